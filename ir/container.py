@@ -1,0 +1,123 @@
+"""ellc's own file, `.eir`: a zip with `graph.txt`, `weights.bin` (raw, aligned) and an index.
+
+Members are stored, not compressed, so that reading maps the weights instead of copying them.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from ir.errors import EllcError
+from ir.graph import Graph
+from ir.text import parse, print_graph
+from ir.types import Array
+from ir.verify import verify
+from ir.weights import WeightPool, content_key
+
+ALIGN_BYTES = 64
+FORMAT = 1
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # zip cannot say "no time"; a fixed one keeps files identical
+
+
+def used_keys(graph: Graph) -> list[str]:
+    """Keys of all weights the graph refers to, each once, in order of first use."""
+    return list(dict.fromkeys([*(c.key for c in graph.constants), *(s.key for s in graph.states)]))
+
+
+def save(graph: Graph, path: Path) -> None:
+    """Write the graph and its weights; the same graph gives the same bytes."""
+    index: list[dict[str, object]] = []
+    offset = 0
+    for key in used_keys(graph):
+        array = graph.weights[key]
+        offset = -(-offset // ALIGN_BYTES) * ALIGN_BYTES
+        index.append(
+            {
+                "key": key,
+                "dtype": array.dtype.str,
+                "shape": list(array.shape),
+                "offset": offset,
+            }
+        )
+        offset += array.nbytes
+    partial = path.with_name(path.name + ".part")
+    with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        archive.writestr(_member("ellc.json"), json.dumps({"format": FORMAT, "weights": index}))
+        archive.writestr(_member("graph.txt"), print_graph(graph))
+        with archive.open(_member("weights.bin"), "w", force_zip64=True) as out:
+            written = 0
+            for entry in index:
+                start = int(str(entry["offset"]))
+                out.write(b"\0" * (start - written))
+                array = graph.weights[str(entry["key"])]
+                out.write(array.reshape(-1).view(np.uint8).data)
+                written = start + array.nbytes
+    partial.replace(path)
+
+
+def load(path: Path, *, check: bool = False) -> Graph:
+    """Read a graph; weights are memory-mapped. Raises `EllcError` (E140) on anything damaged.
+
+    `check` compares every array with its hash (one pass over the weights).
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            head = json.loads(archive.read("ellc.json"))
+            text = archive.read("graph.txt").decode("utf-8")
+            start = _data_offset(path, archive.getinfo("weights.bin"))
+            size = archive.getinfo("weights.bin").file_size
+        if head["format"] != FORMAT:
+            raise EllcError(f"file format {head['format']}, this ellc reads {FORMAT}", code="E140")
+        raw = np.memmap(path, np.uint8, "r", start, (size,)) if size else np.empty(0, np.uint8)
+        pool = _MappedPool({e["key"]: _slice(raw, e) for e in head["weights"]})
+    except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile, NotImplementedError) as e:
+        raise EllcError(f"cannot be read: {e}", code="E140", where=str(path)) from None
+    if check and any(content_key(pool[k]) != k for k in pool):
+        raise EllcError("the weights do not match their hashes", code="E140", where=str(path))
+    graph = parse(text, pool)
+    verify(graph, str(path))
+    return graph
+
+
+class _MappedPool(WeightPool):
+    """A pool filled from a file without hashing it again."""
+
+    def __init__(self, arrays: dict[str, Array]) -> None:
+        super().__init__()
+        self._arrays.update(arrays)
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, _EPOCH)
+    info.external_attr = 0o644 << 16
+    return info
+
+
+def _data_offset(path: Path, info: zipfile.ZipInfo) -> int:
+    """Where a stored member's bytes start: behind its local header (30 bytes, name, extra)."""
+    if info.compress_type != zipfile.ZIP_STORED:
+        raise ValueError("weights.bin is compressed")
+    with path.open("rb") as file:
+        file.seek(info.header_offset)
+        header = file.read(30)
+    name_bytes, extra_bytes = header[26:28], header[28:30]
+    lengths = int.from_bytes(name_bytes, "little") + int.from_bytes(extra_bytes, "little")
+    return info.header_offset + 30 + lengths
+
+
+def _slice(raw: Array, entry: dict[str, object]) -> Array:
+    dtype = np.dtype(str(entry["dtype"]))
+    if dtype.kind not in "fiub":
+        raise ValueError(f"element type {dtype}")
+    shape = tuple(int(d) for d in entry["shape"])  # type: ignore[attr-defined]
+    count = 1
+    for extent in shape:
+        count *= extent
+    start = int(str(entry["offset"]))
+    if min(shape, default=0) < 0 or start < 0 or start + count * dtype.itemsize > raw.size:
+        raise ValueError(f"array {entry['key']} lies outside the file")
+    return raw[start : start + count * dtype.itemsize].view(dtype).reshape(shape)

@@ -1,0 +1,56 @@
+"""Errors a user can act on, and the separate class for our own mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class EllcError(Exception):
+    """Anything the user can fix: it has a code, a place and a next step.
+
+    `problems` holds one line per problem when several were found at once; the message is then the
+    summary. Codes are stable (`E021`), so scripts may test them.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        where: str = "",
+        hint: str = "",
+        problems: Sequence[str] = (),
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.where = where
+        self.hint = hint
+        self.problems = tuple(problems)
+
+    def report(self) -> str:
+        """The whole report, as it is shown on a terminal."""
+        place = f"{self.where}: " if self.where else ""
+        lines = [f"error[{self.code}]: {place}{self.message}"]
+        lines += [f"  {problem}" for problem in self.problems]
+        if self.hint:
+            lines.append(f"hint: {self.hint}")
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.report()
+
+
+class ShapeError(EllcError):
+    """Operand types that an operator cannot take."""
+
+    def __init__(self, message: str, *, where: str = "", hint: str = "") -> None:
+        super().__init__(message, code="E101", where=where, hint=hint)
+
+
+class InternalError(Exception):
+    """A mistake of ours. `reproducer` is the path of a file that shows it, if one was written."""
+
+    def __init__(self, message: str, *, reproducer: str = "") -> None:
+        super().__init__(message)
+        self.reproducer = reproducer

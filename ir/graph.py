@@ -1,0 +1,104 @@
+"""The graph: frozen, topologically ordered, values named by id. No object links, no recursion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from ir.op import Op
+from ir.types import Array, TensorType
+from ir.weights import WeightPool
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A public input or output of the graph: its name outside and the value it stands for."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A value whose array is in the pool under `key`."""
+
+    value: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A value carried between calls: `current` is read, `next` becomes `current` afterwards.
+
+    `key` names the initial array in the pool; reset restores it.
+    """
+
+    name: str
+    current: str
+    next: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operator applied to values. `source` names the layers of the model it came from."""
+
+    op: Op
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    source: tuple[str, ...] = ()
+
+    @property
+    def output(self) -> str:
+        """The only result."""
+        (result,) = self.outputs
+        return result
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A network. `types` holds the type of every value; `weights` may be shared with others.
+
+    Two graphs are equal when everything but the pool object is; constants compare by hash.
+    """
+
+    name: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    nodes: tuple[Node, ...]
+    types: Mapping[str, TensorType]
+    constants: tuple[Constant, ...] = ()
+    states: tuple[State, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    weights: WeightPool = field(default_factory=WeightPool, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "types", MappingProxyType(dict(self.types)))
+        object.__setattr__(self, "metadata", MappingProxyType(dict(self.metadata)))
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.inputs, self.outputs, self.nodes, self.constants))
+
+    def constant_arrays(self) -> dict[str, Array]:
+        """Every constant value's array."""
+        return {c.value: self.weights[c.key] for c in self.constants}
+
+    def node_types(self, node: Node) -> tuple[tuple[TensorType, ...], tuple[TensorType, ...]]:
+        """(operand types, result types) of a node."""
+        return (
+            tuple(self.types[v] for v in node.inputs),
+            tuple(self.types[v] for v in node.outputs),
+        )
+
+    def input_types(self) -> tuple[TensorType, ...]:
+        """Types of the public inputs in order."""
+        return tuple(self.types[p.value] for p in self.inputs)
+
+    def output_types(self) -> tuple[TensorType, ...]:
+        """Types of the public outputs in order."""
+        return tuple(self.types[p.value] for p in self.outputs)
+
+    def with_metadata(self, extra: Mapping[str, str]) -> Graph:
+        """The same graph with metadata added or replaced."""
+        return replace(self, metadata={**self.metadata, **extra})

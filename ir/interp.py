@@ -1,0 +1,90 @@
+"""The reference executor: numpy, one node after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ir.errors import EllcError
+from ir.graph import Graph, Node
+from ir.op import Arrays
+from ir.types import Array, TensorType
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one evaluation gives: outputs in order, the next states, and every value if asked."""
+
+    outputs: Arrays
+    states: Mapping[str, Array]
+    values: Mapping[str, Array]
+
+
+def initial_states(graph: Graph) -> dict[str, Array]:
+    """The state arrays after a reset, by state name."""
+    return {s.name: graph.weights[s.key] for s in graph.states}
+
+
+def evaluate(
+    graph: Graph,
+    inputs: Arrays,
+    *,
+    states: Mapping[str, Array] | None = None,
+    double: bool = False,
+    keep: bool = False,
+) -> Result:
+    """Run the graph on numpy arrays of the declared shapes.
+
+    With `double`, float32 values are computed in float64: what passes are compared with. With
+    `keep`, `Result.values` holds every value, else only those still needed are held.
+    """
+    carried = dict(initial_states(graph), **(states or {}))
+    env: dict[str, Array] = {}
+    for port, array in zip(graph.inputs, inputs, strict=True):
+        env[port.value] = _checked(port.name, graph.types[port.value], array, double)
+    env.update({c.value: _precise(graph.weights[c.key], double) for c in graph.constants})
+    env.update({s.current: _precise(carried[s.name], double) for s in graph.states})
+    last = {} if keep else _last_uses(graph)
+    for index, node in enumerate(graph.nodes):
+        env.update(zip(node.outputs, run_node(node, env), strict=True))
+        for value in last.get(index, ()):
+            env.pop(value, None)
+    return Result(
+        tuple(env[p.value] for p in graph.outputs),
+        {s.name: env[s.next] for s in graph.states},
+        env if keep else {},
+    )
+
+
+def run_node(node: Node, env: Mapping[str, Array]) -> Arrays:
+    """The results of one node given its operands by id."""
+    with np.errstate(all="ignore"):
+        return node.op.reference(*(env[v] for v in node.inputs))
+
+
+def _precise(array: Array, double: bool) -> Array:
+    return array.astype(np.float64) if double and array.dtype == np.float32 else array
+
+
+def _checked(name: str, type_: TensorType, array: Array, double: bool) -> Array:
+    if tuple(array.shape) != type_.shape:
+        raise EllcError(
+            f"input '{name}' has shape {tuple(array.shape)}, the model wants {type_.shape}",
+            code="E120",
+        )
+    return _precise(np.asarray(array, dtype=type_.dtype.numpy), double)
+
+
+def _last_uses(graph: Graph) -> dict[int, list[str]]:
+    wanted = {p.value for p in graph.outputs} | {s.next for s in graph.states}
+    last: dict[str, int] = {}
+    for index, node in enumerate(graph.nodes):
+        last.update(dict.fromkeys(node.outputs, index))
+        last.update(dict.fromkeys(node.inputs, index))
+    dying: dict[int, list[str]] = {}
+    for value, index in last.items():
+        if value not in wanted:
+            dying.setdefault(index, []).append(value)
+    return dying

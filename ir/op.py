@@ -1,0 +1,132 @@
+"""What an operator is: one frozen dataclass with its shape rule, its meaning and its test cases."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar, TypeVar
+
+import numpy as np
+
+from ir.errors import ShapeError
+from ir.types import Array, DType, TensorType, type_of
+
+Types = tuple[TensorType, ...]
+Arrays = tuple[Array, ...]
+
+
+class Op:
+    """Base of all operators. Subclasses are frozen dataclasses whose fields are the attributes.
+
+    Attributes are ints, floats, bools, strings, None, tuples of attributes, operators, or classes
+    registered with `register_attribute`; the text form prints exactly these.
+    """
+
+    name: ClassVar[str]
+    # True for an operator that some pass always replaces: it needs no kernel.
+    composite: ClassVar[bool] = False
+
+    def infer(self, *inputs: TensorType) -> Types:
+        """The result types; raises `ShapeError` when the operands do not fit."""
+        raise NotImplementedError(self.name)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        """The meaning, as slow and obvious numpy.
+
+        Float operands may all be float32 or all float64, whatever the graph's types say; results
+        have the operands' precision. Bits are `bool` arrays.
+        """
+        raise NotImplementedError(self.name)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        """Test cases, edge cases included; every registered operator has some."""
+        raise NotImplementedError(cls.name)
+
+    def macs(self, inputs: Types, outputs: Types) -> int:
+        """Multiply-adds (or sign products) of one evaluation; 0 where none are counted."""
+        return 0
+
+
+@dataclass(frozen=True)
+class Case:
+    """One test case of an operator: operands, and which of them are constants of the graph."""
+
+    op: Op
+    inputs: Arrays
+    constants: tuple[int, ...] = ()
+    dtypes: tuple[DType | None, ...] = ()  # only where numpy's type does not say it (bits)
+    label: str = ""
+
+    def types(self) -> Types:
+        """The operand types."""
+        given = self.dtypes + (None,) * (len(self.inputs) - len(self.dtypes))
+        return tuple(type_of(x, d) for x, d in zip(self.inputs, given, strict=True))
+
+
+_OPS: dict[str, type[Op]] = {}
+_ATTRIBUTES: dict[str, type] = {}
+OpT = TypeVar("OpT", bound=type[Op])
+ClsT = TypeVar("ClsT", bound=type)
+
+
+def register_op(name: str) -> Callable[[OpT], OpT]:
+    """Class decorator: makes an operator known by its text-form name."""
+
+    def add(cls: OpT) -> OpT:
+        if name in _OPS or name in _ATTRIBUTES:
+            raise ValueError(f"two operators are called {name!r}")
+        cls.name = name
+        _OPS[name] = cls
+        return cls
+
+    return add
+
+
+def register_attribute(name: str) -> Callable[[ClsT], ClsT]:
+    """Class decorator: a frozen dataclass that may stand in an attribute."""
+
+    def add(cls: ClsT) -> ClsT:
+        _ATTRIBUTES[name] = cls
+        return cls
+
+    return add
+
+
+def all_ops() -> dict[str, type[Op]]:
+    """Every registered operator by name, sorted."""
+    import ir.ops  # noqa: F401  (fills the registry)
+
+    return dict(sorted(_OPS.items()))
+
+
+def attribute_class(name: str) -> type | None:
+    """The operator or attribute class behind a text-form name."""
+    return all_ops().get(name) or _ATTRIBUTES.get(name)
+
+
+def attribute_name(value: object) -> str | None:
+    """The text-form name of an operator or attribute object, None for anything else."""
+    if isinstance(value, Op):
+        return value.name
+    return next((n for n, c in _ATTRIBUTES.items() if type(value) is c), None)
+
+
+def attributes(op: object) -> dict[str, object]:
+    """The attributes of an operator in order of declaration."""
+    return {f.name: getattr(op, f.name) for f in dataclasses.fields(op)}  # type: ignore[arg-type]
+
+
+class Pointwise(Op):
+    """An operator whose result element depends on the same element of its first operand.
+
+    Further operands broadcast to the first operand's shape as in numpy. Such operators can run in
+    the epilogue of the kernel that produces the first operand (`ir.ops.fused.Fused`).
+    """
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `ShapeError(message)` unless `condition` holds."""
+    if not condition:
+        raise ShapeError(message)

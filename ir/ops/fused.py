@@ -1,0 +1,72 @@
+"""An operator with pointwise stages behind it: what a kernel and its epilogue compute together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ir.op import Arrays, Case, Op, Pointwise, Types, register_attribute, register_op, require
+from ir.types import TensorType
+
+
+@register_attribute("stage")
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One pointwise operator of an epilogue and how many further operands it takes."""
+
+    op: Pointwise
+    extras: int = 0
+
+
+@register_op("fused")
+@dataclass(frozen=True, slots=True)
+class Fused(Op):
+    """`anchor` applied to the first `operands` inputs, then every stage to the running result.
+
+    The stages' further operands follow the anchor's inputs in order. Example: a convolution with
+    a per-channel bias, a residual and ReLU is `Fused(Conv2D(..), 2, (Stage(Add(), 1),
+    Stage(Add(), 1), Stage(Relu())))` on (x, w, bias, residual).
+    """
+
+    anchor: Op
+    operands: int
+    stages: tuple[Stage, ...]
+
+    def split(self, items: tuple[object, ...]) -> list[tuple[object, ...]]:
+        """Inputs by user: the anchor's, then one tuple for each stage."""
+        parts = [items[: self.operands]]
+        start = self.operands
+        for stage in self.stages:
+            parts.append(items[start : start + stage.extras])
+            start += stage.extras
+        return parts
+
+    def infer(self, *inputs: TensorType) -> Types:
+        wanted = self.operands + sum(s.extras for s in self.stages)
+        require(len(inputs) == wanted, f"fused: {len(inputs)} operands, expected {wanted}")
+        head, *rest = self.split(inputs)
+        (result,) = self.anchor.infer(*head)  # type: ignore[arg-type]
+        for stage, extras in zip(self.stages, rest, strict=True):
+            shape = result.shape
+            (result,) = stage.op.infer(result, *extras)  # type: ignore[arg-type]
+            require(result.shape == shape, "fused: a stage changes the shape")
+        return (result,)
+
+    def reference(self, *inputs: np.ndarray) -> Arrays:
+        head, *rest = self.split(inputs)
+        (result,) = self.anchor.reference(*head)  # type: ignore[arg-type]
+        for stage, extras in zip(self.stages, rest, strict=True):
+            (result,) = stage.op.reference(result, *extras)  # type: ignore[arg-type]
+        return (result,)
+
+    def macs(self, inputs: Types, outputs: Types) -> int:
+        return self.anchor.macs(inputs[: self.operands], outputs)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        """Samples of fused chains are made by the families whose operators can be anchors."""
+        from ir.ops.fused_samples import fused_cases  # needs the other families
+
+        yield from fused_cases(rng)

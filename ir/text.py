@@ -1,0 +1,350 @@
+"""The textual form of a graph: `parse(print_graph(g), g.weights) == g`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ir.errors import EllcError
+from ir.graph import Constant, Graph, Node, Port, State
+from ir.op import Op, attribute_class, attribute_name
+from ir.types import DType, Padding, Quant, TensorType
+from ir.weights import WeightPool
+
+
+def print_graph(graph: Graph) -> str:
+    """The graph as text; weights appear as hashes."""
+    lines = [f"graph {json.dumps(graph.name)} {{"]
+    lines += [f"  meta {json.dumps(k)} = {json.dumps(v)}" for k, v in graph.metadata.items()]
+    lines += [f"  input {_decl(graph, p.value)} {json.dumps(p.name)}" for p in graph.inputs]
+    lines += [f"  const {_decl(graph, c.value)} @{c.key}" for c in graph.constants]
+    lines += [
+        f"  state {_decl(graph, s.current)} -> %{s.next} @{s.key} {json.dumps(s.name)}"
+        for s in graph.states
+    ]
+    lines += [f"  {_print_node(graph, node)}" for node in graph.nodes]
+    lines += [f"  output %{p.value} {json.dumps(p.name)}" for p in graph.outputs]
+    return "\n".join([*lines, "}", ""])
+
+
+def print_type(type_: TensorType) -> str:
+    """`f32[1,28,28,3]`, followed by `border(..)` and `quant(..)` where there are any."""
+    text = f"{type_.dtype.value}[{','.join(map(str, type_.shape))}]"
+    if type_.border is not None:
+        text += f" border{_print_frame(type_.border)}"
+    if type_.quant is not None:
+        q = type_.quant
+        text += f" quant({_print_attr(q.scale)},{_print_attr(q.zero_point)},{_print_attr(q.axis)})"
+    return text
+
+
+def print_op(op: Op) -> str:
+    """The operator with its attributes, as it stands in a node or in another attribute."""
+    return _print_attr(op)
+
+
+def _decl(graph: Graph, value: str) -> str:
+    return f"%{value} : {print_type(graph.types[value])}"
+
+
+def _print_node(graph: Graph, node: Node) -> str:
+    results = ", ".join(f"%{v}" for v in node.outputs)
+    operands = ", ".join(f"%{v}" for v in node.inputs)
+    types = ", ".join(print_type(graph.types[v]) for v in node.outputs)
+    source = f" from {', '.join(json.dumps(s) for s in node.source)}" if node.source else ""
+    return f"{results} = {print_op(node.op)} ({operands}) : {types}{source}"
+
+
+def _print_frame(padding: Padding) -> str:
+    return f"({','.join(map(str, padding.amounts))},{_print_attr(padding.values)})"
+
+
+def _print_attr(value: object) -> str:
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return repr(value)
+        case str():
+            return json.dumps(value)
+        case tuple():
+            return f"[{', '.join(_print_attr(v) for v in value)}]"
+        case Padding():
+            return f"pad{_print_frame(value)}"
+        case DType():
+            return f"dtype({value.value})"
+    name = attribute_name(value)
+    if name is None or not dataclasses.is_dataclass(value):
+        raise TypeError(f"{value!r} cannot stand in an attribute")
+    fields = [f"{f.name}={_print_attr(getattr(value, f.name))}" for f in dataclasses.fields(value)]
+    return f"{name}{{{', '.join(fields)}}}"
+
+
+_TOKEN = re.compile(
+    r"""\s*(?:
+    (?P<string>"(?:[^"\\]|\\.)*") |
+    (?P<value>%[A-Za-z0-9_.]+) |
+    (?P<key>@[0-9a-f]{32}) |
+    (?P<number>-?(?:inf|nan|\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)(?![A-Za-z0-9_])) |
+    (?P<name>[A-Za-z_][A-Za-z0-9_]*) |
+    (?P<mark>->|[{}()\[\],=:])
+    )""",
+    re.VERBOSE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    kind: str
+    text: str
+    line: int
+
+
+def _tokens(text: str) -> Iterator[_Token]:
+    position, line = 0, 1
+    end = len(text.rstrip())
+    while position < end:
+        match = _TOKEN.match(text, position)
+        if match is None or match.lastgroup is None:
+            raise _syntax(line, f"unexpected {text[position : position + 12]!r}")
+        line += text.count("\n", position, match.start(match.lastgroup))
+        yield _Token(match.lastgroup, match.group(match.lastgroup), line)
+        position = match.end()
+    yield _Token("end", "", line)
+
+
+def _syntax(line: int, message: str) -> EllcError:
+    return EllcError(message, code="E130", where=f"graph text, line {line}")
+
+
+def parse(text: str, weights: WeightPool) -> Graph:
+    """Read a graph back; raises `EllcError` (E130) with the line on anything malformed."""
+    return _Parser(list(_tokens(text)), weights).graph()
+
+
+class _Parser:
+    """Recursive descent over attributes only; nodes are a flat list, so depth is bounded."""
+
+    MAX_DEPTH = 40
+
+    def __init__(self, tokens: list[_Token], weights: WeightPool) -> None:
+        self._tokens = tokens
+        self._at = 0
+        self._depth = 0
+        self._weights = weights
+        self._types: dict[str, TensorType] = {}
+
+    def graph(self) -> Graph:
+        self._expect("graph")
+        name = self._string()
+        self._expect("{")
+        inputs: list[Port] = []
+        outputs: list[Port] = []
+        constants: list[Constant] = []
+        states: list[State] = []
+        nodes: list[Node] = []
+        metadata: dict[str, str] = {}
+        while not self._accept("}"):
+            match self._peek().text:
+                case "meta":
+                    self._next()
+                    key = self._string()
+                    self._expect("=")
+                    metadata[key] = self._string()
+                case "input":
+                    value = self._declaration()
+                    inputs.append(Port(self._string(), value))
+                case "const":
+                    value = self._declaration()
+                    constants.append(Constant(value, self._key()))
+                case "state":
+                    states.append(self._state())
+                case "output":
+                    self._next()
+                    value = self._value()
+                    outputs.append(Port(self._string(), value))
+                case _:
+                    nodes.append(self._node())
+        return Graph(
+            name,
+            tuple(inputs),
+            tuple(outputs),
+            tuple(nodes),
+            self._types,
+            tuple(constants),
+            tuple(states),
+            metadata,
+            self._weights,
+        )
+
+    def _state(self) -> State:
+        current = self._declaration()
+        self._expect("->")
+        following = self._value()
+        key = self._key()
+        return State(self._string(), current, following, key)
+
+    def _declaration(self) -> str:
+        self._next()
+        value = self._value()
+        self._expect(":")
+        self._types[value] = self._type()
+        return value
+
+    def _node(self) -> Node:
+        results = [self._value()]
+        while self._accept(","):
+            results.append(self._value())
+        self._expect("=")
+        op = self._attribute()
+        if not isinstance(op, Op):
+            raise self._wrong("an operator")
+        self._expect("(")
+        operands: list[str] = []
+        while not self._accept(")"):
+            operands.append(self._value())
+            self._accept(",")
+        self._expect(":")
+        for index, result in enumerate(results):
+            if index:
+                self._expect(",")
+            self._types[result] = self._type()
+        source: list[str] = []
+        if self._accept("from"):
+            source.append(self._string())
+            while self._accept(","):
+                source.append(self._string())
+        return Node(op, tuple(operands), tuple(results), tuple(source))
+
+    def _type(self) -> TensorType:
+        name = self._next().text
+        try:
+            dtype = DType(name)
+        except ValueError:
+            raise self._wrong(f"an element type instead of {name!r}") from None
+        shape = self._list()
+        border, quant = None, None
+        if self._accept("border"):
+            border = self._frame()
+        if self._accept("quant"):
+            self._expect("(")
+            parts = [self._attribute()]
+            while self._accept(","):
+                parts.append(self._attribute())
+            self._expect(")")
+            quant = Quant(*parts)
+        return TensorType(dtype, shape, border, quant)
+
+    def _frame(self) -> Padding:
+        self._expect("(")
+        parts: list[Any] = [self._attribute()]
+        while self._accept(","):
+            parts.append(self._attribute())
+        self._expect(")")
+        return Padding(*parts)
+
+    def _list(self) -> tuple[Any, ...]:
+        self._expect("[")
+        items: list[Any] = []
+        while not self._accept("]"):
+            items.append(self._attribute())
+            self._accept(",")
+        return tuple(items)
+
+    def _attribute(self) -> Any:
+        self._depth += 1
+        if self._depth > self.MAX_DEPTH:
+            raise self._wrong("less deeply nested attributes")
+        try:
+            return self._attribute_here()
+        finally:
+            self._depth -= 1
+
+    def _attribute_here(self) -> Any:
+        token = self._peek()
+        match token.kind, token.text:
+            case "string", _:
+                return self._string()
+            case "number", text:
+                self._next()
+                return int(text) if re.fullmatch(r"-?\d+", text) else float(text)
+            case "mark", "[":
+                return self._list()
+        self._next()
+        match token.text:
+            case "none":
+                return None
+            case "true" | "false":
+                return token.text == "true"
+            case "pad":
+                return self._frame()
+            case "dtype":
+                self._expect("(")
+                dtype = DType(self._next().text)
+                self._expect(")")
+                return dtype
+        return self._object(token)
+
+    def _object(self, token: _Token) -> Any:
+        cls = attribute_class(token.text)
+        if cls is None:
+            raise _syntax(token.line, f"unknown operator or attribute '{token.text}'")
+        fields: dict[str, Any] = {}
+        self._expect("{")
+        while not self._accept("}"):
+            name = self._next().text
+            self._expect("=")
+            fields[name] = self._attribute()
+            self._accept(",")
+        try:
+            return cls(**fields)
+        except TypeError as error:
+            raise _syntax(token.line, f"{token.text}: {error}") from None
+
+    def _peek(self) -> _Token:
+        return self._tokens[self._at]
+
+    def _next(self) -> _Token:
+        token = self._tokens[self._at]
+        if token.kind == "end":
+            raise self._wrong("more text")
+        self._at += 1
+        return token
+
+    def _accept(self, text: str) -> bool:
+        if self._peek().text == text and self._peek().kind in ("mark", "name"):
+            self._at += 1
+            return True
+        return False
+
+    def _expect(self, text: str) -> None:
+        if not self._accept(text):
+            raise self._wrong(f"'{text}'")
+
+    def _string(self) -> str:
+        token = self._next()
+        if token.kind != "string":
+            raise self._wrong("a string")
+        return str(json.loads(token.text))
+
+    def _value(self) -> str:
+        token = self._next()
+        if token.kind != "value":
+            raise self._wrong("a value such as %v1")
+        return token.text[1:]
+
+    def _key(self) -> str:
+        token = self._next()
+        if token.kind != "key":
+            raise self._wrong("a weight hash")
+        return token.text[1:]
+
+    def _wrong(self, expected: str) -> EllcError:
+        token = self._tokens[min(self._at, len(self._tokens) - 1)]
+        return _syntax(token.line, f"expected {expected}, found {token.text!r}")

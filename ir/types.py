@@ -1,0 +1,167 @@
+"""Tensor types: element type, static shape, and how the tensor is stored."""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+class DType(enum.Enum):
+    """Element types. `BIT` is a sign: 1 stands for +1 and 0 for -1; its numpy form is `bool`."""
+
+    F32 = "f32"
+    F64 = "f64"
+    I8 = "i8"
+    U8 = "u8"
+    I16 = "i16"
+    U16 = "u16"
+    I32 = "i32"
+    U32 = "u32"
+    I64 = "i64"
+    U64 = "u64"
+    BOOL = "bool"
+    BIT = "bit"
+
+    @property
+    def numpy(self) -> np.dtype[Any]:
+        """The numpy element type that holds such values in the reference."""
+        return _NUMPY[self]
+
+    @property
+    def is_float(self) -> bool:
+        """Whether values are floating point."""
+        return self in (DType.F32, DType.F64)
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether values are integers (neither float, bool nor sign bits)."""
+        return not self.is_float and self not in (DType.BOOL, DType.BIT)
+
+    @property
+    def item_bytes(self) -> int:
+        """Bytes of one element in memory; a `BIT` has none of its own and raises `ValueError`."""
+        if self is DType.BIT:
+            raise ValueError("bits are stored in packed words")
+        return self.numpy.itemsize
+
+    @staticmethod
+    def of(dtype: npt.DTypeLike) -> DType:
+        """The element type of a numpy dtype; raises `KeyError` for one that has none."""
+        return _FROM_NUMPY[np.dtype(dtype)]
+
+
+_NUMPY: dict[DType, np.dtype[Any]] = {
+    DType.F32: np.dtype(np.float32),
+    DType.F64: np.dtype(np.float64),
+    DType.I8: np.dtype(np.int8),
+    DType.U8: np.dtype(np.uint8),
+    DType.I16: np.dtype(np.int16),
+    DType.U16: np.dtype(np.uint16),
+    DType.I32: np.dtype(np.int32),
+    DType.U32: np.dtype(np.uint32),
+    DType.I64: np.dtype(np.int64),
+    DType.U64: np.dtype(np.uint64),
+    DType.BOOL: np.dtype(np.bool_),
+    DType.BIT: np.dtype(np.bool_),
+}
+_FROM_NUMPY = {v: k for k, v in _NUMPY.items() if k is not DType.BIT}
+
+
+@dataclass(frozen=True, slots=True)
+class Padding:
+    """A frame of constant pixels around the rows and columns of an NHWC tensor.
+
+    `values` holds one number for all channels, or one per channel. As an attribute of a
+    convolution or pool it says what lies outside the input; as `TensorType.border` it says that
+    the buffer really holds such a frame.
+    """
+
+    top: int = 0
+    left: int = 0
+    bottom: int = 0
+    right: int = 0
+    values: tuple[float, ...] = (0.0,)
+
+    @staticmethod
+    def same(amount: int, value: float = 0.0) -> Padding:
+        """The same width on all four sides."""
+        return Padding(amount, amount, amount, amount, (value,))
+
+    @property
+    def is_empty(self) -> bool:
+        """True if no side has any width."""
+        return not (self.top or self.left or self.bottom or self.right)
+
+    @property
+    def amounts(self) -> tuple[int, int, int, int]:
+        """(top, left, bottom, right) in pixels."""
+        return (self.top, self.left, self.bottom, self.right)
+
+    @property
+    def is_zero(self) -> bool:
+        """True if every value of the frame is 0."""
+        return all(v == 0 for v in self.values)
+
+    def covers(self, other: Padding) -> bool:
+        """True if a buffer with this frame can be read through `other`'s frame."""
+        return other.is_empty or (
+            all(a >= b for a, b in zip(self.amounts, other.amounts, strict=True))
+            and self.values == other.values
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Quant:
+    """Affine quantisation: real = scale * (stored - zero_point), per tensor or along `axis`."""
+
+    scale: tuple[float, ...]
+    zero_point: tuple[int, ...]
+    axis: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """A static tensor type. Four-dimensional tensors are NHWC.
+
+    `border` is storage, not meaning: the buffer has that frame around rows and columns.
+    """
+
+    dtype: DType
+    shape: tuple[int, ...]
+    border: Padding | None = None
+    quant: Quant | None = None
+
+    @property
+    def elements(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def rank(self) -> int:
+        """Number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def meaning(self) -> TensorType:
+        """This type without storage: two values with equal meaning hold the same numbers."""
+        return self if self.border is None else replace(self, border=None)
+
+    def with_shape(self, *shape: int) -> TensorType:
+        """Same element type and quantisation, another shape, no border."""
+        return replace(self, shape=tuple(shape), border=None)
+
+    def with_dtype(self, dtype: DType) -> TensorType:
+        """Same shape, another element type, no border and no quantisation."""
+        return TensorType(dtype, self.shape)
+
+
+def type_of(array: Array, dtype: DType | None = None) -> TensorType:
+    """The type of a numpy array; `dtype` tells bits from booleans."""
+    return TensorType(dtype or DType.of(array.dtype), tuple(int(d) for d in array.shape))

@@ -1,0 +1,102 @@
+"""Structural checks of a graph: run around every pass."""
+
+from __future__ import annotations
+
+from ir.errors import EllcError
+from ir.graph import Graph, Node
+from ir.types import TensorType
+
+
+def verify(graph: Graph, stage: str = "") -> None:
+    """Raise one `EllcError` (E110) that lists everything wrong with the graph."""
+    problems = [*_check_values(graph), *_check_nodes(graph), *_check_ports(graph)]
+    if problems:
+        raise EllcError(
+            f"graph '{graph.name}' is not well formed",
+            code="E110",
+            where=stage,
+            problems=problems,
+            hint="this is a mistake in the pass or frontend that made it",
+        )
+
+
+def _check_values(graph: Graph) -> list[str]:
+    found = []
+    for constant in graph.constants:
+        if constant.key not in graph.weights:
+            found.append(f"%{constant.value}: no array under {constant.key}")
+            continue
+        have, want = graph.weights[constant.key], graph.types.get(constant.value)
+        if want is None or have.shape != want.shape or have.dtype != want.dtype.numpy:
+            found.append(f"%{constant.value}: array {have.dtype}{have.shape} is not {want}")
+    for value, type_ in graph.types.items():
+        if any(d < 0 for d in type_.shape):
+            found.append(f"%{value}: negative extent in {type_.shape}")
+        if type_.border is not None:
+            found += _check_border(value, type_)
+    return found
+
+
+def _check_border(value: str, type_: TensorType) -> list[str]:
+    border = type_.border
+    assert border is not None
+    if type_.rank != 4:
+        return [f"%{value}: a border needs an NHWC tensor, not rank {type_.rank}"]
+    if min(border.amounts) < 0:
+        return [f"%{value}: negative border {border.amounts}"]
+    if len(border.values) not in (1, type_.shape[3]):
+        return [f"%{value}: {len(border.values)} border values for {type_.shape[3]} channels"]
+    return []
+
+
+def _check_nodes(graph: Graph) -> list[str]:
+    known = {p.value for p in graph.inputs} | {c.value for c in graph.constants}
+    known |= {s.current for s in graph.states}
+    found = []
+    for node in graph.nodes:
+        found += [
+            f"{_label(node)}: uses %{v} before it is made" for v in node.inputs if v not in known
+        ]
+        found += [f"{_label(node)}: makes %{v} again" for v in node.outputs if v in known]
+        known.update(node.outputs)
+        untyped = [v for v in (*node.inputs, *node.outputs) if v not in graph.types]
+        if untyped:
+            found.append(f"{_label(node)}: no type for {untyped}")
+            continue
+        found += _check_inference(graph, node)
+    return found
+
+
+def _check_inference(graph: Graph, node: Node) -> list[str]:
+    operands, results = graph.node_types(node)
+    try:
+        inferred = node.op.infer(*(t.meaning for t in operands))
+    except EllcError as error:
+        return [f"{_label(node)}: {error.message}"]
+    if tuple(t.meaning for t in results) != inferred:
+        return [f"{_label(node)}: declared {results}, inferred {inferred}"]
+    return []
+
+
+def _check_ports(graph: Graph) -> list[str]:
+    made = {p.value for p in graph.inputs} | {c.value for c in graph.constants}
+    made |= {s.current for s in graph.states} | {v for n in graph.nodes for v in n.outputs}
+    found = [
+        f"output '{p.name}': %{p.value} is never made" for p in graph.outputs if p.value not in made
+    ]
+    for state in graph.states:
+        if state.next not in made:
+            found.append(f"state '{state.name}': %{state.next} is never made")
+        elif graph.types[state.next].meaning != graph.types[state.current].meaning:
+            found.append(f"state '{state.name}': changes its type")
+    for kind, ports in (("input", graph.inputs), ("output", graph.outputs)):
+        names = [p.name for p in ports]
+        found += [
+            f"two {kind}s are called '{n}'"
+            for n in sorted({n for n in names if names.count(n) > 1})
+        ]
+    return found
+
+
+def _label(node: Node) -> str:
+    return f"%{node.outputs[0] if node.outputs else '?'} = {node.op.name}"

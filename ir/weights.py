@@ -1,0 +1,50 @@
+"""The weight pool: read-only arrays under their content hash."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from ir.types import Array
+
+KEY_BYTES = 16
+
+
+def content_key(array: Array) -> str:
+    """128-bit hash (32 hex digits) of element type, shape and bytes."""
+    data = np.ascontiguousarray(array)
+    digest = hashlib.blake2b(digest_size=KEY_BYTES)
+    digest.update(f"{data.dtype.str}{data.shape}".encode())
+    digest.update(data.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+class WeightPool:
+    """Arrays keyed by content. It only ever grows, so graphs may share one."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, Array] = {}
+
+    def add(self, array: Array) -> str:
+        """Put an array in (C order, made read-only) and return its key."""
+        data = np.ascontiguousarray(array).reshape(np.shape(array))
+        key = content_key(data)
+        if key not in self._arrays:
+            view = data.view()
+            view.flags.writeable = False
+            self._arrays[key] = view
+        return key
+
+    def __getitem__(self, key: str) -> Array:
+        return self._arrays[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._arrays
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
