@@ -1,0 +1,140 @@
+"""The command line: which commands there are, and how every error leaves the process.
+
+Each command is a module of `ellc.commands` with one click command called `command`; it parses,
+calls and prints. Heavy imports (llvmlite) stay inside the functions, so `--help` is quick.
+
+Exit codes: 0 all well; 1 the command ran and its answer is no (`check` found a difference);
+2 bad input or usage, with a report of everything that is wrong; 3 a mistake of ellc itself;
+130 interrupted. Results go to stdout, reports and progress to stderr.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+from ellc import __version__
+from ir.errors import EllcError, InternalError
+
+EXIT_DIFFERENT = 1
+EXIT_BAD_INPUT = 2
+EXIT_INTERNAL = 3
+EXIT_INTERRUPTED = 130
+
+# The order of the help page: from a model to a device, then what looks up facts.
+_COMMANDS: tuple[str, ...] = ("targets",)
+
+_EPILOG = """\b
+Exit codes:
+  0    all well
+  1    the answer is no: `check` found a difference
+  2    bad input or usage; the report lists every problem found
+  3    an internal error, a bug of ellc (ELLC_DEBUG=traceback shows where)
+  130  interrupted
+
+Shell completion: eval "$(_ELLC_COMPLETE=bash_source ellc)" (or zsh_source; fish_source for fish).
+"""
+
+
+class _LazyGroup(click.Group):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command = import_module(f"ellc.commands.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+
+def _show_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from ellc.version import version_text
+
+        click.echo(version_text())
+        ctx.exit()
+
+
+@click.group(
+    cls=_LazyGroup,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the versions of ellc, LLVM and the linker, and exit.",
+)
+def cli() -> None:
+    """Compile trained neural networks to native code for small boards."""
+
+
+def _crash_report(error: BaseException, arguments: Sequence[str]) -> Path | None:
+    """Write the traceback and the command line to a file; None where no file can be written."""
+    text = "".join(
+        [
+            f"ellc {__version__}, Python {sys.version.split()[0]}\n",
+            f"arguments: {list(arguments)!r}\n\n",
+            *traceback.format_exception(error),
+        ]
+    )
+    name = f"ellc-crash-{hashlib.sha256(text.encode()).hexdigest()[:12]}.txt"
+    path = Path(tempfile.gettempdir()) / name
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError:
+        return None
+    return path
+
+
+def _report_internal(error: BaseException, arguments: Sequence[str]) -> None:
+    reproducer = error.reproducer if isinstance(error, InternalError) else ""
+    what = str(error) if isinstance(error, InternalError) else f"{type(error).__name__}: {error}"
+    click.echo(f"internal error: {what}", err=True)
+    report = _crash_report(error, arguments)
+    for label, path in (("reproducer", reproducer), ("details", report)):
+        if path:
+            click.echo(f"  {label}: {path}", err=True)
+    click.echo("hint: this is a bug of ellc; please report it with the files named above", err=True)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; every error has been reported by then."""
+    if os.environ.get("ELLC_DEBUG") == "traceback":
+        return int(cli.main(list(arguments), prog_name="ellc", standalone_mode=False) or 0)
+    try:
+        return int(cli.main(list(arguments), prog_name="ellc", standalone_mode=False) or 0)
+    except EllcError as error:
+        click.echo(error.report(), err=True)
+        return EXIT_BAD_INPUT
+    except click.ClickException as error:
+        error.show()
+        return EXIT_BAD_INPUT
+    except click.Abort:
+        click.echo("interrupted", err=True)
+        return EXIT_INTERRUPTED
+    except SystemExit:
+        # Only click raises this, when the reader of our output has gone (`ellc print m | head`).
+        return 0
+    except Exception as error:
+        _report_internal(error, arguments)
+        return EXIT_INTERNAL
+
+
+def main() -> None:
+    """The `ellc` command."""
+    sys.exit(run(sys.argv[1:]))

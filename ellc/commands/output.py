@@ -1,0 +1,45 @@
+"""How commands print: plain aligned tables for people, one JSON document for scripts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import click
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document instead of text."
+)
+
+
+def echo_json(document: object) -> None:
+    """Print a JSON document on stdout, keys in the order given."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]], right: str = "") -> str:
+    """Lay rows out in columns two blanks apart.
+
+    `right` has one character per column, `r` to align to the right; missing ones mean left.
+    Widths are counted in characters, and trailing blanks are removed.
+    """
+    cells = [[str(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    lines = []
+    for row in cells:
+        padded = [
+            cell.rjust(width) if right[i : i + 1] == "r" else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
+
+
+def bytes_text(count: int) -> str:
+    """A byte count for people: `512 B`, `1.4 KiB`, `244.0 MiB`."""
+    if count < 1024:
+        return f"{count} B"
+    for unit, size in (("KiB", 1024), ("MiB", 1024**2)):
+        if count < 1024 * size or unit == "MiB":
+            return f"{count / size:,.1f} {unit}"
+    raise AssertionError("unreachable")

@@ -1,0 +1,56 @@
+"""`ellc targets`: the machines that code can be made for."""
+
+from __future__ import annotations
+
+import click
+
+from ellc.commands.output import bytes_text, echo_json, json_option, table
+
+
+@click.command("targets")
+@json_option
+def command(as_json: bool) -> None:
+    """List the machines that code can be made for."""
+    from codegen.targets import fixed_targets, resolve
+
+    rows = [resolve("host"), *fixed_targets()]
+    if as_json:
+        echo_json(
+            [
+                {
+                    "name": t.name,
+                    "description": t.description,
+                    "triple": t.triple,
+                    "cpu": t.cpu,
+                    "features": sorted(t.features),
+                    "vector_bytes": t.vector_bytes,
+                    "cores": t.cores,
+                    "clock_hz": t.clock_hz,
+                    "l1_bytes": t.l1_bytes,
+                    "l2_bytes": t.l2_bytes,
+                    "emulator": None if t.emulator is None else list(t.emulator),
+                    "artefact": t.shared_suffix,
+                }
+                for t in rows
+            ]
+        )
+        return
+    click.echo(
+        table(
+            ("name", "cpu", "cores", "SIMD", "L2", "makes", "what it is"),
+            [
+                (
+                    t.name,
+                    t.cpu,
+                    t.cores,
+                    f"{t.vector_bytes * 8} bit" if t.vector_bytes > 4 else "none",
+                    bytes_text(t.l2_bytes) if t.l2_bytes else "none",
+                    t.shared_suffix,
+                    t.description,
+                )
+                for t in rows
+            ],
+            right="  rrr",
+        )
+    )
+    click.echo("custom: any other machine, described by --triple, --cpu and --features")

@@ -1,0 +1,33 @@
+"""Progress of long work: a rich status line on stderr, only where a person is watching."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+# (what is being done, parts finished, parts in all; 0 in all: not known)
+Progress = Callable[[str, int, int], None]
+
+
+def silent(_stage: str, _done: int = 0, _total: int = 0) -> None:
+    """A progress receiver that says nothing."""
+
+
+@contextmanager
+def progress(quiet: bool = False) -> Iterator[Progress]:
+    """Yield a receiver that shows a status line while the block runs.
+
+    Quiet when asked to be or when stderr is not a terminal, so that pipes and logs stay clean.
+    """
+    if quiet or not sys.stderr.isatty():
+        yield silent
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("") as status:
+
+        def show(stage: str, done: int = 0, total: int = 0) -> None:
+            status.update(f"{stage} ({done}/{total})" if total else stage)
+
+        yield show

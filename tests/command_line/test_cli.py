@@ -1,0 +1,152 @@
+"""The frame around all commands: version, help, errors, exit codes, pipes."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+import ellc
+from ellc import cli
+from ir.errors import EllcError, InternalError
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> object:
+    """Make a command `fail` that raises what the test wants."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.delenv("ELLC_DEBUG", raising=False)
+
+    def install(error: BaseException) -> None:
+        @click.command("fail")
+        def command() -> None:
+            raise error
+
+        monkeypatch.setitem(cli.cli.commands, "fail", command)
+        monkeypatch.setattr(
+            type(cli.cli), "get_command", lambda self, ctx, name: self.commands.get(name)
+        )
+
+    return install
+
+
+def test_version_names_llvm_and_the_linker(ellc_command) -> None:
+    done = ellc_command("--version")
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"ellc {ellc.__version__} ")
+    assert re.search(r"LLVM \d+\.\d+", done.stdout)
+    assert re.search(r"linker LLD \d+\.\d+", done.stdout)
+
+
+def test_help_lists_every_command_and_the_exit_codes() -> None:
+    context = click.Context(cli.cli, info_name="ellc")
+    text = cli.cli.get_help(context)
+    for name in cli.cli.list_commands(context):
+        command = cli.cli.get_command(context, name)
+        assert command is not None and command.get_short_help_str(), name
+        assert re.search(rf"^  {name} ", text, re.MULTILINE)
+    assert all(re.search(rf"^    {code} ", text, re.MULTILINE) for code in (0, 1, 2, 3, 130))
+
+
+def test_help_does_not_load_llvm() -> None:
+    program = (
+        "import sys; from ellc.cli import run; run(['--help']); print('llvmlite' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.endswith("False\n")
+
+
+def test_no_arguments_shows_the_help(ellc_command) -> None:
+    done = ellc_command()
+    assert "Usage:" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("args", [["nonsense"], ["targets", "--nonsense"], ["targets", "extra"]])
+def test_wrong_usage_is_exit_2(ellc_command, args: list[str]) -> None:
+    done = ellc_command(*args)
+    assert done.returncode == cli.EXIT_BAD_INPUT
+    assert done.stdout == ""
+    assert "Error:" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_bad_input_is_one_report_with_all_problems(failing, capsys) -> None:
+    failing(
+        EllcError(
+            "2 layers cannot be read",
+            code="E1",
+            where="m.ell",
+            hint="do this",
+            problems=("at 1: a", "at 2: b"),
+        )
+    )
+    assert cli.run(["fail"]) == cli.EXIT_BAD_INPUT
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "error[E1]: m.ell: 2 layers cannot be read\n  at 1: a\n  at 2: b\nhint: do this\n"
+
+
+@pytest.mark.parametrize(
+    "error", [InternalError("bad code", reproducer="r.ll"), ValueError("oops")]
+)
+def test_a_bug_of_ours_is_exit_3_with_files_to_send(failing, capsys, tmp_path, error) -> None:
+    failing(error)
+    assert cli.run(["fail"]) == cli.EXIT_INTERNAL
+    err = capsys.readouterr().err
+    assert err.startswith("internal error: ") and "Traceback" not in err
+    if isinstance(error, InternalError):
+        assert "reproducer: r.ll" in err
+    (details,) = tmp_path.glob("ellc-crash-*.txt")
+    assert str(details) in err
+    assert "Traceback" in details.read_text() and "['fail']" in details.read_text()
+
+
+def test_a_developer_can_have_the_traceback(failing, monkeypatch) -> None:
+    failing(ValueError("oops"))
+    monkeypatch.setenv("ELLC_DEBUG", "traceback")
+    with pytest.raises(ValueError, match="oops"):
+        cli.run(["fail"])
+
+
+def test_interrupt_is_exit_130(failing, capsys) -> None:
+    failing(KeyboardInterrupt())
+    assert cli.run(["fail"]) == cli.EXIT_INTERRUPTED
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_closed_pipe_is_no_error(ellc_command) -> None:
+    reader = subprocess.Popen([sys.executable, "-c", "pass"], stdin=subprocess.PIPE)
+    reader.wait()
+    assert reader.stdin is not None
+    done = subprocess.run(
+        [sys.executable, "-m", "ellc", "targets"],
+        stdout=reader.stdin,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    reader.stdin.close()
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_targets_as_table_and_as_json(ellc_command) -> None:
+    text = ellc_command("targets").stdout
+    rows = json.loads(ellc_command("targets", "--json").stdout)
+    assert {"host", "pi0", "pi3", "pi3_64", "mcxn947", "wasm"} <= {row["name"] for row in rows}
+    for row in rows:
+        assert re.search(rf"^{row['name']} .*{re.escape(row['description'])}$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("shell", "words"), [("bash", "ellc tar"), ("zsh", "ellc tar")])
+def test_shell_completion_knows_the_commands(ellc_command, shell: str, words: str) -> None:
+    done = ellc_command(
+        env={"_ELLC_COMPLETE": f"{shell}_complete", "COMP_WORDS": words, "COMP_CWORD": "1"}
+    )
+    assert "targets" in done.stdout

@@ -1,0 +1,111 @@
+"""What every test may ask for: real models, emulators, golden files, the command line.
+
+Optional outside things are named by environment variables without a default. Where one is unset,
+the report's header says in one line what is skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+GOLDEN = Path(__file__).resolve().parent / "golden"
+DEFAULT_EMULATORS = ("qemu-arm", "qemu-aarch64")
+
+_OUTSIDE = {
+    "ELLC_TEST_DATA": ("needs_data", "tests on real models"),
+    "ELLC_CYCLE_TOOL": ("needs_cycle_tool", "modelled Cortex-A53 cycles"),
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden",
+        action="store_true",
+        help="rewrite the files in tests/golden with what the tests see; review the diff",
+    )
+
+
+def pytest_report_header() -> list[str]:
+    lines = [
+        f"{variable} is not set: {what} are skipped"
+        for variable, (_, what) in _OUTSIDE.items()
+        if not os.environ.get(variable)
+    ]
+    missing = [e for e in DEFAULT_EMULATORS if shutil.which(e) is None]
+    if missing:
+        lines.append(f"{' and '.join(missing)} not found: tests of foreign code are skipped")
+    return lines
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for variable, (marker, _) in _OUTSIDE.items():
+            if item.get_closest_marker(marker) and not os.environ.get(variable):
+                item.add_marker(pytest.mark.skip(reason=f"{variable} is not set"))
+        emulated = item.get_closest_marker("emulated")
+        if emulated:
+            missing = [e for e in emulated.args or DEFAULT_EMULATORS if shutil.which(e) is None]
+            if missing:
+                item.add_marker(pytest.mark.skip(reason=f"{', '.join(missing)} not installed"))
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real models; use together with the marker `needs_data`."""
+    return Path(os.environ["ELLC_TEST_DATA"])
+
+
+@pytest.fixture(scope="session")
+def cycle_tool() -> Path:
+    """The Cortex-A53 cycle model; use together with the marker `needs_cycle_tool`."""
+    return Path(os.environ["ELLC_CYCLE_TOOL"])
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """`golden(name, text)` compares text with the file tests/golden/NAME."""
+
+    def check(name: str, text: str) -> None:
+        path = GOLDEN / name
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        assert path.exists(), f"no golden file {name}: run pytest --update-golden and review it"
+        assert text == path.read_text(encoding="utf-8")
+
+    return check
+
+
+@pytest.fixture
+def ellc_command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `python -m ellc ARGS...` in a process of its own, in an empty folder.
+
+    `env` adds or (with None) removes variables; `cwd` replaces the folder.
+    """
+
+    def run(
+        *args: str | Path,
+        cwd: Path | None = None,
+        env: dict[str, str | None] | None = None,
+        timeout_s: float = 300,
+    ) -> subprocess.CompletedProcess[str]:
+        variables: dict[str, str | None] = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
+        return subprocess.run(
+            [sys.executable, "-m", "ellc", *map(str, args)],
+            capture_output=True,
+            text=True,
+            cwd=cwd or tmp_path,
+            env={k: v for k, v in variables.items() if v is not None},
+            timeout=timeout_s,
+            check=False,
+        )
+
+    return run
