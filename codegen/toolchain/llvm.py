@@ -1,0 +1,312 @@
+"""LLVM IR text to objects, in child processes, as many as the machine has cores.
+
+LLVM ends the whole process when it cannot compile something, and llvmlite holds one lock in every
+call. Child processes solve both: a crash becomes an `InternalError` with a file that shows it, and
+kernels compile in parallel. The bytes of a result depend on the job and the target alone, not on
+which worker made it or what it made before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import json
+import os
+import queue
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import IO, BinaryIO, Self, cast
+
+from codegen.targets import Target
+from codegen.toolchain.llvm_worker import read_message, write_message
+from ir.errors import EllcError, InternalError
+
+
+class EmitKind(StrEnum):
+    """What a job makes."""
+
+    OBJECT = "object"
+    ASM = "asm"
+    BITCODE = "bitcode"
+    IR = "ir"
+    """LLVM IR text after the passes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """What LLVM does to the IR before it selects instructions.
+
+    The defaults are for kernels that are vectorised and unrolled by us: LLVM's own vectorisers and
+    unroller would only undo the register tiles.
+    """
+
+    optimize: int = 3
+    """Level of the module pipeline, 1 to 3; 0 runs no pass at all."""
+    vectorize: bool = False
+    """Loop and straight-line vectorisation, and interleaving."""
+    unroll: bool = False
+    codegen_level: int = 3
+    """Effort of instruction selection, scheduling and register allocation, 0 to 3."""
+
+
+@dataclass(frozen=True, slots=True)
+class IrJob:
+    """One module to compile."""
+
+    name: str
+    """What an error report calls it; not part of the result."""
+    text: str
+    """LLVM IR. Triple and data layout are filled in where it has none."""
+    emit: EmitKind = EmitKind.OBJECT
+    passes: Passes = Passes()
+
+
+def compile_ir(
+    jobs: Sequence[IrJob], target: Target, *, pool: LlvmPool | None = None
+) -> list[bytes]:
+    """Compile the jobs for the target, in parallel; results in the order of the jobs.
+
+    Without `pool`, child processes are started for this call (about a tenth of a second). Raises
+    `InternalError` with a reproducer file when LLVM refuses or crashes on a job, and `EllcError`
+    (`E604`) when it does not know the target's CPU or one of its features.
+    """
+    if pool is not None:
+        return pool.compile(jobs, target)
+    with LlvmPool(min(len(jobs), usable_cores())) as own:
+        return own.compile(jobs, target)
+
+
+def usable_cores() -> int:
+    """Return how many processes can run at once on this machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+class LlvmPool:
+    """Child processes that compile; a context manager that ends them.
+
+    Processes start with the first job they get. May be used from several threads.
+    """
+
+    def __init__(self, processes: int | None = None, *, job_limit_s: float = 600.0) -> None:
+        """`job_limit_s`: a job that takes longer counts as crashed."""
+        count = max(1, usable_cores() if processes is None else processes)
+        self._executor = ThreadPoolExecutor(count, thread_name_prefix="ellc-llvm")
+        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        self._workers = [_Worker(job_limit_s) for _ in range(count)]
+        for worker in self._workers:
+            self._idle.put(worker)
+
+    def compile(self, jobs: Sequence[IrJob], target: Target) -> list[bytes]:
+        """See `compile_ir`."""
+        # Longest first: a big module that starts last would leave the other cores idle.
+        order = sorted(range(len(jobs)), key=lambda index: -len(jobs[index].text))
+        futures = {index: self._executor.submit(self._one, jobs[index], target) for index in order}
+        outcomes = [futures[index].result() for index in range(len(jobs))]
+        unknown = [outcome for outcome in outcomes if isinstance(outcome, EllcError)]
+        if unknown:
+            raise unknown[0]
+        failed = [outcome for outcome in outcomes if isinstance(outcome, _Failure)]
+        if failed:
+            raise _internal_error(failed, target)
+        return [outcome for outcome in outcomes if isinstance(outcome, bytes)]
+
+    def _one(self, job: IrJob, target: Target) -> bytes | _Failure | EllcError:
+        worker = self._idle.get()
+        try:
+            return worker.compile(job, target)
+        finally:
+            self._idle.put(worker)
+
+    def close(self) -> None:
+        """End all processes."""
+        self._executor.shutdown(cancel_futures=True)
+        for worker in self._workers:
+            worker.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    job: IrJob
+    message: str
+
+
+class _Worker:
+    """One child process, started when first needed and again after a crash."""
+
+    def __init__(self, job_limit_s: float) -> None:
+        self._job_limit_s = job_limit_s
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stderr: IO[bytes] | None = None
+
+    def compile(self, job: IrJob, target: Target) -> bytes | _Failure | EllcError:
+        process = self._process or self._start()
+        # The child stops reading only when it is dead, so a plain write cannot wait for ever.
+        timer = threading.Timer(self._job_limit_s, process.kill)
+        timer.start()
+        try:
+            stdin = cast(BinaryIO, process.stdin)
+            write_message(stdin, json.dumps(_request(job, target)).encode())
+            write_message(stdin, job.text.encode())
+            answer = read_message(cast(BinaryIO, process.stdout))
+        except OSError:
+            answer = None
+        finally:
+            timer.cancel()
+        if answer is None:
+            return _Failure(job, self._autopsy())
+        kind, body = answer[:1], answer[1:]
+        match kind:
+            case b"R":
+                return body
+            case b"C":
+                return _unknown_cpu(target, body.decode(errors="replace"))
+            case _:
+                return _Failure(job, body.decode(errors="replace"))
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        self._stderr = tempfile.TemporaryFile("w+b")  # noqa: SIM115 - open as long as the process
+        # -I -S: neither the working directory, nor PYTHON* variables, nor site hooks reach the
+        # child; llvmlite's own folder is all it needs beyond the standard library.
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", _worker_file(), *_llvmlite_folders()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+        )
+        return self._process
+
+    def _autopsy(self) -> str:
+        """Return what the dead process said last, and forget it."""
+        process, stderr = self._process, self._stderr
+        assert process is not None and stderr is not None
+        status = process.wait()
+        stderr.seek(0)
+        said = stderr.read().decode(errors="replace").strip()
+        self.stop()
+        if status == -9:
+            return f"killed after more than {self._job_limit_s:.0f} s, or by the system\n{said}"
+        return f"the LLVM process ended with status {status}\n{said}"
+
+    def stop(self) -> None:
+        """End the process and release its pipes."""
+        if self._process is not None:
+            for pipe in (self._process.stdin, self._process.stdout):
+                if pipe is not None:
+                    with contextlib.suppress(BrokenPipeError):
+                        pipe.close()
+            try:
+                self._process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        if self._stderr is not None:
+            self._stderr.close()
+        self._process = self._stderr = None
+
+
+def _worker_file() -> str:
+    return str(Path(__file__).with_name("llvm_worker.py"))
+
+
+def _llvmlite_folders() -> list[str]:
+    spec = importlib.util.find_spec("llvmlite")
+    if spec is None or not spec.submodule_search_locations:
+        raise EllcError(
+            "the Python package llvmlite is missing",
+            code="E605",
+            hint="pip install llvmlite (a plain `pip install ellc` brings it)",
+        )
+    return [str(Path(folder).resolve().parent) for folder in spec.submodule_search_locations]
+
+
+def _request(job: IrJob, target: Target) -> dict[str, str | int | bool]:
+    return {
+        "triple": target.triple,
+        "cpu": target.cpu,
+        "features": target.llvm_features,
+        # Code that an operating system loads anywhere must not hold absolute addresses.
+        "reloc": "pic" if target.has_os else "static",
+        "codegen_level": job.passes.codegen_level,
+        "optimize": job.passes.optimize,
+        "vectorize": job.passes.vectorize,
+        "unroll": job.passes.unroll,
+        "emit": job.emit.value,
+    }
+
+
+def _unknown_cpu(target: Target, complaint: str) -> EllcError:
+    return EllcError(
+        f"LLVM does not know the CPU {target.cpu!r} with features {target.llvm_features!r}",
+        code="E604",
+        where=target.triple,
+        hint="the names are those of `clang -mcpu=help`, such as cortex-a53 and +dotprod",
+        problems=tuple(sorted(set(complaint.splitlines()))),
+    )
+
+
+def _internal_error(failed: Sequence[_Failure], target: Target) -> InternalError:
+    first = failed[0]
+    path = _write_reproducer(first, target)
+    place = f"{_guilty_functions(first)} of "
+    more = f" ({len(failed) - 1} more failed as well)" if len(failed) > 1 else ""
+    return InternalError(
+        f"LLVM failed on {place}{first.job.name!r} for target {target.name!r}{more}: "
+        f"{_summary(first.message)}\nreproducer: {path}",
+        reproducer=str(path),
+    )
+
+
+def _guilty_functions(failure: _Failure) -> str:
+    """Name the function that LLVM named, otherwise those the module defines."""
+    named = re.search(r"In function: (\S+)", failure.message)
+    if named:
+        return f"function {named[1]!r}"
+    defined = re.findall(r"^define [^@]*@\"?([\w.$]+)", failure.job.text, re.MULTILINE)
+    listed = ", ".join(repr(name) for name in defined[:8])
+    return f"function {listed}{', ...' if len(defined) > 8 else ''}"
+
+
+def _summary(message: str) -> str:
+    """The first lines: LLVM's stack dumps are long and say nothing to a user."""
+    kept = []
+    for line in message.splitlines():
+        if line.startswith(("Stack dump", "PLEASE submit")) or re.match(r"\s*#\d+ ", line):
+            break
+        kept.append(line)
+    return "\n".join(kept[:20])
+
+
+def _write_reproducer(failure: _Failure, target: Target) -> Path:
+    """Write the IR with everything needed to compile it again, and return where."""
+    request = _request(failure.job, target)
+    comments = [f"{name}: {value}" for name, value in request.items()]
+    comments += ["", *failure.message.splitlines()]
+    text = "".join(f"; {line}".rstrip() + "\n" for line in comments) + failure.job.text
+    stem = re.sub(r"[^\w.-]+", "_", failure.job.name)[:60]
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    path = Path(tempfile.gettempdir()) / f"ellc-llvm-{stem}-{digest}.ll"
+    path.write_text(text, encoding="utf-8")
+    return path

@@ -1,0 +1,138 @@
+"""The child process that runs LLVM: reads jobs from standard input, writes to standard output.
+
+Started by path, not imported (see `llvm.py`): it knows the standard library and llvmlite only, so
+that it starts fast and nothing of the parent's state reaches it. A job that LLVM cannot compile
+ends the whole process ("Cannot select" is an abort there); the parent sees the pipe close.
+
+Messages both ways: 4 bytes little-endian length, then that many bytes. A request is JSON followed
+by a message with the IR text; an answer is one message whose first byte is `R` (result), `E` (LLVM
+refused the IR, in words) or `C` (CPU or feature that LLVM does not know).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any, BinaryIO
+
+LENGTH_BYTES = 4
+
+
+class UnknownCpu(Exception):
+    """LLVM printed that it ignores a CPU or feature name."""
+
+
+def read_message(stream: BinaryIO) -> bytes | None:
+    """Return the next message, None at the end of the stream."""
+    head = stream.read(LENGTH_BYTES)
+    if len(head) < LENGTH_BYTES:
+        return None
+    length = int.from_bytes(head, "little")
+    body = stream.read(length)
+    return body if len(body) == length else None
+
+
+def write_message(stream: BinaryIO, *parts: bytes) -> None:
+    """Write the parts as one message and flush."""
+    stream.write(sum(map(len, parts)).to_bytes(LENGTH_BYTES, "little"))
+    for part in parts:
+        stream.write(part)
+    stream.flush()
+
+
+def _stderr_since(start: int) -> str:
+    """What has come on standard error (a file, opened by the parent) from this offset on."""
+    os.lseek(2, start, os.SEEK_SET)
+    text = os.read(2, 1 << 20).decode(errors="replace")
+    os.lseek(2, 0, os.SEEK_END)
+    return text
+
+
+class Compiler:
+    """LLVM with one target machine per kind of request."""
+
+    def __init__(self) -> None:
+        import llvmlite.binding as llvm
+
+        self.llvm = llvm
+        llvm.initialize_all_targets()
+        llvm.initialize_all_asmprinters()
+        self.machines: dict[tuple[Any, ...], Any] = {}
+
+    def machine(self, request: dict[str, Any]) -> Any:
+        """Return the target machine a request asks for; `UnknownCpu` for names LLVM ignores."""
+        key = tuple(
+            request[name] for name in ("triple", "cpu", "features", "reloc", "codegen_level")
+        )
+        if key not in self.machines:
+            triple, cpu, features, reloc, level = key
+            start = os.lseek(2, 0, os.SEEK_END)
+            made = self.llvm.Target.from_triple(triple).create_target_machine(
+                cpu=cpu, features=features, opt=level, reloc=reloc, codemodel="small"
+            )
+            complaint = _stderr_since(start)
+            if "is not a recognized" in complaint:
+                raise UnknownCpu(complaint.strip())
+            self.machines[key] = made
+        return self.machines[key]
+
+    def compile(self, request: dict[str, Any], text: str) -> bytes:
+        """Compile one module, in a context of its own, so that names do not depend on history."""
+        machine = self.machine(request)
+        layout = str(machine.target_data)
+        module = self.llvm.parse_assembly(text, self.llvm.create_context())
+        if module.triple not in ("", request["triple"]) or module.data_layout not in ("", layout):
+            raise RuntimeError(
+                f"the module is for {module.triple!r} with layout {module.data_layout!r}, "
+                f"the target is {request['triple']!r} with {layout!r}"
+            )
+        module.triple = request["triple"]
+        module.data_layout = layout
+        module.name = "ellc"
+        module.verify()
+        if request["optimize"]:
+            self.optimize(request, machine, module)
+        match request["emit"]:
+            case "object":
+                return bytes(machine.emit_object(module))
+            case "asm":
+                return str(machine.emit_assembly(module)).encode()
+            case "bitcode":
+                return bytes(module.as_bitcode())
+            case _:
+                return str(module).encode()
+
+    def optimize(self, request: dict[str, Any], machine: Any, module: Any) -> None:
+        """Run the module pipeline with the vectorisers and unrollers as asked."""
+        tuning = self.llvm.create_pipeline_tuning_options(speed_level=request["optimize"])
+        tuning.loop_vectorization = request["vectorize"]
+        tuning.slp_vectorization = request["vectorize"]
+        tuning.loop_interleaving = request["vectorize"]
+        tuning.loop_unrolling = request["unroll"]
+        builder = self.llvm.create_pass_builder(machine, tuning)
+        builder.getModulePassManager().run(module, builder)
+
+
+def main() -> None:
+    """Answer requests until standard input ends."""
+    stdin, stdout = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints must not fall between the messages
+    compiler = Compiler()
+    while (head := read_message(stdin)) is not None:
+        body = read_message(stdin)
+        if body is None:
+            return
+        try:
+            result = compiler.compile(json.loads(head), body.decode())
+        except UnknownCpu as error:
+            write_message(stdout, b"C", str(error).encode())
+        except Exception as error:
+            write_message(stdout, b"E", f"{type(error).__name__}: {error}".encode())
+        else:
+            write_message(stdout, b"R", result)
+
+
+if __name__ == "__main__":
+    sys.path[:0] = sys.argv[1:]
+    main()
