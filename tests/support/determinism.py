@@ -1,0 +1,35 @@
+"""Whether a command writes the same bytes whatever the folder and the hash seed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below a folder, by relative path."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def assert_same_bytes_twice(run: Callable[[Path, str], object], scratch: Path) -> dict[str, str]:
+    """Call `run(folder, hash_seed)` in two new folders and compare all they hold afterwards.
+
+    The folders differ in name and in length of name, so that a path in an output shows. Returns
+    the digests, so that a test can say which files it expects.
+    """
+    results = []
+    for folder, seed in ((scratch / "a", "1"), (scratch / "another folder, deeper" / "b", "42")):
+        folder.mkdir(parents=True)
+        run(folder, seed)
+        results.append(digests(folder))
+    first, second = results
+    assert first, "nothing was written"
+    assert sorted(first) == sorted(second)
+    differing = [name for name in first if first[name] != second[name]]
+    assert not differing, f"bytes differ: {differing}"
+    return first
