@@ -1,0 +1,131 @@
+"""What several operator families share: operand checks, windows over images, sample arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ir.op import Types, require
+from ir.types import Array, DType, Padding, TensorType
+
+
+def want_operands(name: str, inputs: Types, least: int, most: int | None = None) -> None:
+    """Raise `ShapeError` unless the number of operands is in least..most (`most` = `least`)."""
+    top = least if most is None else most
+    wanted = str(least) if top == least else f"{least} to {top}"
+    require(least <= len(inputs) <= top, f"{name}: {len(inputs)} operands, expected {wanted}")
+
+
+def want_floats(name: str, *types: TensorType) -> DType:
+    """Raise `ShapeError` unless all operands have one floating-point element type; return it."""
+    dtype = want_same(name, *types)
+    require(dtype.is_float, f"{name}: works on floating point, not on {dtype.value}")
+    return dtype
+
+
+def want_same(name: str, *types: TensorType) -> DType:
+    """Raise `ShapeError` unless all operands have one element type; return it."""
+    found = list(dict.fromkeys(t.dtype.value for t in types))
+    require(len(found) == 1, f"{name}: element types differ: {', '.join(found)}")
+    return types[0].dtype
+
+
+def want_shape(name: str, what: str, type_: TensorType, *shape: int) -> None:
+    """Raise `ShapeError` unless an operand has exactly this shape."""
+    require(type_.shape == shape, f"{name}: {what} has shape {type_.shape}, expected {shape}")
+
+
+def want_axes(name: str, axes: Sequence[int], rank: int) -> None:
+    """Raise `ShapeError` unless `axes` are different numbers in 0..rank-1."""
+    good = all(0 <= a < rank for a in axes) and len(set(axes)) == len(axes)
+    require(good, f"{name}: axes {tuple(axes)} of a tensor of rank {rank}")
+
+
+def window_sizes(
+    name: str,
+    x: TensorType,
+    window: tuple[int, int],
+    stride: tuple[int, int],
+    padding: Padding,
+    dilation: tuple[int, int] = (1, 1),
+) -> tuple[int, int]:
+    """(rows, columns) of positions a window has on a padded NHWC tensor.
+
+    Along each axis floor((extent + before + after - reach) / stride) + 1, where reach is the
+    dilated window. Raises `ShapeError` if there is none or an attribute makes no sense.
+    """
+    require(x.rank == 4, f"{name}: wants an NHWC tensor, not rank {x.rank}")
+    require(min(*window, *stride, *dilation) >= 1, f"{name}: window, stride, dilation start at 1")
+    require(min(padding.amounts) >= 0, f"{name}: negative padding {padding.amounts}")
+    channels = x.shape[3]
+    count = len(padding.values)
+    require(count in (1, channels), f"{name}: {count} padding values for {channels} channels")
+    extents = (
+        x.shape[1] + padding.top + padding.bottom,
+        x.shape[2] + padding.left + padding.right,
+    )
+    reach = [d * (w - 1) + 1 for w, d in zip(window, dilation, strict=True)]
+    require(
+        extents[0] >= reach[0] and extents[1] >= reach[1],
+        f"{name}: a window of {reach[0]}x{reach[1]} on a padded input of {extents[0]}x{extents[1]}",
+    )
+    rows, columns = ((e - r) // s + 1 for e, r, s in zip(extents, reach, stride, strict=True))
+    return rows, columns
+
+
+def pad_image(x: Array, padding: Padding) -> Array:
+    """An NHWC array with its frame around it; values are clamped to what the dtype holds."""
+    n, h, w, c = x.shape
+    shape = (n, h + padding.top + padding.bottom, w + padding.left + padding.right, c)
+    out = np.empty(shape, x.dtype)
+    out[...] = padding_values(padding, x.dtype)
+    out[:, padding.top : padding.top + h, padding.left : padding.left + w] = x
+    return out
+
+
+def padding_values(padding: Padding, dtype: np.dtype[Any]) -> Array:
+    """The frame's values (1 or C of them) as `dtype`; integers saturate."""
+    values = np.array(padding.values, np.float64)
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        values = np.clip(np.rint(values), info.min, info.max)
+    return values.astype(dtype)
+
+
+def window_taps(
+    x: Array,
+    window: tuple[int, int],
+    stride: tuple[int, int],
+    sizes: tuple[int, int],
+    dilation: tuple[int, int] = (1, 1),
+) -> Iterator[tuple[int, int, Array]]:
+    """For every tap (row, column) of a window, the pixels of a padded array that it meets.
+
+    The arrays have the shape [N, rows, columns, C] with `sizes` = (rows, columns).
+    """
+    for row in range(window[0]):
+        for column in range(window[1]):
+            top, left = row * dilation[0], column * dilation[1]
+            bottom = top + (sizes[0] - 1) * stride[0] + 1
+            right = left + (sizes[1] - 1) * stride[1] + 1
+            yield row, column, x[:, top : bottom : stride[0], left : right : stride[1]]
+
+
+def normal(rng: np.random.Generator, *shape: int) -> Array:
+    """Standard normal float32 samples."""
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def weights(rng: np.random.Generator, *shape: int) -> Array:
+    """Weights [outputs, ...inputs] scaled so that a weighted sum of normal data is about normal."""
+    fan_in = max(1, int(np.prod(shape[1:])))
+    scaled: Array = rng.standard_normal(shape) / np.sqrt(fan_in)
+    return scaled.astype(np.float32)
+
+
+def dyadic(rng: np.random.Generator, *shape: int, span: int = 8) -> Array:
+    """Multiples of 1/4 in -span/4..span/4: sums and products of a few are exact in float32."""
+    quarters: Array = rng.integers(-span, span + 1, shape) / 4
+    return quarters.astype(np.float32)
