@@ -1,0 +1,174 @@
+"""Maps, models, nodes and ports: typed views of an archive, every era of the format.
+
+`read_archive` is the way in. What it returns keeps the exact `ArchiveObject` beside the typed view.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ellc.frontends.ell.container import read_container
+from ellc.frontends.ell.json_text import parse_json_text
+from ellc.frontends.ell.metadata import PropertyBag, read_metadata
+from ellc.frontends.ell.ports import PortReference, parse_port_reference, whole_port
+from ellc.frontends.ell.typenames import TypeName, parse_type_name
+from ellc.frontends.ell.values import ArchiveObject
+from ellc.frontends.ell.view import View
+from ellc.frontends.limits import DEFAULT_LIMITS, Limits
+from ellc.frontends.problems import Problems
+from ir.errors import EllcError
+
+# `DynamicMap` and `SteppableMap<clock>` are from before 2018; their bodies are a map's.
+_MAP_TYPES = frozenset({"Map", "DynamicMap", "SteppableMap"})
+_PORT_TYPE = "InputPort"
+
+
+@dataclass(frozen=True, slots=True)
+class InputPort:
+    """One input of a node: what it reads, and its metadata."""
+
+    reference: PortReference
+    metadata: PropertyBag = field(default_factory=PropertyBag)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """One node of a model. `inputs` is keyed by the field name in the archive (`input1`)."""
+
+    id: str
+    type: TypeName
+    object: ArchiveObject
+    path: str
+    inputs: Mapping[str, InputPort]
+    metadata: PropertyBag
+
+    @property
+    def label(self) -> str:
+        """How messages call this node."""
+        name = self.metadata.text("name")
+        return f"node '{self.id}' ({name})" if name else f"node '{self.id}'"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """Nodes in their order, which is topological: a node refers only to earlier ones."""
+
+    nodes: tuple[Node, ...]
+    metadata: PropertyBag
+    path: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Map:
+    """A model with named inputs and outputs.
+
+    A bare `Model` has none: then the names are empty, and the reader goes by its nodes.
+    """
+
+    model: Model
+    input_names: tuple[str, ...] = ()
+    input_ids: tuple[str, ...] = ()
+    output_names: tuple[str, ...] = ()
+    outputs: tuple[PortReference, ...] = ()
+    metadata: PropertyBag = field(default_factory=PropertyBag)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Archive:
+    """A whole file: the exact object tree and the typed view of it."""
+
+    root: ArchiveObject
+    map: Map
+    name: str
+    """The file's name, or empty."""
+
+
+def read_archive(
+    source: str | os.PathLike[str] | bytes, limits: Limits = DEFAULT_LIMITS
+) -> Archive:
+    """Read an `.ell` or `.ell.zip` file (a path, or its bytes).
+
+    Raises `EllcError`: E201 unreadable, E202 not JSON, E203 beyond the limits, E204 not an archive
+    of a model (all problems listed).
+    """
+    data, name = read_container(source, limits)
+    root = parse_json_text(data, limits, name)
+    if not isinstance(root, ArchiveObject):
+        raise EllcError(
+            "not an .ell archive: the document is not an object", code="E204", where=name
+        )
+    return archive_of(root, name, limits)
+
+
+def archive_of(root: ArchiveObject, name: str = "", limits: Limits = DEFAULT_LIMITS) -> Archive:
+    """The typed view of an object tree; raises `EllcError` E204."""
+    problems = Problems()
+    base = parse_type_name(root.type or "").base
+    if base in _MAP_TYPES or (root.type is None and "model" in root):
+        found = _read_map(View(root, "", problems, limits))
+    elif base == "Model" or (root.type is None and "nodes" in root):
+        found = Map(_read_model(View(root, "", problems, limits)))
+    else:
+        raise EllcError(
+            f"not an .ell archive of a model: its root is of type '{root.type}'",
+            code="E204",
+            where=name,
+            hint="the root of an .ell file is a 'Map' or a 'Model'",
+        )
+    problems.raise_if_any("the archive is damaged", code="E204", where=name)
+    return Archive(root, found, name)
+
+
+def _read_map(view: View) -> Map:
+    child = view.child("model")
+    model = Model((), PropertyBag(), "") if child is None else _read_model(child)
+    references: list[PortReference] = []
+    for index, text in enumerate(view.texts("outputElements")):
+        try:
+            references.append(parse_port_reference(text))
+        except ValueError as error:
+            view.bad(f"outputElements[{index}]", str(error))
+    return Map(
+        model,
+        view.texts("inputNames"),
+        view.texts("inputIds"),
+        view.texts("outputNames"),
+        tuple(references),
+        read_metadata(view),
+    )
+
+
+def _read_model(view: View) -> Model:
+    nodes = [_read_node(child) for child in view.children("nodes")]
+    seen: set[str] = set()
+    for node in nodes:
+        if node.id in seen:
+            view.problems.add(node.path, f"a second node has the id '{node.id}'")
+        seen.add(node.id)
+    return Model(tuple(nodes), read_metadata(view), view.path)
+
+
+def _read_node(view: View) -> Node:
+    if view.object.type is None:
+        view.bad("", "a node without '_type'")
+    inputs: dict[str, InputPort] = {}
+    for key, value in view.object.fields:
+        if isinstance(value, ArchiveObject) and _is_input_port(value):
+            inputs.setdefault(key, _read_port(view.at(value, key)))
+    return Node(view.text("id"), view.type, view.object, view.path, inputs, read_metadata(view))
+
+
+def _is_input_port(value: ArchiveObject) -> bool:
+    return parse_type_name(value.type or "").base == _PORT_TYPE
+
+
+def _read_port(view: View) -> InputPort:
+    text = view.text("input", default="{}")
+    try:
+        reference = parse_port_reference(text)
+    except ValueError as error:
+        view.bad("input", str(error))
+        reference = whole_port("?")
+    return InputPort(reference, read_metadata(view))

@@ -1,0 +1,316 @@
+"""A parser for the almost-JSON that ELL writes.
+
+What it takes beyond JSON: duplicate keys (kept, in order), the escape `\\'`, bare `nan`, `inf` and
+`-inf`, integers of 64 bits. It works on bytes, keeps its own stack (no recursion), and reads flat
+arrays of numbers, which are nearly all of a large file, with numpy. Syntax errors tell line, column
+and the path of the value they are in.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+import numpy as np
+
+from ellc.frontends.ell.values import ArchiveObject, ArchiveValue, NumberArray, gathered
+from ellc.frontends.limits import DEFAULT_LIMITS, Limits
+from ir.errors import EllcError
+
+# Possessive quantifiers (`*+`): a damaged file must not make the matcher look twice.
+_TOKEN = re.compile(
+    rb"""
+      (?P<string> "[^"\\]*+(?:\\.[^"\\]*+)*+" )
+    | (?P<array>  \[ [-+0-9.eEinfa, \t\r\n]++ \] )
+    | (?P<punct>  [][{}:,] )
+    | (?P<word>   [-+.\w]++ )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_SPACE = re.compile(rb"[ \t\r\n]*+")
+_INTEGER = re.compile(rb"[-+]?[0-9]+\Z")
+_FLOAT = re.compile(rb"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?\Z")
+_FRACTIONAL = re.compile(rb"[.eEinfa]|-0+(?![0-9])")
+_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_SIMPLE_ESCAPES = {
+    "'": "'", '"': '"', "\\": "\\", "/": "/",
+    "n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f",
+}  # fmt: skip
+_LITERALS: dict[bytes, ArchiveValue] = {b"true": True, b"false": False, b"null": None}
+_NON_FINITE = {
+    b"nan": float("nan"), b"-nan": float("nan"), b"NaN": float("nan"),
+    b"inf": float("inf"), b"-inf": float("-inf"),
+    b"Infinity": float("inf"), b"-Infinity": float("-inf"),
+}  # fmt: skip
+_LONGEST_INTEGER = 20  # characters of 2**64 and of -2**63; longer ones are read as floats
+
+
+@dataclass(slots=True)
+class _Frame:
+    """An object or array that is not closed yet."""
+
+    is_object: bool
+    pairs: list[tuple[str, ArchiveValue]] = field(default_factory=list)
+    items: list[ArchiveValue] = field(default_factory=list)
+    key: str | None = None
+
+
+def parse_json_text(data: bytes, limits: Limits = DEFAULT_LIMITS, name: str = "") -> ArchiveValue:
+    """Parse one document; `name` (a file name) is only used in messages.
+
+    Raises `EllcError` E202 for anything that is not (almost) JSON and E203 beyond the limits.
+    """
+    return _Parser(data, limits, name).document()
+
+
+class _Parser:
+    """One run over one document."""
+
+    def __init__(self, data: bytes, limits: Limits, name: str) -> None:
+        self.data = data
+        self.limits = limits
+        self.name = name
+        self.at = 3 if data.startswith(b"\xef\xbb\xbf") else 0
+        self.start = self.at
+        self.stack: list[_Frame] = []
+        self.values = 0
+
+    def document(self) -> ArchiveValue:
+        value = self.value(*self.token())
+        while self.stack:
+            value = self.step()
+        kind, _ = self.token()
+        if kind != "end":
+            self.fail("there is more text after the end of the document")
+        return value
+
+    def step(self) -> ArchiveValue:
+        """Read one member of the innermost container; returns the container when it closes."""
+        frame = self.stack[-1]
+        kind, text = self.token()
+        closing = b"}" if frame.is_object else b"]"
+        started = bool(frame.pairs or frame.items)
+        if text == closing:
+            return self.close()
+        if started:
+            if text != b",":
+                self.fail(f"expected ',' or '{closing.decode()}', found {_shown(kind, text)}")
+            kind, text = self.token()
+        if frame.is_object:
+            kind, text = self.key(frame, kind, text)
+        value = self.value(kind, text)
+        # A container that was just opened is added to its parent when it closes.
+        if self.stack[-1] is frame:
+            self.put(frame, value)
+        return None
+
+    def key(self, frame: _Frame, kind: str, text: bytes) -> tuple[str, bytes]:
+        """Read `"key":` and return the token of the value."""
+        if kind != "string":
+            self.fail(f"expected a key in quotes, found {_shown(kind, text)}")
+        frame.key = self.string(text)
+        kind, text = self.token()
+        if text != b":":
+            self.fail(f"expected ':' after a key, found {_shown(kind, text)}")
+        return self.token()
+
+    def put(self, frame: _Frame, value: ArchiveValue) -> None:
+        if frame.is_object:
+            frame.pairs.append((frame.key or "", value))
+        else:
+            frame.items.append(value)
+
+    def close(self) -> ArchiveValue:
+        frame = self.stack.pop()
+        value = _object(frame.pairs) if frame.is_object else gathered(frame.items)
+        if self.stack:
+            self.put(self.stack[-1], value)
+        return value
+
+    def token(self) -> tuple[str, bytes]:
+        """The next token as (kind, text); kind is `end` behind the last one."""
+        space = _SPACE.match(self.data, self.at)
+        self.at = space.end() if space else self.at
+        self.start = self.at
+        found = _TOKEN.match(self.data, self.at)
+        if found is None:
+            if self.at >= len(self.data):
+                return "end", b""
+            if self.data[self.at] == ord('"'):
+                self.fail("this string has no closing quote")
+            self.fail(f"unexpected character {chr(self.data[self.at])!r}")
+        self.at = found.end()
+        return found.lastgroup or "", found.group()
+
+    def value(self, kind: str, text: bytes) -> ArchiveValue:
+        """Turn a token into a value, or open a container."""
+        self.values += 1
+        if self.values > self.limits.values:
+            self.fail(f"the file holds more than {self.limits.values} values", code="E203")
+        match kind:
+            case "array":
+                return self.numbers(text)
+            case "string":
+                return self.string(text)
+            case "word":
+                return self.word(text)
+            case "punct" if text in b"{[":
+                if len(self.stack) >= self.limits.nesting_depth:
+                    self.fail(f"nested deeper than {self.limits.nesting_depth} levels", code="E203")
+                self.stack.append(_Frame(is_object=text == b"{"))
+                return None
+            case "end":
+                self.fail("the file ends here, in the middle of a value")
+            case _:
+                self.fail(f"expected a value, found {_shown(kind, text)}")
+
+    def word(self, text: bytes) -> ArchiveValue:
+        """A number or one of the bare words."""
+        if text in _LITERALS:
+            return _LITERALS[text]
+        if text in _NON_FINITE:
+            return _NON_FINITE[text]
+        if (
+            _INTEGER.match(text)
+            and len(text) <= _LONGEST_INTEGER + 1
+            and not text.startswith(b"-0")
+        ):
+            return int(text)
+        if len(text) <= 1024 and _FLOAT.match(text):
+            return float(text)
+        self.fail(f"{_shown('word', text)} is neither a number nor true, false or null")
+
+    def string(self, token: bytes) -> str:
+        if len(token) > self.limits.string_bytes:
+            self.fail(f"a string is longer than {self.limits.string_bytes} bytes", code="E203")
+        try:
+            text = token[1:-1].decode("utf-8")
+        except UnicodeDecodeError:
+            self.fail("this string is not UTF-8")
+        if "\\" not in text:
+            return text
+        text = _ESCAPE.sub(self.escape, text)
+        if _SURROGATES.search(text):
+            # Pairs of \u escapes name one character beyond the 16-bit range.
+            try:
+                text = text.encode("utf-16", "surrogatepass").decode("utf-16")
+            except UnicodeDecodeError:
+                self.fail("this string has half of a surrogate pair")
+        return text
+
+    def escape(self, found: re.Match[str]) -> str:
+        code = found.group(1)
+        if len(code) == 5:
+            return chr(int(code[1:], 16))
+        plain = _SIMPLE_ESCAPES.get(code)
+        if plain is None:
+            self.fail(f"unknown escape '\\{code}' in a string")
+        return plain
+
+    def numbers(self, token: bytes) -> ArchiveValue:
+        """A flat array of numbers."""
+        body = token[1:-1].strip()
+        if not body:
+            return ()
+        count = body.count(b",") + 1
+        if count > self.limits.tensor_elements:
+            self.fail(f"an array has more than {self.limits.tensor_elements} numbers", code="E203")
+        array = _numbers_at_once(body, count)
+        return self.numbers_one_by_one(token) if array is None else array
+
+    def numbers_one_by_one(self, token: bytes) -> ArchiveValue:
+        """The exact, slow way: finds the place of a mistake and takes mixed signs beyond 2**63."""
+        items: list[ArchiveValue] = []
+        offset = self.start + 1
+        for part in token[1:-1].split(b","):
+            self.start = offset + len(part) - len(part.lstrip())
+            offset += len(part) + 1
+            number = self.word(part.strip()) if part.strip() else None
+            if number is None:
+                self.fail("a number is missing between two commas")
+            items.append(number)
+        return gathered(items)
+
+    def fail(self, message: str, *, code: str = "E202") -> NoReturn:
+        """Raise with line, column and path."""
+        line = self.data.count(b"\n", 0, self.start) + 1
+        column = self.start - self.data.rfind(b"\n", 0, self.start)
+        place = f"line {line}, column {column}"
+        path = self.path()
+        where = f"{self.name}, {place}" if self.name else place
+        raise EllcError(
+            f"{message} (in {path})" if path else message,
+            code=code,
+            where=where,
+            hint="" if code == "E203" else "the file is damaged or is not an .ell archive",
+        )
+
+    def path(self) -> str:
+        parts = ""
+        for frame in self.stack:
+            if not frame.is_object:
+                parts += f"[{len(frame.items)}]"
+            elif frame.key is not None:
+                parts += f".{frame.key}" if parts else frame.key
+        return parts if len(parts) <= 300 else f"{parts[:297]}..."
+
+
+def _shown(kind: str, text: bytes) -> str:
+    if kind == "end":
+        return "the end of the file"
+    shown = text[:24].decode("utf-8", "replace")
+    return f"'{shown}...'" if len(text) > 24 else f"'{shown}'"
+
+
+def _object(pairs: list[tuple[str, ArchiveValue]]) -> ArchiveObject:
+    """Take the first `_type` and `_version` out; what is not text stays a field."""
+    type_name: str | None = None
+    version: str | None = None
+    fields: list[tuple[str, ArchiveValue]] = []
+    for key, value in pairs:
+        if key == "_type" and type_name is None and isinstance(value, str):
+            type_name = value
+        elif key == "_version" and version is None and isinstance(value, str):
+            version = value
+        else:
+            fields.append((key, value))
+    return ArchiveObject(type_name, version, tuple(fields))
+
+
+def _numbers_at_once(body: bytes, count: int) -> NumberArray | None:
+    """Read comma-separated numbers in one go; None when that is not certain to be exact."""
+    if _FRACTIONAL.search(body):
+        return _read_as(body, np.float64, count)
+    if b"+" in body:
+        return None
+    if b"-" in body:
+        array = _read_as(body, np.int64, count)
+        edges = (-(2**63), 2**63 - 1)
+    else:
+        array = _read_as(body, np.uint64, count)
+        edges = (2**64 - 1, 2**64 - 1)
+    # Numbers beyond 64 bits come back as the edge of the range: those take the slow way.
+    if array is None or int(array.min()) == edges[0] or int(array.max()) == edges[1]:
+        return None
+    if array.dtype == np.uint64 and int(array.max()) < 2**63:
+        array = _frozen(array.astype(np.int64))
+    return array
+
+
+def _read_as(body: bytes, dtype: type[np.number], count: int) -> NumberArray | None:
+    with warnings.catch_warnings():
+        # Older numpy only warns when text is left over.
+        warnings.simplefilter("error", DeprecationWarning)
+        try:
+            array = np.fromstring(body, dtype=dtype, sep=",")
+        except (ValueError, DeprecationWarning, OverflowError):
+            return None
+    return _frozen(array) if array.size == count else None
+
+
+def _frozen(array: NumberArray) -> NumberArray:
+    array.flags.writeable = False
+    return array

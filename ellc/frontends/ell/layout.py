@@ -1,0 +1,123 @@
+"""Memory layouts: how a tensor lies in a port's buffer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ellc.frontends.ell.values import ArchiveObject
+from ellc.frontends.ell.view import View
+
+_MAX_RANK = 8
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryLayout:
+    """All tuples are in physical order, slowest dimension first.
+
+    `size` is the active region, `extent` what is allocated, `offset` where the active region
+    begins, `order[p]` the logical dimension at physical place p, and `increment` the elements to
+    step per dimension.
+    """
+
+    size: tuple[int, ...]
+    extent: tuple[int, ...]
+    offset: tuple[int, ...]
+    order: tuple[int, ...]
+    increment: tuple[int, ...]
+
+    @staticmethod
+    def of(shape: tuple[int, ...], padding: tuple[int, ...] | None = None) -> MemoryLayout:
+        """The canonical layout of a shape, with as much padding behind as before a dimension."""
+        frame = padding or (0,) * len(shape)
+        extent = tuple(size + 2 * pad for size, pad in zip(shape, frame, strict=True))
+        return MemoryLayout(shape, extent, frame, tuple(range(len(shape))), increments(extent))
+
+    @property
+    def elements(self) -> int:
+        """Allocated elements."""
+        return _product(self.extent)
+
+    @property
+    def active_elements(self) -> int:
+        """Elements of the active region."""
+        return _product(self.size)
+
+    @property
+    def has_padding(self) -> bool:
+        """Whether anything is allocated beyond the active region."""
+        return self.size != self.extent
+
+    @property
+    def is_contiguous(self) -> bool:
+        """Whether the increments are just the products of the extents."""
+        return self.increment == increments(self.extent)
+
+    @property
+    def logical_size(self) -> tuple[int, ...]:
+        """The active shape in logical order (row, column, channel)."""
+        logical = [0] * len(self.size)
+        for place, dimension in enumerate(self.order):
+            logical[dimension] = self.size[place]
+        return tuple(logical)
+
+    @property
+    def behind(self) -> tuple[int, ...]:
+        """Allocated elements behind the active region, per dimension."""
+        return tuple(
+            extent - size - offset
+            for size, extent, offset in zip(self.size, self.extent, self.offset, strict=True)
+        )
+
+
+def increments(extent: tuple[int, ...]) -> tuple[int, ...]:
+    """Elements to step per dimension of a contiguous buffer."""
+    steps = [1] * len(extent)
+    for place in range(len(extent) - 2, -1, -1):
+        steps[place] = steps[place + 1] * extent[place + 1]
+    return tuple(steps)
+
+
+def read_layout(view: View) -> MemoryLayout:
+    """Read a `MemoryLayout` or its forerunner `PortMemoryLayout` (whose `stride` is the extent)."""
+    size = view.integers("size")
+    rank = len(size)
+    if rank > _MAX_RANK:
+        view.bad("size", f"a layout of {rank} dimensions")
+        size, rank = size[:_MAX_RANK], _MAX_RANK
+    extent_key = "extent" if "extent" in view or "stride" not in view else "stride"
+    extent = view.integers(extent_key, length=rank) if extent_key in view else size
+    offset = view.integers("offset", length=rank) if "offset" in view else (0,) * rank
+    order = view.integers("order", length=rank) if "order" in view else tuple(range(rank))
+    steps = view.integers("increment", length=rank) if "increment" in view else increments(extent)
+    if not view.sound:
+        return MemoryLayout.of(size)
+    if any(s + o > e for s, o, e in zip(size, offset, extent, strict=True)):
+        view.bad("", f"size {list(size)} + offset {list(offset)} exceeds extent {list(extent)}")
+    if sorted(order) != list(range(rank)):
+        view.bad("order", f"{list(order)} is not an order of {rank} dimensions")
+    if _product(extent) > view.limits.tensor_elements:
+        view.bad("", f"a buffer of more than {view.limits.tensor_elements} elements")
+    return MemoryLayout(size, extent, offset, order, steps)
+
+
+def layout_object(layout: MemoryLayout) -> ArchiveObject:
+    """The archive form of a layout."""
+    named = (
+        ("size", layout.size),
+        ("extent", layout.extent),
+        ("offset", layout.offset),
+        ("order", layout.order),
+        ("increment", layout.increment),
+    )
+    return ArchiveObject(
+        "MemoryLayout", "0", tuple((key, np.array(value, np.int64)) for key, value in named)
+    )
+
+
+def _product(sizes: tuple[int, ...]) -> int:
+    total = 1
+    for size in sizes:
+        total *= size
+    return total

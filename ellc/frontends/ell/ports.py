@@ -1,0 +1,94 @@
+"""Port references: `12.output`, `12.output[0:2]`, `{2.output[0:4], 3.output[2]}`, `{}`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_SLICE = re.compile(r"\[\s*([0-9]{1,10})\s*(?::\s*([0-9]{1,10})\s*)?\]\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class PortRange:
+    """A run of elements of one output port; `stop` is exclusive.
+
+    Both bounds are None for the whole port.
+    """
+
+    node: str
+    port: str = "output"
+    start: int | None = None
+    stop: int | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the reference has no brackets."""
+        return self.start is None
+
+    def __str__(self) -> str:
+        name = f"{self.node}.{self.port}"
+        if self.start is None or self.stop is None:
+            return name
+        if self.stop == self.start + 1:
+            return f"{name}[{self.start}]"
+        return f"{name}[{self.start}:{self.stop}]"
+
+
+@dataclass(frozen=True, slots=True)
+class PortReference:
+    """What an input port reads: ranges one after the other; none means unconnected."""
+
+    ranges: tuple[PortRange, ...]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is connected."""
+        return not self.ranges
+
+    @property
+    def is_single(self) -> bool:
+        """Whether this is one whole port."""
+        return len(self.ranges) == 1 and self.ranges[0].is_whole
+
+    def __str__(self) -> str:
+        if len(self.ranges) == 1:
+            return str(self.ranges[0])
+        return "{" + ", ".join(map(str, self.ranges)) + "}"
+
+
+def whole_port(node: str, port: str = "output") -> PortReference:
+    """A reference to all of one port."""
+    return PortReference((PortRange(node, port),))
+
+
+def parse_port_reference(text: str) -> PortReference:
+    """Parse a reference; raises `ValueError` with the reason."""
+    body = text.strip()
+    if body.startswith("{"):
+        if not body.endswith("}"):
+            raise ValueError(f"the reference '{_short(text)}' has no closing brace")
+        inner = body[1:-1].strip()
+        parts = inner.split(",") if inner else []
+    else:
+        parts = [body]
+    return PortReference(tuple(_parse_range(part.strip(), text) for part in parts))
+
+
+def _parse_range(text: str, whole: str) -> PortRange:
+    start: int | None = None
+    stop: int | None = None
+    bracket = _SLICE.search(text)
+    if bracket:
+        text = text[: bracket.start()].rstrip()
+        start = int(bracket.group(1))
+        stop = int(bracket.group(2)) if bracket.group(2) is not None else start + 1
+        if stop <= start:
+            raise ValueError(f"the reference '{_short(whole)}' selects nothing")
+    node, dot, port = text.rpartition(".")
+    if not dot or not node or not port or "[" in text or "]" in text:
+        raise ValueError(f"'{_short(whole)}' is not of the form node.port[start:end]")
+    return PortRange(node, port, start, stop)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}..."

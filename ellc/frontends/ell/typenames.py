@@ -1,0 +1,53 @@
+"""Type names as the archive spells them: `PoolingLayer<float,MaxPoolingFunction>`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+# The same C++ 64-bit integer is archived as `long` on Linux and `longlong` elsewhere.
+FLOATING = frozenset({"float", "double"})
+INTEGERS = frozenset({"int", "int8", "uint8", "short", "uint", "long", "longlong", "bool"})
+
+
+@dataclass(frozen=True, slots=True)
+class TypeName:
+    """`base<arguments...>`; arguments stay text, because nothing nests deeper than needed."""
+
+    base: str
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def element(self) -> str:
+        """The element type a template is made for (`float`), or `""` if it is no template."""
+        return self.arguments[0] if self.arguments else ""
+
+    def __str__(self) -> str:
+        return f"{self.base}<{','.join(self.arguments)}>" if self.arguments else self.base
+
+
+@lru_cache(maxsize=1024)
+def parse_type_name(text: str) -> TypeName:
+    """Split a type name at its outermost angle brackets; odd text becomes a plain base name."""
+    opening = text.find("<")
+    if opening < 0 or not text.endswith(">"):
+        return TypeName(text)
+    arguments: list[str] = []
+    depth = 0
+    start = opening + 1
+    for at in range(opening + 1, len(text) - 1):
+        match text[at]:
+            case "<":
+                depth += 1
+            case ">":
+                depth -= 1
+            case "," if depth == 0:
+                arguments.append(text[start:at].strip())
+                start = at + 1
+    arguments.append(text[start:-1].strip())
+    return TypeName(text[:opening], tuple(arguments))
+
+
+def is_single_precision(type_text: str | None) -> bool:
+    """Whether the object's numbers are C++ `float`s: its first template argument says so."""
+    return type_text is not None and parse_type_name(type_text).element == "float"

@@ -1,0 +1,165 @@
+"""The archive exactly as it is written: ordered objects that keep duplicate keys.
+
+An `ArchiveObject` holds everything its text said, unknown fields included; the typed views of
+`archive.py` and `layers.py` look into it. Reading, writing and reading again gives an equal object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ellc.frontends.ell.typenames import is_single_precision
+
+NumberArray: TypeAlias = NDArray[Any]
+"""One-dimensional, read-only: int64, uint64, float32 or float64."""
+
+ArchiveValue: TypeAlias = (
+    "bool | int | float | str | NumberArray | tuple[ArchiveValue, ...] | ArchiveObject | None"
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArchiveObject:
+    """One JSON object: `_type` and `_version` apart, then the fields in their order.
+
+    * a flat array of numbers is a one-dimensional read-only numpy array, any other array a tuple;
+    * in an object of a type such as `BiasLayer<float>` every fractional number is a C++ float, so
+      it is rounded to single precision here (scalars stay Python floats);
+    * equality is by value: the array `[1, 2]` equals `[1.0, 2.0]`, and NaN equals NaN.
+    """
+
+    type: str | None
+    version: str | None
+    fields: tuple[tuple[str, ArchiveValue], ...] = ()
+
+    def __post_init__(self) -> None:
+        single = is_single_precision(self.type)
+        fields = tuple((key, _normal(value, single)) for key, value in self.fields)
+        object.__setattr__(self, "fields", fields)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ArchiveObject):
+            return NotImplemented
+        return (
+            self.type == other.type
+            and self.version == other.version
+            and len(self.fields) == len(other.fields)
+            and all(
+                mine[0] == theirs[0] and same_value(mine[1], theirs[1])
+                for mine, theirs in zip(self.fields, other.fields, strict=True)
+            )
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __contains__(self, key: str) -> bool:
+        return any(name == key for name, _ in self.fields)
+
+    def get(self, key: str, default: ArchiveValue = None) -> ArchiveValue:
+        """The first value under a key."""
+        return next((value for name, value in self.fields if name == key), default)
+
+    def all(self, key: str) -> tuple[ArchiveValue, ...]:
+        """Every value under a key, in order: three node classes write `activation` twice."""
+        return tuple(value for name, value in self.fields if name == key)
+
+    def children(self) -> Iterator[tuple[str, ArchiveObject]]:
+        """Objects directly below this one, with their path relative to it."""
+        for key, value in self.fields:
+            yield from _objects_in(value, key)
+
+
+def _objects_in(value: ArchiveValue, path: str) -> Iterator[tuple[str, ArchiveObject]]:
+    if isinstance(value, ArchiveObject):
+        yield path, value
+    elif isinstance(value, tuple):
+        for index, item in enumerate(value):
+            yield from _objects_in(item, f"{path}[{index}]")
+
+
+def _normal(value: Any, single: bool) -> ArchiveValue:
+    """The canonical form of a value inside an object whose floats are single or double.
+
+    Takes lists and numpy scalars too, for archives made by hand.
+    """
+    if isinstance(value, np.ndarray):
+        return _normal_array(value, single)
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return _round_single(value) if single else value
+    if isinstance(value, list | tuple):
+        items = gathered([_normal(item, single) for item in value])
+        return _normal_array(items, single) if isinstance(items, np.ndarray) else items
+    if value is None or isinstance(value, bool | int | str | ArchiveObject):
+        return value
+    raise TypeError(f"an archive cannot hold a {type(value).__name__}")
+
+
+def _normal_array(array: NumberArray, single: bool) -> NumberArray:
+    if array.dtype.kind == "f":
+        wanted = np.dtype(np.float32 if single else np.float64)
+    elif array.dtype == np.uint64:
+        wanted = np.dtype(np.uint64)
+    else:
+        wanted = np.dtype(np.int64)
+    if array.ndim == 1 and array.dtype == wanted and not array.flags.writeable:
+        return array
+    with np.errstate(over="ignore"):
+        flat = array.reshape(-1).astype(wanted)
+    flat.flags.writeable = False
+    return flat
+
+
+def _round_single(value: float) -> float:
+    with np.errstate(over="ignore"):
+        return float(np.float32(value))
+
+
+def gathered(items: Sequence[ArchiveValue]) -> ArchiveValue:
+    """The archive form of an array: numpy when every item is a number, otherwise a tuple."""
+    numbers = [item for item in items if isinstance(item, int | float)]
+    if not items or len(numbers) < len(items) or any(isinstance(n, bool) for n in numbers):
+        return tuple(items)
+    if all(isinstance(number, int) for number in numbers):
+        low, high = min(numbers), max(numbers)
+        if low >= -(2**63) and high < 2**63:
+            return _frozen(np.array(numbers, dtype=np.int64))
+        if low >= 0 and high < 2**64:
+            return _frozen(np.array(numbers, dtype=np.uint64))
+    return _frozen(np.array(numbers, dtype=np.float64))
+
+
+def _frozen(array: NumberArray) -> NumberArray:
+    array.flags.writeable = False
+    return array
+
+
+def same_value(left: ArchiveValue, right: ArchiveValue) -> bool:
+    """Whether two archive values say the same: numbers by value, NaN equal to itself."""
+    if isinstance(left, np.ndarray) or isinstance(right, np.ndarray):
+        return _same_array(left, right)
+    if isinstance(left, tuple) and isinstance(right, tuple):
+        return len(left) == len(right) and all(map(same_value, left, right))
+    if isinstance(left, bool) or isinstance(right, bool):
+        return left is right
+    if isinstance(left, float) and isinstance(right, float) and left != left:
+        return right != right
+    return left == right
+
+
+def _same_array(left: ArchiveValue, right: ArchiveValue) -> bool:
+    # An empty array carries no element type, so it is read as an empty tuple.
+    if isinstance(left, tuple) or isinstance(right, tuple):
+        return not len(left) and not len(right)  # type: ignore[arg-type]
+    if not (isinstance(left, np.ndarray) and isinstance(right, np.ndarray)):
+        return False
+    kinds = {left.dtype.kind, right.dtype.kind}
+    if "f" in kinds:
+        return bool(np.array_equal(left, right, equal_nan=kinds == {"f"}))
+    return bool(np.array_equal(left, right))

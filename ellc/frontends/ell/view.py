@@ -1,0 +1,218 @@
+"""Checked access to the fields of one archive object.
+
+A `View` never raises: a missing or odd field is noted in the shared `Problems` and a harmless value
+is returned, so that the reader finds every problem of a file in one go. Ask `View.sound` before
+using several fields together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ellc.frontends.ell.typenames import TypeName, parse_type_name
+from ellc.frontends.ell.values import ArchiveObject, ArchiveValue
+from ellc.frontends.limits import DEFAULT_LIMITS, Limits
+from ellc.frontends.problems import Problems
+
+_INT32_MAX = 2**31 - 1
+
+
+@dataclass(slots=True)
+class View:
+    """An archive object, its JSON path, and where to note problems."""
+
+    object: ArchiveObject
+    path: str
+    problems: Problems
+    limits: Limits = DEFAULT_LIMITS
+    sound: bool = field(default=True)
+
+    @property
+    def type(self) -> TypeName:
+        """The object's type name, split."""
+        return parse_type_name(self.object.type or "")
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.object
+
+    def bad(self, key: str, what: str) -> None:
+        """Note a problem of one field (or of the object, when key is empty)."""
+        self.sound = False
+        self.problems.add(f"{self.path}.{key}" if key else self.path, what)
+
+    def value(self, key: str) -> ArchiveValue:
+        """The first value under a key, unchecked; None when there is none."""
+        return self.object.get(key)
+
+    def integer(
+        self, key: str, *, default: int | None = None, low: int = 0, high: int = _INT32_MAX
+    ) -> int:
+        """A whole number within bounds (inclusive); without a default it must be there."""
+        value = self.value(key)
+        if value is None and default is not None:
+            return default
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool):
+            self.bad(key, f"expected a whole number, found {_kind(value)}")
+            return max(low, 0 if default is None else default)
+        if not low <= value <= high:
+            self.bad(key, f"{value} is not between {low} and {high}")
+            return low
+        return value
+
+    def number(self, key: str, *, default: float | None = None) -> float:
+        """A number, possibly NaN or infinite."""
+        value = self.value(key)
+        if value is None and default is not None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            self.bad(key, f"expected a number, found {_kind(value)}")
+            return 0.0
+        return float(value)
+
+    def text(self, key: str, *, default: str | None = None) -> str:
+        """A string; a bare whole number is taken as its digits (ids in hand-made files)."""
+        value = self.value(key)
+        if value is None and default is not None:
+            return default
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        if not isinstance(value, str):
+            self.bad(key, f"expected a string, found {_kind(value)}")
+            return ""
+        return value
+
+    def flag(self, key: str) -> bool:
+        """True or false; as in ELL, anything that is not exactly `true` is false."""
+        return self.value(key) is True
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """An array of strings; empty when the key is missing."""
+        value = self.value(key)
+        if value is None:
+            return ()
+        if isinstance(value, tuple) and all(isinstance(item, str) for item in value):
+            return tuple(str(item) for item in value)
+        self.bad(key, f"expected an array of strings, found {_kind(value)}")
+        return ()
+
+    def integers(self, key: str, *, length: int | None = None, low: int = 0) -> tuple[int, ...]:
+        """A short array of whole numbers, none below `low`."""
+        array = self._array(key)
+        if array is None:
+            return (max(low, 0),) * (length or 0)
+        values = array.tolist()
+        whole = all(isinstance(item, int) or float(item).is_integer() for item in values)
+        if not whole or any(not low <= item <= _INT32_MAX for item in values):
+            self.bad(key, f"expected whole numbers of at least {low}")
+        elif length is not None and len(values) != length:
+            self.bad(key, f"expected {length} numbers, found {len(values)}")
+        else:
+            return tuple(int(item) for item in values)
+        return (max(low, 0),) * (length or 0)
+
+    def child(self, key: str) -> View | None:
+        """An object below this one; noted as a problem when it is not there."""
+        value = self.value(key)
+        if isinstance(value, ArchiveObject):
+            return self.at(value, key)
+        self.bad(key, f"expected an object, found {_kind(value)}")
+        return None
+
+    def children(self, key: str) -> list[View]:
+        """An array of objects."""
+        value = self.value(key)
+        if not isinstance(value, tuple):
+            self.bad(key, f"expected an array of objects, found {_kind(value)}")
+            return []
+        views: list[View] = []
+        for index, item in enumerate(value):
+            if isinstance(item, ArchiveObject):
+                views.append(self.at(item, f"{key}[{index}]"))
+            else:
+                self.bad(f"{key}[{index}]", f"expected an object, found {_kind(item)}")
+        return views
+
+    def at(self, value: ArchiveObject, key: str) -> View:
+        """A view of an object found below this one."""
+        path = f"{self.path}.{key}" if self.path else key
+        return View(value, path, self.problems, self.limits)
+
+    def vector(self, key: str, *, length: int | None = None) -> NDArray[np.float32]:
+        """Numbers as float32."""
+        array = self._array(key)
+        if array is None:
+            return np.zeros(length or 0, np.float32)
+        if length is not None and array.size != length:
+            self.bad(key, f"expected {length} numbers, found {array.size}")
+            return np.zeros(min(length, 1), np.float32)
+        with np.errstate(over="ignore"):
+            return array.astype(np.float32, copy=False)
+
+    def matrix(self, name: str) -> NDArray[np.float32]:
+        """`name_rows`, `name_columns`, `name_values`, row-major."""
+        return self._shaped(name, ("rows", "columns"))
+
+    def tensor(self, name: str) -> NDArray[np.float32]:
+        """`name_rows`, `name_columns`, `name_channels`, `name_values`; channel fastest."""
+        return self._shaped(name, ("rows", "columns", "channels"))
+
+    def words(self, key: str) -> NDArray[np.uint64]:
+        """Packed bits: unsigned 64-bit words."""
+        array = self._array(key)
+        if array is None:
+            return np.zeros(0, np.uint64)
+        if array.dtype.kind == "f" or (array.dtype == np.int64 and array.size and array.min() < 0):
+            self.bad(key, "expected unsigned 64-bit numbers")
+            return np.zeros(0, np.uint64)
+        return array.astype(np.uint64, copy=False)
+
+    def _shaped(self, name: str, axes: tuple[str, ...]) -> NDArray[np.float32]:
+        shape = tuple(self.integer(f"{name}_{axis}") for axis in axes)
+        total = 1
+        for size in shape:
+            total *= size
+        array = self._array(f"{name}_values")
+        if array is None:
+            return np.zeros((0,) * len(axes), np.float32)
+        if array.size != total:
+            self.bad(f"{name}_values", f"expected {_times(shape)} numbers, found {array.size}")
+            return np.zeros((0,) * len(axes), np.float32)
+        with np.errstate(over="ignore"):
+            return array.astype(np.float32, copy=False).reshape(shape)
+
+    def _array(self, key: str) -> NDArray[Any] | None:
+        value = self.value(key)
+        if isinstance(value, np.ndarray):
+            return value
+        if value == ():
+            return np.zeros(0, np.int64)
+        self.bad(key, f"expected an array of numbers, found {_kind(value)}")
+        return None
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _kind(value: ArchiveValue) -> str:
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return f"the number {value}"
+        case str():
+            return "a string"
+        case np.ndarray():
+            return f"an array of {value.size} numbers"
+        case tuple():
+            return "an array"
+        case ArchiveObject():
+            return f"an object of type '{value.type}'"

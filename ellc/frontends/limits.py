@@ -1,0 +1,54 @@
+"""Bounds every frontend keeps while it reads a file that somebody else made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ir.errors import EllcError
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a model file may ask for before anything is allocated on its word.
+
+    The defaults take every published network with room to spare; a service that reads files of
+    strangers passes smaller ones.
+    """
+
+    file_bytes: int = 2 << 30
+    """Size of the file on disk."""
+    unpacked_bytes: int = 2 << 30
+    """Size of the text after unzipping."""
+    nesting_depth: int = 64
+    """Objects and arrays inside one another."""
+    values: int = 8_000_000
+    """Objects, strings and single numbers; a flat array of numbers counts as one."""
+    string_bytes: int = 16 << 20
+    """Length of one string."""
+    tensor_elements: int = 1 << 31
+    """Elements of one tensor, stored or only declared by a shape."""
+
+    def product(self, dimensions: Iterable[int], *, where: str, what: str = "tensor") -> int:
+        """The number of elements of a shape, checked before anybody allocates it.
+
+        Raises `EllcError` when a dimension is negative or the product exceeds `tensor_elements`.
+        """
+        total = 1
+        for size in dimensions:
+            if size < 0:
+                raise EllcError(
+                    f"a {what} has the negative dimension {size}", code="E203", where=where
+                )
+            total *= size
+            if total > self.tensor_elements:
+                raise EllcError(
+                    f"a {what} would have more than {self.tensor_elements} elements",
+                    code="E203",
+                    where=where,
+                    hint="the file is damaged, or raise Limits.tensor_elements",
+                )
+        return total
+
+
+DEFAULT_LIMITS = Limits()

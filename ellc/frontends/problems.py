@@ -1,0 +1,41 @@
+"""A list of problems that is filled while reading and raised once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ir.errors import EllcError
+
+_LISTED = 100
+
+
+@dataclass(slots=True)
+class Problems:
+    """Collects lines of the form `place: what is wrong`.
+
+    A reader goes on after a problem as long as it can, so that one run tells everything.
+    """
+
+    lines: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.lines)
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def add(self, where: str, what: str) -> None:
+        """Note one problem."""
+        line = f"{where}: {what}" if where else what
+        # One field may be looked at twice (a shape by its layer and by its neighbour).
+        if line not in self.lines[-8:]:
+            self.lines.append(line)
+
+    def raise_if_any(self, message: str, *, code: str, where: str = "", hint: str = "") -> None:
+        """Raise one `EllcError` with all lines (at most 100 are shown) if there are any."""
+        if not self.lines:
+            return
+        shown = self.lines[:_LISTED]
+        if len(self.lines) > _LISTED:
+            shown.append(f"... and {len(self.lines) - _LISTED} more")
+        raise EllcError(message, code=code, where=where, hint=hint, problems=shown)
