@@ -1,0 +1,341 @@
+"""Writing kernels: a builder that appends statements and folds constant index arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from codegen.kir.ir import For, If, Imm, Kernel, Let, Load, Operand, Param, Stmt, Store, Var
+from codegen.kir.ops import OPS, elem_code
+from codegen.kir.types import INDEX, Elem, VType
+
+
+@dataclass
+class Loop:
+    """A loop being written: read `index` and `carried` inside, call `carry`, read `results` after."""
+
+    index: Operand
+    carried: tuple[Operand, ...]
+    results: tuple[Operand, ...] = ()
+    _yields: tuple[Operand, ...] = field(default=())
+
+    def carry(self, values: Sequence[Operand]) -> None:
+        """The values that the next turn (or the code behind the loop) sees."""
+        self._yields = tuple(values)
+
+
+class KernelBuilder:
+    """Appends to the innermost open block. Values are `Var` or `Imm`; ints stand for indices."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._params: list[Param] = []
+        self._blocks: list[list[Stmt]] = [[]]
+        self._count = 0
+        self._in_place: list[tuple[str, str]] = []
+        self.begin = Var("begin", INDEX)
+        self.end = Var("end", INDEX)
+
+    # --- structure ---------------------------------------------------------------------------
+
+    def param(
+        self, name: str, elem: Elem, align_bytes: int = 0, *, writable: bool = False
+    ) -> Param:
+        """A pointer parameter; without `align_bytes` it is aligned to its element."""
+        param = Param(name, elem, align_bytes or elem.bytes, writable)
+        self._params.append(param)
+        return param
+
+    def may_alias(self, a: Param, b: Param) -> None:
+        """The two parameters may be one and the same buffer (elementwise, in place)."""
+        self._in_place.append((a.name, b.name))
+
+    def finish(self) -> Kernel:
+        """The finished kernel."""
+        (body,) = self._blocks
+        return Kernel(
+            self._name,
+            tuple(self._params),
+            self.begin,
+            self.end,
+            tuple(body),
+            tuple(self._in_place),
+        )
+
+    @contextmanager
+    def loop(
+        self,
+        name: str,
+        start: Operand | int,
+        stop: Operand | int,
+        step: int = 1,
+        carry: Sequence[Operand] = (),
+    ) -> Iterator[Loop]:
+        """`for name in range(start, stop, step)`; a loop of one known turn is written without one."""
+        first, last = _index(start), _index(stop)
+        if isinstance(first, Imm) and isinstance(last, Imm) and _turns(first, last, step) <= 1:
+            yield from self._unlooped(first, last, step, tuple(carry))
+            return
+        index = self._var(INDEX, name)
+        carried = tuple(self._var(v.type, "c") for v in carry)
+        loop = Loop(index, carried)
+        self._blocks.append([])
+        yield loop
+        body = tuple(self._blocks.pop())
+        yields = loop._yields or carried
+        loop.results = tuple(self._var(v.type, "r") for v in carry)
+        self._append(
+            For(index, first, last, step, carried, tuple(carry), body, yields, loop.results)  # type: ignore[arg-type]
+        )
+
+    def _unlooped(
+        self, first: Imm, last: Imm, step: int, carry: tuple[Operand, ...]
+    ) -> Iterator[Loop]:
+        loop = Loop(first, carry)
+        runs = _turns(first, last, step) == 1
+        self._blocks.append([])
+        yield loop
+        body = self._blocks.pop()
+        loop.results = (loop._yields or carry) if runs else carry
+        if runs:
+            self._blocks[-1] += body
+
+    @contextmanager
+    def when(self, condition: Operand) -> Iterator[None]:
+        """Run what follows only if the scalar mask is true."""
+        self._blocks.append([])
+        yield
+        self._append(If(condition, tuple(self._blocks.pop())))
+
+    # --- memory --------------------------------------------------------------------------------
+
+    def load(
+        self,
+        param: Param,
+        index: Operand | int,
+        lanes: int = 1,
+        *,
+        offset: int = 0,
+        align_bytes: int = 0,
+    ) -> Var:
+        """`lanes` elements at `param[index + offset]`; alignment defaults to the element's."""
+        result = self._var(VType(param.elem, lanes))
+        where, extra = _split_index(index)
+        align = align_bytes or param.elem.bytes
+        self._append(Load(result, param, where, offset + extra, align))
+        return result
+
+    def store(
+        self,
+        value: Operand,
+        param: Param,
+        index: Operand | int,
+        *,
+        offset: int = 0,
+        align_bytes: int = 0,
+    ) -> None:
+        """All lanes of `value` to `param[index + offset]`."""
+        where, extra = _split_index(index)
+        align = align_bytes or param.elem.bytes
+        self._append(Store(value, param, where, offset + extra, align))
+
+    def load_some(
+        self, param: Param, index: Operand | int, lanes: int, count: int, *, offset: int = 0
+    ) -> Var:
+        """The first `count` lanes from memory, the rest 0; nothing behind them is touched."""
+        if count >= lanes:
+            return self.load(param, index, lanes, offset=offset)
+        parts: list[Operand] = []
+        done = 0
+        for size in _powers(count):
+            parts.append(self.load(param, index, size, offset=offset + done))
+            done += size
+        for size in _powers(lanes - count)[::-1]:
+            parts.append(Imm(0.0 if param.elem.is_float else 0, VType(param.elem, size)))
+        result = parts[0]
+        for part in parts[1:]:
+            result = self.op("join", result, part)
+        assert isinstance(result, Var)
+        return result
+
+    def store_some(
+        self, value: Operand, param: Param, index: Operand | int, count: int, *, offset: int = 0
+    ) -> None:
+        """The first `count` lanes to memory; nothing behind them is touched."""
+        if count >= value.type.lanes:
+            self.store(value, param, index, offset=offset)
+            return
+        done = 0
+        for size in _powers(count):
+            part = self.part(value, done, size)
+            self.store(part, param, index, offset=offset + done)
+            done += size
+
+    # --- operations ------------------------------------------------------------------------------
+
+    def op(self, name: str, *args: Operand, attrs: tuple[int, ...] = ()) -> Operand:
+        """Any operation by name; types are checked against its row."""
+        types = tuple(a.type for a in args)
+        result = self._var(OPS[name].result(types, attrs))
+        self._append(Let(result, name, args, attrs))
+        return result
+
+    def add(self, a: Operand | int, b: Operand | int) -> Operand:
+        """a + b; an int stands for an index, and constant indices fold."""
+        return self._arith("add", _index(a), _index(b))
+
+    def sub(self, a: Operand | int, b: Operand | int) -> Operand:
+        """a - b."""
+        return self._arith("sub", _index(a), _index(b))
+
+    def mul(self, a: Operand | int, b: Operand | int) -> Operand:
+        """a * b."""
+        return self._arith("mul", _index(a), _index(b))
+
+    def div(self, a: Operand | int, b: Operand | int) -> Operand:
+        """a / b; integers truncate toward zero."""
+        return self._arith("div", _index(a), _index(b))
+
+    def rem(self, a: Operand | int, b: Operand | int) -> Operand:
+        """Remainder of `div`, with the sign of a."""
+        return self._arith("rem", _index(a), _index(b))
+
+    def min(self, a: Operand | int, b: Operand | int) -> Operand:
+        """The smaller; NaN if either is."""
+        return self._arith("min", _index(a), _index(b))
+
+    def max(self, a: Operand | int, b: Operand | int) -> Operand:
+        """The larger; NaN if either is."""
+        return self._arith("max", _index(a), _index(b))
+
+    def mul_add(self, a: Operand, b: Operand, c: Operand) -> Operand:
+        """a * b + c, fused where the target has one instruction for it."""
+        return self.op("mul_add", a, b, c)
+
+    def compare(self, how: str, a: Operand, b: Operand) -> Operand:
+        """A mask: `how` is eq, ne, lt, le, gt or ge."""
+        return self.op(how, a, b)
+
+    def select(self, mask: Operand, a: Operand, b: Operand) -> Operand:
+        """Lane by lane: a where the mask is set, else b."""
+        return self.op("select", mask, a, b)
+
+    def const(self, value: int | float, like: Operand | VType) -> Imm:
+        """A literal of the same type as another value."""
+        type_ = like if isinstance(like, VType) else like.type
+        return Imm(float(value) if type_.elem.is_float else int(value), type_)
+
+    def splat(self, scalar: Operand, lanes: int) -> Operand:
+        """A scalar in every lane."""
+        if lanes == 1:
+            return scalar
+        if isinstance(scalar, Imm):
+            return Imm(scalar.value, scalar.type.with_lanes(lanes))
+        return self.op("splat", scalar, attrs=(lanes,))
+
+    def lane(self, vector: Operand, index: int) -> Operand:
+        """One lane as a scalar."""
+        return vector if vector.type.lanes == 1 else self.op("lane", vector, attrs=(index,))
+
+    def part(self, vector: Operand, start: int, count: int) -> Operand:
+        """`count` lanes from `start`."""
+        if start == 0 and count == vector.type.lanes:
+            return vector
+        if count == 1:
+            return self.lane(vector, start)
+        return self.op("part", vector, attrs=(start, count))
+
+    def convert(self, a: Operand, elem: Elem) -> Operand:
+        """The same numbers in another element type."""
+        return a if a.type.elem is elem else self.op("convert", a, attrs=(elem_code(elem),))
+
+    def bitcast(self, a: Operand, elem: Elem) -> Operand:
+        """The same bits as another element type of equal size."""
+        return a if a.type.elem is elem else self.op("bitcast", a, attrs=(elem_code(elem),))
+
+    def shift_left(self, a: Operand, bits: int) -> Operand:
+        """a << bits."""
+        return self.op("shl", a, attrs=(bits,))
+
+    def shift_right(self, a: Operand, bits: int) -> Operand:
+        """a >> bits; keeps the sign of signed elements."""
+        return self.op("shr", a, attrs=(bits,))
+
+    def iota(self, elem: Elem, lanes: int) -> Operand:
+        """0, 1, 2, .. in the lanes."""
+        return self.op("iota", attrs=(elem_code(elem), lanes))
+
+    def fold(self, name: str, vector: Operand) -> Operand:
+        """All lanes combined by a two-operand operation, halves first; a scalar."""
+        value = vector
+        while value.type.lanes > 1:
+            half = value.type.lanes // 2
+            rest = value.type.lanes - 2 * half
+            tail = self.part(value, 2 * half, rest) if rest else None
+            value = self._arith(name, self.part(value, 0, half), self.part(value, half, half))
+            if tail is not None:
+                value = self._arith(name, self.fold(name, value), tail)
+        return value
+
+    # --- helpers ---------------------------------------------------------------------------------
+
+    def _arith(self, name: str, a: Operand, b: Operand) -> Operand:
+        folded = _fold_index(name, a, b)
+        return self.op(name, a, b) if folded is None else folded
+
+    def _var(self, type_: VType, name: str = "v") -> Var:
+        self._count += 1
+        return Var(f"{name}{self._count}", type_)
+
+    def _append(self, statement: Stmt) -> None:
+        self._blocks[-1].append(statement)
+
+
+def _index(value: Operand | int) -> Operand:
+    return Imm(value) if isinstance(value, int) else value
+
+
+def _split_index(index: Operand | int) -> tuple[Operand, int]:
+    """A constant index is all offset."""
+    operand = _index(index)
+    return (Imm(0), int(operand.value)) if isinstance(operand, Imm) else (operand, 0)
+
+
+def _turns(first: Imm, last: Imm, step: int) -> int:
+    return max(0, -(-(int(last.value) - int(first.value)) // step))
+
+
+def _fold_index(name: str, a: Operand, b: Operand) -> Operand | None:
+    if a.type.elem is not Elem.INDEX:
+        return None
+    if isinstance(a, Imm) and isinstance(b, Imm):
+        x, y = int(a.value), int(b.value)
+        match name:
+            case "add":
+                return Imm(x + y)
+            case "sub":
+                return Imm(x - y)
+            case "mul":
+                return Imm(x * y)
+            case "min":
+                return Imm(min(x, y))
+            case "max":
+                return Imm(max(x, y))
+            case "div":
+                return Imm(int(x / y))
+            case "rem":
+                return Imm(x - int(x / y) * y)
+    match name, a, b:
+        case ("add" | "sub", _, Imm(value=0)) | ("mul" | "div", _, Imm(value=1)):
+            return a
+        case ("add", Imm(value=0), _) | ("mul", Imm(value=1), _):
+            return b
+        case ("mul", _, Imm(value=0)) | ("mul", Imm(value=0), _) | ("rem", _, Imm(value=1)):
+            return Imm(0)
+    return None
+
+
+def _powers(count: int) -> list[int]:
+    """The powers of two that add up to `count`, largest first."""
+    return [1 << i for i in range(count.bit_length() - 1, -1, -1) if count >> i & 1]

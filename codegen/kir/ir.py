@@ -1,0 +1,127 @@
+"""Kernel IR nodes: a kernel is a tree of loops around straight-line code over virtual registers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Union
+
+from codegen.kir.types import INDEX, Elem, VType
+
+
+@dataclass(frozen=True, slots=True)
+class Var:
+    """A virtual register, assigned once."""
+
+    name: str
+    type: VType
+
+
+@dataclass(frozen=True, slots=True)
+class Imm:
+    """A literal; a vector literal has the same value in every lane."""
+
+    value: int | float
+    type: VType = INDEX
+
+
+Operand = Union[Var, Imm]  # noqa: UP007  (a name usable at run time in annotations)
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A pointer the kernel is given: `align_bytes` holds for the pointer itself.
+
+    Parameters never overlap unless both are listed as aliasing (`Kernel.in_place`).
+    """
+
+    name: str
+    elem: Elem
+    align_bytes: int
+    writable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Let:
+    """`result = op(args; attrs)`; the row of `op` in `ops.py` says what it means."""
+
+    result: Var
+    op: str
+    args: tuple[Operand, ...]
+    attrs: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Consecutive elements from `param[index + offset]`."""
+
+    result: Var
+    param: Param
+    index: Operand
+    offset: int
+    align_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Consecutive elements to `param[index + offset]`."""
+
+    value: Operand
+    param: Param
+    index: Operand
+    offset: int
+    align_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class For:
+    """`for index in range(start, stop, step)`, with values carried in registers.
+
+    `carried[i]` starts as `inits[i]`, becomes `yields[i]` after every turn, and is `results[i]`
+    behind the loop. `step` is a positive constant.
+    """
+
+    index: Var
+    start: Operand
+    stop: Operand
+    step: int
+    carried: tuple[Var, ...]
+    inits: tuple[Operand, ...]
+    body: tuple[Stmt, ...]
+    yields: tuple[Operand, ...]
+    results: tuple[Var, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class If:
+    """Run `body` when the scalar mask is true."""
+
+    condition: Operand
+    body: tuple[Stmt, ...]
+
+
+Stmt = Union[Let, Load, Store, For, If]  # noqa: UP007
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """One function over pointers and a range of its outermost, parallel loop.
+
+    `begin` and `end` are the part of that loop which a call runs; any partition into consecutive
+    ranges gives the same bytes. `in_place` names pairs of parameters that may be one buffer.
+    """
+
+    name: str
+    params: tuple[Param, ...]
+    begin: Var
+    end: Var
+    body: tuple[Stmt, ...]
+    in_place: tuple[tuple[str, str], ...] = ()
+
+
+def walk(body: tuple[Stmt, ...]) -> Iterator[Stmt]:
+    """Every statement of a body, outer before inner."""
+    for statement in body:
+        yield statement
+        if isinstance(statement, For | If):
+            yield from walk(statement.body)
