@@ -1,0 +1,70 @@
+"""`ellc inspect`: what a network costs, layer by layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ellc.commands.output import bytes_text, echo_json, json_option, table
+from ellc.inspect import Layer, PortFacts, Report
+
+
+@click.command("inspect")
+@click.argument("model", type=click.Path(path_type=Path))
+@json_option
+def command(model: Path, as_json: bool) -> None:
+    """Show a model's layers: shapes, parameters, arithmetic, memory, receptive field.
+
+    MACs are multiply-adds (sign products in binary layers). "live" is what must be in memory while
+    the layer runs, without the parameters; its maximum is a lower bound for the arena when layers
+    run one by one. "sees" is the part of the input that one output pixel depends on, "step" the
+    distance in input pixels between neighbouring output pixels.
+    """
+    from ellc.inspect import inspect
+    from ellc.models import read_model
+
+    report = inspect(read_model(model))
+    if as_json:
+        echo_json(report.document())
+    else:
+        click.echo(text(report))
+
+
+def text(report: Report) -> str:
+    """The report for people."""
+    lines = [f"{report.name}"]
+    lines += [f"  input  {_port(port)}" for port in report.inputs]
+    lines += [f"  output {_port(port)}" for port in report.outputs]
+    header = ("#", "layer", "operator", "output", "parameters", "MACs", "live", "sees", "step")
+    rows = [_row(layer) for layer in report.layers]
+    totals = [
+        f"parameters {report.parameters:,} ({bytes_text(report.parameter_bytes)})",
+        f"MACs {report.macs:,}",
+        f"largest live memory {bytes_text(report.peak_live_bytes)}",
+    ]
+    if report.state_bytes:
+        totals.append(f"state {bytes_text(report.state_bytes)}")
+    return "\n".join([*lines, "", table(header, rows, "r   rrrrr"), "", ", ".join(totals)])
+
+
+def _port(port: PortFacts) -> str:
+    return f"{port.name}: {port.type} {_shape(port.shape)}"
+
+
+def _row(layer: Layer) -> tuple[str, ...]:
+    return (
+        str(layer.index),
+        layer.name,
+        layer.operator,
+        f"{_shape(layer.output_shape)} {layer.output_type}",
+        f"{layer.parameters:,}" if layer.parameters else "",
+        f"{layer.macs:,}" if layer.macs else "",
+        bytes_text(layer.live_bytes),
+        "all" if layer.field is None else _shape(layer.field),
+        "" if layer.field_stride is None else _shape(layer.field_stride),
+    )
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "scalar"

@@ -1,0 +1,34 @@
+"""`ellc print`: a model as text or as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("print")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "dot", "svg"]),
+    default="text",
+    show_default=True,
+    help="text: the graph IR, which can be read back; dot: for Graphviz; svg: a picture.",
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Write to this file, not to stdout."
+)
+def command(model: Path, form: str, output: Path | None) -> None:
+    """Print a model's graph as text, dot or svg."""
+    from ellc.draw import dot, svg
+    from ellc.files import write_text
+    from ellc.models import read_model
+    from ir.text import print_graph
+
+    text = {"text": print_graph, "dot": dot, "svg": svg}[form](read_model(model))
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        write_text(output, text)

@@ -1,0 +1,137 @@
+"""`ellc inspect` and `ellc print` on graphs whose figures are worked out by hand."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from ellc.draw import boxes, dot, place, svg
+from ellc.inspect import inspect
+from ir.builder import GraphBuilder, Ref
+from ir.container import save
+from ir.graph import Graph
+from ir.op import all_ops
+from ir.ops.conv import Conv2D
+from ir.text import parse
+from ir.types import DType, Padding, TensorType
+
+SAME = Padding.same(1)
+
+
+def weights(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def conv(b: GraphBuilder, x: Ref, filters: int, k: int, seed: int = 0, **attributes: object) -> Ref:
+    op = Conv2D(**attributes)  # type: ignore[arg-type]
+    w = b.constant(weights(filters, k, k, x.type.shape[3] // op.groups, seed=seed))
+    return b.add(op, x, w, source=f"conv{seed}")
+
+
+@pytest.fixture
+def residual() -> Graph:
+    """8x8x2 -> conv 3x3/2 -> (conv 3x3 dilated, itself) -> add -> depthwise 3x3."""
+    b = GraphBuilder("residual")
+    x = b.input("picture", TensorType(DType.F32, (1, 8, 8, 2)))
+    first = conv(b, x, 4, 3, seed=1, stride=(2, 2), padding=SAME)
+    second = conv(b, first, 4, 3, seed=2, padding=Padding.same(2), dilation=(2, 2))
+    total = b.add(all_ops()["add"](), first, second, source="sum & <rest>")
+    b.output("result", conv(b, total, 4, 3, seed=3, groups=4))
+    return b.build()
+
+
+def test_figures_of_every_layer(residual: Graph) -> None:
+    first, second, add, depthwise = inspect(residual).layers
+    assert first.operator == "conv2d 3x3/2"
+    assert second.operator == "conv2d 3x3 dilation=2"
+    assert depthwise.operator == "conv2d 3x3 groups=4"
+    assert [x.parameters for x in (first, second, add, depthwise)] == [72, 144, 0, 36]
+    assert [x.macs for x in (first, second, depthwise)] == [16 * 72, 16 * 144, 4 * 36]
+    assert [x.output_shape for x in (first, depthwise)] == [(1, 4, 4, 4), (1, 2, 2, 4)]
+    # Field: 3; + (5-1)*2 = 11; the sum sees the wider one; + (3-1)*2 = 15.
+    assert [x.field for x in (first, second, add, depthwise)] == [
+        (3, 3),
+        (11, 11),
+        (11, 11),
+        (15, 15),
+    ]
+    assert {x.field_stride for x in (first, second, add, depthwise)} == {(2, 2)}
+    # Live: input 512 + 256; 256 + 256; 3 x 256; 256 + 64.
+    assert [x.live_bytes for x in (first, second, add, depthwise)] == [768, 512, 768, 320]
+
+
+def test_totals(residual: Graph) -> None:
+    report = inspect(residual)
+    assert (report.parameters, report.parameter_bytes) == (252, 1008)
+    assert report.macs == 16 * (72 + 144) + 4 * 36 + report.layers[2].macs
+    assert report.peak_live_bytes == 768
+
+
+def test_a_shared_constant_counts_once_in_the_totals() -> None:
+    b = GraphBuilder("shared")
+    x = b.input("x", TensorType(DType.F32, (1, 4, 4, 2)))
+    for _ in range(2):
+        x = conv(b, x, 2, 1)
+    b.output("y", x)
+    report = inspect(b.build())
+    assert [layer.parameters for layer in report.layers] == [4, 4]
+    assert report.parameters == 4
+
+
+def test_command_prints_table_and_json(residual: Graph, tmp_path: Path, ellc_command) -> None:
+    save(residual, tmp_path / "m.eir")
+    text = ellc_command("inspect", "m.eir")
+    assert text.returncode == 0, text.stderr
+    assert re.search(
+        r"^ *1  conv2 +conv2d 3x3 dilation=2 +1x4x4x4 f32 +144 +2,304 ", text.stdout, re.M
+    )
+    assert "parameters 252 (1008 B)" in text.stdout
+    document = json.loads(ellc_command("inspect", "m.eir", "--json").stdout)
+    assert document["layers"][1]["field"] == [11, 11]
+    assert document["inputs"] == [{"name": "picture", "type": "f32", "shape": [1, 8, 8, 2]}]
+
+
+def test_print_text_reads_back(residual: Graph, tmp_path: Path, ellc_command) -> None:
+    save(residual, tmp_path / "m.eir")
+    done = ellc_command("print", "m.eir")
+    assert parse(done.stdout, residual.weights) == residual
+    assert ellc_command("print", "m.eir", "-o", "m.txt").stdout == ""
+    assert (tmp_path / "m.txt").read_text() == done.stdout
+    lost = ellc_command("print", "m.eir", "-o", "no/such/folder/m.txt")
+    assert lost.returncode == 2 and "error[output-unwritable]" in lost.stderr
+
+
+@pytest.mark.parametrize("name", ["none.ell", "folder", "noise.bin"])
+def test_what_is_no_model_is_reported(tmp_path: Path, ellc_command, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "noise.bin").write_bytes(bytes(range(256)))
+    done = ellc_command("inspect", name)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error[") and name in done.stderr
+
+
+def test_dot_has_every_box_and_line(residual: Graph) -> None:
+    text = dot(residual)
+    assert text.count("label=") == 6 and text.count("->") == 6
+    assert '"add\\nsum & <rest>: f32 1x4x4x4"' in text
+
+
+def test_svg_is_well_formed_and_escaped(residual: Graph) -> None:
+    root = ElementTree.fromstring(svg(residual))
+    shown = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert "add" in shown and "sum & <rest>: f32 1x4x4x4" in shown
+
+
+def test_no_line_crosses_a_box(residual: Graph) -> None:
+    placed = place(boxes(residual))
+    # The first convolution's value is read twice: its second reader is below the dilated one.
+    assert [item.lane for item in placed] == [0, 0, 1, 0, 0, 0]
+    for row, item in enumerate(placed):
+        for from_row, lane in item.lines:
+            between = placed[from_row + 1 : row]
+            assert all(other.lane != lane for other in between)

@@ -1,0 +1,141 @@
+"""The wheel: it holds everything, and what it holds works outside the checkout."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("codegen", "ellc", "ir")
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> str:
+    """Run a command that must succeed; return what it printed."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def project() -> dict[str, object]:
+    settings: dict[str, object] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    return settings
+
+
+def source_files() -> list[Path]:
+    """What a clone would hold: tracked and new files, relative to the root."""
+    names = run(
+        *("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"), cwd=ROOT
+    ).split("\0")
+    return [Path(name) for name in names if name and (ROOT / name).is_file()]
+
+
+def test_every_package_folder_is_listed() -> None:
+    listed = project()["tool"]["setuptools"]["packages"]  # type: ignore[index]
+    found = {
+        path.parent.relative_to(ROOT).as_posix().replace("/", ".")
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("__init__.py")
+    }
+    assert sorted(listed) == sorted(found | {"codegen.runtime_c"})
+
+
+def test_every_typed_package_says_so() -> None:
+    assert all((ROOT / package / "py.typed").exists() for package in PACKAGES)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy of the sources so that the checkout stays as it is."""
+    scratch = tmp_path_factory.mktemp("wheel")
+    for name in source_files():
+        copy = scratch / "source" / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, copy)
+    run(
+        *(sys.executable, "-m", "build", "--wheel", "--no-isolation"),
+        *("--outdir", scratch / "dist", scratch / "source"),
+        cwd=scratch,
+    )
+    (built,) = (scratch / "dist").glob("ellc-*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """The wheel in an environment of its own, far from the checkout: `installed(program, *args)`.
+
+    Its dependencies are borrowed from the environment that runs the tests, nothing is downloaded.
+    """
+    home = tmp_path_factory.mktemp("installed")
+    run(sys.executable, "-m", "venv", "--without-pip", home / "venv", cwd=home)
+    python = home / "venv" / "bin" / "python"
+    site = Path(
+        run(
+            python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=home
+        ).strip()
+    )
+    # A path line in a .pth file is no site folder: an editable ellc in there stays out of the way.
+    (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    run(
+        *(sys.executable, "-m", "pip", "--python", python, "install"),
+        *("--quiet", "--no-deps", "--no-index", wheel),
+        cwd=home,
+    )
+    env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+
+    def call(program: str, *args: str | Path, cwd: Path) -> str:
+        return run(home / "venv" / "bin" / program, *args, cwd=cwd, env=env)
+
+    return call
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    expected = {
+        path.as_posix().replace("runtime_c/", "codegen/runtime_c/", 1)
+        if path.parts[0] == "runtime_c"
+        else path.as_posix()
+        for path in source_files()
+        if path.parts[0] in (*PACKAGES, "runtime_c") and path.suffix != ".md"
+    }
+    assert not expected - names
+    extra = {name for name in names - expected if ".dist-info/" not in name}
+    assert all(name.endswith(".md") for name in extra), extra
+
+
+@pytest.mark.slow
+def test_the_installed_command_runs(installed: Command, tmp_path: Path) -> None:
+    where = installed(
+        "python", "-c", "import ellc, ir, codegen; print(ellc.__file__)", cwd=tmp_path
+    )
+    assert not Path(where.strip()).is_relative_to(ROOT)
+    assert "LLVM" in installed("ellc", "--version", cwd=tmp_path)
+    assert installed("python", "-m", "ellc", "targets", cwd=tmp_path).startswith("name")
+
+
+@pytest.mark.slow
+def test_the_installed_ellc_finds_the_c_sources(installed: Command, tmp_path: Path) -> None:
+    program = (
+        "from codegen.runtime import runtime_dir\n"
+        "print(*sorted(path.name for path in runtime_dir().iterdir()))"
+    )
+    names = installed("python", "-c", program, cwd=tmp_path).split()
+    assert {p.name for p in (ROOT / "runtime_c").iterdir() if p.suffix in (".c", ".h")} <= {*names}
