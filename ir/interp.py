@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,12 @@ def initial_states(graph: Graph) -> dict[str, Array]:
     return {s.name: graph.weights[s.key] for s in graph.states}
 
 
+def run_node(node: Node, env: Mapping[str, Array]) -> Arrays:
+    """The results of one node given its operands by id."""
+    with np.errstate(all="ignore"):
+        return node.op.reference(*(env[v] for v in node.inputs))
+
+
 def evaluate(
     graph: Graph,
     inputs: Arrays,
@@ -34,21 +40,24 @@ def evaluate(
     states: Mapping[str, Array] | None = None,
     double: bool = False,
     keep: bool = False,
+    run: Callable[[Node, Mapping[str, Array]], Arrays] = run_node,
 ) -> Result:
     """Run the graph on numpy arrays of the declared shapes.
 
     With `double`, float32 values are computed in float64: what passes are compared with. With
-    `keep`, `Result.values` holds every value, else only those still needed are held.
+    `keep`, `Result.values` holds every value, else only those still needed are held. `run` may
+    replace how one node is evaluated.
     """
     carried = dict(initial_states(graph), **(states or {}))
     env: dict[str, Array] = {}
     for port, array in zip(graph.inputs, inputs, strict=True):
         env[port.value] = _checked(port.name, graph.types[port.value], array, double)
     env.update({c.value: _precise(graph.weights[c.key], double) for c in graph.constants})
+    env.update(graph.exact if double else {})
     env.update({s.current: _precise(carried[s.name], double) for s in graph.states})
     last = {} if keep else _last_uses(graph)
     for index, node in enumerate(graph.nodes):
-        env.update(zip(node.outputs, run_node(node, env), strict=True))
+        env.update(zip(node.outputs, run(node, env), strict=True))
         for value in last.get(index, ()):
             env.pop(value, None)
     return Result(
@@ -56,12 +65,6 @@ def evaluate(
         {s.name: env[s.next] for s in graph.states},
         env if keep else {},
     )
-
-
-def run_node(node: Node, env: Mapping[str, Array]) -> Arrays:
-    """The results of one node given its operands by id."""
-    with np.errstate(all="ignore"):
-        return node.op.reference(*(env[v] for v in node.inputs))
 
 
 def _precise(array: Array, double: bool) -> Array:

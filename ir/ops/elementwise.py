@@ -1,0 +1,165 @@
+"""Bases of the pointwise operators: operand checks and sample cases for whole groups of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar, Self
+
+import numpy as np
+
+from ir.op import Arrays, Case, Pointwise, Types, require
+from ir.ops.common import normal, want_operands, want_same
+from ir.types import Array, DType, TensorType
+
+# What the formulas must survive; the large ones still have finite float32 squares.
+SPECIAL = np.array(
+    [0.0, -0.0, 1.0, -1.0, 2.5, -3.0, 1e15, -1e15, 1e-15, np.inf, -np.inf, np.nan], np.float32
+)
+_INTEGERS = np.array([0, 1, -1, 2, -7, 13, 100_000, -(2**31), 2**31 - 1], np.int32)
+
+
+def want_kind(name: str, dtype: DType, kinds: str) -> None:
+    """Raise `ShapeError` unless the element type is one of `kinds`: f(loat), i(nteger), b(ool)."""
+    letter = "f" if dtype.is_float else "i" if dtype.is_integer else dtype.value
+    allowed = [*kinds.replace("b", ""), *(["bool"] if "b" in kinds else [])]
+    require(letter in allowed, f"{name}: does not work on {dtype.value}")
+
+
+def want_broadcast(name: str, x: TensorType, *others: TensorType) -> None:
+    """Raise `ShapeError` unless the other operands broadcast to the first one's shape."""
+    for other in others:
+        extents = zip(other.shape[::-1], x.shape[::-1], strict=False)
+        fits = other.rank <= x.rank and all(a in (1, b) for a, b in extents)
+        require(fits, f"{name}: {other.shape} does not broadcast to {x.shape}")
+
+
+def spread(rng: np.random.Generator, low: float, high: float, *shape: int) -> Array:
+    """Uniform float32 samples that contain both ends, and 0 where it lies between."""
+    values: Array = rng.uniform(low, high, shape).astype(np.float32)
+    flat = values.reshape(-1)
+    flat[-1] = high
+    flat[0] = low
+    if low <= 0 <= high and flat.size > 2:
+        flat[1] = 0
+    return values
+
+
+class Unary(Pointwise):
+    """An operator of one operand; a subclass gives the function as `value`.
+
+    The result has the operand's type. Integers wrap around as in two's complement.
+    """
+
+    kinds: ClassVar[str] = "f"
+    domain: ClassVar[tuple[float, float]] = (-6.0, 6.0)
+    special: ClassVar[bool] = True  # NaN, infinities and huge numbers are worth a case
+
+    def value(self, x: Array) -> Array:
+        """The function, elementwise."""
+        raise NotImplementedError(self.name)
+
+    @classmethod
+    def variants(cls) -> tuple[Self, ...]:
+        """Operators with the attributes to try, the usual one first."""
+        return (cls(),)
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands(self.name, inputs, 1)
+        want_kind(self.name, inputs[0].dtype, self.kinds)
+        return (TensorType(inputs[0].dtype, inputs[0].shape),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        (x,) = inputs
+        return (np.asarray(self.value(x), x.dtype),)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        first, *others = cls.variants()
+        low, high = cls.domain
+        if "f" in cls.kinds:
+            yield Case(first, (spread(rng, low, high, 1, 1, 1, 1),), label="one element")
+            yield Case(first, (spread(rng, low, high, 1, 5, 7, 3),), label="odd sizes")
+            yield Case(first, (spread(rng, low, high, 1, 4, 4, 16),), label="image")
+            yield Case(first, (spread(rng, low, high, 19),), label="vector")
+            if cls.special:
+                yield Case(first, (SPECIAL.copy(),), label="special values")
+        if "i" in cls.kinds:
+            yield Case(first, (_INTEGERS.copy(),), label="integers")
+        if "b" in cls.kinds:
+            yield Case(first, (rng.random((1, 3, 5, 7)) < 0.5,), label="booleans")
+        for index, op in enumerate(others):
+            x = spread(rng, low, high, 1, 3, 3, 9)
+            yield Case(op, (x,), label=f"attributes {index + 1}")
+
+
+class Binary(Pointwise):
+    """An operator of two operands; the second broadcasts to the first as in numpy.
+
+    The result has the first operand's type. Integers wrap around as in two's complement.
+    """
+
+    kinds: ClassVar[str] = "fi"
+    special: ClassVar[bool] = True
+
+    def value(self, x: Array, y: Array) -> Array:
+        """The function, elementwise."""
+        raise NotImplementedError(self.name)
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, x: tuple[int, ...], y: tuple[int, ...]) -> Arrays:
+        """Float operands of two shapes on which the function is well conditioned."""
+        return normal(rng, *x), normal(rng, *y)
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands(self.name, inputs, 2)
+        want_kind(self.name, want_same(self.name, *inputs), self.kinds)
+        want_broadcast(self.name, *inputs)
+        return (TensorType(inputs[0].dtype, inputs[0].shape),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        x, y = inputs
+        return (np.asarray(self.value(x, y), x.dtype),)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        op = cls()
+        if "f" in cls.kinds:
+            yield Case(op, cls.draw(rng, (1, 1, 1, 1), (1,)), (1,), label="one element")
+            yield Case(op, cls.draw(rng, (1, 5, 7, 3), (3,)), (1,), label="per channel")
+            yield Case(op, cls.draw(rng, (1, 4, 4, 16), (1, 4, 4, 16)), label="two images")
+            yield Case(op, cls.draw(rng, (1, 6, 5, 4), (6, 1, 4)), label="broadcast columns")
+            yield Case(op, cls.draw(rng, (19,), (19,)), (1,), label="vector")
+            if cls.special:
+                yield Case(op, _pairs(SPECIAL), label="special values")
+        if "i" in cls.kinds:
+            yield Case(op, _pairs(_INTEGERS), label="integers")
+        if "b" in cls.kinds:
+            x, y = rng.random((1, 3, 5, 7)) < 0.5, rng.random((5, 7)) < 0.5
+            yield Case(op, (x, y), label="booleans")
+
+
+class Comparison(Binary):
+    """A comparison: the result is `BOOL`. Any comparison with NaN but `NotEqual` is false."""
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, x: tuple[int, ...], y: tuple[int, ...]) -> Arrays:
+        # Few different numbers, so that some are equal.
+        low, high = -3, 4
+        return (
+            rng.integers(low, high, x).astype(np.float32),
+            rng.integers(low, high, y).astype(np.float32),
+        )
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands(self.name, inputs, 2)
+        want_kind(self.name, want_same(self.name, *inputs), self.kinds)
+        want_broadcast(self.name, *inputs)
+        return (TensorType(DType.BOOL, inputs[0].shape),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        return (np.asarray(self.value(*inputs), np.bool_),)
+
+
+def _pairs(values: Array) -> Arrays:
+    """Every pair of the values, as two vectors."""
+    return np.repeat(values, values.size), np.tile(values, values.size)
