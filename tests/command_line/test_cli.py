@@ -14,6 +14,7 @@ import pytest
 import ellc
 from ellc import cli
 from ir.errors import EllcError, InternalError
+from ir.op import all_ops
 
 
 @pytest.fixture
@@ -150,3 +151,12 @@ def test_shell_completion_knows_the_commands(ellc_command, shell: str, words: st
         env={"_ELLC_COMPLETE": f"{shell}_complete", "COMP_WORDS": words, "COMP_CWORD": "1"}
     )
     assert "targets" in done.stdout
+
+
+def test_ops_lists_the_whole_registry(ellc_command) -> None:
+    text = ellc_command("ops").stdout
+    rows = json.loads(ellc_command("ops", "--json").stdout)
+    assert [row["name"] for row in rows] == list(all_ops())
+    for row in rows:
+        assert row["summary"], row["name"]
+        assert re.search(rf"^{row['name']} +{row['kind']} ", text, re.MULTILINE)
