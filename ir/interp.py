@@ -57,7 +57,9 @@ def evaluate(
     env.update({s.current: _precise(carried[s.name], double) for s in graph.states})
     last = {} if keep else _last_uses(graph)
     for index, node in enumerate(graph.nodes):
-        env.update(zip(node.outputs, run(node, env), strict=True))
+        # What begins as an integer (a cast) goes on in float64, too.
+        results = (_precise(r, double) for r in run(node, env))
+        env.update(zip(node.outputs, results, strict=True))
         for value in last.get(index, ()):
             env.pop(value, None)
     return Result(

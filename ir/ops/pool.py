@@ -1,0 +1,134 @@
+"""Pooling over windows of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ir.op import Arrays, Case, Op, Types, register_op
+from ir.ops.common import (
+    normal,
+    pad_image,
+    want_floats,
+    want_operands,
+    window_sizes,
+    window_taps,
+)
+from ir.ops.elementwise import SPECIAL, want_kind
+from ir.types import Array, Padding, TensorType, type_of
+
+# The lowest float32, which never wins against a number; minus infinity still loses to it.
+LOWEST = Padding(values=(float(np.finfo(np.float32).min),))
+
+
+@register_op("max_pool2d")
+@dataclass(frozen=True, slots=True)
+class MaxPool2D(Op):
+    """Maximum over a window: x [N,H,W,C], float or integer -> [N,OH,OW,C] of the same type.
+
+    OH = floor((H + top + bottom - rows) / stride) + 1; the padding's value takes part like any
+    pixel (for integers clamped to the type). NaN in a window gives NaN.
+    """
+
+    window: tuple[int, int]
+    stride: tuple[int, int]
+    padding: Padding = LOWEST
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("max_pool2d", inputs, 1)
+        (x,) = inputs
+        want_kind("max_pool2d", x.dtype, "fi")
+        sizes = window_sizes("max_pool2d", x, self.window, self.stride, self.padding)
+        return (x.with_shape(x.shape[0], *sizes, x.shape[3]),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        (x,) = inputs
+        sizes = window_sizes("max_pool2d", type_of(x), self.window, self.stride, self.padding)
+        taps = window_taps(pad_image(x, self.padding), self.window, self.stride, sizes)
+        _, _, best = next(taps)
+        for _, _, pixels in taps:
+            best = np.maximum(best, pixels)
+        return (best.copy(),)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        low = LOWEST.values
+        one = Padding(1, 1, 1, 1, low)
+
+        def case(op: MaxPool2D, *shape: int, label: str) -> Case:
+            return Case(op, (normal(rng, *shape) - 1,), label=label)
+
+        yield case(cls((1, 1), (1, 1)), 1, 1, 1, 1, label="one pixel")
+        yield case(cls((2, 2), (2, 2)), 1, 8, 6, 16, label="2x2")
+        yield case(cls((3, 3), (2, 2), one), 1, 7, 9, 5, label="3x3 padded")
+        yield case(cls((3, 3), (2, 2), Padding(0, 0, 1, 1, low)), 1, 8, 8, 19, label="late padding")
+        yield case(cls((3, 3), (1, 1), one), 1, 5, 5, 33, label="stride 1")
+        yield case(cls((2, 3), (3, 5)), 1, 9, 13, 1, label="stride beyond the window")
+        yield case(cls((5, 4), (1, 1)), 1, 5, 4, 12, label="whole image")
+        zero, each = Padding(1, 0, 2, 1), Padding(1, 1, 1, 1, (-1.5, 0.0, -9.0))
+        yield case(cls((3, 2), (2, 1), zero), 1, 6, 5, 8, label="zeros outside")
+        yield case(cls((3, 3), (2, 2), each), 1, 6, 7, 3, label="frame per channel")
+        bytes_ = rng.integers(-128, 128, (1, 7, 7, 11), np.int8)
+        yield Case(cls((3, 3), (2, 2), one), (bytes_,), label="int8")
+        special = np.resize(SPECIAL, (1, 5, 5, SPECIAL.size - 1))  # infinities meet every channel
+        yield Case(cls((2, 2), (2, 2)), (special,), label="special values")
+
+
+@register_op("avg_pool2d")
+@dataclass(frozen=True, slots=True)
+class AvgPool2D(Op):
+    """Mean over a window: x [N,H,W,C], float -> [N,OH,OW,C], sizes as in `MaxPool2D`.
+
+    With `include_padding` the padding's value takes part and the divisor is the window's area;
+    without it only cells inside the input count, and a window that has none gives NaN. The mean
+    of a whole image is this with the image's size as window.
+    """
+
+    window: tuple[int, int]
+    stride: tuple[int, int]
+    padding: Padding = Padding()
+    include_padding: bool = True
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("avg_pool2d", inputs, 1)
+        (x,) = inputs
+        dtype = want_floats("avg_pool2d", x)
+        sizes = window_sizes("avg_pool2d", x, self.window, self.stride, self.padding)
+        return (TensorType(dtype, (x.shape[0], *sizes, x.shape[3])),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        (x,) = inputs
+        if self.include_padding:
+            area = self.window[0] * self.window[1]
+            return (self._sums(x, self.padding) / x.dtype.type(area),)
+        frame = Padding(*self.padding.amounts)
+        cells = self._sums(np.ones((1, *x.shape[1:3], 1), x.dtype), frame)
+        return (self._sums(x, frame) / cells,)
+
+    def _sums(self, x: Array, frame: Padding) -> Array:
+        sizes = window_sizes("avg_pool2d", type_of(x), self.window, self.stride, frame)
+        total = np.zeros((x.shape[0], *sizes, x.shape[3]), x.dtype)
+        for _, _, pixels in window_taps(pad_image(x, frame), self.window, self.stride, sizes):
+            total += pixels
+        return total
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        one = Padding.same(1)
+
+        def case(op: AvgPool2D, *shape: int, label: str) -> Case:
+            return Case(op, (normal(rng, *shape),), label=label)
+
+        yield case(cls((1, 1), (1, 1)), 1, 1, 1, 1, label="one pixel")
+        yield case(cls((2, 2), (2, 2)), 1, 8, 6, 16, label="2x2")
+        yield case(cls((7, 5), (1, 1)), 1, 7, 5, 37, label="whole image")
+        yield case(cls((3, 3), (2, 2), one), 1, 7, 9, 5, label="counting the padding")
+        yield case(cls((3, 3), (2, 2), one, False), 1, 7, 9, 5, label="not counting the padding")
+        late = Padding(0, 0, 1, 1)
+        yield case(cls((3, 3), (2, 2), late, False), 1, 8, 8, 12, label="late padding")
+        yield case(cls((2, 3), (3, 5)), 1, 9, 13, 1, label="stride beyond the window")
+        valued = Padding(1, 1, 1, 1, (2.0, -1.0, 0.5))
+        yield case(cls((3, 3), (1, 1), valued), 1, 5, 6, 3, label="frame per channel")
+        yield case(cls((4, 2), (1, 3), Padding(2, 0, 1, 1), False), 1, 5, 7, 4, label="uneven")
