@@ -1,0 +1,129 @@
+"""Networks of signs: a value above 0 is +1, any other -1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+
+import numpy as np
+
+from ir.op import Arrays, Case, Op, Pointwise, Types, register_op, require
+from ir.ops.common import normal, want_operands, want_shape, window_sizes, window_taps
+from ir.ops.elementwise import SPECIAL, spread, want_kind
+from ir.types import Array, DType, Padding, TensorType
+
+
+@register_op("binarize")
+@dataclass(frozen=True, slots=True)
+class Binarize(Pointwise):
+    """x > 0 as a `BIT` of the same shape, so 0 and NaN stand for -1; float or integer."""
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("binarize", inputs, 1)
+        want_kind("binarize", inputs[0].dtype, "fi")
+        return (TensorType(DType.BIT, inputs[0].shape),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        return (np.asarray(inputs[0] > 0),)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        for shape, label in (
+            ((1, 1, 1, 1), "one pixel"),
+            ((1, 5, 7, 3), "odd sizes"),
+            ((1, 4, 5, 64), "whole words"),
+            ((1, 3, 3, 97), "a partial word"),
+            ((45,), "vector"),
+        ):
+            yield Case(cls(), (spread(rng, -1.0, 1.0, *shape),), label=label)
+        yield Case(cls(), (np.resize(SPECIAL, (1, 2, 2, 37)),), label="special values")
+        yield Case(cls(), (rng.integers(-2, 3, (1, 3, 4, 33), np.int32),), label="integers")
+
+
+@register_op("binary_conv2d")
+@dataclass(frozen=True, slots=True)
+class BinaryConv2D(Op):
+    """Cross-correlation of signs: bits (x [N,H,W,C], w [F,kh,kw,C][, scale [F] f32]) -> f32.
+
+    y[n,r,c,f] = scale[f] * (sum of +-1 products), a whole number where there is no scale. The
+    padding has one value: 0 means that taps outside contribute nothing, -1 or +1 that there are
+    pixels of that sign in all channels. Sizes as in `Conv2D`.
+    """
+
+    stride: tuple[int, int] = (1, 1)
+    padding: Padding = Padding()
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("binary_conv2d", inputs, 2, 3)
+        x, w, *scale = inputs
+        require(
+            x.dtype is DType.BIT and w.dtype is DType.BIT,
+            f"binary_conv2d: wants bits, not {x.dtype.value} and {w.dtype.value}",
+        )
+        require(w.rank == 4, f"binary_conv2d: weights of rank {w.rank}, expected [F,kh,kw,C]")
+        require(
+            self.padding.values in ((0,), (-1,), (1,)),
+            f"binary_conv2d: padding value {self.padding.values}, expected 0, -1 or 1",
+        )
+        filters, rows, columns, depth = w.shape
+        sizes = window_sizes("binary_conv2d", x, (rows, columns), self.stride, self.padding)
+        require(x.shape[3] == depth, f"binary_conv2d: {x.shape[3]} channels, weights for {depth}")
+        if scale:
+            want_shape("binary_conv2d", "scale", scale[0], filters)
+            require(scale[0].dtype is DType.F32, "binary_conv2d: the scale is not f32")
+        return (TensorType(DType.F32, (x.shape[0], *sizes, filters)),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        x, w, *scale = inputs
+        window = (w.shape[1], w.shape[2])
+        image = TensorType(DType.BIT, x.shape)
+        sizes = window_sizes("binary_conv2d", image, window, self.stride, self.padding)
+        top, left, bottom, right = self.padding.amounts
+        frame = ((0, 0), (top, bottom), (left, right), (0, 0))
+        # float32 holds every sum exactly: a window has far fewer than 2**24 cells.
+        outside = np.float32(self.padding.values[0])
+        signs = np.pad(_signs(x), frame, constant_values=outside)
+        total = np.zeros((x.shape[0], *sizes, w.shape[0]), np.float32)
+        for i, j, pixels in window_taps(signs, window, self.stride, sizes):
+            total += pixels @ _signs(w[:, i, j]).T
+        return (total * scale[0] if scale else total,)
+
+    def macs(self, inputs: Types, outputs: Types) -> int:
+        return outputs[0].elements * prod(inputs[1].shape[1:])
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        case = partial(_case, rng)
+        one = Padding.same(1)
+        yield case(cls(), (1, 1, 1, 1), (1, 1, 1, 1), "one pixel")
+        yield case(cls(padding=one), (1, 7, 6, 16), (24, 3, 3, 16), "few channels")
+        yield case(cls(padding=one), (1, 6, 5, 64), (19, 3, 3, 64), "whole words")
+        yield case(cls(padding=one), (1, 5, 5, 100), (8, 3, 3, 100), "partial words", scale=True)
+        yield case(cls(padding=one), (1, 5, 5, 3), (5, 3, 3, 3), "odd channels")
+        minus, plus = Padding.same(1, -1.0), Padding(1, 0, 2, 1, (1.0,))
+        yield case(cls(padding=minus), (1, 5, 6, 32), (7, 3, 3, 32), "minus ones outside")
+        yield case(cls((2, 1), plus), (1, 6, 5, 40), (6, 2, 3, 40), "ones outside", scale=True)
+        yield case(cls((2, 2)), (1, 8, 9, 128), (12, 1, 1, 128), "1x1 stride 2")
+        yield case(cls((3, 4), one), (1, 9, 11, 33), (4, 2, 2, 33), "stride beyond the window")
+        yield case(cls(), (1, 4, 5, 65), (10, 4, 5, 65), "whole image", scale=True)
+
+
+def _signs(bits: Array) -> Array:
+    """+1 for a set bit, -1 for a clear one, float32."""
+    return np.where(bits, np.float32(1), np.float32(-1))
+
+
+def _case(
+    rng: np.random.Generator,
+    op: BinaryConv2D,
+    x: tuple[int, ...],
+    w: tuple[int, ...],
+    label: str,
+    scale: bool = False,
+) -> Case:
+    arrays: list[Array] = [rng.random(x) < 0.5, rng.random(w) < 0.5]
+    arrays += [normal(rng, w[0])] if scale else []
+    constants = tuple(range(1, len(arrays)))
+    return Case(op, tuple(arrays), constants, (DType.BIT, DType.BIT), label)
