@@ -69,8 +69,10 @@ def _print_attr(value: object) -> str:
             return "none"
         case bool():
             return "true" if value else "false"
-        case int() | float():
+        case int():
             return repr(value)
+        case float():
+            return float.__repr__(value)  # numpy's float64 is a float with a repr of its own
         case str():
             return json.dumps(value)
         case tuple():
@@ -282,7 +284,7 @@ class _Parser:
                 return None
             case "true" | "false":
                 return token.text == "true"
-            case "pad":
+            case "pad" if self._peek().text == "(":  # else it is the operator of that name
                 return self._frame()
             case "dtype":
                 self._expect("(")

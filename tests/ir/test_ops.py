@@ -122,8 +122,9 @@ def test_wrong_operands_are_shape_errors(case: Case) -> None:
     types = case.types()
     with pytest.raises(ShapeError):
         case.op.infer()
-    with pytest.raises(ShapeError):
-        case.op.infer(*types, *[types[0]] * 12)
+    if case.op.name != "concat":
+        with pytest.raises(ShapeError):
+            case.op.infer(*types, *[types[0]] * 12)
 
 
 @each_op

@@ -1,0 +1,355 @@
+"""Operators that move elements and compute nothing. All element types, unless one says less."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from ir.op import Arrays, Case, Op, Types, register_op, require
+from ir.ops.common import normal, padding_values, want_axes, want_operands, want_same
+from ir.ops.elementwise import want_broadcast, want_kind
+from ir.types import Array, DType, Padding, TensorType
+
+
+def bits(rng: np.random.Generator, *shape: int) -> Array:
+    """Random booleans."""
+    drawn: Array = rng.random(shape) < 0.5
+    return drawn
+
+
+@register_op("reshape")
+@dataclass(frozen=True, slots=True)
+class Reshape(Op):
+    """The same elements in the same (row-major) order under another shape; all extents given."""
+
+    shape: tuple[int, ...]
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("reshape", inputs, 1)
+        (x,) = inputs
+        good = min(self.shape, default=0) >= 0 and prod(self.shape) == x.elements
+        require(good, f"reshape: {x.shape} to {self.shape}")
+        return (x.with_shape(*self.shape),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        return (inputs[0].reshape(self.shape),)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        yield Case(cls((1,)), (normal(rng, 1, 1, 1, 1),), label="one element")
+        yield Case(cls((1, 105)), (normal(rng, 1, 5, 7, 3),), label="flatten")
+        yield Case(cls((1, 4, 6, 2)), (normal(rng, 48),), label="to an image")
+        yield Case(cls((3, 35)), (rng.integers(-9, 9, (5, 21), np.int32),), label="integers")
+        yield Case(cls((1, 1, 1, 90)), (bits(rng, 1, 3, 3, 10),), dtypes=(DType.BIT,), label="bits")
+
+
+@register_op("transpose")
+@dataclass(frozen=True, slots=True)
+class Transpose(Op):
+    """Axis i of the result is axis `permutation[i]` of x."""
+
+    permutation: tuple[int, ...]
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("transpose", inputs, 1)
+        (x,) = inputs
+        good = sorted(self.permutation) == list(range(x.rank))
+        require(good, f"transpose: permutation {self.permutation} of rank {x.rank}")
+        return (x.with_shape(*(x.shape[a] for a in self.permutation)),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        return (np.ascontiguousarray(np.transpose(inputs[0], self.permutation)),)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        def case(permutation: tuple[int, ...], *shape: int, label: str) -> Case:
+            return Case(cls(permutation), (normal(rng, *shape),), label=label)
+
+        yield case((0, 1, 2, 3), 1, 1, 1, 1, label="one element")
+        yield case((0, 3, 1, 2), 1, 5, 7, 3, label="to channels first")
+        yield case((0, 2, 3, 1), 1, 16, 4, 9, label="to channels last")
+        yield case((1, 0), 19, 33, label="matrix")
+        yield case((4, 2, 0, 3, 1), 2, 3, 4, 5, 6, label="rank 5")
+        x = rng.integers(-128, 128, (3, 5, 7), np.int8)
+        yield Case(cls((2, 1, 0)), (x,), label="int8")
+
+
+@register_op("slice")
+@dataclass(frozen=True, slots=True)
+class Slice(Op):
+    """Element i along an axis is element starts + i * steps of x, for `sizes` elements.
+
+    Steps may be negative, not 0; every element taken lies inside x.
+    """
+
+    starts: tuple[int, ...]
+    sizes: tuple[int, ...]
+    steps: tuple[int, ...]
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("slice", inputs, 1)
+        (x,) = inputs
+        require(
+            len(self.starts) == len(self.sizes) == len(self.steps) == x.rank,
+            f"slice: starts, sizes and steps need {x.rank} entries each",
+        )
+        for axis, extent in enumerate(x.shape):
+            first, size, step = self.starts[axis], self.sizes[axis], self.steps[axis]
+            last = first + (size - 1) * step
+            good = size >= 0 and step != 0 and (size == 0 or {first, last} <= set(range(extent)))
+            require(good, f"slice: axis {axis}: {size} from {first} by {step} of {extent}")
+        return (x.with_shape(*self.sizes),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        (x,) = inputs
+        for axis, (first, size, step) in enumerate(
+            zip(self.starts, self.sizes, self.steps, strict=True)
+        ):
+            x = np.take(x, first + step * np.arange(size), axis)
+        return (np.array(x),)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        def case(
+            starts: tuple[int, ...],
+            sizes: tuple[int, ...],
+            steps: tuple[int, ...],
+            *shape: int,
+            label: str,
+        ) -> Case:
+            return Case(cls(starts, sizes, steps), (normal(rng, *shape),), label=label)
+
+        yield case((0, 0, 0, 0), (1, 1, 1, 1), (1, 1, 1, 1), 1, 1, 1, 1, label="one element")
+        yield case((0, 1, 2, 0), (1, 3, 4, 3), (1, 1, 1, 1), 1, 5, 7, 3, label="crop")
+        yield case((0, 0, 0, 5), (1, 4, 3, 8), (1, 1, 1, 1), 1, 4, 3, 20, label="channels")
+        yield case((0, 1, 0, 0), (1, 4, 3, 4), (1, 2, 3, 1), 1, 9, 8, 4, label="steps")
+        yield case((6, 0), (4, 9), (-2, 1), 7, 9, label="backwards")
+        yield case((3,), (11,), (1,), 19, label="vector")
+        yield case((0, 2), (6, 1), (1, 1), 6, 5, label="column")
+
+
+@register_op("concat")
+@dataclass(frozen=True, slots=True)
+class Concat(Op):
+    """Any number of tensors behind each other along an axis; all other extents are equal."""
+
+    axis: int
+
+    def infer(self, *inputs: TensorType) -> Types:
+        require(len(inputs) >= 1, "concat: no operands")
+        want_same("concat", *inputs)
+        x = inputs[0]
+        want_axes("concat", (self.axis,), x.rank)
+        rests = {(*t.shape[: self.axis], 0, *t.shape[self.axis + 1 :]) for t in inputs}
+        good = len(rests) == 1 and len({t.rank for t in inputs}) == 1
+        require(good, f"concat: shapes {', '.join(str(t.shape) for t in inputs)}")
+        total = sum(t.shape[self.axis] for t in inputs)
+        return (x.with_shape(*x.shape[: self.axis], total, *x.shape[self.axis + 1 :]),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        return (np.concatenate(inputs, self.axis),)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        def case(axis: int, *shapes: tuple[int, ...], label: str) -> Case:
+            return Case(cls(axis), tuple(normal(rng, *s) for s in shapes), label=label)
+
+        yield case(3, (1, 1, 1, 1), label="one operand")
+        yield case(3, (1, 5, 7, 3), (1, 5, 7, 6), label="channels")
+        yield case(3, (1, 4, 4, 16), (1, 4, 4, 1), (1, 4, 4, 5), label="three of them")
+        yield case(1, (1, 2, 5, 4), (1, 3, 5, 4), label="rows")
+        yield case(2, (1, 3, 2, 4), (1, 3, 5, 4), label="columns")
+        yield case(0, (7,), (12,), label="vectors")
+        words = rng.integers(0, 256, (2, 9), np.uint8)
+        yield Case(cls(1), (words, words[:, :4]), (1,), label="bytes with a constant")
+
+
+@register_op("split")
+@dataclass(frozen=True, slots=True)
+class Split(Op):
+    """The reverse of `Concat`: one result for each of `sizes` along an axis."""
+
+    axis: int
+    sizes: tuple[int, ...]
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("split", inputs, 1)
+        (x,) = inputs
+        want_axes("split", (self.axis,), x.rank)
+        good = min(self.sizes, default=0) >= 1 and sum(self.sizes) == x.shape[self.axis]
+        require(good, f"split: {x.shape[self.axis]} elements into {self.sizes}")
+        head, tail = x.shape[: self.axis], x.shape[self.axis + 1 :]
+        return tuple(x.with_shape(*head, size, *tail) for size in self.sizes)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        ends = np.cumsum(self.sizes)[:-1]
+        return tuple(p.copy() for p in np.split(inputs[0], ends, self.axis))
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        def case(axis: int, sizes: tuple[int, ...], *shape: int, label: str) -> Case:
+            return Case(cls(axis, sizes), (normal(rng, *shape),), label=label)
+
+        yield case(3, (1,), 1, 1, 1, 1, label="one result")
+        yield case(3, (3, 6), 1, 5, 7, 9, label="channels")
+        yield case(1, (1, 2, 3), 1, 6, 4, 5, label="rows")
+        yield case(0, (7, 12), 19, label="vector")
+        yield case(1, (1,) * 5, 3, 5, label="columns")
+
+
+@register_op("pad")
+@dataclass(frozen=True, slots=True)
+class Pad(Op):
+    """`before[i]` and `after[i]` more elements along axis i.
+
+    Mode `constant` fills with `value` (integers saturate, booleans: not 0), `edge` repeats the
+    outermost element, `reflect` mirrors at it without repeating it (so at most extent - 1).
+    """
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    value: float = 0.0
+    mode: str = "constant"
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("pad", inputs, 1)
+        (x,) = inputs
+        want_kind("pad", x.dtype, "fib")
+        require(self.mode in ("constant", "edge", "reflect"), f"pad: unknown mode '{self.mode}'")
+        amounts = (*self.before, *self.after)
+        good = len(self.before) == len(self.after) == x.rank and min(amounts, default=0) >= 0
+        require(good, f"pad: {self.before} before and {self.after} after {x.shape}")
+        sides = list(zip(self.before, self.after, x.shape, strict=True))
+        if self.mode == "reflect":
+            good = all(max(a, b) < e for a, b, e in sides if a or b)
+            require(good, f"pad: {x.shape} reflected {self.before} before, {self.after} after")
+        if self.mode == "edge":
+            good = all(e for a, b, e in sides if a or b)
+            require(good, f"pad: {x.shape} has no edge to repeat")
+        return (x.with_shape(*(a + e + b for a, b, e in sides)),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        (x,) = inputs
+        amounts = list(zip(self.before, self.after, strict=True))
+        match self.mode:
+            case "edge":
+                return (np.pad(x, amounts, mode="edge"),)
+            case "reflect":
+                return (np.pad(x, amounts, mode="reflect"),)
+        value = padding_values(Padding(values=(self.value,)), x.dtype)[0]
+        return (np.pad(x, amounts, constant_values=value),)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        image = normal(rng, 1, 5, 7, 3)
+        around, after = (0, 1, 2, 0), (0, 3, 1, 0)
+        yield Case(cls((0,) * 4, (0,) * 4), (normal(rng, 1, 1, 1, 1),), label="nothing")
+        yield Case(cls(around, after, -1.5), (image,), label="constant")
+        yield Case(cls(around, after, mode="edge"), (image,), label="edge")
+        yield Case(cls(around, after, mode="reflect"), (image,), label="reflect")
+        yield Case(cls((0, 0, 0, 2), (0, 0, 0, 3)), (image,), label="channels")
+        yield Case(cls((0, 4), (4, 0), mode="reflect"), (normal(rng, 5, 5),), label="far")
+        yield Case(cls((3,), (2,), 1e9), (rng.integers(-9, 9, (19,), np.int8),), label="int8")
+
+
+@register_op("embed")
+@dataclass(frozen=True, slots=True)
+class Embed(Op):
+    """(x, frame): the frame with x written over it, its first element at `offsets`."""
+
+    offsets: tuple[int, ...]
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("embed", inputs, 2)
+        x, frame = inputs
+        want_same("embed", x, frame)
+        good = x.rank == frame.rank == len(self.offsets) and all(
+            o >= 0 and o + a <= b
+            for o, a, b in zip(self.offsets, x.shape, frame.shape, strict=True)
+        )
+        require(good, f"embed: {x.shape} at {self.offsets} in {frame.shape}")
+        return (x.with_shape(*frame.shape),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        x, frame = inputs
+        result = frame.copy()
+        result[tuple(slice(o, o + e) for o, e in zip(self.offsets, x.shape, strict=True))] = x
+        return (result,)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        def case(
+            offsets: tuple[int, ...], x: tuple[int, ...], frame: tuple[int, ...], label: str
+        ) -> Case:
+            return Case(cls(offsets), (normal(rng, *x), normal(rng, *frame)), (1,), label=label)
+
+        yield case((0, 0, 0, 0), (1, 1, 1, 1), (1, 1, 1, 1), "one element")
+        yield case((0, 1, 1, 0), (1, 5, 7, 3), (1, 7, 9, 3), "border")
+        yield case((0, 0, 2, 1), (1, 3, 4, 5), (1, 6, 6, 8), "corner")
+        yield case((4,), (11,), (19,), "vector")
+
+
+@register_op("expand")
+@dataclass(frozen=True, slots=True)
+class Expand(Op):
+    """x broadcast to a shape as in numpy."""
+
+    shape: tuple[int, ...]
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("expand", inputs, 1)
+        (x,) = inputs
+        want_broadcast("expand", TensorType(x.dtype, self.shape), x)
+        require(min(self.shape, default=0) >= 0, f"expand: to {self.shape}")
+        return (x.with_shape(*self.shape),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        return (np.broadcast_to(inputs[0], self.shape).copy(),)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        yield Case(cls((1, 1, 1, 1)), (normal(rng, 1),), label="one element")
+        yield Case(cls((1, 5, 7, 3)), (normal(rng, 3),), label="per channel")
+        yield Case(cls((1, 5, 7, 3)), (normal(rng, 1, 1, 7, 1),), label="columns")
+        yield Case(cls((4, 16, 5)), (normal(rng, 4, 1, 5),), label="in the middle")
+        yield Case(cls((19,)), (rng.integers(-9, 9, (1,), np.int32),), label="integer")
+
+
+@register_op("gather")
+@dataclass(frozen=True, slots=True)
+class Gather(Op):
+    """(x, indices): the elements of x at integer indices along an axis.
+
+    The result has the shape x.shape[:axis] + indices.shape + x.shape[axis+1:]. An index outside
+    0..extent-1 is clamped to that range (a frontend resolves negative ones).
+    """
+
+    axis: int
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("gather", inputs, 2)
+        x, indices = inputs
+        want_kind("gather", indices.dtype, "i")
+        want_axes("gather", (self.axis,), x.rank)
+        require(x.shape[self.axis] > 0, f"gather: axis {self.axis} of {x.shape} is empty")
+        shape = (*x.shape[: self.axis], *indices.shape, *x.shape[self.axis + 1 :])
+        return (x.with_shape(*shape),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        x, indices = inputs
+        return (np.asarray(np.take(x, indices, self.axis, mode="clip")),)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        def case(axis: int, x: tuple[int, ...], picked: object, label: str) -> Case:
+            return Case(cls(axis), (normal(rng, *x), np.array(picked, np.int32)), (1,), label=label)
+
+        yield case(0, (1,), [0], "one element")
+        yield case(3, (1, 5, 7, 6), [5, 0, 0, 3], "channels")
+        yield case(1, (1, 6, 3, 4), [[1, 2], [3, 0]], "rows by a matrix")
+        yield case(0, (9, 5), [8, -3, 40], "outside")
+        wide = np.array([2, 0, 1], np.int64)
+        yield Case(cls(0), (rng.integers(-9, 9, (3, 11), np.int32), wide), label="computed")
