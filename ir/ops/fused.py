@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from ir.op import Arrays, Case, Op, Pointwise, Types, register_attribute, register_op, require
 from ir.types import TensorType
+
+ItemT = TypeVar("ItemT")
 
 
 @register_attribute("stage")
@@ -34,7 +37,7 @@ class Fused(Op):
     operands: int
     stages: tuple[Stage, ...]
 
-    def split(self, items: tuple[object, ...]) -> list[tuple[object, ...]]:
+    def split(self, items: tuple[ItemT, ...]) -> list[tuple[ItemT, ...]]:
         """Inputs by user: the anchor's, then one tuple for each stage."""
         parts = [items[: self.operands]]
         start = self.operands
@@ -47,18 +50,18 @@ class Fused(Op):
         wanted = self.operands + sum(s.extras for s in self.stages)
         require(len(inputs) == wanted, f"fused: {len(inputs)} operands, expected {wanted}")
         head, *rest = self.split(inputs)
-        (result,) = self.anchor.infer(*head)  # type: ignore[arg-type]
+        (result,) = self.anchor.infer(*head)
         for stage, extras in zip(self.stages, rest, strict=True):
             shape = result.shape
-            (result,) = stage.op.infer(result, *extras)  # type: ignore[arg-type]
+            (result,) = stage.op.infer(result, *extras)
             require(result.shape == shape, "fused: a stage changes the shape")
         return (result,)
 
     def reference(self, *inputs: np.ndarray) -> Arrays:
         head, *rest = self.split(inputs)
-        (result,) = self.anchor.reference(*head)  # type: ignore[arg-type]
+        (result,) = self.anchor.reference(*head)
         for stage, extras in zip(self.stages, rest, strict=True):
-            (result,) = stage.op.reference(result, *extras)  # type: ignore[arg-type]
+            (result,) = stage.op.reference(result, *extras)
         return (result,)
 
     def macs(self, inputs: Types, outputs: Types) -> int:

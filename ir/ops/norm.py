@@ -1,0 +1,110 @@
+"""Normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ir.op import Arrays, Case, Op, Types, register_op, require
+from ir.ops.common import normal, want_floats, want_operands, want_shape
+from ir.ops.elementwise import Unary, spread
+from ir.types import Array, TensorType
+
+
+@register_op("lrn")
+@dataclass(frozen=True, slots=True)
+class LRN(Op):
+    """Local response normalisation across the last axis, float, as in Caffe and ONNX.
+
+    y[c] = x[c] / (bias + alpha / size * s[c])^beta with s[c] the sum of squares of channels
+    c - floor((size-1)/2) to c + ceil((size-1)/2), as far as they exist.
+    """
+
+    size: int
+    alpha: float = 1e-4
+    beta: float = 0.75
+    bias: float = 1.0
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("lrn", inputs, 1)
+        (x,) = inputs
+        want_floats("lrn", x)
+        require(x.rank >= 1 and self.size >= 1, f"lrn: size {self.size}, rank {x.rank}")
+        return (TensorType(x.dtype, x.shape),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        (x,) = inputs
+        before, after = (self.size - 1) // 2, self.size // 2
+        frame = [(0, 0)] * (x.ndim - 1) + [(before, after)]
+        squares = np.pad(x * x, frame)
+        total = np.zeros_like(x)
+        for offset in range(self.size):
+            total += squares[..., offset : offset + x.shape[-1]]
+        return (x / np.power(self.bias + self.alpha / self.size * total, self.beta),)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        def case(op: LRN, *shape: int, label: str, scale: float = 1.0) -> Case:
+            return Case(op, (normal(rng, *shape) * np.float32(scale),), label=label)
+
+        yield case(cls(5), 1, 1, 1, 1, label="one element")
+        yield case(cls(5, 1e-4, 0.75, 1.0), 1, 5, 7, 19, label="AlexNet", scale=100.0)
+        yield case(cls(5, 1.0, 0.75, 2.0), 1, 4, 4, 32, label="strong")
+        yield case(cls(4, 0.5, 0.5, 1.0), 1, 3, 4, 10, label="even size")
+        yield case(cls(1, 2.0, 1.0, 0.5), 1, 3, 3, 6, label="size 1")
+        yield case(cls(9, 0.3, 0.6, 1.5), 1, 2, 3, 4, label="wider than the channels")
+
+
+@register_op("dropout")
+@dataclass(frozen=True, slots=True)
+class Dropout(Unary):
+    """The operand itself: dropout happens in training only."""
+
+    composite: ClassVar[bool] = True
+
+    def value(self, x: Array) -> Array:
+        return x.copy()
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        yield Case(cls(), (spread(rng, -2.0, 2.0, 1, 5, 7, 3),), label="odd sizes")
+
+
+@register_op("batch_norm")
+@dataclass(frozen=True, slots=True)
+class BatchNorm(Op):
+    """(x [...,C], gamma [C], beta [C], mean [C], variance [C]) -> [...,C], float.
+
+    y = gamma * (x - mean) / sqrt(variance + epsilon) + beta
+    """
+
+    epsilon: float = 1e-5
+    composite: ClassVar[bool] = True
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("batch_norm", inputs, 5)
+        dtype = want_floats("batch_norm", *inputs)
+        x, *vectors = inputs
+        require(x.rank >= 1, "batch_norm: operand of rank 0")
+        for what, vector in zip(("gamma", "beta", "mean", "variance"), vectors, strict=True):
+            want_shape("batch_norm", what, vector, x.shape[-1])
+        return (TensorType(dtype, x.shape),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        x, gamma, beta, mean, variance = inputs
+        return (gamma * (x - mean) / np.sqrt(variance + self.epsilon) + beta,)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        def case(op: BatchNorm, *shape: int, label: str) -> Case:
+            channels = shape[-1]
+            spreads = rng.uniform(0.05, 3.0, channels).astype(np.float32)
+            vectors = (normal(rng, channels) for _ in range(3))
+            return Case(op, (normal(rng, *shape), *vectors, spreads), (1, 2, 3, 4), label=label)
+
+        yield case(cls(), 1, 1, 1, 1, label="one element")
+        yield case(cls(1e-3), 1, 5, 7, 3, label="image")
+        yield case(cls(), 1, 19, label="vector")

@@ -1,0 +1,266 @@
+"""One step of recurrent layers. State is explicit: old state in, new state out.
+
+Operands are always x [...,I], the state h [...,H] (and c), then weights. Gates are stacked along
+the first axis of the weights. Activations are pointwise operators of one operand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ir.op import Arrays, Case, Op, Pointwise, Types, register_op, require
+from ir.ops.common import normal, want_floats, want_operands, want_shape, weights
+from ir.ops.pointwise import HardSigmoid, Relu, Sigmoid, Tanh
+from ir.types import Array, TensorType
+
+
+@register_op("rnn_cell")
+@dataclass(frozen=True, slots=True)
+class RNNCell(Op):
+    """(x [...,I], h [...,H], wx [H,I], wh [H,H], bx [H], bh [H]) -> h' [...,H].
+
+    h' = activation(wx x + bx + wh h + bh)
+    """
+
+    activation: Pointwise = Tanh()
+
+    def infer(self, *inputs: TensorType) -> Types:
+        return _infer("rnn_cell", inputs, gates=1, states=1, activations=(self.activation,))
+
+    def reference(self, *inputs: Array) -> Arrays:
+        x, h, wx, wh, bx, bh = inputs
+        return (_apply(self.activation, x @ wx.T + bx + (h @ wh.T + bh)),)
+
+    def macs(self, inputs: Types, outputs: Types) -> int:
+        return _macs(inputs, inputs[2:4])
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        for size, label in _SIZES:
+            yield Case(cls(), _operands(rng, *size, gates=1), (2, 3, 4, 5), label=label)
+        yield Case(cls(Relu()), _operands(rng, (1,), 6, 9, gates=1), (2, 3, 4, 5), label="relu")
+
+
+@register_op("gru_cell")
+@dataclass(frozen=True, slots=True)
+class GRUCell(Op):
+    """(x [...,I], h [...,H], wx [3H,I], wh [3H,H], bx [3H], bh [3H]) -> h' [...,H].
+
+    Gates in the order z (update), r (reset), n (new):
+    z, r = recurrent_activation(wx x + bx + wh h + bh)
+    n = activation(wx x + bx + r * (wh h + bh)), or without `reset_after`
+    n = activation(wx x + bx + wh (r * h) + bh)
+    h' = (1 - z) * n + z * h
+    """
+
+    activation: Pointwise = Tanh()
+    recurrent_activation: Pointwise = Sigmoid()
+    reset_after: bool = True
+
+    def infer(self, *inputs: TensorType) -> Types:
+        used = (self.activation, self.recurrent_activation)
+        return _infer("gru_cell", inputs, gates=3, states=1, activations=used)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        x, h, wx, wh, bx, bh = inputs
+        size = h.shape[-1]
+        wz, wr, wn = np.split(wh, 3)
+        bz, br, bn = np.split(bh, 3)
+        xz, xr, xn = np.split(x @ wx.T + bx, 3, -1)
+        z = _apply(self.recurrent_activation, xz + h @ wz.T + bz)
+        r = _apply(self.recurrent_activation, xr + h @ wr.T + br)
+        inner = r * (h @ wn.T + bn) if self.reset_after else (r * h) @ wn.T + bn
+        n = _apply(self.activation, xn + inner)
+        assert n.shape[-1] == size
+        return ((1 - z) * n + z * h,)
+
+    def macs(self, inputs: Types, outputs: Types) -> int:
+        return _macs(inputs, inputs[2:4])
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        fixed = (2, 3, 4, 5)
+        for size, label in _SIZES:
+            yield Case(cls(), _operands(rng, *size, gates=3), fixed, label=label)
+        other = cls(Relu(), HardSigmoid())
+        yield Case(other, _operands(rng, (1,), 6, 9, gates=3), fixed, label="other activations")
+        before = cls(reset_after=False)
+        yield Case(before, _operands(rng, (1,), 7, 11, gates=3), fixed, label="reset before")
+
+
+@register_op("lstm_cell")
+@dataclass(frozen=True, slots=True)
+class LSTMCell(Op):
+    """(x [...,I], h [...,H], c [...,H], wx [4H,I], wh [4H,H], bx [4H], bh [4H]) -> (h', c').
+
+    Gates in the order i (input), f (forget), g (cell), o (output), each wx x + bx + wh h + bh:
+    i, f, o through recurrent_activation, g through activation;
+    c' = f * c + i * g
+    h' = o * activation(c')
+    """
+
+    activation: Pointwise = Tanh()
+    recurrent_activation: Pointwise = Sigmoid()
+
+    def infer(self, *inputs: TensorType) -> Types:
+        used = (self.activation, self.recurrent_activation)
+        return _infer("lstm_cell", inputs, gates=4, states=2, activations=used)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        x, h, c, wx, wh, bx, bh = inputs
+        i, f, g, o = np.split(x @ wx.T + bx + (h @ wh.T + bh), 4, -1)
+        gate = self.recurrent_activation
+        kept = _apply(gate, f) * c + _apply(gate, i) * _apply(self.activation, g)
+        return (_apply(gate, o) * _apply(self.activation, kept), kept)
+
+    def macs(self, inputs: Types, outputs: Types) -> int:
+        return _macs(inputs, inputs[3:5])
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        fixed = (3, 4, 5, 6)
+        for size, label in _SIZES:
+            yield Case(cls(), _operands(rng, *size, gates=4, states=2), fixed, label=label)
+        other = cls(Relu(), HardSigmoid())
+        operands = _operands(rng, (1,), 6, 9, gates=4, states=2)
+        yield Case(other, operands, fixed, label="other activations")
+
+
+@register_op("fast_grnn_cell")
+@dataclass(frozen=True, slots=True)
+class FastGRNNCell(Op):
+    """(x, h, w.., u.., gate bias [H], update bias [H], zeta [1], nu [1]) -> h' [...,H].
+
+    p = W x + U h;  z = gate(p + gate bias);  c = update(p + update bias)
+    h' = (zeta * (1 - z) + nu) * c + z * h
+
+    W is one operand [H,I] if `input_rank` is 0, else two, [rank,I] and [H,rank], of which it is
+    the product W2 W1; U likewise with `hidden_rank`: [H,H], or [rank,H] and [H,rank].
+    """
+
+    gate: Pointwise = Sigmoid()
+    update: Pointwise = Tanh()
+    input_rank: int = 0
+    hidden_rank: int = 0
+
+    def infer(self, *inputs: TensorType) -> Types:
+        name = "fast_grnn_cell"
+        want_operands(name, inputs, 8 + bool(self.input_rank) + bool(self.hidden_rank))
+        dtype = want_floats(name, *inputs)
+        x, h, *rest = inputs
+        _want_state(name, x, h)
+        size = h.shape[-1]
+        for what, rank, depth in (
+            ("input weights", self.input_rank, x.shape[-1]),
+            ("hidden weights", self.hidden_rank, size),
+        ):
+            if rank:
+                want_shape(name, what, rest.pop(0), rank, depth)
+            want_shape(name, what, rest.pop(0), size, rank or depth)
+        for what, extent in (("gate bias", size), ("update bias", size), ("zeta", 1), ("nu", 1)):
+            want_shape(name, what, rest.pop(0), extent)
+        _want_activations(name, h, self.gate, self.update)
+        return (TensorType(dtype, h.shape),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        x, h, *rest = inputs
+        product = np.zeros_like(h)
+        for value, rank in ((x, self.input_rank), (h, self.hidden_rank)):
+            inner = value @ rest.pop(0).T if rank else value
+            product = product + inner @ rest.pop(0).T
+        gate_bias, update_bias, zeta, nu = rest
+        z = _apply(self.gate, product + gate_bias)
+        c = _apply(self.update, product + update_bias)
+        return ((zeta * (1 - z) + nu) * c + z * h,)
+
+    def macs(self, inputs: Types, outputs: Types) -> int:
+        return _macs(inputs, inputs[2:-4])
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        for op, (lead, inputs, hidden), label in (
+            (cls(), ((1,), 1, 1), "one unit"),
+            (cls(), ((1,), 32, 16), "full rank"),
+            (cls(input_rank=3, hidden_rank=5), ((1,), 19, 11), "low rank"),
+            (cls(HardSigmoid(), Relu(), 0, 2), ((), 7, 9), "mixed"),
+        ):
+            parts = [normal(rng, *lead, inputs), normal(rng, *lead, hidden)]
+            for rank, depth in ((op.input_rank, inputs), (op.hidden_rank, hidden)):
+                parts += [weights(rng, rank, depth)] if rank else []
+                parts += [weights(rng, hidden, rank or depth)]
+            parts += [normal(rng, hidden), normal(rng, hidden)]
+            parts += [np.array([0.7], np.float32), np.array([0.1], np.float32)]
+            yield Case(op, tuple(parts), tuple(range(2, len(parts))), label=label)
+
+
+_SIZES: tuple[tuple[tuple[tuple[int, ...], int, int], str], ...] = (
+    (((1,), 1, 1), "one unit"),
+    (((1,), 32, 16), "round sizes"),
+    (((1,), 19, 37), "odd sizes"),
+    (((), 5, 12), "rank 1"),
+    (((3,), 10, 7), "batch"),
+)
+
+
+def _operands(
+    rng: np.random.Generator,
+    lead: tuple[int, ...],
+    inputs: int,
+    hidden: int,
+    *,
+    gates: int,
+    states: int = 1,
+) -> Arrays:
+    rows = gates * hidden
+    return (
+        normal(rng, *lead, inputs),
+        *(normal(rng, *lead, hidden) for _ in range(states)),
+        weights(rng, rows, inputs),
+        weights(rng, rows, hidden),
+        normal(rng, rows),
+        normal(rng, rows),
+    )
+
+
+def _infer(
+    name: str, inputs: Types, *, gates: int, states: int, activations: tuple[Pointwise, ...]
+) -> Types:
+    want_operands(name, inputs, 5 + states)
+    dtype = want_floats(name, *inputs)
+    x, *rest = inputs
+    carried, (wx, wh, bx, bh) = rest[:states], rest[states:]
+    for state in carried:
+        _want_state(name, x, state)
+    size = carried[0].shape[-1]
+    rows = gates * size
+    require(all(s.shape == carried[0].shape for s in carried), f"{name}: states differ in shape")
+    want_shape(name, "input weights", wx, rows, x.shape[-1])
+    want_shape(name, "hidden weights", wh, rows, size)
+    want_shape(name, "input bias", bx, rows)
+    want_shape(name, "hidden bias", bh, rows)
+    _want_activations(name, carried[0], *activations)
+    return (TensorType(dtype, carried[0].shape),) * states
+
+
+def _want_state(name: str, x: TensorType, state: TensorType) -> None:
+    good = x.rank >= 1 and state.rank >= 1 and x.shape[:-1] == state.shape[:-1]
+    require(good, f"{name}: state {state.shape} does not go with input {x.shape}")
+
+
+def _want_activations(name: str, state: TensorType, *activations: Pointwise) -> None:
+    for op in activations:
+        same = op.infer(state.meaning) == (TensorType(state.dtype, state.shape),)
+        require(same, f"{name}: {op.name} is no activation")
+
+
+def _apply(op: Pointwise, x: Array) -> Array:
+    (result,) = op.reference(x)
+    return result
+
+
+def _macs(inputs: Types, matrices: Types) -> int:
+    x = inputs[0]
+    return x.elements // max(1, x.shape[-1]) * sum(m.elements for m in matrices)

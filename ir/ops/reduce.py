@@ -1,0 +1,207 @@
+"""Operators that combine elements along axes. Axes count from 0; negative ones are an error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from ir.op import Arrays, Case, Op, Types, register_op, require
+from ir.ops.common import normal, want_axes, want_floats, want_operands
+from ir.ops.elementwise import want_kind
+from ir.types import Array, DType, TensorType
+
+KINDS = ("sum", "mean", "max", "min", "prod", "l2sum")
+
+
+@register_op("reduce")
+@dataclass(frozen=True, slots=True)
+class Reduce(Op):
+    """`kind` of the elements along axes; with `keep_dims` those axes stay with extent 1.
+
+    Kinds: sum, mean (floats only), max, min (NaN if any is NaN), prod, l2sum (sum of squares).
+    Integers wrap around. max, min and mean of nothing are an error, sums are 0, products 1.
+    """
+
+    kind: str
+    axes: tuple[int, ...]
+    keep_dims: bool = False
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("reduce", inputs, 1)
+        (x,) = inputs
+        require(self.kind in KINDS, f"reduce: unknown kind '{self.kind}'")
+        want_kind("reduce", x.dtype, "f" if self.kind == "mean" else "fi")
+        want_axes("reduce", self.axes, x.rank)
+        count = prod(x.shape[a] for a in self.axes)
+        require(count > 0 or self.kind in ("sum", "prod", "l2sum"), f"reduce: {self.kind} of none")
+        return (TensorType(x.dtype, _reduced(x.shape, self.axes, self.keep_dims)),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        (x,) = inputs
+        axes, keep = self.axes, self.keep_dims
+        result: object
+        match self.kind:
+            case "sum":
+                result = np.sum(x, axes, x.dtype, keepdims=keep)
+            case "l2sum":
+                result = np.sum(x * x, axes, x.dtype, keepdims=keep)
+            case "prod":
+                result = np.prod(x, axes, x.dtype, keepdims=keep)
+            case "mean":
+                result = np.mean(x, axes, x.dtype, keepdims=keep)
+            case "max":
+                result = np.max(x, axes, keepdims=keep)
+            case "min":
+                result = np.min(x, axes, keepdims=keep)
+            case _:
+                raise ValueError(self.kind)
+        return (np.asarray(result, x.dtype),)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        for kind in KINDS:
+            x = normal(rng, 1, 5, 7, 3)
+            if kind in ("sum", "mean"):
+                x = x + np.float32(0.5)  # a sum of hardly anything says nothing about float32
+            yield Case(cls(kind, (1, 2), True), (x,), label=f"{kind} of an image")
+            yield Case(cls(kind, (3,)), (x,), label=f"{kind} of channels")
+        yield Case(cls("max", (0,)), (normal(rng, 1),), label="one element")
+        yield Case(cls("l2sum", (0, 1)), (normal(rng, 6, 19),), label="to a scalar")
+        yield Case(cls("sum", (0, 2)), (np.abs(normal(rng, 4, 5, 33)),), label="outer axes")
+        yield Case(cls("mean", (1,), True), (np.abs(normal(rng, 3, 260)),), label="long rows")
+        yield Case(cls("max", (), True), (normal(rng, 3, 4),), label="no axes")
+        integers = rng.integers(-(2**31), 2**31, (3, 5, 7), np.int32)
+        for kind in ("sum", "max", "min"):
+            yield Case(cls(kind, (1,)), (integers,), label=f"{kind} of integers")
+
+
+def _reduced(shape: tuple[int, ...], axes: tuple[int, ...], keep: bool) -> tuple[int, ...]:
+    if keep:
+        return tuple(1 if a in axes else e for a, e in enumerate(shape))
+    return tuple(e for a, e in enumerate(shape) if a not in axes)
+
+
+class _Arg(Op):
+    """Base of `ArgMax` and `ArgMin`."""
+
+    axis: int
+    keep_dims: bool
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands(self.name, inputs, 1)
+        (x,) = inputs
+        want_kind(self.name, x.dtype, "fi")
+        want_axes(self.name, (self.axis,), x.rank)
+        require(x.shape[self.axis] > 0, f"{self.name}: axis {self.axis} of {x.shape} is empty")
+        return (TensorType(DType.I32, _reduced(x.shape, (self.axis,), self.keep_dims)),)
+
+    @classmethod
+    def _cases(cls, rng: np.random.Generator, make: type[ArgMax] | type[ArgMin]) -> Iterator[Case]:
+        yield Case(make(0), (normal(rng, 1),), label="one element")
+        yield Case(make(3), (normal(rng, 1, 5, 7, 3),), label="channels")
+        yield Case(make(1, True), (normal(rng, 1, 1000),), label="classes")
+        yield Case(make(1), (normal(rng, 1, 6, 5, 4),), label="rows")
+        few = rng.integers(-2, 3, (7, 19))
+        yield Case(make(1), (few.astype(np.float32),), label="first of equals")
+        yield Case(make(0, True), (few.astype(np.int32),), label="integers")
+
+
+@register_op("arg_max")
+@dataclass(frozen=True, slots=True)
+class ArgMax(_Arg):
+    """Where along an axis the largest element stands, I32; of equal ones the first.
+
+    What comes out where there is NaN is not defined, but lies within the axis.
+    """
+
+    axis: int
+    keep_dims: bool = False
+
+    def reference(self, *inputs: Array) -> Arrays:
+        found = np.argmax(inputs[0], self.axis, keepdims=self.keep_dims)
+        return (np.asarray(found, np.int32),)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        yield from cls._cases(rng, ArgMax)
+
+
+@register_op("arg_min")
+@dataclass(frozen=True, slots=True)
+class ArgMin(_Arg):
+    """Where along an axis the smallest element stands; otherwise as `ArgMax`."""
+
+    axis: int
+    keep_dims: bool = False
+
+    def reference(self, *inputs: Array) -> Arrays:
+        found = np.argmin(inputs[0], self.axis, keepdims=self.keep_dims)
+        return (np.asarray(found, np.int32),)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        yield from cls._cases(rng, ArgMin)
+
+
+@register_op("softmax")
+@dataclass(frozen=True, slots=True)
+class Softmax(Op):
+    """e^(x - m) / sum of e^(x - m) over the axes together, m the maximum there; float."""
+
+    axes: tuple[int, ...]
+
+    def infer(self, *inputs: TensorType) -> Types:
+        return _same_shape("softmax", self.axes, inputs)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        (x,) = inputs
+        raised = np.exp(x - np.max(x, self.axes, keepdims=True))
+        return (raised / np.sum(raised, self.axes, keepdims=True),)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        yield from _softmax_cases(cls, rng)
+
+
+@register_op("log_softmax")
+@dataclass(frozen=True, slots=True)
+class LogSoftmax(Op):
+    """x - m - log(sum of e^(x - m)) over the axes together, m the maximum there; float."""
+
+    axes: tuple[int, ...]
+
+    def infer(self, *inputs: TensorType) -> Types:
+        return _same_shape("log_softmax", self.axes, inputs)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        (x,) = inputs
+        shifted = x - np.max(x, self.axes, keepdims=True)
+        return (shifted - np.log(np.sum(np.exp(shifted), self.axes, keepdims=True)),)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        yield from _softmax_cases(cls, rng)
+
+
+def _same_shape(name: str, axes: tuple[int, ...], inputs: Types) -> Types:
+    want_operands(name, inputs, 1)
+    (x,) = inputs
+    want_floats(name, x)
+    want_axes(name, axes, x.rank)
+    require(prod(x.shape[a] for a in axes) > 0, f"{name}: nothing along axes {axes} of {x.shape}")
+    return (TensorType(x.dtype, x.shape),)
+
+
+def _softmax_cases(
+    make: type[Softmax] | type[LogSoftmax], rng: np.random.Generator
+) -> Iterator[Case]:
+    yield Case(make((1,)), (normal(rng, 1, 1),), label="one element")
+    yield Case(make((1,)), (4 * normal(rng, 1, 1000),), label="classes")
+    yield Case(make((1, 2, 3)), (normal(rng, 1, 3, 5, 7),), label="whole image")
+    yield Case(make((3,)), (normal(rng, 1, 5, 7, 3),), label="channels")
+    yield Case(make((1,)), (normal(rng, 2, 6, 5),), label="in the middle")
+    large = np.array([[1e4, 1e4 - 1, -1e4, 0, 9999.5], [-300, -301, -302, -1e30, -1e30]])
+    yield Case(make((1,)), (large.astype(np.float32),), label="large numbers")
