@@ -1,4 +1,4 @@
-"""Sample cases of fused chains: one or more for every operator that can be an anchor."""
+"""Sample cases of fused chains: some for every operator that a frontend or pass makes an anchor."""
 
 from __future__ import annotations
 
@@ -6,9 +6,182 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ir.op import Case
+from ir.op import Case, Op, Pointwise
+from ir.ops.binary import Binarize, BinaryConv2D
+from ir.ops.common import dyadic, normal, weights
+from ir.ops.conv import Conv2D
+from ir.ops.dense import Dense
+from ir.ops.fused import Fused, Stage
+from ir.ops.pointwise import (
+    Add,
+    Clip,
+    HardSwish,
+    LeakyRelu,
+    Mul,
+    MulAdd,
+    PRelu,
+    Relu,
+    Sigmoid,
+    Tanh,
+)
+from ir.ops.pool import LOWEST, AvgPool2D, MaxPool2D
+from ir.types import Array, DType, Padding
+
+
+class _Chain:
+    """Collects the operands of a fused operator in order.
+
+    The anchor's operands but the first are constants; a stage says which of its own are.
+    """
+
+    def __init__(self, anchor: Op, *inputs: Array, bits: bool = False) -> None:
+        self._anchor = anchor
+        self._count = len(inputs)
+        self._operands = list(inputs)
+        self._stages: list[Stage] = []
+        self._constants = list(range(1, len(inputs)))  # all weights
+        self._dtypes = (DType.BIT,) * 2 if bits else ()
+
+    def then(self, op: Pointwise, *fixed: Array, computed: tuple[Array, ...] = ()) -> _Chain:
+        """Add a stage with its further operands, first the constants."""
+        self._stages.append(Stage(op, len(fixed) + len(computed)))
+        start = len(self._operands)
+        self._constants += range(start, start + len(fixed))
+        self._operands += [*fixed, *computed]
+        return self
+
+    def case(self, label: str) -> Case:
+        """The finished case."""
+        op = Fused(self._anchor, self._count, tuple(self._stages))
+        return Case(op, tuple(self._operands), tuple(self._constants), self._dtypes, label)
 
 
 def fused_cases(rng: np.random.Generator) -> Iterator[Case]:
-    """Anchors with epilogues."""
-    yield from ()
+    """Anchors with the epilogues that networks have."""
+    yield from _convolutions(rng)
+    yield from _depthwise(rng)
+    yield from _others(rng)
+    yield from _signs(rng)
+
+
+def _convolutions(rng: np.random.Generator) -> Iterator[Case]:
+    same = Padding.same(1)
+    x, w = normal(rng, 1, 7, 6, 12), weights(rng, 21, 3, 3, 12)
+    conv, bias = Conv2D(padding=same), normal(rng, 21)
+    yield _Chain(conv, x, w, bias).then(Relu()).case("conv with bias, relu")
+    yield _Chain(conv, x, w).then(Add(), bias).then(Relu()).case("conv, add, relu")
+    residual = normal(rng, 1, 7, 6, 21)
+    yield (
+        _Chain(conv, x, w)
+        .then(Add(), bias)
+        .then(Add(), computed=(residual,))
+        .then(Relu())
+        .case("conv, bias, residual, relu")
+    )
+    scale = normal(rng, 1, 1, 1, 21)
+    yield (
+        _Chain(conv, x, w, bias)
+        .then(MulAdd(), scale, normal(rng, 1))
+        .then(LeakyRelu(0.1))
+        .then(Mul(), normal(rng, 1))
+        .case("conv, scale and shift, leaky relu, factor")
+    )
+    image, first = normal(rng, 1, 15, 15, 3), weights(rng, 8, 3, 3, 3)
+    first_op = Conv2D((2, 2), Padding(0, 0, 1, 1))
+    yield (
+        _Chain(first_op, image, first)
+        .then(Add(), normal(rng, 8))
+        .then(HardSwish())
+        .case("first layer, hard swish")
+    )
+    one = _Chain(Conv2D(), normal(rng, 1, 5, 5, 40), weights(rng, 17, 1, 1, 40))
+    yield one.then(Add(), normal(rng, 17)).then(Clip(0.0, 6.0)).case("1x1, relu6")
+    pixel = _Chain(Conv2D(), normal(rng, 1, 1, 1, 1), weights(rng, 1, 1, 1, 1))
+    yield pixel.then(Tanh()).case("one pixel, tanh")
+    grouped = _Chain(
+        Conv2D(padding=same, groups=2), normal(rng, 1, 5, 5, 10), weights(rng, 6, 3, 3, 5)
+    )
+    slopes = normal(rng, 6)
+    yield grouped.then(PRelu(), slopes).then(Sigmoid()).case("groups, prelu, sigmoid")
+    # Everything behind the convolution is exact in float32, so no sign hangs on rounding.
+    yield (
+        _Chain(conv, dyadic(rng, 1, 5, 7, 4), dyadic(rng, 33, 3, 3, 4, span=2))
+        .then(MulAdd(), dyadic(rng, 33, span=4), dyadic(rng, 33))
+        .then(PRelu(), dyadic(rng, 5, 7, 33, span=2))
+        .then(Binarize())
+        .case("conv, scale and shift, prelu, sign")
+    )
+
+
+def _depthwise(rng: np.random.Generator) -> Iterator[Case]:
+    op = Conv2D(padding=Padding.same(1), groups=19)
+    x, w = normal(rng, 1, 6, 7, 19), weights(rng, 19, 3, 3, 1)
+    yield (
+        _Chain(op, x, w)
+        .then(Add(), normal(rng, 19))
+        .then(Clip(0.0, 6.0))
+        .case("depthwise, bias, relu6")
+    )
+    strided = Conv2D((2, 2), Padding(0, 0, 1, 1), groups=16)
+    even = _Chain(strided, normal(rng, 1, 8, 8, 16), weights(rng, 16, 3, 3, 1), normal(rng, 16))
+    residual = normal(rng, 1, 4, 4, 16)
+    yield even.then(Relu()).then(Add(), computed=(residual,)).case("depthwise, relu, residual")
+
+
+def _others(rng: np.random.Generator) -> Iterator[Case]:
+    x, w = normal(rng, 1, 37), weights(rng, 19, 37)
+    yield (
+        _Chain(Dense(), x, w)
+        .then(Add(), normal(rng, 19))
+        .then(Sigmoid())
+        .case("dense, bias, sigmoid")
+    )
+    yield (
+        _Chain(Dense(), normal(rng, 1, 64), weights(rng, 32, 64), normal(rng, 32))
+        .then(Relu())
+        .case("dense with bias, relu")
+    )
+    pool = MaxPool2D((3, 3), (2, 2), Padding(1, 1, 1, 1, LOWEST.values))
+    yield (
+        _Chain(pool, normal(rng, 1, 7, 9, 10))
+        .then(MulAdd(), normal(rng, 10), normal(rng, 10))
+        .case("max pool, scale and shift")
+    )
+    mean = AvgPool2D((5, 4), (1, 1))
+    yield (
+        _Chain(mean, normal(rng, 1, 5, 4, 33))
+        .then(Mul(), normal(rng, 33))
+        .then(Relu())
+        .case("mean of an image, scale, relu")
+    )
+    a, b = dyadic(rng, 1, 5, 5, 6), dyadic(rng, 1, 5, 5, 6)
+    op = Fused(Add(), 2, (Stage(Relu()), Stage(MulAdd(), 2), Stage(Binarize())))
+    factors = (dyadic(rng, 6), dyadic(rng, 6))
+    yield Case(op, (a, b, *factors), (2, 3), label="add, relu, scale and shift, sign")
+
+
+def _signs(rng: np.random.Generator) -> Iterator[Case]:
+    def chain(filters: int, channels: int, *more: Array) -> _Chain:
+        x, w = rng.random((1, 5, 6, channels)) < 0.5, rng.random((filters, 3, 3, channels)) < 0.5
+        return _Chain(BinaryConv2D(padding=Padding.same(1)), x, w, *more, bits=True)
+
+    slopes = dyadic(rng, 5, 6, 33, span=4)
+    yield (
+        chain(33, 64)
+        .then(Add(), dyadic(rng, 33))
+        .then(PRelu(), slopes)
+        .then(Binarize())
+        .case("binary conv, bias, prelu, sign")
+    )
+    yield (
+        chain(16, 40)
+        .then(MulAdd(), dyadic(rng, 16), dyadic(rng, 16))
+        .then(Binarize())
+        .case("binary conv, scale and shift, sign")
+    )
+    yield (
+        chain(9, 32, normal(rng, 9))
+        .then(Add(), normal(rng, 9))
+        .then(PRelu(), normal(rng, 5, 6, 9))
+        .case("scaled binary conv, bias, prelu")
+    )
