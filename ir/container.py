@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +31,19 @@ def used_keys(graph: Graph) -> list[str]:
 
 def save(graph: Graph, path: Path) -> None:
     """Write the graph and its weights; the same graph gives the same bytes."""
+    _write(path, graph.weights, used_keys(graph), print_graph(graph))
+
+
+def save_weights(pool: WeightPool, keys: Iterable[str], path: Path) -> None:
+    """Write weights without a graph; `load_weights` reads them."""
+    _write(path, pool, keys, None)
+
+
+def _write(path: Path, pool: WeightPool, keys: Iterable[str], text: str | None) -> None:
     index: list[dict[str, object]] = []
     offset = 0
-    for key in used_keys(graph):
-        array = graph.weights[key]
+    for key in keys:
+        array = pool[key]
         offset = -(-offset // ALIGN_BYTES) * ALIGN_BYTES
         index.append(
             {
@@ -47,13 +57,14 @@ def save(graph: Graph, path: Path) -> None:
     partial = path.with_name(path.name + ".part")
     with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         archive.writestr(_member("ellc.json"), json.dumps({"format": FORMAT, "weights": index}))
-        archive.writestr(_member("graph.txt"), print_graph(graph))
+        if text is not None:
+            archive.writestr(_member("graph.txt"), text)
         with archive.open(_member("weights.bin"), "w", force_zip64=True) as out:
             written = 0
             for entry in index:
                 start = int(str(entry["offset"]))
                 out.write(b"\0" * (start - written))
-                array = graph.weights[str(entry["key"])]
+                array = pool[str(entry["key"])]
                 out.write(array.reshape(-1).view(np.uint8).data)
                 written = start + array.nbytes
     partial.replace(path)
@@ -64,23 +75,35 @@ def load(path: Path, *, check: bool = False) -> Graph:
 
     `check` compares every array with its hash (one pass over the weights).
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            head = json.loads(archive.read("ellc.json"))
-            text = archive.read("graph.txt").decode("utf-8")
-            start = _data_offset(path, archive.getinfo("weights.bin"))
-            size = archive.getinfo("weights.bin").file_size
-        if head["format"] != FORMAT:
-            raise EllcError(f"file format {head['format']}, this ellc reads {FORMAT}", code="E140")
-        raw = np.memmap(path, np.uint8, "r", start, (size,)) if size else np.empty(0, np.uint8)
-        pool = _MappedPool({e["key"]: _slice(raw, e) for e in head["weights"]})
-    except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile, NotImplementedError) as e:
-        raise EllcError(f"cannot be read: {e}", code="E140", where=str(path)) from None
+    pool, text = _read(path)
+    if text is None:
+        raise EllcError("holds weights but no graph", code="E140", where=str(path))
     if check and any(content_key(pool[k]) != k for k in pool):
         raise EllcError("the weights do not match their hashes", code="E140", where=str(path))
     graph = parse(text, pool)
     verify(graph, str(path))
     return graph
+
+
+def load_weights(path: Path) -> WeightPool:
+    """The weights of a file, memory-mapped. Raises `EllcError` (E140) on anything damaged."""
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[WeightPool, str | None]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            head = json.loads(archive.read("ellc.json"))
+            has_text = "graph.txt" in archive.namelist()
+            text = archive.read("graph.txt").decode("utf-8") if has_text else None
+            start = _data_offset(path, archive.getinfo("weights.bin"))
+            size = archive.getinfo("weights.bin").file_size
+        if head["format"] != FORMAT:
+            raise EllcError(f"file format {head['format']}, this ellc reads {FORMAT}", code="E140")
+        raw = np.memmap(path, np.uint8, "r", start, (size,)) if size else np.empty(0, np.uint8)
+        return _MappedPool({e["key"]: _slice(raw, e) for e in head["weights"]}), text
+    except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile, NotImplementedError) as e:
+        raise EllcError(f"cannot be read: {e}", code="E140", where=str(path)) from None
 
 
 class _MappedPool(WeightPool):

@@ -60,7 +60,10 @@ class Node:
 class Graph:
     """A network. `types` holds the type of every value; `weights` may be shared with others.
 
-    Two graphs are equal when everything but the pool object is; constants compare by hash.
+    `exact` holds float64 arrays of constants that a pass computed and then rounded, by value; it
+    lives in memory only, so that folding again and comparing in float64 start from unrounded
+    numbers. Two graphs are equal when everything but it and the pool object is; constants compare
+    by hash.
     """
 
     name: str
@@ -72,10 +75,12 @@ class Graph:
     states: tuple[State, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
     weights: WeightPool = field(default_factory=WeightPool, compare=False, repr=False)
+    exact: Mapping[str, Array] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "types", MappingProxyType(dict(self.types)))
         object.__setattr__(self, "metadata", MappingProxyType(dict(self.metadata)))
+        object.__setattr__(self, "exact", MappingProxyType(dict(self.exact)))
 
     def __hash__(self) -> int:
         return hash((self.name, self.inputs, self.outputs, self.nodes, self.constants))

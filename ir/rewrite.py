@@ -5,50 +5,76 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+import numpy as np
+
 from ir.graph import Constant, Graph, Node
 from ir.op import Op
 from ir.types import Array, DType, TensorType, type_of
+from ir.weights import content_key
+
+_ENDS = ""  # the list's sentinel; no value has an empty id
 
 
 class Editor:
-    """A graph being rewritten. Nodes keep their order; new ones go right before their user.
+    """A graph being rewritten; nodes are a linked list, each known by its first result's id.
 
-    Nothing here recurses, so a chain of any length is fine.
+    `replace` keeps results and place of a node, `insert` puts a new one right before another,
+    `forward` removes one and renames its results. Nothing here recurses, so a chain of any length
+    is fine; every operation takes constant time (`graph` and the constructor are linear).
     """
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
-        self._nodes: list[Node | None] = list(graph.nodes)
-        self._inserted: dict[int, list[Node]] = {}
+        self._nodes: dict[str, Node] = {}
+        self._after: dict[str, str] = {}
+        self._before: dict[str, str] = {}
         self._types = dict(graph.types)
-        self._constants = {c.value: c.key for c in graph.constants}
-        self._by_key = {(c.key, graph.types[c.value].dtype): c.value for c in graph.constants}
+        self._keys = {c.value: c.key for c in graph.constants}
+        self._exact = dict(graph.exact)
+        self._shared: dict[tuple[str, DType, str], str] = {}
+        for c in graph.constants:
+            exact = self._exact.get(c.value)
+            mark = "" if exact is None else content_key(exact)
+            self._shared.setdefault((c.key, graph.types[c.value].dtype, mark), c.value)
         self._forward: dict[str, str] = {}
-        self._producers: dict[str, Node] = {v: n for n in graph.nodes for v in n.outputs}
-        self._index: dict[int, int] = {id(n): i for i, n in enumerate(graph.nodes)}
-        self._users: dict[str, int] = {}
-        for node in graph.nodes:
-            self._count(node.inputs, 1)
-        self._kept = {p.value for p in graph.outputs} | {s.next for s in graph.states}
+        self._producers: dict[str, str] = {}
+        self._users: dict[str, dict[str, int]] = {}
+        self._kept: dict[str, int] = {}
+        for value in [*(p.value for p in graph.outputs), *(s.next for s in graph.states)]:
+            self._kept[value] = self._kept.get(value, 0) + 1
         self._fresh = 0
         self.changed = False
+        last = _ENDS
+        for node in graph.nodes:
+            self._link(last, node.outputs[0], _ENDS)
+            last = node.outputs[0]
+            self._enter(node)
 
     def nodes(self) -> Iterator[Node]:
-        """The nodes in order, as they are now; nodes replaced on the way show their new form."""
-        for index in range(len(self._nodes)):
-            node = self._nodes[index]
-            if node is not None:
-                yield self._resolved(node, index)
+        """The nodes in order as they are when reached; what is inserted behind is reached too."""
+        key = self._after.get(_ENDS, _ENDS)
+        while key != _ENDS:
+            if key in self._nodes:
+                yield self._nodes[key]
+            key = self._after[key]
 
     def producer(self, value: str) -> Node | None:
         """The node that makes a value; None for inputs, constants and states."""
-        return self._producers.get(self.current(value))
+        key = self._producers.get(self.current(value))
+        return None if key is None else self._nodes[key]
+
+    def users(self, value: str) -> list[Node]:
+        """The nodes that read a value, each once, in the order in which they began to."""
+        return [self._nodes[k] for k in self._users.get(self.current(value), {})]
 
     def current(self, value: str) -> str:
         """What a value is called after the replacements so far."""
-        while value in self._forward:
-            value = self._forward[value]
-        return value
+        last = value
+        while last in self._forward:
+            last = self._forward[last]
+        while value != last:  # shorten the way for the next one who asks
+            self._forward[value], value = last, self._forward[value]
+        return last
 
     def type(self, value: str) -> TensorType:
         """The type of a value."""
@@ -56,44 +82,66 @@ class Editor:
 
     def array(self, value: str) -> Array | None:
         """The array of a constant, None for anything computed."""
-        key = self._constants.get(self.current(value))
+        key = self._keys.get(self.current(value))
         return None if key is None else self._graph.weights[key]
+
+    def exact(self, value: str) -> Array | None:
+        """A floating-point constant in float64, as it was before it was ever rounded.
+
+        None for what is computed or no floating-point number.
+        """
+        array = self.array(value)
+        if array is None or array.dtype.kind != "f":
+            return None
+        return self._exact.get(self.current(value), array).astype(np.float64, copy=False)
+
+    def is_kept(self, value: str) -> bool:
+        """Whether a public output or a state's next value is this one."""
+        return self._kept.get(self.current(value), 0) > 0
 
     def uses(self, value: str) -> int:
         """How many operands, public outputs and states refer to a value."""
         value = self.current(value)
-        kept = sum(1 for v in self._kept if self.current(v) == value)
-        return self._users.get(value, 0) + kept
+        return sum(self._users.get(value, {}).values()) + self._kept.get(value, 0)
 
     def used_once(self, value: str) -> bool:
         """True if one operand and nothing else reads the value."""
-        return self.uses(value) == 1 and all(
-            self.current(v) != self.current(value) for v in self._kept
-        )
+        return self.uses(value) == 1 and not self.is_kept(value)
 
     def constant(self, array: Array, dtype: DType | None = None) -> str:
         """A constant value holding the array; equal arrays share one."""
-        kind = dtype or DType.of(array.dtype)
-        key = self._graph.weights.add(array)
-        if (key, kind) not in self._by_key:
-            value = self._new_id("c")
-            self._types[value] = type_of(array, kind)
-            self._constants[value] = key
-            self._by_key[key, kind] = value
-        return self._by_key[key, kind]
+        return self._add_constant(array, dtype or DType.of(array.dtype), None)
+
+    def rounded(self, exact: Array, dtype: DType) -> str:
+        """A floating-point constant computed in float64 and rounded here, once, to `dtype`.
+
+        The unrounded array stays in `Graph.exact`: passes that fold it further start from there,
+        and the float64 comparison of two graphs sees no rounding.
+        """
+        exact = np.ascontiguousarray(exact, np.float64).reshape(np.shape(exact))
+        with np.errstate(over="ignore", invalid="ignore"):
+            array = exact.astype(dtype.numpy)
+        same = bool(np.all((array == exact) | np.isnan(exact)))
+        return self._add_constant(array, dtype, None if same else exact)
 
     def insert(self, before: Node, op: Op, *operands: str, source: Iterable[str] = ()) -> str:
         """Add a node with one result right before another; returns the result."""
+        (result,) = self.insert_multi(before, op, *operands, source=source)
+        return result
+
+    def insert_multi(
+        self, before: Node, op: Op, *operands: str, source: Iterable[str] = ()
+    ) -> tuple[str, ...]:
+        """Add a node right before another; returns its results."""
         inputs = tuple(self.current(v) for v in operands)
-        (type_,) = op.infer(*(self._types[v].meaning for v in inputs))
-        value = self._new_id("v")
-        self._types[value] = type_
-        node = Node(op, inputs, (value,), tuple(source))
-        self._inserted.setdefault(self._place(before), []).append(node)
-        self._producers[value] = node
-        self._count(inputs, 1)
+        types = op.infer(*(self._types[v].meaning for v in inputs))
+        values = tuple(self._new_id("v") for _ in types)
+        self._types.update(zip(values, types, strict=True))
+        place = before.outputs[0]
+        self._link(self._before[place], values[0], place)
+        self._enter(Node(op, inputs, values, tuple(dict.fromkeys(source))))
         self.changed = True
-        return value
+        return values
 
     def replace(
         self, node: Node, op: Op, *operands: str, source: Iterable[str] | None = None
@@ -102,28 +150,43 @@ class Editor:
         inputs = tuple(self.current(v) for v in operands)
         names = node.source if source is None else tuple(dict.fromkeys(source))
         new = Node(op, inputs, node.outputs, names)
-        index = self._place(node)
-        self._count(node.inputs, -1)
-        self._count(inputs, 1)
-        self._nodes[index] = new
-        self._index[id(new)] = index
-        self._producers.update(dict.fromkeys(new.outputs, new))
+        self._leave(self._nodes[node.outputs[0]])
+        self._enter(new)
         self.changed = True
         return new
 
+    def can_forward(self, node: Node, *values: str) -> bool:
+        """Whether `forward` leaves every public output and state a result of its own.
+
+        A kernel writes it into the caller's buffer; an input, a constant or another output's
+        value would have to be copied there.
+        """
+        return not any(
+            self.is_kept(old) and (self.producer(new) is None or self.is_kept(new))
+            for old, new in zip(node.outputs, values, strict=True)
+        )
+
     def forward(self, node: Node, *values: str) -> None:
         """Remove a node; whoever used its results now uses `values`."""
+        self.remove(node)
         for old, new in zip(node.outputs, values, strict=True):
             target = self.current(new)
+            self._kept[target] = self._kept.get(target, 0) + self._kept.pop(old, 0)
+            for key in self._users.pop(old, {}):
+                user = self._nodes[key]
+                self._count(user, -1)
+                renamed = tuple(target if v == old else v for v in user.inputs)
+                self._nodes[key] = replace(user, inputs=renamed)
+                self._count(self._nodes[key], 1)
             self._forward[old] = target
-            self._users[target] = self._users.get(target, 0) + self._users.pop(old, 0)
-        self.remove(node)
 
     def remove(self, node: Node) -> None:
         """Remove a node whose results nobody uses any more."""
-        index = self._place(node)
-        self._count(node.inputs, -1)
-        self._nodes[index] = None
+        key = node.outputs[0]
+        self._leave(self._nodes[key])
+        del self._nodes[key]
+        before, after = self._before[key], self._after[key]
+        self._after[before], self._before[after] = after, before
         for value in node.outputs:
             self._producers.pop(value, None)
         self.changed = True
@@ -135,11 +198,7 @@ class Editor:
 
     def graph(self) -> Graph:
         """The edited graph, frozen; values nobody names any more are dropped."""
-        nodes: list[Node] = []
-        for index, node in enumerate(self._nodes):
-            nodes += [self._redirected(n) for n in self._inserted.get(index, ())]
-            if node is not None:
-                nodes.append(self._redirected(node))
+        nodes = tuple(self.nodes())
         outputs = tuple(replace(p, value=self.current(p.value)) for p in self._graph.outputs)
         states = tuple(replace(s, next=self.current(s.next)) for s in self._graph.states)
         named = {v for n in nodes for v in (*n.inputs, *n.outputs)}
@@ -147,35 +206,53 @@ class Editor:
         named |= {v for s in states for v in (s.current, s.next)}
         return replace(
             self._graph,
-            nodes=tuple(nodes),
+            nodes=nodes,
             outputs=outputs,
             states=states,
             types={v: t for v, t in self._types.items() if v in named},
-            constants=tuple(Constant(v, k) for v, k in self._constants.items() if v in named),
+            constants=tuple(Constant(v, k) for v, k in self._keys.items() if v in named),
+            exact={v: a for v, a in self._exact.items() if v in named},
         )
 
-    def _resolved(self, node: Node, index: int) -> Node:
-        fresh = self._redirected(node)
-        if fresh is not node:
-            self._nodes[index] = fresh
-            self._index[id(fresh)] = index
-            self._producers.update(dict.fromkeys(fresh.outputs, fresh))
-        return fresh
+    def _add_constant(self, array: Array, dtype: DType, exact: Array | None) -> str:
+        key = self._graph.weights.add(array)
+        mark = "" if exact is None else content_key(exact)
+        if (key, dtype, mark) not in self._shared:
+            value = self._new_id("c")
+            self._types[value] = type_of(array, dtype)
+            self._keys[value] = key
+            if exact is not None:
+                self._exact[value] = exact
+            self._shared[key, dtype, mark] = value
+        return self._shared[key, dtype, mark]
 
-    def _redirected(self, node: Node) -> Node:
-        inputs = tuple(self.current(v) for v in node.inputs)
-        return node if inputs == node.inputs else replace(node, inputs=inputs)
+    def _link(self, before: str, key: str, after: str) -> None:
+        self._after[before] = self._before[after] = key
+        self._before[key], self._after[key] = before, after
 
-    def _place(self, node: Node) -> int:
-        return self._index[id(node)]
+    def _enter(self, node: Node) -> None:
+        self._nodes[node.outputs[0]] = node
+        self._producers.update(dict.fromkeys(node.outputs, node.outputs[0]))
+        self._count(node, 1)
 
-    def _count(self, values: Iterable[str], step: int) -> None:
-        for value in values:
-            value = self.current(value)
-            self._users[value] = self._users.get(value, 0) + step
+    def _leave(self, node: Node) -> None:
+        self._count(node, -1)
+
+    def _count(self, node: Node, step: int) -> None:
+        key = node.outputs[0]
+        for value in node.inputs:
+            users = self._users.setdefault(value, {})
+            users[key] = users.get(key, 0) + step
+            if not users[key]:
+                del users[key]
 
     def _new_id(self, prefix: str) -> str:
         while f"{prefix}{self._fresh}n" in self._types:
             self._fresh += 1
         self._fresh += 1
         return f"{prefix}{self._fresh - 1}n"
+
+
+def merged_source(*nodes: Node) -> tuple[str, ...]:
+    """The layers that several nodes came from, each once, in the nodes' order."""
+    return tuple(dict.fromkeys(name for node in nodes for name in node.source))

@@ -113,8 +113,14 @@ class Padding:
         """True if a buffer with this frame can be read through `other`'s frame."""
         return other.is_empty or (
             all(a >= b for a, b in zip(self.amounts, other.amounts, strict=True))
-            and self.values == other.values
+            and self.agrees(other)
         )
+
+    def agrees(self, other: Padding) -> bool:
+        """True if both hold the same values, be it once for all channels or once for each."""
+        if len(self.values) == len(other.values):
+            return self.values == other.values
+        return len({*self.values, *other.values}) == 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +162,10 @@ class TensorType:
     def with_shape(self, *shape: int) -> TensorType:
         """Same element type and quantisation, another shape, no border."""
         return replace(self, shape=tuple(shape), border=None)
+
+    def with_border(self, border: Padding | None) -> TensorType:
+        """The same type stored with (or with None, without) a frame."""
+        return replace(self, border=border)
 
     def with_dtype(self, dtype: DType) -> TensorType:
         """Same shape, another element type, no border and no quantisation."""

@@ -1,0 +1,109 @@
+"""Turn explicit frames in front of convolutions and pools into their padding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ir.graph import Graph, Node
+from ir.ops.conv import Conv2D
+from ir.ops.pool import AvgPool2D, MaxPool2D
+from ir.ops.shape import Embed, Pad
+from ir.passes.base import Pass, register_pass
+from ir.passes.common import frame, widened
+from ir.rewrite import Editor, merged_source
+from ir.types import Padding
+
+
+@register_pass("absorb_padding")
+@dataclass(frozen=True)
+class AbsorbPadding(Pass):
+    """Let convolutions and pools read the picture inside a `Pad`, or inside a constant `Embed`.
+
+    The frame must be constant for each channel. Its widths add to those the operator has, if
+    these stand for the same values. An `AvgPool2D` then counts the frame's cells, as it did; one
+    that does not count its own padding cannot take another. Nested `Pad`s of one value add up.
+    """
+
+    def run(self, graph: Graph) -> Graph:
+        """See the class."""
+        editor = Editor(graph)
+        for node in editor.nodes():
+            current: Node | None = node
+            while current is not None:
+                current = self._absorbed(editor, current)
+        return editor.graph()
+
+    def _absorbed(self, editor: Editor, node: Node) -> Node | None:
+        """The node with one frame fewer in front of it, None if there was nothing to do."""
+        if not node.inputs:
+            return None
+        outer = editor.producer(node.inputs[0])
+        found = None if outer is None else frame_of(editor, outer)
+        if outer is None or found is None or node.inputs.count(outer.output) != 1:
+            return None
+        source, padding = found
+        op = with_frame(node.op, padding)
+        if op is None:
+            return None
+        new = editor.replace(node, op, source, *node.inputs[1:], source=merged_source(outer, node))
+        if not editor.uses(outer.output):
+            editor.remove(outer)
+        return new
+
+
+def frame_of(editor: Editor, node: Node) -> tuple[str, Padding] | None:
+    """(picture, frame around it) if the node puts a constant frame around an NHWC picture."""
+    match node.op:
+        case Pad(before=(0, top, left, 0), after=(0, bottom, right, 0), mode="constant") as op:
+            return node.inputs[0], frame((top, left, bottom, right), (op.value,))
+        case Embed(offsets=(0, top, left, 0)):
+            return _embedded(editor, node, top, left)
+    return None
+
+
+def _embedded(editor: Editor, node: Node, top: int, left: int) -> tuple[str, Padding] | None:
+    picture, around = editor.type(node.inputs[0]), editor.exact(node.inputs[1])
+    if around is None or (picture.shape[0], picture.shape[3]) != (around.shape[0], around.shape[3]):
+        return None
+    outside = np.ones(around.shape[:3], np.bool_)
+    outside[:, top : top + picture.shape[1], left : left + picture.shape[2]] = False
+    pixels = around[outside]
+    if not len(pixels) or not np.all(pixels == pixels[0]):
+        return None
+    bottom = around.shape[1] - top - picture.shape[1]
+    right = around.shape[2] - left - picture.shape[2]
+    return node.inputs[0], frame((top, left, bottom, right), pixels[0].tolist())
+
+
+def with_frame(op: object, outer: Padding) -> Conv2D | MaxPool2D | AvgPool2D | Pad | None:
+    """The operator reading through a further frame, None if it cannot say that."""
+    match op:
+        case Conv2D() | MaxPool2D():
+            padding = joined(op.padding, outer)
+            return None if padding is None else replace(op, padding=padding)
+        case AvgPool2D():
+            padding = joined(op.padding, outer)
+            if padding is None or not (op.include_padding or op.padding.is_empty):
+                return None
+            return replace(op, padding=padding, include_padding=True)
+        case Pad(mode="constant") if outer.values == (op.value,) and len(op.before) == 4:
+            grown = [(0, outer.top, outer.left, 0), (0, outer.bottom, outer.right, 0)]
+            before, after = (
+                tuple(a + b for a, b in zip(x, y, strict=True))
+                for x, y in zip((op.before, op.after), grown, strict=True)
+            )
+            return replace(op, before=before, after=after)
+    return None
+
+
+def joined(own: Padding, outer: Padding) -> Padding | None:
+    """A frame around a frame, None if their values differ. `own` stands further outside."""
+    if outer.is_empty:
+        return own
+    if own.is_empty:
+        return outer
+    if frame(own.amounts, own.values).values != outer.values:
+        return None
+    return frame(widened(own, outer), outer.values)

@@ -1,0 +1,102 @@
+"""What a pass is: a frozen dataclass whose fields are its options and that turns graph to graph."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import re
+from collections.abc import Callable
+from typing import ClassVar, TypeVar
+
+from ir.errors import EllcError
+from ir.graph import Graph
+
+
+class Pass:
+    """Base of all passes. Subclasses are frozen dataclasses; each field has a default."""
+
+    name: ClassVar[str]
+
+    def run(self, graph: Graph) -> Graph:
+        """The rewritten graph, which means the same; an equal graph if there was nothing to do."""
+        raise NotImplementedError(self.name)
+
+    def __str__(self) -> str:
+        """As `parse_passes` reads it: options that differ from their defaults in brackets."""
+        options = [
+            f"{f.name}={getattr(self, f.name)!r}"
+            for f in dataclasses.fields(self)  # type: ignore[arg-type]
+            if getattr(self, f.name) != f.default
+        ]
+        return f"{self.name}({', '.join(options)})" if options else self.name
+
+
+_PASSES: dict[str, type[Pass]] = {}
+PassT = TypeVar("PassT", bound=type[Pass])
+
+
+def register_pass(name: str) -> Callable[[PassT], PassT]:
+    """Class decorator: makes a pass known by name."""
+
+    def add(cls: PassT) -> PassT:
+        if name in _PASSES:
+            raise ValueError(f"two passes are called {name!r}")
+        cls.name = name
+        _PASSES[name] = cls
+        return cls
+
+    return add
+
+
+def all_passes() -> dict[str, type[Pass]]:
+    """Every registered pass by name, sorted."""
+    import ir.passes  # noqa: F401  (fills the registry)
+
+    return dict(sorted(_PASSES.items()))
+
+
+_ONE = re.compile(r"\s*([a-z_]+)\s*(?:\(([^()]*)\))?\s*(?:,|$)")
+_OPTION = re.compile(r"\s*([a-z_]+)\s*=\s*([^,]+?)\s*(?:,|$)")
+
+
+def parse_passes(text: str) -> tuple[Pass, ...]:
+    """Passes from text such as `simplify, fold_affine(growth_bytes=0)`.
+
+    Raises `EllcError` (E150) for an unknown pass, an unknown option or text of another form.
+    """
+    found: list[Pass] = []
+    position = 0
+    while position < len(text.rstrip()):
+        match = _ONE.match(text, position)
+        if match is None:
+            raise EllcError(f"expected a pass, found {text[position:]!r}", code="E150")
+        position = match.end()
+        cls = all_passes().get(match.group(1))
+        if cls is None:
+            known = ", ".join(all_passes())
+            raise EllcError(f"no pass '{match.group(1)}'", code="E150", hint=f"there are: {known}")
+        found.append(_with_options(cls, match.group(2) or ""))
+    return tuple(found)
+
+
+def _with_options(cls: type[Pass], text: str) -> Pass:
+    options: dict[str, object] = {}
+    position = 0
+    while position < len(text.rstrip()):
+        match = _OPTION.match(text, position)
+        if match is None:
+            raise EllcError(f"{cls.name}: expected NAME=VALUE in {text!r}", code="E150")
+        position = match.end()
+        try:
+            options[match.group(1)] = ast.literal_eval(match.group(2))
+        except (ValueError, SyntaxError):
+            raise EllcError(f"{cls.name}: no value: {match.group(2)!r}", code="E150") from None
+    known = {f.name: f.default for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for name, value in options.items():
+        if name not in known or type(value) is not type(known[name]):
+            raise EllcError(
+                f"{cls.name}: no option {name}={value!r}",
+                code="E150",
+                hint=f"options: {', '.join(f'{k}={v!r}' for k, v in known.items()) or 'none'}",
+            )
+    return cls(**options)

@@ -1,0 +1,60 @@
+"""What several passes share: frames, constants as trailing shapes, float limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from ir.types import Array, DType, Padding, TensorType
+
+# Float32 numbers below this are (nearly) denormal; some units flush those to zero.
+SMALLEST = 1e-30
+LARGEST = 1e30
+
+
+def frame(amounts: tuple[int, int, int, int], values: Iterable[float]) -> Padding:
+    """A frame in the one form in which equal frames compare equal.
+
+    One value where all channels agree, no negative zero, `Padding()` if nothing is framed.
+    """
+    if not any(amounts):
+        return Padding()
+    plain = tuple(float(v) + 0.0 for v in values)
+    return Padding(*amounts, plain[:1] if len(set(plain)) == 1 else plain)
+
+
+def widened(a: Padding, b: Padding) -> tuple[int, int, int, int]:
+    """Sums of the widths of two frames, one around the other."""
+    top, left, bottom, right = (x + y for x, y in zip(a.amounts, b.amounts, strict=True))
+    return top, left, bottom, right
+
+
+def trailing(array: Array) -> Array:
+    """The array without leading axes of extent 1, but with one axis at least."""
+    shape = array.shape or (1,)
+    while len(shape) > 1 and shape[0] == 1:
+        shape = shape[1:]
+    return array.reshape(shape)
+
+
+def per_channel(array: Array, channels: int) -> Array | None:
+    """The array as a vector [channels] if it varies along the last axis only, else None."""
+    flat = trailing(array)
+    if flat.ndim > 1 or flat.shape[0] not in (1, channels):
+        return None
+    return np.broadcast_to(flat, (channels,))
+
+
+def fits_float(exact: Array, dtype: DType) -> bool:
+    """Whether rounding keeps these numbers: all finite, none lost below or above the range."""
+    if dtype is not DType.F32:
+        return bool(np.all(np.isfinite(exact)))
+    size = np.abs(exact)
+    largest = float(np.max(size, initial=0.0))
+    return bool(np.all(np.isfinite(exact))) and (largest == 0 or SMALLEST < largest < LARGEST)
+
+
+def is_image(type_: TensorType) -> bool:
+    """Whether a tensor is one NHWC picture of floats: what can have a frame in its buffer."""
+    return type_.rank == 4 and type_.shape[0] == 1 and type_.dtype.is_float

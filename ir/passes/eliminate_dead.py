@@ -1,0 +1,26 @@
+"""Remove what no output and no state needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ir.graph import Graph
+from ir.passes.base import Pass, register_pass
+from ir.rewrite import Editor
+
+
+@register_pass("eliminate_dead")
+@dataclass(frozen=True)
+class EliminateDead(Pass):
+    """Remove nodes and constants that nothing reads.
+
+    Inputs stay although nothing may read them, and so do states: both are visible from outside.
+    """
+
+    def run(self, graph: Graph) -> Graph:
+        """See the class."""
+        editor = Editor(graph)
+        for node in reversed(graph.nodes):
+            if not any(editor.uses(v) for v in node.outputs):
+                editor.remove(node)
+        return editor.graph()

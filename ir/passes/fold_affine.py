@@ -1,0 +1,279 @@
+"""Fold means, scales, biases and batch norms into the convolution or product beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ir.graph import Graph, Node
+from ir.op import Op
+from ir.ops.binary import BinaryConv2D
+from ir.ops.conv import Conv2D
+from ir.ops.dense import Dense
+from ir.ops.shape import Reshape
+from ir.passes.affine import Affine, affine_of, emit_affine, merge
+from ir.passes.base import Pass, register_pass
+from ir.passes.common import LARGEST, fits_float, frame, per_channel
+from ir.rewrite import Editor, merged_source
+from ir.types import Array, DType, Padding
+
+
+@register_pass("fold_affine")
+@dataclass(frozen=True)
+class FoldAffine(Pass):
+    """Merge chains of x * scale + shift (constants) and fold them into weights and biases.
+
+    * Consecutive ones become one.
+    * Behind `Conv2D` and `Dense` they change weights and bias.
+    * Behind a `BinaryConv2D` with scales, those scales join them: its counts stay integers.
+    * In front of `Conv2D` and `Dense` (also through a `Reshape`) they change weights and bias
+      too. What a convolution reads outside its input is then what the affine would have made of
+      it: the frame's values p become (p - shift) / scale for each channel. Where that is no
+      number (a scale of 0), or all readers cannot take the affine, it stays.
+
+    All in float64 from unrounded constants, rounded once. Weights that other nodes read as well
+    are copied only up to `growth_bytes`.
+    """
+
+    growth_bytes: int = 1 << 16
+
+    def run(self, graph: Graph) -> Graph:
+        """See the class."""
+        editor = Editor(graph)
+        for node in editor.nodes():
+            self._sink(editor, node)
+        for node in editor.nodes():
+            self._hoist(editor, node)
+        return editor.graph()
+
+    def _sink(self, editor: Editor, node: Node) -> None:
+        """Join an affine with what makes its operand, again and again."""
+        current: Node | None = node
+        while current is not None:
+            affine = affine_of(editor, current)
+            if affine is None or not editor.used_once(affine.value):
+                return
+            producer = editor.producer(affine.value)
+            if producer is None:
+                return
+            current = self._joined(editor, producer, current, affine)
+
+    def _joined(self, editor: Editor, first: Node, node: Node, affine: Affine) -> Node | None:
+        source = merged_source(first, node)
+        inner = affine_of(editor, first)
+        result: Node | None = None
+        if inner is not None:
+            merged = merge(editor, inner, affine, self.growth_bytes)
+            if merged is None:
+                return None
+            result = emit_affine(editor, node, merged, source)
+        else:
+            match first.op:
+                case BinaryConv2D():
+                    _take_scales(editor, first, node, affine)
+                    return None
+                case Conv2D() | Dense():
+                    changed = _behind(editor, first, affine, self.growth_bytes)
+                    if changed is None:
+                        return None
+                    op, operands = changed
+                    editor.replace(node, op, *operands, source=source)
+                case _:
+                    return None
+        editor.remove(first)
+        return result
+
+    def _hoist(self, editor: Editor, node: Node) -> None:
+        """Fold an affine into all its readers, or leave it to all of them."""
+        affine = affine_of(editor, node)
+        if affine is None or editor.is_kept(node.output):
+            return
+        readers = editor.users(node.output)
+        plans = [_in_front(editor, r, node.output, affine, self.growth_bytes) for r in readers]
+        if not readers or any(p is None for p in plans):
+            return
+        for plan in plans:
+            assert plan is not None
+            plan.apply(editor, node, affine.value)
+        editor.remove(node)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How one reader of an affine changes: `product` gets new weights, `view` a new operand."""
+
+    product: Node
+    op: Op
+    weights: str
+    bias: str | None
+    view: Node | None = None
+
+    def apply(self, editor: Editor, node: Node, value: str) -> None:
+        if self.view is None:
+            data = value
+        else:
+            data = editor.replace(self.view, self.view.op, value).output
+        operands = [data, self.weights, *([self.bias] if self.bias else [])]
+        source = merged_source(node, self.product)
+        editor.replace(self.product, self.op, *operands, source=source)
+
+
+@dataclass(frozen=True)
+class _Product:
+    """The constants of a convolution or dense layer; weights are [outputs, ..., inputs]."""
+
+    weights: Array
+    bias: Array
+    has_bias: bool
+    dtype: DType
+    shared_bytes: int  # what a changed copy of the weights costs
+
+    @staticmethod
+    def of(editor: Editor, node: Node) -> _Product | None:
+        weights = editor.exact(node.inputs[1])
+        bias = editor.exact(node.inputs[2]) if len(node.inputs) > 2 else None
+        has_bias = len(node.inputs) > 2
+        if weights is None or (has_bias and bias is None):
+            return None
+        type_ = editor.type(node.inputs[1])
+        once = editor.used_once(node.inputs[1])
+        cost = 0 if once else type_.elements * type_.dtype.item_bytes
+        if bias is None:
+            bias = np.zeros(weights.shape[0])
+        return _Product(weights, bias, has_bias, type_.dtype, cost)
+
+    def constants(
+        self, editor: Editor, weights: Array | None, bias: Array, old: str, growth_bytes: int
+    ) -> tuple[str, str | None] | None:
+        """Values holding new weights (None: the old ones) and bias, None if they may not be."""
+        if not fits_float(bias, self.dtype):
+            return None
+        if weights is not None:
+            if self.shared_bytes > growth_bytes or not fits_float(weights, self.dtype):
+                return None
+            old = editor.rounded(weights, self.dtype)
+        wanted = self.has_bias or bool(np.any(bias != 0))
+        return old, editor.rounded(bias, self.dtype) if wanted else None
+
+
+def _behind(
+    editor: Editor, node: Node, affine: Affine, growth_bytes: int
+) -> tuple[Op, list[str]] | None:
+    """Operator and operands of a product with an affine behind it folded in."""
+    product = _Product.of(editor, node)
+    if product is None:
+        return None
+    outputs = product.weights.shape[0]
+    scale, shift = per_channel(affine.scale, outputs), per_channel(affine.shift, outputs)
+    if scale is None or shift is None:
+        return None
+    with np.errstate(all="ignore"):
+        column = scale.reshape(-1, *[1] * (product.weights.ndim - 1))
+        weights = None if affine.only_shifts else product.weights * column
+        bias = product.bias * scale + shift
+    made = product.constants(editor, weights, bias, node.inputs[1], growth_bytes)
+    if made is None:
+        return None
+    return node.op, [node.inputs[0], *(v for v in made if v is not None)]
+
+
+def _take_scales(editor: Editor, first: Node, node: Node, affine: Affine) -> None:
+    """Move the scales of a binary convolution into the affine behind it."""
+    scales = editor.exact(first.inputs[2]) if len(first.inputs) > 2 else None
+    if scales is None:
+        return
+    inner = Affine(first.output, scales, np.zeros(1))
+    merged = merge(editor, inner, affine, growth_bytes=0)
+    if merged is not None:
+        editor.replace(first, first.op, *first.inputs[:2])
+        emit_affine(editor, node, merged, merged_source(first, node))
+
+
+def _in_front(
+    editor: Editor, reader: Node, value: str, affine: Affine, growth_bytes: int
+) -> _Plan | None:
+    """How a reader takes the affine in front of it, None if it cannot."""
+    match reader.op:
+        case Conv2D() if reader.inputs.count(value) == 1 and reader.inputs[0] == value:
+            return _conv_plan(editor, reader, affine, growth_bytes)
+        case Dense() if reader.inputs.count(value) == 1 and reader.inputs[0] == value:
+            inputs = editor.type(reader.inputs[1]).shape[1]
+            scale, shift = per_channel(affine.scale, inputs), per_channel(affine.shift, inputs)
+            return _dense_plan(editor, reader, affine, scale, shift, growth_bytes)
+        case Reshape() if editor.used_once(reader.output):
+            return _reshaped_plan(editor, reader, affine, growth_bytes)
+    return None
+
+
+def _reshaped_plan(editor: Editor, view: Node, affine: Affine, growth_bytes: int) -> _Plan | None:
+    """A dense layer behind a flattening `Reshape` behind the affine."""
+    (reader,) = editor.users(view.output)
+    flat = editor.type(view.output)
+    if not isinstance(reader.op, Dense) or reader.inputs.count(view.output) != 1:
+        return None
+    if reader.inputs[0] != view.output or flat.shape[-1] != flat.elements:
+        return None
+    shape = editor.type(view.inputs[0]).shape
+    scale, shift = (np.broadcast_to(a, shape).reshape(-1) for a in (affine.scale, affine.shift))
+    return _dense_plan(editor, reader, affine, scale, shift, growth_bytes, view)
+
+
+def _dense_plan(
+    editor: Editor,
+    reader: Node,
+    affine: Affine,
+    scale: Array | None,
+    shift: Array | None,
+    growth_bytes: int,
+    view: Node | None = None,
+) -> _Plan | None:
+    product = _Product.of(editor, reader)
+    if product is None or scale is None or shift is None:
+        return None
+    with np.errstate(all="ignore"):
+        weights = None if affine.only_shifts else product.weights * scale
+        bias = product.bias + product.weights @ shift
+    made = product.constants(editor, weights, bias, reader.inputs[1], growth_bytes)
+    return None if made is None else _Plan(reader, reader.op, *made, view)
+
+
+def _conv_plan(editor: Editor, reader: Node, affine: Affine, growth_bytes: int) -> _Plan | None:
+    op = reader.op
+    assert isinstance(op, Conv2D)
+    product = _Product.of(editor, reader)
+    channels = editor.type(reader.inputs[0]).shape[3]
+    scale, shift = per_channel(affine.scale, channels), per_channel(affine.shift, channels)
+    if product is None or scale is None or shift is None:
+        return None
+    padding = moved_frame(op.padding, scale, shift)
+    if padding is None:
+        return None
+    filters = product.weights.shape[0]
+    # Filter f meets the channels of its group: [filters, channels / groups].
+    met = [np.repeat(v.reshape(op.groups, -1), filters // op.groups, 0) for v in (scale, shift)]
+    with np.errstate(all="ignore"):
+        weights = None if affine.only_shifts else product.weights * met[0][:, None, None, :]
+        bias = product.bias + (product.weights * met[1][:, None, None, :]).sum((1, 2, 3))
+    made = product.constants(editor, weights, bias, reader.inputs[1], growth_bytes)
+    if made is None:
+        return None
+    moved = Conv2D(op.stride, padding, op.dilation, op.groups)
+    return _Plan(reader, moved, *made)
+
+
+def moved_frame(padding: Padding, scale: Array, shift: Array) -> Padding | None:
+    """The frame q around x for which x * scale + shift has the frame `padding`.
+
+    `scale` and `shift` are vectors over the channels. None if there is no such frame.
+    """
+    if padding.is_empty:
+        return padding
+    wanted = np.broadcast_to(np.array(padding.values, np.float64), scale.shape)
+    still = scale == 0
+    if np.any(still & (wanted != shift)):
+        return None
+    values = np.where(still, 0.0, (wanted - shift) / np.where(still, 1.0, scale))
+    if not np.all(np.abs(values) < LARGEST):
+        return None
+    return frame(padding.amounts, values.tolist())

@@ -1,0 +1,64 @@
+"""Evaluate at compile time what depends on constants only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ir.graph import Graph, Node
+from ir.interp import run_double
+from ir.passes.base import Pass, register_pass
+from ir.rewrite import Editor
+from ir.types import Array
+
+
+@register_pass("fold_constants")
+@dataclass(frozen=True)
+class FoldConstants(Pass):
+    """Replace nodes whose operands are all constant by their results.
+
+    Floats are computed in float64 from unrounded operands and rounded once. A node whose results
+    take more than `growth_bytes` above the operands that only it reads stays: a constant that is
+    tiled to a megabyte costs flash.
+    """
+
+    growth_bytes: int = 1 << 16
+
+    def run(self, graph: Graph) -> Graph:
+        """See the class."""
+        editor = Editor(graph)
+        for node in editor.nodes():
+            if node.inputs and all(editor.array(v) is not None for v in node.inputs):
+                self._fold(editor, node)
+        return editor.graph()
+
+    def _fold(self, editor: Editor, node: Node) -> None:
+        if not editor.can_forward(node, *node.inputs[:1] * len(node.outputs)):
+            return
+        freed = sum(_bytes(editor, v) for v in set(node.inputs) if len(editor.users(v)) == 1)
+        if sum(_bytes(editor, v) for v in node.outputs) > freed + self.growth_bytes:
+            return
+        results = run_double(node, {v: _operand(editor, v) for v in node.inputs})
+        made = [_emit(editor, v, r) for v, r in zip(node.outputs, results, strict=True)]
+        editor.forward(node, *made)
+
+
+def _bytes(editor: Editor, value: str) -> int:
+    """Bytes of a constant, bits counted as booleans."""
+    type_ = editor.type(value)
+    return type_.elements * type_.dtype.numpy.itemsize
+
+
+def _operand(editor: Editor, value: str) -> Array:
+    exact = editor.exact(value)
+    array = editor.array(value) if exact is None else exact
+    assert array is not None
+    return array
+
+
+def _emit(editor: Editor, value: str, result: Array) -> str:
+    dtype = editor.type(value).dtype
+    if dtype.is_float:
+        return editor.rounded(np.asarray(result), dtype)
+    return editor.constant(np.asarray(result, dtype.numpy), dtype)

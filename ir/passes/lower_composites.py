@@ -1,0 +1,82 @@
+"""Replace operators that have no kernel of their own by those that have one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ir.errors import InternalError
+from ir.graph import Graph, Node
+from ir.ops.detection import RegionDetection
+from ir.ops.norm import BatchNorm, Dropout
+from ir.ops.pointwise import Add, Div, Mul, MulAdd, Sigmoid, Sqrt, Sub
+from ir.ops.reduce import Softmax
+from ir.ops.shape import Concat, Reshape, Split
+from ir.passes.base import Pass, register_pass
+from ir.rewrite import Editor
+
+
+@register_pass("lower_composites")
+@dataclass(frozen=True)
+class LowerComposites(Pass):
+    """Batch norm becomes scale and offset, region detection its parts, dropout nothing.
+
+    Raises `InternalError` for a composite operator without a rule here.
+    """
+
+    def run(self, graph: Graph) -> Graph:
+        """See the class."""
+        editor = Editor(graph)
+        for node in editor.nodes():
+            match node.op:
+                case BatchNorm() as op:
+                    _lower_batch_norm(editor, node, op)
+                case RegionDetection() as op:
+                    _lower_region(editor, node, op)
+                case Dropout():
+                    _drop(editor, node)
+                case op if op.composite:
+                    raise InternalError(f"no rule for the composite operator '{op.name}'")
+        return editor.graph()
+
+
+def _drop(editor: Editor, node: Node) -> None:
+    if editor.can_forward(node, node.inputs[0]):
+        editor.forward(node, node.inputs[0])
+    else:  # an input that is an output as well: the identity that every target has
+        editor.replace(node, Reshape(editor.type(node.output).shape), node.inputs[0])
+
+
+def _lower_batch_norm(editor: Editor, node: Node, op: BatchNorm) -> None:
+    x, gamma, beta, mean, variance = node.inputs
+    dtype = editor.type(x).dtype
+    constants = [editor.exact(v) for v in (gamma, beta, mean, variance)]
+    if all(c is not None for c in constants):
+        g, b, m, v = (c for c in constants if c is not None)
+        with np.errstate(all="ignore"):
+            s = g / np.sqrt(v + op.epsilon)
+            scale, shift = editor.rounded(s, dtype), editor.rounded(b - m * s, dtype)
+    else:
+        epsilon = editor.rounded(np.array([op.epsilon]), dtype)
+        spread = editor.insert(node, Add(), variance, epsilon, source=node.source)
+        spread = editor.insert(node, Sqrt(), spread, source=node.source)
+        scale = editor.insert(node, Div(), gamma, spread, source=node.source)
+        shift = editor.insert(node, Mul(), mean, scale, source=node.source)
+        shift = editor.insert(node, Sub(), beta, shift, source=node.source)
+    editor.replace(node, MulAdd(), x, scale, shift)
+
+
+def _lower_region(editor: Editor, node: Node, op: RegionDetection) -> None:
+    shape = editor.type(node.output).shape
+    sizes = (op.coordinates, 1, op.classes)
+    boxes = Reshape((*shape[:3], op.boxes, sum(sizes)))
+    value = editor.insert(node, boxes, node.inputs[0], source=node.source)
+    split = Split(4, tuple(s for s in sizes if s))
+    parts = list(editor.insert_multi(node, split, value, source=node.source))
+    confidence = 1 if op.coordinates else 0
+    parts[confidence] = editor.insert(node, Sigmoid(), parts[confidence], source=node.source)
+    if op.apply_softmax:
+        parts[-1] = editor.insert(node, Softmax((4,)), parts[-1], source=node.source)
+    joined = editor.insert(node, Concat(4), *parts, source=node.source)
+    editor.replace(node, Reshape(shape), joined)

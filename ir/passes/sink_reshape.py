@@ -1,0 +1,79 @@
+"""Move views behind elementwise operators, so that these meet the kernel that feeds them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ir.graph import Graph, Node
+from ir.op import Pointwise
+from ir.ops.shape import Reshape
+from ir.passes.base import Pass, register_pass
+from ir.rewrite import Editor
+from ir.types import DType
+
+
+@register_pass("sink_reshape")
+@dataclass(frozen=True)
+class SinkReshape(Pass):
+    """`pointwise(reshape(x), ..)` becomes `reshape(pointwise(x, ..))` where a node makes x.
+
+    Further operands must be one number, a vector along a last axis that the reshape keeps, a
+    constant of the whole size, or the result of an equal reshape. Bits keep their last axis,
+    along which they are packed.
+    """
+
+    def run(self, graph: Graph) -> Graph:
+        """See the class."""
+        editor = Editor(graph)
+        for node in editor.nodes():
+            if isinstance(node.op, Pointwise) and node.inputs:
+                self._sink(editor, node, node.op)
+        return editor.graph()
+
+    def _sink(self, editor: Editor, node: Node, op: Pointwise) -> None:
+        view = editor.producer(node.inputs[0])
+        if view is None or not isinstance(view.op, Reshape) or not editor.used_once(view.output):
+            return
+        if editor.producer(view.inputs[0]) is None or not editor.used_once(view.inputs[0]):
+            return
+        inside, outside = editor.type(view.inputs[0]).shape, editor.type(view.output).shape
+        if not inside or not outside:
+            return
+        if editor.type(node.output).dtype is DType.BIT and inside[-1] != outside[-1]:
+            return
+        extras = [_moved(editor, v, inside, outside) for v in node.inputs[1:]]
+        if any(e is None for e in extras):
+            return
+        operands = [e for e in extras if e is not None]
+        result = editor.insert(node, op, view.inputs[0], *operands, source=node.source)
+        editor.replace(node, Reshape(outside), result, source=view.source)
+        editor.remove(view)
+
+
+def _moved(
+    editor: Editor, value: str, inside: tuple[int, ...], outside: tuple[int, ...]
+) -> str | None:
+    """What a further operand is in front of the reshape, None if it cannot stand there."""
+    type_ = editor.type(value)
+    maker = editor.producer(value)
+    if maker is not None and isinstance(maker.op, Reshape) and type_.shape == outside:
+        source = maker.inputs[0]
+        return source if editor.type(source).shape == inside else None
+    array = editor.array(value)
+    vector = type_.elements == type_.shape[-1] if type_.shape else True
+    if type_.elements == 1:
+        shape: tuple[int, ...] = (1,)
+    elif vector and inside[-1] == outside[-1] == type_.shape[-1]:
+        shape = (inside[-1],)
+    elif array is not None and type_.shape == outside:
+        shape = inside
+    else:
+        return None
+    if type_.shape == shape:
+        return value
+    exact = editor.exact(value)
+    if exact is not None:
+        return editor.rounded(np.reshape(exact, shape), type_.dtype)
+    return None if array is None else editor.constant(np.reshape(array, shape), type_.dtype)

@@ -1,0 +1,213 @@
+"""The pass manager: order, verification, timing, dumps, and blame for a pass that errs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ir.container import load_weights, save_weights, used_keys
+from ir.errors import EllcError, InternalError
+from ir.graph import Graph
+from ir.meaning import TOLERANCE, Difference, MeaningCheck
+from ir.passes.base import Pass, all_passes, parse_passes, register_pass
+from ir.text import parse, print_graph
+from ir.verify import verify
+
+__all__ = [
+    "Pass",
+    "PassRecord",
+    "PipelineOptions",
+    "PipelineReport",
+    "all_passes",
+    "default_passes",
+    "load_dump",
+    "parse_passes",
+    "register_pass",
+    "run_pipeline",
+]
+
+WEIGHTS_FILE = "weights.eir"
+
+# Order of the architecture. `absorb_padding` runs on both sides of `fold_affine`: a frame may
+# stand before or behind the subtraction of the mean. What folding leaves behind is simplified.
+_ORDER = (
+    "fold_constants, lower_composites, fold_constants, simplify, sink_reshape, absorb_padding, "
+    "fold_affine, absorb_padding, simplify, eliminate_common, eliminate_dead, fuse_epilogue, "
+    "eliminate_dead, fold_padding"
+)
+_REQUIRED = ("lower_composites",)
+
+
+@dataclass(frozen=True)
+class PipelineOptions:
+    """Which passes run: all but those in `skip`; without `optimize` only what kernels need."""
+
+    optimize: bool = True
+    skip: tuple[str, ...] = ()
+
+
+def default_passes(options: PipelineOptions | None = None) -> tuple[Pass, ...]:
+    """The passes in order. Raises `EllcError` (E150) if a pass to skip does not exist or is needed.
+
+    >>> [p.name for p in default_passes(PipelineOptions(optimize=False))]
+    ['lower_composites', 'eliminate_dead']
+    """
+    chosen = options or PipelineOptions()
+    for name in chosen.skip:
+        if name not in all_passes() or name in _REQUIRED:
+            reason = "is needed by every kernel" if name in _REQUIRED else "does not exist"
+            raise EllcError(f"pass '{name}' cannot be skipped: it {reason}", code="E150")
+    text = _ORDER if chosen.optimize else ", ".join([*_REQUIRED, "eliminate_dead"])
+    return tuple(p for p in parse_passes(text) if p.name not in chosen.skip)
+
+
+@dataclass(frozen=True)
+class PassRecord:
+    """What one pass did. `difference` is None unless the pipeline was paranoid."""
+
+    name: str
+    changed: bool
+    nodes_before: int
+    nodes_after: int
+    seconds: float
+    difference: Difference | None = None
+
+
+@dataclass(frozen=True)
+class PipelineReport:
+    """What every pass did, in order."""
+
+    records: tuple[PassRecord, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in passes, without verification and comparison."""
+        return sum(r.seconds for r in self.records)
+
+    def table(self) -> str:
+        """One line per pass: nodes before and after, milliseconds, difference if compared."""
+        lines = []
+        for r in self.records:
+            nodes = f"{r.nodes_before} -> {r.nodes_after} nodes" if r.changed else "unchanged"
+            line = f"{r.name:<18} {nodes:<22} {r.seconds * 1e3:9.1f} ms"
+            if r.difference is not None:
+                line += f"  {r.difference.worst:.1e}"
+                flipped = r.difference.flipped_signs
+                line += f" ({flipped} undecided signs)" if flipped else ""
+            lines.append(line)
+        return "\n".join(lines)
+
+
+def run_pipeline(
+    graph: Graph,
+    passes: Sequence[Pass] | None = None,
+    *,
+    dump_dir: Path | None = None,
+    paranoid: bool = False,
+    seed: int = 0,
+) -> tuple[Graph, PipelineReport]:
+    """Run passes (by default all) and verify the graph before the first and after each.
+
+    With `dump_dir`, `00_input.txt` and `NN_PASS.txt` hold the graph before and after every pass
+    and one file all their weights (`load_dump`). With `paranoid`, the graph is evaluated in
+    float64 before and after every pass that changed it, on inputs drawn from `seed`.
+
+    Raises `EllcError` (E110) if the graph handed in is not well formed, `InternalError` naming
+    the first pass that raised, broke the graph, its interface or its meaning; the graph that was
+    given to that pass is then the reproducer, if there is a dump.
+    """
+    dump = _Dump(dump_dir)
+    check: MeaningCheck | None = None
+    records: list[PassRecord] = []
+    try:
+        verify(graph, "before the first pass")
+        dump.write("input", graph)
+        check = MeaningCheck(graph, seed) if paranoid else None
+        for step in default_passes() if passes is None else passes:
+            graph, record = _run_one(step, graph, check, dump)
+            records.append(record)
+    finally:
+        dump.finish()
+    return replace(graph, exact={}), PipelineReport(tuple(records))
+
+
+def load_dump(path: Path) -> Graph:
+    """Read one stage of a dump back. Raises `EllcError` (E130, E140) if it is damaged."""
+    graph = parse(path.read_text(encoding="utf-8"), load_weights(path.parent / WEIGHTS_FILE))
+    verify(graph, str(path))
+    return graph
+
+
+def _run_one(
+    step: Pass, graph: Graph, check: MeaningCheck | None, dump: _Dump
+) -> tuple[Graph, PassRecord]:
+    reproducer = dump.latest
+    start = time.perf_counter()
+    try:
+        after = step.run(graph)
+    except EllcError:
+        raise
+    except Exception as error:
+        raise InternalError(f"pass '{step}' failed: {error!r}", reproducer=reproducer) from error
+    seconds = time.perf_counter() - start
+    changed = after != graph
+    dump.write(step.name, after)
+    difference = None
+    if changed:
+        _check_form(step, graph, after, reproducer)
+        difference = check.compare(after) if check else None
+        if difference is not None and not difference.worst <= TOLERANCE:
+            raise InternalError(
+                f"pass '{step}' changes {difference.where} by {difference.worst:.3g} of its "
+                f"largest magnitude (bound {TOLERANCE:g}, float64)",
+                reproducer=reproducer,
+            )
+    elif check:
+        difference = Difference()
+    counts = len(graph.nodes), len(after.nodes)
+    return after, PassRecord(step.name, changed, *counts, seconds, difference)
+
+
+def _check_form(step: Pass, before: Graph, after: Graph, reproducer: str) -> None:
+    try:
+        verify(after, f"after pass '{step}'")
+    except EllcError as error:
+        raise InternalError(error.report(), reproducer=reproducer) from error
+    if _interface(before) != _interface(after):
+        raise InternalError(f"pass '{step}' changes the interface", reproducer=reproducer)
+
+
+def _interface(graph: Graph) -> object:
+    """All that a caller sees: names and types of inputs, outputs and states, and metadata."""
+    ports = [[(p.name, graph.types[p.value]) for p in x] for x in (graph.inputs, graph.outputs)]
+    states = [(s.name, graph.types[s.current].meaning, s.key) for s in graph.states]
+    return graph.name, ports, states, dict(graph.metadata)
+
+
+class _Dump:
+    """Writes numbered stages into a folder; does nothing without one."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._count = 0
+        self._keys: dict[str, None] = {}
+        self._graph: Graph | None = None
+        self.latest = ""
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            for old in (*folder.glob("[0-9][0-9]_*.txt"), *folder.glob(WEIGHTS_FILE)):
+                old.unlink()
+
+    def write(self, stage: str, graph: Graph) -> None:
+        if self._folder is None:
+            return
+        path = self._folder / f"{self._count:02d}_{stage}.txt"
+        path.write_text(print_graph(graph), encoding="utf-8")
+        self._keys.update(dict.fromkeys(used_keys(graph)))
+        self._count, self._graph, self.latest = self._count + 1, graph, str(path)
+
+    def finish(self) -> None:
+        if self._folder is not None and self._graph is not None:
+            save_weights(self._graph.weights, self._keys, self._folder / WEIGHTS_FILE)
