@@ -32,3 +32,39 @@ define <4 x float> @pairwise(<4 x float> %a) nounwind {
 }
 """
 """An AArch64 instruction: on every other machine LLVM ends the process."""
+
+WITH_WEIGHTS = (
+    AXPY
+    + """
+@nn_weights = external hidden constant [16 x float]
+
+define hidden float @inner(i32 %i) nounwind noinline "no-builtins" {
+  %p = getelementptr float, ptr @nn_weights, i32 %i
+  %r = load float, ptr %p, align 4
+  ret float %r
+}
+
+define float @weight(i32 %i) nounwind "no-builtins" {
+  %r = call float @inner(i32 %i)
+  ret float %r
+}
+
+define hidden float @unused(float %x) nounwind "no-builtins" {
+  ret float %x
+}
+"""
+)
+"""Two API functions; `weight(i)` reads the data object `nn_weights` through a hidden function."""
+
+API = ("axpy", "weight")
+
+WITH_THREADS = """
+declare i32 @pthread_mutex_lock(ptr)
+declare i32 @pthread_cond_wait(ptr, ptr)
+
+define i32 @wait(ptr %m, ptr %c) nounwind {
+  %a = call i32 @pthread_mutex_lock(ptr %m)
+  %b = call i32 @pthread_cond_wait(ptr %c, ptr %m)
+  ret i32 %b
+}
+"""

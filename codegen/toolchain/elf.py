@@ -1,0 +1,244 @@
+"""Constant data, such as weights, as one object file with one symbol.
+
+For ELF the file is written here, streamed from the arrays: a quarter of a gigabyte takes a tenth of
+a second and no memory. LLVM would take seconds and gigabytes for the same. Other formats go through
+an assembler's `.incbin`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from codegen.targets import Target
+from codegen.toolchain import zig
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+SECTION_ALIGN = 64
+"""Alignment of the data's first byte in memory: one cache line, and the widest vector."""
+
+_SHF_ALLOC = 2
+_SHT_PROGBITS, _SHT_SYMTAB, _SHT_STRTAB = 1, 2, 3
+_ARM_EABI5 = 0x0500_0000
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One run of bytes within the data."""
+
+    alignment: int
+    """Alignment of its offset, a power of two, at most `SECTION_ALIGN`."""
+    data: Buffer
+    """The bytes, C-contiguous: an array, `bytes` or `memoryview`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the pieces lie within the data."""
+
+    offsets: tuple[int, ...]
+    total_bytes: int
+
+
+def layout(pieces: Sequence[Piece]) -> Layout:
+    """Return the offset of each piece, in their order, and the size of all with the gaps.
+
+    Raises `ValueError` for an alignment that is no power of two or exceeds `SECTION_ALIGN`.
+    """
+    offsets: list[int] = []
+    end = 0
+    for piece in pieces:
+        align = piece.alignment
+        if not 0 < align <= SECTION_ALIGN or align & (align - 1):
+            raise ValueError(f"alignment {align} is no power of two up to {SECTION_ALIGN}")
+        start = -(-end // align) * align
+        offsets.append(start)
+        end = start + memoryview(piece.data).nbytes
+    return Layout(tuple(offsets), end)
+
+
+def write_constants(out: Path, symbol: str, pieces: Sequence[Piece], target: Target) -> Layout:
+    """Write an object that defines the read-only data `symbol` and return where the pieces lie.
+
+    The symbol is hidden: seen by the objects it is linked with, never exported. Its section is
+    `.rodata.SYMBOL`, aligned to `SECTION_ALIGN`. Raises `ValueError` for a wrong alignment and
+    `EllcError` when a format other than ELF cannot be assembled.
+    """
+    where = layout(pieces)
+    if target.object_format != "elf":
+        _assemble(out, symbol, pieces, where, target)
+        return where
+    with out.open("wb") as file:
+        _write_elf(file, symbol, pieces, where, target)
+    return where
+
+
+def _stream(file: BinaryIO, pieces: Sequence[Piece], where: Layout) -> None:
+    """Write the pieces with zeros between them."""
+    end = 0
+    for piece, start in zip(pieces, where.offsets, strict=True):
+        file.write(bytes(start - end))
+        view = memoryview(piece.data)
+        # `cast` refuses views with a zero in their shape.
+        file.write(view.cast("B") if view.nbytes else b"")
+        end = start + view.nbytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    name: str
+    kind: int
+    flags: int
+    offset: int
+    size: int
+    align: int
+    link: int = 0
+    info: int = 0
+    entry_size: int = 0
+
+
+def _write_elf(
+    file: BinaryIO, symbol: str, pieces: Sequence[Piece], where: Layout, target: Target
+) -> None:
+    wide = target.word_bits == 64
+    header_bytes = 64 if wide else 52
+    data_at = SECTION_ALIGN  # the header fits before it in both classes
+    symbols = bytes(24 if wide else 16) + _symbol(wide, where.total_bytes)
+    strings = b"\0" + symbol.encode() + b"\0"
+    names, name_offsets = _string_table(
+        (f".rodata.{symbol}", ".symtab", ".strtab", ".shstrtab", ".note.GNU-stack")
+    )
+    symbols_at = -(-(data_at + where.total_bytes) // 8) * 8
+    strings_at = symbols_at + len(symbols)
+    names_at = strings_at + len(strings)
+    headers_at = -(-(names_at + len(names)) // 8) * 8
+    sections = (
+        _Section(
+            f".rodata.{symbol}",
+            _SHT_PROGBITS,
+            _SHF_ALLOC,
+            data_at,
+            where.total_bytes,
+            SECTION_ALIGN,
+        ),
+        # info: index of the first symbol that is not local; entry 0 is the empty one
+        _Section(
+            ".symtab",
+            _SHT_SYMTAB,
+            0,
+            symbols_at,
+            len(symbols),
+            8,
+            link=3,
+            info=1,
+            entry_size=24 if wide else 16,
+        ),
+        _Section(".strtab", _SHT_STRTAB, 0, strings_at, len(strings), 1),
+        _Section(".shstrtab", _SHT_STRTAB, 0, names_at, len(names), 1),
+        # Without this empty section a linker would ask for an executable stack.
+        _Section(".note.GNU-stack", _SHT_PROGBITS, 0, names_at, 0, 1),
+    )
+    file.write(_header(target, headers_at, section_count=len(sections) + 1, names_index=4))
+    file.write(bytes(data_at - header_bytes))
+    _stream(file, pieces, where)
+    file.write(bytes(symbols_at - data_at - where.total_bytes) + symbols + strings + names)
+    file.write(bytes(headers_at - names_at - len(names)))
+    file.write(bytes(64 if wide else 40))
+    for section in sections:
+        file.write(_section_header(wide, section, name_offsets[section.name]))
+
+
+def _header(target: Target, headers_at: int, *, section_count: int, names_index: int) -> bytes:
+    wide = target.word_bits == 64
+    identity = struct.pack("<4sBBB9x", b"\x7fELF", 2 if wide else 1, 1, 1)
+    flags = _ARM_EABI5 if target.arch == "arm" else 0
+    sizes = (64, 0, 0, 64) if wide else (52, 0, 0, 40)
+    # type 1: relocatable; no entry point and no program headers
+    return identity + struct.pack(
+        "<HHIQQQIHHHHHH" if wide else "<HHIIIIIHHHHHH",
+        *(1, target.elf_machine, 1, 0, 0, headers_at, flags),
+        *(*sizes, section_count, names_index),
+    )
+
+
+def _symbol(wide: bool, size: int) -> bytes:
+    """A global data object, hidden, at the start of section 1; its name is at 1 in the strings."""
+    name, info, other, section = 1, 0x11, 2, 1
+    if wide:
+        return struct.pack("<IBBHQQ", name, info, other, section, 0, size)
+    return struct.pack("<IIIBBH", name, 0, size, info, other, section)
+
+
+def _section_header(wide: bool, section: _Section, name_offset: int) -> bytes:
+    return struct.pack(
+        "<IIQQQQIIQQ" if wide else "<IIIIIIIIII",
+        *(name_offset, section.kind, section.flags, 0, section.offset, section.size),
+        *(section.link, section.info, section.align, section.entry_size),
+    )
+
+
+def _string_table(names: Sequence[str]) -> tuple[bytes, dict[str, int]]:
+    table, offsets = b"\0", {}
+    for name in names:
+        offsets[name] = len(table)
+        table += name.encode() + b"\0"
+    return table, offsets
+
+
+def _assemble(
+    out: Path, symbol: str, pieces: Sequence[Piece], where: Layout, target: Target
+) -> None:
+    """Let zig's assembler include the bytes from a file beside the source."""
+    with tempfile.TemporaryDirectory(prefix="ellc-data-") as name:
+        folder = Path(name)
+        with (folder / "data.bin").open("wb") as file:
+            _stream(file, pieces, where)
+        source = _assembly(symbol, _digest(pieces, where), where.total_bytes, target)
+        (folder / "data.s").write_text(source)
+        zig.run(
+            ["cc", "-c", "-g0", "-target", target.c_target, "data.s", "-o", "data.o"],
+            what=f"assembling the constants {symbol!r}",
+            cwd=folder,
+        )
+        out.write_bytes((folder / "data.o").read_bytes())
+
+
+def _digest(pieces: Sequence[Piece], where: Layout) -> str:
+    digest = hashlib.sha256(repr(where.offsets).encode())
+    for piece in pieces:
+        view = memoryview(piece.data)
+        digest.update(view.cast("B") if view.nbytes else b"")
+    return digest.hexdigest()
+
+
+def _assembly(symbol: str, digest: str, total_bytes: int, target: Target) -> str:
+    """Assembly text of the data for COFF, Mach-O or wasm."""
+    align = SECTION_ALIGN.bit_length() - 1
+    match target.object_format:
+        case "macho":
+            section, name = ".section __TEXT,__const", f"_{symbol}"
+            marks = [f".private_extern {name}"]
+        case "wasm":
+            section, name = f'.section .rodata.{symbol},"",@', symbol
+            marks = [f".hidden {name}", f".type {name},@object", f".size {name}, {total_bytes}"]
+        case _:
+            section, name = f'.section .rdata${symbol},"dr"', symbol
+            marks = []
+    lines = [
+        # zig's cache does not look into the included file: only its digest here keeps it honest.
+        f"# {digest}",
+        section,
+        f".globl {name}",
+        *marks,
+        f".p2align {align}",
+        f"{name}:",
+        '.incbin "data.bin"',
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,246 @@
+"""Read what an ELF file says of itself: symbols, needed libraries, sections, segments.
+
+For checks and reports (undefined symbols, flash bytes); foreign machines need no binutils for it.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+_SHT_SYMTAB, _SHT_NOBITS, _SHT_DYNSYM = 2, 8, 11
+_SHF_WRITE, _SHF_ALLOC = 1, 2
+_PT_LOAD, _PT_DYNAMIC, _PT_GNU_STACK = 1, 2, 0x6474E551
+_DT_NEEDED, _DT_STRTAB, _DT_SONAME, _DT_TEXTREL, _DT_FLAGS = 1, 5, 14, 22, 30
+_DF_TEXTREL = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One section: its name, type, flags and where it lies."""
+
+    name: str
+    kind: int
+    flags: int
+    address: int
+    offset: int
+    size: int
+    link: int
+    align: int
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One program header."""
+
+    kind: int
+    flags: int
+    offset: int
+    address: int
+    file_bytes: int
+    memory_bytes: int
+    align: int
+
+    @property
+    def executable(self) -> bool:
+        """Whether its pages may be executed."""
+        return bool(self.flags & 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """One entry of a symbol table."""
+
+    name: str
+    value: int
+    size: int
+    info: int
+    visibility: int
+    section: int
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is seen in this file only."""
+        return self.info >> 4 == 0
+
+    @property
+    def is_function(self) -> bool:
+        """Whether it names code."""
+        return self.info & 15 == 2
+
+    @property
+    def is_defined(self) -> bool:
+        """Whether this file holds it."""
+        return self.section != 0
+
+
+@dataclass(frozen=True)
+class ElfFile:
+    """A little-endian ELF file, object or shared library. Raises `ValueError` for anything else."""
+
+    data: bytes
+
+    def __post_init__(self) -> None:
+        if self.data[:4] != b"\x7fELF" or self.data[5] != 1:
+            raise ValueError("not a little-endian ELF file")
+
+    @classmethod
+    def read(cls, path: Path) -> ElfFile:
+        """Return the file at `path`."""
+        return cls(path.read_bytes())
+
+    @property
+    def wide(self) -> bool:
+        """Whether addresses have 64 bits."""
+        return self.data[4] == 2
+
+    @property
+    def machine(self) -> int:
+        """e_machine: 40 ARM, 62 x86-64, 183 AArch64."""
+        return int.from_bytes(self.data[18:20], "little")
+
+    @cached_property
+    def _header(self) -> tuple[int, ...]:
+        layout = "<HHIQQQIHHHHHH" if self.wide else "<HHIIIIIHHHHHH"
+        return struct.unpack_from(layout, self.data, 16)
+
+    @cached_property
+    def sections(self) -> tuple[Section, ...]:
+        """All sections, the empty first one included."""
+        start, size, count, names = (self._header[i] for i in (5, 10, 11, 12))
+        layout = "<IIQQQQIIQQ" if self.wide else "<IIIIIIIIII"
+        raw = [struct.unpack_from(layout, self.data, start + i * size) for i in range(count)]
+        name_offset = raw[names][4] if raw else 0
+        return tuple(
+            Section(self._string(name_offset + r[0]), r[1], r[2], r[3], r[4], r[5], r[6], r[8])
+            for r in raw
+        )
+
+    @cached_property
+    def segments(self) -> tuple[Segment, ...]:
+        """All program headers; none in an object."""
+        start, size, count = (self._header[i] for i in (4, 8, 9))
+        found = []
+        for i in range(count):
+            at = start + i * size
+            if self.wide:
+                kind, flags, offset, address, _, file_bytes, memory_bytes, align = (
+                    struct.unpack_from("<IIQQQQQQ", self.data, at)
+                )
+            else:
+                kind, offset, address, _, file_bytes, memory_bytes, flags, align = (
+                    struct.unpack_from("<IIIIIIII", self.data, at)
+                )
+            found.append(Segment(kind, flags, offset, address, file_bytes, memory_bytes, align))
+        return tuple(found)
+
+    @cached_property
+    def symbols(self) -> tuple[Symbol, ...]:
+        """The full symbol table; empty in a stripped file."""
+        return self._symbols(_SHT_SYMTAB)
+
+    @cached_property
+    def dynamic_symbols(self) -> tuple[Symbol, ...]:
+        """What the dynamic linker sees."""
+        return self._symbols(_SHT_DYNSYM)
+
+    @property
+    def undefined(self) -> tuple[str, ...]:
+        """Names this file needs from others, sorted."""
+        found = {s.name for s in (*self.symbols, *self.dynamic_symbols) if not s.is_defined}
+        return tuple(sorted(found - {""}))
+
+    @property
+    def exported(self) -> tuple[str, ...]:
+        """Names a shared library offers, sorted."""
+        return tuple(
+            sorted(s.name for s in self.dynamic_symbols if s.is_defined and not s.is_local)
+        )
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Libraries that are loaded with this one, in order."""
+        return tuple(
+            self._dynamic_string(value) for tag, value in self._dynamic if tag == _DT_NEEDED
+        )
+
+    @property
+    def soname(self) -> str:
+        """The name by which a shared library is loaded; empty if it has none."""
+        for tag, value in self._dynamic:
+            if tag == _DT_SONAME:
+                return self._dynamic_string(value)
+        return ""
+
+    @property
+    def has_text_relocations(self) -> bool:
+        """Whether loading it writes into code pages."""
+        return any(
+            tag == _DT_TEXTREL or (tag == _DT_FLAGS and value & _DF_TEXTREL)
+            for tag, value in self._dynamic
+        )
+
+    @property
+    def has_executable_stack(self) -> bool:
+        """Whether loading it makes the stack executable: also the case when it does not say."""
+        stack = [segment for segment in self.segments if segment.kind == _PT_GNU_STACK]
+        return not stack or stack[0].executable
+
+    @property
+    def loaded(self) -> tuple[Segment, ...]:
+        """The segments that are mapped into memory."""
+        return tuple(segment for segment in self.segments if segment.kind == _PT_LOAD)
+
+    def read_only_bytes(self) -> int:
+        """Return the bytes of code and constants: what goes into flash."""
+        return sum(
+            s.size
+            for s in self.sections
+            if s.flags & _SHF_ALLOC and not s.flags & _SHF_WRITE and s.kind != _SHT_NOBITS
+        )
+
+    def writable_bytes(self) -> int:
+        """Return the bytes of initialised and zeroed data."""
+        both = _SHF_ALLOC | _SHF_WRITE
+        return sum(s.size for s in self.sections if s.flags & both == both)
+
+    def _string(self, at: int) -> str:
+        return self.data[at : self.data.index(b"\0", at)].decode()
+
+    def _symbols(self, kind: int) -> tuple[Symbol, ...]:
+        found: list[Symbol] = []
+        for section in self.sections:
+            if section.kind != kind:
+                continue
+            strings = self.sections[section.link].offset
+            layout, size = ("<IBBHQQ", 24) if self.wide else ("<IIIBBH", 16)
+            for at in range(section.offset, section.offset + section.size, size):
+                fields = struct.unpack_from(layout, self.data, at)
+                if self.wide:
+                    name, info, other, index, value, length = fields
+                else:
+                    name, value, length, info, other, index = fields
+                text = self._string(strings + name)
+                found.append(Symbol(text, value, length, info, other & 3, index))
+        return tuple(found)
+
+    @cached_property
+    def _dynamic(self) -> tuple[tuple[int, int], ...]:
+        found: list[tuple[int, int]] = []
+        for segment in self.segments:
+            if segment.kind != _PT_DYNAMIC:
+                continue
+            layout, size = ("<qQ", 16) if self.wide else ("<iI", 8)
+            for at in range(segment.offset, segment.offset + segment.file_bytes, size):
+                tag, value = struct.unpack_from(layout, self.data, at)
+                if tag == 0:
+                    break
+                found.append((tag, value))
+        return tuple(found)
+
+    def _dynamic_string(self, offset: int) -> str:
+        table = next(value for tag, value in self._dynamic if tag == _DT_STRTAB)
+        home = next(s for s in self.loaded if 0 <= table - s.address < s.file_bytes)
+        return self._string(home.offset + table - home.address + offset)

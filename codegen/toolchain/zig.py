@@ -1,0 +1,159 @@
+"""The one place that starts zig: compiler, linkers and archiver, out of the `ziglang` wheel.
+
+Every call has a time limit and a cache folder of its own choosing, because zig with an unusable
+home folder fails in unclear ways or never ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from ir.errors import EllcError
+
+FIRST_USE_LIMIT_S = 900.0
+"""Enough for zig to build a C library for a new target on a slow machine; a PC takes a minute."""
+
+
+def command() -> tuple[str, ...]:
+    """Return the words that start zig; `EllcError` (`E611`) when the wheel is not installed."""
+    spec = importlib.util.find_spec("ziglang")
+    if spec is None or not spec.submodule_search_locations:
+        raise EllcError(
+            "the Python package ziglang is missing: it holds the linker",
+            code="E611",
+            hint="pip install ziglang (a plain `pip install ellc` brings it), "
+            "or name your own tools with --cc and --linker",
+        )
+    binary = Path(next(iter(spec.submodule_search_locations))) / "zig"
+    # Straight to the program saves a Python start per call; the module is what the wheel promises.
+    return (str(binary),) if binary.exists() else (sys.executable, "-m", "ziglang")
+
+
+def cache_folder() -> Path:
+    """Return a writable folder for zig's cache, made if need be.
+
+    `ZIG_GLOBAL_CACHE_DIR` wins; then `ellc/zig` in `XDG_CACHE_HOME` or `~/.cache`; where none of
+    them can be written, a folder of this user's in the system's temporary folder.
+    """
+    named = os.environ.get("ZIG_GLOBAL_CACHE_DIR")
+    if named:
+        return Path(named)
+    for base in _cache_bases():
+        folder = base / "ellc" / "zig"
+        if _usable(folder):
+            return folder
+    return _private_temporary_folder()
+
+
+def run(
+    arguments: Sequence[str | Path],
+    *,
+    what: str,
+    code: str = "E610",
+    cwd: Path | None = None,
+    limit_s: float = FIRST_USE_LIMIT_S,
+) -> bytes:
+    """Run zig and return its standard output.
+
+    `what` says in an error what was being done. Raises `EllcError`: `code` with zig's own words
+    when it fails or takes longer than `limit_s` seconds, `E611` when it is not installed.
+    """
+    return run_tool(
+        (*command(), *map(str, arguments)),
+        what=what,
+        code=code,
+        cwd=cwd,
+        limit_s=limit_s,
+        environment={
+            **os.environ,
+            "ZIG_GLOBAL_CACHE_DIR": str(cache_folder()),
+            "ZIG_LOCAL_CACHE_DIR": str(cache_folder()),
+        },
+    )
+
+
+def run_tool(
+    words: Sequence[str],
+    *,
+    what: str,
+    code: str,
+    cwd: Path | None = None,
+    limit_s: float = FIRST_USE_LIMIT_S,
+    environment: dict[str, str] | None = None,
+) -> bytes:
+    """Run any build tool and return its standard output; `EllcError` with `code` when it fails."""
+    try:
+        ran = subprocess.run(
+            words,
+            cwd=cwd,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=limit_s,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise EllcError(
+            f"{what}: there is no program {words[0]!r}",
+            code=code,
+            hint="give its full path, or leave out --cc and --linker to use the built-in tools",
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise EllcError(
+            f"{what}: {words[0]} took longer than {limit_s:.0f} s",
+            code=code,
+            hint=f"the cache folder {cache_folder()} may be damaged or on a very slow disk; "
+            "ZIG_GLOBAL_CACHE_DIR names another one",
+        ) from error
+    if ran.returncode != 0:
+        said = (ran.stderr + ran.stdout).decode(errors="replace").strip().splitlines()
+        raise EllcError(
+            f"{what} failed ({_status(ran.returncode)})",
+            code=code,
+            problems=tuple(said[:40]),
+            hint=f"the command was: {' '.join(words)}"[:2000],
+        )
+    return ran.stdout
+
+
+def _status(returncode: int) -> str:
+    return f"killed by signal {-returncode}" if returncode < 0 else f"exit status {returncode}"
+
+
+def _cache_bases() -> list[Path]:
+    named = os.environ.get("XDG_CACHE_HOME")
+    bases = [Path(named)] if named else []
+    with contextlib.suppress(RuntimeError):  # no home folder at all
+        bases.append(Path.home() / ".cache")
+    return bases
+
+
+def _usable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+@functools.cache
+def _private_temporary_folder() -> Path:
+    """A fixed name of this user's own, so that later runs find what earlier ones built."""
+    user = getattr(os, "getuid", lambda: "user")()
+    folder = Path(tempfile.gettempdir()) / f"ellc-zig-{user}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        owned = not hasattr(os, "getuid") or folder.lstat().st_uid == os.getuid()
+    except OSError:
+        owned = False
+    # Somebody else's folder of that name could hold a doctored C library.
+    return folder if owned and _usable(folder) else Path(tempfile.mkdtemp(prefix="ellc-zig-"))
