@@ -13,7 +13,7 @@ from codegen.kir.types import INDEX, Elem, VType
 
 @dataclass
 class Loop:
-    """A loop being written: read `index` and `carried` inside, call `carry`, read `results` after."""
+    """A loop being written: use `index` and `carried` inside, call `carry`, use `results` after."""
 
     index: Operand
     carried: tuple[Operand, ...]
@@ -72,7 +72,7 @@ class KernelBuilder:
         step: int = 1,
         carry: Sequence[Operand] = (),
     ) -> Iterator[Loop]:
-        """`for name in range(start, stop, step)`; a loop of one known turn is written without one."""
+        """`for name in range(start, stop, step)`; one known turn is written without a loop."""
         first, last = _index(start), _index(stop)
         if isinstance(first, Imm) and isinstance(last, Imm) and _turns(first, last, step) <= 1:
             yield from self._unlooped(first, last, step, tuple(carry))

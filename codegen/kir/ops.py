@@ -109,7 +109,8 @@ _row("xor", _same, np.bitwise_xor, llvm="xor {t} {0}, {1}", c="{0} ^ {1}")
 
 
 def _popcount(a: Array) -> Array:
-    return np.bitwise_count(a.view(a.dtype.str.replace("i", "u"))).astype(a.dtype)
+    bits = np.bitwise_count(a.view(a.dtype.str.replace("i", "u")))
+    return np.asarray(bits.astype(a.dtype))
 
 
 _row("popcount", _same, _popcount, llvm="@llvm.ctpop({0})", c="ellc_popcount({0})")

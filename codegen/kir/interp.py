@@ -1,0 +1,134 @@
+"""Runs a kernel with numpy, one operation at a time: what every emitter is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import assert_never
+
+import numpy as np
+
+from codegen.kir.ir import For, If, Imm, Kernel, Let, Load, Operand, Param, Stmt, Store
+from codegen.kir.ops import OPS
+from ir.errors import InternalError
+from ir.types import Array
+
+
+def run(kernel: Kernel, buffers: Mapping[str, Array], begin: int, end: int) -> None:
+    """Run iterations `begin` to `end` of the outermost loop on 1-D arrays, one per parameter.
+
+    Arrays have the parameter's element type (`Elem.numpy`); writable ones are changed in place.
+    An access outside its array, a misaligned one (relative to the first element) and a write to a
+    parameter that is not writable raise `InternalError`: nothing is clipped or wrapped.
+    """
+    _check_buffers(kernel, buffers)
+    machine = _Machine(kernel, buffers)
+    machine.set(kernel.begin.name, np.array([begin], np.int64))
+    machine.set(kernel.end.name, np.array([end], np.int64))
+    # Overflow and invalid operations are what the operations define them to be.
+    with np.errstate(all="ignore"):
+        machine.body(kernel.body)
+
+
+def _check_buffers(kernel: Kernel, buffers: Mapping[str, Array]) -> None:
+    for param in kernel.params:
+        found = buffers.get(param.name)
+        if found is None or found.ndim != 1 or found.dtype != param.elem.numpy:
+            raise InternalError(
+                f"kernel {kernel.name}: {param.name} must be a 1-D array of {param.elem.value}"
+            )
+        if param.writable and not found.flags.writeable:
+            raise InternalError(f"kernel {kernel.name}: the array for {param.name} is read-only")
+
+
+class _Machine:
+    """The registers of one call: every value is an array of shape (lanes,)."""
+
+    def __init__(self, kernel: Kernel, buffers: Mapping[str, Array]) -> None:
+        self._kernel = kernel
+        self._buffers = buffers
+        self._values: dict[str, Array] = {}
+
+    def set(self, name: str, value: Array) -> None:
+        self._values[name] = value
+
+    def body(self, body: tuple[Stmt, ...]) -> None:
+        for statement in body:
+            match statement:
+                case Let():
+                    self._let(statement)
+                case Load(result, param, index, offset, align):
+                    place = self._place(param, index, offset, result.type.lanes, align)
+                    self.set(result.name, self._buffers[param.name][place].copy())
+                case Store(value, param, index, offset, align):
+                    if not param.writable:
+                        raise self._error(f"writes to {param.name}, which is not writable")
+                    place = self._place(param, index, offset, value.type.lanes, align)
+                    self._buffers[param.name][place] = self._value(value)
+                case For():
+                    self._for(statement)
+                case If(condition, inner):
+                    if self._value(condition)[0]:
+                        self.body(inner)
+                case _:
+                    assert_never(statement)
+
+    def _let(self, let: Let) -> None:
+        args = [self._value(a) for a in let.args]
+        result = np.asarray(OPS[let.op].meaning(*args, *let.attrs))
+        type_ = let.result.type
+        if result.dtype != type_.elem.numpy or result.shape != (type_.lanes,):
+            raise self._error(
+                f"{let.op} gave {result.dtype}{list(result.shape)} for {let.result.name}: {type_}"
+            )
+        self.set(let.result.name, result)
+
+    def _for(self, loop: For) -> None:
+        start, stop = self._scalar(loop.start), self._scalar(loop.stop)
+        carried = [self._value(v) for v in loop.inits]
+        for turn in range(start, stop, loop.step):
+            self.set(loop.index.name, np.array([turn], np.int64))
+            for var, value in zip(loop.carried, carried, strict=True):
+                self.set(var.name, value)
+            self.body(loop.body)
+            carried = [self._value(v) for v in loop.yields]
+        for var, value in zip(loop.results, carried, strict=True):
+            self.set(var.name, value)
+
+    def _place(self, param: Param, index: Operand, offset: int, lanes: int, align: int) -> slice:
+        first = self._scalar(index) + offset
+        size = len(self._buffers[param.name])
+        if not 0 <= first <= first + lanes <= size:
+            raise self._error(
+                f"accesses {param.name}[{first}..{first + lanes - 1}], which has {size} elements"
+            )
+        # The pointer itself is aligned to `align_bytes`; more is never promised to an access.
+        known = min(align, param.align_bytes)
+        if align > param.align_bytes or first * param.elem.bytes % known:
+            raise self._error(f"accesses {param.name}[{first}] as if aligned to {align} bytes")
+        return slice(first, first + lanes)
+
+    def _scalar(self, operand: Operand) -> int:
+        return int(self._value(operand)[0])
+
+    def _value(self, operand: Operand) -> Array:
+        if isinstance(operand, Imm):
+            return literal(operand)
+        try:
+            return self._values[operand.name]
+        except KeyError:
+            raise self._error(f"reads {operand.name} before it has a value") from None
+
+    def _error(self, what: str) -> InternalError:
+        return InternalError(f"kernel {self._kernel.name} {what}")
+
+
+def literal(imm: Imm) -> Array:
+    """The array of shape (lanes,) that a literal stands for; integers wrap to their width."""
+    to = imm.type.elem.numpy
+    if to.kind in "iu":
+        bits = to.itemsize * 8
+        one = np.array([int(imm.value) & ((1 << bits) - 1)], f"u{to.itemsize}").view(to)
+    else:
+        with np.errstate(over="ignore"):
+            one = np.array([imm.value]).astype(to)
+    return np.repeat(one, imm.type.lanes)
