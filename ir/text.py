@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ir.attributes import build, field_types
 from ir.errors import EllcError
 from ir.graph import Constant, Graph, Node, Port, State
 from ir.op import Op, attribute_class, attribute_name
@@ -173,6 +174,8 @@ class _Parser:
                     outputs.append(Port(self._string(), value))
                 case _:
                     nodes.append(self._node())
+        if self._peek().kind != "end":
+            raise self._wrong("the end")
         return Graph(
             name,
             tuple(inputs),
@@ -225,31 +228,33 @@ class _Parser:
         return Node(op, tuple(operands), tuple(results), tuple(source))
 
     def _type(self) -> TensorType:
-        name = self._next().text
-        try:
-            dtype = DType(name)
-        except ValueError:
-            raise self._wrong(f"an element type instead of {name!r}") from None
+        dtype = self._dtype()
+        token = self._peek()
         shape = self._list()
-        border, quant = None, None
-        if self._accept("border"):
-            border = self._frame()
-        if self._accept("quant"):
-            self._expect("(")
-            parts = [self._attribute()]
-            while self._accept(","):
-                parts.append(self._attribute())
-            self._expect(")")
-            quant = Quant(*parts)
-        return TensorType(dtype, shape, border, quant)
+        border = self._positional(Padding) if self._accept("border") else None
+        quant = self._positional(Quant) if self._accept("quant") else None
+        fields = {"dtype": dtype, "shape": shape, "border": border, "quant": quant}
+        built: TensorType = self._built(TensorType, fields, token)
+        return built
 
-    def _frame(self) -> Padding:
+    def _positional(self, cls: type) -> Any:
+        """`(a,b,..)`: an object with all its fields in order."""
+        token = self._peek()
         self._expect("(")
         parts: list[Any] = [self._attribute()]
         while self._accept(","):
             parts.append(self._attribute())
         self._expect(")")
-        return Padding(*parts)
+        names = list(field_types(cls))
+        if len(parts) != len(names):
+            raise _syntax(token.line, f"{len(parts)} numbers, expected {', '.join(names)}")
+        return self._built(cls, dict(zip(names, parts, strict=True)), token)
+
+    def _built(self, cls: type, fields: dict[str, Any], token: _Token) -> Any:
+        try:
+            return build(cls, fields)
+        except TypeError as error:
+            raise _syntax(token.line, f"{cls.__name__} {error}") from None
 
     def _list(self) -> tuple[Any, ...]:
         self._expect("[")
@@ -275,7 +280,7 @@ class _Parser:
                 return self._string()
             case "number", text:
                 self._next()
-                return int(text) if re.fullmatch(r"-?\d+", text) else float(text)
+                return self._number(text, token)
             case "mark", "[":
                 return self._list()
         self._next()
@@ -285,13 +290,26 @@ class _Parser:
             case "true" | "false":
                 return token.text == "true"
             case "pad" if self._peek().text == "(":  # else it is the operator of that name
-                return self._frame()
+                return self._positional(Padding)
             case "dtype":
                 self._expect("(")
-                dtype = DType(self._next().text)
+                dtype = self._dtype()
                 self._expect(")")
                 return dtype
         return self._object(token)
+
+    def _number(self, text: str, token: _Token) -> int | float:
+        try:
+            return int(text) if re.fullmatch(r"-?\d+", text) else float(text)
+        except ValueError:  # thousands of digits
+            raise _syntax(token.line, "number too long") from None
+
+    def _dtype(self) -> DType:
+        name = self._next().text
+        try:
+            return DType(name)
+        except ValueError:
+            raise self._wrong(f"an element type instead of {name!r}") from None
 
     def _object(self, token: _Token) -> Any:
         cls = attribute_class(token.text)
@@ -304,10 +322,7 @@ class _Parser:
             self._expect("=")
             fields[name] = self._attribute()
             self._accept(",")
-        try:
-            return cls(**fields)
-        except TypeError as error:
-            raise _syntax(token.line, f"{token.text}: {error}") from None
+        return self._built(cls, fields, token)
 
     def _peek(self) -> _Token:
         return self._tokens[self._at]
@@ -333,7 +348,10 @@ class _Parser:
         token = self._next()
         if token.kind != "string":
             raise self._wrong("a string")
-        return str(json.loads(token.text))
+        try:
+            return str(json.loads(token.text))
+        except ValueError:
+            raise _syntax(token.line, f"no JSON string: {token.text[:40]}") from None
 
     def _value(self) -> str:
         token = self._next()

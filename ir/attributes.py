@@ -1,0 +1,50 @@
+"""Making attribute objects from parsed values: every field is checked against its annotation."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+
+def build(cls: type, values: Mapping[str, object]) -> Any:
+    """An object of a dataclass; raises `TypeError` for wrong names or values that do not fit.
+
+    A whole number fits a `float` field, a `bool` is no number, tuples must have the length that
+    the annotation gives them.
+    """
+    hints = field_types(cls)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise TypeError(f"has no attribute {', '.join(unknown)}")
+    for name, value in values.items():
+        if not fits(value, hints[name]):
+            raise TypeError(f"attribute {name} cannot be {value!r}")
+    return cls(**values)
+
+
+@cache
+def field_types(cls: type) -> dict[str, Any]:
+    """Name -> annotation of a dataclass's fields, in order."""
+    hints = typing.get_type_hints(cls)
+    return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
+
+
+def fits(value: object, hint: Any) -> bool:
+    """Whether a value is what an annotation says; knows unions, tuples and plain classes."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, h) for h in arguments)
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        if len(arguments) == 2 and arguments[1] is Ellipsis:
+            return all(fits(v, arguments[0]) for v in value)
+        return len(value) == len(arguments) and all(map(fits, value, arguments))
+    if hint in (int, float):
+        number = int if hint is int else (int, float)
+        return isinstance(value, number) and not isinstance(value, bool)
+    return isinstance(value, hint)
