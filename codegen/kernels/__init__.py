@@ -1,0 +1,1 @@
+"""Kernel families: one file each, found and imported by `codegen.lowering`."""

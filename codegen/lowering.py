@@ -1,0 +1,239 @@
+"""From graph nodes to kernel calls: the registry of lowerings and what each is told."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import numpy as np
+
+from codegen.kir.ir import Kernel
+from codegen.kir.types import Elem
+from codegen.storage import Access, Buffer, dense, stored_shape
+from codegen.targets import Target
+from ir.errors import EllcError
+from ir.graph import Graph, Node
+from ir.op import Op, Pointwise
+from ir.ops.fused import Fused, Stage
+from ir.types import Array, DType, TensorType
+from ir.weights import content_key
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """Constant bytes the code reads. `make` gives them when the file is written, not before.
+
+    `key` names the content: equal keys are stored once.
+    """
+
+    key: str
+    bytes: int
+    make: Callable[[], Array] = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class BufferArg:
+    """A pointer `offset_bytes` into a buffer."""
+
+    buffer: Buffer
+    offset_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WeightArg:
+    """A pointer to constant bytes, aligned to 64."""
+
+    weight: Weight
+
+
+Arg = BufferArg | WeightArg
+
+
+@dataclass(frozen=True, slots=True)
+class KernelCall:
+    """A kernel with what its parameters point to, and the extent of its parallel loop.
+
+    `note` names the variant chosen (tile, algorithm) for reports.
+    """
+
+    kernel: Kernel
+    args: tuple[Arg, ...]
+    extent: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a user may say about code generation; defaults are the planner's own choice."""
+
+    threads: int = 1
+    winograd: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """One operand of a node as a kernel sees it: type, place if it has one, array if constant."""
+
+    type: TensorType
+    access: Access | None
+    array: Array | None
+
+
+class NodeContext:
+    """What a lowering knows of its node, and where it registers weights and scratch memory."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        node: Node,
+        accesses: dict[str, Access],
+        target: Target,
+        options: Options,
+        name: str,
+    ) -> None:
+        self.node = node
+        self.target = target
+        self.options = options
+        self.name = name
+        self.scratch: list[Buffer] = []
+        self._graph = graph
+        self._accesses = accesses
+        self._arrays = {c.value: graph.weights[c.key] for c in graph.constants}
+        self._keys = {c.value: c.key for c in graph.constants}
+        self.anchor: Op = node.op.anchor if isinstance(node.op, Fused) else node.op
+        self.stages: tuple[Stage, ...] = node.op.stages if isinstance(node.op, Fused) else ()
+        self._anchor_operands = node.op.operands if isinstance(node.op, Fused) else len(node.inputs)
+
+    @property
+    def inputs(self) -> tuple[Operand, ...]:
+        """The anchor's operands."""
+        return tuple(self._operand(v) for v in self.node.inputs[: self._anchor_operands])
+
+    @property
+    def extras(self) -> tuple[Operand, ...]:
+        """The further operands of all stages, in order."""
+        return tuple(self._operand(v) for v in self.node.inputs[self._anchor_operands :])
+
+    def result_type(self, index: int = 0) -> TensorType:
+        """Type of a result."""
+        return self._graph.types[self.node.outputs[index]]
+
+    def result(self, index: int = 0) -> Access:
+        """Where a result goes."""
+        return self._accesses[self.node.outputs[index]]
+
+    def anchor_type(self) -> TensorType:
+        """The type of what the anchor makes, before any stage."""
+        types = tuple(x.type.meaning for x in self.inputs)
+        return self.anchor.infer(*types)[0]
+
+    def weight(self, what: str, source: Array, make: Callable[[], Array]) -> WeightArg:
+        """Constant bytes derived from `source`; `what` names the derivation in full.
+
+        `make` is called once here to learn the size only if `source` is small, else its size is
+        taken from a call when the file is written.
+        """
+        made = make()
+        key = f"{what}:{content_key(made)}"
+        return WeightArg(Weight(key, made.nbytes, lambda: made))
+
+    def lazy_weight(
+        self, what: str, index: int, bytes_: int, make: Callable[[], Array]
+    ) -> WeightArg:
+        """Large constant bytes derived from the constant operand `index`, made when written."""
+        key = f"{what}:{self._keys[self.node.inputs[index]]}"
+        return WeightArg(Weight(key, bytes_, make))
+
+    def constant(self, array: Array) -> WeightArg:
+        """A small constant array as it is."""
+        data = np.ascontiguousarray(array)
+        return WeightArg(Weight(content_key(data), data.nbytes, lambda: data))
+
+    def scratch_buffer(self, bytes_: int) -> Buffer:
+        """Memory that lives during this node only."""
+        buffer = Buffer(f"{self.node.outputs[0]}.scratch{len(self.scratch)}", "scratch", bytes_)
+        self.scratch.append(buffer)
+        return buffer
+
+    def _operand(self, value: str) -> Operand:
+        return Operand(self._graph.types[value], self._accesses.get(value), self._arrays.get(value))
+
+
+def access_arg(access: Access) -> BufferArg:
+    """The argument that points to a tensor's first element."""
+    return BufferArg(access.buffer, access.offset * access.elem.bytes)
+
+
+def constant_access(type_: TensorType) -> Access:
+    """How a constant's array lies in the weights: dense and aligned."""
+    shape = stored_shape(type_)
+    elem = Elem.of(type_.dtype)
+    return Access(Buffer("weights", "arena", 0), elem, shape, dense(shape))
+
+
+def stored_array(array: Array, dtype: DType) -> Array:
+    """A constant as bytes in memory: bits packed per pixel, booleans as 0 and 1."""
+    if dtype is DType.BIT:
+        from codegen.storage import bit_bytes
+
+        packed = np.packbits(array, axis=-1, bitorder="little")
+        width = bit_bytes(array.shape[-1]) - packed.shape[-1]
+        return np.pad(packed, [(0, 0)] * (packed.ndim - 1) + [(0, width)])
+    return array.astype(np.uint8) if dtype is DType.BOOL else array
+
+
+Lowering = Callable[[NodeContext], Sequence[KernelCall]]
+LowerT = TypeVar("LowerT", bound=Lowering)
+_LOWERINGS: dict[type[Op], Lowering] = {}
+
+
+def lowers(*ops: type[Op]) -> Callable[[LowerT], LowerT]:
+    """Decorator: this function makes the kernels of these operators (also as a fused anchor)."""
+
+    def add(function: LowerT) -> LowerT:
+        for op in ops:
+            if op in _LOWERINGS:
+                raise ValueError(f"two lowerings for {op.name}")
+            _LOWERINGS[op] = function
+        return function
+
+    return add
+
+
+def lowering_for(op: Op) -> Lowering | None:
+    """The function that makes kernels for an operator, None if there is none.
+
+    Every pointwise operator is served by the one registered for `Pointwise`.
+    """
+    _load_kernels()
+    found = _LOWERINGS.get(type(op))
+    return _LOWERINGS.get(Pointwise) if found is None and isinstance(op, Pointwise) else found
+
+
+def lower_node(ctx: NodeContext) -> list[KernelCall]:
+    """The kernel calls of one node; `EllcError` (E301) if no kernel exists."""
+    lowering = lowering_for(ctx.anchor)
+    if lowering is None:
+        raise EllcError(
+            f"no kernel for operator '{ctx.anchor.name}'",
+            code="E301",
+            where=", ".join(ctx.node.source) or ctx.name,
+            hint="`ellc ops` lists what can be compiled",
+        )
+    return list(lowering(ctx))
+
+
+def renamed(call: KernelCall, name: str) -> KernelCall:
+    """The same call of a kernel under another name."""
+    return replace(call, kernel=replace(call.kernel, name=name))
+
+
+def _load_kernels() -> None:
+    """Import every kernel family once; that fills the registry."""
+    import codegen.kernels as package
+
+    for module in sorted(m.name for m in pkgutil.iter_modules(package.__path__)):
+        importlib.import_module(f"{package.__name__}.{module}")

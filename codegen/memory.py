@@ -1,0 +1,77 @@
+"""Static memory: offsets in one arena from lifetimes, beside the bound no plan can beat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """A buffer of the arena: needed from step `first` to step `last`, both included."""
+
+    id: str
+    bytes: int
+    first: int
+    last: int
+
+    def meets(self, other: Lifetime) -> bool:
+        """Whether both are needed at some step."""
+        return self.first <= other.last and other.first <= self.last
+
+
+@dataclass(frozen=True, slots=True)
+class ArenaPlan:
+    """Byte offsets by buffer, the arena's size, and the largest sum of bytes live at one step."""
+
+    offsets: Mapping[str, int]
+    arena_bytes: int
+    lower_bound_bytes: int
+
+
+def plan_arena(lifetimes: Sequence[Lifetime], align_bytes: int) -> ArenaPlan:
+    """Place buffers so that none that live together overlap.
+
+    Several orders of first-fit are tried and the smallest arena wins; ties go to the first, so
+    the plan is deterministic. Offsets and sizes are multiples of `align_bytes`.
+    """
+    rounded = [_rounded(x, align_bytes) for x in lifetimes]
+    orders = (
+        sorted(rounded, key=lambda x: (-x.bytes, x.first, x.id)),
+        sorted(rounded, key=lambda x: (x.first, -x.bytes, x.id)),
+        sorted(rounded, key=lambda x: (-(x.last - x.first), -x.bytes, x.id)),
+        sorted(rounded, key=lambda x: (-x.bytes * (x.last - x.first + 1), x.id)),
+    )
+    plans = [_first_fit(order) for order in orders]
+    best = min(plans, key=_size)
+    offsets = {x.id: offset for x, offset in best}
+    return ArenaPlan(offsets, _size(best), lower_bound(rounded))
+
+
+def lower_bound(lifetimes: Sequence[Lifetime]) -> int:
+    """The most bytes that are live at one step."""
+    steps = {x.first for x in lifetimes}
+    return max(
+        (sum(x.bytes for x in lifetimes if x.first <= s <= x.last) for s in steps), default=0
+    )
+
+
+def _first_fit(order: Sequence[Lifetime]) -> list[tuple[Lifetime, int]]:
+    placed: list[tuple[Lifetime, int]] = []
+    for item in order:
+        taken = sorted((o, o + x.bytes) for x, o in placed if x.meets(item))
+        offset = 0
+        for start, stop in taken:
+            if offset + item.bytes <= start:
+                break
+            offset = max(offset, stop)
+        placed.append((item, offset))
+    return placed
+
+
+def _size(plan: list[tuple[Lifetime, int]]) -> int:
+    return max((offset + x.bytes for x, offset in plan), default=0)
+
+
+def _rounded(item: Lifetime, align: int) -> Lifetime:
+    return Lifetime(item.id, -(-item.bytes // align) * align, item.first, item.last)
