@@ -17,6 +17,6 @@ def write_text(path: Path, text: str) -> None:
         partial.unlink(missing_ok=True)
         raise EllcError(
             f"cannot be written: {error.strerror or error}",
-            code="output-unwritable",
+            code="E703",
             where=str(path),
         ) from error

@@ -81,7 +81,7 @@ class Preprocessing:
         if problems:
             raise EllcError(
                 "the model's metadata says something impossible about its input pictures",
-                code="image-metadata",
+                code="E711",
                 hint="override it: --order, --range, --mean and --deviation",
                 problems=problems,
             )
@@ -105,7 +105,7 @@ class Preprocessing:
         if deviation is not None:
             if not all(np.isfinite(d) and d != 0 for d in deviation):
                 raise EllcError(
-                    f"a deviation of {deviation} cannot be divided by", code="image-deviation"
+                    f"a deviation of {deviation} cannot be divided by", code="E712"
                 )
             result = replace(result, deviation=deviation)
         return result
@@ -129,7 +129,7 @@ class Geometry:
         if len(shape) != 3 or shape[2] not in (1, 3):
             raise EllcError(
                 f"an input of shape {type.shape} does not take a picture",
-                code="image-shape",
+                code="E714",
                 hint="give the values as a .npy file (numpy.save)",
             )
         return Geometry(shape[0], shape[1], 1 if shape[2] == 1 else 3)
@@ -157,20 +157,20 @@ def _open(path: Path, channels: Literal[1, 3]) -> Image.Image:
                 upright = ImageOps.exif_transpose(picture)
                 return upright.convert("L" if channels == 1 else "RGB")
     except FileNotFoundError as error:
-        raise EllcError("no such file", code="image-missing", where=str(path)) from error
+        raise EllcError("no such file", code="E713", where=str(path)) from error
     except UnidentifiedImageError as error:
         raise EllcError(
             "this is no picture in a format that Pillow knows",
-            code="image-unreadable",
+            code="E715",
             where=str(path),
             hint="give a JPEG, PNG or BMP file, or the values as a .npy file",
         ) from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombWarning) as error:
         raise EllcError(
-            f"the picture cannot be read: {error}", code="image-unreadable", where=str(path)
+            f"the picture cannot be read: {error}", code="E715", where=str(path)
         ) from error
     except Image.DecompressionBombError as error:
-        raise EllcError(str(error), code="image-unreadable", where=str(path)) from error
+        raise EllcError(str(error), code="E715", where=str(path)) from error
 
 
 def load_picture(path: Path, geometry: Geometry, preprocessing: Preprocessing) -> Array:
@@ -221,20 +221,20 @@ def load_array(path: Path, type: TensorType) -> Array:
     try:
         array = np.load(path, allow_pickle=False, mmap_mode="r")
     except FileNotFoundError as error:
-        raise EllcError("no such file", code="array-missing", where=str(path)) from error
+        raise EllcError("no such file", code="E713", where=str(path)) from error
     except (OSError, ValueError, EOFError) as error:
         raise EllcError(
-            f"not a readable .npy file: {error}", code="array-unreadable", where=str(path)
+            f"not a readable .npy file: {error}", code="E720", where=str(path)
         ) from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
         raise EllcError(
-            "the file does not hold one array of numbers", code="array-unreadable", where=str(path)
+            "the file does not hold one array of numbers", code="E720", where=str(path)
         )
     if array.size != type.elements:
         raise EllcError(
             f"{array.size} values of shape {array.shape}; the network takes {type.elements} "
             f"of shape {type.shape}",
-            code="array-shape",
+            code="E721",
             where=str(path),
         )
     shaped = np.asarray(array).reshape(type.shape)
@@ -244,7 +244,7 @@ def load_array(path: Path, type: TensorType) -> Array:
     if not np.array_equal(converted, shaped):
         raise EllcError(
             f"the values do not fit the network's input type {type.dtype.value}",
-            code="array-range",
+            code="E722",
             where=str(path),
         )
     return converted
@@ -262,10 +262,10 @@ def load_labels(path: Path) -> tuple[str, ...]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError as error:
-        raise EllcError("no such file", code="labels-missing", where=str(path)) from error
+        raise EllcError("no such file", code="E713", where=str(path)) from error
     except (OSError, UnicodeDecodeError) as error:
         raise EllcError(
-            f"not a readable text file: {error}", code="labels-unreadable", where=str(path)
+            f"not a readable text file: {error}", code="E730", where=str(path)
         ) from error
     while lines and not lines[-1].strip():
         lines.pop()

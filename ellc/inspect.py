@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from ir.graph import Graph, Node, Port
 from ir.op import Op, Types
 from ir.ops.fused import Fused
+from ir.ops.shape import Embed, Pad, Slice
 from ir.types import DType, TensorType
 
 
@@ -151,6 +152,8 @@ def _node_field(graph: Graph, node: Node, fields: dict[str, Field]) -> Field | N
             if node.inputs[0] in fields
             else Field(whole=True)
         )
+    if isinstance(node.op, Embed | Pad | Slice) and node.inputs[0] in fields:
+        return fields[node.inputs[0]]
     size = _image_size(results[0])
     same = all(_image_size(graph.types[v]) in (size, (1, 1)) for v in varying)
     if size is None or not same:

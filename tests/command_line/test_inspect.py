@@ -103,7 +103,7 @@ def test_print_text_reads_back(residual: Graph, tmp_path: Path, ellc_command) ->
     assert ellc_command("print", "m.eir", "-o", "m.txt").stdout == ""
     assert (tmp_path / "m.txt").read_text() == done.stdout
     lost = ellc_command("print", "m.eir", "-o", "no/such/folder/m.txt")
-    assert lost.returncode == 2 and "error[output-unwritable]" in lost.stderr
+    assert lost.returncode == 2 and "error[E703]" in lost.stderr
 
 
 @pytest.mark.parametrize("name", ["none.ell", "folder", "noise.bin"])
