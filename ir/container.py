@@ -6,7 +6,9 @@ Members are stored, not compressed, so that reading maps the weights instead of 
 from __future__ import annotations
 
 import json
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,6 +23,10 @@ from ir.weights import WeightPool, content_key
 
 ALIGN_BYTES = 64
 FORMAT = 1
+_DAMAGE = (
+    *(OSError, EOFError, KeyError, TypeError, ValueError, RecursionError, OverflowError),
+    *(NotImplementedError, RuntimeError, struct.error, zlib.error, zipfile.BadZipFile),
+)
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # zip cannot say "no time"; a fixed one keeps files identical
 
 
@@ -102,7 +108,7 @@ def _read(path: Path) -> tuple[WeightPool, str | None]:
             raise EllcError(f"file format {head['format']}, this ellc reads {FORMAT}", code="E140")
         raw = np.memmap(path, np.uint8, "r", start, (size,)) if size else np.empty(0, np.uint8)
         return _MappedPool({e["key"]: _slice(raw, e) for e in head["weights"]}), text
-    except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile, NotImplementedError) as e:
+    except _DAMAGE as e:
         raise EllcError(f"cannot be read: {e}", code="E140", where=str(path)) from None
 
 

@@ -68,6 +68,9 @@ def evaluate(
     `keep`, `Result.values` holds every value, else only those still needed are held. `run` may
     replace how one node is evaluated.
     """
+    if len(inputs) != len(graph.inputs):
+        message = f"{len(inputs)} inputs, the model has {len(graph.inputs)}"
+        raise EllcError(message, code="E120")
     carried = dict(initial_states(graph), **(states or {}))
     env: dict[str, Array] = {}
     for port, array in zip(graph.inputs, inputs, strict=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ir.errors import EllcError
-from ir.graph import Graph, Node
+from ir.graph import Graph, Node, State
 from ir.types import TensorType
 
 
@@ -85,16 +85,31 @@ def _check_ports(graph: Graph) -> list[str]:
         f"output '{p.name}': %{p.value} is never made" for p in graph.outputs if p.value not in made
     ]
     for state in graph.states:
-        if state.next not in made:
-            found.append(f"state '{state.name}': %{state.next} is never made")
-        elif graph.types[state.next].meaning != graph.types[state.current].meaning:
-            found.append(f"state '{state.name}': changes its type")
+        found += [f"state '{state.name}': {p}" for p in _check_state(graph, state, made)]
     for kind, ports in (("input", graph.inputs), ("output", graph.outputs)):
+        untyped = [p for p in ports if p.value not in graph.types]
+        found += [f"{kind} '{p.name}': no type for %{p.value}" for p in untyped]
         names = [p.name for p in ports]
         found += [
             f"two {kind}s are called '{n}'"
             for n in sorted({n for n in names if names.count(n) > 1})
         ]
+    return found
+
+
+def _check_state(graph: Graph, state: State, made: set[str]) -> list[str]:
+    current, following = graph.types.get(state.current), graph.types.get(state.next)
+    found = []
+    if state.next not in made:
+        found.append(f"%{state.next} is never made")
+    elif current is None or following is None or current.meaning != following.meaning:
+        found.append(f"changes its type from {current} to {following}")
+    if state.key not in graph.weights:
+        found.append(f"no array under {state.key}")
+    elif current is not None:
+        initial = graph.weights[state.key]
+        if initial.shape != current.shape or initial.dtype != current.dtype.numpy:
+            found.append(f"initial array {initial.dtype}{initial.shape} is not {current}")
     return found
 
 
