@@ -27,6 +27,8 @@ _DAMAGE = (
     *(OSError, EOFError, KeyError, TypeError, ValueError, RecursionError, OverflowError),
     *(NotImplementedError, RuntimeError, struct.error, zlib.error, zipfile.BadZipFile),
 )
+_ZIP64_EXTRA_BYTES = 20
+_EXTRA_ID = 0xE11C  # not among the registered ones
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # zip cannot say "no time"; a fixed one keeps files identical
 
 
@@ -65,7 +67,7 @@ def _write(path: Path, pool: WeightPool, keys: Iterable[str], text: str | None) 
         archive.writestr(_member("ellc.json"), json.dumps({"format": FORMAT, "weights": index}))
         if text is not None:
             archive.writestr(_member("graph.txt"), text)
-        with archive.open(_member("weights.bin"), "w", force_zip64=True) as out:
+        with archive.open(_aligned_member(archive), "w", force_zip64=True) as out:
             written = 0
             for entry in index:
                 start = int(str(entry["offset"]))
@@ -123,6 +125,19 @@ class _MappedPool(WeightPool):
 def _member(name: str) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(name, _EPOCH)
     info.external_attr = 0o644 << 16
+    return info
+
+
+def _aligned_member(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
+    """weights.bin as the next member, with an extra field that moves its bytes to an aligned place.
+
+    The reader asks the header where they start, so this is for speed only.
+    """
+    info = _member("weights.bin")
+    at = archive.fp.tell() if archive.fp else 0
+    header_bytes = 30 + len(info.filename) + _ZIP64_EXTRA_BYTES + 4
+    fill = -(at + header_bytes) % ALIGN_BYTES
+    info.extra = struct.pack("<HH", _EXTRA_ID, fill) + bytes(fill)
     return info
 
 
