@@ -1,0 +1,93 @@
+"""What an output port of an archive holds: an active region, and a border around it.
+
+In ELL a layer leaves a border around its result for whoever reads it next. Here the border stays
+apart (`Buffer`), so that a convolution can take it as an attribute; only a reader that looks at the
+memory in another way makes it real.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ellc.frontends.ell.layers import PaddingScheme
+from ellc.frontends.ell.layout import MemoryLayout, increments
+from ir.builder import Ref
+
+FLT_MAX = float(np.finfo(np.float32).max)
+
+Fill = float | NDArray[np.float32]
+"""Border contents: one number, or an array of the whole extent whose frame cells count."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Buffer:
+    """`ref` is the active region, shaped as `tensor_shape(layout.size)`, in physical order."""
+
+    ref: Ref
+    layout: MemoryLayout
+    fill: Fill = 0.0
+
+
+def tensor_shape(size: tuple[int, ...]) -> tuple[int, ...]:
+    """The graph's shape for a layout: three dimensions are an image with a leading 1."""
+    return (1, *size) if len(size) == 3 else size
+
+
+def border_fill(scheme: PaddingScheme, extent: tuple[int, int, int]) -> Fill:
+    """What ELL's interpreter puts into a border, given rows, columns and channels of the buffer.
+
+    The random scheme is `rand() & 1` there, another pattern in every run; here it is one fixed
+    pattern: bit 31 of the element's index, scrambled by two rounds of multiply and shift.
+    """
+    match scheme:
+        case PaddingScheme.ZEROS:
+            return 0.0
+        case PaddingScheme.MINUS_ONES:
+            return -1.0
+        case PaddingScheme.MIN:
+            return -FLT_MAX
+        case PaddingScheme.MAX:
+            return FLT_MAX
+        case PaddingScheme.ALTERNATING_ZERO_AND_ONES:
+            rows, columns, channels = extent
+            pixels = (np.arange(rows)[:, None] ^ np.arange(columns)) & 1
+            repeated = np.repeat(pixels[:, :, None], channels, axis=2)
+            return repeated.astype(np.float32)
+        case PaddingScheme.RANDOM_ZERO_AND_ONES:
+            return _scrambled_bits(extent)
+
+
+def _scrambled_bits(extent: tuple[int, int, int]) -> NDArray[np.float32]:
+    index = np.arange(extent[0] * extent[1] * extent[2], dtype=np.uint64)
+    for factor in (0x9E3779B1, 0x85EBCA77):
+        index = (index + np.uint64(1)) * np.uint64(factor)
+        index ^= index >> np.uint64(15)
+    bits = (index >> np.uint64(31)) & np.uint64(1)
+    return bits.astype(np.float32).reshape(extent)
+
+
+def same_memory(left: MemoryLayout, right: MemoryLayout) -> bool:
+    """Whether two layouts put the same elements into the active region (ones do not matter)."""
+    return _essential(left) == _essential(right)
+
+
+def plain_layout(size: tuple[int, ...]) -> MemoryLayout:
+    """A layout without padding."""
+    return MemoryLayout(size, size, (0,) * len(size), tuple(range(len(size))), increments(size))
+
+
+def _essential(layout: MemoryLayout) -> list[tuple[int, int, int]]:
+    triples = zip(layout.size, layout.extent, layout.offset, strict=True)
+    kept = [triple for triple in triples if triple[1] != 1]
+    # Dimensions without padding of their own join the one before: [4, 4, 2] is [16, 2] is [32].
+    joined: list[tuple[int, int, int]] = []
+    for size, extent, offset in kept:
+        if joined and size == extent and offset == 0:
+            before = joined[-1]
+            joined[-1] = (before[0] * size, before[1] * extent, before[2] * size)
+        else:
+            joined.append((size, extent, offset))
+    return joined

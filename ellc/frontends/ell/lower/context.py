@@ -1,0 +1,280 @@
+"""The state of one lowering: the graph under construction, the ports' contents, the problems."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from ellc.frontends.ell.archive import Archive, Node
+from ellc.frontends.ell.layout import MemoryLayout, read_layout
+from ellc.frontends.ell.lower.buffers import Buffer, plain_layout, same_memory, tensor_shape
+from ellc.frontends.ell.options import EllOptions
+from ellc.frontends.ell.ports import PortReference
+from ellc.frontends.ell.view import View
+from ellc.frontends.limits import Limits
+from ellc.frontends.problems import Problems
+from ir.builder import GraphBuilder, Ref
+from ir.op import Op
+from ir.ops.pointwise import Cast
+from ir.ops.shape import Concat, Embed, Gather, Pad, Reshape, Slice, Transpose
+from ir.types import Array, DType, Padding
+
+# Applied to constants, these are done at once: the graph then holds the moved array.
+_MOVES = (Reshape, Transpose, Slice, Concat, Gather, Cast)
+
+_DTYPES = {
+    "float": DType.F32,
+    "double": DType.F64,
+    "int": DType.I32,
+    "long": DType.I64,
+    "longlong": DType.I64,
+    "bool": DType.BOOL,
+    "short": DType.I16,
+    "int8": DType.I8,
+    "uint8": DType.U8,
+    "uint": DType.U32,
+}
+
+
+class Refused(Exception):
+    """A node that cannot be lowered: why, and in which field (empty: the node as a whole)."""
+
+    def __init__(self, text: str, key: str = "") -> None:
+        super().__init__(text)
+        self.text = text
+        self.key = key
+
+
+class Poisoned(Exception):
+    """The node of an operand was refused: nothing more to say about this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A node being lowered and checked access to its fields."""
+
+    node: Node
+    view: View
+
+    @property
+    def element(self) -> str:
+        """The element type the node is a template of."""
+        return self.node.type.element
+
+    def layout(self, key: str) -> MemoryLayout | None:
+        """An optional layout field; one that is there must be sound and contiguous."""
+        if key not in self.view:
+            return None
+        child = self.view.child(key)
+        if child is None:
+            raise Refused("expected a memory layout", key)
+        layout = read_layout(child)
+        if not child.sound:
+            raise Poisoned
+        if not layout.is_contiguous:
+            raise Refused(f"increments {list(layout.increment)} do not fit the extents", key)
+        return layout
+
+    def must_be_sound(self) -> None:
+        """Stop here if a field was bad; its problem is already noted."""
+        if not self.view.sound:
+            raise Poisoned
+
+
+class Lowering:
+    """Collects the graph; handlers call `read`, `emit` and `write`."""
+
+    def __init__(self, archive: Archive, options: EllOptions, builder: GraphBuilder) -> None:
+        self.archive = archive
+        self.options = options
+        self.builder = builder
+        self.problems = Problems()
+        self.source: tuple[str, ...] = ()
+        self.notes: list[str] = []
+        self.input_names: list[str] = []
+        self.values: dict[tuple[str, str], Buffer] = {}
+        self.poisoned: set[str] = set()
+        self.constants: dict[str, Array] = {}
+        self.viewed: dict[str, Ref] = {}
+
+    @property
+    def limits(self) -> Limits:
+        """The reader's limits."""
+        return self.options.limits
+
+    # ---- values ---------------------------------------------------------------------------------
+
+    def dtype(self, element: str) -> DType:
+        """The graph's element type for one of the archive; notes a narrowed double."""
+        found = _DTYPES.get(element)
+        if found is None:
+            raise Refused(f"element type '{element}' is not supported")
+        if found is DType.F64 and self.options.double_is == "float":
+            self.note("the model's doubles are computed in float32")
+            return DType.F32
+        return found
+
+    def note(self, text: str) -> None:
+        """A remark for the user, kept in the graph's metadata."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def constant(self, array: Array) -> Ref:
+        """A constant of the graph."""
+        ref = self.builder.constant(np.ascontiguousarray(array).reshape(array.shape))
+        self.constants[ref.id] = array
+        return ref
+
+    def scalar(self, value: float, like: Ref) -> Ref:
+        """A constant of one element, of another value's type."""
+        return self.constant(np.array([value]).astype(like.type.dtype.numpy))
+
+    def emit_multi(self, op: Op, *operands: Ref) -> list[Ref]:
+        """Apply an operator under the current source label."""
+        arrays = [self.constants.get(ref.id) for ref in operands]
+        known = [array for array in arrays if array is not None]
+        if isinstance(op, _MOVES) and len(known) == len(arrays):
+            op.infer(*(ref.type for ref in operands))
+            return [self.constant(result) for result in op.reference(*known)]
+        return self.builder.add_multi(op, *operands, source=self.source)
+
+    def emit(self, op: Op, *operands: Ref) -> Ref:
+        """Apply an operator that has one result."""
+        (result,) = self.emit_multi(op, *operands)
+        return result
+
+    def reshape(self, ref: Ref, shape: Sequence[int]) -> Ref:
+        """The same elements under another shape; nothing is added when it has it already."""
+        wanted = tuple(shape)
+        # A view of a view is a view of the first tensor.
+        base = self.viewed.get(ref.id, ref)
+        if base.type.shape == wanted:
+            return base
+        if ref.type.shape == wanted:
+            return ref
+        if prod(wanted) != ref.type.elements:
+            raise Refused(f"{ref.type.elements} elements do not fill {list(wanted)}")
+        result = self.emit(Reshape(wanted), base)
+        self.viewed[result.id] = base
+        return result
+
+    def slice(self, ref: Ref, starts: Sequence[int], sizes: Sequence[int]) -> Ref:
+        """A block of a tensor."""
+        if tuple(sizes) == ref.type.shape:
+            return ref
+        return self.emit(Slice(tuple(starts), tuple(sizes), (1,) * len(starts)), ref)
+
+    # ---- ports ----------------------------------------------------------------------------------
+
+    def write(self, job: Job, value: Buffer | Ref, port: str = "output") -> None:
+        """Say what an output port of the node holds; a bare tensor has no border."""
+        if isinstance(value, Ref):
+            shape = value.type.shape
+            size = shape[1:] if len(shape) == 4 and shape[0] == 1 else shape
+            value = Buffer(value, plain_layout(size))
+        self.values[job.node.id, port] = value
+
+    def has_input(self, job: Job, key: str) -> bool:
+        """Whether an input port is there and connected."""
+        port = job.node.inputs.get(key)
+        return port is not None and not port.reference.is_empty
+
+    def reference(self, job: Job, key: str) -> PortReference:
+        """What an input port reads; it must be connected."""
+        port = job.node.inputs.get(key)
+        if port is None:
+            raise Refused(f"there is no input port '{key}'")
+        if port.reference.is_empty:
+            raise Refused("the input is not connected", key)
+        return port.reference
+
+    def read(self, job: Job, key: str) -> Buffer:
+        """The contents of an input port."""
+        return self.resolve(self.reference(job, key), key)
+
+    def resolve(self, reference: PortReference, key: str = "") -> Buffer:
+        """The contents of a reference: a port as it is, or its slices one behind the other."""
+        for part in reference.ranges:
+            if part.node in self.poisoned:
+                raise Poisoned
+            if (part.node, part.port) not in self.values:
+                raise Refused(f"'{part}' names no output of an earlier node", key)
+        if reference.is_single:
+            whole = reference.ranges[0]
+            return self.values[whole.node, whole.port]
+        pieces: list[Ref] = []
+        for part in reference.ranges:
+            ref = self.flat(self.values[part.node, part.port])
+            if part.start is not None and part.stop is not None:
+                if part.stop > ref.type.elements:
+                    raise Refused(f"'{part}' goes beyond {ref.type.elements} elements", key)
+                ref = self.slice(ref, (part.start,), (part.stop - part.start,))
+            pieces.append(ref)
+        joined = pieces[0] if len(pieces) == 1 else self.emit(Concat(0), *pieces)
+        return Buffer(joined, plain_layout(joined.type.shape))
+
+    def flat(self, buffer: Buffer) -> Ref:
+        """The whole memory of a port as a vector, border included."""
+        layout = buffer.layout
+        ref = buffer.ref
+        if layout.has_padding:
+            ref = self.with_border(buffer)
+        return self.reshape(ref, (layout.elements,))
+
+    def with_border(self, buffer: Buffer) -> Ref:
+        """A port's memory with its border made real."""
+        layout = buffer.layout
+        lead = buffer.ref.type.rank - len(layout.size)
+        before = (0,) * lead + layout.offset
+        if not isinstance(buffer.fill, np.ndarray):
+            return self.emit(Pad(before, (0,) * lead + layout.behind, buffer.fill), buffer.ref)
+        frame = buffer.fill.reshape(tensor_shape(layout.extent))
+        frame = frame.astype(buffer.ref.type.dtype.numpy)
+        return self.emit(Embed(before), buffer.ref, self.constant(frame))
+
+    def region(self, buffer: Buffer, layout: MemoryLayout) -> Buffer:
+        """A port's memory as a reader with this layout sees it.
+
+        The result has either this very layout, or its whole extent without padding (when the
+        writer put the border elsewhere).
+        """
+        if layout.elements != buffer.layout.elements:
+            have, want = buffer.layout.elements, layout.elements
+            raise Refused(f"the input has {have} elements, the layout wants {want}")
+        if not same_memory(buffer.layout, layout):
+            ref = self.reshape(self.flat(buffer), tensor_shape(layout.extent))
+            return Buffer(ref, plain_layout(layout.extent))
+        fill = buffer.fill
+        if isinstance(fill, np.ndarray):
+            fill = fill.reshape(layout.extent)
+        return Buffer(self.reshape(buffer.ref, tensor_shape(layout.size)), layout, fill)
+
+    def active(self, buffer: Buffer, layout: MemoryLayout) -> Ref:
+        """The active region of a port's memory under a layout, without any border."""
+        seen = self.region(buffer, layout)
+        if seen.layout.size == layout.size:
+            return seen.ref
+        lead = seen.ref.type.rank - len(layout.size)
+        sizes = (1,) * lead + layout.size
+        return self.slice(seen.ref, (0,) * lead + layout.offset, sizes)
+
+    def framed(self, buffer: Buffer, layout: MemoryLayout) -> tuple[Ref, Padding]:
+        """An image and what surrounds it, for an operator that takes its padding as attribute."""
+        seen = self.region(buffer, layout)
+        if not seen.layout.has_padding:
+            return seen.ref, Padding()
+        if isinstance(seen.fill, np.ndarray) or seen.layout.size[2] != seen.layout.extent[2]:
+            return self.with_border(seen), Padding()
+        top, left, _ = seen.layout.offset
+        bottom, right, _ = seen.layout.behind
+        return seen.ref, Padding(top, left, bottom, right, (seen.fill,))
+
+    def vector(self, job: Job, key: str) -> Ref:
+        """An input port as a vector."""
+        return self.flat(self.read(job, key))
+
+
+Handler = Callable[[Lowering, Job], None]

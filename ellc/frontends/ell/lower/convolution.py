@@ -1,0 +1,160 @@
+"""Convolution nodes of refined models. They start at the corner of the padded memory."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ellc.frontends.ell import layers as ell
+from ellc.frontends.ell.layout import MemoryLayout
+from ellc.frontends.ell.lower.buffers import Buffer
+from ellc.frontends.ell.lower.context import Handler, Job, Lowering, Refused
+from ellc.frontends.ell.lower.layers import convolution_weights, convolve
+from ir.builder import Ref
+from ir.ops.shape import Concat, Pad, Slice, Transpose
+
+
+def lower_tensor_convolution(lw: Lowering, job: Job) -> None:
+    """`SimpleConvolutionNode`, `DiagonalConvolutionNode`, `WinogradConvolutionNode`.
+
+    They differ in how ELL computes them, not in what.
+    """
+    weights = job.view.tensor("weights")
+    _convolve(lw, job, weights, weights.shape[1])
+
+
+def lower_unrolled_convolution(lw: Lowering, job: Job) -> None:
+    """`UnrolledConvolutionNode`: a matrix with one row for each filter."""
+    matrix = job.view.matrix("weights")
+    field = job.view.integer("filterSize", low=1)
+    job.must_be_sound()
+    _convolve(lw, job, _from_rows(matrix, field), field)
+
+
+def _from_rows(matrix: ell.FloatArray, field: int) -> ell.FloatArray:
+    """Rows of k * k * depth numbers as ELL's (filters * k, k, depth)."""
+    filters, columns = matrix.shape
+    if not columns or columns % (field * field):
+        raise Refused(f"{columns} weights for a {field}x{field} filter", "weights")
+    return matrix.reshape(filters * field, field, columns // (field * field))
+
+
+def lower_simple_compute(lw: Lowering, job: Job) -> None:
+    """`SimpleConvolutionComputeNode`: the weights come through a port, in the layer's order."""
+    field = job.view.integer("filterSize", low=1)
+    _convolve(lw, job, _port_weights(lw, job, field), field)
+
+
+def lower_diagonal_compute(lw: Lowering, job: Job) -> None:
+    """`DiagonalConvolutionComputeNode`: the weights are (k * depth) x (filters * k)."""
+    field = job.view.integer("filterSize", low=1)
+    job.must_be_sound()
+    flat = _constant_weights(lw, job)
+    _, output = _layouts(job)
+    filters = output.size[2]
+    if not filters or flat.size % (filters * field):
+        raise Refused(f"{flat.size} weights for {filters} filters", "filterWeights")
+    transposed = flat.reshape(-1, filters * field).T
+    weights = transposed.reshape(filters * field, field, -1)
+    _convolve(lw, job, np.ascontiguousarray(weights), field)
+
+
+def _port_weights(lw: Lowering, job: Job, field: int) -> ell.FloatArray:
+    flat = _constant_weights(lw, job)
+    _, output = _layouts(job)
+    filters = output.size[2]
+    job.must_be_sound()
+    if not filters or flat.size % (filters * field * field):
+        raise Refused(f"{flat.size} weights for {filters} filters", "filterWeights")
+    return flat.reshape(filters * field, field, -1)
+
+
+def _constant_weights(lw: Lowering, job: Job) -> ell.FloatArray:
+    ref = lw.vector(job, "filterWeights")
+    if ref.id not in lw.constants:
+        raise Refused("the weights are not constant", "filterWeights")
+    return lw.constants[ref.id].astype(np.float32)
+
+
+def _layouts(job: Job) -> tuple[MemoryLayout, MemoryLayout]:
+    given, target = job.layout("inputLayout"), job.layout("outputLayout")
+    if given is None or target is None:
+        raise Refused("inputLayout and outputLayout must be there")
+    for layout, key in ((given, "inputLayout"), (target, "outputLayout")):
+        if len(layout.size) != 3 or layout.order != (0, 1, 2):
+            raise Refused("expected rows, columns and channels in this order", key)
+    return given, target
+
+
+def _convolve(lw: Lowering, job: Job, weights: ell.FloatArray, field: int) -> None:
+    given, target = _layouts(job)
+    stride = job.view.integer("stride", low=1)
+    job.must_be_sound()
+    shaped, groups = convolution_weights(weights, field, given.size[2])
+    rows, columns, channels = target.size
+    if shaped.shape[0] != channels:
+        raise Refused(f"{shaped.shape[0]} filters for {channels} channels", "weights")
+    active = (rows, columns, channels)
+    ref = convolve(lw, lw.read(job, "input"), given, shaped, stride, groups, active)
+    have = ref.type.shape
+    if have[1] < rows or have[2] < columns:
+        raise Refused(f"the result is {list(have[1:])}, the layout wants {list(target.size)}")
+    lw.write(job, Buffer(lw.slice(ref, (0, 0, 0, 0), (1, *active)), target))
+
+
+def lower_receptive_field(lw: Lowering, job: Job) -> None:
+    """`ReceptiveFieldMatrixNode`: one column for each output pixel, its window's inputs below.
+
+    A row-major image brings its border along; a channel-major one (`dataOrder` 2, 0, 1) has none,
+    and zeros stand for it.
+    """
+    field = job.view.integer("filterWidth", low=1, high=1 << 10)
+    stride = job.view.integer("stride", low=1)
+    padding = job.view.integer("convolutionPadding", default=0, high=1 << 16)
+    order = job.view.integers("dataOrder", length=3)
+    width, height = (job.view.integer(key, low=1) for key in ("outputWidth", "outputHeight"))
+    layout = job.layout("inputLayout")
+    job.must_be_sound()
+    if layout is None or len(layout.size) != 3 or order not in ((0, 1, 2), (2, 0, 1)):
+        raise Refused("expected an image in row or channel order", "dataOrder")
+    image = _padded_image(lw, lw.read(job, "input"), layout, order == (2, 0, 1), padding)
+    rows, columns, channels = image.type.shape[1:]
+    reach = ((height - 1) * stride + field, (width - 1) * stride + field)
+    if reach[0] > rows or reach[1] > columns:
+        raise Refused(f"windows reach {reach[0]}x{reach[1]} of {rows}x{columns} inputs")
+    lw.limits.product(
+        (height, width, channels, field, field), where=job.node.path, what="receptive field matrix"
+    )
+    sizes, steps = (1, height, width, channels), (1, stride, stride, 1)
+    taps = [
+        lw.emit(Slice((0, row, column, 0), sizes, steps), image)
+        for row in range(field)
+        for column in range(field)
+    ]
+    matrix = lw.reshape(lw.emit(Concat(3), *taps), (height * width, field * field * channels))
+    lw.write(job, lw.reshape(lw.emit(Transpose((1, 0)), matrix), (matrix.type.elements,)))
+
+
+def _padded_image(
+    lw: Lowering, value: Buffer, layout: MemoryLayout, channel_major: bool, padding: int
+) -> Ref:
+    """The input as rows, columns, channels with its border made real."""
+    if not channel_major:
+        x, frame = lw.framed(value, layout)
+        if frame.is_empty:
+            return x
+        return lw.with_border(lw.region(value, layout))
+    planes = lw.active(value, layout)
+    image = lw.emit(Transpose((0, 2, 3, 1)), planes)
+    around = (0, padding, padding, 0)
+    return lw.emit(Pad(around, around), image) if padding else image
+
+
+HANDLERS: dict[str, Handler] = {
+    "SimpleConvolutionNode": lower_tensor_convolution,
+    "DiagonalConvolutionNode": lower_tensor_convolution,
+    "WinogradConvolutionNode": lower_tensor_convolution,
+    "UnrolledConvolutionNode": lower_unrolled_convolution,
+    "SimpleConvolutionComputeNode": lower_simple_compute,
+    "DiagonalConvolutionComputeNode": lower_diagonal_compute,
+    "ReceptiveFieldMatrixNode": lower_receptive_field,
+}

@@ -1,0 +1,408 @@
+"""Neural layers, with the semantics of ELL's reference interpreter.
+
+A layer reads the previous layer's buffer, border included, and leaves its result inside a border of
+its own. The same code serves predictors (a list of layers) and layer nodes.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ellc.frontends.ell import layers as ell
+from ellc.frontends.ell.layout import MemoryLayout
+from ellc.frontends.ell.lower.buffers import FLT_MAX, Buffer, border_fill
+from ellc.frontends.ell.lower.context import Handler, Job, Lowering, Poisoned, Refused
+from ir.builder import Ref
+from ir.op import Pointwise
+from ir.ops.binary import Binarize, BinaryConv2D
+from ir.ops.conv import Conv2D
+from ir.ops.dense import Dense
+from ir.ops.detection import RegionDetection
+from ir.ops.pointwise import (
+    Add,
+    Clip,
+    HardSigmoid,
+    LeakyRelu,
+    Mul,
+    MulAdd,
+    PRelu,
+    Relu,
+    Sigmoid,
+    Tanh,
+)
+from ir.ops.pool import AvgPool2D, MaxPool2D
+from ir.ops.reduce import Softmax
+from ir.types import DType, Padding
+
+Shape3 = ell.Shape3
+
+# Layers that are written element by element, so that only the number of elements has to fit.
+_FLAT = (
+    ell.FullyConnectedLayer, ell.SoftmaxLayer, ell.RegionDetectionLayer, ell.InputLayer,
+)  # fmt: skip
+
+
+def lower_predictor_node(lw: Lowering, job: Job) -> None:
+    """`NeuralNetworkPredictorNode`: an input layer and a chain of layers."""
+    predictor = job.view.child("predictor")
+    if predictor is None:
+        raise Poisoned
+    first = predictor.child("inputLayer")
+    views = [*([first] if first is not None else []), *predictor.children("layers")]
+    layers = [layer for layer in map(ell.read_layer, views) if layer is not None]
+    if not predictor.sound or len(layers) < len(views) or not all(view.sound for view in views):
+        raise Poisoned
+    source = lw.source
+    value = lw.read(job, "input")
+    shape: Shape3 | None = None
+    for index, layer in enumerate(layers):
+        label = "inputLayer" if index == 0 else f"layers[{index - 1}] {layer.kind}"
+        lw.source = tuple(f"{name} {label}" for name in source)
+        value = _lower_one(lw, layer, value, shape)
+        shape = layer.frame.output_shape
+    lw.source = source
+    lw.write(job, value)
+
+
+def lower_layer_node(lw: Lowering, job: Job) -> None:
+    """One layer as a node of its own (`ConvolutionalLayerNode` and the like)."""
+    holder = job.view.child("layer")
+    layer = ell.read_layer(holder) if holder is not None else None
+    if holder is None or layer is None:
+        raise Poisoned
+    rows, columns, channels = job.view.integers("inputShape", length=3)
+    if not (job.view.sound and holder.sound):
+        raise Poisoned
+    lw.write(job, _lower_one(lw, layer, lw.read(job, "input"), (rows, columns, channels)))
+
+
+def lower_spatial_convolution_node(lw: Lowering, job: Job) -> None:
+    """`SpatialConvolutionNode`: a depthwise layer whose input shape is its input's."""
+    holder = job.view.child("layer")
+    layer = ell.read_layer(holder) if holder is not None else None
+    if holder is None or layer is None or not holder.sound:
+        raise Poisoned
+    if not isinstance(layer, ell.ConvolutionalLayer):
+        raise Refused(f"expected a convolution layer, found {layer.kind}", "layer")
+    value = lw.read(job, "input")
+    channels = layer.frame.output_shape[2]
+    rows, columns = _image_size(value.layout, channels)
+    lw.write(job, _lower_one(lw, layer, value, (rows, columns, channels)))
+
+
+def _image_size(layout: MemoryLayout, channels: int) -> tuple[int, int]:
+    if len(layout.extent) != 3 or layout.extent[2] != channels:
+        raise Refused("the input is not an image with as many channels as filters", "input")
+    return layout.extent[0], layout.extent[1]
+
+
+def _lower_one(lw: Lowering, layer: ell.Layer, value: Buffer, shape: Shape3 | None) -> Buffer:
+    """Lower a layer that reads a buffer of `shape` (padding included; None for an input layer)."""
+    frame = layer.frame
+    try:
+        if isinstance(layer, ell.InputLayer):
+            result = _input_layer(lw, layer, value)
+        else:
+            assert shape is not None
+            result = _apply(lw, layer, value, _input_layout(frame, shape))
+    except Refused as refused:
+        raise LayerRefused(refused.text, refused.key, layer.path) from None
+    rows, columns, channels = frame.active_shape
+    result = _fit(lw, result, (rows, columns, channels), layer)
+    pad = frame.output_padding
+    layout = MemoryLayout.of((rows, columns, channels), (pad, pad, 0))
+    return Buffer(result, layout, border_fill(frame.output_scheme, frame.output_shape))
+
+
+class LayerRefused(Refused):
+    """A refused layer inside a predictor: carries the layer's own place."""
+
+    def __init__(self, text: str, key: str, path: str) -> None:
+        super().__init__(text, key)
+        self.path = path
+
+
+def _input_layout(frame: ell.LayerFrame, shape: Shape3) -> MemoryLayout:
+    pad = frame.input_padding
+    rows, columns, channels = shape
+    if rows < 2 * pad or columns < 2 * pad:
+        raise Refused(f"an input of {rows}x{columns} is smaller than its padding of {pad}")
+    return MemoryLayout.of((rows - 2 * pad, columns - 2 * pad, channels), (pad, pad, 0))
+
+
+def _fit(lw: Lowering, result: Ref, active: Shape3, layer: ell.Layer) -> Ref:
+    """The result in the shape that the layer declares; ELL computes just that region."""
+    have = result.type.shape
+    want = (1, *active)
+    if have == want:
+        return result
+    if math.prod(have) == math.prod(want) and isinstance(
+        layer,
+        ell.FullyConnectedLayer | ell.SoftmaxLayer | ell.RegionDetectionLayer | ell.InputLayer,
+    ):
+        return lw.reshape(result, want)
+    if len(have) == 4 and have[3] == want[3] and have[1] >= want[1] and have[2] >= want[2]:
+        return lw.slice(result, (0, 0, 0, 0), want)
+    raise LayerRefused(
+        f"the layer gives {list(have[1:])}, its outputShape wants {list(active)}",
+        "outputShape",
+        layer.path,
+    )
+
+
+def _input_layer(lw: Lowering, layer: ell.InputLayer, value: Buffer) -> Ref:
+    x = lw.reshape(lw.flat(value), (1, *layer.data_shape))
+    return x if layer.scale == 1 else lw.emit(Mul(), x, lw.scalar(layer.scale, x))
+
+
+def _apply(lw: Lowering, layer: ell.Layer, value: Buffer, layout: MemoryLayout) -> Ref:
+    match layer:
+        case ell.ConvolutionalLayer():
+            return _convolution(lw, layer, value, layout)
+        case ell.BinaryConvolutionalLayer():
+            return _binary_convolution(lw, layer, value, layout)
+        case ell.FullyConnectedLayer():
+            return _fully_connected(lw, layer, value, layout)
+        case ell.PoolingLayer():
+            return _pooling(lw, layer, value, layout)
+    x = lw.active(value, layout)
+    match layer:
+        case ell.ActivationLayer():
+            return apply_activation(lw, layer.activation, x)
+        case ell.BatchNormalizationLayer():
+            scale = _per_channel(lw, layer.multiplication, x, "multiplicationValues")
+            offset = _per_channel(lw, layer.addition, x, "additionValues")
+            return lw.emit(MulAdd(), x, scale, offset)
+        case ell.BiasLayer():
+            return lw.emit(Add(), x, _per_channel(lw, layer.bias, x, "bias"))
+        case ell.ScalingLayer():
+            return lw.emit(Mul(), x, _per_channel(lw, layer.scales, x, "scales"))
+        case ell.SoftmaxLayer():
+            return softmax(lw, x)
+        case ell.RegionDetectionLayer():
+            return _region_detection(lw, layer, x)
+    raise Refused(f"no lowering for {layer.kind}")
+
+
+def _per_channel(lw: Lowering, values: ell.FloatArray, x: Ref, key: str) -> Ref:
+    channels = x.type.shape[3]
+    if values.size != channels:
+        raise Refused(f"expected {channels} numbers, found {values.size}", key)
+    return lw.constant(values.astype(x.type.dtype.numpy))
+
+
+# ---- activations --------------------------------------------------------------------------------
+
+
+def activation_op(activation: ell.Activation) -> Pointwise:
+    """The operator of an activation that needs no weights."""
+    match activation.kind:
+        case ell.ActivationKind.RELU:
+            return Relu()
+        case ell.ActivationKind.LEAKY_RELU:
+            return LeakyRelu(activation.leaky_factor)
+        case ell.ActivationKind.SIGMOID:
+            return Sigmoid()
+        case ell.ActivationKind.HARD_SIGMOID:
+            return HardSigmoid()
+        case ell.ActivationKind.TANH:
+            return Tanh()
+        case ell.ActivationKind.HARD_TANH:
+            return Clip(-1.0, 1.0)
+        case ell.ActivationKind.PARAMETRIC_RELU:
+            raise Refused("a parametric ReLU needs its alpha")
+
+
+def apply_activation(lw: Lowering, activation: ell.Activation, x: Ref) -> Ref:
+    """Apply an activation function to an image."""
+    if activation.alpha is None:
+        return lw.emit(activation_op(activation), x)
+    alpha = activation.alpha
+    if alpha.shape != x.type.shape[1:]:
+        wanted = "x".join(map(str, x.type.shape[1:]))
+        raise Refused(f"alpha is {'x'.join(map(str, alpha.shape))}, the input {wanted}")
+    # Importers repeat a per-channel alpha for every pixel; undo that where it is so.
+    if np.array_equal(alpha, np.broadcast_to(alpha[:1, :1], alpha.shape)):
+        alpha = alpha[0, 0] if alpha.size else alpha.reshape(-1)[:0]
+    else:
+        alpha = alpha[None]
+    return lw.emit(PRelu(), x, lw.constant(alpha.astype(x.type.dtype.numpy)))
+
+
+def softmax(lw: Lowering, x: Ref) -> Ref:
+    """Softmax over all elements together."""
+    shape = x.type.shape
+    axes = tuple(axis for axis, size in enumerate(shape) if size > 1)
+    return lw.emit(Softmax(axes or (len(shape) - 1,)), x)
+
+
+# ---- layers that read their surroundings --------------------------------------------------------
+
+
+def _convolution(
+    lw: Lowering, layer: ell.ConvolutionalLayer, value: Buffer, layout: MemoryLayout
+) -> Ref:
+    channels = layout.size[2]
+    weights, groups = convolution_weights(layer.weights, layer.receptive_field, channels)
+    return convolve(lw, value, layout, weights, layer.stride, groups, layer.frame.active_shape)
+
+
+def convolution_weights(
+    weights: ell.FloatArray, field: int, channels: int
+) -> tuple[ell.FloatArray, int]:
+    """ELL's (filters * k, k, depth) as [filters, k, k, depth], and the number of groups."""
+    rows, columns, depth = weights.shape
+    if columns != field or rows % field:
+        raise Refused(
+            f"weights of {rows}x{columns} rows and columns for a {field}x{field} filter", "weights"
+        )
+    if depth not in (1, channels):
+        raise Refused(f"weights for {depth} channels, the input has {channels}", "weights")
+    filters = rows // field
+    groups = channels if depth == 1 and channels > 1 else 1
+    if groups > 1 and filters != channels:
+        raise Refused(f"{filters} depthwise filters for {channels} channels", "weights")
+    return weights.reshape(filters, field, field, depth), groups
+
+
+def convolve(
+    lw: Lowering,
+    value: Buffer,
+    layout: MemoryLayout,
+    weights: ell.FloatArray,
+    stride: int,
+    groups: int,
+    active: Shape3,
+) -> Ref:
+    """A convolution over a port's memory, border included, that starts at the memory's corner."""
+    x, padding = lw.framed(value, layout)
+    _, field, _, _ = weights.shape
+    _want_inside(layout, field, stride, active)
+    padding = _trimmed(padding, layout, field, stride, active)
+    w = lw.constant(weights.astype(x.type.dtype.numpy))
+    return lw.emit(Conv2D((stride, stride), padding, groups=groups), x, w)
+
+
+def _want_inside(layout: MemoryLayout, field: int, stride: int, active: Shape3) -> None:
+    for extent, outputs, name in zip(layout.extent, active, ("rows", "columns"), strict=False):
+        reach = (outputs - 1) * stride + field
+        if outputs and reach > extent:
+            raise Refused(f"{outputs} output {name} need {reach} input {name}, there are {extent}")
+
+
+def _trimmed(
+    padding: Padding, layout: MemoryLayout, field: int, stride: int, active: Shape3
+) -> Padding:
+    """Padding without the trailing cells that no output of `active` reads."""
+    amounts = []
+    for extent, outputs, behind in (
+        (layout.extent[0], active[0], padding.bottom),
+        (layout.extent[1], active[1], padding.right),
+    ):
+        unread = extent - ((outputs - 1) * stride + field)
+        amounts.append(behind - min(behind, unread) if unread >= stride else behind)
+    return Padding(padding.top, padding.left, amounts[0], amounts[1], padding.values)
+
+
+def _binary_convolution(
+    lw: Lowering, layer: ell.BinaryConvolutionalLayer, value: Buffer, layout: MemoryLayout
+) -> Ref:
+    field, channels = layer.receptive_field, layout.size[2]
+    bits = field * field * channels
+    if layer.words.ndim != 2 or layer.words.shape[1] != (bits + 63) // 64:
+        words = layer.words.shape[1] if layer.words.ndim == 2 else 0
+        raise Refused(f"{words} words per filter for {bits} weights", "binarizedWeights_values")
+    _want_inside(layout, field, layer.stride, layer.frame.active_shape)
+    if layer.frame.input_scheme is ell.PaddingScheme.ZEROS:
+        # Taps in a border of this scheme are masked out, whatever the border holds.
+        x = lw.active(value, layout)
+        top, left, _ = layout.offset
+        bottom, right, _ = layout.behind
+        padding = Padding(top, left, bottom, right, (0.0,))
+    else:
+        x, padding = lw.framed(value, layout)
+        signs = tuple(1.0 if border > 0 else -1.0 for border in padding.values)
+        padding = Padding(*padding.amounts, signs)
+    padding = _trimmed(padding, layout, field, layer.stride, layer.frame.active_shape)
+    if padding.is_empty:
+        padding = Padding()
+    weights = unpack_bits(layer.words, bits).reshape(layer.filters, field, field, channels)
+    operands = [lw.emit(Binarize(), x), lw.builder.constant(weights, DType.BIT)]
+    if layer.weights_scale:
+        operands.append(lw.constant(layer.filter_means.astype(np.float32)))
+    return lw.emit(BinaryConv2D((layer.stride, layer.stride), padding), *operands)
+
+
+def unpack_bits(words: np.ndarray, bits: int) -> np.ndarray:
+    """Packed filters [F, words] as booleans [F, bits]; the lowest bit of a word comes first."""
+    octets = np.ascontiguousarray(words.astype("<u8")).view(np.uint8)
+    return np.unpackbits(octets, axis=1, count=bits, bitorder="little").astype(np.bool_)
+
+
+def _fully_connected(
+    lw: Lowering, layer: ell.FullyConnectedLayer, value: Buffer, layout: MemoryLayout
+) -> Ref:
+    outputs, inputs = layer.weights.shape
+    if inputs != layout.elements:
+        raise Refused(f"weights for {inputs} inputs, the input has {layout.elements}", "weights")
+    if outputs != math.prod(layer.frame.active_shape):
+        raise Refused(f"weights for {outputs} outputs", "weights")
+    weights = layer.weights
+    seen = lw.region(value, layout)
+    if seen.layout.has_padding and not isinstance(seen.fill, np.ndarray) and seen.fill == 0:
+        # Weights that only ever meet zeros are not needed.
+        top, left, _ = layout.offset
+        rows, columns, _ = layout.size
+        weights = weights.reshape(outputs, *layout.extent)
+        weights = weights[:, top : top + rows, left : left + columns].reshape(outputs, -1)
+        x = seen.ref
+    else:
+        x = lw.flat(seen)
+    x = lw.reshape(x, (1, weights.shape[1]))
+    w = lw.constant(np.ascontiguousarray(weights).astype(x.type.dtype.numpy))
+    return lw.emit(Dense(), x, w)
+
+
+def _pooling(lw: Lowering, layer: ell.PoolingLayer, value: Buffer, layout: MemoryLayout) -> Ref:
+    """Windows start at the buffer's corner; beyond the buffer is nothing (max) or 0 (mean)."""
+    rows, columns, _ = layer.frame.active_shape
+    window, stride = layer.window, layer.stride
+    beyond = [
+        max(0, (outputs - 1) * stride + window - extent)
+        for outputs, extent in ((rows, layout.extent[0]), (columns, layout.extent[1]))
+    ]
+    outside = -FLT_MAX if layer.function == "Max" else 0.0
+    x, padding = lw.framed(value, layout)
+    if any(beyond) and not padding.is_empty and padding.values != (outside,):
+        # Border and surroundings differ, and one operator knows only one of them.
+        x, padding = lw.with_border(lw.region(value, layout)), Padding()
+    values = padding.values if not padding.is_empty else (outside,)
+    padding = Padding(*padding.amounts, values)
+    padding = _trimmed(padding, layout, window, stride, layer.frame.active_shape)
+    padding = Padding(
+        padding.top, padding.left, padding.bottom + beyond[0], padding.right + beyond[1], values
+    )
+    sizes, steps = (window, window), (stride, stride)
+    if layer.function == "Max":
+        return lw.emit(MaxPool2D(sizes, steps, padding), x)
+    return lw.emit(AvgPool2D(sizes, steps, padding, include_padding=True), x)
+
+
+def _region_detection(lw: Lowering, layer: ell.RegionDetectionLayer, x: Ref) -> Ref:
+    box = layer.coordinates + 1 + layer.classes
+    want = (1, layer.width, layer.height, layer.boxes_per_cell * box)
+    # Rows correspond to the layer's `width`.
+    x = lw.reshape(x, want)
+    op = RegionDetection(layer.boxes_per_cell, layer.classes, layer.coordinates)
+    return lw.emit(op, x)
+
+
+HANDLERS: dict[str, Handler] = {
+    "NeuralNetworkPredictorNode": lower_predictor_node,
+    "SpatialConvolutionNode": lower_spatial_convolution_node,
+    # The parametric ReLU has a node class of its own around an ordinary activation layer.
+    "ParametricReLUActivationLayerNode": lower_layer_node,
+    **{f"{kind}Node": lower_layer_node for kind in ell.known_layers() if kind != "InputLayer"},
+}

@@ -1,0 +1,164 @@
+"""Recurrent nodes: one step of a cell, its state carried between calls."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ellc.frontends.ell import layers as ell
+from ellc.frontends.ell.lower.context import Handler, Job, Lowering, Poisoned, Refused
+from ellc.frontends.ell.lower.layers import activation_op
+from ellc.frontends.ell.values import ArchiveObject
+from ir.builder import Ref
+from ir.op import Pointwise
+from ir.ops.pointwise import And, Equal, NotEqual, Select
+from ir.ops.recurrent import FastGRNNCell, GRUCell, LSTMCell, RNNCell
+
+
+def lower_rnn(lw: Lowering, job: Job) -> None:
+    """`RNNNode`: one activation."""
+    units = _units(job)
+    (activation,) = _activations(job, 1)
+    h = _state(lw, job, "h", units)
+    following = lw.emit(RNNCell(activation), _input(lw, job), h, *_weights(lw, job, 1, units))
+    _finish(lw, job, {"h": (following, "output")})
+
+
+def lower_gru(lw: Lowering, job: Job) -> None:
+    """`GRUNode`: gates update, reset, hidden; the second activation is the gates'."""
+    units = _units(job)
+    activation, recurrent = _activations(job, 2)
+    h = _state(lw, job, "h", units)
+    cell = GRUCell(activation, recurrent)
+    following = lw.emit(cell, _input(lw, job), h, *_weights(lw, job, 3, units))
+    _finish(lw, job, {"h": (following, "output")})
+
+
+def lower_lstm(lw: Lowering, job: Job) -> None:
+    """`LSTMNode`: gates input, forget, cell, output; a second port holds the cell state."""
+    units = _units(job)
+    activation, recurrent = _activations(job, 2)
+    h = _state(lw, job, "h", units)
+    c = _state(lw, job, "c", units)
+    cell = LSTMCell(activation, recurrent)
+    hidden, kept = lw.emit_multi(cell, _input(lw, job), h, c, *_weights(lw, job, 4, units))
+    _finish(lw, job, {"h": (hidden, "output"), "c": (kept, "outputCellState")})
+
+
+def lower_fast_grnn(lw: Lowering, job: Job) -> None:
+    """`FastGRNNNode`: weights of low rank where the ranks are not 0."""
+    units = _units(job)
+    input_rank, hidden_rank = job.view.integer("wRank"), job.view.integer("uRank")
+    gate, update = _activations(job, 2)
+    x = _input(lw, job)
+    h = _state(lw, job, "h", units)
+    operands = [x, h]
+    for prefix, rank, depth in (
+        ("inputWeights", input_rank, x.type.shape[1]),
+        ("updateWeights", hidden_rank, units),
+    ):
+        if rank:
+            operands.append(_matrix(lw, job, f"{prefix}1", rank, depth))
+            operands.append(_matrix(lw, job, f"{prefix}2", units, rank))
+        else:
+            operands.append(_matrix(lw, job, f"{prefix}1", units, depth))
+    operands += [_vector(lw, job, key, units) for key in ("biasGate", "biasUpdate")]
+    operands += [_vector(lw, job, key, 1) for key in ("zeta", "nu")]
+    following = lw.emit(FastGRNNCell(gate, update, input_rank, hidden_rank), *operands)
+    _finish(lw, job, {"h": (following, "output")})
+
+
+def _units(job: Job) -> int:
+    units = job.view.integer("hiddenUnits", low=1)
+    job.must_be_sound()
+    return units
+
+
+def _activations(job: Job, count: int) -> list[Pointwise]:
+    """The `activation` fields in order: the same key stands there more than once."""
+    found = job.node.object.all("activation")
+    if len(found) != count:
+        raise Refused(f"expected the key {count} times, found it {len(found)} times", "activation")
+    ops: list[Pointwise] = []
+    for value in found:
+        if not isinstance(value, ArchiveObject):
+            raise Refused("expected an activation object", "activation")
+        view = job.view.at(value, "activation")
+        activation = ell.read_activation(view, value.type or "")
+        if not view.sound:
+            raise Poisoned
+        ops.append(activation_op(activation))
+    return ops
+
+
+def _input(lw: Lowering, job: Job) -> Ref:
+    x = lw.vector(job, "input")
+    return lw.reshape(x, (1, x.type.elements))
+
+
+def _state(lw: Lowering, job: Job, name: str, units: int) -> Ref:
+    dtype = lw.dtype(job.element).numpy
+    return lw.builder.state(f"{job.node.id}.{name}", np.zeros((1, units), dtype))
+
+
+def _weights(lw: Lowering, job: Job, gates: int, units: int) -> list[Ref]:
+    inputs = lw.vector(job, "input").type.elements
+    rows = gates * units
+    return [
+        _matrix(lw, job, "inputWeights", rows, inputs),
+        _matrix(lw, job, "hiddenWeights", rows, units),
+        _vector(lw, job, "inputBias", rows),
+        _vector(lw, job, "hiddenBias", rows),
+    ]
+
+
+def _matrix(lw: Lowering, job: Job, key: str, rows: int, columns: int) -> Ref:
+    ref = lw.vector(job, key)
+    if ref.type.elements != rows * columns:
+        raise Refused(f"expected {rows}x{columns} numbers, found {ref.type.elements}", key)
+    return lw.reshape(ref, (rows, columns))
+
+
+def _vector(lw: Lowering, job: Job, key: str, size: int) -> Ref:
+    ref = lw.vector(job, key)
+    if ref.type.elements != size:
+        raise Refused(f"expected {size} numbers, found {ref.type.elements}", key)
+    return ref
+
+
+def _finish(lw: Lowering, job: Job, states: dict[str, tuple[Ref, str]]) -> None:
+    """Clear the new state where the trigger falls, carry it on, and write it to the ports.
+
+    As in ELL's interpreter the trigger is looked at after the update, so the output of the very
+    step in which it falls is the cleared state.
+    """
+    fallen = _falling_edge(lw, job)
+    for name, (value, port) in states.items():
+        if fallen is not None:
+            zeros = lw.constant(np.zeros(value.type.shape, value.type.dtype.numpy))
+            value = lw.emit(Select(), zeros, value, fallen)
+        lw.builder.set_state(f"{job.node.id}.{name}", value)
+        lw.write(job, lw.reshape(value, (value.type.elements,)), port)
+
+
+def _falling_edge(lw: Lowering, job: Job) -> Ref | None:
+    """Whether the trigger was not 0 in the last call and is 0 now; None if it can never be."""
+    if not lw.has_input(job, "resetTrigger"):
+        return None
+    trigger = lw.vector(job, "resetTrigger")
+    if trigger.type.shape != (1,):
+        raise Refused(f"expected one number, found {trigger.type.elements}", "resetTrigger")
+    if trigger.id in lw.constants:
+        return None
+    name = f"{job.node.id}.trigger"
+    last = lw.builder.state(name, np.zeros(1, trigger.type.dtype.numpy))
+    lw.builder.set_state(name, trigger)
+    zero = lw.scalar(0, trigger)
+    return lw.emit(And(), lw.emit(NotEqual(), last, zero), lw.emit(Equal(), trigger, zero))
+
+
+HANDLERS: dict[str, Handler] = {
+    "RNNNode": lower_rnn,
+    "GRUNode": lower_gru,
+    "LSTMNode": lower_lstm,
+    "FastGRNNNode": lower_fast_grnn,
+}

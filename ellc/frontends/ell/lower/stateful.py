@@ -1,0 +1,104 @@
+"""Nodes that remember earlier inputs: buffers, delays, running sums and averages."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ellc.frontends.ell.lower.context import Handler, Job, Lowering
+from ir.builder import Ref
+from ir.ops.pointwise import Add, Div, Mul, Sub
+from ir.ops.reduce import Reduce
+from ir.ops.shape import Concat
+
+
+def lower_buffer(lw: Lowering, job: Job) -> None:
+    """`BufferNode`: the last `windowSize` elements, the newest at the end."""
+    x = lw.vector(job, "input")
+    size = _window(lw, job, 1)
+    fresh = min(size, x.type.elements)
+    newest = lw.slice(x, (0,), (fresh,))
+    if fresh == size:
+        lw.write(job, newest)
+        return
+    history = _state(lw, job, "samples", (size,), x)
+    kept = lw.slice(history, (fresh,), (size - fresh,))
+    following = lw.emit(Concat(0), kept, newest)
+    lw.builder.set_state(f"{job.node.id}.samples", following)
+    lw.write(job, following)
+
+
+def lower_delay(lw: Lowering, job: Job) -> None:
+    """`DelayNode`: the input of `windowSize` calls ago."""
+    x = lw.vector(job, "input")
+    size = _window(lw, job, x.type.elements)
+    history, _ = _shift(lw, job, x, size)
+    oldest = lw.slice(history, (0, 0), (1, x.type.elements))
+    lw.write(job, lw.reshape(oldest, x.type.shape))
+
+
+def lower_accumulator(lw: Lowering, job: Job) -> None:
+    """`AccumulatorNode`: the sum of all inputs so far."""
+    x = lw.vector(job, "input")
+    total = _state(lw, job, "sum", x.type.shape, x)
+    following = lw.emit(Add(), total, x)
+    lw.builder.set_state(f"{job.node.id}.sum", following)
+    lw.write(job, following)
+
+
+def lower_moving_average(lw: Lowering, job: Job) -> None:
+    """`MovingAverageNode`: the mean of the last `windowSize` inputs, zeros before the first."""
+    x = lw.vector(job, "input")
+    size = _window(lw, job, x.type.elements)
+    _, following = _shift(lw, job, x, size)
+    lw.write(job, _mean(lw, following, "sum", size))
+
+
+def lower_moving_variance(lw: Lowering, job: Job) -> None:
+    """`MovingVarianceNode`: mean of squares minus square of mean, as ELL computes it."""
+    x = lw.vector(job, "input")
+    size = _window(lw, job, x.type.elements)
+    _, following = _shift(lw, job, x, size)
+    total = lw.emit(Reduce("sum", (0,)), following)
+    squares = lw.emit(Reduce("l2sum", (0,)), following)
+    count = lw.scalar(size, x)
+    spread = lw.emit(Sub(), squares, lw.emit(Div(), lw.emit(Mul(), total, total), count))
+    lw.write(job, lw.emit(Div(), spread, count))
+
+
+def _window(lw: Lowering, job: Job, depth: int) -> int:
+    size = job.view.integer("windowSize", low=1)
+    job.must_be_sound()
+    lw.limits.product((size, depth), where=job.node.path, what="window")
+    return size
+
+
+def _mean(lw: Lowering, window: Ref, kind: str, size: int) -> Ref:
+    total = lw.emit(Reduce(kind, (0,)), window)
+    return lw.emit(Div(), total, lw.scalar(size, window))
+
+
+def _shift(lw: Lowering, job: Job, x: Ref, size: int) -> tuple[Ref, Ref]:
+    """The window [size, elements] before this call, and with the input as its last row."""
+    elements = x.type.elements
+    history = _state(lw, job, "samples", (size, elements), x)
+    row = lw.reshape(x, (1, elements))
+    following = row
+    if size > 1:
+        kept = lw.slice(history, (1, 0), (size - 1, elements))
+        following = lw.emit(Concat(0), kept, row)
+    lw.builder.set_state(f"{job.node.id}.samples", following)
+    return history, following
+
+
+def _state(lw: Lowering, job: Job, name: str, shape: tuple[int, ...], like: Ref) -> Ref:
+    zeros = np.zeros(shape, like.type.dtype.numpy)
+    return lw.builder.state(f"{job.node.id}.{name}", zeros)
+
+
+HANDLERS: dict[str, Handler] = {
+    "BufferNode": lower_buffer,
+    "DelayNode": lower_delay,
+    "AccumulatorNode": lower_accumulator,
+    "MovingAverageNode": lower_moving_average,
+    "MovingVarianceNode": lower_moving_variance,
+}

@@ -1,0 +1,23 @@
+"""`.ell` to graph: the frontend's public entrance."""
+
+from __future__ import annotations
+
+import os
+
+from ellc.frontends.ell.archive import read_archive
+from ellc.frontends.ell.lower.driver import lower_archive
+from ellc.frontends.ell.options import EllOptions
+from ir.graph import Graph
+
+_DEFAULT = EllOptions()
+
+
+def read_ell(source: str | os.PathLike[str] | bytes, options: EllOptions = _DEFAULT) -> Graph:
+    """Read an `.ell` or `.ell.zip` file (a path, or its bytes) as a graph.
+
+    Inputs and outputs of three dimensions are float32 images [1, rows, columns, channels], others
+    keep their shape. `Graph.metadata` holds the archive's metadata as text, and remarks of the
+    reader under `note.N`. Raises `EllcError` and nothing else: E201 unreadable, E202 not JSON, E203
+    beyond the limits, E204 damaged, E205 with every node that is not supported.
+    """
+    return lower_archive(read_archive(source, options.limits), options)
