@@ -230,7 +230,7 @@ def test_shared_library_loads_under_glibc_of_the_target(
     words = ["cc", "-O1", "-g0", "-target", row.c_target, f"-mcpu={row.zig_cpu}"]
     zig.run([*words, "main.c", "-o", "main", "-ldl"], what="building a test program", cwd=folder)
     assert row.emulator is not None
-    # Debian's armhf C library is ARMv7, too much for the pi0's own CPU: what is tried here is loading.
+    # Debian's armhf C library is ARMv7, too much for the pi0's CPU: what is tried here is loading.
     emulator = ("qemu-arm", "-cpu", "max") if name == "pi0" else row.emulator
     ran = subprocess.run(
         [*emulator, "-L", str(root), "./main"],

@@ -1,0 +1,89 @@
+"""Which instructions code holds: the check that nothing in it is newer than its target.
+
+qemu-arm has no 32-bit Cortex-A53, so `pi3` code runs on a CPU that knows everything; what its own
+CPU would not know has to be found here. There are two ways: `llvm-objdump` reads objects, if it is
+installed, and zig's assembler, which is always there, refuses assembly text.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+from codegen.targets import Target
+from codegen.toolchain import zig
+from ir.errors import EllcError
+
+_ARCH_DIRECTIVE = re.compile(r"^\s*\.(cpu|fpu|arch|arch_extension|eabi_attribute)\b.*$", re.M)
+_INSTRUCTION = re.compile(r"^\s*[0-9a-f]+:\s")
+
+
+def find_llvm_objdump() -> str | None:
+    """Return the path of llvm-objdump, the newest where several are there; None if there is
+    none."""
+    numbered = sorted(
+        {
+            entry
+            for folder in os.get_exec_path()
+            if Path(folder).is_dir()
+            for entry in os.listdir(folder)
+            if re.fullmatch(r"llvm-objdump-\d+", entry)
+        },
+        key=lambda entry: -int(entry.rsplit("-", 1)[1]),
+    )
+    for name in (*numbered, "llvm-objdump"):
+        found = shutil.which(name)
+        if found:
+            return found
+    return None
+
+
+def instructions_above(path: Path, target: Target) -> tuple[str, ...]:
+    """Return the lines of a disassembly that hold what the target's CPU does not know.
+
+    `path` is an ELF object or library. Raises `EllcError` (`E622`) when there is no llvm-objdump or
+    it fails.
+    """
+    text = _disassembly(path, target)
+    return tuple(line.strip() for line in text.splitlines() if "<unknown>" in line)
+
+
+def instruction_count(path: Path, target: Target) -> int:
+    """Return the number of instructions in a disassembly. Errors as `instructions_above`."""
+    lines = _disassembly(path, target).splitlines()
+    return sum(bool(_INSTRUCTION.match(line)) for line in lines)
+
+
+def _disassembly(path: Path, target: Target) -> str:
+    tool = find_llvm_objdump()
+    if tool is None:
+        raise EllcError(
+            "there is no llvm-objdump to disassemble with",
+            code="E622",
+            hint="on Debian and Ubuntu: apt-get install llvm",
+        )
+    words = [tool, "-d", "--no-show-raw-insn", f"--triple={target.triple}", f"--mcpu={target.cpu}"]
+    if target.llvm_features:
+        words.append(f"--mattr={target.llvm_features}")
+    out = zig.run_tool([*words, str(path)], what=f"disassembling {path.name}", code="E622")
+    return out.decode(errors="replace")
+
+
+def reassemble(assembly: str, target: Target) -> tuple[str, ...]:
+    """Return the assembler's complaints about instructions that the target's CPU does not know.
+
+    `assembly` is what `EmitKind.ASM` gives. Lines in it that name an architecture are left out:
+    they would allow what they name.
+    """
+    with tempfile.TemporaryDirectory(prefix="ellc-asm-") as name:
+        source = Path(name) / "code.s"
+        source.write_text(_ARCH_DIRECTIVE.sub("", assembly))
+        words = ["cc", "-c", "-target", target.c_target, f"-mcpu={target.zig_cpu}", "code.s"]
+        try:
+            zig.run([*words, "-o", "code.o"], what="assembling", cwd=Path(name))
+        except EllcError as error:
+            return tuple(line for line in error.problems if "error:" in line) or error.problems
+    return ()

@@ -1,0 +1,254 @@
+"""Run code for a target on this machine: directly where it can, otherwise under qemu's user mode.
+
+A *runner* is one static program that holds many compiled cases and runs them in one process, so
+that a whole family of operators costs one link and one emulator start per target.
+"""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+from codegen.targets import Target, resolve
+from codegen.toolchain import zig
+from ir.errors import EllcError, InternalError
+
+_KEEP_STATE = 1
+_STATUS_WORDS = {
+    -1001: "it changed one of its inputs",
+    -1002: "it wrote outside its buffers",
+}
+
+
+def prefix(target: Target) -> tuple[str, ...]:
+    """Return the words to put before a program of this target; empty where it runs directly.
+
+    Raises `EllcError` (`E620`) when this machine has no way to run it.
+    """
+    if runs_directly(target):
+        return ()
+    if target.emulator is None:
+        raise EllcError(
+            f"code for target {target.name!r} cannot be run on this machine",
+            code="E620",
+            hint="it can be compiled; a Linux target such as pi3 or host can be run as well",
+        )
+    if shutil.which(target.emulator[0]) is None:
+        raise EllcError(
+            f"there is no emulator {target.emulator[0]!r} for target {target.name!r}",
+            code="E620",
+            hint="on Debian and Ubuntu: apt-get install qemu-user",
+        )
+    return target.emulator
+
+
+def runs_directly(target: Target) -> bool:
+    """Whether this machine itself is such a machine: same system and architecture, all features."""
+    if target.os != "linux":
+        return False
+    if target.emulator == ():
+        return True
+    host = resolve("host")
+    return host.os == "linux" and host.arch == target.arch and host.features >= target.features
+
+
+def can_run(target: Target) -> bool:
+    """Whether `prefix` has an answer."""
+    try:
+        prefix(target)
+    except EllcError:
+        return False
+    return True
+
+
+def run(
+    target: Target,
+    argv: Sequence[str | Path],
+    *,
+    stdin: bytes = b"",
+    cwd: Path | None = None,
+    limit_s: float = 600.0,
+) -> bytes:
+    """Run a program of the target and return its standard output.
+
+    Raises `EllcError`: `E620` when there is no way to run it, `E621` when it ends with an error or
+    takes longer than `limit_s` seconds.
+    """
+    ran = _execute(target, argv, stdin, cwd, limit_s)
+    if ran.returncode != 0:
+        raise EllcError(
+            f"{Path(argv[0]).name} {_ending(ran.returncode)} on target {target.name!r}",
+            code="E621",
+            problems=tuple(ran.stderr.decode(errors="replace").splitlines()[:20]),
+        )
+    return ran.stdout
+
+
+def _execute(
+    target: Target, argv: Sequence[str | Path], stdin: bytes, cwd: Path | None, limit_s: float
+) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(
+            [*prefix(target), *map(str, argv)],
+            input=stdin,
+            cwd=cwd,
+            capture_output=True,
+            timeout=limit_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise EllcError(
+            f"{Path(argv[0]).name} took longer than {limit_s:.0f} s on target {target.name!r}",
+            code="E621",
+        ) from error
+
+
+def _ending(returncode: int) -> str:
+    return f"was killed by signal {-returncode}" if returncode < 0 else f"failed ({returncode})"
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """One input or output: its size, and the alignment that the code may rely on."""
+
+    bytes: int
+    align: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One thing to call.
+
+    A plain case is `int SYMBOL(void *arena, const void *const *in, void *const *out)`, 0 for
+    success. A model case (`is_model`) is the C API of a package: SYMBOL_init, SYMBOL_predict_v,
+    SYMBOL_destroy and, with `threads`, SYMBOL_set_threads. The arena is aligned to 64 bytes.
+    """
+
+    symbol: str
+    inputs: tuple[Buffer, ...]
+    outputs: tuple[Buffer, ...]
+    arena_bytes: int = 0
+    is_model: bool = False
+    threads: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call of a case."""
+
+    case: int
+    """Index in the runner's cases."""
+    inputs: tuple[bytes, ...]
+    keep_state: bool = False
+    """Call again what the request before has called, with its arena (and instance) as it is now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """A program that holds cases."""
+
+    program: Path
+    target: Target
+    cases: tuple[Case, ...]
+
+
+def build_program(
+    target: Target,
+    sources: Sequence[Path],
+    objects: Sequence[Path],
+    out: Path,
+    *,
+    options: Sequence[str] = (),
+) -> None:
+    """Compile C sources and link them with objects into a static program for the target.
+
+    The first program of an architecture takes up to a minute, because its C library is built; after
+    that a tenth of a second. Raises `EllcError`: `E620` for a target without such programs, `E610`
+    when the compiler or the linker refuses.
+    """
+    if not target.musl_target:
+        raise EllcError(
+            f"there are no static programs for target {target.name!r}",
+            code="E620",
+            hint="targets with Linux have them",
+        )
+    words = ["cc", "-static", "-target", target.musl_target, f"-mcpu={target.musl_cpu}"]
+    words += ["-std=c99", "-D_DEFAULT_SOURCE", "-O1", "-g0", *options]
+    zig.run(
+        [*words, *sources, *objects, "-o", out],
+        what=f"building {out.name} for target {target.name!r}",
+    )
+
+
+def build_runner(
+    target: Target, objects: Sequence[Path], cases: Sequence[Case], folder: Path
+) -> Runner:
+    """Write, compile and link a runner in `folder` that holds all the cases.
+
+    The objects together define the symbols of all cases. Errors as `build_program`.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("codegen"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    source, program = folder / "runner.c", folder / "runner"
+    source.write_text(environment.get_template("runner.c.j2").render(cases=cases))
+    build_program(target, [source], objects, program, options=["-Wall", "-Wextra", "-Werror"])
+    return Runner(program, target, tuple(cases))
+
+
+def run_cases(
+    runner: Runner, requests: Sequence[Request], *, limit_s: float = 600.0
+) -> list[tuple[bytes, ...]]:
+    """Make all calls in one process, in order, and return the outputs of each.
+
+    Memory holds a pattern, not zeros, before a call, and is guarded around. Raises `ValueError` for
+    a request that does not fit its case, `InternalError` when compiled code crashes, answers with
+    an error, changes an input or writes where it must not, and `EllcError` as `run`.
+    """
+    stdin = b"".join(_encode(runner.cases[request.case], request) for request in requests)
+    ran = _execute(runner.target, [runner.program], stdin, None, limit_s)
+    answers: list[tuple[bytes, ...]] = []
+    at = 0
+    for request in requests:
+        case = runner.cases[request.case]
+        if len(ran.stdout) < at + 4:
+            said = ran.stderr.decode(errors="replace").strip()
+            raise _wrong(runner, case, f"{_ending(ran.returncode)}; {said}")
+        (status,) = struct.unpack_from("<i", ran.stdout, at)
+        at += 4
+        if status:
+            raise _wrong(runner, case, _STATUS_WORDS.get(status, f"it returned {status}"))
+        outputs = []
+        for buffer in case.outputs:
+            outputs.append(ran.stdout[at : at + buffer.bytes])
+            at += buffer.bytes
+        answers.append(tuple(outputs))
+    if ran.returncode != 0:
+        raise _wrong(runner, runner.cases[requests[-1].case], _ending(ran.returncode))
+    return answers
+
+
+def _encode(case: Case, request: Request) -> bytes:
+    got = [len(data) for data in request.inputs]
+    want = [buffer.bytes for buffer in case.inputs]
+    if got != want:
+        raise ValueError(f"case {case.symbol!r} takes inputs of {want} bytes, not {got}")
+    flags = _KEEP_STATE if request.keep_state else 0
+    return struct.pack("<II", request.case, flags) + b"".join(request.inputs)
+
+
+def _wrong(runner: Runner, case: Case, what: str) -> InternalError:
+    return InternalError(
+        f"compiled code of {case.symbol!r} for target {runner.target.name!r}: {what}",
+        reproducer=str(runner.program),
+    )

@@ -1,0 +1,240 @@
+"""Runners: many cases in one process, on every kind of machine, and every wrong doing is told."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from codegen.targets import resolve
+from codegen.toolchain import disassemble, emulate, zig
+from codegen.toolchain.emulate import Buffer, Case, Request, Runner
+from codegen.toolchain.llvm import EmitKind, IrJob, compile_ir
+from ir.errors import EllcError, InternalError
+from tests.toolchain.toolchain_samples import AXPY
+
+CASES_C = """
+#include <stddef.h>
+#include <stdint.h>
+#define CASE(name) int name(unsigned char *arena, const float *const *in, float **out)
+CASE(twice) { (void)arena; for (int i = 0; i < 5; i++) out[0][i] = 2 * in[0][i]; return 0; }
+CASE(two_outputs) {
+    (void)arena;
+    for (int i = 0; i < 3; i++) out[0][i] = in[0][i] + in[1][i];
+    for (int i = 0; i < 3; i++) out[1][i] = in[0][i] - in[1][i];
+    return 0;
+}
+CASE(refuses) { (void)arena; (void)in; (void)out; return 7; }
+CASE(crashes) { (void)arena; (void)in; (void)out; *(volatile int *)16 = 1; return 0; }
+CASE(writes_behind) { (void)arena; (void)in; ((volatile float *)out[0])[5] = 1; return 0; }
+CASE(writes_into_slack) { (void)arena; (void)in; ((volatile float *)out[0])[16] = 1; return 0; }
+CASE(writes_far_behind) { (void)arena; (void)in; ((volatile float *)out[0])[69] = 1; return 0; }
+CASE(reads_far_behind) { (void)arena; out[0][0] = ((const volatile float *)in[0])[69]; return 0; }
+CASE(writes_before) { (void)arena; (void)in; ((volatile float *)out[0])[-1] = 1; return 0; }
+CASE(changes_input) { (void)arena; (void)out; ((float *)in[0])[1] += 1; return 0; }
+CASE(overruns_arena) { (void)in; (void)out; arena[100] = 1; return 0; }
+CASE(counts) {
+    (void)in;
+    arena[0] = arena[0] == 0xA5 ? 1 : arena[0] + 1;
+    out[0][0] = arena[0];
+    return 0;
+}
+CASE(alignments) {
+    out[0][0] = (float)((uintptr_t)in[0] % 8);
+    out[0][1] = (float)((uintptr_t)out[0] % 128);
+    out[0][2] = (float)((uintptr_t)arena % 128);
+    return 0;
+}
+
+typedef struct { float *scale; int threads; } model;
+int net_init(model *m, void *arena, size_t bytes) {
+    if (bytes != 32) return 2;
+    m->scale = arena; m->scale[0] = 10; m->threads = 1;
+    return 0;
+}
+int net_set_threads(model *m, int threads) { m->threads = threads; return 0; }
+int net_predict_v(model *m, const float *const *in, float **out) {
+    out[0][0] = in[0][0] * m->scale[0] + (float)m->threads; m->scale[0] += 1;
+    return 0;
+}
+void net_destroy(model *m) { m->scale = 0; }
+"""
+FIVE, ONE = Buffer(20), Buffer(4)
+PLAIN = (
+    Case("twice", (FIVE,), (FIVE,)),
+    Case("two_outputs", (Buffer(12), Buffer(12)), (Buffer(12), Buffer(12))),
+    Case("counts", (), (ONE,), arena_bytes=100),
+    Case("alignments", (FIVE,), (Buffer(20, 64),)),
+    Case("net", (ONE,), (ONE,), arena_bytes=32, is_model=True),
+    Case("net", (ONE,), (ONE,), arena_bytes=32, is_model=True, threads=4),
+    Case("net", (ONE,), (ONE,), arena_bytes=31, is_model=True),
+    Case("refuses", (), ()),
+    Case("crashes", (), ()),
+    Case("writes_behind", (), (FIVE,)),
+    Case("writes_into_slack", (), (Buffer(64, 32),)),
+    Case("writes_far_behind", (), (FIVE,)),
+    Case("reads_far_behind", (FIVE,), (FIVE,)),
+    Case("writes_before", (), (FIVE,)),
+    Case("changes_input", (FIVE,), ()),
+    Case("overruns_arena", (), (), arena_bytes=100),
+)
+TWICE, TWO, COUNTS, ALIGNMENTS, NET, NET_4, NET_SMALL = range(7)
+NAMES = ("host", "pi0", "pi3", "pi3_64")
+VALUES = np.arange(5, dtype=np.float32)
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def runner(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Runner:
+    target = resolve(request.param)
+    if not emulate.can_run(target):
+        pytest.skip(f"no emulator for {target.name}")
+    folder = tmp_path_factory.mktemp("runner")
+    (folder / "cases.c").write_text(CASES_C)
+    words = ["cc", "-c", "-O1", "-g0", "-target", target.c_target, f"-mcpu={target.zig_cpu}"]
+    zig.run([*words, "cases.c", "-o", "cases.o"], what="compiling cases", cwd=folder)
+    return emulate.build_runner(target, [folder / "cases.o"], PLAIN, folder)
+
+
+def floats(answer: tuple[bytes, ...]) -> list[list[float]]:
+    return [np.frombuffer(data, np.float32).tolist() for data in answer]
+
+
+def one(value: float) -> tuple[bytes]:
+    return (struct.pack("<f", value),)
+
+
+def test_many_cases_in_one_process(runner: Runner) -> None:
+    three = VALUES[1:4]
+    answers = emulate.run_cases(
+        runner,
+        [
+            Request(TWICE, (VALUES.tobytes(),)),
+            Request(TWO, (three.tobytes(), (three * 3).tobytes())),
+            Request(TWICE, ((VALUES + 1).tobytes(),)),
+        ],
+    )
+    assert [floats(answer) for answer in answers] == [
+        [[0, 2, 4, 6, 8]],
+        [[4, 8, 12], [-2, -4, -6]],
+        [[2, 4, 6, 8, 10]],
+    ]
+
+
+def test_state_lives_as_long_as_asked(runner: Runner) -> None:
+    keep = [False, True, True, False, True]
+    answers = emulate.run_cases(runner, [Request(COUNTS, (), keep_state=k) for k in keep])
+    assert [floats(answer)[0][0] for answer in answers] == [1, 2, 3, 1, 2]
+
+
+def test_models_are_made_called_and_destroyed(runner: Runner) -> None:
+    requests = [
+        Request(NET, one(2)),
+        Request(NET, one(2), keep_state=True),
+        Request(NET_4, one(2)),
+        Request(NET, one(3)),
+    ]
+    answers = emulate.run_cases(runner, requests)
+    assert [floats(answer)[0][0] for answer in answers] == [21, 23, 24, 31]
+    with pytest.raises(InternalError, match="returned 2"):
+        emulate.run_cases(runner, [Request(NET_SMALL, one(1))])
+
+
+def test_buffers_are_aligned_as_promised_and_not_more(runner: Runner) -> None:
+    (answer,) = emulate.run_cases(runner, [Request(ALIGNMENTS, (VALUES.tobytes(),))])
+    assert floats(answer)[0][:3] == [4, 64, 64]
+
+
+@pytest.mark.parametrize(
+    ("symbol", "said"),
+    [
+        ("refuses", "returned 7"),
+        ("crashes", "signal"),
+        ("writes_behind", "signal"),
+        ("writes_into_slack", "outside its buffers"),
+        ("writes_far_behind", "signal"),
+        ("reads_far_behind", "signal"),
+        ("writes_before", "outside its buffers"),
+        ("changes_input", "changed one of its inputs"),
+        ("overruns_arena", "outside its buffers"),
+    ],
+)
+def test_wrong_doing_is_told(runner: Runner, symbol: str, said: str) -> None:
+    index = next(i for i, case in enumerate(PLAIN) if case.symbol == symbol)
+    inputs = tuple(bytes(buffer.bytes) for buffer in PLAIN[index].inputs)
+    good = Request(TWICE, (VALUES.tobytes(),))
+    with pytest.raises(InternalError, match=f"'{symbol}' for target.*{said}"):
+        emulate.run_cases(runner, [good, Request(index, inputs), good])
+
+
+def test_request_that_does_not_fit(runner: Runner) -> None:
+    with pytest.raises(ValueError, match=r"takes inputs of \[20\] bytes, not \[4\]"):
+        emulate.run_cases(runner, [Request(TWICE, one(1))])
+
+
+def test_time_limit_and_failure(runner: Runner) -> None:
+    with pytest.raises(EllcError, match="longer than") as caught:
+        emulate.run(runner.target, [runner.program], stdin=bytes(8), limit_s=1e-4)
+    assert caught.value.code == "E621"
+    with pytest.raises(EllcError, match="failed \\(3\\)") as caught:
+        emulate.run(runner.target, [runner.program], stdin=struct.pack("<II", 999, 0))
+    assert "no such case" in caught.value.problems[0]
+
+
+def test_targets_that_cannot_run() -> None:
+    for name in ("imxrt1050", "mac", "windows", "wasm"):
+        with pytest.raises(EllcError, match="cannot be run") as caught:
+            emulate.prefix(resolve(name))
+        assert caught.value.code == "E620"
+    with pytest.raises(EllcError, match="no static programs"):
+        emulate.build_program(resolve("mcxn947"), [], [], Path("x"))
+
+
+def test_missing_emulator_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(EllcError, match="no emulator 'qemu-arm'") as caught:
+        emulate.prefix(resolve("pi3"))
+    assert "qemu-user" in caught.value.hint
+
+
+DOT_PRODUCT = """
+declare <2 x i32> @llvm.arm.neon.sdot.v2i32.v8i8(<2 x i32>, <8 x i8>, <8 x i8>)
+define <2 x i32> @dot(<2 x i32> %c, <8 x i8> %a, <8 x i8> %b) #0 {
+  %r = call <2 x i32> @llvm.arm.neon.sdot.v2i32.v8i8(<2 x i32> %c, <8 x i8> %a, <8 x i8> %b)
+  ret <2 x i32> %r
+}
+attributes #0 = { nounwind "target-features"="+neon,+vfp4,+dotprod" }
+"""
+
+
+def test_assembler_finds_instructions_above_the_target() -> None:
+    pi3 = resolve("pi3")
+    jobs = [IrJob("axpy", AXPY, EmitKind.ASM), IrJob("dot", DOT_PRODUCT, EmitKind.ASM)]
+    plain, newer = (text.decode() for text in compile_ir(jobs, pi3))
+    assert disassemble.reassemble(plain, pi3) == ()
+    (complaint,) = disassemble.reassemble(newer, pi3)
+    assert "dotprod" in complaint
+
+
+@pytest.mark.skipif(disassemble.find_llvm_objdump() is None, reason="no llvm-objdump")
+def test_disassembler_finds_instructions_above_the_target(tmp_path: Path) -> None:
+    pi3 = resolve("pi3")
+    jobs = [IrJob("axpy", AXPY), IrJob("dot", DOT_PRODUCT)]
+    plain, newer = tmp_path / "plain.o", tmp_path / "newer.o"
+    for path, data in zip((plain, newer), compile_ir(jobs, pi3), strict=True):
+        path.write_bytes(data)
+    assert disassemble.instructions_above(plain, pi3) == ()
+    assert disassemble.instruction_count(plain, pi3) > 5
+    assert len(disassemble.instructions_above(newer, pi3)) == 1
+
+
+def test_missing_disassembler_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert shutil.which("llvm-objdump") is None
+    with pytest.raises(EllcError) as caught:
+        disassemble.instructions_above(tmp_path / "x.o", resolve("pi3"))
+    assert caught.value.code == "E622" and "llvm" in caught.value.hint
