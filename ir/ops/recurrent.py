@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ir.errors import ShapeError
 from ir.op import Arrays, Case, Op, Pointwise, Types, register_op, require
 from ir.ops.common import normal, want_floats, want_operands, want_shape, weights
 from ir.ops.pointwise import HardSigmoid, Relu, Sigmoid, Tanh
@@ -66,7 +67,6 @@ class GRUCell(Op):
 
     def reference(self, *inputs: Array) -> Arrays:
         x, h, wx, wh, bx, bh = inputs
-        size = h.shape[-1]
         wz, wr, wn = np.split(wh, 3)
         bz, br, bn = np.split(bh, 3)
         xz, xr, xn = np.split(x @ wx.T + bx, 3, -1)
@@ -74,7 +74,6 @@ class GRUCell(Op):
         r = _apply(self.recurrent_activation, xr + h @ wr.T + br)
         inner = r * (h @ wn.T + bn) if self.reset_after else (r * h) @ wn.T + bn
         n = _apply(self.activation, xn + inner)
-        assert n.shape[-1] == size
         return ((1 - z) * n + z * h,)
 
     def macs(self, inputs: Types, outputs: Types) -> int:
@@ -252,7 +251,11 @@ def _want_state(name: str, x: TensorType, state: TensorType) -> None:
 
 def _want_activations(name: str, state: TensorType, *activations: Pointwise) -> None:
     for op in activations:
-        same = op.infer(state.meaning) == (TensorType(state.dtype, state.shape),)
+        try:
+            results = op.infer(state)
+        except ShapeError as error:
+            raise ShapeError(f"{name}: {op.name} is no activation: {error.message}") from None
+        same = results == (TensorType(state.dtype, state.shape),)
         require(same, f"{name}: {op.name} is no activation")
 
 
