@@ -6,7 +6,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from codegen.kir.ir import For, If, Imm, Kernel, Let, Load, Operand, Param, Stmt, Store, Var
+from codegen.kir.ir import (
+    For,
+    If,
+    Imm,
+    Kernel,
+    Let,
+    Load,
+    Operand,
+    Param,
+    Prefetch,
+    Stmt,
+    Store,
+    Var,
+)
 from codegen.kir.ops import OPS, elem_code
 from codegen.kir.types import INDEX, Elem, VType
 
@@ -139,6 +152,11 @@ class KernelBuilder:
         where, extra = _split_index(index)
         align = align_bytes or param.elem.bytes
         self._append(Store(value, param, where, offset + extra, align))
+
+    def prefetch(self, param: Param, index: Operand | int, *, offset: int = 0) -> None:
+        """Ask for the cache line of `param[index + offset]`; harmless wherever that is."""
+        where, extra = _split_index(index)
+        self._append(Prefetch(param, where, offset + extra))
 
     def load_some(
         self, param: Param, index: Operand | int, lanes: int, count: int, *, offset: int = 0

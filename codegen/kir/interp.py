@@ -7,7 +7,19 @@ from typing import assert_never
 
 import numpy as np
 
-from codegen.kir.ir import For, If, Imm, Kernel, Let, Load, Operand, Param, Stmt, Store
+from codegen.kir.ir import (
+    For,
+    If,
+    Imm,
+    Kernel,
+    Let,
+    Load,
+    Operand,
+    Param,
+    Prefetch,
+    Stmt,
+    Store,
+)
 from codegen.kir.ops import OPS
 from ir.errors import InternalError
 from ir.types import Array
@@ -69,6 +81,8 @@ class _Machine:
                 case If(condition, inner):
                     if self._value(condition)[0]:
                         self.body(inner)
+                case Prefetch():
+                    pass  # changes no value, and may name any place
                 case _:
                     assert_never(statement)
 

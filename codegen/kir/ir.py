@@ -74,6 +74,15 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True)
+class Prefetch:
+    """A hint that `param[index + offset]` is read soon. It may lie outside the buffer."""
+
+    param: Param
+    index: Operand
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
 class For:
     """`for index in range(start, stop, step)`, with values carried in registers.
 
@@ -100,7 +109,7 @@ class If:
     body: tuple[Stmt, ...]
 
 
-Stmt = Union[Let, Load, Store, For, If]  # noqa: UP007
+Stmt = Union[Let, Load, Store, Prefetch, For, If]  # noqa: UP007
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,20 @@ import re
 import struct
 from collections.abc import Callable, Iterable
 
-from codegen.kir.ir import For, If, Imm, Kernel, Let, Load, Operand, Param, Stmt, Store, Var
+from codegen.kir.ir import (
+    For,
+    If,
+    Imm,
+    Kernel,
+    Let,
+    Load,
+    Operand,
+    Param,
+    Prefetch,
+    Stmt,
+    Store,
+    Var,
+)
 from codegen.kir.ops import OPS, OpRow
 from codegen.kir.types import Elem, VType
 from codegen.targets import Target
@@ -107,6 +120,10 @@ class _Function:
                 case Store(value, param, index, offset, align):
                     pointer = self._address(param, index, offset)
                     self._put(f"store {self._typed(value)}, ptr {pointer}, align {align}")
+                case Prefetch(param, index, offset):
+                    self.declarations.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+                    pointer = self._address(param, index, offset)
+                    self._put(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 3, i32 1)")
                 case For():
                     self._for(statement)
                 case If(condition, inner):
@@ -156,21 +173,19 @@ class _Function:
         pointer = f"%{param.name}"
         if not (isinstance(index, Imm) and index.value == 0):
             pointer = self._let_text(
-                f"getelementptr inbounds {elem}, ptr {pointer}, {word} {self._value(index)}"
+                f"getelementptr {elem}, ptr {pointer}, {word} {self._value(index)}"
             )
         if offset:
-            pointer = self._let_text(
-                f"getelementptr inbounds {elem}, ptr {pointer}, {word} {offset}"
-            )
+            pointer = self._let_text(f"getelementptr {elem}, ptr {pointer}, {word} {offset}")
         return pointer
 
     # --- operations ----------------------------------------------------------------------------
 
     def _let(self, let: Let) -> None:
-        row = OPS[let.op]
-        template = self._template(row, let)
-        special = _SPECIAL.get(template)
-        result = special(self, let) if special else self._plain(template, let)
+        special = _SPECIAL.get(let.op)
+        result = (
+            special(self, let) if special else self._plain(self._template(OPS[let.op], let), let)
+        )
         self._names[let.result.name] = result
 
     def _template(self, row: OpRow, let: Let) -> str:
@@ -186,8 +201,7 @@ class _Function:
         args = [self._value(a) for a in let.args]
         amount = ""
         if let.attrs:
-            literal = Imm(let.attrs[0], let.result.type)
-            amount = str(let.attrs[0]) if let.op == "lane" else self._value(literal)
+            amount = self._value(Imm(let.attrs[0], let.result.type))
         first = self._type(let.args[0].type) if let.args else ""
         text = template.format(*args, t=self._type(let.result.type), a=first, n=amount)
         return self._let_text(text)
@@ -218,6 +232,20 @@ class _Function:
         kind, (a, b, c) = ("f" if elem.is_float else ""), (self._value(x) for x in let.args)
         product = self._let_text(f"{kind}mul {self._type(type_)} {a}, {b}")
         return self._let_text(f"{kind}add {self._type(type_)} {product}, {c}")
+
+    def min_max(self, let: Let) -> str:
+        """Integers by intrinsic; floats by whatever propagates NaN with the fewest instructions."""
+        if not let.result.type.elem.is_float:
+            return self._plain(self._template(OPS[let.op], let), let)
+        args = [self._typed(a) for a in let.args]
+        return self.call(f"@llvm.{let.op}imum", let.result.type, args)
+
+    def lane(self, let: Let) -> str:
+        """One lane as a scalar."""
+        (arg,), (lane,) = let.args, let.attrs
+        if arg.type.lanes == 1:
+            return self._value(arg)
+        return self._let_text(f"extractelement {self._typed(arg)}, i32 {lane}")
 
     def convert(self, let: Let) -> str:
         """Between element types, lanes unchanged."""
@@ -376,6 +404,9 @@ class _Function:
 
 
 _SPECIAL: dict[str, Callable[[_Function, Let], str]] = {
+    "min": _Function.min_max,
+    "max": _Function.min_max,
+    "lane": _Function.lane,
     "mul_add": _Function.mul_add,
     "convert": _Function.convert,
     "splat": _Function.splat,

@@ -1,8 +1,14 @@
-"""The kernel IR's operations: one row each - result type, meaning in numpy, LLVM, C.
+"""The kernel IR's operations: one row each - operands, result type, meaning in numpy, LLVM, C.
 
-LLVM templates may use {t} the result type, {a} the first operand's type, {s}/{m} the intrinsic
-suffix of the result/first operand (`v4f32`), {0} {1} .. the operands. C templates are expressions
-for one lane over operands {0} {1} ..; {c} is the result's element type, {l} the lane.
+`takes` has a letter per operand: T any type that `kinds` admits (all T are equal, lanes too),
+E the same element with any lanes, S its scalar, M a mask of as many lanes or of one. `kinds` has a
+letter per class of elements: f float, s signed, u unsigned, x index, m mask.
+
+LLVM templates use {t} the result's type, {a} the first operand's type, {0} {1} .. the operands, {n}
+the attribute; `@llvm.name(..)` calls an intrinsic. C templates are expressions for one lane: {0}
+{1} .. the operands, {c} the result's C type, {u} the unsigned type to compute in, {e} the element's
+name, {w} its unsigned twin's name and {v} that one's C type, {n} the attribute. Operations without
+a template are spelled out by the emitters.
 """
 
 from __future__ import annotations
@@ -23,24 +29,44 @@ ResultRule = Callable[[tuple[VType, ...], tuple[int, ...]], VType]
 class OpRow:
     """One operation. `meaning` maps arrays of shape (lanes,) and the attributes to such an array.
 
-    `llvm` may differ by signedness (`llvm_unsigned`) and by float (`llvm_float`).
+    `llvm` may differ by signedness (`llvm_unsigned`) and for floats (`llvm_float`); `c` may differ
+    for integers of fixed width (`c_int`) and for floats (`c_float`).
     """
 
     name: str
+    takes: str
+    kinds: str
     result: ResultRule
     meaning: Callable[..., Array]
     llvm: str = ""
     llvm_unsigned: str = ""
     llvm_float: str = ""
     c: str = ""
+    c_int: str = ""
     c_float: str = ""
+
+    def admits(self, elem: Elem) -> bool:
+        """Whether operands marked T or E may have this element."""
+        return kind_of(elem) in self.kinds
 
 
 OPS: dict[str, OpRow] = {}
 
 
-def _row(name: str, result: ResultRule, meaning: Callable[..., Any], **text: str) -> None:
-    OPS[name] = OpRow(name, result, meaning, **text)
+def kind_of(elem: Elem) -> str:
+    """The letter of an element's class, as in `OpRow.kinds`."""
+    match elem:
+        case Elem.INDEX:
+            return "x"
+        case Elem.MASK:
+            return "m"
+    return "f" if elem.is_float else "s" if elem.is_signed else "u"
+
+
+def _row(
+    name: str, takes: str, kinds: str, result: ResultRule, meaning: Callable[..., Any], **text: str
+) -> None:
+    OPS[name] = OpRow(name, takes, kinds, result, meaning, **text)
 
 
 def _same(types: tuple[VType, ...], attrs: tuple[int, ...]) -> VType:
@@ -64,48 +90,59 @@ def _to_elem(types: tuple[VType, ...], attrs: tuple[int, ...]) -> VType:
 
 
 # --- arithmetic ------------------------------------------------------------------------------
+# Integers of fixed width wrap: C computes in unsigned types. Indices never overflow.
 
-_row("add", _same, np.add, llvm="add {t} {0}, {1}", llvm_float="fadd {t} {0}, {1}", c="{0} + {1}")
-_row("sub", _same, np.subtract, llvm="sub {t} {0}, {1}", llvm_float="fsub {t} {0}, {1}",
-     c="{0} - {1}")  # fmt: skip
-_row("mul", _same, np.multiply, llvm="mul {t} {0}, {1}", llvm_float="fmul {t} {0}, {1}",
-     c="{0} * {1}")  # fmt: skip
+_row("add", "TT", "fsux", _same, np.add, llvm="add {t} {0}, {1}", llvm_float="fadd {t} {0}, {1}",
+     c="{0} + {1}", c_int="({c})(({u}){0} + ({u}){1})")  # fmt: skip
+_row("sub", "TT", "fsux", _same, np.subtract, llvm="sub {t} {0}, {1}",
+     llvm_float="fsub {t} {0}, {1}",
+     c="{0} - {1}", c_int="({c})(({u}){0} - ({u}){1})")  # fmt: skip
+_row("mul", "TT", "fsux", _same, np.multiply, llvm="mul {t} {0}, {1}",
+     llvm_float="fmul {t} {0}, {1}",
+     c="{0} * {1}", c_int="({c})(({u}){0} * ({u}){1})")  # fmt: skip
 
 
 def _divide(a: Array, b: Array) -> Array:
     if a.dtype.kind == "f":
         return np.asarray(np.divide(a, b))
-    quotient: Array = np.asarray(np.sign(a) * np.sign(b) * (np.abs(a) // np.abs(b)))
-    return quotient.astype(a.dtype)
+    # The remainder has the dividend's sign, so what is left divides without one.
+    return np.asarray((a - np.fmod(a, b)) // b)
 
 
-# Integer division truncates toward zero; the divisor must not be 0.
-_row("div", _same, _divide, llvm="sdiv {t} {0}, {1}", llvm_unsigned="udiv {t} {0}, {1}",
-     llvm_float="fdiv {t} {0}, {1}", c="{0} / {1}")  # fmt: skip
-_row("rem", _same, lambda a, b: np.fmod(a, b), llvm="srem {t} {0}, {1}",
-     llvm_unsigned="urem {t} {0}, {1}", c="{0} % {1}")  # fmt: skip
-_row("neg", _same, np.negative, llvm="sub {t} zeroinitializer, {0}", llvm_float="fneg {t} {0}",
-     c="-{0}")  # fmt: skip
-_row("abs", _same, np.abs, llvm="@llvm.abs({0}, i1 false)", llvm_float="@llvm.fabs({0})",
-     c="({0} < 0 ? -{0} : {0})", c_float="ellc_fabs({0})")  # fmt: skip
-_row("sqrt", _same, np.sqrt, llvm_float="@llvm.sqrt({0})", c_float="ellc_sqrt({0})")
+# Integer division truncates toward zero; the divisor must not be 0, the quotient must fit.
+_row("div", "TT", "fsux", _same, _divide, llvm="sdiv {t} {0}, {1}",
+     llvm_unsigned="udiv {t} {0}, {1}", llvm_float="fdiv {t} {0}, {1}",
+     c="{0} / {1}", c_int="({c})({0} / {1})")  # fmt: skip
+_row("rem", "TT", "sux", _same, lambda a, b: np.fmod(a, b), llvm="srem {t} {0}, {1}",
+     llvm_unsigned="urem {t} {0}, {1}", c="{0} % {1}", c_int="({c})({0} % {1})")  # fmt: skip
+_row("neg", "T", "fsux", _same, np.negative, llvm="sub {t} zeroinitializer, {0}",
+     llvm_float="fneg {t} {0}", c="-{0}", c_int="({c})(0u - ({u}){0})")  # fmt: skip
+_row("abs", "T", "fsx", _same, np.abs, llvm="@llvm.abs({0}, i1 false)",
+     llvm_float="@llvm.fabs({0})", c="{0} < 0 ? -{0} : {0}",
+     c_int="({c})({0} < 0 ? 0u - ({u}){0} : ({u}){0})", c_float="{e}_abs({0})")  # fmt: skip
+_row("sqrt", "T", "f", _same, np.sqrt, llvm_float="@llvm.sqrt({0})",
+     c="{e}_sqrt({0})")  # fmt: skip
 # Rounded once or twice, as the target does it best; emitters choose.
-_row("mul_add", _same, lambda a, b, c: a * b + c, llvm_float="mul_add",
-     llvm="mul_add", c="{0} * {1} + {2}")  # fmt: skip
+_row("mul_add", "TTT", "fsux", _same, lambda a, b, c: a * b + c,
+     c="{0} * {1} + {2}", c_int="({c})(({u}){0} * ({u}){1} + ({u}){2})")  # fmt: skip
 
-# Both propagate NaN, like numpy. Integers follow the element's sign.
-_row("min", _same, np.minimum, llvm="@llvm.smin({0}, {1})", llvm_unsigned="@llvm.umin({0}, {1})",
-     llvm_float="@llvm.minimum({0}, {1})", c="({1} < {0} ? {1} : {0})",
-     c_float="({0} != {0} || {0} < {1} ? {0} : {1})")  # fmt: skip
-_row("max", _same, np.maximum, llvm="@llvm.smax({0}, {1})", llvm_unsigned="@llvm.umax({0}, {1})",
-     llvm_float="@llvm.maximum({0}, {1})", c="({1} > {0} ? {1} : {0})",
-     c_float="({0} != {0} || {0} > {1} ? {0} : {1})")  # fmt: skip
+# Both propagate NaN, like numpy; which zero is the smaller is left open.
+_row("min", "TT", "fsux", _same, np.minimum, llvm="@llvm.smin({0}, {1})",
+     llvm_unsigned="@llvm.umin({0}, {1})", c="{1} < {0} ? {1} : {0}",
+     c_float="{0} != {0} || {0} < {1} ? {0} : {1}")  # fmt: skip
+_row("max", "TT", "fsux", _same, np.maximum, llvm="@llvm.smax({0}, {1})",
+     llvm_unsigned="@llvm.umax({0}, {1})", c="{1} > {0} ? {1} : {0}",
+     c_float="{0} != {0} || {0} > {1} ? {0} : {1}")  # fmt: skip
 
 # --- bits ------------------------------------------------------------------------------------
 
-_row("and", _same, np.bitwise_and, llvm="and {t} {0}, {1}", c="{0} & {1}")
-_row("or", _same, np.bitwise_or, llvm="or {t} {0}, {1}", c="{0} | {1}")
-_row("xor", _same, np.bitwise_xor, llvm="xor {t} {0}, {1}", c="{0} ^ {1}")
+for _name, _bitwise, _sign in (
+    ("and", np.bitwise_and, "&"),
+    ("or", np.bitwise_or, "|"),
+    ("xor", np.bitwise_xor, "^"),
+):
+    _row(_name, "TT", "suxm", _same, _bitwise, llvm=f"{_name} {{t}} {{0}}, {{1}}",
+         c=f"({{c}})({{0}} {_sign} {{1}})")  # fmt: skip
 
 
 def _popcount(a: Array) -> Array:
@@ -113,16 +150,19 @@ def _popcount(a: Array) -> Array:
     return np.asarray(bits.astype(a.dtype))
 
 
-_row("popcount", _same, _popcount, llvm="@llvm.ctpop({0})", c="ellc_popcount({0})")
+_row("popcount", "T", "su", _same, _popcount, llvm="@llvm.ctpop({0})",
+     c="({c}){w}_popcount(({v}){0})")  # fmt: skip
 # Shifts by a constant number of bits (attribute); right shift follows the element's sign.
-_row("shl", _same, lambda a, n: np.left_shift(a, a.dtype.type(n)), llvm="shl {t} {0}, {n}",
-     c="{0} << {n}")  # fmt: skip
-_row("shr", _same, lambda a, n: np.right_shift(a, a.dtype.type(n)), llvm="ashr {t} {0}, {n}",
-     llvm_unsigned="lshr {t} {0}, {n}", c="{0} >> {n}")  # fmt: skip
+_row("shl", "T", "sux", _same, lambda a, n: np.left_shift(a, a.dtype.type(n)),
+     llvm="shl {t} {0}, {n}", c="{0} * ((ptrdiff_t)1 << {n})",
+     c_int="({c})(({u}){0} << {n})")  # fmt: skip
+_row("shr", "T", "sux", _same, lambda a, n: np.right_shift(a, a.dtype.type(n)),
+     llvm="ashr {t} {0}, {n}", llvm_unsigned="lshr {t} {0}, {n}",
+     c="{0} >> {n}", c_int="({c})({0} >> {n})")  # fmt: skip
 
 # --- comparison and choice; a NaN compares as false, unequal as true ---------------------------
 
-for _name, _numpy, _fcmp, _icmp, _ucmp, _c in (
+for _name, _numpy, _fcmp, _icmp, _ucmp, _sign in (
     ("eq", np.equal, "oeq", "eq", "eq", "=="),
     ("ne", np.not_equal, "une", "ne", "ne", "!="),
     ("lt", np.less, "olt", "slt", "ult", "<"),
@@ -132,16 +172,18 @@ for _name, _numpy, _fcmp, _icmp, _ucmp, _c in (
 ):
     _row(
         _name,
+        "TT",
+        "fsux",
         _mask,
         _numpy,
         llvm=f"icmp {_icmp} {{a}} {{0}}, {{1}}",
         llvm_unsigned=f"icmp {_ucmp} {{a}} {{0}}, {{1}}",
         llvm_float=f"fcmp {_fcmp} {{a}} {{0}}, {{1}}",
-        c=f"{{0}} {_c} {{1}}",
+        c=f"({{c}})({{0}} {_sign} {{1}})",
     )
 
-_row("select", lambda t, a: t[1], lambda m, a, b: np.where(m, a, b),
-     llvm="select {a} {0}, {t} {1}, {t} {2}", c="({0} ? {1} : {2})")  # fmt: skip
+_row("select", "MTT", "fsuxm", lambda t, a: t[1], lambda m, a, b: np.where(m, a, b),
+     llvm="select {a} {0}, {t} {1}, {t} {2}", c="{0} ? {1} : {2}")  # fmt: skip
 
 # --- between types -----------------------------------------------------------------------------
 
@@ -160,28 +202,26 @@ def _convert(a: Array, code: int) -> Array:
 
 
 # Float to integer truncates and saturates, NaN gives 0; narrowing an integer drops high bits;
-# a mask becomes 0 or 1.
-_row("convert", _to_elem, _convert, llvm="convert", c="({c}){0}")
-_row("bitcast", _to_elem, lambda a, code: a.view(ELEM_CODES[code].numpy),
-     llvm="bitcast {a} {0} to {t}", c="bitcast")  # fmt: skip
+# a mask becomes 0 or 1. Neither floats become indices nor anything a mask.
+_row("convert", "T", "fsuxm", _to_elem, _convert)
+_row("bitcast", "T", "fsu", _to_elem, lambda a, code: a.view(ELEM_CODES[code].numpy),
+     llvm="bitcast {a} {0} to {t}")  # fmt: skip
 
 # --- between lanes -------------------------------------------------------------------------------
 
-_row("splat", lambda t, a: t[0].with_lanes(a[0]), lambda a, n: np.repeat(a, n),
-     llvm="splat", c="{0:0}")  # fmt: skip
-_row("splat_lane", lambda t, a: t[0].with_lanes(a[1]), lambda a, i, n: np.repeat(a[i], n),
-     llvm="splat_lane", c="{0:fixed}")  # fmt: skip
-_row("lane", lambda t, a: t[0].with_lanes(1), lambda a, i: a[i : i + 1],
-     llvm="extractelement {a} {0}, i32 {n}", c="{0:fixed}")  # fmt: skip
+_row("splat", "S", "fsuxm", lambda t, a: t[0].with_lanes(a[0]), lambda a, n: np.repeat(a, n))
+# Lane i in n lanes.
+_row("splat_lane", "T", "fsuxm", lambda t, a: t[0].with_lanes(a[1]),
+     lambda a, i, n: np.repeat(a[i], n))  # fmt: skip
+_row("lane", "T", "fsuxm", lambda t, a: t[0].with_lanes(1), lambda a, i: a[i : i + 1])
 # Lanes [start, start + count).
-_row("part", lambda t, a: t[0].with_lanes(a[1]), lambda a, i, n: a[i : i + n],
-     llvm="part", c="{0:shifted}")  # fmt: skip
-# Lanes of two vectors one after the other.
-_row("join", lambda t, a: t[0].with_lanes(t[0].lanes + t[1].lanes),
-     lambda a, b: np.concatenate([a, b]), llvm="join", c="join")  # fmt: skip
+_row("part", "T", "fsuxm", lambda t, a: t[0].with_lanes(a[1]), lambda a, i, n: a[i : i + n])
+# Lanes of two values one after the other.
+_row("join", "EE", "fsuxm", lambda t, a: t[0].with_lanes(t[0].lanes + t[1].lanes),
+     lambda a, b: np.concatenate([a, b]))  # fmt: skip
 # 0, 1, 2, ..
-_row("iota", lambda t, a: VType(ELEM_CODES[a[0]], a[1]),
-     lambda code, n: np.arange(n, dtype=ELEM_CODES[code].numpy), llvm="iota", c="{l}")  # fmt: skip
+_row("iota", "", "fsux", lambda t, a: VType(ELEM_CODES[a[0]], a[1]),
+     lambda code, n: np.arange(n, dtype=ELEM_CODES[code].numpy))  # fmt: skip
 # A mask as bits, lane 0 in bit 0 of byte 0; lanes are a multiple of 8.
-_row("pack_bits", lambda t, a: VType(Elem.U8, t[0].lanes // 8),
-     lambda a: np.packbits(a, bitorder="little"), llvm="pack_bits", c="pack_bits")  # fmt: skip
+_row("pack_bits", "T", "m", lambda t, a: VType(Elem.U8, t[0].lanes // 8),
+     lambda a: np.packbits(a, bitorder="little"))  # fmt: skip

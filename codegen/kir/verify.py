@@ -1,0 +1,312 @@
+"""What every kernel must hold: types of operands, single assignment, use behind definition."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import assert_never
+
+from codegen.kir.ir import (
+    For,
+    If,
+    Imm,
+    Kernel,
+    Let,
+    Load,
+    Operand,
+    Param,
+    Prefetch,
+    Stmt,
+    Store,
+    Var,
+)
+from codegen.kir.ops import ELEM_CODES, OPS, OpRow
+from codegen.kir.types import INDEX, Elem, VType
+from ir.errors import InternalError
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# Names go into C unchanged.
+_RESERVED = frozenset(
+    {
+        *("auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else"),
+        *("enum", "extern", "float", "for", "goto", "if", "inline", "int", "long", "register"),
+        *("restrict", "return", "short", "signed", "sizeof", "static", "struct", "switch"),
+        *("typedef", "union", "unsigned", "void", "volatile", "while"),
+    }
+)
+
+
+def verify(kernel: Kernel) -> None:
+    """Raise `InternalError` with every violation in one report."""
+    found = problems(kernel)
+    if found:
+        raise InternalError(f"kernel {kernel.name} is malformed:\n" + "\n".join(found))
+
+
+def problems(kernel: Kernel) -> tuple[str, ...]:
+    """One line for every rule that the kernel breaks, in the order of its text."""
+    checker = _Checker(kernel)
+    checker.kernel()
+    return tuple(checker.found)
+
+
+class _Checker:
+    """Walks a kernel with the values that are visible at each place."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._params = {p.name: p for p in kernel.params}
+        self._assigned: set[str] = set()
+        self._visible: dict[str, VType] = {}
+        self.found: list[str] = []
+
+    def kernel(self) -> None:
+        kernel = self._kernel
+        self._name(kernel.name)
+        if len(self._params) != len(kernel.params):
+            self._say("two parameters have one name")
+        for param in kernel.params:
+            self._param(param)
+        for bound in (kernel.begin, kernel.end):
+            self._type(bound, INDEX, "a bound of the kernel")
+            self._define(bound)
+        for pair in kernel.in_place:
+            for name in pair:
+                if name not in self._params:
+                    self._say(f"in_place names {name}, which is no parameter")
+        self._body(kernel.body)
+
+    def _param(self, param: Param) -> None:
+        self._name(param.name)
+        if param.elem in (Elem.INDEX, Elem.MASK):
+            self._say(f"parameter {param.name}: {param.elem.value} has no form in memory")
+        else:
+            self._align(f"parameter {param.name}", param.align_bytes, param.elem)
+
+    # --- statements ------------------------------------------------------------------------------
+
+    def _body(self, body: tuple[Stmt, ...]) -> None:
+        for statement in body:
+            match statement:
+                case Let():
+                    self._let(statement)
+                case Load(result, param, index, offset, align):
+                    self._access("load", result, param, index, offset, align)
+                    self._define(result)
+                case Store(value, param, index, offset, align):
+                    self._use(value)
+                    self._access("store", value, param, index, offset, align)
+                    if not param.writable:
+                        self._say(f"store to {param.name}, which is not writable")
+                case For():
+                    self._for(statement)
+                case If(condition, inner):
+                    self._use(condition)
+                    self._type(condition, VType(Elem.MASK), "the condition of an if")
+                    self._scope(inner)
+                case Prefetch(param, index, _):
+                    self._use(index)
+                    self._type(index, INDEX, "an index")
+                    self._own(f"prefetch of {param.name}", param)
+                case _:
+                    assert_never(statement)
+
+    def _let(self, let: Let) -> None:
+        for arg in let.args:
+            self._use(arg)
+        row = OPS.get(let.op)
+        if row is None:
+            self._say(f"{let.result.name}: there is no operation {let.op}")
+        else:
+            for problem in operation_problems(row, tuple(a.type for a in let.args), let.attrs):
+                self._say(f"{let.result.name}: {let.op} {problem}")
+                break
+            else:
+                want = row.result(tuple(a.type for a in let.args), let.attrs)
+                self._type(let.result, want, f"the result of {let.op}")
+        self._define(let.result)
+
+    def _access(
+        self, what: str, value: Operand, param: Param, index: Operand, offset: int, align: int
+    ) -> None:
+        self._use(index)
+        self._type(index, INDEX, "an index")
+        place = f"{what} at {param.name}"
+        self._own(place, param)
+        if value.type.elem is not param.elem:
+            self._say(f"{place} of {value.type}, but it holds {param.elem.value}")
+            return
+        self._align(place, align, param.elem)
+        if align > param.align_bytes:
+            self._say(f"{place} aligned to {align} bytes, but the parameter to {param.align_bytes}")
+        if isinstance(index, Imm) and (int(index.value) + offset) * param.elem.bytes % align:
+            self._say(f"{place}[{int(index.value) + offset}] is not aligned to {align} bytes")
+
+    def _for(self, loop: For) -> None:
+        for bound in (loop.start, loop.stop):
+            self._use(bound)
+            self._type(bound, INDEX, "a bound of a loop")
+        self._type(loop.index, INDEX, "the index of a loop")
+        if loop.step <= 0:
+            self._say(f"loop {loop.index.name} has step {loop.step}")
+        lists = (loop.carried, loop.inits, loop.yields, loop.results)
+        if len({len(values) for values in lists}) != 1:
+            self._say(f"loop {loop.index.name} has carried lists of different lengths")
+        for carried, first, after, result in zip(*lists, strict=False):
+            self._use(first)
+            for value in (first, after, result):
+                self._type(value, carried.type, f"carried value {carried.name}")
+        outer = dict(self._visible)
+        for var in (loop.index, *loop.carried):
+            self._define(var)
+        self._body(loop.body)
+        for after in loop.yields:
+            self._use(after)
+        self._visible = outer
+        for result in loop.results:
+            self._define(result)
+
+    def _scope(self, body: tuple[Stmt, ...]) -> None:
+        outer = dict(self._visible)
+        self._body(body)
+        self._visible = outer
+
+    def _own(self, place: str, param: Param) -> None:
+        if self._params.get(param.name) != param:
+            self._say(f"{place}, which is no parameter of this kernel")
+
+    # --- values ----------------------------------------------------------------------------------
+
+    def _define(self, var: Var) -> None:
+        self._name(var.name)
+        if var.name in self._assigned:
+            self._say(f"{var.name} is assigned twice")
+        if var.name in self._params:
+            self._say(f"{var.name} is both a parameter and a value")
+        if var.type.lanes < 1:
+            self._say(f"{var.name} has {var.type.lanes} lanes")
+        self._assigned.add(var.name)
+        self._visible[var.name] = var.type
+
+    def _use(self, operand: Operand) -> None:
+        if isinstance(operand, Imm):
+            for problem in literal_problems(operand):
+                self._say(problem)
+        elif operand.name not in self._visible:
+            self._say(f"{operand.name} is used where it has no value")
+        elif self._visible[operand.name] != operand.type:
+            have = self._visible[operand.name]
+            self._say(f"{operand.name} is {have}, but is used as {operand.type}")
+
+    def _type(self, operand: Operand, want: VType, what: str) -> None:
+        if operand.type != want:
+            self._say(f"{what} must be {want}, not {operand.type}")
+
+    def _align(self, what: str, align_bytes: int, elem: Elem) -> None:
+        if align_bytes < elem.bytes or align_bytes & (align_bytes - 1):
+            self._say(f"{what}: {align_bytes} bytes is no alignment of {elem.value}")
+
+    def _name(self, name: str) -> None:
+        if not _NAME.fullmatch(name) or name in _RESERVED:
+            self._say(f"{name!r} is no name: it must be an identifier of C")
+
+    def _say(self, problem: str) -> None:
+        self.found.append(problem)
+
+
+# --- rules of literals and operations ------------------------------------------------------------
+
+
+def literal_problems(imm: Imm) -> Iterator[str]:
+    """What is wrong with a literal: kind of number, range of its type (read with either sign)."""
+    elem, value = imm.type.elem, imm.value
+    if elem.is_float:
+        if not isinstance(value, float):
+            yield f"literal {value!r} of {imm.type} must be a float"
+    elif not isinstance(value, int):
+        yield f"literal {value!r} of {imm.type} must be an integer"
+    elif elem is Elem.MASK:
+        if value not in (0, 1):
+            yield f"literal {value} of {imm.type} must be 0 or 1"
+    else:
+        bits = 64 if elem is Elem.INDEX else elem.bytes * 8
+        if not -(1 << (bits - 1)) <= value < 1 << bits:
+            yield f"literal {value} does not fit {imm.type}"
+
+
+def operation_problems(
+    row: OpRow, types: tuple[VType, ...], attrs: tuple[int, ...]
+) -> Iterator[str]:
+    """What is wrong with these operand types and attributes for the row; the first is enough."""
+    if len(types) != len(row.takes):
+        yield f"takes {len(row.takes)} operands, not {len(types)}"
+        return
+    main = [t for t, letter in zip(types, row.takes, strict=True) if letter != "M"]
+    for type_ in main:
+        if not row.admits(type_.elem):
+            yield f"does not take {type_}"
+    for type_, letter in zip(types, row.takes, strict=True):
+        match letter:
+            case "T" if type_ != main[0]:
+                yield f"takes operands of one type, not {main[0]} and {type_}"
+            case "E" if type_.elem is not main[0].elem:
+                yield f"takes operands of one element, not {main[0]} and {type_}"
+            case "S" if type_.lanes != 1:
+                yield f"takes a scalar, not {type_}"
+            case "M" if type_.elem is not Elem.MASK or type_.lanes not in (1, main[0].lanes):
+                yield f"takes a mask of 1 or {main[0].lanes} lanes, not {type_}"
+    yield from _attribute_problems(row, types, attrs)
+
+
+_ATTRIBUTE_COUNT = {
+    **dict.fromkeys(("shl", "shr", "convert", "bitcast", "splat", "lane"), 1),
+    **dict.fromkeys(("splat_lane", "part", "iota"), 2),
+}
+
+
+def _attribute_problems(
+    row: OpRow, types: tuple[VType, ...], attrs: tuple[int, ...]
+) -> Iterator[str]:
+    if len(attrs) != _ATTRIBUTE_COUNT.get(row.name, 0):
+        yield f"takes {_ATTRIBUTE_COUNT.get(row.name, 0)} attributes, not {len(attrs)}"
+        return
+    if row.name in ("convert", "bitcast", "iota") and attrs[0] not in range(len(ELEM_CODES)):
+        yield f"names element {attrs[0]}, which does not exist"
+        return
+    match row.name, attrs:
+        case ("shl" | "shr", (bits,)):
+            width = 32 if types[0].elem is Elem.INDEX else types[0].elem.bytes * 8
+            yield from _outside("bits", (bits,), 0, width - 1)
+        case ("splat", (count,)):
+            yield from _outside("lanes", (count,), 1, 1 << 16)
+        case ("lane", (lane,)):
+            yield from _outside("lane", (lane,), 0, types[0].lanes - 1)
+        case ("splat_lane", (lane, count)):
+            yield from _outside("lane", (lane,), 0, types[0].lanes - 1)
+            yield from _outside("lanes", (count,), 1, 1 << 16)
+        case ("part", (start, count)):
+            yield from _outside("lanes", (start, count), 0, types[0].lanes)
+            yield from _outside("last lane", (start + count,), start + 1, types[0].lanes)
+        case ("pack_bits", ()) if types[0].lanes % 8:
+            yield f"takes a multiple of 8 lanes, not {types[0].lanes}"
+        case ("convert", (code,)):
+            yield from _convert_problems(types[0].elem, ELEM_CODES[code])
+        case ("bitcast", (code,)):
+            to = ELEM_CODES[code]
+            if to in (Elem.INDEX, Elem.MASK) or to.bytes != types[0].elem.bytes:
+                yield f"cannot make {to.value} of {types[0].elem.value}"
+        case ("iota", (code, count)):
+            if not row.admits(ELEM_CODES[code]):
+                yield f"cannot make {ELEM_CODES[code].value}"
+            yield from _outside("lanes", (count,), 1, 1 << 16)
+
+
+def _convert_problems(source: Elem, to: Elem) -> Iterator[str]:
+    if to is Elem.MASK or (to is Elem.INDEX and source.is_float):
+        yield f"cannot make {to.value} of {source.value}"
+
+
+def _outside(what: str, values: Iterable[int], low: int, high: int) -> Iterator[str]:
+    for value in values:
+        if not low <= value <= high:
+            yield f"has {what} {value}, outside {low}..{high}"
