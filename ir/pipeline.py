@@ -147,9 +147,7 @@ def _run_one(
     start = time.perf_counter()
     try:
         after = step.run(graph)
-    except EllcError:
-        raise
-    except Exception as error:
+    except Exception as error:  # whatever it is, the graph was well formed: the pass erred
         raise InternalError(f"pass '{step}' failed: {error!r}", reproducer=reproducer) from error
     seconds = time.perf_counter() - start
     changed = after != graph

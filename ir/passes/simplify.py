@@ -64,6 +64,8 @@ def _simplified(editor: Editor, node: Node) -> Node | None:
             case str(value) if editor.can_forward(node, value):
                 editor.forward(node, value)
                 return None
+            case str(value) if not isinstance(node.op, Reshape):
+                return editor.replace(node, Reshape(editor.type(value).shape), value)
             case (op, operands):
                 return editor.replace(node, op, *operands)
     return None

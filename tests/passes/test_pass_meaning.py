@@ -1,0 +1,279 @@
+"""The whole pipeline on random networks: same meaning, and a broken rule is seen and blamed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from random_graphs import random_graph
+
+import ir.passes.absorb_padding
+import ir.passes.affine
+import ir.passes.common
+import ir.passes.eliminate_common
+import ir.passes.fold_affine
+import ir.passes.fuse_epilogue
+import ir.passes.sink_reshape
+from ir.builder import GraphBuilder
+from ir.errors import InternalError
+from ir.graph import Graph, Node
+from ir.interp import evaluate
+from ir.meaning import TOLERANCE, MeaningCheck, apart, sample_array
+from ir.ops.binary import Binarize
+from ir.ops.conv import Conv2D
+from ir.ops.fused import Fused
+from ir.ops.pointwise import Add, Mul, Sub
+from ir.ops.pool import AvgPool2D, MaxPool2D
+from ir.ops.shape import Concat, Reshape, Slice, Split
+from ir.passes.affine import Affine
+from ir.passes.common import frame, widened
+from ir.pipeline import run_pipeline
+from ir.rewrite import Editor
+from ir.types import DType, Padding, TensorType
+
+SEEDS = range(120)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_pipeline_keeps_the_meaning(seed: int) -> None:
+    graph = random_graph(seed)
+    after, report = run_pipeline(graph, paranoid=True, seed=seed)
+    assert report.records[-1].difference is not None
+    # Against the first graph as well: no creeping from pass to pass.
+    assert any(r.changed for r in report.records)
+    check_structure(graph, after)
+
+
+def test_the_networks_reach_every_pass() -> None:
+    changed = {r.name for s in SEEDS for r in run_pipeline(random_graph(s))[1].records if r.changed}
+    # Constants are folded by the frontends' graphs, not by these.
+    assert changed >= {
+        "lower_composites",
+        "simplify",
+        "sink_reshape",
+        "absorb_padding",
+        "fold_affine",
+        "eliminate_common",
+        "eliminate_dead",
+        "fuse_epilogue",
+        "fold_padding",
+    }
+
+
+def test_float32_stays_as_close_to_the_truth_as_tolerated() -> None:
+    compared = 0
+    for seed in SEEDS:
+        graph = random_graph(seed)
+        if any(isinstance(n.op, Binarize) for n in graph.nodes):
+            continue  # a sign may differ
+        after, _ = run_pipeline(graph)
+        rng = np.random.default_rng(seed)
+        inputs = tuple(sample_array(t, rng, 255.0) for t in graph.input_types())
+        pairs = zip(
+            evaluate(after, inputs).outputs,
+            evaluate(graph, inputs, double=True).outputs,
+            strict=True,
+        )
+        for got, want in pairs:
+            bound = 1e-4 * np.maximum(np.abs(want), 1e-2 * np.max(np.abs(want)))
+            assert np.all(np.abs(got - want) <= bound), seed
+        compared += 1
+    assert compared > 20
+
+
+def check_structure(before: Graph, after: Graph) -> None:
+    """What holds of every graph behind the passes."""
+    public = {p.value for p in (*after.inputs, *after.outputs)}
+    held = {v for s in after.states for v in (s.current, s.next)} | {
+        c.value for c in after.constants
+    }
+    makers = {v: n for n in after.nodes for v in n.outputs}
+    for value, type_ in after.types.items():
+        if type_.border is not None:
+            assert value not in public | held
+            assert type_.rank == 4 and type_.shape[0] == 1 and type_.dtype.is_float
+            assert not isinstance(makers[value].op, Reshape | Concat | Split | Slice)
+            readers = [n for n in after.nodes if n.inputs and n.inputs[0] == value]
+            assert any(type_.border.covers(f) for n in readers if (f := padding_of(n)) is not None)
+    names = {s for n in before.nodes for s in n.source}
+    for node in after.nodes:
+        assert not node.op.composite
+        assert set(node.source) <= names
+        if isinstance(node.op, Fused):
+            assert not any(isinstance(s.op, Binarize) for s in node.op.stages[:-1])
+
+
+def padding_of(node: Node) -> Padding | None:
+    anchor = node.op.anchor if isinstance(node.op, Fused) else node.op
+    wants = isinstance(anchor, Conv2D | MaxPool2D | AvgPool2D)
+    return anchor.padding if wants and not anchor.padding.is_empty else None  # type: ignore[union-attr]
+
+
+# ---- sabotage: each breaks one rule; the comparison must see it and name the pass ----
+
+Sabotage = Callable[[pytest.MonkeyPatch], None]
+
+
+def keep_frame(patch: pytest.MonkeyPatch) -> None:
+    """A mean moves across a padded border without the border's value."""
+    patch.setattr(ir.passes.fold_affine, "moved_frame", lambda padding, scale, shift: padding)
+
+
+def forget_the_division(patch: pytest.MonkeyPatch) -> None:
+    """The border's value moves by the shift but is not divided by the scale."""
+
+    def moved(padding: Padding, scale: object, shift: np.ndarray) -> Padding:
+        values = np.broadcast_to(np.array(padding.values), shift.shape) - shift
+        return frame(padding.amounts, values.tolist())
+
+    patch.setattr(ir.passes.fold_affine, "moved_frame", moved)
+
+
+def forget_older_shift(patch: pytest.MonkeyPatch) -> None:
+    """(x + 1) * 2 becomes x * 2 + 1."""
+    patch.setattr(
+        Affine,
+        "then",
+        lambda a, b: Affine(a.value, a.scale * b.scale, a.shift + b.shift),
+    )
+
+
+def round_twice(patch: pytest.MonkeyPatch) -> None:
+    """Float32 constants are folded again as if they were exact."""
+    patch.setattr(Editor, "rounded", lambda e, x, dtype: e.constant(x.astype(dtype.numpy)))
+
+
+def lose_signs_of_scales(patch: pytest.MonkeyPatch) -> None:
+    original = ir.passes.affine.merge
+
+    def merge(editor: Editor, inner: Affine, outer: Affine, growth_bytes: int) -> Affine | None:
+        return original(editor, replace(inner, scale=np.abs(inner.scale)), outer, growth_bytes)
+
+    patch.setattr(ir.passes.fold_affine, "merge", merge)
+
+
+def swap_differences(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ir.passes.fuse_epilogue, "_COMMUTATIVE", (Add, Mul, Sub))
+
+
+def mix_frames(patch: pytest.MonkeyPatch) -> None:
+    """A frame around a frame of another value."""
+    patch.setattr(
+        ir.passes.absorb_padding,
+        "joined",
+        lambda own, outer: frame(widened(own, outer), outer.values),
+    )
+
+
+def leave_out_the_frame(patch: pytest.MonkeyPatch) -> None:
+    """A mean that took a frame's cells still does not count them."""
+    original = ir.passes.absorb_padding.with_frame
+
+    def with_frame(op: object, outer: Padding) -> object:
+        made = original(op, outer)
+        keeps = isinstance(op, AvgPool2D) and isinstance(made, AvgPool2D)
+        return replace(made, include_padding=op.include_padding) if keeps else made  # type: ignore[attr-defined]
+
+    patch.setattr(ir.passes.absorb_padding, "with_frame", with_frame)
+
+
+def ignore_attributes(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ir.passes.eliminate_common, "print_op", lambda op: op.name)
+
+
+def fuse_what_others_read(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Editor, "used_once", lambda editor, value: True)
+
+
+def keep_vectors(patch: pytest.MonkeyPatch) -> None:
+    """An operand of a flattened tensor meets the picture as it is."""
+    patch.setattr(ir.passes.sink_reshape, "_moved", lambda editor, value, inside, outside: value)
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "blamed"),
+    [
+        (keep_frame, "fold_affine"),
+        (forget_the_division, "fold_affine"),
+        (forget_older_shift, "fold_affine"),
+        (round_twice, "fold_affine"),
+        (lose_signs_of_scales, "fold_affine"),
+        (swap_differences, "fuse_epilogue"),
+        (mix_frames, "absorb_padding"),
+        (leave_out_the_frame, "absorb_padding"),
+        (ignore_attributes, "eliminate_common"),
+        (fuse_what_others_read, "fuse_epilogue"),
+        (keep_vectors, "sink_reshape"),
+    ],
+)
+def test_a_broken_rule_is_seen_and_blamed(
+    sabotage: Sabotage, blamed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sabotage(monkeypatch)
+    caught = []
+    for seed in range(400):
+        try:
+            run_pipeline(random_graph(seed), paranoid=True)
+        except InternalError as error:
+            caught.append(str(error))
+            break
+    assert caught, "nothing failed"
+    assert f"pass '{blamed}" in caught[0]
+
+
+# ---- the comparison itself ----
+
+
+def masked_signs(offset: float) -> Graph:
+    """Signs of x * mask + offset: with a tiny offset those behind the mask are undecided."""
+    b = GraphBuilder("signs")
+    x = b.input("x", TensorType(DType.F32, (1, 4, 4, 3)))
+    mask = b.constant(np.array([1, 0, 1], np.float32))
+    numbers = b.add(Mul(), x, mask)
+    if offset:
+        numbers = b.add(Add(), numbers, b.constant(np.full(1, offset, np.float32)))
+    graph_value = b.add(Binarize(), numbers)
+    b.output("y", graph_value)
+    graph = b.build()
+    # The sign has the same id in all of them, as an editor would leave it.
+    return rename(graph, graph_value.id, "signs")
+
+
+def rename(graph: Graph, old: str, new: str) -> Graph:
+    nodes = tuple(
+        replace(n, outputs=tuple(new if v == old else v for v in n.outputs)) for n in graph.nodes
+    )
+    outputs = tuple(replace(p, value=new if p.value == old else p.value) for p in graph.outputs)
+    types = {new if v == old else v: t for v, t in graph.types.items()}
+    return replace(graph, nodes=nodes, outputs=outputs, types=types)
+
+
+def test_undecided_signs_are_counted_and_follow_the_graph_before() -> None:
+    difference = MeaningCheck(masked_signs(0)).compare(masked_signs(1e-12))
+    assert difference.flipped_signs == 2 * 16  # two inputs, one channel of three
+    assert difference.worst <= TOLERANCE
+
+
+def test_a_decided_sign_that_flips_is_a_difference() -> None:
+    difference = MeaningCheck(masked_signs(0)).compare(masked_signs(0.01))
+    assert difference.worst > TOLERANCE
+    assert difference.where == "signs %signs"
+
+
+def test_differences_are_relative_to_the_tensor() -> None:
+    a = np.array([1.0, 1000.0])
+    assert apart(a + np.array([0, 1e-3]), a) == pytest.approx(1e-6)
+    assert apart(a, a) == 0
+    assert apart(np.array([np.nan, 1000]), a) == np.inf
+    assert apart(np.array([np.inf, np.nan]), np.array([np.inf, np.nan])) == 0
+    assert apart(np.array([1, 2]), np.array([1, 3])) == np.inf
+    assert apart(a, a[:1]) == np.inf
+
+
+@pytest.mark.parametrize("dtype", list(DType))
+def test_inputs_suit_their_element_type(dtype: DType) -> None:
+    array = sample_array(TensorType(dtype, (40, 3)), np.random.default_rng(0), 255.0)
+    assert array.dtype == dtype.numpy and array.shape == (40, 3)
+    assert len(np.unique(array)) > 1
