@@ -132,3 +132,5 @@ class AvgPool2D(Op):
         valued = Padding(1, 1, 1, 1, (2.0, -1.0, 0.5))
         yield case(cls((3, 3), (1, 1), valued), 1, 5, 6, 3, label="frame per channel")
         yield case(cls((4, 2), (1, 3), Padding(2, 0, 1, 1), False), 1, 5, 7, 4, label="uneven")
+        ignored = Padding(1, 1, 1, 1, (7.0,))
+        yield case(cls((3, 3), (2, 2), ignored, False), 1, 6, 5, 9, label="a value not counted")

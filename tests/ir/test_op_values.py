@@ -135,7 +135,7 @@ def test_average_pooling_cell_by_cell(case: Case) -> None:
         assert got[n, r, c, ch] == pytest.approx(sum(numbers) / len(numbers), rel=1e-4, abs=1e-6)
 
 
-@pytest.mark.parametrize("case", small_cases(BinaryConv2D, 20_000), ids=lambda c: c.label)
+@pytest.mark.parametrize("case", small_cases(BinaryConv2D, 100_000), ids=lambda c: c.label)
 def test_binary_convolution_as_bit_counts(case: Case) -> None:
     """scale * (N - P - 2 * differing bits), P the masked taps, as in ELL's archive format."""
     op = case.op
@@ -324,6 +324,19 @@ def test_recurrent_cells_of_one_unit() -> None:
     rest = (f32(0.25), f32(-0.5), f32(0.9), f32(0.05))
     got = run(FastGRNNCell(hidden_rank=1), x, h, *low_rank, *rest)
     assert got == pytest.approx(expected)
+
+
+def test_the_reset_gate_acts_before_the_product() -> None:
+    """Two units, so that r * (W h) and W (r * h) differ."""
+    x, h = f32(0.0), f32(1.0, -2.0)
+    wx, bx, bh = np.zeros((6, 1), F32), np.zeros(6, F32), np.zeros(6, F32)
+    wh = np.zeros((6, 2), F32)
+    wh[2:4] = [[1, 0], [0, 1]]  # reset gates: logistic(1), logistic(-2)
+    wh[4] = [0, 1]  # the first new value sees the second unit only
+    r = (logistic(1), logistic(-2))
+    for reset_after, inner in ((True, r[0] * -2), (False, r[1] * -2)):
+        got = run(GRUCell(reset_after=reset_after), x, h, wx, wh, bx, bh)
+        assert got[0] == pytest.approx(0.5 * math.tanh(inner) + 0.5 * 1.0, rel=1e-6)
 
 
 def test_region_detection() -> None:

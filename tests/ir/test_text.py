@@ -74,6 +74,7 @@ def test_a_difference_anywhere_is_a_difference() -> None:
         ("relu{}", "relu{slope=1}"),
         ("relu{}", "relu{"),
         ("relu{}", "3"),
+        ("relu{}", "leaky_relu{slope=true}"),
         ("relu{}", "conv2d{stride=3}"),
         ("relu{}", "conv2d{padding=[1,1]}"),
         ("relu{}", "conv2d{padding=pad(1,1)}"),
