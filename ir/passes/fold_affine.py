@@ -16,7 +16,7 @@ from ir.passes.affine import Affine, affine_of, emit_affine, merge
 from ir.passes.base import Pass, register_pass
 from ir.passes.common import LARGEST, fits_float, frame, per_channel
 from ir.rewrite import Editor, merged_source
-from ir.types import Array, DType, Padding
+from ir.types import Array, Padding
 
 
 @register_pass("fold_affine")
@@ -121,40 +121,51 @@ class _Plan:
 
 @dataclass(frozen=True)
 class _Product:
-    """The constants of a convolution or dense layer; weights are [outputs, ..., inputs]."""
+    """The constants of a convolution or dense layer; weights are [outputs, ..., inputs].
 
-    weights: Array
+    Weights stay where they are until `weights` asks for them: a bias alone must not cost a
+    float64 copy of a few hundred megabytes.
+    """
+
+    editor: Editor
+    key: str
     bias: Array
     has_bias: bool
-    dtype: DType
-    shared_bytes: int  # what a changed copy of the weights costs
 
     @staticmethod
     def of(editor: Editor, node: Node) -> _Product | None:
-        weights = editor.exact(node.inputs[1])
-        bias = editor.exact(node.inputs[2]) if len(node.inputs) > 2 else None
-        has_bias = len(node.inputs) > 2
-        if weights is None or (has_bias and bias is None):
+        key, has_bias = node.inputs[1], len(node.inputs) > 2
+        if editor.array(key) is None:
             return None
-        type_ = editor.type(node.inputs[1])
-        once = editor.used_once(node.inputs[1])
-        cost = 0 if once else type_.elements * type_.dtype.item_bytes
-        if bias is None:
-            bias = np.zeros(weights.shape[0])
-        return _Product(weights, bias, has_bias, type_.dtype, cost)
+        bias = editor.exact(node.inputs[2]) if has_bias else np.zeros(editor.type(key).shape[0])
+        return None if bias is None else _Product(editor, key, bias, has_bias)
+
+    @property
+    def outputs(self) -> int:
+        """Number of filters or outputs."""
+        return self.editor.type(self.key).shape[0]
+
+    def weights(self) -> Array:
+        """The weights in float64."""
+        exact = self.editor.exact(self.key)
+        assert exact is not None
+        return exact
 
     def constants(
-        self, editor: Editor, weights: Array | None, bias: Array, old: str, growth_bytes: int
+        self, weights: Array | None, bias: Array, growth_bytes: int
     ) -> tuple[str, str | None] | None:
         """Values holding new weights (None: the old ones) and bias, None if they may not be."""
-        if not fits_float(bias, self.dtype):
+        editor, type_ = self.editor, self.editor.type(self.key)
+        if not fits_float(bias, type_.dtype):
             return None
+        key = self.key
         if weights is not None:
-            if self.shared_bytes > growth_bytes or not fits_float(weights, self.dtype):
+            copied = 0 if editor.used_once(key) else type_.elements * type_.dtype.item_bytes
+            if copied > growth_bytes or not fits_float(weights, type_.dtype):
                 return None
-            old = editor.rounded(weights, self.dtype)
+            key = editor.rounded(weights, type_.dtype)
         wanted = self.has_bias or bool(np.any(bias != 0))
-        return old, editor.rounded(bias, self.dtype) if wanted else None
+        return key, editor.rounded(bias, type_.dtype) if wanted else None
 
 
 def _behind(
@@ -164,15 +175,17 @@ def _behind(
     product = _Product.of(editor, node)
     if product is None:
         return None
-    outputs = product.weights.shape[0]
-    scale, shift = per_channel(affine.scale, outputs), per_channel(affine.shift, outputs)
+    scale = per_channel(affine.scale, product.outputs)
+    shift = per_channel(affine.shift, product.outputs)
     if scale is None or shift is None:
         return None
     with np.errstate(all="ignore"):
-        column = scale.reshape(-1, *[1] * (product.weights.ndim - 1))
-        weights = None if affine.only_shifts else product.weights * column
         bias = product.bias * scale + shift
-    made = product.constants(editor, weights, bias, node.inputs[1], growth_bytes)
+        weights = None
+        if not affine.only_shifts:
+            old = product.weights()
+            weights = old * scale.reshape(-1, *[1] * (old.ndim - 1))
+    made = product.constants(weights, bias, growth_bytes)
     if made is None:
         return None
     return node.op, [node.inputs[0], *(v for v in made if v is not None)]
@@ -232,9 +245,10 @@ def _dense_plan(
     if product is None or scale is None or shift is None:
         return None
     with np.errstate(all="ignore"):
-        weights = None if affine.only_shifts else product.weights * scale
-        bias = product.bias + product.weights @ shift
-    made = product.constants(editor, weights, bias, reader.inputs[1], growth_bytes)
+        old = product.weights()
+        weights = None if affine.only_shifts else old * scale
+        bias = product.bias if affine.only_scales else product.bias + old @ shift
+    made = product.constants(weights, bias, growth_bytes)
     return None if made is None else _Plan(reader, reader.op, *made, view)
 
 
@@ -249,13 +263,14 @@ def _conv_plan(editor: Editor, reader: Node, affine: Affine, growth_bytes: int) 
     padding = moved_frame(op.padding, scale, shift)
     if padding is None:
         return None
-    filters = product.weights.shape[0]
+    filters = product.outputs
     # Filter f meets the channels of its group: [filters, channels / groups].
     met = [np.repeat(v.reshape(op.groups, -1), filters // op.groups, 0) for v in (scale, shift)]
     with np.errstate(all="ignore"):
-        weights = None if affine.only_shifts else product.weights * met[0][:, None, None, :]
-        bias = product.bias + (product.weights * met[1][:, None, None, :]).sum((1, 2, 3))
-    made = product.constants(editor, weights, bias, reader.inputs[1], growth_bytes)
+        old = product.weights()
+        weights = None if affine.only_shifts else old * met[0][:, None, None, :]
+        bias = product.bias + np.einsum("fijc,fc->f", old, met[1])
+    made = product.constants(weights, bias, growth_bytes)
     if made is None:
         return None
     moved = Conv2D(op.stride, padding, op.dilation, op.groups)

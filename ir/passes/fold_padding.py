@@ -11,14 +11,15 @@ from ir.ops.conv import Conv2D
 from ir.ops.fused import Fused
 from ir.ops.norm import LRN
 from ir.ops.pool import AvgPool2D, MaxPool2D
+from ir.ops.shape import Concat
 from ir.passes.base import Pass, register_pass
 from ir.passes.common import frame, is_image
 from ir.rewrite import Editor
 from ir.types import Padding
 
-# Whose kernels write rows into the interior of a larger buffer. Views are not among them: they
-# have no kernel, and in-place or view operators never touch a border.
-WRITERS: tuple[type[Op], ...] = (
+# Whose kernels read rows out of the interior of a larger buffer. A reshape would have to copy;
+# a concatenation wants its operands' buffers to be parts of its own.
+READERS: tuple[type[Op], ...] = (
     Conv2D,
     BinaryConv2D,
     MaxPool2D,
@@ -26,9 +27,9 @@ WRITERS: tuple[type[Op], ...] = (
     LRN,
     Pointwise,
 )
-# Whose kernels read such rows. A reshape would have to copy; a concatenation wants its operands'
-# buffers to be parts of its own.
-READERS = WRITERS
+# Whose results may lie in such an interior. A concatenation's operands are then parts of it. Other
+# views are not among them: their results lie in a buffer that belongs to another value.
+WRITERS = (*READERS, Concat)
 
 
 @register_pass("fold_padding")

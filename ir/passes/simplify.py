@@ -13,6 +13,7 @@ import numpy as np
 
 from ir.graph import Graph, Node
 from ir.op import Op
+from ir.ops.dense import Dense, MatMul
 from ir.ops.pointwise import (
     Add,
     Cast,
@@ -59,7 +60,7 @@ class Simplify(Pass):
 
 def _simplified(editor: Editor, node: Node) -> Node | None:
     """The node after one change, None if there is no more to change (or no more node)."""
-    for rule in (_view, _window, _arithmetic, _activation):
+    for rule in (_view, _window, _product, _arithmetic, _activation):
         match rule(editor, node):
             case str(value) if editor.can_forward(node, value):
                 editor.forward(node, value)
@@ -115,6 +116,17 @@ def _window(editor: Editor, node: Node) -> Change | None:
             if node.op.padding.is_empty:
                 return node.inputs[0]
     return None
+
+
+def _product(editor: Editor, node: Node) -> Change | None:
+    """A product with a constant matrix is a dense layer, whose weights can be packed."""
+    if not isinstance(node.op, MatMul) or node.op.transpose_a:
+        return None
+    x, y = node.inputs
+    exact = editor.exact(y)
+    if exact is None or exact.ndim != 2 or editor.array(x) is not None:
+        return None
+    return Dense(), (x, _float(editor, y, exact if node.op.transpose_b else exact.T))
 
 
 def _arithmetic(editor: Editor, node: Node) -> Change | None:

@@ -21,7 +21,9 @@ from ir.errors import InternalError
 from ir.graph import Graph, Node
 from ir.interp import evaluate
 from ir.meaning import TOLERANCE, MeaningCheck, apart, sample_array
+from ir.op import Op
 from ir.ops.binary import Binarize
+from ir.ops.common import pad_image
 from ir.ops.conv import Conv2D
 from ir.ops.fused import Fused
 from ir.ops.pointwise import Add, Mul, Sub
@@ -94,8 +96,9 @@ def check_structure(before: Graph, after: Graph) -> None:
         if type_.border is not None:
             assert value not in public | held
             assert type_.rank == 4 and type_.shape[0] == 1 and type_.dtype.is_float
-            assert not isinstance(makers[value].op, Reshape | Concat | Split | Slice)
-            readers = [n for n in after.nodes if n.inputs and n.inputs[0] == value]
+            assert not isinstance(makers[value].op, Reshape | Split | Slice)
+            readers = [n for n in after.nodes if value in n.inputs]
+            assert not any(isinstance(n.op, Reshape | Concat | Split | Slice) for n in readers)
             assert any(type_.border.covers(f) for n in readers if (f := padding_of(n)) is not None)
     names = {s for n in before.nodes for s in n.source}
     for node in after.nodes:
@@ -109,6 +112,35 @@ def padding_of(node: Node) -> Padding | None:
     anchor = node.op.anchor if isinstance(node.op, Fused) else node.op
     wants = isinstance(anchor, Conv2D | MaxPool2D | AvgPool2D)
     return anchor.padding if wants and not anchor.padding.is_empty else None  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_frame_holds_what_its_readers_want_outside(seed: int) -> None:
+    """Reading the buffer with its frame and no padding gives what padding gave."""
+    graph, _ = run_pipeline(random_graph(seed))
+    rng = np.random.default_rng(seed)
+    inputs = tuple(sample_array(t, rng, 1.0) for t in graph.input_types())
+    values = evaluate(graph, inputs, keep=True).values
+    for node in graph.nodes:
+        wanted, border = (
+            padding_of(node),
+            graph.types[node.inputs[0]].border if node.inputs else None,
+        )
+        if wanted is None or border is None or not border.covers(wanted):
+            continue
+        buffer = pad_image(values[node.inputs[0]], border)
+        top, left = border.top - wanted.top, border.left - wanted.left
+        bottom = buffer.shape[1] - border.bottom + wanted.bottom
+        right = buffer.shape[2] - border.right + wanted.right
+        operands = [buffer[:, top:bottom, left:right], *(values[v] for v in node.inputs[1:])]
+        (result,) = without_padding(node.op).reference(*operands)
+        np.testing.assert_array_equal(result, values[node.output])
+
+
+def without_padding(op: Op) -> Op:
+    if isinstance(op, Fused):
+        return replace(op, anchor=without_padding(op.anchor))
+    return replace(op, padding=Padding())  # type: ignore[call-arg]
 
 
 # ---- sabotage: each breaks one rule; the comparison must see it and name the pass ----
