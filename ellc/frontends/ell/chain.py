@@ -1,0 +1,376 @@
+"""A graph as a chain of ELL layers: which operator is which layer, and what does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import prod
+
+import numpy as np
+
+from ellc.frontends.ell import layers as ell
+from ellc.frontends.ell.lower.buffers import FLT_MAX
+from ellc.frontends.problems import Problems
+from ir.graph import Graph, Node
+from ir.op import Pointwise
+from ir.ops import pointwise as pw
+from ir.ops.binary import Binarize, BinaryConv2D
+from ir.ops.conv import Conv2D
+from ir.ops.dense import Dense
+from ir.ops.detection import RegionDetection
+from ir.ops.norm import BatchNorm, Dropout
+from ir.ops.pool import AvgPool2D, MaxPool2D
+from ir.ops.reduce import Softmax
+from ir.ops.shape import Reshape
+from ir.types import Array, DType, Padding
+
+Shape3 = ell.Shape3
+Make = Callable[[ell.LayerFrame], ell.Layer]
+
+_SCHEMES = {
+    0.0: ell.PaddingScheme.ZEROS,
+    -1.0: ell.PaddingScheme.MINUS_ONES,
+    -FLT_MAX: ell.PaddingScheme.MIN,
+    FLT_MAX: ell.PaddingScheme.MAX,
+}
+_PLAIN_ACTIVATIONS: dict[Pointwise, ell.ActivationKind] = {
+    pw.Relu(): ell.ActivationKind.RELU,
+    pw.Sigmoid(): ell.ActivationKind.SIGMOID,
+    pw.HardSigmoid(): ell.ActivationKind.HARD_SIGMOID,
+    pw.Tanh(): ell.ActivationKind.TANH,
+    pw.Clip(-1.0, 1.0): ell.ActivationKind.HARD_TANH,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One layer before its frame is known.
+
+    How to make it, its active output shape, and the border it wants around its input.
+    """
+
+    make: Make
+    shape: Shape3
+    padding: int = 0
+    scheme: ell.PaddingScheme = ell.PaddingScheme.ZEROS
+    any_shape: bool = False
+    """Whether the layer writes its elements into whatever shape it is told."""
+
+
+class _Unfit(Exception):
+    """An operator that no layer says; the text says why."""
+
+
+def chain_steps(graph: Graph) -> tuple[Shape3, list[Step]]:
+    """The shape of the input image and the layers of a graph.
+
+    Raises `EllcError` E206 that names every operator that does not fit.
+    """
+    return _Writer(graph).run()
+
+
+class _Writer:
+    """Walks the chain from the input to the output."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.arrays = graph.constant_arrays()
+        self.problems = Problems()
+        self.steps: list[Step] = []
+        self.value = graph.inputs[0].value if graph.inputs else ""
+        self.shape: Shape3 = (0, 0, 0)
+        # The graph has flattened the value already, ELL's layers still see an image.
+        self.flattened = False
+
+    def run(self) -> tuple[Shape3, list[Step]]:
+        self.check_ends()
+        self.fail_if_problems()
+        first = self.shape = self.image(self.value)
+        for node in self.graph.nodes:
+            try:
+                self.add(node)
+            except _Unfit as unfit:
+                label = ", ".join(node.source) or node.outputs[0]
+                self.problems.add(f"'{label}' ({node.op.name})", str(unfit))
+            self.value = node.outputs[0]
+            if not self.flattened:
+                self.shape = self.image(self.value)
+        if not self.problems and self.graph.outputs[0].value != self.value:
+            self.problems.add(f"output '{self.graph.outputs[0].name}'", "is not the chain's end")
+        if not self.problems and self.graph.types[self.value].dtype is not DType.F32:
+            dtype = self.graph.types[self.value].dtype.value
+            self.problems.add(f"output '{self.graph.outputs[0].name}'", f"layers give no {dtype}")
+        self.fail_if_problems()
+        return first, self.steps
+
+    def check_ends(self) -> None:
+        graph = self.graph
+        for kind, ports in (("input", graph.inputs), ("output", graph.outputs)):
+            if len(ports) != 1:
+                self.problems.add("", f"a predictor has one {kind}, this graph has {len(ports)}")
+        for state in graph.states:
+            self.problems.add(f"state '{state.name}'", "layers have no state")
+        for port in graph.inputs[:1]:
+            type_ = graph.types[port.value]
+            batch = type_.shape[0] if type_.rank in (2, 4) else 1
+            if type_.dtype is not DType.F32 or type_.rank not in (1, 2, 4) or batch != 1:
+                shape = list(type_.shape)
+                self.problems.add(
+                    f"input '{port.name}'",
+                    f"{type_.dtype.value} {shape} is neither one float32 image nor a vector",
+                )
+
+    def fail_if_problems(self) -> None:
+        self.problems.raise_if_any(
+            f"graph '{self.graph.name}' cannot be written as .ell",
+            code="E206",
+            hint="an .eir file holds any graph; or write it before passes have changed it",
+        )
+
+    def image(self, value: str) -> Shape3:
+        """A value's shape as rows, columns, channels."""
+        shape = self.graph.types[value].shape
+        if len(shape) == 4:
+            return shape[1], shape[2], shape[3]
+        return 1, 1, prod(shape)
+
+    def put(
+        self, make: Make, node: Node, padding: Padding | None = None, *, any_shape: bool = False
+    ) -> None:
+        """Append a layer whose result is the node's."""
+        shape = self.shape if self.flattened else self.image(node.outputs[0])
+        amount, scheme = _border(padding or Padding())
+        self.steps.append(Step(make, shape, amount, scheme, any_shape))
+
+    # ---- operators ------------------------------------------------------------------------------
+
+    def add(self, node: Node) -> None:
+        """Append the layers of one node."""
+        if not node.inputs or node.inputs[0] != self.value:
+            raise _Unfit("does not go on where the operator before it ends")
+        if len(node.outputs) != 1:
+            raise _Unfit("has several results")
+        for value in node.inputs[1:]:
+            if value not in self.arrays:
+                raise _Unfit("has a second operand that is no constant")
+        constants = [self.arrays[value] for value in node.inputs[1:]]
+        signs = self.graph.types[self.value].dtype is DType.BIT
+        if signs and not isinstance(node.op, BinaryConv2D):
+            raise _Unfit("only a binary convolution reads signs")
+        match node.op:
+            case Dropout() | Binarize():
+                pass
+            case Reshape():
+                self.reshape(node)
+            case Conv2D() as op:
+                self.convolution(node, op, *constants)
+            case BinaryConv2D() as op:
+                self.binary_convolution(node, op, *constants)
+            case Dense():
+                self.dense(node, *constants)
+            case MaxPool2D() | AvgPool2D() as op:
+                self.pool(node, op)
+            case BatchNorm() as op:
+                self.batch_norm(node, op, *constants)
+            case Softmax() as op:
+                self.softmax(node, op)
+            case RegionDetection() as op:
+                self.region(node, op)
+            case _:
+                self.pointwise(node, constants)
+
+    def reshape(self, node: Node) -> None:
+        """A view: ELL's layers keep images as they are until one flattens them."""
+        after = self.graph.types[node.outputs[0]].shape
+        rank4 = len(after) == 4
+        if rank4 and after[0] == 1 and self.shape == (after[1], after[2], after[3]):
+            self.flattened = False
+            return
+        if not rank4:
+            self.flattened = self.shape[:2] != (1, 1) or len(after) > 2
+            return
+        if self.steps and self.steps[-1].any_shape:
+            self.steps[-1] = replace(self.steps[-1], shape=(after[1], after[2], after[3]))
+            self.flattened = False
+            return
+        raise _Unfit(f"layers cannot see {list(self.shape)} as {list(after)}")
+
+    def convolution(self, node: Node, op: Conv2D, weights: Array, *bias: Array) -> None:
+        filters, field, columns, depth = weights.shape
+        channels = self.shape[2]
+        if self.flattened:
+            raise _Unfit("reads a flattened image")
+        if field != columns or op.stride[0] != op.stride[1]:
+            raise _Unfit("only square filters and strides exist")
+        if op.dilation != (1, 1):
+            raise _Unfit("there is no dilation")
+        if op.groups != 1 and not (op.groups == channels == filters and depth == 1):
+            raise _Unfit("there are no groups but one filter for each channel")
+        if op.groups == 1 and depth == 1 and channels > 1:
+            raise _Unfit("weights of depth 1 mean a depthwise convolution")
+        tensor = _floats(weights).reshape(filters * field, field, depth)
+        stride = op.stride[0]
+
+        def make(frame: ell.LayerFrame) -> ell.Layer:
+            return ell.ConvolutionalLayer(frame, field, stride, 0, filters, tensor)
+
+        self.put(make, node, op.padding)
+        self.bias(node, *bias)
+
+    def bias(self, node: Node, *bias: Array) -> None:
+        for values in bias:
+            numbers = _floats(values)
+            self.put(_bias_layer(numbers), node)
+
+    def binary_convolution(self, node: Node, op: BinaryConv2D, bits: Array, *scale: Array) -> None:
+        filters, field, columns, _ = bits.shape
+        if field != columns or op.stride[0] != op.stride[1]:
+            raise _Unfit("only square filters and strides exist")
+        words = pack_bits(bits.reshape(filters, -1))
+        # Stored even when unused; signs have the mean magnitude 1.
+        means = _floats(scale[0]) if scale else np.ones(filters, np.float32)
+        stride = op.stride[0]
+
+        def make(frame: ell.LayerFrame) -> ell.Layer:
+            scaled = 1 if scale else 0
+            return ell.BinaryConvolutionalLayer(
+                frame, field, stride, 1, scaled, filters, words, means
+            )
+
+        padding = op.padding
+        if padding.values == (1.0,):
+            padding = Padding(*padding.amounts, (FLT_MAX,))
+        self.put(make, node, padding)
+
+    def dense(self, node: Node, weights: Array, *bias: Array) -> None:
+        if prod(self.shape) != weights.shape[1]:
+            raise _Unfit("does not flatten the whole image")
+        matrix = _floats(weights)
+
+        self.flattened = False
+        self.put(lambda frame: ell.FullyConnectedLayer(frame, matrix), node, any_shape=True)
+        self.bias(node, *bias)
+
+    def pool(self, node: Node, op: MaxPool2D | AvgPool2D) -> None:
+        window, stride, outside = op.window[0], op.stride[0], -FLT_MAX
+        function = "Max"
+        if op.window[0] != op.window[1] or op.stride[0] != op.stride[1]:
+            raise _Unfit("only square windows and strides exist")
+        padding = op.padding
+        if isinstance(op, AvgPool2D):
+            function, outside = "Mean", 0.0
+            if not op.include_padding and not padding.is_empty:
+                raise _Unfit("the mean divides by the window's area, padding included")
+        # Windows may reach beyond the border: cells there are the lowest number, or zeros.
+        top, left, bottom, right = padding.amounts
+        if top == left and bottom >= top and right >= top and padding.values == (outside,):
+            padding = Padding(top, top, top, top, padding.values)
+
+        def make(frame: ell.LayerFrame) -> ell.Layer:
+            return ell.PoolingLayer(frame, function, window, stride)
+
+        self.put(make, node, padding)
+
+    def batch_norm(self, node: Node, op: BatchNorm, *vectors: Array) -> None:
+        """Three layers, as ELL's importers write it: normalise, scale, add."""
+        gamma, beta, mean, variance = (self.per_channel(vector) for vector in vectors)
+        factors = (1 / np.sqrt(variance.astype(np.float64) + op.epsilon)).astype(np.float32)
+        terms = -mean * factors
+
+        def make(frame: ell.LayerFrame) -> ell.Layer:
+            return ell.BatchNormalizationLayer(frame, factors, terms, op.epsilon)
+
+        self.put(make, node)
+        self.put(lambda frame: ell.ScalingLayer(frame, gamma), node)
+        self.put(_bias_layer(beta), node)
+
+    def softmax(self, node: Node, op: Softmax) -> None:
+        shape = self.graph.types[node.inputs[0]].shape
+        missed = [size for axis, size in enumerate(shape) if axis not in op.axes and size > 1]
+        if missed:
+            raise _Unfit("softmax is over all elements together")
+        self.put(lambda frame: ell.SoftmaxLayer(frame), node)
+
+    def region(self, node: Node, op: RegionDetection) -> None:
+        if op.apply_softmax:
+            raise _Unfit("the softmax of the class scores cannot be archived")
+        width, height, _ = self.shape
+
+        def make(frame: ell.LayerFrame) -> ell.Layer:
+            return ell.RegionDetectionLayer(
+                frame, width, height, op.boxes, op.classes, op.coordinates
+            )
+
+        self.put(make, node)
+
+    def pointwise(self, node: Node, constants: list[Array]) -> None:
+        op = node.op
+        match op, constants:
+            case pw.Add(), [values]:
+                self.put(_bias_layer(self.per_channel(values)), node)
+            case pw.Sub(), [values]:
+                self.put(_bias_layer(-self.per_channel(values)), node)
+            case pw.Mul(), [values]:
+                scales = self.per_channel(values)
+                self.put(lambda frame: ell.ScalingLayer(frame, scales), node)
+            case pw.MulAdd(), [scale, offset]:
+                factors, terms = self.per_channel(scale), self.per_channel(offset)
+                self.put(lambda frame: ell.BatchNormalizationLayer(frame, factors, terms), node)
+            case pw.PRelu(), [alpha]:
+                full = np.broadcast_to(_floats(alpha), (1, *self.shape))[0]
+                self.activation(node, ell.Activation(ell.ActivationKind.PARAMETRIC_RELU, 0.0, full))
+            case pw.LeakyRelu(), []:
+                leaky = ell.Activation(ell.ActivationKind.LEAKY_RELU, op.slope)
+                self.activation(node, leaky)
+            case Pointwise(), [] if op in _PLAIN_ACTIVATIONS:
+                self.activation(node, ell.Activation(_PLAIN_ACTIVATIONS[op]))
+            case _:
+                raise _Unfit("no layer does this")
+
+    def activation(self, node: Node, activation: ell.Activation) -> None:
+        if self.flattened and activation.alpha is not None:
+            raise _Unfit("reads a flattened image")
+        self.put(lambda frame: ell.ActivationLayer(frame, activation), node)
+
+    def per_channel(self, values: Array) -> ell.FloatArray:
+        """A constant operand as one number for each channel."""
+        channels = self.shape[2]
+        if self.flattened and values.size != 1:
+            raise _Unfit("reads a flattened image")
+        numbers = _floats(values)
+        if numbers.size == 1:
+            return np.full(channels, numbers.reshape(()), np.float32)
+        if numbers.size != channels or numbers.shape[-1] != channels:
+            raise _Unfit("only one number for each channel")
+        return numbers.reshape(channels)
+
+
+def pack_bits(bits: Array) -> np.ndarray[tuple[int, int], np.dtype[np.uint64]]:
+    """Booleans [filters, bits] as words, the lowest bit of a word first, the last one padded."""
+    filters, count = bits.shape
+    padded = np.zeros((filters, -(-count // 64) * 64), np.bool_)
+    padded[:, :count] = bits
+    octets = np.packbits(padded, axis=1, bitorder="little")
+    return octets.view("<u8").astype(np.uint64)
+
+
+def _bias_layer(values: ell.FloatArray) -> Make:
+    return lambda frame: ell.BiasLayer(frame, values)
+
+
+def _floats(values: Array) -> ell.FloatArray:
+    if values.dtype != np.float32:
+        raise _Unfit(f"constants of {values.dtype}")
+    return values
+
+
+def _border(padding: Padding) -> tuple[int, ell.PaddingScheme]:
+    """ELL's padding size and scheme for an operator's padding."""
+    if padding.is_empty:
+        return 0, ell.PaddingScheme.ZEROS
+    if len(set(padding.amounts)) != 1:
+        raise _Unfit(f"padding {padding.amounts} is not the same on all sides")
+    scheme = _SCHEMES.get(padding.values[0]) if len(padding.values) == 1 else None
+    if scheme is None:
+        raise _Unfit(f"there is no padding with {', '.join(map(str, padding.values))}")
+    return padding.top, scheme
