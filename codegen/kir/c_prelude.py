@@ -1,0 +1,277 @@
+"""Types and helper functions that kernels in C need, each written out when first asked for.
+
+A vector is a struct around an array, so that every C99 compiler takes it; compilers that vectorise
+keep such structs in registers. GNU vector types would pass wide vectors by an ABI that depends on
+compiler flags (a warning, hence an error under -Werror) and are not used.
+
+Nothing here calls a library. Signed arithmetic wraps by computing in unsigned types; bits are
+reinterpreted by unions; memory is accessed as the element type only.
+"""
+
+from __future__ import annotations
+
+import re
+
+from codegen.kir.types import Elem, VType
+
+C_TYPES = {
+    Elem.F32: "float",
+    Elem.F64: "double",
+    Elem.I8: "int8_t",
+    Elem.U8: "uint8_t",
+    Elem.I16: "int16_t",
+    Elem.U16: "uint16_t",
+    Elem.I32: "int32_t",
+    Elem.U32: "uint32_t",
+    Elem.I64: "int64_t",
+    Elem.U64: "uint64_t",
+    Elem.INDEX: "ptrdiff_t",
+    Elem.MASK: "uint8_t",
+}
+
+HEAD = """\
+#include <stddef.h>
+#include <stdint.h>
+
+/* What every compiler for today's machines does, although C99 leaves it open. */
+typedef char ellc_shifts_keep_the_sign[(-1 >> 1) == -1 ? 1 : -1];
+typedef char ellc_integers_wrap[(int32_t)0xffffffffu == -1 && (int8_t)0x180 == -128 ? 1 : -1];
+"""
+
+_PREFETCH = """\
+#if defined(__GNUC__)
+#define ELLC_PREFETCH(pointer, bytes) \\
+    __builtin_prefetch((const void *)((uintptr_t)(pointer) + (uintptr_t)(bytes)))
+#else
+#define ELLC_PREFETCH(pointer, bytes) ((void)(pointer), (void)(bytes))
+#endif
+"""
+
+_POPCOUNT = """\
+static inline {t} u{n}_popcount({t} bits)
+{{
+    bits = ({t})(bits - ((bits >> 1) & {m1}));
+    bits = ({t})((bits & {m2}) + ((bits >> 2) & {m2}));
+    bits = ({t})((bits + (bits >> 4)) & {m4});
+    return ({t})(({t})(bits * {sum}) >> {last});
+}}
+"""
+
+_ABS = """\
+static inline {float} {f}_abs({float} a)
+{{
+    return {f}_of_bits_{u}({u}_of_bits_{f}(a) & {mask});
+}}
+"""
+
+# Where the compiler is told that no errno is wanted, its builtin is one instruction; otherwise it
+# would call libm for negative arguments. The integer algorithm rounds as IEEE 754 says.
+_SQRT = """\
+#if defined(__NO_MATH_ERRNO__) && (defined(__SSE2__) || defined(__aarch64__) || \\
+    defined(__wasm__) || (defined(__ARM_FP) && (__ARM_FP & {arm_fp})))
+#define {f}_sqrt(a) __builtin_sqrt{suffix}(a)
+#else
+static inline {float} {f}_sqrt({float} a)
+{{
+    {word} bits = {u}_of_bits_{f}(a);
+    int exponent = (int)(bits >> {fraction}) - {bias};
+    {word} digits = bits & {fraction_mask};
+    {word} root = 0, rest = 0;
+    int i;
+
+    if (!(a > 0)) /* zeros and NaN stay, negative numbers have no root */
+        return a < 0 ? {f}_of_bits_{u}({nan}) : a;
+    if (exponent == {bias} + 1) /* infinity */
+        return a;
+    if (exponent == -{bias}) {{ /* a denormal number */
+        for (exponent++; !(digits >> {fraction}); exponent--)
+            digits <<= 1;
+    }} else {{
+        digits |= {hidden};
+    }}
+    if (exponent & 1) {{
+        digits <<= 1;
+        exponent--;
+    }}
+    digits <<= {align}; /* two digits before the binary point, at the top of the word */
+    for (i = 0; i < {turns}; i++) {{ /* one digit of the root for two of the number */
+        {word} trial;
+        rest = (rest << 2) | (digits >> {top});
+        digits <<= 2;
+        trial = (root << 2) | 1;
+        root <<= 1;
+        if (rest >= trial) {{
+            rest -= trial;
+            root |= 1;
+        }}
+    }}
+    root = (root << 1) | (rest != 0);
+    return ({float})root * {f}_of_bits_{u}(({word})(exponent / 2 + {scale}) << {fraction});
+}}
+#endif
+"""
+
+
+def _popcount(bits: int) -> str:
+    def repeat(byte: int) -> str:
+        value = int.from_bytes(bytes([byte]) * (bits // 8), "little")
+        return f"UINT64_C(0x{value:x})" if bits == 64 else f"0x{value:x}u"
+
+    return _POPCOUNT.format(
+        t=f"uint{bits}_t",
+        n=bits,
+        m1=repeat(0x55),
+        m2=repeat(0x33),
+        m4=repeat(0x0F),
+        sum=repeat(0x01),
+        last=bits - 8,
+    )
+
+
+_F32_TEXT = {
+    "f": "f32", "u": "u32", "float": "float", "word": "uint32_t", "mask": "0x7fffffffu",
+    "arm_fp": 4, "suffix": "f", "fraction": 23, "bias": 127, "fraction_mask": "0x7fffffu",
+    "nan": "0x7fc00000u", "hidden": "0x800000u", "align": 7, "turns": 26, "top": 30,
+}  # fmt: skip
+_F64_TEXT = {
+    "f": "f64", "u": "u64", "float": "double", "word": "uint64_t",
+    "mask": "UINT64_C(0x7fffffffffffffff)", "arm_fp": 8, "suffix": "", "fraction": 52,
+    "bias": 1023, "fraction_mask": "UINT64_C(0xfffffffffffff)", "align": 10, "top": 62,
+    "nan": "UINT64_C(0x7ff8000000000000)", "hidden": "UINT64_C(0x10000000000000)", "turns": 55,
+}  # fmt: skip
+_FIXED = {
+    # The root's first digit stands before its point, and one more digit rounds: 2^-turns.
+    "f32_sqrt": _SQRT.format(**_F32_TEXT, scale=127 - 26),
+    "f64_sqrt": _SQRT.format(**_F64_TEXT, scale=1023 - 55),
+    "f32_abs": _ABS.format(**_F32_TEXT),
+    "f64_abs": _ABS.format(**_F64_TEXT),
+    "ELLC_PREFETCH": _PREFETCH,
+    **{f"u{bits}_popcount": _popcount(bits) for bits in (8, 16, 32, 64)},
+}
+
+
+class Prelude:
+    """Collects what is used; `text` is everything in an order in which C can read it."""
+
+    def __init__(self) -> None:
+        self._types: dict[str, str] = {}
+        self._functions: dict[str, str] = {}
+
+    def text(self) -> str:
+        """All definitions."""
+        return "\n".join([HEAD, *self._types.values(), *self._functions.values()])
+
+    def type(self, type_: VType) -> str:
+        """The C type of a value."""
+        if type_.lanes == 1:
+            return C_TYPES[type_.elem]
+        name = str(type_)
+        if name not in self._types:
+            lanes = f"{C_TYPES[type_.elem]} l[{type_.lanes}]"
+            self._types[name] = f"typedef struct {{ {lanes}; }} {name};\n"
+        return name
+
+    def need(self, expression: str) -> str:
+        """Define the fixed helpers that the expression names, and return it."""
+        for name in re.findall(r"\w+", expression):
+            if name in _FIXED and name not in self._functions:
+                self._bitcasts_of(_FIXED[name])
+                self._functions[name] = _FIXED[name]
+        return expression
+
+    def _bitcasts_of(self, text: str) -> None:
+        for to, source in re.findall(r"(\w+?)_of_bits_(\w+)", text):
+            self.bitcast(VType(Elem(source)), Elem(to))
+
+    def function(self, head: str, name: str, parameters: str, body: str) -> str:
+        """A helper of this name; the first definition stands."""
+        if name not in self._functions:
+            self.need(body)
+            lines = "".join(f"    {line}\n" for line in body.splitlines())
+            self._functions[name] = f"static inline {head} {name}({parameters})\n{{\n{lines}}}\n"
+        return name
+
+    def lanewise(self, result: VType, name: str, parameters: str, expression: str) -> str:
+        """A helper that computes every lane `i` of `result` from an expression."""
+        type_ = self.type(result)
+        body = f"{type_} r;\nint i;\n"
+        body += f"for (i = 0; i < {result.lanes}; i++)\n    r.l[i] = {expression};\nreturn r;"
+        return self.function(type_, name, parameters, body)
+
+    def load(self, type_: VType) -> str:
+        """`(const T *p)`."""
+        element = C_TYPES[type_.elem]
+        return self.lanewise(type_, f"{type_}_load", f"const {element} *p", "p[i]")
+
+    def store(self, type_: VType) -> str:
+        """`(T *p, vector v)`."""
+        body = f"int i;\nfor (i = 0; i < {type_.lanes}; i++)\n    p[i] = v.l[i];"
+        parameters = f"{C_TYPES[type_.elem]} *p, {self.type(type_)} v"
+        return self.function("void", f"{type_}_store", parameters, body)
+
+    def splat(self, type_: VType) -> str:
+        """`(T a)`."""
+        return self.lanewise(type_, f"{type_}_splat", f"{C_TYPES[type_.elem]} a", "a")
+
+    def part(self, result: VType, source: VType) -> str:
+        """`(vector a, int start)`."""
+        parameters = f"{self.type(source)} a, int start"
+        return self.lanewise(result, f"{result}_part_{source}", parameters, "a.l[start + i]")
+
+    def join(self, first: VType, second: VType) -> str:
+        """`(a, b)`, each a vector or a scalar."""
+        result = first.with_lanes(first.lanes + second.lanes)
+        a = "a" if first.lanes == 1 else "a.l[i]"
+        b = "b" if second.lanes == 1 else f"b.l[i - {first.lanes}]"
+        parameters = f"{self.type(first)} a, {self.type(second)} b"
+        expression = f"i < {first.lanes} ? {a} : {b}"
+        return self.lanewise(result, f"{result}_join_{first}_{second}", parameters, expression)
+
+    def pack_bits(self, source: VType) -> str:
+        """`(mask)`: bytes, or one byte."""
+        result = VType(Elem.U8, source.lanes // 8)
+        lane = "r" if result.lanes == 1 else "r.l[i / 8]"
+        zero = "0" if result.lanes == 1 else "{{0}}"
+        body = f"{self.type(result)} r = {zero};\nint i;\nfor (i = 0; i < {source.lanes}; i++)\n"
+        body += f"    {lane} = (uint8_t)({lane} | (a.l[i] << i % 8));\nreturn r;"
+        parameters = f"{self.type(source)} a"
+        return self.function(self.type(result), f"{source}_pack_bits", parameters, body)
+
+    def bitcast(self, source: VType, to: Elem) -> str:
+        """`(a)`: the same bits."""
+        result = source.with_elem(to)
+        name = f"{result}_of_bits_{source}"
+        if source.lanes == 1:
+            body = f"union {{ {C_TYPES[source.elem]} from; {C_TYPES[to]} to; }} both;\n"
+            body += "both.from = a;\nreturn both.to;"
+            return self.function(C_TYPES[to], name, f"{C_TYPES[source.elem]} a", body)
+        scalar = self.bitcast(source.with_lanes(1), to)
+        return self.lanewise(result, name, f"{self.type(source)} a", f"{scalar}(a.l[i])")
+
+    def convert(self, source: VType, to: Elem) -> str:
+        """`(a)`: the same numbers; floats to integers saturate. Scalars may be plain casts."""
+        result = source.with_elem(to)
+        name = f"{result}_of_{source}"
+        saturates = source.elem.is_float and not to.is_float
+        if source.lanes > 1:
+            scalar = self.convert(source.with_lanes(1), to)
+            return self.lanewise(result, name, f"{self.type(source)} a", f"{scalar}(a.l[i])")
+        if not saturates:
+            return f"({C_TYPES[to]})"
+        return self.function(
+            C_TYPES[to], name, f"{C_TYPES[source.elem]} a", _saturated(source.elem, to)
+        )
+
+
+def _saturated(source: Elem, to: Elem) -> str:
+    """Statements that convert the float `a`: truncated, saturated, NaN to 0."""
+    bits, suffix = to.bytes * 8, "f" if source is Elem.F32 else ""
+    top = f"{float(1 << (bits - (1 if to.is_signed else 0))):.1f}{suffix}"
+    name = "INT" if to.is_signed else "UINT"
+    lines = [f"if (a >= {top})", f"    return {name}{bits}_MAX;"]
+    if to.is_signed:
+        lines += [f"if (a <= -{top})", f"    return INT{bits}_MIN;"]
+        lines += [f"return a == a ? ({C_TYPES[to]})a : 0;"]
+    else:
+        lines += [f"return a > 0 ? ({C_TYPES[to]})a : 0;"]
+    return "\n".join(lines)
