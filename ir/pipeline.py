@@ -30,12 +30,13 @@ __all__ = [
 
 WEIGHTS_FILE = "weights.eir"
 
-# Order of the architecture. `absorb_padding` runs on both sides of `fold_affine`: a frame may
-# stand before or behind the subtraction of the mean. What folding leaves behind is simplified.
+# Order of the architecture. Twins and dead readers go early: what they read would look as if it
+# had several readers. `absorb_padding` and `fold_affine` alternate: a frame may stand before or
+# behind the subtraction of a mean, or between two of them.
 _ORDER = (
-    "fold_constants, lower_composites, fold_constants, simplify, sink_reshape, absorb_padding, "
-    "fold_affine, absorb_padding, simplify, eliminate_common, eliminate_dead, fuse_epilogue, "
-    "eliminate_dead, fold_padding"
+    "fold_constants, lower_composites, eliminate_common, eliminate_dead, simplify, sink_reshape, "
+    "absorb_padding, fold_affine, absorb_padding, fold_affine, simplify, eliminate_common, "
+    "eliminate_dead, fuse_epilogue, fold_padding"
 )
 _REQUIRED = ("lower_composites",)
 

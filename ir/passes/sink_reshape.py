@@ -21,7 +21,7 @@ class SinkReshape(Pass):
 
     Further operands must be one number, a vector along a last axis that the reshape keeps, a
     constant of the whole size, or the result of an equal reshape. Bits keep their last axis,
-    along which they are packed.
+    along which they are packed. A reshape that meets another one joins it.
     """
 
     def run(self, graph: Graph) -> Graph:
@@ -30,7 +30,20 @@ class SinkReshape(Pass):
         for node in editor.nodes():
             if isinstance(node.op, Pointwise) and node.inputs:
                 self._sink(editor, node, node.op)
+            elif isinstance(node.op, Reshape):
+                self._join(editor, node)
         return editor.graph()
+
+    def _join(self, editor: Editor, node: Node) -> None:
+        inner = editor.producer(node.inputs[0])
+        if inner is None or not isinstance(inner.op, Reshape):
+            return
+        joined = editor.replace(node, node.op, inner.inputs[0])
+        same = editor.type(inner.inputs[0]).shape == editor.type(node.output).shape
+        if same and editor.can_forward(joined, inner.inputs[0]):
+            editor.forward(joined, inner.inputs[0])
+        if not editor.uses(inner.output):
+            editor.remove(inner)
 
     def _sink(self, editor: Editor, node: Node, op: Pointwise) -> None:
         view = editor.producer(node.inputs[0])

@@ -204,6 +204,13 @@ def test_ten_thousand_nodes_take_seconds_and_no_recursion() -> None:
     assert len(after.nodes) < 1000
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_one_run_does_all_there_is_to_do(seed: int) -> None:
+    graph, _ = run_pipeline(random_graph(seed))
+    _, report = run_pipeline(graph)
+    assert not [r.name for r in report.records if r.changed]
+
+
 def test_passes_do_not_depend_on_earlier_runs() -> None:
     first, _ = run_pipeline(random_graph(11))
     for seed in range(5):
