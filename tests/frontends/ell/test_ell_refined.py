@@ -1,0 +1,132 @@
+"""Convolution nodes of refined models."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ell_nodes import constant, link, node, numbers, planar, read, run, source
+from ell_oracle import layout
+
+from ellc.frontends.ell.values import ArchiveObject
+
+
+def correlate(x: np.ndarray, w: np.ndarray, pad: int) -> np.ndarray:
+    """Stride 1; w is [filters, k, k, channels]."""
+    k = w.shape[1]
+    padded = np.pad(x, ((pad, pad), (pad, pad), (0, 0)))
+    rows, columns = padded.shape[0] - k + 1, padded.shape[1] - k + 1
+    return sum(
+        np.einsum("rcd,fd->rcf", padded[i : i + rows, j : j + columns], w[:, i, j])
+        for i in range(k)
+        for j in range(k)
+    )
+
+
+def padded_source() -> list[ArchiveObject]:
+    return [
+        source("1", 4, 5, 2),
+        node(
+            "ReorderDataNode<float>",
+            "2",
+            link("input", "1.output", "2"),
+            ("inputLayout", layout(4, 5, 2)),
+            ("outputLayout", layout(4, 5, 2, padding=(1, 1, 0))),
+            ("paddingValue", 0),
+        ),
+    ]
+
+
+CONVOLUTION_LAYOUTS = (
+    ("inputLayout", layout(4, 5, 2, padding=(1, 1, 0))),
+    ("outputLayout", layout(4, 5, 3)),
+)
+
+
+@pytest.mark.parametrize("kind", ["Simple", "Diagonal", "Winograd", "Unrolled"])
+def test_convolution_nodes(kind: str) -> None:
+    x, w = numbers(4, 5, 2), numbers(3, 3, 3, 2)
+    if kind == "Unrolled":
+        fields = [("filterSize", 3), ("stride", 1), ("weights_rows", 3), ("weights_columns", 18)]
+    else:
+        fields = [
+            ("stride", 1),
+            ("weights_rows", 9),
+            ("weights_columns", 3),
+            ("weights_channels", 2),
+        ]
+    fields.append(("weights_values", w))
+    kind = f"{kind}ConvolutionNode<float>"
+    nodes = [
+        *padded_source(),
+        node(kind, "3", link("input", "2.output", "3"), *CONVOLUTION_LAYOUTS, *fields),
+    ]
+    (got,) = run(read(nodes, ["3.output"]), x)
+    np.testing.assert_allclose(got[0], correlate(x, w, 1), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["Simple", "Diagonal"])
+def test_convolution_compute_nodes(kind: str) -> None:
+    x, w = numbers(4, 5, 2), numbers(3, 3, 3, 2)
+    stored = w if kind == "Simple" else w.reshape(9, 6).T
+    nodes = [
+        *padded_source(),
+        constant("w", stored.reshape(-1)),
+        node(
+            f"{kind}ConvolutionComputeNode<float>",
+            "3",
+            link("input", "2.output", "3"),
+            link("filterWeights", "w.output", "3"),
+            *CONVOLUTION_LAYOUTS,
+            ("filterSize", 3),
+            ("stride", 1),
+        ),
+    ]
+    (got,) = run(read(nodes, ["3.output"]), x)
+    np.testing.assert_allclose(got[0], correlate(x, w, 1), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("planes", [False, True])
+def test_receptive_fields_times_weights(planes: bool) -> None:
+    """How ELL refines an unrolled convolution: weights times a matrix of windows, transposed."""
+    x, w = numbers(4, 5, 2), numbers(3, 3, 3, 2)
+    order = np.array([2, 0, 1] if planes else [0, 1, 2])
+    given = planar(4, 5, 2) if planes else layout(4, 5, 2, padding=(1, 1, 0))
+    nodes = [
+        *padded_source(),
+        node(
+            "ReorderDataNode<float>",
+            "p",
+            link("input", "1.output", "p"),
+            ("inputLayout", layout(4, 5, 2)),
+            ("outputLayout", planar(4, 5, 2)),
+            ("paddingValue", 0),
+        ),
+        node(
+            "ReceptiveFieldMatrixNode<float>",
+            "3",
+            link("input", "p.output" if planes else "2.output", "3"),
+            ("inputLayout", given),
+            ("filterWidth", 3),
+            ("stride", 1),
+            ("convolutionPadding", 1),
+            ("dataOrder", order),
+            ("outputWidth", 5),
+            ("outputHeight", 4),
+        ),
+        constant("w", w.reshape(-1)),
+        node(
+            "MatrixMatrixMultiplyNode<float>",
+            "4",
+            link("input1", "w.output", "4"),
+            link("input2", "3.output", "4"),
+            ("m", 3),
+            ("n", 20),
+            ("k", 18),
+            ("transpose1", False),
+            ("transpose2", False),
+            ("transposeOutput", True),
+        ),
+        node("OutputNode<float>", "5", link("input", "4.output", "5"), ("layout", layout(4, 5, 3))),
+    ]
+    (got,) = run(read(nodes, ["5.output"]), x)
+    np.testing.assert_allclose(got[0], correlate(x, w, 1), rtol=1e-4, atol=1e-5)
