@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ir.graph import Graph, Node
+from ir.ops.binary import Binarize, BinaryConv2D
 from ir.ops.conv import Conv2D
-from ir.ops.pool import AvgPool2D, MaxPool2D
+from ir.ops.pool import LOWEST, AvgPool2D, MaxPool2D
 from ir.ops.shape import Embed, Pad
 from ir.passes.base import Pass, register_pass
 from ir.passes.common import frame, widened
@@ -24,6 +25,7 @@ class AbsorbPadding(Pass):
     The frame must be constant for each channel. Its widths add to those the operator has, if
     these stand for the same values. An `AvgPool2D` then counts the frame's cells, as it did; one
     that does not count its own padding cannot take another. Nested `Pad`s of one value add up.
+    In front of a binary convolution the frame's signs become its padding.
     """
 
     def run(self, graph: Graph) -> Graph:
@@ -39,6 +41,8 @@ class AbsorbPadding(Pass):
         """The node with one frame fewer in front of it, None if there was nothing to do."""
         if not node.inputs:
             return None
+        if isinstance(node.op, BinaryConv2D):
+            return _absorbed_signs(editor, node, node.op)
         outer = editor.producer(node.inputs[0])
         found = None if outer is None else frame_of(editor, outer)
         if outer is None or found is None or node.inputs.count(outer.output) != 1:
@@ -51,6 +55,29 @@ class AbsorbPadding(Pass):
         if not editor.uses(outer.output):
             editor.remove(outer)
         return new
+
+
+def _absorbed_signs(editor: Editor, node: Node, op: BinaryConv2D) -> Node | None:
+    """A binary convolution that takes the signs of what the frame in front of them holds."""
+    signs = editor.producer(node.inputs[0])
+    if signs is None or not isinstance(signs.op, Binarize) or not editor.used_once(node.inputs[0]):
+        return None
+    outer = editor.producer(signs.inputs[0])
+    found = None if outer is None else frame_of(editor, outer)
+    if outer is None or found is None:
+        return None
+    source, around = found
+    kinds = {1.0 if v > 0 else -1.0 for v in around.values}
+    padding = joined(op.padding, frame(around.amounts, kinds)) if len(kinds) == 1 else None
+    if padding is None:
+        return None
+    bits = editor.insert(node, Binarize(), source, source=signs.source)
+    names = merged_source(outer, node)
+    new = editor.replace(node, replace(op, padding=padding), bits, *node.inputs[1:], source=names)
+    for unused in (signs, outer):
+        if not editor.uses(unused.output):
+            editor.remove(unused)
+    return new
 
 
 def frame_of(editor: Editor, node: Node) -> tuple[str, Padding] | None:
@@ -80,6 +107,8 @@ def _embedded(editor: Editor, node: Node, top: int, left: int) -> tuple[str, Pad
 def with_frame(op: object, outer: Padding) -> Conv2D | MaxPool2D | AvgPool2D | Pad | None:
     """The operator reading through a further frame, None if it cannot say that."""
     match op:
+        case MaxPool2D() if _only_hangs_over(op, outer):
+            return replace(op, padding=frame(widened(op.padding, outer), outer.values))
         case Conv2D() | MaxPool2D():
             padding = joined(op.padding, outer)
             return None if padding is None else replace(op, padding=padding)
@@ -96,6 +125,21 @@ def with_frame(op: object, outer: Padding) -> Conv2D | MaxPool2D | AvgPool2D | P
             )
             return replace(op, before=before, after=after)
     return None
+
+
+def _only_hangs_over(op: MaxPool2D, outer: Padding) -> bool:
+    """Whether padding that never wins may as well hold the value of the frame inside it.
+
+    Each window that reaches it must contain a cell of that frame already: on every side on which
+    there is padding, the frame has cells and the padding is narrower than the window.
+    """
+    own = op.padding
+    if own.is_empty or any(v > LOWEST.values[0] for v in own.values):
+        return False
+    rows, columns = op.window
+    reach = (rows, columns, rows, columns)
+    sides = zip(own.amounts, outer.amounts, reach, strict=True)
+    return all(a == 0 or (b > 0 and a < w) for a, b, w in sides)
 
 
 def joined(own: Padding, outer: Padding) -> Padding | None:

@@ -167,7 +167,7 @@ def _pool(g: RandomGraph, x: Ref) -> Ref:
 
 def _pad(g: RandomGraph, x: Ref) -> Ref:
     padded = _padded(g, x)
-    return g.pick([_conv, _pool, _affine])(g, padded) if g.chance(0.6) else padded
+    return g.pick([_conv, _pool, _affine, _signs])(g, padded) if g.chance(0.6) else padded
 
 
 def _padded(g: RandomGraph, x: Ref) -> Ref:
