@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ellc.commands.output import bytes_text, echo_json, json_option, table
+from ellc.commands.output import bytes_text, echo_json, echo_notes, json_option, table
 from ellc.inspect import Layer, PortFacts, Report
 
 
@@ -24,7 +24,9 @@ def command(model: Path, as_json: bool) -> None:
     from ellc.inspect import inspect
     from ellc.models import read_model
 
-    report = inspect(read_model(model))
+    graph = read_model(model)
+    echo_notes(graph.metadata)
+    report = inspect(graph)
     if as_json:
         echo_json(report.document())
     else:

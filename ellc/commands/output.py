@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 
@@ -15,6 +15,13 @@ json_option = click.option(
 def echo_json(document: object) -> None:
     """Print a JSON document on stdout, keys in the order given."""
     click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def echo_notes(metadata: Mapping[str, str]) -> None:
+    """Show on stderr what the reader of a model remarked (metadata `note.N`)."""
+    for key, note in metadata.items():
+        if key.startswith("note."):
+            click.echo(f"note: {note}", err=True)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]], right: str = "") -> str:

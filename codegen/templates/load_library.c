@@ -1,0 +1,109 @@
+/* Runs one generated shared library: loads it, reads the inputs on stdin, writes the outputs on stdout.
+ *
+ *     load_library LIBRARY NAME THREADS IN_BYTES... : OUT_BYTES...
+ *
+ * NAME is the prefix of the library's functions; THREADS 0 leaves the library's own choice. The program
+ * knows no model: sizes come from the command line, so one build serves every model of a target.
+ */
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { INSTANCE_BYTES = 1024, ARENA_ALIGN = 64, MAX_PORTS = 64, MAX_NAME = 4096 };
+
+typedef size_t (*arena_bytes_fn)(void);
+typedef int (*init_fn)(void *, void *, size_t);
+typedef int (*set_threads_fn)(void *, int);
+typedef int (*predict_v_fn)(void *, const void *const *, void *const *);
+typedef void (*destroy_fn)(void *);
+
+static union {
+    unsigned char bytes[INSTANCE_BYTES];
+    long double aligned;
+} instance;
+
+static void fail(const char *what, const char *detail)
+{
+    fprintf(stderr, "%s%s\n", what, detail ? detail : "");
+    exit(1);
+}
+
+static void check(const char *what, int status)
+{
+    char text[16];
+    if (!status)
+        return;
+    snprintf(text, sizeof text, "%d", status);
+    fail(what, text);
+}
+
+/* A function is returned through a data pointer: ISO C has no other way to use dlsym. */
+static void find(void *library, const char *name, const char *suffix, int optional, void *function)
+{
+    char symbol[MAX_NAME];
+    void *found;
+    snprintf(symbol, sizeof symbol, "%s%s", name, suffix);
+    found = dlsym(library, symbol);
+    if (!found && !optional)
+        fail("the library has no function ", symbol);
+    memcpy(function, &found, sizeof found);
+}
+
+static void *allocate(size_t bytes)
+{
+    void *memory = 0;
+    if (posix_memalign(&memory, ARENA_ALIGN, bytes ? bytes : 1))
+        fail("not enough memory", 0);
+    return memory;
+}
+
+int main(int argc, char **argv)
+{
+    void *ports[2][MAX_PORTS], *library, *arena;
+    size_t sizes[2][MAX_PORTS], counts[2] = { 0, 0 }, i, bytes;
+    int side = 0, threads, at;
+    arena_bytes_fn arena_bytes;
+    init_fn init;
+    set_threads_fn set_threads;
+    predict_v_fn predict_v;
+    destroy_fn destroy;
+
+    if (argc < 4)
+        fail("usage: load_library LIBRARY NAME THREADS IN_BYTES... : OUT_BYTES...", 0);
+    threads = atoi(argv[3]);
+    for (at = 4; at < argc; at++) {
+        if (!strcmp(argv[at], ":")) {
+            side = 1;
+            continue;
+        }
+        if (counts[side] == MAX_PORTS)
+            fail("too many inputs or outputs", 0);
+        bytes = strtoul(argv[at], 0, 10);
+        sizes[side][counts[side]] = bytes;
+        ports[side][counts[side]++] = allocate(bytes);
+    }
+    library = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
+    if (!library)
+        fail("the library cannot be loaded: ", dlerror());
+    find(library, argv[2], "_arena_bytes", 0, &arena_bytes);
+    find(library, argv[2], "_init", 0, &init);
+    find(library, argv[2], "_set_threads", threads == 0, &set_threads);
+    find(library, argv[2], "_predict_v", 0, &predict_v);
+    find(library, argv[2], "_destroy", 0, &destroy);
+
+    for (i = 0; i < counts[0]; i++)
+        if (fread(ports[0][i], 1, sizes[0][i], stdin) != sizes[0][i])
+            fail("the inputs end early", 0);
+    bytes = arena_bytes();
+    arena = allocate(bytes);
+    check("init refuses: ", init(&instance, arena, bytes));
+    if (threads)
+        check("set_threads refuses: ", set_threads(&instance, threads));
+    check("predict refuses: ", predict_v(&instance, (const void *const *)ports[0], ports[1]));
+    for (i = 0; i < counts[1]; i++)
+        if (fwrite(ports[1][i], 1, sizes[1][i], stdout) != sizes[1][i])
+            fail("the outputs cannot be written", 0);
+    destroy(&instance);
+    return 0;
+}

@@ -1,0 +1,95 @@
+"""Run a finished shared library of any Linux target here: the very file that goes to the board.
+
+A small loader program for the target, built by zig, opens the library. A foreign one
+runs under qemu with the C library of Debian's cross packages.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from codegen.targets import Target
+from codegen.toolchain import emulate, zig
+from ir.errors import EllcError
+
+_SOURCE = Path(__file__).resolve().parents[1] / "templates" / "load_library.c"
+
+# Where Debian's libc6-*-cross packages put the C library of another architecture.
+_SYSTEM_ROOTS = {
+    "arm": (Path("/usr/arm-linux-gnueabihf"), "libc6-armhf-cross"),
+    "aarch64": (Path("/usr/aarch64-linux-gnu"), "libc6-arm64-cross"),
+}
+
+
+def call_library(
+    target: Target,
+    library: Path,
+    name: str,
+    inputs: Sequence[bytes],
+    output_bytes: Sequence[int],
+    *,
+    threads: int = 0,
+    limit_s: float = 600.0,
+) -> tuple[bytes, ...]:
+    """Make an instance of the model in `library`, predict once, and return the raw outputs.
+
+    `name` is the prefix of the library's C functions; `threads` 0 leaves the library's choice.
+    Raises `EllcError`: `E620` when nothing here can run it (the hint says what to install), `E621`
+    when the library or its functions refuse, with their own words.
+    """
+    if not target.c_target or target.os != "linux":
+        raise EllcError(
+            f"libraries for target {target.name!r} cannot be run on this machine", code="E620"
+        )
+    machine = _with_system_root(target)
+    with tempfile.TemporaryDirectory(prefix="ellc-load-") as folder:
+        loader = Path(folder) / "load_library"
+        _build(target, loader)
+        sizes = [str(len(data)) for data in inputs]
+        answer = emulate.run(
+            machine,
+            [loader, library.resolve(), name, str(threads), *sizes, ":", *map(str, output_bytes)],
+            stdin=b"".join(inputs),
+            limit_s=limit_s,
+        )
+    return _split(answer, output_bytes)
+
+
+def _build(target: Target, loader: Path) -> None:
+    words = ["cc", "-target", target.c_target, f"-mcpu={target.zig_cpu}", "-std=c99", "-O1", "-g0"]
+    zig.run(
+        [*words, "-D_POSIX_C_SOURCE=200112L", _SOURCE, "-ldl", "-o", loader],
+        what=f"building the library loader for target {target.name!r}",
+    )
+
+
+def _with_system_root(target: Target) -> Target:
+    """The target whose emulator also knows where the dynamic loader and the C library are."""
+    if emulate.runs_directly(target):
+        return target
+    words = emulate.prefix(target)
+    root, package = _SYSTEM_ROOTS.get(target.arch, (None, ""))
+    if root is None or not root.is_dir():
+        raise EllcError(
+            f"there is no C library for target {target.name!r} here",
+            code="E620",
+            hint=f"on Debian and Ubuntu: apt-get install {package}" if package else "",
+        )
+    # Debian's 32-bit C library is made for ARMv7, so an emulated ARMv6 core cannot start it.
+    words = (words[0], "-cpu", "max") if words[1:] == ("-cpu", "arm1176") else words
+    return replace(target, emulator=(*words, "-L", str(root)))
+
+
+def _split(answer: bytes, sizes: Sequence[int]) -> tuple[bytes, ...]:
+    if len(answer) != sum(sizes):
+        raise EllcError(
+            f"the library answered {len(answer)} bytes, {sum(sizes)} were expected", code="E621"
+        )
+    parts, at = [], 0
+    for size in sizes:
+        parts.append(answer[at : at + size])
+        at += size
+    return tuple(parts)

@@ -1,0 +1,93 @@
+"""Finished shared libraries, with the C API of a package, run on the host and under qemu."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from codegen.targets import resolve
+from codegen.toolchain import zig
+from codegen.toolchain.load import call_library
+from ir.errors import EllcError
+
+# A model written by hand: two inputs, two outputs, its arena used, threads counted in.
+SOURCE = """
+#include <stddef.h>
+struct nn { float *arena; int threads; };
+size_t nn_arena_bytes(void) { return 64; }
+int nn_init(struct nn *m, void *arena, size_t bytes)
+{
+    m->arena = arena;
+    m->threads = 1;
+    return bytes < 64 || (size_t)arena % 64 ? 7 : 0;
+}
+int nn_set_threads(struct nn *m, int threads) { m->threads = threads; return threads > 8; }
+int nn_predict_v(struct nn *m, const void *const *in, void *const *out)
+{
+    const float *a = in[0];
+    const signed char *b = in[1];
+    for (int i = 0; i < 4; i++) m->arena[i] = a[i] * b[i % 2];
+    for (int i = 0; i < 4; i++) ((float *)out[0])[i] = m->arena[i];
+    *(int *)out[1] = m->threads;
+    return b[0] == 99 ? 5 : 0;
+}
+void nn_destroy(struct nn *m) { m->arena = 0; }
+"""
+
+TARGETS = [
+    "host",
+    *(pytest.param(name, marks=pytest.mark.emulated) for name in ("pi0", "pi3", "pi3_64")),
+]
+
+
+def build(name: str, folder: Path, source: str = SOURCE) -> Path:
+    row = resolve(name)
+    (folder / "nn.c").write_text(source)
+    words = ["cc", "-shared", "-fPIC", "-O1", "-g0", "-target", row.c_target]
+    zig.run([*words, "nn.c", "-o", "libnn.so"], what="building a test library", cwd=folder)
+    return folder / "libnn.so"
+
+
+def call(name: str, library: Path, first: int = 2, threads: int = 0) -> tuple[bytes, ...]:
+    a = np.array([1, 2, 3, 4], np.float32).tobytes()
+    b = np.array([first, -1], np.int8).tobytes()
+    return call_library(resolve(name), library, "nn", [a, b], [16, 4], threads=threads)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_library_answers(name: str, tmp_path: Path) -> None:
+    library = build(name, tmp_path)
+    values, threads = call(name, library)
+    assert np.frombuffer(values, np.float32).tolist() == [2, -2, 6, -4]
+    assert int.from_bytes(threads, "little") == 1
+    assert call(name, library, threads=3)[1] == b"\3\0\0\0"
+
+
+def test_a_library_that_refuses_is_reported_in_its_words(tmp_path: Path) -> None:
+    library = build("host", tmp_path)
+    with pytest.raises(EllcError) as caught:
+        call("host", library, first=99)
+    assert caught.value.code == "E621"
+    assert caught.value.problems == ("predict refuses: 5",)
+    with pytest.raises(EllcError) as caught:
+        call("host", library, threads=9)
+    assert caught.value.problems == ("set_threads refuses: 1",)
+
+
+def test_what_is_no_library_of_ours_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(EllcError) as caught:
+        call("host", tmp_path / "libnn.so")
+    assert "cannot be loaded" in caught.value.problems[0]
+    library = build("host", tmp_path, "int x;")
+    with pytest.raises(EllcError) as caught:
+        call("host", library)
+    assert "no function nn_arena_bytes" in caught.value.problems[0]
+
+
+@pytest.mark.parametrize("name", ["mac", "windows", "imxrt1050", "wasm"])
+def test_targets_that_cannot_be_run_here_say_so(name: str, tmp_path: Path) -> None:
+    with pytest.raises(EllcError) as caught:
+        call(name, tmp_path / "libnn.so")
+    assert caught.value.code == "E620"
