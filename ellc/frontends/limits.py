@@ -27,13 +27,21 @@ class Limits:
     string_bytes: int = 16 << 20
     """Length of one string."""
     tensor_elements: int = 1 << 31
-    """Elements of one tensor, stored or only declared by a shape."""
+    """Elements of one tensor that the file holds or whose shape it declares."""
+    filled_elements: int = 1 << 26
+    """Elements of one tensor that the reader has to fill on the file's word alone: initial states,
+    patterned borders."""
 
-    def product(self, dimensions: Iterable[int], *, where: str, what: str = "tensor") -> int:
+    def product(
+        self, dimensions: Iterable[int], *, where: str, what: str = "tensor", filled: bool = False
+    ) -> int:
         """The number of elements of a shape, checked before anybody allocates it.
 
-        Raises `EllcError` when a dimension is negative or the product exceeds `tensor_elements`.
+        Raises `EllcError` E203 when a dimension is negative or the product exceeds
+        `tensor_elements`, or `filled_elements` if the reader is about to fill the tensor.
         """
+        name = "filled_elements" if filled else "tensor_elements"
+        limit: int = getattr(self, name)
         total = 1
         for size in dimensions:
             if size < 0:
@@ -41,12 +49,12 @@ class Limits:
                     f"a {what} has the negative dimension {size}", code="E203", where=where
                 )
             total *= size
-            if total > self.tensor_elements:
+            if total > limit:
                 raise EllcError(
-                    f"a {what} would have more than {self.tensor_elements} elements",
+                    f"a {what} would have more than {limit} elements",
                     code="E203",
                     where=where,
-                    hint="the file is damaged, or raise Limits.tensor_elements",
+                    hint=f"the file is damaged, or raise Limits.{name}",
                 )
         return total
 

@@ -15,6 +15,7 @@ from typing import NoReturn
 
 import numpy as np
 
+from ellc.frontends.ell.typenames import is_single_precision
 from ellc.frontends.ell.values import ArchiveObject, ArchiveValue, NumberArray, gathered
 from ellc.frontends.limits import DEFAULT_LIMITS, Limits
 from ir.errors import EllcError
@@ -143,7 +144,9 @@ class _Parser:
                 self.fail("this string has no closing quote")
             self.fail(f"unexpected character {chr(self.data[self.at])!r}")
         self.at = found.end()
-        return found.lastgroup or "", found.group()
+        kind = found.lastgroup or ""
+        # Arrays may be huge: they are read where they are, not copied.
+        return kind, b"[" if kind == "array" else found.group()
 
     def value(self, kind: str, text: bytes) -> ArchiveValue:
         """Turn a token into a value, or open a container."""
@@ -152,7 +155,7 @@ class _Parser:
             self.fail(f"the file holds more than {self.limits.values} values", code="E203")
         match kind:
             case "array":
-                return self.numbers(text)
+                return self.numbers()
             case "string":
                 return self.string(text)
             case "word":
@@ -210,22 +213,30 @@ class _Parser:
             self.fail(f"unknown escape '\\{code}' in a string")
         return plain
 
-    def numbers(self, token: bytes) -> ArchiveValue:
-        """A flat array of numbers."""
-        body = token[1:-1].strip()
-        if not body:
+    def numbers(self) -> ArchiveValue:
+        """The flat array of numbers that lies between `start` and `at`."""
+        start, end = self.start + 1, self.at - 1
+        if _SPACE.match(self.data, start).end() == end:  # type: ignore[union-attr]
             return ()
-        count = body.count(b",") + 1
+        count = self.data.count(b",", start, end) + 1
         if count > self.limits.tensor_elements:
             self.fail(f"an array has more than {self.limits.tensor_elements} numbers", code="E203")
-        array = _numbers_at_once(body, count)
-        return self.numbers_one_by_one(token) if array is None else array
+        array = _numbers_at_once(self.data, start, end, count, self.floats())
+        return self.numbers_one_by_one(start, end) if array is None else array
 
-    def numbers_one_by_one(self, token: bytes) -> ArchiveValue:
+    def floats(self) -> type[np.number]:
+        """What fractional numbers become here: ELL writes an object's type first."""
+        pairs = self.stack[-1].pairs if self.stack else []
+        if pairs and pairs[0][0] == "_type":
+            kind = pairs[0][1]
+            return np.float32 if isinstance(kind, str) and is_single_precision(kind) else np.float64
+        return np.float64
+
+    def numbers_one_by_one(self, start: int, end: int) -> ArchiveValue:
         """The exact, slow way: finds the place of a mistake and takes mixed signs beyond 2**63."""
         items: list[ArchiveValue] = []
-        offset = self.start + 1
-        for part in token[1:-1].split(b","):
+        offset = start
+        for part in self.data[start:end].split(b","):
             self.start = offset + len(part) - len(part.lstrip())
             offset += len(part) + 1
             number = self.word(part.strip()) if part.strip() else None
@@ -280,32 +291,37 @@ def _object(pairs: list[tuple[str, ArchiveValue]]) -> ArchiveObject:
     return ArchiveObject(type_name, version, tuple(fields))
 
 
-def _numbers_at_once(body: bytes, count: int) -> NumberArray | None:
+def _numbers_at_once(
+    data: bytes, start: int, end: int, count: int, floats: type[np.number]
+) -> NumberArray | None:
     """Read comma-separated numbers in one go; None when that is not certain to be exact."""
-    if _FRACTIONAL.search(body):
-        return _read_as(body, np.float64, count)
-    if b"+" in body:
+    if _FRACTIONAL.search(data, start, end):
+        return _read_as(data, start, end, floats, count)
+    if data.find(b"+", start, end) >= 0:
         return None
-    if b"-" in body:
-        array = _read_as(body, np.int64, count)
+    if data.find(b"-", start, end) >= 0:
+        array = _read_as(data, start, end, np.int64, count)
         edges = (-(2**63), 2**63 - 1)
     else:
-        array = _read_as(body, np.uint64, count)
+        array = _read_as(data, start, end, np.uint64, count)
         edges = (2**64 - 1, 2**64 - 1)
     # Numbers beyond 64 bits come back as the edge of the range: those take the slow way.
     if array is None or int(array.min()) == edges[0] or int(array.max()) == edges[1]:
         return None
     if array.dtype == np.uint64 and int(array.max()) < 2**63:
-        array = _frozen(array.astype(np.int64))
+        array = _frozen(array.view(np.int64))
     return array
 
 
-def _read_as(body: bytes, dtype: type[np.number], count: int) -> NumberArray | None:
+def _read_as(
+    data: bytes, start: int, end: int, dtype: type[np.number], count: int
+) -> NumberArray | None:
+    body = data[start:end]
     with warnings.catch_warnings():
         # Older numpy only warns when text is left over.
         warnings.simplefilter("error", DeprecationWarning)
         try:
-            array = np.fromstring(body, dtype=dtype, sep=",")
+            array: NumberArray = np.fromstring(body, dtype=dtype, sep=",")
         except (ValueError, DeprecationWarning, OverflowError):
             return None
     return _frozen(array) if array.size == count else None

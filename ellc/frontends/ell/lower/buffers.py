@@ -22,6 +22,10 @@ Fill = float | NDArray[np.float32]
 """Border contents: one number, or an array of the whole extent whose frame cells count."""
 
 
+PATTERNED = (PaddingScheme.ALTERNATING_ZERO_AND_ONES, PaddingScheme.RANDOM_ZERO_AND_ONES)
+"""Schemes whose border is no single number."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Buffer:
     """`ref` is the active region, shaped as `tensor_shape(layout.size)`, in physical order."""

@@ -130,7 +130,18 @@ class Lowering:
 
     def scalar(self, value: float, like: Ref) -> Ref:
         """A constant of one element, of another value's type."""
-        return self.constant(np.array([value]).astype(like.type.dtype.numpy))
+        with np.errstate(all="ignore"):
+            return self.constant(np.array([value]).astype(like.type.dtype.numpy))
+
+    def zero_state(self, job: Job, name: str, shape: tuple[int, ...], like: Ref) -> Ref:
+        """A state of the node that starts with zeros; `set_state` says how it goes on."""
+        self.limits.product(shape, where=job.node.path, what="state", filled=True)
+        zeros = np.zeros(shape, like.type.dtype.numpy)
+        return self.builder.state(f"{job.node.id}.{name}", zeros)
+
+    def set_state(self, job: Job, name: str, value: Ref) -> None:
+        """What a state of the node holds after the call."""
+        self.builder.set_state(f"{job.node.id}.{name}", value)
 
     def emit_multi(self, op: Op, *operands: Ref) -> list[Ref]:
         """Apply an operator under the current source label."""

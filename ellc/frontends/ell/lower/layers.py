@@ -12,7 +12,7 @@ import numpy as np
 
 from ellc.frontends.ell import layers as ell
 from ellc.frontends.ell.layout import MemoryLayout
-from ellc.frontends.ell.lower.buffers import FLT_MAX, Buffer, border_fill
+from ellc.frontends.ell.lower.buffers import FLT_MAX, PATTERNED, Buffer, border_fill
 from ellc.frontends.ell.lower.context import Handler, Job, Lowering, Poisoned, Refused
 from ir.builder import Ref
 from ir.op import Pointwise
@@ -113,7 +113,10 @@ def _lower_one(lw: Lowering, layer: ell.Layer, value: Buffer, shape: Shape3 | No
     result = _fit(lw, result, (rows, columns, channels), layer)
     pad = frame.output_padding
     layout = MemoryLayout.of((rows, columns, channels), (pad, pad, 0))
-    return Buffer(result, layout, border_fill(frame.output_scheme, frame.output_shape))
+    if pad and frame.output_scheme in PATTERNED:
+        lw.limits.product(frame.output_shape, where=layer.path, what="border", filled=True)
+    fill = border_fill(frame.output_scheme, frame.output_shape) if pad else 0.0
+    return Buffer(result, layout, fill)
 
 
 class LayerRefused(Refused):

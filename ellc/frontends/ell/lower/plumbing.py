@@ -243,6 +243,7 @@ def lower_demultiplexer(lw: Lowering, job: Job) -> None:
     size = job.view.integer("size", low=1)
     default = _scalar_field(job, "defaultValue")
     job.must_be_sound()
+    lw.limits.product((size,), where=job.node.path, what="demultiplexer", filled=True)
     places = lw.constant(np.arange(size, dtype=np.int32))
     chosen = lw.emit(Equal(), places, index)
     spread = lw.emit(Expand((size,)), value)

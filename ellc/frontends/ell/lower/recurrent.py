@@ -18,8 +18,9 @@ def lower_rnn(lw: Lowering, job: Job) -> None:
     """`RNNNode`: one activation."""
     units = _units(job)
     (activation,) = _activations(job, 1)
-    h = _state(lw, job, "h", units)
-    following = lw.emit(RNNCell(activation), _input(lw, job), h, *_weights(lw, job, 1, units))
+    x, weights = _input(lw, job), _weights(lw, job, 1, units)
+    h = lw.zero_state(job, "h", (1, units), x)
+    following = lw.emit(RNNCell(activation), x, h, *weights)
     _finish(lw, job, {"h": (following, "output")})
 
 
@@ -27,9 +28,9 @@ def lower_gru(lw: Lowering, job: Job) -> None:
     """`GRUNode`: gates update, reset, hidden; the second activation is the gates'."""
     units = _units(job)
     activation, recurrent = _activations(job, 2)
-    h = _state(lw, job, "h", units)
-    cell = GRUCell(activation, recurrent)
-    following = lw.emit(cell, _input(lw, job), h, *_weights(lw, job, 3, units))
+    x, weights = _input(lw, job), _weights(lw, job, 3, units)
+    h = lw.zero_state(job, "h", (1, units), x)
+    following = lw.emit(GRUCell(activation, recurrent), x, h, *weights)
     _finish(lw, job, {"h": (following, "output")})
 
 
@@ -37,10 +38,9 @@ def lower_lstm(lw: Lowering, job: Job) -> None:
     """`LSTMNode`: gates input, forget, cell, output; a second port holds the cell state."""
     units = _units(job)
     activation, recurrent = _activations(job, 2)
-    h = _state(lw, job, "h", units)
-    c = _state(lw, job, "c", units)
-    cell = LSTMCell(activation, recurrent)
-    hidden, kept = lw.emit_multi(cell, _input(lw, job), h, c, *_weights(lw, job, 4, units))
+    x, weights = _input(lw, job), _weights(lw, job, 4, units)
+    h, c = (lw.zero_state(job, name, (1, units), x) for name in ("h", "c"))
+    hidden, kept = lw.emit_multi(LSTMCell(activation, recurrent), x, h, c, *weights)
     _finish(lw, job, {"h": (hidden, "output"), "c": (kept, "outputCellState")})
 
 
@@ -50,8 +50,7 @@ def lower_fast_grnn(lw: Lowering, job: Job) -> None:
     input_rank, hidden_rank = job.view.integer("wRank"), job.view.integer("uRank")
     gate, update = _activations(job, 2)
     x = _input(lw, job)
-    h = _state(lw, job, "h", units)
-    operands = [x, h]
+    operands: list[Ref] = []
     for prefix, rank, depth in (
         ("inputWeights", input_rank, x.type.shape[1]),
         ("updateWeights", hidden_rank, units),
@@ -63,7 +62,8 @@ def lower_fast_grnn(lw: Lowering, job: Job) -> None:
             operands.append(_matrix(lw, job, f"{prefix}1", units, depth))
     operands += [_vector(lw, job, key, units) for key in ("biasGate", "biasUpdate")]
     operands += [_vector(lw, job, key, 1) for key in ("zeta", "nu")]
-    following = lw.emit(FastGRNNCell(gate, update, input_rank, hidden_rank), *operands)
+    h = lw.zero_state(job, "h", (1, units), x)
+    following = lw.emit(FastGRNNCell(gate, update, input_rank, hidden_rank), x, h, *operands)
     _finish(lw, job, {"h": (following, "output")})
 
 
@@ -93,11 +93,6 @@ def _activations(job: Job, count: int) -> list[Pointwise]:
 def _input(lw: Lowering, job: Job) -> Ref:
     x = lw.vector(job, "input")
     return lw.reshape(x, (1, x.type.elements))
-
-
-def _state(lw: Lowering, job: Job, name: str, units: int) -> Ref:
-    dtype = lw.dtype(job.element).numpy
-    return lw.builder.state(f"{job.node.id}.{name}", np.zeros((1, units), dtype))
 
 
 def _weights(lw: Lowering, job: Job, gates: int, units: int) -> list[Ref]:
@@ -136,7 +131,7 @@ def _finish(lw: Lowering, job: Job, states: dict[str, tuple[Ref, str]]) -> None:
         if fallen is not None:
             zeros = lw.constant(np.zeros(value.type.shape, value.type.dtype.numpy))
             value = lw.emit(Select(), zeros, value, fallen)
-        lw.builder.set_state(f"{job.node.id}.{name}", value)
+        lw.set_state(job, name, value)
         lw.write(job, lw.reshape(value, (value.type.elements,)), port)
 
 
@@ -149,9 +144,8 @@ def _falling_edge(lw: Lowering, job: Job) -> Ref | None:
         raise Refused(f"expected one number, found {trigger.type.elements}", "resetTrigger")
     if trigger.id in lw.constants:
         return None
-    name = f"{job.node.id}.trigger"
-    last = lw.builder.state(name, np.zeros(1, trigger.type.dtype.numpy))
-    lw.builder.set_state(name, trigger)
+    last = lw.zero_state(job, "trigger", (1,), trigger)
+    lw.set_state(job, "trigger", trigger)
     zero = lw.scalar(0, trigger)
     return lw.emit(And(), lw.emit(NotEqual(), last, zero), lw.emit(Equal(), trigger, zero))
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ellc.frontends.ell.lower.context import Handler, Job, Lowering
 from ir.builder import Ref
 from ir.ops.pointwise import Add, Div, Mul, Sub
@@ -14,23 +12,23 @@ from ir.ops.shape import Concat
 def lower_buffer(lw: Lowering, job: Job) -> None:
     """`BufferNode`: the last `windowSize` elements, the newest at the end."""
     x = lw.vector(job, "input")
-    size = _window(lw, job, 1)
+    size = _window(job)
     fresh = min(size, x.type.elements)
     newest = lw.slice(x, (0,), (fresh,))
     if fresh == size:
         lw.write(job, newest)
         return
-    history = _state(lw, job, "samples", (size,), x)
+    history = lw.zero_state(job, "samples", (size,), x)
     kept = lw.slice(history, (fresh,), (size - fresh,))
     following = lw.emit(Concat(0), kept, newest)
-    lw.builder.set_state(f"{job.node.id}.samples", following)
+    lw.set_state(job, "samples", following)
     lw.write(job, following)
 
 
 def lower_delay(lw: Lowering, job: Job) -> None:
     """`DelayNode`: the input of `windowSize` calls ago."""
     x = lw.vector(job, "input")
-    size = _window(lw, job, x.type.elements)
+    size = _window(job)
     history, _ = _shift(lw, job, x, size)
     oldest = lw.slice(history, (0, 0), (1, x.type.elements))
     lw.write(job, lw.reshape(oldest, x.type.shape))
@@ -39,16 +37,16 @@ def lower_delay(lw: Lowering, job: Job) -> None:
 def lower_accumulator(lw: Lowering, job: Job) -> None:
     """`AccumulatorNode`: the sum of all inputs so far."""
     x = lw.vector(job, "input")
-    total = _state(lw, job, "sum", x.type.shape, x)
+    total = lw.zero_state(job, "sum", x.type.shape, x)
     following = lw.emit(Add(), total, x)
-    lw.builder.set_state(f"{job.node.id}.sum", following)
+    lw.set_state(job, "sum", following)
     lw.write(job, following)
 
 
 def lower_moving_average(lw: Lowering, job: Job) -> None:
     """`MovingAverageNode`: the mean of the last `windowSize` inputs, zeros before the first."""
     x = lw.vector(job, "input")
-    size = _window(lw, job, x.type.elements)
+    size = _window(job)
     _, following = _shift(lw, job, x, size)
     lw.write(job, _mean(lw, following, "sum", size))
 
@@ -56,7 +54,7 @@ def lower_moving_average(lw: Lowering, job: Job) -> None:
 def lower_moving_variance(lw: Lowering, job: Job) -> None:
     """`MovingVarianceNode`: mean of squares minus square of mean, as ELL computes it."""
     x = lw.vector(job, "input")
-    size = _window(lw, job, x.type.elements)
+    size = _window(job)
     _, following = _shift(lw, job, x, size)
     total = lw.emit(Reduce("sum", (0,)), following)
     squares = lw.emit(Reduce("l2sum", (0,)), following)
@@ -65,10 +63,9 @@ def lower_moving_variance(lw: Lowering, job: Job) -> None:
     lw.write(job, lw.emit(Div(), spread, count))
 
 
-def _window(lw: Lowering, job: Job, depth: int) -> int:
+def _window(job: Job) -> int:
     size = job.view.integer("windowSize", low=1)
     job.must_be_sound()
-    lw.limits.product((size, depth), where=job.node.path, what="window")
     return size
 
 
@@ -80,19 +77,14 @@ def _mean(lw: Lowering, window: Ref, kind: str, size: int) -> Ref:
 def _shift(lw: Lowering, job: Job, x: Ref, size: int) -> tuple[Ref, Ref]:
     """The window [size, elements] before this call, and with the input as its last row."""
     elements = x.type.elements
-    history = _state(lw, job, "samples", (size, elements), x)
+    history = lw.zero_state(job, "samples", (size, elements), x)
     row = lw.reshape(x, (1, elements))
     following = row
     if size > 1:
         kept = lw.slice(history, (1, 0), (size - 1, elements))
         following = lw.emit(Concat(0), kept, row)
-    lw.builder.set_state(f"{job.node.id}.samples", following)
+    lw.set_state(job, "samples", following)
     return history, following
-
-
-def _state(lw: Lowering, job: Job, name: str, shape: tuple[int, ...], like: Ref) -> Ref:
-    zeros = np.zeros(shape, like.type.dtype.numpy)
-    return lw.builder.state(f"{job.node.id}.{name}", zeros)
 
 
 HANDLERS: dict[str, Handler] = {
