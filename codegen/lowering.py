@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -83,7 +83,11 @@ class Operand:
 
 
 class NodeContext:
-    """What a lowering knows of its node, and where it registers weights and scratch memory."""
+    """What a lowering knows of its node, and where it registers weights and scratch memory.
+
+    `before` and `after` collect helper kernels that run around the node's own: copies of operands
+    and results whose layout its kernel cannot walk.
+    """
 
     def __init__(
         self,
@@ -93,12 +97,16 @@ class NodeContext:
         target: Target,
         options: Options,
         name: str,
+        viewed: Container[str] = (),
     ) -> None:
         self.node = node
         self.target = target
         self.options = options
         self.name = name
         self.scratch: list[Buffer] = []
+        self.before: list[KernelCall] = []
+        self.after: list[KernelCall] = []
+        self._viewed = viewed
         self._graph = graph
         self._accesses = accesses
         self._arrays = {c.value: graph.weights[c.key] for c in graph.constants}
@@ -124,6 +132,18 @@ class NodeContext:
     def result(self, index: int = 0) -> Access:
         """Where a result goes."""
         return self._accesses[self.node.outputs[index]]
+
+    def is_viewed(self, index: int = 0) -> bool:
+        """Whether a result is already where it belongs: no kernel has to write it."""
+        return self.node.outputs[index] in self._viewed
+
+    def place(self, operand: Operand) -> tuple[Access, Arg]:
+        """Where an operand is, computed or constant, and the argument that points there."""
+        if operand.array is None:
+            assert operand.access is not None
+            return operand.access, access_arg(operand.access)
+        data = self.constant(stored_array(operand.array, operand.type.dtype))
+        return constant_access(operand.type), data
 
     def anchor_type(self) -> TensorType:
         """The type of what the anchor makes, before any stage."""
@@ -223,7 +243,21 @@ def lower_node(ctx: NodeContext) -> list[KernelCall]:
             where=", ".join(ctx.node.source) or ctx.name,
             hint="`ellc ops` lists what can be compiled",
         )
-    return list(lowering(ctx))
+    _want_doubles(ctx)
+    calls = list(lowering(ctx))
+    return [*ctx.before, *calls, *ctx.after]
+
+
+def _want_doubles(ctx: NodeContext) -> None:
+    """Raise E303 for a double on a machine whose doubles are library calls."""
+    types = [x.type for x in (*ctx.inputs, *ctx.extras)]
+    types += [ctx.result_type(i) for i in range(len(ctx.node.outputs))]
+    if not ctx.target.scalar_f64 and any(t.dtype is DType.F64 for t in types):
+        raise EllcError(
+            f"target {ctx.target.name} has no double precision, which '{ctx.anchor.name}' needs",
+            code="E303",
+            where=", ".join(ctx.node.source) or ctx.name,
+        )
 
 
 def renamed(call: KernelCall, name: str) -> KernelCall:

@@ -129,7 +129,13 @@ class _Steps:
         label = _label(node)
         name = f"{self._prefix}_{len(self._steps):03d}_{label}"
         ctx = NodeContext(
-            self._graph, node, self._storage.accesses, self._target, self._options, name
+            self._graph,
+            node,
+            self._storage.accesses,
+            self._target,
+            self._options,
+            name,
+            self._storage.viewed,
         )
         try:
             calls = lower_node(ctx)

@@ -15,13 +15,15 @@ from functools import partial
 
 import numpy as np
 
-from codegen.epilogue import Epilogue, as_image, regrouped
+from codegen.epilogue import Epilogue
+from codegen.kernels.movement import placed_as
 from codegen.kir.build import KernelBuilder
 from codegen.kir.ir import Imm, Operand, Param
 from codegen.kir.types import Elem, VType
 from codegen.lowering import Arg, KernelCall, NodeContext, access_arg, lowers
 from codegen.schedule import GemmSchedule, gemm_schedule
 from codegen.storage import Access
+from codegen.views import regrouped
 from codegen.window import Axis, Run, cut, fold_rows, window_axes
 from ir.errors import EllcError
 from ir.ops.conv import Conv2D
@@ -52,8 +54,8 @@ def lower_conv2d(ctx: NodeContext) -> list[KernelCall]:
     """Any convolution; one with a filter per channel goes to the depthwise kernel."""
     conv = ctx.anchor
     assert isinstance(conv, Conv2D)
-    x, weights = ctx.inputs[0], _constant_weights(ctx)
-    assert x.access is not None
+    weights = _constant_weights(ctx)
+    x, _ = placed_as(ctx, 0, ctx.inputs[0].type.shape)
     filters, window_rows, window_columns, depth = weights.shape
     if conv.groups > 1 and depth == 1:
         from codegen.kernels.depthwise import lower_depthwise
@@ -61,7 +63,7 @@ def lower_conv2d(ctx: NodeContext) -> list[KernelCall]:
         return lower_depthwise(ctx, conv, weights)
     images, out_rows, out_columns, _ = ctx.anchor_type().shape
     axes = window_axes(
-        x.access,
+        x,
         (out_rows, out_columns),
         (window_rows, window_columns),
         conv.stride,
@@ -69,7 +71,7 @@ def lower_conv2d(ctx: NodeContext) -> list[KernelCall]:
         conv.padding,
     )
     walk = (images, out_rows, out_columns, filters)
-    shape = ConvShape(x.access, walk, *axes, depth, filters // conv.groups, conv.groups)
+    shape = ConvShape(x, walk, *axes, depth, filters // conv.groups, conv.groups)
     return [_convolution(ctx, shape, weights, conv.padding)]
 
 
@@ -77,10 +79,9 @@ def lower_conv2d(ctx: NodeContext) -> list[KernelCall]:
 def lower_dense(ctx: NodeContext) -> list[KernelCall]:
     """A dense layer is a convolution of 1x1 pixels: all leading axes are pixels."""
     x, weights = ctx.inputs[0], _constant_weights(ctx)
-    assert x.access is not None
     filters, depth = weights.shape
     pixels = x.type.elements // depth
-    image = as_image(x.access, (1, 1, pixels, depth))
+    image, _ = placed_as(ctx, 0, (1, 1, pixels, depth))
     rows = Axis(1, 1, 1, 1, 1, 0, True)
     columns = Axis(pixels, pixels, 1, 1, 1, 0, True)
     shape = ConvShape(image, (1, 1, pixels, filters), rows, columns, depth, filters, 1)

@@ -26,6 +26,15 @@ def exp(b: KernelBuilder, x: Operand) -> Operand:
     return _scale(part + 1.0, power).operand
 
 
+def expm1_negative(b: KernelBuilder, x: Operand) -> Operand:
+    """e^x - 1 for x <= 0, to 3 ulp, for small arguments too."""
+    v = _Value.of(b, x)
+    # Far below, e^x is less than half a unit in the last place of 1.
+    part, power = _exp_reduced(v.max(-float(v.format.fraction_bits + 3)))
+    scale = _power_of_two(v, power)
+    return part.fma(scale, scale - 1.0).operand
+
+
 def tanh(b: KernelBuilder, x: Operand) -> Operand:
     """The hyperbolic tangent to 3 ulp (f64: 3 ulp), for small arguments too; odd to the bit."""
     v = _Value.of(b, x)

@@ -1,0 +1,94 @@
+"""Pointwise operators, alone or in a chain: one pass over memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from codegen.epilogue import Epilogue
+from codegen.kernels.walking import Walk, merged
+from codegen.kir.build import KernelBuilder
+from codegen.kir.ir import Operand
+from codegen.kir.types import Elem
+from codegen.lowering import KernelCall, NodeContext, constant_access, lowers
+from codegen.operands import Operands, expanded
+from codegen.pointwise import emit_pointwise, is_costly
+from codegen.vectors import vector_lanes
+from codegen.views import broadcast_strides
+from ir.op import Pointwise
+from ir.types import DType, TensorType
+
+_ROW_ELEMENTS = 4096  # constants are repeated up to so many elements to make rows longer
+
+
+@lowers(Pointwise)
+def lower_elementwise(ctx: NodeContext) -> list[KernelCall]:
+    """Any pointwise operator on operands of any shapes that broadcast to its result's."""
+    shape, walk = ctx.result_type().shape, _walk(ctx)
+    b = KernelBuilder(ctx.name)
+    operands = Operands(ctx, b, ctx.inputs, shape, walk, "x")
+    epilogue = Epilogue(ctx, b, walk)
+    lanes = _lanes(ctx, walk[-1])
+    vectors = _vectors(ctx, lanes, walk[-1], is_bits=epilogue.is_bits)
+    op = ctx.anchor
+    assert isinstance(op, Pointwise)
+
+    def body(at: list[Operand], length: int, last: bool) -> None:
+        values = []
+        for start in range(0, length, lanes):
+            delta = (*[0] * (len(walk) - 1), start)
+            count = min(lanes, length - start)
+            loaded = [operands.load(i, at, delta, lanes, count) for i in range(len(ctx.inputs))]
+            values.append(emit_pointwise(op, b, *loaded))
+        epilogue.store(values, at, count=length, last=last)
+
+    loops = Walk(walk, lanes * vectors, ctx.options.threads, split_last=epilogue.has_tail)
+    extent = loops.write(b, body)
+    note = f"elementwise {vectors}x{lanes}"
+    return [KernelCall(b.finish(), (*operands.args, *epilogue.args), extent, note)]
+
+
+def _walk(ctx: NodeContext) -> tuple[int, ...]:
+    """The result's axes, merged wherever result and operands allow it.
+
+    Bits keep their last axis; a constant that would cut rows is repeated if that makes it no
+    longer than `_ROW_ELEMENTS`.
+    """
+    type_ = ctx.result_type()
+    shape, bits = type_.shape, type_.dtype is DType.BIT
+    steps: list[Sequence[int]] = [ctx.result().strides]
+    constants = []
+    for operand in (*ctx.inputs, *ctx.extras):
+        if operand.array is None:
+            assert operand.access is not None
+            steps.append(broadcast_strides(operand.access, shape))
+        elif operand.array.size > 1:
+            constants.append(operand)
+    computed = merged(shape, *steps, keep_last=bits)
+    for constant in constants:
+        assert constant.array is not None
+        array = constant.array
+        if array.size < _ROW_ELEMENTS:
+            wider = expanded(array, shape, (min(computed[-1], _ROW_ELEMENTS),))
+            array = wider if wider.size <= _ROW_ELEMENTS else array
+        access = constant_access(TensorType(constant.type.dtype, array.shape))
+        steps.append(broadcast_strides(access, shape))
+    return merged(shape, *steps, keep_last=bits) or (1,)
+
+
+def _lanes(ctx: NodeContext, inner: int) -> int:
+    """Lanes that suit the widest element type in the chain and the rows' length."""
+    types = [x.type for x in (*ctx.inputs, *ctx.extras)] + [ctx.anchor_type(), ctx.result_type()]
+    lanes = min(vector_lanes(ctx.target, Elem.of(t.dtype)) for t in types)
+    while lanes > 1 and lanes // 2 >= inner:
+        lanes //= 2
+    return lanes
+
+
+def _vectors(ctx: NodeContext, lanes: int, inner: int, *, is_bits: bool) -> int:
+    """Vectors in flight; for bits whole bytes."""
+    ops = [ctx.anchor, *(s.op for s in ctx.stages)]
+    wanted = 2 if any(isinstance(op, Pointwise) and is_costly(op) for op in ops) else 4
+    vectors = max(1, min(wanted, inner // lanes))
+    while is_bits and vectors * lanes % 8:
+        vectors += 1
+    return vectors

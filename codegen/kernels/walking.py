@@ -1,0 +1,113 @@
+"""Loops over every element of a tensor: outer axes, then blocks of vectors along the last one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from math import prod
+
+from codegen.kir.build import KernelBuilder
+from codegen.kir.ir import Imm, Operand
+
+Body = Callable[[list[Operand], int, bool], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """Extents of the axes from outer to inner, and how many elements of the last make a block.
+
+    The parallel loop runs over blocks if there is one row only, else over the leading axes that
+    give every thread something to do. With `split_last` the last block of a row is always written
+    by itself, so that its body may differ.
+    """
+
+    extents: tuple[int, ...]
+    block: int
+    threads: int = 1
+    split_last: bool = False
+
+    def write(self, b: KernelBuilder, body: Body) -> int:
+        """Write the loops; returns the extent of the parallel one.
+
+        `body(at, length, last)` writes `length` (at most `block`) elements from the coordinates
+        `at`; `last` says that they end their row.
+        """
+        if prod(self.extents) == 0:
+            return 0
+        whole, rest = self._cut()
+        if prod(self.extents[:-1]) == 1:
+            return self._one_row(b, body, whole, rest)
+        count = self._parallel_axes()
+        with b.loop("part", b.begin, b.end) as part, ExitStack() as stack:
+            at = unraveled(b, part.index, self.extents[:count])
+            for place, extent in enumerate(self.extents[count:-1]):
+                loop = stack.enter_context(b.loop(f"axis{place}", 0, extent))
+                at.append(loop.index)
+            stop = whole * self.block
+            with b.loop("element", 0, stop, self.block) as element:
+                body([*at, element.index], self.block, False)
+            if rest:
+                body([*at, Imm(stop)], rest, True)
+        return prod(self.extents[:count])
+
+    def _cut(self) -> tuple[int, int]:
+        """(whole blocks, elements behind them) of a row."""
+        whole, rest = divmod(self.extents[-1], self.block)
+        if rest == 0 and self.split_last:
+            return whole - 1, self.block
+        return whole, rest
+
+    def _one_row(self, b: KernelBuilder, body: Body, whole: int, rest: int) -> int:
+        zeros: list[Operand] = [Imm(0)] * (len(self.extents) - 1)
+        if whole:
+            stop = b.min(b.end, whole) if rest else b.end
+            with b.loop("block", b.begin, stop) as block:
+                body([*zeros, b.mul(block.index, self.block)], self.block, False)
+        if rest:
+            start = b.max(b.begin, whole) if whole else b.begin
+            with b.loop("rest", start, b.end):
+                body([*zeros, Imm(whole * self.block)], rest, True)
+        return whole + (1 if rest else 0)
+
+    def _parallel_axes(self) -> int:
+        """How many leading axes the parallel loop covers: enough for a fair share each."""
+        wanted = 4 * self.threads if self.threads > 1 else 1
+        for count in range(1, len(self.extents)):
+            if prod(self.extents[:count]) >= wanted:
+                return count
+        return len(self.extents) - 1
+
+
+def unraveled(b: KernelBuilder, index: Operand, extents: Sequence[int]) -> list[Operand]:
+    """The coordinates behind one number that counts through several axes."""
+    at: list[Operand] = []
+    for extent in reversed(extents[1:]):
+        at.append(b.rem(index, extent))
+        index = b.div(index, extent)
+    if len(extents):
+        at.append(index)
+    return at[::-1]
+
+
+def merged(
+    shape: Sequence[int], *strides: Sequence[int], keep_last: bool = False
+) -> tuple[int, ...]:
+    """The shape with neighbouring axes made one wherever all of `strides` allow it.
+
+    Axes of extent 1 disappear; `keep_last` leaves the last axis as it is. At least one axis is
+    left.
+    """
+    axes: list[tuple[int, tuple[int, ...]]] = []
+    for place, extent in enumerate(shape):
+        steps = tuple(s[place] for s in strides)
+        is_last = place == len(shape) - 1 and keep_last
+        if extent == 1 and not is_last:
+            continue
+        fits = axes and all(a == extent * s for a, s in zip(axes[-1][1], steps, strict=True))
+        if fits and not is_last:
+            outer, _ = axes.pop()
+            axes.append((outer * extent, steps))
+        else:
+            axes.append((extent, steps))
+    return tuple(extent for extent, _ in axes) or (1,)

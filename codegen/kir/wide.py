@@ -1,0 +1,169 @@
+"""What no target's vector unit does and compilers call a library for, as kernel IR.
+
+Division of integers, remainders of floats, and conversions between floats and 64-bit integers:
+straight-line code and loops of our own, so that an object needs no run-time library.
+"""
+
+from __future__ import annotations
+
+from codegen.kir.build import KernelBuilder
+from codegen.kir.ir import Imm, Operand
+from codegen.kir.types import INDEX, Elem
+from codegen.kir.vmath_formats import format_of
+
+_UNSIGNED = {Elem.I8: Elem.U8, Elem.I16: Elem.U16, Elem.I32: Elem.U32, Elem.I64: Elem.U64}
+
+# --- division of integers ------------------------------------------------------------------------
+
+
+def divide(b: KernelBuilder, x: Operand, y: Operand) -> tuple[Operand, Operand]:
+    """(quotient, remainder) of integers, truncated toward zero; both are 0 where y is 0.
+
+    The remainder has the sign of x. The lowest number divided by -1 gives itself.
+    """
+    elem = x.type.elem
+    quotient, remainder = _divide_unsigned(b, _magnitude(b, x), _magnitude(b, y))
+    if elem.is_signed:
+        zero = b.const(0, x)
+        quotient, remainder = b.bitcast(quotient, elem), b.bitcast(remainder, elem)
+        differ = b.compare("lt", b.op("xor", x, y), zero)
+        quotient = b.select(differ, b.sub(zero, quotient), quotient)
+        below = b.compare("lt", x, zero)
+        remainder = b.select(below, b.sub(zero, remainder), remainder)
+    good = b.compare("ne", y, b.const(0, y))
+    none = b.const(0, x)
+    return b.select(good, quotient, none), b.select(good, remainder, none)
+
+
+def _magnitude(b: KernelBuilder, x: Operand) -> Operand:
+    """|x| as an unsigned number of the same width."""
+    elem = x.type.elem
+    if not elem.is_signed:
+        return x
+    negative = b.compare("lt", x, b.const(0, x))
+    return b.bitcast(b.select(negative, b.sub(b.const(0, x), x), x), _UNSIGNED[elem])
+
+
+def _divide_unsigned(b: KernelBuilder, x: Operand, y: Operand) -> tuple[Operand, Operand]:
+    """Long division, one bit a turn; anything where y is 0."""
+    bits = x.type.elem.bytes * 8
+    one, zero = b.const(1, x), b.const(0, x)
+    # `number` loses its upper bits to `rest` while the quotient's bits enter from below.
+    with b.loop("bit", 0, bits, carry=(x, zero)) as loop:
+        number, rest = loop.carried
+        overflow = b.compare("ne", b.shift_right(rest, bits - 1), zero)
+        rest = b.op("or", b.shift_left(rest, 1), b.shift_right(number, bits - 1))
+        fits = b.op("or", overflow, b.compare("ge", rest, y))
+        rest = b.select(fits, b.sub(rest, y), rest)
+        number = b.op("or", b.shift_left(number, 1), b.select(fits, one, zero))
+        loop.carry((number, rest))
+    quotient, remainder = loop.results
+    return quotient, remainder
+
+
+# --- remainder of floats -------------------------------------------------------------------------
+
+
+def fmod(b: KernelBuilder, x: Operand, y: Operand) -> Operand:
+    """C's fmod, exact: the remainder with the sign of x; NaN for an infinite x or y = 0.
+
+    A power of two times |y| is taken off while it fits, largest first. The number of turns is the
+    largest difference of exponents in the vector.
+    """
+    f = format_of(x.type.elem)
+    size, divisor = b.op("abs", x), b.op("abs", y)
+    infinity, zero = b.const(float("inf"), x), b.const(0.0, x)
+    ordinary = b.op("and", b.compare("lt", size, infinity), b.compare("gt", divisor, zero))
+    smaller = b.compare("lt", size, divisor)
+    active = b.op("and", ordinary, b.op("xor", smaller, Imm(1, smaller.type)))
+    # Lanes with nothing to do count no turns.
+    divisor = b.select(active, divisor, b.const(1.0, x))
+    start = b.select(active, size, zero)
+    # A denormal divisor is brought to a normal number first; its multiples then start there.
+    tiny = b.compare("lt", divisor, b.const(2.0 ** (1 - f.bias), x))
+    lifted = b.select(tiny, b.mul(divisor, b.const(2.0**f.fraction_bits, x)), divisor)
+    bits_type = x.type.with_elem(f.bits)
+    above = b.shift_right(b.bitcast(start, f.bits), f.fraction_bits)
+    above = b.max(above, b.const(1, bits_type))
+    below = b.shift_right(b.bitcast(lifted, f.bits), f.fraction_bits)
+    shift = b.sub(above, below)
+    multiple = b.add(b.bitcast(lifted, f.bits), b.shift_left(shift, f.fraction_bits))
+    extra = b.select(tiny, b.const(f.fraction_bits, bits_type), b.const(0, bits_type))
+    turns = b.select(active, b.add(b.add(shift, extra), b.const(1, bits_type)), extra)
+    most = b.convert(b.convert(b.fold("max", turns), Elem.I32), Elem.INDEX)
+    half = b.const(0.5, x)
+    begin = (start, b.bitcast(multiple, x.type.elem))
+    with b.loop("turn", Imm(0, INDEX), most, carry=begin) as loop:
+        rest, step = loop.carried
+        rest = b.select(b.compare("ge", rest, step), b.sub(rest, step), rest)
+        step = b.select(b.compare("gt", step, divisor), b.mul(step, half), step)
+        loop.carry((rest, step))
+    result = b.select(active, loop.results[0], size)
+    signed = b.select(b.compare("lt", x, zero), b.op("neg", result), result)
+    # y = infinity leaves x; NaN in either and the two cases without a remainder give NaN.
+    known = b.op("and", ordinary, b.compare("eq", y, y))
+    return b.select(known, signed, b.const(float("nan"), x))
+
+
+# --- conversions ---------------------------------------------------------------------------------
+
+
+def convert(b: KernelBuilder, x: Operand, to: Elem) -> Operand:
+    """As `KernelBuilder.convert`, with 64-bit integers from and to floats in 32-bit pieces."""
+    have = x.type.elem
+    if have.is_float and to in (Elem.I64, Elem.U64):
+        return _float_to_wide(b, x, to)
+    if have in (Elem.I64, Elem.U64) and to.is_float:
+        return _wide_to_float(b, x, to)
+    return b.convert(x, to)
+
+
+def _float_to_wide(b: KernelBuilder, x: Operand, to: Elem) -> Operand:
+    """Truncated and saturated; NaN gives 0."""
+    size = b.op("abs", x)
+    # Both halves are exact: the upper is a whole number below 2^32, the lower a difference.
+    upper = b.convert(b.mul(size, b.const(2.0**-32, x)), Elem.U32)
+    taken = b.mul(b.convert(upper, x.type.elem), b.const(2.0**32, x))
+    lower = b.convert(b.sub(size, taken), Elem.U32)
+    number = b.op("or", b.shift_left(b.convert(upper, Elem.U64), 32), b.convert(lower, Elem.U64))
+    below = b.compare("lt", x, b.const(0.0, x))
+    none = b.const(0, number)
+    if to is Elem.U64:
+        top = b.compare("ge", x, b.const(2.0**64, x))
+        number = b.select(below, none, b.select(top, b.const(2**64 - 1, number), number))
+    else:
+        number = b.select(below, b.sub(none, number), number)
+        high = b.compare("ge", x, b.const(2.0**63, x))
+        low = b.compare("le", x, b.const(-(2.0**63), x))
+        number = b.select(high, b.const(2**63 - 1, number), number)
+        number = b.select(low, b.const(2**63, number), number)
+    good = b.compare("eq", x, x)
+    return b.bitcast(b.select(good, number, none), to)
+
+
+def _wide_to_float(b: KernelBuilder, x: Operand, to: Elem) -> Operand:
+    """Rounded once, to the nearest, halves to even."""
+    size = _magnitude(b, x)
+    if to is Elem.F64:
+        upper = b.convert(b.convert(b.shift_right(size, 32), Elem.U32), to)
+        lower = b.convert(b.convert(size, Elem.U32), to)
+        result = b.add(b.mul(upper, b.const(2.0**32, upper)), lower)
+    else:
+        result = _wide_to_single(b, size)
+    if not x.type.elem.is_signed:
+        return result
+    return b.select(b.compare("lt", x, b.const(0, x)), b.op("neg", result), result)
+
+
+def _wide_to_single(b: KernelBuilder, size: Operand) -> Operand:
+    """Bits beyond the upper 32 are kept as one sticky bit, which decides halves."""
+    zero, one = b.const(0, size), b.const(1, size)
+    factor: Operand = b.const(1.0, size.type.with_elem(Elem.F32))
+    for bits in (16, 8, 4, 2, 1, 1):
+        large = b.compare("ne", b.shift_right(size, 31 + bits), zero)
+        lost = b.op("and", size, b.const((1 << bits) - 1, size))
+        sticky = b.select(b.compare("ne", lost, zero), one, zero)
+        shorter = b.op("or", b.shift_right(size, bits), sticky)
+        size = b.select(large, shorter, size)
+        factor = b.select(large, b.mul(factor, b.const(2.0**bits, factor)), factor)
+    return b.mul(b.convert(b.convert(size, Elem.U32), Elem.F32), factor)

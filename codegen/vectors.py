@@ -1,0 +1,87 @@
+"""Vectors from and to memory with any distance between elements, exact at the end."""
+
+from __future__ import annotations
+
+from codegen.kir.build import KernelBuilder
+from codegen.kir.ir import Imm, Operand, Param
+from codegen.kir.types import Elem, VType
+from codegen.targets import Target
+
+
+def vector_lanes(target: Target, elem: Elem) -> int:
+    """Lanes of one register for arithmetic on an element type."""
+    if elem is Elem.F64 and not target.vector_f64:
+        return 1
+    return target.lanes(elem.bytes)
+
+
+def load_lanes(
+    b: KernelBuilder,
+    param: Param,
+    index: Operand | int,
+    lanes: int,
+    count: int,
+    stride: int = 1,
+    offset: int = 0,
+) -> Operand:
+    """`count` of `lanes` elements, `stride` apart; the other lanes are 0 and read nothing.
+
+    With stride 0 one element fills all lanes.
+    """
+    if stride == 0:
+        return b.splat(b.load(param, index, offset=offset), lanes)
+    if stride == 1 or lanes == 1:
+        return b.load_some(param, index, lanes, count, offset=offset)
+    return gathered(b, param, index, [offset + i * stride for i in range(count)], lanes)
+
+
+def gathered(
+    b: KernelBuilder, param: Param, index: Operand | int, offsets: list[int], lanes: int
+) -> Operand:
+    """Single elements side by side, the lanes behind them 0; an offset that repeats is read once.
+
+    `lanes` is a power of two.
+    """
+    seen: dict[int, Operand] = {}
+    for offset in offsets:
+        if offset not in seen:
+            seen[offset] = b.load(param, index, offset=offset)
+    zero = Imm(0.0 if param.elem.is_float else 0, VType(param.elem))
+    items = [seen[o] for o in offsets] + [zero] * (lanes - len(offsets))
+    return joined(b, items)
+
+
+def joined(b: KernelBuilder, items: list[Operand]) -> Operand:
+    """Values side by side in one vector, joined in pairs."""
+    while len(items) > 1:
+        pairs = [
+            _joined_pair(b, items[i], items[i + 1]) if i + 1 < len(items) else items[i]
+            for i in range(0, len(items), 2)
+        ]
+        items = pairs
+    return items[0]
+
+
+def _joined_pair(b: KernelBuilder, first: Operand, second: Operand) -> Operand:
+    if isinstance(first, Imm) and isinstance(second, Imm) and first.value == second.value:
+        lanes = first.type.lanes + second.type.lanes
+        return Imm(first.value, first.type.with_lanes(lanes))
+    return b.op("join", first, second)
+
+
+def store_lanes(
+    b: KernelBuilder,
+    value: Operand,
+    param: Param,
+    index: Operand | int,
+    count: int,
+    stride: int = 1,
+    offset: int = 0,
+) -> None:
+    """The first `count` lanes to elements `stride` apart."""
+    count = min(count, value.type.lanes)
+    if stride == 1 or count == 1:
+        b.store_some(value, param, index, count, offset=offset)
+        return
+    for lane in range(count):
+        b.store(b.lane(value, lane), param, index, offset=offset + lane * stride)
