@@ -104,9 +104,7 @@ class Preprocessing:
             result = replace(result, mean=mean)
         if deviation is not None:
             if not all(np.isfinite(d) and d != 0 for d in deviation):
-                raise EllcError(
-                    f"a deviation of {deviation} cannot be divided by", code="E712"
-                )
+                raise EllcError(f"a deviation of {deviation} cannot be divided by", code="E712")
             result = replace(result, deviation=deviation)
         return result
 
@@ -147,14 +145,20 @@ def crop_box(width: int, height: int, geometry: Geometry) -> tuple[int, int, int
     return (left, top, left + box_width, top + box_height)
 
 
+def _eight_bit(picture: Image.Image) -> Image.Image:
+    """16-bit greyscale (mode `I` in older Pillows) scaled: `convert` would clip it."""
+    if not picture.mode.startswith("I"):
+        return picture
+    values = np.asarray(picture).clip(0, 0xFFFF)
+    return Image.fromarray(np.rint(values / 257).astype(np.uint8))
+
+
 def _open(path: Path, channels: Literal[1, 3]) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as file:
-                # 16-bit greyscale would be clipped, not scaled, by convert().
-                picture = file.point(lambda v: v / 257) if file.mode.startswith("I;16") else file
-                upright = ImageOps.exif_transpose(picture)
+                upright = _eight_bit(ImageOps.exif_transpose(file))
                 return upright.convert("L" if channels == 1 else "RGB")
     except FileNotFoundError as error:
         raise EllcError("no such file", code="E713", where=str(path)) from error
@@ -211,6 +215,13 @@ def quantise(values: Array, type: TensorType) -> Array:
     return np.clip(np.rint(shaped), limits.min, limits.max).astype(type.dtype.numpy)
 
 
+def dequantise(values: Array, type: TensorType) -> Array:
+    """The real numbers behind a quantised output; any other output as it is."""
+    if type.quant is None:
+        return values
+    return type.quant.scale[0] * (values.astype(np.float64) - type.quant.zero_point[0])
+
+
 def load_array(path: Path, type: TensorType) -> Array:
     """Read a .npy file as an input tensor: the values as they are, no preprocessing.
 
@@ -227,9 +238,7 @@ def load_array(path: Path, type: TensorType) -> Array:
             f"not a readable .npy file: {error}", code="E720", where=str(path)
         ) from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
-        raise EllcError(
-            "the file does not hold one array of numbers", code="E720", where=str(path)
-        )
+        raise EllcError("the file does not hold one array of numbers", code="E720", where=str(path))
     if array.size != type.elements:
         raise EllcError(
             f"{array.size} values of shape {array.shape}; the network takes {type.elements} "

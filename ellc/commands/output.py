@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 
 import click
@@ -13,8 +14,20 @@ json_option = click.option(
 
 
 def echo_json(document: object) -> None:
-    """Print a JSON document on stdout, keys in the order given."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    """Print a JSON document on stdout, keys in the order given; NaN and infinity become null."""
+    click.echo(json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _finite(document: object) -> object:
+    match document:
+        case float():
+            return document if math.isfinite(document) else None
+        case dict():
+            return {key: _finite(value) for key, value in document.items()}
+        case list() | tuple():
+            return [_finite(item) for item in document]
+        case _:
+            return document
 
 
 def echo_notes(metadata: Mapping[str, str]) -> None:
