@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from collections.abc import Callable, Iterable
 
+from codegen.kir import llvm_helpers
 from codegen.kir.ir import (
     For,
     If,
@@ -30,10 +32,11 @@ def llvm_module(kernels: Iterable[Kernel], target: Target) -> str:
     """A module that defines every kernel as a hidden function of its own name."""
     emitters = [_Function(kernel, target) for kernel in kernels]
     bodies = [e.text() for e in emitters]
-    declared = sorted({d for e in emitters for d in e.declarations})
+    helpers, needed = llvm_helpers.with_needed({h for e in emitters for h in e.helpers})
+    declared = sorted({d for e in emitters for d in e.declarations} | needed)
     width = target.vector_bytes * 8
     attributes = (
-        'nounwind "no-builtins" "no-trapping-math"="true" '
+        'nounwind "no-builtins" "no-trapping-math"="true" "warn-stack-size"="0" '
         f'"prefer-vector-width"="{width}" "min-legal-vector-width"="{width}"'
     )
     return "\n".join(
@@ -42,6 +45,7 @@ def llvm_module(kernels: Iterable[Kernel], target: Target) -> str:
             f'target triple = "{target.triple}"',
             "",
             *bodies,
+            *helpers,
             *declared,
             "",
             f"attributes #0 = {{ {attributes} }}",
@@ -82,6 +86,7 @@ class _Function:
         self._block = "entry"
         self._count = 0
         self.declarations: set[str] = set()
+        self.helpers: set[str] = set()
 
     def text(self) -> str:
         """The whole definition."""
@@ -227,22 +232,101 @@ class _Function:
     def mul_add(self, let: Let) -> str:
         """One fused instruction where there is one, else a product and a sum."""
         type_, elem = let.result.type, let.result.type.elem
-        if elem.is_float and self._target.fused_multiply_add:
+        fused = self._target.fused_multiply_add
+        fused &= elem is not Elem.F64 or self._target.scalar_f64
+        if elem.is_float and fused:
             return self.call("@llvm.fma", type_, [self._typed(a) for a in let.args])
         kind, (a, b, c) = ("f" if elem.is_float else ""), (self._value(x) for x in let.args)
         product = self._let_text(f"{kind}mul {self._type(type_)} {a}, {b}")
         return self._let_text(f"{kind}add {self._type(type_)} {product}, {c}")
 
+    def divide(self, let: Let) -> str:
+        """Division and remainder of integers, by a function of ours where LLVM would call one."""
+        elem = let.result.type.elem
+        constant = isinstance(let.args[1], Imm)
+        helper = ""
+        if not elem.is_float:
+            helper = llvm_helpers.division(let.op, elem, self._target, by_constant=constant)
+        if helper:
+            return self._by_helper(helper, let)
+        return self._plain(self._template(OPS[let.op], let), let)
+
+    def sqrt(self, let: Let) -> str:
+        """An instruction, or a function of ours."""
+        if helper := llvm_helpers.square_root(let.result.type.elem, self._target):
+            return self._by_helper(helper, let)
+        return self._plain(self._template(OPS[let.op], let), let)
+
+    def _by_helper(self, helper: str, let: Let) -> str:
+        """Call an internal function, lane by lane; narrow integers are widened for it."""
+        self.helpers.add(helper)
+        result = let.result.type
+        value = "poison"
+        for lane in range(result.lanes):
+            args = [self._scalar_for(a, lane) for a in let.args]
+            one = self._type(result.with_lanes(1))
+            wide = "i32" if one in ("i8", "i16") else one
+            name = self._let_text(f"call {wide} @{helper}({', '.join(args)})")
+            if wide != one:
+                name = self._let_text(f"trunc {wide} {name} to {one}")
+            if result.lanes == 1:
+                return name
+            value = self._let_text(
+                f"insertelement {self._type(result)} {value}, {one} {name}, i32 {lane}"
+            )
+        return value
+
+    def _scalar_for(self, arg: Operand, lane: int) -> str:
+        """One lane of an operand, typed and at least 32 bits wide."""
+        one = self._type(arg.type.with_lanes(1))
+        name = self._value(arg)
+        if arg.type.lanes > 1:
+            name = self._let_text(f"extractelement {self._typed(arg)}, i32 {lane}")
+        if one in ("i8", "i16"):
+            verb = "sext" if arg.type.elem.is_signed else "zext"
+            one, name = "i32", self._let_text(f"{verb} {one} {name} to i32")
+        return f"{one} {name}"
+
     def min_max(self, let: Let) -> str:
         """Integers by intrinsic; floats by whatever propagates NaN with the fewest instructions."""
         if not let.result.type.elem.is_float:
             return self._plain(self._template(OPS[let.op], let), let)
-        args = [self._typed(a) for a in let.args]
-        return self.call(f"@llvm.{let.op}imum", let.result.type, args)
+        if self._has_float_min(let.result.type):
+            args = [self._typed(a) for a in let.args]
+            return self.call(f"@llvm.{let.op}imum", let.result.type, args)
+        a, b = let.args
+        if isinstance(b, Imm):
+            a, b = b, a
+        better = self._compare("olt" if let.op == "min" else "ogt", a, b)
+        result = self._select(better, a, b)  # b where either is NaN
+        if isinstance(a, Imm) and not math.isnan(a.value):
+            return result
+        chosen = f"{self._type(let.result.type)} {result}"
+        test = self._compare("uno", a, a)
+        return self._let_text(f"select {self._mask(a.type)} {test}, {self._typed(a)}, {chosen}")
+
+    def _has_float_min(self, type_: VType) -> bool:
+        """Whether one instruction does what min and max of floats mean here."""
+        match self._target.arch:
+            case "aarch64" | "wasm32":
+                return True
+            case "arm":
+                return self._target.has("neon") and type_.elem is Elem.F32 and type_.lanes > 1
+        return False
+
+    def _compare(self, how: str, a: Operand, b: Operand) -> str:
+        return self._let_text(f"fcmp {how} {self._typed(a)}, {self._value(b)}")
+
+    def _select(self, mask: str, a: Operand, b: Operand) -> str:
+        type_ = self._mask(a.type)
+        return self._let_text(f"select {type_} {mask}, {self._typed(a)}, {self._typed(b)}")
+
+    def _mask(self, type_: VType) -> str:
+        return self._type(type_.with_elem(Elem.MASK))
 
     def lane(self, let: Let) -> str:
         """One lane as a scalar."""
-        (arg,), (lane,) = let.args, let.attrs
+        (arg,), lane = let.args, let.attrs[0]
         if arg.type.lanes == 1:
             return self._value(arg)
         return self._let_text(f"extractelement {self._typed(arg)}, i32 {lane}")
@@ -251,6 +335,10 @@ class _Function:
         """Between element types, lanes unchanged."""
         (arg,) = let.args
         source, to = arg.type.elem, let.result.type.elem
+        if source is to:
+            return self._value(arg)
+        if helper := llvm_helpers.conversion(source, to, self._target):
+            return self._by_helper(helper, let)
         if source.is_float and not to.is_float:
             kind = "s" if to.is_signed else "u"
             return self.call(
@@ -264,11 +352,15 @@ class _Function:
     def splat(self, let: Let) -> str:
         """A scalar into every lane."""
         (arg,) = let.args
+        if let.result.type.lanes == 1:
+            return self._value(arg)
         return self._spread(self._typed(arg), let.result.type)
 
     def splat_lane(self, let: Let) -> str:
         """One lane into every lane: what fma by lane folds."""
         (arg,), (lane, count) = let.args, let.attrs
+        if count == 1:
+            return self.lane(let)
         if arg.type.lanes == 1:
             return self._spread(self._typed(arg), let.result.type)
         picks = ", ".join([f"i32 {lane}"] * count)
@@ -280,6 +372,8 @@ class _Function:
     def part(self, let: Let) -> str:
         """Consecutive lanes of a vector."""
         (arg,), (start, count) = let.args, let.attrs
+        if count == 1:
+            return self.lane(let)
         picks = ", ".join(f"i32 {start + i}" for i in range(count))
         type_ = self._type(arg.type)
         return self._let_text(
@@ -342,7 +436,6 @@ class _Function:
         if arg.type.lanes == 1:
             return self._let_text(f"insertelement {wide} poison, {self._typed(arg)}, i32 0")
         picks = ", ".join(f"i32 {i if i < arg.type.lanes else 'poison'}" for i in range(lanes))
-        picks = picks.replace("i32 poison", "i32 poison")
         type_ = self._type(arg.type)
         return self._let_text(
             f"shufflevector {type_} {self._value(arg)}, {type_} poison, <{lanes} x i32> <{picks}>"
@@ -362,11 +455,11 @@ class _Function:
 
     def _temp(self) -> str:
         self._count += 1
-        return f"%t{self._count}"
+        return f"%.{self._count}"  # kernels have no such names
 
     def _label(self, kind: str) -> str:
         self._count += 1
-        return f"{kind}{self._count}"
+        return f".{kind}{self._count}"
 
     def _put(self, line: str) -> None:
         self._lines.append(f"  {line}")
@@ -407,6 +500,9 @@ _SPECIAL: dict[str, Callable[[_Function, Let], str]] = {
     "min": _Function.min_max,
     "max": _Function.min_max,
     "lane": _Function.lane,
+    "div": _Function.divide,
+    "rem": _Function.divide,
+    "sqrt": _Function.sqrt,
     "mul_add": _Function.mul_add,
     "convert": _Function.convert,
     "splat": _Function.splat,

@@ -1,0 +1,326 @@
+"""Functions in LLVM IR for what LLVM would call from a runtime library on 32-bit ARM.
+
+There, LLVM turns 64-bit division, conversions between 64-bit integers and floats, and (on cores
+without a divide instruction) 32-bit division into calls. Code must link with nothing, so the same
+work is done by internal functions of the module, defined where used.
+
+Doubles on a core without them in hardware stay calls: `__aeabi_dadd` and its kin belong to the ARM
+run-time ABI, which every toolchain for such boards links. Only `sqrt` does not; it is here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from codegen.kir.types import Elem
+from codegen.targets import Target
+
+# 32-bit A-class cores that divide; all M-class cores that ellc knows do.
+_CORES_WITH_DIVISION = frozenset(
+    f"cortex-a{number}" for number in (7, 12, 15, 17, 32, 35, 53, 55, 57, 72, 73, 75, 76)
+)
+
+_UNSIGNED_DIVISION = """\
+define internal {t} @ellc.udiv.{t}({t} %a, {t} %b) #0 {{
+entry:
+  %small = icmp ult {t} %a, %b
+  br i1 %small, label %zero, label %start
+zero:
+  ret {t} 0
+start:
+  %za = call {t} @llvm.ctlz.{t}({t} %a, i1 false)
+  %zb = call {t} @llvm.ctlz.{t}({t} %b, i1 false)
+  %shift = sub {t} %zb, %za
+  %top = shl {t} %b, %shift
+  br label %loop
+loop:
+  %left = phi {t} [ %shift, %start ], [ %left.next, %loop ]
+  %rest = phi {t} [ %a, %start ], [ %rest.next, %loop ]
+  %divisor = phi {t} [ %top, %start ], [ %divisor.next, %loop ]
+  %quotient = phi {t} [ 0, %start ], [ %quotient.next, %loop ]
+  %fits = icmp uge {t} %rest, %divisor
+  %less = sub {t} %rest, %divisor
+  %rest.next = select i1 %fits, {t} %less, {t} %rest
+  %digit = zext i1 %fits to {t}
+  %twice = shl {t} %quotient, 1
+  %quotient.next = or {t} %twice, %digit
+  %divisor.next = lshr {t} %divisor, 1
+  %left.next = sub {t} %left, 1
+  %last = icmp eq {t} %left, 0
+  br i1 %last, label %done, label %loop
+done:
+  ret {t} %quotient.next
+}}
+"""
+
+_SIGNED_DIVISION = """\
+define internal {t} @ellc.sdiv.{t}({t} %a, {t} %b) #0 {{
+  %size.a = call {t} @llvm.abs.{t}({t} %a, i1 false)
+  %size.b = call {t} @llvm.abs.{t}({t} %b, i1 false)
+  %size = call {t} @ellc.udiv.{t}({t} %size.a, {t} %size.b)
+  %signs = xor {t} %a, %b
+  %differ = icmp slt {t} %signs, 0
+  %negative = sub {t} 0, %size
+  %quotient = select i1 %differ, {t} %negative, {t} %size
+  ret {t} %quotient
+}}
+"""
+
+_REMAINDER = """\
+define internal {t} @ellc.{s}rem.{t}({t} %a, {t} %b) #0 {{
+  %quotient = call {t} @ellc.{s}div.{t}({t} %a, {t} %b)
+  %product = mul {t} %quotient, %b
+  %rest = sub {t} %a, %product
+  ret {t} %rest
+}}
+"""
+
+# The 32 leading bits, the lowest of them set if anything behind is: that rounds once, and right.
+_U64_TO_F32 = """\
+define internal float @ellc.u64.f32(i64 %a) #0 {
+  %upper.64 = lshr i64 %a, 32
+  %upper = trunc i64 %upper.64 to i32
+  %zeros = call i32 @llvm.ctlz.i32(i32 %upper, i1 false)
+  %shift = sub i32 32, %zeros
+  %shift.64 = zext i32 %shift to i64
+  %top.64 = lshr i64 %a, %shift.64
+  %top = trunc i64 %top.64 to i32
+  %back = shl i64 %top.64, %shift.64
+  %lost = icmp ne i64 %back, %a
+  %sticky = zext i1 %lost to i32
+  %digits = or i32 %top, %sticky
+  %number = uitofp i32 %digits to float
+  %exponent = add i32 %shift, 127
+  %pattern = shl i32 %exponent, 23
+  %scale = bitcast i32 %pattern to float
+  %result = fmul float %number, %scale
+  ret float %result
+}
+"""
+
+_I64_TO_F32 = """\
+define internal float @ellc.i64.f32(i64 %a) #0 {
+  %size = call i64 @llvm.abs.i64(i64 %a, i1 false)
+  %number = call float @ellc.u64.f32(i64 %size)
+  %opposite = fneg float %number
+  %below = icmp slt i64 %a, 0
+  %result = select i1 %below, float %opposite, float %number
+  ret float %result
+}
+"""
+
+# Both halves are exact doubles; only their sum rounds.
+_TO_F64 = """\
+define internal double @ellc.{s}64.f64(i64 %a) #0 {{
+  %upper.64 = lshr i64 %a, 32
+  %upper.32 = trunc i64 %upper.64 to i32
+  %lower.32 = trunc i64 %a to i32
+  %upper = {verb} i32 %upper.32 to double
+  %lower = uitofp i32 %lower.32 to double
+  %high = fmul double %upper, 0x41F0000000000000
+  %result = fadd double %high, %lower
+  ret double %result
+}}
+"""
+
+# Integer arithmetic on the bits: the significand shifted by the exponent, saturated, NaN to 0.
+_FROM_FLOAT = """\
+define internal i64 @ellc.{f}.{s}64({float} %a) #0 {{
+  %bits = bitcast {float} %a to {w}
+  %exponent.w = lshr {w} %bits, {fraction}
+  %exponent.32 = {narrow}
+  %exponent = and i32 %exponent.32, {exponents}
+  %fraction = and {w} %bits, {fraction_mask}
+  %digits.w = or {w} %fraction, {hidden}
+  %digits = {widen}
+  %left = sub i32 %exponent, {integral}
+  %right = sub i32 {integral}, %exponent
+  %left.least = call i32 @llvm.smax.i32(i32 %left, i32 0)
+  %left.most = call i32 @llvm.smin.i32(i32 %left.least, i32 63)
+  %right.least = call i32 @llvm.smax.i32(i32 %right, i32 0)
+  %right.most = call i32 @llvm.smin.i32(i32 %right.least, i32 63)
+  %left.64 = zext i32 %left.most to i64
+  %right.64 = zext i32 %right.most to i64
+  %up = shl i64 %digits, %left.64
+  %size = lshr i64 %up, %right.64
+  %below = icmp slt {w} %bits, 0
+  %opposite = sub i64 0, %size
+  %ordinary = select i1 %below, i64 {below}, i64 %size
+  %limit = select i1 %below, i64 {lowest}, i64 {highest}
+  %over = icmp sge i32 %exponent, {too_large}
+  %inside = select i1 %over, i64 %limit, i64 %ordinary
+  %unsigned = and {w} %bits, {size_mask}
+  %nan = icmp ugt {w} %unsigned, {infinity}
+  %result = select i1 %nan, i64 0, i64 %inside
+  ret i64 %result
+}}
+"""
+
+_SQRT_F64 = """\
+define internal double @ellc.sqrt.f64(double %a) #0 {
+entry:
+  %bits = bitcast double %a to i64
+  %field.64 = lshr i64 %bits, 52
+  %field = trunc i64 %field.64 to i32
+  %fraction = and i64 %bits, 4503599627370495
+  %positive = icmp sgt i64 %bits, 0
+  %finite = icmp slt i64 %bits, 9218868437227405312
+  %ordinary = and i1 %positive, %finite
+  br i1 %ordinary, label %normalise, label %special
+special:
+  ; zeros, positive infinity and NaN stay; what is below zero has no root
+  %size = and i64 %bits, 9223372036854775807
+  %nonzero = icmp ne i64 %size, 0
+  %below = icmp slt i64 %bits, 0
+  %bad = and i1 %nonzero, %below
+  %unchanged = select i1 %bad, i64 9221120237041090560, i64 %bits
+  %answer = bitcast i64 %unchanged to double
+  ret double %answer
+normalise:
+  %denormal = icmp eq i32 %field, 0
+  %hidden = or i64 %fraction, 4503599627370496
+  %some = select i1 %denormal, i64 %fraction, i64 %hidden
+  %zeros.64 = call i64 @llvm.ctlz.i64(i64 %some, i1 false)
+  %zeros = trunc i64 %zeros.64 to i32
+  %shift = sub i32 %zeros, 11
+  %shift.64 = zext i32 %shift to i64
+  %digits = shl i64 %some, %shift.64
+  %least = call i32 @llvm.smax.i32(i32 %field, i32 1)
+  %field.real = sub i32 %least, %shift
+  %exponent = sub i32 %field.real, 1023
+  %odd = and i32 %exponent, 1
+  %odd.64 = zext i32 %odd to i64
+  %half = ashr i32 %exponent, 1
+  %even = shl i64 %digits, %odd.64
+  %start = shl i64 %even, 10
+  br label %loop
+loop:
+  %turn = phi i32 [ 0, %normalise ], [ %turn.next, %loop ]
+  %number = phi i64 [ %start, %normalise ], [ %number.next, %loop ]
+  %rest = phi i64 [ 0, %normalise ], [ %rest.next, %loop ]
+  %root = phi i64 [ 0, %normalise ], [ %root.next, %loop ]
+  %rest.4 = shl i64 %rest, 2
+  %two = lshr i64 %number, 62
+  %rest.now = or i64 %rest.4, %two
+  %number.next = shl i64 %number, 2
+  %root.4 = shl i64 %root, 2
+  %trial = or i64 %root.4, 1
+  %fits = icmp uge i64 %rest.now, %trial
+  %less = sub i64 %rest.now, %trial
+  %rest.next = select i1 %fits, i64 %less, i64 %rest.now
+  %digit = zext i1 %fits to i64
+  %root.2 = shl i64 %root, 1
+  %root.next = or i64 %root.2, %digit
+  %turn.next = add i32 %turn, 1
+  %more = icmp slt i32 %turn.next, 54
+  br i1 %more, label %loop, label %round
+round:
+  ; 53 digits and one that rounds: a root is never half way between two numbers
+  %up = add i64 %root.next, 1
+  %significand = lshr i64 %up, 1
+  %field.root = add i32 %half, 1022
+  %field.root.64 = zext i32 %field.root to i64
+  %field.bits = shl i64 %field.root.64, 52
+  %result.bits = add i64 %field.bits, %significand
+  %result = bitcast i64 %result.bits to double
+  ret double %result
+}
+"""
+
+_F32_FIELDS: dict[str, str | int] = {
+    "f": "f32", "float": "float", "w": "i32", "fraction": 23, "exponents": 255,
+    "fraction_mask": 0x7FFFFF, "hidden": 0x800000, "integral": 150,
+    "narrow": "add i32 %exponent.w, 0", "widen": "zext i32 %digits.w to i64",
+    "size_mask": 0x7FFFFFFF, "infinity": 0x7F800000,
+}  # fmt: skip
+_F64_FIELDS: dict[str, str | int] = {
+    "f": "f64", "float": "double", "w": "i64", "fraction": 52, "exponents": 2047,
+    "fraction_mask": (1 << 52) - 1, "hidden": 1 << 52, "integral": 1075,
+    "narrow": "trunc i64 %exponent.w to i32", "widen": "add i64 %digits.w, 0",
+    "size_mask": (1 << 63) - 1, "infinity": 0x7FF << 52,
+}  # fmt: skip
+
+
+def _from_float(fields: dict[str, str | int], bias: int, signed: bool) -> str:
+    low, high = (-(1 << 63), (1 << 63) - 1) if signed else (0, -1)
+    return _FROM_FLOAT.format(
+        **fields,
+        s="i" if signed else "u",
+        below="%opposite" if signed else "0",
+        lowest=low,
+        highest=high,
+        too_large=bias + (63 if signed else 64),
+    )
+
+
+_TEXTS = {
+    **{f"ellc.udiv.{t}": _UNSIGNED_DIVISION.format(t=t) for t in ("i32", "i64")},
+    **{f"ellc.sdiv.{t}": _SIGNED_DIVISION.format(t=t) for t in ("i32", "i64")},
+    **{f"ellc.{s}rem.{t}": _REMAINDER.format(t=t, s=s) for t in ("i32", "i64") for s in "su"},
+    "ellc.u64.f32": _U64_TO_F32,
+    "ellc.i64.f32": _I64_TO_F32,
+    "ellc.u64.f64": _TO_F64.format(s="u", verb="uitofp"),
+    "ellc.i64.f64": _TO_F64.format(s="i", verb="sitofp"),
+    "ellc.f32.u64": _from_float(_F32_FIELDS, 127, False),
+    "ellc.f32.i64": _from_float(_F32_FIELDS, 127, True),
+    "ellc.f64.u64": _from_float(_F64_FIELDS, 1023, False),
+    "ellc.f64.i64": _from_float(_F64_FIELDS, 1023, True),
+    "ellc.sqrt.f64": _SQRT_F64,
+}
+
+_DECLARATIONS = {
+    **{f"llvm.ctlz.{t}": f"declare {t} @llvm.ctlz.{t}({t}, i1)" for t in ("i32", "i64")},
+    **{f"llvm.abs.{t}": f"declare {t} @llvm.abs.{t}({t}, i1)" for t in ("i32", "i64")},
+    "llvm.smax.i32": "declare i32 @llvm.smax.i32(i32, i32)",
+    "llvm.smin.i32": "declare i32 @llvm.smin.i32(i32, i32)",
+}
+
+
+def with_needed(names: Iterable[str]) -> tuple[list[str], set[str]]:
+    """Definitions of these helpers and of what they call, and the intrinsics to declare."""
+    wanted, texts, declared = sorted(names), dict[str, str](), set[str]()
+    while wanted:
+        name = wanted.pop()
+        if name in texts:
+            continue
+        texts[name] = _TEXTS[name]
+        called = re.findall(r"call \w+ @([\w.]+)\(", _TEXTS[name])
+        declared |= {_DECLARATIONS[c] for c in called if c in _DECLARATIONS}
+        wanted += [c for c in called if c in _TEXTS]
+    return [texts[name] for name in sorted(texts)], declared
+
+
+def division(op: str, elem: Elem, target: Target, *, by_constant: bool) -> str:
+    """The helper for `div` or `rem` of integers; empty where the machine divides itself.
+
+    Up to 32 bits LLVM divides by a constant with a multiplication.
+    """
+    bits = target.word_bits if elem is Elem.INDEX else elem.bytes * 8
+    if target.arch != "arm" or (bits <= 32 and (by_constant or _divides(target))):
+        return ""
+    return f"ellc.{'s' if elem.is_signed else 'u'}{op}.i{max(bits, 32)}"
+
+
+def _divides(target: Target) -> bool:
+    return (
+        target.is_thumb
+        or target.cpu in _CORES_WITH_DIVISION
+        or target.triple.startswith("armv8")
+        or "+hwdiv-arm" in target.llvm_features
+    )
+
+
+def conversion(source: Elem, to: Elem, target: Target) -> str:
+    """The helper between a 64-bit integer and a float; empty where none is needed."""
+    wide = (Elem.I64, Elem.U64)
+    if target.arch != "arm" or source.is_float == to.is_float or not {source, to} & {*wide}:
+        return ""
+    if to is Elem.F64 and not target.scalar_f64:
+        return ""  # a call in any case
+    return f"ellc.{source.value}.{to.value}"
+
+
+def square_root(elem: Elem, target: Target) -> str:
+    """The helper for a root; empty where there is an instruction."""
+    return "ellc.sqrt.f64" if elem is Elem.F64 and not target.scalar_f64 else ""
