@@ -5,6 +5,7 @@ For checks and reports (undefined symbols, flash bytes); foreign machines need n
 
 from __future__ import annotations
 
+import mmap
 import struct
 from dataclasses import dataclass
 from functools import cached_property
@@ -80,7 +81,7 @@ class Symbol:
 class ElfFile:
     """A little-endian ELF file, object or shared library. Raises `ValueError` for anything else."""
 
-    data: bytes
+    data: bytes | mmap.mmap
 
     def __post_init__(self) -> None:
         if self.data[:4] != b"\x7fELF" or self.data[5] != 1:
@@ -88,8 +89,11 @@ class ElfFile:
 
     @classmethod
     def read(cls, path: Path) -> ElfFile:
-        """Return the file at `path`."""
-        return cls(path.read_bytes())
+        """Return the file at `path`, mapped: most of a large one is never looked at."""
+        with path.open("rb") as file:
+            if path.stat().st_size == 0:
+                raise ValueError("not a little-endian ELF file")
+            return cls(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
     @property
     def wide(self) -> bool:
@@ -207,7 +211,7 @@ class ElfFile:
         return sum(s.size for s in self.sections if s.flags & both == both)
 
     def _string(self, at: int) -> str:
-        return self.data[at : self.data.index(b"\0", at)].decode()
+        return self.data[at : self.data.find(b"\0", at)].decode()
 
     def _symbols(self, kind: int) -> tuple[Symbol, ...]:
         found: list[Symbol] = []

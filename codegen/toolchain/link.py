@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codegen.targets import Target
-from codegen.toolchain import elf, system_libraries, zig
-from ir.errors import EllcError
+from codegen.toolchain import elf, elf_reader, system_libraries, zig
+from ir.errors import EllcError, InternalError
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,8 @@ def link_shared(
     profilers unless `strip`.
 
     Raises `EllcError`: `E612` when the linker refuses (an undefined symbol above all), `E613` for a
-    target without shared libraries or a user's linker where it cannot serve.
+    target without shared libraries or a user's linker where it cannot serve. Raises `InternalError`
+    when an object does not define one of the exports.
     """
     if tools.linker and target.object_format != "elf":
         raise EllcError(
@@ -172,6 +173,10 @@ def _shared_elf(step: _Step, needed: Sequence[str], tools: Tools) -> None:
         *(str(_stand_in(step, name, tools)) for name in needed),
     ]
     _run(words, step.what, tools)
+    missing = sorted(set(step.exports) - set(elf_reader.ElfFile.read(step.out).exported))
+    if missing:
+        # A version script keeps quiet about names that do not exist or are hidden in the objects.
+        raise InternalError(f"{step.what}: these cannot be exported: {', '.join(missing)}")
 
 
 def _page_size(target: Target) -> list[str]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+_FIRST_GLIBC = {"x86_64": (2, 2, 5), "arm": (2, 4), "aarch64": (2, 17)}
+"""The first glibc of an architecture: all functions that were there already have that version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,43 +14,38 @@ class SystemLibrary:
     """One library, as the linker has to know it without having it."""
 
     elf_soname: str
-    elf_functions: tuple[str, ...]
-    newer_on_x86_64: dict[str, str]
-    """Version of the functions whose first version on x86-64 is not the right one."""
+    elf_functions: Mapping[str, tuple[int, ...]]
+    """With the glibc that brought the function in the form that today's headers mean."""
     windows_dll: str
     windows_functions: tuple[str, ...]
 
     def versions(self, arch: str) -> dict[str, tuple[str, ...]]:
         """Return the functions by the symbol version they have in glibc, oldest first."""
-        # The first glibc of an architecture gave all its functions that version.
-        first = {"x86_64": "GLIBC_2.2.5", "arm": "GLIBC_2.4", "aarch64": "GLIBC_2.17"}[arch]
-        found: dict[str, tuple[str, ...]] = {first: ()}
-        for function in self.elf_functions:
-            version = self.newer_on_x86_64.get(function, first) if arch == "x86_64" else first
-            found[version] = (*found.get(version, ()), function)
-        return found
+        first = _FIRST_GLIBC[arch]
+        dated = {name: max(first, since) for name, since in self.elf_functions.items()}
+        return {
+            f"GLIBC_{'.'.join(map(str, version))}": tuple(
+                name for name, date in sorted(dated.items()) if date == version
+            )
+            for version in sorted(set(dated.values()))
+        }
 
 
-_CONDITIONS = (
-    "pthread_cond_broadcast",
-    "pthread_cond_destroy",
-    "pthread_cond_init",
-    "pthread_cond_wait",
-)
-
-LIBRARIES: dict[str, SystemLibrary] = {
+LIBRARIES: Mapping[str, SystemLibrary] = {
     "pthread": SystemLibrary(
         elf_soname="libpthread.so.0",
-        elf_functions=(
-            *_CONDITIONS,
-            "pthread_create",
-            "pthread_join",
-            "pthread_mutex_destroy",
-            "pthread_mutex_init",
-            "pthread_mutex_lock",
-            "pthread_mutex_unlock",
-        ),
-        newer_on_x86_64=dict.fromkeys(_CONDITIONS, "GLIBC_2.3.2"),
+        elf_functions={
+            "pthread_cond_broadcast": (2, 3, 2),
+            "pthread_cond_destroy": (2, 3, 2),
+            "pthread_cond_init": (2, 3, 2),
+            "pthread_cond_wait": (2, 3, 2),
+            "pthread_create": (2, 1),
+            "pthread_join": (2, 0),
+            "pthread_mutex_destroy": (2, 0),
+            "pthread_mutex_init": (2, 0),
+            "pthread_mutex_lock": (2, 0),
+            "pthread_mutex_unlock": (2, 0),
+        },
         windows_dll="KERNEL32.dll",
         windows_functions=(
             "AcquireSRWLockExclusive",
@@ -59,6 +58,12 @@ LIBRARIES: dict[str, SystemLibrary] = {
             "WaitForSingleObject",
             "WakeAllConditionVariable",
         ),
+    ),
+    "clock": SystemLibrary(
+        elf_soname="libc.so.6",
+        elf_functions={"clock_gettime": (2, 17)},
+        windows_dll="KERNEL32.dll",
+        windows_functions=("QueryPerformanceCounter", "QueryPerformanceFrequency"),
     ),
 }
 """By the name that `link_shared` takes in `needed`."""

@@ -16,7 +16,7 @@ from codegen.toolchain import elf, link, zig
 from codegen.toolchain.elf_reader import ElfFile
 from codegen.toolchain.link import Tools
 from codegen.toolchain.llvm import IrJob, LlvmPool
-from ir.errors import EllcError
+from ir.errors import EllcError, InternalError
 from tests.toolchain.toolchain_samples import API, AXPY, WITH_THREADS, WITH_WEIGHTS
 
 ROWS = (resolve("host"), *fixed_targets())
@@ -116,7 +116,7 @@ def test_thread_functions_name_their_library(row: Target, pool: LlvmPool, tmp_pa
     assert made.needed == ("libpthread.so.0",)
     assert made.undefined == ("pthread_cond_wait", "pthread_mutex_lock")
     if row.arch == "x86_64":
-        assert b"GLIBC_2.3.2\0" in made.data
+        assert b"GLIBC_2.3.2\0" in out.read_bytes()
     code.write_bytes(pool.compile([IrJob("plain", AXPY)], row)[0])
     link.link_shared([code], ["axpy"], "libx.so", row, out, needed=["pthread"])
     assert ElfFile.read(out).needed == ()
@@ -192,7 +192,7 @@ def test_users_linker(objects: Callable[[Target], list[Path]]) -> None:
     tools = Tools(linker=("ld",))
     link.link_shared(files, API, "libnn.so.1", host, out, needed=["pthread"], tools=tools)
     made = ElfFile.read(out)
-    assert made.exported == API and made.undefined == () and b"LLD" not in made.data
+    assert made.exported == API and made.undefined == () and b"LLD" not in out.read_bytes()
     link.link_relocatable(files, host, merged, tools=tools)
     assert b"LLD" not in merged.read_bytes()
 
@@ -242,3 +242,13 @@ def test_shared_library_loads_under_glibc_of_the_target(
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert [float(word) for word in ran.stdout.split()] == WEIGHTS.tolist()
+
+
+def test_exports_that_cannot_be(objects: Callable[[Target], list[Path]]) -> None:
+    pi3 = resolve("pi3")
+    files = objects(pi3)
+    out = files[0].with_name("libnn.so")
+    with pytest.raises(EllcError, match="'missing' failed: symbol not defined"):
+        link.link_shared(files, [*API, "missing"], "libnn.so", pi3, out)
+    with pytest.raises(InternalError, match="cannot be exported: inner"):
+        link.link_shared(files, [*API, "inner"], "libnn.so", pi3, out)

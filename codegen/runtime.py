@@ -1,0 +1,75 @@
+"""The C files that ship inside generated packages: where they are, and how they become objects."""
+
+from __future__ import annotations
+
+import functools
+import importlib.resources
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from codegen.targets import Target
+from codegen.toolchain import zig
+from codegen.toolchain.link import BUILT_IN, Tools
+from ir.errors import InternalError
+
+
+@functools.cache
+def runtime_dir() -> Path:
+    """Return the folder of the C files: data of this package when installed, `runtime_c/` in a
+    checkout.
+    """
+    installed = Path(str(importlib.resources.files("codegen"))) / "runtime_c"
+    checkout = Path(__file__).resolve().parent.parent / "runtime_c"
+    for folder in (installed, checkout):
+        if (folder / "ellc_pool.c").is_file():
+            return folder
+    raise InternalError(f"the C files of the runtime are neither in {installed} nor in {checkout}")
+
+
+def runtime_text(name: str) -> str:
+    """Return the contents of one of the C files, such as "ellc_pool.h"."""
+    return (runtime_dir() / name).read_text(encoding="utf-8")
+
+
+def compile_runtime(
+    sources: Sequence[str], target: Target, *, tools: Tools = BUILT_IN
+) -> list[bytes]:
+    """Compile C files of the runtime, such as "ellc_pool.c", to objects of the target, in order.
+
+    The objects need no C library but for the functions of `system_libraries`, hold no path of this
+    machine, and are the same bytes each time. Raises `EllcError` (`E610`) when the compiler fails.
+    """
+    with tempfile.TemporaryDirectory(prefix="ellc-runtime-") as name:
+        folder = Path(name)
+        # Relative names in a folder of their own: the compiler writes the file's name into the
+        # object.
+        for file in sorted(runtime_dir().glob("ellc_*.[ch]")):
+            shutil.copyfile(file, folder / file.name)
+        return [_compile(folder, source, target, tools) for source in sources]
+
+
+def _compile(folder: Path, source: str, target: Target, tools: Tools) -> bytes:
+    arguments = ["-c", *compile_flags(target), source, "-o", "made.o"]
+    what = f"compiling {source} for target {target.name!r}"
+    if tools.cc:
+        zig.run_tool([*tools.cc, *arguments], what=what, code="E610", cwd=folder)
+    else:
+        machine = ["-target", target.c_target, f"-mcpu={target.zig_cpu}", "-fno-sanitize=all"]
+        machine.append("-s")  # -g0 alone leaves a path of this machine in Windows objects
+        zig.run(["cc", *machine, *arguments], what=what, cwd=folder)
+    return (folder / "made.o").read_bytes()
+
+
+def compile_flags(target: Target) -> list[str]:
+    """Return the options for C code of a package, understood by GCC and Clang alike."""
+    flags = ["-std=c99", "-O2", "-g0", "-Wall", "-Wextra", "-Werror"]
+    # None of what compilers like to call: the object must not need a library.
+    flags += ["-fno-builtin", "-fno-stack-protector", "-ffunction-sections", "-fdata-sections"]
+    flags += ["-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-fvisibility=hidden"]
+    if target.os in ("linux", "macos"):
+        flags.append("-fPIC")
+    if target.arch == "aarch64":
+        flags.append("-mno-outline-atomics")
+    return flags
