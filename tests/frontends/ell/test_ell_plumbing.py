@@ -344,7 +344,11 @@ def test_all_unsupported_nodes_are_listed_with_a_next_step() -> None:
 )
 def test_damaged_nodes(nodes: list[ArchiveObject], words: str) -> None:
     with pytest.raises(EllcError) as caught:
-        read([source("1", 4), *nodes], ["2.output"], limits=Limits(tensor_elements=1000, filled_elements=1000))
+        read(
+            [source("1", 4), *nodes],
+            ["2.output"],
+            limits=Limits(tensor_elements=1000, filled_elements=1000),
+        )
     assert caught.value.code == "E204"
     assert words in caught.value.report()
 

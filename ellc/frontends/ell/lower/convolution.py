@@ -5,21 +5,43 @@ from __future__ import annotations
 import numpy as np
 
 from ellc.frontends.ell import layers as ell
-from ellc.frontends.ell.layout import MemoryLayout
-from ellc.frontends.ell.lower.buffers import Buffer
+from ellc.frontends.ell.layout import MemoryLayout, increments
+from ellc.frontends.ell.lower.buffers import Buffer, plain_layout
 from ellc.frontends.ell.lower.context import Handler, Job, Lowering, Refused
 from ellc.frontends.ell.lower.layers import convolution_weights, convolve
+from ellc.frontends.ell.lower.winograd import original_filters
 from ir.builder import Ref
 from ir.ops.shape import Concat, Pad, Slice, Transpose
 
 
 def lower_tensor_convolution(lw: Lowering, job: Job) -> None:
-    """`SimpleConvolutionNode`, `DiagonalConvolutionNode`, `WinogradConvolutionNode`.
+    """`SimpleConvolutionNode`, `DiagonalConvolutionNode`.
 
     They differ in how ELL computes them, not in what.
     """
     weights = job.view.tensor("weights")
     _convolve(lw, job, weights, weights.shape[1])
+
+
+def lower_winograd(lw: Lowering, job: Job) -> None:
+    """`WinogradConvolutionNode`: the archive holds the filters transformed."""
+    weights = job.view.tensor("weights")
+    job.must_be_sound()
+    _winograd(lw, job, weights.reshape(-1))
+
+
+def lower_winograd_compute(lw: Lowering, job: Job) -> None:
+    """`WinogradConvolutionComputeNode`: the transformed filters come through a port."""
+    _winograd(lw, job, _constant_weights(lw, job))
+
+
+def _winograd(lw: Lowering, job: Job, stored: ell.FloatArray) -> None:
+    tile, field = job.view.integer("tileSize", low=1), job.view.integer("filterSize", low=1)
+    order = job.view.text("order", default="tilesFirst")
+    job.must_be_sound()
+    _, target = _layouts(job)
+    filters = target.logical_size[2]
+    _convolve(lw, job, original_filters(stored, filters, tile, field, order), field)
 
 
 def lower_unrolled_convolution(lw: Lowering, job: Job) -> None:
@@ -50,7 +72,7 @@ def lower_diagonal_compute(lw: Lowering, job: Job) -> None:
     job.must_be_sound()
     flat = _constant_weights(lw, job)
     _, output = _layouts(job)
-    filters = output.size[2]
+    filters = output.logical_size[2]
     if not filters or flat.size % (filters * field):
         raise Refused(f"{flat.size} weights for {filters} filters", "filterWeights")
     transposed = flat.reshape(-1, filters * field).T
@@ -61,7 +83,7 @@ def lower_diagonal_compute(lw: Lowering, job: Job) -> None:
 def _port_weights(lw: Lowering, job: Job, field: int) -> ell.FloatArray:
     flat = _constant_weights(lw, job)
     _, output = _layouts(job)
-    filters = output.size[2]
+    filters = output.logical_size[2]
     job.must_be_sound()
     if not filters or flat.size % (filters * field * field):
         raise Refused(f"{flat.size} weights for {filters} filters", "filterWeights")
@@ -80,8 +102,8 @@ def _layouts(job: Job) -> tuple[MemoryLayout, MemoryLayout]:
     if given is None or target is None:
         raise Refused("inputLayout and outputLayout must be there")
     for layout, key in ((given, "inputLayout"), (target, "outputLayout")):
-        if len(layout.size) != 3 or layout.order != (0, 1, 2):
-            raise Refused("expected rows, columns and channels in this order", key)
+        if len(layout.size) != 3:
+            raise Refused("expected rows, columns and channels", key)
     return given, target
 
 
@@ -89,16 +111,34 @@ def _convolve(lw: Lowering, job: Job, weights: ell.FloatArray, field: int) -> No
     given, target = _layouts(job)
     stride = job.view.integer("stride", low=1)
     job.must_be_sound()
-    shaped, groups = convolution_weights(weights, field, given.size[2])
-    rows, columns, channels = target.size
+    value, layout = _row_major(lw, lw.read(job, "input"), given)
+    shaped, groups = convolution_weights(weights, field, layout.size[2])
+    rows, columns, channels = target.logical_size
     if shaped.shape[0] != channels:
         raise Refused(f"{shaped.shape[0]} filters for {channels} channels", "weights")
     active = (rows, columns, channels)
-    ref = convolve(lw, lw.read(job, "input"), given, shaped, stride, groups, active)
-    have = ref.type.shape
-    if have[1] < rows or have[2] < columns:
-        raise Refused(f"the result is {list(have[1:])}, the layout wants {list(target.size)}")
-    lw.write(job, Buffer(lw.slice(ref, (0, 0, 0, 0), (1, *active)), target))
+    ref = convolve(lw, value, layout, shaped, stride, groups, active)
+    ref = lw.slice(ref, (0, 0, 0, 0), (1, *active))
+    if target.order != (0, 1, 2):
+        ref = lw.emit(Transpose((0, *(1 + dimension for dimension in target.order))), ref)
+    lw.write(job, Buffer(ref, target))
+
+
+def _row_major(lw: Lowering, value: Buffer, layout: MemoryLayout) -> tuple[Buffer, MemoryLayout]:
+    """A port's image in the order rows, columns, channels, its border kept."""
+    if layout.order == (0, 1, 2):
+        return value, layout
+    seen = lw.region(value, layout)
+    if isinstance(seen.fill, np.ndarray):
+        seen = Buffer(lw.with_border(seen), plain_layout(seen.layout.extent))
+    places = [layout.order.index(dimension) for dimension in range(3)]
+    ref = lw.emit(Transpose((0, *(1 + place for place in places))), seen.ref)
+    size, extent, offset = (
+        tuple(values[place] for place in places)
+        for values in (seen.layout.size, seen.layout.extent, seen.layout.offset)
+    )
+    turned = MemoryLayout(size, extent, offset, (0, 1, 2), increments(extent))
+    return Buffer(ref, turned, seen.fill), turned
 
 
 def lower_receptive_field(lw: Lowering, job: Job) -> None:
@@ -152,7 +192,8 @@ def _padded_image(
 HANDLERS: dict[str, Handler] = {
     "SimpleConvolutionNode": lower_tensor_convolution,
     "DiagonalConvolutionNode": lower_tensor_convolution,
-    "WinogradConvolutionNode": lower_tensor_convolution,
+    "WinogradConvolutionNode": lower_winograd,
+    "WinogradConvolutionComputeNode": lower_winograd_compute,
     "UnrolledConvolutionNode": lower_unrolled_convolution,
     "SimpleConvolutionComputeNode": lower_simple_compute,
     "DiagonalConvolutionComputeNode": lower_diagonal_compute,

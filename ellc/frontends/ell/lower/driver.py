@@ -48,6 +48,11 @@ _CLASSICAL = frozenset(
         "SingleElementThresholdNode",
     }
 )  # fmt: skip
+_REASONS = {
+    "ClockNode": "an output depends on the clock itself, and there are no callbacks",
+    "DTWDistanceNode": "dynamic time warping is not implemented",
+    "IRNode": "it holds LLVM code for ELL's own compiler",
+}
 
 
 def lower_archive(archive: Archive, options: EllOptions) -> Graph:
@@ -80,6 +85,9 @@ class _Driver:
         needed = self.needed(outputs)
         self.refuse_unsupported(needed)
         # Public inputs come first and in the map's order, whatever order the nodes have.
+        for index, name in enumerate(self.archive.map.input_ids):
+            if name not in self.nodes:
+                self.lowering.problems.add(f"inputIds[{index}]", f"there is no node '{name}'")
         listed = [self.nodes[i] for i in self.archive.map.input_ids if i in self.nodes]
         inputs = [node for node in listed if node.type.base == "InputNode"]
         done = {node.id for node in inputs}
@@ -217,4 +225,4 @@ def _why(base: str) -> str:
         return "signal processing is not implemented"
     if base in _CLASSICAL:
         return "classical predictors are not implemented"
-    return "no such node is known"
+    return _REASONS.get(base, "no such node is known")
