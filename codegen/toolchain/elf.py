@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -30,13 +30,37 @@ _ARM_EABI5 = 0x0500_0000
 
 
 @dataclass(frozen=True, slots=True)
+class Deferred:
+    """Bytes that are made when they are written, so that they need not all exist at once."""
+
+    bytes: int
+    make: Callable[[], Buffer]
+    """Returns the bytes, C-contiguous, as many as said."""
+
+
+@dataclass(frozen=True, slots=True)
 class Piece:
     """One run of bytes within the data."""
 
     alignment: int
     """Alignment of its offset, a power of two, at most `SECTION_ALIGN`."""
-    data: Buffer
+    data: Buffer | Deferred
     """The bytes, C-contiguous: an array, `bytes` or `memoryview`."""
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes there are."""
+        data = self.data
+        return data.bytes if isinstance(data, Deferred) else memoryview(data).nbytes
+
+    def view(self) -> memoryview:
+        """The bytes; `ValueError` if a deferred piece makes more or fewer than it said."""
+        data = self.data.make() if isinstance(self.data, Deferred) else self.data
+        view = memoryview(data)
+        if view.nbytes != self.bytes:
+            raise ValueError(f"{view.nbytes} bytes of data where {self.bytes} were announced")
+        # `cast` refuses views with a zero in their shape.
+        return view.cast("B") if view.nbytes else memoryview(b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +84,7 @@ def layout(pieces: Sequence[Piece]) -> Layout:
             raise ValueError(f"alignment {align} is no power of two up to {SECTION_ALIGN}")
         start = -(-end // align) * align
         offsets.append(start)
-        end = start + memoryview(piece.data).nbytes
+        end = start + piece.bytes
     return Layout(tuple(offsets), end)
 
 
@@ -85,10 +109,8 @@ def _stream(file: BinaryIO, pieces: Sequence[Piece], where: Layout) -> None:
     end = 0
     for piece, start in zip(pieces, where.offsets, strict=True):
         file.write(bytes(start - end))
-        view = memoryview(piece.data)
-        # `cast` refuses views with a zero in their shape.
-        file.write(view.cast("B") if view.nbytes else b"")
-        end = start + view.nbytes
+        file.write(piece.view())
+        end = start + piece.bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +222,7 @@ def _assemble(
         folder = Path(name)
         with (folder / "data.bin").open("wb") as file:
             _stream(file, pieces, where)
-        source = _assembly(symbol, _digest(pieces, where), where.total_bytes, target)
+        source = _assembly(symbol, _digest(folder / "data.bin"), where.total_bytes, target)
         (folder / "data.s").write_text(source)
         zig.run(
             ["cc", "-c", "-g0", "-target", target.c_target, "data.s", "-o", "data.o"],
@@ -210,12 +232,9 @@ def _assemble(
         out.write_bytes((folder / "data.o").read_bytes())
 
 
-def _digest(pieces: Sequence[Piece], where: Layout) -> str:
-    digest = hashlib.sha256(repr(where.offsets).encode())
-    for piece in pieces:
-        view = memoryview(piece.data)
-        digest.update(view.cast("B") if view.nbytes else b"")
-    return digest.hexdigest()
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _assembly(symbol: str, digest: str, total_bytes: int, target: Target) -> str:

@@ -71,6 +71,15 @@ class IrJob:
     passes: Passes = Passes()
 
 
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What became of a job, and what LLVM said of its stack."""
+
+    data: bytes
+    frame_bytes: dict[str, int]
+    """Stack frame of each function that has one, without the return address."""
+
+
 def compile_ir(
     jobs: Sequence[IrJob], target: Target, *, pool: LlvmPool | None = None
 ) -> list[bytes]:
@@ -110,6 +119,13 @@ class LlvmPool:
 
     def compile(self, jobs: Sequence[IrJob], target: Target) -> list[bytes]:
         """See `compile_ir`."""
+        return [compiled.data for compiled in self.compile_measured(jobs, target)]
+
+    def compile_measured(self, jobs: Sequence[IrJob], target: Target) -> list[Compiled]:
+        """The same with the stack frames of functions that ask for them.
+
+        A function asks by the attribute `"warn-stack-size"="0"`, which changes no byte of code.
+        """
         # Longest first: a big module that starts last would leave the other cores idle.
         order = sorted(range(len(jobs)), key=lambda index: -len(jobs[index].text))
         futures = {index: self._executor.submit(self._one, jobs[index], target) for index in order}
@@ -120,9 +136,9 @@ class LlvmPool:
         failed = [outcome for outcome in outcomes if isinstance(outcome, _Failure)]
         if failed:
             raise _internal_error(failed, target)
-        return [outcome for outcome in outcomes if isinstance(outcome, bytes)]
+        return [outcome for outcome in outcomes if isinstance(outcome, Compiled)]
 
-    def _one(self, job: IrJob, target: Target) -> bytes | _Failure | EllcError:
+    def _one(self, job: IrJob, target: Target) -> Compiled | _Failure | EllcError:
         worker = self._idle.get()
         try:
             return worker.compile(job, target)
@@ -161,7 +177,7 @@ class _Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._stderr: IO[bytes] | None = None
 
-    def compile(self, job: IrJob, target: Target) -> bytes | _Failure | EllcError:
+    def compile(self, job: IrJob, target: Target) -> Compiled | _Failure | EllcError:
         process = self._process or self._start()
         # The child stops reading only when it is dead, so a plain write cannot wait for ever.
         timer = threading.Timer(self._job_limit_s, process.kill)
@@ -170,17 +186,19 @@ class _Worker:
             stdin = cast(BinaryIO, process.stdin)
             write_message(stdin, json.dumps(_request(job, target)).encode())
             write_message(stdin, job.text.encode())
-            answer = read_message(cast(BinaryIO, process.stdout))
+            stdout = cast(BinaryIO, process.stdout)
+            answer = read_message(stdout)
+            remarks = read_message(stdout) if answer is not None and answer[:1] == b"R" else b""
         except OSError:
-            answer = None
+            answer = remarks = None
         finally:
             timer.cancel()
-        if answer is None:
+        if answer is None or remarks is None:
             return _Failure(job, self._autopsy())
         kind, body = answer[:1], answer[1:]
         match kind:
             case b"R":
-                return body
+                return Compiled(body, _frames(remarks.decode(errors="replace")))
             case b"C":
                 return _unknown_cpu(target, body.decode(errors="replace"))
             case _:
@@ -225,6 +243,11 @@ class _Worker:
         if self._stderr is not None:
             self._stderr.close()
         self._process = self._stderr = None
+
+
+def _frames(remarks: str) -> dict[str, int]:
+    found = re.findall(r"stack frame size \((\d+)\) exceeds limit .* in function '(\S+)'", remarks)
+    return {name: int(size) for size, name in found}
 
 
 def _worker_file() -> str:

@@ -6,7 +6,8 @@ ends the whole process ("Cannot select" is an abort there); the parent sees the 
 
 Messages both ways: 4 bytes little-endian length, then that many bytes. A request is JSON followed
 by a message with the IR text; an answer is one message whose first byte is `R` (result), `E` (LLVM
-refused the IR, in words) or `C` (CPU or feature that LLVM does not know).
+refused the IR, in words) or `C` (CPU or feature that LLVM does not know). A result is followed by a
+message with the lines LLVM printed meanwhile: its remarks on stack frames.
 """
 
 from __future__ import annotations
@@ -123,6 +124,7 @@ def main() -> None:
         body = read_message(stdin)
         if body is None:
             return
+        start = os.lseek(2, 0, os.SEEK_END)
         try:
             result = compiler.compile(json.loads(head), body.decode())
         except UnknownCpu as error:
@@ -131,6 +133,7 @@ def main() -> None:
             write_message(stdout, b"E", f"{type(error).__name__}: {error}".encode())
         else:
             write_message(stdout, b"R", result)
+            write_message(stdout, _stderr_since(start).encode())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,109 @@
+"""A model as C99: kernels, constants and API in one file that any C compiler takes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from codegen.glue import Model, WeightArray, header_text, make_model, source_text
+from codegen.kir.c99 import c_kernels
+from codegen.kir.types import Elem
+from codegen.plan import Plan
+from codegen.toolchain import runtime
+from ir.types import Array
+
+SEPARATE_WEIGHT_BYTES = 16 * 1024 * 1024
+"""Constants of more bytes than this go to a file of their own."""
+
+_LINE_LENGTH = 100
+_CHUNK_ELEMENTS = 4096
+
+
+def write_c_package(
+    plan: Plan, name: str, folder: Path, version: str, threads: int = 1
+) -> tuple[Path, ...]:
+    """Write `NAME.h`, `NAME.c`, large constants as `NAME_weights.c`, and with threads the pool.
+
+    Compiles alone: `cc -std=c99 -c NAME.c`. Returns the paths.
+    """
+    model = make_model(plan, name, threads, portable=True)
+    header = folder / f"{name}.h"
+    header.write_text(header_text(model, version), encoding="utf-8")
+    separate = model.weight_bytes > SEPARATE_WEIGHT_BYTES
+    files = [header]
+    if separate:
+        files.append(folder / f"{name}_weights.c")
+        _write_weights(files[-1], model)
+    source = folder / f"{name}.c"
+    preamble = c_preamble(plan, model, extern=separate)
+    source.write_text(source_text(model, version, preamble), encoding="utf-8")
+    files.append(source)
+    if threads > 1:
+        for part in ("ellc_pool.h", "ellc_pool.c"):
+            shutil.copyfile(runtime.folder() / part, folder / part)
+            files.append(folder / part)
+    return tuple(files)
+
+
+def c_preamble(plan: Plan, model: Model, *, extern: bool = False) -> str:
+    """What comes before the API's functions: constants, or with `extern` their names; kernels."""
+    kernels = [step.call.kernel for step in (*plan.once, *plan.steps)]
+    constants = [
+        f"extern {_head(array)};" if extern else f"static {''.join(_definition(array))}"
+        for array in model.arrays
+    ]
+    return "\n".join([*constants, "", c_kernels(kernels, plan.target)])
+
+
+def _write_weights(path: Path, model: Model) -> None:
+    with path.open("w", encoding="ascii", newline="\n") as file:
+        file.write(f"/* Constants of {model.name}.c. */\n#include <stdint.h>\n\n")
+        for array in model.arrays:
+            file.write(f"extern {_head(array)};\n")
+            file.writelines(_definition(array))
+            file.write("\n\n")
+
+
+def _head(array: WeightArray) -> str:
+    count = array.weight.bytes // array.elem.bytes
+    return f"const {array.c_type} {array.name}[{count}]"
+
+
+def _definition(array: WeightArray) -> Iterator[str]:
+    """The array with its values, in pieces."""
+    yield f"{_head(array)} = {{\n"
+    data = np.ascontiguousarray(array.weight.make()).reshape(-1).view(array.elem.numpy)
+    for start in range(0, len(data), _CHUNK_ELEMENTS):
+        yield from _lines(data[start : start + _CHUNK_ELEMENTS], array.elem)
+    yield "};"
+
+
+def _lines(values: Array, elem: Elem) -> Iterator[str]:
+    line = "   "
+    for value in values.tolist():
+        text = _literal(value, elem)
+        if len(line) + len(text) + 2 > _LINE_LENGTH:
+            yield line + "\n"
+            line = "   "
+        line += f" {text},"
+    yield line + "\n"
+
+
+def _literal(value: float | int, elem: Elem) -> str:
+    if elem.is_float:
+        suffix = "f" if elem is Elem.F32 else ""
+        if value != value:
+            return f"0.0{suffix} / 0.0{suffix}"
+        if value in (float("inf"), float("-inf")):
+            return f"{'-' if value < 0 else ''}1.0{suffix} / 0.0{suffix}"
+        digits = f"{value:.9g}" if elem is Elem.F32 else repr(value)
+        return f"{digits if set(digits) & set('.e') else digits + '.0'}{suffix}"
+    if elem is Elem.I64:
+        # The least value has no literal of its own: 9223372036854775808 fits no signed type.
+        return f"{value}ll" if value > -(2**63) else "-9223372036854775807ll - 1"
+    if elem is Elem.I32 and value == -(2**31):
+        return "-2147483647 - 1"
+    return f"{value}u{'ll' if elem is Elem.U64 else ''}" if value > 2**31 - 1 else str(value)

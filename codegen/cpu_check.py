@@ -1,0 +1,151 @@
+"""What `NAME_init` asks of the CPU before any instruction runs that it might not have.
+
+x86-64: CPUID, and XGETBV for what the operating system saves. 64-bit ARM: nothing for the baseline
+(it has NEON), else the kernel's capability words. 32-bit ARM on Linux: those words as well; that a
+core is an ARMv8 one in 32-bit state shows in its having the CRC32 instructions, which every such
+Cortex-A has, whatever the kernel calls the machine. Cortex-M: MVFR0 and CPACR, which tell the
+floating point unit and whether it is switched on; they can be read in privileged mode only, so
+elsewhere nothing is asked. Windows asks as Linux on x86-64, Macs have what they need, and wasm
+engines refuse a module they cannot run.
+
+Linux tells the words in /proc/self/auxv, read by system calls because there is no C library. Where
+that file cannot be read, the CPU counts as wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from codegen.targets import Target
+
+
+@dataclass(frozen=True, slots=True)
+class CpuidTest:
+    """Bits that must be set in one register (0 to 3: eax to edx) of a CPUID leaf."""
+
+    leaf: int
+    subleaf: int
+    register: int
+    mask: int
+
+
+@dataclass(frozen=True, slots=True)
+class CpuCheck:
+    """What the template of the C code needs; everything empty: no check."""
+
+    cpuid: tuple[CpuidTest, ...] = ()
+    xcr0: int = 0
+    hwcap: int = 0
+    """Bits of AT_HWCAP on Linux."""
+    hwcap2: int = 0
+    wide: bool = False
+    """Whether the capability words are those of a 64-bit kernel interface."""
+    mvfr0: int = 0
+    """Least value of the double precision field of MVFR0, plus 1; 0: do not look."""
+
+    @property
+    def kind(self) -> str:
+        """Which part of the template is wanted: `x86`, `linux`, `cortex_m` or nothing."""
+        if self.cpuid:
+            return "x86"
+        if self.hwcap or self.hwcap2:
+            return "linux"
+        return "cortex_m" if self.mvfr0 else ""
+
+
+_EAX, _EBX, _ECX, _EDX = range(4)
+
+_X86_BITS: dict[str, tuple[int, int, int, int]] = {
+    "sse3": (1, 0, _ECX, 0),
+    "ssse3": (1, 0, _ECX, 9),
+    "fma": (1, 0, _ECX, 12),
+    "sse4.1": (1, 0, _ECX, 19),
+    "sse4.2": (1, 0, _ECX, 20),
+    "movbe": (1, 0, _ECX, 22),
+    "popcnt": (1, 0, _ECX, 23),
+    "avx": (1, 0, _ECX, 28),
+    "f16c": (1, 0, _ECX, 29),
+    "bmi": (7, 0, _EBX, 3),
+    "avx2": (7, 0, _EBX, 5),
+    "bmi2": (7, 0, _EBX, 8),
+    "avx512f": (7, 0, _EBX, 16),
+    "avx512dq": (7, 0, _EBX, 17),
+    "avx512ifma": (7, 0, _EBX, 21),
+    "avx512cd": (7, 0, _EBX, 28),
+    "avx512bw": (7, 0, _EBX, 30),
+    "avx512vl": (7, 0, _EBX, 31),
+    "avx512vbmi": (7, 0, _ECX, 1),
+    "avx512vbmi2": (7, 0, _ECX, 6),
+    "gfni": (7, 0, _ECX, 8),
+    "avx512vnni": (7, 0, _ECX, 11),
+    "avx512bitalg": (7, 0, _ECX, 12),
+    "avx512vpopcntdq": (7, 0, _ECX, 14),
+    "avx512fp16": (7, 0, _EDX, 23),
+    "avxvnni": (7, 1, _EAX, 4),
+    "avx512bf16": (7, 1, _EAX, 5),
+    "lzcnt": (0x80000001, 0, _ECX, 5),
+}
+"""LLVM's names of the extensions that it may use on its own account, and where CPUID tells them."""
+
+_V3 = "sse3 ssse3 sse4.1 sse4.2 popcnt movbe avx f16c fma avx2 bmi bmi2 lzcnt"
+_V4 = "avx512f avx512bw avx512cd avx512dq avx512vl"
+# Whoever has vpopcntdq and the four above has all that came with it (Ice Lake, Zen 4 and later).
+_V4_BITS = "avx512ifma avx512vbmi avx512vbmi2 gfni avx512vnni avx512bitalg avx512vpopcntdq"
+_XCR0_AVX, _XCR0_AVX512 = 0x06, 0xE6
+_OSXSAVE = (1, 0, _ECX, 27)
+
+_A64_FPHP, _A64_ASIMDHP, _A64_RDM, _A64_DOTPROD = 1 << 9, 1 << 10, 1 << 12, 1 << 20
+_A32_VFP, _A32_NEON, _A32_VFPV4, _A32_IDIVA = 1 << 6, 1 << 12, 1 << 16, 1 << 17
+_A32_CRC32 = 1 << 4  # in AT_HWCAP2
+
+
+def cpu_check(target: Target) -> CpuCheck:
+    """What to ask of a CPU that is to run code for this target."""
+    match target.arch:
+        case "x86_64":
+            return _x86(target)
+        case "aarch64" if target.os == "linux":
+            half = _A64_FPHP | _A64_ASIMDHP | _A64_RDM if target.has("fp16") else 0
+            dot = _A64_DOTPROD | _A64_RDM if target.has("dotprod") else 0
+            return CpuCheck(hwcap=half | dot, wide=True)
+        case "arm" if target.os == "linux":
+            return _arm32(target)
+        case "arm" if target.is_thumb and target.triple.endswith("hf"):
+            return CpuCheck(mvfr0=3 if target.scalar_f64 else 1)
+        case _:
+            return CpuCheck()
+
+
+def _x86(target: Target) -> CpuCheck:
+    flags: set[str] = set()
+    if target.has("avx2", "fma"):
+        flags.update(_V3.split())
+    if target.has("avx512f", "avx512bw", "avx512dq", "avx512vl"):
+        flags.update(_V4.split())
+    if target.has("avx512_vpopcntdq"):
+        flags.update(_V4_BITS.split())
+    if target.has("avx512_vnni"):
+        flags.add("avx512vnni")
+    words = [word.strip() for word in target.llvm_features.split(",")]
+    flags |= {word[1:] for word in words if word[:1] == "+" and word[1:] in _X86_BITS}
+    xcr0 = _XCR0_AVX512 if "avx512f" in flags else _XCR0_AVX if "avx" in flags else 0
+    places = [_X86_BITS[flag] for flag in flags] + ([_OSXSAVE] if xcr0 else [])
+    masks: dict[tuple[int, int, int], int] = {}
+    for leaf, subleaf, register, bit in places:
+        masks[leaf, subleaf, register] = masks.get((leaf, subleaf, register), 0) | 1 << bit
+    # Leaf 1 comes first: it tells whether XGETBV exists.
+    tests = tuple(CpuidTest(*place, mask) for place, mask in sorted(masks.items()))
+    return CpuCheck(cpuid=tests, xcr0=xcr0)
+
+
+def _arm32(target: Target) -> CpuCheck:
+    hwcap = _A32_VFP
+    if target.has("neon"):
+        hwcap |= _A32_NEON
+    if target.fused_multiply_add:
+        hwcap |= _A32_VFPV4 | _A32_IDIVA
+    # Cortex-A32 is the first of those that know ARMv8; the numbers below are ARMv7 cores.
+    number = re.fullmatch(r"cortex-a(\d+)\w*", target.cpu)
+    is_v8 = target.triple.startswith("armv8") or (number is not None and int(number[1]) >= 32)
+    return CpuCheck(hwcap=hwcap, hwcap2=_A32_CRC32 if is_v8 else 0)

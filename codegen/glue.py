@@ -1,0 +1,373 @@
+"""The C around the kernels: a plan as the templates of the package see it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from codegen.cpu_check import CpuCheck, cpu_check
+from codegen.kir.types import Elem
+from codegen.lowering import BufferArg, Weight, WeightArg, stored_array
+from codegen.names import distinct_names
+from codegen.plan import WEIGHT_ALIGN, Plan, Step
+from codegen.render import render
+from codegen.storage import ARENA_ALIGN, stored_shape
+from ir.graph import Port as GraphPort
+from ir.types import DType, Quant, TensorType
+from ir.weights import content_key
+
+API_VERSION = 1
+"""Changes with the meaning of the C API; part of `NAME_ABI`."""
+POOL_BYTES = 1024
+"""ELLC_POOL_BYTES of runtime_c/ellc_pool.h."""
+HASH_LENGTH = 32
+
+_C_TYPES = {
+    Elem.F32: "float",
+    Elem.F64: "double",
+    Elem.I8: "int8_t",
+    Elem.U8: "uint8_t",
+    Elem.I16: "int16_t",
+    Elem.U16: "uint16_t",
+    Elem.I32: "int32_t",
+    Elem.U32: "uint32_t",
+    Elem.I64: "int64_t",
+    Elem.U64: "uint64_t",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A public input or output. `elements` are stored ones: bytes of 8 signs if `packed`."""
+
+    name: str
+    c_name: str
+    c_type: str
+    dtype: DType
+    shape: tuple[int, ...]
+    elements: int
+    bytes: int
+    item_bytes: int
+    quantisation: Quant | None
+
+    @property
+    def packed(self) -> bool:
+        """Whether the elements are bytes of sign bits."""
+        return self.dtype is DType.BIT
+
+    @property
+    def quoted(self) -> str:
+        """The name as a C string."""
+        return c_string(self.name)
+
+    @property
+    def rows(self) -> int | None:
+        """Rows of an image, None if the shape has no such thing."""
+        return self.shape[1] if self._is_image else None
+
+    @property
+    def columns(self) -> int:
+        """Columns of an image."""
+        return self.shape[2]
+
+    @property
+    def channels(self) -> int:
+        """Channels of an image."""
+        return self.shape[3]
+
+    @property
+    def quant(self) -> tuple[str, int] | None:
+        """Scale as a C literal and zero point, where one pair serves the whole tensor."""
+        q = self.quantisation
+        if q is None or len(q.scale) != 1 or len(q.zero_point) != 1:
+            return None
+        return repr(float(q.scale[0])), q.zero_point[0]
+
+    @property
+    def _is_image(self) -> bool:
+        return len(self.shape) == 4 and self.shape[0] == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One kernel call as C: `arguments` and `parameter_types` end with a comma if not empty."""
+
+    kernel: str
+    arguments: str
+    parameter_types: str
+    extent: int
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Arena bytes that keep their value between calls. `first` points to the first value."""
+
+    name: str
+    offset: int
+    bytes: int
+    first: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WeightArray:
+    """A constant as a C array of its own."""
+
+    name: str
+    elem: Elem
+    weight: Weight
+
+    @property
+    def c_type(self) -> str:
+        """Type of its elements."""
+        return _C_TYPES[self.elem]
+
+
+@dataclass(frozen=True)
+class Model:
+    """Everything that the templates say of a model. Offsets and sizes are in bytes.
+
+    `threads` is what a call uses by default; with 1 the code knows nothing of threads.
+    """
+
+    name: str
+    target: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    once: tuple[Call, ...]
+    steps: tuple[Call, ...]
+    states: tuple[State, ...]
+    weights: tuple[tuple[Weight, int], ...]
+    """Constants with their offsets in the weight section; empty in portable C."""
+    arrays: tuple[WeightArray, ...]
+    """Constants as C arrays; empty elsewhere."""
+    weight_bytes: int
+    arena_bytes: int
+    pool_offset: int
+    threads: int
+    metadata: tuple[tuple[str, str], ...]
+    """Keys and values as C strings."""
+    description: tuple[str, ...]
+    hash: str
+    cpu: CpuCheck
+    arena_align: int = ARENA_ALIGN
+
+    @property
+    def abi(self) -> int:
+        """32 bits that change whenever a caller compiled with an older header would be wrong."""
+        ports = [[(p.name, p.c_type, p.shape) for p in x] for x in (self.inputs, self.outputs)]
+        said = [API_VERSION, self.name, self.arena_bytes, self.arena_align, *ports]
+        digest = hashlib.sha256(json.dumps(said).encode()).digest()
+        return int.from_bytes(digest[:4], "little") | 1  # never 0, the mark of a dead instance
+
+    @property
+    def exports(self) -> tuple[str, ...]:
+        """The functions of the C API."""
+        words = ["abi", "arena_bytes", "destroy", "init", "init_abi", "predict", "predict_v"]
+        words += ["reset", "set_threads"]
+        words += ["pool", "share_pool"] if self.threads > 1 else []
+        return tuple(f"{self.name}_{word}" for word in sorted(words))
+
+
+def make_model(plan: Plan, name: str, threads: int = 1, *, portable: bool = False) -> Model:
+    """The templates' view of a plan whose kernels' names start with `name`, a valid identifier.
+
+    `portable` is for C that any compiler may get: constants are arrays of their own types, and init
+    asks nothing of the CPU.
+    """
+    graph = plan.graph
+    names = distinct_names([p.name for p in (*graph.inputs, *graph.outputs)], taken=("m",))
+    c_names = iter(names)
+    inputs = tuple(_port(p, graph.types[p.value], next(c_names)) for p in graph.inputs)
+    outputs = tuple(_port(p, graph.types[p.value], next(c_names)) for p in graph.outputs)
+    constants = _Arrays(name) if portable else _Section(name, plan)
+    steps = tuple(_call(plan, constants, s) for s in plan.steps)
+    once = tuple(_call(plan, constants, s) for s in plan.once)
+    states = tuple(_states(plan, constants))
+    arena = plan.arena.arena_bytes
+    return Model(
+        name,
+        plan.target.name,
+        inputs,
+        outputs,
+        once,
+        steps,
+        states,
+        constants.placed,
+        constants.arrays,
+        constants.bytes,
+        arena + (POOL_BYTES if threads > 1 else 0),
+        arena,
+        threads,
+        tuple((c_string(k), c_string(v)) for k, v in graph.metadata.items()),
+        _description(inputs, outputs),
+        _hash(plan, name, threads),
+        CpuCheck() if portable else cpu_check(plan.target),
+    )
+
+
+def header_text(model: Model, version: str) -> str:
+    """`NAME.h`."""
+    return render("model.h.j2", m=model, version=version)
+
+
+def source_text(model: Model, version: str, preamble: str | None = None) -> str:
+    """The C file of the API's functions.
+
+    `preamble` holds kernels and constants of a portable model; without it other objects have them.
+    """
+    return render(
+        "model.c.j2",
+        m=model,
+        name=model.name,
+        cpu=model.cpu,
+        version=version,
+        preamble=preamble,
+    )
+
+
+def c_string(text: str) -> str:
+    """A string literal of C for any text, in UTF-8.
+
+    >>> c_string('say "hi"')
+    '"say \\\\"hi\\\\""'
+    """
+    parts = []
+    for byte in text.encode():
+        char = chr(byte)
+        if char in '"\\?':
+            parts.append("\\" + char)
+        elif 32 <= byte < 127:
+            parts.append(char)
+        else:
+            parts.append(f"\\{byte:03o}")
+    return f'"{"".join(parts)}"'
+
+
+def _port(port: GraphPort, type_: TensorType, c_name: str) -> Port:
+    elem = Elem.of(type_.dtype)
+    elements = math.prod(stored_shape(type_))
+    return Port(
+        port.name,
+        c_name,
+        _C_TYPES[elem],
+        type_.dtype,
+        type_.shape,
+        elements,
+        elements * elem.bytes,
+        elem.bytes,
+        type_.quant,
+    )
+
+
+class _Section:
+    """Constants in one section that another object defines."""
+
+    arrays: tuple[WeightArray, ...] = ()
+
+    def __init__(self, name: str, plan: Plan) -> None:
+        self._name = name
+        self._offsets = {weight.key: offset for weight, offset in plan.weights}
+        self._placed = list(plan.weights)
+        self.bytes = plan.weight_bytes
+
+    @property
+    def placed(self) -> tuple[tuple[Weight, int], ...]:
+        """Every constant and its offset."""
+        return tuple(self._placed)
+
+    def pointer(self, weight: Weight, elem: Elem) -> str:
+        """C expression of a constant's address."""
+        if weight.key not in self._offsets:
+            self._offsets[weight.key] = self.bytes
+            self._placed.append((weight, self.bytes))
+            self.bytes += -(-weight.bytes // WEIGHT_ALIGN) * WEIGHT_ALIGN
+        return f"({self._name}_weights + {self._offsets[weight.key]})"
+
+
+class _Arrays:
+    """Constants as C arrays."""
+
+    placed: tuple[tuple[Weight, int], ...] = ()
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._found: dict[tuple[str, Elem], WeightArray] = {}
+
+    @property
+    def arrays(self) -> tuple[WeightArray, ...]:
+        """Every constant, once for each type in which it is read."""
+        return tuple(self._found.values())
+
+    @property
+    def bytes(self) -> int:
+        """Size of all."""
+        return sum(array.weight.bytes for array in self._found.values())
+
+    def pointer(self, weight: Weight, elem: Elem) -> str:
+        """C expression of a constant's address."""
+        new = WeightArray(f"{self._name}_weights{len(self._found)}", elem, weight)
+        return self._found.setdefault((weight.key, elem), new).name
+
+
+def _call(plan: Plan, constants: _Section | _Arrays, step: Step) -> Call:
+    arguments, types = "", ""
+    for param, arg in zip(step.call.kernel.params, step.call.args, strict=True):
+        kind = "void *" if param.writable else "const void *"
+        if isinstance(arg, WeightArg):
+            where = constants.pointer(arg.weight, param.elem)
+        else:
+            where = _pointer(plan, arg)
+        types += f"{kind}, "
+        arguments += f"({kind}){where}, "
+    return Call(step.call.kernel.name, arguments, types, step.call.extent)
+
+
+def _pointer(plan: Plan, arg: BufferArg) -> str:
+    match arg.buffer.kind:
+        case "input":
+            return f"(f->in[{arg.buffer.index}] + {arg.offset_bytes})"
+        case "output":
+            return f"(f->out[{arg.buffer.index}] + {arg.offset_bytes})"
+        case _:
+            return f"(f->arena + {plan.arena_offset(arg.buffer) + arg.offset_bytes})"
+
+
+def _states(plan: Plan, constants: _Section | _Arrays) -> Iterator[State]:
+    for state in plan.graph.states:
+        type_ = plan.graph.types[state.current]
+        data = np.ascontiguousarray(stored_array(plan.graph.weights[state.key], type_.dtype))
+        first = None
+        if data.reshape(-1).view(np.uint8).any():
+            weight = Weight(content_key(data), data.nbytes, lambda data=data: data)  # type: ignore[misc]
+            first = f"((const unsigned char *){constants.pointer(weight, Elem.of(type_.dtype))})"
+        where = plan.arena_offset(plan.accesses[state.current].buffer)
+        yield State(state.name, where, data.nbytes, first)
+
+
+def _description(inputs: Sequence[Port], outputs: Sequence[Port]) -> tuple[str, ...]:
+    lines = [f"in:  {_port_text(p)}" for p in inputs] + [f"out: {_port_text(p)}" for p in outputs]
+    return tuple(line.replace("*/", "* /") for line in lines)
+
+
+def _port_text(port: Port) -> str:
+    shape = "x".join(map(str, port.shape)) or "scalar"
+    name = port.name.encode("ascii", "backslashreplace").decode()
+    return f"{name} {shape} {port.c_type}{' (packed signs)' if port.packed else ''}"
+
+
+def _hash(plan: Plan, name: str, threads: int) -> str:
+    """Names the network and how it was compiled; the manifest and `NAME.py` carry it too."""
+    digest = hashlib.sha256()
+    steps = [(s.name, s.call.note, s.call.extent) for s in (*plan.once, *plan.steps)]
+    target = plan.target
+    said = [API_VERSION, name, threads, target.triple, target.cpu, target.llvm_features, steps]
+    digest.update(json.dumps(said).encode())
+    digest.update(repr((plan.graph.inputs, plan.graph.outputs)).encode())
+    digest.update(repr([w.key for w, _ in plan.weights]).encode())
+    digest.update(repr(sorted(plan.graph.metadata.items())).encode())
+    return digest.hexdigest()[:HASH_LENGTH]

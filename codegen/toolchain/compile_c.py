@@ -1,0 +1,98 @@
+"""C that calls no library to objects, and what its functions take of the stack."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from codegen.targets import Target
+from codegen.toolchain import zig
+from codegen.toolchain.elf_reader import ElfFile
+from codegen.toolchain.link import BUILT_IN, Tools
+
+_OPTIONS = (
+    "-std=c99",
+    "-O2",
+    "-g0",
+    "-Wall",
+    "-Wextra",
+    # Nothing that would call a library: no memset for loops, no canaries, no unwinding.
+    "-ffreestanding",
+    "-fno-builtin",
+    "-fno-stack-protector",
+    "-fno-unwind-tables",
+    "-fno-asynchronous-unwind-tables",
+    "-fno-exceptions",
+    "-fvisibility=hidden",
+)
+# A user's compiler may be GCC, which does not know the first and would make memset of loops again.
+_ZIG_OPTIONS = ("-fno-addrsig", "-fno-sanitize=all", "-Werror")
+_GCC_OPTIONS = ("-fno-tree-loop-distribute-patterns",)
+_STACK_SIZES = ".stack_sizes"
+
+
+def compile_c(
+    source: Path, target: Target, include: Sequence[Path], out: Path, tools: Tools = BUILT_IN
+) -> None:
+    """Compile one C file to an object for the least CPU of the target's architecture.
+
+    So that the code which looks what the CPU has can itself run anywhere. Raises `EllcError`
+    (`E610`) when the compiler refuses.
+    """
+    words = [*_OPTIONS, *_position_independent(target)]
+    words += [f"-I{folder}" for folder in include]
+    ends = ["-c", str(source), "-o", str(out)]
+    what = f"compiling {source.name} for target {target.name!r}"
+    if tools.cc:
+        zig.run_tool([*tools.cc, *words, *_GCC_OPTIONS, *ends], what=what, code="E610")
+    else:
+        zig.run(["cc", *_zig_words(target), *words, *ends], what=what)
+
+
+def c_frames(source: Path, target: Target, include: Sequence[Path], work: Path) -> list[int]:
+    """Stack frames in bytes of the file's functions as `compile_c` makes them, largest first.
+
+    Empty for targets whose objects are not ELF.
+    """
+    if target.object_format != "elf":
+        return []
+    out = work / f"{source.stem}.stack.o"
+    words = ["cc", *_zig_words(target), *_OPTIONS, *_position_independent(target)]
+    words += [f"-I{folder}" for folder in include]
+    zig.run(
+        [*words, "-fstack-size-section", "-c", source, "-o", out],
+        what=f"measuring the stack of {source.name}",
+    )
+    made = ElfFile.read(out)
+    sizes: list[int] = []
+    for section in made.sections:
+        if section.name == _STACK_SIZES:
+            data = made.data[section.offset : section.offset + section.size]
+            sizes += _stack_sizes(data, 8 if made.wide else 4)
+    return sorted(sizes, reverse=True)
+
+
+def _zig_words(target: Target) -> list[str]:
+    cpu = target.zig_cpu if target.os in ("none", "wasm") else target.musl_cpu
+    return ["-target", target.c_target, f"-mcpu={cpu}", *_ZIG_OPTIONS]
+
+
+def _position_independent(target: Target) -> list[str]:
+    return ["-fPIC"] if target.os in ("linux", "macos") else []
+
+
+def _stack_sizes(data: bytes, address_bytes: int) -> list[int]:
+    """Entries of an address and a size in LEB128 each."""
+    sizes, at = [], 0
+    while at < len(data):
+        at += address_bytes
+        size = shift = 0
+        while True:
+            byte = data[at]
+            at += 1
+            size |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        sizes.append(size)
+    return sizes

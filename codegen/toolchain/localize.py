@@ -1,0 +1,78 @@
+"""Make all symbols of an ELF object local but a few, as `objcopy --keep-global-symbol` does.
+
+So that an object which is linked into an application brings its API's names and nothing else.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections.abc import Collection
+from pathlib import Path
+
+from codegen.toolchain.elf_reader import ElfFile, Section
+from ir.errors import InternalError
+
+_SHT_SYMTAB, _SHT_RELA, _SHT_REL, _SHT_GROUP = 2, 4, 9, 17
+_SH_INFO_AT = {True: 44, False: 28}
+"""Offset of sh_info in a section header, by whether it is a 64-bit one."""
+
+
+def localize(path: Path, keep: Collection[str]) -> None:
+    """Edit the object in place: defined symbols not in `keep` become local.
+
+    Local symbols must come first in the table, so the table is sorted anew and every relocation is
+    told its symbol's new number.
+    """
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as data:
+        _localize(data, ElfFile(data), keep)
+
+
+def _localize(data: mmap.mmap, elf: ElfFile, keep: Collection[str]) -> None:
+    index, table = next((i, s) for i, s in enumerate(elf.sections) if s.kind == _SHT_SYMTAB)
+    size = 24 if elf.wide else 16
+    entries = [data[at : at + size] for at in range(table.offset, table.offset + table.size, size)]
+    symbols = elf.symbols
+    local = [s.is_local or (s.is_defined and s.name not in keep) for s in symbols]
+    order = sorted(range(len(entries)), key=lambda i: not local[i])
+    new_number = {old: new for new, old in enumerate(order)}
+    info_at = 4 if elf.wide else 12
+    for new, old in enumerate(order):
+        entry = bytearray(entries[old])
+        if local[old] and not symbols[old].is_local:
+            entry[info_at] &= 0x0F  # binding local
+            entry[info_at + 1] &= ~3 & 0xFF  # visibility default
+        at = table.offset + new * size
+        data[at : at + size] = bytes(entry)
+    headers = struct.unpack_from("<Q" if elf.wide else "<I", data, 40 if elf.wide else 32)[0]
+    header_size = 64 if elf.wide else 40
+    for number, section in enumerate(elf.sections):
+        header = headers + number * header_size + _SH_INFO_AT[elf.wide]
+        if number == index:
+            struct.pack_into("<I", data, header, sum(local))
+        elif section.link == index:
+            _renumber(data, elf, section, header, new_number)
+
+
+def _renumber(
+    data: mmap.mmap, elf: ElfFile, section: Section, header: int, new_number: dict[int, int]
+) -> None:
+    if section.kind in (_SHT_REL, _SHT_RELA):
+        _renumber_relocations(data, elf, section, new_number)
+    elif section.kind == _SHT_GROUP:  # it is named by a symbol
+        (signature,) = struct.unpack_from("<I", data, header)
+        struct.pack_into("<I", data, header, new_number[signature])
+    else:
+        raise InternalError(f"section {section.name!r} numbers symbols in an unknown way")
+
+
+def _renumber_relocations(
+    data: mmap.mmap, elf: ElfFile, section: Section, new_number: dict[int, int]
+) -> None:
+    word = 8 if elf.wide else 4
+    step = word * (3 if section.kind == _SHT_RELA else 2)
+    shift, layout = (32, "<Q") if elf.wide else (8, "<I")
+    for at in range(section.offset + word, section.offset + section.size, step):
+        (info,) = struct.unpack_from(layout, data, at)
+        kind = info & ((1 << shift) - 1)
+        struct.pack_into(layout, data, at, new_number[info >> shift] << shift | kind)
