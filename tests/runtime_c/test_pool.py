@@ -11,7 +11,7 @@ import pytest
 
 from codegen.runtime import compile_runtime, runtime_dir, runtime_text
 from codegen.targets import Target, fixed_targets, resolve
-from codegen.toolchain import emulate, link
+from codegen.toolchain import emulate, link, zig
 from codegen.toolchain.elf_reader import ElfFile
 from codegen.toolchain.link import Tools
 from codegen.toolchain.llvm import IrJob, compile_ir
@@ -36,6 +36,10 @@ define i64 @predict(ptr %pool, ptr %steps) nounwind {
 """
 STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
 GCC = shutil.which("gcc")
+
+
+def model_job(row: Target) -> IrJob:
+    return IrJob("model", MODEL.replace("SIZE", str(row.word_bits)))
 
 
 def run_check(words: list[str], folder: Path, effort: int) -> str:
@@ -99,9 +103,7 @@ def test_links_into_a_shared_library(row: Target, tmp_path: Path) -> None:
         objects[-1].write_bytes(data)
     out = tmp_path / f"libx{row.shared_suffix}"
     objects.append(tmp_path / "model.o")
-    objects[-1].write_bytes(
-        compile_ir([IrJob("model", MODEL.replace("SIZE", str(row.word_bits)))], row)[0]
-    )
+    objects[-1].write_bytes(compile_ir([model_job(row)], row)[0])
     link.link_shared(objects, ["predict"], out.name, row, out, needed=["pthread", "clock"])
     if row.object_format == "elf":
         made = ElfFile.read(out)
@@ -109,6 +111,62 @@ def test_links_into_a_shared_library(row: Target, tmp_path: Path) -> None:
         assert made.exported == ("predict",)
         known = {name for library in LIBRARIES.values() for name in library.elf_functions}
         assert set(made.undefined) <= known
+
+
+MAIN_C = """
+#include <dlfcn.h>
+#include <stdio.h>
+static int sum;
+static void step(const void *frame, int begin, int end)
+{
+    (void)frame;
+    __atomic_add_fetch(&sum, end - begin, __ATOMIC_SEQ_CST);
+}
+typedef struct { void (*run)(const void *, int, int); int extent, grain; } step_row;
+int main(void)
+{
+    static char pool[1024] __attribute__((aligned(64)));
+    step_row steps[2] = { { step, 1000, 1 }, { step, 50, 3 } };
+    void *library = dlopen("./libx.so", RTLD_NOW);
+    long long (*predict)(void *, void *);
+    if (!library) { puts(dlerror()); return 1; }
+    predict = (long long (*)(void *, void *))dlsym(library, "predict");
+    long long ns = predict(pool, steps);
+    printf("%d %d", sum, ns > 0);
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("name", ["host", "pi3", "pi3_64"])
+def test_threads_of_a_loaded_library(name: str, tmp_path: Path) -> None:
+    """The program links no thread library: the shared library brings what it needs."""
+    row = resolve(name)
+    if not emulate.can_run(row):
+        pytest.skip(f"no emulator for {name}")
+    roots = {"arm": "/usr/arm-linux-gnueabihf", "aarch64": "/usr/aarch64-linux-gnu"}
+    root = Path(roots.get(row.arch, "/"))
+    if not root.is_dir():
+        pytest.skip(f"no C library in {root}")
+    objects = [tmp_path / name for name in ("pool.o", "clock.o", "model.o")]
+    made = [*compile_runtime(SOURCES, row), *compile_ir([model_job(row)], row)]
+    for path, data in zip(objects, made, strict=True):
+        path.write_bytes(data)
+    out = tmp_path / "libx.so"
+    link.link_shared(objects, ["predict"], out.name, row, out, needed=["pthread", "clock"])
+    (tmp_path / "main.c").write_text(MAIN_C)
+    words = ["cc", "-O1", "-g0", "-target", row.c_target, "main.c", "-o", "main", "-ldl"]
+    zig.run(words, what="building a test program", cwd=tmp_path)
+    rooted = ("-L", str(root)) if row.emulator else ()
+    ran = subprocess.run(
+        [*emulate.prefix(row), *rooted, "./main"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.stdout == "1050 1", ran.stdout + ran.stderr
 
 
 @pytest.mark.parametrize("name", ["host", "pi0", "pi3_64", "windows", "mac"])
