@@ -1,0 +1,215 @@
+"""Compile many graphs into one program and run them all: cheap tests of every operator.
+
+The program is that of `toolchain.emulate`: one process, each buffer between guard pages and aligned
+to no more than promised, memory filled with a pattern before a call. It runs here or, for a foreign
+target, under an emulator.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from codegen.c_package import c_preamble
+from codegen.emit import kernel_jobs, plan_kernels, weight_pieces
+from codegen.glue import Model, header_text, make_model, source_text
+from codegen.lowering import Options, stored_array
+from codegen.plan import Plan, make_plan
+from codegen.storage import bit_bytes
+from codegen.targets import Target
+from codegen.toolchain import elf, emulate, runtime
+from codegen.toolchain.compile_c import compile_c
+from codegen.toolchain.llvm import LlvmPool, usable_cores
+from ir.errors import EllcError, InternalError
+from ir.graph import Graph
+from ir.types import Array, DType, TensorType
+
+Emitter = Literal["llvm", "c"]
+Outputs = tuple[Array, ...]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A graph that has been through the passes, and the inputs of one or more calls in a row.
+
+    State is carried from call to call and is as after a reset in the first.
+    """
+
+    graph: Graph
+    calls: tuple[tuple[Array, ...], ...]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A trial that could be planned."""
+
+    index: int
+    trial: Trial
+    plan: Plan
+    model: Model
+
+    @property
+    def case(self) -> emulate.Case:
+        """What the runner calls."""
+        return emulate.Case(
+            self.model.name,
+            tuple(emulate.Buffer(p.bytes, p.item_bytes) for p in self.model.inputs),
+            tuple(emulate.Buffer(p.bytes, p.item_bytes) for p in self.model.outputs),
+            self.model.arena_bytes,
+            is_model=True,
+        )
+
+
+def run_trials(
+    trials: Sequence[Trial],
+    target: Target,
+    emitter: Emitter = "llvm",
+    options: Options | None = None,
+) -> list[list[Outputs] | Exception]:
+    """Compile and run all trials; for each the outputs of its calls, or what went wrong with it.
+
+    A trial whose operators have no kernel, whose code does not compile, crashes or writes where it
+    must not gets an `EllcError` or `InternalError` and does not spoil the others.
+    """
+    chosen = options or Options()
+    found: list[list[Outputs] | Exception] = [InternalError("did not run")] * len(trials)
+    parts: list[_Part] = []
+    for index, trial in enumerate(trials):
+        name = f"t{index}"
+        try:
+            plan = make_plan(trial.graph, target, chosen, name)
+            model = make_model(plan, name, portable=emitter == "c")
+            parts.append(_Part(index, trial, plan, model))
+        except Exception as error:
+            found[index] = error
+    _run_parts(parts, target, emitter, found)
+    return found
+
+
+def _run_parts(
+    parts: Sequence[_Part],
+    target: Target,
+    emitter: Emitter,
+    found: list[list[Outputs] | Exception],
+) -> None:
+    """Run parts together; when that fails, halves of them, until it is known which one it was."""
+    if not parts:
+        return
+    try:
+        results = _run_together(parts, target, emitter)
+    except (EllcError, InternalError) as error:
+        if len(parts) == 1:
+            found[parts[0].index] = error
+            return
+        middle = len(parts) // 2
+        _run_parts(parts[:middle], target, emitter, found)
+        _run_parts(parts[middle:], target, emitter, found)
+        return
+    for part, result in zip(parts, results, strict=True):
+        found[part.index] = result
+
+
+def _run_together(
+    parts: Sequence[_Part], target: Target, emitter: Emitter
+) -> list[list[Outputs] | Exception]:
+    with tempfile.TemporaryDirectory(prefix="ellc-trials-") as name:
+        folder = Path(name)
+        objects = [_glue(parts, target, emitter, folder)]
+        if emitter == "llvm":
+            objects += _kernels(parts, target, folder) + _weights(parts, target, folder)
+        runner = emulate.build_runner(target, objects, [p.case for p in parts], folder)
+        requests = [
+            emulate.Request(place, _encoded(part, inputs), keep_state=number > 0)
+            for place, part in enumerate(parts)
+            for number, inputs in enumerate(part.trial.calls)
+        ]
+        answers = iter(emulate.run_cases(runner, requests))
+    return [_decoded_calls(part, [next(answers) for _ in part.trial.calls]) for part in parts]
+
+
+def _glue(parts: Sequence[_Part], target: Target, emitter: Emitter, folder: Path) -> Path:
+    """One object with the API functions of all parts, and for C their kernels."""
+    sources: list[Path] = []
+    for part in parts:
+        name = part.model.name
+        (folder / f"{name}.h").write_text(header_text(part.model, "test"))
+        preamble = c_preamble(part.plan, part.model) if emitter == "c" else None
+        sources.append(folder / f"{name}.c")
+        sources[-1].write_text(source_text(part.model, "test", preamble))
+    whole = folder / "all.c"
+    whole.write_text("".join(f'#include "{source.name}"\n' for source in sources))
+    out = folder / "all.o"
+    compile_c(whole, target, (folder, runtime.folder()), out)
+    return out
+
+
+def _kernels(parts: Sequence[_Part], target: Target, folder: Path) -> list[Path]:
+    kernels = [kernel for part in parts for kernel in plan_kernels(part.plan)]
+    if not kernels:
+        return []
+    jobs = kernel_jobs(kernels, target)
+    with LlvmPool(min(len(jobs), usable_cores())) as pool:
+        compiled = pool.compile(jobs, target)
+    paths = [folder / f"kernels{index}.o" for index in range(len(compiled))]
+    for path, data in zip(paths, compiled, strict=True):
+        path.write_bytes(data)
+    return paths
+
+
+def _weights(parts: Sequence[_Part], target: Target, folder: Path) -> list[Path]:
+    paths = []
+    for part in parts:
+        if part.model.weight_bytes:
+            name = part.model.name
+            paths.append(folder / f"{name}_weights.o")
+            pieces = weight_pieces(part.model.weights)
+            elf.write_constants(paths[-1], f"{name}_weights", pieces, target)
+    return paths
+
+
+def _encoded(part: _Part, inputs: Sequence[Array]) -> tuple[bytes, ...]:
+    types = part.trial.graph.input_types()
+    return tuple(to_bytes(x, t) for x, t in zip(inputs, types, strict=True))
+
+
+def _decoded_calls(part: _Part, answers: Sequence[tuple[bytes, ...]]) -> list[Outputs] | Exception:
+    types = part.trial.graph.output_types()
+    try:
+        return [
+            tuple(from_bytes(data, t) for data, t in zip(answer, types, strict=True))
+            for answer in answers
+        ]
+    except InternalError as error:
+        return error
+
+
+def to_bytes(array: Array, type_: TensorType) -> bytes:
+    """A tensor as it lies in a caller's buffer: signs packed, booleans as bytes."""
+    data = np.asarray(array, dtype=type_.dtype.numpy).reshape(type_.shape)
+    return np.ascontiguousarray(stored_array(data, type_.dtype)).tobytes()
+
+
+def from_bytes(data: bytes, type_: TensorType) -> Array:
+    """The tensor in a caller's buffer.
+
+    Raises `InternalError` for bits behind the last channel that are not 0, and for booleans that
+    are neither 0 nor 1.
+    """
+    if type_.dtype is DType.BIT:
+        channels = type_.shape[-1]
+        packed = np.frombuffer(data, np.uint8).reshape(*type_.shape[:-1], bit_bytes(channels))
+        bits = np.unpackbits(packed, axis=-1, bitorder="little")
+        if bits[..., channels:].any():
+            raise InternalError("bits behind the last channel are set")
+        return bits[..., :channels].astype(bool)
+    if type_.dtype is DType.BOOL:
+        values = np.frombuffer(data, np.uint8)
+        if (values > 1).any():
+            raise InternalError("a boolean is neither 0 nor 1")
+        return values.astype(bool).reshape(type_.shape)
+    return np.frombuffer(data, type_.dtype.numpy).reshape(type_.shape)
