@@ -99,7 +99,8 @@ class Slice(Op):
         for axis, extent in enumerate(x.shape):
             first, size, step = self.starts[axis], self.sizes[axis], self.steps[axis]
             last = first + (size - 1) * step
-            good = size >= 0 and step != 0 and (size == 0 or {first, last} <= set(range(extent)))
+            inside = 0 <= first < extent and 0 <= last < extent
+            good = size >= 0 and step != 0 and (size == 0 or inside)
             require(good, f"slice: axis {axis}: {size} from {first} by {step} of {extent}")
         return (x.with_shape(*self.sizes),)
 

@@ -148,8 +148,9 @@ class Lowering:
         arrays = [self.constants.get(ref.id) for ref in operands]
         known = [array for array in arrays if array is not None]
         if isinstance(op, _MOVES) and len(known) == len(arrays):
-            op.infer(*(ref.type for ref in operands))
-            return [self.constant(result) for result in op.reference(*known)]
+            types = op.infer(*(ref.type for ref in operands))
+            if all(type_.elements <= self.limits.filled_elements for type_ in types):
+                return [self.constant(result) for result in op.reference(*known)]
         return self.builder.add_multi(op, *operands, source=self.source)
 
     def emit(self, op: Op, *operands: Ref) -> Ref:
