@@ -17,12 +17,29 @@ class Var:
     type: VType
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Imm:
-    """A literal; a vector literal has the same value in every lane."""
+    """A literal; a vector literal has the same value in every lane.
+
+    Equal are those of the same type and text: 0.0 differs from -0.0, NaN equals NaN.
+    """
 
     value: int | float
     type: VType = INDEX
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Imm) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple[str, VType]:
+        return self.text, self.type
+
+    @property
+    def text(self) -> str:
+        """The number, exactly."""
+        return repr(float(self.value)) if self.type.elem.is_float else str(int(self.value))
 
 
 Operand = Union[Var, Imm]  # noqa: UP007  (a name usable at run time in annotations)

@@ -286,7 +286,7 @@ def _attribute_problems(
             yield from _outside("lanes", (count,), 1, 1 << 16)
         case ("part", (start, count)):
             yield from _outside("lanes", (start, count), 0, types[0].lanes)
-            yield from _outside("last lane", (start + count,), start + 1, types[0].lanes)
+            yield from _outside("last lane", (start + count - 1,), start, types[0].lanes - 1)
         case ("pack_bits", ()) if types[0].lanes % 8:
             yield f"takes a multiple of 8 lanes, not {types[0].lanes}"
         case ("convert", (code,)):

@@ -1,0 +1,108 @@
+"""Every operation: the interpreter, LLVM and C agree, on this machine and on emulated boards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from kernel_cases import Build, KernelCase, by_gcc, by_llvm, by_zig, compiled_results
+from operation_cases import operation_cases
+
+from codegen.targets import Target, resolve
+from codegen.toolchain.llvm import LlvmPool
+from ir.types import Array
+
+SMALLEST = {np.dtype(t): np.finfo(t).tiny for t in (np.float32, np.float64)}
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[LlvmPool]:
+    with LlvmPool() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def all_cases() -> tuple[KernelCase, ...]:
+    return operation_cases()
+
+
+def differing(case: KernelCase, got: Array, want: Array) -> Array:
+    """Positions where a result is not the interpreter's.
+
+    Open by definition: which NaN, which zero min and max give, whether mul_add rounds once or
+    twice, and denormal numbers where a unit flushes them.
+    """
+    if got.dtype.kind != "f":
+        return np.flatnonzero(got != want)
+    same = (got == want) | (np.isnan(got) & np.isnan(want))
+    operation = case.kernel.name.split("_")[0]
+    if operation not in ("min", "max"):
+        same &= (np.signbit(got) == np.signbit(want)) | np.isnan(want)
+    if case.kernel.name.startswith("mul_add"):
+        a, b, c = (case.arrays[f"p{i}"].astype(np.float64) for i in range(3))
+        with np.errstate(all="ignore"):
+            size = np.abs(a * b) + np.abs(c)
+            same |= np.abs(got.astype(np.float64) - want) <= size * np.finfo(got.dtype).eps
+            # Twice rounded, a product may overflow that would not alone.
+            same |= np.isinf(want) & (size >= np.finfo(got.dtype).max)
+    tiny = SMALLEST[got.dtype]
+    same |= (np.abs(got) <= tiny) & (np.abs(want) <= tiny)
+    return np.flatnonzero(~same)
+
+
+def check(cases: tuple[KernelCase, ...], target: Target, build: Build, folder: Path) -> None:
+    wrong = []
+    for case, got in zip(cases, compiled_results(cases, target, build, folder), strict=True):
+        want = case.interpreted()["y"]
+        bad = differing(case, got["y"], want)
+        if len(bad):
+            i = int(bad[0])
+            wrong.append(f"{case.kernel.name}: {len(bad)} wrong, [{i}] {got['y'][i]} != {want[i]}")
+    assert not wrong, f"{len(wrong)} of {len(cases)} kernels\n" + "\n".join(wrong[:60])
+
+
+def test_there_is_a_case_for_every_operation_and_element_it_takes(
+    all_cases: tuple[KernelCase, ...],
+) -> None:
+    assert len(all_cases) > 1500
+    assert len({c.kernel.name for c in all_cases}) == len(all_cases)
+
+
+def test_llvm_on_this_machine(
+    pool: LlvmPool, all_cases: tuple[KernelCase, ...], tmp_path: Path
+) -> None:
+    check(all_cases, resolve("host"), by_llvm(pool), tmp_path)
+
+
+def test_c_by_gcc_with_undefined_behaviour_trapped(
+    all_cases: tuple[KernelCase, ...], tmp_path: Path
+) -> None:
+    traps = ("-fsanitize=undefined,float-cast-overflow", "-fsanitize-undefined-trap-on-error")
+    check(all_cases, resolve("host"), by_gcc("-O1", *traps), tmp_path)
+
+
+def test_c_by_gcc_optimised(tmp_path: Path) -> None:
+    check(operation_cases((1, 4)), resolve("host"), by_gcc("-O3", "-fno-math-errno"), tmp_path)
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("name", ["pi0", "pi3", "pi3_64"])
+def test_llvm_on_emulated_boards(pool: LlvmPool, tmp_path: Path, name: str) -> None:
+    check(operation_cases((1, 4, 16)), resolve(name), by_llvm(pool), tmp_path)
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("name", ["pi0", "pi3_64"])
+def test_c_on_emulated_boards(tmp_path: Path, name: str) -> None:
+    check(operation_cases((1, 4)), resolve(name), by_zig, tmp_path)
+
+
+@pytest.mark.emulated("qemu-arm")
+def test_what_replaces_missing_hardware(pool: LlvmPool, tmp_path: Path) -> None:
+    # The square root of a core without doubles, on one that can check it.
+    soft = replace(resolve("pi3"), scalar_f64=False)
+    roots = tuple(c for c in operation_cases((1, 4)) if c.kernel.name.startswith("sqrt_f64"))
+    check(roots, soft, by_llvm(pool), tmp_path)

@@ -1,0 +1,90 @@
+"""Small kernels that together use every statement of the kernel IR."""
+
+from __future__ import annotations
+
+from codegen.kir import vmath
+from codegen.kir.build import KernelBuilder
+from codegen.kir.ir import Imm, Kernel, Operand
+from codegen.kir.types import Elem, VType
+
+
+def sample_kernels() -> tuple[Kernel, ...]:
+    """Every kind of statement, literal and loop."""
+    return (product(), swapped(), guarded(), in_place(), elementary())
+
+
+def product() -> Kernel:
+    """A 3 x 4 register tile of a matrix product: nested loops, carried vectors, lane access."""
+    b = KernelBuilder("product")
+    x = b.param("x", Elem.F32)
+    w = b.param("w", Elem.F32, 16)
+    y = b.param("y", Elem.F32, writable=True)
+    with b.loop("i", b.begin, b.end) as rows:
+        tile: list[Operand] = [Imm(0.0, VType(Elem.F32, 4)) for _ in range(3)]
+        with b.loop("k", 0, 16, 4, carry=tile) as depth:
+            tile = list(depth.carried)
+            b.prefetch(w, b.mul(depth.index, 4), offset=64)
+            place = b.add(b.mul(rows.index, 48), depth.index)
+            vectors = [b.load(x, place, 4, offset=16 * i) for i in range(3)]
+            for step in range(4):
+                weights = b.load(w, b.mul(depth.index, 4), 4, offset=4 * step, align_bytes=16)
+                tile = [
+                    b.mul_add(weights, b.op("splat_lane", v, attrs=(step, 4)), a)
+                    for v, a in zip(vectors, tile, strict=True)
+                ]
+            depth.carry(tile)
+        for i, result in enumerate(depth.results):
+            b.store(result, y, b.mul(rows.index, 12), offset=4 * i)
+    return b.finish()
+
+
+def swapped() -> Kernel:
+    """Fibonacci numbers: each carried value becomes the other, so order of assignment matters."""
+    b = KernelBuilder("swapped")
+    y = b.param("y", Elem.U32, writable=True)
+    one = Imm(1, VType(Elem.U32))
+    with b.loop("i", b.begin, b.end, carry=(one, one)) as loop:
+        low, high = loop.carried
+        b.store(low, y, loop.index)
+        loop.carry((high, b.add(low, high)))
+    b.store(loop.results[0], y, b.end)
+    b.store(loop.results[1], y, b.end, offset=1)
+    return b.finish()
+
+
+def guarded() -> Kernel:
+    """Parts of vectors, a condition, negative offsets and literals of every kind."""
+    b = KernelBuilder("guarded")
+    x = b.param("x", Elem.I8)
+    y = b.param("y", Elem.I8, writable=True)
+    bits = b.param("bits", Elem.U8, writable=True)
+    with b.loop("i", b.add(b.begin, 1), b.end, 2) as loop:
+        v = b.load_some(x, b.mul(loop.index, 8), 8, 5, offset=-8)
+        mask = b.compare("lt", v, b.const(-3, v))
+        packed = b.op("pack_bits", mask)
+        b.store(packed, bits, loop.index)
+        with b.when(b.compare("ne", packed, b.const(0, packed))):
+            b.store_some(b.select(mask, b.const(100, v), v), y, b.mul(loop.index, 8), 5)
+    return b.finish()
+
+
+def in_place() -> Kernel:
+    """Two parameters that may be one buffer."""
+    b = KernelBuilder("in_place")
+    x = b.param("x", Elem.F32)
+    y = b.param("y", Elem.F32, writable=True)
+    b.may_alias(x, y)
+    with b.loop("i", b.begin, b.end, 4) as loop:
+        v = b.load(x, loop.index, 4)
+        b.store(b.max(v, b.const(0.0, v)), y, loop.index)
+    return b.finish()
+
+
+def elementary() -> Kernel:
+    """Long straight-line code."""
+    b = KernelBuilder("elementary")
+    x = b.param("x", Elem.F32)
+    y = b.param("y", Elem.F32, writable=True)
+    with b.loop("i", b.begin, b.end, 4) as loop:
+        b.store(vmath.tanh(b, b.load(x, loop.index, 4)), y, loop.index)
+    return b.finish()
