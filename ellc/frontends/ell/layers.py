@@ -320,7 +320,8 @@ def _fully_connected(view: View) -> Layer:
 
 def _pooling(view: View) -> Layer:
     arguments = view.type.arguments
-    function = arguments[1].removesuffix("PoolingFunction") if len(arguments) > 1 else ""
+    name = arguments[1] if len(arguments) > 1 else ""
+    function = name.partition("<")[0].removesuffix("PoolingFunction")
     if function not in ("Max", "Mean"):
         view.bad("", f"unknown pooling '{view.object.type}'")
     return PoolingLayer(

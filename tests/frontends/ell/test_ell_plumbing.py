@@ -7,13 +7,14 @@ import random
 import numpy as np
 import pytest
 from ell_nodes import constant, link, node, numbers, planar, read, run, source
-from ell_oracle import layout
+from ell_oracle import graph_map, layout
 from ell_samples import ALL_TEXTS, BARE_MODEL, HISTORIC, PREDICTOR
 
 from ellc.frontends.ell.layout import MemoryLayout, layout_object
 from ellc.frontends.ell.options import EllOptions
 from ellc.frontends.ell.read import read_ell
 from ellc.frontends.ell.values import ArchiveObject
+from ellc.frontends.ell.writer import archive_bytes
 from ellc.frontends.limits import Limits
 from ir.errors import EllcError
 from ir.types import DType
@@ -351,6 +352,41 @@ def test_damaged_nodes(nodes: list[ArchiveObject], words: str) -> None:
         )
     assert caught.value.code == "E204"
     assert words in caught.value.report()
+
+
+def test_outputs_that_name_nothing() -> None:
+    for reference, words in (("{}", "empty"), ("7.output", "no output"), ("1.output[3:9]", "4")):
+        with pytest.raises(EllcError, match=words):
+            read([source("1", 4)], [reference])
+    with pytest.raises(EllcError, match="not of the form"):
+        read_ell(BARE_MODEL.encode(), EllOptions(outputs=("nonsense",)))
+
+
+def test_inputs_that_do_not_exist() -> None:
+    data = archive_bytes(graph_map([source("1", 4)], ["1", "9"], ["1.output"]))
+    with pytest.raises(EllcError, match="there is no node '9'"):
+        read_ell(data)
+
+
+def test_unary_operations_see_the_border() -> None:
+    x = numbers(2, 2, 1)
+    nodes = [
+        source("1", 2, 2, 1),
+        node(
+            "ReorderDataNode<float>",
+            "2",
+            link("input", "1.output", "2"),
+            ("inputLayout", layout(2, 2, 1)),
+            ("outputLayout", layout(2, 2, 1, padding=(1, 1, 0))),
+            ("paddingValue", -2),
+        ),
+        node(
+            "UnaryOperationNode<float>", "3", link("input", "2.output", "3"), ("operation", "abs")
+        ),
+    ]
+    (got,) = run(read(nodes, ["3.output"]), x)
+    want = np.pad(np.abs(x), ((1, 1), (1, 1), (0, 0)), constant_values=2)
+    np.testing.assert_array_equal(got[0], want)
 
 
 def test_a_model_without_outputs() -> None:

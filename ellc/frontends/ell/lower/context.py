@@ -209,6 +209,8 @@ class Lowering:
 
     def resolve(self, reference: PortReference, key: str = "") -> Buffer:
         """The contents of a reference: a port as it is, or its slices one behind the other."""
+        if reference.is_empty:
+            raise Refused("the reference is empty", key)
         for part in reference.ranges:
             if part.node in self.poisoned:
                 raise Poisoned

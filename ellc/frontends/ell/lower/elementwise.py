@@ -54,10 +54,10 @@ _PREDICATES: dict[str, Op] = {
 
 
 def lower_unary(lw: Lowering, job: Job) -> None:
-    """`UnaryOperationNode`: on the active region, or on the whole memory of an old file's port."""
+    """`UnaryOperationNode`: on the whole memory, border included."""
     value = lw.read(job, "input")
-    result = _unary(lw, job, value.ref)
-    lw.write(job, Buffer(result, plain_layout(value.layout.size)))
+    x = lw.with_border(value) if value.layout.has_padding else value.ref
+    lw.write(job, Buffer(_unary(lw, job, x), plain_layout(value.layout.extent)))
 
 
 def _unary(lw: Lowering, job: Job, x: Ref) -> Ref:
