@@ -61,11 +61,6 @@ class Port:
         return self.dtype is DType.BIT
 
     @property
-    def quoted(self) -> str:
-        """The name as a C string."""
-        return c_string(self.name)
-
-    @property
     def rows(self) -> int | None:
         """Rows of an image, None if the shape has no such thing."""
         return self.shape[1] if self._is_image else None
@@ -150,7 +145,6 @@ class Model:
     pool_offset: int
     threads: int
     metadata: tuple[tuple[str, str], ...]
-    """Keys and values as C strings."""
     description: tuple[str, ...]
     hash: str
     cpu: CpuCheck
@@ -167,8 +161,8 @@ class Model:
     @property
     def exports(self) -> tuple[str, ...]:
         """The functions of the C API."""
-        words = ["abi", "arena_bytes", "destroy", "init", "init_abi", "predict", "predict_v"]
-        words += ["reset", "set_threads"]
+        words = ["abi", "arena_bytes", "destroy", "hash", "init", "init_abi", "predict"]
+        words += ["predict_v", "reset", "set_threads"]
         words += ["pool", "share_pool"] if self.threads > 1 else []
         return tuple(f"{self.name}_{word}" for word in sorted(words))
 
@@ -203,7 +197,7 @@ def make_model(plan: Plan, name: str, threads: int = 1, *, portable: bool = Fals
         arena + (POOL_BYTES if threads > 1 else 0),
         arena,
         threads,
-        tuple((c_string(k), c_string(v)) for k, v in graph.metadata.items()),
+        tuple(graph.metadata.items()),
         _description(inputs, outputs),
         _hash(plan, name, threads),
         CpuCheck() if portable else cpu_check(plan.target),
@@ -212,7 +206,7 @@ def make_model(plan: Plan, name: str, threads: int = 1, *, portable: bool = Fals
 
 def header_text(model: Model, version: str) -> str:
     """`NAME.h`."""
-    return render("model.h.j2", m=model, version=version)
+    return render("model.h.j2", m=model, version=version, quote=c_string)
 
 
 def source_text(model: Model, version: str, preamble: str | None = None) -> str:

@@ -8,7 +8,8 @@ import jinja2
 
 
 @functools.cache
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """How templates are read: blocks leave no blank lines, an unknown name is an error."""
     return jinja2.Environment(
         loader=jinja2.PackageLoader("codegen"),
         trim_blocks=True,
@@ -19,5 +20,5 @@ def _environment() -> jinja2.Environment:
 
 
 def render(template: str, /, **values: object) -> str:
-    """Fill a template; a name it uses and is not given is an error."""
-    return _environment().get_template(template).render(**values)
+    """Fill a template."""
+    return environment().get_template(template).render(**values)

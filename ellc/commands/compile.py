@@ -1,0 +1,140 @@
+"""`ellc compile`: a model to files for a board."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from ellc.commands.output import bytes_text, echo_json, json_option
+
+if TYPE_CHECKING:
+    from codegen.targets import Target
+    from ellc.driver import Artifact
+
+
+@click.command("compile")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("-t", "--target", default="host", show_default=True, help="See `ellc targets`.")
+@click.option("--triple", help="LLVM triple, for --target custom or in place of the target's own.")
+@click.option("--cpu", help="LLVM's name of the CPU, in place of the target's own.")
+@click.option("--features", help="LLVM features such as +dotprod,-neon, for --cpu.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Folder for the files; default: the target's name.",
+)
+@click.option("--emit", help="Kinds of files, separated by commas; `--emit help` lists them.")
+@click.option(
+    "--threads", type=click.IntRange(1, 32), help="Threads of a call; default: the target's cores."
+)
+@click.option("--name", default="", help="Name in C and Python; default: the file's name.")
+@click.option("--strip", is_flag=True, help="Leave out local symbols: profilers see no layers.")
+@click.option(
+    "--double-is",
+    type=click.Choice(["float", "double"]),
+    default="float",
+    show_default=True,
+    help="What to compute in that the model says is double.",
+)
+@click.option(
+    "--no-winograd", is_flag=True, help="Convolve directly: least rounding."
+)
+@click.option("--no-optimize", is_flag=True, help="Only the passes that kernels need.")
+@click.option("--paranoid", is_flag=True, help="Check in double that no pass changes a result.")
+@click.option(
+    "--dump-dir", type=click.Path(path_type=Path), help="Write the network after every pass here."
+)
+@click.option("--cc", default="", help="Your own C compiler for the target, with its options.")
+@click.option("--linker", default="", help="Your own linker for ELF targets (GNU ld or lld).")
+@json_option
+def command(
+    model: Path,
+    target: str,
+    triple: str | None,
+    cpu: str | None,
+    features: str | None,
+    output: Path | None,
+    emit: str | None,
+    threads: int | None,
+    name: str,
+    strip: bool,
+    double_is: Literal["float", "double"],
+    no_winograd: bool,
+    no_optimize: bool,
+    paranoid: bool,
+    dump_dir: Path | None,
+    cc: str,
+    linker: str,
+    as_json: bool,
+) -> None:
+    """Compile a model for a device.
+
+    Writes a shared library, an object, a C header, a Python module, a manifest, a CMake file and a
+    demo. Names that C or Python could not take are changed: other characters than letters, digits
+    and _ become _, a leading digit gets a _ before it, a keyword one behind it.
+    """
+    from codegen.targets import Overrides, resolve
+    from codegen.toolchain.link import Tools
+    from ellc.driver import CompileOptions, compile_model, emit_kinds
+    from ellc.progress import progress
+
+    if emit == "help":
+        for kind, what in emit_kinds().items():
+            click.echo(f"{kind:<8}  {what}")
+        return
+    row = resolve(target, Overrides(triple=triple, cpu=cpu, llvm_features=features))
+    options = CompileOptions(
+        emit=tuple(word.strip() for word in emit.split(",")) if emit else (),
+        threads=threads,
+        name=name,
+        strip=strip,
+        paranoid=paranoid,
+        keep_double=double_is == "double",
+        optimize=not no_optimize,
+        winograd=not no_winograd,
+        dump_dir=dump_dir,
+        tools=Tools(tuple(shlex.split(cc)), tuple(shlex.split(linker))),
+    )
+    with progress(quiet=as_json) as report:
+        made = compile_model(model, row, options, output, report)
+    for note in made.notes:
+        click.echo(f"note: {note}", err=True)
+    if as_json:
+        echo_json(_document(made, row))
+    else:
+        click.echo(_text(made, row))
+
+
+def _document(made: Artifact, target: Target) -> dict[str, object]:
+    return {
+        "name": made.name,
+        "target": target.name,
+        "folder": str(made.folder),
+        "files": [path.name for path in made.files],
+        "library": str(made.library) if made.library else None,
+        "flash_bytes": made.costs.flash_bytes,
+        "arena_bytes": made.costs.arena_bytes,
+        "stack_bytes": made.costs.stack_bytes,
+        "seconds": made.seconds,
+    }
+
+
+def _text(made: Artifact, target: Target) -> str:
+    files = ", ".join(path.name for path in made.files)
+    costs = [
+        ("flash", made.costs.flash_bytes),
+        ("arena", made.costs.arena_bytes),
+        ("stack", made.costs.stack_bytes),
+    ]
+    said = [f"{word} {_bytes(count)}" for word, count in costs if count is not None]
+    took = f"{sum(made.seconds.values()):.1f} s"
+    return f"{made.folder}: {files}\n{made.name} for {target.name} in {took}: {', '.join(said)}"
+
+
+def _bytes(count: int) -> str:
+    exact = f"{count:,} bytes"
+    return exact if count < 1024 else f"{exact} ({bytes_text(count)})"

@@ -1,0 +1,287 @@
+"""From a model to a folder of files that go to a board: the whole way, in one call."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from codegen.build import KINDS, BuildOptions, Built, build
+from codegen.emit import plan_kernels
+from codegen.kir.llvm import llvm_module
+from codegen.lowering import Options
+from codegen.names import valid_name
+from codegen.package.manifest import Costs, manifest, write_manifest
+from codegen.package.texts import (
+    write_cmake,
+    write_demo,
+    write_ell_names,
+    write_python_module,
+)
+from codegen.plan import Plan, make_plan
+from codegen.targets import Target, resolve
+from codegen.toolchain.elf_reader import ElfFile
+from codegen.toolchain.link import BUILT_IN, Tools
+from ellc import __version__
+from ellc.models import read_model
+from ellc.progress import Progress, silent
+from ir.errors import EllcError
+from ir.graph import Graph
+from ir.pipeline import PipelineOptions, default_passes, run_pipeline
+
+_SUFFIXES = (".ell.zip", ".ell", ".eir", ".map", ".model", ".zip")
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """What a user may choose; every default is a choice that suits the target.
+
+    `emit` names kinds of files (`emit_kinds`); header and manifest are always there. `threads` None
+    means the target's cores for what an operating system loads, else 1.
+    """
+
+    emit: tuple[str, ...] = ()
+    threads: int | None = None
+    name: str = ""
+    strip: bool = False
+    paranoid: bool = False
+    keep_double: bool = False
+    optimize: bool = True
+    winograd: bool = True
+    dump_dir: Path | None = None
+    tools: Tools = BUILT_IN
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What a compile made, and what it costs on the device. `seconds` by stage, in order."""
+
+    name: str
+    folder: Path
+    files: tuple[Path, ...]
+    library: Path | None
+    costs: Costs
+    manifest: dict[str, object]
+    notes: tuple[str, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def emit_kinds() -> dict[str, str]:
+    """Every kind of file that can be asked for, with what it is."""
+    return {
+        **KINDS,
+        "py": "Python module for the shared library",
+        "ell": "the functions of Microsoft's ELL, as C source",
+        "cmake": "CMakeLists.txt",
+        "demo": "demo.c, an application to start from",
+    }
+
+
+def default_emit(target: Target) -> tuple[str, ...]:
+    """The kinds of files for a target unless asked otherwise."""
+    match target.os:
+        case "none":
+            return ("lib", "obj", "ell", "cmake")
+        case "wasm":
+            return ("so",)
+        case "windows":
+            return ("so", "lib", "py", "ell", "cmake", "demo")
+        case _:
+            return ("so", "obj", "py", "ell", "cmake", "demo")
+
+
+def compile_model(
+    source: Path | Graph,
+    target: Target | str,
+    options: CompileOptions | None = None,
+    out_dir: Path | None = None,
+    progress: Progress = silent,
+) -> Artifact:
+    """Compile a model file, or a graph, for a target into `out_dir` (default: the target's name).
+
+    Files of the same names in `out_dir` are replaced once everything is made; after an error the
+    folder is as it was. Raises `EllcError` for what the user can mend, with all problems at once.
+    """
+    chosen = options or CompileOptions()
+    row = resolve(target) if isinstance(target, str) else target
+    kinds = _checked_kinds(chosen.emit or default_emit(row))
+    folder = out_dir or Path(row.name)
+    clock = _Clock(progress)
+    with clock.stage("reading the model"):
+        graph = (
+            source
+            if isinstance(source, Graph)
+            else read_model(source, keep_double=chosen.keep_double)
+        )
+    name = valid_name(chosen.name or _default_name(source))
+    plan = _planned(graph, row, chosen, name, clock)
+    with _output_folder(folder) as made:
+        files, built, costs = _write(plan, name, kinds, chosen, made, clock)
+        document = manifest(plan, built.model, costs, __version__, files)
+        write_manifest(made / f"{name}.json", document)
+        final = sorted(folder / path.name for path in (*files, made / f"{name}.json"))
+    library = built.files.get("so", (None,))[0]
+    notes = tuple(v for k, v in graph.metadata.items() if k.startswith("note."))
+    return Artifact(
+        name,
+        folder,
+        tuple(final),
+        folder / library.name if library else None,
+        costs,
+        document,
+        notes,
+        clock.seconds,
+    )
+
+
+class _Clock:
+    """Says what is going on and keeps the times."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, what: str) -> Iterator[None]:
+        self.progress(what, 0, 0)
+        start = time.perf_counter()
+        yield
+        self.seconds[what] = time.perf_counter() - start
+
+
+def _checked_kinds(kinds: tuple[str, ...]) -> tuple[str, ...]:
+    unknown = [kind for kind in kinds if kind not in emit_kinds()]
+    if unknown:
+        raise EllcError(
+            f"cannot emit {', '.join(unknown)}",
+            code="E310",
+            hint=f"kinds: {', '.join(emit_kinds())}",
+        )
+    return tuple(dict.fromkeys(kinds))
+
+
+def _default_name(source: Path | Graph) -> str:
+    if isinstance(source, Graph):
+        return source.name
+    for suffix in _SUFFIXES:
+        if source.name.lower().endswith(suffix):
+            return source.name[: -len(suffix)]
+    return source.stem
+
+
+def _planned(
+    graph: Graph, target: Target, options: CompileOptions, name: str, clock: _Clock
+) -> Plan:
+    with clock.stage("passes"):
+        ready, _ = run_pipeline(
+            graph,
+            default_passes(PipelineOptions(optimize=options.optimize)),
+            dump_dir=options.dump_dir,
+            paranoid=options.paranoid,
+        )
+    with clock.stage("planning"):
+        chosen = Options(threads=_threads(target, options), winograd=options.winograd)
+        plan = make_plan(ready, target, chosen, name)
+    if options.dump_dir is not None:
+        path = options.dump_dir / f"{name}.ll"
+        path.write_text(llvm_module(plan_kernels(plan), target), encoding="utf-8")
+    return plan
+
+
+def _threads(target: Target, options: CompileOptions) -> int:
+    if options.threads is not None:
+        return options.threads
+    return target.default_threads if target.has_os else 1
+
+
+def _write(
+    plan: Plan,
+    name: str,
+    kinds: tuple[str, ...],
+    options: CompileOptions,
+    folder: Path,
+    clock: _Clock,
+) -> tuple[list[Path], Built, Costs]:
+    """Everything but the manifest."""
+    coded = tuple(kind for kind in kinds if kind in KINDS)
+    chosen = BuildOptions(__version__, plan.options.threads, options.strip, options.tools)
+    with clock.stage("code"):
+        built = build(plan, name, ("h", *coded), folder, chosen, clock.progress)
+    files = [path for paths in built.files.values() for path in paths]
+    with clock.stage("package"):
+        files += _package(built, kinds, folder)
+    return list(dict.fromkeys(files)), built, _costs(plan, built)
+
+
+def _package(built: Built, kinds: tuple[str, ...], folder: Path) -> list[Path]:
+    model, files = built.model, []
+    linkable = next((k for k in ("so", "obj", "lib", "c") if k in built.files), None)
+    if "py" in kinds:
+        if "so" not in built.files:
+            raise EllcError(
+                "the Python module needs the shared library",
+                code="E312",
+                hint="--emit so,py",
+            )
+        library = built.files["so"][0].name
+        files.append(write_python_module(model, library, __version__, folder))
+    if "ell" in kinds or "cmake" in kinds:
+        files += write_ell_names(model, __version__, folder)
+    if "demo" in kinds:
+        files += write_demo(model, __version__, folder)
+    if "cmake" in kinds and linkable is not None:
+        demo, sources = "demo" in kinds, built.files[linkable]
+        files.append(write_cmake(model, linkable, sources, __version__, folder, demo=demo))
+    return files
+
+
+def _costs(plan: Plan, built: Built) -> Costs:
+    flash = None
+    for kind in ("so", "obj"):
+        if kind in built.files and plan.target.object_format == "elf":
+            made = ElfFile.read(built.files[kind][0])
+            flash = made.read_only_bytes() + made.writable_bytes()
+            break
+    return Costs(flash, built.model.arena_bytes, built.stack_bytes)
+
+
+@contextmanager
+def _output_folder(folder: Path) -> Iterator[Path]:
+    """A new folder whose files move to `folder` when the block ends well, and vanish otherwise."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if folder.exists() and not folder.is_dir():
+            raise NotADirectoryError(20, "it is a file, not a folder")
+        made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+    try:
+        yield made
+        _move(made, folder)
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _move(made: Path, folder: Path) -> None:
+    made.chmod(0o755)  # mkdtemp's folders are private
+    if not folder.exists():
+        made.rename(folder)
+        return
+    # Other files may lie in the folder: only those of the same name are replaced.
+    for path in sorted(made.iterdir()):
+        path.replace(folder / path.name)
+
+
+def _cannot_write(folder: Path, error: OSError) -> EllcError:
+    return EllcError(
+        f"cannot be written: {error.strerror or error}",
+        code="E703",
+        where=str(folder),
+        hint="-o names another folder",
+    )
