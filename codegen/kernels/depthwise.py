@@ -1,0 +1,385 @@
+"""Depthwise convolution: every channel has filters of its own.
+
+Vectors lie along the channels. A tile is a rectangle of output pixels: each input value is loaded
+once and multiplied into every window of the rectangle that meets it, while the window's weights
+stay in registers. Weights are packed `[block][window row][window column][lane]`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from codegen.epilogue import Epilogue
+from codegen.kernels.movement import placed_as
+from codegen.kernels.sliding import Place, Rectangle, Sliding, Taps, meetings, origin, write_tiles
+from codegen.kir.build import KernelBuilder
+from codegen.kir.ir import Operand, Param
+from codegen.kir.types import VType
+from codegen.lowering import Arg, KernelCall, NodeContext
+from codegen.targets import Target
+from codegen.vectors import joined, vector_lanes
+from codegen.window import Axis, cut, window_axes
+from ir.errors import EllcError
+from ir.ops.conv import Conv2D
+from ir.types import Array, DType, Padding
+
+_STRAIGHT = 700  # multiply-adds of one vector up to which a tile is straight-line code
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """How a block of filters meets channels: `multiplier` filters use one channel.
+
+    `looped` tiles have one output row and a loop over the window's rows.
+    """
+
+    multiplier: int
+    tile: Rectangle
+    looped: bool
+
+    @property
+    def channels(self) -> int:
+        """Input channels of a block; one where all filters of the block share it."""
+        return max(1, self.tile.block // self.multiplier)
+
+
+def lower_depthwise(ctx: NodeContext, conv: Conv2D, weights: Array) -> list[KernelCall]:
+    """The kernel of a convolution whose groups have one channel; weights [F, kh, kw, 1]."""
+    x, arg = placed_as(ctx, 0, ctx.inputs[0].type.shape)
+    images, rows, columns, filters = ctx.anchor_type().shape
+    axes = window_axes(
+        x, (rows, columns), weights.shape[1:3], conv.stride, conv.dilation, conv.padding
+    )
+    shape = Sliding(x, (images, rows, columns, filters), *axes)
+    b = KernelBuilder(ctx.name)
+    source, panel = b.param("x", x.elem, x.align_bytes), b.param("w", x.elem, 64)
+    multiplier = filters // conv.groups
+    tile = _rectangle(ctx, shape, multiplier)
+    block = _Block(multiplier, tile, _is_looped(ctx.target, shape, tile.rows * tile.pixels))
+    args: list[Arg] = [arg, _packed(ctx, weights, block.tile.block)]
+    start = _Start(ctx, b, shape, weights, conv.padding, args)
+    epilogue = Epilogue(ctx, b, shape.walk)
+    kernel = _Depthwise(b, shape, block, source, panel, start, epilogue)
+    extent = write_tiles(
+        b,
+        shape,
+        block.tile,
+        kernel.tile,
+        threads=ctx.options.threads,
+        split_last=epilogue.has_tail,
+    )
+    note = f"depthwise {block.tile.note}"
+    return [KernelCall(b.finish(), (*args, *epilogue.args), extent, note)]
+
+
+# --- choice of the tile --------------------------------------------------------------------------
+
+
+def _rectangle(ctx: NodeContext, shape: Sliding, multiplier: int) -> Rectangle:
+    """The tile that costs least by a count of loads, multiply-adds and stores."""
+    lanes = vector_lanes(ctx.target, shape.x.elem)
+    while lanes > 1 and lanes // 2 >= shape.walk[3]:
+        lanes //= 2
+    multiple = 8 if ctx.result_type().dtype is DType.BIT else 1
+    fitting = partial(_fits, lanes, multiplier, multiple)
+    vectors = next(v for v in range(1, 8 * multiplier + 1) if fitting(v))
+    many = ctx.target.vector_registers >= 32
+    budget = max(1, (16 if many else 8) // vectors)
+    choices = [
+        (rows, pixels)
+        for rows in range(1, min(4 if many else 2, shape.rows.outputs) + 1)
+        for pixels in range(1, min(16, shape.columns.outputs) + 1)
+        if rows * pixels <= budget
+        and (rows == 1 or not _is_looped(ctx.target, shape, rows * pixels))
+    ]
+    rows, pixels = min(choices, key=partial(_cost, ctx.target, shape))
+    rows, pixels = cut(shape.rows.outputs, rows).size, cut(shape.columns.outputs, pixels).size
+    # A small rectangle leaves time and registers for several vectors.
+    most = min(budget // (rows * pixels), shape.walk[3] // lanes)
+    wider = [v for v in (4, 2) if vectors < v <= most and fitting(v)]
+    return Rectangle(rows, pixels, wider[0] if wider else vectors, lanes)
+
+
+def _fits(lanes: int, multiplier: int, multiple: int, vectors: int) -> bool:
+    """Whether a block of so many vectors has whole channels, or lies within one."""
+    block = vectors * lanes
+    return block % multiple == 0 and (multiplier % block == 0 or block % multiplier == 0)
+
+
+def _is_looped(target: Target, shape: Sliding, windows: int) -> bool:
+    """Whether a tile is too much for straight-line code.
+
+    That is always so with the few registers of 32-bit NEON, whose vector loads take no offset:
+    each would need a pointer of its own.
+    """
+    if target.arch == "arm" and target.vector_bytes > 4:
+        return True
+    return windows * shape.rows.taps * shape.columns.taps > _STRAIGHT
+
+
+def _cost(target: Target, shape: Sliding, tile: tuple[int, int]) -> tuple[float, int]:
+    """Cycles by count for the whole image and one vector; a small core's load takes two."""
+    load = 1.0 if target.arch == "x86_64" else 2.0
+    total = 0.0
+    for rows, row_count in _sizes(shape.rows, tile[0]):
+        for pixels, pixel_count in _sizes(shape.columns, tile[1]):
+            reads = _span(shape.rows, rows) * _span(shape.columns, pixels)
+            taps = shape.rows.taps * shape.columns.taps
+            work = rows * pixels * (taps + 2)
+            # Sums that wait for each other: fewer than eight leave the unit idle.
+            idle = max(1.0, 8 / (rows * min(pixels, shape.columns.taps)))
+            once = load * (reads + taps) + work * (idle if rows * pixels < 8 else 1.0) + 8
+            total += once * row_count * pixel_count
+    return total, tile[0] * tile[1]
+
+
+def _sizes(axis: Axis, limit: int) -> list[tuple[int, int]]:
+    """(size, count) of the pieces an axis is cut into."""
+    pieces = cut(axis.outputs, limit)
+    return [(pieces.size, pieces.count)] + ([(pieces.rest, 1)] if pieces.rest else [])
+
+
+def _span(axis: Axis, outputs: int) -> int:
+    """How many different inputs `outputs` neighbours read."""
+    return len(meetings(axis, ((0, axis.taps),) * outputs))
+
+
+# --- constants -----------------------------------------------------------------------------------
+
+
+def _packed(ctx: NodeContext, weights: Array, block: int) -> Arg:
+    filters, rows, columns, _ = weights.shape
+    size = -(-filters // block) * block * rows * columns * weights.itemsize
+    make = partial(pack_windows, weights, block)
+    return ctx.lazy_weight(f"depthwise:{block}:{weights.shape}", 1, size, make)
+
+
+def pack_windows(weights: Array, block: int) -> Array:
+    """[F, kh, kw, 1] -> [blocks, kh, kw, block], zeros behind the last filter."""
+    filters = weights.shape[0]
+    blocks = -(-filters // block)
+    padded = np.zeros((blocks * block, *weights.shape[1:3]), weights.dtype)
+    padded[:filters] = weights[..., 0]
+    split = padded.reshape(blocks, block, *weights.shape[1:3])
+    return np.ascontiguousarray(np.moveaxis(split, 1, -1))
+
+
+class _Start:
+    """What sums start from: 0 or the bias, and what taps outside the image would add."""
+
+    def __init__(
+        self,
+        ctx: NodeContext,
+        b: KernelBuilder,
+        shape: Sliding,
+        weights: Array,
+        padding: Padding,
+        args: list[Arg],
+    ) -> None:
+        self._b = b
+        self._param: Param | None = None
+        bias = ctx.inputs[2].array if len(ctx.inputs) > 2 else None
+        if len(ctx.inputs) > 2 and bias is None:
+            raise EllcError("a convolution's bias must be constant", code="E302", where=ctx.name)
+        edges = not (shape.rows.is_interior and shape.columns.is_interior)
+        by_class = edges and not padding.is_zero
+        if bias is None and not by_class:
+            return
+        self._param = b.param("start", shape.x.elem, 64)
+        self._classes = _classes(shape) if by_class else []
+        kinds: list[tuple[Taps, Taps] | None] = [*self._classes] or [None]
+        tables = [_table(weights, bias, padding, taps) for taps in kinds]
+        self._width = tables[0].size
+        args.append(ctx.constant(np.stack(tables)))
+
+    def value(
+        self, type_: VType, rows: Taps, columns: Taps, channel: Operand, shift: int
+    ) -> Operand:
+        """Where the sums of one pixel with these taps start."""
+        if self._param is None:
+            return self._b.const(0.0, type_)
+        table = self._classes.index((rows, columns)) if self._classes else 0
+        offset = table * self._width + shift
+        return self._b.load(self._param, channel, type_.lanes, offset=offset)
+
+
+def _classes(shape: Sliding) -> list[tuple[Taps, Taps]]:
+    """All pairs of row taps and column taps that occur."""
+    rows = dict.fromkeys(shape.rows.valid(r) for r in range(shape.rows.outputs))
+    columns = dict.fromkeys(shape.columns.valid(c) for c in range(shape.columns.outputs))
+    return [(r, c) for r in rows for c in columns]
+
+
+def _table(
+    weights: Array,
+    bias: Array | None,
+    padding: Padding,
+    taps: tuple[Taps, Taps] | None,
+) -> Array:
+    """Start values of all filters where these taps are read, with slack for a whole vector."""
+    filters = weights.shape[0]
+    total = np.zeros(filters) if bias is None else bias.astype(np.float64)
+    if taps is not None:
+        rows, columns = taps
+        outside = np.ones(weights.shape[1:3], bool)
+        outside[rows[0] : rows[1], columns[0] : columns[1]] = False
+        values = np.array(padding.values, np.float64)
+        share = np.repeat(values, filters // values.size)
+        total = total + share * weights[:, outside, 0].astype(np.float64).sum(axis=1)
+    return np.pad(total, (0, 64 + -filters % 16)).astype(weights.dtype)
+
+
+# --- the tile ------------------------------------------------------------------------------------
+
+
+class _Depthwise:
+    """Writes a tile."""
+
+    def __init__(
+        self,
+        b: KernelBuilder,
+        shape: Sliding,
+        block: _Block,
+        x: Param,
+        w: Param,
+        start: _Start,
+        epilogue: Epilogue,
+    ) -> None:
+        self._b, self._shape, self._block = b, shape, block
+        self._x, self._w, self._start, self._epilogue = x, w, start, epilogue
+        self._type = VType(x.elem, block.tile.lanes)
+
+    def tile(self, place: Place) -> None:
+        """A rectangle of windows for one block of filters."""
+        b, tile = self._b, self._block.tile
+        vectors = range(-(-place.valid // tile.lanes))
+        sums = {
+            (row, pixel, v): self._start.value(
+                self._type, row_taps, column_taps, place.channel, v * tile.lanes
+            )
+            for row, row_taps in enumerate(place.rows)
+            for pixel, column_taps in enumerate(place.columns)
+            for v in vectors
+        }
+        taps = self._shape.rows.taps * self._shape.columns.taps
+        base = origin(b, self._shape, place, b.div(place.channel, self._block.multiplier))
+        panel = b.mul(place.channel, taps)
+        if self._block.looped:
+            self._looped(place, base, panel, sums, vectors)
+        else:
+            self._straight(place, base, panel, sums, vectors)
+        for row in range(len(place.rows)):
+            for pixel in range(len(place.columns)):
+                mine = [sums[row, pixel, v] for v in vectors]
+                self._epilogue.store(
+                    mine, place.at, (0, row, pixel, 0), place.valid, last=place.last
+                )
+
+    def _straight(
+        self,
+        place: Place,
+        base: Operand,
+        panel: Operand,
+        sums: dict[tuple[int, int, int], Operand],
+        vectors: range,
+    ) -> None:
+        """Everything unrolled; one vector after the other unless that leaves too few sums."""
+        few = len(place.rows) * len(place.columns) < 4 or self._block.multiplier > 1
+        groups = [list(vectors)] if few else [[v] for v in vectors]
+        for group in groups:
+            weights: dict[tuple[int, int, int], Operand] = {}
+            for row, row_readers in meetings(self._shape.rows, place.rows).items():
+                self._row(place, base, panel, row, row_readers, sums, group, weights)
+
+    def _looped(
+        self,
+        place: Place,
+        base: Operand,
+        panel: Operand,
+        sums: dict[tuple[int, int, int], Operand],
+        vectors: range,
+    ) -> None:
+        """One output row of a large window: a loop over the window's rows."""
+        b, shape = self._b, self._shape
+        first, end = place.rows[0]
+        keys = list(sums)
+        with b.loop("window_row", first, end, carry=[sums[k] for k in keys]) as down:
+            step = shape.rows.dilation * shape.x.strides[1]
+            inside = b.add(base, b.mul(down.index, step))
+            below = b.add(panel, b.mul(down.index, shape.columns.taps * self._block.tile.block))
+            running = dict(zip(keys, down.carried, strict=True))
+            self._row(place, inside, below, 0, [(0, 0)], running, list(vectors), {})
+            down.carry([running[k] for k in keys])
+        sums.update(zip(keys, down.results, strict=True))
+
+    def _row(
+        self,
+        place: Place,
+        base: Operand,
+        panel: Operand,
+        row: int,
+        row_readers: list[Taps],
+        sums: dict[tuple[int, int, int], Operand],
+        vectors: list[int],
+        weights: dict[tuple[int, int, int], Operand],
+    ) -> None:
+        """One input row: each of its values goes into all windows that meet it."""
+        b, shape = self._b, self._shape
+        for column, readers in meetings(shape.columns, place.columns).items():
+            offset = row * shape.x.strides[1] + column * shape.x.strides[2]
+            values = self._values(base, offset, place.valid, vectors)
+            for out_row, down in row_readers:
+                for pixel, across in readers:
+                    for v, value in zip(vectors, values, strict=True):
+                        key = (down, across, v)
+                        if key not in weights:
+                            weights[key] = self._weight(panel, *key)
+                        slot = (out_row, pixel, v)
+                        sums[slot] = b.mul_add(value, weights[key], sums[slot])
+
+    def _weight(self, panel: Operand, down: int, across: int, vector: int) -> Operand:
+        tile, tap = self._block.tile, down * self._shape.columns.taps + across
+        return self._b.load(
+            self._w,
+            panel,
+            tile.lanes,
+            offset=tap * tile.block + vector * tile.lanes,
+            align_bytes=tile.lanes * self._type.elem.bytes,
+        )
+
+    def _values(self, base: Operand, offset: int, valid: int, vectors: list[int]) -> list[Operand]:
+        """The input under one tap, a vector for each vector of filters."""
+        b, lanes, many = self._b, self._block.tile.lanes, self._block.multiplier
+        if many == 1:
+            return [
+                b.load_some(
+                    self._x, base, lanes, min(lanes, valid - v * lanes), offset=offset + v * lanes
+                )
+                for v in vectors
+            ]
+        if many % self._block.tile.block == 0:
+            shared = b.splat(b.load(self._x, base, offset=offset), lanes)
+            return [shared for _ in vectors]
+        channels = self._block.channels
+        loaded = b.load_some(self._x, base, channels, -(-valid // many), offset=offset)
+        return [self._repeated(loaded, v * lanes) for v in vectors]
+
+    def _repeated(self, channels: Operand, first: int) -> Operand:
+        """The lanes of `channels`, each for all of its filters, from filter `first`."""
+        b, lanes, many = self._b, self._block.tile.lanes, self._block.multiplier
+        pieces: list[Operand] = []
+        filter_ = first
+        while filter_ < first + lanes:
+            channel = filter_ // many
+            count = min((channel + 1) * many, first + lanes) - filter_
+            if channels.type.lanes == 1:
+                pieces.append(b.splat(channels, count))
+            elif count == 1:
+                pieces.append(b.lane(channels, channel))
+            else:
+                pieces.append(b.op("splat_lane", channels, attrs=(channel, count)))
+            filter_ += count
+        return joined(b, pieces)

@@ -1,0 +1,259 @@
+"""Maximum and mean over windows: down the columns first, then across what they share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from codegen.epilogue import Epilogue
+from codegen.kernels.movement import placed_as
+from codegen.kernels.sliding import Place, Rectangle, Sliding, meetings, origin, write_tiles
+from codegen.kir.build import KernelBuilder
+from codegen.kir.ir import Operand, Param
+from codegen.kir.types import VType
+from codegen.lowering import Arg, KernelCall, NodeContext, lowers
+from codegen.vectors import vector_lanes
+from codegen.window import window_axes
+from ir.ops.common import padding_values
+from ir.ops.pool import AvgPool2D, MaxPool2D
+
+_SMALL_WINDOW = 64  # taps up to which a window is straight-line code
+
+
+@lowers(MaxPool2D, AvgPool2D)
+def lower_pool(ctx: NodeContext) -> list[KernelCall]:
+    """Both pools, any window."""
+    op = ctx.anchor
+    assert isinstance(op, MaxPool2D | AvgPool2D)
+    type_ = ctx.inputs[0].type
+    x, arg = placed_as(ctx, 0, type_.shape)
+    if isinstance(op, AvgPool2D) and not op.include_padding:
+        x = replace(x, border=None)  # what stands in the frame does not count
+    images, rows, columns, channels = ctx.anchor_type().shape
+    axes = window_axes(x, (rows, columns), op.window, op.stride, (1, 1), op.padding)
+    shape = Sliding(x, (images, rows, columns, channels), *axes)
+    b = KernelBuilder(ctx.name)
+    args: list[Arg] = [arg]
+    source = b.param("x", x.elem, x.align_bytes)
+    rule: _Rule = (
+        _Maximum(ctx, b, op, shape, args) if isinstance(op, MaxPool2D)
+        else _Mean(ctx, b, op, shape, args)
+    )  # fmt: skip
+    epilogue = Epilogue(ctx, b, shape.walk)
+    tile = _rectangle(ctx, shape, 8 if epilogue.is_bits else 1)
+    pool = _Pool(b, source, shape, tile, rule, epilogue)
+    extent = write_tiles(
+        b, shape, tile, pool.tile, threads=ctx.options.threads, split_last=epilogue.has_tail
+    )
+    return [KernelCall(b.finish(), (*args, *epilogue.args), extent, f"window {tile.note}")]
+
+
+def _is_small(shape: Sliding) -> bool:
+    return shape.rows.taps * shape.columns.taps <= _SMALL_WINDOW and shape.columns.taps <= 12
+
+
+def _rectangle(ctx: NodeContext, shape: Sliding, multiple: int) -> Rectangle:
+    """Pixels of one row whose columns fit into registers; several vectors where there are few."""
+    target, channels = ctx.target, shape.walk[3]
+    lanes = vector_lanes(target, shape.x.elem)
+    while lanes > 1 and lanes // 2 >= channels:
+        lanes //= 2
+    registers = 12 if target.vector_registers >= 32 else 7
+    columns = shape.columns
+    pixels = 1
+    if _is_small(shape):
+        pixels = max(1, min((registers - columns.taps) // columns.stride + 1, columns.outputs))
+    busy = max(1, pixels * min(columns.stride, columns.taps))
+    vectors = 1 if busy >= 4 else max(1, min(4 // busy, channels // lanes))
+    while vectors * lanes % multiple:
+        vectors += 1
+    return Rectangle(1, pixels, vectors, lanes)
+
+
+class _Rule:
+    """What a pool does with the elements it meets."""
+
+    operation: str
+
+    def __init__(
+        self,
+        ctx: NodeContext,
+        b: KernelBuilder,
+        op: MaxPool2D | AvgPool2D,
+        shape: Sliding,
+        args: list[Arg],
+    ) -> None:
+        self._b, self._op, self._area = b, op, op.window[0] * op.window[1]
+        self._elem = shape.x.elem
+        self._frame: Param | None = None
+        values = padding_values(op.padding, self._elem.numpy)
+        self._value = values[0].item()
+        if values.size > 1 and not (shape.rows.is_interior and shape.columns.is_interior):
+            self._frame = b.param("frame", self._elem, 64)
+            args.append(ctx.constant(np.pad(values, (0, 64 + -values.size % 16))))
+
+    def identity(self, type_: VType) -> Operand:
+        """What combines with anything to that."""
+        raise NotImplementedError
+
+    def finish(self, value: Operand, taps: int, channel: Operand, shift: int) -> Operand:
+        """The result of a window that met `taps` elements of the image."""
+        raise NotImplementedError
+
+    def outside(self, type_: VType, channel: Operand, shift: int) -> Operand:
+        """The padding's value in the channels from `channel + shift`."""
+        if self._frame is None:
+            return self._b.const(self._value, type_)
+        return self._b.load(self._frame, channel, type_.lanes, offset=shift)
+
+
+class _Maximum(_Rule):
+    """The largest element; the padding takes part where a window meets it."""
+
+    operation = "max"
+
+    def identity(self, type_: VType) -> Operand:
+        elem = type_.elem
+        low = -np.inf if elem.is_float else np.iinfo(elem.numpy).min
+        return self._b.const(low, type_)
+
+    def finish(self, value: Operand, taps: int, channel: Operand, shift: int) -> Operand:
+        if taps == self._area:
+            return value
+        return self._b.max(value, self.outside(value.type, channel, shift))
+
+
+class _Mean(_Rule):
+    """The sum over the number of elements that count."""
+
+    operation = "add"
+
+    def identity(self, type_: VType) -> Operand:
+        return self._b.const(0.0, type_)
+
+    def finish(self, value: Operand, taps: int, channel: Operand, shift: int) -> Operand:
+        b, op = self._b, self._op
+        assert isinstance(op, AvgPool2D)
+        if not op.include_padding:
+            if taps == 0:
+                return b.const(float("nan"), value)
+            return b.mul(value, b.const(1 / taps, value))
+        if taps < self._area and not op.padding.is_zero:
+            outside = self.outside(value.type, channel, shift)
+            value = b.mul_add(outside, b.const(self._area - taps, value), value)
+        return b.mul(value, b.const(1 / self._area, value))
+
+
+class _Pool:
+    """Writes a tile."""
+
+    def __init__(
+        self,
+        b: KernelBuilder,
+        x: Param,
+        shape: Sliding,
+        tile: Rectangle,
+        rule: _Rule,
+        epilogue: Epilogue,
+    ) -> None:
+        self._b, self._x, self._shape, self._tile = b, x, shape, tile
+        self._rule, self._epilogue = rule, epilogue
+        self._small = _is_small(shape)
+
+    def tile(self, place: Place) -> None:
+        """One row of neighbouring windows for one block of channels."""
+        base = origin(self._b, self._shape, place, place.channel)
+        values = self._small_windows(place, base) if self._small else self._large(place, base)
+        first, end = place.rows[0]
+        for pixel, vectors in enumerate(values):
+            taps = (end - first) * (place.columns[pixel][1] - place.columns[pixel][0])
+            finished = [
+                self._rule.finish(v, taps, place.channel, i * self._tile.lanes)
+                for i, v in enumerate(vectors)
+            ]
+            self._epilogue.store(finished, place.at, (0, 0, pixel, 0), place.valid, last=place.last)
+
+    def _small_windows(self, place: Place, base: Operand) -> list[list[Operand]]:
+        """[pixel][vector]: every column is combined once, whoever reads it."""
+        tile, (first, end) = self._tile, place.rows[0]
+        columns = meetings(self._shape.columns, place.columns)
+        results: list[list[Operand]] = [[] for _ in place.columns]
+        for vector in range(self._vectors(place)):
+            made = {
+                column: self._tree(
+                    [self._load(base, row, column, vector, place) for row in range(first, end)]
+                )
+                for column in columns
+            }
+            for pixel in range(len(place.columns)):
+                mine = [
+                    made[c] for c, readers in columns.items() if any(o == pixel for o, _ in readers)
+                ]
+                results[pixel].append(self._tree(mine))
+        assert tile.rows == 1
+        return results
+
+    def _vectors(self, place: Place) -> int:
+        """How many vectors of the block have valid channels."""
+        return -(-place.valid // self._tile.lanes)
+
+    def _load(self, base: Operand, row: int, column: int, vector: int, place: Place) -> Operand:
+        strides, lanes = self._shape.x.strides, self._tile.lanes
+        offset = row * strides[1] + column * strides[2] + vector * lanes
+        count = min(lanes, place.valid - vector * lanes)
+        return self._b.load_some(self._x, base, lanes, count, offset=offset)
+
+    def _tree(self, values: Sequence[Operand]) -> Operand:
+        """All combined in pairs; the identity where there are none."""
+        if not values:
+            return self._rule.identity(VType(self._x.elem, self._tile.lanes))
+        items = list(values)
+        while len(items) > 1:
+            pairs = [
+                self._b.op(self._rule.operation, items[i], items[i + 1])
+                for i in range(0, len(items) - 1, 2)
+            ]
+            items = pairs + items[len(items) & ~1 :]
+        return items[0]
+
+    # --- windows too large for straight-line code ------------------------------------------------
+
+    def _large(self, place: Place, base: Operand) -> list[list[Operand]]:
+        """One pixel: loops over the window with several accumulators for each vector."""
+        b, shape = self._b, self._shape
+        (top, bottom), (left, right) = place.rows[0], place.columns[0]
+        rows, columns = bottom - top, right - left
+        row_step, step = shape.x.strides[1], shape.x.strides[2]
+        base = b.add(base, top * row_step + left * step)
+        if row_step == columns * step:  # whole rows without gaps: one long row
+            rows, columns = 1, rows * columns
+        vectors, ways = self._vectors(place), max(1, 8 // self._tile.vectors)
+        ways = max(1, min(ways, columns))
+        identity = self._rule.identity(VType(self._x.elem, self._tile.lanes))
+        start = [identity] * (vectors * ways)
+        with b.loop("window_row", 0, rows, carry=start) as down:
+            here = b.add(base, b.mul(down.index, row_step))
+            whole = columns - columns % ways
+            with b.loop("tap", 0, whole, ways, carry=down.carried) as across:
+                inside = b.add(here, b.mul(across.index, step))
+                across.carry(self._meet(list(across.carried), inside, ways, vectors, place))
+            sums = list(across.results)
+            if columns - whole:
+                rest = b.add(here, whole * step)
+                sums = self._meet(sums, rest, columns - whole, vectors, place)
+            down.carry(sums)
+        found = down.results
+        return [[self._tree(found[v::vectors]) for v in range(vectors)]]
+
+    def _meet(
+        self, sums: list[Operand], inside: Operand, taps: int, vectors: int, place: Place
+    ) -> list[Operand]:
+        """`taps` neighbours, each into accumulators of its own."""
+        for tap in range(taps):
+            for vector in range(vectors):
+                value = self._load(inside, 0, tap, vector, place)
+                slot = tap * vectors + vector
+                sums[slot] = self._b.op(self._rule.operation, sums[slot], value)
+        return sums
