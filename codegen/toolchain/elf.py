@@ -13,13 +13,15 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import Any, BinaryIO
+
+import numpy as np
 
 from codegen.targets import Target
 from codegen.toolchain import zig
 
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
+Buffer = bytes | bytearray | memoryview | np.ndarray[Any, np.dtype[Any]]
+"""What holds bytes. (`collections.abc.Buffer` says it better, from Python 3.12 on.)"""
 
 SECTION_ALIGN = 64
 """Alignment of the data's first byte in memory: one cache line, and the widest vector."""
