@@ -31,6 +31,10 @@ _SHT_PROGBITS, _SHT_SYMTAB, _SHT_STRTAB = 1, 2, 3
 _ARM_EABI5 = 0x0500_0000
 
 
+def _view(data: Buffer) -> memoryview:
+    return data.data if isinstance(data, np.ndarray) else memoryview(data)
+
+
 @dataclass(frozen=True, slots=True)
 class Deferred:
     """Bytes that are made when they are written, so that they need not all exist at once."""
@@ -53,12 +57,12 @@ class Piece:
     def bytes(self) -> int:
         """How many bytes there are."""
         data = self.data
-        return data.bytes if isinstance(data, Deferred) else memoryview(data).nbytes
+        return data.bytes if isinstance(data, Deferred) else _view(data).nbytes
 
     def view(self) -> memoryview:
         """The bytes; `ValueError` if a deferred piece makes more or fewer than it said."""
         data = self.data.make() if isinstance(self.data, Deferred) else self.data
-        view = memoryview(data)
+        view = _view(data)
         if view.nbytes != self.bytes:
             raise ValueError(f"{view.nbytes} bytes of data where {self.bytes} were announced")
         # `cast` refuses views with a zero in their shape.
