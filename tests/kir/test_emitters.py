@@ -1,0 +1,213 @@
+"""Whole kernels through both emitters: loops, conditions, functions; what objects need."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from kernel_cases import Build, KernelCase, by_gcc, by_llvm, by_zig, compiled_results
+from kernel_samples import guarded, in_place, product, sample_kernels, swapped
+from operation_cases import operation_cases
+
+from codegen.kir import vmath
+from codegen.kir.build import KernelBuilder
+from codegen.kir.c99 import c_kernels
+from codegen.kir.ir import Imm, Kernel
+from codegen.kir.llvm import llvm_module
+from codegen.kir.types import Elem, VType
+from codegen.targets import Target, fixed_targets, resolve
+from codegen.toolchain.elf_reader import ElfFile
+from codegen.toolchain.llvm import EmitKind, IrJob, LlvmPool, Passes
+from ir.types import Array
+
+# Rows that give LLVM the same words give the same code.
+ROWS = {
+    (row.triple, row.cpu, row.llvm_features): row for row in (*fixed_targets(), resolve("host"))
+}.values()
+BOARDS = ["pi0", "pi3", "pi3_64"]
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[LlvmPool]:
+    with LlvmPool() as made:
+        yield made
+
+
+def sample_cases() -> tuple[KernelCase, ...]:
+    rng = np.random.default_rng(1)
+    floats = rng.uniform(-1, 1, 96).astype(np.float32)
+    weights = rng.uniform(-1, 1, 64 + 128).astype(np.float32)
+    integers = rng.integers(-128, 128, 64).astype(np.int8)
+    zeros = np.zeros(24, np.float32)
+    return (
+        KernelCase(product(), {"x": floats, "w": weights, "y": zeros}, 2),
+        KernelCase(swapped(), {"y": np.zeros(32, np.uint32)}, 30),
+        KernelCase(
+            guarded(),
+            {"x": integers, "y": integers[::-1].copy(), "bits": np.zeros(8, np.uint8)},
+            7,
+        ),
+        KernelCase(in_place(), {"x": floats[:32], "y": np.ones(32, np.float32)}, 28, begin=4),
+        *function_cases(),
+    )
+
+
+def function_cases() -> Iterator[KernelCase]:
+    """Each elementary function on 8 and 1 lanes of either format."""
+    names = ["exp", "tanh", "sigmoid", "log", "log10", "softplus", "sin", "cos", "floor", "ceil"]
+    for name in [*names, "round_even", "erf", "gelu", "pow"]:
+        for elem in (Elem.F32, Elem.F64):
+            for lanes in (8, 1):
+                yield function_case(name, elem, lanes)
+
+
+def function_case(name: str, elem: Elem, lanes: int) -> KernelCase:
+    rng = np.random.default_rng(5)
+    special = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 2.0, 0.5, -88.5, 89.0, 1e-30, 710.0]
+    x = np.concatenate([special, rng.uniform(-90, 90, 243)]).astype(elem.numpy)
+    b = KernelBuilder(f"{name}_{elem.value}_{lanes}")
+    p, q = b.param("x", elem), b.param("y", elem, writable=True)
+    with b.loop("i", b.begin, b.end) as loop:
+        place = b.mul(loop.index, lanes)
+        args = [b.load(p, place, lanes)]
+        if name == "pow":
+            args.append(b.const(2.5, args[0]))
+        b.store(getattr(vmath, name)(b, *args), q, place)
+    return KernelCase(b.finish(), {"x": x, "y": np.zeros_like(x)}, len(x) // lanes)
+
+
+def check(target: Target, build: Build, folder: Path) -> None:
+    cases = sample_cases()
+    for case, got in zip(cases, compiled_results(cases, target, build, folder), strict=True):
+        want = case.interpreted()
+        for name in case.outputs:
+            compare(f"{case.kernel.name} {name}", got[name], want[name])
+
+
+def compare(what: str, got: Array, want: Array) -> None:
+    """Integers to the bit; floats up to what fusing changes, and denormals may be 0."""
+    if got.dtype.kind != "f":
+        np.testing.assert_array_equal(got, want, err_msg=what)
+        return
+    tolerance = 20 * float(np.finfo(got.dtype).eps)
+    # Sines near their zeros and sums are exact to their arguments' precision, not their own.
+    near = tolerance if what.startswith(("sin", "cos", "product")) else 0.0
+    least = max(near, float(np.finfo(got.dtype).tiny))
+    np.testing.assert_allclose(got, want, rtol=tolerance, atol=least, err_msg=what)
+
+
+def test_llvm_on_this_machine(pool: LlvmPool, tmp_path: Path) -> None:
+    check(resolve("host"), by_llvm(pool, 2), tmp_path)
+
+
+@pytest.mark.parametrize("flags", [("-O0",), ("-O3", "-march=native", "-ffp-contract=fast")])
+def test_c_on_this_machine(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    check(resolve("host"), by_gcc(*flags), tmp_path)
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("name", BOARDS)
+def test_llvm_on_emulated_boards(pool: LlvmPool, tmp_path: Path, name: str) -> None:
+    check(resolve(name), by_llvm(pool, 2), tmp_path)
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("name", BOARDS)
+def test_c_on_emulated_boards(tmp_path: Path, name: str) -> None:
+    check(resolve(name), by_zig, tmp_path)
+
+
+# --- what objects need ---------------------------------------------------------------------------
+
+
+def all_kernels() -> list[Kernel]:
+    cases = [*operation_cases((1, 4)), *function_cases()]
+    return [*(c.kernel for c in cases), *sample_kernels()]
+
+
+def undefined(data: bytes, target: Target) -> set[str]:
+    """Names an object needs: from ELF its symbol table, elsewhere LLVM's declarations."""
+    return set(ElfFile(data).undefined) if target.object_format == "elf" else set()
+
+
+# Calls into the ARM run-time ABI, on the one core that has no doubles.
+DOUBLES_IN_SOFTWARE = re.compile(r"__aeabi_(d\w+|\w+2d)")
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_objects_of_every_target_need_nothing(pool: LlvmPool, row: Target) -> None:
+    kernels = all_kernels()
+    jobs = [IrJob(f"part{i}", llvm_module(kernels[i::4], row)) for i in range(4)]
+    needed: set[str] = set()
+    for data in pool.compile(jobs, row):
+        needed |= undefined(data, row)
+    if not row.scalar_f64:
+        needed = {name for name in needed if not DOUBLES_IN_SOFTWARE.fullmatch(name)}
+    assert not needed
+
+
+@pytest.mark.parametrize("name", ["windows", "mac", "wasm"])
+def test_code_that_is_not_elf_calls_nothing_either(pool: LlvmPool, name: str) -> None:
+    row = resolve(name)
+    jobs = [IrJob("all", llvm_module(all_kernels(), row), EmitKind.ASM)]
+    text = pool.compile(jobs, row)[0].decode()
+    called = set(re.findall(r"^\s+(?:call|callq|bl|b)\s+([A-Za-z_]\w*)\s*$", text, re.MULTILINE))
+    own = {kernel.name for kernel in all_kernels()}
+    assert {c for c in called if c.lstrip("_") not in own and not c.startswith("LBB")} == set()
+
+
+def test_a_missing_function_is_seen(pool: LlvmPool) -> None:
+    row = resolve("pi0")
+    text = llvm_module([swapped()], row)
+    text += "declare float @fmaxf(float, float)\n"
+    text += "define float @f(float %a) #0 {\n  %b = call float @fmaxf(float %a, float 1.0)\n"
+    text += "  ret float %b\n}\n"
+    (data,) = pool.compile([IrJob("needs", text, passes=Passes(optimize=0))], row)
+    assert undefined(data, row) == {"fmaxf"}
+
+
+# --- the text of C -------------------------------------------------------------------------------
+
+
+def test_pointers_are_restrict_unless_they_may_be_one_buffer() -> None:
+    text = c_kernels([in_place(), product()], resolve("pi0"))
+    assert "static void in_place(const float *x, float *y, ptrdiff_t begin, ptrdiff_t end)" in text
+    assert "const float *restrict w" in text
+    assert (
+        "static void" not in c_kernels([product()], resolve("pi0"), static=False).split("i++")[-1]
+    )
+
+
+def test_what_nothing_depends_on_is_left_out() -> None:
+    b = KernelBuilder("idle")
+    x = b.param("x", Elem.F32)
+    b.param("z", Elem.F32)
+    y = b.param("y", Elem.F32, writable=True)
+    unused = b.op("sqrt", b.load(x, 0, 4))
+    with b.loop("i", 0, 9, carry=(unused, Imm(1.0, VType(Elem.F32)))) as loop:
+        loop.carry((b.add(loop.carried[0], loop.carried[0]), loop.carried[1]))
+    b.store(loop.results[1], y, 0)
+    text = c_kernels([b.finish()], resolve("host"))
+    assert "sqrt" not in text and "f32x4" not in text
+    assert all(f"(void){name};" in text for name in ("x", "z", "begin", "end"))
+
+
+def test_c_compiles_without_a_warning_and_links_with_nothing(tmp_path: Path) -> None:
+    source, compiled = tmp_path / "k.c", tmp_path / "k.o"
+    source.write_text(c_kernels(all_kernels(), resolve("host"), static=False))
+    flags = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wstrict-prototypes", "-Werror"]
+    words = ["gcc", *flags, "-O1", "-ffreestanding", "-c", str(source), "-o", str(compiled)]
+    subprocess.run(words, check=True)
+    # Even a freestanding gcc may copy with these; every C implementation has them.
+    copies = {"memcpy", "memset", "memmove", "memcmp"}
+    assert set(ElfFile(compiled.read_bytes()).undefined) <= copies
+
+
+def test_both_emitters_give_the_same_text_twice() -> None:
+    row = resolve("pi3")
+    for emit in (c_kernels, llvm_module):
+        assert emit(sample_kernels(), row) == emit(sample_kernels(), row)
