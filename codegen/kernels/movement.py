@@ -32,6 +32,8 @@ def copy_call(
     Both have one shape and any strides, also 0 or negative ones for the source. Axes that are
     consecutive in both are walked as one.
     """
+    source, arg, x_first = _lowest(source, arg)
+    result, result_arg, y_first = _lowest(result, access_arg(result))
     walk = merged(result.shape, source.strides, result.strides)
     steps = regrouped(source.shape, source.strides, walk)
     places = regrouped(result.shape, result.strides, walk)
@@ -39,8 +41,18 @@ def copy_call(
     b = KernelBuilder(name)
     x = b.param("x", source.elem, source.align_bytes)
     y = b.param("y", result.elem, result.align_bytes, writable=True)
-    extent = _Copy(b, x, y, walk, steps, places, target, threads).write()
-    return KernelCall(b.finish(), (arg, access_arg(result)), extent, "copy")
+    copy = _Copy(b, x, y, walk, steps, places, target, threads, (x_first, y_first))
+    extent = copy.write()
+    return KernelCall(b.finish(), (arg, result_arg), extent, "copy")
+
+
+def _lowest(access: Access, arg: Arg) -> tuple[Access, Arg, int]:
+    """A pointer to the element at the lowest address, and how far behind it the first one is."""
+    down = sum(min(0, (n - 1) * s) for n, s in zip(access.shape, access.strides, strict=True))
+    if not down:
+        return access, arg, 0
+    moved = replace(access, offset=access.offset + down)
+    return moved, access_arg(moved), -down
 
 
 class _Copy:
@@ -60,8 +72,9 @@ class _Copy:
         places: tuple[int, ...],
         target: Target,
         threads: int,
+        first: tuple[int, int],
     ) -> None:
-        self._b, self._x, self._y = b, x, y
+        self._b, self._x, self._y, self._first = b, x, y, first
         self._walk, self._steps, self._places = list(walk), list(steps), list(places)
         self._threads = threads
         straight = self._steps[-1] in (0, 1) and self._places[-1] in (0, 1)
@@ -93,7 +106,8 @@ class _Copy:
         b, beside = self._b, self._beside
         if beside > 1:
             at = [*at[:-2], b.mul(at[-2], beside), at[-1]]
-        x_index, y_index = self._index(at, self._steps), self._index(at, self._places)
+        x_index = self._index(at, self._steps, self._first[0])
+        y_index = self._index(at, self._places, self._first[1])
         for other in range(beside):
             x_shift = other * self._steps[-2] if beside > 1 else 0
             y_shift = other * self._places[-2] if beside > 1 else 0
@@ -109,8 +123,8 @@ class _Copy:
                 shift = y_shift + start * self._places[-1]
                 store_lanes(b, value, self._y, y_index, count, self._places[-1], shift)
 
-    def _index(self, at: list[Operand], strides: list[int]) -> Operand:
-        index: Operand = Imm(0)
+    def _index(self, at: list[Operand], strides: list[int], first: int) -> Operand:
+        index: Operand = Imm(first)
         for where, stride in zip(at, strides, strict=True):
             index = self._b.add(index, self._b.mul(where, stride))
         return index

@@ -1,0 +1,70 @@
+"""Packed bits to bytes and back, for operators that move single signs."""
+
+from __future__ import annotations
+
+from codegen.kernels.movement import scratch_access
+from codegen.kernels.walking import Walk
+from codegen.kir.build import KernelBuilder
+from codegen.kir.ir import Imm, Operand
+from codegen.kir.types import Elem, VType
+from codegen.lowering import Arg, KernelCall, NodeContext, access_arg
+from codegen.storage import Access, bit_bytes
+from codegen.views import seen_as
+from ir.errors import InternalError
+
+
+def unpacked(
+    ctx: NodeContext, source: Access, arg: Arg, shape: tuple[int, ...]
+) -> tuple[Access, KernelCall]:
+    """Scratch memory of `shape` with a byte 0 or 1 for each sign, and the kernel that fills it."""
+    made = scratch_access(ctx, Elem.U8, shape)
+    *outer, channels = shape
+    b = KernelBuilder(f"{ctx.name}_unpack")
+    x = b.param("x", Elem.U8, source.align_bytes)
+    y = b.param("y", Elem.U8, made.align_bytes, writable=True)
+
+    def body(at: list[Operand], length: int, last: bool) -> None:
+        x_index, y_index = _index(b, at[:-1], source.strides), _index(b, at[:-1], made.strides)
+        place = b.add(x_index, b.mul(b.div(at[-1], 8), source.strides[-1]))
+        byte = b.load(x, place)
+        for bit in range(length):
+            value = b.op("and", b.shift_right(byte, bit) if bit else byte, b.const(1, byte))
+            b.store(value, y, b.add(y_index, at[-1]), offset=bit)
+
+    extent = Walk((*outer, channels), 8, ctx.options.threads).write(b, body)
+    return made, KernelCall(b.finish(), (arg, access_arg(made)), extent, "unpack bits")
+
+
+def pack(ctx: NodeContext, source: Access, shape: tuple[int, ...], result: Access) -> KernelCall:
+    """Bytes 0 or 1, dense, to the packed bits of `result`; bits behind the last channel are 0."""
+    *outer, channels = shape
+    seen = seen_as(result, (*outer, result.shape[-1]))
+    if seen is None:
+        raise InternalError(f"{ctx.name}: bits of {shape} in {result.shape}")
+    b = KernelBuilder(f"{ctx.name}_pack")
+    x = b.param("x", Elem.U8, source.align_bytes)
+    y = b.param("y", Elem.U8, result.align_bytes, writable=True)
+
+    def body(at: list[Operand], length: int, last: bool) -> None:
+        x_index, y_index = _index(b, at[:-1], source.strides), _index(b, at[:-1], seen.strides)
+        byte: Operand = b.load(x, b.add(x_index, at[-1]))
+        for bit in range(1, length):
+            value = b.load(x, b.add(x_index, at[-1]), offset=bit)
+            byte = b.op("or", byte, b.shift_left(value, bit))
+        place = b.add(y_index, b.mul(b.div(at[-1], 8), seen.strides[-1]))
+        b.store(byte, y, place)
+        if last:
+            for extra in range(1, bit_bytes(channels) - (channels - 1) // 8):
+                zero = Imm(0, VType(Elem.U8))
+                b.store(zero, y, place, offset=extra * seen.strides[-1])
+
+    walk = Walk((*outer, channels), 8, ctx.options.threads, split_last=True)
+    extent = walk.write(b, body)
+    return KernelCall(b.finish(), (access_arg(source), access_arg(result)), extent, "pack bits")
+
+
+def _index(b: KernelBuilder, at: list[Operand], strides: tuple[int, ...]) -> Operand:
+    index: Operand = Imm(0)
+    for where, stride in zip(at, strides, strict=False):
+        index = b.add(index, b.mul(where, stride))
+    return index

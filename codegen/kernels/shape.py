@@ -1,0 +1,316 @@
+"""Operators that only move elements, wherever they are not views.
+
+Each one becomes copies between views of its operands and of its result. Signs are moved as bytes
+when they are not whole bytes already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
+
+import numpy as np
+
+from codegen.kernels.bits import pack, unpacked
+from codegen.kernels.movement import copy_step, dense_copy, scratch_access
+from codegen.kernels.walking import Walk, merged
+from codegen.kir.build import KernelBuilder
+from codegen.kir.ir import Imm, Operand
+from codegen.kir.types import Elem
+from codegen.lowering import (
+    Arg,
+    KernelCall,
+    NodeContext,
+    WeightArg,
+    access_arg,
+    constant_access,
+    lowers,
+)
+from codegen.storage import Access, dense
+from codegen.vectors import load_lanes, store_lanes
+from codegen.views import broadcast_to, regrouped, seen_as
+from ir.op import Op
+from ir.ops.common import padding_values
+from ir.ops.shape import (
+    Concat,
+    Embed,
+    Expand,
+    Gather,
+    Pad,
+    Reshape,
+    Slice,
+    Split,
+    Transpose,
+)
+from ir.types import DType, Padding, TensorType
+
+Placed = tuple[Access, Arg]
+Copy = tuple[Placed, Access]  # from, to: of one shape
+
+
+@lowers(Reshape, Transpose, Slice, Concat, Split, Pad, Embed, Expand, Gather)
+def lower_movement(ctx: NodeContext) -> list[KernelCall]:
+    """Any operator that moves elements; results that are views already need nothing."""
+    if ctx.result_type().dtype is DType.BIT:
+        return _on_bytes(ctx)
+    placed = [ctx.place(x) for x in ctx.inputs]
+    results = [ctx.result(i) for i in range(len(ctx.node.outputs))]
+    return _move(ctx, ctx.anchor, placed, results)
+
+
+def _move(
+    ctx: NodeContext, op: Op, placed: Sequence[Placed], results: Sequence[Access]
+) -> list[KernelCall]:
+    if isinstance(op, Gather):
+        return [_gather(ctx, op, placed, results[0])]
+    calls = []
+    for index, copies in enumerate(_copies(ctx, op, placed, results)):
+        if ctx.is_viewed(index):
+            continue
+        for (source, arg), result in copies:
+            if prod(result.shape):
+                calls.append(copy_step(ctx, source, arg, result))
+    return calls
+
+
+def _on_bytes(ctx: NodeContext) -> list[KernelCall]:
+    """Signs as bytes, moved, and packed again."""
+    calls, placed = [], []
+    for operand in ctx.inputs:
+        access, arg = ctx.place(operand)
+        if operand.type.dtype is DType.BIT:
+            access, call = unpacked(ctx, access, arg, operand.type.shape)
+            arg = access_arg(access)
+            calls.append(call)
+        placed.append((access, arg))
+    shapes = [ctx.result_type(i).shape for i in range(len(ctx.node.outputs))]
+    made = [scratch_access(ctx, Elem.U8, shape) for shape in shapes]
+    calls += _move(ctx, ctx.anchor, placed, made)
+    for index, shape in enumerate(shapes):
+        if not ctx.is_viewed(index):
+            calls.append(pack(ctx, made[index], shape, ctx.result(index)))
+    return calls
+
+
+def _copies(
+    ctx: NodeContext, op: Op, placed: Sequence[Placed], results: Sequence[Access]
+) -> list[list[Copy]]:
+    """For every result the copies that fill it, in order."""
+    (source, arg), result = placed[0], results[0]
+    match op:
+        case Reshape():
+            return [[_reshaped(ctx, source, arg, result)]]
+        case Transpose(permutation=order):
+            moved = replace(
+                source,
+                shape=tuple(source.shape[a] for a in order),
+                strides=tuple(source.strides[a] for a in order),
+                border=None,
+            )
+            return [[((moved, arg), result)]]
+        case Slice(starts=starts, sizes=sizes, steps=steps):
+            return [[(_part_of(ctx, placed[0], starts, sizes, steps), result)]]
+        case Expand(shape=shape):
+            return [[((broadcast_to(source, shape), arg), result)]]
+        case Concat(axis=axis):
+            return [_concatenated(placed, result, axis)]
+        case Split(axis=axis, sizes=sizes):
+            return _split(ctx, placed[0], results, axis, sizes)
+        case Embed(offsets=offsets):
+            inside = part(result, offsets, source.shape)
+            frame, frame_arg = placed[1]
+            return [[((frame, frame_arg), result), ((source, arg), inside)]]
+        case Pad():
+            return [_padded(ctx, op, source, arg, result)]
+    raise TypeError(op.name)
+
+
+def _reshaped(ctx: NodeContext, source: Access, arg: Arg, result: Access) -> Copy:
+    """Element by element in row-major order: one of both is seen in the other's shape."""
+    there = seen_as(result, source.shape)
+    if there is not None:
+        return (source, arg), there
+    seen = seen_as(source, result.shape)
+    if seen is None:
+        made = dense_copy(ctx, source, arg)
+        seen, arg = replace(made, shape=result.shape, strides=dense(result.shape)), access_arg(made)
+    return (seen, arg), result
+
+
+def _concatenated(placed: Sequence[Placed], result: Access, axis: int) -> list[Copy]:
+    copies: list[Copy] = []
+    start = 0
+    for source, arg in placed:
+        first = [0] * len(result.shape)
+        first[axis] = start
+        copies.append(((source, arg), part(result, first, source.shape)))
+        start += source.shape[axis]
+    return copies
+
+
+def _split(
+    ctx: NodeContext, placed: Placed, results: Sequence[Access], axis: int, sizes: Sequence[int]
+) -> list[list[Copy]]:
+    found: list[list[Copy]] = []
+    start = 0
+    for result, size in zip(results, sizes, strict=True):
+        first = [0] * len(result.shape)
+        first[axis] = start
+        found.append([(_part_of(ctx, placed, first, result.shape), result)])
+        start += size
+    return found
+
+
+# --- frames --------------------------------------------------------------------------------------
+
+
+def _padded(ctx: NodeContext, op: Pad, source: Access, arg: Arg, result: Access) -> list[Copy]:
+    """The operand in the middle, then the frame axis by axis, each over all earlier ones."""
+    copies: list[Copy] = [((source, arg), part(result, op.before, source.shape))]
+    if op.mode == "constant":
+        return _filled(ctx, op, result) + copies
+    done_first, done_size = list(op.before), list(source.shape)
+    for axis, (before, after) in enumerate(zip(op.before, op.after, strict=True)):
+        for amount, low in ((before, True), (after, False)):
+            if amount:
+                copies.append(_mirrored(op, result, axis, amount, done_first, done_size, low))
+        done_first[axis], done_size[axis] = 0, result.shape[axis]
+    return copies
+
+
+def _filled(ctx: NodeContext, op: Pad, result: Access) -> list[Copy]:
+    """One number on all sides: along each axis what lies beside the middle of the earlier ones."""
+    type_ = ctx.inputs[0].type
+    value = padding_values(Padding(values=(op.value,)), type_.dtype.numpy)[:1]
+    stored = value.astype(np.uint8) if type_.dtype is DType.BOOL else value
+    arg = ctx.constant(stored)
+    number = constant_access(TensorType(type_.dtype, (1,)))
+    copies: list[Copy] = []
+    first, size = [0] * len(result.shape), list(result.shape)
+    for axis, (before, after) in enumerate(zip(op.before, op.after, strict=True)):
+        for start, amount in ((0, before), (result.shape[axis] - after, after)):
+            if amount:
+                where, extent = list(first), list(size)
+                where[axis], extent[axis] = start, amount
+                target = part(result, where, extent)
+                copies.append(((broadcast_to(number, target.shape), arg), target))
+        first[axis], size[axis] = before, result.shape[axis] - before - after
+    return copies
+
+
+def _mirrored(
+    op: Pad,
+    result: Access,
+    axis: int,
+    amount: int,
+    done_first: Sequence[int],
+    done_size: Sequence[int],
+    low: bool,
+) -> Copy:
+    """One side along an axis, read from the part of the result that is there already."""
+    step = 0 if op.mode == "edge" else -1
+    inner, count = op.before[axis], done_size[axis]
+    # The frame's elements outwards: the first one lies beside the edge.
+    edge = inner if low else inner + count - 1
+    inward = 1 if low else -1
+    read, write, size = list(done_first), list(done_first), list(done_size)
+    size[axis] = amount
+    reach = edge if op.mode == "edge" else edge + inward
+    read[axis], write[axis] = reach, edge - inward
+    steps = [1] * len(result.shape)
+    steps[axis] = inward if step else 0
+    source = part(result, read, size, steps)
+    steps[axis] = -inward
+    target = part(result, write, size, steps)
+    return (source, access_arg(source)), target
+
+
+def part(
+    access: Access,
+    starts: Sequence[int],
+    sizes: Sequence[int],
+    steps: Sequence[int] | None = None,
+) -> Access:
+    """Elements `starts + i * steps` of a tensor."""
+    factors = steps or (1,) * len(starts)
+    shift = sum(a * s for a, s in zip(starts, access.strides, strict=True))
+    strides = tuple(f * s for f, s in zip(factors, access.strides, strict=True))
+    shape, offset = tuple(sizes), access.offset + shift
+    return replace(access, shape=shape, strides=strides, offset=offset, border=None)
+
+
+def _part_of(
+    ctx: NodeContext,
+    placed: Placed,
+    starts: Sequence[int],
+    sizes: Sequence[int],
+    steps: Sequence[int] | None = None,
+) -> Placed:
+    """A part of an operand; of a constant, a part of its copy."""
+    source, arg = placed
+    if isinstance(arg, WeightArg):
+        source = dense_copy(ctx, source, arg)
+    view = part(source, starts, sizes, steps)
+    return view, access_arg(view)
+
+
+# --- gather --------------------------------------------------------------------------------------
+
+
+def _gather(ctx: NodeContext, op: Gather, placed: Sequence[Placed], result: Access) -> KernelCall:
+    """[outer, picked, inner]: for every index a run of the inner elements."""
+    (source, arg), (indices, indices_arg) = placed
+    outer, inner = source.shape[: op.axis], source.shape[op.axis + 1 :]
+    picked = prod(indices.shape)
+    if regrouped(indices.shape, indices.strides, (picked,)) is None:
+        indices = dense_copy(ctx, indices, indices_arg)
+        indices_arg = access_arg(indices)
+    order = regrouped(indices.shape, indices.strides, (picked,))
+    places = regrouped(result.shape, result.strides, (*outer, picked, *inner))
+    if places is None:
+        made = scratch_access(ctx, result.elem, (*outer, picked, *inner))
+        seen = replace(made, shape=result.shape, strides=dense(result.shape))
+        ctx.after.append(copy_step(ctx, seen, access_arg(made), result))
+        result, places = made, made.strides
+    assert order is not None
+    b = KernelBuilder(ctx.name)
+    x = b.param("x", source.elem, source.align_bytes)
+    chosen = b.param("indices", indices.elem, indices.align_bytes)
+    y = b.param("y", result.elem, result.align_bytes, writable=True)
+    rest = len(inner)
+    steps_in, places_in = source.strides[op.axis + 1 :], places[len(places) - rest :]
+    walk_in = merged(inner, steps_in, places_in)
+    x_in = regrouped(inner, steps_in, walk_in)
+    y_in = regrouped(inner, places_in, walk_in)
+    assert x_in is not None and y_in is not None
+    lanes = ctx.target.lanes(source.elem.bytes) if x_in[-1] == y_in[-1] == 1 else 1
+    while lanes > 1 and lanes // 2 >= walk_in[-1]:
+        lanes //= 2
+    x_steps = (*source.strides[: op.axis], 0, *x_in)
+    y_steps = (*places[: len(outer)], places[len(outer)], *y_in)
+
+    def body(at: list[Operand], length: int, last: bool) -> None:
+        number = b.load(chosen, b.mul(at[len(outer)], order[0]))
+        row = b.mul(_clamped(b, number, source.shape[op.axis]), source.strides[op.axis])
+        x_index: Operand = row
+        y_index: Operand = Imm(0)
+        for where, x_step, y_step in zip(at, x_steps, y_steps, strict=True):
+            x_index = b.add(x_index, b.mul(where, x_step))
+            y_index = b.add(y_index, b.mul(where, y_step))
+        value = load_lanes(b, x, x_index, lanes, length, x_in[-1])
+        store_lanes(b, value, y, y_index, length, y_in[-1])
+
+    walk = Walk((*outer, picked, *walk_in), lanes, ctx.options.threads)
+    extent = walk.write(b, body)
+    return KernelCall(b.finish(), (arg, indices_arg, access_arg(result)), extent, "gather")
+
+
+def _clamped(b: KernelBuilder, number: Operand, extent: int) -> Operand:
+    """An index within 0..extent-1, clamped before it is narrowed."""
+    info = np.iinfo(number.type.elem.numpy)
+    if info.min < 0:
+        number = b.max(number, b.const(0, number))
+    if extent - 1 < info.max:
+        number = b.min(number, b.const(extent - 1, number))
+    return b.convert(number, Elem.INDEX)
