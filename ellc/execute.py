@@ -1,45 +1,194 @@
-"""Ways to run a network once: the reference in numpy, or a compiled library, here or emulated."""
+"""Ways to run a network: the reference in numpy, or a compiled library, here or emulated."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from codegen.targets import Overrides, Target, fixed_targets, resolve
+from codegen.toolchain.load import call_library
 from ellc.models import read_model
-from ir.graph import Graph
+from ellc.progress import Progress, silent
+from ir.errors import EllcError
 from ir.interp import evaluate
-from ir.types import Array, TensorType
+from ir.types import Array, DType, Quant, TensorType
 
 Arrays = tuple[Array, ...]
+LIBRARY_SUFFIXES = (".so", ".dylib", ".dll")
 
 
 @dataclass(frozen=True)
-class Executable:
-    """A network that can be run: what it takes and gives, and how to call it.
-
-    `call` takes one array per input, of exactly its type, and returns one per output.
-    """
+class Network:
+    """A network's face: name, inputs and outputs in order, metadata."""
 
     name: str
     inputs: tuple[tuple[str, TensorType], ...]
     outputs: tuple[tuple[str, TensorType], ...]
     metadata: Mapping[str, str]
+    macs: int
+
+
+@dataclass(frozen=True)
+class Executable:
+    """A network that can be run.
+
+    `call` takes one array per input, of exactly its type, and returns one per output. Raises
+    `EllcError` where it cannot be run here.
+    """
+
+    network: Network
     call: Callable[[Arrays], Arrays]
+
+
+@dataclass(frozen=True)
+class Library:
+    """A finished shared library and what its manifest says of it."""
+
+    path: Path
+    prefix: str
+    target: Target
+    network: Network
+
+    def run(
+        self, inputs: Arrays, *, threads: int = 0, repeat_ms: int = 0
+    ) -> tuple[Arrays, tuple[int, ...]]:
+        """The outputs of a first call, and the nanoseconds of later ones, made for `repeat_ms`.
+
+        Runs in a process of its own, under an emulator if need be; `threads` 0 leaves the library's
+        own choice. Raises `EllcError` where it cannot be run here, or refuses.
+        """
+        answer = call_library(
+            self.target,
+            self.path,
+            self.prefix,
+            [_to_memory(a, t) for a, (_, t) in zip(inputs, self.network.inputs, strict=True)],
+            [_memory_bytes(t) for _, t in self.network.outputs],
+            threads=threads,
+            repeat_ms=repeat_ms,
+        )
+        ports = zip(answer.outputs, self.network.outputs, strict=True)
+        return tuple(_from_memory(data, t) for data, (_, t) in ports), answer.call_ns
+
+
+def is_library(path: Path) -> bool:
+    """Whether a path names a compiled library rather than a model."""
+    return path.suffix.lower() in LIBRARY_SUFFIXES
 
 
 def reference(path: Path) -> Executable:
     """The network of a model file computed by numpy: slow, and what all else is compared with."""
     graph = read_model(path)
-    return executable(graph, lambda inputs: evaluate(graph, inputs).outputs)
-
-
-def executable(graph: Graph, call: Callable[[Arrays], Arrays]) -> Executable:
-    """An executable with a graph's interface."""
-    return Executable(
+    network = Network(
         graph.name,
         tuple((p.name, graph.types[p.value]) for p in graph.inputs),
         tuple((p.name, graph.types[p.value]) for p in graph.outputs),
         graph.metadata,
-        call,
+        sum(node.op.macs(*graph.node_types(node)) for node in graph.nodes),
     )
+    return Executable(network, lambda inputs: evaluate(graph, inputs).outputs)
+
+
+@contextmanager
+def compiled(
+    path: Path, target: str, threads: int | None = None, progress: Progress = silent
+) -> Iterator[Library]:
+    """A library to run: `path` itself if it is one, otherwise the model compiled for `target`.
+
+    The compiled files are gone when the block ends.
+    """
+    if is_library(path):
+        yield open_library(path)
+        return
+    from ellc.driver import CompileOptions, compile_model
+
+    with tempfile.TemporaryDirectory(prefix="ellc-run-") as folder:
+        options = CompileOptions(emit=("so",), threads=threads)
+        made = compile_model(path, target, options, Path(folder) / "out", progress)
+        assert made.library is not None
+        yield open_library(made.library)
+
+
+def open_library(path: Path) -> Library:
+    """A library by its path; its manifest NAME.json must lie beside it.
+
+    Raises `EllcError` E705 if there is none or it does not describe a library.
+    """
+    name = path.name[: -len(path.suffix)]
+    name = name if path.suffix == ".dll" else name.removeprefix("lib")
+    manifest = path.with_name(f"{name}.json")
+    if not path.is_file():
+        raise EllcError("no such file", code="E701", where=str(path))
+    try:
+        document = json.loads(manifest.read_text(encoding="utf-8"))
+        network = Network(
+            document["name"],
+            tuple(_port(port) for port in document["inputs"]),
+            tuple(_port(port) for port in document["outputs"]),
+            {str(k): str(v) for k, v in document["metadata"].items()},
+            int(document["macs"]),
+        )
+        target = _target(document["target"])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise EllcError(
+            f"what the library takes and gives stands in {manifest.name}, and that cannot be read: "
+            f"{error}",
+            code="E705",
+            where=str(path),
+            hint="keep the files of `ellc compile` together, or give the model itself",
+        ) from None
+    return Library(path, network.name, target, network)
+
+
+def _target(said: Mapping[str, str]) -> Target:
+    if said["name"] == "host" or any(row.name == said["name"] for row in fixed_targets()):
+        return resolve(said["name"])
+    return resolve("custom", Overrides(triple=said["triple"], cpu=said["cpu"]))
+
+
+def _port(said: Mapping[str, object]) -> tuple[str, TensorType]:
+    shape, quantisation = said["shape"], said.get("quantisation")
+    if not isinstance(shape, list) or not all(isinstance(d, int) for d in shape):
+        raise ValueError(f"shape {shape!r}")
+    quant = None
+    if isinstance(quantisation, dict):
+        scale, zero = quantisation["scale"], quantisation["zero_point"]
+        quant = Quant(tuple(map(float, scale)), tuple(map(int, zero)), quantisation["axis"])
+    return str(said["name"]), TensorType(DType(said["type"]), tuple(shape), quant=quant)
+
+
+# --- how arrays lie in memory at the C interface ---
+
+
+def _bit_bytes(channels: int) -> int:
+    """Bytes of one pixel's signs: 32-bit words for up to 32 channels, else 64-bit ones."""
+    word = 4 if channels <= 32 else 8
+    return -(-channels // (8 * word)) * word
+
+
+def _memory_bytes(type_: TensorType) -> int:
+    if type_.dtype is DType.BIT:
+        return math.prod(type_.shape[:-1]) * _bit_bytes(type_.shape[-1])
+    return type_.elements * type_.dtype.item_bytes
+
+
+def _to_memory(array: Array, type_: TensorType) -> bytes:
+    if type_.dtype is not DType.BIT:
+        return np.ascontiguousarray(array, type_.dtype.numpy).tobytes()
+    bits = np.packbits(array.reshape(type_.shape) > 0, axis=-1, bitorder="little")
+    missing = _bit_bytes(type_.shape[-1]) - bits.shape[-1]
+    return np.pad(bits, [(0, 0)] * (type_.rank - 1) + [(0, missing)]).tobytes()
+
+
+def _from_memory(data: bytes, type_: TensorType) -> Array:
+    if type_.dtype is not DType.BIT:
+        return np.frombuffer(data, type_.dtype.numpy).reshape(type_.shape)
+    pixels = np.frombuffer(data, np.uint8).reshape(*type_.shape[:-1], -1)
+    signs: Array = np.unpackbits(pixels, axis=-1, bitorder="little")[..., : type_.shape[-1]]
+    return signs.astype(np.bool_)

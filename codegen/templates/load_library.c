@@ -1,16 +1,21 @@
 /* Runs one generated shared library: loads it, reads the inputs on stdin, writes the outputs on stdout.
  *
- *     load_library LIBRARY NAME THREADS IN_BYTES... : OUT_BYTES...
+ *     load_library LIBRARY NAME THREADS MILLISECONDS IN_BYTES... : OUT_BYTES...
  *
- * NAME is the prefix of the library's functions; THREADS 0 leaves the library's own choice. The program
- * knows no model: sizes come from the command line, so one build serves every model of a target.
+ * NAME is the prefix of the library's functions; THREADS 0 leaves the library's own choice. With
+ * MILLISECONDS, predict is then repeated for that long, and the time of each call in nanoseconds follows
+ * the outputs as 64-bit numbers. The program knows no model: sizes come from the command line, so one
+ * build serves every model of a target.
  */
 #include <dlfcn.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-enum { INSTANCE_BYTES = 1024, ARENA_ALIGN = 64, MAX_PORTS = 64, MAX_NAME = 4096 };
+enum { INSTANCE_BYTES = 1024, ARENA_ALIGN = 64, MAX_PORTS = 64, MAX_NAME = 4096,
+       MIN_CALLS = 3, MAX_CALLS = 1000000 };
 
 typedef size_t (*arena_bytes_fn)(void);
 typedef int (*init_fn)(void *, void *, size_t);
@@ -58,21 +63,50 @@ static void *allocate(size_t bytes)
     return memory;
 }
 
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static void put(const void *data, size_t bytes)
+{
+    if (fwrite(data, 1, bytes, stdout) != bytes)
+        fail("the results cannot be written", 0);
+}
+
+/* Two times on the clock for every call: what lies between calls, writing included, is not counted. */
+static void repeat(predict_v_fn predict_v, void *ports[2][MAX_PORTS], uint64_t for_ns)
+{
+    uint64_t start = now_ns(), before, taken;
+    long calls;
+    for (calls = 0; calls < MAX_CALLS; calls++) {
+        before = now_ns();
+        if (calls >= MIN_CALLS && before - start >= for_ns)
+            break;
+        check("predict refuses: ", predict_v(&instance, (const void *const *)ports[0], ports[1]));
+        taken = now_ns() - before;
+        put(&taken, sizeof taken);
+    }
+}
+
 int main(int argc, char **argv)
 {
     void *ports[2][MAX_PORTS], *library, *arena;
     size_t sizes[2][MAX_PORTS], counts[2] = { 0, 0 }, i, bytes;
-    int side = 0, threads, at;
+    int side = 0, threads, milliseconds, at;
     arena_bytes_fn arena_bytes;
     init_fn init;
     set_threads_fn set_threads;
     predict_v_fn predict_v;
     destroy_fn destroy;
 
-    if (argc < 4)
-        fail("usage: load_library LIBRARY NAME THREADS IN_BYTES... : OUT_BYTES...", 0);
+    if (argc < 5)
+        fail("usage: load_library LIBRARY NAME THREADS MILLISECONDS IN_BYTES... : OUT_BYTES...", 0);
     threads = atoi(argv[3]);
-    for (at = 4; at < argc; at++) {
+    milliseconds = atoi(argv[4]);
+    for (at = 5; at < argc; at++) {
         if (!strcmp(argv[at], ":")) {
             side = 1;
             continue;
@@ -102,8 +136,9 @@ int main(int argc, char **argv)
         check("set_threads refuses: ", set_threads(&instance, threads));
     check("predict refuses: ", predict_v(&instance, (const void *const *)ports[0], ports[1]));
     for (i = 0; i < counts[1]; i++)
-        if (fwrite(ports[1][i], 1, sizes[1][i], stdout) != sizes[1][i])
-            fail("the outputs cannot be written", 0);
+        put(ports[1][i], sizes[1][i]);
+    if (milliseconds)
+        repeat(predict_v, ports, (uint64_t)milliseconds * 1000000u);
     destroy(&instance);
     return 0;
 }

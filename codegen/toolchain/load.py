@@ -6,9 +6,10 @@ runs under qemu with the C library of Debian's cross packages.
 
 from __future__ import annotations
 
+import struct
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codegen.targets import Target
@@ -24,6 +25,14 @@ _SYSTEM_ROOTS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one run gave: the raw outputs of the first call, and the times of later ones."""
+
+    outputs: tuple[bytes, ...]
+    call_ns: tuple[int, ...] = ()
+
+
 def call_library(
     target: Target,
     library: Path,
@@ -32,9 +41,10 @@ def call_library(
     output_bytes: Sequence[int],
     *,
     threads: int = 0,
+    repeat_ms: int = 0,
     limit_s: float = 600.0,
-) -> tuple[bytes, ...]:
-    """Make an instance of the model in `library`, predict once, and return the raw outputs.
+) -> Answer:
+    """Make an instance of the model in `library` and predict; with `repeat_ms` repeat that long.
 
     `name` is the prefix of the library's C functions; `threads` 0 leaves the library's choice.
     Raises `EllcError`: `E620` when nothing here can run it (the hint says what to install), `E621`
@@ -48,10 +58,11 @@ def call_library(
     with tempfile.TemporaryDirectory(prefix="ellc-load-") as folder:
         loader = Path(folder) / "load_library"
         _build(target, loader)
-        sizes = [str(len(data)) for data in inputs]
+        numbers = [threads, repeat_ms, *(len(data) for data in inputs)]
+        words = [*map(str, numbers), ":", *map(str, output_bytes)]
         answer = emulate.run(
             machine,
-            [loader, library.resolve(), name, str(threads), *sizes, ":", *map(str, output_bytes)],
+            [loader, library.resolve(), name, *words],
             stdin=b"".join(inputs),
             limit_s=limit_s,
         )
@@ -83,8 +94,9 @@ def _with_system_root(target: Target) -> Target:
     return replace(target, emulator=(*words, "-L", str(root)))
 
 
-def _split(answer: bytes, sizes: Sequence[int]) -> tuple[bytes, ...]:
-    if len(answer) != sum(sizes):
+def _split(answer: bytes, sizes: Sequence[int]) -> Answer:
+    rest = len(answer) - sum(sizes)
+    if rest < 0 or rest % 8:
         raise EllcError(
             f"the library answered {len(answer)} bytes, {sum(sizes)} were expected", code="E621"
         )
@@ -92,4 +104,4 @@ def _split(answer: bytes, sizes: Sequence[int]) -> tuple[bytes, ...]:
     for size in sizes:
         parts.append(answer[at : at + size])
         at += size
-    return tuple(parts)
+    return Answer(tuple(parts), struct.unpack_from(f"<{rest // 8}Q", answer, at))

@@ -9,7 +9,7 @@ import pytest
 
 from codegen.targets import resolve
 from codegen.toolchain import zig
-from codegen.toolchain.load import call_library
+from codegen.toolchain.load import Answer, call_library
 from ir.errors import EllcError
 
 # A model written by hand: two inputs, two outputs, its arena used, threads counted in.
@@ -50,19 +50,29 @@ def build(name: str, folder: Path, source: str = SOURCE) -> Path:
     return folder / "libnn.so"
 
 
-def call(name: str, library: Path, first: int = 2, threads: int = 0) -> tuple[bytes, ...]:
+def call(name: str, library: Path, first: int = 2, threads: int = 0, repeat_ms: int = 0) -> Answer:
     a = np.array([1, 2, 3, 4], np.float32).tobytes()
     b = np.array([first, -1], np.int8).tobytes()
-    return call_library(resolve(name), library, "nn", [a, b], [16, 4], threads=threads)
+    row = resolve(name)
+    return call_library(row, library, "nn", [a, b], [16, 4], threads=threads, repeat_ms=repeat_ms)
 
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_library_answers(name: str, tmp_path: Path) -> None:
     library = build(name, tmp_path)
-    values, threads = call(name, library)
+    values, threads = call(name, library).outputs
     assert np.frombuffer(values, np.float32).tolist() == [2, -2, 6, -4]
     assert int.from_bytes(threads, "little") == 1
-    assert call(name, library, threads=3)[1] == b"\3\0\0\0"
+    assert call(name, library, threads=3).outputs[1] == b"\3\0\0\0"
+
+
+def test_calls_are_timed_for_as_long_as_asked(tmp_path: Path) -> None:
+    library = build("host", tmp_path)
+    assert call("host", library).call_ns == ()
+    answer = call("host", library, repeat_ms=50)
+    assert np.frombuffer(answer.outputs[0], np.float32).tolist() == [2, -2, 6, -4]
+    assert len(answer.call_ns) >= 3 and min(answer.call_ns) > 0
+    assert sum(answer.call_ns) <= 60e6
 
 
 def test_a_library_that_refuses_is_reported_in_its_words(tmp_path: Path) -> None:

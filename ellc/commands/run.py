@@ -1,0 +1,188 @@
+"""`ellc run`: a model on pictures or arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+import numpy as np
+
+from ellc.commands.output import echo_json, echo_notes, json_option, table
+from ellc.execute import Arrays, Executable, Network
+from ellc.images import (
+    ColourOrder,
+    Preprocessing,
+    dequantise,
+    load_input,
+    load_labels,
+    top_scores,
+)
+from ir.errors import EllcError
+from ir.types import Array, TensorType
+
+LABELS_KEY = "labels"
+"""Metadata key of the class names, one a line."""
+
+
+@click.command("run")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("inputs", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("-t", "--target", default="host", show_default=True, help="Compile for this target.")
+@click.option("--threads", type=click.IntRange(1, 32), help="Threads of a call.")
+@click.option("--reference", is_flag=True, help="Compute with numpy, not with compiled code: slow.")
+@click.option("--labels", type=click.Path(path_type=Path), help="Class names, one a line.")
+@click.option(
+    "--top", default=5, show_default=True, type=click.IntRange(1), help="Classes to show."
+)
+@click.option("--order", type=click.Choice(["bgr", "rgb"]), help="Colour order of the input.")
+@click.option("--range", "span", type=float, nargs=2, help="What black and white become.")
+@click.option("--mean", type=float, nargs=3, help="Means of red, green, blue, after --range.")
+@click.option("--deviation", type=float, nargs=3, help="Deviations of red, green, blue.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Also save the first output as a .npy file.",
+)
+@json_option
+def command(
+    model: Path,
+    inputs: tuple[Path, ...],
+    target: str,
+    threads: int | None,
+    reference: bool,
+    labels: Path | None,
+    top: int,
+    order: ColourOrder | None,
+    span: tuple[float, float] | None,
+    mean: tuple[float, float, float] | None,
+    deviation: tuple[float, float, float] | None,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Run MODEL, or a compiled library, on INPUTS: a picture or .npy file for each of its inputs.
+
+    A library needs its manifest NAME.json beside it. Code for a foreign target runs under qemu.
+
+    Pictures are cropped and scaled to the model's shape; colour order, range, means and deviations
+    come from its metadata, else they are ELL's: blue, green, red, 0 to 255. An array is taken as it
+    is. Of an output that is a list the highest elements are shown, of any other the extent.
+    """
+    with _executable(model, target, threads, reference) as executable:
+        network = executable.network
+        echo_notes(network.metadata)
+        preprocessing = Preprocessing.from_metadata(network.metadata).overridden(
+            order, span, mean, deviation
+        )
+        names = _labels(network, labels)
+        results = executable.call(_tensors(network, inputs, preprocessing))
+    if output is not None:
+        _save(output, results[0])
+    ported = list(zip(network.outputs, results, strict=True))
+    if as_json:
+        echo_json([_document(*port, r, names, top) for port, r in ported])
+        return
+    for port, result in ported:
+        click.echo(_text(*port, result, names, top))
+
+
+@contextmanager
+def _executable(
+    model: Path, target: str, threads: int | None, use_reference: bool
+) -> Iterator[Executable]:
+    from ellc.execute import compiled, is_library, reference
+    from ellc.progress import progress
+
+    if use_reference and is_library(model):
+        raise EllcError("the reference needs the model, this is a library", code="E706")
+    if use_reference:
+        yield reference(model)
+        return
+    with progress() as report, compiled(model, target, threads, report) as library:
+        own = (threads or 0) if is_library(model) else 0
+        yield Executable(library.network, lambda inputs: library.run(inputs, threads=own)[0])
+
+
+def _tensors(network: Network, files: Sequence[Path], preprocessing: Preprocessing) -> Arrays:
+    """The inputs; every file that does not fit is reported, not only the first."""
+    if len(files) != len(network.inputs):
+        wanted = ", ".join(name for name, _ in network.inputs)
+        raise EllcError(
+            f"{len(files)} input files, the model takes {len(network.inputs)}: {wanted}",
+            code="E723",
+        )
+    tensors: list[Array] = []
+    errors: list[EllcError] = []
+    for file, (_, type_) in zip(files, network.inputs, strict=True):
+        try:
+            tensors.append(load_input(file, type_, preprocessing))
+        except EllcError as error:
+            errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise EllcError(
+            f"{len(errors)} inputs cannot be used",
+            code="E724",
+            problems=[f"{error.where}: {error.message}" for error in errors],
+        )
+    return tuple(tensors)
+
+
+def _labels(network: Network, file: Path | None) -> tuple[str, ...]:
+    if file is not None:
+        return load_labels(file)
+    return tuple(network.metadata.get(LABELS_KEY, "").splitlines())
+
+
+def _is_list(result: Array) -> bool:
+    """Whether a result is scores of classes: one axis, all others of extent 1."""
+    return result.size > 1 and max(result.shape) == result.size and result.dtype.kind in "fiu"
+
+
+def _text(name: str, type_: TensorType, result: Array, labels: Sequence[str], top: int) -> str:
+    head = f"{name}: {type_.dtype.value} {'x'.join(map(str, type_.shape)) or 'scalar'}"
+    result = dequantise(result, type_)
+    if not _is_list(result):
+        return f"{head}, {_extent_text(result)}"
+    rows = [(s.index, f"{s.value:.6g}", s.label) for s in top_scores(result, labels, top)]
+    return f"{head}\n{table(('class', 'score', 'label'), rows, 'rr')}"
+
+
+def _extent_text(result: Array) -> str:
+    if result.size == 0:
+        return "empty"
+    if result.size == 1:
+        return f"value {result.reshape(-1)[0]:.9g}"
+    values = result.astype(np.float64)
+    return f"from {values.min():.6g} to {values.max():.6g}, mean {values.mean():.6g}"
+
+
+def _document(
+    name: str, type_: TensorType, result: Array, labels: Sequence[str], top: int
+) -> dict[str, object]:
+    document: dict[str, object] = {
+        "name": name,
+        "type": type_.dtype.value,
+        "shape": list(type_.shape),
+    }
+    result = dequantise(result, type_)
+    if _is_list(result):
+        document["top"] = [asdict(score) for score in top_scores(result, labels, top)]
+    elif result.size:
+        values = result.astype(np.float64)
+        document |= {"min": values.min(), "max": values.max(), "mean": values.mean()}
+    return document
+
+
+def _save(path: Path, result: Array) -> None:
+    try:
+        with path.open("wb") as file:
+            np.save(file, result)
+    except OSError as error:
+        raise EllcError(
+            f"cannot be written: {error.strerror or error}", code="E703", where=str(path)
+        ) from None
