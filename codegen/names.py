@@ -1,7 +1,7 @@
 """Names of models and ports as C, C++ and Python identifiers: one rule for all of them.
 
 Every character that is not an ASCII letter, digit or underscore becomes `_`; a leading digit gets a
-`_` before it, an empty name becomes `_`; a keyword of C, C++ or Python gets a `_` behind it. Where
+`_` before it, an empty name becomes `model`; a keyword of C, C++ or Python gets a `_` behind it. Where
 several names must differ, later ones that fall together get `_2`, `_3`, ...
 """
 
@@ -30,8 +30,8 @@ def valid_name(text: str) -> str:
     >>> valid_name("mobilenet-v1 1.0"), valid_name("3d"), valid_name("class")
     ('mobilenet_v1_1_0', '_3d', 'class_')
     """
-    name = re.sub(r"[^A-Za-z0-9_]", "_", text)
-    if not name or name[0].isdigit():
+    name = re.sub(r"[^A-Za-z0-9_]", "_", text) or "model"
+    if name[0].isdigit():
         name = f"_{name}"
     is_word = name in _C_WORDS.split() or keyword.iskeyword(name) or keyword.issoftkeyword(name)
     return f"{name}_" if is_word else name
