@@ -1,8 +1,8 @@
 """Names of models and ports as C, C++ and Python identifiers: one rule for all of them.
 
 Every character that is not an ASCII letter, digit or underscore becomes `_`; a leading digit gets a
-`_` before it, an empty name becomes `model`; a keyword of C, C++ or Python gets a `_` behind it. Where
-several names must differ, later ones that fall together get `_2`, `_3`, ...
+`_` before it, an empty name becomes `model`; a keyword of C, C++ or Python gets a `_` behind it.
+Where several names must differ, later ones that fall together get `_2`, `_3`, ...
 """
 
 from __future__ import annotations

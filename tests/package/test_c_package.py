@@ -148,7 +148,8 @@ int main(void)
         small_GetOutputSize(0));
     small_GetOutputShape(1, &shape);
     printf("%d %d %d %d [%s] [%s]\n", shape.rows, small_GetOutputSize(-1),
-        small_GetSinkOutputSize(0), small_GetNumNodes() > 0, small_GetMetadata("labels"), small_GetMetadata("label"));
+        small_GetSinkOutputSize(0), small_GetNumNodes() > 0, small_GetMetadata("labels"),
+        small_GetMetadata("label"));
     return 0;
 }
 """
