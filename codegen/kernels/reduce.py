@@ -1,0 +1,249 @@
+"""Sums, products and extremes along axes, and where the extremes stand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from codegen.epilogue import Epilogue
+from codegen.kernels.folding import Group, filled, group, index_of, kept_axes, load_filled, sweep
+from codegen.kernels.walking import Walk
+from codegen.kir.build import KernelBuilder
+from codegen.kir.ir import Operand, Param
+from codegen.kir.types import Elem, VType
+from codegen.lowering import KernelCall, NodeContext, lowers
+from codegen.storage import Access
+from codegen.vectors import load_lanes, vector_lanes
+from ir.ops.reduce import ArgMax, ArgMin, Reduce
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How a reduction walks: vectors lie along the kept axes, or (`by_rows`) along the others."""
+
+    kept: Group
+    folded: Group
+    by_rows: bool
+    lanes: int
+    vectors: int
+    ways: int
+
+
+def _layout(
+    ctx: NodeContext, x: Access, axes: Sequence[int], keep_dims: bool, widest: Elem
+) -> _Layout:
+    kept_order = kept_axes(len(x.shape), axes)
+    result = ctx.result()
+    if keep_dims:
+        y_strides = [result.strides[a] for a in kept_order]
+    else:
+        y_strides = list(result.strides)
+    kept = group(x, kept_order, y_strides)
+    folded = group(x, sorted(axes), [0] * len(axes))
+    by_rows = folded.x[-1] == 1 and folded.count > 1 and kept.x[-1] != 1
+    lanes = vector_lanes(ctx.target, widest)
+    extent = (folded if by_rows else kept).extents[-1]
+    while lanes > 1 and lanes // 2 >= extent:
+        lanes //= 2
+    if by_rows:
+        return _Layout(kept, folded, True, lanes, 1, max(1, min(4, extent // lanes)))
+    vectors = max(1, min(4, extent // lanes))
+    ways = max(1, min(4 // vectors, folded.extents[-1]))
+    return _Layout(kept, folded, False, lanes, vectors, ways)
+
+
+# --- values --------------------------------------------------------------------------------------
+
+
+@lowers(Reduce)
+def lower_reduce(ctx: NodeContext) -> list[KernelCall]:
+    """Any kind along any axes."""
+    op = ctx.anchor
+    assert isinstance(op, Reduce)
+    x, arg = ctx.place(ctx.inputs[0])
+    layout = _layout(ctx, x, op.axes, op.keep_dims, x.elem)
+    b = KernelBuilder(ctx.name)
+    source = b.param("x", x.elem, x.align_bytes)
+    epilogue = Epilogue(ctx, b, layout.kept.extents)
+    fold = _Fold(b, op, source, layout)
+
+    def body(at: list[Operand], length: int, last: bool) -> None:
+        base = index_of(b, 0, at, layout.kept.x)
+        values = fold.rows(base) if layout.by_rows else fold.columns(base, length)
+        epilogue.store(values, at, count=length, last=last)
+
+    block = 1 if layout.by_rows else layout.lanes * layout.vectors
+    extent = Walk(layout.kept.extents, block, ctx.options.threads).write(b, body)
+    return [KernelCall(b.finish(), (arg, *epilogue.args), extent, f"reduce {op.kind}")]
+
+
+_OPERATIONS = {"sum": "add", "mean": "add", "l2sum": "add", "prod": "mul"}
+
+
+class _Fold:
+    """Combines elements in several accumulators, which are then combined in pairs."""
+
+    def __init__(self, b: KernelBuilder, op: Reduce, x: Param, layout: _Layout) -> None:
+        self._b, self._op, self._x, self._layout = b, op, x, layout
+        self._combine = _OPERATIONS.get(op.kind, op.kind)
+        self._type = VType(x.elem, layout.lanes)
+        self._identity = _identity(op.kind, x.elem)
+
+    def columns(self, base: Operand, length: int) -> list[Operand]:
+        """One vector of results after the other."""
+        b, layout = self._b, self._layout
+        starts = range(0, length, layout.lanes)
+        start = b.const(self._identity, self._type)
+
+        def visit(at: list[Operand], slot: int, count: int, values: list[Operand]) -> list[Operand]:
+            index = index_of(b, base, at, layout.folded.x)
+            for place, first in enumerate(starts):
+                wanted = min(layout.lanes, length - first)
+                stride = layout.kept.x[-1]
+                value = load_lanes(b, self._x, index, layout.lanes, wanted, stride, first * stride)
+                number = slot * len(starts) + place
+                values[number] = self._step(values[number], value)
+            return values
+
+        carry = [start] * (layout.ways * len(starts))
+        found = sweep(b, layout.folded.extents, 1, layout.ways, carry, visit)
+        return [self._finished(self._tree(found[v :: len(starts)])) for v in range(len(starts))]
+
+    def rows(self, base: Operand) -> list[Operand]:
+        """One result: the lanes of all accumulators."""
+        b, layout = self._b, self._layout
+
+        def visit(at: list[Operand], slot: int, count: int, values: list[Operand]) -> list[Operand]:
+            index = index_of(b, base, at, layout.folded.x)
+            value = load_filled(b, self._x, index, layout.lanes, count, self._identity)
+            values[slot] = self._step(values[slot], value)
+            return values
+
+        carry: list[Operand] = [b.const(self._identity, self._type)] * layout.ways
+        found = sweep(b, layout.folded.extents, layout.lanes, layout.ways, carry, visit)
+        return [self._finished(b.fold(self._combine, self._tree(found)))]
+
+    def _step(self, total: Operand, value: Operand) -> Operand:
+        if self._op.kind == "l2sum":
+            return self._b.mul_add(value, value, total)
+        return self._b.op(self._combine, total, value)
+
+    def _tree(self, values: Sequence[Operand]) -> Operand:
+        items = list(values)
+        while len(items) > 1:
+            pairs = [
+                self._b.op(self._combine, items[i], items[i + 1])
+                for i in range(0, len(items) - 1, 2)
+            ]
+            items = pairs + items[len(items) & ~1 :]
+        return items[0]
+
+    def _finished(self, value: Operand) -> Operand:
+        if self._op.kind != "mean":
+            return value
+        return self._b.mul(value, self._b.const(1 / self._layout.folded.count, value))
+
+
+def _identity(kind: str, elem: Elem) -> float | int:
+    """What combines with anything to that. A filled lane's square must be it, too: 0."""
+    if kind == "prod":
+        return 1
+    if kind not in ("max", "min"):
+        return 0
+    if elem.is_float:
+        return -np.inf if kind == "max" else np.inf
+    info = np.iinfo(elem.numpy)
+    return info.min if kind == "max" else info.max
+
+
+# --- places --------------------------------------------------------------------------------------
+
+
+@lowers(ArgMax, ArgMin)
+def lower_arg(ctx: NodeContext) -> list[KernelCall]:
+    """The first largest or smallest element along an axis."""
+    op = ctx.anchor
+    assert isinstance(op, ArgMax | ArgMin)
+    x, arg = ctx.place(ctx.inputs[0])
+    widest = x.elem if x.elem.bytes > 4 else Elem.I32
+    layout = _layout(ctx, x, (op.axis,), op.keep_dims, widest)
+    b = KernelBuilder(ctx.name)
+    source = b.param("x", x.elem, x.align_bytes)
+    epilogue = Epilogue(ctx, b, layout.kept.extents)
+    search = _Search(b, "gt" if isinstance(op, ArgMax) else "lt", source, layout)
+
+    def body(at: list[Operand], length: int, last: bool) -> None:
+        base = index_of(b, 0, at, layout.kept.x)
+        value = search.row(base) if layout.by_rows else search.column(base, length)
+        epilogue.store([value], at, count=length, last=last)
+
+    block = 1 if layout.by_rows else layout.lanes
+    extent = Walk(layout.kept.extents, block, ctx.options.threads).write(b, body)
+    return [KernelCall(b.finish(), (arg, *epilogue.args), extent, op.name)]
+
+
+class _Search:
+    """Keeps the best element and where it stood, lane by lane."""
+
+    def __init__(self, b: KernelBuilder, better: str, x: Param, layout: _Layout) -> None:
+        self._b, self._better, self._x, self._layout = b, better, x, layout
+
+    def column(self, base: Operand, length: int) -> Operand:
+        """Places for a vector of kept elements."""
+        b, layout = self._b, self._layout
+        stride, step = layout.kept.x[-1], layout.folded.x[0]
+        best = load_lanes(b, self._x, base, layout.lanes, length, stride)
+        zero = b.const(0, best.type.with_elem(Elem.I32))
+        extent = layout.folded.extents[0]
+        with b.loop("candidate", 1, extent, carry=(best, zero, zero)) as loop:
+            value, place, number = loop.carried
+            number = b.add(number, b.const(1, number))
+            index = b.add(base, b.mul(loop.index, step))
+            found = load_lanes(b, self._x, index, layout.lanes, length, stride)
+            wins = b.compare(self._better, found, value)
+            loop.carry((b.select(wins, found, value), b.select(wins, number, place), number))
+        return loop.results[1]
+
+    def row(self, base: Operand) -> Operand:
+        """The place of one element along a row without gaps."""
+        b, lanes, extent = self._b, self._layout.lanes, self._layout.folded.extents[0]
+        while lanes > extent:
+            lanes //= 2
+        whole = extent - extent % lanes
+        best: Operand = b.load(self._x, base, lanes)
+        place = b.iota(Elem.I32, lanes)
+        width = b.const(lanes, place)
+        with b.loop("candidate", lanes, whole, lanes, carry=(best, place, place)) as loop:
+            value, where, number = loop.carried
+            number = b.add(number, width)
+            found = b.load(self._x, b.add(base, loop.index), lanes)
+            loop.carry((*self._better_of(value, where, found, number, later=True), number))
+        best, place = loop.results[0], loop.results[1]
+        if extent - whole:
+            rest = load_lanes(b, self._x, b.add(base, whole), lanes, extent - whole)
+            # Lanes behind the end repeat what is known already: they win nothing.
+            inside = filled(b, b.const(1, place), extent - whole, 0)
+            real = b.compare("ne", inside, b.const(0, inside))
+            rest = b.select(real, rest, best)
+            number = b.add(b.iota(Elem.I32, lanes), b.const(whole, place))
+            best, place = self._better_of(best, place, rest, number, later=True)
+        while best.type.lanes > 1:
+            half = best.type.lanes // 2
+            low, high = b.part(best, 0, half), b.part(best, half, half)
+            first, second = b.part(place, 0, half), b.part(place, half, half)
+            best, place = self._better_of(low, first, high, second, later=False)
+        return place
+
+    def _better_of(
+        self, value: Operand, place: Operand, other: Operand, where: Operand, *, later: bool
+    ) -> tuple[Operand, Operand]:
+        """The better of two and its place; of equal ones the smaller place."""
+        b = self._b
+        wins = b.compare(self._better, other, value)
+        if not later:
+            equal = b.compare("eq", other, value)
+            earlier = b.compare("lt", where, place)
+            wins = b.op("or", wins, b.op("and", equal, earlier))
+        return b.select(wins, other, value), b.select(wins, where, place)

@@ -1,0 +1,160 @@
+"""Softmax and its logarithm: maximum, sum of exponentials, scaled result, in one kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from codegen.kernels.folding import (
+    Group,
+    filled,
+    group,
+    index_of,
+    kept_axes,
+    load_filled,
+    sweep,
+)
+from codegen.kernels.walking import Walk
+from codegen.kir import vmath
+from codegen.kir.build import KernelBuilder
+from codegen.kir.ir import Operand, Param
+from codegen.kir.types import VType
+from codegen.lowering import KernelCall, NodeContext, access_arg, lowers
+from codegen.vectors import load_lanes, store_lanes, vector_lanes
+from ir.errors import EllcError
+from ir.ops.reduce import LogSoftmax, Softmax
+
+_WAYS = 2
+
+
+@lowers(Softmax, LogSoftmax)
+def lower_softmax(ctx: NodeContext) -> list[KernelCall]:
+    """Both, over any axes."""
+    op = ctx.anchor
+    assert isinstance(op, Softmax | LogSoftmax)
+    if ctx.stages:
+        raise EllcError(f"'{op.name}' with an epilogue", code="E301", where=ctx.name)
+    x, arg = ctx.place(ctx.inputs[0])
+    result = ctx.result()
+    order = kept_axes(len(x.shape), op.axes)
+    kept = group(x, order, [result.strides[a] for a in order])
+    axes = sorted(op.axes)
+    folded = group(x, axes, [result.strides[a] for a in axes])
+    by_rows = folded.x[-1] == folded.y[-1] == 1 and folded.count > 1
+    lanes = vector_lanes(ctx.target, x.elem)
+    while lanes > 1 and lanes // 2 >= (folded if by_rows else kept).extents[-1]:
+        lanes //= 2
+    b = KernelBuilder(ctx.name)
+    source = b.param("x", x.elem, x.align_bytes)
+    target = b.param("y", result.elem, result.align_bytes, writable=True)
+    softmax = _Softmax(b, source, target, kept, folded, lanes, isinstance(op, LogSoftmax))
+    block = 1 if by_rows else lanes
+    write = softmax.row if by_rows else softmax.columns
+    extent = Walk(kept.extents, block, ctx.options.threads).write(b, write)
+    return [KernelCall(b.finish(), (arg, access_arg(result)), extent, op.name)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Softmax:
+    """Writes one row of folded elements, or a vector of them side by side."""
+
+    b: KernelBuilder
+    x: Param
+    y: Param
+    kept: Group
+    folded: Group
+    lanes: int
+    log: bool
+
+    def row(self, at: list[Operand], length: int, last: bool) -> None:
+        """Vectors along the folded axes, which have no gaps."""
+        b = self.b
+        x_base, y_base = index_of(b, 0, at, self.kept.x), index_of(b, 0, at, self.kept.y)
+
+        def load(inner: Sequence[Operand], count: int, fill: float) -> Operand:
+            index = index_of(b, x_base, inner, self.folded.x)
+            return load_filled(b, self.x, index, self.lanes, count, fill)
+
+        def result(inner: Sequence[Operand]) -> Operand:
+            return index_of(b, y_base, inner, self.folded.y)
+
+        def again(inner: Sequence[Operand], count: int) -> Operand:
+            return load_lanes(b, self.y, result(inner), self.lanes, count)
+
+        def store(value: Operand, inner: Sequence[Operand], count: int) -> None:
+            store_lanes(b, value, self.y, result(inner), count)
+
+        def spread(vector: Operand, name: str) -> Operand:
+            return b.splat(b.fold(name, vector), self.lanes)
+
+        self._passes(self.lanes, load, again, store, spread)
+
+    def columns(self, at: list[Operand], length: int, last: bool) -> None:
+        """Vectors along the kept axes: as many independent sums as there are lanes."""
+        b = self.b
+        x_base, y_base = index_of(b, 0, at, self.kept.x), index_of(b, 0, at, self.kept.y)
+        x_step, y_step = self.kept.x[-1], self.kept.y[-1]
+
+        def load(inner: Sequence[Operand], count: int, fill: float) -> Operand:
+            index = index_of(b, x_base, inner, self.folded.x)
+            return load_lanes(b, self.x, index, self.lanes, length, x_step)
+
+        def again(inner: Sequence[Operand], count: int) -> Operand:
+            index = index_of(b, y_base, inner, self.folded.y)
+            return load_lanes(b, self.y, index, self.lanes, length, y_step)
+
+        def store(value: Operand, inner: Sequence[Operand], count: int) -> None:
+            index = index_of(b, y_base, inner, self.folded.y)
+            store_lanes(b, value, self.y, index, length, y_step)
+
+        self._passes(1, load, again, store, lambda vector, name: vector)
+
+    def _passes(
+        self,
+        step: int,
+        load: Callable[[Sequence[Operand], int, float], Operand],
+        again: Callable[[Sequence[Operand], int], Operand],
+        store: Callable[[Operand, Sequence[Operand], int], None],
+        spread: Callable[[Operand, str], Operand],
+    ) -> None:
+        """`spread` combines lanes that belong together and gives all of them the result."""
+        b, extents = self.b, self.folded.extents
+        type_ = VType(self.x.elem, self.lanes)
+        low, zero = b.const(-np.inf, type_), b.const(0.0, type_)
+
+        def largest(
+            at: list[Operand], slot: int, count: int, values: list[Operand]
+        ) -> list[Operand]:
+            values[slot] = b.max(values[slot], load(at, count, -np.inf))
+            return values
+
+        first, second = sweep(b, extents, step, _WAYS, [low] * _WAYS, largest)
+        top = spread(b.max(first, second), "max")
+
+        def exponentials(
+            at: list[Operand], slot: int, count: int, values: list[Operand]
+        ) -> list[Operand]:
+            raised = vmath.exp(b, b.sub(load(at, count, 0.0), top))
+            if not self.log:
+                store(raised, at, count)
+            counted = filled(b, raised, count, 0.0) if step > 1 else raised
+            values[slot] = b.add(values[slot], counted)
+            return values
+
+        first, second = sweep(b, extents, step, _WAYS, [zero] * _WAYS, exponentials)
+        total = spread(b.add(first, second), "add")
+        scale = vmath.log(b, total) if self.log else b.div(b.const(1.0, total), total)
+
+        def finish(
+            at: list[Operand], slot: int, count: int, values: list[Operand]
+        ) -> list[Operand]:
+            if self.log:
+                value = b.sub(b.sub(load(at, count, 0.0), top), scale)
+            else:
+                value = b.mul(again(at, count), scale)
+            store(value, at, count)
+            return values
+
+        sweep(b, extents, step, _WAYS, [], finish)
