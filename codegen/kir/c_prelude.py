@@ -1,8 +1,8 @@
 """Types and helper functions that kernels in C need, each written out when first asked for.
 
-A vector is a struct around an array, so that every C99 compiler takes it; compilers that vectorise
-keep such structs in registers. GNU vector types would pass wide vectors by an ABI that depends on
-compiler flags (a warning, hence an error under -Werror) and are not used.
+A vector is a struct around lanes: an array, so that every C99 compiler takes it, or a GNU vector,
+which subscripts the same way but which gcc keeps in registers (ten times faster). Helpers are
+written lane by lane in either case, so both give the same bits.
 
 Nothing here calls a library. Signed arithmetic wraps by computing in unsigned types; bits are
 reinterpreted by unions; memory is accessed as the element type only.
@@ -38,8 +38,35 @@ typedef char ellc_shifts_keep_the_sign[(-1 >> 1) == -1 ? 1 : -1];
 typedef char ellc_integers_wrap[(int32_t)0xffffffffu == -1 && (int8_t)0x180 == -128 ? 1 : -1];
 """
 
+_LANES = """\
+/* The lanes of a vector: an array, or a GNU vector, which such compilers keep in registers. On x86
+ * how a vector is passed depends on compiler flags; those that would not fit stay arrays there.
+ * ELLC_PLAIN_C is for compilers that only claim to have GNU extensions. */
+#define ELLC_ARRAY(type, count) type l[count]
+#define ELLC_LANES_16 ELLC_ARRAY
+#define ELLC_LANES_32 ELLC_ARRAY
+#define ELLC_LANES_64 ELLC_ARRAY
+#define ELLC_INLINE inline
+#if defined(__GNUC__) && !defined(ELLC_PLAIN_C)
+#define ELLC_VECTOR(type, count) \\
+    type l __attribute__((vector_size(sizeof(type) * (count)), aligned(sizeof(type))))
+#undef ELLC_INLINE
+#define ELLC_INLINE inline __attribute__((always_inline))
+#undef ELLC_LANES_16
+#define ELLC_LANES_16 ELLC_VECTOR
+#if defined(__AVX__) || !(defined(__x86_64__) || defined(__i386__))
+#undef ELLC_LANES_32
+#define ELLC_LANES_32 ELLC_VECTOR
+#endif
+#if defined(__AVX512F__) || !(defined(__x86_64__) || defined(__i386__))
+#undef ELLC_LANES_64
+#define ELLC_LANES_64 ELLC_VECTOR
+#endif
+#endif
+"""
+
 _PREFETCH = """\
-#if defined(__GNUC__)
+#if defined(__GNUC__) && !defined(ELLC_PLAIN_C)
 #define ELLC_PREFETCH(pointer, bytes) \\
     __builtin_prefetch((const void *)((uintptr_t)(pointer) + (uintptr_t)(bytes)))
 #else
@@ -67,8 +94,8 @@ static inline {float} {f}_abs({float} a)
 # Where the compiler is told that no errno is wanted, its builtin is one instruction; otherwise it
 # would call libm for negative arguments. The integer algorithm rounds as IEEE 754 says.
 _SQRT = """\
-#if defined(__NO_MATH_ERRNO__) && (defined(__SSE2__) || defined(__aarch64__) || \\
-    defined(__wasm__) || (defined(__ARM_FP) && (__ARM_FP & {arm_fp})))
+#if defined(__NO_MATH_ERRNO__) && !defined(ELLC_PLAIN_C) && (defined(__SSE2__) || \\
+    defined(__aarch64__) || defined(__wasm__) || (defined(__ARM_FP) && (__ARM_FP & {arm_fp})))
 #define {f}_sqrt(a) __builtin_sqrt{suffix}(a)
 #else
 static inline {float} {f}_sqrt({float} a)
@@ -159,7 +186,8 @@ class Prelude:
 
     def text(self) -> str:
         """All definitions."""
-        return "\n".join([HEAD, *self._types.values(), *self._functions.values()])
+        lanes = [_LANES] if self._types else []
+        return "\n".join([HEAD, *lanes, *self._types.values(), *self._functions.values()])
 
     def type(self, type_: VType) -> str:
         """The C type of a value."""
@@ -167,7 +195,7 @@ class Prelude:
             return C_TYPES[type_.elem]
         name = str(type_)
         if name not in self._types:
-            lanes = f"{C_TYPES[type_.elem]} l[{type_.lanes}]"
+            lanes = f"{_lanes_macro(type_)}({C_TYPES[type_.elem]}, {type_.lanes})"
             self._types[name] = f"typedef struct {{ {lanes}; }} {name};\n"
         return name
 
@@ -188,7 +216,8 @@ class Prelude:
         if name not in self._functions:
             self.need(body)
             lines = "".join(f"    {line}\n" for line in body.splitlines())
-            self._functions[name] = f"static inline {head} {name}({parameters})\n{{\n{lines}}}\n"
+            inline = "ELLC_INLINE" if self._types.keys() & {head, *parameters.split()} else "inline"
+            self._functions[name] = f"static {inline} {head} {name}({parameters})\n{{\n{lines}}}\n"
         return name
 
     def lanewise(self, result: VType, name: str, parameters: str, expression: str) -> str:
@@ -261,6 +290,15 @@ class Prelude:
         return self.function(
             C_TYPES[to], name, f"{C_TYPES[source.elem]} a", _saturated(source.elem, to)
         )
+
+
+def _lanes_macro(type_: VType) -> str:
+    """GNU vectors have a power of two of lanes, and no machine has wider ones than 64 bytes."""
+    size = type_.lanes * (1 if type_.elem is Elem.MASK else 8 if type_.elem is Elem.INDEX else 0)
+    size = size or type_.lanes * type_.elem.bytes
+    if type_.lanes & (type_.lanes - 1) or size > 64:
+        return "ELLC_ARRAY"
+    return f"ELLC_LANES_{max(16, size)}"
 
 
 def _saturated(source: Elem, to: Elem) -> str:

@@ -81,7 +81,7 @@ def test_c_by_gcc_with_undefined_behaviour_trapped(
     all_cases: tuple[KernelCase, ...], tmp_path: Path
 ) -> None:
     traps = ("-fsanitize=undefined,float-cast-overflow", "-fsanitize-undefined-trap-on-error")
-    check(all_cases, resolve("host"), by_gcc("-O1", *traps), tmp_path)
+    check(all_cases, resolve("host"), by_gcc("-O1", "-DELLC_PLAIN_C", *traps), tmp_path)
 
 
 def test_c_by_gcc_optimised(tmp_path: Path) -> None:
