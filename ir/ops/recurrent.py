@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -27,6 +28,7 @@ class RNNCell(Op):
     """
 
     activation: Pointwise = Tanh()
+    composite: ClassVar[bool] = True
 
     def infer(self, *inputs: TensorType) -> Types:
         return _infer("rnn_cell", inputs, gates=1, states=1, activations=(self.activation,))
@@ -60,6 +62,7 @@ class GRUCell(Op):
     activation: Pointwise = Tanh()
     recurrent_activation: Pointwise = Sigmoid()
     reset_after: bool = True
+    composite: ClassVar[bool] = True
 
     def infer(self, *inputs: TensorType) -> Types:
         used = (self.activation, self.recurrent_activation)
@@ -103,6 +106,7 @@ class LSTMCell(Op):
 
     activation: Pointwise = Tanh()
     recurrent_activation: Pointwise = Sigmoid()
+    composite: ClassVar[bool] = True
 
     def infer(self, *inputs: TensorType) -> Types:
         used = (self.activation, self.recurrent_activation)
@@ -144,6 +148,7 @@ class FastGRNNCell(Op):
     update: Pointwise = Tanh()
     input_rank: int = 0
     hidden_rank: int = 0
+    composite: ClassVar[bool] = True
 
     def infer(self, *inputs: TensorType) -> Types:
         name = "fast_grnn_cell"

@@ -11,9 +11,11 @@ from ir.graph import Graph, Node
 from ir.ops.detection import RegionDetection
 from ir.ops.norm import BatchNorm, Dropout
 from ir.ops.pointwise import Add, Div, Mul, MulAdd, Sigmoid, Sqrt, Sub
+from ir.ops.recurrent import FastGRNNCell, GRUCell, LSTMCell, RNNCell
 from ir.ops.reduce import Softmax
 from ir.ops.shape import Concat, Reshape, Split
 from ir.passes.base import Pass, register_pass
+from ir.passes.recurrent_cells import lower_cell
 from ir.rewrite import Editor
 
 
@@ -21,6 +23,8 @@ from ir.rewrite import Editor
 @dataclass(frozen=True)
 class LowerComposites(Pass):
     """Batch norm becomes scale and offset, region detection its parts, dropout nothing.
+
+    Recurrent cells become dense layers and pointwise operators.
 
     Raises `InternalError` for a composite operator without a rule here.
     """
@@ -36,6 +40,8 @@ class LowerComposites(Pass):
                     _lower_region(editor, node, op)
                 case Dropout():
                     _drop(editor, node)
+                case RNNCell() | GRUCell() | LSTMCell() | FastGRNNCell() as op:
+                    lower_cell(editor, node, op)
                 case op if op.composite:
                     raise InternalError(f"no rule for the composite operator '{op.name}'")
         return editor.graph()

@@ -1,0 +1,125 @@
+"""Local response normalisation: every channel divided by a power of its neighbourhood's energy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from codegen.epilogue import Epilogue
+from codegen.kernels.folding import index_of
+from codegen.kernels.movement import placed_as
+from codegen.kernels.walking import Walk, merged
+from codegen.kir import vmath
+from codegen.kir.build import KernelBuilder
+from codegen.kir.ir import Imm, Operand, Param
+from codegen.kir.types import VType
+from codegen.lowering import KernelCall, NodeContext, lowers
+from codegen.vectors import vector_lanes
+from ir.ops.norm import LRN
+from ir.types import DType
+
+
+@lowers(LRN)
+def lower_lrn(ctx: NodeContext) -> list[KernelCall]:
+    """Vectors along the channels; a neighbourhood is read at shifted places."""
+    op = ctx.anchor
+    assert isinstance(op, LRN)
+    walk = _walk(ctx)
+    channels = walk[-1]
+    x, arg = placed_as(ctx, 0, walk)
+    lanes = vector_lanes(ctx.target, x.elem)
+    while lanes > 1 and lanes // 2 >= channels:
+        lanes //= 2
+    vectors = max(1, 8 // lanes) if ctx.result_type().dtype is DType.BIT else 1
+    b = KernelBuilder(ctx.name)
+    source = b.param("x", x.elem, x.align_bytes)
+    epilogue = Epilogue(ctx, b, walk)
+    lrn = _Lrn(b, op, source, channels, VType(x.elem, lanes))
+    block = lanes * vectors
+
+    def row(at: list[Operand], length: int, last: bool) -> None:
+        base = index_of(b, 0, at, x.strides[:-1])
+
+        def write(start: Operand, count: int) -> None:
+            values = [
+                lrn.vector(base, start, first, min(lanes, count - first))
+                for first in range(0, count, lanes)
+            ]
+            is_last = isinstance(start, Imm) and int(start.value) + count == channels
+            epilogue.store(values, [*at, start], count=count, last=is_last)
+
+        first, stop = lrn.interior(block)
+        for edge in range(0, first, block):
+            write(Imm(edge), min(block, channels - edge))
+        with b.loop("channel", first, stop, block) as channel:
+            write(channel.index, block)
+        for edge in range(stop, channels, block):
+            write(Imm(edge), min(block, channels - edge))
+
+    extent = Walk(walk[:-1], 1, ctx.options.threads).write(b, row)
+    return [KernelCall(b.finish(), (arg, *epilogue.args), extent, f"lrn {block}")]
+
+
+def _walk(ctx: NodeContext) -> tuple[int, ...]:
+    """Rows of channels; the axes before them are one where operand and result allow it."""
+    shape = ctx.result_type().shape
+    if ctx.extras or ctx.result_type().dtype is DType.BIT:
+        return shape if len(shape) > 1 else (1, *shape)
+    place, _ = ctx.place(ctx.inputs[0])
+    walk = merged(shape, place.strides, ctx.result().strides, keep_last=True)
+    return walk if len(walk) > 1 else (1, *walk)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lrn:
+    """Makes one vector of results."""
+
+    b: KernelBuilder
+    op: LRN
+    x: Param
+    channels: int
+    type: VType
+
+    def interior(self, block: int) -> tuple[int, int]:
+        """The channels [first, end) whose blocks have whole neighbourhoods; never the last."""
+        before, after = (self.op.size - 1) // 2, self.op.size // 2
+        first = -(-before // block) * block
+        end = (self.channels - max(after, 1)) // block * block
+        return (first, end) if first < end else (0, 0)
+
+    def vector(self, base: Operand, start: Operand, shift: int, count: int) -> Operand:
+        """`count` channels from `start + shift`."""
+        b, op = self.b, self.op
+        total: Operand = b.const(0.0, self.type)
+        for offset in range(-((op.size - 1) // 2), op.size // 2 + 1):
+            value = self._shifted(base, start, shift + offset)
+            total = b.mul_add(value, value, total)
+        energy = b.mul_add(total, b.const(op.alpha / op.size, total), b.const(op.bias, total))
+        middle = b.load_some(self.x, b.add(base, start), self.type.lanes, count, offset=shift)
+        return self._divided(middle, energy)
+
+    def _shifted(self, base: Operand, start: Operand, shift: int) -> Operand:
+        """A vector of channels from `start + shift`, 0 where there are none."""
+        b, lanes = self.b, self.type.lanes
+        if not isinstance(start, Imm):
+            return b.load(self.x, b.add(base, start), lanes, offset=shift)
+        first = int(start.value) + shift
+        missing = max(0, -first)
+        count = min(lanes, self.channels - first) - missing
+        if count <= 0:
+            return b.const(0.0, self.type)
+        value = b.load_some(self.x, base, lanes - missing, count, offset=first + missing)
+        if not missing:
+            return value
+        return b.op("join", b.const(0.0, self.type.with_lanes(missing)), value)
+
+    def _divided(self, value: Operand, energy: Operand) -> Operand:
+        """value / energy^beta; the usual exponents are roots."""
+        b, beta = self.b, self.op.beta
+        if beta == 1.0:
+            return b.div(value, energy)
+        if beta == 0.5:
+            return b.div(value, b.op("sqrt", energy))
+        if beta == 0.75:
+            root = b.op("sqrt", energy)
+            return b.div(value, b.mul(root, b.op("sqrt", root)))
+        return b.div(value, vmath.pow(b, energy, b.const(beta, energy)))
