@@ -26,7 +26,8 @@ _OPTIONS = (
     "-fvisibility=hidden",
 )
 # A user's compiler may be GCC, which does not know the first and would make memset of loops again.
-_ZIG_OPTIONS = ("-fno-addrsig", "-fno-sanitize=all", "-Werror")
+# With -g0 alone a Windows object still names the temporary file it was written to; not with -s.
+_ZIG_OPTIONS = ("-fno-addrsig", "-fno-sanitize=all", "-Werror", "-s")
 _GCC_OPTIONS = ("-fno-tree-loop-distribute-patterns",)
 _STACK_SIZES = ".stack_sizes"
 

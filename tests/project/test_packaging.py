@@ -13,6 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from small_networks import convolution_network
+
+from ir.container import save
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("codegen", "ellc", "ir")
@@ -129,6 +132,21 @@ def test_the_installed_command_runs(installed: Command, tmp_path: Path) -> None:
     assert not Path(where.strip()).is_relative_to(ROOT)
     assert "LLVM" in installed("ellc", "--version", cwd=tmp_path)
     assert installed("python", "-m", "ellc", "targets", cwd=tmp_path).startswith("name")
+
+
+@pytest.mark.slow
+def test_the_installed_ellc_compiles(installed: Command, tmp_path: Path) -> None:
+    save(convolution_network("net"), tmp_path / "net.eir")
+    kinds = "so,obj,lib,c,py,ell,cmake,demo"
+    installed("ellc", "compile", "net.eir", "--emit", kinds, "--threads", "2", cwd=tmp_path)
+    names = {path.name for path in (tmp_path / "host").iterdir()}
+    assert {"libnet.so", "net.py", "net.c", "demo.c", "CMakeLists.txt", "net_ell.c"} <= names
+    program = (
+        "import sys; sys.path.insert(0, 'host')\n"
+        "import net, numpy\n"
+        "print(net.Model().predict(numpy.zeros((9, 11, 3), numpy.float32)).shape)"
+    )
+    assert installed("python", "-c", program, cwd=tmp_path) == "(1, 4, 5, 10)\n"
 
 
 @pytest.mark.slow
