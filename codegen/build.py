@@ -13,7 +13,8 @@ from codegen.glue import Model, header_text, make_model, source_text
 from codegen.kir.ir import Kernel
 from codegen.kir.llvm import llvm_module
 from codegen.plan import Plan
-from codegen.toolchain import elf, link, runtime
+from codegen.runtime import compile_runtime, runtime_dir
+from codegen.toolchain import elf, link
 from codegen.toolchain.compile_c import c_frames, compile_c
 from codegen.toolchain.llvm import EmitKind, IrJob, LlvmPool, usable_cores
 from codegen.toolchain.localize import localize
@@ -112,7 +113,7 @@ class _Builder:
         self._plan, self._name, self._target = plan, name, plan.target
         self._folder, self._work = folder, work
         self._options, self._progress = options, progress
-        self._include = (folder, runtime.folder())
+        self._include = (folder, runtime_dir())
         self.model = make_model(plan, name, options.threads)
         self.stack_bytes: int | None = None
 
@@ -202,12 +203,12 @@ class _Builder:
     def _objects(self) -> list[Path]:
         """Every object of the network, in link order."""
         kernels, kernel_stack = self._kernel_objects()
-        glue, glue_stack = self._c_object(self._glue_source(), _GLUE_DEPTH)
-        parts, stacks = [*kernels, glue], [kernel_stack, glue_stack]
+        glue = self._glue_source()
+        parts = [*kernels, self._c_object(glue)]
+        stacks = [kernel_stack, self._c_stack(glue, _GLUE_DEPTH)]
         if self._options.threads > 1:
-            pool, pool_stack = self._c_object(runtime.folder() / "ellc_pool.c", _POOL_DEPTH)
-            parts.append(pool)
-            stacks.append(pool_stack)
+            parts.append(self._pool_object())
+            stacks.append(self._c_stack(runtime_dir() / "ellc_pool.c", _POOL_DEPTH))
         if self._target.object_format == "elf":
             self.stack_bytes = sum(stacks)
         if self.model.weight_bytes:
@@ -234,12 +235,21 @@ class _Builder:
         source.write_text(source_text(self.model, self._options.version), encoding="utf-8")
         return source
 
-    def _c_object(self, source: Path, depth: int) -> tuple[Path, int]:
-        """The object of a C file and what calls `depth` functions deep take of the stack."""
+    def _c_object(self, source: Path) -> Path:
         out = self._work / f"{source.stem}.o"
         compile_c(source, self._target, self._include, out, self._options.tools)
+        return out
+
+    def _c_stack(self, source: Path, depth: int) -> int:
+        """What calls `depth` functions deep in a C file take of the stack, at most."""
         frames = c_frames(source, self._target, self._include, self._work)[:depth]
-        return out, sum(frames) + depth * self._return_address_bytes
+        return sum(frames) + depth * self._return_address_bytes
+
+    def _pool_object(self) -> Path:
+        (data,) = compile_runtime(["ellc_pool.c"], self._target, tools=self._options.tools)
+        out = self._work / "ellc_pool.o"
+        out.write_bytes(data)
+        return out
 
     def _weights_object(self) -> Path:
         self._progress("writing weights", 0, 0)

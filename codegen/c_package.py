@@ -12,7 +12,7 @@ from codegen.glue import Model, WeightArray, header_text, make_model, source_tex
 from codegen.kir.c99 import c_kernels
 from codegen.kir.types import Elem
 from codegen.plan import Plan
-from codegen.toolchain import runtime
+from codegen.runtime import runtime_dir
 from ir.types import Array
 
 SEPARATE_WEIGHT_BYTES = 16 * 1024 * 1024
@@ -43,7 +43,7 @@ def write_c_package(
     files.append(source)
     if threads > 1:
         for part in ("ellc_pool.h", "ellc_pool.c"):
-            shutil.copyfile(runtime.folder() / part, folder / part)
+            shutil.copyfile(runtime_dir() / part, folder / part)
             files.append(folder / part)
     return tuple(files)
 

@@ -20,9 +20,10 @@ from codegen.emit import kernel_jobs, plan_kernels, weight_pieces
 from codegen.glue import Model, header_text, make_model, source_text
 from codegen.lowering import Options, stored_array
 from codegen.plan import Plan, make_plan
+from codegen.runtime import runtime_dir
 from codegen.storage import bit_bytes
 from codegen.targets import Target
-from codegen.toolchain import elf, emulate, runtime
+from codegen.toolchain import elf, emulate
 from codegen.toolchain.compile_c import compile_c
 from codegen.toolchain.llvm import LlvmPool, usable_cores
 from ir.errors import EllcError, InternalError
@@ -144,7 +145,7 @@ def _glue(parts: Sequence[_Part], target: Target, emitter: Emitter, folder: Path
     whole = folder / "all.c"
     whole.write_text("".join(f'#include "{source.name}"\n' for source in sources))
     out = folder / "all.o"
-    compile_c(whole, target, (folder, runtime.folder()), out)
+    compile_c(whole, target, (folder, runtime_dir()), out)
     return out
 
 

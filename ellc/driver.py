@@ -22,6 +22,7 @@ from codegen.package.texts import (
     write_ell_names,
     write_python_module,
 )
+from codegen.package.wheel import write_wheel
 from codegen.plan import Plan, make_plan
 from codegen.targets import Target, resolve
 from codegen.toolchain.elf_reader import ElfFile
@@ -75,6 +76,7 @@ def emit_kinds() -> dict[str, str]:
     return {
         **KINDS,
         "py": "Python module for the shared library",
+        "wheel": "Python package with the shared library, for pip",
         "ell": "the functions of Microsoft's ELL, as C source",
         "cmake": "CMakeLists.txt",
         "demo": "demo.c, an application to start from",
@@ -122,8 +124,11 @@ def compile_model(
     with _output_folder(folder) as made:
         files, built, costs = _write(plan, name, kinds, chosen, made, clock)
         document = manifest(plan, built.model, costs, __version__, files)
-        write_manifest(made / f"{name}.json", document)
-        final = sorted(folder / path.name for path in (*files, made / f"{name}.json"))
+        files.append(made / f"{name}.json")
+        write_manifest(files[-1], document)
+        if "wheel" in kinds:
+            files.append(_wheel(built, made, row))
+        final = sorted(folder / path.name for path in files)
     library = built.files.get("so", (None,))[0]
     notes = tuple(v for k, v in graph.metadata.items() if k.startswith("note."))
     return Artifact(
@@ -220,12 +225,10 @@ def _write(
 def _package(built: Built, kinds: tuple[str, ...], folder: Path) -> list[Path]:
     model, files = built.model, []
     linkable = next((k for k in ("so", "obj", "lib", "c") if k in built.files), None)
-    if "py" in kinds:
+    if "py" in kinds or "wheel" in kinds:
         if "so" not in built.files:
             raise EllcError(
-                "the Python module needs the shared library",
-                code="E312",
-                hint="--emit so,py",
+                "the Python module needs the shared library", code="E312", hint="--emit so,py"
             )
         library = built.files["so"][0].name
         files.append(write_python_module(model, library, __version__, folder))
@@ -237,6 +240,18 @@ def _package(built: Built, kinds: tuple[str, ...], folder: Path) -> list[Path]:
         demo, sources = "demo" in kinds, built.files[linkable]
         files.append(write_cmake(model, linkable, sources, __version__, folder, demo=demo))
     return files
+
+
+def _wheel(built: Built, folder: Path, target: Target) -> Path:
+    model, (library,) = built.model, built.files["so"]
+    inside = {
+        "__init__.py": folder / f"{model.name}.py",
+        library.name: library,
+        f"{model.name}.h": folder / f"{model.name}.h",
+        f"{model.name}.json": folder / f"{model.name}.json",
+    }
+    version = f"{__version__}+m{model.hash[:12]}"
+    return write_wheel(folder, model.name, version, target, inside)
 
 
 def _costs(plan: Plan, built: Built) -> Costs:

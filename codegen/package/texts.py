@@ -9,7 +9,7 @@ from pathlib import Path
 
 from codegen.glue import Model
 from codegen.render import environment
-from codegen.toolchain import runtime
+from codegen.runtime import runtime_dir
 from ir.types import DType
 
 
@@ -42,7 +42,7 @@ def write_demo(model: Model, version: str, folder: Path) -> tuple[Path, ...]:
     demo.write_text(_render("demo.c.j2", m=model, version=version), encoding="utf-8")
     clock = [folder / name for name in ("ellc_clock.c", "ellc_clock.h")]
     for path in clock:
-        shutil.copyfile(runtime.folder() / path.name, path)
+        shutil.copyfile(runtime_dir() / path.name, path)
     return demo, *clock
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 )
 @click.option("--name", default="", help="Name in C and Python; default: the file's name.")
 @click.option("--strip", is_flag=True, help="Leave out local symbols: profilers see no layers.")
+@click.option("--wheel", is_flag=True, help="Also make a Python package for `pip install`.")
 @click.option(
     "--double-is",
     type=click.Choice(["float", "double"]),
@@ -40,9 +41,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="What to compute in that the model says is double.",
 )
-@click.option(
-    "--no-winograd", is_flag=True, help="Convolve directly: least rounding."
-)
+@click.option("--no-winograd", is_flag=True, help="Convolve directly: least rounding.")
 @click.option("--no-optimize", is_flag=True, help="Only the passes that kernels need.")
 @click.option("--paranoid", is_flag=True, help="Check in double that no pass changes a result.")
 @click.option(
@@ -62,6 +61,7 @@ def command(
     threads: int | None,
     name: str,
     strip: bool,
+    wheel: bool,
     double_is: Literal["float", "double"],
     no_winograd: bool,
     no_optimize: bool,
@@ -79,7 +79,7 @@ def command(
     """
     from codegen.targets import Overrides, resolve
     from codegen.toolchain.link import Tools
-    from ellc.driver import CompileOptions, compile_model, emit_kinds
+    from ellc.driver import CompileOptions, compile_model, default_emit, emit_kinds
     from ellc.progress import progress
 
     if emit == "help":
@@ -87,8 +87,9 @@ def command(
             click.echo(f"{kind:<8}  {what}")
         return
     row = resolve(target, Overrides(triple=triple, cpu=cpu, llvm_features=features))
+    kinds = tuple(word.strip() for word in emit.split(",")) if emit else default_emit(row)
     options = CompileOptions(
-        emit=tuple(word.strip() for word in emit.split(",")) if emit else (),
+        emit=(*kinds, "wheel") if wheel else kinds,
         threads=threads,
         name=name,
         strip=strip,

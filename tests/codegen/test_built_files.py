@@ -98,9 +98,11 @@ def test_the_very_library_runs(name: str, threads: int, tmp_path: Path) -> None:
     made = built(graph, target, tmp_path, ("so",), threads=threads)
     inputs = inputs_of(graph)
     (want,) = reference_of(graph, inputs)
-    (got,) = load.call_library(
-        target, made.files["so"][0], "small", [inputs[0].tobytes()], [want.nbytes], threads=threads
+    library, sizes = made.files["so"][0], [want.nbytes]
+    answer = load.call_library(
+        target, library, "small", [inputs[0].tobytes()], sizes, threads=threads
     )
+    (got,) = answer.outputs
     assert not disagreement(np.frombuffer(got, np.float32).reshape(want.shape), want)
 
 

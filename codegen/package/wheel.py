@@ -1,0 +1,80 @@
+"""A compiled network as a wheel: `pip install` it on the board, then `import NAME`.
+
+Written directly, byte for byte the same each time: files in order, no times, nothing compressed
+(the output of compressors depends on their version, and weights would hardly shrink).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from codegen.targets import Target
+from ir.errors import EllcError
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def platform_tags(target: Target) -> tuple[str, ...]:
+    """Platforms, in pip's words, on which a library for this target loads.
+
+    Raises `EllcError` (E313) for a target that has no Python.
+    """
+    match target.os, target.arch:
+        case "linux", "arm" if target.triple.startswith("armv6"):
+            # A Pi with an ARMv7 core calls itself armv7l and runs ARMv6 code.
+            return ("linux_armv6l", "linux_armv7l")
+        case "linux", "arm":
+            return ("linux_armv7l", "manylinux_2_28_armv7l", "musllinux_1_1_armv7l")
+        case "linux", arch:
+            return (f"manylinux_2_28_{arch}", f"musllinux_1_1_{arch}")
+        case "windows", _:
+            return ("win_amd64",)
+        case "macos", "aarch64":
+            return ("macosx_11_0_arm64",)
+        case "macos", _:
+            return ("macosx_11_0_x86_64",)
+    raise EllcError(f"there is no Python for target {target.name!r}", code="E313")
+
+
+def write_wheel(
+    folder: Path, name: str, version: str, target: Target, files: Mapping[str, Path]
+) -> Path:
+    """Write the wheel of a package `name` that holds `files` (name in the package: path).
+
+    `version` is ellc's public version with the network's hash as the local part.
+    """
+    distribution = re.sub(r"[-_.]+", "_", name).strip("_").lower() or "model"
+    tags = [f"py3-none-{platform}" for platform in sorted(platform_tags(target))]
+    platforms = ".".join(sorted(platform_tags(target)))
+    info = f"{distribution}-{version}.dist-info"
+    path = folder / f"{distribution}-{version}-py3-none-{platforms}.whl"
+    metadata = (
+        f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n"
+        f"Summary: A neural network compiled by ellc for {target.name}\n"
+        "Requires-Python: >=3.7\nRequires-Dist: cffi\nRequires-Dist: numpy\n"
+    )
+    wheel = "Wheel-Version: 1.0\nGenerator: ellc\nRoot-Is-Purelib: false\n"
+    wheel += "".join(f"Tag: {tag}\n" for tag in tags)
+    record: list[str] = []
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for inside, file in sorted(files.items()):
+            _add(archive, f"{name}/{inside}", file.read_bytes(), record)
+        _add(archive, f"{info}/METADATA", metadata.encode(), record)
+        _add(archive, f"{info}/WHEEL", wheel.encode(), record)
+        record.append(f"{info}/RECORD,,")
+        _add(archive, f"{info}/RECORD", "".join(f"{r}\n" for r in record).encode(), [])
+    return path
+
+
+def _add(archive: zipfile.ZipFile, name: str, data: bytes, record: list[str]) -> None:
+    digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+    record.append(f"{name},sha256={digest},{len(data)}")
+    entry = zipfile.ZipInfo(name, _EPOCH)
+    entry.create_system = 3  # permissions are Unix's
+    entry.external_attr = (0o100755 if name.endswith((".so", ".dylib")) else 0o100644) << 16
+    archive.writestr(entry, data)
