@@ -49,7 +49,10 @@ def tanh(b: KernelBuilder, x: Operand) -> Operand:
 def sigmoid(b: KernelBuilder, x: Operand) -> Operand:
     """1 / (1 + e^-x) to 3 ulp; results below the smallest normal number are 0."""
     v = _Value.of(b, x)
-    grown = v.like(exp(b, (-v).operand))
+    # One step scales: a power too large has the bits of infinity, and no smaller one is needed.
+    low, high = (1 - v.format.bias) * math.log(2), v.format.exp_range[1]
+    part, power = _exp_reduced((-v).clamp(low, high))
+    grown = (part + 1.0) * _power_of_two(v, power)
     return (v.const(1.0) / (grown + 1.0)).operand
 
 

@@ -37,7 +37,7 @@ ULPS = {
     "ceil": 0, "round_even": 0, "erf": 3, "gelu": 8,
 }  # fmt: skip
 RANGES = {
-    "exp": (-104, 88.7), "tanh": (-12, 12), "sigmoid": (-88, 30), "log": (0, 100),
+    "exp": (-104, 88.7), "tanh": (-12, 12), "sigmoid": (-87, 30), "log": (0, 100),
     "log10": (0, 1e6), "softplus": (-87, 100), "sin": (-100, 100), "cos": (-100, 100),
     "floor": (-1e4, 1e4), "ceil": (-1e4, 1e4), "round_even": (-1e4, 1e4), "erf": (-6, 6),
     "gelu": (-13, 13),
