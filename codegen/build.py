@@ -185,7 +185,9 @@ class _Builder:
     @cached_property
     def _header(self) -> Path:
         path = self._folder / f"{self._name}.h"
-        path.write_text(header_text(self.model, self._options.version), encoding="utf-8")
+        path.write_text(
+            header_text(self.model, self._options.version), encoding="utf-8", newline="\n"
+        )
         return path
 
     def _write(self, ending: str, data: bytes) -> Path:
@@ -232,7 +234,9 @@ class _Builder:
     def _glue_source(self) -> Path:
         _ = self._header  # what the source includes
         source = self._work / f"{self._name}_api.c"
-        source.write_text(source_text(self.model, self._options.version), encoding="utf-8")
+        source.write_text(
+            source_text(self.model, self._options.version), encoding="utf-8", newline="\n"
+        )
         return source
 
     def _c_object(self, source: Path) -> Path:

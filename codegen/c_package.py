@@ -31,7 +31,7 @@ def write_c_package(
     """
     model = make_model(plan, name, threads, portable=True)
     header = folder / f"{name}.h"
-    header.write_text(header_text(model, version), encoding="utf-8")
+    header.write_text(header_text(model, version), encoding="utf-8", newline="\n")
     separate = model.weight_bytes > SEPARATE_WEIGHT_BYTES
     files = [header]
     if separate:
@@ -39,7 +39,7 @@ def write_c_package(
         _write_weights(files[-1], model)
     source = folder / f"{name}.c"
     preamble = c_preamble(plan, model, extern=separate)
-    source.write_text(source_text(model, version, preamble), encoding="utf-8")
+    source.write_text(source_text(model, version, preamble), encoding="utf-8", newline="\n")
     files.append(source)
     if threads > 1:
         for part in ("ellc_pool.h", "ellc_pool.c"):

@@ -218,13 +218,15 @@ def _write(
         built = build(plan, name, ("h", *coded), folder, chosen, clock.progress)
     files = [path for paths in built.files.values() for path in paths]
     with clock.stage("package"):
-        files += _package(built, kinds, folder)
+        files += _package(built, kinds, folder, plan.target)
     return list(dict.fromkeys(files)), built, _costs(plan, built)
 
 
-def _package(built: Built, kinds: tuple[str, ...], folder: Path) -> list[Path]:
+def _package(built: Built, kinds: tuple[str, ...], folder: Path, target: Target) -> list[Path]:
     model, files = built.model, []
-    linkable = next((k for k in ("so", "obj", "lib", "c") if k in built.files), None)
+    # A DLL alone is nothing to link with.
+    order = ("lib", "c") if target.os == "windows" else ("so", "obj", "lib", "c")
+    linkable = next((kind for kind in order if kind in built.files), None)
     if "py" in kinds or "wheel" in kinds:
         if "so" not in built.files:
             raise EllcError(

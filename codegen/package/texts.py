@@ -24,7 +24,7 @@ def write_python_module(model: Model, library: str, version: str, folder: Path) 
         results=", ".join(p.c_name for p in model.outputs),
         wrapper=f"{model.name[:1].upper()}{model.name[1:]}Wrapper",
     )
-    path.write_text(text, encoding="utf-8")
+    path.write_text(text, encoding="utf-8", newline="\n")
     return path
 
 
@@ -32,14 +32,14 @@ def write_ell_names(model: Model, version: str, folder: Path) -> tuple[Path, Pat
     """`NAME_ell.h` and `NAME_ell.c`: ELL's C functions on one static instance."""
     paths = folder / f"{model.name}_ell.h", folder / f"{model.name}_ell.c"
     for path, template in zip(paths, ("ell.h.j2", "ell.c.j2"), strict=True):
-        path.write_text(_render(template, m=model, version=version), encoding="utf-8")
+        path.write_text(_render(template, m=model, version=version), encoding="utf-8", newline="\n")
     return paths
 
 
 def write_demo(model: Model, version: str, folder: Path) -> tuple[Path, ...]:
     """`demo.c` and the clock it measures with."""
     demo = folder / "demo.c"
-    demo.write_text(_render("demo.c.j2", m=model, version=version), encoding="utf-8")
+    demo.write_text(_render("demo.c.j2", m=model, version=version), encoding="utf-8", newline="\n")
     clock = [folder / name for name in ("ellc_clock.c", "ellc_clock.h")]
     for path in clock:
         shutil.copyfile(runtime_dir() / path.name, path)
@@ -66,7 +66,7 @@ def write_cmake(
         threads=model.threads > 1,
         demo=demo,
     )
-    path.write_text(text, encoding="utf-8")
+    path.write_text(text, encoding="utf-8", newline="\n")
     return path
 
 

@@ -1,0 +1,89 @@
+"""Random networks behind all passes, compiled, against the reference: views, borders, memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from agreement import disagreement
+from random_graphs import random_graph
+
+from codegen.targets import resolve
+from codegen.testing import Trial, run_trials
+from ir.graph import Graph
+from ir.interp import Result, evaluate
+from ir.ops.binary import Binarize
+from ir.pipeline import run_pipeline
+from ir.types import Array, DType
+
+MARGIN = 1e-4
+"""A sign is decided where its value is not nearer to 0 than this part of the largest one."""
+
+CALLS = 2
+WAYS = [
+    pytest.param("host", "llvm", 60, id="host-llvm"),
+    pytest.param("host", "c", 30, id="host-c"),
+    pytest.param("pi0", "llvm", 30, id="pi0", marks=pytest.mark.emulated("qemu-arm")),
+    pytest.param("pi3", "llvm", 30, id="pi3", marks=pytest.mark.emulated("qemu-arm")),
+    pytest.param("pi3_64", "llvm", 30, id="pi3_64", marks=pytest.mark.emulated("qemu-aarch64")),
+]
+
+
+def random_inputs(graph: Graph, seed: int) -> tuple[Array, ...]:
+    rng = np.random.default_rng(seed)
+    return tuple(
+        rng.integers(0, 256, t.shape).astype(np.uint8)
+        if t.dtype is DType.U8
+        else rng.normal(size=t.shape).astype(t.dtype.numpy)
+        for t in graph.input_types()
+    )
+
+
+def decided(graph: Graph, result: Result) -> bool:
+    """Whether no sign in the network hangs on rounding."""
+    for node in graph.nodes:
+        if isinstance(node.op, Binarize):
+            sizes = np.abs(result.values[node.inputs[0]])
+            if sizes.size and sizes.min() <= MARGIN * sizes.max():
+                return False
+    return True
+
+
+def expected(graph: Graph, calls: tuple[tuple[Array, ...], ...]) -> list[tuple[Array, ...]] | None:
+    """The outputs of each call in a row; None if a sign is undecided."""
+    states, outputs = None, []
+    for inputs in calls:
+        result = evaluate(graph, inputs, states=states, keep=True)
+        if not decided(graph, result):
+            return None
+        states = result.states
+        outputs.append(result.outputs)
+    return outputs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("target", "emitter", "count"), WAYS)
+def test_random_networks(target: str, emitter: str, count: int) -> None:
+    trials: list[Trial] = []
+    wanted: list[list[tuple[Array, ...]]] = []
+    undecided = 0
+    for seed in range(count):
+        graph = random_graph(seed)
+        calls = tuple(random_inputs(graph, seed * CALLS + i) for i in range(CALLS))
+        want = expected(graph, calls)
+        if want is None:
+            undecided += 1
+            continue
+        trials.append(Trial(run_pipeline(graph)[0], calls))
+        wanted.append(want)
+    print(f"{undecided} of {count} networks have signs that hang on rounding")
+    assert len(trials) >= count // 2
+    wrong: list[str] = []
+    results = run_trials(trials, resolve(target), "c" if emitter == "c" else "llvm")
+    for trial, result, want in zip(trials, results, wanted, strict=True):
+        if isinstance(result, Exception):
+            wrong.append(f"{trial.graph.name}: {str(result).splitlines()[0]}")
+            continue
+        for call, (got, right) in enumerate(zip(result, want, strict=True)):
+            said = [disagreement(a, b) for a, b in zip(got, right, strict=True)]
+            wrong += [f"{trial.graph.name}, call {call}: {text}" for text in said if text]
+    assert not wrong, "\n".join(wrong)
