@@ -78,6 +78,10 @@ def lower_conv2d(ctx: NodeContext) -> list[KernelCall]:
 @lowers(Dense)
 def lower_dense(ctx: NodeContext) -> list[KernelCall]:
     """A dense layer is a convolution of 1x1 pixels: all leading axes are pixels."""
+    if any(x.array is None for x in ctx.inputs[1:]):
+        from codegen.kernels.matmul import lower_computed_dense
+
+        return lower_computed_dense(ctx)
     x, weights = ctx.inputs[0], _constant_weights(ctx)
     filters, depth = weights.shape
     pixels = x.type.elements // depth

@@ -1,0 +1,333 @@
+"""Products of matrices that are both computed: no packing, tiles in registers.
+
+Vectors lie along the result's columns. If the right matrix has its columns one after the other it
+is transposed first, unless the left one has so few rows that sums along the columns are cheaper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+from codegen.epilogue import Epilogue
+from codegen.kernels.folding import index_of
+from codegen.kernels.movement import dense_copy, placed_as
+from codegen.kernels.walking import unraveled
+from codegen.kir.build import KernelBuilder
+from codegen.kir.ir import Imm, Operand, Param
+from codegen.kir.types import VType
+from codegen.lowering import Arg, KernelCall, NodeContext, access_arg, lowers
+from codegen.storage import Access
+from codegen.vectors import joined, vector_lanes
+from codegen.views import broadcast_strides
+from codegen.window import cut
+from ir.ops.dense import MatMul
+from ir.types import DType
+
+_FEW_ROWS = 3  # of the left matrix, up to which a transposition does not pay
+_DOTS = 4  # columns whose sums run side by side
+
+
+@dataclass(frozen=True, slots=True)
+class _Product:
+    """The two operands as [batch.., row, depth] and [batch.., depth, column], any strides."""
+
+    a: Access
+    b: Access
+    walk: tuple[int, ...]  # of the result: [batch.., row, column]
+
+    @property
+    def rows(self) -> int:
+        """Rows of the left matrix."""
+        return self.walk[-2]
+
+    @property
+    def columns(self) -> int:
+        """Columns of the right matrix."""
+        return self.walk[-1]
+
+    @property
+    def depth(self) -> int:
+        """Length of the sums."""
+        return self.a.shape[-1]
+
+
+@lowers(MatMul)
+def lower_matmul(ctx: NodeContext) -> list[KernelCall]:
+    """Any two operands; a constant right one is usually a dense layer by now."""
+    op = ctx.anchor
+    assert isinstance(op, MatMul)
+    (a, a_arg), (b, b_arg) = (ctx.place(x) for x in ctx.inputs)
+    walk = ctx.result_type().shape
+    a = _exchanged(a) if op.transpose_a else a
+    b = _exchanged(b) if op.transpose_b else b
+    return _lower(ctx, _Product(a, b, walk), a_arg, b_arg, None)
+
+
+def lower_computed_dense(ctx: NodeContext) -> list[KernelCall]:
+    """A dense layer whose weights or bias are computed."""
+    weights, w_arg = ctx.place(ctx.inputs[1])
+    filters, depth = ctx.inputs[1].type.shape
+    pixels = ctx.inputs[0].type.elements // depth
+    x, x_arg = placed_as(ctx, 0, (pixels, depth))
+    bias = placed_as(ctx, 2, (filters,)) if len(ctx.inputs) > 2 else None
+    product = _Product(x, _exchanged(weights), (pixels, filters))
+    return _lower(ctx, product, x_arg, w_arg, bias)
+
+
+def _exchanged(access: Access) -> Access:
+    """The last two axes exchanged."""
+    shape, strides = access.shape, access.strides
+    return replace(
+        access,
+        shape=(*shape[:-2], shape[-1], shape[-2]),
+        strides=(*strides[:-2], strides[-1], strides[-2]),
+        border=None,
+    )
+
+
+def _lower(
+    ctx: NodeContext, product: _Product, a_arg: Arg, b_arg: Arg, bias: tuple[Access, Arg] | None
+) -> list[KernelCall]:
+    a, b = product.a, product.b
+    along_depth = a.strides[-1] == 1 and b.strides[-2] == 1
+    by_dots = along_depth and (product.rows <= _FEW_ROWS or product.columns == 1)
+    if not by_dots and b.strides[-1] != 1 and product.columns > 1:
+        b = dense_copy(ctx, b, b_arg)
+        product, b_arg = replace(product, b=b), access_arg(b)
+    builder = KernelBuilder(ctx.name)
+    args = [a_arg, b_arg]
+    params = [builder.param(n, m.elem, m.align_bytes) for n, m in (("a", a), ("b", b))]
+    start: Param | None = None
+    if bias is not None:
+        start = builder.param("bias", bias[0].elem, bias[0].align_bytes)
+        args.append(bias[1])
+    epilogue = Epilogue(ctx, builder, product.walk)
+    lanes = vector_lanes(ctx.target, a.elem)
+    kernel = _Kernel(builder, product, params[0], params[1], start, epilogue, lanes)
+    multiple = 8 if ctx.result_type().dtype is DType.BIT else 1
+    if by_dots:
+        extent, note = kernel.dots(max(_DOTS, multiple))
+    else:
+        while kernel.lanes > 1 and kernel.lanes // 2 >= product.columns:
+            kernel = replace(kernel, lanes=kernel.lanes // 2)
+        extent, note = kernel.tiles(*_tile(ctx, product, kernel.lanes, multiple))
+    return [KernelCall(builder.finish(), (*args, *epilogue.args), extent, f"matmul {note}")]
+
+
+def _tile(ctx: NodeContext, product: _Product, lanes: int, multiple: int) -> tuple[int, int, int]:
+    """(rows, vectors, steps of depth in a turn) of a tile."""
+    target = ctx.target
+    vectors = max(1, min(2 if lanes > 1 else 4, -(-product.columns // lanes)))
+    while vectors * lanes % multiple:
+        vectors += 1
+    spare = vectors + (3 if target.vector_registers >= 32 else 2)
+    rows = max(1, min(12, (target.vector_registers - spare) // vectors))
+    by_lane = target.lane_fma and lanes == 4 and product.a.strides[-1] == 1
+    return cut(product.rows, min(rows, 8 if by_lane else rows)).size, vectors, 4 if by_lane else 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Kernel:
+    """Writes the loops and the tiles."""
+
+    builder: KernelBuilder
+    product: _Product
+    a: Param
+    b: Param
+    bias: Param | None
+    epilogue: Epilogue
+    lanes: int
+
+    # --- vectors along the columns ---------------------------------------------------------------
+
+    def tiles(self, rows: int, vectors: int, steps: int) -> tuple[int, str]:
+        """Parallel over (batch, block of columns, tile of rows)."""
+        b, product = self.builder, self.product
+        block = vectors * self.lanes
+        pieces = cut(product.rows, rows)
+        row_tiles = pieces.count + (pieces.rest > 0)
+        blocks = -(-product.columns // block)
+        rest = product.columns - (blocks - 1) * block
+        even = rest == block and not self.epilogue.has_tail
+
+        def columns(batch: list[Operand], row: Operand, height: int, index: Operand) -> None:
+            def tile(number: Operand, valid: int, last: bool) -> None:
+                column = b.mul(number, block)
+                self._tile(batch, row, column, (height, vectors, steps), valid, last)
+
+            if even:
+                tile(index, block, False)
+            elif blocks == 1:
+                tile(Imm(0), rest, True)
+            else:
+                with b.when(b.compare("lt", index, Imm(blocks - 1))):
+                    tile(index, block, False)
+                with b.when(b.compare("eq", index, Imm(blocks - 1))):
+                    tile(Imm(blocks - 1), rest, True)
+
+        with b.loop("part", b.begin, b.end) as part:
+            place, others = b.rem(part.index, row_tiles), b.div(part.index, row_tiles)
+            index, number = b.rem(others, blocks), b.div(others, blocks)
+            batch = unraveled(b, number, product.walk[:-2])
+            if not pieces.rest:
+                columns(batch, b.mul(place, pieces.size), pieces.size, index)
+            else:
+                with b.when(b.compare("lt", place, Imm(pieces.count))):
+                    columns(batch, b.mul(place, pieces.size), pieces.size, index)
+                with b.when(b.compare("eq", place, Imm(pieces.count))):
+                    columns(batch, Imm(pieces.count * pieces.size), pieces.rest, index)
+        return prod(product.walk[:-2]) * row_tiles * blocks, f"{rows}x{block}"
+
+    def _tile(
+        self,
+        batch: list[Operand],
+        row: Operand,
+        column: Operand,
+        tile: tuple[int, int, int],
+        valid: int,
+        last: bool,
+    ) -> None:
+        b, product = self.builder, self.product
+        height, _, steps = tile
+        vectors = -(-valid // self.lanes)
+        a_base, b_base = self._bases(batch)
+        a_base = b.add(a_base, b.mul(row, product.a.strides[-2]))
+        b_base = b.add(b_base, b.mul(column, product.b.strides[-1]))
+        sums = self._start(column, vectors, valid) * height
+        whole = product.depth - product.depth % steps
+        a_step, b_step = product.a.strides[-1], product.b.strides[-2]
+        with b.loop("k", 0, whole, steps, carry=sums) as k:
+            left = b.add(a_base, b.mul(k.index, a_step))
+            right = b.add(b_base, b.mul(k.index, b_step))
+            k.carry(self._steps(list(k.carried), left, right, height, vectors, steps, valid))
+        sums = list(k.results)
+        if product.depth - whole:
+            left = b.add(a_base, whole * a_step)
+            right = b.add(b_base, whole * b_step)
+            rest = product.depth - whole
+            sums = self._steps(sums, left, right, height, vectors, rest, valid)
+        for line in range(height):
+            mine = sums[line * vectors : (line + 1) * vectors]
+            delta = (*[0] * len(batch), line, 0)
+            self.epilogue.store(mine, (*batch, row, column), delta, valid, last=last)
+
+    def _steps(
+        self,
+        sums: list[Operand],
+        left: Operand,
+        right: Operand,
+        height: int,
+        vectors: int,
+        steps: int,
+        valid: int,
+    ) -> list[Operand]:
+        """A few steps of depth: rows of the right matrix times columns of the left."""
+        b, lanes, a = self.builder, self.lanes, self.product.a
+        by_lane = steps == 4 and a.strides[-1] == 1
+        lines: Sequence[Operand] = ()
+        if by_lane:
+            lines = [
+                b.load(self.a, left, steps, offset=line * a.strides[-2]) for line in range(height)
+            ]
+        for step in range(steps):
+            below = step * self.product.b.strides[-2]
+            weights = [
+                b.load_some(
+                    self.b, right, lanes, min(lanes, valid - v * lanes), offset=below + v * lanes
+                )
+                for v in range(vectors)
+            ]
+            for line in range(height):
+                if by_lane:
+                    value = b.op("splat_lane", lines[line], attrs=(step, lanes))
+                else:
+                    offset = line * a.strides[-2] + step * a.strides[-1]
+                    value = b.splat(b.load(self.a, left, offset=offset), lanes)
+                for v in range(vectors):
+                    slot = line * vectors + v
+                    sums[slot] = b.mul_add(weights[v], value, sums[slot])
+        return sums
+
+    # --- vectors along the depth -----------------------------------------------------------------
+
+    def dots(self, together: int) -> tuple[int, str]:
+        """Parallel over (batch, row, group of columns)."""
+        b, product = self.builder, self.product
+        pieces, rest = divmod(product.columns, together)
+        if not rest and self.epilogue.has_tail:
+            pieces, rest = pieces - 1, together
+        groups = pieces + (rest > 0)
+        with b.loop("part", b.begin, b.end) as part:
+            index, others = b.rem(part.index, groups), b.div(part.index, groups)
+            row, number = b.rem(others, product.rows), b.div(others, product.rows)
+            batch = unraveled(b, number, product.walk[:-2])
+            if pieces and rest:
+                with b.when(b.compare("lt", index, Imm(pieces))):
+                    self._dots(batch, row, b.mul(index, together), together, together, False)
+                with b.when(b.compare("eq", index, Imm(pieces))):
+                    self._dots(batch, row, Imm(pieces * together), rest, together, True)
+            elif pieces:
+                self._dots(batch, row, b.mul(index, together), together, together, False)
+            else:
+                self._dots(batch, row, Imm(0), rest, together, True)
+        return prod(product.walk[:-2]) * product.rows * groups, f"1x{together} sums"
+
+    def _dots(
+        self,
+        batch: list[Operand],
+        row: Operand,
+        column: Operand,
+        count: int,
+        together: int,
+        last: bool,
+    ) -> None:
+        b, product, lanes = self.builder, self.product, self.lanes
+        a_base, b_base = self._bases(batch)
+        a_base = b.add(a_base, b.mul(row, product.a.strides[-2]))
+        step = product.b.strides[-1]
+        b_base = b.add(b_base, b.mul(column, step))
+        zero = b.const(0.0, VType(self.a.elem, lanes))
+
+        def turn(at: Operand, length: int, sums: Sequence[Operand]) -> list[Operand]:
+            left = b.load_some(self.a, b.add(a_base, at), lanes, length)
+            right = b.add(b_base, at)
+            return [
+                b.mul_add(b.load_some(self.b, right, lanes, length, offset=i * step), left, total)
+                for i, total in enumerate(sums)
+            ]
+
+        whole = product.depth - product.depth % lanes
+        with b.loop("k", 0, whole, lanes, carry=[zero] * count) as k:
+            k.carry(turn(k.index, lanes, k.carried))
+        sums = list(k.results)
+        if product.depth - whole:
+            sums = turn(Imm(whole), product.depth - whole, sums)
+        scalars = [b.fold("add", total) for total in sums]
+        scalars += [b.const(0.0, scalars[0])] * (together - count)
+        value = joined(b, scalars)
+        if self.bias is not None:
+            value = b.add(value, b.load_some(self.bias, column, together, count))
+        self.epilogue.store([value], (*batch, row, column), (), count, last=last)
+
+    # --- both ------------------------------------------------------------------------------------
+
+    def _bases(self, batch: list[Operand]) -> tuple[Operand, Operand]:
+        """Index of the first elements of both matrices of a batch."""
+        outer = self.product.walk[:-2]
+        found = []
+        for access in (self.product.a, self.product.b):
+            leading = replace(access, shape=access.shape[:-2], strides=access.strides[:-2])
+            found.append(index_of(self.builder, 0, batch, broadcast_strides(leading, outer)))
+        return found[0], found[1]
+
+    def _start(self, column: Operand, vectors: int, valid: int) -> list[Operand]:
+        """What the sums of one row start from."""
+        b, lanes = self.builder, self.lanes
+        if self.bias is None:
+            return [b.const(0.0, VType(self.a.elem, lanes))] * vectors
+        return [
+            b.load_some(self.bias, column, lanes, min(lanes, valid - v * lanes), offset=v * lanes)
+            for v in range(vectors)
+        ]
