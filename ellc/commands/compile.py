@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from ellc.commands.output import bytes_text, echo_json, json_option
+from ellc.commands.parameters import target_option
 
 if TYPE_CHECKING:
     from codegen.targets import Target
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command("compile")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("-t", "--target", default="host", show_default=True, help="See `ellc targets`.")
+@target_option
 @click.option("--triple", help="LLVM triple, for --target custom or in place of the target's own.")
 @click.option("--cpu", help="LLVM's name of the CPU, in place of the target's own.")
 @click.option("--features", help="LLVM features such as +dotprod,-neon, for --cpu.")

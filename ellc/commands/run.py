@@ -11,6 +11,7 @@ import click
 import numpy as np
 
 from ellc.commands.output import echo_json, echo_notes, json_option, table
+from ellc.commands.parameters import target_option
 from ellc.execute import Arrays, Executable, Network
 from ellc.images import (
     ColourOrder,
@@ -30,7 +31,7 @@ LABELS_KEY = "labels"
 @click.command("run")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("inputs", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option("-t", "--target", default="host", show_default=True, help="Compile for this target.")
+@target_option
 @click.option("--threads", type=click.IntRange(1, 32), help="Threads of a call.")
 @click.option("--reference", is_flag=True, help="Compute with numpy, not with compiled code: slow.")
 @click.option("--labels", type=click.Path(path_type=Path), help="Class names, one a line.")

@@ -153,6 +153,14 @@ def test_shell_completion_knows_the_commands(ellc_command, shell: str, words: st
     assert "targets" in done.stdout
 
 
+def test_shell_completion_knows_the_targets(ellc_command) -> None:
+    words = "ellc compile m.ell --target pi"
+    done = ellc_command(
+        env={"_ELLC_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": "4"}
+    )
+    assert {"plain,pi0", "plain,pi3", "plain,pi3_64"} <= set(done.stdout.split())
+
+
 def test_ops_lists_the_whole_registry(ellc_command) -> None:
     text = ellc_command("ops").stdout
     rows = json.loads(ellc_command("ops", "--json").stdout)
