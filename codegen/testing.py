@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -120,7 +121,7 @@ def _run_together(
 ) -> list[list[Outputs] | Exception]:
     with tempfile.TemporaryDirectory(prefix="ellc-trials-") as name:
         folder = Path(name)
-        objects = [_glue(parts, target, emitter, folder)]
+        objects = _glue(parts, target, emitter, folder)
         if emitter == "llvm":
             objects += _kernels(parts, target, folder) + _weights(parts, target, folder)
         runner = emulate.build_runner(target, objects, [p.case for p in parts], folder)
@@ -133,8 +134,8 @@ def _run_together(
     return [_decoded_calls(part, [next(answers) for _ in part.trial.calls]) for part in parts]
 
 
-def _glue(parts: Sequence[_Part], target: Target, emitter: Emitter, folder: Path) -> Path:
-    """One object with the API functions of all parts, and for C their kernels."""
+def _glue(parts: Sequence[_Part], target: Target, emitter: Emitter, folder: Path) -> list[Path]:
+    """Objects with the API functions of all parts, and for C their kernels."""
     sources: list[Path] = []
     for part in parts:
         name = part.model.name
@@ -142,10 +143,18 @@ def _glue(parts: Sequence[_Part], target: Target, emitter: Emitter, folder: Path
         preamble = c_preamble(part.plan, part.model) if emitter == "c" else None
         sources.append(folder / f"{name}.c")
         sources[-1].write_text(source_text(part.model, "test", preamble))
-    whole = folder / "all.c"
-    whole.write_text("".join(f'#include "{source.name}"\n' for source in sources))
-    out = folder / "all.o"
-    compile_c(whole, target, (folder, runtime_dir()), out)
+    if emitter == "llvm":
+        whole = folder / "all.c"
+        whole.write_text("".join(f'#include "{source.name}"\n' for source in sources))
+        sources = [whole]
+    # Files with kernels define the same helpers, so they cannot be one translation unit.
+    with ThreadPoolExecutor(usable_cores()) as executor:
+        return list(executor.map(lambda source: _compiled(source, target), sources))
+
+
+def _compiled(source: Path, target: Target) -> Path:
+    out = source.with_suffix(".o")
+    compile_c(source, target, (source.parent, runtime_dir()), out)
     return out
 
 
