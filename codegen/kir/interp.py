@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import assert_never
 
 import numpy as np
@@ -25,15 +26,24 @@ from ir.errors import InternalError
 from ir.types import Array
 
 
-def run(kernel: Kernel, buffers: Mapping[str, Array], begin: int, end: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """A parameter that points into an array: at element `first`, with more before it."""
+
+    array: Array
+    first: int = 0
+
+
+def run(kernel: Kernel, buffers: Mapping[str, Array | Pointer], begin: int, end: int) -> None:
     """Run iterations `begin` to `end` of the outermost loop on 1-D arrays, one per parameter.
 
     Arrays have the parameter's element type (`Elem.numpy`); writable ones are changed in place.
-    An access outside its array, a misaligned one (relative to the first element) and a write to a
+    An access outside its array, a misaligned one (relative to the pointer) and a write to a
     parameter that is not writable raise `InternalError`: nothing is clipped or wrapped.
     """
-    _check_buffers(kernel, buffers)
-    machine = _Machine(kernel, buffers)
+    pointers = {n: b if isinstance(b, Pointer) else Pointer(b) for n, b in buffers.items()}
+    _check_buffers(kernel, pointers)
+    machine = _Machine(kernel, pointers)
     machine.set(kernel.begin.name, np.array([begin], np.int64))
     machine.set(kernel.end.name, np.array([end], np.int64))
     # Overflow and invalid operations are what the operations define them to be.
@@ -41,9 +51,9 @@ def run(kernel: Kernel, buffers: Mapping[str, Array], begin: int, end: int) -> N
         machine.body(kernel.body)
 
 
-def _check_buffers(kernel: Kernel, buffers: Mapping[str, Array]) -> None:
+def _check_buffers(kernel: Kernel, pointers: Mapping[str, Pointer]) -> None:
     for param in kernel.params:
-        found = buffers.get(param.name)
+        found = pointers[param.name].array if param.name in pointers else None
         if found is None or found.ndim != 1 or found.dtype != param.elem.numpy:
             raise InternalError(
                 f"kernel {kernel.name}: {param.name} must be a 1-D array of {param.elem.value}"
@@ -55,9 +65,9 @@ def _check_buffers(kernel: Kernel, buffers: Mapping[str, Array]) -> None:
 class _Machine:
     """The registers of one call: every value is an array of shape (lanes,)."""
 
-    def __init__(self, kernel: Kernel, buffers: Mapping[str, Array]) -> None:
+    def __init__(self, kernel: Kernel, pointers: Mapping[str, Pointer]) -> None:
         self._kernel = kernel
-        self._buffers = buffers
+        self._pointers = pointers
         self._values: dict[str, Array] = {}
 
     def set(self, name: str, value: Array) -> None:
@@ -70,12 +80,12 @@ class _Machine:
                     self._let(statement)
                 case Load(result, param, index, offset, align):
                     place = self._place(param, index, offset, result.type.lanes, align)
-                    self.set(result.name, self._buffers[param.name][place].copy())
+                    self.set(result.name, self._pointers[param.name].array[place].copy())
                 case Store(value, param, index, offset, align):
                     if not param.writable:
                         raise self._error(f"writes to {param.name}, which is not writable")
                     place = self._place(param, index, offset, value.type.lanes, align)
-                    self._buffers[param.name][place] = self._value(value)
+                    self._pointers[param.name].array[place] = self._value(value)
                 case For():
                     self._for(statement)
                 case If(condition, inner):
@@ -110,16 +120,18 @@ class _Machine:
 
     def _place(self, param: Param, index: Operand, offset: int, lanes: int, align: int) -> slice:
         first = self._scalar(index) + offset
-        size = len(self._buffers[param.name])
-        if not 0 <= first <= first + lanes <= size:
+        pointer = self._pointers[param.name]
+        before, behind = pointer.first, len(pointer.array) - pointer.first
+        if not -before <= first <= first + lanes <= behind:
+            extent = f"{behind} elements" + (f" and {before} before them" if before else "")
             raise self._error(
-                f"accesses {param.name}[{first}..{first + lanes - 1}], which has {size} elements"
+                f"accesses {param.name}[{first}..{first + lanes - 1}], which has {extent}"
             )
         # The pointer itself is aligned to `align_bytes`; more is never promised to an access.
         known = min(align, param.align_bytes)
         if align > param.align_bytes or first * param.elem.bytes % known:
             raise self._error(f"accesses {param.name}[{first}] as if aligned to {align} bytes")
-        return slice(first, first + lanes)
+        return slice(before + first, before + first + lanes)
 
     def _scalar(self, operand: Operand) -> int:
         return int(self._value(operand)[0])

@@ -173,7 +173,7 @@ for _name, _numpy, _fcmp, _icmp, _ucmp, _sign in (
     _row(
         _name,
         "TT",
-        "fsux",
+        "fsuxm" if _name in ("eq", "ne") else "fsux",
         _mask,
         _numpy,
         llvm=f"icmp {_icmp} {{a}} {{0}}, {{1}}",

@@ -1,0 +1,72 @@
+"""Every kernel that any operator's sample leads to: sound, printable, inside its buffers."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from agreement import disagreement
+from interpreted_plan import run_plan
+
+from codegen.emit import plan_kernels
+from codegen.kir.text import parse, print_kernel
+from codegen.kir.verify import problems
+from codegen.lowering import Options
+from codegen.plan import Plan, make_plan
+from codegen.targets import resolve
+from ir.errors import EllcError
+from ir.op import all_ops
+from ir.types import Array
+from tests.ops.test_compiled_ops import Sample, samples
+
+TARGETS = ("pi0", "pi3", "pi3_64", "linux")
+
+
+@functools.cache
+def every_sample() -> tuple[Sample, ...]:
+    return tuple(s for op in all_ops().values() for s in samples(op))
+
+
+def plans(target: str) -> Iterator[tuple[Sample, Plan]]:
+    """What can be planned; operators without a kernel yet are another test's affair."""
+    for index, sample in enumerate(every_sample()):
+        try:
+            yield sample, make_plan(sample.trial.graph, resolve(target), Options(), f"k{index}")
+        except EllcError as error:
+            assert error.code in ("E300", "E301")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_kernels_are_sound_and_survive_the_round_trip(target: str) -> None:
+    wrong = []
+    for sample, plan in plans(target):
+        for kernel in plan_kernels(plan):
+            wrong += [f"{sample.label}: {p}" for p in problems(kernel)]
+            if parse(print_kernel(kernel)) != kernel:
+                wrong.append(f"{sample.label}: {kernel.name} reads back differently")
+    assert not wrong, "\n".join(wrong[:40])
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_kernels_stay_inside_their_buffers_and_are_right(target: str) -> None:
+    wrong = []
+    for sample, plan in plans(target):
+        (inputs,) = sample.trial.calls
+        try:
+            outputs = run_plan(plan, inputs)
+        except Exception as error:
+            wrong.append(f"{sample.label}: {error}")
+            continue
+        wrong += [f"{sample.label}: {d}" for d in differences(outputs, sample.want)]
+    assert not wrong, f"{len(wrong)} samples\n" + "\n".join(wrong[:40])
+
+
+def differences(outputs: tuple[Array, ...], want: tuple[Array, ...]) -> Iterator[str]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        for got, expected in zip(outputs, want, strict=True):
+            if difference := disagreement(got, np.asarray(expected)):
+                yield difference
