@@ -34,20 +34,28 @@ class GemmSchedule:
         return f"{self.pixels}x{self.block}"
 
 
+@dataclass(frozen=True, slots=True)
+class GemmTraffic:
+    """Bytes an implicit matrix product moves, for choosing its bands."""
+
+    rows: int
+    input_row_bytes: int
+    output_row_bytes: int
+    weight_bytes: int
+
+
 def gemm_schedule(
     target: Target,
     *,
     element_bytes: int,
     pixels: int,
     filters: int,
-    rows: int,
-    row_bytes: int,
+    traffic: GemmTraffic,
     multiple: int = 1,
 ) -> GemmSchedule:
     """The tile for `pixels` output pixels a row (or in all) and `filters` filters.
 
-    `row_bytes` is what one output row needs of the input; a band keeps within half of the second
-    level cache. `multiple` is what the block must be a multiple of (8 where signs are packed).
+    `multiple` is what the block must be a multiple of (8 where signs are packed).
     """
     lanes = target.lanes(element_bytes)
     if element_bytes == 8 and not target.vector_f64:
@@ -57,12 +65,41 @@ def gemm_schedule(
     while vectors * lanes % multiple:
         vectors += 1
     by_lane = target.lane_fma and lanes == 4 and pixels > 1
-    tile = _pixels(budget, vectors, by_lane)
-    cache = target.l2_bytes or 256 * 1024
-    band = max(1, min(rows, cache // 2 // max(1, row_bytes)))
-    return GemmSchedule(
-        min(tile, max(1, pixels)), vectors, lanes, lanes if by_lane else 2, by_lane, band
-    )
+    tile = min(_pixels(budget, vectors, by_lane), max(1, pixels))
+    band = band_rows(traffic, -(-filters // (vectors * lanes)), target)
+    return GemmSchedule(tile, vectors, lanes, lanes if by_lane else 2, by_lane, band)
+
+
+def band_rows(traffic: GemmTraffic, blocks: int, target: Target) -> int:
+    """Rows in a band such that the fewest bytes cross the second level cache, by this count:
+
+    everything once if a band, its results and all weights fit; all weights once a band if only a
+    band and one block's weights fit; else the input once for every block. Ties go to the larger
+    band, which reads the weights from the cache less often. Where all weights fit in half of the
+    first level, a band is what fits beside them, and memory is read and written once in order.
+    """
+    row_bytes = traffic.input_row_bytes + traffic.output_row_bytes
+    if traffic.weight_bytes <= target.l1_bytes // 2:
+        spare = target.l1_bytes * 3 // 4 - traffic.weight_bytes
+        return max(1, min(traffic.rows, spare // row_bytes))
+    usable = (target.l2_bytes or 256 * 1024) * 7 // 10
+    best = (0, 0)
+    band = 1
+    while True:
+        bands = -(-traffic.rows // band)
+        working = band * row_bytes
+        once = traffic.rows * row_bytes
+        if working + traffic.weight_bytes <= usable:
+            moved = once + traffic.weight_bytes
+        elif working + traffic.weight_bytes // blocks <= usable:
+            moved = once + bands * traffic.weight_bytes
+        else:
+            moved = once * blocks + traffic.weight_bytes
+        if best[1] == 0 or moved <= best[0]:
+            best = (moved, band)
+        if band >= traffic.rows:
+            return best[1]
+        band = min(band * 2, traffic.rows)
 
 
 def _vectors(lanes: int, registers: int, pixels: int, filters: int) -> int:

@@ -44,6 +44,10 @@ class Target:
     lane_fma: bool = False
     """Whether an fma takes one lane of a vector as a scalar factor (AArch64 `fmla v, v,
     v.s[i]`)."""
+    as_written: bool = False
+    """Whether LLVM keeps the order of instructions our kernels have. On the Cortex-A53 its own
+    schedulers spread loads between multiply-adds, where each waits four cycles; measured on
+    register tiles, keeping the groups gives 1.1 to 1.2 times the speed."""
     vector_f64: bool = False
     """Whether vectors of double exist (32-bit NEON has none)."""
     scalar_f64: bool = True
@@ -274,6 +278,7 @@ _ROWS: tuple[Target, ...] = (
         cpu="cortex-a53",
         cores=4,
         clock_hz=1200 * MHZ,
+        as_written=True,
         zig_cpu="cortex_a53",
     ),
     replace(
@@ -313,6 +318,7 @@ _ROWS: tuple[Target, ...] = (
         cpu="cortex-a53",
         cores=4,
         clock_hz=1200 * MHZ,
+        as_written=True,
         zig_cpu="cortex_a53",
     ),
     replace(
@@ -322,6 +328,7 @@ _ROWS: tuple[Target, ...] = (
         cpu="cortex-a53",
         cores=4,
         clock_hz=1800 * MHZ,
+        as_written=True,
         zig_cpu="cortex_a53",
     ),
     replace(

@@ -129,3 +129,45 @@ def fold_rows(pixels: int, limit: int) -> tuple[int, int]:
         if tiles <= best[0]:
             best = (tiles, rows, columns)
     return best[1], best[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """`count` tiles of `size` output columns from `start`; `taps` are those of each column.
+
+    More than one tile only where every column reads every tap.
+    """
+
+    start: int
+    size: int
+    count: int
+    taps: tuple[tuple[int, int], ...]
+
+    def tap_groups(self) -> list[tuple[tuple[int, int], tuple[int, ...]]]:
+        """Neighbouring taps [first, end) read by the same columns, with those columns."""
+        groups: list[tuple[tuple[int, int], tuple[int, ...]]] = []
+        for tap in range(max(end for _, end in self.taps)):
+            readers = tuple(i for i, (first, end) in enumerate(self.taps) if first <= tap < end)
+            if groups and groups[-1][1] == readers and groups[-1][0][1] == tap:
+                groups[-1] = ((groups[-1][0][0], tap + 1), readers)
+            elif readers:
+                groups.append(((tap, tap + 1), readers))
+        return groups
+
+
+def column_tiles(columns: Axis, limit: int) -> list[Tiles]:
+    """An output row cut into tiles of at most `limit` columns; those at an edge stand alone."""
+    pieces = cut(columns.outputs, limit)
+    sizes = [pieces.size] * pieces.count + [pieces.rest] * (pieces.rest > 0)
+    tiles: list[Tiles] = []
+    start = 0
+    for size in sizes:
+        taps = tuple(columns.valid(c) for c in range(start, start + size))
+        full = all(t == (0, columns.taps) for t in taps)
+        previous = tiles[-1] if tiles else None
+        if full and previous and previous.taps == taps:
+            tiles[-1] = Tiles(previous.start, size, previous.count + 1, taps)
+        else:
+            tiles.append(Tiles(start, size, 1, taps))
+        start += size
+    return tiles

@@ -21,10 +21,10 @@ from codegen.kir.build import KernelBuilder
 from codegen.kir.ir import Imm, Operand, Param
 from codegen.kir.types import Elem, VType
 from codegen.lowering import Arg, KernelCall, NodeContext, access_arg, lowers
-from codegen.schedule import GemmSchedule, gemm_schedule
+from codegen.schedule import GemmSchedule, GemmTraffic, gemm_schedule
 from codegen.storage import Access
 from codegen.views import regrouped
-from codegen.window import Axis, Run, cut, fold_rows, window_axes
+from codegen.window import Axis, Tiles, column_tiles, fold_rows, window_axes
 from ir.errors import EllcError
 from ir.ops.conv import Conv2D
 from ir.ops.dense import Dense
@@ -123,16 +123,23 @@ def _convolution(
 def choose_schedule(ctx: NodeContext, shape: ConvShape, elem: Elem) -> GemmSchedule:
     """Tile and band for this shape on this target."""
     columns = shape.columns
-    row_bytes = shape.x.strides[1] * shape.rows.stride * elem.bytes
+    traffic = GemmTraffic(
+        shape.rows.outputs,
+        shape.x.strides[1] * shape.rows.stride * elem.bytes,
+        shape.walk[2] * shape.walk[3] * elem.bytes,
+        shape.rows.taps * columns.taps * shape.channels * shape.walk[3] * elem.bytes,
+    )
     schedule = gemm_schedule(
         ctx.target,
         element_bytes=elem.bytes,
         pixels=columns.outputs,
         filters=shape.filters,
-        rows=shape.rows.outputs,
-        row_bytes=row_bytes,
+        traffic=traffic,
         multiple=8 if ctx.result_type().dtype is DType.BIT else 1,
     )
+    if not columns.is_interior and not schedule.by_lane:
+        # A tile at an edge has several inner loops; one pixel less leaves registers to cross them.
+        schedule = replace(schedule, pixels=max(1, schedule.pixels - 1))
     blocks = -(-shape.filters // schedule.block) * shape.groups
     threads = ctx.options.threads
     if blocks * -(-shape.rows.outputs // schedule.band_rows) < 4 * threads > 4:
@@ -227,11 +234,13 @@ class _Start:
             return
         self._param = b.param("start", shape.x.elem, 64)
         row_taps = list(dict.fromkeys(shape.rows.valid(r) for r in range(shape.rows.outputs)))
-        self._runs = shape.columns.runs()
+        self._column_taps = list(
+            dict.fromkeys(shape.columns.valid(c) for c in range(shape.columns.outputs))
+        )
         tables = [
-            self._table(weights, bias, padding, row, run.taps)
-            for row in (row_taps if self._by_class else [(0, shape.rows.taps)])
-            for run in (self._runs if self._by_class else self._runs[:1])
+            self._table(weights, bias, padding, rows, columns)
+            for rows in (row_taps if self._by_class else row_taps[:1])
+            for columns in (self._column_taps if self._by_class else self._column_taps[:1])
         ]
         args.append(ctx.constant(np.stack(tables)))
         self._stride = tables[0].size
@@ -265,24 +274,37 @@ class _Start:
         width = -(-shape.filters // block) * block - shape.filters
         return np.pad(grouped, ((0, 0), (0, width))).astype(weights.dtype)
 
-    def values(self, row: Operand, run: Run, group: Operand, block: Operand) -> list[Operand]:
+    def values(self, place: _Place, taps: tuple[int, int]) -> list[Operand]:
         """The start of one pixel's sums, one vector after the other."""
         if self._param is None:
             return [self._b.const(0, self._type)] * self._schedule.vectors
         b, schedule = self._b, self._schedule
         width = -(-self._shape.filters // schedule.block) * schedule.block
-        index = b.add(b.mul(group, width), b.mul(block, schedule.block))
+        index = b.add(b.mul(place.group, width), b.mul(place.block, schedule.block))
         if self._by_class:
-            place: Operand = Imm(self._runs.index(run))
+            kind: Operand = Imm(self._column_taps.index(taps))
             if self._classes is not None:
-                kind = b.convert(b.load(self._classes, row), Elem.INDEX)
-                place = b.add(b.mul(kind, len(self._runs)), place)
-            index = b.add(index, b.mul(place, self._stride))
+                row = b.convert(b.load(self._classes, place.row), Elem.INDEX)
+                kind = b.add(b.mul(row, len(self._column_taps)), kind)
+            index = b.add(index, b.mul(kind, self._stride))
         align = schedule.lanes * self._type.elem.bytes
         return [
             b.load(self._param, index, schedule.lanes, offset=v * schedule.lanes, align_bytes=align)
             for v in range(schedule.vectors)
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the nest stands: everything a tile needs to know but its column."""
+
+    image: Operand
+    group: Operand
+    block: Operand
+    row: Operand
+    row_taps: tuple[Operand, Operand]
+    valid: int
+    last_block: bool
 
 
 class _Nest:
@@ -337,87 +359,86 @@ class _Nest:
         *,
         last_block: bool,
     ) -> None:
-        b, shape = self._b, self._shape
+        """Rows [first, last) of one block: tiles away from the edges are a loop, others are not."""
+        b, columns = self._b, self._shape.columns
         with b.loop("row", first, last) as row:
-            taps = shape.rows.dynamic_taps(b, row.index)
-            for run in shape.columns.runs():
-                pieces = cut(run.length, self._schedule.pixels)
-                tile = partial(
-                    self._tile, image, group, block, row.index, taps, run, valid, last_block
-                )
-                stop = run.start + pieces.count * pieces.size
-                with b.loop("column", run.start, stop, pieces.size) as column:
-                    tile(column.index, pieces.size)
-                if pieces.rest:
-                    tile(Imm(stop), pieces.rest)
+            taps = self._shape.rows.dynamic_taps(b, row.index)
+            place = _Place(image, group, block, row.index, taps, valid, last_block)
+            for tiles in column_tiles(columns, self._schedule.pixels):
+                stop = tiles.start + tiles.count * tiles.size
+                with b.loop("column", tiles.start, stop, tiles.size) as column:
+                    self._tile(place, column.index, tiles)
 
-    def _tile(
-        self,
-        image: Operand,
-        group: Operand,
-        block: Operand,
-        row: Operand,
-        row_taps: tuple[Operand, Operand],
-        run: Run,
-        valid: int,
-        last_block: bool,
-        column: Operand,
-        pixels: int,
-    ) -> None:
-        """Sums of `pixels` neighbours for one block of filters, then the epilogue."""
+    def _tile(self, place: _Place, column: Operand, tiles: Tiles) -> None:
+        """Sums of neighbouring pixels for one block of filters, then the epilogue."""
         b, shape, schedule = self._b, self._shape, self._schedule
-        begin = self._start.values(row, run, group, block)
-        sums: list[Operand] = begin * pixels
-        base = self._pixel(image, group, row, column, run.taps[0])
-        weights = self._panel(group, block, run.taps[0])
-        with b.loop("window_row", row_taps[0], row_taps[1], carry=sums) as down:
+        sums: list[Operand] = []
+        for taps in tiles.taps:
+            sums += self._start.values(place, taps)
+        base = self._pixel(place, column)
+        weights = self._panel(place)
+        first, last = place.row_taps
+        with b.loop("window_row", first, last, carry=sums) as down:
             inside = b.add(base, b.mul(down.index, shape.rows.dilation * shape.x.strides[1]))
             step = shape.columns.taps * shape.channels * schedule.block
             panel = b.add(weights, b.mul(down.index, step))
-            down.carry(self._window_row(list(down.carried), inside, panel, run, pixels))
-        channel = b.add(b.mul(group, shape.filters), b.mul(block, schedule.block))
-        at = (image, row, column, channel)
-        for pixel in range(pixels):
+            running = list(down.carried)
+            for taps, pixels in tiles.tap_groups():
+                running = self._taps(running, inside, panel, taps, pixels)
+            down.carry(running)
+        channel = b.add(b.mul(place.group, shape.filters), b.mul(place.block, schedule.block))
+        at = (place.image, place.row, column, channel)
+        for pixel in range(tiles.size):
             mine = list(down.results[pixel * schedule.vectors : (pixel + 1) * schedule.vectors])
-            self._epilogue.store(mine, at, (0, 0, pixel, 0), valid, last=last_block)
+            self._epilogue.store(mine, at, (0, 0, pixel, 0), place.valid, last=place.last_block)
 
-    def _pixel(
-        self, image: Operand, group: Operand, row: Operand, column: Operand, tap: int
-    ) -> Operand:
-        """Index of the first pixel's first value for window row 0."""
+    def _pixel(self, place: _Place, column: Operand) -> Operand:
+        """Index of the first pixel's first value for window row 0 and tap 0."""
         b, shape, strides = self._b, self._shape, self._shape.x.strides
         rows, columns = shape.rows, shape.columns
-        index = b.mul(b.sub(b.mul(row, rows.stride), rows.before), strides[1])
-        shift = tap * columns.dilation - columns.before
-        index = b.add(index, b.mul(b.add(b.mul(column, columns.stride), shift), strides[2]))
-        index = b.add(index, b.mul(image, strides[0]))
-        return b.add(index, b.mul(group, shape.channels))
+        index = b.mul(b.sub(b.mul(place.row, rows.stride), rows.before), strides[1])
+        across = b.sub(b.mul(column, columns.stride), columns.before)
+        index = b.add(index, b.mul(across, strides[2]))
+        index = b.add(index, b.mul(place.image, strides[0]))
+        return b.add(index, b.mul(place.group, shape.channels))
 
-    def _panel(self, group: Operand, block: Operand, tap: int) -> Operand:
+    def _panel(self, place: _Place) -> Operand:
         """Index of the weights of window row 0."""
         b, shape, schedule = self._b, self._shape, self._schedule
         taps = shape.rows.taps * shape.columns.taps
         size = taps * shape.channels * schedule.block
         blocks = -(-shape.filters // schedule.block)
-        index = b.mul(b.add(b.mul(group, blocks), block), size)
-        return b.add(index, tap * shape.channels * schedule.block)
+        return b.mul(b.add(b.mul(place.group, blocks), place.block), size)
 
-    def _window_row(
-        self, sums: list[Operand], inside: Operand, panel: Operand, run: Run, pixels: int
+    def _taps(
+        self,
+        sums: list[Operand],
+        inside: Operand,
+        panel: Operand,
+        taps: tuple[int, int],
+        pixels: Sequence[int],
     ) -> list[Operand]:
-        """All taps of one window row: one loop if they are consecutive, else one loop a tap."""
+        """Neighbouring taps of one window row, for the pixels that have them."""
         b, shape, schedule = self._b, self._shape, self._schedule
-        taps = run.taps[1] - run.taps[0]
+        first, end = taps
+        tap_step = shape.columns.dilation * shape.x.strides[2]
+        panel_step = shape.channels * schedule.block
+        here, below = b.add(inside, first * tap_step), b.add(panel, first * panel_step)
         if shape.consecutive_taps and shape.groups == 1:
-            return self._depth(sums, inside, panel, taps * shape.channels, pixels)
-        with b.loop("tap", 0, taps, carry=sums) as across:
-            moved = b.add(inside, b.mul(across.index, shape.columns.dilation * shape.x.strides[2]))
-            lower = b.add(panel, b.mul(across.index, shape.channels * schedule.block))
+            return self._depth(sums, here, below, (end - first) * shape.channels, pixels)
+        with b.loop("tap", 0, end - first, carry=sums) as across:
+            moved = b.add(here, b.mul(across.index, tap_step))
+            lower = b.add(below, b.mul(across.index, panel_step))
             across.carry(self._depth(list(across.carried), moved, lower, shape.channels, pixels))
         return list(across.results)
 
     def _depth(
-        self, sums: list[Operand], inside: Operand, panel: Operand, length: int, pixels: int
+        self,
+        sums: list[Operand],
+        inside: Operand,
+        panel: Operand,
+        length: int,
+        pixels: Sequence[int],
     ) -> list[Operand]:
         """`length` consecutive values of every pixel times as many rows of weights."""
         b, schedule = self._b, self._schedule
@@ -434,34 +455,38 @@ class _Nest:
         return sums
 
     def _steps(
-        self, sums: list[Operand], here: Operand, below: Operand, pixels: int, steps: int
+        self,
+        sums: list[Operand],
+        here: Operand,
+        below: Operand,
+        pixels: Sequence[int],
+        steps: int,
     ) -> list[Operand]:
         """The straight-line heart: `steps` values of each pixel, multiplied and added."""
         b, shape, schedule = self._b, self._shape, self._schedule
         vectors, lanes = schedule.vectors, schedule.lanes
         apart = shape.columns.stride * shape.x.strides[2]
         by_lane = schedule.by_lane and steps == schedule.k_step
-        values: Sequence[Operand] = ()
+        values: dict[int, Operand] = {}
         if by_lane:
-            values = [b.load(self._x, here, steps, offset=p * apart) for p in range(pixels)]
+            values = {p: b.load(self._x, here, steps, offset=p * apart) for p in pixels}
         align = lanes * shape.x.elem.bytes
+        at_once = vectors * steps if by_lane else vectors
+        weights: list[Operand] = []
         for k in range(steps):
-            weights = [
-                b.load(
-                    self._w,
-                    below,
-                    lanes,
-                    offset=k * schedule.block + v * lanes,
-                    align_bytes=align,
-                )
-                for v in range(vectors)
-            ]
-            for pixel in range(pixels):
+            if not weights:
+                start = k * schedule.block
+                weights = [
+                    b.load(self._w, below, lanes, offset=start + v * lanes, align_bytes=align)
+                    for v in range(at_once)
+                ]
+            now, weights = weights[:vectors], weights[vectors:]
+            for pixel in pixels:
                 if by_lane:
                     value = b.op("splat_lane", values[pixel], attrs=(k, lanes))
                 else:
                     value = b.splat(b.load(self._x, here, offset=pixel * apart + k), lanes)
                 for v in range(vectors):
                     place = pixel * vectors + v
-                    sums[place] = b.mul_add(weights[v], value, sums[place])
+                    sums[place] = b.mul_add(now[v], value, sums[place])
         return sums

@@ -175,9 +175,13 @@ class _Worker:
     def __init__(self, job_limit_s: float) -> None:
         self._job_limit_s = job_limit_s
         self._process: subprocess.Popen[bytes] | None = None
+        self._as_written = False
         self._stderr: IO[bytes] | None = None
 
     def compile(self, job: IrJob, target: Target) -> Compiled | _Failure | EllcError:
+        if self._process is not None and self._as_written is not target.as_written:
+            self.stop()  # LLVM takes this choice once in a process
+        self._as_written = target.as_written
         process = self._process or self._start()
         # The child stops reading only when it is dead, so a plain write cannot wait for ever.
         timer = threading.Timer(self._job_limit_s, process.kill)
@@ -276,6 +280,7 @@ def _request(job: IrJob, target: Target) -> dict[str, str | int | bool]:
         "optimize": job.passes.optimize,
         "vectorize": job.passes.vectorize,
         "unroll": job.passes.unroll,
+        "as_written": target.as_written,
         "emit": job.emit.value,
     }
 

@@ -50,6 +50,10 @@ def _stderr_since(start: int) -> str:
     return text
 
 
+# Instructions stay in the order in which a kernel has them.
+_AS_WRITTEN = ("--enable-misched=false", "--enable-post-misched=false", "--pre-RA-sched=source")
+
+
 class Compiler:
     """LLVM with one target machine per kind of request."""
 
@@ -68,6 +72,7 @@ class Compiler:
         )
         if key not in self.machines:
             triple, cpu, features, reloc, level = key
+            self.set_order(request["as_written"])
             start = os.lseek(2, 0, os.SEEK_END)
             made = self.llvm.Target.from_triple(triple).create_target_machine(
                 cpu=cpu, features=features, opt=level, reloc=reloc, codemodel="small"
@@ -77,6 +82,12 @@ class Compiler:
                 raise UnknownCpu(complaint.strip())
             self.machines[key] = made
         return self.machines[key]
+
+    def set_order(self, as_written: bool) -> None:
+        """Switch LLVM's schedulers off; a process is asked for one kind of target only."""
+        if as_written and not self.machines:
+            for option in _AS_WRITTEN:
+                self.llvm.set_option("ellc", option)
 
     def compile(self, request: dict[str, Any], text: str) -> bytes:
         """Compile one module, in a context of its own, so that names do not depend on history."""
