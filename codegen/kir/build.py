@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from codegen.kir.ir import (
     For,
@@ -22,6 +23,8 @@ from codegen.kir.ir import (
 )
 from codegen.kir.ops import OPS, elem_code
 from codegen.kir.types import INDEX, Elem, VType
+
+ValueT = TypeVar("ValueT")
 
 
 @dataclass
@@ -120,6 +123,24 @@ class KernelBuilder:
         self._blocks.append([])
         yield
         self._append(If(condition, tuple(self._blocks.pop())))
+
+    def interleaved(self, chains: Sequence[Callable[[], ValueT]]) -> list[ValueT]:
+        """Write independent pieces of code statement by statement in turn; their results.
+
+        A core that executes in order then has something to do while it waits for one of them. A
+        piece must not read what another one stores; loops end a turn.
+        """
+        written: list[list[Stmt]] = []
+        results: list[ValueT] = []
+        for chain in chains:
+            self._blocks.append([])
+            results.append(chain())
+            written.append(self._blocks.pop())
+        for turn in range(max(map(len, written), default=0)):
+            for block in written:
+                if turn < len(block):
+                    self._append(block[turn])
+        return results
 
     # --- memory --------------------------------------------------------------------------------
 

@@ -263,29 +263,36 @@ class _Function:
         result = let.result.type
         value = "poison"
         for lane in range(result.lanes):
-            args = [self._scalar_for(a, lane) for a in let.args]
+            args = [self._widened_scalar(a, lane) for a in let.args]
             one = self._type(result.with_lanes(1))
             wide = "i32" if one in ("i8", "i16") else one
             name = self._let_text(f"call {wide} @{helper}({', '.join(args)})")
             if wide != one:
                 name = self._let_text(f"trunc {wide} {name} to {one}")
-            if result.lanes == 1:
-                return name
-            value = self._let_text(
-                f"insertelement {self._type(result)} {value}, {one} {name}, i32 {lane}"
-            )
+            value = name if result.lanes == 1 else self._inserted(result, value, name, lane)
         return value
 
-    def _scalar_for(self, arg: Operand, lane: int) -> str:
+    def _widened_scalar(self, arg: Operand, lane: int) -> str:
         """One lane of an operand, typed and at least 32 bits wide."""
-        one = self._type(arg.type.with_lanes(1))
-        name = self._value(arg)
-        if arg.type.lanes > 1:
-            name = self._let_text(f"extractelement {self._typed(arg)}, i32 {lane}")
-        if one in ("i8", "i16"):
-            verb = "sext" if arg.type.elem.is_signed else "zext"
-            one, name = "i32", self._let_text(f"{verb} {one} {name} to i32")
-        return f"{one} {name}"
+        typed = self._scalar(arg, lane)
+        if typed.split()[0] not in ("i8", "i16"):
+            return typed
+        verb = "sext" if arg.type.elem.is_signed else "zext"
+        return f"i32 {self._let_text(f'{verb} {typed} to i32')}"
+
+    def _scalar(self, arg: Operand, lane: int) -> str:
+        """One lane of an operand, typed."""
+        if arg.type.lanes == 1:
+            return self._typed(arg)
+        name = self._let_text(f"extractelement {self._typed(arg)}, i32 {lane}")
+        return f"{self._type(arg.type.with_lanes(1))} {name}"
+
+    def _inserted(self, vector: VType, value: str, scalar: str, lane: int) -> str:
+        """The vector with one lane set."""
+        one = self._type(vector.with_lanes(1))
+        return self._let_text(
+            f"insertelement {self._type(vector)} {value}, {one} {scalar}, i32 {lane}"
+        )
 
     def min_max(self, let: Let) -> str:
         """Integers by intrinsic; floats by whatever propagates NaN with the fewest instructions."""
@@ -339,15 +346,26 @@ class _Function:
             return self._value(arg)
         if helper := llvm_helpers.conversion(source, to, self._target):
             return self._by_helper(helper, let)
-        if source.is_float and not to.is_float:
+        lanes = arg.type.lanes
+        if lanes & (lanes - 1) == 0:
+            return self._converted(self._typed(arg), arg.type, to)
+        # LLVM 22 cannot narrow odd vectors of 64-bit integers (AArch64): lane by lane.
+        value = "poison"
+        for lane in range(lanes):
+            one = self._converted(self._scalar(arg, lane), arg.type.with_lanes(1), to)
+            value = self._inserted(let.result.type, value, one, lane)
+        return value
+
+    def _converted(self, typed: str, source: VType, to: Elem) -> str:
+        """A conversion that LLVM has a verb for; `typed` is a value of type `source`."""
+        result = source.with_elem(to)
+        if source.elem.is_float and not to.is_float:
             kind = "s" if to.is_signed else "u"
-            return self.call(
-                f"@llvm.fpto{kind}i.sat", let.result.type, [self._typed(arg)], arg.type
-            )
-        verb = _conversion(source, to, self._target.word_bits)
+            return self.call(f"@llvm.fpto{kind}i.sat", result, [typed], source)
+        verb = _conversion(source.elem, to, self._target.word_bits)
         if not verb:
-            return self._value(arg)
-        return self._let_text(f"{verb} {self._typed(arg)} to {self._type(let.result.type)}")
+            return typed.split()[-1] if source.lanes == 1 else typed[typed.index("> ") + 2 :]
+        return self._let_text(f"{verb} {typed} to {self._type(result)}")
 
     def splat(self, let: Let) -> str:
         """A scalar into every lane."""
