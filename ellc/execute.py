@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from codegen.targets import Overrides, Target, fixed_targets, resolve
-from codegen.toolchain.load import call_library
+from codegen.toolchain import emulate
+from codegen.toolchain.load import call_library, has_c_library
 from ellc.models import read_model
 from ellc.progress import Progress, silent
 from ir.errors import EllcError
@@ -49,12 +50,17 @@ class Executable:
 
 @dataclass(frozen=True)
 class Library:
-    """A finished shared library and what its manifest says of it."""
+    """A finished shared library and what its manifest says of it.
+
+    `object` is the same code as an object file, where it lies beside the library.
+    """
 
     path: Path
     prefix: str
     target: Target
     network: Network
+    arena_bytes: int
+    object: Path | None = None
 
     def run(
         self, inputs: Arrays, *, threads: int = 0, repeat_ms: int = 0
@@ -64,17 +70,41 @@ class Library:
         Runs in a process of its own, under an emulator if need be; `threads` 0 leaves the library's
         own choice. Raises `EllcError` where it cannot be run here, or refuses.
         """
+        if self.object is not None and not repeat_ms and not has_c_library(self.target):
+            return self._run_object(self.object, inputs, threads), ()
         answer = call_library(
             self.target,
             self.path,
             self.prefix,
-            [_to_memory(a, t) for a, (_, t) in zip(inputs, self.network.inputs, strict=True)],
+            self._bytes(inputs),
             [_memory_bytes(t) for _, t in self.network.outputs],
             threads=threads,
             repeat_ms=repeat_ms,
         )
-        ports = zip(answer.outputs, self.network.outputs, strict=True)
-        return tuple(_from_memory(data, t) for data, (_, t) in ports), answer.call_ns
+        return self._arrays(answer.outputs), answer.call_ns
+
+    def _run_object(self, object: Path, inputs: Arrays, threads: int) -> Arrays:
+        """The same without a C library of the target: the object in a static program."""
+        case = emulate.Case(
+            self.prefix,
+            tuple(_buffer(t) for _, t in self.network.inputs),
+            tuple(_buffer(t) for _, t in self.network.outputs),
+            arena_bytes=self.arena_bytes,
+            is_model=True,
+            threads=threads,
+        )
+        with tempfile.TemporaryDirectory(prefix="ellc-run-") as folder:
+            runner = emulate.build_runner(self.target, [object], [case], Path(folder))
+            request = emulate.Request(0, self._bytes(inputs))
+            return self._arrays(emulate.run_cases(runner, [request])[0])
+
+    def _bytes(self, inputs: Arrays) -> tuple[bytes, ...]:
+        ports = zip(inputs, self.network.inputs, strict=True)
+        return tuple(_to_memory(array, type_) for array, (_, type_) in ports)
+
+    def _arrays(self, outputs: Sequence[bytes]) -> Arrays:
+        ports = zip(outputs, self.network.outputs, strict=True)
+        return tuple(_from_memory(data, type_) for data, (_, type_) in ports)
 
 
 def is_library(path: Path) -> bool:
@@ -109,7 +139,7 @@ def compiled(
     from ellc.driver import CompileOptions, compile_model
 
     with tempfile.TemporaryDirectory(prefix="ellc-run-") as folder:
-        options = CompileOptions(emit=("so",), threads=threads)
+        options = CompileOptions(emit=("so", "obj"), threads=threads)
         made = compile_model(path, target, options, Path(folder) / "out", progress)
         assert made.library is not None
         yield open_library(made.library)
@@ -135,6 +165,7 @@ def open_library(path: Path) -> Library:
             int(document["macs"]),
         )
         target = _target(document["target"])
+        arena_bytes = int(document["memory"]["arena_bytes"])
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise EllcError(
             f"what the library takes and gives stands in {manifest.name}, and that cannot be read: "
@@ -143,7 +174,10 @@ def open_library(path: Path) -> Library:
             where=str(path),
             hint="keep the files of `ellc compile` together, or give the model itself",
         ) from None
-    return Library(path, network.name, target, network)
+    made = path.with_name(f"{name}.o")
+    return Library(
+        path, network.name, target, network, arena_bytes, made if made.is_file() else None
+    )
 
 
 def _target(said: Mapping[str, str]) -> Target:
@@ -166,9 +200,14 @@ def _port(said: Mapping[str, object]) -> tuple[str, TensorType]:
 # --- how arrays lie in memory at the C interface ---
 
 
+def _word_bytes(channels: int) -> int:
+    """Signs are packed into 32-bit words for up to 32 channels, else into 64-bit ones."""
+    return 4 if channels <= 32 else 8
+
+
 def _bit_bytes(channels: int) -> int:
-    """Bytes of one pixel's signs: 32-bit words for up to 32 channels, else 64-bit ones."""
-    word = 4 if channels <= 32 else 8
+    """Bytes of one pixel's signs: whole words."""
+    word = _word_bytes(channels)
     return -(-channels // (8 * word)) * word
 
 
@@ -176,6 +215,12 @@ def _memory_bytes(type_: TensorType) -> int:
     if type_.dtype is DType.BIT:
         return math.prod(type_.shape[:-1]) * _bit_bytes(type_.shape[-1])
     return type_.elements * type_.dtype.item_bytes
+
+
+def _buffer(type_: TensorType) -> emulate.Buffer:
+    bits = type_.dtype is DType.BIT
+    align = _word_bytes(type_.shape[-1]) if bits else type_.dtype.item_bytes
+    return emulate.Buffer(_memory_bytes(type_), align)
 
 
 def _to_memory(array: Array, type_: TensorType) -> bytes:

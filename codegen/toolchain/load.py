@@ -77,6 +77,12 @@ def _build(target: Target, loader: Path) -> None:
     )
 
 
+def has_c_library(target: Target) -> bool:
+    """Whether the C library that a shared library of this target wants is here."""
+    root, _ = _SYSTEM_ROOTS.get(target.arch, (None, ""))
+    return emulate.runs_directly(target) or (root is not None and root.is_dir())
+
+
 def _with_system_root(target: Target) -> Target:
     """The target whose emulator also knows where the dynamic loader and the C library are."""
     if emulate.runs_directly(target):

@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from ellc.commands.bench import noise, summary
-from ellc.execute import Network, _from_memory, _memory_bytes, _to_memory
+from ellc.execute import Network, _from_memory, _memory_bytes, _to_memory, open_library
 from ir.builder import GraphBuilder
 from ir.container import save
+from ir.errors import EllcError
 from ir.graph import Graph
 from ir.ops.conv import Conv2D
 from ir.ops.dense import Dense
@@ -90,6 +91,24 @@ def test_a_finished_library_runs_by_its_manifest(folder: Path, ellc_command, tar
     assert {entry["label"] for entry in top} == {"ant", "bee", "cat", "dog", "eel"}
     three = ellc_command("run", "out/liblittle.so", "picture.png", "--json", "--threads", "1")
     assert three.stdout == by_library.stdout
+
+
+@pytest.mark.emulated("qemu-arm")
+@pytest.mark.parametrize("threads", [0, 3])
+def test_without_a_foreign_c_library_the_object_runs(
+    folder: Path, ellc_command, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    ellc_command("compile", "little.eir", "--target", "pi3", "-o", "out", "--threads", "3")
+    library = open_library(folder / "out" / "liblittle.so")
+    inputs = noise(library.network)
+    (wanted,), _ = library.run(inputs)
+    monkeypatch.setattr("codegen.toolchain.load._SYSTEM_ROOTS", {})
+    (given,), _ = library.run(inputs, threads=threads)
+    assert np.array_equal(given, wanted)
+    (folder / "out" / "little.o").unlink()
+    with pytest.raises(EllcError) as caught:
+        open_library(library.path).run(inputs)
+    assert caught.value.code == "E620"
 
 
 def test_flags_override_what_the_metadata_says(folder: Path, ellc_command) -> None:
