@@ -117,6 +117,7 @@ def _vectors(lanes: int, registers: int, pixels: int, filters: int) -> int:
 def _pixels(registers: int, vectors: int, by_lane: bool) -> int:
     """Pixels in a tile: accumulators, one row of weights and the image's values must fit."""
     if by_lane:
-        return max(1, min(16, (registers - vectors - 2) // (vectors + 1) - (vectors == 1) * 2))
+        # Four channels of every pixel and of the block's weights are in registers at once.
+        return max(1, min(14, (registers - 4 * vectors) // (vectors + 1)))
     spare = vectors + (2 if registers >= 32 else 1)
     return max(1, min(14, (registers - spare) // vectors))

@@ -1,52 +1,35 @@
-"""Convolution as an implicit matrix product: packed weights, register tiles, no im2col.
-
-A tile holds `pixels` x `block` sums in registers and runs over the window's taps and channels.
-Weights are packed `[group][block][kernel row][kernel column][channel][lane]`, so the inner loop
-reads them in order. Taps that are consecutive in memory (a window row of an image without gaps)
-are one inner loop. Loops: band of rows and filter block (parallel) > row > tile > window row >
-taps and channels.
-"""
+"""Float convolutions and dense layers: an implicit matrix product of numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from codegen.epilogue import Epilogue
+from codegen.kernels.implicit_gemm import (
+    ConvShape,
+    EdgeTable,
+    Heart,
+    Nest,
+    Place,
+    pack_filters,
+    split_bands,
+)
 from codegen.kernels.movement import placed_as
 from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Imm, Operand, Param
+from codegen.kir.ir import Operand, Param
 from codegen.kir.types import Elem, VType
 from codegen.lowering import Arg, KernelCall, NodeContext, access_arg, lowers
 from codegen.schedule import GemmSchedule, GemmTraffic, gemm_schedule
-from codegen.storage import Access
 from codegen.views import regrouped
-from codegen.window import Axis, Tiles, column_tiles, fold_rows, window_axes
+from codegen.window import Axis, fold_rows, window_axes
 from ir.errors import EllcError
 from ir.ops.conv import Conv2D
 from ir.ops.dense import Dense
 from ir.types import Array, DType, Padding
-
-
-@dataclass(frozen=True, slots=True)
-class ConvShape:
-    """What a convolution kernel is specialised on. `filters` and `channels` are per group."""
-
-    x: Access
-    walk: tuple[int, int, int, int]  # the result as (images, rows, columns, channels)
-    rows: Axis
-    columns: Axis
-    channels: int
-    filters: int
-    groups: int
-
-    @property
-    def consecutive_taps(self) -> bool:
-        """Whether neighbouring taps of a window row lie side by side in memory."""
-        return self.columns.dilation == 1 and self.x.strides[2] == self.channels
 
 
 @lowers(Conv2D)
@@ -113,10 +96,12 @@ def _convolution(
     x = b.param("x", elem, shape.x.align_bytes)
     w = b.param("w", elem, 64)
     args: list[Arg] = [access_arg(shape.x), _packed(ctx, weights, shape, schedule)]
-    start = _Start(ctx, b, shape, schedule, weights, padding, args)
+    heart = _Products(
+        b, shape, schedule, x, w, _start_table(ctx, b, shape, schedule, weights, padding)
+    )
+    args += heart.table.args if heart.table else []
     epilogue = Epilogue(ctx, b, shape.walk)
-    nest = _Nest(b, shape, schedule, x, w, start, epilogue)
-    extent = nest.write()
+    extent = Nest(b, shape, schedule, heart, epilogue).write()
     return KernelCall(b.finish(), (*args, *epilogue.args), extent, f"gemm {schedule.note}")
 
 
@@ -140,11 +125,7 @@ def choose_schedule(ctx: NodeContext, shape: ConvShape, elem: Elem) -> GemmSched
     if not columns.is_interior and not schedule.by_lane:
         # A tile at an edge has several inner loops; one pixel less leaves registers to cross them.
         schedule = replace(schedule, pixels=max(1, schedule.pixels - 1))
-    blocks = -(-shape.filters // schedule.block) * shape.groups
-    threads = ctx.options.threads
-    if blocks * -(-shape.rows.outputs // schedule.band_rows) < 4 * threads > 4:
-        schedule = replace(schedule, band_rows=max(1, shape.rows.outputs * blocks // (4 * threads)))
-    return schedule
+    return split_bands(schedule, shape, ctx.options.threads)
 
 
 def _folded(ctx: NodeContext, shape: ConvShape) -> ConvShape:
@@ -189,126 +170,44 @@ def _packed(ctx: NodeContext, weights: Array, shape: ConvShape, schedule: GemmSc
     return ctx.lazy_weight(what, 1, size, make)
 
 
-def pack_filters(weights: Array, groups: int, block: int) -> Array:
-    """[F, kh, kw, C] -> [groups, blocks, kh, kw, C, block], zeros behind the last filter."""
-    filters = weights.shape[0] // groups
-    blocks = -(-filters // block)
-    packed = np.zeros((groups, blocks, *weights.shape[1:], block), weights.dtype)
-    for group in range(groups):
-        for index in range(blocks):
-            part = weights[
-                group * filters + index * block : group * filters
-                + min(filters, (index + 1) * block)
-            ]
-            packed[group, index, ..., : len(part)] = np.moveaxis(part, 0, -1)
-    return packed
+def _start_table(
+    ctx: NodeContext,
+    b: KernelBuilder,
+    shape: ConvShape,
+    schedule: GemmSchedule,
+    weights: Array,
+    padding: Padding,
+) -> EdgeTable | None:
+    """What the sums start from: the bias, and what taps outside the image would add.
 
-
-class _Start:
-    """What the sums start from: 0 or the bias, and what taps outside the image would add.
-
-    Where a padding value is not 0 and the image has no border, outputs near the edge leave taps
-    out; their share, `value * weight` summed, is a constant for each set of missing taps.
+    The share of a tap that is left out, `padding value * weight`, is a constant.
     """
+    bias = ctx.inputs[2].array if len(ctx.inputs) > 2 else None
+    if len(ctx.inputs) > 2 and bias is None:
+        raise EllcError("a convolution's bias must be constant", code="E302", where=ctx.name)
+    edges = not (shape.rows.is_interior and shape.columns.is_interior)
+    by_class = edges and not padding.is_zero
+    if bias is None and not by_class:
+        return None
+    filters, depth = weights.shape[0], weights.shape[3]
+    frame = np.resize(np.array(padding.values, np.float64), shape.groups * depth)
+    group_of = np.arange(filters) // shape.filters
+    share = frame.reshape(shape.groups, depth)[group_of]
 
-    def __init__(
-        self,
-        ctx: NodeContext,
-        b: KernelBuilder,
-        shape: ConvShape,
-        schedule: GemmSchedule,
-        weights: Array,
-        padding: Padding,
-        args: list[Arg],
-    ) -> None:
-        self._b, self._shape, self._schedule = b, shape, schedule
-        self._type = VType(shape.x.elem, schedule.lanes)
-        bias = ctx.inputs[2].array if len(ctx.inputs) > 2 else None
-        if len(ctx.inputs) > 2 and bias is None:
-            raise EllcError("a convolution's bias must be constant", code="E302", where=ctx.name)
-        edges = not (shape.rows.is_interior and shape.columns.is_interior)
-        self._by_class = edges and not padding.is_zero
-        self._param: Param | None = None
-        self._classes: Param | None = None
-        if bias is None and not self._by_class:
-            return
-        self._param = b.param("start", shape.x.elem, 64)
-        row_taps = list(dict.fromkeys(shape.rows.valid(r) for r in range(shape.rows.outputs)))
-        self._column_taps = list(
-            dict.fromkeys(shape.columns.valid(c) for c in range(shape.columns.outputs))
-        )
-        tables = [
-            self._table(weights, bias, padding, rows, columns)
-            for rows in (row_taps if self._by_class else row_taps[:1])
-            for columns in (self._column_taps if self._by_class else self._column_taps[:1])
-        ]
-        args.append(ctx.constant(np.stack(tables)))
-        self._stride = tables[0].size
-        if self._by_class and len(row_taps) > 1:
-            self._classes = b.param("row_class", Elem.I32, 64)
-            places = [row_taps.index(shape.rows.valid(r)) for r in range(shape.rows.outputs)]
-            args.append(ctx.constant(np.array(places, np.int32)))
-
-    def _table(
-        self,
-        weights: Array,
-        bias: Array | None,
-        padding: Padding,
-        rows: tuple[int, int],
-        columns: tuple[int, int],
-    ) -> Array:
-        """Start values [groups, blocks * block] for outputs that read these taps only."""
-        shape, block = self._shape, self._schedule.block
-        total = np.zeros(weights.shape[0]) if bias is None else bias.astype(np.float64)
-        if self._by_class:
+    def row(rows: tuple[int, int], columns: tuple[int, int]) -> Array:
+        total = np.zeros(filters) if bias is None else bias.astype(np.float64)
+        if by_class:
             outside = np.ones(weights.shape[1:3], bool)
             outside[rows[0] : rows[1], columns[0] : columns[1]] = False
-            depth = weights.shape[3]
-            values = np.resize(np.array(padding.values, np.float64), shape.groups * depth)
-            for group in range(shape.groups):
-                mine = slice(group * shape.filters, (group + 1) * shape.filters)
-                share = values[group * depth : (group + 1) * depth]
-                taps = weights[mine][:, outside].astype(np.float64)
-                total[mine] += (taps * share).sum(axis=(1, 2))
-        grouped = total.reshape(shape.groups, shape.filters)
-        width = -(-shape.filters // block) * block - shape.filters
-        return np.pad(grouped, ((0, 0), (0, width))).astype(weights.dtype)
+            taps = weights[:, outside].astype(np.float64)
+            total = total + (taps * share[:, None, :]).sum(axis=(1, 2))
+        return total
 
-    def values(self, place: _Place, taps: tuple[int, int]) -> list[Operand]:
-        """The start of one pixel's sums, one vector after the other."""
-        if self._param is None:
-            return [self._b.const(0, self._type)] * self._schedule.vectors
-        b, schedule = self._b, self._schedule
-        width = -(-self._shape.filters // schedule.block) * schedule.block
-        index = b.add(b.mul(place.group, width), b.mul(place.block, schedule.block))
-        if self._by_class:
-            kind: Operand = Imm(self._column_taps.index(taps))
-            if self._classes is not None:
-                row = b.convert(b.load(self._classes, place.row), Elem.INDEX)
-                kind = b.add(b.mul(row, len(self._column_taps)), kind)
-            index = b.add(index, b.mul(kind, self._stride))
-        align = schedule.lanes * self._type.elem.bytes
-        return [
-            b.load(self._param, index, schedule.lanes, offset=v * schedule.lanes, align_bytes=align)
-            for v in range(schedule.vectors)
-        ]
+    return EdgeTable(ctx, b, shape, schedule, shape.x.elem, row, by_class=by_class)
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where the nest stands: everything a tile needs to know but its column."""
-
-    image: Operand
-    group: Operand
-    block: Operand
-    row: Operand
-    row_taps: tuple[Operand, Operand]
-    valid: int
-    last_block: bool
-
-
-class _Nest:
-    """Writes the loops around the tile, and the tile."""
+class _Products(Heart):
+    """Sums of products: one vector register for each pixel and each vector of filters."""
 
     def __init__(
         self,
@@ -317,122 +216,24 @@ class _Nest:
         schedule: GemmSchedule,
         x: Param,
         w: Param,
-        start: _Start,
-        epilogue: Epilogue,
+        table: EdgeTable | None,
     ) -> None:
         self._b, self._shape, self._schedule = b, shape, schedule
-        self._x, self._w, self._start, self._epilogue = x, w, start, epilogue
+        self._x, self._w, self.table = x, w, table
+        self.sums_each = schedule.vectors
 
-    def write(self) -> int:
-        """Write the nest; returns the extent of the parallel loop (image, group, band, block)."""
-        b, shape, schedule = self._b, self._shape, self._schedule
-        blocks = -(-shape.filters // schedule.block)
-        bands = -(-shape.rows.outputs // schedule.band_rows)
-        uneven = shape.filters % schedule.block != 0 or self._epilogue.has_tail
-        with b.loop("part", b.begin, b.end) as part:
-            block, rest = b.rem(part.index, blocks), b.div(part.index, blocks)
-            band, rest = b.rem(rest, bands), b.div(rest, bands)
-            group, image = b.rem(rest, shape.groups), b.div(rest, shape.groups)
-            first = b.mul(band, schedule.band_rows)
-            last = b.min(b.add(first, schedule.band_rows), shape.rows.outputs)
-            if not uneven:
-                self._rows(image, group, block, first, last, schedule.block, last_block=False)
-            elif blocks == 1:
-                self._rows(image, group, Imm(0), first, last, shape.filters, last_block=True)
-            else:
-                is_last = b.compare("eq", block, Imm(blocks - 1))
-                with b.when(b.compare("lt", block, Imm(blocks - 1))):
-                    self._rows(image, group, block, first, last, schedule.block, last_block=False)
-                with b.when(is_last):
-                    valid = shape.filters - (blocks - 1) * schedule.block
-                    self._rows(image, group, Imm(blocks - 1), first, last, valid, last_block=True)
-        return shape.walk[0] * shape.groups * bands * blocks
+    def start(self, place: Place, taps: tuple[int, int]) -> list[Operand]:
+        """The bias and the share of taps outside, or 0."""
+        if self.table is None:
+            zero = self._b.const(0, VType(self._shape.x.elem, self._schedule.lanes))
+            return [zero] * self._schedule.vectors
+        return self.table.values(place, taps, self._schedule.lanes)
 
-    def _rows(
-        self,
-        image: Operand,
-        group: Operand,
-        block: Operand,
-        first: Operand,
-        last: Operand,
-        valid: int,
-        *,
-        last_block: bool,
-    ) -> None:
-        """Rows [first, last) of one block: tiles away from the edges are a loop, others are not."""
-        b, columns = self._b, self._shape.columns
-        with b.loop("row", first, last) as row:
-            taps = self._shape.rows.dynamic_taps(b, row.index)
-            place = _Place(image, group, block, row.index, taps, valid, last_block)
-            for tiles in column_tiles(columns, self._schedule.pixels):
-                stop = tiles.start + tiles.count * tiles.size
-                with b.loop("column", tiles.start, stop, tiles.size) as column:
-                    self._tile(place, column.index, tiles)
+    def finish(self, place: Place, taps: tuple[int, int], sums: list[Operand]) -> list[Operand]:
+        """The sums are the results."""
+        return sums
 
-    def _tile(self, place: _Place, column: Operand, tiles: Tiles) -> None:
-        """Sums of neighbouring pixels for one block of filters, then the epilogue."""
-        b, shape, schedule = self._b, self._shape, self._schedule
-        sums: list[Operand] = []
-        for taps in tiles.taps:
-            sums += self._start.values(place, taps)
-        base = self._pixel(place, column)
-        weights = self._panel(place)
-        first, last = place.row_taps
-        with b.loop("window_row", first, last, carry=sums) as down:
-            inside = b.add(base, b.mul(down.index, shape.rows.dilation * shape.x.strides[1]))
-            step = shape.columns.taps * shape.channels * schedule.block
-            panel = b.add(weights, b.mul(down.index, step))
-            running = list(down.carried)
-            for taps, pixels in tiles.tap_groups():
-                running = self._taps(running, inside, panel, taps, pixels)
-            down.carry(running)
-        channel = b.add(b.mul(place.group, shape.filters), b.mul(place.block, schedule.block))
-        at = (place.image, place.row, column, channel)
-        for pixel in range(tiles.size):
-            mine = list(down.results[pixel * schedule.vectors : (pixel + 1) * schedule.vectors])
-            self._epilogue.store(mine, at, (0, 0, pixel, 0), place.valid, last=place.last_block)
-
-    def _pixel(self, place: _Place, column: Operand) -> Operand:
-        """Index of the first pixel's first value for window row 0 and tap 0."""
-        b, shape, strides = self._b, self._shape, self._shape.x.strides
-        rows, columns = shape.rows, shape.columns
-        index = b.mul(b.sub(b.mul(place.row, rows.stride), rows.before), strides[1])
-        across = b.sub(b.mul(column, columns.stride), columns.before)
-        index = b.add(index, b.mul(across, strides[2]))
-        index = b.add(index, b.mul(place.image, strides[0]))
-        return b.add(index, b.mul(place.group, shape.channels))
-
-    def _panel(self, place: _Place) -> Operand:
-        """Index of the weights of window row 0."""
-        b, shape, schedule = self._b, self._shape, self._schedule
-        taps = shape.rows.taps * shape.columns.taps
-        size = taps * shape.channels * schedule.block
-        blocks = -(-shape.filters // schedule.block)
-        return b.mul(b.add(b.mul(place.group, blocks), place.block), size)
-
-    def _taps(
-        self,
-        sums: list[Operand],
-        inside: Operand,
-        panel: Operand,
-        taps: tuple[int, int],
-        pixels: Sequence[int],
-    ) -> list[Operand]:
-        """Neighbouring taps of one window row, for the pixels that have them."""
-        b, shape, schedule = self._b, self._shape, self._schedule
-        first, end = taps
-        tap_step = shape.columns.dilation * shape.x.strides[2]
-        panel_step = shape.channels * schedule.block
-        here, below = b.add(inside, first * tap_step), b.add(panel, first * panel_step)
-        if shape.consecutive_taps and shape.groups == 1:
-            return self._depth(sums, here, below, (end - first) * shape.channels, pixels)
-        with b.loop("tap", 0, end - first, carry=sums) as across:
-            moved = b.add(here, b.mul(across.index, tap_step))
-            lower = b.add(below, b.mul(across.index, panel_step))
-            across.carry(self._depth(list(across.carried), moved, lower, shape.channels, pixels))
-        return list(across.results)
-
-    def _depth(
+    def depth(
         self,
         sums: list[Operand],
         inside: Operand,
@@ -440,7 +241,7 @@ class _Nest:
         length: int,
         pixels: Sequence[int],
     ) -> list[Operand]:
-        """`length` consecutive values of every pixel times as many rows of weights."""
+        """Products of `length` values, in steps of as many as the schedule unrolls."""
         b, schedule = self._b, self._schedule
         whole = length - length % schedule.k_step
         with b.loop("k", 0, whole, schedule.k_step, carry=sums) as k:

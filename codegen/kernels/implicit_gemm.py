@@ -1,0 +1,298 @@
+"""Convolution as an implicit matrix product: packed weights, register tiles, no im2col.
+
+A tile holds `pixels` x `block` sums in registers and runs over the window's taps and channels.
+Weights are packed `[group][block][kernel row][kernel column][channel][lane]`, so the inner loop
+reads them in order. Taps that are consecutive in memory (a window row of an image without gaps)
+are one inner loop. Loops: band of rows and filter block (parallel) > row > tile > window row >
+taps and channels. What multiplying and adding mean is a `Heart`: float numbers or packed signs.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from codegen.epilogue import Epilogue
+from codegen.kir.build import KernelBuilder
+from codegen.kir.ir import Imm, Operand, Param
+from codegen.kir.types import Elem
+from codegen.lowering import Arg, NodeContext
+from codegen.schedule import GemmSchedule
+from codegen.storage import Access
+from codegen.window import Axis, Tiles, column_tiles
+from ir.types import Array
+
+
+@dataclass(frozen=True, slots=True)
+class ConvShape:
+    """What a convolution kernel is specialised on. `filters` and `channels` are per group."""
+
+    x: Access
+    walk: tuple[int, int, int, int]  # the result as (images, rows, columns, channels)
+    rows: Axis
+    columns: Axis
+    channels: int
+    filters: int
+    groups: int
+
+    @property
+    def consecutive_taps(self) -> bool:
+        """Whether neighbouring taps of a window row lie side by side in memory."""
+        return self.columns.dilation == 1 and self.x.strides[2] == self.channels
+
+
+def pack_filters(weights: Array, groups: int, block: int) -> Array:
+    """[F, kh, kw, C] -> [groups, blocks, kh, kw, C, block], zeros behind the last filter."""
+    filters = weights.shape[0] // groups
+    blocks = -(-filters // block)
+    packed = np.zeros((groups, blocks, *weights.shape[1:], block), weights.dtype)
+    for group in range(groups):
+        for index in range(blocks):
+            part = weights[
+                group * filters + index * block : group * filters
+                + min(filters, (index + 1) * block)
+            ]
+            packed[group, index, ..., : len(part)] = np.moveaxis(part, 0, -1)
+    return packed
+
+
+def split_bands(schedule: GemmSchedule, shape: ConvShape, threads: int) -> GemmSchedule:
+    """Smaller bands where the parallel loop would have too few parts for the threads."""
+    blocks = -(-shape.filters // schedule.block) * shape.groups
+    if blocks * -(-shape.rows.outputs // schedule.band_rows) < 4 * threads > 4:
+        return replace(schedule, band_rows=max(1, shape.rows.outputs * blocks // (4 * threads)))
+    return schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the nest stands: everything a tile needs to know but its column."""
+
+    image: Operand
+    group: Operand
+    block: Operand
+    row: Operand
+    row_taps: tuple[Operand, Operand]
+    valid: int
+    last_block: bool
+
+
+class EdgeTable:
+    """A table of one row of numbers per filter for each set of taps that an output can read.
+
+    Outputs near an edge of an image without a border leave taps out; what depends on that is
+    constant for each pair (window rows, window columns) and looked up here.
+    """
+
+    def __init__(
+        self,
+        ctx: NodeContext,
+        b: KernelBuilder,
+        shape: ConvShape,
+        schedule: GemmSchedule,
+        elem: Elem,
+        row: Callable[[tuple[int, int], tuple[int, int]], Array],
+        *,
+        by_class: bool,
+    ) -> None:
+        """`row(window_rows, window_columns)` gives [filters] in float64; without `by_class` the
+        first pair's row serves every output."""
+        self._b, self._shape, self._schedule = b, shape, schedule
+        self._elem, self._by_class = elem, by_class
+        self._param = b.param("start", elem, 64)
+        self._classes: Param | None = None
+        rows = list(dict.fromkeys(shape.rows.valid(r) for r in range(shape.rows.outputs)))
+        self._columns = list(
+            dict.fromkeys(shape.columns.valid(c) for c in range(shape.columns.outputs))
+        )
+        pairs = [(r, c) for r in rows for c in self._columns]
+        tables = [self._padded(row(*pair)) for pair in (pairs if by_class else pairs[:1])]
+        self.args: list[Arg] = [ctx.constant(np.stack(tables))]
+        self._stride = tables[0].size
+        if by_class and len(rows) > 1:
+            self._classes = b.param("row_class", Elem.I32, 64)
+            places = [rows.index(shape.rows.valid(r)) for r in range(shape.rows.outputs)]
+            self.args.append(ctx.constant(np.array(places, np.int32)))
+
+    def _padded(self, values: Array) -> Array:
+        """[groups, blocks * block]: every block is full."""
+        block = self._schedule.block
+        grouped = values.reshape(self._shape.groups, self._shape.filters)
+        width = -(-self._shape.filters // block) * block - self._shape.filters
+        return np.pad(grouped, ((0, 0), (0, width))).astype(self._elem.numpy)
+
+    def values(self, place: Place, taps: tuple[int, int], lanes: int) -> list[Operand]:
+        """One output's numbers for the filters of a block, as vectors of `lanes`."""
+        b, block = self._b, self._schedule.block
+        width = -(-self._shape.filters // block) * block
+        index = b.add(b.mul(place.group, width), b.mul(place.block, block))
+        if self._by_class:
+            kind: Operand = Imm(self._columns.index(taps))
+            if self._classes is not None:
+                row = b.convert(b.load(self._classes, place.row), Elem.INDEX)
+                kind = b.add(b.mul(row, len(self._columns)), kind)
+            index = b.add(index, b.mul(kind, self._stride))
+        align = lanes * self._elem.bytes
+        return [
+            b.load(self._param, index, lanes, offset=start, align_bytes=align)
+            for start in range(0, block, lanes)
+        ]
+
+
+class Heart(ABC):
+    """The arithmetic of a kernel: what a tile's sums are and how taps are added to them.
+
+    A pixel has `sums_each` sums. Indices count elements of the image and of the packed weights.
+    """
+
+    sums_each: int
+
+    @abstractmethod
+    def start(self, place: Place, taps: tuple[int, int]) -> list[Operand]:
+        """The sums of a pixel whose columns lie under `taps`, before any tap is added."""
+
+    @abstractmethod
+    def depth(
+        self,
+        sums: list[Operand],
+        inside: Operand,
+        panel: Operand,
+        length: int,
+        pixels: Sequence[int],
+    ) -> list[Operand]:
+        """`length` consecutive values of each of `pixels` met with as many rows of weights."""
+
+    @abstractmethod
+    def finish(self, place: Place, taps: tuple[int, int], sums: list[Operand]) -> list[Operand]:
+        """A pixel's results as vectors of consecutive filters."""
+
+
+class Nest:
+    """Writes the loops around the tile, and the tile."""
+
+    def __init__(
+        self,
+        b: KernelBuilder,
+        shape: ConvShape,
+        schedule: GemmSchedule,
+        heart: Heart,
+        epilogue: Epilogue,
+    ) -> None:
+        self._b, self._shape, self._schedule = b, shape, schedule
+        self._heart, self._epilogue = heart, epilogue
+
+    def write(self) -> int:
+        """Write the nest; returns the extent of the parallel loop (image, group, band, block)."""
+        b, shape, schedule = self._b, self._shape, self._schedule
+        blocks = -(-shape.filters // schedule.block)
+        bands = -(-shape.rows.outputs // schedule.band_rows)
+        uneven = shape.filters % schedule.block != 0 or self._epilogue.has_tail
+        with b.loop("part", b.begin, b.end) as part:
+            block, rest = b.rem(part.index, blocks), b.div(part.index, blocks)
+            band, rest = b.rem(rest, bands), b.div(rest, bands)
+            group, image = b.rem(rest, shape.groups), b.div(rest, shape.groups)
+            first = b.mul(band, schedule.band_rows)
+            last = b.min(b.add(first, schedule.band_rows), shape.rows.outputs)
+            if not uneven:
+                self._rows(image, group, block, first, last, schedule.block, last_block=False)
+            elif blocks == 1:
+                self._rows(image, group, Imm(0), first, last, shape.filters, last_block=True)
+            else:
+                is_last = b.compare("eq", block, Imm(blocks - 1))
+                with b.when(b.compare("lt", block, Imm(blocks - 1))):
+                    self._rows(image, group, block, first, last, schedule.block, last_block=False)
+                with b.when(is_last):
+                    valid = shape.filters - (blocks - 1) * schedule.block
+                    self._rows(image, group, Imm(blocks - 1), first, last, valid, last_block=True)
+        return shape.walk[0] * shape.groups * bands * blocks
+
+    def _rows(
+        self,
+        image: Operand,
+        group: Operand,
+        block: Operand,
+        first: Operand,
+        last: Operand,
+        valid: int,
+        *,
+        last_block: bool,
+    ) -> None:
+        """Rows [first, last) of one block: tiles away from the edges are a loop, others are not."""
+        b, columns = self._b, self._shape.columns
+        with b.loop("row", first, last) as row:
+            taps = self._shape.rows.dynamic_taps(b, row.index)
+            place = Place(image, group, block, row.index, taps, valid, last_block)
+            for tiles in column_tiles(columns, self._schedule.pixels):
+                stop = tiles.start + tiles.count * tiles.size
+                with b.loop("column", tiles.start, stop, tiles.size) as column:
+                    self._tile(place, column.index, tiles)
+
+    def _tile(self, place: Place, column: Operand, tiles: Tiles) -> None:
+        """Sums of neighbouring pixels for one block of filters, then the epilogue."""
+        b, shape, schedule = self._b, self._shape, self._schedule
+        sums: list[Operand] = []
+        for taps in tiles.taps:
+            sums += self._heart.start(place, taps)
+        base = self._pixel(place, column)
+        weights = self._panel(place)
+        first, last = place.row_taps
+        with b.loop("window_row", first, last, carry=sums) as down:
+            inside = b.add(base, b.mul(down.index, shape.rows.dilation * shape.x.strides[1]))
+            step = shape.columns.taps * shape.channels * schedule.block
+            panel = b.add(weights, b.mul(down.index, step))
+            running = list(down.carried)
+            for taps, pixels in tiles.tap_groups():
+                running = self._taps(running, inside, panel, taps, pixels)
+            down.carry(running)
+        channel = b.add(b.mul(place.group, shape.filters), b.mul(place.block, schedule.block))
+        at = (place.image, place.row, column, channel)
+        each = self._heart.sums_each
+        for pixel, taps in enumerate(tiles.taps):
+            mine = list(down.results[pixel * each : (pixel + 1) * each])
+            made = self._heart.finish(place, taps, mine)
+            self._epilogue.store(made, at, (0, 0, pixel, 0), place.valid, last=place.last_block)
+
+    def _pixel(self, place: Place, column: Operand) -> Operand:
+        """Index of the first pixel's first value for window row 0 and tap 0."""
+        b, shape, strides = self._b, self._shape, self._shape.x.strides
+        rows, columns = shape.rows, shape.columns
+        index = b.mul(b.sub(b.mul(place.row, rows.stride), rows.before), strides[1])
+        across = b.sub(b.mul(column, columns.stride), columns.before)
+        index = b.add(index, b.mul(across, strides[2]))
+        index = b.add(index, b.mul(place.image, strides[0]))
+        return b.add(index, b.mul(place.group, shape.channels))
+
+    def _panel(self, place: Place) -> Operand:
+        """Index of the weights of window row 0."""
+        b, shape, schedule = self._b, self._shape, self._schedule
+        taps = shape.rows.taps * shape.columns.taps
+        size = taps * shape.channels * schedule.block
+        blocks = -(-shape.filters // schedule.block)
+        return b.mul(b.add(b.mul(place.group, blocks), place.block), size)
+
+    def _taps(
+        self,
+        sums: list[Operand],
+        inside: Operand,
+        panel: Operand,
+        taps: tuple[int, int],
+        pixels: Sequence[int],
+    ) -> list[Operand]:
+        """Neighbouring taps of one window row, for the pixels that have them."""
+        b, shape, schedule = self._b, self._shape, self._schedule
+        first, end = taps
+        tap_step = shape.columns.dilation * shape.x.strides[2]
+        panel_step = shape.channels * schedule.block
+        here, below = b.add(inside, first * tap_step), b.add(panel, first * panel_step)
+        if shape.consecutive_taps and shape.groups == 1:
+            return self._heart.depth(sums, here, below, (end - first) * shape.channels, pixels)
+        with b.loop("tap", 0, end - first, carry=sums) as across:
+            moved = b.add(here, b.mul(across.index, tap_step))
+            lower = b.add(below, b.mul(across.index, panel_step))
+            across.carry(
+                self._heart.depth(list(across.carried), moved, lower, shape.channels, pixels)
+            )
+        return list(across.results)
