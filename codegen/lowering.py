@@ -205,6 +205,18 @@ def stored_array(array: Array, dtype: DType) -> Array:
     return array.astype(np.uint8) if dtype is DType.BOOL else array
 
 
+def constant_weights(ctx: NodeContext) -> Array:
+    """The array of the second operand; `EllcError` (E302) if it is computed."""
+    weights = ctx.inputs[1].array
+    if weights is None:
+        raise EllcError(
+            f"'{ctx.anchor.name}' needs constant weights",
+            code="E302",
+            where=", ".join(ctx.node.source) or ctx.name,
+        )
+    return weights
+
+
 Lowering = Callable[[NodeContext], Sequence[KernelCall]]
 LowerT = TypeVar("LowerT", bound=Lowering)
 _LOWERINGS: dict[type[Op], Lowering] = {}

@@ -22,7 +22,7 @@ from codegen.kernels.movement import placed_as
 from codegen.kir.build import KernelBuilder
 from codegen.kir.ir import Operand, Param
 from codegen.kir.types import Elem, VType
-from codegen.lowering import Arg, KernelCall, NodeContext, access_arg, lowers
+from codegen.lowering import Arg, KernelCall, NodeContext, access_arg, constant_weights, lowers
 from codegen.schedule import GemmSchedule, GemmTraffic, gemm_schedule
 from codegen.views import regrouped
 from codegen.window import Axis, fold_rows, window_axes
@@ -37,7 +37,7 @@ def lower_conv2d(ctx: NodeContext) -> list[KernelCall]:
     """Any convolution; one with a filter per channel goes to the depthwise kernel."""
     conv = ctx.anchor
     assert isinstance(conv, Conv2D)
-    weights = _constant_weights(ctx)
+    weights = constant_weights(ctx)
     x, _ = placed_as(ctx, 0, ctx.inputs[0].type.shape)
     filters, window_rows, window_columns, depth = weights.shape
     if conv.groups > 1 and depth == 1:
@@ -65,7 +65,7 @@ def lower_dense(ctx: NodeContext) -> list[KernelCall]:
         from codegen.kernels.matmul import lower_computed_dense
 
         return lower_computed_dense(ctx)
-    x, weights = ctx.inputs[0], _constant_weights(ctx)
+    x, weights = ctx.inputs[0], constant_weights(ctx)
     filters, depth = weights.shape
     pixels = x.type.elements // depth
     image, _ = placed_as(ctx, 0, (1, 1, pixels, depth))
@@ -73,17 +73,6 @@ def lower_dense(ctx: NodeContext) -> list[KernelCall]:
     columns = Axis(pixels, pixels, 1, 1, 1, 0, True)
     shape = ConvShape(image, (1, 1, pixels, filters), rows, columns, depth, filters, 1)
     return [_convolution(ctx, shape, weights.reshape(filters, 1, 1, depth), Padding())]
-
-
-def _constant_weights(ctx: NodeContext) -> Array:
-    weights = ctx.inputs[1].array
-    if weights is None:
-        raise EllcError(
-            f"'{ctx.anchor.name}' needs constant weights",
-            code="E302",
-            where=", ".join(ctx.node.source) or ctx.name,
-        )
-    return weights
 
 
 def _convolution(

@@ -26,6 +26,7 @@ from ir.errors import EllcError
 from ir.ops.conv import Conv2D
 from ir.types import Array, DType, Padding
 
+_AHEAD = 2  # inputs loaded together, before the ones of the group before are used
 _STRAIGHT = 700  # multiply-adds of one vector up to which a tile is straight-line code
 
 
@@ -235,6 +236,24 @@ def _table(
 # --- the tile ------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Input:
+    """A pixel of the input under a tile, and the (output, tap) pairs along both axes it is in."""
+
+    row: int
+    column: int
+    rows: list[Taps]
+    columns: list[Taps]
+
+    def uses(self) -> list[tuple[int, int, int, int]]:
+        """(output row, output pixel, tap row, tap column) of every product."""
+        return [(r, p, down, across) for r, down in self.rows for p, across in self.columns]
+
+    def taps(self) -> list[Taps]:
+        """The taps it is multiplied with."""
+        return [(down, across) for _, _, down, across in self.uses()]
+
+
 class _Depthwise:
     """Writes a tile."""
 
@@ -289,10 +308,13 @@ class _Depthwise:
         """Everything unrolled; one vector after the other unless that leaves too few sums."""
         few = len(place.rows) * len(place.columns) < 4 or self._block.multiplier > 1
         groups = [list(vectors)] if few else [[v] for v in vectors]
+        inputs = [
+            _Input(row, column, row_readers, readers)
+            for row, row_readers in meetings(self._shape.rows, place.rows).items()
+            for column, readers in meetings(self._shape.columns, place.columns).items()
+        ]
         for group in groups:
-            weights: dict[tuple[int, int, int], Operand] = {}
-            for row, row_readers in meetings(self._shape.rows, place.rows).items():
-                self._row(place, base, panel, row, row_readers, sums, group, weights)
+            self._meet(place, base, panel, inputs, sums, group)
 
     def _looped(
         self,
@@ -311,34 +333,41 @@ class _Depthwise:
             inside = b.add(base, b.mul(down.index, step))
             below = b.add(panel, b.mul(down.index, shape.columns.taps * self._block.tile.block))
             running = dict(zip(keys, down.carried, strict=True))
-            self._row(place, inside, below, 0, [(0, 0)], running, list(vectors), {})
+            inputs = [
+                _Input(0, column, [(0, 0)], readers)
+                for column, readers in meetings(shape.columns, place.columns).items()
+            ]
+            self._meet(place, inside, below, inputs, running, list(vectors))
             down.carry([running[k] for k in keys])
         sums.update(zip(keys, down.results, strict=True))
 
-    def _row(
+    def _meet(
         self,
         place: Place,
         base: Operand,
         panel: Operand,
-        row: int,
-        row_readers: list[Taps],
+        inputs: list[_Input],
         sums: dict[tuple[int, int, int], Operand],
         vectors: list[int],
-        weights: dict[tuple[int, int, int], Operand],
     ) -> None:
-        """One input row: each of its values goes into all windows that meet it."""
-        b, shape = self._b, self._shape
-        for column, readers in meetings(shape.columns, place.columns).items():
-            offset = row * shape.x.strides[1] + column * shape.x.strides[2]
-            values = self._values(base, offset, place.valid, vectors)
-            for out_row, down in row_readers:
-                for pixel, across in readers:
+        """Every input value goes into all windows that meet it.
+
+        Weights first; inputs are loaded in small groups, one group ahead of its use.
+        """
+        taps = dict.fromkeys(tap for x in inputs for tap in x.taps())
+        weights = {(*tap, v): self._weight(panel, *tap, v) for tap in taps for v in vectors}
+        groups = [inputs[i : i + _AHEAD] for i in range(0, len(inputs), _AHEAD)]
+        loaded = [self._values(place, base, x, vectors) for x in groups[0]] if groups else []
+        for index, group in enumerate(groups):
+            following = groups[index + 1] if index + 1 < len(groups) else []
+            coming = [self._values(place, base, x, vectors) for x in following]
+            for x, values in zip(group, loaded, strict=True):
+                for row, pixel, down, across in x.uses():
                     for v, value in zip(vectors, values, strict=True):
-                        key = (down, across, v)
-                        if key not in weights:
-                            weights[key] = self._weight(panel, *key)
-                        slot = (out_row, pixel, v)
-                        sums[slot] = b.mul_add(value, weights[key], sums[slot])
+                        slot = (row, pixel, v)
+                        factor = weights[down, across, v]
+                        sums[slot] = self._b.mul_add(value, factor, sums[slot])
+            loaded = coming
 
     def _weight(self, panel: Operand, down: int, across: int, vector: int) -> Operand:
         tile, tap = self._block.tile, down * self._shape.columns.taps + across

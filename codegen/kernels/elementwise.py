@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from codegen.epilogue import Epilogue
 from codegen.kernels.walking import Walk, merged
@@ -32,14 +33,17 @@ def lower_elementwise(ctx: NodeContext) -> list[KernelCall]:
     op = ctx.anchor
     assert isinstance(op, Pointwise)
 
+    def vector(at: list[Operand], start: int, count: int) -> Operand:
+        delta = (*[0] * (len(walk) - 1), start)
+        loaded = [operands.load(i, at, delta, lanes, count) for i in range(len(ctx.inputs))]
+        return epilogue.apply(emit_pointwise(op, b, *loaded), at, delta, count)
+
     def body(at: list[Operand], length: int, last: bool) -> None:
-        values = []
-        for start in range(0, length, lanes):
-            delta = (*[0] * (len(walk) - 1), start)
-            count = min(lanes, length - start)
-            loaded = [operands.load(i, at, delta, lanes, count) for i in range(len(ctx.inputs))]
-            values.append(emit_pointwise(op, b, *loaded))
-        epilogue.store(values, at, count=length, last=last)
+        parts = [
+            partial(vector, at, start, min(lanes, length - start))
+            for start in range(0, length, lanes)
+        ]
+        epilogue.write(b.interleaved(parts), at, count=length, last=last)
 
     loops = Walk(walk, lanes * vectors, ctx.options.threads, split_last=epilogue.has_tail)
     extent = loops.write(b, body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 
 from codegen.kernels.walking import merged
@@ -14,8 +15,8 @@ from codegen.storage import Access
 from codegen.vectors import load_lanes
 from codegen.views import regrouped
 
-# body(coordinates, slot, count, values) -> values; `count` elements along the last axis
-Body = Callable[[list[Operand], int, int, list[Operand]], list[Operand]]
+# body(coordinates, slot, count, values): `count` elements along the last axis change `values`
+Body = Callable[[list[Operand], int, int, list[Operand]], None]
 
 _COUNTERS = {1: Elem.I8, 2: Elem.I16, 4: Elem.I32, 8: Elem.I64}
 
@@ -60,7 +61,7 @@ def sweep(
     """Visit every element of a block of axes, `step` at a time along the last; the final values.
 
     `ways` visits in a row make one turn of the innermost loop; `slot` counts them, so that each
-    may have an accumulator of its own. The last visit of a row may have fewer than `step`.
+    may have accumulators of its own, which it alone changes. The last visit of a row may have fewer than `step`.
     """
     *outer, inner = extents
 
@@ -69,12 +70,14 @@ def sweep(
         stop = inner - inner % block
         with b.loop("element", 0, stop, block, carry=values) as loop:
             running = list(loop.carried)
-            for slot in range(ways):
-                running = body([*at, b.add(loop.index, slot * step)], slot, step, running)
+            places = [[*at, b.add(loop.index, slot * step)] for slot in range(ways)]
+            b.interleaved(
+                [partial(body, place, slot, step, running) for slot, place in enumerate(places)]
+            )
             loop.carry(running)
         values = list(loop.results)
         for slot, start in enumerate(range(stop, inner, step)):
-            values = body([*at, Imm(start)], slot, min(step, inner - start), values)
+            body([*at, Imm(start)], slot, min(step, inner - start), values)
         return values
 
     def level(at: list[Operand], values: list[Operand]) -> list[Operand]:

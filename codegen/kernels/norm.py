@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import partial
 
 from codegen.epilogue import Epilogue
 from codegen.kernels.folding import index_of
@@ -11,7 +13,7 @@ from codegen.kernels.walking import Walk, merged
 from codegen.kir import vmath
 from codegen.kir.build import KernelBuilder
 from codegen.kir.ir import Imm, Operand, Param
-from codegen.kir.types import VType
+from codegen.kir.types import Elem, VType
 from codegen.lowering import KernelCall, NodeContext, lowers
 from codegen.vectors import vector_lanes
 from ir.ops.norm import LRN
@@ -29,7 +31,11 @@ def lower_lrn(ctx: NodeContext) -> list[KernelCall]:
     lanes = vector_lanes(ctx.target, x.elem)
     while lanes > 1 and lanes // 2 >= channels:
         lanes //= 2
-    vectors = max(1, 8 // lanes) if ctx.result_type().dtype is DType.BIT else 1
+    vectors = (
+        max(1, 8 // lanes)
+        if ctx.result_type().dtype is DType.BIT
+        else min(4, max(1, channels // lanes))
+    )
     b = KernelBuilder(ctx.name)
     source = b.param("x", x.elem, x.align_bytes)
     epilogue = Epilogue(ctx, b, walk)
@@ -40,10 +46,12 @@ def lower_lrn(ctx: NodeContext) -> list[KernelCall]:
         base = index_of(b, 0, at, x.strides[:-1])
 
         def write(start: Operand, count: int) -> None:
-            values = [
-                lrn.vector(base, start, first, min(lanes, count - first))
-                for first in range(0, count, lanes)
-            ]
+            values = b.interleaved(
+                [
+                    partial(lrn.vector, base, start, first, min(lanes, count - first))
+                    for first in range(0, count, lanes)
+                ]
+            )
             is_last = isinstance(start, Imm) and int(start.value) + count == channels
             epilogue.store(values, [*at, start], count=count, last=is_last)
 
@@ -117,9 +125,33 @@ class _Lrn:
         b, beta = self.b, self.op.beta
         if beta == 1.0:
             return b.div(value, energy)
-        if beta == 0.5:
-            return b.div(value, b.op("sqrt", energy))
-        if beta == 0.75:
-            root = b.op("sqrt", energy)
-            return b.div(value, b.mul(root, b.op("sqrt", root)))
-        return b.div(value, vmath.pow(b, energy, b.const(beta, energy)))
+        if beta not in (0.5, 0.75):
+            return b.div(value, vmath.pow(b, energy, b.const(beta, energy)))
+        if self._has_quick_root(energy):
+            return self._by_inverse_roots(value, energy)
+        root = b.op("sqrt", energy)
+        return b.div(value, root if beta == 0.5 else b.mul(root, b.op("sqrt", root)))
+
+    def _has_quick_root(self, energy: Operand) -> bool:
+        """Whether the energy is a normal positive number or infinity, in single precision."""
+        op = self.op
+        return energy.type.elem is Elem.F32 and op.bias > 1e-30 and op.alpha >= 0
+
+    def _by_inverse_roots(self, value: Operand, energy: Operand) -> Operand:
+        """With r = energy^(-1/2): energy^(-3/4) = r^2 r^(-1/2). No root, no division."""
+        b = self.b
+        factor = _inverse_root(b, energy)
+        if self.op.beta == 0.75:
+            factor = b.mul(b.mul(factor, factor), _inverse_root(b, factor))
+        infinite = b.compare("eq", energy, b.const(math.inf, energy))
+        return b.mul(value, b.select(infinite, b.const(0.0, factor), factor))
+
+
+def _inverse_root(b: KernelBuilder, x: Operand) -> Operand:
+    """x^(-1/2) of normal positive singles to 2 ulp: halved exponent, then Newton's steps."""
+    bits = b.shift_right(b.bitcast(x, Elem.I32), 1)
+    y = b.bitcast(b.sub(b.const(0x5F375A86, bits), bits), Elem.F32)
+    half, three_halves = b.mul(x, b.const(-0.5, x)), b.const(1.5, x)
+    for _ in range(3):
+        y = b.mul(y, b.mul_add(b.mul(half, y), y, three_halves))
+    return y

@@ -181,12 +181,7 @@ class _Pool:
         columns = meetings(self._shape.columns, place.columns)
         results: list[list[Operand]] = [[] for _ in place.columns]
         for vector in range(self._vectors(place)):
-            made = {
-                column: self._tree(
-                    [self._load(base, row, column, vector, place) for row in range(first, end)]
-                )
-                for column in columns
-            }
+            made = self._combined_columns(base, list(columns), range(first, end), vector, place)
             for pixel in range(len(place.columns)):
                 mine = [
                     made[c] for c, readers in columns.items() if any(o == pixel for o, _ in readers)
@@ -194,6 +189,20 @@ class _Pool:
                 results[pixel].append(self._tree(mine))
         assert tile.rows == 1
         return results
+
+    def _combined_columns(
+        self, base: Operand, columns: list[int], rows: range, vector: int, place: Place
+    ) -> dict[int, Operand]:
+        """Every column's rows made one; the next column is loaded before one is combined."""
+        made: dict[int, Operand] = {}
+        coming: list[Operand] = []
+        for index, column in enumerate([*columns, None]):
+            loaded = coming
+            if column is not None:
+                coming = [self._load(base, row, column, vector, place) for row in rows]
+            if index:
+                made[columns[index - 1]] = self._tree(loaded)
+        return made
 
     def _vectors(self, place: Place) -> int:
         """How many vectors of the block have valid channels."""
@@ -251,9 +260,11 @@ class _Pool:
         self, sums: list[Operand], inside: Operand, taps: int, vectors: int, place: Place
     ) -> list[Operand]:
         """`taps` neighbours, each into accumulators of its own."""
-        for tap in range(taps):
-            for vector in range(vectors):
-                value = self._load(inside, 0, tap, vector, place)
-                slot = tap * vectors + vector
-                sums[slot] = self._b.op(self._rule.operation, sums[slot], value)
+        values = [
+            self._load(inside, 0, tap, vector, place)
+            for tap in range(taps)
+            for vector in range(vectors)
+        ]
+        for slot, value in enumerate(values):
+            sums[slot] = self._b.op(self._rule.operation, sums[slot], value)
         return sums

@@ -105,7 +105,6 @@ class _Fold:
                 value = load_lanes(b, self._x, index, layout.lanes, wanted, stride, first * stride)
                 number = slot * len(starts) + place
                 values[number] = self._step(values[number], value)
-            return values
 
         carry = [start] * (layout.ways * len(starts))
         found = sweep(b, layout.folded.extents, 1, layout.ways, carry, visit)
@@ -119,7 +118,6 @@ class _Fold:
             index = index_of(b, base, at, layout.folded.x)
             value = load_filled(b, self._x, index, layout.lanes, count, self._identity)
             values[slot] = self._step(values[slot], value)
-            return values
 
         carry: list[Operand] = [b.const(self._identity, self._type)] * layout.ways
         found = sweep(b, layout.folded.extents, layout.lanes, layout.ways, carry, visit)

@@ -124,37 +124,28 @@ class _Softmax:
         type_ = VType(self.x.elem, self.lanes)
         low, zero = b.const(-np.inf, type_), b.const(0.0, type_)
 
-        def largest(
-            at: list[Operand], slot: int, count: int, values: list[Operand]
-        ) -> list[Operand]:
+        def largest(at: list[Operand], slot: int, count: int, values: list[Operand]) -> None:
             values[slot] = b.max(values[slot], load(at, count, -np.inf))
-            return values
 
         first, second = sweep(b, extents, step, _WAYS, [low] * _WAYS, largest)
         top = spread(b.max(first, second), "max")
 
-        def exponentials(
-            at: list[Operand], slot: int, count: int, values: list[Operand]
-        ) -> list[Operand]:
+        def exponentials(at: list[Operand], slot: int, count: int, values: list[Operand]) -> None:
             raised = vmath.exp(b, b.sub(load(at, count, 0.0), top))
             if not self.log:
                 store(raised, at, count)
             counted = filled(b, raised, count, 0.0) if step > 1 else raised
             values[slot] = b.add(values[slot], counted)
-            return values
 
         first, second = sweep(b, extents, step, _WAYS, [zero] * _WAYS, exponentials)
         total = spread(b.add(first, second), "add")
         scale = vmath.log(b, total) if self.log else b.div(b.const(1.0, total), total)
 
-        def finish(
-            at: list[Operand], slot: int, count: int, values: list[Operand]
-        ) -> list[Operand]:
+        def finish(at: list[Operand], slot: int, count: int, values: list[Operand]) -> None:
             if self.log:
                 value = b.sub(b.sub(load(at, count, 0.0), top), scale)
             else:
                 value = b.mul(again(at, count), scale)
             store(value, at, count)
-            return values
 
         sweep(b, extents, step, _WAYS, [], finish)

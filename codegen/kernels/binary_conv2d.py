@@ -1,0 +1,330 @@
+"""Convolution of signs: exclusive or and population count on packed bits.
+
+Filters lie in the lanes. A step takes one word of an image pixel (8 or 32 channels), repeats it in
+all lanes, and counts where it differs from that word of as many filters:
+
+    result = base - 2 * differing,   base = products of valid taps + share of taps outside
+
+so there is no horizontal sum, and taps that fall outside an image are left out by the same loops
+as in a float convolution. Where counts are bytes they are widened before they can overflow.
+Source of the formula: +-1 products agree - differ = valid - 2 * differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from codegen.epilogue import Epilogue
+from codegen.kernels.implicit_gemm import (
+    ConvShape,
+    EdgeTable,
+    Heart,
+    Nest,
+    Place,
+    pack_filters,
+    split_bands,
+)
+from codegen.kir.build import KernelBuilder
+from codegen.kir.ir import Operand, Param
+from codegen.kir.types import Elem, VType
+from codegen.lowering import (
+    Arg,
+    KernelCall,
+    NodeContext,
+    access_arg,
+    constant_weights,
+    lowers,
+    stored_array,
+)
+from codegen.schedule import GemmSchedule, GemmTraffic, band_rows
+from codegen.storage import Access, bit_bytes
+from codegen.targets import Target
+from codegen.window import window_axes
+from ir.errors import EllcError
+from ir.ops.binary import BinaryConv2D
+from ir.types import Array, DType
+
+BYTE_STEPS = 31  # 31 bytes differ in at most 248 bits: their count fits in a byte
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """How signs are counted: element of a word, and of sums that cannot overflow."""
+
+    word: Elem
+    total: Elem
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether counts must be widened on the way."""
+        return self.word is Elem.U8
+
+
+def choose_words(target: Target, bits: int) -> Words:
+    """Bytes where vectors count bits of bytes (or have to by table), else 32-bit words."""
+    if target.vector_bytes <= 4 or target.has("avx512_vpopcntdq"):
+        return Words(Elem.U32, Elem.U32)
+    return Words(Elem.U8, Elem.U16 if bits < 1 << 16 else Elem.U32)
+
+
+def choose_schedule(target: Target, words: Words, filters: int, multiple: int) -> GemmSchedule:
+    """Register tile: counts, wide sums, weights and image words must fit in the registers."""
+    lanes = target.lanes(words.word.bytes)
+    many = target.vector_registers >= 32
+    if lanes == 1:
+        vectors, pixels = max(4, multiple), 2
+    elif words.is_narrow:
+        wide = 2 if many and filters > lanes else 1
+        vectors, pixels = wide, 4 if many else 2
+    else:
+        vectors, pixels = (2 if filters > lanes else 1), 12 if many else 4
+    by_lane = "neon" in target.features
+    return GemmSchedule(pixels, vectors, lanes, 8 if by_lane else 4, by_lane, 1)
+
+
+@lowers(BinaryConv2D)
+def lower_binary_conv2d(ctx: NodeContext) -> list[KernelCall]:
+    """Any convolution of signs with constant weights."""
+    conv = ctx.anchor
+    assert isinstance(conv, BinaryConv2D)
+    x = ctx.inputs[0].access
+    if x is None:
+        raise EllcError("a convolution of constant signs", code="E302", where=ctx.name)
+    weights = constant_weights(ctx)
+    filters, window_rows, window_columns, depth = weights.shape
+    words = choose_words(ctx.target, window_rows * window_columns * bit_bytes(depth) * 8)
+    images, rows, columns, _ = ctx.anchor_type().shape
+    image = _in_words(x, words.word)
+    axes = window_axes(
+        image,
+        (rows, columns),
+        (window_rows, window_columns),
+        conv.stride,
+        (1, 1),
+        conv.padding,
+    )
+    walk = (images, rows, columns, filters)
+    shape = ConvShape(image, walk, *axes, image.shape[3], filters, 1)
+    multiple = 8 if ctx.result_type().dtype is DType.BIT else 1
+    schedule = choose_schedule(ctx.target, words, filters, multiple)
+    schedule = split_bands(_banded(ctx.target, schedule, shape, words), shape, ctx.options.threads)
+    return [_kernel(ctx, conv, shape, schedule, words, weights)]
+
+
+def _in_words(x: Access, word: Elem) -> Access:
+    """The bytes of packed bits seen as words; pixels are whole words apart."""
+    size = word.bytes
+    strides = tuple(1 if i == 3 else s // size for i, s in enumerate(x.strides))
+    shape = (*x.shape[:3], x.shape[3] // size)
+    return replace(x, elem=word, shape=shape, strides=strides, offset=x.offset // size)
+
+
+def _banded(target: Target, schedule: GemmSchedule, shape: ConvShape, words: Words) -> GemmSchedule:
+    filters = shape.filters
+    traffic = GemmTraffic(
+        shape.rows.outputs,
+        shape.x.strides[1] * shape.rows.stride * words.word.bytes,
+        shape.walk[2] * filters * 4,
+        shape.rows.taps * shape.columns.taps * shape.channels * filters * words.word.bytes,
+    )
+    blocks = -(-filters // schedule.block)
+    return replace(schedule, band_rows=band_rows(traffic, blocks, target))
+
+
+def _kernel(
+    ctx: NodeContext,
+    conv: BinaryConv2D,
+    shape: ConvShape,
+    schedule: GemmSchedule,
+    words: Words,
+    weights: Array,
+) -> KernelCall:
+    b = KernelBuilder(ctx.name)
+    x = b.param("x", words.word, max(words.word.bytes, min(64, shape.x.align_bytes)))
+    w = b.param("w", words.word, 64)
+    packed = partial(_packed, weights, words.word, schedule.block)
+    size = -(-shape.filters // schedule.block) * schedule.block * words.word.bytes
+    size *= shape.rows.taps * shape.columns.taps * shape.channels
+    what = f"signs:{words.word.value}:{schedule.block}:{weights.shape}"
+    args: list[Arg] = [access_arg(shape.x), ctx.lazy_weight(what, 1, size, packed)]
+    edges = not (shape.rows.is_interior and shape.columns.is_interior)
+    base = partial(_base, weights, conv.padding.values[0])
+    table = EdgeTable(ctx, b, shape, schedule, Elem.F32, base, by_class=edges)
+    args += table.args
+    scale = _scale(ctx, b, schedule, args)
+    float_lanes = ctx.target.lanes(4)
+    heart = _Differences(b, shape, schedule, words, (x, w), table, scale, float_lanes)
+    epilogue = Epilogue(ctx, b, shape.walk)
+    extent = Nest(b, shape, schedule, heart, epilogue).write()
+    note = f"signs {schedule.note} {words.word.value}"
+    return KernelCall(b.finish(), (*args, *epilogue.args), extent, note)
+
+
+def _packed(weights: Array, word: Elem, block: int) -> Array:
+    """[F, kh, kw, C] signs -> [1, blocks, kh, kw, words, block]."""
+    return pack_filters(stored_array(weights, DType.BIT).view(word.numpy), 1, block)
+
+
+def _base(weights: Array, outside: float, rows: tuple[int, int], columns: tuple[int, int]) -> Array:
+    """For each filter: how many products have both factors inside, plus the share of others."""
+    inside = np.zeros(weights.shape[1:3], bool)
+    inside[rows[0] : rows[1], columns[0] : columns[1]] = True
+    signs = np.where(weights[:, ~inside], 1.0, -1.0)
+    products = float(inside.sum() * weights.shape[3])
+    return np.asarray(products + outside * signs.sum(axis=(1, 2)))
+
+
+def _scale(
+    ctx: NodeContext, b: KernelBuilder, schedule: GemmSchedule, args: list[Arg]
+) -> Param | None:
+    """The factor of each filter, padded to whole blocks."""
+    if len(ctx.inputs) < 3:
+        return None
+    values = ctx.inputs[2].array
+    if values is None:
+        raise EllcError(
+            "a binary convolution's scale must be constant", code="E302", where=ctx.name
+        )
+    args.append(ctx.constant(np.pad(values, (0, -len(values) % schedule.block))))
+    return b.param("scale", Elem.F32, 64)
+
+
+class _Differences(Heart):
+    """Counts of differing signs, `parts` registers of totals for each pixel and vector."""
+
+    def __init__(
+        self,
+        b: KernelBuilder,
+        shape: ConvShape,
+        schedule: GemmSchedule,
+        words: Words,
+        memory: tuple[Param, Param],
+        table: EdgeTable,
+        scale: Param | None,
+        float_lanes: int,
+    ) -> None:
+        self._b, self._shape, self._schedule, self._words = b, shape, schedule, words
+        self._x, self._w = memory
+        self._table, self._scale, self._float_lanes = table, scale, float_lanes
+        self.sums_each = schedule.vectors
+
+    def start(self, place: Place, taps: tuple[int, int]) -> list[Operand]:
+        """No differences yet."""
+        zero = self._b.const(0, VType(self._words.total, self._schedule.lanes))
+        return [zero] * self._schedule.vectors
+
+    def depth(
+        self,
+        sums: list[Operand],
+        inside: Operand,
+        panel: Operand,
+        length: int,
+        pixels: Sequence[int],
+    ) -> list[Operand]:
+        """Differences of `length` words; bytes in chunks whose counts cannot overflow."""
+        if not self._words.is_narrow:
+            return self._words_of(sums, inside, panel, length, pixels)
+        b, block = self._b, self._schedule.block
+        chunk = min(length, BYTE_STEPS - BYTE_STEPS % self._schedule.k_step)
+        whole = length - length % chunk
+        with b.loop("chunk", 0, whole, chunk, carry=sums) as part:
+            here = b.add(inside, part.index)
+            below = b.add(panel, b.mul(part.index, block))
+            part.carry(self._widened(list(part.carried), here, below, chunk, pixels))
+        sums = list(part.results)
+        if length - whole:
+            here, below = b.add(inside, whole), b.add(panel, whole * block)
+            sums = self._widened(sums, here, below, length - whole, pixels)
+        return sums
+
+    def finish(self, place: Place, taps: tuple[int, int], sums: list[Operand]) -> list[Operand]:
+        """base - 2 * differences (exact in float32), times the scale."""
+        b, schedule = self._b, self._schedule
+        lanes = min(self._float_lanes, schedule.lanes)
+        bases = self._table.values(place, taps, lanes)
+        made: list[Operand] = []
+        for total in sums:
+            for start in range(0, schedule.lanes, lanes):
+                count = b.convert(b.part(total, start, lanes), Elem.F32)
+                base = bases[len(made)]
+                made.append(b.mul_add(count, b.const(-2.0, count), base))
+        if self._scale is None:
+            return made
+        index = b.mul(place.block, schedule.block)
+        factors = [b.load(self._scale, index, lanes, offset=i * lanes) for i in range(len(made))]
+        return [b.mul(value, factor) for value, factor in zip(made, factors, strict=True)]
+
+    def _widened(
+        self,
+        sums: list[Operand],
+        here: Operand,
+        below: Operand,
+        length: int,
+        pixels: Sequence[int],
+    ) -> list[Operand]:
+        """Differences of at most `BYTE_STEPS` bytes, added to the totals."""
+        b, vectors = self._b, self._schedule.vectors
+        zero = b.const(0, VType(Elem.U8, self._schedule.lanes))
+        counts = self._words_of([zero] * len(sums), here, below, length, pixels)
+        for pixel in pixels:
+            for place in range(pixel * vectors, (pixel + 1) * vectors):
+                sums[place] = b.add(sums[place], b.convert(counts[place], self._words.total))
+        return sums
+
+    def _words_of(
+        self,
+        sums: list[Operand],
+        inside: Operand,
+        panel: Operand,
+        length: int,
+        pixels: Sequence[int],
+    ) -> list[Operand]:
+        b, schedule = self._b, self._schedule
+        whole = length - length % schedule.k_step
+        with b.loop("k", 0, whole, schedule.k_step, carry=sums) as k:
+            here = b.add(inside, k.index)
+            below = b.add(panel, b.mul(k.index, schedule.block))
+            k.carry(self._steps(list(k.carried), here, below, pixels, schedule.k_step))
+        sums = list(k.results)
+        if length - whole:
+            here, below = b.add(inside, whole), b.add(panel, whole * schedule.block)
+            sums = self._steps(sums, here, below, pixels, length - whole)
+        return sums
+
+    def _steps(
+        self,
+        sums: list[Operand],
+        here: Operand,
+        below: Operand,
+        pixels: Sequence[int],
+        steps: int,
+    ) -> list[Operand]:
+        """The straight-line heart: `steps` words of each pixel."""
+        b, schedule = self._b, self._schedule
+        apart = self._shape.columns.stride * self._shape.x.strides[2]
+        vectors, lanes = schedule.vectors, schedule.lanes
+        by_lane = schedule.by_lane and steps == schedule.k_step
+        values: dict[int, Operand] = {}
+        if by_lane:
+            values = {p: b.load(self._x, here, steps, offset=p * apart) for p in pixels}
+        align = lanes * self._words.word.bytes
+        for k in range(steps):
+            first = k * schedule.block
+            weights = [
+                b.load(self._w, below, lanes, offset=first + v * lanes, align_bytes=align)
+                for v in range(vectors)
+            ]
+            for pixel in pixels:
+                if by_lane:
+                    value = b.op("splat_lane", values[pixel], attrs=(k, lanes))
+                else:
+                    value = b.splat(b.load(self._x, here, offset=pixel * apart + k), lanes)
+                for v in range(vectors):
+                    place = pixel * vectors + v
+                    differs = b.op("popcount", b.op("xor", weights[v], value))
+                    sums[place] = b.add(sums[place], differs)
+        return sums
