@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from codegen.emit import plan_kernels
 from codegen.glue import Model, WeightArray, header_text, make_model, source_text
 from codegen.kir.c99 import c_kernels
 from codegen.kir.types import Elem
@@ -38,7 +39,8 @@ def write_c_package(
         files.append(folder / f"{name}_weights.c")
         _write_weights(files[-1], model)
     source = folder / f"{name}.c"
-    preamble = c_preamble(plan, model, extern=separate)
+    constants = c_constants(model, extern=separate)
+    preamble = f"{constants}\n\n{c_kernels(plan_kernels(plan), plan.target)}"
     source.write_text(source_text(model, version, preamble), encoding="utf-8", newline="\n")
     files.append(source)
     if threads > 1:
@@ -48,14 +50,12 @@ def write_c_package(
     return tuple(files)
 
 
-def c_preamble(plan: Plan, model: Model, *, extern: bool = False) -> str:
-    """What comes before the API's functions: constants, or with `extern` their names; kernels."""
-    kernels = [step.call.kernel for step in (*plan.once, *plan.steps)]
-    constants = [
+def c_constants(model: Model, *, extern: bool = False) -> str:
+    """The model's constants as C arrays, or with `extern` their names only."""
+    return "\n".join(
         f"extern {_head(array)};" if extern else f"static {''.join(_definition(array))}"
         for array in model.arrays
-    ]
-    return "\n".join([*constants, "", c_kernels(kernels, plan.target)])
+    )
 
 
 def _write_weights(path: Path, model: Model) -> None:

@@ -16,9 +16,10 @@ from typing import Literal
 
 import numpy as np
 
-from codegen.c_package import c_preamble
+from codegen.c_package import c_constants
 from codegen.emit import kernel_jobs, plan_kernels, weight_pieces
 from codegen.glue import Model, header_text, make_model, source_text
+from codegen.kir.c99 import c_kernels
 from codegen.lowering import Options, stored_array
 from codegen.plan import Plan, make_plan
 from codegen.runtime import runtime_dir
@@ -30,6 +31,9 @@ from codegen.toolchain.llvm import LlvmPool, usable_cores
 from ir.errors import EllcError, InternalError
 from ir.graph import Graph
 from ir.types import Array, DType, TensorType
+
+C_FILE_PARTS = 20
+"""Models in one C file: fewer compilers to start, still enough files for every core."""
 
 Emitter = Literal["llvm", "c"]
 Outputs = tuple[Array, ...]
@@ -136,25 +140,34 @@ def _run_together(
 
 def _glue(parts: Sequence[_Part], target: Target, emitter: Emitter, folder: Path) -> list[Path]:
     """Objects with the API functions of all parts, and for C their kernels."""
-    sources: list[Path] = []
-    for part in parts:
-        name = part.model.name
-        (folder / f"{name}.h").write_text(header_text(part.model, "test"))
-        preamble = c_preamble(part.plan, part.model) if emitter == "c" else None
-        sources.append(folder / f"{name}.c")
-        sources[-1].write_text(source_text(part.model, "test", preamble))
-    if emitter == "llvm":
-        whole = folder / "all.c"
-        whole.write_text("".join(f'#include "{source.name}"\n' for source in sources))
-        sources = [whole]
-    # Files with kernels define the same helpers, so they cannot be one translation unit.
+    size = C_FILE_PARTS if emitter == "c" else len(parts)
+    sources = [
+        _source(parts[start : start + size], target, emitter, folder / f"part{start}.c")
+        for start in range(0, len(parts), size)
+    ]
     with ThreadPoolExecutor(usable_cores()) as executor:
-        return list(executor.map(lambda source: _compiled(source, target), sources))
+        return list(executor.map(lambda source: _compiled(source, target, emitter), sources))
 
 
-def _compiled(source: Path, target: Target) -> Path:
+def _source(parts: Sequence[_Part], target: Target, emitter: Emitter, path: Path) -> Path:
+    """One C file with several models. Their kernels are printed together: they share helpers."""
+    text: list[str] = []
+    if emitter == "c":
+        text.append(c_kernels([k for part in parts for k in plan_kernels(part.plan)], target))
+    for part in parts:
+        header = path.parent / f"{part.model.name}.h"
+        header.write_text(header_text(part.model, "test"), encoding="utf-8")
+        preamble = c_constants(part.model) if emitter == "c" else None
+        text.append(source_text(part.model, "test", preamble))
+    path.write_text("\n".join(text), encoding="utf-8")
+    return path
+
+
+def _compiled(source: Path, target: Target, emitter: Emitter) -> Path:
     out = source.with_suffix(".o")
-    compile_c(source, target, (source.parent, runtime_dir()), out)
+    # Wide vectors on a CPU that has none take a compiler ten times as long.
+    extra = ("-O1", f"-mcpu={target.zig_cpu}") if emitter == "c" else ()
+    compile_c(source, target, (source.parent, runtime_dir()), out, extra=extra)
     return out
 
 

@@ -33,16 +33,21 @@ _STACK_SIZES = ".stack_sizes"
 
 
 def compile_c(
-    source: Path, target: Target, include: Sequence[Path], out: Path, tools: Tools = BUILT_IN
+    source: Path,
+    target: Target,
+    include: Sequence[Path],
+    out: Path,
+    tools: Tools = BUILT_IN,
+    extra: Sequence[str] = (),
 ) -> None:
     """Compile one C file to an object for the least CPU of the target's architecture.
 
-    So that the code which looks what the CPU has can itself run anywhere. Raises `EllcError`
-    (`E610`) when the compiler refuses.
+    So that the code which looks what the CPU has can itself run anywhere. `extra` options come
+    last. Raises `EllcError` (`E610`) when the compiler refuses.
     """
     words = [*_OPTIONS, *_position_independent(target)]
     words += [f"-I{folder}" for folder in include]
-    ends = ["-c", str(source), "-o", str(out)]
+    ends = [*extra, "-c", str(source), "-o", str(out)]
     what = f"compiling {source.name} for target {target.name!r}"
     if tools.cc:
         zig.run_tool([*tools.cc, *words, *_GCC_OPTIONS, *ends], what=what, code="E610")
