@@ -233,8 +233,7 @@ def _with_features(row: Target, features: frozenset[str]) -> Target:
                 features=features,
                 vector_bytes=16 if neon else 4,
                 vector_registers=16 if neon else 32,
-                # VFPv4 came with the NEON cores that are still alive; ARMv6 has none.
-                fused_multiply_add=neon,
+                fused_multiply_add=neon and _has_vfp4(row),
                 has_popcount_vector=neon,
                 zig_cpu=row.zig_cpu if neon else "arm1176jzf_s",
             )
@@ -259,6 +258,13 @@ def _with_features(row: Target, features: frozenset[str]) -> Target:
             )
         case _:
             return replace(row, features=features)
+
+
+def _has_vfp4(row: Target) -> bool:
+    """Whether a 32-bit A-class core fuses: all but the oldest with NEON, when they are named."""
+    old = ("", "generic", "cortex-a8", "cortex-a9")
+    asked = row.llvm_features.split(",")
+    return "-vfp4" not in asked and (row.cpu not in old or "+vfp4" in asked)
 
 
 def _generic_cpu(arch: str) -> str:

@@ -4,8 +4,8 @@ There, LLVM turns 64-bit division, conversions between 64-bit integers and float
 without a divide instruction) 32-bit division into calls. Code must link with nothing, so the same
 work is done by internal functions of the module, defined where used.
 
-Doubles on a core without them in hardware stay calls: `__aeabi_dadd` and its kin belong to the ARM
-run-time ABI, which every toolchain for such boards links. Only `sqrt` does not; it is here.
+Floats that a core does not have in hardware stay calls: `__aeabi_dadd` and its kin belong to the
+ARM run-time ABI, which every toolchain for such boards links. Only `sqrt` does not; it is here.
 """
 
 from __future__ import annotations
@@ -157,88 +157,85 @@ define internal i64 @ellc.{f}.{s}64({float} %a) #0 {{
 }}
 """
 
-_SQRT_F64 = """\
-define internal double @ellc.sqrt.f64(double %a) #0 {
+_SQRT = """\
+define internal {float} @ellc.sqrt.{f}({float} %a) #0 {{
 entry:
-  %bits = bitcast double %a to i64
-  %field.64 = lshr i64 %bits, 52
-  %field = trunc i64 %field.64 to i32
-  %fraction = and i64 %bits, 4503599627370495
-  %positive = icmp sgt i64 %bits, 0
-  %finite = icmp slt i64 %bits, 9218868437227405312
+  %bits = bitcast {float} %a to {w}
+  %field = lshr {w} %bits, {fraction}
+  %fraction = and {w} %bits, {fraction_mask}
+  %positive = icmp sgt {w} %bits, 0
+  %finite = icmp slt {w} %bits, {infinity}
   %ordinary = and i1 %positive, %finite
   br i1 %ordinary, label %normalise, label %special
 special:
   ; zeros, positive infinity and NaN stay; what is below zero has no root
-  %size = and i64 %bits, 9223372036854775807
-  %nonzero = icmp ne i64 %size, 0
-  %below = icmp slt i64 %bits, 0
+  %size = and {w} %bits, {size_mask}
+  %nonzero = icmp ne {w} %size, 0
+  %below = icmp slt {w} %bits, 0
   %bad = and i1 %nonzero, %below
-  %unchanged = select i1 %bad, i64 9221120237041090560, i64 %bits
-  %answer = bitcast i64 %unchanged to double
-  ret double %answer
+  %unchanged = select i1 %bad, {w} {nan}, {w} %bits
+  %answer = bitcast {w} %unchanged to {float}
+  ret {float} %answer
 normalise:
-  %denormal = icmp eq i32 %field, 0
-  %hidden = or i64 %fraction, 4503599627370496
-  %some = select i1 %denormal, i64 %fraction, i64 %hidden
-  %zeros.64 = call i64 @llvm.ctlz.i64(i64 %some, i1 false)
-  %zeros = trunc i64 %zeros.64 to i32
-  %shift = sub i32 %zeros, 11
-  %shift.64 = zext i32 %shift to i64
-  %digits = shl i64 %some, %shift.64
-  %least = call i32 @llvm.smax.i32(i32 %field, i32 1)
-  %field.real = sub i32 %least, %shift
-  %exponent = sub i32 %field.real, 1023
-  %odd = and i32 %exponent, 1
-  %odd.64 = zext i32 %odd to i64
-  %half = ashr i32 %exponent, 1
-  %even = shl i64 %digits, %odd.64
-  %start = shl i64 %even, 10
+  %denormal = icmp eq {w} %field, 0
+  %hidden = or {w} %fraction, {hidden}
+  %some = select i1 %denormal, {w} %fraction, {w} %hidden
+  %zeros = call {w} @llvm.ctlz.{w}({w} %some, i1 false)
+  %shift = sub {w} %zeros, {exponent_bits}
+  %digits = shl {w} %some, %shift
+  %least = select i1 %denormal, {w} 1, {w} %field
+  %field.real = sub {w} %least, %shift
+  %exponent = sub {w} %field.real, {bias}
+  %odd = and {w} %exponent, 1
+  %half = ashr {w} %exponent, 1
+  %even = shl {w} %digits, %odd
+  %start = shl {w} %even, {room}
   br label %loop
 loop:
   %turn = phi i32 [ 0, %normalise ], [ %turn.next, %loop ]
-  %number = phi i64 [ %start, %normalise ], [ %number.next, %loop ]
-  %rest = phi i64 [ 0, %normalise ], [ %rest.next, %loop ]
-  %root = phi i64 [ 0, %normalise ], [ %root.next, %loop ]
-  %rest.4 = shl i64 %rest, 2
-  %two = lshr i64 %number, 62
-  %rest.now = or i64 %rest.4, %two
-  %number.next = shl i64 %number, 2
-  %root.4 = shl i64 %root, 2
-  %trial = or i64 %root.4, 1
-  %fits = icmp uge i64 %rest.now, %trial
-  %less = sub i64 %rest.now, %trial
-  %rest.next = select i1 %fits, i64 %less, i64 %rest.now
-  %digit = zext i1 %fits to i64
-  %root.2 = shl i64 %root, 1
-  %root.next = or i64 %root.2, %digit
+  %number = phi {w} [ %start, %normalise ], [ %number.next, %loop ]
+  %rest = phi {w} [ 0, %normalise ], [ %rest.next, %loop ]
+  %root = phi {w} [ 0, %normalise ], [ %root.next, %loop ]
+  %rest.4 = shl {w} %rest, 2
+  %two = lshr {w} %number, {top}
+  %rest.now = or {w} %rest.4, %two
+  %number.next = shl {w} %number, 2
+  %root.4 = shl {w} %root, 2
+  %trial = or {w} %root.4, 1
+  %fits = icmp uge {w} %rest.now, %trial
+  %less = sub {w} %rest.now, %trial
+  %rest.next = select i1 %fits, {w} %less, {w} %rest.now
+  %digit = zext i1 %fits to {w}
+  %root.2 = shl {w} %root, 1
+  %root.next = or {w} %root.2, %digit
   %turn.next = add i32 %turn, 1
-  %more = icmp slt i32 %turn.next, 54
+  %more = icmp slt i32 %turn.next, {digits}
   br i1 %more, label %loop, label %round
 round:
-  ; 53 digits and one that rounds: a root is never half way between two numbers
-  %up = add i64 %root.next, 1
-  %significand = lshr i64 %up, 1
-  %field.root = add i32 %half, 1022
-  %field.root.64 = zext i32 %field.root to i64
-  %field.bits = shl i64 %field.root.64, 52
-  %result.bits = add i64 %field.bits, %significand
-  %result = bitcast i64 %result.bits to double
-  ret double %result
-}
+  ; all digits and one that rounds: a root is never half way between two numbers
+  %up = add {w} %root.next, 1
+  %significand = lshr {w} %up, 1
+  %field.root = add {w} %half, {bias_less_1}
+  %field.bits = shl {w} %field.root, {fraction}
+  %result.bits = add {w} %field.bits, %significand
+  %result = bitcast {w} %result.bits to {float}
+  ret {float} %result
+}}
 """
 
 _F32_FIELDS: dict[str, str | int] = {
     "f": "f32", "float": "float", "w": "i32", "fraction": 23, "exponents": 255,
     "fraction_mask": 0x7FFFFF, "hidden": 0x800000, "integral": 150,
     "narrow": "add i32 %exponent.w, 0", "widen": "zext i32 %digits.w to i64",
-    "size_mask": 0x7FFFFFFF, "infinity": 0x7F800000,
+    "size_mask": 0x7FFFFFFF, "infinity": 0x7F800000, "nan": 0x7FC00000, "exponent_bits": 8,
+    "bias": 127, "bias_less_1": 126, "room": 7, "top": 30, "digits": 25,
 }  # fmt: skip
 _F64_FIELDS: dict[str, str | int] = {
     "f": "f64", "float": "double", "w": "i64", "fraction": 52, "exponents": 2047,
     "fraction_mask": (1 << 52) - 1, "hidden": 1 << 52, "integral": 1075,
     "narrow": "trunc i64 %exponent.w to i32", "widen": "add i64 %digits.w, 0",
-    "size_mask": (1 << 63) - 1, "infinity": 0x7FF << 52,
+    "size_mask": (1 << 63) - 1, "infinity": 0x7FF << 52, "nan": 0xFFF << 51, "exponent_bits": 11,
+    "bias": 1023, "bias_less_1": 1022, "room": 10, "top": 62, "digits": 54,
 }  # fmt: skip
 
 
@@ -266,7 +263,8 @@ _TEXTS = {
     "ellc.f32.i64": _from_float(_F32_FIELDS, 127, True),
     "ellc.f64.u64": _from_float(_F64_FIELDS, 1023, False),
     "ellc.f64.i64": _from_float(_F64_FIELDS, 1023, True),
-    "ellc.sqrt.f64": _SQRT_F64,
+    "ellc.sqrt.f32": _SQRT.format(**_F32_FIELDS),
+    "ellc.sqrt.f64": _SQRT.format(**_F64_FIELDS),
 }
 
 _DECLARATIONS = {
@@ -323,4 +321,6 @@ def conversion(source: Elem, to: Elem, target: Target) -> str:
 
 def square_root(elem: Elem, target: Target) -> str:
     """The helper for a root; empty where there is an instruction."""
-    return "ellc.sqrt.f64" if elem is Elem.F64 and not target.scalar_f64 else ""
+    soft = "+soft-float" in target.llvm_features.split(",")
+    missing = soft or (elem is Elem.F64 and not target.scalar_f64)
+    return f"ellc.sqrt.{elem.value}" if missing else ""

@@ -19,14 +19,25 @@ from codegen.kir.c99 import c_kernels
 from codegen.kir.ir import Imm, Kernel
 from codegen.kir.llvm import llvm_module
 from codegen.kir.types import Elem, VType
-from codegen.targets import Target, fixed_targets, resolve
+from codegen.targets import Overrides, Target, fixed_targets, resolve
 from codegen.toolchain.elf_reader import ElfFile
 from codegen.toolchain.llvm import EmitKind, IrJob, LlvmPool, Passes
 from ir.types import Array
 
+CUSTOM = (
+    Overrides(triple="x86_64-unknown-linux-gnu"),
+    Overrides(triple="armv7-unknown-linux-gnueabihf", llvm_features="-neon"),
+    Overrides(triple="armv7-unknown-linux-gnueabihf", cpu="cortex-a9"),
+    Overrides(triple="wasm32-unknown-unknown"),
+    Overrides(triple="thumbv7em-unknown-none-eabihf", cpu="cortex-m7", llvm_features="-fp64"),
+    Overrides(
+        triple="thumbv7em-unknown-none-eabi", cpu="cortex-m7", llvm_features="+soft-float,-fpregs"
+    ),
+)
 # Rows that give LLVM the same words give the same code.
 ROWS = {
-    (row.triple, row.cpu, row.llvm_features): row for row in (*fixed_targets(), resolve("host"))
+    (row.triple, row.cpu, row.llvm_features): row
+    for row in (*fixed_targets(), resolve("host"), *(resolve("custom", o) for o in CUSTOM))
 }.values()
 BOARDS = ["pi0", "pi3", "pi3_64"]
 
@@ -134,11 +145,11 @@ def undefined(data: bytes, target: Target) -> set[str]:
     return set(ElfFile(data).undefined) if target.object_format == "elf" else set()
 
 
-# Calls into the ARM run-time ABI, on the one core that has no doubles.
-DOUBLES_IN_SOFTWARE = re.compile(r"__aeabi_(d\w+|\w+2d)")
+# Calls into the ARM run-time ABI, on cores that have no doubles or no floats at all.
+FLOATS_IN_SOFTWARE = re.compile(r"__aeabi_(?:[df]\w+|\w+2[df])")
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.name} {row.triple} {row.cpu}")
 def test_objects_of_every_target_need_nothing(pool: LlvmPool, row: Target) -> None:
     kernels = all_kernels()
     jobs = [IrJob(f"part{i}", llvm_module(kernels[i::4], row)) for i in range(4)]
@@ -146,7 +157,7 @@ def test_objects_of_every_target_need_nothing(pool: LlvmPool, row: Target) -> No
     for data in pool.compile(jobs, row):
         needed |= undefined(data, row)
     if not row.scalar_f64:
-        needed = {name for name in needed if not DOUBLES_IN_SOFTWARE.fullmatch(name)}
+        needed = {name for name in needed if not FLOATS_IN_SOFTWARE.fullmatch(name)}
     assert not needed
 
 

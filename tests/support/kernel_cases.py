@@ -75,12 +75,19 @@ def wrappers(cases: Sequence[KernelCase], *, declare: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-def by_llvm(pool: LlvmPool, modules: int = 8) -> Build:
-    """Kernels through LLVM IR, spread over a few modules that compile in parallel."""
+def by_llvm(pool: LlvmPool, modules: int = 8, written_for: Target | None = None) -> Build:
+    """Kernels through LLVM IR, spread over a few modules that compile in parallel.
+
+    `written_for` decides which operations the IR takes for granted, if not the target itself.
+    """
 
     def build(cases: Sequence[KernelCase], target: Target, folder: Path) -> list[Path]:
         parts = [[c.kernel for c in cases[i::modules]] for i in range(modules)]
-        jobs = [IrJob(f"part{i}", llvm_module(p, target)) for i, p in enumerate(parts) if p]
+        jobs = [
+            IrJob(f"part{i}", llvm_module(p, written_for or target))
+            for i, p in enumerate(parts)
+            if p
+        ]
         objects = []
         for i, data in enumerate(pool.compile(jobs, target)):
             objects.append(folder / f"kernels{i}.o")
