@@ -44,6 +44,10 @@ def lower_conv2d(ctx: NodeContext) -> list[KernelCall]:
         from codegen.kernels.depthwise import lower_depthwise
 
         return lower_depthwise(ctx, conv, weights)
+    groups = conv.groups
+    if ctx.result_type().dtype is DType.BIT and filters // groups % 8:
+        weights, groups = _ungrouped(weights, groups), 1
+        depth = weights.shape[3]
     images, out_rows, out_columns, _ = ctx.anchor_type().shape
     axes = window_axes(
         x,
@@ -54,8 +58,20 @@ def lower_conv2d(ctx: NodeContext) -> list[KernelCall]:
         conv.padding,
     )
     walk = (images, out_rows, out_columns, filters)
-    shape = ConvShape(x, walk, *axes, depth, filters // conv.groups, conv.groups)
+    shape = ConvShape(x, walk, *axes, depth, filters // groups, groups)
     return [_convolution(ctx, shape, weights, conv.padding)]
+
+
+def _ungrouped(weights: Array, groups: int) -> Array:
+    """The same filters over all channels, 0 for those of other groups.
+
+    For signs, where a byte of the result would otherwise belong to several groups.
+    """
+    filters, rows, columns, depth = weights.shape
+    wide = np.zeros((filters, rows, columns, groups * depth), weights.dtype)
+    for group, mine in enumerate(np.split(np.arange(filters), groups)):
+        wide[mine, :, :, group * depth : (group + 1) * depth] = weights[mine]
+    return wide
 
 
 @lowers(Dense)
