@@ -30,7 +30,10 @@ EXIT_INTERNAL = 3
 EXIT_INTERRUPTED = 130
 
 # The order of the help page: from a model to a device, then what looks up facts.
-_COMMANDS: tuple[str, ...] = ("compile", "inspect", "run", "bench", "print", "targets", "ops")
+_COMMANDS: tuple[str, ...] = (
+    *("compile", "inspect", "run", "bench", "print"),
+    *("zoo", "targets", "ops"),
+)
 
 _EPILOG = """\b
 Exit codes:

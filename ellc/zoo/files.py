@@ -1,0 +1,60 @@
+"""Networks of the zoo as model files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from ellc.progress import Progress, silent
+from ellc.zoo.catalogue import build, find
+from ir.container import save
+from ir.errors import EllcError
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What was written: numbers in the network's constants, and the file's size."""
+
+    parameters: int
+    file_bytes: int
+
+
+def build_file(
+    name: str,
+    path: Path,
+    seed: int = 0,
+    width: Fraction = Fraction(1),
+    progress: Progress = silent,
+) -> Built:
+    """Build a network and write it as the file's suffix says, `.ell` or `.eir`.
+
+    Raises `EllcError`: E740 for an unknown name, E742 for a suffix that the network does not
+    have, E207 or E703 if the file cannot be written.
+    """
+    network = find(name)
+    if path.suffix not in network.formats:
+        wanted = " or ".join(network.formats)
+        raise EllcError(
+            f"{name} cannot be written as '{path.suffix}'",
+            code="E742",
+            where=str(path),
+            hint=f"give the file a name that ends in {wanted}",
+        )
+    if not path.parent.is_dir():
+        # Found before minutes of work, not after.
+        raise EllcError("the folder does not exist", code="E703", where=str(path.parent))
+    graph = build(name, seed, width, progress)
+    progress(f"writing {path.name}", 0, 0)
+    if path.suffix == ".ell":
+        from ellc.frontends.ell.write import write_ell
+
+        write_ell(graph, path)
+    else:
+        try:
+            save(graph, path)
+        except OSError as error:
+            reason = error.strerror or error
+            raise EllcError(f"cannot be written: {reason}", code="E703", where=str(path)) from error
+    parameters = sum(int(array.size) for array in graph.constant_arrays().values())
+    return Built(parameters, path.stat().st_size)

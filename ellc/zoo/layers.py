@@ -1,0 +1,247 @@
+"""Builds a chain of layers with seeded weights of trained-like scale.
+
+Weights of convolutions and dense layers have He's standard deviation, sqrt(2 / inputs). Biases,
+batch normalisation and the scale before a softmax are made from the values' expected statistics
+(`moments`), with the scatter that training leaves, so that values neither grow nor vanish, every
+binarisation sees both signs, and the classes' probabilities differ without one that takes all.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ellc.progress import Progress, silent
+from ellc.zoo.draws import Draws
+from ellc.zoo.gallery import LEAKY_SLOPE, Shape3
+from ellc.zoo.moments import Moments
+from ir.builder import GraphBuilder
+from ir.graph import Graph
+from ir.op import Op
+from ir.ops.binary import Binarize, BinaryConv2D
+from ir.ops.conv import Conv2D
+from ir.ops.dense import Dense
+from ir.ops.norm import LRN, Dropout
+from ir.ops.pointwise import Add, LeakyRelu, Mul, MulAdd, PRelu, Relu
+from ir.ops.pool import LOWEST, AvgPool2D, MaxPool2D
+from ir.ops.reduce import Softmax
+from ir.ops.shape import Reshape
+from ir.types import Array, DType, Padding, TensorType
+
+LOGIT_SPREAD = 3.0
+"""Standard deviation of what a softmax is given."""
+ALPHA, ALPHA_SCATTER = 0.25, 0.05
+"""Slopes of parametric ReLUs: mean and standard deviation."""
+
+_PIXEL_DEVIATION = 70.0  # of photographs, in steps of 0..255
+_EPSILON = 1e-5
+_BIAS_SCATTER = 0.2  # of biases, in standard deviations of what they are added to
+_GAMMA_SCATTER, _BETA_SCATTER = 0.1, 0.2
+
+
+class Chain:
+    """A graph under construction from `input` [1,R,C,ch] f32 with pixels 0..255 to `output`.
+
+    `progress` is told of every layer that begins.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        image: Shape3,
+        seed: int,
+        progress: Progress = silent,
+    ) -> None:
+        self._builder = GraphBuilder(name)
+        self._draws = Draws(seed, name)
+        self._progress = progress
+        self._value = self._builder.input("input", TensorType(DType.F32, (1, *image)))
+        self._moments = Moments.of(image[2], 0.0, 0.0)
+        self._layers = 0
+        self._source = ""
+
+    @property
+    def shape(self) -> Shape3:
+        """Rows, columns and channels of the current value, without any border."""
+        _, rows, columns, channels = self._value.type.shape
+        return rows, columns, channels
+
+    @property
+    def moments(self) -> Moments:
+        """What is expected of the current value."""
+        return self._moments
+
+    def begin(self, kind: str) -> None:
+        """The operators that follow are of the source layer of this kind."""
+        self._layers += 1
+        self._source = f"{self._layers} {kind}"
+        self._draws.restart(self._layers)
+        self._progress(f"making weights: layer {self._source}", 0, 0)
+
+    def finish(self, metadata: dict[str, str]) -> Graph:
+        """The graph; the current value is its output."""
+        self._builder.output("output", self._value)
+        self._builder.metadata(metadata)
+        return self._builder.build()
+
+    # ---- layers ---------------------------------------------------------------------------------
+
+    def subtract(self, mean: tuple[float, ...]) -> None:
+        """Subtract one number from each channel, or one from all; what is left is around zero."""
+        channels = self.shape[2]
+        numbers = np.resize(np.array(mean, np.float32), channels)
+        self._add(Add(), -numbers)
+        self._moments = Moments.of(channels, 0.0, _PIXEL_DEVIATION)
+
+    def convolution(
+        self,
+        filters: int,
+        window: int,
+        stride: int = 1,
+        pad: int = 0,
+        groups: int = 1,
+        spread: float = 0.0,
+    ) -> None:
+        """Convolution and bias.
+
+        Weights have He's scale, or the one that gives the results this standard deviation.
+        """
+        depth = self.shape[2] // groups
+        deviation = math.sqrt(2 / (window * window * depth))
+        weights = self._draws.normal((filters, window, window, depth), deviation)
+        op = Conv2D((stride, stride), Padding.same(pad) if pad else Padding(), groups=groups)
+        after = _grouped(self._moments, weights, groups)
+        weights, after = _rescaled(weights, after, spread)
+        self._add(op, weights)
+        self._moments = after
+        self.centre()
+
+    def binary_convolution(self, filters: int, window: int, pad: int) -> None:
+        """Convolution of the values' signs with signs; no scale, no bias."""
+        weights = self._draws.signs((filters, window, window, self.shape[2]))
+        op = BinaryConv2D((1, 1), Padding.same(pad) if pad else Padding())
+        self._value = self._builder.add(Binarize(), self._value, source=self._source)
+        bits = self._builder.constant(weights, DType.BIT)
+        self._value = self._builder.add(op, self._value, bits, source=self._source)
+        self._moments = self._moments.signs().filtered(np.where(weights, 1.0, -1.0))
+
+    def dense(self, outputs: int, spread: float = 0.0) -> None:
+        """A layer that sees all of its input, and a bias; weights scaled as a convolution's."""
+        rows, columns, channels = self.shape
+        inputs = rows * columns * channels
+        weights = self._draws.normal((outputs, inputs), math.sqrt(2 / inputs))
+        after = self._moments.repeated(rows * columns).filtered(weights[:, None, None])
+        weights, after = _rescaled(weights, after, spread)
+        self._reshape((1, inputs))
+        self._add(Dense(), weights)
+        self._reshape((1, 1, 1, outputs))
+        self._moments = after
+        self.centre()
+
+    def centre(self) -> None:
+        """Add a bias that brings every channel's mean to about zero."""
+        scatter = self._draws.normal(self._moments.mean.shape, _BIAS_SCATTER * self._moments.spread)
+        self.bias((scatter - self._moments.mean).astype(np.float32))
+
+    def bias(self, values: Array) -> None:
+        """Add one number to each channel."""
+        self._add(Add(), values)
+        self._moments = self._moments.plus(values)
+
+    def activation(self, name: str) -> None:
+        """`ReLU`, `LeakyReLU`, or nothing for an empty name."""
+        match name:
+            case "":
+                return
+            case "ReLU":
+                self._add(Relu())
+                self._moments = self._moments.rectified()
+            case "LeakyReLU":
+                self._add(LeakyRelu(LEAKY_SLOPE))
+                self._moments = self._moments.rectified(LEAKY_SLOPE)
+            case _:
+                raise ValueError(f"no activation called {name}")
+
+    def parametric_relu(self) -> None:
+        """A ReLU with a slope of its own for every element."""
+        alpha = self._draws.normal((1, *self.shape), ALPHA_SCATTER, ALPHA)
+        self._add(PRelu(), alpha)
+        self._moments = self._moments.rectified(alpha.mean((0, 1, 2), np.float64))
+
+    def batch_normalization(self) -> None:
+        """Normalise, scale and add, as ELL keeps it: three layers."""
+        channels = self.shape[2]
+        factors = (1 / np.sqrt(self._moments.variance + _EPSILON)).astype(np.float32)
+        terms = (-self._moments.mean * factors).astype(np.float32)
+        gamma = self._draws.normal((channels,), _GAMMA_SCATTER, 1.0)
+        beta = self._draws.normal((channels,), _BETA_SCATTER)
+        self._add(MulAdd(), factors, terms)
+        self._add(Mul(), gamma)
+        self._add(Add(), beta)
+        self._moments = self._moments.times(factors).plus(terms).times(gamma).plus(beta)
+
+    def max_pool(self, window: int, stride: int, pad: int = 0, *, beyond: int = 0) -> None:
+        """Maximum; windows may reach so many pixels beyond the right and lower border."""
+        frame = Padding(pad, pad, pad + beyond, pad + beyond, LOWEST.values)
+        self._add(MaxPool2D((window, window), (stride, stride), frame))
+        self._moments = self._moments.largest(window * window)
+
+    def mean_pool(self, window: int, stride: int) -> None:
+        """Mean over windows inside the image."""
+        self._add(AvgPool2D((window, window), (stride, stride)))
+        self._moments = self._moments.averaged(window * window)
+
+    def normalize_locally(self, size: int, alpha: float, beta: float) -> None:
+        """Local response normalisation across `size` neighbouring channels."""
+        self._add(LRN(size, alpha, beta))
+        self._moments = self._moments.times(
+            np.full(self.shape[2], (1 + alpha * self._moments.power) ** -beta)
+        )
+
+    def dropout(self) -> None:
+        """What training needed here and inference passes on."""
+        self._add(Dropout())
+
+    def temperature(self) -> None:
+        """A factor for each class that gives the softmax numbers of a trained network's spread."""
+        factor = LOGIT_SPREAD / self._moments.spread
+        scales = self._draws.normal((self.shape[2],), 0.05 * factor, factor)
+        self._add(Mul(), scales)
+        self._moments = self._moments.times(scales)
+
+    def softmax(self) -> None:
+        """Probabilities of the classes."""
+        axes = tuple(axis for axis, size in enumerate(self._value.type.shape) if size > 1)
+        self._add(Softmax(axes or (3,)))
+
+    # ---- help -----------------------------------------------------------------------------------
+
+    def _add(self, op: Op, *constants: Array) -> None:
+        operands = [self._builder.constant(array) for array in constants]
+        self._value = self._builder.add(op, self._value, *operands, source=self._source)
+
+    def _reshape(self, shape: tuple[int, ...]) -> None:
+        if self._value.type.shape != shape:
+            self._value = self._builder.add(Reshape(shape), self._value, source=self._source)
+
+
+def _grouped(seen: Moments, weights: Array, groups: int) -> Moments:
+    """Statistics after a convolution in groups."""
+    filters, depth = weights.shape[0] // groups, weights.shape[3]
+    parts = [
+        Moments(
+            seen.mean[g * depth : (g + 1) * depth], seen.variance[g * depth : (g + 1) * depth]
+        ).filtered(weights[g * filters : (g + 1) * filters])
+        for g in range(groups)
+    ]
+    mean = np.concatenate([part.mean for part in parts])
+    return Moments(mean, np.concatenate([part.variance for part in parts]))
+
+
+def _rescaled(weights: Array, after: Moments, spread: float) -> tuple[Array, Moments]:
+    """Weights and their results' statistics, scaled to a standard deviation (0: left alone)."""
+    if not spread:
+        return weights, after
+    factor = np.float32(spread / after.spread)
+    return weights * factor, after.times(np.full(after.mean.shape, factor))

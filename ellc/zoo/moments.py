@@ -1,0 +1,111 @@
+"""Mean and variance of a network's values, channel by channel, without running it.
+
+Weights of a trained network leave its values in a sane range. To have the same of seeded weights,
+each layer's statistics are worked out from those of the layer before, as if values were normally
+distributed; batch normalisation and biases are then made from them. Pixels of one channel are
+neither equal nor independent: half of their variance is common to a window.
+
+All arithmetic is in double; what becomes a weight is rounded to float32 afterwards, so that the
+last digits of a machine's library do not show.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ir.types import Array
+
+Doubles = NDArray[np.float64]
+
+COMMON = 0.5
+"""Share of a channel's variance that the pixels of a window have in common."""
+
+# Mean and variance of the largest of n independent standard normal numbers.
+_LARGEST = {4: (1.02938, 0.49172), 9: (1.48501, 0.35735)}
+_ROWS_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moments:
+    """Mean and variance of every channel, float64 [C]."""
+
+    mean: Doubles
+    variance: Doubles
+
+    @staticmethod
+    def of(channels: int, mean: float, deviation: float) -> Moments:
+        """The same for all channels."""
+        return Moments(np.full(channels, mean), np.full(channels, deviation**2))
+
+    @property
+    def power(self) -> float:
+        """The mean square over all channels."""
+        return float(np.mean(self.mean**2 + self.variance))
+
+    @property
+    def spread(self) -> float:
+        """The standard deviation around the channels' means, over all channels."""
+        return math.sqrt(float(np.mean(self.variance)))
+
+    def plus(self, offset: Array) -> Moments:
+        """After adding a number to each channel."""
+        return Moments(self.mean + offset, self.variance)
+
+    def times(self, scale: Array) -> Moments:
+        """After multiplying each channel by a number."""
+        factor = scale.astype(np.float64)
+        return Moments(self.mean * factor, self.variance * factor**2)
+
+    def rectified(self, slope: Array | float = 0.0) -> Moments:
+        """After max(x, 0) + slope * min(x, 0)."""
+        deviation = np.sqrt(self.variance)
+        share, density = self._above_zero()
+        positive = self.mean * share + deviation * density
+        square = (self.mean**2 + self.variance) * share + self.mean * deviation * density
+        leak = np.asarray(slope, np.float64)
+        mean = positive + leak * (self.mean - positive)
+        power = square + leak**2 * (self.mean**2 + self.variance - square)
+        return Moments(mean, np.maximum(power - mean**2, 0.0))
+
+    def signs(self) -> Moments:
+        """Of the sign: +1 above zero, else -1."""
+        share, _ = self._above_zero()
+        mean = 2 * share - 1
+        return Moments(mean, 1 - mean**2)
+
+    def filtered(self, weights: Array) -> Moments:
+        """After a convolution with weights [F, rows, columns, C] (float or signs)."""
+        parts = []
+        for start in range(0, weights.shape[0], _ROWS_AT_ONCE):
+            w = weights[start : start + _ROWS_AT_ONCE].astype(np.float64)
+            sums = w.sum((1, 2))
+            shared = COMMON * sums**2 + (1 - COMMON) * (w**2).sum((1, 2))
+            # Sums along an axis, not a matrix product: its order differs between machines.
+            parts.append(((sums * self.mean).sum(1), (shared * self.variance).sum(1)))
+        return Moments(np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]))
+
+    def repeated(self, pixels: int) -> Moments:
+        """Of an image of so many pixels, flattened."""
+        return Moments(np.tile(self.mean, pixels), np.tile(self.variance, pixels))
+
+    def largest(self, cells: int) -> Moments:
+        """After the maximum over so many pixels."""
+        shift, shrink = _LARGEST[cells]
+        own = 1 - COMMON
+        mean = self.mean + shift * np.sqrt(own * self.variance)
+        return Moments(mean, self.variance * (COMMON + own * shrink))
+
+    def averaged(self, cells: int) -> Moments:
+        """After the mean over so many pixels."""
+        return Moments(self.mean, self.variance * (COMMON + (1 - COMMON) / cells))
+
+    def _above_zero(self) -> tuple[Doubles, Doubles]:
+        """The share of values above zero, and the standard normal density there."""
+        ratio = self.mean / np.sqrt(np.maximum(self.variance, 1e-30))
+        share = np.array([math.erfc(-r / math.sqrt(2)) / 2 for r in ratio])
+        density = np.array([math.exp(-min(r * r / 2, 700)) for r in ratio]) / math.sqrt(2 * math.pi)
+        return share, density
