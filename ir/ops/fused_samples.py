@@ -111,6 +111,9 @@ def _convolutions(rng: np.random.Generator) -> Iterator[Case]:
         .then(Binarize())
         .case("conv, scale and shift, prelu, sign")
     )
+    halves = dyadic(rng, 6, 3, 3, 2, span=2)
+    shared = _Chain(Conv2D(padding=same, groups=2), dyadic(rng, 1, 5, 7, 4), halves)
+    yield shared.then(Binarize()).case("groups that share a byte of signs")
 
 
 def _depthwise(rng: np.random.Generator) -> Iterator[Case]:
