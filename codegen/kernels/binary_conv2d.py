@@ -64,9 +64,13 @@ class Words:
         return self.word is Elem.U8
 
 
-def choose_words(target: Target, bits: int) -> Words:
-    """Bytes where vectors count bits of bytes (or have to by table), else 32-bit words."""
-    if target.vector_bytes <= 4 or target.has("avx512_vpopcntdq"):
+def choose_words(target: Target, bits: int, align_bytes: int) -> Words:
+    """Bytes where vectors count bits of bytes (or have to by table), else 32-bit words.
+
+    An image in the caller's memory may lie at any byte.
+    """
+    wide = target.vector_bytes <= 4 or target.has("avx512_vpopcntdq")
+    if wide and align_bytes >= Elem.U32.bytes:
         return Words(Elem.U32, Elem.U32)
     return Words(Elem.U8, Elem.U16 if bits < 1 << 16 else Elem.U32)
 
@@ -96,7 +100,8 @@ def lower_binary_conv2d(ctx: NodeContext) -> list[KernelCall]:
         raise EllcError("a convolution of constant signs", code="E302", where=ctx.name)
     weights = constant_weights(ctx)
     filters, window_rows, window_columns, depth = weights.shape
-    words = choose_words(ctx.target, window_rows * window_columns * bit_bytes(depth) * 8)
+    bits = window_rows * window_columns * bit_bytes(depth) * 8
+    words = choose_words(ctx.target, bits, x.align_bytes)
     images, rows, columns, _ = ctx.anchor_type().shape
     image = _in_words(x, words.word)
     axes = window_axes(
@@ -144,7 +149,7 @@ def _kernel(
     weights: Array,
 ) -> KernelCall:
     b = KernelBuilder(ctx.name)
-    x = b.param("x", words.word, max(words.word.bytes, min(64, shape.x.align_bytes)))
+    x = b.param("x", words.word, shape.x.align_bytes)
     w = b.param("w", words.word, 64)
     packed = partial(_packed, weights, words.word, schedule.block)
     size = -(-shape.filters // schedule.block) * schedule.block * words.word.bytes
