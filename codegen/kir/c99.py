@@ -31,6 +31,7 @@ from codegen.kir.ir import (
 from codegen.kir.live import live_values, used_names
 from codegen.kir.ops import ELEM_CODES, OPS, OpRow
 from codegen.kir.types import Elem, VType
+from codegen.kir.verify import verify
 from codegen.targets import Target
 
 LINE_LENGTH = 100
@@ -41,8 +42,8 @@ def c_kernels(kernels: Iterable[Kernel], target: Target, *, static: bool = True)
 
     The functions are `void NAME(const T0 *restrict p0, ..., ptrdiff_t begin, ptrdiff_t end)` with
     the kernel's parameters in order; those that may be one buffer are not `restrict`. `static` is
-    for a file that also holds their callers. Nothing depends on the target so far but that its
-    `size_t` is what indices are computed in.
+    for a file that also holds their callers. C is the same for all targets: kernels were already
+    written for one. Raises `InternalError` for a kernel that `verify` rejects.
     """
     prelude = Prelude()
     functions = [_Function(kernel, prelude).text(static) for kernel in kernels]
@@ -53,7 +54,9 @@ class _Function:
     """Emits one kernel."""
 
     def __init__(self, kernel: Kernel, prelude: Prelude) -> None:
+        verify(kernel)
         self._kernel = kernel
+        self._bounds = (kernel.begin.name, kernel.end.name)
         self._prelude = prelude
         self._live = live_values(kernel)
         self._names: dict[str, str] = {}
@@ -63,7 +66,7 @@ class _Function:
     def text(self, static: bool) -> str:
         """The whole definition."""
         used = used_names(self._kernel, self._live)
-        names = [*(p.name for p in self._kernel.params), "begin", "end"]
+        names = [*(p.name for p in self._kernel.params), *self._bounds]
         for name in names:
             if name not in used:
                 self._put(f"(void){name};")
@@ -73,7 +76,7 @@ class _Function:
     def _head(self, static: bool) -> str:
         aliased = {name for pair in self._kernel.in_place for name in pair}
         params = [self._param(p, p.name in aliased) for p in self._kernel.params]
-        params += ["ptrdiff_t begin", "ptrdiff_t end"]
+        params += [f"ptrdiff_t {name}" for name in self._bounds]
         start = f"{'static ' if static else ''}void {self._kernel.name}("
         line = f"{start}{', '.join(params)})"
         if len(line) <= LINE_LENGTH:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import re
-import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from codegen.kir import llvm_helpers
 from codegen.kir.ir import (
@@ -20,16 +17,18 @@ from codegen.kir.ir import (
     Prefetch,
     Stmt,
     Store,
-    Var,
 )
-from codegen.kir.ops import OPS, OpRow
-from codegen.kir.types import Elem, VType
+from codegen.kir.llvm_operations import OperationWriter, scalar_type
+from codegen.kir.types import Elem
+from codegen.kir.verify import verify
 from codegen.targets import Target
-from ir.errors import InternalError
 
 
 def llvm_module(kernels: Iterable[Kernel], target: Target) -> str:
-    """A module that defines every kernel as a hidden function of its own name."""
+    """A module that defines every kernel as a hidden function of its own name.
+
+    Raises `InternalError` for a kernel that `verify` rejects.
+    """
     emitters = [_Function(kernel, target) for kernel in kernels]
     bodies = [e.text() for e in emitters]
     helpers, needed = llvm_helpers.with_needed({h for e in emitters for h in e.helpers})
@@ -54,39 +53,14 @@ def llvm_module(kernels: Iterable[Kernel], target: Target) -> str:
     )
 
 
-def scalar_type(elem: Elem, word_bits: int) -> str:
-    """LLVM's name of an element type."""
-    match elem:
-        case Elem.F32:
-            return "float"
-        case Elem.F64:
-            return "double"
-        case Elem.MASK:
-            return "i1"
-        case Elem.INDEX:
-            return f"i{word_bits}"
-    return f"i{elem.bytes * 8}"
-
-
-def float_literal(value: float, elem: Elem) -> str:
-    """Exact hexadecimal literal; a float is written as the double of the same value."""
-    if elem is Elem.F32:
-        value = struct.unpack("<f", struct.pack("<f", value))[0]
-    return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
-
-
-class _Function:
-    """Emits one kernel. `names` maps virtual registers to LLVM names where they differ."""
+class _Function(OperationWriter):
+    """Emits one kernel."""
 
     def __init__(self, kernel: Kernel, target: Target) -> None:
+        verify(kernel)
+        super().__init__(target)
         self._kernel = kernel
-        self._target = target
-        self._lines: list[str] = []
-        self._names: dict[str, str] = {}
         self._block = "entry"
-        self._count = 0
-        self.declarations: set[str] = set()
-        self.helpers: set[str] = set()
 
     def text(self) -> str:
         """The whole definition."""
@@ -94,7 +68,8 @@ class _Function:
         aliased = {n for pair in self._kernel.in_place for n in pair}
         word = scalar_type(Elem.INDEX, self._target.word_bits)
         params = [self._param(p, p.name in aliased) for p in self._kernel.params]
-        head = ", ".join([*params, f"{word} %begin", f"{word} %end"])
+        bounds = (self._kernel.begin, self._kernel.end)
+        head = ", ".join([*params, *(f"{word} %{b.name}" for b in bounds)])
         return "\n".join(
             [
                 f"define hidden void @{self._kernel.name}({head}) #0 {{",
@@ -184,380 +159,10 @@ class _Function:
             pointer = self._let_text(f"getelementptr {elem}, ptr {pointer}, {word} {offset}")
         return pointer
 
-    # --- operations ----------------------------------------------------------------------------
-
-    def _let(self, let: Let) -> None:
-        special = _SPECIAL.get(let.op)
-        result = (
-            special(self, let) if special else self._plain(self._template(OPS[let.op], let), let)
-        )
-        self._names[let.result.name] = result
-
-    def _template(self, row: OpRow, let: Let) -> str:
-        elem = let.args[0].type.elem if let.args else let.result.type.elem
-        if elem.is_float and row.llvm_float:
-            return row.llvm_float
-        unsigned = not elem.is_signed and elem is not Elem.MASK
-        return row.llvm_unsigned if unsigned and row.llvm_unsigned else row.llvm
-
-    def _plain(self, template: str, let: Let) -> str:
-        if template.startswith("@"):
-            return self._intrinsic(template, let)
-        args = [self._value(a) for a in let.args]
-        amount = ""
-        if let.attrs:
-            amount = self._value(Imm(let.attrs[0], let.result.type))
-        first = self._type(let.args[0].type) if let.args else ""
-        text = template.format(*args, t=self._type(let.result.type), a=first, n=amount)
-        return self._let_text(text)
-
-    def _intrinsic(self, template: str, let: Let) -> str:
-        match = re.fullmatch(r"(@[a-z.]+)\((.*)\)", template)
-        assert match is not None, template
-        args = [self._typed(a) for a in let.args]
-        literals = [a.strip() for a in match[2].split(",") if not a.strip().startswith("{")]
-        return self.call(match[1], let.result.type, [*args, *literals])
-
-    def call(self, name: str, result: VType, args: list[str], suffix: VType | None = None) -> str:
-        """Call an overloaded intrinsic and declare it; `args` are typed operands."""
-        full = f"{name}.{self._mangled(result)}"
-        if suffix is not None:
-            full += f".{self._mangled(suffix)}"
-        types = ", ".join(
-            re.sub(r" [^ ]+$", "", a) if "<" not in a else _vector_of(a) for a in args
-        )
-        self.declarations.add(f"declare {self._type(result)} {full}({types})")
-        return self._let_text(f"call {self._type(result)} {full}({', '.join(args)})")
-
-    def mul_add(self, let: Let) -> str:
-        """One fused instruction where there is one, else a product and a sum."""
-        type_, elem = let.result.type, let.result.type.elem
-        fused = self._target.fused_multiply_add
-        fused &= elem is not Elem.F64 or self._target.scalar_f64
-        if elem.is_float and fused:
-            return self.call("@llvm.fma", type_, [self._typed(a) for a in let.args])
-        kind, (a, b, c) = ("f" if elem.is_float else ""), (self._value(x) for x in let.args)
-        product = self._let_text(f"{kind}mul {self._type(type_)} {a}, {b}")
-        return self._let_text(f"{kind}add {self._type(type_)} {product}, {c}")
-
-    def divide(self, let: Let) -> str:
-        """Division and remainder of integers, by a function of ours where LLVM would call one."""
-        elem = let.result.type.elem
-        constant = isinstance(let.args[1], Imm)
-        helper = ""
-        if not elem.is_float:
-            helper = llvm_helpers.division(let.op, elem, self._target, by_constant=constant)
-        if helper:
-            return self._by_helper(helper, let)
-        return self._plain(self._template(OPS[let.op], let), let)
-
-    def sqrt(self, let: Let) -> str:
-        """An instruction, or a function of ours."""
-        if helper := llvm_helpers.square_root(let.result.type.elem, self._target):
-            return self._by_helper(helper, let)
-        return self._plain(self._template(OPS[let.op], let), let)
-
-    def _by_helper(self, helper: str, let: Let) -> str:
-        """Call an internal function, lane by lane; narrow integers are widened for it."""
-        self.helpers.add(helper)
-        result = let.result.type
-        value = "poison"
-        for lane in range(result.lanes):
-            args = [self._widened_scalar(a, lane) for a in let.args]
-            one = self._type(result.with_lanes(1))
-            wide = "i32" if one in ("i8", "i16") else one
-            name = self._let_text(f"call {wide} @{helper}({', '.join(args)})")
-            if wide != one:
-                name = self._let_text(f"trunc {wide} {name} to {one}")
-            value = name if result.lanes == 1 else self._inserted(result, value, name, lane)
-        return value
-
-    def _widened_scalar(self, arg: Operand, lane: int) -> str:
-        """One lane of an operand, typed and at least 32 bits wide."""
-        typed = self._scalar(arg, lane)
-        if typed.split()[0] not in ("i8", "i16"):
-            return typed
-        verb = "sext" if arg.type.elem.is_signed else "zext"
-        return f"i32 {self._let_text(f'{verb} {typed} to i32')}"
-
-    def _scalar(self, arg: Operand, lane: int) -> str:
-        """One lane of an operand, typed."""
-        if arg.type.lanes == 1:
-            return self._typed(arg)
-        name = self._let_text(f"extractelement {self._typed(arg)}, i32 {lane}")
-        return f"{self._type(arg.type.with_lanes(1))} {name}"
-
-    def _inserted(self, vector: VType, value: str, scalar: str, lane: int) -> str:
-        """The vector with one lane set."""
-        one = self._type(vector.with_lanes(1))
-        return self._let_text(
-            f"insertelement {self._type(vector)} {value}, {one} {scalar}, i32 {lane}"
-        )
-
-    def min_max(self, let: Let) -> str:
-        """Integers by intrinsic; floats by whatever propagates NaN with the fewest instructions."""
-        if not let.result.type.elem.is_float:
-            return self._plain(self._template(OPS[let.op], let), let)
-        if self._has_float_min(let.result.type):
-            args = [self._typed(a) for a in let.args]
-            return self.call(f"@llvm.{let.op}imum", let.result.type, args)
-        a, b = let.args
-        if isinstance(b, Imm):
-            a, b = b, a
-        better = self._compare("olt" if let.op == "min" else "ogt", a, b)
-        result = self._select(better, a, b)  # b where either is NaN
-        if isinstance(a, Imm) and not math.isnan(a.value):
-            return result
-        chosen = f"{self._type(let.result.type)} {result}"
-        test = self._compare("uno", a, a)
-        return self._let_text(f"select {self._mask(a.type)} {test}, {self._typed(a)}, {chosen}")
-
-    def _has_float_min(self, type_: VType) -> bool:
-        """Whether one instruction does what min and max of floats mean here."""
-        match self._target.arch:
-            case "aarch64" | "wasm32":
-                return True
-            case "arm":
-                return self._target.has("neon") and type_.elem is Elem.F32 and type_.lanes > 1
-        return False
-
-    def _compare(self, how: str, a: Operand, b: Operand) -> str:
-        return self._let_text(f"fcmp {how} {self._typed(a)}, {self._value(b)}")
-
-    def _select(self, mask: str, a: Operand, b: Operand) -> str:
-        type_ = self._mask(a.type)
-        return self._let_text(f"select {type_} {mask}, {self._typed(a)}, {self._typed(b)}")
-
-    def _mask(self, type_: VType) -> str:
-        return self._type(type_.with_elem(Elem.MASK))
-
-    def lane(self, let: Let) -> str:
-        """One lane as a scalar."""
-        (arg,), lane = let.args, let.attrs[0]
-        if arg.type.lanes == 1:
-            return self._value(arg)
-        return self._let_text(f"extractelement {self._typed(arg)}, i32 {lane}")
-
-    def convert(self, let: Let) -> str:
-        """Between element types, lanes unchanged."""
-        (arg,) = let.args
-        source, to = arg.type.elem, let.result.type.elem
-        if source is to:
-            return self._value(arg)
-        if helper := llvm_helpers.conversion(source, to, self._target):
-            return self._by_helper(helper, let)
-        lanes = arg.type.lanes
-        if lanes & (lanes - 1) == 0:
-            return self._converted(self._typed(arg), arg.type, to)
-        # LLVM 22 cannot narrow odd vectors of 64-bit integers (AArch64): lane by lane.
-        value = "poison"
-        for lane in range(lanes):
-            one = self._converted(self._scalar(arg, lane), arg.type.with_lanes(1), to)
-            value = self._inserted(let.result.type, value, one, lane)
-        return value
-
-    def _converted(self, typed: str, source: VType, to: Elem) -> str:
-        """A conversion that LLVM has a verb for; `typed` is a value of type `source`."""
-        result = source.with_elem(to)
-        if source.elem.is_float and not to.is_float:
-            kind = "s" if to.is_signed else "u"
-            return self.call(f"@llvm.fpto{kind}i.sat", result, [typed], source)
-        verb = _conversion(source.elem, to, self._target.word_bits)
-        if not verb:
-            return typed.split()[-1] if source.lanes == 1 else typed[typed.index("> ") + 2 :]
-        return self._let_text(f"{verb} {typed} to {self._type(result)}")
-
-    def splat(self, let: Let) -> str:
-        """A scalar into every lane."""
-        (arg,) = let.args
-        if let.result.type.lanes == 1:
-            return self._value(arg)
-        return self._spread(self._typed(arg), let.result.type)
-
-    def splat_lane(self, let: Let) -> str:
-        """One lane into every lane: what fma by lane folds."""
-        (arg,), (lane, count) = let.args, let.attrs
-        if count == 1:
-            return self.lane(let)
-        if arg.type.lanes == 1:
-            return self._spread(self._typed(arg), let.result.type)
-        picks = ", ".join([f"i32 {lane}"] * count)
-        type_ = self._type(arg.type)
-        return self._let_text(
-            f"shufflevector {type_} {self._value(arg)}, {type_} poison, <{count} x i32> <{picks}>"
-        )
-
-    def part(self, let: Let) -> str:
-        """Consecutive lanes of a vector."""
-        (arg,), (start, count) = let.args, let.attrs
-        if count == 1:
-            return self.lane(let)
-        picks = ", ".join(f"i32 {start + i}" for i in range(count))
-        type_ = self._type(arg.type)
-        return self._let_text(
-            f"shufflevector {type_} {self._value(arg)}, {type_} poison, <{count} x i32> <{picks}>"
-        )
-
-    def join(self, let: Let) -> str:
-        """Two vectors (or scalars) side by side."""
-        total = let.result.type.lanes
-        wide = [self._widened(a, total) for a in let.args]
-        first = let.args[0].type.lanes
-        picks = [i if i < first else total + i - first for i in range(total)]
-        mask = ", ".join(f"i32 {p}" for p in picks)
-        type_ = self._type(let.result.type)
-        return self._let_text(
-            f"shufflevector {type_} {wide[0]}, {type_} {wide[1]}, <{total} x i32> <{mask}>"
-        )
-
-    def iota(self, let: Let) -> str:
-        """0, 1, 2, .. as a literal."""
-        type_ = let.result.type
-        if type_.lanes == 1:
-            return "0.0" if type_.elem.is_float else "0"
-        one = type_.with_lanes(1)
-        items = ", ".join(self._typed(Imm(i, one)) for i in range(type_.lanes))
-        return f"<{items}>"
-
-    def pack_bits(self, let: Let) -> str:
-        """A mask as bytes: x86 has an instruction, elsewhere lanes carry their bit's weight."""
-        (arg,), result = let.args, let.result.type
-        if self._target.arch == "x86_64":
-            return self._let_text(f"bitcast {self._typed(arg)} to {self._type(result)}")
-        lanes = arg.type.lanes
-        bytes_ = VType(Elem.U8, lanes)
-        spread = self._let_text(f"sext {self._typed(arg)} to {self._type(bytes_)}")
-        weights = ", ".join(f"i8 {1 << (i % 8)}" for i in range(lanes))
-        type_ = self._type(bytes_)
-        bits = self._let_text(f"and {type_} {spread}, <{weights}>")
-        sums = []
-        for group in range(lanes // 8):
-            picks = ", ".join(f"i32 {8 * group + i}" for i in range(8))
-            eight = self._let_text(
-                f"shufflevector {type_} {bits}, {type_} poison, <8 x i32> <{picks}>"
-            )
-            self.declarations.add("declare i8 @llvm.vector.reduce.add.v8i8(<8 x i8>)")
-            sums.append(self._let_text(f"call i8 @llvm.vector.reduce.add.v8i8(<8 x i8> {eight})"))
-        if len(sums) == 1:
-            return sums[0]
-        value = "poison"
-        for index, byte in enumerate(sums):
-            value = self._let_text(
-                f"insertelement {self._type(result)} {value}, i8 {byte}, i32 {index}"
-            )
-        return value
-
-    # --- text helpers ----------------------------------------------------------------------------
-
-    def _widened(self, arg: Operand, lanes: int) -> str:
-        wide = self._type(arg.type.with_lanes(lanes))
-        if arg.type.lanes == 1:
-            return self._let_text(f"insertelement {wide} poison, {self._typed(arg)}, i32 0")
-        picks = ", ".join(f"i32 {i if i < arg.type.lanes else 'poison'}" for i in range(lanes))
-        type_ = self._type(arg.type)
-        return self._let_text(
-            f"shufflevector {type_} {self._value(arg)}, {type_} poison, <{lanes} x i32> <{picks}>"
-        )
-
-    def _spread(self, typed_scalar: str, to: VType) -> str:
-        wide = self._type(to)
-        first = self._let_text(f"insertelement {wide} poison, {typed_scalar}, i32 0")
-        return self._let_text(
-            f"shufflevector {wide} {first}, {wide} poison, <{to.lanes} x i32> zeroinitializer"
-        )
-
-    def _let_text(self, text: str) -> str:
-        name = self._temp()
-        self._put(f"{name} = {text}")
-        return name
-
-    def _temp(self) -> str:
-        self._count += 1
-        return f"%.{self._count}"  # kernels have no such names
-
     def _label(self, kind: str) -> str:
         self._count += 1
         return f".{kind}{self._count}"
 
-    def _put(self, line: str) -> None:
-        self._lines.append(f"  {line}")
-
     def _open(self, label: str) -> None:
         self._lines.append(f"{label}:")
         self._block = label
-
-    def _type(self, type_: VType) -> str:
-        scalar = scalar_type(type_.elem, self._target.word_bits)
-        return scalar if type_.lanes == 1 else f"<{type_.lanes} x {scalar}>"
-
-    def _mangled(self, type_: VType) -> str:
-        bits = {Elem.INDEX: self._target.word_bits, Elem.MASK: 1}.get(type_.elem)
-        bits = type_.elem.bytes * 8 if bits is None else bits
-        scalar = f"{'f' if type_.elem.is_float else 'i'}{bits}"
-        return scalar if type_.lanes == 1 else f"v{type_.lanes}{scalar}"
-
-    def _typed(self, operand: Operand) -> str:
-        return f"{self._type(operand.type)} {self._value(operand)}"
-
-    def _value(self, operand: Operand) -> str:
-        if isinstance(operand, Var):
-            return self._names.get(operand.name, f"%{operand.name}")
-        elem = operand.type.elem
-        if elem.is_float:
-            text = float_literal(float(operand.value), elem)
-        elif elem is Elem.MASK:
-            text = "true" if operand.value else "false"
-        else:
-            text = str(_signed(int(operand.value), elem))
-        if operand.type.lanes == 1:
-            return text
-        return f"splat ({scalar_type(elem, self._target.word_bits)} {text})"
-
-
-_SPECIAL: dict[str, Callable[[_Function, Let], str]] = {
-    "min": _Function.min_max,
-    "max": _Function.min_max,
-    "lane": _Function.lane,
-    "div": _Function.divide,
-    "rem": _Function.divide,
-    "sqrt": _Function.sqrt,
-    "mul_add": _Function.mul_add,
-    "convert": _Function.convert,
-    "splat": _Function.splat,
-    "splat_lane": _Function.splat_lane,
-    "part": _Function.part,
-    "join": _Function.join,
-    "iota": _Function.iota,
-    "pack_bits": _Function.pack_bits,
-}
-
-
-def _vector_of(typed: str) -> str:
-    return typed[: typed.index(">") + 1]
-
-
-def _signed(value: int, elem: Elem) -> int:
-    """LLVM reads integers of either sign, but no wider than the type."""
-    if elem is Elem.INDEX:
-        return value
-    bits = elem.bytes * 8
-    return value - (1 << bits) if value >= 1 << (bits - 1) and not elem.is_signed else value
-
-
-def _conversion(source: Elem, to: Elem, word_bits: int) -> str:
-    """The LLVM cast between two element types; empty if the bits are the same."""
-    if source.is_float and to.is_float:
-        return "fpext" if to is Elem.F64 else "fptrunc"
-    if to.is_float:
-        return "sitofp" if source.is_signed else "uitofp"
-    if source is Elem.MASK:
-        return "zext"
-    if to is Elem.MASK:
-        raise InternalError("a mask is made by comparing, not by converting")
-    have = word_bits if source is Elem.INDEX else source.bytes * 8
-    want = word_bits if to is Elem.INDEX else to.bytes * 8
-    if have == want:
-        return ""
-    if have > want:
-        return "trunc"
-    return "sext" if source.is_signed or source is Elem.INDEX else "zext"
