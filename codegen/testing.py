@@ -22,7 +22,7 @@ from codegen.glue import Model, header_text, make_model, source_text
 from codegen.kir.c99 import c_kernels
 from codegen.lowering import Options, stored_array
 from codegen.plan import Plan, make_plan
-from codegen.runtime import runtime_dir
+from codegen.runtime import compile_runtime, runtime_dir
 from codegen.storage import bit_bytes
 from codegen.targets import Target
 from codegen.toolchain import elf, emulate
@@ -68,6 +68,7 @@ class _Part:
             tuple(emulate.Buffer(p.bytes, p.item_bytes) for p in self.model.outputs),
             self.model.arena_bytes,
             is_model=True,
+            threads=self.model.threads if self.model.threads > 1 else 0,
         )
 
 
@@ -79,6 +80,8 @@ def run_trials(
 ) -> list[list[Outputs] | Exception]:
     """Compile and run all trials; for each the outputs of its calls, or what went wrong with it.
 
+    With `options.threads` above 1 every call runs on that many threads.
+
     A trial whose operators have no kernel, whose code does not compile, crashes or writes where it
     must not gets an `EllcError` or `InternalError` and does not spoil the others.
     """
@@ -89,7 +92,7 @@ def run_trials(
         name = f"t{index}"
         try:
             plan = make_plan(trial.graph, target, chosen, name)
-            model = make_model(plan, name, portable=emitter == "c")
+            model = make_model(plan, name, chosen.threads, portable=emitter == "c")
             parts.append(_Part(index, trial, plan, model))
         except Exception as error:
             found[index] = error
@@ -128,6 +131,8 @@ def _run_together(
         objects = _glue(parts, target, emitter, folder)
         if emitter == "llvm":
             objects += _kernels(parts, target, folder) + _weights(parts, target, folder)
+        if any(part.model.threads > 1 for part in parts):
+            objects.append(_pool(target, folder))
         runner = emulate.build_runner(target, objects, [p.case for p in parts], folder)
         requests = [
             emulate.Request(place, _encoded(part, inputs), keep_state=number > 0)
@@ -168,6 +173,13 @@ def _compiled(source: Path, target: Target, emitter: Emitter) -> Path:
     # Wide vectors on a CPU that has none take a compiler ten times as long.
     extra = ("-O1", f"-mcpu={target.zig_cpu}") if emitter == "c" else ()
     compile_c(source, target, (source.parent, runtime_dir()), out, extra=extra)
+    return out
+
+
+def _pool(target: Target, folder: Path) -> Path:
+    out = folder / "ellc_pool.o"
+    (data,) = compile_runtime(["ellc_pool.c"], target)
+    out.write_bytes(data)
     return out
 
 

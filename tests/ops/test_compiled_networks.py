@@ -7,6 +7,7 @@ import pytest
 from agreement import disagreement
 from random_graphs import random_graph
 
+from codegen.lowering import Options
 from codegen.targets import resolve
 from codegen.testing import Trial, run_trials
 from ir.graph import Graph
@@ -87,3 +88,24 @@ def test_random_networks(target: str, emitter: str, count: int) -> None:
             said = [disagreement(a, b) for a, b in zip(got, right, strict=True)]
             wrong += [f"{trial.graph.name}, call {call}: {text}" for text in said if text]
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "target",
+    [
+        "host",
+        pytest.param("pi3", marks=pytest.mark.emulated("qemu-arm")),
+        pytest.param("pi3_64", marks=pytest.mark.emulated("qemu-aarch64")),
+    ],
+)
+def test_threads_change_no_bit(target: str) -> None:
+    graphs = [random_graph(seed) for seed in range(15)]
+    trials = [Trial(run_pipeline(g)[0], (random_inputs(g, 7),)) for g in graphs]
+    alone = run_trials(trials, resolve(target))
+    for threads in (2, 3, 4):
+        together = run_trials(trials, resolve(target), options=Options(threads=threads))
+        for trial, one, several in zip(trials, alone, together, strict=True):
+            assert not isinstance(one, Exception) and not isinstance(several, Exception), several
+            for a, b in zip(one[0], several[0], strict=True):
+                assert a.tobytes() == b.tobytes(), f"{trial.graph.name} with {threads} threads"
