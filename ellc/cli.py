@@ -31,7 +31,7 @@ EXIT_INTERRUPTED = 130
 
 # The order of the help page: from a model to a device, then what looks up facts.
 _COMMANDS: tuple[str, ...] = (
-    *("compile", "inspect", "run", "bench", "print"),
+    *("compile", "inspect", "run", "check", "bench", "print"),
     *("zoo", "targets", "ops"),
 )
 

@@ -1,0 +1,381 @@
+"""Compiled code against the reference: whole networks, and kernel by kernel.
+
+Kernel by kernel means: a build of the same kernels keeps what each of them wrote, and every node of
+the compiled graph is evaluated by numpy on the operands that the compiled code itself had. So one
+wrong layer does not make all behind it look wrong, and a sign that rounding decided either way is
+not carried on.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from codegen.build import BuildOptions, build
+from codegen.instrument import KeptProgram, Memory, build_kept, model_case
+from codegen.lowering import Options
+from codegen.names import valid_name
+from codegen.plan import Plan, make_plan
+from codegen.targets import Target
+from codegen.testing import from_bytes, to_bytes
+from codegen.toolchain import emulate
+from ellc import __version__
+from ellc.agreement import Agreement, compare
+from ellc.images import Preprocessing
+from ellc.progress import Progress, silent
+from ellc.undecided import takes_steps, undecided
+from ir.graph import Graph, Node
+from ir.interp import evaluate, run_node
+from ir.ops.fused import Fused
+from ir.ops.reduce import ArgMax, ArgMin
+from ir.pipeline import run_pipeline
+from ir.types import Array, TensorType
+
+CALLS_WITH_STATE = 3
+"""Calls in a row of a network with state, from each seed."""
+_SIGNAL_SPAN = 1.0
+_VIEW = "view "  # of values that no kernel makes; no kernel's name has a blank
+
+Bytes = tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOptions:
+    """What is checked: `seeds` inputs; with `layers` every kernel boundary.
+
+    `threads` is that of the shipped build, None for the target's own choice.
+    """
+
+    seeds: int = 3
+    layers: bool = False
+    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One result and how it compares over all seeds.
+
+    `name` is a kernel or an output, `source` the layers of the model it stands for. `seed` is the
+    first that showed a difference, None if none did. `is_view` tells that no kernel makes it.
+    """
+
+    name: str
+    operator: str
+    source: tuple[str, ...]
+    type: str
+    agreement: Agreement
+    seed: int | None = None
+    is_view: bool = False
+
+    @property
+    def agrees(self) -> bool:
+        """Whether nothing differs that may not."""
+        return not self.agreement.wrong
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check found. `layers` is empty where only outputs were compared.
+
+    `decides` tells that the network takes signs or places of maxima, which rounding can change:
+    then the layers are the judge, not the outputs.
+    """
+
+    name: str
+    target: str
+    seeds: int
+    outputs: tuple[Checked, ...]
+    layers: tuple[Checked, ...] = ()
+    same_bytes: bool | None = None
+    decides: bool = False
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the compiled code computes what the reference does."""
+        if self.same_bytes is False:
+            return False
+        judged = self.layers if self.layers and self.decides else (*self.outputs, *self.layers)
+        return all(c.agrees for c in judged)
+
+    @property
+    def first_difference(self) -> Checked | None:
+        """The first layer that differs, else the first output."""
+        found = (c for c in (*self.layers, *self.outputs) if not c.agrees)
+        return None if self.agrees else next(found, None)
+
+    @property
+    def undecided(self) -> int:
+        """Signs that differ and may: rounding inside their kernel decides them."""
+        return sum(c.agreement.undecided for c in self.layers)
+
+
+def check(
+    graph: Graph,
+    target: Target,
+    options: CheckOptions | None = None,
+    progress: Progress = silent,
+) -> Report:
+    """Compile a graph as it came from its file and compare it with the reference.
+
+    Where outputs differ and the network takes signs of floats, the layers are looked at unasked:
+    they tell whether rounding may have been the reason. Raises `EllcError` for what cannot be
+    compiled or run here.
+    """
+    chosen = options or CheckOptions()
+    emulate.prefix(target)
+    progress("compiling", 0, 0)
+    plan = _plan(graph, target, chosen.threads)
+    checker = _Checker(graph, plan, progress)
+    with tempfile.TemporaryDirectory(prefix="ellc-check-") as folder:
+        shipped = _shipped(plan, checker.name, Path(folder))
+        runs = [checker.run_shipped(shipped, seed) for seed in range(chosen.seeds)]
+        decides = any(_decides(node) for node in plan.graph.nodes)
+        differs = any(not c.agrees for c in checker.outputs())
+        same: bool | None = None
+        if chosen.layers or (differs and decides):
+            kept_folder = Path(folder) / "kept"
+            kept_folder.mkdir()
+            kept = build_kept(plan, checker.name, kept_folder)
+            pairs = zip(range(chosen.seeds), runs, strict=True)
+            equal = [checker.run_kept(kept, seed, answers) for seed, answers in pairs]
+            same = all(equal)  # of every seed: none is left out because one before differs
+    return Report(
+        graph.name,
+        target.name,
+        chosen.seeds,
+        checker.outputs(),
+        checker.layers(),
+        same,
+        decides,
+    )
+
+
+def plausible_inputs(graph: Graph, seed: int) -> tuple[Array, ...]:
+    """Seeded inputs of the range a network was made for.
+
+    Float pictures (NHWC with 1 or 3 channels) have whole pixel values brought to the range, means
+    and deviations of the metadata, by default 0 to 255; other floats lie from -1 to 1, integers of
+    8 bits anywhere, wider ones from 0 to 9 (they may be indices).
+    """
+    rng = np.random.default_rng(seed)
+    preprocessing = Preprocessing.from_metadata(graph.metadata)
+    return tuple(_plausible(type_, preprocessing, rng) for type_ in graph.input_types())
+
+
+def _plausible(type_: TensorType, how: Preprocessing, rng: np.random.Generator) -> Array:
+    dtype, shape = type_.dtype, type_.shape
+    if dtype.is_float and len(shape) == 4 and shape[-1] in (1, 3):
+        pixels = rng.integers(0, 256, shape) / 255.0
+        order = slice(None, None, -1) if how.order == "bgr" else slice(None)
+        mean, deviation = (np.array(x)[order][: shape[-1]] for x in (how.mean, how.deviation))
+        values = (how.low + (how.high - how.low) * pixels - mean) / deviation
+        return np.asarray(values.astype(dtype.numpy))
+    if dtype.is_float:
+        return rng.uniform(-_SIGNAL_SPAN, _SIGNAL_SPAN, shape).astype(dtype.numpy)
+    if not dtype.is_integer:
+        return rng.integers(0, 2, shape).astype(np.bool_)
+    info = np.iinfo(dtype.numpy)
+    low, high = (info.min, info.max + 1) if info.bits == 8 else (0, 10)
+    return rng.integers(low, high, shape).astype(dtype.numpy)
+
+
+def _plan(graph: Graph, target: Target, threads: int | None) -> Plan:
+    ready, _ = run_pipeline(graph)
+    count = threads or (target.default_threads if target.has_os else 1)
+    return make_plan(ready, target, Options(threads=count), valid_name(graph.name))
+
+
+def _shipped(plan: Plan, name: str, folder: Path) -> emulate.Runner:
+    """The object that `ellc compile` makes, in a program that calls it."""
+    options = BuildOptions(__version__, plan.options.threads)
+    built = build(plan, name, ("h", "obj"), folder, options)
+    return emulate.build_runner(plan.target, built.files["obj"], [model_case(built.model)], folder)
+
+
+def _decides(node: Node) -> bool:
+    """Whether rounding in what this node reads can change its result by a jump."""
+    ops = (node.op.anchor,) if isinstance(node.op, Fused) else (node.op,)
+    return takes_steps(node.op) or any(isinstance(op, ArgMax | ArgMin) for op in ops)
+
+
+@dataclass
+class _Tally:
+    """Results of one place, seed by seed."""
+
+    operator: str
+    source: tuple[str, ...]
+    type: str
+    agreement: Agreement = field(default_factory=lambda: Agreement(0))
+    seed: int | None = None
+
+    def add(self, agreement: Agreement, seed: int) -> None:
+        self.agreement = self.agreement.merged(agreement)
+        if agreement.wrong and self.seed is None:
+            self.seed = seed
+
+    def checked(self, name: str) -> Checked:
+        said = (self.operator, self.source, self.type, self.agreement, self.seed)
+        return Checked(name, *said, is_view=name.startswith(_VIEW))
+
+
+class _Checker:
+    """Runs builds and collects how their results compare."""
+
+    def __init__(self, graph: Graph, plan: Plan, progress: Progress) -> None:
+        self._graph, self._plan, self._progress = graph, plan, progress
+        self.name = valid_name(graph.name)
+        self._constants = plan.graph.constant_arrays()
+        self._made = {v: i for i, step in enumerate(plan.steps) for v in step.values}
+        self._outputs: dict[str, _Tally] = {}
+        self._layers: dict[str, _Tally] = {}
+
+    def outputs(self) -> tuple[Checked, ...]:
+        """Public outputs against the reference of the graph as it was read."""
+        return tuple(t.checked(name) for name, t in self._outputs.items())
+
+    def layers(self) -> tuple[Checked, ...]:
+        """Kernels in order against the reference on their own operands."""
+        return tuple(t.checked(name) for name, t in self._layers.items())
+
+    def run_shipped(self, runner: emulate.Runner, seed: int) -> list[Bytes]:
+        """Calls of one seed; their outputs are compared and returned as they lay in memory."""
+        self._progress("running", seed, 0)
+        calls = self._calls(seed)
+        requests = [
+            emulate.Request(0, self._encoded(inputs), keep_state=i > 0)
+            for i, inputs in enumerate(calls)
+        ]
+        answers = emulate.run_cases(runner, requests)
+        states: Mapping[str, Array] | None = None
+        for inputs, answer in zip(calls, answers, strict=True):
+            result = evaluate(self._graph, inputs, states=states)
+            states = result.states
+            for i, (port, want) in enumerate(zip(self._graph.outputs, result.outputs, strict=True)):
+                type_ = self._graph.types[port.value]
+                got = from_bytes(answer[i], type_)
+                tally = self._tally(self._outputs, port.name, "output", (), type_)
+                tally.add(compare(got, _as(want, type_)), seed)
+        return answers
+
+    def run_kept(self, program: KeptProgram, seed: int, shipped: Sequence[Bytes]) -> bool:
+        """Compare every kernel boundary; whether the outputs are those of the shipped build."""
+        self._progress("comparing layers", seed, 0)
+        calls = [self._encoded(inputs) for inputs in self._calls(seed)]
+        memory = Memory(program)
+        same = True
+        for inputs, (outputs, record), wanted in zip(
+            calls, program.run(calls), shipped, strict=True
+        ):
+            same = same and outputs == wanted
+            memory.begin(inputs)
+            self._walk(memory, record, seed)
+        return same
+
+    def _walk(self, memory: Memory, record: bytes, seed: int) -> None:
+        """One call, node by node in the order of the kernels."""
+        done = 0
+        carried: dict[str, Array] = {}
+        wanted = {p.value for p in self._plan.graph.outputs}
+        wanted |= {s.next for s in self._plan.graph.states}
+        for node in self._plan.graph.nodes:
+            operands = {v: self._value(memory, v) for v in node.inputs}
+            last = self._made.get(node.outputs[0])
+            if last is not None:
+                memory.advance(record, done, last)
+                done = last + 1
+            got = [self._value(memory, v) for v in node.outputs]
+            self._compare(node, last, operands, got, seed)
+            carried.update(
+                (v, x.copy()) for v, x in zip(node.outputs, got, strict=True) if v in wanted
+            )
+        memory.advance(record, done, len(self._plan.steps))
+        self._compare_final(memory, carried, seed)
+
+    def _compare(
+        self,
+        node: Node,
+        step: int | None,
+        operands: Mapping[str, Array],
+        got: Sequence[Array],
+        seed: int,
+    ) -> None:
+        types = [self._plan.graph.types[v] for v in node.outputs]
+        want = [_as(x, t) for x, t in zip(run_node(node, operands), types, strict=True)]
+        name = f"{_VIEW}{', '.join(node.outputs)}" if step is None else self._plan.steps[step].name
+        op = node.op.anchor.name if isinstance(node.op, Fused) else node.op.name
+        tally = self._tally(self._layers, name, op, node.source, types[0])
+        for g, w in zip(got, want, strict=True):
+            forgiven = None
+            if takes_steps(node.op) and not np.array_equal(g, w):
+                forgiven = undecided(node, [operands[v] for v in node.inputs], g)
+            tally.add(compare(g, w, forgiven), seed)
+
+    def _compare_final(self, memory: Memory, carried: Mapping[str, Array], seed: int) -> None:
+        """Outputs and states must hold, bit for bit, what their kernels made."""
+        graph, accesses = self._plan.graph, self._plan.accesses
+        places = [(s.name, s.next, accesses[s.current]) for s in graph.states]
+        for name, value, access in places:
+            if value in carried:
+                type_ = graph.types[value]
+                got = memory.read(access, type_.dtype, _channels(type_))
+                tally = self._tally(self._layers, f"state {name}", "copy", (name,), type_)
+                tally.add(_equal(got, carried[value]), seed)
+
+    def _value(self, memory: Memory, value: str) -> Array:
+        if value in self._constants:
+            return self._constants[value]
+        type_ = self._plan.graph.types[value]
+        return memory.read(self._plan.accesses[value], type_.dtype, _channels(type_))
+
+    def _tally(
+        self,
+        into: dict[str, _Tally],
+        name: str,
+        operator: str,
+        source: tuple[str, ...],
+        type_: TensorType,
+    ) -> _Tally:
+        shape = "x".join(map(str, type_.shape)) or "scalar"
+        return into.setdefault(name, _Tally(operator, source, f"{shape} {type_.dtype.value}"))
+
+    def _calls(self, seed: int) -> list[tuple[Array, ...]]:
+        count = CALLS_WITH_STATE if self._graph.states else 1
+        return [plausible_inputs(self._graph, seed * CALLS_WITH_STATE + i) for i in range(count)]
+
+    def _encoded(self, inputs: Sequence[Array]) -> Bytes:
+        types = self._graph.input_types()
+        return tuple(to_bytes(x, t) for x, t in zip(inputs, types, strict=True))
+
+
+def _as(array: Array, type_: TensorType) -> Array:
+    return np.asarray(array, type_.dtype.numpy)
+
+
+def _equal(got: Array, want: Array) -> Agreement:
+    same = got.tobytes() == want.tobytes()
+    return Agreement(want.size, 0 if same else 1, first="" if same else "its bytes were changed")
+
+
+def _channels(type_: TensorType) -> int:
+    return type_.shape[-1] if type_.shape else 1
+
+
+def documents(checked: Sequence[Checked]) -> Iterator[dict[str, object]]:
+    """What scripts get of results."""
+    for c in checked:
+        yield {
+            "name": c.name,
+            "operator": c.operator,
+            "source": list(c.source),
+            "type": c.type,
+            "elements": c.agreement.elements,
+            "wrong": c.agreement.wrong,
+            "undecided": c.agreement.undecided,
+            "worst_of_allowed": c.agreement.worst,
+            "first": c.agreement.first,
+            "seed": c.seed,
+        }

@@ -1,0 +1,128 @@
+"""`ellc check`: does the compiled code compute what the network says?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ellc.commands.output import echo_json, echo_notes, json_option, table
+from ellc.commands.parameters import target_option
+
+if TYPE_CHECKING:
+    from ellc.checking import Checked, Report
+
+EXIT_DIFFERENT = 1
+
+
+@click.command("check")
+@click.argument("model", type=click.Path(path_type=Path))
+@target_option
+@click.option("--layers", is_flag=True, help="Compare every kernel, not only the outputs.")
+@click.option(
+    "--seeds", default=3, show_default=True, type=click.IntRange(1), help="Inputs to try."
+)
+@click.option("--threads", type=click.IntRange(1, 32), help="Threads of a call.")
+@json_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    model: Path,
+    target: str,
+    layers: bool,
+    seeds: int,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """Compare the compiled code of MODEL with the reference, under qemu for a foreign target.
+
+    Integers and bits must be equal, floats within 1e-4 * max(|b|, 1e-2 * max|tensor|).
+
+    With --layers a build of the same kernels keeps every intermediate result. Each kernel is
+    compared on the operands that the compiled code itself had, and the first that differs is named
+    with the layers of the model it stands for. A sign taken of a float may differ where the number
+    is below the error bound of its sum (terms * 2^-24 * sum of |terms|): such are counted. Networks
+    that take signs are looked at layer by layer if their outputs differ.
+
+    Exit code 1 if something differs.
+    """
+    from codegen.targets import resolve
+    from ellc.checking import CheckOptions, check
+    from ellc.models import read_model
+    from ellc.progress import progress
+
+    graph = read_model(model)
+    echo_notes(graph.metadata)
+    with progress(quiet=as_json) as report:
+        found = check(graph, resolve(target), CheckOptions(seeds, layers, threads), report)
+    if as_json:
+        echo_json(document(found))
+    else:
+        click.echo(text(found))
+    if not found.agrees:
+        ctx.exit(EXIT_DIFFERENT)
+
+
+def document(report: Report) -> dict[str, object]:
+    """The report for scripts."""
+    from ellc.checking import documents
+
+    first = report.first_difference
+    return {
+        "name": report.name,
+        "target": report.target,
+        "seeds": report.seeds,
+        "agrees": report.agrees,
+        "same_bytes_as_shipped": report.same_bytes,
+        "undecided_signs": report.undecided,
+        "first_difference": None if first is None else first.name,
+        "outputs": list(documents(report.outputs)),
+        "layers": list(documents(report.layers)),
+    }
+
+
+def text(report: Report) -> str:
+    """The report for people."""
+    lines = []
+    header = ("kernel", "layers of the model", "result", "wrong", "undecided", "error/allowed")
+    if report.layers:
+        shown = [c for c in report.layers if not (c.is_view and c.agrees)]
+        lines += [table(header, [_row(c) for c in shown], "   rrr"), ""]
+    lines += [table(("output", *header[1:]), [_row(c) for c in report.outputs], "   rrr"), ""]
+    if report.same_bytes is not None:
+        same = "the same bytes as" if report.same_bytes else "OTHER BYTES THAN"
+        lines.append(f"the build that keeps results gives {same} the shipped one")
+    if report.undecided:
+        lines.append(f"{report.undecided} signs differ where rounding alone decides them")
+    seeds = "1 input" if report.seeds == 1 else f"{report.seeds} inputs"
+    if report.agrees:
+        lines.append(f"{report.name} on {report.target}: agrees on {seeds}")
+        if any(not c.agrees for c in report.outputs):
+            lines.append("  outputs differ as a consequence of undecided signs; each layer agrees")
+        return "\n".join(lines)
+    lines.append(f"{report.name} on {report.target}: DIFFERS")
+    if report.first_difference is not None:
+        lines += _difference(report.first_difference)
+    return "\n".join(lines)
+
+
+def _difference(first: Checked) -> list[str]:
+    layers = f", layers {', '.join(first.source)}" if first.source else ""
+    return [
+        f"  first difference: {first.name} ({first.operator}{layers})",
+        f"  {first.agreement.wrong:,} of {first.agreement.elements:,} elements, "
+        f"in seed {first.seed} {first.agreement.first}",
+    ]
+
+
+def _row(c: Checked) -> tuple[str, ...]:
+    a = c.agreement
+    return (
+        c.name,
+        f"{c.source[0]} +{len(c.source) - 1}" if len(c.source) > 1 else ", ".join(c.source),
+        c.type,
+        f"{a.wrong:,} of {a.elements:,}" if a.wrong else "0",
+        str(a.undecided) if a.undecided else "",
+        f"{a.worst:.3f}" if c.type.endswith(("f32", "f64")) else "",
+    )

@@ -1,0 +1,206 @@
+"""`ellc check`: what agrees, what does not, and which layer is named."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_networks import two_way_network
+
+from codegen import lowering
+from codegen.instrument import KeptProgram
+from codegen.targets import resolve
+from ellc.agreement import Agreement, compare
+from ellc.checking import CheckOptions, check, plausible_inputs
+from ellc.cli import run
+from ellc.undecided import undecided
+from ir.builder import GraphBuilder
+from ir.container import save
+from ir.graph import Graph, Node
+from ir.ops.binary import Binarize, BinaryConv2D
+from ir.ops.conv import Conv2D
+from ir.ops.fused import Fused, Stage
+from ir.ops.pointwise import Add, Mul, Relu, Tanh
+from ir.ops.pool import MaxPool2D
+from ir.types import DType, Padding, TensorType
+
+LAYERS = CheckOptions(seeds=2, layers=True)
+TARGETS = [
+    "host",
+    *(pytest.param(name, marks=pytest.mark.emulated) for name in ("pi0", "pi3", "pi3_64")),
+]
+
+
+def weights(*shape: int) -> np.ndarray:
+    return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32) / 8
+
+
+@pytest.fixture
+def graph() -> Graph:
+    """Float and binary convolutions, pooling, and an operator that may work in place."""
+    b = GraphBuilder("mixed")
+    x = b.input("picture", TensorType(DType.F32, (1, 10, 9, 3)))
+    y = b.add(Conv2D(padding=Padding.same(1)), x, b.constant(weights(12, 3, 3, 3)), source="first")
+    y = b.add(Binarize(), y, source="signs")
+    bits = b.constant(weights(40, 3, 3, 12) > 0, DType.BIT)
+    y = b.add(BinaryConv2D(padding=Padding.same(1)), y, bits, source="binary")
+    y = b.add(MaxPool2D((2, 2), (2, 2)), y, source="pool")
+    z = b.add(Tanh(), y, source="bend")
+    y = b.add(Mul(), z, y, source="gate")
+    y = b.add(Conv2D(), y, b.constant(weights(8, 1, 1, 40)), source="last")
+    b.output("y", b.add(Relu(), y, source="positive"))
+    return b.build()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_layer_agrees(graph: Graph, target: str) -> None:
+    report = check(graph, resolve(target), LAYERS)
+    assert report.agrees and report.same_bytes
+    assert report.first_difference is None
+    sources = [source for layer in report.layers for source in layer.source]
+    assert {"first", "signs", "binary", "pool", "bend", "gate", "last", "positive"} <= set(sources)
+    binary = next(c for c in report.layers if c.operator == "binary_conv2d")
+    assert binary.agreement.worst == 0.0
+
+
+def test_states_are_followed_through_calls() -> None:
+    report = check(two_way_network(), resolve("host"), LAYERS)
+    assert report.agrees and report.same_bytes
+    assert {"state total", "state zero"} <= {c.name for c in report.layers}
+
+
+def broken(original: lowering.Lowering) -> lowering.Lowering:
+    """A rule whose kernels work on half of the image only."""
+
+    def lower(ctx: lowering.NodeContext) -> list[lowering.KernelCall]:
+        return [replace(call, extent=call.extent // 2) for call in original(ctx)]
+
+    return lower
+
+
+def test_a_broken_kernel_is_the_first_difference(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = lowering.lowering_for(MaxPool2D((2, 2), (2, 2)))
+    assert rule is not None
+    monkeypatch.setitem(lowering._LOWERINGS, MaxPool2D, broken(rule))
+    report = check(graph, resolve("host"), LAYERS)
+    assert not report.agrees
+    assert report.same_bytes  # both builds are wrong in the same way
+    assert report.first_difference is not None
+    assert "pool" in report.first_difference.source
+    wrong = [c.name for c in report.layers if not c.agrees]
+    assert wrong == [report.first_difference.name], "layers behind it are fed what it made"
+
+
+def test_the_command_names_it_and_exits_with_one(
+    graph: Graph,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    save(graph, tmp_path / "mixed.eir")
+    assert run(["check", str(tmp_path / "mixed.eir"), "--seeds", "1", "--layers"]) == 0
+    assert "agrees on 1 input" in capsys.readouterr().out
+    rule = lowering.lowering_for(BinaryConv2D())
+    assert rule is not None
+    monkeypatch.setitem(lowering._LOWERINGS, BinaryConv2D, broken(rule))
+    assert run(["check", str(tmp_path / "mixed.eir"), "--seeds", "1", "--layers"]) == 1
+    said = capsys.readouterr().out
+    assert "first difference: mixed_001_binary_conv2d_binary" in said
+    assert "layers binary" in said
+    # Outputs differ and the network takes signs: the layers are looked at unasked.
+    assert run(["check", str(tmp_path / "mixed.eir"), "--seeds", "1", "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["first_difference"] == "mixed_001_binary_conv2d_binary"
+    assert document["agrees"] is False
+
+
+def test_a_build_that_gives_other_bytes_is_no_witness(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = KeptProgram.run
+
+    def other(self: KeptProgram, calls: list[tuple[bytes, ...]]) -> list[object]:
+        return [((bytes(len(o[0])),), record) for o, record in original(self, calls)]
+
+    monkeypatch.setattr(KeptProgram, "run", other)
+    report = check(graph, resolve("host"), LAYERS)
+    assert report.same_bytes is False
+    assert not report.agrees
+
+
+def test_targets_that_cannot_run_here_are_refused(
+    graph: Graph, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(graph, tmp_path / "mixed.eir")
+    assert run(["check", str(tmp_path / "mixed.eir"), "--target", "imxrt1050"]) == 2
+    assert "E620" in capsys.readouterr().err
+
+
+# --- tolerances -----------------------------------------------------------------------------------
+
+
+def test_floats_agree_within_a_ten_thousandth() -> None:
+    want = np.array([1.0, -100.0, 0.0, np.nan, np.inf], np.float32)
+    near = np.array([1.00009, -100.009, 0.00009, np.nan, np.inf], np.float32)
+    assert compare(near, want).wrong == 0
+    far = np.array([1.00011, -100.011, 0.00011, 1.0, -np.inf], np.float32)
+    assert compare(far, want).wrong == 5
+    assert compare(want, want) == Agreement(5)
+
+
+def test_integers_and_bits_agree_exactly() -> None:
+    want = np.array([1, 2, 3], np.int32)
+    assert compare(want + np.array([0, 0, 1], np.int32), want).wrong == 1
+    bits = np.array([True, False])
+    found = compare(~bits, bits, np.array([True, False]))
+    assert (found.wrong, found.undecided) == (1, 1)
+
+
+def convolution(stages: tuple[Stage, ...]) -> Node:
+    return Node(Fused(Conv2D(), 2, stages), ("x", "w", "b"), ("y",))
+
+
+def test_only_signs_next_to_zero_are_undecided() -> None:
+    node = convolution((Stage(Add(), 1), Stage(Binarize())))
+    x = np.array([1.0, 1.0, -1.0, 1e-3], np.float32).reshape(1, 1, 4, 1).repeat(3, axis=3)
+    w = np.array([1.0, -1.0, 0.0], np.float32).reshape(1, 1, 1, 3)
+    x[..., 1] += np.array([0.0, 1e-7, 1e-5, 0.0], np.float32).reshape(1, 1, 4)
+    bias = np.zeros(1, np.float32)
+    for wanted in (False, True):
+        given = np.full((1, 1, 4, 1), wanted)
+        # the numbers are 0, -1.2e-7, -1e-5 and 0; four terms of 1 are known to 4.8e-7
+        free = undecided(node, (x, w, bias), given)[0, 0, :, 0]
+        assert list(free) == ([True, True, False, True] if wanted else [True] * 4)
+
+
+def test_a_sign_of_an_exact_number_is_decided() -> None:
+    node = Node(Binarize(), ("x",), ("y",))
+    x = np.zeros((1, 3), np.float32)
+    assert not undecided(node, (x,), np.ones((1, 3), np.bool_)).any()
+
+
+# --- inputs ---------------------------------------------------------------------------------------
+
+
+def test_inputs_have_the_range_of_the_metadata() -> None:
+    b = GraphBuilder("ranges")
+    picture = b.input("picture", TensorType(DType.F32, (1, 16, 16, 3)))
+    signal = b.input("signal", TensorType(DType.F32, (64,)))
+    b.output("p", picture)
+    b.output("s", signal)
+    graph = b.build()
+    pixels, noise = plausible_inputs(graph, 0)
+    assert pixels.min() >= 0 and 200 < pixels.max() <= 255
+    assert np.array_equal(pixels, np.round(pixels))
+    assert -1 <= noise.min() < -0.5 and 0.5 < noise.max() <= 1
+    half = graph.with_metadata(
+        {"model.input.expectedPixelRangeLow": "-1", "model.input.expectedPixelRangeHigh": "1"}
+    )
+    pixels, _ = plausible_inputs(half, 0)
+    assert -1 <= pixels.min() < -0.9 and 0.9 < pixels.max() <= 1
+    assert not np.array_equal(plausible_inputs(graph, 1)[0], plausible_inputs(graph, 2)[0])
