@@ -75,7 +75,8 @@ def band_rows(traffic: GemmTraffic, blocks: int, target: Target) -> int:
 
     everything once if a band, its results and all weights fit; all weights once a band if only a
     band and one block's weights fit; else the input once for every block. Ties go to the larger
-    band, which reads the weights from the cache less often. Where all weights fit in half of the
+    band, which reads the weights less often, but to the smallest if all weights stay in the cache:
+    then blocks that share a cache line of results follow each other closely. Where all weights fit in half of the
     first level, a band is what fits beside them, and memory is read and written once in order.
     """
     row_bytes = traffic.input_row_bytes + traffic.output_row_bytes
@@ -89,13 +90,14 @@ def band_rows(traffic: GemmTraffic, blocks: int, target: Target) -> int:
         bands = -(-traffic.rows // band)
         working = band * row_bytes
         once = traffic.rows * row_bytes
-        if working + traffic.weight_bytes <= usable:
+        resident = working + traffic.weight_bytes <= usable
+        if resident:
             moved = once + traffic.weight_bytes
         elif working + traffic.weight_bytes // blocks <= usable:
             moved = once + bands * traffic.weight_bytes
         else:
             moved = once * blocks + traffic.weight_bytes
-        if best[1] == 0 or moved <= best[0]:
+        if best[1] == 0 or moved < best[0] or (moved == best[0] and not resident):
             best = (moved, band)
         if band >= traffic.rows:
             return best[1]
