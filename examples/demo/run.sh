@@ -7,7 +7,7 @@ set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 out=${1:-$here/out}
-model=$here/../digits/digits.ell
+model=$here/../digits/digits_float.ell
 picture=$here/digit.png
 
 say() { printf '\n== %s\n' "$*"; }
