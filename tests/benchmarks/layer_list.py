@@ -1,0 +1,85 @@
+"""What is measured: a fixed list of single layers, or the layers of a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from codegen.lowering import Options
+from codegen.names import valid_name
+from codegen.plan import Plan, make_plan
+from codegen.targets import Target
+from ellc.models import read_model
+from ir.builder import GraphBuilder
+from ir.graph import Graph
+from ir.ops.binary import BinaryConv2D
+from ir.ops.conv import Conv2D
+from ir.pipeline import run_pipeline
+from ir.types import DType, Padding, TensorType
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution: window, channels, filters, groups, and rows and columns of its input."""
+
+    window: int
+    channels: int
+    filters: int
+    pixels: int
+    groups: int = 1
+    binary: bool = False
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        if self.label:
+            return self.label
+        kind = "binary " if self.binary else ""
+        shape = f"{self.channels} -> {self.filters}"
+        return f"{kind}{self.window}x{self.window}, {shape}, {self.pixels}x{self.pixels}"
+
+    def graph(self) -> Graph:
+        """A network of this layer alone, stride 1, with as much padding as keeps the size."""
+        b = GraphBuilder("layer")
+        rng = np.random.default_rng(0)
+        padding = Padding.same(self.window // 2)
+        shape = (self.filters, self.window, self.window, self.channels // self.groups)
+        weights = rng.standard_normal(shape).astype(np.float32)
+        dtype = DType.BIT if self.binary else DType.F32
+        x = b.input("x", TensorType(dtype, (1, self.pixels, self.pixels, self.channels)))
+        if self.binary:
+            y = b.add(BinaryConv2D(padding=padding), x, b.constant(weights > 0, DType.BIT))
+        else:
+            bias = b.constant(rng.standard_normal(self.filters).astype(np.float32))
+            op = Conv2D(padding=padding, groups=self.groups)
+            y = b.add(op, x, b.constant(weights), bias)
+        b.output("y", y)
+        return b.build()
+
+
+LAYERS = (
+    *(Layer(w, c, c, p) for w in (1, 3) for c in (64, 128, 256) for p in (14, 28, 56)),
+    Layer(3, 256, 384, 13, label="AlexNet conv3: 3x3, 256 -> 384, 13x13"),
+    Layer(3, 384, 384, 13, 2, label="AlexNet conv4: 3x3, 384 -> 384, 2 groups, 13x13"),
+    Layer(3, 384, 256, 13, 2, label="AlexNet conv5: 3x3, 384 -> 256, 2 groups, 13x13"),
+    *(Layer(3, c, c, p, binary=True) for c, p in ((128, 28), (256, 14), (512, 7))),
+)
+
+
+def layer_plans(target: Target, only: str) -> list[tuple[str, Plan, str]]:
+    """(kernel prefix, plan, name) of the layers whose name contains `only`."""
+    chosen = [layer for layer in LAYERS if only in layer.name]
+    return [
+        (f"l{index}", make_plan(layer.graph(), target, Options(), f"l{index}"), layer.name)
+        for index, layer in enumerate(chosen)
+    ]
+
+
+def model_plan(path: Path, target: Target) -> tuple[str, Plan, str]:
+    """The same of a model file, behind all passes."""
+    graph, _ = run_pipeline(read_model(path))
+    prefix = valid_name(graph.name)
+    return prefix, make_plan(graph, target, Options(), prefix), graph.name

@@ -1,0 +1,242 @@
+"""How fast the kernels are, layer by layer, each beside its own bounds. Not part of the test run.
+
+    python tests/benchmarks/run.py layers                        on this machine
+    python tests/benchmarks/run.py layers --target pi3_64        modelled cycles (ELLC_CYCLE_TOOL)
+    python tests/benchmarks/run.py model MODEL.ell [--target T]
+    ... --json | --update-readme
+
+On this machine: the fastest of many calls, one thread; the peak is that of a loop of independent
+fused multiply-adds, measured between the calls. For a board: cycles of a model of the Cortex-A53
+in the second call. Multiply-adds (MAC) are nominal: taps that fall into the padding count.
+
+`--update-readme` writes the table between `<!-- benchmark: WHAT TARGET -->` and
+`<!-- end of benchmark -->` in README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from cycles import kernel_cycles  # noqa: E402
+from layer_list import layer_plans, model_plan  # noqa: E402
+
+from codegen.plan import Plan, Step  # noqa: E402
+from codegen.profiling import time_steps  # noqa: E402
+from codegen.targets import Target, resolve  # noqa: E402
+from codegen.toolchain.emulate import runs_directly  # noqa: E402
+
+# Cortex-A53: one 128-bit fma a cycle; eor, cnt, add on 128 bits in three cycles; DRAM.
+FLOAT_MACS_PER_CYCLE = 4.0
+BINARY_MACS_PER_CYCLE = 128 / 3
+DRAM_BYTES_PER_CYCLE = 2.0
+
+Case = tuple[str, Plan, str]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One step. Times are in ms on this machine and in thousands of cycles for a board."""
+
+    layer: str
+    kernel: str
+    macs: int
+    moved_bytes: int
+    time: float
+    macs_bound: float | None
+    bytes_bound: float
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether its multiply-adds are products of signs."""
+        return self.kernel.startswith("binary")
+
+
+@dataclass(frozen=True)
+class Result:
+    """A measurement. `peak_macs` per ns and `bandwidth` in bytes per ns; cycles for a board."""
+
+    what: str
+    target: str
+    unit: str
+    peak_macs: float
+    bandwidth: float
+    rows: tuple[Row, ...]
+
+
+def measure_here(cases: Sequence[Case], what: str, target: Target, limit_ms: int) -> Result:
+    """Times of every step on this machine."""
+    times = time_steps([(prefix, plan) for prefix, plan, _ in cases], target, limit_ms)
+    rows = []
+    for (_, plan, name), steps in zip(cases, times.plans, strict=True):
+        for step, time in zip(plan.steps, steps, strict=True):
+            floats = step.op != "binary_conv2d"
+            bound = step.macs / times.peak_macs_per_ns / 1e6 if floats else None
+            bytes_bound = step.moved_bytes / times.stream_bytes_per_ns / 1e6
+            rows.append(_row(plan, step, name, time.fastest_ns / 1e6, bound, bytes_bound))
+    return Result(
+        what, target.name, "ms", times.peak_macs_per_ns, times.stream_bytes_per_ns, tuple(rows)
+    )
+
+
+def measure_modelled(cases: Sequence[Case], what: str, target: Target) -> Result:
+    """Modelled cycles of every step on the Cortex-A53."""
+    cycles = kernel_cycles([(prefix, plan) for prefix, plan, _ in cases], target)
+    rows = []
+    for _, plan, name in cases:
+        for step in plan.steps:
+            binary = step.op == "binary_conv2d"
+            bound = step.macs / (BINARY_MACS_PER_CYCLE if binary else FLOAT_MACS_PER_CYCLE)
+            bytes_bound = step.moved_bytes / DRAM_BYTES_PER_CYCLE
+            taken = cycles.get(step.name, 0.0)
+            rows.append(_row(plan, step, name, taken / 1e3, bound / 1e3, bytes_bound / 1e3))
+    return Result(
+        what,
+        target.name,
+        "kcycles",
+        FLOAT_MACS_PER_CYCLE,
+        DRAM_BYTES_PER_CYCLE,
+        tuple(rows),
+    )
+
+
+def _row(
+    plan: Plan, step: Step, name: str, time: float, bound: float | None, bytes_bound: float
+) -> Row:
+    single = len(plan.steps) == 1
+    more = f" +{len(step.source) - 1}" if len(step.source) > 1 else ""
+    layer = name if single else (step.source[0] + more if step.source else step.name)
+    kernel = f"{step.op} {step.call.note}".strip()
+    return Row(layer, kernel, step.macs, step.moved_bytes, time, bound, bytes_bound)
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+def markdown(result: Result) -> str:
+    """The table, with what it means."""
+    here = result.unit == "ms"
+    if here:
+        head = (
+            "layer",
+            "kernel",
+            "MMAC",
+            "ms",
+            "GFLOP/s",
+            "of fma peak",
+            "ms by MAC",
+            "ms by bytes",
+        )
+        lines = [_here(row, result) for row in result.rows]
+        note = (
+            f"One core of this machine, fastest of many calls; fma peak {2 * result.peak_macs:.0f} "
+            f"GFLOP/s, memory {result.bandwidth:.1f} GB/s, both measured in the same run."
+        )
+    else:
+        head = (
+            *("layer", "kernel", "MMAC", "kcycles", "MAC/cycle"),
+            *("kcycles by MAC", "kcycles by bytes", "of the bound"),
+        )
+        lines = [_modelled(row) for row in result.rows]
+        note = (
+            f"**Modelled**, not measured: cycles of one Cortex-A53 core ({result.target}), second "
+            "call. Bounds: 4 MAC a cycle in float32, 42.7 in signs; 2 bytes a cycle from DRAM."
+        )
+    lines.append(_total(result))
+    table = [head, ["---"] * 2 + ["---:"] * (len(head) - 2), *lines]
+    text = "\n".join("| " + " | ".join(cells) + " |" for cells in table)
+    nominal = "MAC are nominal: taps in the padding count, though kernels leave them out."
+    return f"{note} {nominal}\n\n{text}\n"
+
+
+def _here(row: Row, result: Result) -> list[str]:
+    rate = row.macs / row.time / 1e6 if row.time else 0.0  # per ns
+    return [
+        *(row.layer, row.kernel, f"{row.macs / 1e6:.1f}" if row.macs else ""),
+        f"{row.time:.4f}",
+        f"{2 * rate:.1f}" if row.macs else "",
+        f"{rate / result.peak_macs:.0%}" if row.macs and row.macs_bound is not None else "",
+        f"{row.macs_bound:.4f}" if row.macs and row.macs_bound is not None else "",
+        f"{row.bytes_bound:.4f}",
+    ]
+
+
+def _modelled(row: Row) -> list[str]:
+    bound = max(row.macs_bound or 0.0, row.bytes_bound)
+    return [
+        *(row.layer, row.kernel, f"{row.macs / 1e6:.1f}" if row.macs else ""),
+        f"{row.time:.1f}",
+        f"{row.macs / row.time / 1e3:.2f}" if row.macs and row.time else "",
+        f"{row.macs_bound:.1f}" if row.macs else "",
+        f"{row.bytes_bound:.1f}",
+        f"{bound / row.time:.0%}" if row.time else "",
+    ]
+
+
+def _total(result: Result) -> list[str]:
+    time = sum(row.time for row in result.rows)
+    macs = sum(row.macs for row in result.rows)
+    digits = 3 if result.unit == "ms" else 1
+    rate = macs / time / (1e6 if result.unit == "ms" else 1e3) if time else 0.0
+    shown = f"{2 * rate:.1f}" if result.unit == "ms" else f"{rate:.2f}"
+    return ["**all**", "", f"{macs / 1e6:.1f}", f"{time:.{digits}f}", shown, "", "", ""]
+
+
+def document(result: Result) -> str:
+    """The same for scripts."""
+    return json.dumps(asdict(result), indent=2)
+
+
+def update_readme(path: Path, result: Result, command: str) -> None:
+    """Replace what stands between the markers; exits with a message if there are none."""
+    begin = f"<!-- benchmark: {result.what} {result.target} -->"
+    page = path.read_text(encoding="utf-8")
+    pattern = re.compile(re.escape(begin) + r".*?<!-- end of benchmark -->", re.DOTALL)
+    if not pattern.search(page):
+        sys.exit(f"{path.name} has no {begin} ... <!-- end of benchmark -->")
+    text = f"{begin}\n\nBy `{command}`. {markdown(result)}\n<!-- end of benchmark -->"
+    path.write_text(pattern.sub(lambda _: text, page), encoding="utf-8")
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=["layers", "model"])
+    parser.add_argument("model", nargs="?", type=Path)
+    parser.add_argument("--target", default="host")
+    parser.add_argument("--only", default="", help="layers whose name contains this")
+    parser.add_argument("--limit-ms", type=int, default=300, help="time for each layer or model")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--update-readme", action="store_true")
+    given = parser.parse_args()
+    if (given.what == "model") != (given.model is not None):
+        parser.error("`model` takes a file, `layers` none")
+    target = resolve(given.target)
+    if given.what == "model":
+        cases = [model_plan(given.model, target)]
+        what = f"model {cases[0][2]}"
+    else:
+        cases, what = layer_plans(target, given.only), "layers"
+    if runs_directly(target):
+        result = measure_here(cases, what, target, given.limit_ms)
+    else:
+        result = measure_modelled(cases, what, target)
+    if given.update_readme:
+        shown = f" {given.model.name}" if given.model else ""
+        command = f"python tests/benchmarks/run.py {given.what}{shown} --target {target.name}"
+        update_readme(ROOT / "README.md", result, command)
+    print(document(result) if given.json else markdown(result))
+
+
+if __name__ == "__main__":
+    main()
