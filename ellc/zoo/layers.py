@@ -29,7 +29,7 @@ from ir.ops.reduce import Softmax
 from ir.ops.shape import Reshape
 from ir.types import Array, DType, Padding, TensorType
 
-LOGIT_SPREAD = 3.0
+LOGIT_SPREAD = 2.0
 """Standard deviation of what a softmax is given."""
 ALPHA, ALPHA_SCATTER = 0.25, 0.05
 """Slopes of parametric ReLUs: mean and standard deviation."""
@@ -158,8 +158,9 @@ class Chain:
                 self._add(Relu())
                 self._moments = self._moments.rectified()
             case "LeakyReLU":
-                self._add(LeakyRelu(LEAKY_SLOPE))
-                self._moments = self._moments.rectified(LEAKY_SLOPE)
+                slope = float(np.float32(LEAKY_SLOPE))  # what an archive of floats can hold
+                self._add(LeakyRelu(slope))
+                self._moments = self._moments.rectified(slope)
             case _:
                 raise ValueError(f"no activation called {name}")
 
