@@ -76,8 +76,9 @@ def band_rows(traffic: GemmTraffic, blocks: int, target: Target) -> int:
     everything once if a band, its results and all weights fit; all weights once a band if only a
     band and one block's weights fit; else the input once for every block. Ties go to the larger
     band, which reads the weights less often, but to the smallest if all weights stay in the cache:
-    then blocks that share a cache line of results follow each other closely. Where all weights fit in half of the
-    first level, a band is what fits beside them, and memory is read and written once in order.
+    then blocks that share a cache line of results follow each other closely. Where all weights fit
+    in half of the first level, a band is what fits beside them, and memory is read and written
+    once in order.
     """
     row_bytes = traffic.input_row_bytes + traffic.output_row_bytes
     if traffic.weight_bytes <= target.l1_bytes // 2:

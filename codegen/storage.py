@@ -71,7 +71,7 @@ class Access:
         )
 
     def aligned(self, *factors: int) -> int:
-        """Alignment of elements whose distance from the first is a sum of multiples of `factors`."""
+        """Alignment of elements that sums of multiples of `factors` lie from the first."""
         return math.gcd(self.align_bytes, *(f * self.elem.bytes for f in factors))
 
 
