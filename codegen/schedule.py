@@ -12,7 +12,9 @@ class GemmSchedule:
     """Register tile of an implicit matrix product: `pixels` x (`vectors` * `lanes`) accumulators.
 
     With `by_lane` the image is read as vectors of `k_step` channels whose lanes multiply (fmla by
-    element); otherwise each value is loaded and broadcast. `band_rows` output rows are finished
+    element); otherwise each value is loaded and broadcast. With `weights_first` a step loads all
+    its weights before it multiplies: loads between multiply-adds cost an in-order core more than
+    the registers do. `band_rows` output rows are finished
     for all filters before the next band starts.
     """
 
@@ -22,6 +24,7 @@ class GemmSchedule:
     k_step: int
     by_lane: bool
     band_rows: int
+    weights_first: bool = False
 
     @property
     def block(self) -> int:
@@ -67,7 +70,7 @@ def gemm_schedule(
     by_lane = target.lane_fma and lanes == 4 and pixels > 1
     tile = min(_pixels(budget, vectors, by_lane), max(1, pixels))
     band = band_rows(traffic, -(-filters // (vectors * lanes)), target)
-    return GemmSchedule(tile, vectors, lanes, lanes if by_lane else 2, by_lane, band)
+    return GemmSchedule(tile, vectors, lanes, lanes if by_lane else 2, by_lane, band, by_lane)
 
 
 def band_rows(traffic: GemmTraffic, blocks: int, target: Target) -> int:

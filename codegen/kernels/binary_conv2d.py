@@ -212,10 +212,9 @@ class _Differences(Heart):
         scale: Param | None,
         float_lanes: int,
     ) -> None:
-        self._b, self._shape, self._schedule, self._words = b, shape, schedule, words
-        self._x, self._w = memory
+        super().__init__(b, shape, schedule, *memory)
+        self._words = words
         self._table, self._scale, self._float_lanes = table, scale, float_lanes
-        self.sums_each = schedule.vectors
 
     def start(self, place: Place, taps: tuple[int, int]) -> list[Operand]:
         """No differences yet."""
@@ -232,7 +231,7 @@ class _Differences(Heart):
     ) -> list[Operand]:
         """Differences of `length` words; bytes in chunks whose counts cannot overflow."""
         if not self._words.is_narrow:
-            return self._words_of(sums, inside, panel, length, pixels)
+            return self.inner_loop(sums, inside, panel, length, pixels)
         b, block = self._b, self._schedule.block
         chunk = min(length, BYTE_STEPS - BYTE_STEPS % self._schedule.k_step)
         whole = length - length % chunk
@@ -274,62 +273,13 @@ class _Differences(Heart):
         """Differences of at most `BYTE_STEPS` bytes, added to the totals."""
         b, vectors = self._b, self._schedule.vectors
         zero = b.const(0, VType(Elem.U8, self._schedule.lanes))
-        counts = self._words_of([zero] * len(sums), here, below, length, pixels)
+        counts = self.inner_loop([zero] * len(sums), here, below, length, pixels)
         for pixel in pixels:
             for place in range(pixel * vectors, (pixel + 1) * vectors):
                 sums[place] = b.add(sums[place], b.convert(counts[place], self._words.total))
         return sums
 
-    def _words_of(
-        self,
-        sums: list[Operand],
-        inside: Operand,
-        panel: Operand,
-        length: int,
-        pixels: Sequence[int],
-    ) -> list[Operand]:
-        b, schedule = self._b, self._schedule
-        whole = length - length % schedule.k_step
-        with b.loop("k", 0, whole, schedule.k_step, carry=sums) as k:
-            here = b.add(inside, k.index)
-            below = b.add(panel, b.mul(k.index, schedule.block))
-            k.carry(self._steps(list(k.carried), here, below, pixels, schedule.k_step))
-        sums = list(k.results)
-        if length - whole:
-            here, below = b.add(inside, whole), b.add(panel, whole * schedule.block)
-            sums = self._steps(sums, here, below, pixels, length - whole)
-        return sums
-
-    def _steps(
-        self,
-        sums: list[Operand],
-        here: Operand,
-        below: Operand,
-        pixels: Sequence[int],
-        steps: int,
-    ) -> list[Operand]:
-        """The straight-line heart: `steps` words of each pixel."""
-        b, schedule = self._b, self._schedule
-        apart = self._shape.columns.stride * self._shape.x.strides[2]
-        vectors, lanes = schedule.vectors, schedule.lanes
-        by_lane = schedule.by_lane and steps == schedule.k_step
-        values: dict[int, Operand] = {}
-        if by_lane:
-            values = {p: b.load(self._x, here, steps, offset=p * apart) for p in pixels}
-        align = lanes * self._words.word.bytes
-        for k in range(steps):
-            first = k * schedule.block
-            weights = [
-                b.load(self._w, below, lanes, offset=first + v * lanes, align_bytes=align)
-                for v in range(vectors)
-            ]
-            for pixel in pixels:
-                if by_lane:
-                    value = b.op("splat_lane", values[pixel], attrs=(k, lanes))
-                else:
-                    value = b.splat(b.load(self._x, here, offset=pixel * apart + k), lanes)
-                for v in range(vectors):
-                    place = pixel * vectors + v
-                    differs = b.op("popcount", b.op("xor", weights[v], value))
-                    sums[place] = b.add(sums[place], differs)
-        return sums
+    def meet(self, weight: Operand, value: Operand, total: Operand) -> Operand:
+        """How many signs of a word differ, added."""
+        differs = self._b.op("popcount", self._b.op("xor", weight, value))
+        return self._b.add(total, differs)

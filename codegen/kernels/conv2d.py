@@ -223,9 +223,8 @@ class _Products(Heart):
         w: Param,
         table: EdgeTable | None,
     ) -> None:
-        self._b, self._shape, self._schedule = b, shape, schedule
-        self._x, self._w, self.table = x, w, table
-        self.sums_each = schedule.vectors
+        super().__init__(b, shape, schedule, x, w)
+        self.table = table
 
     def start(self, place: Place, taps: tuple[int, int]) -> list[Operand]:
         """The bias and the share of taps outside, or 0."""
@@ -246,53 +245,9 @@ class _Products(Heart):
         length: int,
         pixels: Sequence[int],
     ) -> list[Operand]:
-        """Products of `length` values, in steps of as many as the schedule unrolls."""
-        b, schedule = self._b, self._schedule
-        whole = length - length % schedule.k_step
-        with b.loop("k", 0, whole, schedule.k_step, carry=sums) as k:
-            here = b.add(inside, k.index)
-            below = b.add(panel, b.mul(k.index, schedule.block))
-            k.carry(self._steps(list(k.carried), here, below, pixels, schedule.k_step))
-        sums = list(k.results)
-        if length - whole:
-            here = b.add(inside, whole)
-            below = b.add(panel, whole * schedule.block)
-            sums = self._steps(sums, here, below, pixels, length - whole)
-        return sums
+        """Products of `length` values, added to the sums."""
+        return self.inner_loop(sums, inside, panel, length, pixels)
 
-    def _steps(
-        self,
-        sums: list[Operand],
-        here: Operand,
-        below: Operand,
-        pixels: Sequence[int],
-        steps: int,
-    ) -> list[Operand]:
-        """The straight-line heart: `steps` values of each pixel, multiplied and added."""
-        b, shape, schedule = self._b, self._shape, self._schedule
-        vectors, lanes = schedule.vectors, schedule.lanes
-        apart = shape.columns.stride * shape.x.strides[2]
-        by_lane = schedule.by_lane and steps == schedule.k_step
-        values: dict[int, Operand] = {}
-        if by_lane:
-            values = {p: b.load(self._x, here, steps, offset=p * apart) for p in pixels}
-        align = lanes * shape.x.elem.bytes
-        at_once = vectors * steps if by_lane else vectors
-        weights: list[Operand] = []
-        for k in range(steps):
-            if not weights:
-                start = k * schedule.block
-                weights = [
-                    b.load(self._w, below, lanes, offset=start + v * lanes, align_bytes=align)
-                    for v in range(at_once)
-                ]
-            now, weights = weights[:vectors], weights[vectors:]
-            for pixel in pixels:
-                if by_lane:
-                    value = b.op("splat_lane", values[pixel], attrs=(k, lanes))
-                else:
-                    value = b.splat(b.load(self._x, here, offset=pixel * apart + k), lanes)
-                for v in range(vectors):
-                    place = pixel * vectors + v
-                    sums[place] = b.mul_add(now[v], value, sums[place])
-        return sums
+    def meet(self, weight: Operand, value: Operand, total: Operand) -> Operand:
+        """One multiply-add."""
+        return self._b.mul_add(weight, value, total)

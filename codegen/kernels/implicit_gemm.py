@@ -145,10 +145,14 @@ class EdgeTable:
 class Heart(ABC):
     """The arithmetic of a kernel: what a tile's sums are and how taps are added to them.
 
-    A pixel has `sums_each` sums. Indices count elements of the image and of the packed weights.
+    A pixel has one sum for each vector of filters. Indices count elements of the image and of
+    the packed weights.
     """
 
-    sums_each: int
+    def __init__(
+        self, b: KernelBuilder, shape: ConvShape, schedule: GemmSchedule, x: Param, w: Param
+    ) -> None:
+        self._b, self._shape, self._schedule, self._x, self._w = b, shape, schedule, x, w
 
     @abstractmethod
     def start(self, place: Place, taps: tuple[int, int]) -> list[Operand]:
@@ -166,8 +170,80 @@ class Heart(ABC):
         """`length` consecutive values of each of `pixels` met with as many rows of weights."""
 
     @abstractmethod
+    def meet(self, weight: Operand, value: Operand, total: Operand) -> Operand:
+        """A sum after one value, repeated in all lanes, has met a vector of weights."""
+
+    @abstractmethod
     def finish(self, place: Place, taps: tuple[int, int], sums: list[Operand]) -> list[Operand]:
         """A pixel's results as vectors of consecutive filters."""
+
+    def inner_loop(
+        self,
+        sums: list[Operand],
+        inside: Operand,
+        panel: Operand,
+        length: int,
+        pixels: Sequence[int],
+    ) -> list[Operand]:
+        """`length` values in steps of as many as the schedule unrolls, then the rest."""
+        b, schedule = self._b, self._schedule
+        whole = length - length % schedule.k_step
+        with b.loop("k", 0, whole, schedule.k_step, carry=sums) as k:
+            here = b.add(inside, k.index)
+            below = b.add(panel, b.mul(k.index, schedule.block))
+            k.carry(self._steps(list(k.carried), here, below, pixels, schedule.k_step))
+        sums = list(k.results)
+        if length - whole:
+            here, below = b.add(inside, whole), b.add(panel, whole * schedule.block)
+            sums = self._steps(sums, here, below, pixels, length - whole)
+        return sums
+
+    def _steps(
+        self,
+        sums: list[Operand],
+        here: Operand,
+        below: Operand,
+        pixels: Sequence[int],
+        steps: int,
+    ) -> list[Operand]:
+        """The straight-line heart: `steps` values of each pixel."""
+        b, schedule = self._b, self._schedule
+        apart = self._shape.columns.stride * self._shape.x.strides[2]
+        by_lane = schedule.by_lane and steps == schedule.k_step
+        values: dict[int, Operand] = {}
+        if by_lane:
+            values = {p: b.load(self._x, here, steps, offset=p * apart) for p in pixels}
+        rows: list[list[Operand]] = []
+        for k in range(steps):
+            if not rows:
+                ahead = steps if by_lane and schedule.weights_first else 1
+                rows = [self._weights(below, k + i) for i in range(ahead)]
+            row = rows.pop(0)
+            for pixel in pixels:
+                if by_lane:
+                    value = b.op("splat_lane", values[pixel], attrs=(k, schedule.lanes))
+                else:
+                    single = b.load(self._x, here, offset=pixel * apart + k)
+                    value = b.splat(single, schedule.lanes)
+                for v, weight in enumerate(row):
+                    place = pixel * schedule.vectors + v
+                    sums[place] = self.meet(weight, value, sums[place])
+        return sums
+
+    def _weights(self, below: Operand, k: int) -> list[Operand]:
+        """Row `k` of a block's weights."""
+        b, lanes = self._b, self._schedule.lanes
+        align = lanes * self._w.elem.bytes
+        return [
+            b.load(
+                self._w,
+                below,
+                lanes,
+                offset=k * self._schedule.block + v * lanes,
+                align_bytes=align,
+            )
+            for v in range(self._schedule.vectors)
+        ]
 
 
 class Nest:
@@ -249,7 +325,7 @@ class Nest:
             down.carry(running)
         channel = b.add(b.mul(place.group, shape.filters), b.mul(place.block, schedule.block))
         at = (place.image, place.row, column, channel)
-        each = self._heart.sums_each
+        each = schedule.vectors
         for pixel, taps in enumerate(tiles.taps):
             mine = list(down.results[pixel * each : (pixel + 1) * each])
             made = self._heart.finish(place, taps, mine)
