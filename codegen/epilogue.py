@@ -9,6 +9,7 @@ operand that cannot be walked like that gets a dense copy.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from codegen.kernels.movement import dense_result
 from codegen.kir.build import KernelBuilder
@@ -84,17 +85,32 @@ class Epilogue:
         `count` is how many channels are valid in all (default: every lane), `last` says that they
         are the last ones along the walk's last axis.
         """
-        *outer, inner = delta or (0,) * len(self._walk)
+        delta = tuple(delta) or (0,) * len(self._walk)
         count = count or sum(v.type.lanes for v in values)
         done = 0
-        finished: list[Operand] = []
+        chains = []
         for value in values:
             if done >= count:
                 break
-            finished.append(self.apply(value, at, (*outer, inner + done), count - done))
+            shifted = (*delta[:-1], delta[-1] + done)
+            chains.append(partial(self.apply, value, at, shifted, count - done))
             done += value.type.lanes
+        self.write(self._b.interleaved(chains), at, delta, count, last=last)
+
+    def write(
+        self,
+        finished: Sequence[Operand],
+        at: Coordinates,
+        delta: Sequence[int] = (),
+        count: int = 0,
+        *,
+        last: bool = False,
+    ) -> None:
+        """As `store`, for values that have been through all stages."""
+        *outer, inner = delta or (0,) * len(self._walk)
+        count = count or sum(v.type.lanes for v in finished)
         if self.is_bits:
-            self._store_bits(finished, at, (*outer, inner), count, last)
+            self._store_bits(list(finished), at, (*outer, inner), count, last)
             return
         done = 0
         stride = self._result.strides[-1]

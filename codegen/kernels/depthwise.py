@@ -16,7 +16,7 @@ from codegen.epilogue import Epilogue
 from codegen.kernels.movement import placed_as
 from codegen.kernels.sliding import Place, Rectangle, Sliding, Taps, meetings, origin, write_tiles
 from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Operand, Param
+from codegen.kir.ir import Imm, Operand, Param
 from codegen.kir.types import VType
 from codegen.lowering import Arg, KernelCall, NodeContext
 from codegen.targets import Target
@@ -26,7 +26,7 @@ from ir.errors import EllcError
 from ir.ops.conv import Conv2D
 from ir.types import Array, DType, Padding
 
-_AHEAD = 2  # inputs loaded together, before the ones of the group before are used
+_TOGETHER = 7  # inputs loaded in a row
 _STRAIGHT = 700  # multiply-adds of one vector up to which a tile is straight-line code
 
 
@@ -34,12 +34,14 @@ _STRAIGHT = 700  # multiply-adds of one vector up to which a tile is straight-li
 class _Block:
     """How a block of filters meets channels: `multiplier` filters use one channel.
 
-    `looped` tiles have one output row and a loop over the window's rows.
+    `looped` tiles have one output row and a loop over the window's rows. With `late_start` the
+    first product opens a sum, which spares a copy of the start into every register.
     """
 
     multiplier: int
     tile: Rectangle
     looped: bool
+    late_start: bool
 
     @property
     def channels(self) -> int:
@@ -59,7 +61,8 @@ def lower_depthwise(ctx: NodeContext, conv: Conv2D, weights: Array) -> list[Kern
     source, panel = b.param("x", x.elem, x.align_bytes), b.param("w", x.elem, 64)
     multiplier = filters // conv.groups
     tile = _rectangle(ctx, shape, multiplier)
-    block = _Block(multiplier, tile, _is_looped(ctx.target, shape, tile.rows * tile.pixels))
+    looped = _is_looped(ctx.target, shape, tile.rows * tile.pixels)
+    block = _Block(multiplier, tile, looped, ctx.target.as_written and not looped)
     args: list[Arg] = [arg, _packed(ctx, weights, block.tile.block)]
     start = _Start(ctx, b, shape, weights, conv.padding, args)
     epilogue = Epilogue(ctx, b, shape.walk)
@@ -275,14 +278,8 @@ class _Depthwise:
         """A rectangle of windows for one block of filters."""
         b, tile = self._b, self._block.tile
         vectors = range(-(-place.valid // tile.lanes))
-        sums = {
-            (row, pixel, v): self._start.value(
-                self._type, row_taps, column_taps, place.channel, v * tile.lanes
-            )
-            for row, row_taps in enumerate(place.rows)
-            for pixel, column_taps in enumerate(place.columns)
-            for v in vectors
-        }
+        late = self._block.late_start
+        sums = {} if late else self._starts(place, vectors)
         taps = self._shape.rows.taps * self._shape.columns.taps
         base = origin(b, self._shape, place, b.div(place.channel, self._block.multiplier))
         panel = b.mul(place.channel, taps)
@@ -290,12 +287,33 @@ class _Depthwise:
             self._looped(place, base, panel, sums, vectors)
         else:
             self._straight(place, base, panel, sums, vectors)
+        if late:
+            starts = self._starts(place, vectors)
+            sums = {k: self._sum(sums.get(k), start) for k, start in starts.items()}
         for row in range(len(place.rows)):
             for pixel in range(len(place.columns)):
                 mine = [sums[row, pixel, v] for v in vectors]
                 self._epilogue.store(
                     mine, place.at, (0, row, pixel, 0), place.valid, last=place.last
                 )
+
+    def _starts(self, place: Place, vectors: range) -> dict[tuple[int, int, int], Operand]:
+        """What the sums of each (row, pixel, vector) start from."""
+        lanes = self._block.tile.lanes
+        return {
+            (row, pixel, v): self._start.value(
+                self._type, row_taps, column_taps, place.channel, v * lanes
+            )
+            for row, row_taps in enumerate(place.rows)
+            for pixel, column_taps in enumerate(place.columns)
+            for v in vectors
+        }
+
+    def _sum(self, total: Operand | None, start: Operand) -> Operand:
+        if total is None:
+            return start
+        is_zero = isinstance(start, Imm) and start.value == 0
+        return total if is_zero else self._b.add(total, start)
 
     def _straight(
         self,
@@ -352,22 +370,28 @@ class _Depthwise:
     ) -> None:
         """Every input value goes into all windows that meet it.
 
-        Weights first; inputs are loaded in small groups, one group ahead of its use.
+        Weights first, then groups of inputs: by the time a group is loaded, its first value has
+        arrived, and loads do not stand between products, where small cores wait for them.
         """
         taps = dict.fromkeys(tap for x in inputs for tap in x.taps())
         weights = {(*tap, v): self._weight(panel, *tap, v) for tap in taps for v in vectors}
-        groups = [inputs[i : i + _AHEAD] for i in range(0, len(inputs), _AHEAD)]
-        loaded = [self._values(place, base, x, vectors) for x in groups[0]] if groups else []
-        for index, group in enumerate(groups):
-            following = groups[index + 1] if index + 1 < len(groups) else []
-            coming = [self._values(place, base, x, vectors) for x in following]
-            for x, values in zip(group, loaded, strict=True):
-                for row, pixel, down, across in x.uses():
-                    for v, value in zip(vectors, values, strict=True):
-                        slot = (row, pixel, v)
-                        factor = weights[down, across, v]
-                        sums[slot] = self._b.mul_add(value, factor, sums[slot])
-            loaded = coming
+        size = max(1, _TOGETHER // len(vectors))
+        for first in range(0, len(inputs), size):
+            group = inputs[first : first + size]
+            loaded = [self._values(place, base, x, vectors) for x in group]
+            products = [
+                (use, values) for x, values in zip(group, loaded, strict=True) for use in x.uses()
+            ]
+            # By taps: neighbouring products then go into different sums.
+            for (row, pixel, down, across), values in sorted(products, key=lambda p: p[0][2:]):
+                for v, value in zip(vectors, values, strict=True):
+                    slot = (row, pixel, v)
+                    sums[slot] = self._product(value, weights[down, across, v], sums.get(slot))
+
+    def _product(self, value: Operand, weight: Operand, total: Operand | None) -> Operand:
+        if total is None:
+            return self._b.mul(value, weight)
+        return self._b.mul_add(value, weight, total)
 
     def _weight(self, panel: Operand, down: int, across: int, vector: int) -> Operand:
         tile, tap = self._block.tile, down * self._shape.columns.taps + across
@@ -379,9 +403,11 @@ class _Depthwise:
             align_bytes=tile.lanes * self._type.elem.bytes,
         )
 
-    def _values(self, base: Operand, offset: int, valid: int, vectors: list[int]) -> list[Operand]:
-        """The input under one tap, a vector for each vector of filters."""
+    def _values(self, place: Place, base: Operand, x: _Input, vectors: list[int]) -> list[Operand]:
+        """An input value, a vector for each vector of filters."""
         b, lanes, many = self._b, self._block.tile.lanes, self._block.multiplier
+        strides, valid = self._shape.x.strides, place.valid
+        offset = x.row * strides[1] + x.column * strides[2]
         if many == 1:
             return [
                 b.load_some(

@@ -61,7 +61,8 @@ def sweep(
     """Visit every element of a block of axes, `step` at a time along the last; the final values.
 
     `ways` visits in a row make one turn of the innermost loop; `slot` counts them, so that each
-    may have accumulators of its own, which it alone changes. The last visit of a row may have fewer than `step`.
+    may have accumulators of its own, which it alone changes. The last visit of a row may have
+    fewer than `step` elements.
     """
     *outer, inner = extents
 

@@ -97,7 +97,7 @@ class _Fold:
         starts = range(0, length, layout.lanes)
         start = b.const(self._identity, self._type)
 
-        def visit(at: list[Operand], slot: int, count: int, values: list[Operand]) -> list[Operand]:
+        def visit(at: list[Operand], slot: int, count: int, values: list[Operand]) -> None:
             index = index_of(b, base, at, layout.folded.x)
             for place, first in enumerate(starts):
                 wanted = min(layout.lanes, length - first)
@@ -114,7 +114,7 @@ class _Fold:
         """One result: the lanes of all accumulators."""
         b, layout = self._b, self._layout
 
-        def visit(at: list[Operand], slot: int, count: int, values: list[Operand]) -> list[Operand]:
+        def visit(at: list[Operand], slot: int, count: int, values: list[Operand]) -> None:
             index = index_of(b, base, at, layout.folded.x)
             value = load_filled(b, self._x, index, layout.lanes, count, self._identity)
             values[slot] = self._step(values[slot], value)
