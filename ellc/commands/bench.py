@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 
-from ellc.commands.output import echo_json, json_option
+from ellc.commands.output import echo_json, json_option, table
+from ir.errors import EllcError
 
 if TYPE_CHECKING:
+    from codegen.plan import Plan
+    from codegen.profiling import Times
     from ellc.execute import Arrays, Network
+    from ellc.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,33 @@ class Latency:
     gmacs_per_second: float
 
 
+@dataclass(frozen=True, slots=True)
+class StepLatency:
+    """One kernel: its time in a call, its share of all kernels' and of the core's fma peak."""
+
+    kernel: str
+    variant: str
+    layers: tuple[str, ...]
+    median_ms: float
+    fastest_ms: float
+    share: float
+    macs: int
+    moved_bytes: int
+    of_peak: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """Every kernel of a call on one thread, and what one core can do, measured in the same run."""
+
+    name: str
+    calls: int
+    median_ms: float
+    peak_gflops: float
+    memory_gb_per_second: float
+    kernels: tuple[StepLatency, ...]
+
+
 @click.command("bench")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
@@ -43,17 +74,23 @@ class Latency:
     type=click.FloatRange(0.01, 300),
     help="Time to spend.",
 )
+@click.option("--layers", is_flag=True, help="Time every kernel; one thread.")
 @json_option
-def command(model: Path, threads: int | None, seconds: float, as_json: bool) -> None:
+def command(model: Path, threads: int | None, seconds: float, layers: bool, as_json: bool) -> None:
     """Measure the latency of MODEL, or of a library for this machine: median and spread.
 
-    The inputs are seeded noise. A library for a foreign target is run under an emulator, whose
-    times say nothing, so it is refused.
+    The first call, which is cold, does not count. The inputs are seeded noise. A library for a
+    foreign target is run under an emulator, whose times say nothing, so it is refused.
+
+    With --layers every kernel is timed inside a call, beside the multiply-adds that one core can
+    do at best, measured between the calls.
     """
+    if layers:
+        _bench_layers(model, threads, seconds, as_json)
+        return
     from codegen.toolchain.emulate import runs_directly
     from ellc.execute import compiled, is_library
     from ellc.progress import progress
-    from ir.errors import EllcError
 
     with progress(quiet=as_json) as report, compiled(model, "host", threads, report) as library:
         if not runs_directly(library.target):
@@ -73,6 +110,99 @@ def command(model: Path, threads: int | None, seconds: float, as_json: bool) -> 
         echo_json(asdict(latency))
     else:
         click.echo(text(latency))
+
+
+def _bench_layers(model: Path, threads: int | None, seconds: float, as_json: bool) -> None:
+    from ellc.execute import is_library
+    from ellc.progress import progress
+
+    if is_library(model):
+        raise EllcError(
+            "the layers need the model, this is a library", code="E706", where=str(model)
+        )
+    if threads not in (None, 1):
+        raise EllcError("layers are timed on one thread", code="E708", hint="leave --threads out")
+    with progress(quiet=as_json) as report:
+        layers = time_layers(model, seconds, report)
+    if as_json:
+        echo_json(asdict(layers))
+    else:
+        click.echo(layers_text(layers))
+
+
+def time_layers(model: Path, seconds: float, progress: Progress) -> Layers:
+    """Compile a model for this machine and time each of its kernels."""
+    from codegen.lowering import Options
+    from codegen.names import valid_name
+    from codegen.plan import make_plan
+    from codegen.profiling import time_steps
+    from codegen.targets import resolve
+    from ellc.models import read_model
+    from ir.pipeline import run_pipeline
+
+    progress("compiling", 0, 0)
+    graph, _ = run_pipeline(read_model(model))
+    host, name = resolve("host"), valid_name(graph.name)
+    plan = make_plan(graph, host, Options(), name)
+    progress("measuring", 0, 0)
+    return layer_summary(plan, time_steps([(name, plan)], host, max(1, round(seconds * 1000))))
+
+
+def layer_summary(plan: Plan, times: Times) -> Layers:
+    """The times of a plan's steps as shares of the whole and of the peak."""
+    (steps,) = times.plans
+    whole = sum(step.median_ns for step in steps) or 1.0
+    kernels = []
+    for step, time in zip(plan.steps, steps, strict=True):
+        floats = step.macs and step.op != "binary_conv2d"
+        rate = step.macs / max(time.median_ns, 1.0)
+        kernels.append(
+            StepLatency(
+                step.name,
+                step.call.note,
+                step.source,
+                time.median_ns / 1e6,
+                time.fastest_ns / 1e6,
+                time.median_ns / whole,
+                step.macs,
+                step.moved_bytes,
+                rate / times.peak_macs_per_ns if floats else None,
+            )
+        )
+    return Layers(
+        plan.graph.name,
+        times.calls[0],
+        times.call_median_ns[0] / 1e6,
+        2 * times.peak_macs_per_ns,
+        times.stream_bytes_per_ns,
+        tuple(kernels),
+    )
+
+
+def layers_text(layers: Layers) -> str:
+    """The table for people."""
+    header = ("kernel", "variant", "ms", "share", "MACs", "GMAC/s", "of peak")
+    rows = [
+        (
+            k.kernel,
+            k.variant,
+            f"{k.median_ms:.4f}",
+            f"{k.share:.1%}",
+            f"{k.macs:,}" if k.macs else "",
+            f"{k.macs / max(k.median_ms, 1e-6) / 1e6:.1f}" if k.macs else "",
+            "" if k.of_peak is None else f"{k.of_peak:.0%}",
+        )
+        for k in layers.kernels
+    ]
+    return "\n".join(
+        [
+            table(header, rows, "  rrrrr"),
+            "",
+            f"{layers.name} on one core: median {layers.median_ms:.3f} ms of {layers.calls:,} "
+            f"calls; fma peak {layers.peak_gflops:.0f} GFLOP/s, memory "
+            f"{layers.memory_gb_per_second:.1f} GB/s",
+        ]
+    )
 
 
 def noise(network: Network) -> Arrays:

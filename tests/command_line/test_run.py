@@ -202,3 +202,22 @@ def test_arrays_survive_the_way_through_memory(dtype: DType, channels: int) -> N
     assert len(data) == _memory_bytes(type_)
     back = _from_memory(data, type_)
     assert back.dtype == array.dtype and np.array_equal(back, array)
+
+
+def test_bench_times_every_kernel(folder: Path, ellc_command) -> None:
+    done = ellc_command("bench", "little.eir", "--layers", "--seconds", "0.05", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert [k["layers"][0] for k in document["kernels"]] == ["first", "last"]
+    assert sum(k["share"] for k in document["kernels"]) == pytest.approx(1)
+    assert all(0 < k["fastest_ms"] <= k["median_ms"] for k in document["kernels"])
+    assert sum(k["macs"] for k in document["kernels"]) == 4 * 4 * 16 * 27 + 256 * 5
+    assert document["calls"] >= 20 and document["peak_gflops"] > 0.1
+    shown = ellc_command("bench", "little.eir", "--layers", "--seconds", "0.05")
+    assert "of peak" in shown.stdout and "fma peak" in shown.stdout
+
+
+def test_bench_of_layers_needs_the_model_and_one_thread(folder: Path, ellc_command) -> None:
+    ellc_command("compile", "little.eir", "-o", "out")
+    assert "E706" in ellc_command("bench", "out/liblittle.so", "--layers").stderr
+    assert "E708" in ellc_command("bench", "little.eir", "--layers", "--threads", "2").stderr
