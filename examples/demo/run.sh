@@ -1,32 +1,34 @@
 #!/bin/sh
-# Compile a trained network for this machine and for the Raspberry Pi 3, run both on a picture it has
-# never seen, and print the five best classes. The Pi's code runs under qemu-arm where that is there.
+# Compile two trained networks for this machine and for the Raspberry Pi 3, run them on a picture they
+# have never seen, and print the five best classes. The Pi's code runs under qemu-arm if that is there.
 #
 #     sh examples/demo/run.sh [OUTPUT_FOLDER]
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 out=${1:-$here/out}
-model=$here/../digits/digits_float.ell
+networks=$here/../digits
 picture=$here/digit.png
 
 say() { printf '\n== %s\n' "$*"; }
 
-say "a network trained on handwritten digits"
-ellc inspect "$model"
+say "two networks trained on handwritten digits: one in float, one with binary convolutions"
+ellc inspect "$networks/digits_binary.ell"
 
-say "compiled for this machine"
-ellc compile "$model" --target host --name digits -o "$out/host"
-ellc run "$out/host/libdigits.so" "$picture"
-ellc bench "$out/host/libdigits.so" --seconds 0.5
+for name in digits_float digits_binary; do
+    say "$name, compiled for this machine"
+    ellc compile "$networks/$name.ell" --target host -o "$out/host"
+    ellc run "$out/host/lib$name.so" "$picture"
+    ellc bench "$out/host/lib$name.so" --seconds 0.3
 
-say "compiled for the Raspberry Pi 3"
-ellc compile "$model" --target pi3 --name digits -o "$out/pi3"
-if command -v qemu-arm >/dev/null 2>&1; then
-    ellc run "$out/pi3/libdigits.so" "$picture"
-else
-    echo "qemu-arm is not there (Debian: apt-get install qemu-user), so the Pi's code is not run"
-fi
+    say "$name, compiled for the Raspberry Pi 3"
+    ellc compile "$networks/$name.ell" --target pi3 -o "$out/pi3"
+    if command -v qemu-arm >/dev/null 2>&1; then
+        ellc run "$out/pi3/lib$name.so" "$picture"
+    else
+        echo "qemu-arm is not there (Debian: apt-get install qemu-user), so this is not run here"
+    fi
+done
 
-say "the folder $out/pi3 is what goes to the board"
+say "what goes to the board: $out/pi3"
 ls "$out/pi3"
