@@ -228,12 +228,15 @@ def _with_features(row: Target, features: frozenset[str]) -> Target:
             )
         case "arm" if not row.is_thumb:
             neon = "neon" in features
+            # Rounds twice, but takes a lane as factor; LLVM uses vmla on few CPUs only.
+            by_lane = neon and row.cpu == "cortex-a53"
             return replace(
                 row,
                 features=features,
                 vector_bytes=16 if neon else 4,
                 vector_registers=16 if neon else 32,
-                fused_multiply_add=neon and _has_vfp4(row),
+                fused_multiply_add=neon and _has_vfp4(row) and not by_lane,
+                lane_fma=by_lane,
                 has_popcount_vector=neon,
                 zig_cpu=row.zig_cpu if neon else "arm1176jzf_s",
             )

@@ -70,7 +70,9 @@ def gemm_schedule(
     by_lane = target.lane_fma and lanes == 4 and pixels > 1
     tile = min(_pixels(budget, vectors, by_lane), max(1, pixels))
     band = band_rows(traffic, -(-filters // (vectors * lanes)), target)
-    return GemmSchedule(tile, vectors, lanes, lanes if by_lane else 2, by_lane, band, by_lane)
+    many = budget >= 32
+    step = lanes if by_lane and many else 2
+    return GemmSchedule(tile, vectors, lanes, step, by_lane, band, by_lane and many)
 
 
 def band_rows(traffic: GemmTraffic, blocks: int, target: Target) -> int:
@@ -120,10 +122,20 @@ def _vectors(lanes: int, registers: int, pixels: int, filters: int) -> int:
     return wanted
 
 
+def pixel_limit(target: Target) -> int:
+    """Pixels of the usual tile, for whoever is free to choose how long rows are."""
+    lanes = target.lanes(4)
+    return _pixels(target.vector_registers, 4 if lanes == 1 else 2, target.lane_fma)
+
+
 def _pixels(registers: int, vectors: int, by_lane: bool) -> int:
     """Pixels in a tile: accumulators, one row of weights and the image's values must fit."""
-    if by_lane:
+    if by_lane and registers >= 32:
         # Four channels of every pixel and of the block's weights are in registers at once.
         return max(1, min(14, (registers - 4 * vectors) // (vectors + 1)))
+    if by_lane:
+        # Two channels of a pixel are half a register, weights take one at a time, and one pixel
+        # less than would fit: the half registers must lie in the lower half of the file.
+        return max(1, min(14, 2 * (registers - 1) // (2 * vectors + 1) - 1))
     spare = vectors + (2 if registers >= 32 else 1)
     return max(1, min(14, (registers - spare) // vectors))

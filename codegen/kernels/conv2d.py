@@ -23,7 +23,7 @@ from codegen.kir.build import KernelBuilder
 from codegen.kir.ir import Operand, Param
 from codegen.kir.types import Elem, VType
 from codegen.lowering import Arg, KernelCall, NodeContext, access_arg, constant_weights, lowers
-from codegen.schedule import GemmSchedule, GemmTraffic, gemm_schedule
+from codegen.schedule import GemmSchedule, GemmTraffic, gemm_schedule, pixel_limit
 from codegen.views import regrouped
 from codegen.window import Axis, fold_rows, window_axes
 from ir.errors import EllcError
@@ -142,7 +142,7 @@ def _folded(ctx: NodeContext, shape: ConvShape) -> ConvShape:
     if columns.size != columns.outputs or shape.walk[0] != 1:
         return shape
     pixels = rows.outputs * columns.outputs
-    limit = 8 if ctx.target.lane_fma else 14
+    limit = pixel_limit(ctx.target)
     walk = (1, *fold_rows(pixels, limit), shape.walk[3])
     depth = shape.x.shape[3]
     strides = regrouped(shape.x.shape, shape.x.strides, (*walk[:3], depth))
