@@ -1,0 +1,164 @@
+"""How many held-back digits the compiled networks get right, beside the reference in numpy.
+
+    python examples/digits/evaluate.py                      # this machine, all 360 digits
+    python examples/digits/evaluate.py -t pi3 --images 60   # a Raspberry Pi 3, under qemu-arm
+
+Exits with 1 where compiled code and reference differ by more than rounding explains.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import math
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from digits_data import Array, Digits, load_split
+
+from ellc.execute import open_library
+from ellc.frontends.ell.read import read_ell
+from ir.graph import Graph
+from ir.interp import evaluate
+from ir.ops.binary import Binarize, BinaryConv2D
+from ir.ops.conv import Conv2D
+
+FOLDER = Path(__file__).resolve().parent
+NETWORKS = ("digits_float", "digits_binary")
+ALL_ON = "host"  # elsewhere every digit starts an emulator
+ELSEWHERE = 60
+
+# What ellc promises of float32: |a - b| <= 1e-4 * max(|b|, 1e-2 * max|b|).
+RELATIVE, OF_LARGEST = 1e-4, 1e-2
+
+Predict = Callable[[Array], Array]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What compiled code and reference said to the same digits.
+
+    `differing` are the digits whose scores are further apart than rounding brings them; `explained`
+    are those of them where a sign was too close to call, and so may differ.
+    """
+
+    digits: int
+    compiled_right: int
+    reference_right: int
+    labels_differ: int
+    differing: tuple[int, ...]
+    explained: tuple[int, ...]
+
+    @property
+    def agree(self) -> bool:
+        """Whether every difference has a reason."""
+        return self.differing == self.explained
+
+    def text(self) -> str:
+        """The figures in a line."""
+        compiled, reference = self.compiled_right / self.digits, self.reference_right / self.digits
+        return (
+            f"{compiled:.2%} compiled, {reference:.2%} numpy "
+            f"({self.compiled_right} and {self.reference_right} of {self.digits}); "
+            f"{self.labels_differ} labels and {len(self.differing)} scores differ, "
+            f"{len(self.explained)} of them by a sign too close to call"
+        )
+
+
+def compile_network(model: Path, target: str, folder: Path) -> Predict:
+    """Compile with `ellc compile`, and how to ask the result for the scores of one digit."""
+    command = [sys.executable, "-m", "ellc", "compile", model, "--target", target, "-o", folder]
+    subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
+    if target != "host":
+        library = open_library(folder / f"lib{model.stem}.so")
+        return lambda image: library.run((image,))[0][0]
+    # The module that goes to the board: it needs numpy and cffi, not ellc.
+    spec = importlib.util.spec_from_file_location(model.stem, folder / f"{model.stem}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    predict: Predict = module.Model().predict
+    return predict
+
+
+def compare(graph: Graph, predict: Predict, digits: Digits) -> Outcome:
+    """Ask compiled code and reference for every digit's label."""
+    images = digits.inputs[:, np.newaxis]
+    compiled = np.array([predict(image)[0] for image in images])
+    reference = np.array([evaluate(graph, (image,)).outputs[0][0] for image in images])
+    sizes = np.maximum(np.abs(reference), OF_LARGEST * np.abs(reference).max(1, keepdims=True))
+    apart = (np.abs(compiled - reference) > RELATIVE * sizes).any(axis=1)
+    differing = tuple(int(i) for i in np.flatnonzero(apart))
+    compiled_labels, reference_labels = compiled.argmax(axis=1), reference.argmax(axis=1)
+    return Outcome(
+        len(digits.labels),
+        int((compiled_labels == digits.labels).sum()),
+        int((reference_labels == digits.labels).sum()),
+        int((compiled_labels != reference_labels).sum()),
+        differing,
+        tuple(i for i in differing if close_signs(graph, images[i])),
+    )
+
+
+def close_signs(graph: Graph, image: Array) -> int:
+    """How many numbers are so near 0 that rounding alone may turn the sign taken of them.
+
+    A sum that takes n roundings is off by at most n eps times the sum of its terms' magnitudes,
+    added in whatever order (Higham 2002, section 3.1). The magnitudes are what the same operators
+    make of absolute values. A binary convolution counts: nothing is rounded before it or in it.
+    """
+    values = evaluate(graph, (image,), keep=True).values
+    sizes = {v: np.abs(a) for v, a in values.items() if a.dtype == np.float32}
+    roundings = dict.fromkeys(values, 0)
+    close = 0
+    for node in graph.nodes:
+        (result,), first = node.outputs, node.inputs[0]
+        match node.op:
+            case Binarize():
+                # Both sides round; folding a batch norm into its weights does once more.
+                bound = 2 * (roundings[first] + 1) * np.finfo(np.float32).eps * sizes[first]
+                close += int((np.abs(values[first]) <= bound).sum())
+            case BinaryConv2D():
+                pass
+            case op:
+                filters = graph.types[node.inputs[1]].shape if isinstance(op, Conv2D) else ()
+                roundings[result] = roundings[first] + 1 + math.prod(filters[1:])
+                (sizes[result],) = op.reference(*(sizes[v] for v in node.inputs))
+    return close
+
+
+def evaluate_network(name: str, target: str, digits: Digits) -> Outcome:
+    """Compile the example of this name for a target and compare it on these digits."""
+    model = FOLDER / f"{name}.ell"
+    with tempfile.TemporaryDirectory(prefix="digits-") as folder:
+        return compare(read_ell(model), compile_network(model, target, Path(folder)), digits)
+
+
+def main() -> int:
+    """Both networks, on one target."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("-t", "--target", default=ALL_ON, help="see `ellc targets`")
+    parser.add_argument(
+        "--images",
+        type=int,
+        help="how many held-back digits; default: all of them on host, else 60",
+    )
+    chosen = parser.parse_args()
+    _, held_back = load_split()
+    count = chosen.images or (len(held_back.labels) if chosen.target == ALL_ON else ELSEWHERE)
+    digits = Digits(held_back.pictures[:count], held_back.labels[:count])
+    agree = True
+    for name in NETWORKS:
+        outcome = evaluate_network(name, chosen.target, digits)
+        agree &= outcome.agree
+        print(f"{name} for {chosen.target}: {outcome.text()}")
+    return 0 if agree else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,231 @@
+"""Layers of a network in plain numpy, forward and backward.
+
+Images are [batch, rows, columns, channels]. Everything is float64: not for precision, but because
+then another processor's order of additions does not change the course of the training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+class Parameter:
+    """Numbers to learn, and the gradient of the loss by them that `backward` leaves here.
+
+    A `limit` keeps them in -limit..limit.
+    """
+
+    def __init__(self, value: Array, limit: float = np.inf) -> None:
+        self.value = value
+        self.limit = limit
+        self.gradient: Array = np.zeros_like(value)
+
+
+class Layer:
+    """One step of a network. `backward` belongs to the last `forward`."""
+
+    parameters: Sequence[Parameter] = ()
+
+    def forward(self, x: Array, training: bool) -> Array:
+        """The layer's output; `training` means that `backward` will follow."""
+        raise NotImplementedError
+
+    def backward(self, gradient: Array) -> Array:
+        """From the gradient of the loss by the output to that by the input."""
+        raise NotImplementedError
+
+
+def signs(x: Array) -> Array:
+    """+1 where x > 0, else -1."""
+    return np.where(x > 0, 1.0, -1.0)
+
+
+def image_windows(x: Array, size: int) -> Array:
+    """Every window of an image with a border of zeros: [N,H,W,C] -> [N*H*W,size*size*C]."""
+    border = size // 2
+    padded = np.pad(x, ((0, 0), (border, border), (border, border), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(1, 2))
+    return windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, size * size * x.shape[3])
+
+
+def sum_windows(windows: Array, size: int) -> Array:
+    """What windows give back: [N,H,W,size*size*C] -> [N,H,W,C], elements added where they were."""
+    batch, rows, columns, elements = windows.shape
+    border, taps = size // 2, windows.reshape(batch, rows, columns, size, size, -1)
+    channels = elements // size**2
+    total = np.zeros((batch, rows + 2 * border, columns + 2 * border, channels))
+    for i in range(size):
+        for j in range(size):
+            total[:, i : i + rows, j : j + columns] += taps[:, :, :, i, j]
+    return total[:, border : border + rows, border : border + columns]
+
+
+class Convolution(Layer):
+    """Odd square filters over an image with a border of zeros; weights [filters,size,size,C]."""
+
+    def __init__(self, random: np.random.RandomState, channels: int, filters: int, size: int = 3):
+        spread = np.sqrt(2 / (size * size * channels))
+        self.size = size
+        self.weights = Parameter(random.normal(0, spread, (filters, size, size, channels)))
+        self.parameters = [self.weights]
+
+    def forward(self, x: Array, training: bool) -> Array:
+        # One product for the whole batch: numpy would multiply image row by image row.
+        self.windows = image_windows(x, self.size)
+        return (self.windows @ self.matrix().T).reshape(*x.shape[:3], -1)
+
+    def backward(self, gradient: Array) -> Array:
+        flat = gradient.reshape(-1, gradient.shape[-1])
+        self.weights.gradient = (flat.T @ self.windows).reshape(self.weights.value.shape)
+        windows = (flat @ self.matrix()).reshape(*gradient.shape[:3], -1)
+        return sum_windows(windows, self.size)
+
+    def matrix(self) -> Array:
+        """The filters as rows."""
+        return self.weights.value.reshape(self.weights.value.shape[0], -1)
+
+
+class BinaryConvolution(Convolution):
+    """A convolution of signs: input and weights count as +1 or -1, the border as 0.
+
+    The sign's derivative is 0 everywhere, which teaches nothing. The straight-through estimator
+    takes 1 instead, as long as the number is in -1..1.
+    """
+
+    def __init__(self, random: np.random.RandomState, channels: int, filters: int, size: int = 3):
+        super().__init__(random, channels, filters, size)
+        # What is learned are real numbers, of which only the sign is used.
+        latent = random.uniform(-1, 1, self.weights.value.shape)
+        self.weights = Parameter(latent, limit=1.0)
+        self.parameters = [self.weights]
+
+    def forward(self, x: Array, training: bool) -> Array:
+        self.passes = np.abs(x) <= 1
+        return super().forward(signs(x), training)
+
+    def backward(self, gradient: Array) -> Array:
+        return super().backward(gradient) * self.passes
+
+    def matrix(self) -> Array:
+        return signs(super().matrix())
+
+
+class Dense(Layer):
+    """Weights [outputs,inputs] and a bias over the flattened image."""
+
+    def __init__(self, random: np.random.RandomState, inputs: int, outputs: int):
+        self.weights = Parameter(random.normal(0, np.sqrt(1 / inputs), (outputs, inputs)))
+        self.bias = Parameter(np.zeros(outputs))
+        self.parameters = [self.weights, self.bias]
+
+    def forward(self, x: Array, training: bool) -> Array:
+        self.shape, self.flat = x.shape, x.reshape(x.shape[0], -1)
+        return self.flat @ self.weights.value.T + self.bias.value
+
+    def backward(self, gradient: Array) -> Array:
+        self.weights.gradient = gradient.T @ self.flat
+        self.bias.gradient = gradient.sum(axis=0)
+        return (gradient @ self.weights.value).reshape(self.shape)
+
+
+class BatchNorm(Layer):
+    """Every channel brought to a learned mean and deviation.
+
+    Training uses the batch's own statistics and keeps running ones for later.
+    """
+
+    EPSILON = 1e-5
+    KEPT = 0.9  # of the running statistics, at each batch
+
+    def __init__(self, channels: int):
+        self.gamma, self.beta = Parameter(np.ones(channels)), Parameter(np.zeros(channels))
+        self.mean, self.variance = np.zeros(channels), np.ones(channels)
+        self.parameters = [self.gamma, self.beta]
+
+    def forward(self, x: Array, training: bool) -> Array:
+        mean, variance = self.mean, self.variance
+        if training:
+            mean, variance = x.mean(axis=(0, 1, 2)), x.var(axis=(0, 1, 2))
+            self.mean = self.KEPT * self.mean + (1 - self.KEPT) * mean
+            self.variance = self.KEPT * self.variance + (1 - self.KEPT) * variance
+        self.deviation = np.sqrt(variance + self.EPSILON)
+        self.normal = (x - mean) / self.deviation
+        return self.gamma.value * self.normal + self.beta.value
+
+    def backward(self, gradient: Array) -> Array:
+        axes = (0, 1, 2)
+        self.gamma.gradient = (gradient * self.normal).sum(axis=axes)
+        self.beta.gradient = gradient.sum(axis=axes)
+        count = gradient.size // gradient.shape[-1]
+        # The batch's mean and deviation depend on every element too.
+        shared = self.beta.gradient + self.normal * self.gamma.gradient
+        by_input: Array = self.gamma.value / self.deviation * (gradient - shared / count)
+        return by_input
+
+
+class Relu(Layer):
+    """x where x > 0, else 0."""
+
+    def forward(self, x: Array, training: bool) -> Array:
+        self.passes = x > 0
+        return np.where(self.passes, x, 0.0)
+
+    def backward(self, gradient: Array) -> Array:
+        return gradient * self.passes
+
+
+class MaxPool(Layer):
+    """The largest of every 2x2 pixels."""
+
+    def forward(self, x: Array, training: bool) -> Array:
+        batch, rows, columns, channels = x.shape
+        self.shape = x.shape
+        cells = x.reshape(batch, rows // 2, 2, columns // 2, 2, channels)
+        self.cells = cells.transpose(0, 1, 3, 5, 2, 4).reshape(-1, 4)
+        self.winner = self.cells.argmax(axis=1)
+        largest: Array = self.cells.max(axis=1)
+        return largest.reshape(batch, rows // 2, columns // 2, channels)
+
+    def backward(self, gradient: Array) -> Array:
+        batch, rows, columns, channels = self.shape
+        cells = np.zeros_like(self.cells)
+        cells[np.arange(len(cells)), self.winner] = gradient.reshape(-1)
+        split = cells.reshape(batch, rows // 2, columns // 2, channels, 2, 2)
+        return split.transpose(0, 1, 4, 2, 5, 3).reshape(self.shape)
+
+
+def cross_entropy(scores: Array, labels: Array) -> tuple[float, Array]:
+    """Mean loss of softmax(scores [n,classes]) against labels [n], and its gradient by scores."""
+    shifted = scores - scores.max(axis=1, keepdims=True)
+    logarithms = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    rows = np.arange(len(labels))
+    gradient = np.exp(logarithms)
+    gradient[rows, labels] -= 1
+    return float(-logarithms[rows, labels].mean()), gradient / len(labels)
+
+
+class Adam:
+    """Steps against the gradient, each number's by its own scale (Kingma and Ba 2015)."""
+
+    FIRST, SECOND, EPSILON = 0.9, 0.999, 1e-8
+
+    def __init__(self, parameters: Sequence[Parameter]):
+        self.parameters = parameters
+        self.moments = [(np.zeros_like(p.value), np.zeros_like(p.value)) for p in parameters]
+        self.steps = 0
+
+    def step(self, rate: float) -> None:
+        """Move all parameters by their gradients."""
+        self.steps += 1
+        scale = rate * np.sqrt(1 - self.SECOND**self.steps) / (1 - self.FIRST**self.steps)
+        for p, (first, second) in zip(self.parameters, self.moments, strict=True):
+            first += (1 - self.FIRST) * (p.gradient - first)
+            second += (1 - self.SECOND) * (p.gradient**2 - second)
+            moved = p.value - scale * first / (np.sqrt(second) + self.EPSILON)
+            p.value = np.clip(moved, -p.limit, p.limit)
