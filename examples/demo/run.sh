@@ -8,7 +8,7 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 out=${1:-$here/out}
 networks=$here/../digits
-picture=$here/digit.png
+picture=$networks/images/nine.png
 
 say() { printf '\n== %s\n' "$*"; }
 
