@@ -14,12 +14,12 @@ import math
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from digits_data import Array, Digits, load_split
+from digits_data import HELD_BACK, Array, Digits, load_split
 
 from ellc.execute import open_library
 from ellc.frontends.ell.read import read_ell
@@ -30,8 +30,7 @@ from ir.ops.conv import Conv2D
 
 FOLDER = Path(__file__).resolve().parent
 NETWORKS = ("digits_float", "digits_binary")
-ALL_ON = "host"  # elsewhere every digit starts an emulator
-ELSEWHERE = 60
+ELSEWHERE = 60  # digits on a target that is not this machine: each starts an emulator
 
 # What ellc promises of float32: |a - b| <= 1e-4 * max(|b|, 1e-2 * max|b|).
 RELATIVE, OF_LARGEST = 1e-4, 1e-2
@@ -139,24 +138,31 @@ def evaluate_network(name: str, target: str, digits: Digits) -> Outcome:
         return compare(read_ell(model), compile_network(model, target, Path(folder)), digits)
 
 
-def main() -> int:
-    """Both networks, on one target."""
+def parse_arguments(words: Sequence[str]) -> tuple[str, int]:
+    """The target, and how many of the held-back digits."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("-t", "--target", default=ALL_ON, help="see `ellc targets`")
+    parser.add_argument("-t", "--target", default="host", help="see `ellc targets`")
     parser.add_argument(
         "--images",
         type=int,
-        help="how many held-back digits; default: all of them on host, else 60",
+        choices=range(1, HELD_BACK + 1),
+        metavar=f"1..{HELD_BACK}",
+        help=f"how many digits; default: all on host, else {ELSEWHERE}",
     )
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(words)
+    return chosen.target, chosen.images or (HELD_BACK if chosen.target == "host" else ELSEWHERE)
+
+
+def main() -> int:
+    """Both networks, on one target."""
+    target, count = parse_arguments(sys.argv[1:])
     _, held_back = load_split()
-    count = chosen.images or (len(held_back.labels) if chosen.target == ALL_ON else ELSEWHERE)
     digits = Digits(held_back.pictures[:count], held_back.labels[:count])
     agree = True
     for name in NETWORKS:
-        outcome = evaluate_network(name, chosen.target, digits)
+        outcome = evaluate_network(name, target, digits)
         agree &= outcome.agree
-        print(f"{name} for {chosen.target}: {outcome.text()}")
+        print(f"{name} for {target}: {outcome.text()}")
     return 0 if agree else 1
 
 
