@@ -25,13 +25,13 @@ from codegen.testing import from_bytes, to_bytes
 from codegen.toolchain import emulate
 from ellc import __version__
 from ellc.agreement import Agreement, compare
+from ellc.following import follow
 from ellc.images import Preprocessing
 from ellc.progress import Progress, silent
 from ellc.undecided import takes_steps, undecided
 from ir.graph import Graph, Node
-from ir.interp import evaluate, run_node
+from ir.interp import evaluate, run_double, run_node
 from ir.ops.fused import Fused
-from ir.ops.reduce import ArgMax, ArgMin
 from ir.pipeline import run_pipeline
 from ir.types import Array, TensorType
 
@@ -81,8 +81,9 @@ class Checked:
 class Report:
     """What a check found. `layers` is empty where only outputs were compared.
 
-    `decides` tells that the network takes signs or places of maxima, which rounding can change:
-    then the layers are the judge, not the outputs.
+    `decides` tells that the network takes signs or other steps, which rounding can change: then
+    not `outputs` are the judge but `led`, the signs and outputs of a reference that takes undecided
+    signs as the compiled code did, and the layers.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Report:
     seeds: int
     outputs: tuple[Checked, ...]
     layers: tuple[Checked, ...] = ()
+    led: tuple[Checked, ...] = ()
     same_bytes: bool | None = None
     decides: bool = False
 
@@ -98,19 +100,26 @@ class Report:
         """Whether the compiled code computes what the reference does."""
         if self.same_bytes is False:
             return False
-        judged = self.layers if self.layers and self.decides else (*self.outputs, *self.layers)
-        return all(c.agrees for c in judged)
+        return all(c.agrees for c in self._judged)
 
     @property
     def first_difference(self) -> Checked | None:
         """The first layer that differs, else the first output."""
-        found = (c for c in (*self.layers, *self.outputs) if not c.agrees)
-        return None if self.agrees else next(found, None)
+        return next((c for c in self._judged if not c.agrees), None)
 
     @property
     def undecided(self) -> int:
-        """Signs that differ and may: rounding inside their kernel decides them."""
+        """Signs that differ from those of a whole run of the reference, and may."""
+        return sum(c.agreement.undecided for c in self.led)
+
+    @property
+    def undecided_in_kernels(self) -> int:
+        """Signs that differ on the very same operands, and may: rounding decides them."""
         return sum(c.agreement.undecided for c in self.layers)
+
+    @property
+    def _judged(self) -> tuple[Checked, ...]:
+        return (*self.layers, *(self.led if self.led and self.decides else self.outputs))
 
 
 def check(
@@ -133,7 +142,7 @@ def check(
     with tempfile.TemporaryDirectory(prefix="ellc-check-") as folder:
         shipped = _shipped(plan, checker.name, Path(folder))
         runs = [checker.run_shipped(shipped, seed) for seed in range(chosen.seeds)]
-        decides = any(_decides(node) for node in plan.graph.nodes)
+        decides = any(takes_steps(node.op) for node in plan.graph.nodes)
         differs = any(not c.agrees for c in checker.outputs())
         same: bool | None = None
         if chosen.layers or (differs and decides):
@@ -149,6 +158,7 @@ def check(
         chosen.seeds,
         checker.outputs(),
         checker.layers(),
+        checker.led() if decides else (),
         same,
         decides,
     )
@@ -196,12 +206,6 @@ def _shipped(plan: Plan, name: str, folder: Path) -> emulate.Runner:
     return emulate.build_runner(plan.target, built.files["obj"], [model_case(built.model)], folder)
 
 
-def _decides(node: Node) -> bool:
-    """Whether rounding in what this node reads can change its result by a jump."""
-    ops = (node.op.anchor,) if isinstance(node.op, Fused) else (node.op,)
-    return takes_steps(node.op) or any(isinstance(op, ArgMax | ArgMin) for op in ops)
-
-
 @dataclass
 class _Tally:
     """Results of one place, seed by seed."""
@@ -232,6 +236,7 @@ class _Checker:
         self._made = {v: i for i, step in enumerate(plan.steps) for v in step.values}
         self._outputs: dict[str, _Tally] = {}
         self._layers: dict[str, _Tally] = {}
+        self._led: dict[str, _Tally] = {}
 
     def outputs(self) -> tuple[Checked, ...]:
         """Public outputs against the reference of the graph as it was read."""
@@ -240,6 +245,10 @@ class _Checker:
     def layers(self) -> tuple[Checked, ...]:
         """Kernels in order against the reference on their own operands."""
         return tuple(t.checked(name) for name, t in self._layers.items())
+
+    def led(self) -> tuple[Checked, ...]:
+        """Signs and outputs against a reference that takes undecided signs as compiled code."""
+        return tuple(t.checked(name) for name, t in self._led.items())
 
     def run_shipped(self, runner: emulate.Runner, seed: int) -> list[Bytes]:
         """Calls of one seed; their outputs are compared and returned as they lay in memory."""
@@ -264,19 +273,42 @@ class _Checker:
     def run_kept(self, program: KeptProgram, seed: int, shipped: Sequence[Bytes]) -> bool:
         """Compare every kernel boundary; whether the outputs are those of the shipped build."""
         self._progress("comparing layers", seed, 0)
-        calls = [self._encoded(inputs) for inputs in self._calls(seed)]
+        calls = self._calls(seed)
+        encoded = [self._encoded(inputs) for inputs in calls]
+        answers = program.run(encoded)
         memory = Memory(program)
-        same = True
-        for inputs, (outputs, record), wanted in zip(
-            calls, program.run(calls), shipped, strict=True
-        ):
-            same = same and outputs == wanted
+        states: Mapping[str, Array] | None = None
+        for arrays, inputs, (outputs, record) in zip(calls, encoded, answers, strict=True):
             memory.begin(inputs)
-            self._walk(memory, record, seed)
-        return same
+            steps = self._walk(memory, record, seed)
+            if steps:
+                states = self._follow(arrays, states, steps, outputs, seed)
+        return [outputs for outputs, _ in answers] == list(shipped)
 
-    def _walk(self, memory: Memory, record: bytes, seed: int) -> None:
-        """One call, node by node in the order of the kernels."""
+    def _follow(
+        self,
+        inputs: Sequence[Array],
+        states: Mapping[str, Array] | None,
+        steps: Mapping[str, Array],
+        outputs: Bytes,
+        seed: int,
+    ) -> Mapping[str, Array]:
+        """Run the led reference; its states."""
+        graph = self._plan.graph
+        found = follow(graph, inputs, states, steps)
+        makers = {v: n for n in graph.nodes for v in n.outputs}
+        for value, agreement in found.steps.items():
+            source, type_ = makers[value].source, graph.types[value]
+            self._tally(self._led, f"signs {value}", "step", source, type_).add(agreement, seed)
+        for port, data, want in zip(graph.outputs, outputs, found.outputs, strict=True):
+            type_ = graph.types[port.value]
+            tally = self._tally(self._led, port.name, "output", (), type_)
+            tally.add(compare(from_bytes(data, type_), _as(want, type_)), seed)
+        return found.states
+
+    def _walk(self, memory: Memory, record: bytes, seed: int) -> dict[str, Array]:
+        """One call, node by node in the order of the kernels; results of nodes that take steps."""
+        steps: dict[str, Array] = {}
         done = 0
         carried: dict[str, Array] = {}
         wanted = {p.value for p in self._plan.graph.outputs}
@@ -289,11 +321,14 @@ class _Checker:
                 done = last + 1
             got = [self._value(memory, v) for v in node.outputs]
             self._compare(node, last, operands, got, seed)
+            if takes_steps(node.op):
+                steps[node.output] = got[0].copy()
             carried.update(
                 (v, x.copy()) for v, x in zip(node.outputs, got, strict=True) if v in wanted
             )
         memory.advance(record, done, len(self._plan.steps))
         self._compare_final(memory, carried, seed)
+        return steps
 
     def _compare(
         self,
@@ -304,7 +339,7 @@ class _Checker:
         seed: int,
     ) -> None:
         types = [self._plan.graph.types[v] for v in node.outputs]
-        want = [_as(x, t) for x, t in zip(run_node(node, operands), types, strict=True)]
+        want = [_as(x, t) for x, t in zip(_evaluated(node, operands), types, strict=True)]
         name = f"{_VIEW}{', '.join(node.outputs)}" if step is None else self._plan.steps[step].name
         op = node.op.anchor.name if isinstance(node.op, Fused) else node.op.name
         tally = self._tally(self._layers, name, op, node.source, types[0])
@@ -349,6 +384,17 @@ class _Checker:
     def _encoded(self, inputs: Sequence[Array]) -> Bytes:
         types = self._graph.input_types()
         return tuple(to_bytes(x, t) for x, t in zip(inputs, types, strict=True))
+
+
+def _evaluated(node: Node, operands: Mapping[str, Array]) -> Sequence[Array]:
+    """The reference of a node, in float64: its own rounding must not count as a difference.
+
+    Steps are taken of float32 numbers, as the graph says.
+    """
+    if takes_steps(node.op):
+        return run_node(node, operands)
+    wide = {k: x.astype(np.float64) if x.dtype == np.float32 else x for k, x in operands.items()}
+    return run_double(node, wide)
 
 
 def _as(array: Array, type_: TensorType) -> Array:

@@ -1,4 +1,4 @@
-"""Which results of a node rounding alone could change: signs of numbers next to zero.
+"""How far rounding may move a node's results, and which signs of them it leaves undecided.
 
 The sum of a convolution or dense layer is known up to
 
@@ -7,27 +7,36 @@ The sum of a convolution or dense layer is known up to
 whatever the order of its additions (Higham, Accuracy and Stability of Numerical Algorithms, 3.1).
 The interval around the exact sum goes through the stages behind it, each of which adds its own
 rounding. A sign taken at the end is undecided where both ends of the interval give different ones.
+Operands may be intervals too: then their width is carried through sums of |weights| and windows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import product
 from math import prod
+from typing import cast
 
 import numpy as np
 
 from ir.graph import Node
-from ir.op import Op, Pointwise
+from ir.op import Arrays, Op, Pointwise
 from ir.ops.binary import Binarize, BinaryConv2D
 from ir.ops.conv import Conv2D
 from ir.ops.dense import Dense, MatMul
 from ir.ops.elementwise import Comparison
 from ir.ops.fused import Fused
 from ir.ops.pointwise import Cast, Ceil, Floor, Round, Sign
-from ir.ops.pool import AvgPool2D
-from ir.types import Array
+from ir.ops.pool import AvgPool2D, MaxPool2D
+from ir.ops.shape import Concat, Reshape, Slice
+from ir.types import Array, Padding
 
+Interval = tuple[Array, Array, Array]
+"""Low end, computed value, high end; three times the same where there is nothing to round."""
+
+SINGLE, DOUBLE = 2.0**-24, 2.0**-53
+"""Unit roundoff of float32 and float64."""
 _STEPS = (Binarize, Sign, Floor, Ceil, Round, Cast, Comparison)
 _STAGE_ROUNDINGS = 4.0  # of one operator, in units of eps: our exp and tanh are within this
 
@@ -45,47 +54,85 @@ def undecided(node: Node, operands: Sequence[Array], got: Array) -> Array:
     """
     if not takes_steps(node.op) or not isinstance(node.op, Fused):
         return np.zeros(got.shape, np.bool_)
-    with np.errstate(all="ignore"):
-        ends = _interval(node.op, tuple(_wide(x) for x in operands), _epsilon(operands))
+    epsilon = DOUBLE if any(x.dtype == np.float64 for x in operands) else SINGLE
+    return reachable(interval(node.op, operands, (0.0,) * len(operands), epsilon), got)
+
+
+def reachable(ends: Interval, got: Array) -> Array:
+    """Where `got` is what one end of an interval, or its middle, gives."""
     return np.asarray(np.logical_or.reduce([got == end.astype(got.dtype) for end in ends]))
 
 
-def _interval(op: Fused, operands: tuple[Array, ...], epsilon: float) -> tuple[Array, ...]:
-    """Results at the low end, in the middle and at the high end of what the anchor may give."""
-    head, *rest = op.split(operands)
-    (middle,) = op.anchor.reference(*head)
-    error = _anchor_error(op.anchor, head, middle, epsilon)
-    ends: tuple[Array, ...] = (middle - error, middle, middle + error)
+def interval(
+    op: Op, operands: Sequence[Array], errors: Sequence[Array | float], epsilon: float
+) -> Interval:
+    """What an operator with one result may give, if operands may be off by `errors`.
+
+    Arithmetic rounds to 1 +- `epsilon`. Floats are computed in float64; `errors` are at least 0
+    and broadcast to their operands.
+    """
+    return _interval(op, tuple(_wide(x) for x in operands), tuple(errors), epsilon)
+
+
+def _interval(
+    op: Op, operands: Arrays, errors: tuple[Array | float, ...], epsilon: float
+) -> Interval:
+    with np.errstate(all="ignore"):
+        if not isinstance(op, Fused):
+            return _first(op, operands, errors, epsilon)
+        (head, *rest), (head_errors, *rest_errors) = op.split(operands), op.split(errors)
+        ends = _first(op.anchor, head, head_errors, epsilon)
+        for stage, extras, wide in zip(op.stages, rest, rest_errors, strict=True):
+            ends = _stage(stage.op, ends, extras, wide, epsilon)
+        return ends
+
+
+def _first(op: Op, operands: Arrays, errors: tuple[Array | float, ...], epsilon: float) -> Interval:
+    if isinstance(op, Pointwise):
+        x = operands[0]
+        ends = (x - errors[0], x, x + errors[0]) if x.dtype.kind == "f" else (x, x, x)
+        return _stage(op, ends, operands[1:], errors[1:], epsilon)
+    (middle,) = op.reference(*operands)
     if middle.dtype.kind != "f":
-        ends = (middle,) * 3
-    for stage, extras in zip(op.stages, rest, strict=True):
-        ends = _stage(stage.op, ends, extras, epsilon)
-    return ends
+        return (middle, middle, middle)
+    error = _rounding(op, operands, middle, epsilon) + _carried(op, operands, errors)
+    return (middle - error, middle, middle + error)
 
 
 def _stage(
-    op: Pointwise, ends: tuple[Array, ...], extras: tuple[Array, ...], epsilon: float
-) -> tuple[Array, ...]:
-    results = [op.reference(end, *extras)[0] for end in ends]
-    if results[0].dtype.kind != "f":
-        return tuple(results)
-    if isinstance(op, _STEPS):
-        return tuple(results)
-    size = np.maximum.reduce([np.abs(x) for x in results])
+    op: Pointwise,
+    ends: Interval,
+    extras: Arrays,
+    errors: tuple[Array | float, ...],
+    epsilon: float,
+) -> Interval:
+    """A pointwise operator at all ends of its operands, and its own rounding."""
+    choices = [
+        (x - e, x + e) if x.dtype.kind == "f" and np.any(e) else (x,)
+        for x, e in zip(extras, errors, strict=True)
+    ]
+    (middle,) = op.reference(ends[1], *extras)
+    results = [op.reference(*chosen)[0] for chosen in product(ends, *choices)]
+    if middle.dtype.kind == "b":
+        low, high = np.logical_and.reduce(results), np.logical_or.reduce(results)
+        return (low, middle, high)
+    low, high = np.minimum.reduce(results), np.maximum.reduce(results)
+    if middle.dtype.kind != "f" or isinstance(op, _STEPS):
+        return (low, middle, high)
+    size = np.maximum(np.abs(low), np.abs(high))
     for operand in (*ends, *extras):
         if operand.dtype.kind == "f":
             size = np.maximum(size, np.abs(operand))
     slack = _STAGE_ROUNDINGS * epsilon * size
-    return (np.minimum.reduce(results) - slack, results[1], np.maximum.reduce(results) + slack)
+    return (low - slack, middle, high + slack)
 
 
-def _anchor_error(op: Op, operands: tuple[Array, ...], result: Array, epsilon: float) -> Array:
-    """Bound of the rounding error of the first operator, elementwise."""
+def _rounding(op: Op, operands: Arrays, result: Array, epsilon: float) -> Array:
+    """Bound of the operator's own rounding error, elementwise."""
     sizes = tuple(np.abs(x) if x.dtype.kind == "f" else x for x in operands)
     match op:
         case Conv2D(padding=padding):
-            outside = replace(padding, values=tuple(map(abs, padding.values)))
-            (terms,) = replace(op, padding=outside).reference(*sizes)
+            (terms,) = replace(op, padding=_outside(padding, abs)).reference(*sizes)
             count = prod(operands[1].shape[1:]) + 1
         case Dense():
             (terms,) = op.reference(*sizes)
@@ -94,23 +141,35 @@ def _anchor_error(op: Op, operands: tuple[Array, ...], result: Array, epsilon: f
             (terms,) = op.reference(*sizes)
             count = operands[0].shape[-2 if turned else -1]
         case AvgPool2D(window=window, padding=padding):
-            outside = replace(padding, values=tuple(map(abs, padding.values)))
-            (terms,) = replace(op, padding=outside).reference(*sizes)
+            (terms,) = replace(op, padding=_outside(padding, abs)).reference(*sizes)
             count = prod(window) + 1
         case BinaryConv2D():
             terms, count = np.abs(result), 1 if len(operands) > 2 else 0
-        case Pointwise() if not isinstance(op, _STEPS):
-            terms = np.maximum.reduce([np.abs(result), *(x for x in sizes if x.dtype.kind == "f")])
-            count = 1 if result.dtype.kind == "f" else 0
         case _:
             return np.zeros_like(result)
     return np.asarray(count * epsilon * terms)
 
 
+def _carried(op: Op, operands: Arrays, errors: tuple[Array | float, ...]) -> Array | float:
+    """What the operands' errors make of a result at most; 0 for operators it does not know."""
+    if not any(np.any(e) for e in errors):
+        return 0.0
+    wide = tuple(np.broadcast_to(e, x.shape) for e, x in zip(errors, operands, strict=True))
+    match op:
+        case Conv2D(padding=padding) | AvgPool2D(padding=padding) | MaxPool2D(padding=padding):
+            bare = cast(Op, replace(op, padding=_outside(padding, lambda _: 0.0)))
+            return bare.reference(wide[0], *(np.abs(x) for x in operands[1:2]))[0]
+        case Dense() | MatMul():
+            return op.reference(wide[0], np.abs(operands[1]))[0]
+        case Reshape() | Slice() | Concat():
+            return op.reference(*wide)[0]
+        case _:
+            return 0.0
+
+
+def _outside(padding: Padding, change: Callable[[float], float]) -> Padding:
+    return replace(padding, values=tuple(change(v) for v in padding.values))
+
+
 def _wide(array: Array) -> Array:
     return array.astype(np.float64) if array.dtype.kind == "f" else array
-
-
-def _epsilon(operands: Sequence[Array]) -> float:
-    double = any(x.dtype == np.float64 for x in operands)
-    return 2.0**-53 if double else 2.0**-24

@@ -43,7 +43,8 @@ def command(
     compared on the operands that the compiled code itself had, and the first that differs is named
     with the layers of the model it stands for. A sign taken of a float may differ where the number
     is below the error bound of its sum (terms * 2^-24 * sum of |terms|): such are counted. Networks
-    that take signs are looked at layer by layer if their outputs differ.
+    that take signs are looked at layer by layer if their outputs differ; their outputs are then
+    compared with those of a reference that takes such signs as the compiled code did.
 
     Exit code 1 if something differs.
     """
@@ -76,9 +77,11 @@ def document(report: Report) -> dict[str, object]:
         "agrees": report.agrees,
         "same_bytes_as_shipped": report.same_bytes,
         "undecided_signs": report.undecided,
+        "undecided_signs_in_kernels": report.undecided_in_kernels,
         "first_difference": None if first is None else first.name,
         "outputs": list(documents(report.outputs)),
         "layers": list(documents(report.layers)),
+        "led": list(documents(report.led)),
     }
 
 
@@ -93,18 +96,31 @@ def text(report: Report) -> str:
     if report.same_bytes is not None:
         same = "the same bytes as" if report.same_bytes else "OTHER BYTES THAN"
         lines.append(f"the build that keeps results gives {same} the shipped one")
-    if report.undecided:
-        lines.append(f"{report.undecided} signs differ where rounding alone decides them")
+    lines += _led(report)
     seeds = "1 input" if report.seeds == 1 else f"{report.seeds} inputs"
     if report.agrees:
-        lines.append(f"{report.name} on {report.target}: agrees on {seeds}")
-        if any(not c.agrees for c in report.outputs):
-            lines.append("  outputs differ as a consequence of undecided signs; each layer agrees")
-        return "\n".join(lines)
+        return "\n".join([*lines, f"{report.name} on {report.target}: agrees on {seeds}"])
     lines.append(f"{report.name} on {report.target}: DIFFERS")
     if report.first_difference is not None:
         lines += _difference(report.first_difference)
     return "\n".join(lines)
+
+
+def _led(report: Report) -> list[str]:
+    """What is said of signs."""
+    if not report.led:
+        return []
+    signs = sum(c.agreement.elements for c in report.led if c.operator == "step")
+    outputs = [c for c in report.led if c.operator == "output"]
+    agree = "agree" if all(c.agrees for c in outputs) else "DIFFER"
+    return [
+        f"signs of floats: {report.undecided_in_kernels:,} of {signs:,} differ within a kernel, "
+        f"{report.undecided:,} over the whole network, all next to zero as rounding allows"
+        if all(c.agrees for c in report.led if c.operator == "step")
+        else f"signs of floats: {sum(c.agreement.wrong for c in report.led):,} differ too much",
+        f"with these signs as the compiled code took them the outputs {agree}"
+        f" (error/allowed {max((c.agreement.worst for c in outputs), default=0.0):.3f})",
+    ]
 
 
 def _difference(first: Checked) -> list[str]:

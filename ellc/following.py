@@ -1,0 +1,73 @@
+"""The reference led by compiled code: signs that rounding leaves open are taken as it took them.
+
+A network that takes signs of sums cannot be compared by its outputs alone: where a sum is next to
+zero its sign may fall either way, and then everything behind it differs. Here the reference runs
+in float64 beside the signs of the compiled code. Where one differs, the reference's number must be
+within the error bound of the float arithmetic since the last signs; the reference then goes on with
+the compiled sign. What is left are outputs that must agree within the ordinary tolerance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ellc.agreement import Agreement
+from ellc.undecided import DOUBLE, SINGLE, interval, reachable, takes_steps
+from ir.graph import Graph, Node
+from ir.interp import evaluate, run_double
+from ir.op import Arrays
+from ir.types import Array, DType
+
+
+@dataclass
+class Led:
+    """A run: outputs, next states, and how the steps (signs, mostly) of each node compare."""
+
+    outputs: Arrays = ()
+    states: Mapping[str, Array] = field(default_factory=dict)
+    steps: dict[str, Agreement] = field(default_factory=dict)
+
+
+def follow(
+    graph: Graph,
+    inputs: Sequence[Array],
+    states: Mapping[str, Array] | None,
+    compiled: Mapping[str, Array],
+) -> Led:
+    """Evaluate a graph with the results in `compiled` of nodes that take steps.
+
+    `compiled` holds every such result by value; `steps` of the answer is by value too. A sign that
+    differs and is not undecided is wrong.
+    """
+    led = Led()
+    errors: dict[str, Array | float] = {}
+
+    def run(node: Node, env: Mapping[str, Array]) -> Arrays:
+        results = run_double(node, env)
+        if len(results) != 1:
+            return results
+        value = node.output
+        ends = interval(
+            node.op,
+            [env[v] for v in node.inputs],
+            [errors.get(v, 0.0) for v in node.inputs],
+            DOUBLE if graph.types[value].dtype is DType.F64 else SINGLE,
+        )
+        if takes_steps(node.op) and value in compiled:
+            got = compiled[value]
+            differs = got != results[0].astype(got.dtype)
+            allowed = reachable(ends, got)
+            led.steps[value] = Agreement(
+                got.size, int((differs & ~allowed).sum()), int((differs & allowed).sum())
+            )
+            return (got.astype(results[0].dtype),)
+        if results[0].dtype.kind == "f":
+            errors[value] = np.maximum(ends[2] - results[0], results[0] - ends[0])
+        return results
+
+    made = evaluate(graph, tuple(inputs), states=states, double=True, run=run)
+    led.outputs, led.states = made.outputs, made.states
+    return led
