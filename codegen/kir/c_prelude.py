@@ -250,11 +250,15 @@ class Prelude:
     def join(self, first: VType, second: VType) -> str:
         """`(a, b)`, each a vector or a scalar."""
         result = first.with_lanes(first.lanes + second.lanes)
-        a = "a" if first.lanes == 1 else "a.l[i]"
-        b = "b" if second.lanes == 1 else f"b.l[i - {first.lanes}]"
+        type_ = self.type(result)
+        # Two loops: of one with a choice in it, gcc 12 -O3 makes wrong code for masks.
+        body = f"{type_} r;\nint i;\n"
+        for name, part, start in (("a", first, ""), ("b", second, f"{first.lanes} + ")):
+            lane = name if part.lanes == 1 else f"{name}.l[i]"
+            body += f"for (i = 0; i < {part.lanes}; i++)\n    r.l[{start}i] = {lane};\n"
+        name = f"{result}_join_{first}_{second}"
         parameters = f"{self.type(first)} a, {self.type(second)} b"
-        expression = f"i < {first.lanes} ? {a} : {b}"
-        return self.lanewise(result, f"{result}_join_{first}_{second}", parameters, expression)
+        return self.function(type_, name, parameters, body + "return r;")
 
     def pack_bits(self, source: VType) -> str:
         """`(mask)`: bytes, or one byte."""
