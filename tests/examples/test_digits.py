@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from digits_data import LABELS, METADATA, Array, Digits, load_split, save_pictures
+from digits_data import LABELS, METADATA, SPLIT_SEED, Array, Digits, load_split, save_pictures
 from evaluate import NETWORKS, close_signs, compare, evaluate_network, parse_arguments
 from export import network_graph
 from numpy_layers import (
@@ -63,6 +63,7 @@ def test_the_split_is_the_recorded_one_and_shares_no_digit(split: tuple[Digits, 
     training, held_back = split
     assert len(training.labels) == REPORT["data"]["training"]
     assert len(held_back.labels) == REPORT["data"]["held_back"] == 360
+    assert REPORT["data"]["split_seed"] == SPLIT_SEED
     again = load_split()[1]
     assert np.array_equal(again.pictures, held_back.pictures)
     seen = {picture.tobytes() for picture in training.pictures}
