@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from agreement import disagreement
 from interpreted_plan import run_plan
+from operator_graphs import Sample, samples
 
 from codegen.emit import plan_kernels
 from codegen.kir.text import parse, print_kernel
@@ -20,7 +21,6 @@ from codegen.targets import resolve
 from ir.errors import EllcError
 from ir.op import all_ops
 from ir.types import Array
-from tests.ops.test_compiled_ops import Sample, samples
 
 TARGETS = ("pi0", "pi3", "pi3_64", "linux")
 
