@@ -115,6 +115,7 @@ def test_llvm_on_this_machine(pool: LlvmPool, tmp_path: Path) -> None:
     check(resolve("host"), by_llvm(pool, 2), tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [("-O0",), ("-O3", "-march=native", "-ffp-contract=fast")])
 def test_c_on_this_machine(tmp_path: Path, flags: tuple[str, ...]) -> None:
     check(resolve("host"), by_gcc(*flags), tmp_path)
@@ -126,6 +127,7 @@ def test_llvm_on_emulated_boards(pool: LlvmPool, tmp_path: Path, name: str) -> N
     check(resolve(name), by_llvm(pool, 2), tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.emulated
 @pytest.mark.parametrize("name", BOARDS)
 def test_c_on_emulated_boards(tmp_path: Path, name: str) -> None:
@@ -217,6 +219,7 @@ def test_what_nothing_depends_on_is_left_out() -> None:
     assert all(f"(void){name};" in text for name in ("x", "z", "begin", "end"))
 
 
+@pytest.mark.slow
 def test_c_compiles_without_a_warning_and_links_with_nothing(tmp_path: Path) -> None:
     source, compiled = tmp_path / "k.c", tmp_path / "k.o"
     source.write_text(c_kernels(all_kernels(), resolve("host"), static=False))

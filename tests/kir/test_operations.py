@@ -78,12 +78,14 @@ def test_llvm_on_this_machine(
     check(all_cases, resolve("host"), by_llvm(pool), tmp_path)
 
 
+@pytest.mark.slow
 def test_c_by_gcc_with_undefined_behaviour_trapped(tmp_path: Path) -> None:
     traps = ("-fsanitize=undefined,float-cast-overflow", "-fsanitize-undefined-trap-on-error")
     build = by_gcc("-O1", "-DELLC_PLAIN_C", *traps)
     check(operation_cases((1, 4)), resolve("host"), build, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flags, lanes",
     [(("-fno-math-errno",), (8, 16)), (("-march=native", "-ffp-contract=off"), (4,))],
@@ -100,6 +102,7 @@ def test_llvm_on_emulated_boards(
     check(operation_cases(lanes), resolve(name), by_llvm(pool), tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.emulated("qemu-arm")
 def test_c_on_an_emulated_board(tmp_path: Path) -> None:
     check(operation_cases((1, 4)), resolve("pi0"), by_zig, tmp_path)
