@@ -16,6 +16,7 @@ from codegen.targets import resolve
 from ellc.agreement import Agreement, compare
 from ellc.checking import CheckOptions, check, plausible_inputs
 from ellc.cli import run
+from ellc.following import Led, follow
 from ellc.undecided import undecided
 from ir.builder import GraphBuilder
 from ir.container import save
@@ -204,3 +205,57 @@ def test_inputs_have_the_range_of_the_metadata() -> None:
     pixels, _ = plausible_inputs(half, 0)
     assert -1 <= pixels.min() < -0.9 and 0.9 < pixels.max() <= 1
     assert not np.array_equal(plausible_inputs(graph, 1)[0], plausible_inputs(graph, 2)[0])
+
+
+# --- a reference led by compiled signs ------------------------------------------------------------
+
+
+def summed_signs() -> Graph:
+    """The sign of x0 + x1, twice rounded on the way, and its product with a positive weight."""
+    b = GraphBuilder("signs")
+    x = b.input("x", TensorType(DType.F32, (1, 1, 2, 2)))
+    ones = b.constant(np.ones((1, 1, 1, 2), np.float32))
+    y = b.add(Conv2D(), x, ones)
+    y = b.add(MaxPool2D((1, 1), (1, 1)), y)
+    y = b.add(Binarize(), y)
+    b.output("y", b.add(BinaryConv2D(), y, b.constant(np.ones((1, 1, 1, 1), np.bool_), DType.BIT)))
+    return b.build()
+
+
+def test_undecided_signs_are_taken_as_compiled_code_took_them() -> None:
+    graph = summed_signs()
+    value = next(n.output for n in graph.nodes if isinstance(n.op, Binarize))
+    x = np.array([1.0, -1.0, 3.0, 4.0], np.float32).reshape(1, 1, 2, 2)
+    for first in (False, True):
+        compiled = np.array([first, True]).reshape(1, 1, 2, 1)
+        led = follow(graph, (x,), None, {value: compiled})
+        assert led.steps[value] == Agreement(2, 0, int(first))  # 0 stands for -1
+        assert led.outputs[0].reshape(-1).tolist() == [1.0 if first else -1.0, 1.0]
+
+
+def test_a_sign_far_from_zero_must_not_differ() -> None:
+    graph = summed_signs()
+    value = next(n.output for n in graph.nodes if isinstance(n.op, Binarize))
+    x = np.array([1.0, -1.0, 3.0, 4.0], np.float32).reshape(1, 1, 2, 2)
+    led = follow(graph, (x,), None, {value: np.zeros((1, 1, 2, 1), np.bool_)})
+    assert led.steps[value] == Agreement(2, 1, 0)
+
+
+def test_signs_that_differ_too_much_are_reported(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bound that is too tight by far: then the same code must be found to differ."""
+    monkeypatch.setattr("ellc.following.reachable", lambda ends, got: np.zeros(got.shape, bool))
+    flipped = {"count": 0}
+
+    def flip(graph: Graph, inputs: object, states: object, compiled: dict[str, np.ndarray]) -> Led:
+        flipped["count"] += 1
+        return follow(graph, inputs, states, {k: ~v for k, v in compiled.items()})  # type: ignore[arg-type]
+
+    monkeypatch.setattr("ellc.checking.follow", flip)
+    report = check(graph, resolve("host"), CheckOptions(seeds=1, layers=True))
+    assert flipped["count"] == 1
+    assert not report.agrees
+    assert report.first_difference is not None
+    assert report.first_difference.name.startswith("signs ")
+    assert {"first", "signs"} <= set(report.first_difference.source)
