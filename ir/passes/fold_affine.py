@@ -15,6 +15,7 @@ from ir.ops.shape import Reshape
 from ir.passes.affine import Affine, affine_of, emit_affine, merge
 from ir.passes.base import Pass, register_pass
 from ir.passes.common import LARGEST, fits_float, frame, per_channel
+from ir.passes.fuse_epilogue import ANCHORS
 from ir.rewrite import Editor, merged_source
 from ir.types import Array, Padding
 
@@ -28,9 +29,11 @@ class FoldAffine(Pass):
     * Behind `Conv2D` and `Dense` they change weights and bias.
     * Behind a `BinaryConv2D` with scales, those scales join them: its counts stay integers.
     * In front of `Conv2D` and `Dense` (also through a `Reshape`) they change weights and bias
-      too. What a convolution reads outside its input is then what the affine would have made of
-      it: the frame's values p become (p - shift) / scale for each channel. Where that is no
-      number (a scale of 0), or all readers cannot take the affine, it stays.
+      too, unless a kernel makes their operand: there the affine costs one multiply-add in its
+      epilogue, and folded forward it would cost digits, because a batch norm centres what the
+      product then sums. What a convolution reads outside its input is then what the affine
+      would have made of it: the frame's values p become (p - shift) / scale for each channel.
+      Where that is no number (a scale of 0), or all readers cannot take the affine, it stays.
 
     All in float64 from unrounded constants, rounded once. Weights that other nodes read as well
     are copied only up to `growth_bytes`.
@@ -89,6 +92,8 @@ class FoldAffine(Pass):
         affine = affine_of(editor, node)
         if affine is None or editor.is_kept(node.output):
             return
+        if not affine.only_scales and _fits_epilogue(editor, affine.value):
+            return
         readers = editor.users(node.output)
         plans = [_in_front(editor, r, node.output, affine, self.growth_bytes) for r in readers]
         if not readers or any(p is None for p in plans):
@@ -97,6 +102,12 @@ class FoldAffine(Pass):
             assert plan is not None
             plan.apply(editor, node, affine.value)
         editor.remove(node)
+
+
+def _fits_epilogue(editor: Editor, value: str) -> bool:
+    """Whether an affine on this value can run in the kernel that makes it."""
+    producer = editor.producer(value)
+    return producer is not None and isinstance(producer.op, ANCHORS) and editor.used_once(value)
 
 
 @dataclass(frozen=True)
