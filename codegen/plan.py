@@ -28,6 +28,7 @@ from codegen.targets import Target
 from ir.errors import EllcError
 from ir.graph import Graph, Node
 from ir.ops.fused import Fused
+from ir.types import Array, TensorType
 from ir.weights import content_key
 
 WEIGHT_ALIGN = 64
@@ -183,16 +184,34 @@ class _Steps:
             array = arrays.get(port.value)
             type_ = self._graph.types[port.value]
             if array is not None:
-                data = stored_array(array, type_.dtype)
-                weight = Weight(content_key(data), data.nbytes, lambda data=data: data)  # type: ignore[misc]
-                self._copy(constant_access(type_), WeightArg(weight), target, port.name)
+                self._copy(constant_access(type_), _constant(array, type_), target, port.name)
             else:
                 source = accesses[port.value]
                 self._copy(source, access_arg(source), target, port.name)
+        self._carry_states(arrays)
+
+    def _carry_states(self, arrays: Mapping[str, Array]) -> None:
+        """Next values into the states; what is read from a state is set aside before any write."""
+        accesses = self._storage.accesses
+        moves: list[tuple[Access, Arg, Access, str]] = []
         for state in self._graph.states:
-            source, target = accesses[state.next], accesses[state.current]
-            if source != target:
-                self._copy(source, access_arg(source), target, state.name)
+            target, array = accesses[state.current], arrays.get(state.next)
+            if array is not None:
+                type_ = self._graph.types[state.next]
+                moves.append((constant_access(type_), _constant(array, type_), target, state.name))
+                continue
+            source = accesses[state.next]
+            if source == target:
+                continue
+            if source.buffer.kind == "state":
+                aside = Buffer(f"{state.next}.{state.name}", "scratch", target.buffer.bytes)
+                self._scratch.append((aside, len(self._steps)))
+                kept = replace(target, buffer=aside)
+                self._copy(source, access_arg(source), kept, state.name)
+                source = kept
+            moves.append((source, access_arg(source), target, state.name))
+        for move in moves:
+            self._copy(*move)
 
     def _copy(self, source: Access, arg: Arg, target: Access, label: str) -> None:
         name = f"{self._prefix}_{len(self._steps):03d}_copy_{identifier(label)}"
@@ -243,6 +262,11 @@ class _Steps:
                 spans[buffer.id] = (-1, last)
                 sizes[buffer.id] = buffer.bytes
         return [Lifetime(i, max(1, sizes[i]), *span) for i, span in spans.items()]
+
+
+def _constant(array: Array, type_: TensorType) -> WeightArg:
+    data = stored_array(array, type_.dtype)
+    return WeightArg(Weight(content_key(data), data.nbytes, lambda: data))
 
 
 def identifier(text: str) -> str:

@@ -1,0 +1,48 @@
+"""States whose next values are other states: all are read before any is written."""
+
+from __future__ import annotations
+
+import numpy as np
+from agreement import disagreement
+
+from codegen.targets import resolve
+from codegen.testing import Trial, run_trials
+from ir.builder import GraphBuilder
+from ir.graph import Graph
+from ir.interp import evaluate
+from ir.ops.pointwise import Add
+from ir.ops.shape import Reshape
+from ir.types import DType, TensorType
+
+
+def states_graph() -> Graph:
+    """A delay line of two, two states that change places, one that is a constant at once."""
+    b = GraphBuilder("states")
+    x = b.input("x", TensorType(DType.F32, (1, 5)))
+    names = ("near", "far", "left", "right", "once")
+    states = {n: b.state(n, np.full((1, 5), i, np.float32)) for i, n in enumerate(names)}
+    b.set_state("far", states["near"])
+    b.set_state("near", x)
+    b.set_state("left", states["right"])
+    b.set_state("right", b.add(Reshape((1, 5)), b.add(Reshape((5,)), states["left"])))
+    b.set_state("once", b.constant(np.full((1, 5), 7.0, np.float32)))
+    for name in names:
+        b.output(name, b.add(Add(), x, states[name]))
+    return b.build()
+
+
+def test_states_that_read_each_other() -> None:
+    graph = states_graph()
+    rng = np.random.default_rng(0)
+    calls = [(rng.normal(size=(1, 5)).astype(np.float32),) for _ in range(4)]
+    states, wanted = None, []
+    for inputs in calls:
+        result = evaluate(graph, inputs, states=states)
+        states = result.states
+        wanted.append(result.outputs)
+    (got,) = run_trials([Trial(graph, tuple(calls))], resolve("host"))
+    assert not isinstance(got, Exception), got
+    said: list[str] = []
+    for call, (have, want) in enumerate(zip(got, wanted, strict=True)):
+        said += [f"call {call}: {text}" for text in map(disagreement, have, want) if text]
+    assert not said, "\n".join(said)
