@@ -18,6 +18,7 @@ from ellc.checking import CheckOptions, check, plausible_inputs
 from ellc.cli import run
 from ellc.following import Led, follow
 from ellc.undecided import undecided
+from ellc.zoo.catalogue import build as build_network
 from ir.builder import GraphBuilder
 from ir.container import save
 from ir.graph import Graph, Node
@@ -259,3 +260,27 @@ def test_signs_that_differ_too_much_are_reported(
     assert report.first_difference is not None
     assert report.first_difference.name.startswith("signs ")
     assert {"first", "signs"} <= set(report.first_difference.source)
+
+
+# --- the seed's network ---------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("target", "seeds"),
+    [
+        ("host", 20),
+        pytest.param("pi3", 2, marks=pytest.mark.emulated("qemu-arm")),
+        pytest.param("pi3_64", 2, marks=pytest.mark.emulated("qemu-aarch64")),
+    ],
+)
+def test_a_large_binary_network_agrees(target: str, seeds: int) -> None:
+    graph = build_network("d_I224x224x3NCMNCMNBMNBMNBMNBMNC1A")
+    report = check(graph, resolve(target), CheckOptions(seeds, layers=True))
+    assert report.first_difference is None
+    assert report.agrees and report.same_bytes
+    binary = [c for c in report.layers if c.operator == "binary_conv2d"]
+    assert len(binary) == 5
+    signs = [c for c in report.led if c.operator == "step"]
+    assert sum(c.agreement.elements for c in signs) > 200_000 * seeds
+    assert report.undecided < 20 * seeds, "these are rare: a wrong bound would forgive more"

@@ -1,0 +1,52 @@
+"""The benchmark script, and the least that kernels must reach on the modelled Cortex-A53."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def benchmark(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "tests" / "benchmarks" / "run.py"), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
+
+
+@pytest.mark.needs_cycle_tool
+@pytest.mark.emulated("qemu-aarch64")
+@pytest.mark.parametrize(
+    ("layer", "least"),
+    [("1x1, 64 -> 64, 14x14", 1.9), ("binary 3x3, 512 -> 512, 7x7", 12.0)],
+)
+def test_modelled_products_a_cycle(layer: str, least: float) -> None:
+    done = benchmark("layers", "--only", layer, "--target", "pi3_64", "--json")
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)["rows"]
+    assert row["layer"] == layer
+    assert least <= row["macs"] / row["time"] / 1e3 < 42.7
+    assert row["time"] > row["macs_bound"], "faster than the core can be: the cycles are wrong"
+
+
+def test_times_on_this_machine() -> None:
+    done = benchmark("layers", "--only", "14x14", "--limit-ms", "5", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["peak_macs"] > 0 and document["bandwidth"] > 0
+    assert len(document["rows"]) == 7
+    assert all(row["time"] > 0 for row in document["rows"])
+    wide, narrow = (next(r for r in document["rows"] if s in r["layer"]) for s in ("256", "64"))
+    assert wide["time"] > narrow["time"]
+
+
+def test_without_the_cycle_model_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ELLC_CYCLE_TOOL", raising=False)
+    assert "ELLC_CYCLE_TOOL" not in os.environ
+    done = benchmark("layers", "--only", "binary 3x3, 512", "--target", "pi3_64")
+    assert done.returncode == 1
+    assert "ELLC_CYCLE_TOOL is not set" in done.stderr
