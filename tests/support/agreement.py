@@ -1,40 +1,16 @@
-"""How compiled results are compared with the reference: the project's tolerances, in one place."""
+"""Whether a compiled result agrees with the reference, as a sentence for a failing test."""
 
 from __future__ import annotations
 
-import numpy as np
-
+from ellc.agreement import compare
 from ir.types import Array
-
-RELATIVE = 1e-4
-OF_LARGEST = 1e-2
 
 
 def disagreement(got: Array, want: Array) -> str:
-    """Empty if results agree, else where and by how much they do not.
-
-    Integers, booleans and bits: equal. Floats: |a - b| <= 1e-4 * max(|b|, 1e-2 * max|tensor|), with
-    NaN and infinities in the same places.
-    """
+    """Empty if results agree (`ellc.agreement`), else where and by how much they do not."""
     if got.dtype != want.dtype or got.shape != want.shape:
         return f"{got.dtype}{got.shape} instead of {want.dtype}{want.shape}"
-    if not np.issubdtype(want.dtype, np.floating):
-        wrong = got != want
-    else:
-        wrong = _wrong_floats(got.astype(np.float64), want.astype(np.float64))
-    if not wrong.any():
+    found = compare(got, want)
+    if not found.wrong:
         return ""
-    place = tuple(int(i) for i in np.argwhere(wrong)[0])
-    return (
-        f"{int(wrong.sum())} of {wrong.size} elements differ, first at {place}: "
-        f"{got[place]!r} instead of {want[place]!r}"
-    )
-
-
-def _wrong_floats(got: Array, want: Array) -> Array:
-    finite = np.isfinite(want)
-    same = (got == want) | (np.isnan(got) & np.isnan(want))
-    largest = np.abs(want[finite]).max(initial=0.0)
-    with np.errstate(invalid="ignore"):
-        near = np.abs(got - want) <= RELATIVE * np.maximum(np.abs(want), OF_LARGEST * largest)
-    return ~np.where(finite, near, same)
+    return f"{found.wrong} of {found.elements} elements differ, first {found.first}"
