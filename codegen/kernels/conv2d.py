@@ -25,7 +25,7 @@ from codegen.kir.types import Elem, VType
 from codegen.lowering import Arg, KernelCall, NodeContext, access_arg, constant_weights, lowers
 from codegen.schedule import GemmSchedule, GemmTraffic, gemm_schedule, pixel_limit
 from codegen.views import regrouped
-from codegen.window import Axis, fold_rows, window_axes
+from codegen.window import Axis, cut, fold_rows, window_axes
 from ir.errors import EllcError
 from ir.ops.conv import Conv2D
 from ir.ops.dense import Dense
@@ -211,8 +211,17 @@ def _start_table(
     return EdgeTable(ctx, b, shape, schedule, shape.x.elem, row, by_class=by_class)
 
 
+CHAIN = 256
+"""Products that one register sums before it is added to a total. The error of a long chain grows
+with its length; chains of this length keep that of any sum near numpy's own, for one addition and
+a trip to the stack in so many products."""
+
+
 class _Products(Heart):
-    """Sums of products: one vector register for each pixel and each vector of filters."""
+    """Sums of products: one vector register for each pixel and each vector of filters.
+
+    More than `CHAIN` products are summed in parts: some window rows at once, or parts of one.
+    """
 
     def __init__(
         self,
@@ -225,6 +234,10 @@ class _Products(Heart):
     ) -> None:
         super().__init__(b, shape, schedule, x, w)
         self.table = table
+        row = shape.columns.taps * shape.channels
+        self._in_parts = row > CHAIN
+        if row <= CHAIN < row * shape.rows.taps:
+            self.rows_at_once = max(1, CHAIN // row)
 
     def start(self, place: Place, taps: tuple[int, int]) -> list[Operand]:
         """The bias and the share of taps outside, or 0."""
@@ -246,7 +259,37 @@ class _Products(Heart):
         pixels: Sequence[int],
     ) -> list[Operand]:
         """Products of `length` values, added to the sums."""
-        return self.inner_loop(sums, inside, panel, length, pixels)
+        if not self._in_parts:
+            return self.inner_loop(sums, inside, panel, length, pixels)
+        b, block = self._b, self._schedule.block
+        pieces = cut(length, CHAIN)
+        whole = pieces.count * pieces.size
+        with b.loop("part", 0, whole, pieces.size, carry=sums) as part:
+            here, below = b.add(inside, part.index), b.add(panel, b.mul(part.index, block))
+            part.carry(self._added(list(part.carried), here, below, pieces.size, pixels))
+        sums = list(part.results)
+        if pieces.rest:
+            here, below = b.add(inside, whole), b.add(panel, whole * block)
+            sums = self._added(sums, here, below, pieces.rest, pixels)
+        return sums
+
+    def _added(
+        self,
+        sums: list[Operand],
+        here: Operand,
+        below: Operand,
+        length: int,
+        pixels: Sequence[int],
+    ) -> list[Operand]:
+        """The sums after a chain of its own for each has been added."""
+        zeros: list[Operand] = [self._b.const(0, s) for s in sums]
+        fresh = self.inner_loop(zeros, here, below, length, pixels)
+        vectors = self._schedule.vectors
+        mine = {p * vectors + v for p in pixels for v in range(vectors)}
+        return [
+            self._b.add(s, f) if i in mine else s
+            for i, (s, f) in enumerate(zip(sums, fresh, strict=True))
+        ]
 
     def meet(self, weight: Operand, value: Operand, total: Operand) -> Operand:
         """One multiply-add."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -146,8 +147,11 @@ class Heart(ABC):
     """The arithmetic of a kernel: what a tile's sums are and how taps are added to them.
 
     A pixel has one sum for each vector of filters. Indices count elements of the image and of
-    the packed weights.
+    the packed weights. With `rows_at_once`, sums start afresh after so many window rows and are
+    added up at the end.
     """
+
+    rows_at_once: int = 0
 
     def __init__(
         self, b: KernelBuilder, shape: ConvShape, schedule: GemmSchedule, x: Param, w: Param
@@ -315,21 +319,45 @@ class Nest:
         base = self._pixel(place, column)
         weights = self._panel(place)
         first, last = place.row_taps
+        rows = partial(self._window_rows, base=base, weights=weights, tiles=tiles)
+        at_once = self._heart.rows_at_once
+        if not at_once:
+            results = rows(first, last, sums)
+        else:
+            with b.loop("some_rows", first, last, at_once, carry=sums) as some:
+                stop = b.min(b.add(some.index, at_once), last)
+                fresh = rows(some.index, stop, [b.const(0, s) for s in sums])
+                some.carry([b.add(s, f) for s, f in zip(some.carried, fresh, strict=True)])
+            results = list(some.results)
+        channel = b.add(b.mul(place.group, shape.filters), b.mul(place.block, schedule.block))
+        at = (place.image, place.row, column, channel)
+        each = schedule.vectors
+        for pixel, taps in enumerate(tiles.taps):
+            mine = results[pixel * each : (pixel + 1) * each]
+            made = self._heart.finish(place, taps, mine)
+            self._epilogue.store(made, at, (0, 0, pixel, 0), place.valid, last=place.last_block)
+
+    def _window_rows(
+        self,
+        first: Operand,
+        last: Operand,
+        sums: list[Operand],
+        *,
+        base: Operand,
+        weights: Operand,
+        tiles: Tiles,
+    ) -> list[Operand]:
+        """Window rows [first, last) added to the sums."""
+        b, shape = self._b, self._shape
         with b.loop("window_row", first, last, carry=sums) as down:
             inside = b.add(base, b.mul(down.index, shape.rows.dilation * shape.x.strides[1]))
-            step = shape.columns.taps * shape.channels * schedule.block
+            step = shape.columns.taps * shape.channels * self._schedule.block
             panel = b.add(weights, b.mul(down.index, step))
             running = list(down.carried)
             for taps, pixels in tiles.tap_groups():
                 running = self._taps(running, inside, panel, taps, pixels)
             down.carry(running)
-        channel = b.add(b.mul(place.group, shape.filters), b.mul(place.block, schedule.block))
-        at = (place.image, place.row, column, channel)
-        each = schedule.vectors
-        for pixel, taps in enumerate(tiles.taps):
-            mine = list(down.results[pixel * each : (pixel + 1) * each])
-            made = self._heart.finish(place, taps, mine)
-            self._epilogue.store(made, at, (0, 0, pixel, 0), place.valid, last=place.last_block)
+        return list(down.results)
 
     def _pixel(self, place: Place, column: Operand) -> Operand:
         """Index of the first pixel's first value for window row 0 and tap 0."""
