@@ -70,7 +70,6 @@ class Options:
     """What a user may say about code generation; defaults are the planner's own choice."""
 
     threads: int = 1
-    winograd: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,16 +148,6 @@ class NodeContext:
         """The type of what the anchor makes, before any stage."""
         types = tuple(x.type.meaning for x in self.inputs)
         return self.anchor.infer(*types)[0]
-
-    def weight(self, what: str, source: Array, make: Callable[[], Array]) -> WeightArg:
-        """Constant bytes derived from `source`; `what` names the derivation in full.
-
-        `make` is called once here to learn the size only if `source` is small, else its size is
-        taken from a call when the file is written.
-        """
-        made = make()
-        key = f"{what}:{content_key(made)}"
-        return WeightArg(Weight(key, made.nbytes, lambda: made))
 
     def lazy_weight(
         self, what: str, index: int, bytes_: int, make: Callable[[], Array]

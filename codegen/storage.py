@@ -70,10 +70,6 @@ class Access:
             math.gcd(step, self.buffer.align_bytes) if step else self.buffer.align_bytes,
         )
 
-    def aligned(self, *factors: int) -> int:
-        """Alignment of elements that sums of multiples of `factors` lie from the first."""
-        return math.gcd(self.align_bytes, *(f * self.elem.bytes for f in factors))
-
 
 def dense(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Row-major strides in elements."""

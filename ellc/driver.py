@@ -52,7 +52,6 @@ class CompileOptions:
     paranoid: bool = False
     keep_double: bool = False
     optimize: bool = True
-    winograd: bool = True
     dump_dir: Path | None = None
     tools: Tools = BUILT_IN
 
@@ -189,7 +188,7 @@ def _planned(
             paranoid=options.paranoid,
         )
     with clock.stage("planning"):
-        chosen = Options(threads=_threads(target, options), winograd=options.winograd)
+        chosen = Options(threads=_threads(target, options))
         plan = make_plan(ready, target, chosen, name)
     if options.dump_dir is not None:
         path = options.dump_dir / f"{name}.ll"

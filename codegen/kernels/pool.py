@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -72,7 +73,7 @@ def _rectangle(ctx: NodeContext, shape: Sliding, multiple: int) -> Rectangle:
     return Rectangle(1, pixels, vectors, lanes)
 
 
-class _Rule:
+class _Rule(ABC):
     """What a pool does with the elements it meets."""
 
     operation: str
@@ -94,13 +95,13 @@ class _Rule:
             self._frame = b.param("frame", self._elem, 64)
             args.append(ctx.constant(np.pad(values, (0, 64 + -values.size % 16))))
 
+    @abstractmethod
     def identity(self, type_: VType) -> Operand:
         """What combines with anything to that."""
-        raise NotImplementedError
 
+    @abstractmethod
     def finish(self, value: Operand, taps: int, channel: Operand, shift: int) -> Operand:
         """The result of a window that met `taps` elements of the image."""
-        raise NotImplementedError
 
     def outside(self, type_: VType, channel: Operand, shift: int) -> Operand:
         """The padding's value in the channels from `channel + shift`."""

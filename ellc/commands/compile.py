@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     show_default=True,
     help="What to compute in that the model says is double.",
 )
-@click.option("--no-winograd", is_flag=True, help="Convolve directly: least rounding.")
 @click.option("--no-optimize", is_flag=True, help="Only the passes that kernels need.")
 @click.option("--paranoid", is_flag=True, help="Check in double that no pass changes a result.")
 @click.option(
@@ -64,7 +63,6 @@ def command(
     strip: bool,
     wheel: bool,
     double_is: Literal["float", "double"],
-    no_winograd: bool,
     no_optimize: bool,
     paranoid: bool,
     dump_dir: Path | None,
@@ -97,7 +95,6 @@ def command(
         paranoid=paranoid,
         keep_double=double_is == "double",
         optimize=not no_optimize,
-        winograd=not no_winograd,
         dump_dir=dump_dir,
         tools=Tools(tuple(shlex.split(cc)), tuple(shlex.split(linker))),
     )
