@@ -235,8 +235,9 @@ class _Products(Heart):
         super().__init__(b, shape, schedule, x, w)
         self.table = table
         row = shape.columns.taps * shape.channels
-        self._in_parts = row > CHAIN
-        if row <= CHAIN < row * shape.rows.taps:
+        # A window row of less than two chains stays whole: at edges it has several short loops.
+        self._in_parts = row >= 2 * CHAIN
+        if not self._in_parts and shape.rows.taps > 1 and row * shape.rows.taps > CHAIN:
             self.rows_at_once = max(1, CHAIN // row)
 
     def start(self, place: Place, taps: tuple[int, int]) -> list[Operand]:
