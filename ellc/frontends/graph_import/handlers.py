@@ -1,0 +1,154 @@
+"""Handlers of a format's operators, and the walk that calls them in order with one report."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.problems import Problems
+from ir.errors import EllcError, ShapeError
+
+
+class SourceNode(Protocol):
+    """What the walk must know of a format's node. Empty input names are left-out operands."""
+
+    @property
+    def label(self) -> str:
+        """How a user finds the node in the file: its name, or its first output."""
+
+    @property
+    def kind(self) -> str:
+        """The operator, with its domain where that is not the format's own."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of operands; '' where one is left out."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of results; '' where nobody wants one."""
+
+
+NodeT = TypeVar("NodeT", bound=SourceNode)
+Inputs = Sequence[Value | None]
+Function = Callable[[Emitter, NodeT, Inputs], "Value | Sequence[Value]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Handler(Generic[NodeT]):
+    """How one operator is imported. `limits` says in the support table what is not taken."""
+
+    function: Function[NodeT]
+    limits: str = ""
+
+
+@dataclass(slots=True)
+class Registry(Generic[NodeT]):
+    """A format's operators by name."""
+
+    handlers: dict[str, Handler[NodeT]] = field(default_factory=dict)
+
+    def imports(
+        self, *kinds: str, limits: str = ""
+    ) -> Callable[[Function[NodeT]], Function[NodeT]]:
+        """Decorator: this function imports these operators."""
+
+        def add(function: Function[NodeT]) -> Function[NodeT]:
+            for kind in kinds:
+                if kind in self.handlers:
+                    raise ValueError(f"two handlers for {kind}")
+                self.handlers[kind] = Handler(function, limits)
+            return function
+
+        return add
+
+    def close_to(self, kind: str) -> str:
+        """The supported operator whose name is most like `kind`, or ''."""
+        return next(iter(difflib.get_close_matches(kind, self.handlers, 1, 0.75)), "")
+
+
+def needed_nodes(nodes: Sequence[NodeT], outputs: Iterable[str]) -> list[NodeT]:
+    """The nodes on which the named values depend, in the file's order."""
+    wanted = set(outputs)
+    kept = []
+    for node in reversed(nodes):
+        if wanted.intersection(node.outputs):
+            wanted.update(node.inputs)
+            kept.append(node)
+    return kept[::-1]
+
+
+def import_nodes(
+    emitter: Emitter,
+    registry: Registry[NodeT],
+    nodes: Sequence[NodeT],
+    values: Mapping[str, Value],
+    where: str,
+) -> dict[str, Value]:
+    """Import nodes in order; every value by name. `values` holds inputs and constants.
+
+    Raises `EllcError` E212 with every node that cannot be imported, and where to cut.
+    """
+    known: dict[str, Value | None] = dict(values)
+    problems = Problems()
+    frontier: dict[str, None] = {}
+    for node in nodes:
+        operands = [known.get(name) if name else None for name in node.inputs]
+        missing = [n for n, v in zip(node.inputs, operands, strict=True) if n and v is None]
+        if missing:
+            undefined = [n for n in missing if n not in known]
+            for name in undefined:
+                problems.add(_place(node), f"reads '{name}', which nothing before it makes")
+            known.update((name, None) for name in node.outputs if name)
+            # Behind a node that failed: what is already known here may be cut off, too.
+            frontier.update((n, None) for n in node.inputs if _computed(known.get(n)))
+            continue
+        try:
+            results = _call(emitter, registry, node, operands)
+        except (Unsupported, ShapeError) as error:
+            problems.add(_place(node), getattr(error, "message", "") or str(error))
+            frontier.update((n, None) for n in node.inputs if _computed(known.get(n)))
+            results = [None] * len(node.outputs)
+        known.update((n, v) for n, v in zip(node.outputs, results, strict=False) if n)
+        for name in node.outputs[len(results) :]:
+            if name:
+                known[name] = None
+                problems.add(_place(node), f"its result '{name}' is not supported")
+    cut = ",".join(list(frontier)[:8])
+    problems.raise_if_any(
+        "cannot be imported",
+        code="E212",
+        where=where,
+        hint=(f"--outputs {cut} takes the part before; " if cut else "")
+        + "`ellc ops` lists what is supported",
+    )
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _call(
+    emitter: Emitter, registry: Registry[NodeT], node: NodeT, operands: Inputs
+) -> list[Value | None]:
+    handler = registry.handlers.get(node.kind)
+    if handler is None:
+        close = registry.close_to(node.kind)
+        said = f" (close to it: {close})" if close else ""
+        raise Unsupported(f"operator {node.kind} is not supported{said}")
+    emitter.source = (node.label,)
+    try:
+        made = handler.function(emitter, node, operands)
+    except EllcError as error:
+        if isinstance(error, ShapeError):
+            raise
+        raise Unsupported(error.message) from error
+    return [made] if isinstance(made, Value) else list(made)
+
+
+def _place(node: SourceNode) -> str:
+    return f"{node.label} ({node.kind})" if node.label else node.kind
+
+
+def _computed(value: Value | None) -> bool:
+    return value is not None and not value.is_constant

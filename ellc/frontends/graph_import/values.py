@@ -1,0 +1,153 @@
+"""Values during an import: arrays as long as they are known, nodes of the graph otherwise.
+
+Exporters write shape arithmetic as ordinary operators. Here an operator on known arrays is computed
+at once by its own reference, so a handler that needs a number (the shape of a reshape) finds one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ellc.frontends.limits import Limits
+from ir.builder import GraphBuilder, Ref
+from ir.graph import Graph
+from ir.op import Op
+from ir.types import Array, DType, Quant, TensorType, type_of
+
+# Beyond these an operator on constants stays in the graph (where `fold_constants` decides): what a
+# file makes the reader compute or hold must stay in proportion to the file.
+_FOLDED_ELEMENTS = 1 << 22
+_FOLDED_MACS = 1 << 24
+
+
+class Unsupported(Exception):
+    """A handler cannot express a node; the message says what is missing and what would work."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Value:
+    """A tensor of the model: `array` if it is known now, `ref` if a node or input makes it."""
+
+    type: TensorType
+    array: Array | None = None
+    ref: Ref | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The static shape."""
+        return self.type.shape
+
+    @property
+    def dtype(self) -> DType:
+        """The element type."""
+        return self.type.dtype
+
+    @property
+    def quant(self) -> Quant | None:
+        """The quantisation, if the type has one."""
+        return self.type.quant
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the array is known."""
+        return self.array is not None
+
+
+class Emitter:
+    """Builds the graph of one import; operators on known arrays are computed instead of added."""
+
+    def __init__(self, name: str, limits: Limits) -> None:
+        self._builder = GraphBuilder(name)
+        self._limits = limits
+        self.source: tuple[str, ...] = ()  # names of the model's node at work, for every new node
+
+    def input(self, name: str, type: TensorType) -> Value:
+        """A public input."""
+        return Value(type, ref=self._builder.input(name, type))
+
+    def output(self, name: str, value: Value) -> None:
+        """A public output; a constant one becomes a constant of the graph."""
+        self._builder.output(name, self.ref(value))
+
+    def constant(
+        self, array: Array, quant: Quant | None = None, dtype: DType | None = None
+    ) -> Value:
+        """A known array; `dtype=DType.BIT` makes booleans signs."""
+        data = np.asarray(array)
+        type_ = type_of(data, dtype)
+        return Value(TensorType(type_.dtype, type_.shape, quant=quant), array=data)
+
+    def add(self, op: Op, *operands: Value) -> Value:
+        """The only result of an operator. Raises `ShapeError`."""
+        (result,) = self.add_multi(op, *operands)
+        return result
+
+    def add_multi(self, op: Op, *operands: Value) -> list[Value]:
+        """The results of an operator: arrays if all operands are known and not too large."""
+        operand_types = tuple(v.type for v in operands)
+        types = op.infer(*operand_types)
+        for type_ in types:
+            self._limits.product(type_.shape, where=", ".join(self.source), what="result")
+        arrays = [v.array for v in operands if v.array is not None]
+        if len(arrays) == len(operands) and self._is_small(op, operand_types, types):
+            with np.errstate(all="ignore"):
+                results = op.reference(*arrays)
+            return [
+                Value(t, array=np.asarray(r, t.dtype.numpy))
+                for t, r in zip(types, results, strict=True)
+            ]
+        made = self._builder.add_multi(op, *(self.ref(v) for v in operands), source=self.source)
+        return [Value(r.type, ref=r) for r in made]
+
+    def ref(self, value: Value) -> Ref:
+        """The value inside the graph under construction."""
+        if value.ref is not None:
+            return value.ref
+        assert value.array is not None
+        return self._builder.constant(value.array, value.type.dtype)
+
+    def state(self, name: str, initial: Array) -> Value:
+        """The current value of a state that lives between calls."""
+        ref = self._builder.state(name, initial)
+        return Value(ref.type, ref=ref)
+
+    def set_state(self, name: str, value: Value) -> None:
+        """What a state holds after the call."""
+        self._builder.set_state(name, self.ref(value))
+
+    def metadata(self, entries: dict[str, str]) -> None:
+        """Metadata of the graph."""
+        self._builder.metadata(entries)
+
+    def build(self) -> Graph:
+        """The finished graph."""
+        return self._builder.build()
+
+    def _is_small(
+        self, op: Op, operands: tuple[TensorType, ...], results: tuple[TensorType, ...]
+    ) -> bool:
+        held = sum(t.elements for t in operands)
+        made = sum(t.elements for t in results)
+        return made <= max(2 * held, 4096) + 4096 and (
+            made <= _FOLDED_ELEMENTS and op.macs(operands, results) <= _FOLDED_MACS
+        )
+
+
+def known(value: Value, what: str) -> Array:
+    """The array of a value that a handler must know; raises `Unsupported` if it is computed."""
+    if value.array is None:
+        raise Unsupported(f"{what} is computed by the network; it must be a constant")
+    return value.array
+
+
+def known_ints(value: Value, what: str) -> tuple[int, ...]:
+    """A known array of whole numbers, flat."""
+    return tuple(int(x) for x in _flat(known(value, what)))
+
+
+def _flat(array: Array) -> Iterable[int]:
+    flat: Iterable[int] = np.asarray(array).reshape(-1).tolist()
+    return flat

@@ -1,0 +1,25 @@
+"""What a user may ask of the ONNX and TFLite readers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+from ellc.frontends.limits import DEFAULT_LIMITS, Limits
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """Choices at import.
+
+    `shapes` gives inputs the shape that the file leaves open (by input name; a missing batch is 1
+    anyway). `outputs` cuts the network: only what these values need is read. With `layout` "nhwc",
+    inputs and outputs that the file keeps as planes (NCHW) are handed over pixel by pixel.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    outputs: tuple[str, ...] = ()
+    layout: Literal["file", "nhwc"] = "file"
+    limits: Limits = DEFAULT_LIMITS
