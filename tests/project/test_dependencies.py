@@ -16,7 +16,7 @@ ALLOWED = {
     "codegen": {"ir", "codegen", "numpy", "llvmlite", "jinja2", "cffi"},
     "ellc": {
         *("ir", "codegen", "ellc", "numpy", "llvmlite", "jinja2", "cffi"),
-        *("click", "rich", "PIL", "onnx", "tflite"),
+        *("click", "rich", "PIL", "onnx", "tflite", "flatbuffers"),
     },
 }
 
