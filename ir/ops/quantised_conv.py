@@ -1,0 +1,294 @@
+"""Convolution, dense layer and matrix product of 8-bit integers: exact sums, 32 bits wide.
+
+Operands stand for real numbers, `scale * (stored - zero)`. The operators work on the differences
+alone; a `Requantize` behind them brings in the scales.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+
+import numpy as np
+
+from ir.op import Arrays, Case, Op, Types, register_op, require
+from ir.ops.common import pad_image, want_operands, want_shape, window_sizes, window_taps
+from ir.types import Array, DType, Padding, TensorType, type_of
+
+_BYTES = (DType.I8, DType.U8)
+
+
+@register_op("int_conv2d")
+@dataclass(frozen=True, slots=True)
+class IntConv2D(Op):
+    """(x [N,H,W,C] i8|u8, w [F,kh,kw,C/groups] i8|u8[, bias i32 [F]]) -> i32 [N,OH,OW,F].
+
+    y[n,r,c,f] = bias[f] + sum of (x - input_zero) * (w[f] - weight_zero[f]), over the taps of
+    `Conv2D`, modulo 2^32. What lies outside the image contributes 0: `padding` gives amounts only.
+    `weight_zero` is one number for all filters or one for each.
+    """
+
+    stride: tuple[int, int] = (1, 1)
+    padding: Padding = Padding()
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    input_zero: int = 0
+    weight_zero: tuple[int, ...] = (0,)
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("int_conv2d", inputs, 2, 3)
+        x, w, *bias = inputs
+        require(w.rank == 4, f"int_conv2d: weights of rank {w.rank}, expected [F,kh,kw,C/groups]")
+        filters, rows, columns, depth = w.shape
+        window = (rows, columns)
+        sizes = window_sizes("int_conv2d", x, window, self.stride, self.padding, self.dilation)
+        require(
+            self.groups >= 1 and depth * self.groups == x.shape[3],
+            f"int_conv2d: {x.shape[3]} channels, weights for {self.groups} groups of {depth}",
+        )
+        require(filters % self.groups == 0, f"int_conv2d: {filters} filters, {self.groups} groups")
+        require(self.padding.values == (0.0,), "int_conv2d: padding has amounts, no values")
+        _want_zeros("int_conv2d", x, (self.input_zero,), 1)
+        _want_zeros("int_conv2d", w, self.weight_zero, filters)
+        _want_bias("int_conv2d", bias, filters)
+        return (TensorType(DType.I32, (x.shape[0], *sizes, filters)),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        x, w, *bias = inputs
+        window = (w.shape[1], w.shape[2])
+        sizes = window_sizes(
+            "int_conv2d", type_of(x), window, self.stride, self.padding, self.dilation
+        )
+        padded = pad_image(_difference(x, self.input_zero), self.padding)
+        factors = _difference(w, np.reshape(self.weight_zero, (-1, 1, 1, 1)))
+        total = np.zeros((x.shape[0], *sizes, w.shape[0]))
+        for i, j, pixels in window_taps(padded, window, self.stride, sizes, self.dilation):
+            total += _tap(pixels, factors[:, i, j], self.groups)
+        return (_wrapped(total, *bias),)
+
+    def macs(self, inputs: Types, outputs: Types) -> int:
+        return outputs[0].elements * prod(inputs[1].shape[1:])
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        case = partial(_conv_case, rng)
+        same = Padding.same(1)
+        late = Padding(0, 0, 1, 1)  # what TensorFlow's SAME gives for an even size and stride 2
+        yield case(cls(), (1, 1, 1, 1), (1, 1, 1, 1), "one pixel")
+        yield case(cls(padding=same, input_zero=-7), (1, 5, 7, 3), (5, 3, 3, 3), "odd sizes")
+        zeros = cls(padding=same, input_zero=131, weight_zero=(122,))
+        yield case(zeros, (1, 14, 13, 16), (24, 3, 3, 16), "bytes without sign", kinds="uu")
+        yield case(cls(input_zero=-128), (1, 7, 9, 33), (65, 1, 1, 33), "1x1")
+        plain = cls(input_zero=3, weight_zero=(255,))
+        yield case(plain, (1, 4, 5, 6), (7, 1, 1, 6), "1x1 zeros", kinds="iu", bias=False)
+        deep = cls((2, 2), Padding.same(3), input_zero=128)
+        yield case(deep, (1, 17, 17, 3), (8, 7, 7, 3), "7x7 stride 2", kinds="ui")
+        yield case(cls((3, 4)), (1, 10, 11, 5), (6, 2, 2, 5), "stride beyond the window")
+        frame = cls((1, 2), Padding(0, 2, 1, 1), input_zero=9, weight_zero=(1, -2, 3, 127))
+        yield case(frame, (1, 6, 5, 3), (4, 2, 3, 3), "zero per filter", bias=False)
+        yield case(cls(padding=Padding.same(4), input_zero=5), (1, 3, 2, 2), (3, 3, 2, 2), "frame")
+        yield case(cls((2, 1), same, (2, 3)), (1, 9, 12, 4), (7, 3, 3, 4), "dilation")
+        grouped = cls(padding=same, groups=3, input_zero=255, weight_zero=(7, 0, 9) * 3)
+        yield case(grouped, (1, 6, 6, 6), (9, 3, 3, 2), "groups", kinds="uu")
+        yield case(cls(input_zero=-1), (1, 4, 6, 10), (10, 4, 6, 10), "whole image")
+        yield case(cls(padding=same, input_zero=77), (2, 5, 5, 1), (3, 3, 3, 1), "batch of 2")
+        channels = cls(padding=same, groups=19, input_zero=-20)
+        yield case(channels, (1, 6, 7, 19), (19, 3, 3, 1), "depthwise")
+        channels = cls((2, 2), late, groups=32, input_zero=128, weight_zero=(120,))
+        yield case(channels, (1, 8, 8, 32), (32, 3, 3, 1), "depthwise stride 2", kinds="uu")
+        channels = cls(padding=same, groups=5, weight_zero=(3, -3, 100, 0, -128))
+        yield case(channels, (2, 4, 3, 5), (5, 3, 3, 1), "depthwise, zeros", kinds="ui")
+        channels = cls(padding=Padding.same(2), groups=4, input_zero=50)
+        yield case(channels, (1, 5, 3, 4), (8, 5, 5, 1), "depthwise, two filters a channel")
+
+
+@register_op("int_dense")
+@dataclass(frozen=True, slots=True)
+class IntDense(Op):
+    """(x [...,K] i8|u8, w [F,K] i8|u8[, bias i32 [F]]) -> i32 [...,F], along the last axis.
+
+    y[..,f] = bias[f] + sum of (x - input_zero) * (w[f] - weight_zero[f]), modulo 2^32.
+    `weight_zero` is one number for all outputs or one for each.
+    """
+
+    input_zero: int = 0
+    weight_zero: tuple[int, ...] = (0,)
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("int_dense", inputs, 2, 3)
+        x, w, *bias = inputs
+        require(w.rank == 2, f"int_dense: weights of rank {w.rank}, expected [outputs,inputs]")
+        require(
+            x.rank >= 1 and x.shape[-1] == w.shape[1],
+            f"int_dense: operand {x.shape} does not fit weights {w.shape}",
+        )
+        _want_zeros("int_dense", x, (self.input_zero,), 1)
+        _want_zeros("int_dense", w, self.weight_zero, w.shape[0])
+        _want_bias("int_dense", bias, w.shape[0])
+        return (TensorType(DType.I32, (*x.shape[:-1], w.shape[0])),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        x, w, *bias = inputs
+        factors = _difference(w, np.reshape(self.weight_zero, (-1, 1)))
+        return (_wrapped(np.matmul(_difference(x, self.input_zero), factors.T), *bias),)
+
+    def macs(self, inputs: Types, outputs: Types) -> int:
+        return outputs[0].elements * inputs[1].shape[1]
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        def case(
+            op: IntDense, x: tuple[int, ...], outputs: int, label: str, *, bias: bool = False,
+            kinds: str = "ii", fixed: bool = True,
+        ) -> Case:  # fmt: skip
+            arrays = [_bytes(rng, kinds[0], *x), _bytes(rng, kinds[1], outputs, x[-1])]
+            arrays += [_bias(rng, outputs)] if bias else []
+            constants = tuple(range(1, len(arrays))) if fixed else ()
+            return Case(op, tuple(arrays), constants, label=label)
+
+        yield case(cls(), (1, 1), 1, "one number")
+        yield case(cls(-128), (1, 64), 32, "round sizes", bias=True)
+        yield case(cls(200, (3,)), (1, 37), 19, "odd sizes", bias=True, kinds="uu")
+        yield case(cls(5), (1, 1), 33, "one input", kinds="ui")
+        yield case(cls(-3, (-128,)), (1, 259), 1, "one output", bias=True)
+        yield case(cls(255, (0,)), (1, 1024), 10, "long sums", kinds="uu")
+        yield case(cls(17, tuple(range(11))), (7, 30), 11, "several rows", bias=True)
+        yield case(cls(1), (1, 3, 2, 9), 5, "pixels", kinds="iu")
+        yield case(cls(-1), (21,), 6, "rank 1", bias=True)
+        computed = cls(128, (1, 20, 33, 4, 5, 250, 9))
+        yield case(computed, (2, 12), 7, "computed weights", bias=True, kinds="uu", fixed=False)
+
+
+@register_op("int_mat_mul")
+@dataclass(frozen=True, slots=True)
+class IntMatMul(Op):
+    """(a [...,M,K], b [...,K,N]) of i8|u8 -> i32 [...,M,N]: the product of a - a_zero, b - b_zero.
+
+    Sums are modulo 2^32. `b_zero` is one number or one for each of the N columns;
+    `transpose_a`, `transpose_b` say that the last two axes come exchanged. Leading axes broadcast
+    as in numpy; both operands have rank 2 or more, and either may be computed.
+    """
+
+    a_zero: int = 0
+    b_zero: tuple[int, ...] = (0,)
+    transpose_a: bool = False
+    transpose_b: bool = False
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("int_mat_mul", inputs, 2)
+        a, b = inputs
+        require(min(a.rank, b.rank) >= 2, f"int_mat_mul: ranks {a.rank} and {b.rank}, want 2 up")
+        rows, depth = a.shape[-2:][:: -1 if self.transpose_a else 1]
+        other, columns = b.shape[-2:][:: -1 if self.transpose_b else 1]
+        require(depth == other, f"int_mat_mul: {a.shape} and {b.shape} do not fit")
+        _want_zeros("int_mat_mul", a, (self.a_zero,), 1)
+        _want_zeros("int_mat_mul", b, self.b_zero, columns)
+        try:
+            batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        except ValueError:
+            require(False, f"int_mat_mul: {a.shape} and {b.shape} do not broadcast")
+            raise
+        return (TensorType(DType.I32, (*batch, rows, columns)),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        a, b = inputs
+        left = np.swapaxes(a, -1, -2) if self.transpose_a else a
+        right = np.swapaxes(b, -1, -2) if self.transpose_b else b
+        factors = _difference(right, np.array(self.b_zero))
+        return (_wrapped(np.matmul(_difference(left, self.a_zero), factors)),)
+
+    def macs(self, inputs: Types, outputs: Types) -> int:
+        return outputs[0].elements * inputs[0].shape[-2 if self.transpose_a else -1]
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        def case(
+            op: IntMatMul, a: tuple[int, ...], b: tuple[int, ...], label: str, *,
+            kinds: str = "ii", fixed: bool = False,
+        ) -> Case:  # fmt: skip
+            arrays = (_bytes(rng, kinds[0], *a), _bytes(rng, kinds[1], *b))
+            return Case(op, arrays, (1,) if fixed else (), label=label)
+
+        yield case(cls(), (1, 1), (1, 1), "one number")
+        yield case(cls(-7, (3,)), (5, 7), (7, 3), "odd sizes")
+        yield case(cls(128, (-1,)), (16, 32), (32, 24), "round sizes", kinds="ui", fixed=True)
+        yield case(cls(1, (4,), True), (7, 5), (7, 9), "first transposed", kinds="uu")
+        yield case(cls(0, (0,), False, True), (4, 19), (6, 19), "second transposed")
+        both = cls(9, (1, 2, 3, 4, 5), True, True)
+        yield case(both, (8, 3), (5, 8), "both transposed", kinds="iu", fixed=True)
+        yield case(cls(2, (9, 8, 7, 6, 255)), (3, 4, 6), (3, 6, 5), "batch", kinds="uu")
+        yield case(cls(transpose_b=True), (2, 3, 4, 6), (3, 5, 6), "batch broadcast")
+        yield case(cls(-128, (127,)), (1, 40), (40, 1), "dot product")
+
+
+def _want_zeros(name: str, type_: TensorType, zeros: tuple[int, ...], count: int) -> None:
+    """Raise `ShapeError` unless the operand holds bytes and its zero points are such bytes."""
+    require(type_.dtype in _BYTES, f"{name}: works on i8 and u8, not on {type_.dtype.value}")
+    require(len(zeros) in (1, count), f"{name}: {len(zeros)} zero points for {count} outputs")
+    info = np.iinfo(type_.dtype.numpy)
+    good = all(info.min <= zero <= info.max for zero in zeros)
+    require(good, f"{name}: zero points {zeros} are no {type_.dtype.value}")
+
+
+def _want_bias(name: str, bias: list[TensorType], outputs: int) -> None:
+    if bias:
+        want_shape(name, "bias", bias[0], outputs)
+        require(bias[0].dtype is DType.I32, f"{name}: bias of {bias[0].dtype.value}, expected i32")
+
+
+def _difference(stored: Array, zero: int | Array) -> Array:
+    """`stored - zero`, in float64: products of such numbers and sums of 2^36 of them are exact."""
+    made: Array = stored.astype(np.float64) - zero
+    return made
+
+
+def _wrapped(total: Array, *bias: Array) -> Array:
+    """Exact sums and a bias as 32-bit integers, modulo 2^32."""
+    exact: Array = total.astype(np.int64)
+    for more in bias:
+        exact = exact + more
+    return exact.astype(np.int32)
+
+
+def _tap(pixels: Array, w: Array, groups: int) -> Array:
+    """What one tap adds: pixels [N,OH,OW,C] with weights [F,C/groups] -> [N,OH,OW,F]."""
+    if groups == 1:
+        product: Array = pixels @ w.T
+        return product
+    if w.shape[1] == 1:
+        each: Array = np.repeat(pixels, w.shape[0] // groups, axis=-1) * w[:, 0]
+        return each
+    grouped = pixels.reshape(*pixels.shape[:3], groups, 1, w.shape[1])
+    stacked = w.reshape(groups, w.shape[0] // groups, w.shape[1])
+    parts: Array = grouped @ np.swapaxes(stacked, 1, 2)
+    return parts.reshape(*pixels.shape[:3], w.shape[0])
+
+
+def _bytes(rng: np.random.Generator, kind: str, *shape: int) -> Array:
+    """Any bytes, `i` with and `u` without sign."""
+    low, high = (-128, 128) if kind == "i" else (0, 256)
+    return rng.integers(low, high, shape).astype(np.int8 if kind == "i" else np.uint8)
+
+
+def _bias(rng: np.random.Generator, outputs: int) -> Array:
+    """Numbers of a bias's usual size; some near the ends of the type, so that sums wrap."""
+    values = rng.integers(-30_000, 30_000, outputs)
+    values[::7] = np.where(values[::7] < 0, -(2**31), 2**31 - 1)
+    return values.astype(np.int32)
+
+
+def _conv_case(
+    rng: np.random.Generator,
+    op: IntConv2D,
+    x: tuple[int, ...],
+    w: tuple[int, ...],
+    label: str,
+    *,
+    kinds: str = "ii",
+    bias: bool = True,
+) -> Case:
+    arrays = [_bytes(rng, kinds[0], *x), _bytes(rng, kinds[1], *w)]
+    arrays += [_bias(rng, w[0])] if bias else []
+    return Case(op, tuple(arrays), tuple(range(1, len(arrays))), label=label)
