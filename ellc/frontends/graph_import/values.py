@@ -66,6 +66,7 @@ class Emitter:
 
     def input(self, name: str, type: TensorType) -> Value:
         """A public input."""
+        _want_elements(type)
         return Value(type, ref=self._builder.input(name, type))
 
     def output(self, name: str, value: Value) -> None:
@@ -99,6 +100,8 @@ class Emitter:
                 Value(t, array=np.asarray(r, t.dtype.numpy))
                 for t, r in zip(types, results, strict=True)
             ]
+        for type_ in types:
+            _want_elements(type_)
         made = self._builder.add_multi(op, *(self.ref(v) for v in operands), source=self.source)
         return [Value(r.type, ref=r) for r in made]
 
@@ -107,6 +110,7 @@ class Emitter:
         if value.ref is not None:
             return value.ref
         assert value.array is not None
+        _want_elements(value.type)
         return self._builder.constant(value.array, value.type.dtype)
 
     def state(self, name: str, initial: Array) -> Value:
@@ -134,6 +138,11 @@ class Emitter:
         return made <= max(2 * held, 4096) + 4096 and (
             made <= _FOLDED_ELEMENTS and op.macs(operands, results) <= _FOLDED_MACS
         )
+
+
+def _want_elements(type_: TensorType) -> None:
+    if type_.elements == 0:
+        raise Unsupported(f"a tensor of shape {list(type_.shape)} has no elements to compute")
 
 
 def known(value: Value, what: str) -> Array:
