@@ -13,6 +13,7 @@ import numpy as np
 
 from ellc.frontends.limits import Limits
 from ir.builder import GraphBuilder, Ref
+from ir.errors import EllcError
 from ir.graph import Graph
 from ir.op import Op
 from ir.types import Array, DType, Quant, TensorType, type_of
@@ -23,8 +24,11 @@ _FOLDED_ELEMENTS = 1 << 22
 _FOLDED_MACS = 1 << 24
 
 
-class Unsupported(Exception):
+class Unsupported(EllcError):
     """A handler cannot express a node; the message says what is missing and what would work."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="E212")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
