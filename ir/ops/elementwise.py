@@ -92,6 +92,17 @@ class Unary(Pointwise):
             yield Case(op, (x,), label=f"attributes {index + 1}")
 
 
+class Predicate(Unary):
+    """A question about one operand: the result is `BOOL`."""
+
+    def infer(self, *inputs: TensorType) -> Types:
+        (type_,) = Unary.infer(self, *inputs)
+        return (type_.with_dtype(DType.BOOL),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        return (np.asarray(self.value(*inputs), np.bool_),)
+
+
 class Binary(Pointwise):
     """An operator of two operands; the second broadcasts to the first as in numpy.
 

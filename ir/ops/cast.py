@@ -1,0 +1,62 @@
+"""The same numbers in another element type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ir.op import Arrays, Case, Pointwise, Types, register_op
+from ir.ops.common import want_operands
+from ir.ops.elementwise import SPECIAL, spread, want_kind
+from ir.types import Array, DType, TensorType
+
+
+@register_op("cast")
+@dataclass(frozen=True, slots=True)
+class Cast(Pointwise):
+    """The same numbers in another element type (`BIT` is neither source nor result).
+
+    Float to integer truncates toward zero and saturates, NaN gives 0; integer to integer keeps
+    the low bits; to bool: x != 0; from bool: 0 and 1. The reference keeps float64 operands in
+    float64 when the result is `F32`, as every reference does.
+    """
+
+    dtype: DType
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("cast", inputs, 1)
+        want_kind("cast", inputs[0].dtype, "fib")
+        want_kind("cast", self.dtype, "fib")
+        return (TensorType(self.dtype, inputs[0].shape),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        (x,) = inputs
+        if self.dtype.is_float and x.dtype == np.float64:
+            return (x,)
+        if x.dtype.kind == "f" and self.dtype.is_integer:
+            return (_saturated(x, self.dtype.numpy),)
+        return (x.astype(self.dtype.numpy),)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        x = spread(rng, -300.0, 300.0, 1, 5, 7, 3)
+        for dtype in (DType.I32, DType.U8, DType.I8, DType.I64, DType.F64, DType.BOOL):
+            yield Case(cls(dtype), (x,), label=f"f32 to {dtype.value}")
+        yield Case(cls(DType.I32), (SPECIAL.copy(),), label="special values")
+        integers = rng.integers(-(2**31), 2**31, (1, 3, 5, 7), np.int32)
+        for dtype in (DType.F32, DType.I8, DType.I64, DType.BOOL):
+            yield Case(cls(dtype), (integers,), label=f"i32 to {dtype.value}")
+        pixels = rng.integers(0, 256, (1, 5, 4, 3), np.uint8)
+        yield Case(cls(DType.F32), (pixels,), label="u8 to f32")
+        yield Case(cls(DType.F32), (pixels > 99,), label="bool to f32")
+
+
+def _saturated(x: Array, dtype: np.dtype[np.generic]) -> Array:
+    """Floats truncated to integers of `dtype`, without numpy's undefined overflow."""
+    info = np.iinfo(dtype)  # type: ignore[type-var]
+    whole = np.trunc(np.nan_to_num(x, nan=0.0, posinf=np.inf, neginf=-np.inf))
+    low, high = whole <= info.min, whole >= info.max
+    inside = np.where(low | high, 0, whole).astype(dtype)
+    return np.where(low, dtype.type(info.min), np.where(high, dtype.type(info.max), inside))

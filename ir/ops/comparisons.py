@@ -1,0 +1,188 @@
+"""Comparisons, logic and bits of two operands, and the choice between two."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ir.op import Arrays, Case, Pointwise, Types, register_op, require
+from ir.ops.common import normal, want_operands, want_same
+from ir.ops.elementwise import (
+    SPECIAL,
+    Binary,
+    Comparison,
+    want_broadcast,
+    want_kind,
+)
+from ir.types import Array, DType, TensorType
+
+
+@register_op("and")
+@dataclass(frozen=True, slots=True)
+class And(Binary):
+    """x and y: logical on booleans, bitwise on integers."""
+
+    kinds: ClassVar[str] = "ib"
+
+    def value(self, x: Array, y: Array) -> Array:
+        return x & y
+
+
+@register_op("or")
+@dataclass(frozen=True, slots=True)
+class Or(Binary):
+    """x or y: logical on booleans, bitwise on integers."""
+
+    kinds: ClassVar[str] = "ib"
+
+    def value(self, x: Array, y: Array) -> Array:
+        return x | y
+
+
+@register_op("xor")
+@dataclass(frozen=True, slots=True)
+class Xor(Binary):
+    """Either x or y: logical on booleans, bitwise on integers."""
+
+    kinds: ClassVar[str] = "ib"
+
+    def value(self, x: Array, y: Array) -> Array:
+        return x ^ y
+
+
+@register_op("shift_left")
+@dataclass(frozen=True, slots=True)
+class ShiftLeft(Binary):
+    """x * 2^y without the bits that leave the type; 0 for y below 0 or beyond the type's bits."""
+
+    kinds: ClassVar[str] = "i"
+
+    def value(self, x: Array, y: Array) -> Array:
+        return np.left_shift(x, y)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        yield from super(ShiftLeft, cls).samples(rng)
+        yield from _shifts(cls(), rng)
+
+
+@register_op("shift_right")
+@dataclass(frozen=True, slots=True)
+class ShiftRight(Binary):
+    """floor(x / 2^y); for y below 0 or beyond the type's bits 0, or -1 if x is negative."""
+
+    kinds: ClassVar[str] = "i"
+
+    def value(self, x: Array, y: Array) -> Array:
+        return np.right_shift(x, y)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        yield from super(ShiftRight, cls).samples(rng)
+        yield from _shifts(cls(), rng)
+
+
+def _shifts(op: Binary, rng: np.random.Generator) -> Iterator[Case]:
+    for dtype in (np.uint8, np.int8, np.int16, np.uint32, np.int64):
+        info = np.iinfo(dtype)
+        x = rng.integers(info.min, info.max, (5, 9), dtype, endpoint=True)
+        y = rng.integers(0, info.bits, (5, 9)).astype(dtype)
+        yield Case(op, (x, y), label=f"{info.dtype}")
+    yield Case(op, (x, np.array([3], np.int64)), (1,), label="by a constant")
+
+
+@register_op("equal")
+@dataclass(frozen=True, slots=True)
+class Equal(Comparison):
+    """x == y."""
+
+    kinds: ClassVar[str] = "fib"
+
+    def value(self, x: Array, y: Array) -> Array:
+        return np.equal(x, y)
+
+
+@register_op("not_equal")
+@dataclass(frozen=True, slots=True)
+class NotEqual(Comparison):
+    """x != y; true where either is NaN."""
+
+    kinds: ClassVar[str] = "fib"
+
+    def value(self, x: Array, y: Array) -> Array:
+        return np.not_equal(x, y)
+
+
+@register_op("less")
+@dataclass(frozen=True, slots=True)
+class Less(Comparison):
+    """x < y."""
+
+    def value(self, x: Array, y: Array) -> Array:
+        return x < y
+
+
+@register_op("less_equal")
+@dataclass(frozen=True, slots=True)
+class LessEqual(Comparison):
+    """x <= y."""
+
+    def value(self, x: Array, y: Array) -> Array:
+        return x <= y
+
+
+@register_op("greater")
+@dataclass(frozen=True, slots=True)
+class Greater(Comparison):
+    """x > y."""
+
+    def value(self, x: Array, y: Array) -> Array:
+        return x > y
+
+
+@register_op("greater_equal")
+@dataclass(frozen=True, slots=True)
+class GreaterEqual(Comparison):
+    """x >= y."""
+
+    def value(self, x: Array, y: Array) -> Array:
+        return x >= y
+
+
+@register_op("select")
+@dataclass(frozen=True, slots=True)
+class Select(Pointwise):
+    """(x, other, condition): condition ? x : other; the condition is `BOOL`.
+
+    `other` and the condition broadcast to x, which is the running value of an epilogue.
+    """
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("select", inputs, 3)
+        x, other, condition = inputs
+        want_kind("select", want_same("select", x, other), "fib")
+        require(condition.dtype is DType.BOOL, "select: the condition is not bool")
+        want_broadcast("select", *inputs)
+        return (TensorType(x.dtype, x.shape),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        x, other, condition = inputs
+        return (np.asarray(np.where(condition, x, other), x.dtype),)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        def choice(*shape: int) -> Array:
+            picked: Array = rng.random(shape) < 0.5
+            return picked
+
+        x = normal(rng, 1, 5, 7, 3)
+        yield Case(cls(), (x[:, :1, :1, :1], normal(rng, 1), choice(1)), (1,), label="one element")
+        yield Case(cls(), (x, normal(rng, *x.shape), choice(*x.shape)), label="images")
+        yield Case(cls(), (x, normal(rng, 3), choice(5, 1, 1)), (1, 2), label="broadcast")
+        numbers = rng.integers(-9, 10, (19,), np.int32)
+        yield Case(cls(), (numbers, -numbers, choice(19)), label="integers")
+        special = np.resize(SPECIAL, (2, SPECIAL.size))
+        yield Case(cls(), (special, -special, choice(2, 1)), label="special values")
