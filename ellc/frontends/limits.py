@@ -26,6 +26,8 @@ class Limits:
     """Objects, strings and single numbers; a flat array of numbers counts as one."""
     string_bytes: int = 16 << 20
     """Length of one string."""
+    graph_nodes: int = 200_000
+    """Nodes of a graph format's model, those of graphs inside nodes included."""
     tensor_elements: int = 1 << 31
     """Elements of one tensor that the file holds or whose shape it declares."""
     filled_elements: int = 1 << 26

@@ -1,0 +1,95 @@
+"""From `OnnxModel` to a graph: what is needed, ports, and the walk over the nodes."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from ellc.frontends.graph_import.handlers import import_nodes, needed_nodes
+from ellc.frontends.graph_import.values import Emitter, Value
+from ellc.frontends.onnx.model import OnnxGraph, OnnxInput, OnnxModel, OnnxNode
+from ellc.frontends.onnx.order import in_order
+from ellc.frontends.onnx.ports import Layouts, input_type
+from ellc.frontends.onnx.registry import all_operators
+from ellc.frontends.options import ImportOptions
+from ir.errors import EllcError
+from ir.graph import Graph
+from ir.passes.eliminate_dead import EliminateDead
+
+
+def convert(model: OnnxModel, options: ImportOptions, where: str) -> Graph:
+    """The graph of a model, or of the part that `options.outputs` needs."""
+    graph = model.graph
+    nodes = in_order(graph.nodes, where)
+    outputs = _outputs(graph, nodes, options, where)
+    nodes = needed_nodes(nodes, outputs)
+    emitter = Emitter(model.name, options.limits)
+    emitter.metadata(dict(model.metadata))
+    layouts = Layouts.of(nodes, options.layout)
+    values: dict[str, Value] = {}
+    for port in _ports(graph, nodes, outputs, options, where):
+        values[port.name] = layouts.input(emitter, port.name, input_type(port, options, where))
+    values.update(stored_values(emitter, graph, nodes, outputs))
+    known = import_nodes(emitter, all_operators(), nodes, values, where)
+    for name in outputs:
+        layouts.output(emitter, name, known[name])
+    return EliminateDead().run(emitter.build())
+
+
+def stored_values(
+    emitter: Emitter, graph: OnnxGraph, nodes: Iterable[OnnxNode], outputs: Iterable[str]
+) -> dict[str, Value]:
+    """The stored tensors that the nodes read or the outputs name."""
+    read = {name for node in nodes for name in node.inputs} | set(outputs)
+    return {
+        name: emitter.constant(stored.array())
+        for name, stored in graph.constants.items()
+        if name in read
+    }
+
+
+def _outputs(
+    graph: OnnxGraph, nodes: Iterable[OnnxNode], options: ImportOptions, where: str
+) -> tuple[str, ...]:
+    made = {n: None for node in nodes for n in node.outputs if n}
+    made.update((n, None) for n in graph.constants)
+    made.update((i.name, None) for i in graph.inputs)
+    wanted = tuple(dict.fromkeys(options.outputs or graph.outputs))
+    for name in wanted:
+        if name not in made and options.outputs:
+            raise unknown_name(name, "value", made, where, "--outputs")
+        if name not in made:
+            raise EllcError(f"nothing makes the output '{name}'", code="E210", where=where)
+    if not wanted:
+        raise EllcError("the model has no outputs", code="E210", where=where)
+    return wanted
+
+
+def _ports(
+    graph: OnnxGraph,
+    nodes: Iterable[OnnxNode],
+    outputs: Iterable[str],
+    options: ImportOptions,
+    where: str,
+) -> list[OnnxInput]:
+    """The inputs; of a cut model those that are needed."""
+    ports = {i.name: i for i in graph.inputs if i.name not in graph.constants}
+    for name in options.shapes:
+        if name not in ports:
+            raise unknown_name(name, "input", ports, where, "--shape")
+    if not options.outputs:
+        return list(ports.values())
+    read = {name for node in nodes for name in node.inputs} | set(outputs)
+    return [port for port in ports.values() if port.name in read]
+
+
+def unknown_name(name: str, what: str, known: Iterable[str], where: str, option: str) -> EllcError:
+    """E214: an option names something that the model does not have."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, 3) or names[:8]
+    return EllcError(
+        f"the model has no {what} '{name}'",
+        code="E214",
+        where=where,
+        hint=f"{option}: it has {', '.join(close)}",
+    )

@@ -1,0 +1,152 @@
+"""Arithmetic, comparisons and functions, element by element."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.onnx.broadcast import common_shape, pointwise
+from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.registry import ONNX, operand
+from ir.op import Op
+from ir.ops.pointwise import (
+    Abs,
+    Add,
+    And,
+    Ceil,
+    Cos,
+    Div,
+    Equal,
+    Exp,
+    Floor,
+    Greater,
+    GreaterEqual,
+    Less,
+    LessEqual,
+    Log,
+    Maximum,
+    Minimum,
+    Mod,
+    Mul,
+    Neg,
+    Not,
+    Or,
+    Pow,
+    Round,
+    Select,
+    Sign,
+    Sin,
+    Sqrt,
+    Sub,
+    Xor,
+)
+
+_UNARY: dict[str, Op] = {
+    "Abs": Abs(),
+    "Ceil": Ceil(),
+    "Cos": Cos(),
+    "Exp": Exp(),
+    "Floor": Floor(),
+    "Log": Log(),
+    "Neg": Neg(),
+    "Not": Not(),
+    "Round": Round(),
+    "Sign": Sign(),
+    "Sin": Sin(),
+    "Sqrt": Sqrt(),
+}
+_BINARY: dict[str, tuple[Op, bool]] = {  # with whether operands may change places
+    "Add": (Add(), True),
+    "And": (And(), True),
+    "Div": (Div(), False),
+    "Equal": (Equal(), True),
+    "Greater": (Greater(), False),
+    "GreaterOrEqual": (GreaterEqual(), False),
+    "Less": (Less(), False),
+    "LessOrEqual": (LessEqual(), False),
+    "Mul": (Mul(), True),
+    "Or": (Or(), True),
+    "Xor": (Xor(), True),
+}
+_FOLDED: dict[str, Op] = {"Max": Maximum(), "Min": Minimum(), "Sum": Add()}
+
+
+@ONNX.imports(*_UNARY)
+def unary(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """A function of one operand."""
+    return emitter.add(_UNARY[node.operator], operand(inputs, 0))
+
+
+@ONNX.imports(*_BINARY)
+def binary(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """A function of two operands that broadcast to one another."""
+    op, commutes = _BINARY[node.operator]
+    return pointwise(emitter, op, operand(inputs, 0), operand(inputs, 1), commutes=commutes)
+
+
+@ONNX.imports(*_FOLDED)
+def folded(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Any number of operands, combined one after the other."""
+    result = operand(inputs, 0)
+    for index in range(1, len(inputs)):
+        op = _FOLDED[node.operator]
+        result = pointwise(emitter, op, result, operand(inputs, index), commutes=True)
+    return result
+
+
+@ONNX.imports("Mean")
+def mean(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """The mean of any number of operands."""
+    total = operand(inputs, 0)
+    for index in range(1, len(inputs)):
+        total = pointwise(emitter, Add(), total, operand(inputs, index), commutes=True)
+    count = emitter.constant(np.array([len(inputs)], total.dtype.numpy))
+    return emitter.add(Div(), total, count)
+
+
+@ONNX.imports("Pow", limits="the exponent of the base's type, or constant")
+def power(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """x to the power y, in the type of x."""
+    x, y = operand(inputs, 0), operand(inputs, 1)
+    if y.dtype is not x.dtype:
+        if y.array is None:
+            raise Unsupported(f"a {y.dtype.value} exponent of a {x.dtype.value} base")
+        y = emitter.constant(y.array.astype(x.dtype.numpy))
+    return pointwise(emitter, Pow(), x, y)
+
+
+@ONNX.imports("Mod")
+def modulo(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """The remainder: with the sign of x for `fmod`, of y otherwise."""
+    x, y = operand(inputs, 0), operand(inputs, 1)
+    with_sign_of_x = pointwise(emitter, Mod(), x, y)
+    unsigned = x.dtype.numpy.kind == "u"
+    if node.flag("fmod") or unsigned:
+        return with_sign_of_x
+    # Adding y once puts a remainder of the other sign on y's side, and leaves no other one.
+    shifted = pointwise(emitter, Add(), with_sign_of_x, y)
+    return pointwise(emitter, Mod(), shifted, y)
+
+
+@ONNX.imports("Where")
+def where(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """condition ? x : y, all broadcasting."""
+    condition, x, y = (operand(inputs, i) for i in range(3))
+    return pointwise(emitter, Select(), x, y, condition)
+
+
+@ONNX.imports("Reciprocal")
+def reciprocal(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """1 / x."""
+    x = operand(inputs, 0)
+    return pointwise(emitter, Div(), emitter.constant(np.ones((), x.dtype.numpy)), x)
+
+
+@ONNX.imports("Sub")
+def difference(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """x - y; if only y has the result's shape, x is added to -y, which is the same."""
+    x, y = operand(inputs, 0), operand(inputs, 1)
+    if x.shape != y.shape == common_shape(x, y):
+        return emitter.add(Add(), emitter.add(Neg(), y), x)
+    return pointwise(emitter, Sub(), x, y)

@@ -1,0 +1,214 @@
+"""From the file's bytes to `OnnxModel`: the only place that knows protobuf."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from ellc.frontends.limits import Limits
+from ellc.frontends.onnx.attributes import Attribute, AttributeReference, UnreadableAttribute
+from ellc.frontends.onnx.model import (
+    OnnxFunction,
+    OnnxGraph,
+    OnnxInput,
+    OnnxModel,
+    OnnxNode,
+)
+from ellc.frontends.onnx.tensors import MAX_RANK, StoredTensor
+from ir.errors import EllcError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+_ATTRIBUTE_KINDS = ("undefined", "float", "int", "string", "tensor", "graph", "floats", "ints",
+                    "strings", "tensors", "graphs", "sparse tensor", "sparse tensors", "type",
+                    "types")  # fmt: skip
+
+
+def load_model(source: Path, limits: Limits) -> OnnxModel:
+    """Read a file. Raises `EllcError`: E203 beyond the limits, E210 damaged, E211 no reader."""
+    where = str(source)
+    try:
+        size = source.stat().st_size
+        if size > limits.file_bytes:
+            raise EllcError(
+                f"the file has {size} bytes, at most {limits.file_bytes} are read",
+                code="E203",
+                where=where,
+            )
+        data = source.read_bytes()
+    except OSError as error:
+        raise EllcError(f"cannot be read: {error.strerror}", code="E210", where=where) from None
+    proto = _parse(data, where)
+    reader = _Reader(source.parent, limits, where)
+    try:
+        return reader.model(proto, source.stem)
+    except UnicodeDecodeError:
+        raise EllcError("a name in the file is no text", code="E210", where=where) from None
+    except RecursionError:
+        raise EllcError("graphs lie too deep in graphs", code="E203", where=where) from None
+
+
+def _parse(data: bytes, where: str) -> ModelProto:
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise EllcError(
+            f"the package '{error.name}' is needed to read ONNX files",
+            code="E211",
+            where=where,
+            hint="pip install 'ellc[onnx]'",
+        ) from None
+    try:
+        proto: ModelProto = onnx.ModelProto.FromString(data)
+    except DecodeError:
+        raise EllcError("the file is damaged, or no ONNX model", code="E210", where=where) from None
+    if not proto.HasField("graph") or not proto.opset_import:
+        raise EllcError("the file holds no ONNX model", code="E210", where=where)
+    return proto
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Turns messages into values; `nodes` counts those of all graphs together."""
+
+    folder: Path
+    limits: Limits
+    where: str
+    nodes: int = 0
+
+    def model(self, proto: Any, name: str) -> OnnxModel:
+        opsets = _opsets(proto.opset_import)
+        functions = {
+            (_domain(f.domain), str(f.name), str(f.overload)): self.function(f, opsets)
+            for f in proto.functions
+        }
+        metadata = {str(e.key): str(e.value) for e in proto.metadata_props}
+        graph = self.graph(proto.graph, opsets)
+        return OnnxModel(name, graph, MappingProxyType(functions), MappingProxyType(metadata))
+
+    def graph(self, proto: Any, opsets: Mapping[str, int]) -> OnnxGraph:
+        constants = {str(t.name): self.tensor(t) for t in proto.initializer}
+        if len(constants) != len(proto.initializer):
+            raise self.damaged("two initializers have one name")
+        for sparse in proto.sparse_initializer:
+            constants[str(sparse.values.name)] = self.tensor(sparse.values, sparse=True)
+        return OnnxGraph(
+            tuple(self.input(v) for v in proto.input),
+            tuple(str(v.name) for v in proto.output),
+            self.node_list(proto.node, opsets),
+            MappingProxyType(constants),
+        )
+
+    def function(self, proto: Any, outer: Mapping[str, int]) -> OnnxFunction:
+        opsets = _opsets(proto.opset_import) or outer
+        formal: dict[str, Attribute | None] = {str(name): None for name in proto.attribute}
+        formal.update((str(a.name), self.attribute(a, opsets)) for a in proto.attribute_proto)
+        return OnnxFunction(
+            tuple(map(str, proto.input)),
+            tuple(map(str, proto.output)),
+            self.node_list(proto.node, opsets),
+            MappingProxyType(formal),
+        )
+
+    def node_list(self, protos: Any, opsets: Mapping[str, int]) -> tuple[OnnxNode, ...]:
+        self.nodes += len(protos)
+        if self.nodes > self.limits.graph_nodes:
+            raise EllcError(
+                f"the model has more than {self.limits.graph_nodes} nodes",
+                code="E203",
+                where=self.where,
+            )
+        return tuple(self.node(p, opsets) for p in protos)
+
+    def node(self, proto: Any, opsets: Mapping[str, int]) -> OnnxNode:
+        domain = _domain(proto.domain)
+        attributes = {str(a.name): self.attribute(a, opsets) for a in proto.attribute}
+        inputs = tuple(map(str, proto.input))
+        graphs = [a for a in attributes.values() if isinstance(a, OnnxGraph)]
+        captured = tuple(dict.fromkeys(name for g in graphs for name in free_names(g)))
+        return OnnxNode(
+            operator=str(proto.op_type),
+            inputs=(*inputs, *captured),
+            outputs=tuple(map(str, proto.output)),
+            domain=domain,
+            version=opsets.get(domain, 0),
+            name=str(proto.name),
+            overload=str(proto.overload),
+            attributes=MappingProxyType(attributes),
+            captured=captured,
+        )
+
+    def attribute(self, proto: Any, opsets: Mapping[str, int]) -> Attribute:
+        if proto.ref_attr_name:
+            return AttributeReference(str(proto.ref_attr_name))
+        match int(proto.type):
+            case 1:
+                return float(proto.f)
+            case 2:
+                return int(proto.i)
+            case 3:
+                return _text(proto.s)
+            case 4:
+                return self.tensor(proto.t)
+            case 5:
+                return self.graph(proto.g, opsets)
+            case 6:
+                return tuple(map(float, proto.floats))
+            case 7:
+                return tuple(map(int, proto.ints))
+            case 8:
+                return tuple(map(_text, proto.strings))
+            case kind:
+                known = 0 < kind < len(_ATTRIBUTE_KINDS)
+                return UnreadableAttribute(_ATTRIBUTE_KINDS[kind] if known else f"kind {kind}")
+
+    def tensor(self, proto: Any, sparse: bool = False) -> StoredTensor:
+        return StoredTensor(proto, self.folder, self.limits, sparse)
+
+    def input(self, proto: Any) -> OnnxInput:
+        name = str(proto.name)
+        if proto.type.WhichOneof("value") not in (None, "tensor_type"):
+            return OnnxInput(name, 0, None)
+        tensor = proto.type.tensor_type
+        if not tensor.HasField("shape"):
+            return OnnxInput(name, int(tensor.elem_type), None)
+        if len(tensor.shape.dim) > MAX_RANK:
+            raise self.damaged(f"the input '{name}' has {len(tensor.shape.dim)} dimensions")
+        return OnnxInput(name, int(tensor.elem_type), tuple(map(_dimension, tensor.shape.dim)))
+
+    def damaged(self, what: str) -> EllcError:
+        return EllcError(what, code="E210", where=self.where)
+
+
+def free_names(graph: OnnxGraph) -> list[str]:
+    """The names that a graph reads but does not define, in order."""
+    own = {i.name for i in graph.inputs} | set(graph.constants)
+    own.update(name for node in graph.nodes for name in node.outputs)
+    read = [name for node in graph.nodes for name in node.inputs] + list(graph.outputs)
+    return [name for name in dict.fromkeys(read) if name and name not in own]
+
+
+def _opsets(imports: Iterable[Any]) -> dict[str, int]:
+    return {_domain(entry.domain): int(entry.version) for entry in imports}
+
+
+def _domain(domain: str) -> str:
+    return "" if domain == "ai.onnx" else str(domain)
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", errors="replace")
+
+
+def _dimension(proto: Any) -> int | str | None:
+    match proto.WhichOneof("value"):
+        case "dim_value":
+            return int(proto.dim_value)
+        case "dim_param" if proto.dim_param:
+            return str(proto.dim_param)
+    return None

@@ -1,0 +1,98 @@
+"""Public inputs and outputs: their shapes, and the layout that the user asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.onnx.model import OnnxInput, OnnxNode
+from ellc.frontends.onnx.tensors import dtype_of
+from ellc.frontends.options import ImportOptions
+from ir.errors import EllcError
+from ir.ops.shape import Transpose
+from ir.types import TensorType
+
+TO_PIXELS = (0, 2, 3, 1)
+TO_PLANES = (0, 3, 1, 2)
+
+
+def input_type(port: OnnxInput, options: ImportOptions, where: str) -> TensorType:
+    """The type of an input; an open first dimension is 1. Raises `EllcError` E212, E213."""
+    try:
+        dtype = dtype_of(port.element_type)
+    except Unsupported as error:
+        raise EllcError(f"the input '{port.name}': {error}", code="E212", where=where) from None
+    shape = _shape(port, options, where)
+    options.limits.product(shape, where=f"{where}: input '{port.name}'")
+    return TensorType(dtype, shape)
+
+
+def _shape(port: OnnxInput, options: ImportOptions, where: str) -> tuple[int, ...]:
+    given = options.shapes.get(port.name)
+    if given is None and port.shape is not None:
+        first = (1,) if port.shape and not _fixed(port.shape[0]) else port.shape[:1]
+        shape = (*first, *port.shape[1:])
+        fixed = tuple(d for d in shape if isinstance(d, int) and d > 0)
+        if len(fixed) == len(shape):
+            return fixed
+    if given is not None and (port.shape is None or len(given) == len(port.shape)):
+        return tuple(given)
+    said = "of unknown rank" if port.shape is None else f"[{_spelled(port.shape)}]"
+    example = ",".join(
+        str(d) if isinstance(d, int) and d > 0 else "1" if axis == 0 else "N"
+        for axis, d in enumerate(port.shape or ())
+    )
+    raise EllcError(
+        f"the shape of the input '{port.name}' is {said}"
+        + (", so it cannot have the rank that was given" if given is not None else ""),
+        code="E213",
+        where=where,
+        hint=f"--shape {port.name}={example or '1,...'}",
+    )
+
+
+def _fixed(dimension: int | str | None) -> bool:
+    return isinstance(dimension, int) and dimension > 0
+
+
+def _spelled(shape: Sequence[int | str | None]) -> str:
+    return ",".join("?" if d is None else str(d) for d in shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Layouts:
+    """Which ports of rank 4 change between planes (NCHW, as the file has them) and pixels (NHWC).
+
+    A port that the file itself transposes from or to pixels at once has them already.
+    """
+
+    wanted: bool
+    pixel_inputs: frozenset[str]
+    pixel_outputs: frozenset[str]
+
+    @staticmethod
+    def of(nodes: Sequence[OnnxNode], layout: str) -> Layouts:
+        """The layouts of a model's ports."""
+        turned: set[str] = set()
+        read_otherwise: set[str] = set()
+        made: set[str] = set()
+        for node in nodes:
+            permutation = node.attributes.get("perm") if node.operator == "Transpose" else None
+            (turned if permutation == TO_PLANES else read_otherwise).update(node.inputs)
+            if permutation == TO_PIXELS:
+                made.update(node.outputs)
+        return Layouts(layout == "nhwc", frozenset(turned - read_otherwise), frozenset(made))
+
+    def input(self, emitter: Emitter, name: str, type: TensorType) -> Value:
+        """A public input as the file's nodes read it."""
+        if not self.wanted or type.rank != 4 or name in self.pixel_inputs:
+            return emitter.input(name, type)
+        pixels = emitter.input(name, type.with_shape(*(type.shape[a] for a in TO_PIXELS)))
+        return emitter.add(Transpose(TO_PLANES), pixels)
+
+    def output(self, emitter: Emitter, name: str, value: Value) -> None:
+        """A public output in the layout that was asked for."""
+        if self.wanted and value.type.rank == 4 and name not in self.pixel_outputs:
+            value = emitter.add(Transpose(TO_PIXELS), value)
+        emitter.output(name, value)

@@ -1,0 +1,30 @@
+"""ONNX to graph: the frontend's public entrance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ellc.frontends.onnx.convert import convert
+from ellc.frontends.onnx.parse import load_model
+from ellc.frontends.options import ImportOptions
+from ir.errors import EllcError
+from ir.graph import Graph
+
+_DEFAULT = ImportOptions()
+
+
+def read_onnx(source: Path, options: ImportOptions = _DEFAULT) -> Graph:
+    """Read an `.onnx` file as a graph.
+
+    Inputs and outputs keep the file's names, element types and layout (`ImportOptions.layout`).
+    Raises `EllcError` and nothing else: E203 beyond the limits, E210 unreadable or damaged, E211
+    the package `onnx` is missing, E212 with every node that is not supported, E213 an input whose
+    shape is open, E214 an unknown name in the options.
+    """
+    model = load_model(source, options.limits)
+    try:
+        return convert(model, options, str(source))
+    except MemoryError:
+        raise EllcError(
+            "the model needs more memory than there is", code="E203", where=str(source)
+        ) from None

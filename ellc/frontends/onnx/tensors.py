@@ -1,0 +1,173 @@
+"""Tensors stored in the file or beside it: `TensorProto` to numpy, sizes checked first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ellc.frontends.graph_import.values import Unsupported
+from ellc.frontends.limits import Limits
+from ellc.frontends.onnx.external import read_external
+from ir.errors import EllcError
+from ir.types import Array, DType
+
+MAX_RANK = 16
+_EXTERNAL = 1  # TensorProto.DataLocation
+
+
+@dataclass(frozen=True, slots=True)
+class ElementType:
+    """One of ONNX's element types.
+
+    `stored` is numpy's type of one element in `raw_data`, `field` the list that may hold the
+    elements instead, `dtype` what the graph computes in: None where it cannot.
+    """
+
+    name: str
+    stored: np.dtype[Any]
+    field: str
+    dtype: DType | None
+    bits: int = 0
+
+    @property
+    def stored_bits(self) -> int:
+        """Bits of one element in `raw_data`."""
+        return self.bits or 8 * self.stored.itemsize
+
+
+def _element(name: str, stored: str, field: str, dtype: DType | None, bits: int = 0) -> ElementType:
+    return ElementType(name, np.dtype(stored), field, dtype, bits)
+
+
+ELEMENT_TYPES: dict[int, ElementType] = {
+    1: _element("float", "<f4", "float_data", DType.F32),
+    2: _element("uint8", "u1", "int32_data", DType.U8),
+    3: _element("int8", "i1", "int32_data", DType.I8),
+    4: _element("uint16", "<u2", "int32_data", DType.U16),
+    5: _element("int16", "<i2", "int32_data", DType.I16),
+    6: _element("int32", "<i4", "int32_data", DType.I32),
+    7: _element("int64", "<i8", "int64_data", DType.I64),
+    9: _element("bool", "?", "int32_data", DType.BOOL),
+    10: _element("float16", "<f2", "int32_data", None),
+    11: _element("double", "<f8", "double_data", DType.F64),
+    12: _element("uint32", "<u4", "uint64_data", DType.U32),
+    13: _element("uint64", "<u8", "uint64_data", DType.U64),
+    16: _element("bfloat16", "<u2", "int32_data", None),
+    21: _element("uint4", "u1", "int32_data", None, bits=4),
+    22: _element("int4", "i1", "int32_data", None, bits=4),
+}
+_UNREAD = {
+    8: "string",
+    14: "complex64",
+    15: "complex128",
+    17: "float8",
+    18: "float8",
+    19: "float8",
+    20: "float8",
+    23: "float4",
+    24: "float8",
+    25: "uint2",
+    26: "int2",
+}
+
+
+def element_name(number: int) -> str:
+    """What ONNX calls an element type."""
+    known = ELEMENT_TYPES.get(number)
+    return known.name if known else _UNREAD.get(number, f"element type {number}")
+
+
+def dtype_of(number: int) -> DType:
+    """The graph's element type for ONNX's; raises `Unsupported` where there is none."""
+    known = ELEMENT_TYPES.get(number)
+    if known is None or known.dtype is None:
+        raise Unsupported(f"values of type {element_name(number)} are not supported")
+    return known.dtype
+
+
+def number_of(dtype: DType) -> int:
+    """ONNX's number of a graph's element type."""
+    return next(n for n, e in ELEMENT_TYPES.items() if e.dtype is dtype)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredTensor:
+    """A tensor of the file, read when somebody wants it. `folder` is where the model lies.
+
+    Half precision becomes float32, which holds it exactly; 4-bit integers become 8-bit ones.
+    """
+
+    proto: Any
+    folder: Path | None
+    limits: Limits
+    sparse: bool = False
+
+    @property
+    def name(self) -> str:
+        """The tensor's name in the file."""
+        return str(self.proto.name)
+
+    @property
+    def element_type(self) -> int:
+        """ONNX's number of the stored element type."""
+        return int(self.proto.data_type)
+
+    def array(self) -> Array:
+        """The elements. Raises `EllcError`, or `Unsupported` for a type nobody computes in."""
+        if self.sparse:
+            raise Unsupported(f"'{self.name}' is stored sparse; store it dense")
+        kind = ELEMENT_TYPES.get(self.element_type)
+        if kind is None:
+            raise Unsupported(f"'{self.name}' is of type {element_name(self.element_type)}")
+        shape = tuple(int(d) for d in self.proto.dims)
+        if len(shape) > MAX_RANK:
+            raise self._damaged(f"has {len(shape)} dimensions, at most {MAX_RANK} are read")
+        count = self.limits.product(shape, where=self.name)
+        array = self._flat(kind, count)
+        if kind.bits:
+            array = _nibbles(array, kind.stored.kind == "i", count)
+        elif kind.name == "bfloat16":
+            array = (array.astype(np.uint32) << np.uint32(16)).view(np.float32)
+        elif kind.name == "float16":
+            array = array.astype(np.float32)
+        native: Array = array.reshape(shape).astype(array.dtype.newbyteorder("="), copy=False)
+        return native
+
+    def _flat(self, kind: ElementType, count: int) -> Array:
+        """The elements as they are stored; packed ones as bytes."""
+        size = -(-count * kind.stored_bits // 8)
+        if self.proto.data_location == _EXTERNAL:
+            entries = {str(e.key): str(e.value) for e in self.proto.external_data}
+            raw = read_external(self.folder, entries, size, self.name)
+        elif self.proto.HasField("raw_data"):
+            raw = self.proto.raw_data
+        else:
+            return self._listed(kind, size if kind.bits else count)
+        if len(raw) != size:
+            raise self._damaged(f"has {len(raw)} bytes, {count} x {kind.name} need {size}")
+        return np.frombuffer(raw, kind.stored)
+
+    def _listed(self, kind: ElementType, count: int) -> Array:
+        values = getattr(self.proto, kind.field)
+        if len(values) != count:
+            raise self._damaged(f"has {len(values)} elements, its shape wants {count}")
+        wide = {"float_data": np.float32, "double_data": np.float64, "uint64_data": np.uint64}
+        listed = np.array(values, wide.get(kind.field, np.int64))
+        if kind.name == "float16":
+            return listed.astype(np.uint16).view(np.float16)
+        return listed.astype(kind.stored)
+
+    def _damaged(self, what: str) -> EllcError:
+        return EllcError(f"the tensor '{self.name}' {what}", code="E210")
+
+
+def _nibbles(packed: Array, signed: bool, count: int) -> Array:
+    """4-bit integers, the low half of a byte first, one per byte."""
+    bytes_ = packed.view(np.uint8)
+    halves = np.stack([bytes_ & 15, bytes_ >> 4], axis=-1).reshape(-1)[:count]
+    if not signed:
+        return halves
+    return (halves ^ 8).astype(np.int8) - np.int8(8)
