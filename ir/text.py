@@ -38,8 +38,7 @@ def print_type(type_: TensorType) -> str:
     if type_.border is not None:
         text += f" border{_print_frame(type_.border)}"
     if type_.quant is not None:
-        q = type_.quant
-        text += f" quant({_print_attr(q.scale)},{_print_attr(q.zero_point)},{_print_attr(q.axis)})"
+        text += f" {_print_quant(type_.quant)}"
     return text
 
 
@@ -64,6 +63,11 @@ def _print_frame(padding: Padding) -> str:
     return f"({','.join(map(str, padding.amounts))},{_print_attr(padding.values)})"
 
 
+def _print_quant(quant: Quant) -> str:
+    parts = (quant.scale, quant.zero_point, quant.axis)
+    return f"quant({','.join(_print_attr(p) for p in parts)})"
+
+
 def _print_attr(value: object) -> str:
     match value:
         case None:
@@ -80,6 +84,8 @@ def _print_attr(value: object) -> str:
             return f"[{', '.join(_print_attr(v) for v in value)}]"
         case Padding():
             return f"pad{_print_frame(value)}"
+        case Quant():
+            return _print_quant(value)
         case DType():
             return f"dtype({value.value})"
     name = attribute_name(value)
@@ -291,6 +297,8 @@ class _Parser:
                 return token.text == "true"
             case "pad" if self._peek().text == "(":  # else it is the operator of that name
                 return self._positional(Padding)
+            case "quant":
+                return self._positional(Quant)
             case "dtype":
                 self._expect("(")
                 dtype = self._dtype()

@@ -1,0 +1,160 @@
+"""TFLite's fixed-point arithmetic on 32-bit integers, to the bit of its reference kernels.
+
+A real factor is a pair (mantissa, shift): mantissa / 2^31 * 2^shift with a mantissa of 31 bits. A
+*Q* number of n integer bits is an int32 that stands for itself over 2^(31 - n). Arrays are int32 in
+and out; whatever does not fit wraps around, unless a function says that it saturates.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ir.types import Array
+
+SOFTMAX_INPUT_BITS = 5  # integer bits of the exponent's Q number
+SOFTMAX_SUM_BITS = 12  # integer bits of the sum's
+_ONE = (1 << 31) - 1  # the largest Q0, which stands for 1
+
+
+def quantize_multiplier(real: float) -> tuple[int, int]:
+    """(mantissa, shift) of a factor: 2^30 <= |mantissa| < 2^31, or (0, 0) for 0 and below 2^-32."""
+    if real == 0:
+        return 0, 0
+    fraction, shift = math.frexp(real)
+    mantissa = _half_away(fraction * 2.0**31)
+    if abs(mantissa) == 1 << 31:
+        mantissa, shift = mantissa // 2, shift + 1
+    return (0, 0) if shift < -31 else (mantissa, shift)
+
+
+def _half_away(real: float) -> int:
+    """The nearest integer, halves away from zero."""
+    return int(math.copysign(math.floor(abs(real) + 0.5), real))
+
+
+def wrapped(x: Array) -> Array:
+    """64-bit integers modulo 2^32, as int32."""
+    return x.astype(np.int64).astype(np.uint32).astype(np.int32)
+
+
+def high_product(a: Array, b: Array) -> Array:
+    """2ab / 2^32, rounded, halves up: the "saturating rounding doubling high multiply".
+
+    The one product that does not fit, of the lowest number by itself, becomes the highest.
+    """
+    product = a.astype(np.int64) * b.astype(np.int64)
+    return _narrow(np.minimum((product + (1 << 30)) >> 31, _ONE))
+
+
+def divide_by_power(x: Array, exponent: Array | int) -> Array:
+    """x / 2^exponent, rounded, halves away from zero; exponents of 0 to 31."""
+    wide, bits = x.astype(np.int64), np.asarray(exponent, np.int64)
+    half = (np.int64(1) << bits) >> 1
+    return _narrow(np.sign(wide) * ((np.abs(wide) + half) >> bits))
+
+
+def _narrow(x: Array) -> Array:
+    """64-bit integers that fit, as int32."""
+    return np.asarray(x, np.int64).astype(np.int32)
+
+
+def multiply(x: Array, mantissa: Array | int, shift: Array | int) -> Array:
+    """x times a factor: shifted left, `high_product`, then `divide_by_power`.
+
+    Only one of both shifts is by any bits: a positive `shift` goes left, a negative one right.
+    They are from -31 to 31.
+    """
+    shifts = np.asarray(shift, np.int64)
+    raised = wrapped(x.astype(np.int64) << np.maximum(shifts, 0))
+    product = high_product(raised, np.asarray(mantissa, np.int32))
+    return divide_by_power(product, np.maximum(-shifts, 0))
+
+
+# --- exponential and reciprocal ------------------------------------------------------------------
+
+
+def exp_of_negative(x: Array) -> Array:
+    """e^x as Q0 for x <= 0 as Q5."""
+    quarter = 1 << (31 - SOFTMAX_INPUT_BITS - 2)
+    inside = (x & (quarter - 1)) - quarter  # -1/4 <= inside < 0, whole quarters apart from x
+    result = _exp_of_quarter(inside.astype(np.int32) << SOFTMAX_INPUT_BITS)
+    quarters = inside - x
+    for power in range(-2, SOFTMAX_INPUT_BITS):
+        factor = _q0(math.exp(-(2.0**power)))
+        bit = 1 << (31 - SOFTMAX_INPUT_BITS + power)
+        result = np.where(quarters & bit, high_product(result, factor), result)
+    return np.where(x == 0, _ONE, result).astype(np.int32)
+
+
+def _exp_of_quarter(x: Array) -> Array:
+    """e^x as Q0 for -1/4 <= x < 0 as Q0: the Taylor series of degree 4 around -1/8."""
+    d = x + np.int32(1 << 28)
+    square = high_product(d, d)
+    cube, fourth = high_product(square, d), high_product(square, square)
+    last = high_product(divide_by_power(fourth, 2) + cube, _q0(1 / 3))
+    centre = _q0(math.exp(-1 / 8))
+    return np.asarray(centre + high_product(centre, d + divide_by_power(last + square, 1)))
+
+
+def reciprocal(x: Array) -> tuple[Array, Array]:
+    """(y, bits) for x > 0 as Q12: 1 / x is y / 2^bits with y as Q0, 1/2 <= y <= 1."""
+    zeros = 31 - np.floor(np.log2(x.astype(np.float64))).astype(np.int64)
+    fraction = wrapped((x.astype(np.int64) << zeros) - (1 << 31))
+    return _one_over_one_plus(fraction), (SOFTMAX_SUM_BITS - zeros).astype(np.int32)
+
+
+def _one_over_one_plus(x: Array) -> Array:
+    """1 / (1 + x) as Q0 for 0 <= x < 1 as Q0: three steps of Newton's method."""
+    half = ((x.astype(np.int64) + _ONE + 1) >> 1).astype(np.int32)  # of the denominator
+    guess = _q2(48 / 17) + high_product(half, _q2(-32 / 17))
+    for _ in range(3):
+        error = np.int32(1 << 29) - high_product(half, guess)
+        guess = guess + saturating_shift(high_product(guess, error), 2)
+    return saturating_shift(guess, 1)
+
+
+def saturating_shift(x: Array, bits: int) -> Array:
+    """x * 2^bits, the lowest or highest number where that does not fit."""
+    return np.clip(x.astype(np.int64) << bits, -(1 << 31), _ONE).astype(np.int32)
+
+
+def _q0(real: float) -> Array:
+    return np.array(_half_away(real * 2.0**31), np.int32)
+
+
+def _q2(real: float) -> Array:
+    return np.array(_half_away(real * 2.0**29), np.int32)
+
+
+# --- softmax -------------------------------------------------------------------------------------
+
+
+def softmax_scaling(beta: float, scale: float) -> tuple[int, int, int]:
+    """(multiplier, shift, least difference) with which a softmax of 8-bit numbers is computed.
+
+    They turn a difference of two stored numbers, times `beta * scale`, into a Q5. What lies
+    further below the largest than the least difference counts nothing.
+    """
+    room = 31 - SOFTMAX_INPUT_BITS
+    multiplier, shift = quantize_multiplier(min(beta * scale * 2.0**room, 2.0**31 - 1))
+    highest = ((1 << SOFTMAX_INPUT_BITS) - 1) * 2.0**room
+    return multiplier, shift, -math.floor(highest / 2.0**shift)
+
+
+def softmax_exponentials(multiplier: int, shift: int, diff_min: int) -> Array:
+    """e^-d as Q0 of every difference d = 0..255 to the largest number; int32 [256]."""
+    differences = -np.arange(256, dtype=np.int32)
+    raised = wrapped(differences.astype(np.int64) << shift)
+    powers = exp_of_negative(high_product(raised, np.array(multiplier, np.int32)))
+    return np.where(differences >= diff_min, powers, 0).astype(np.int32)
+
+
+def softmax_shares(x: Array, exponentials: Array) -> Array:
+    """Softmax of 8-bit numbers along the last axis: shares of 256, int32, at most 256."""
+    top = x.max(axis=-1, keepdims=True).astype(np.int32)
+    powers = exponentials[top - x]
+    total = divide_by_power(powers, SOFTMAX_SUM_BITS).sum(axis=-1, keepdims=True, dtype=np.int32)
+    scale, bits = reciprocal(total)
+    return divide_by_power(high_product(scale, powers), bits + (31 - 8))

@@ -1,0 +1,251 @@
+"""Between real numbers, 32-bit sums and 8- or 16-bit integers that stand for real numbers.
+
+A stored integer stands for scale * (stored - zero point). Operators carry the numbers they need;
+`quant` only documents the result (`TensorType.quant`). All of them are exact: whoever computes
+them gets the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ir.fixed_point import multiply, quantize_multiplier
+from ir.op import Arrays, Case, Op, Pointwise, Types, register_op, require
+from ir.ops.common import want_operands
+from ir.ops.elementwise import want_broadcast
+from ir.types import Array, DType, Quant, TensorType
+
+STORED = (DType.I8, DType.U8, DType.I16, DType.U16)
+BYTES = (DType.I8, DType.U8)
+RULES = ("tflite", "half_even")
+ROUNDINGS = ("half_even", "half_away")
+
+
+def want_type(name: str, what: str, type_: TensorType, *allowed: DType) -> None:
+    """Raise `ShapeError` unless an operand has one of these element types."""
+    wanted = ", ".join(d.value for d in allowed)
+    require(type_.dtype in allowed, f"{name}: {what} is {type_.dtype.value}, not {wanted}")
+
+
+def want_range(name: str, low: int, high: int, dtype: DType) -> None:
+    """Raise `ShapeError` unless low..high is a range of values of `dtype`."""
+    info = np.iinfo(dtype.numpy)
+    good = info.min <= low <= high <= info.max
+    require(good, f"{name}: {low} to {high} is no range of {dtype.value}")
+
+
+@register_op("requantize")
+@dataclass(frozen=True, slots=True)
+class Requantize(Pointwise):
+    """A 32-bit sum times a real factor, as a stored integer between `low` and `high`.
+
+    Rule `tflite`: (x i32, multiplier i32, shift i32), `ir.fixed_point.multiply` plus the zero
+    point. Rule `half_even`: (x i32, scale f32), the float32 product of x and scale, rounded to the
+    nearest integer, halves to the even one, plus the zero point.
+    """
+
+    rule: str
+    zero_point: int
+    low: int
+    high: int
+    dtype: DType
+    quant: Quant | None = None
+
+    def infer(self, *inputs: TensorType) -> Types:
+        require(self.rule in RULES, f"requantize: unknown rule '{self.rule}'")
+        want_operands("requantize", inputs, 3 if self.rule == "tflite" else 2)
+        x, factor, *shift = inputs
+        want_type("requantize", "x", x, DType.I32)
+        wanted = DType.I32 if self.rule == "tflite" else DType.F32
+        for type_ in (factor, *shift):
+            want_type("requantize", "a factor", type_, wanted)
+        want_broadcast("requantize", *inputs)
+        require(self.dtype in STORED, f"requantize: makes no {self.dtype.value}")
+        want_range("requantize", self.low, self.high, self.dtype)
+        want_range("requantize", self.zero_point, self.zero_point, self.dtype)
+        return (TensorType(self.dtype, x.shape, quant=self.quant),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        x, factor, *shift = inputs
+        if self.rule == "tflite":
+            scaled = multiply(x, factor, shift[0]).astype(np.int64)
+        else:
+            real = x.astype(np.float32) * factor.astype(np.float32)
+            scaled = np.rint(np.clip(real, -(2.0**24), 2.0**24)).astype(np.int64)
+        result = np.clip(scaled + self.zero_point, self.low, self.high)
+        return (result.astype(self.dtype.numpy),)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        byte = cls("tflite", 3, -128, 127, DType.I8)
+        unsigned = cls("tflite", 128, 130, 255, DType.U8, Quant((0.02,), (128,)))
+        for op, factors, label in (
+            (byte, (0.0005,), "one factor"),
+            (unsigned, tuple(0.0001 * (i + 1) for i in range(11)), "per channel"),
+            (replace(byte, dtype=DType.I16), (3.7, 0.9, 0.0, 1e-9, 200.0), "factors above one"),
+        ):
+            drawn = rng.integers(-300_000, 300_000, (1, 4, 5, len(factors) if factors[1:] else 9))
+            pairs = np.array([quantize_multiplier(f) for f in factors], np.int32)
+            operands = (drawn.astype(np.int32), pairs[:, 0].copy(), pairs[:, 1].copy())
+            yield Case(op, operands, (1, 2), label=label)
+        # Halves of both signs: 2^30 is the factor 1/2, here shifted by 0, 1, 2 and 8 bits more.
+        sums = np.resize(np.arange(-700, 701, dtype=np.int32), (4, 1401)).T.copy()
+        half, shifts = np.array([1 << 30], np.int32), np.array([0, -1, -2, -8], np.int32)
+        wide = replace(byte, low=-(2**15), high=2**15 - 1, dtype=DType.I16)
+        yield Case(wide, (sums, half, shifts), (1, 2), label="halves")
+        extreme = np.array([-(2**31), 2**31 - 1, -(2**31) + 1, 0, -1, 1], np.int32)
+        mantissas = np.array([-(2**31), 2**31 - 1, 1 << 30, -(1 << 30), 0, 5], np.int32)
+        grid = np.meshgrid(extreme, mantissas, np.array([0, -1, -30, -31, 3]), indexing="ij")
+        every = tuple(a.reshape(-1).astype(np.int32) for a in grid)
+        yield Case(wide, every, (1, 2), label="extremes")
+        computed = (sums[:40] * 1000, np.resize(mantissas, (40, 1)), shifts)
+        yield Case(byte, computed, label="computed factors")
+        even = cls("half_even", -7, -128, 127, DType.I8)
+        yield Case(even, (sums, np.array([0.5], np.float32)), (1,), label="even halves")
+        scales = (rng.random(4) / 5).astype(np.float32)
+        yield Case(replace(even, low=-7), (sums, scales), (1,), label="scale per channel")
+        large = np.array([[1e20], [1.0], [-3e-9]], np.float32)
+        plain = cls("half_even", 0, 0, 255, DType.U8)
+        yield Case(plain, (np.tile(extreme, (3, 1)), large), label="large sums")
+
+
+@register_op("quantize")
+@dataclass(frozen=True, slots=True)
+class Quantize(Pointwise):
+    """(x f32, scale f32, zero i32) -> round(x / scale) + zero, saturated; NaN gives zero.
+
+    The quotient is a float32. `half_even` rounds halves to the even integer (ONNX), `half_away`
+    away from zero (TFLite).
+    """
+
+    rounding: str
+    dtype: DType
+    quant: Quant | None = None
+
+    def infer(self, *inputs: TensorType) -> Types:
+        require(self.rounding in ROUNDINGS, f"quantize: unknown rounding '{self.rounding}'")
+        want_operands("quantize", inputs, 3)
+        for what, type_ in zip(("x", "the scale"), inputs, strict=False):
+            want_type("quantize", what, type_, DType.F32)
+        want_type("quantize", "the zero point", inputs[2], DType.I32)
+        want_broadcast("quantize", *inputs)
+        require(self.dtype in STORED, f"quantize: makes no {self.dtype.value}")
+        return (TensorType(self.dtype, inputs[0].shape, quant=self.quant),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        x, scale, zero = inputs
+        # Also in a float64 evaluation: rounding there would see errors that float32 hides.
+        real = np.nan_to_num(x.astype(np.float32) / scale.astype(np.float32), nan=0.0)
+        real = np.clip(real, -(2.0**24), 2.0**24).astype(np.float64)
+        whole = np.rint(real)
+        if self.rounding == "half_away":
+            whole = np.copysign(np.floor(np.abs(real) + 0.5), real)
+        info = np.iinfo(self.dtype.numpy)
+        result = np.clip(whole.astype(np.int64) + zero, info.min, info.max)
+        return (result.astype(self.dtype.numpy),)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        def numbers(scale: float, zero: int, *shape: int) -> tuple[Array, Array, Array]:
+            x = (scale * 90 * rng.standard_normal(shape)).astype(np.float32)
+            return x, np.array([scale], np.float32), np.array([zero], np.int32)
+
+        signed, unsigned = cls("half_even", DType.I8), cls("half_away", DType.U8)
+        yield Case(signed, numbers(0.1, 0, 1, 1, 1, 1), (1, 2), label="one element")
+        described = replace(signed, quant=Quant((0.02,), (-5,)))
+        yield Case(described, numbers(0.02, -5, 1, 5, 7, 3), (1, 2), label="int8")
+        yield Case(unsigned, numbers(1.7, 128, 1, 4, 4, 16), (1, 2), label="uint8")
+        wide = cls("half_away", DType.I16)
+        yield Case(wide, numbers(3e-4, 0, 1, 3, 3, 9), (1, 2), label="int16")
+        x = numbers(1.0, 0, 1, 3, 5, 4)[0]
+        scales = np.array([0.3, 1.0, 2.5, 40.0], np.float32)
+        zeros = np.array([0, -3, 7, 100], np.int32)
+        yield Case(signed, (x, scales, zeros), (1, 2), label="per channel")
+        yield Case(unsigned, (x, scales[:1], zeros), label="computed scale")
+        halves = np.arange(-600, 601, dtype=np.float32) / 2
+        one, none = np.ones(1, np.float32), np.zeros(1, np.int32)
+        below_half = np.nextafter(np.float32(0.5), np.float32(0))
+        odd = np.array([np.inf, -np.inf, np.nan, 1e30, -1e30, below_half, -below_half], np.float32)
+        for rounding in ROUNDINGS:
+            for dtype in (DType.I8, DType.U16):
+                op, label = cls(rounding, dtype), f"{rounding} {dtype.value}"
+                yield Case(op, (halves, one, none), (1, 2), label=f"halves {label}")
+                yield Case(op, (odd, one, none + 9), (1, 2), label=f"special values {label}")
+
+
+@register_op("dequantize")
+@dataclass(frozen=True, slots=True)
+class Dequantize(Pointwise):
+    """(x of at most 32 bits, scale f32, zero i32) -> (x - zero) * scale, f32.
+
+    The difference is an int32, rounded to a float before the product.
+    """
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("dequantize", inputs, 3)
+        want_type("dequantize", "x", inputs[0], *STORED, DType.I32)
+        want_type("dequantize", "the scale", inputs[1], DType.F32)
+        want_type("dequantize", "the zero point", inputs[2], DType.I32)
+        want_broadcast("dequantize", *inputs)
+        return (TensorType(DType.F32, inputs[0].shape),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        x, scale, zero = inputs
+        difference = x.astype(np.int32) - zero
+        return (np.asarray(difference.astype(scale.dtype) * scale),)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        def case(label: str, dtype: DType, channels: int, *shape: int) -> Case:
+            info = np.iinfo(dtype.numpy)
+            x = rng.integers(info.min, info.max, shape, dtype.numpy, endpoint=True)
+            scale = (0.01 + rng.random(channels)).astype(np.float32)
+            zero = rng.integers(max(-99, info.min), 100, channels).astype(np.int32)
+            return Case(cls(), (x, scale, zero), (1, 2), label=label)
+
+        yield case("one element", DType.I8, 1, 1, 1, 1, 1)
+        yield case("int8", DType.I8, 1, 1, 5, 7, 3)
+        yield case("uint8", DType.U8, 1, 1, 4, 4, 16)
+        yield case("uint16", DType.U16, 1, 19)
+        yield case("per channel", DType.I8, 5, 2, 3, 5)
+        yield case("sums", DType.I32, 6, 1, 3, 6)
+        yield replace(case("computed", DType.I16, 4, 3, 5, 4), constants=())
+
+
+@register_op("lookup")
+@dataclass(frozen=True, slots=True)
+class Lookup(Op):
+    """(x i8|u8, table [256]) -> table[x - lowest], lowest = -128 or 0: any function of one byte."""
+
+    dtype: DType
+    quant: Quant | None = None
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("lookup", inputs, 2)
+        want_type("lookup", "x", inputs[0], *BYTES)
+        want_type("lookup", "the table", inputs[1], self.dtype)
+        require(inputs[1].shape == (256,), f"lookup: a table of {inputs[1].shape}, not (256,)")
+        return (TensorType(self.dtype, inputs[0].shape, quant=self.quant),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        x, table = inputs
+        return (table[x.astype(np.int32) - np.iinfo(x.dtype).min],)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        def case(label: str, of: DType, to: DType, *shape: int) -> Case:
+            info = np.iinfo(of.numpy)
+            x = rng.integers(info.min, info.max, shape, of.numpy, endpoint=True)
+            table = rng.permutation(256).astype(np.uint8).view(np.int8).astype(to.numpy)
+            return Case(cls(to), (x, table), (1,), label=label)
+
+        yield case("one element", DType.I8, DType.I8, 1, 1, 1, 1)
+        yield case("int8", DType.I8, DType.I8, 1, 5, 7, 3)
+        yield case("uint8", DType.U8, DType.U8, 1, 4, 4, 17)
+        yield case("to int8", DType.U8, DType.I8, 2, 19)
+        yield case("to float", DType.I8, DType.F32, 1, 3, 3, 9)
+        yield case("to int16", DType.U8, DType.I16, 300)
+        yield replace(case("computed table", DType.I8, DType.U8, 2, 33), constants=())

@@ -1,0 +1,66 @@
+"""Softmax of stored integers in TFLite's fixed-point arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ir.fixed_point import softmax_exponentials, softmax_scaling, softmax_shares
+from ir.op import Arrays, Case, Op, Types, register_op, require
+from ir.ops.common import want_operands
+from ir.ops.quantised import BYTES, want_type
+from ir.types import Array, DType, Quant, TensorType
+
+
+@register_op("quant_softmax")
+@dataclass(frozen=True, slots=True)
+class QuantSoftmax(Op):
+    """x [..,C] i8 or u8 -> i8 or u8: softmax along the last axis.
+
+    The result has the scale 1/256 and the lowest number as its zero point. The attributes are what
+    `ir.fixed_point.softmax_scaling` makes of x's scale.
+    """
+
+    input_multiplier: int
+    input_shift: int
+    diff_min: int
+    dtype: DType
+    quant: Quant | None = None
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("quant_softmax", inputs, 1)
+        (x,) = inputs
+        want_type("quant_softmax", "x", x, *BYTES)
+        require(self.dtype in BYTES, f"quant_softmax: makes no {self.dtype.value}")
+        require(x.rank >= 1 and x.shape[-1] >= 1, f"quant_softmax: nothing along axes of {x.shape}")
+        fits = 0 <= self.input_shift <= 31 and 0 <= self.input_multiplier < 2**31
+        require(fits, f"quant_softmax: {self.input_multiplier} shifted by {self.input_shift}")
+        return (TensorType(self.dtype, x.shape, quant=self.quant),)
+
+    def exponentials(self) -> Array:
+        """e^-d as Q0 of every difference d = 0..255 to the largest number."""
+        return softmax_exponentials(self.input_multiplier, self.input_shift, self.diff_min)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        info = np.iinfo(self.dtype.numpy)
+        shares = softmax_shares(inputs[0], self.exponentials()).astype(np.int64) + info.min
+        return (np.clip(shares, info.min, info.max).astype(self.dtype.numpy),)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        def case(label: str, scale: float, of: DType, to: DType, *shape: int, span: int) -> Case:
+            op = cls(*softmax_scaling(1.0, scale), to)
+            x = rng.integers(-span, span, shape, np.int8, endpoint=True)
+            return Case(op, (x.view(of.numpy),), label=label)
+
+        same = (DType.I8, DType.I8)
+        yield case("one element", 0.1, *same, 1, 1, span=127)
+        yield case("classes", 0.07, *same, 1, 1000, span=100)
+        yield case("uint8", 0.2, DType.U8, DType.U8, 1, 37, span=20)
+        yield case("to uint8", 0.05, DType.I8, DType.U8, 3, 12, span=90)
+        yield case("channels", 0.3, *same, 1, 5, 7, 3, span=9)
+        yield case("small scale", 0.004, *same, 2, 65, span=127)
+        yield case("large scale", 1.9, *same, 4, 2, span=127)
+        yield case("many equal", 0.1, *same, 1, 2049, span=0)
