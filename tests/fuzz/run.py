@@ -1,0 +1,116 @@
+"""Damage model files in thousands of ways: each must give a graph or one clear error.
+
+    python tests/fuzz/run.py                        all models in ELLC_TEST_DATA
+    python tests/fuzz/run.py --quick [MODEL ...]    a few hundred cases, as `make test` does
+    python tests/fuzz/run.py --only mnist --keep DIR
+
+A small file (under 100 kB) is cut off at every 64th byte and changed at random 2,000 times, a
+larger one is cut off at 200 places. Each is read in a process of its own with 2 s of processor time
+and 512 MB of memory to grow; nothing but an `EllcError` may be raised, warnings included. What
+fails is listed, and written to the folder `--keep`. Exit code 1 if anything does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # threads do not survive a fork
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from damage import Damaged, cut_evenly, cut_every, mutants
+from trial import Verdict, try_all
+
+from ellc.models import read_model
+from ir.errors import EllcError
+from ir.verify import verify
+
+SMALL_BYTES = 100_000
+SUFFIXES = (".onnx", ".tflite")
+
+
+def outcome(path: Path) -> str:
+    """`graph` if a file is read as a sound one, else the code of its one error."""
+    try:
+        verify(read_model(path))
+    except EllcError as error:
+        if not error.message or not error.report().startswith("error[E"):
+            raise AssertionError(f"an error that says nothing: {error.report()!r}") from error
+        return error.code
+    return "graph"
+
+
+def cases(data: bytes, *, seed: int, quick: bool) -> Iterator[Damaged]:
+    """What is done to a file of these bytes."""
+    small = len(data) < SMALL_BYTES
+    if quick:
+        yield from cut_evenly(data, 25)
+        yield from mutants(data, seed, 75 if small else 10)
+    elif small:
+        yield from cut_every(data, 64)
+        yield from mutants(data, seed, 2000)
+    else:
+        yield from cut_evenly(data, 200)
+
+
+def models(given: list[Path], only: str) -> list[Path]:
+    """The models named, or all in the data folder."""
+    folder = Path(os.environ.get("ELLC_TEST_DATA", "")) / "models"
+    found = given or sorted(p for p in folder.glob("*") if p.suffix in SUFFIXES)
+    if not found:
+        sys.exit("no models: name some, or set ELLC_TEST_DATA")
+    return [path for path in found if only in path.name]
+
+
+def fuzz(path: Path, given: argparse.Namespace) -> list[Verdict]:
+    """Try every damage to one model and print a line about it; what failed."""
+    data = path.read_bytes()
+    if outcome(path) != "graph":  # also imports all that reading needs, before the forks
+        sys.exit(f"{path} is not read even before it is damaged")
+    start = time.monotonic()
+    damaged = {case.label: case.data for case in cases(data, seed=given.seed, quick=given.quick)}
+    with tempfile.TemporaryDirectory(prefix="ellc-fuzz-") as name:
+        todo = (Damaged(label, bytes_) for label, bytes_ in damaged.items())
+        verdicts = list(try_all(todo, path.suffix, outcome, Path(name), given.jobs))
+    wrong = [verdict for verdict in verdicts if verdict.failed]
+    codes = Counter(verdict.said for verdict in verdicts if not verdict.failed)
+    counted = ", ".join(f"{said} {count}" for said, count in sorted(codes.items()))
+    print(
+        f"{path.name}: {len(verdicts)} cases in {time.monotonic() - start:.0f} s: {counted}, "
+        f"failed {len(wrong)}; at most {max(v.cpu_s for v in verdicts):.2f} s and "
+        f"{max(v.memory_bytes for v in verdicts) >> 20} MB",
+        flush=True,
+    )
+    for number, verdict in enumerate(wrong):
+        print(f"  {verdict.label}: {verdict.said}", flush=True)
+        if given.keep:
+            given.keep.mkdir(parents=True, exist_ok=True)
+            kept = given.keep / f"{path.stem}-{number}{path.suffix}"
+            kept.write_bytes(damaged[verdict.label])
+    return wrong
+
+
+def main() -> None:
+    """Parse, damage, report."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("models", nargs="*", type=Path)
+    parser.add_argument("--only", default="", help="models whose name contains this")
+    parser.add_argument("--quick", action="store_true", help="a hundred cases for each small model")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--keep", type=Path, help="folder for the files that failed")
+    given = parser.parse_args()
+    wrong = [verdict for path in models(given.models, given.only) for verdict in fuzz(path, given)]
+    sys.exit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()
