@@ -314,7 +314,7 @@ class Erf(Unary):
     domain: ClassVar[tuple[float, float]] = (-5.0, 5.0)
 
     def value(self, x: Array) -> Array:
-        return np.vectorize(math.erf, otypes=[x.dtype])(x)
+        return np.asarray(np.vectorize(math.erf, otypes=[np.float64])(x))
 
 
 @register_op("is_nan")

@@ -1,0 +1,237 @@
+"""Transposed convolution: the gradient of a convolution, which enlarges images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar
+
+import numpy as np
+
+from ir.op import Arrays, Case, Op, Types, register_op, require
+from ir.ops.common import normal, want_floats, want_operands, want_shape, weights
+from ir.types import Array, DType, TensorType
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Enlargement:
+    """Along one axis: input i times tap t goes to output i * stride + t * dilation - before."""
+
+    extent: int
+    taps: int
+    stride: int
+    dilation: int
+    before: int
+    after: int
+    extra: int
+
+    @property
+    def size(self) -> int:
+        """Elements of the result."""
+        reach = (self.extent - 1) * self.stride + (self.taps - 1) * self.dilation + 1
+        return reach - self.before - self.after + self.extra
+
+
+class _ConvTranspose(Op):
+    """What the float and the integer form share: shapes and the sum."""
+
+    composite: ClassVar[bool] = True
+    stride: Pair
+    crop: tuple[int, int, int, int]
+    output_padding: Pair
+    dilation: Pair
+    groups: int
+
+    def axes(self, x: tuple[int, ...], w: tuple[int, ...]) -> tuple[Enlargement, Enlargement]:
+        """(rows, columns) for operands of these shapes."""
+        top, left, bottom, right = self.crop
+        rows, columns = (
+            Enlargement(
+                x[i + 1],
+                w[i + 1],
+                self.stride[i],
+                self.dilation[i],
+                (top, left)[i],
+                (bottom, right)[i],
+                self.output_padding[i],
+            )
+            for i in (0, 1)
+        )
+        return rows, columns
+
+    def result_shape(self, x: TensorType, w: TensorType) -> tuple[int, ...]:
+        """The result's shape; raises `ShapeError` if the operands do not fit."""
+        name = self.name
+        require(x.rank == 4 and w.rank == 4, f"{name}: operands of rank {x.rank} and {w.rank}")
+        filters, _, _, depth = w.shape
+        good = min(*self.stride, *self.dilation, self.groups) >= 1 and min(w.shape) >= 1
+        require(good, f"{name}: stride, dilation, groups and kernel start at 1")
+        good = min(*self.crop, *self.output_padding) >= 0
+        require(good, f"{name}: negative crop {self.crop} or {self.output_padding}")
+        good = depth * self.groups == x.shape[3] and filters % self.groups == 0
+        require(good, f"{name}: {x.shape[3]} channels, {self.groups} groups, weights {w.shape}")
+        rows, columns = self.axes(x.shape, w.shape)
+        good = min(rows.size, columns.size) >= 1
+        require(good, f"{name}: {x.shape} gives {rows.size}x{columns.size} pixels")
+        return (x.shape[0], rows.size, columns.size, filters)
+
+    def sums(self, x: Array, w: Array) -> Array:
+        """Every input pixel times every tap, added where it belongs."""
+        rows, columns = self.axes(x.shape, w.shape)
+        filters, depth = w.shape[0], w.shape[3]
+        grouped = x.reshape(*x.shape[:3], self.groups, depth)
+        stacked = w.reshape(self.groups, filters // self.groups, *w.shape[1:3], depth)
+        full = np.zeros(
+            (
+                x.shape[0],
+                max(
+                    rows.size + rows.before,
+                    (rows.extent - 1) * rows.stride + rows.taps * rows.dilation,
+                ),
+                max(
+                    columns.size + columns.before,
+                    (columns.extent - 1) * columns.stride + columns.taps * columns.dilation,
+                ),
+                filters,
+            ),
+            x.dtype,
+        )
+        for i in range(rows.taps):
+            for j in range(columns.taps):
+                part = np.einsum("nrcgd,gfd->nrcgf", grouped, stacked[:, :, i, j])
+                top, left = i * rows.dilation, j * columns.dilation
+                full[
+                    :,
+                    top : top + (rows.extent - 1) * rows.stride + 1 : rows.stride,
+                    left : left + (columns.extent - 1) * columns.stride + 1 : columns.stride,
+                ] += part.reshape(*x.shape[:3], filters)
+        return np.array(
+            full[
+                :,
+                rows.before : rows.before + rows.size,
+                columns.before : columns.before + columns.size,
+            ]
+        )
+
+    def macs(self, inputs: Types, outputs: Types) -> int:
+        return inputs[0].elements * prod(inputs[1].shape[:3]) // self.groups
+
+
+@register_op("conv_transpose2d")
+@dataclass(frozen=True, slots=True)
+class ConvTranspose2D(_ConvTranspose):
+    """(x [N,H,W,C], w [F,kh,kw,C/groups][, bias [F]]) -> [N,OH,OW,F], float.
+
+    Input pixel (r, c) times tap (i, j) is added to output pixel (r*stride + i*dilation - top,
+    c*stride + j*dilation - left); filter f meets the channels of group f // (F/groups). `crop` is
+    (top, left, bottom, right): what is cut off the result. OH = (H-1)*stride + dilation*(kh-1) + 1
+    - top - bottom + output_padding.
+    """
+
+    stride: Pair = (1, 1)
+    crop: tuple[int, int, int, int] = (0, 0, 0, 0)
+    output_padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+    groups: int = 1
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands(self.name, inputs, 2, 3)
+        dtype = want_floats(self.name, *inputs)
+        x, w, *bias = inputs
+        shape = self.result_shape(x, w)
+        if bias:
+            want_shape(self.name, "bias", bias[0], w.shape[0])
+        return (TensorType(dtype, shape),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        x, w, *bias = inputs
+        total = self.sums(x, w)
+        return (total + bias[0] if bias else total,)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        def case(
+            op: ConvTranspose2D,
+            x: tuple[int, ...],
+            w: tuple[int, ...],
+            label: str,
+            bias: bool = False,
+        ) -> Case:
+            arrays = [normal(rng, *x), weights(rng, *w)]
+            arrays += [normal(rng, w[0])] if bias else []
+            return Case(op, tuple(arrays), tuple(range(1, len(arrays))), label=label)
+
+        one = (1, 1, 1, 1)
+        yield case(cls(), (1, 1, 1, 1), (1, 1, 1, 1), "one pixel")
+        yield case(cls(), (1, 5, 7, 3), (4, 3, 3, 3), "stride 1", bias=True)
+        yield case(cls((2, 2)), (1, 5, 4, 6), (5, 2, 2, 6), "2x2 stride 2")
+        yield case(cls((2, 2), one, (1, 1)), (1, 5, 4, 6), (5, 3, 3, 6), "3x3 stride 2", bias=True)
+        yield case(cls((2, 2), one), (1, 4, 5, 3), (8, 4, 4, 3), "4x4 stride 2")
+        yield case(cls((2, 2), (0, 0, 1, 1)), (1, 4, 5, 3), (8, 3, 3, 3), "late crop")
+        yield case(cls((2, 3), (2, 0, 1, 2), (1, 2)), (1, 4, 5, 3), (2, 5, 4, 3), "uneven")
+        yield case(cls((3, 4)), (1, 3, 4, 2), (3, 2, 2, 2), "stride beyond the kernel")
+        yield case(cls((2, 1), one, (0, 0), (2, 3)), (1, 5, 6, 2), (3, 3, 2, 2), "dilation")
+        yield case(cls((2, 2), groups=2), (1, 4, 3, 4), (6, 3, 3, 2), "groups", bias=True)
+        yield case(cls((2, 2), one, groups=5), (1, 4, 3, 5), (5, 4, 4, 1), "depthwise")
+        yield case(cls((2, 2), (3, 3, 3, 3)), (2, 6, 5, 2), (3, 3, 3, 2), "crop beyond the kernel")
+
+
+@register_op("int_conv_transpose2d")
+@dataclass(frozen=True, slots=True)
+class IntConvTranspose2D(_ConvTranspose):
+    """(x i8/u8, w i8/u8 [F,kh,kw,C/groups][, bias I32 [F]]) -> I32, exact; it wraps around.
+
+    `ConvTranspose2D` of x - input_zero and w - weight_zero, the latter one number or one per
+    filter.
+    """
+
+    stride: Pair = (1, 1)
+    crop: tuple[int, int, int, int] = (0, 0, 0, 0)
+    output_padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+    groups: int = 1
+    input_zero: int = 0
+    weight_zero: tuple[int, ...] = (0,)
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands(self.name, inputs, 2, 3)
+        x, w, *bias = inputs
+        for operand in (x, w):
+            good = operand.dtype in (DType.I8, DType.U8)
+            require(good, f"{self.name}: operand of {operand.dtype.value}, expected i8 or u8")
+        shape = self.result_shape(x, w)
+        good = len(self.weight_zero) in (1, w.shape[0])
+        require(good, f"{self.name}: {len(self.weight_zero)} zeros for {w.shape[0]} filters")
+        if bias:
+            require(bias[0].dtype is DType.I32, f"{self.name}: bias of {bias[0].dtype.value}")
+            want_shape(self.name, "bias", bias[0], w.shape[0])
+        return (TensorType(DType.I32, shape),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        x, w, *bias = inputs
+        zeros = np.array(self.weight_zero, np.int32).reshape(-1, 1, 1, 1)
+        total = self.sums(
+            x.astype(np.int32) - np.int32(self.input_zero), w.astype(np.int32) - zeros
+        )
+        return (total + bias[0] if bias else total,)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        def case(
+            op: IntConvTranspose2D, x: Array, w: tuple[int, ...], label: str, bias: bool = False
+        ) -> Case:
+            arrays = [x, rng.integers(-128, 128, w, np.int8)]
+            arrays += [rng.integers(-999, 999, w[0], np.int32)] if bias else []
+            return Case(op, tuple(arrays), tuple(range(1, len(arrays))), label=label)
+
+        signed = rng.integers(-128, 128, (1, 5, 4, 6), np.int8)
+        unsigned = rng.integers(0, 256, (1, 4, 3, 4), np.uint8)
+        zeros = tuple(range(-2, 3))
+        yield case(cls(), signed[:, :1, :1, :1], (1, 1, 1, 1), "one pixel")
+        yield case(cls((2, 2), input_zero=-7), signed, (5, 2, 2, 6), "2x2", bias=True)
+        each = cls((2, 2), (1, 1, 1, 1), (1, 0), weight_zero=zeros, input_zero=3)
+        yield case(each, signed, (5, 3, 3, 6), "zero per filter")
+        yield case(cls((2, 1), groups=2, input_zero=128), unsigned, (6, 3, 3, 2), "groups")

@@ -1,0 +1,214 @@
+"""Resizing: interpolation along any axes, and the weighted gather that it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ir.op import Arrays, Case, Op, Types, register_op, require
+from ir.ops.common import normal, want_axes, want_operands, want_same, want_shape
+from ir.ops.elementwise import want_kind
+from ir.ops.resize_maps import (
+    COORDINATES,
+    FIXED_BITS,
+    ROUNDINGS,
+    AxisRule,
+    AxisTable,
+    fixed_point,
+    interpolated,
+    nearest,
+)
+from ir.types import Array, DType, TensorType
+
+MODES = ("nearest", "linear", "cubic")
+_FIXED_POINT = (DType.I8, DType.U8, DType.I16)
+
+
+@register_op("resize")
+@dataclass(frozen=True, slots=True)
+class Resize(Op):
+    """x with another extent along any axes: `sizes` has one entry for every axis.
+
+    `scales` has the ratio sizes / extents of every axis as the model states it (ONNX); without it
+    places are multiples of extent / size (TFLite). `coordinates` and `rounding` (of `nearest`)
+    have ONNX's names, `cubic` is the coefficient a. What lies outside repeats the edge, or counts
+    for nothing with `exclude_outside`. `antialias` widens the kernel where an axis shrinks. `roi`
+    (starts of all axes, then ends) belongs to `tf_crop_and_resize`, which gives `extrapolation`
+    wherever an axis is left.
+
+    `nearest` takes every element type, `cubic` floats, `linear` floats and integers of 8 and 16
+    bits: those in TFLite's fixed point, with weights of 10 fraction bits and one rounding, halves
+    away from zero.
+    """
+
+    sizes: tuple[int, ...]
+    mode: str = "nearest"
+    coordinates: str = "half_pixel"
+    scales: tuple[float, ...] = ()
+    rounding: str = "round_prefer_floor"
+    cubic: float = -0.75
+    exclude_outside: bool = False
+    antialias: bool = False
+    roi: tuple[float, ...] = ()
+    extrapolation: float = 0.0
+    composite: ClassVar[bool] = True
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("resize", inputs, 1)
+        (x,) = inputs
+        good = len(self.sizes) == x.rank and min((*self.sizes, *x.shape), default=1) > 0
+        require(good, f"resize: {x.shape} to {self.sizes}")
+        for what, numbers, count in (("scales", self.scales, 1), ("roi", self.roi, 2)):
+            good = len(numbers) in (0, count * x.rank)
+            require(good, f"resize: {len(numbers)} {what} for rank {x.rank}")
+        require(min(self.scales, default=1) > 0, f"resize: scales {self.scales}")
+        require(self.mode in MODES, f"resize: unknown mode '{self.mode}'")
+        require(self.coordinates in COORDINATES, f"resize: unknown '{self.coordinates}'")
+        require(self.rounding in ROUNDINGS, f"resize: unknown rounding '{self.rounding}'")
+        if self.mode == "linear" and x.dtype in _FIXED_POINT:
+            good = self.coordinates in ("half_pixel", "asymmetric", "align_corners")
+            require(good, f"resize: {x.dtype.value} with coordinates {self.coordinates}")
+        elif self.mode != "nearest":
+            want_kind(f"resize: mode {self.mode}", x.dtype, "f")
+        return (x.with_shape(*self.sizes),)
+
+    def table(self, axis: int, x: TensorType) -> AxisTable:
+        """What happens along an axis; weights are integers for the fixed-point rule."""
+        rule = self._rule(axis, x)
+        if self.mode == "nearest":
+            return nearest(rule, self.rounding)
+        if not x.dtype.is_float:
+            return fixed_point(rule)
+        return interpolated(
+            rule,
+            self.cubic if self.mode == "cubic" else None,
+            exclude_outside=self.exclude_outside,
+            antialias=self.antialias,
+        )
+
+    def outside(self, axis: int, x: TensorType) -> Array:
+        """Which elements along an axis of the result are `extrapolation`."""
+        return self._rule(axis, x).outside()
+
+    def _rule(self, axis: int, x: TensorType) -> AxisRule:
+        scale = self.scales[axis] if self.scales else None
+        region = (self.roi[axis], self.roi[axis + x.rank]) if self.roi else (0.0, 1.0)
+        return AxisRule(x.shape[axis], self.sizes[axis], scale, self.coordinates, region)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        (x,) = inputs
+        type_ = TensorType(DType.of(x.dtype), tuple(x.shape))
+        is_fixed = self.mode == "linear" and x.dtype.kind != "f"
+        result = x.astype(np.int64) if is_fixed else x
+        shift = 0
+        for axis in range(x.ndim):
+            table = self.table(axis, type_)
+            if table.is_identity(x.shape[axis]):
+                continue
+            if self.mode == "nearest":
+                result = np.take(result, table.indices[:, 0], axis)
+            else:
+                result = weighted_gather(result, axis, table.indices, table.weights)
+            shift += FIXED_BITS
+        if is_fixed:
+            result = np.sign(result) * ((np.abs(result) + (1 << shift >> 1)) >> shift)
+        for axis in range(x.ndim):
+            outside = self.outside(axis, type_)
+            if outside.any():
+                mask = outside.reshape(-1, *(1,) * (x.ndim - axis - 1))
+                result = np.where(mask, self.extrapolation, result)
+        return (np.array(result, x.dtype),)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        def case(op: Resize, *shape: int, label: str) -> Case:
+            return Case(op, (normal(rng, *shape),), label=label)
+
+        yield case(cls((1, 1, 1, 1)), 1, 1, 1, 1, label="one element")
+        yield case(cls((1, 10, 14, 3)), 1, 5, 7, 3, label="nearest")
+        yield case(cls((1, 9, 13, 19), "linear"), 1, 5, 7, 19, label="linear")
+        yield case(cls((1, 8, 3, 5), "cubic"), 1, 5, 7, 5, label="cubic")
+        for coordinates in COORDINATES:
+            sizes, scales = (1, 7, 4, 3), (1.0, 1.4, 0.6, 1.0)
+            roi = (0.0, -0.2, 0.25, 0.0, 1.0, 0.7, 1.3, 1.0)
+            extra = {"roi": roi, "extrapolation": -7.0} if "crop" in coordinates else {}
+            for mode in MODES:
+                op = cls(sizes, mode, coordinates, scales, **extra)  # type: ignore[arg-type]
+                yield case(op, 1, 5, 7, 3, label=f"{mode} {coordinates}")
+        for rounding in ROUNDINGS:
+            op = cls((1, 6, 4, 2), "nearest", "asymmetric", rounding=rounding)
+            yield case(op, 1, 4, 6, 2, label=rounding)
+        op = cls((1, 7, 4, 3), "cubic", exclude_outside=True, cubic=-0.5)
+        yield case(op, 1, 5, 7, 3, label="outside excluded")
+        yield case(cls((1, 3, 4, 5), "linear", antialias=True), 1, 8, 9, 5, label="antialias")
+        yield case(cls((1, 3, 4, 5), "cubic", antialias=True), 1, 8, 9, 5, label="smooth cubic")
+        yield case(cls((2, 3, 9, 5), "linear"), 1, 3, 4, 10, label="four axes")
+        yield case(cls((7,), "linear", "align_corners"), 5, label="vector")
+        for dtype in (np.int8, np.uint8, np.int16):
+            info = np.iinfo(dtype)
+            x = rng.integers(info.min, info.max, (1, 5, 7, 11), dtype, endpoint=True)
+            for coordinates in ("half_pixel", "asymmetric", "align_corners"):
+                op = cls((1, 9, 5, 11), "linear", coordinates)
+                yield Case(op, (x,), label=f"{info.dtype} linear {coordinates}")
+            yield Case(cls((1, 10, 14, 11)), (x,), label=f"{info.dtype} nearest")
+        yield Case(cls((4, 9)), (rng.random((3, 6)) < 0.5,), label="booleans")
+
+
+def weighted_gather(x: Array, axis: int, indices: Array, weights: Array) -> Array:
+    """Sum over k of x[..., indices[o, k], ...] * weights[o, k]."""
+    taps = np.take(x, indices, axis)
+    factors = weights.reshape(*weights.shape, *(1,) * (x.ndim - axis - 1)).astype(x.dtype)
+    return np.asarray((taps * factors).sum(axis + 1, dtype=x.dtype))
+
+
+@register_op("resample")
+@dataclass(frozen=True, slots=True)
+class Resample(Op):
+    """(x, indices [O,K] I32, weights [O,K]): along `axis` O weighted sums of K elements of x.
+
+    y[..., o, ...] = sum over k of weights[o, k] * x[..., indices[o, k], ...]. Floats, or integers,
+    which wrap around. Indices and weights are constants, indices within the axis.
+    """
+
+    axis: int
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("resample", inputs, 3)
+        x, indices, weights = inputs
+        want_kind("resample", want_same("resample", x, weights), "fi")
+        want_axes("resample", (self.axis,), x.rank)
+        good = indices.dtype is DType.I32 and indices.rank == 2 and indices.elements > 0
+        require(good, f"resample: indices {indices.dtype.value} {indices.shape}")
+        want_shape("resample", "weights", weights, *indices.shape)
+        return (
+            TensorType(
+                x.dtype,
+                (*x.shape[: self.axis], indices.shape[0], *x.shape[self.axis + 1 :]),
+            ),
+        )
+
+    def reference(self, *inputs: Array) -> Arrays:
+        x, indices, weights = inputs
+        return (weighted_gather(x, self.axis, indices, weights),)
+
+    def macs(self, inputs: Types, outputs: Types) -> int:
+        return outputs[0].elements * inputs[1].shape[1]
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        def case(axis: int, x: Array, size: int, taps: int, label: str) -> Case:
+            picked = rng.integers(0, x.shape[axis], (size, taps)).astype(np.int32)
+            weights = (8 * normal(rng, size, taps)).astype(x.dtype)
+            return Case(cls(axis), (x, picked, weights), (1, 2), label=label)
+
+        yield case(0, normal(rng, 1), 1, 1, "one element")
+        yield case(1, normal(rng, 1, 5, 7, 3), 9, 2, "rows")
+        yield case(2, normal(rng, 1, 5, 7, 19), 4, 2, "columns")
+        yield case(2, normal(rng, 2, 3, 6, 1), 11, 3, "columns of one channel")
+        yield case(1, normal(rng, 9, 5), 6, 4, "last axis")
+        yield case(0, rng.integers(-99, 99, (6, 33), np.int32), 5, 2, "integers")
+        wide = rng.integers(-(2**40), 2**40, (4, 9), np.int64)
+        yield case(0, wide, 5, 2, "wide integers")

@@ -1,0 +1,196 @@
+"""Which elements of an axis make each element of a resized one, and with what weights.
+
+Everything that resizing does along one axis is a table: element o of the result is the sum over k
+of weights[o, k] * x[indices[o, k]]. Coordinates are computed in float32, as runtimes compute them,
+so that roundings which decide between neighbours fall the same way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+
+from ir.types import Array
+
+COORDINATES = (
+    "half_pixel",
+    "half_pixel_symmetric",
+    "pytorch_half_pixel",
+    "align_corners",
+    "asymmetric",
+    "tf_half_pixel_for_nn",
+    "tf_crop_and_resize",
+)
+ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+FIXED_BITS = 10
+"""Fraction bits of the weights with which integers are interpolated."""
+
+_F32 = np.float32
+
+
+@dataclass(frozen=True, slots=True)
+class AxisRule:
+    """How one axis of `extent` elements becomes one of `size`.
+
+    `scale` is size / extent as a model states it, None if it follows from both. `region` is the
+    part of the axis, from first to last element, that `tf_crop_and_resize` enlarges.
+    """
+
+    extent: int
+    size: int
+    scale: float | None
+    coordinates: str
+    region: tuple[float, float] = (0.0, 1.0)
+
+    @property
+    def stretch(self) -> float:
+        """Size in units of the extent."""
+        return self.size / self.extent if self.scale is None else self.scale
+
+    def positions(self) -> Array:
+        """For every element of the result the place in x, float32; it may lie outside."""
+        place = np.arange(self.size, dtype=_F32)
+        extent, half = _F32(self.extent), _F32(0.5)
+        length = _F32(self.size) if self.scale is None else _F32(self.scale) * extent
+        match self.coordinates:
+            case "asymmetric":
+                return self._stepped(place)
+            case "tf_half_pixel_for_nn":
+                return self._stepped(place + half)
+            case "align_corners":
+                if length == 1:
+                    return np.zeros_like(place)
+                return np.asarray(place * ((extent - 1) / (length - 1)), _F32)
+            case "tf_crop_and_resize":
+                first, last = (_F32(r) * (extent - 1) for r in self.region)
+                if length == 1:
+                    return np.full_like(place, (first + last) / 2)
+                return np.asarray(place * (last - first) / (length - 1) + first, _F32)
+            case "pytorch_half_pixel" if length == 1:
+                return np.zeros_like(place)
+        centre = self._stepped(place + half) - half
+        if self.coordinates == "half_pixel_symmetric":
+            centre += extent / 2 * (1 - _F32(self.size) / length)
+        return np.asarray(centre, _F32)
+
+    def _stepped(self, place: Array) -> Array:
+        """Places in units of the result as places in units of x."""
+        if self.scale is None:
+            return np.asarray(place * (_F32(self.extent) / _F32(self.size)), _F32)
+        return np.asarray(place / _F32(self.scale), _F32)
+
+    def outside(self) -> Array:
+        """Where nothing of x is met: only `tf_crop_and_resize` looks beyond the edges."""
+        at = self.positions()
+        beyond: Array = (at < 0) | (at > self.extent - 1)
+        return beyond & (self.coordinates == "tf_crop_and_resize")
+
+
+@dataclass(frozen=True, slots=True)
+class AxisTable:
+    """`indices` and `weights`, both [size, taps]; one tap of weight 1 is a choice."""
+
+    indices: Array
+    weights: Array
+
+    def is_identity(self, extent: int) -> bool:
+        """Whether it leaves an axis of `extent` elements as it is."""
+        size, taps = self.indices.shape
+        same = np.arange(extent)
+        one = self.weights.reshape(-1)[:1]
+        return (
+            taps == 1
+            and size == extent
+            and bool((self.indices[:, 0] == same).all() and (self.weights == one).all())
+        )
+
+
+def nearest(rule: AxisRule, rounding: str) -> AxisTable:
+    """One element each."""
+    at = rule.positions()
+    below = np.floor(at)
+    rest = at - below
+    match rounding:
+        case "floor":
+            up = np.zeros_like(rest, np.bool_)
+        case "ceil":
+            up = rest > 0
+        case "round_prefer_ceil":
+            up = rest >= 0.5
+        case _:
+            up = rest > 0.5
+    found = _clamped(below + up, rule.extent)[:, None]
+    return AxisTable(found, np.ones(found.shape))
+
+
+def interpolated(
+    rule: AxisRule, cubic: float | None, *, exclude_outside: bool, antialias: bool
+) -> AxisTable:
+    """Linear, or with `cubic` (the coefficient a) cubic interpolation; weights are float64."""
+    at = rule.positions().astype(np.float64)
+    shrink = min(1.0, rule.stretch) if antialias else 1.0
+    reach = ceil((1 if cubic is None else 2) / shrink)
+    base = np.floor(at)
+    taps = base[:, None] + np.arange(1 - reach, reach + 1)
+    distance = np.abs(taps - at[:, None]) * shrink
+    weights = _hat(distance) if cubic is None else _cubic(distance, cubic)
+    if exclude_outside:
+        weights = np.where((taps < 0) | (taps > rule.extent - 1), 0.0, weights)
+    total = weights.sum(1, keepdims=True)
+    weights = weights / np.where(total == 0, 1.0, total)
+    return _pruned(AxisTable(_clamped(taps, rule.extent), weights))
+
+
+def fixed_point(rule: AxisRule) -> AxisTable:
+    """Linear interpolation as TFLite's reference kernel does it on integers.
+
+    Weights are integers with `FIXED_BITS` fraction bits, and so is the step along the axis.
+    """
+    one = 1 << FIXED_BITS
+    first, step = 0, 0
+    if rule.coordinates == "align_corners" and rule.size > 1:
+        step = (one * (rule.extent - 1) + (rule.size - 1) // 2) // (rule.size - 1)
+    else:
+        step = (one * rule.extent + rule.size // 2) // rule.size
+    if rule.coordinates == "half_pixel":
+        first = step // 2 - one // 2
+    at = first + step * np.arange(rule.size, dtype=np.int64)
+    lower = np.minimum(np.maximum(at, 0) // one, rule.extent - 1)
+    upper = np.minimum(-(-at // one), rule.extent - 1)
+    upper = np.maximum(upper, 0)
+    part = at - one * lower
+    return _pruned(AxisTable(np.stack([lower, upper], 1), np.stack([one - part, part], 1)))
+
+
+def _hat(distance: Array) -> Array:
+    hat: Array = np.maximum(1 - distance, 0.0)
+    return hat
+
+
+def _cubic(distance: Array, a: float) -> Array:
+    near = ((a + 2) * distance - (a + 3)) * distance * distance + 1
+    far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
+    return np.where(distance <= 1, near, np.where(distance < 2, far, 0.0))
+
+
+def _clamped(indices: Array, extent: int) -> Array:
+    return np.clip(indices, 0, extent - 1).astype(np.int32)
+
+
+def _pruned(table: AxisTable) -> AxisTable:
+    """Taps of one result that read the same element joined, and those of no weight left out."""
+    taps = table.indices.shape[1]
+    weights, indices = table.weights.copy(), table.indices.astype(np.int32)
+    for tap in range(1, taps):
+        same = indices[:, tap] == indices[:, tap - 1]
+        weights[:, tap] += np.where(same, weights[:, tap - 1], 0)
+        weights[:, tap - 1] = np.where(same, 0, weights[:, tap - 1])
+    # Taps that count come first, the others read the first one's element.
+    order = np.argsort(weights == 0, axis=1, kind="stable")
+    weights = np.take_along_axis(weights, order, 1)
+    indices = np.take_along_axis(indices, order, 1)
+    indices = np.where(weights == 0, indices[:, :1], indices)
+    used = max(1, int((weights != 0).sum(1).max(initial=1)))
+    return AxisTable(np.ascontiguousarray(indices[:, :used]), weights[:, :used].copy())
