@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from codegen.kir.types import Elem
 from codegen.targets import Target
 
 
@@ -47,32 +48,40 @@ class GemmTraffic:
     weight_bytes: int
 
 
-def gemm_schedule(
-    target: Target,
-    *,
-    element_bytes: int,
-    pixels: int,
-    filters: int,
-    traffic: GemmTraffic,
-    multiple: int = 1,
-) -> GemmSchedule:
-    """The tile for `pixels` output pixels a row (or in all) and `filters` filters.
+def gemm_tile(target: Target, total: Elem, pixels: int, filters: int) -> GemmSchedule:
+    """The tile for `pixels` output pixels a row (or in all), `filters` filters and sums of a type.
 
-    `multiple` is what the block must be a multiple of (8 where signs are packed).
+    Its bands are one row high.
     """
-    lanes = target.lanes(element_bytes)
-    if element_bytes == 8 and not target.vector_f64:
+    if not total.is_float:
+        return _integer_tile(target, pixels, filters)
+    lanes = target.lanes(total.bytes)
+    if total is Elem.F64 and not target.vector_f64:
         lanes = 1
     budget = max(4, target.vector_registers)
     vectors = _vectors(lanes, budget, pixels, filters)
-    while vectors * lanes % multiple:
-        vectors += 1
     by_lane = target.lane_fma and lanes == 4 and pixels > 1
     tile = min(_pixels(budget, vectors, by_lane), max(1, pixels))
-    band = band_rows(traffic, -(-filters // (vectors * lanes)), target)
     many = budget >= 32
     step = lanes if by_lane and many else 2
-    return GemmSchedule(tile, vectors, lanes, step, by_lane, band, by_lane and many)
+    return GemmSchedule(tile, vectors, lanes, step, by_lane, 1, by_lane and many)
+
+
+def _integer_tile(target: Target, pixels: int, filters: int) -> GemmSchedule:
+    """Sums of 32 bits. NEON multiplies by lanes of 8 (in 32-bit state: 4) image values."""
+    lanes = target.lanes(4)
+    if lanes == 1:
+        # Few of the 13 or so core registers are left for sums.
+        return GemmSchedule(min(2, pixels), min(2, filters), 1, 2, False, 1)
+    by_lane = target.has("neon")
+    vectors = _vectors(lanes, target.vector_registers, pixels, filters)
+    tile = min(_integer_pixels(target, vectors), max(1, pixels))
+    step = (8 if target.vector_registers >= 32 else 4) if by_lane else 2
+    return GemmSchedule(tile, vectors, lanes, step, by_lane, 1)
+
+
+def _integer_pixels(target: Target, vectors: int) -> int:
+    return _pixels(target.vector_registers, vectors, target.has("neon"))
 
 
 def band_rows(traffic: GemmTraffic, blocks: int, target: Target) -> int:
@@ -122,10 +131,9 @@ def _vectors(lanes: int, registers: int, pixels: int, filters: int) -> int:
     return wanted
 
 
-def pixel_limit(target: Target) -> int:
+def pixel_limit(target: Target, total: Elem) -> int:
     """Pixels of the usual tile, for whoever is free to choose how long rows are."""
-    lanes = target.lanes(4)
-    return _pixels(target.vector_registers, 4 if lanes == 1 else 2, target.lane_fma)
+    return gemm_tile(target, total, 1 << 16, 1 << 16).pixels
 
 
 def _pixels(registers: int, vectors: int, by_lane: bool) -> int:

@@ -1,4 +1,4 @@
-"""Float convolutions and dense layers: an implicit matrix product of numbers."""
+"""Convolutions and dense layers, of floats and of bytes: an implicit matrix product of numbers."""
 
 from __future__ import annotations
 
@@ -19,35 +19,49 @@ from codegen.kernels.implicit_gemm import (
     split_bands,
 )
 from codegen.kernels.movement import placed_as
+from codegen.kernels.terms import Numbers, Terms, float_terms, integer_terms
 from codegen.kir.build import KernelBuilder
 from codegen.kir.ir import Operand, Param
 from codegen.kir.types import Elem, VType
-from codegen.lowering import Arg, KernelCall, NodeContext, access_arg, constant_weights, lowers
-from codegen.schedule import GemmSchedule, GemmTraffic, gemm_schedule, pixel_limit
+from codegen.lowering import Arg, KernelCall, NodeContext, access_arg, lowers
+from codegen.schedule import GemmSchedule, GemmTraffic, band_rows, gemm_tile, pixel_limit
 from codegen.views import regrouped
 from codegen.window import Axis, cut, fold_rows, window_axes
-from ir.errors import EllcError
 from ir.ops.conv import Conv2D
 from ir.ops.dense import Dense
+from ir.ops.quantised_conv import IntConv2D, IntDense
 from ir.types import Array, DType, Padding
 
 
 @lowers(Conv2D)
 def lower_conv2d(ctx: NodeContext) -> list[KernelCall]:
-    """Any convolution; one with a filter per channel goes to the depthwise kernel."""
+    """Any convolution of floats."""
     conv = ctx.anchor
     assert isinstance(conv, Conv2D)
-    weights = constant_weights(ctx)
+    return _lower(ctx, conv, float_terms(ctx, conv.padding))
+
+
+@lowers(IntConv2D)
+def lower_int_conv2d(ctx: NodeContext) -> list[KernelCall]:
+    """Any convolution of bytes."""
+    conv = ctx.anchor
+    assert isinstance(conv, IntConv2D)
+    terms = integer_terms(ctx, conv.input_zero, conv.weight_zero, conv.padding)
+    return _lower(ctx, conv, terms)
+
+
+def _lower(ctx: NodeContext, conv: Conv2D | IntConv2D, terms: Terms) -> list[KernelCall]:
+    """A convolution with a filter per channel goes to the depthwise kernel."""
     x, _ = placed_as(ctx, 0, ctx.inputs[0].type.shape)
-    filters, window_rows, window_columns, depth = weights.shape
+    filters, window_rows, window_columns, depth = terms.weights.shape
     if conv.groups > 1 and depth == 1:
         from codegen.kernels.depthwise import lower_depthwise
 
-        return lower_depthwise(ctx, conv, weights)
+        return lower_depthwise(ctx, conv, terms)
     groups = conv.groups
     if ctx.result_type().dtype is DType.BIT and filters // groups % 8:
-        weights, groups = _ungrouped(weights, groups), 1
-        depth = weights.shape[3]
+        terms, groups = replace(terms, weights=_ungrouped(terms.weights, groups)), 1
+        depth = terms.weights.shape[3]
     images, out_rows, out_columns, _ = ctx.anchor_type().shape
     axes = window_axes(
         x,
@@ -55,11 +69,11 @@ def lower_conv2d(ctx: NodeContext) -> list[KernelCall]:
         (window_rows, window_columns),
         conv.stride,
         conv.dilation,
-        conv.padding,
+        terms.padding,
     )
     walk = (images, out_rows, out_columns, filters)
     shape = ConvShape(x, walk, *axes, depth, filters // groups, groups)
-    return [_convolution(ctx, shape, weights, conv.padding)]
+    return [_convolution(ctx, shape, terms)]
 
 
 def _ungrouped(weights: Array, groups: int) -> Array:
@@ -74,66 +88,64 @@ def _ungrouped(weights: Array, groups: int) -> Array:
     return wide
 
 
-@lowers(Dense)
+@lowers(Dense, IntDense)
 def lower_dense(ctx: NodeContext) -> list[KernelCall]:
     """A dense layer is a convolution of 1x1 pixels: all leading axes are pixels."""
     if any(x.array is None for x in ctx.inputs[1:]):
         from codegen.kernels.matmul import lower_computed_dense
 
         return lower_computed_dense(ctx)
-    x, weights = ctx.inputs[0], constant_weights(ctx)
-    filters, depth = weights.shape
-    pixels = x.type.elements // depth
+    op = ctx.anchor
+    if isinstance(op, IntDense):
+        terms = integer_terms(ctx, op.input_zero, op.weight_zero, Padding())
+    else:
+        terms = float_terms(ctx, Padding())
+    filters, _, _, depth = terms.weights.shape
+    pixels = ctx.inputs[0].type.elements // depth
     image, _ = placed_as(ctx, 0, (1, 1, pixels, depth))
     rows = Axis(1, 1, 1, 1, 1, 0, True)
     columns = Axis(pixels, pixels, 1, 1, 1, 0, True)
     shape = ConvShape(image, (1, 1, pixels, filters), rows, columns, depth, filters, 1)
-    return [_convolution(ctx, shape, weights.reshape(filters, 1, 1, depth), Padding())]
+    return [_convolution(ctx, shape, terms)]
 
 
-def _convolution(
-    ctx: NodeContext, shape: ConvShape, weights: Array, padding: Padding
-) -> KernelCall:
-    shape = _folded(ctx, shape)
-    elem = shape.x.elem
-    schedule = choose_schedule(ctx, shape, elem)
+def _convolution(ctx: NodeContext, shape: ConvShape, terms: Terms) -> KernelCall:
+    shape = _folded(ctx, shape, terms.numbers)
+    schedule = choose_schedule(ctx, shape, terms.numbers)
     b = KernelBuilder(ctx.name)
-    x = b.param("x", elem, shape.x.align_bytes)
-    w = b.param("w", elem, 64)
-    args: list[Arg] = [access_arg(shape.x), _packed(ctx, weights, shape, schedule)]
-    heart = _Products(
-        b, shape, schedule, x, w, _start_table(ctx, b, shape, schedule, weights, padding)
-    )
-    args += heart.table.args if heart.table else []
+    x = b.param("x", terms.numbers.image, shape.x.align_bytes)
+    w = b.param("w", terms.numbers.weight, 64)
+    args: list[Arg] = [access_arg(shape.x), _packed(ctx, shape, schedule, terms)]
+    table = _start_table(ctx, b, shape, schedule, terms)
+    heart = _Products(b, shape, schedule, x, w, table, terms.numbers)
+    args += table.args if table else []
     epilogue = Epilogue(ctx, b, shape.walk)
     extent = Nest(b, shape, schedule, heart, epilogue).write()
     return KernelCall(b.finish(), (*args, *epilogue.args), extent, f"gemm {schedule.note}")
 
 
-def choose_schedule(ctx: NodeContext, shape: ConvShape, elem: Elem) -> GemmSchedule:
+def choose_schedule(ctx: NodeContext, shape: ConvShape, numbers: Numbers) -> GemmSchedule:
     """Tile and band for this shape on this target."""
     columns = shape.columns
+    taps = shape.rows.taps * columns.taps
     traffic = GemmTraffic(
         shape.rows.outputs,
-        shape.x.strides[1] * shape.rows.stride * elem.bytes,
-        shape.walk[2] * shape.walk[3] * elem.bytes,
-        shape.rows.taps * columns.taps * shape.channels * shape.walk[3] * elem.bytes,
+        shape.x.strides[1] * shape.rows.stride * numbers.image.bytes,
+        shape.walk[2] * shape.walk[3] * Elem.of(ctx.result_type().dtype).bytes,
+        taps * shape.channels * shape.walk[3] * numbers.weight.bytes,
     )
-    schedule = gemm_schedule(
-        ctx.target,
-        element_bytes=elem.bytes,
-        pixels=columns.outputs,
-        filters=shape.filters,
-        traffic=traffic,
-        multiple=8 if ctx.result_type().dtype is DType.BIT else 1,
-    )
-    if not columns.is_interior and not schedule.by_lane:
+    tile = gemm_tile(ctx.target, numbers.total, columns.outputs, shape.filters)
+    while tile.block % (8 if ctx.result_type().dtype is DType.BIT else 1):
+        tile = replace(tile, vectors=tile.vectors + 1)
+    if not columns.is_interior and not tile.by_lane:
         # A tile at an edge has several inner loops; one pixel less leaves registers to cross them.
-        schedule = replace(schedule, pixels=max(1, schedule.pixels - 1))
+        tile = replace(tile, pixels=max(1, tile.pixels - 1))
+    blocks = -(-shape.filters // tile.block)
+    schedule = replace(tile, band_rows=band_rows(traffic, blocks, ctx.target))
     return split_bands(schedule, shape, ctx.options.threads)
 
 
-def _folded(ctx: NodeContext, shape: ConvShape) -> ConvShape:
+def _folded(ctx: NodeContext, shape: ConvShape, numbers: Numbers) -> ConvShape:
     """A 1x1 convolution with stride 1 over images without gaps walks one row of pixels."""
     rows, columns = shape.rows, shape.columns
     plain = (rows.taps, columns.taps, rows.stride, columns.stride) == (1, 1, 1, 1)
@@ -142,7 +154,7 @@ def _folded(ctx: NodeContext, shape: ConvShape) -> ConvShape:
     if columns.size != columns.outputs or shape.walk[0] != 1:
         return shape
     pixels = rows.outputs * columns.outputs
-    limit = pixel_limit(ctx.target)
+    limit = pixel_limit(ctx.target, numbers.total)
     walk = (1, *fold_rows(pixels, limit), shape.walk[3])
     depth = shape.x.shape[3]
     strides = regrouped(shape.x.shape, shape.x.strides, (*walk[:3], depth))
@@ -165,50 +177,29 @@ def _keeps_form(operand: tuple[int, ...], result: tuple[int, ...]) -> bool:
     return operand == result or all(n == 1 for n in operand[:-1])
 
 
-def _packed(ctx: NodeContext, weights: Array, shape: ConvShape, schedule: GemmSchedule) -> Arg:
+def _packed(ctx: NodeContext, shape: ConvShape, schedule: GemmSchedule, terms: Terms) -> Arg:
     """`[group][block][kernel row][kernel column][channel][lane]`, the last block filled with 0."""
-    block = schedule.block
+    block, weights = schedule.block, terms.weights
     blocks = -(-shape.filters // block)
     size = shape.groups * blocks * block * int(np.prod(weights.shape[1:])) * weights.itemsize
     make = partial(pack_filters, weights, shape.groups, block)
-    what = f"gemm:{shape.groups}:{block}:{weights.shape}"
+    what = f"gemm:{shape.groups}:{block}:{terms.key}{weights.shape}"
     return ctx.lazy_weight(what, 1, size, make)
 
 
 def _start_table(
-    ctx: NodeContext,
-    b: KernelBuilder,
-    shape: ConvShape,
-    schedule: GemmSchedule,
-    weights: Array,
-    padding: Padding,
+    ctx: NodeContext, b: KernelBuilder, shape: ConvShape, schedule: GemmSchedule, terms: Terms
 ) -> EdgeTable | None:
-    """What the sums start from: the bias, and what taps outside the image would add.
-
-    The share of a tap that is left out, `padding value * weight`, is a constant.
-    """
-    bias = ctx.inputs[2].array if len(ctx.inputs) > 2 else None
-    if len(ctx.inputs) > 2 and bias is None:
-        raise EllcError("a convolution's bias must be constant", code="E302", where=ctx.name)
+    """What the sums start from: the bias, and what taps outside the image would add."""
     edges = not (shape.rows.is_interior and shape.columns.is_interior)
-    by_class = edges and not padding.is_zero
-    if bias is None and not by_class:
+    if terms.starts_at_zero(edges=edges):
         return None
-    filters, depth = weights.shape[0], weights.shape[3]
-    frame = np.resize(np.array(padding.values, np.float64), shape.groups * depth)
-    group_of = np.arange(filters) // shape.filters
-    share = frame.reshape(shape.groups, depth)[group_of]
+    by_class = terms.depends_on_taps(edges=edges)
 
     def row(rows: tuple[int, int], columns: tuple[int, int]) -> Array:
-        total = np.zeros(filters) if bias is None else bias.astype(np.float64)
-        if by_class:
-            outside = np.ones(weights.shape[1:3], bool)
-            outside[rows[0] : rows[1], columns[0] : columns[1]] = False
-            taps = weights[:, outside].astype(np.float64)
-            total = total + (taps * share[:, None, :]).sum(axis=(1, 2))
-        return total
+        return terms.start(shape.groups, (rows, columns) if by_class else None)
 
-    return EdgeTable(ctx, b, shape, schedule, shape.x.elem, row, by_class=by_class)
+    return EdgeTable(ctx, b, shape, schedule, terms.numbers.total, row, by_class=by_class)
 
 
 CHAIN = 256
@@ -220,7 +211,8 @@ a trip to the stack in so many products."""
 class _Products(Heart):
     """Sums of products: one vector register for each pixel and each vector of filters.
 
-    More than `CHAIN` products are summed in parts: some window rows at once, or parts of one.
+    More than `CHAIN` products of floats are summed in parts: some window rows at once, or parts of
+    one.
     """
 
     def __init__(
@@ -231,19 +223,23 @@ class _Products(Heart):
         x: Param,
         w: Param,
         table: EdgeTable | None,
+        numbers: Numbers,
     ) -> None:
         super().__init__(b, shape, schedule, x, w)
-        self.table = table
+        self.table, self._numbers = table, numbers
+        narrow = numbers.factor is Elem.I16 and schedule.block % 8 == 0
+        self.weights_together = 8 if narrow else 0  # half a register of bytes, widened to a whole
         row = shape.columns.taps * shape.channels
         # A window row of less than two chains stays whole: at edges it has several short loops.
-        self._in_parts = row >= 2 * CHAIN
-        if not self._in_parts and shape.rows.taps > 1 and row * shape.rows.taps > CHAIN:
+        self._in_parts = numbers.total.is_float and row >= 2 * CHAIN
+        long = numbers.total.is_float and row * shape.rows.taps > CHAIN
+        if long and not self._in_parts and shape.rows.taps > 1:
             self.rows_at_once = max(1, CHAIN // row)
 
     def start(self, place: Place, taps: tuple[int, int]) -> list[Operand]:
         """The bias and the share of taps outside, or 0."""
         if self.table is None:
-            zero = self._b.const(0, VType(self._shape.x.elem, self._schedule.lanes))
+            zero = self._b.const(0, VType(self._numbers.total, self._schedule.lanes))
             return [zero] * self._schedule.vectors
         return self.table.values(place, taps, self._schedule.lanes)
 
@@ -292,6 +288,10 @@ class _Products(Heart):
             for i, (s, f) in enumerate(zip(sums, fresh, strict=True))
         ]
 
+    def widened(self, value: Operand) -> Operand:
+        """As it is multiplied."""
+        return self._numbers.widened(self._b, value)
+
     def meet(self, weight: Operand, value: Operand, total: Operand) -> Operand:
         """One multiply-add."""
-        return self._b.mul_add(weight, value, total)
+        return self._numbers.met(self._b, weight, value, total)

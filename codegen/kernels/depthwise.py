@@ -15,6 +15,7 @@ import numpy as np
 from codegen.epilogue import Epilogue
 from codegen.kernels.movement import placed_as
 from codegen.kernels.sliding import Place, Rectangle, Sliding, Taps, meetings, origin, write_tiles
+from codegen.kernels.terms import Numbers, Terms
 from codegen.kir.build import KernelBuilder
 from codegen.kir.ir import Imm, Operand, Param
 from codegen.kir.types import VType
@@ -22,9 +23,9 @@ from codegen.lowering import Arg, KernelCall, NodeContext
 from codegen.targets import Target
 from codegen.vectors import joined, vector_lanes
 from codegen.window import Axis, cut, window_axes
-from ir.errors import EllcError
 from ir.ops.conv import Conv2D
-from ir.types import Array, DType, Padding
+from ir.ops.quantised_conv import IntConv2D
+from ir.types import Array, DType
 
 _TOGETHER = 7  # inputs loaded in a row
 _STRAIGHT = 700  # multiply-adds of one vector up to which a tile is straight-line code
@@ -49,24 +50,25 @@ class _Block:
         return max(1, self.tile.block // self.multiplier)
 
 
-def lower_depthwise(ctx: NodeContext, conv: Conv2D, weights: Array) -> list[KernelCall]:
+def lower_depthwise(ctx: NodeContext, conv: Conv2D | IntConv2D, terms: Terms) -> list[KernelCall]:
     """The kernel of a convolution whose groups have one channel; weights [F, kh, kw, 1]."""
     x, arg = placed_as(ctx, 0, ctx.inputs[0].type.shape)
     images, rows, columns, filters = ctx.anchor_type().shape
     axes = window_axes(
-        x, (rows, columns), weights.shape[1:3], conv.stride, conv.dilation, conv.padding
+        x, (rows, columns), terms.weights.shape[1:3], conv.stride, conv.dilation, terms.padding
     )
     shape = Sliding(x, (images, rows, columns, filters), *axes)
+    numbers = terms.numbers
     b = KernelBuilder(ctx.name)
-    source, panel = b.param("x", x.elem, x.align_bytes), b.param("w", x.elem, 64)
+    source, panel = b.param("x", x.elem, x.align_bytes), b.param("w", numbers.weight, 64)
     multiplier = filters // conv.groups
-    tile = _rectangle(ctx, shape, multiplier)
+    tile = _rectangle(ctx, shape, multiplier, numbers)
     looped = _is_looped(ctx.target, shape, tile.rows * tile.pixels)
     block = _Block(multiplier, tile, looped, ctx.target.as_written and not looped)
-    args: list[Arg] = [arg, _packed(ctx, weights, block.tile.block)]
-    start = _Start(ctx, b, shape, weights, conv.padding, args)
+    args: list[Arg] = [arg, _packed(ctx, terms, block.tile.block)]
+    start = _Start(ctx, b, shape, terms, args)
     epilogue = Epilogue(ctx, b, shape.walk)
-    kernel = _Depthwise(b, shape, block, source, panel, start, epilogue)
+    kernel = _Depthwise(b, shape, block, numbers, source, panel, start, epilogue)
     extent = write_tiles(
         b,
         shape,
@@ -82,16 +84,17 @@ def lower_depthwise(ctx: NodeContext, conv: Conv2D, weights: Array) -> list[Kern
 # --- choice of the tile --------------------------------------------------------------------------
 
 
-def _rectangle(ctx: NodeContext, shape: Sliding, multiplier: int) -> Rectangle:
+def _rectangle(ctx: NodeContext, shape: Sliding, multiplier: int, numbers: Numbers) -> Rectangle:
     """The tile that costs least by a count of loads, multiply-adds and stores."""
-    lanes = vector_lanes(ctx.target, shape.x.elem)
+    lanes = vector_lanes(ctx.target, numbers.factor)
     while lanes > 1 and lanes // 2 >= shape.walk[3]:
         lanes //= 2
     multiple = 8 if ctx.result_type().dtype is DType.BIT else 1
     fitting = partial(_fits, lanes, multiplier, multiple)
     vectors = next(v for v in range(1, 8 * multiplier + 1) if fitting(v))
     many = ctx.target.vector_registers >= 32
-    budget = max(1, (16 if many else 8) // vectors)
+    registers = numbers.total.bytes // numbers.factor.bytes  # of one vector of sums
+    budget = max(1, (16 if many else 8) // (vectors * registers))
     choices = [
         (rows, pixels)
         for rows in range(1, min(4 if many else 2, shape.rows.outputs) + 1)
@@ -154,11 +157,12 @@ def _span(axis: Axis, outputs: int) -> int:
 # --- constants -----------------------------------------------------------------------------------
 
 
-def _packed(ctx: NodeContext, weights: Array, block: int) -> Arg:
+def _packed(ctx: NodeContext, terms: Terms, block: int) -> Arg:
+    weights = terms.weights
     filters, rows, columns, _ = weights.shape
     size = -(-filters // block) * block * rows * columns * weights.itemsize
     make = partial(pack_windows, weights, block)
-    return ctx.lazy_weight(f"depthwise:{block}:{weights.shape}", 1, size, make)
+    return ctx.lazy_weight(f"depthwise:{block}:{terms.key}{weights.shape}", 1, size, make)
 
 
 def pack_windows(weights: Array, block: int) -> Array:
@@ -175,27 +179,17 @@ class _Start:
     """What sums start from: 0 or the bias, and what taps outside the image would add."""
 
     def __init__(
-        self,
-        ctx: NodeContext,
-        b: KernelBuilder,
-        shape: Sliding,
-        weights: Array,
-        padding: Padding,
-        args: list[Arg],
+        self, ctx: NodeContext, b: KernelBuilder, shape: Sliding, terms: Terms, args: list[Arg]
     ) -> None:
         self._b = b
         self._param: Param | None = None
-        bias = ctx.inputs[2].array if len(ctx.inputs) > 2 else None
-        if len(ctx.inputs) > 2 and bias is None:
-            raise EllcError("a convolution's bias must be constant", code="E302", where=ctx.name)
         edges = not (shape.rows.is_interior and shape.columns.is_interior)
-        by_class = edges and not padding.is_zero
-        if bias is None and not by_class:
+        if terms.starts_at_zero(edges=edges):
             return
-        self._param = b.param("start", shape.x.elem, 64)
-        self._classes = _classes(shape) if by_class else []
+        self._param = b.param("start", terms.numbers.total, 64)
+        self._classes = _classes(shape) if terms.depends_on_taps(edges=edges) else []
         kinds: list[tuple[Taps, Taps] | None] = [*self._classes] or [None]
-        tables = [_table(weights, bias, padding, taps) for taps in kinds]
+        tables = [_with_slack(terms.start(shape.x.shape[3], taps)) for taps in kinds]
         self._width = tables[0].size
         args.append(ctx.constant(np.stack(tables)))
 
@@ -217,23 +211,9 @@ def _classes(shape: Sliding) -> list[tuple[Taps, Taps]]:
     return [(r, c) for r in rows for c in columns]
 
 
-def _table(
-    weights: Array,
-    bias: Array | None,
-    padding: Padding,
-    taps: tuple[Taps, Taps] | None,
-) -> Array:
-    """Start values of all filters where these taps are read, with slack for a whole vector."""
-    filters = weights.shape[0]
-    total = np.zeros(filters) if bias is None else bias.astype(np.float64)
-    if taps is not None:
-        rows, columns = taps
-        outside = np.ones(weights.shape[1:3], bool)
-        outside[rows[0] : rows[1], columns[0] : columns[1]] = False
-        values = np.array(padding.values, np.float64)
-        share = np.repeat(values, filters // values.size)
-        total = total + share * weights[:, outside, 0].astype(np.float64).sum(axis=1)
-    return np.pad(total, (0, 64 + -filters % 16)).astype(weights.dtype)
+def _with_slack(values: Array) -> Array:
+    """Whole vectors may be read behind the last filter."""
+    return np.pad(values, (0, 64 + -values.size % 16))
 
 
 # --- the tile ------------------------------------------------------------------------------------
@@ -265,14 +245,15 @@ class _Depthwise:
         b: KernelBuilder,
         shape: Sliding,
         block: _Block,
+        numbers: Numbers,
         x: Param,
         w: Param,
         start: _Start,
         epilogue: Epilogue,
     ) -> None:
-        self._b, self._shape, self._block = b, shape, block
+        self._b, self._shape, self._block, self._numbers = b, shape, block, numbers
         self._x, self._w, self._start, self._epilogue = x, w, start, epilogue
-        self._type = VType(x.elem, block.tile.lanes)
+        self._type = VType(numbers.total, block.tile.lanes)
 
     def tile(self, place: Place) -> None:
         """A rectangle of windows for one block of filters."""
@@ -389,19 +370,18 @@ class _Depthwise:
                     sums[slot] = self._product(value, weights[down, across, v], sums.get(slot))
 
     def _product(self, value: Operand, weight: Operand, total: Operand | None) -> Operand:
-        if total is None:
-            return self._b.mul(value, weight)
-        return self._b.mul_add(value, weight, total)
+        return self._numbers.met(self._b, value, weight, total)
 
     def _weight(self, panel: Operand, down: int, across: int, vector: int) -> Operand:
         tile, tap = self._block.tile, down * self._shape.columns.taps + across
-        return self._b.load(
+        weight = self._b.load(
             self._w,
             panel,
             tile.lanes,
             offset=tap * tile.block + vector * tile.lanes,
-            align_bytes=tile.lanes * self._type.elem.bytes,
+            align_bytes=tile.lanes * self._w.elem.bytes,
         )
+        return self._numbers.widened(self._b, weight)
 
     def _values(self, place: Place, base: Operand, x: _Input, vectors: list[int]) -> list[Operand]:
         """An input value, a vector for each vector of filters."""
@@ -410,17 +390,19 @@ class _Depthwise:
         offset = x.row * strides[1] + x.column * strides[2]
         if many == 1:
             return [
-                b.load_some(
-                    self._x, base, lanes, min(lanes, valid - v * lanes), offset=offset + v * lanes
-                )
+                self._loaded(base, lanes, min(lanes, valid - v * lanes), offset + v * lanes)
                 for v in vectors
             ]
         if many % self._block.tile.block == 0:
-            shared = b.splat(b.load(self._x, base, offset=offset), lanes)
+            shared = b.splat(self._loaded(base, 1, 1, offset), lanes)
             return [shared for _ in vectors]
-        channels = self._block.channels
-        loaded = b.load_some(self._x, base, channels, -(-valid // many), offset=offset)
+        loaded = self._loaded(base, self._block.channels, -(-valid // many), offset)
         return [self._repeated(loaded, v * lanes) for v in vectors]
+
+    def _loaded(self, base: Operand, lanes: int, count: int, offset: int) -> Operand:
+        """`count` of `lanes` image values as they are multiplied."""
+        value = self._b.load_some(self._x, base, lanes, count, offset=offset)
+        return self._numbers.widened(self._b, value)
 
     def _repeated(self, channels: Operand, first: int) -> Operand:
         """The lanes of `channels`, each for all of its filters, from filter `first`."""

@@ -148,10 +148,11 @@ class Heart(ABC):
 
     A pixel has one sum for each vector of filters. Indices count elements of the image and of
     the packed weights. With `rows_at_once`, sums start afresh after so many window rows and are
-    added up at the end.
+    added up at the end. With `weights_together`, that many weights are loaded and widened at once.
     """
 
     rows_at_once: int = 0
+    weights_together: int = 0
 
     def __init__(
         self, b: KernelBuilder, shape: ConvShape, schedule: GemmSchedule, x: Param, w: Param
@@ -176,6 +177,10 @@ class Heart(ABC):
     @abstractmethod
     def meet(self, weight: Operand, value: Operand, total: Operand) -> Operand:
         """A sum after one value, repeated in all lanes, has met a vector of weights."""
+
+    def widened(self, value: Operand) -> Operand:
+        """Image values or weights, as loaded, in the form that `meet` wants."""
+        return value
 
     @abstractmethod
     def finish(self, place: Place, taps: tuple[int, int], sums: list[Operand]) -> list[Operand]:
@@ -216,7 +221,8 @@ class Heart(ABC):
         by_lane = schedule.by_lane and steps == schedule.k_step
         values: dict[int, Operand] = {}
         if by_lane:
-            values = {p: b.load(self._x, here, steps, offset=p * apart) for p in pixels}
+            loaded = {p: b.load(self._x, here, steps, offset=p * apart) for p in pixels}
+            values = {p: self.widened(v) for p, v in loaded.items()}
         rows: list[list[Operand]] = []
         for k in range(steps):
             if not rows:
@@ -228,7 +234,7 @@ class Heart(ABC):
                     value = b.op("splat_lane", values[pixel], attrs=(k, schedule.lanes))
                 else:
                     single = b.load(self._x, here, offset=pixel * apart + k)
-                    value = b.splat(single, schedule.lanes)
+                    value = b.splat(self.widened(single), schedule.lanes)
                 for v, weight in enumerate(row):
                     place = pixel * schedule.vectors + v
                     sums[place] = self.meet(weight, value, sums[place])
@@ -236,18 +242,20 @@ class Heart(ABC):
 
     def _weights(self, below: Operand, k: int) -> list[Operand]:
         """Row `k` of a block's weights."""
-        b, lanes = self._b, self._schedule.lanes
-        align = lanes * self._w.elem.bytes
-        return [
+        b, lanes, block = self._b, self._schedule.lanes, self._schedule.block
+        together = self.weights_together or lanes
+        loaded = [
             b.load(
                 self._w,
                 below,
-                lanes,
-                offset=k * self._schedule.block + v * lanes,
-                align_bytes=align,
+                together,
+                offset=k * block + start,
+                align_bytes=together * self._w.elem.bytes,
             )
-            for v in range(self._schedule.vectors)
+            for start in range(0, block, together)
         ]
+        wide = [self.widened(v) for v in loaded]
+        return [b.part(v, start, lanes) for v in wide for start in range(0, together, lanes)]
 
 
 class Nest:
