@@ -1,0 +1,52 @@
+"""Broadcasting of both operands, for graph operators whose first operand has the result's shape."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ir.op import Op
+from ir.ops.shape import Expand
+
+
+def common_shape(*values: Value) -> tuple[int, ...]:
+    """The shape that all values broadcast to; raises `Unsupported` if there is none."""
+    shape: tuple[int, ...] = ()
+    for value in values:
+        shape = _joined(shape, value.shape)
+    return shape
+
+
+def expanded(emitter: Emitter, value: Value, shape: tuple[int, ...]) -> Value:
+    """The value in a shape that it broadcasts to."""
+    return value if value.shape == shape else emitter.add(Expand(shape), value)
+
+
+def pointwise(emitter: Emitter, op: Op, *operands: Value, commutes: bool = False) -> Value:
+    """A pointwise operator on operands that broadcast to one another.
+
+    If the first does not have the common shape, a commutative operator takes the second first;
+    otherwise the first is expanded.
+    """
+    shape = common_shape(*operands)
+    first, *others = operands
+    if commutes and len(others) == 1 and _goes_first(others[0], first, shape):
+        first, others = others[0], [first]
+    return emitter.add(op, expanded(emitter, first, shape), *others)
+
+
+def _goes_first(second: Value, first: Value, shape: tuple[int, ...]) -> bool:
+    """Whether the second operand should be the running value.
+
+    It must have the result's shape; between two that have it, the computed one goes first.
+    """
+    if second.shape != shape:
+        return False
+    return first.shape != shape or (first.is_constant and not second.is_constant)
+
+
+def _joined(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+    try:
+        return np.broadcast_shapes(a, b)
+    except ValueError:
+        raise Unsupported(f"the shapes {a} and {b} do not broadcast") from None
