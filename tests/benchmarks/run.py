@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -28,6 +27,7 @@ sys.path.insert(0, str(ROOT))
 
 from cycles import kernel_cycles  # noqa: E402
 from layer_list import layer_plans, model_plan  # noqa: E402
+from readme_table import markdown_table, write_table  # noqa: E402
 
 from codegen.plan import Plan, Step  # noqa: E402
 from codegen.profiling import time_steps  # noqa: E402
@@ -151,8 +151,7 @@ def markdown(result: Result) -> str:
             "call. Bounds: 4 MAC a cycle in float32, 42.7 in signs; 2 bytes a cycle from DRAM."
         )
     lines.append(_total(result))
-    table = [head, ["---"] * 2 + ["---:"] * (len(head) - 2), *lines]
-    text = "\n".join("| " + " | ".join(cells) + " |" for cells in table)
+    text = markdown_table(head, lines, texts=2)
     nominal = "MAC are nominal: taps in the padding count, though kernels leave them out."
     return f"{note} {nominal}\n\n{text}\n"
 
@@ -195,17 +194,6 @@ def document(result: Result) -> str:
     return json.dumps(asdict(result), indent=2)
 
 
-def update_readme(path: Path, result: Result, command: str) -> None:
-    """Replace what stands between the markers; exits with a message if there are none."""
-    begin = f"<!-- benchmark: {result.what} {result.target} -->"
-    page = path.read_text(encoding="utf-8")
-    pattern = re.compile(re.escape(begin) + r".*?<!-- end of benchmark -->", re.DOTALL)
-    if not pattern.search(page):
-        sys.exit(f"{path.name} has no {begin} ... <!-- end of benchmark -->")
-    text = f"{begin}\n\nBy `{command}`. {markdown(result)}\n<!-- end of benchmark -->"
-    path.write_text(pattern.sub(lambda _: text, page), encoding="utf-8")
-
-
 def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(
@@ -234,7 +222,7 @@ def main() -> None:
     if given.update_readme:
         shown = f" {given.model.name}" if given.model else ""
         command = f"python tests/benchmarks/run.py {given.what}{shown} --target {target.name}"
-        update_readme(ROOT / "README.md", result, command)
+        write_table(f"{result.what} {target.name}", f"By `{command}`. {markdown(result)}")
     print(document(result) if given.json else markdown(result))
 
 

@@ -1,0 +1,241 @@
+"""Accuracy of compiled networks on labelled pictures, beside their references.
+
+    python tests/benchmarks/accuracy.py [--only NAME] [--kept FOLDER] [--update-readme]
+
+Needs the folder ELLC_TEST_DATA. Networks are compiled for this machine and called through their
+Python module. Float networks, and quantised ones from ONNX, must be as good as the data's README
+says their own runtime is. TFLite's quantised ones are compared with TFLite's reference kernels,
+which run here if ai-edge-litert is installed; that takes up to an hour, so `--kept` names a folder
+where their answers are kept for the next time. At most one picture of 300 and three of 2,000 or
+5,000 may be judged differently in sum; otherwise the exit code is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.util
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+import labelled_data as data  # noqa: E402
+from readme_table import markdown_table, write_table  # noqa: E402
+
+from ellc.driver import CompileOptions, compile_model  # noqa: E402
+from ir.types import Array  # noqa: E402
+
+Predict = Callable[[Array], Array]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network, or several one behind the other.
+
+    `published` are the pictures that its own runtime puts first, and among the first five.
+    `background` networks have a class more in front. Without `published`, TFLite's reference
+    kernels are asked.
+    """
+
+    models: tuple[str, ...]
+    pictures: Callable[[Path, int, Callable[[Array], Array]], data.Labelled]
+    prepare: Callable[[Array], Array]
+    published: tuple[int, ...] = ()
+    size: int = 224
+    background: bool = False
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        return " + ".join(self.models)
+
+
+CIFAR, MNIST, IMAGENET = data.cifar10, data.mnist, data.imagenet
+
+SUBJECTS = (
+    Subject(("mlperf_resnet8_cifar10_float.tflite",), CIFAR, data.plain_float, (1528,)),
+    Subject(("mlperf_resnet8_cifar10_int8.tflite",), CIFAR, data.signed),
+    Subject(("mnist-8.onnx",), MNIST, data.planes, (4915,)),
+    Subject(
+        *(("mobilenet_v1_0.25_224_float.tflite",), IMAGENET, data.unit_float, (162, 237)),
+        background=True,
+    ),
+    Subject(
+        *(("mobilenet_v1_0.25_224_float_tf2onnx.onnx",), IMAGENET, data.unit_float, (162, 237)),
+        background=True,
+    ),
+    Subject(
+        *(("mobilenet_v2_1.0_224_float_dequantized.onnx",), IMAGENET, data.raw, (258, 291)),
+        background=True,
+    ),
+    Subject(("mobilenet_v2_quant_qlinear.onnx",), IMAGENET, data.normalised_planes, (191, 276)),
+    Subject(("mobilenet_v1_0.25_128_quant.tflite",), IMAGENET, data.raw, size=128, background=True),
+    Subject(("mobilenet_v1_0.25_224_quant.tflite",), IMAGENET, data.raw, background=True),
+    Subject(
+        ("mobilenet_v1_1.0_224_quant_features.tflite", "mobilenet_v1_1.0_224_quant_head.tflite"),
+        *(IMAGENET, data.raw),
+        background=True,
+    ),
+    Subject(("mobilenet_v2_1.0_224_quant.tflite",), IMAGENET, data.raw, background=True),
+    Subject(("mobilenet_v2_1.0_224_ptq_perchannel.tflite",), IMAGENET, data.raw, background=True),
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Pictures put first and among the first five, here and by the reference.
+
+    `same` counts pictures for which both give the very same numbers, if those are known.
+    """
+
+    subject: Subject
+    pictures: int
+    here: tuple[int, int]
+    reference: tuple[int, ...]
+    same: int | None = None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the difference is within what is allowed."""
+        allowed = 1 if self.pictures <= 300 else 3
+        return all(abs(a - b) <= allowed for a, b in zip(self.here, self.reference, strict=False))
+
+
+def measure(subject: Subject, folder: Path, kept: Path | None) -> Measured:
+    """Compile, run over all pictures, compare."""
+    labelled = subject.pictures(folder / "datasets", subject.size, subject.prepare)
+    paths = [folder / "models" / name for name in subject.models]
+    with tempfile.TemporaryDirectory(prefix="ellc-accuracy-") as name:
+        answers = _chained([_compiled(path, Path(name)) for path in paths], labelled.inputs)
+    classes = labelled.classes + subject.background
+    here, count = (_right(answers, classes, 1), _right(answers, classes, 5)), len(classes)
+    if subject.published:
+        return Measured(subject, count, here, subject.published)
+    wanted = _reference_answers(paths, labelled.inputs, kept)
+    if wanted is None:
+        return Measured(subject, count, here, ())
+    same = int((answers == wanted).all(axis=1).sum())
+    reference = (_right(wanted, classes, 1), _right(wanted, classes, 5))
+    return Measured(subject, count, here, reference, same)
+
+
+def _chained(networks: Sequence[Predict], inputs: Array) -> Array:
+    """The last network's answers to every picture, [n, classes]."""
+    answers = []
+    for picture in inputs:
+        value = picture[np.newaxis]
+        for predict in networks:
+            value = predict(value)
+        answers.append(value.ravel())
+    return np.stack(answers)
+
+
+def _right(answers: Array, classes: Array, among: int) -> int:
+    """How many pictures have their class among the first; equal numbers rank by class."""
+    best = np.argsort(-answers.astype(np.float64), axis=1, kind="stable")[:, :among]
+    return int((best == classes[:, np.newaxis]).any(axis=1).sum())
+
+
+def _compiled(path: Path, folder: Path) -> Predict:
+    name = f"m{len(list(folder.iterdir()))}"
+    options = CompileOptions(emit=("so", "py"), threads=1, name=name)
+    compile_model(path, "host", options, folder / name)
+    spec = importlib.util.spec_from_file_location(name, folder / name / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    predict: Predict = module.Model().predict
+    return predict
+
+
+def _reference_answers(paths: Sequence[Path], inputs: Array, kept: Path | None) -> Array | None:
+    """What TFLite's reference kernels answer; None if they are not installed."""
+    digest = hashlib.sha256(inputs.tobytes())
+    for path in paths:
+        digest.update(path.read_bytes())
+    store = kept / f"{digest.hexdigest()[:16]}.npy" if kept else None
+    if store is not None and store.exists():
+        stored: Array = np.load(store)
+        return stored
+    try:
+        networks = [_reference(path) for path in paths]
+    except ImportError:
+        return None
+    answers = _chained(networks, inputs)
+    if store is not None:
+        store.parent.mkdir(parents=True, exist_ok=True)
+        np.save(store, answers)
+    return answers
+
+
+def _reference(path: Path) -> Predict:
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    kernels: Any = OpResolverType.BUILTIN_REF
+    interpreter = Interpreter(model_path=str(path), experimental_op_resolver_type=kernels)
+    interpreter.allocate_tensors()
+    taken = interpreter.get_input_details()[0]["index"]
+    given = interpreter.get_output_details()[0]["index"]
+
+    def predict(value: Array) -> Array:
+        interpreter.set_tensor(taken, value)
+        interpreter.invoke()
+        result: Array = interpreter.get_tensor(given)
+        return result
+
+    return predict
+
+
+def markdown(results: Sequence[Measured]) -> str:
+    """The table."""
+    head = ("network", "pictures", "first", "first, reference", "of five", "of five, reference")
+    return markdown_table((*head, "identical answers"), [_cells(result) for result in results])
+
+
+def _cells(result: Measured) -> list[str]:
+    def share(count: int) -> str:
+        return f"{count} ({count / result.pictures:.1%})"
+
+    several = result.subject.pictures is IMAGENET
+    first, *more = [share(count) for count in result.reference] or ["not run"]
+    return [
+        *(f"`{result.subject.name}`", f"{result.pictures}", share(result.here[0]), first),
+        *((share(result.here[1]), more[0] if more else "") if several else ("", "")),
+        "" if result.same is None else f"{result.same}",
+    ]
+
+
+def main() -> None:
+    """Measure, print, judge."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", default="", help="networks whose name contains this")
+    parser.add_argument("--kept", type=Path, help="folder for the reference kernels' answers")
+    parser.add_argument("--update-readme", action="store_true")
+    given = parser.parse_args()
+    if not os.environ.get("ELLC_TEST_DATA"):
+        sys.exit("ELLC_TEST_DATA is not set: no pictures")
+    folder = Path(os.environ["ELLC_TEST_DATA"])
+    results = []
+    for subject in SUBJECTS:
+        if given.only in subject.name:
+            results.append(measure(subject, folder, given.kept))
+            print("agrees" if results[-1].agrees else "DIFFERS", _cells(results[-1]), flush=True)
+    print(markdown(results))
+    if given.update_readme:
+        write_table("accuracy", f"By `python tests/benchmarks/accuracy.py`.\n\n{markdown(results)}")
+    sys.exit(0 if all(result.agrees for result in results) else 1)
+
+
+if __name__ == "__main__":
+    main()

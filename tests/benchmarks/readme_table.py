@@ -1,0 +1,30 @@
+"""Tables in README.md that a script writes, between two comments."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+
+
+def write_table(name: str, text: str, path: Path = README) -> None:
+    """Replace what stands behind `<!-- benchmark: NAME -->` up to `<!-- end of benchmark -->`.
+
+    Exits with a message if there are no such comments.
+    """
+    begin = f"<!-- benchmark: {name} -->"
+    page = path.read_text(encoding="utf-8")
+    pattern = re.compile(re.escape(begin) + r".*?<!-- end of benchmark -->", re.DOTALL)
+    if not pattern.search(page):
+        sys.exit(f"{path.name} has no {begin} ... <!-- end of benchmark -->")
+    whole = f"{begin}\n\n{text.strip()}\n\n<!-- end of benchmark -->"
+    path.write_text(pattern.sub(lambda _: whole, page), encoding="utf-8")
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1) -> str:
+    """A table; the first `texts` columns are words, the others numbers."""
+    under = ["---"] * texts + ["---:"] * (len(head) - texts)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, under, *rows))
