@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ellc.frontends.graph_import.handlers import import_nodes, needed_nodes
-from ellc.frontends.graph_import.values import Emitter, Value
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.model import OnnxGraph, OnnxInput, OnnxModel, OnnxNode
 from ellc.frontends.onnx.order import in_order
 from ellc.frontends.onnx.ports import Layouts, input_type
@@ -34,6 +34,20 @@ def convert(model: OnnxModel, options: ImportOptions, where: str) -> Graph:
     for name in outputs:
         layouts.output(emitter, name, known[name])
     return EliminateDead().run(emitter.build())
+
+
+def import_inner(
+    emitter: Emitter, graph: OnnxGraph, around: Mapping[str, Value], where: str
+) -> list[Value]:
+    """The outputs of a graph inside a node; `around` holds what it reads from outside."""
+    nodes = needed_nodes(in_order(graph.nodes, where), graph.outputs)
+    values = {**around, **stored_values(emitter, graph, nodes, graph.outputs)}
+    try:
+        known = import_nodes(emitter, all_operators(), nodes, values, where)
+    except EllcError as error:
+        inside = "; ".join(error.problems[:3]) or error.message
+        raise Unsupported(f"inside it: {inside}") from error
+    return [known[name] for name in graph.outputs]
 
 
 def stored_values(

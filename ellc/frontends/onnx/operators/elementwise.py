@@ -20,6 +20,7 @@ from ir.ops.pointwise import (
     Equal,
     Exp,
     Floor,
+    FloorMod,
     Greater,
     GreaterEqual,
     Less,
@@ -119,14 +120,8 @@ def power(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 @ONNX.imports("Mod")
 def modulo(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """The remainder: with the sign of x for `fmod`, of y otherwise."""
-    x, y = operand(inputs, 0), operand(inputs, 1)
-    with_sign_of_x = pointwise(emitter, Mod(), x, y)
-    unsigned = x.dtype.numpy.kind == "u"
-    if node.flag("fmod") or unsigned:
-        return with_sign_of_x
-    # Adding y once puts a remainder of the other sign on y's side, and leaves no other one.
-    shifted = pointwise(emitter, Add(), with_sign_of_x, y)
-    return pointwise(emitter, Mod(), shifted, y)
+    op = Mod() if node.flag("fmod") else FloorMod()
+    return pointwise(emitter, op, operand(inputs, 0), operand(inputs, 1))
 
 
 @ONNX.imports("Where")

@@ -1,0 +1,33 @@
+"""Images: from the file's planes [N,C,H,W] to the graph's pixels [N,H,W,C] and back.
+
+One spatial axis becomes the columns of an image of one row.
+"""
+
+from __future__ import annotations
+
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.onnx.operators.shapes import reshaped, transposed
+from ellc.frontends.onnx.ports import TO_PIXELS, TO_PLANES
+
+
+def to_pixels(emitter: Emitter, x: Value) -> Value:
+    """[N,C,H,W] or [N,C,W] as [N,H,W,C]."""
+    return transposed(emitter, with_rows(emitter, x), TO_PIXELS)
+
+
+def to_planes(emitter: Emitter, y: Value, rank: int) -> Value:
+    """[N,H,W,C] as a tensor of the file's rank."""
+    planes = transposed(emitter, y, TO_PLANES)
+    if rank == 4:
+        return planes
+    batch, channels, _, columns = planes.shape
+    return reshaped(emitter, planes, (batch, channels, columns))
+
+
+def with_rows(emitter: Emitter, x: Value) -> Value:
+    """[N,C,W] as [N,C,1,W]; also for weights [F,C,kw]."""
+    if x.type.rank == 3:
+        return reshaped(emitter, x, (*x.shape[:2], 1, x.shape[2]))
+    if x.type.rank != 4:
+        raise Unsupported(f"{x.type.rank - 2} spatial axes; 1 and 2 are supported")
+    return x

@@ -1,0 +1,134 @@
+"""Constants, shapes as values, and operators that only hand on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import ceil, prod
+
+import numpy as np
+
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known, known_ints
+from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.registry import ONNX, operand, optional
+from ellc.frontends.onnx.tensors import dtype_of, element_name
+from ir.ops.pointwise import Cast
+from ir.ops.shape import Expand
+from ir.types import Array, DType
+
+_RANGE_ELEMENTS = 1 << 20
+_FLOAT16 = 10
+
+
+@ONNX.imports("Constant", limits="no strings, not sparse")
+def constant(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """A tensor or numbers in an attribute."""
+    if node.has("value"):
+        return emitter.constant(node.tensor("value").array())
+    if node.has("value_float"):
+        return emitter.constant(np.array(node.number("value_float"), np.float32))
+    if node.has("value_floats"):
+        return emitter.constant(np.array(node.numbers("value_floats"), np.float32))
+    if node.has("value_int"):
+        return emitter.constant(np.array(node.integer("value_int"), np.int64))
+    if node.has("value_ints"):
+        return emitter.constant(np.array(node.integers("value_ints"), np.int64))
+    raise Unsupported("a constant of strings, or a sparse one, is not supported")
+
+
+@ONNX.imports("ConstantOfShape", limits="a shape known at import")
+def constant_of_shape(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """One value, everywhere."""
+    shape = known_ints(operand(inputs, 0), "the shape")
+    value = node.tensor("value").array() if node.has("value") else np.zeros(1, np.float32)
+    if value.size != 1:
+        raise Unsupported(f"a value of shape {value.shape}; one element is expected")
+    return emitter.add(Expand(shape), emitter.constant(value.reshape(())))
+
+
+@ONNX.imports("Shape")
+def shape(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """The extents of a tensor, or some of them."""
+    extents = operand(inputs, 0).shape
+    start = node.integer("start", 0)
+    end = node.integer("end", len(extents))
+    return emitter.constant(np.array(extents[slice(start, end)], np.int64))
+
+
+@ONNX.imports("Size")
+def size(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """The number of elements."""
+    return emitter.constant(np.array(prod(operand(inputs, 0).shape), np.int64))
+
+
+@ONNX.imports("Range", limits="operands known at import, at most 1,048,576 numbers")
+def number_range(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Numbers from start to limit by delta."""
+    start, limit, delta = (_one(operand(inputs, i)) for i in range(3))
+    if delta == 0:
+        raise Unsupported("the numbers do not go on")
+    count = max(0, ceil((limit - start) / delta))
+    if count > _RANGE_ELEMENTS:
+        raise Unsupported(f"{count} numbers, at most {_RANGE_ELEMENTS} are supported")
+    dtype = operand(inputs, 0).dtype.numpy
+    return emitter.constant((start + np.arange(count) * delta).astype(dtype))
+
+
+def _one(value: Value) -> Array:
+    array = known(value, "an end of the range")
+    if array.size != 1:
+        raise Unsupported(f"an end of the range has the shape {array.shape}")
+    wide = np.float64 if array.dtype.kind == "f" else np.int64
+    one: Array = array.reshape(-1)[0].astype(wide)
+    return one
+
+
+@ONNX.imports("Identity")
+def identity(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """The operand."""
+    return operand(inputs, 0)
+
+
+@ONNX.imports("Dropout", limits="not while training")
+def dropout(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
+    """The operand, and a mask that says that everything was kept."""
+    node.ignore("ratio", "seed", "is_test")
+    training = optional(inputs, 2)
+    if training is not None and known(training, "training_mode").any():
+        raise Unsupported("it is in training mode; export the model for inference")
+    x = operand(inputs, 0)
+    kept = np.ones((), np.bool_ if node.version >= 10 else x.dtype.numpy)
+    if not any(node.outputs[1:]):
+        return [x]
+    return [x, emitter.add(Expand(x.shape), emitter.constant(kept))]
+
+
+@ONNX.imports("Cast", limits="not to half precision")
+def cast(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Another element type."""
+    node.ignore("saturate", "round_mode")
+    return converted(emitter, operand(inputs, 0), node.integer("to"))
+
+
+@ONNX.imports("CastLike")
+def cast_like(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """The element type of the second operand."""
+    node.ignore("saturate", "round_mode")
+    return to_dtype(emitter, operand(inputs, 0), operand(inputs, 1).dtype)
+
+
+def converted(emitter: Emitter, x: Value, element_type: int) -> Value:
+    """The value in one of ONNX's element types; a known one may become half precision."""
+    if element_type == _FLOAT16 and x.array is not None:
+        return emitter.constant(x.array.astype(np.float16).astype(np.float32))
+    try:
+        return to_dtype(emitter, x, dtype_of(element_type))
+    except Unsupported:
+        raise Unsupported(f"values of type {element_name(element_type)} are not computed") from None
+
+
+def to_dtype(emitter: Emitter, x: Value, dtype: DType) -> Value:
+    """The value in one of the graph's element types."""
+    if x.dtype is dtype:
+        return replace(x, type=replace(x.type, quant=None)) if x.quant else x
+    return emitter.add(Cast(dtype), x)

@@ -1,0 +1,30 @@
+"""Convolution."""
+
+from __future__ import annotations
+
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.onnx.images import to_pixels, to_planes, with_rows
+from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.operators.shapes import transposed
+from ellc.frontends.onnx.ports import TO_PIXELS
+from ellc.frontends.onnx.registry import ONNX, operand, optional
+from ellc.frontends.onnx.windows import read_window
+from ir.ops.conv import Conv2D
+
+
+@ONNX.imports("Conv", limits="1 and 2 spatial axes")
+def conv(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Weights [F, C/groups, kh, kw] over planes, with a bias or none."""
+    x, w, bias = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
+    if x.type.rank != w.type.rank:
+        raise Unsupported(f"weights of shape {w.shape} over a tensor of shape {x.shape}")
+    window = read_window(node, x.shape[2:], w.shape[2:])
+    op = Conv2D(window.stride, window.padding(), window.dilation, node.integer("group", 1))
+    operands = [to_pixels(emitter, x), filters(emitter, w), *([bias] if bias else [])]
+    return to_planes(emitter, emitter.add(op, *operands), x.type.rank)
+
+
+def filters(emitter: Emitter, w: Value) -> Value:
+    """Weights [F, C/groups, kh, kw] or [F, C/groups, kw] as [F, kh, kw, C/groups]."""
+    return transposed(emitter, with_rows(emitter, w), TO_PIXELS)

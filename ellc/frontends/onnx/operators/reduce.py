@@ -1,0 +1,109 @@
+"""Combining elements along axes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.onnx.broadcast import pointwise
+from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.operators.shapes import reshaped
+from ellc.frontends.onnx.registry import ONNX, axes_of, axis_of, integers_at, operand
+from ir.ops.pointwise import Abs, Add, Cast, Div, Exp, Log, Sqrt, Sub
+from ir.ops.reduce import ArgMax, ArgMin, LogSoftmax, Reduce, Softmax
+from ir.ops.shape import Slice
+from ir.types import DType
+
+_KINDS = {
+    "ReduceL1": "sum",
+    "ReduceL2": "l2sum",
+    "ReduceLogSum": "sum",
+    "ReduceMax": "max",
+    "ReduceMean": "mean",
+    "ReduceMin": "min",
+    "ReduceProd": "prod",
+    "ReduceSum": "sum",
+    "ReduceSumSquare": "l2sum",
+}
+_BEHIND = {"ReduceL2": Sqrt(), "ReduceLogSum": Log()}
+
+
+@ONNX.imports(*_KINDS, limits="axes known at import")
+def reduce(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Sums, means, extremes, products and norms along axes."""
+    x = operand(inputs, 0)
+    axes, keep = _axes(node, inputs, x.type.rank)
+    if axes is None:
+        return x
+    if node.operator == "ReduceL1":
+        x = emitter.add(Abs(), x)
+    if node.operator == "ReduceMean" and not x.dtype.is_float:
+        return _integer_mean(emitter, x, axes, keep)
+    made = emitter.add(Reduce(_KINDS[node.operator], axes, keep), x)
+    behind = _BEHIND.get(node.operator)
+    return emitter.add(behind, made) if behind else made
+
+
+@ONNX.imports("ReduceLogSumExp", limits="axes known at import")
+def log_sum_exp(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """log(sum of e^x), computed so that no exponential is larger than 1."""
+    x = operand(inputs, 0)
+    axes, keep = _axes(node, inputs, x.type.rank)
+    if axes is None:
+        return x
+    largest = emitter.add(Reduce("max", axes, True), x)
+    raised = emitter.add(Exp(), pointwise(emitter, Sub(), x, largest))
+    total = emitter.add(Log(), emitter.add(Reduce("sum", axes, True), raised))
+    made = emitter.add(Add(), total, largest)
+    if keep:
+        return made
+    return reshaped(emitter, made, tuple(e for a, e in enumerate(x.shape) if a not in axes))
+
+
+def _axes(node: OnnxNode, inputs: Inputs, rank: int) -> tuple[tuple[int, ...] | None, bool]:
+    """The axes, all of them if none are named, or None if then nothing happens; keepdims."""
+    since = 13 if node.operator == "ReduceSum" else 18
+    given = integers_at(node, inputs, "axes", 1, since)
+    nothing = node.flag("noop_with_empty_axes")
+    keep = node.flag("keepdims", True)
+    if not given:
+        return (None if nothing else tuple(range(rank))), keep
+    return tuple(sorted(axes_of(given, rank))), keep
+
+
+def _integer_mean(emitter: Emitter, x: Value, axes: tuple[int, ...], keep: bool) -> Value:
+    """The sum over the number of elements, cut off toward zero."""
+    count = int(np.prod([x.shape[a] for a in axes], dtype=np.int64))
+    divisor = emitter.constant(np.array(count, x.dtype.numpy))
+    return emitter.add(Div(), emitter.add(Reduce("sum", axes, keep), x), divisor)
+
+
+@ONNX.imports("ArgMax", "ArgMin")
+def arg(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Where the largest or smallest element stands, the first or the last of equal ones."""
+    x = operand(inputs, 0)
+    axis = axis_of(node.integer("axis", 0), x.type.rank)
+    op = (ArgMax if node.operator == "ArgMax" else ArgMin)(axis, node.flag("keepdims", True))
+    if not node.flag("select_last_index"):
+        return emitter.add(Cast(DType.I64), emitter.add(op, x))
+    last = x.shape[axis] - 1
+    starts = tuple(last if a == axis else 0 for a in range(x.type.rank))
+    steps = tuple(-1 if a == axis else 1 for a in range(x.type.rank))
+    found = emitter.add(op, emitter.add(Slice(starts, x.shape, steps), x))
+    wide = emitter.add(Cast(DType.I64), found)
+    return pointwise(emitter, Sub(), emitter.constant(np.array(last, np.int64)), wide)
+
+
+@ONNX.imports("Softmax", "LogSoftmax")
+def softmax(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Along one axis; before version 13 along that and all axes behind it together."""
+    x = operand(inputs, 0)
+    rank = x.type.rank
+    if rank == 0:
+        raise Unsupported("a softmax of a scalar")
+    if node.version < 13:
+        axes = tuple(range(axis_of(node.integer("axis", 1), rank), rank))
+    else:
+        axes = (axis_of(node.integer("axis", -1), rank),)
+    return emitter.add((Softmax if node.operator == "Softmax" else LogSoftmax)(axes), x)

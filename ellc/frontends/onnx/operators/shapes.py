@@ -1,0 +1,141 @@
+"""Other shapes for the same elements."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
+from ellc.frontends.onnx.broadcast import common_shape, expanded
+from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.registry import ONNX, axes_of, axis_of, integers_at, operand
+from ir.ops.shape import Expand, Reshape, Transpose
+
+
+def reshaped(emitter: Emitter, x: Value, shape: tuple[int, ...]) -> Value:
+    """The value under another shape of as many elements."""
+    return x if x.shape == shape else emitter.add(Reshape(shape), x)
+
+
+def transposed(emitter: Emitter, x: Value, permutation: tuple[int, ...]) -> Value:
+    """The value with its axes in another order; a known one is turned at once."""
+    if permutation == tuple(range(x.type.rank)):
+        return x
+    if x.array is not None:
+        # In proportion to the file, however large it is: weights are turned here.
+        return emitter.constant(np.transpose(x.array, permutation))
+    return emitter.add(Transpose(permutation), x)
+
+
+@ONNX.imports("Reshape", limits="a shape known at import")
+def reshape(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """A shape in which 0 copies an extent (unless `allowzero`) and -1 takes what is left."""
+    x = operand(inputs, 0)
+    wanted = integers_at(node, inputs, "shape", 1, since=5)
+    if wanted is None:
+        raise Unsupported("its shape is missing")
+    copies = not node.flag("allowzero")
+    return reshaped(emitter, x, resolved_shape(x.shape, wanted, copies))
+
+
+def resolved_shape(
+    shape: tuple[int, ...], wanted: tuple[int, ...], zero_copies: bool = True
+) -> tuple[int, ...]:
+    """The shape that `wanted` asks for. Raises `Unsupported` if it does not fit."""
+    extents = [
+        shape[axis] if size == 0 and zero_copies and axis < len(shape) else size
+        for axis, size in enumerate(wanted)
+    ]
+    if extents.count(-1) == 1:
+        rest = prod(e for e in extents if e != -1)
+        extents[extents.index(-1)] = prod(shape) // rest if rest else 0
+    if min(extents, default=0) < 0 or prod(extents) != prod(shape):
+        raise Unsupported(f"{shape} cannot be reshaped to {wanted}; `--shape` may help")
+    return tuple(extents)
+
+
+@ONNX.imports("Flatten")
+def flatten(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Two axes: those before `axis` together, and the others."""
+    x = operand(inputs, 0)
+    axis = node.integer("axis", 1)
+    if not -x.type.rank <= axis <= x.type.rank:
+        raise Unsupported(f"axis {axis} of a tensor of rank {x.type.rank}")
+    split = axis if axis >= 0 else axis + x.type.rank
+    return reshaped(emitter, x, (prod(x.shape[:split]), prod(x.shape[split:])))
+
+
+@ONNX.imports("Squeeze")
+def squeeze(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Without the named axes of extent 1, or without any."""
+    x = operand(inputs, 0)
+    given = integers_at(node, inputs, "axes", 1, since=13)
+    if given is None:
+        return reshaped(emitter, x, tuple(e for e in x.shape if e != 1))
+    axes = axes_of(given, x.type.rank)
+    if any(x.shape[a] != 1 for a in axes):
+        raise Unsupported(f"axes {axes} of {x.shape} are not all of extent 1")
+    return reshaped(emitter, x, tuple(e for a, e in enumerate(x.shape) if a not in axes))
+
+
+@ONNX.imports("Unsqueeze")
+def unsqueeze(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """With more axes of extent 1."""
+    x = operand(inputs, 0)
+    given = integers_at(node, inputs, "axes", 1, since=13) or ()
+    axes = axes_of(given, x.type.rank + len(given))
+    extents = iter(x.shape)
+    shape = [1 if a in axes else next(extents) for a in range(x.type.rank + len(axes))]
+    return reshaped(emitter, x, tuple(shape))
+
+
+@ONNX.imports("Transpose")
+def transpose(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Axes in another order, backwards if none is given."""
+    x = operand(inputs, 0)
+    backwards = tuple(reversed(range(x.type.rank)))
+    permutation = node.integers("perm", backwards)
+    if sorted(permutation) != list(range(x.type.rank)):
+        raise Unsupported(f"the permutation {permutation} of a tensor of rank {x.type.rank}")
+    return transposed(emitter, x, permutation)
+
+
+@ONNX.imports("Expand", limits="a shape known at import")
+def expand(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Broadcast to a shape, which may itself be broadcast."""
+    x = operand(inputs, 0)
+    shape = known_ints(operand(inputs, 1), "the shape")
+    like = Value(x.type.with_shape(*shape))
+    return expanded(emitter, x, common_shape(x, like))
+
+
+@ONNX.imports("Tile", limits="repeats known at import; since version 6")
+def tile(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """The tensor repeated along its axes."""
+    x = operand(inputs, 0)
+    repeats = known_ints(operand(inputs, 1), "the repeats")
+    if len(repeats) != x.type.rank or min(repeats, default=1) < 0:
+        raise Unsupported(f"repeats {repeats} of a tensor of rank {x.type.rank}")
+    for axis, count in enumerate(repeats):
+        if count != 1:
+            x = _repeated(emitter, x, axis, count)
+    return x
+
+
+def _repeated(emitter: Emitter, x: Value, axis: int, count: int) -> Value:
+    """Everything from an axis on, `count` times behind itself."""
+    before, behind = prod(x.shape[:axis]), prod(x.shape[axis:])
+    blocks = emitter.add(Reshape((before, 1, behind)), x)
+    copies = emitter.add(Expand((before, count, behind)), blocks)
+    shape = (*x.shape[:axis], count * x.shape[axis], *x.shape[axis + 1 :])
+    return emitter.add(Reshape(shape), copies)
+
+
+def first_axis_last(rank: int, axis: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The permutation that puts an axis last, and the one that brings it back."""
+    axis = axis_of(axis, rank)
+    there = (*(a for a in range(rank) if a != axis), axis)
+    back = tuple(there.index(a) for a in range(rank))
+    return there, back

@@ -1,0 +1,111 @@
+"""Where the window of a convolution or pool moves: strides, dilations, every way to pad."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ellc.frontends.graph_import.values import Unsupported
+from ellc.frontends.onnx.model import OnnxNode
+from ir.types import Padding
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A window over rows and columns; `before`, `after` are what the file pads.
+
+    `overhang` is what a window that `ceil_mode` allows reaches beyond that.
+    """
+
+    size: Pair
+    stride: Pair
+    dilation: Pair
+    before: Pair
+    after: Pair
+    overhang: Pair = (0, 0)
+
+    @property
+    def amounts(self) -> tuple[int, int, int, int]:
+        """Top, left, bottom, right, the overhang included."""
+        bottom, right = (a + o for a, o in zip(self.after, self.overhang, strict=True))
+        return (*self.before, bottom, right)
+
+    def padding(self, value: float = 0.0) -> Padding:
+        """The frame that lets every window lie inside."""
+        return Padding(*self.amounts, (value,))
+
+
+def read_window(
+    node: OnnxNode, extents: Sequence[int], kernel: Sequence[int] | None = None
+) -> Window:
+    """The window of a node over spatial extents; `kernel` are the weights' own extents.
+
+    One spatial axis is the columns of one row.
+    """
+    rank = len(extents)
+    if rank not in (1, 2):
+        raise Unsupported(f"{rank} spatial axes; 1 and 2 are supported")
+    size = node.integers("kernel_shape", None if kernel is None else tuple(kernel))
+    if kernel is not None and tuple(kernel) != size:
+        raise Unsupported(f"its kernel_shape is {size}, that of its weights {tuple(kernel)}")
+    stride = _several(node, "strides", rank)
+    dilation = _several(node, "dilations", rank)
+    if len(size) != rank or min(*size, *stride, *dilation) < 1:
+        raise Unsupported(f"kernel {size}, strides {stride}, dilations {dilation}")
+    reach = [d * (k - 1) + 1 for d, k in zip(dilation, size, strict=True)]
+    before, after = _amounts(node, extents, reach, stride)
+    overhang = (0,) * rank
+    if node.flag("ceil_mode"):
+        overhang = tuple(
+            _overhang(*axis) for axis in zip(extents, before, after, reach, stride, strict=True)
+        )
+    fields = (_pair(size, 1), _pair(stride, 1), _pair(dilation, 1))
+    return Window(*fields, _pair(before, 0), _pair(after, 0), _pair(overhang, 0))
+
+
+def _amounts(
+    node: OnnxNode, extents: Sequence[int], reach: Sequence[int], stride: Sequence[int]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """What is padded (before, after) along every axis."""
+    rank = len(extents)
+    mode = node.text("auto_pad", "NOTSET")
+    pads = node.integers("pads", (0,) * (2 * rank))
+    match mode:
+        case "NOTSET" | "":
+            if len(pads) != 2 * rank or min(pads) < 0:
+                raise Unsupported(f"pads {pads} for {rank} spatial axes")
+            return pads[:rank], pads[rank:]
+        case "VALID":
+            return (0,) * rank, (0,) * rank
+        case "SAME_UPPER" | "SAME_LOWER":
+            totals = [
+                max((-(-extent // step) - 1) * step + span - extent, 0)
+                for extent, span, step in zip(extents, reach, stride, strict=True)
+            ]
+            small, large = tuple(t // 2 for t in totals), tuple(t - t // 2 for t in totals)
+            return (small, large) if mode == "SAME_UPPER" else (large, small)
+    raise Unsupported(f"auto_pad '{mode}'")
+
+
+def _overhang(extent: int, before: int, after: int, reach: int, stride: int) -> int:
+    """How far the last window reaches beyond the padding: it still starts before its end."""
+    total = extent + before + after
+    count = -(-(total - reach) // stride) + 1
+    if (count - 1) * stride >= extent + before:
+        count -= 1
+    return max(0, (count - 1) * stride + reach - total)
+
+
+def _several(node: OnnxNode, name: str, rank: int) -> tuple[int, ...]:
+    values = node.integers(name, (1,) * rank)
+    if len(values) != rank:
+        raise Unsupported(f"{len(values)} {name} for {rank} spatial axes")
+    return values
+
+
+def _pair(values: Sequence[int], row: int) -> Pair:
+    """(row, column), with `row` for the rows of a tensor that has none."""
+    first, *rest = values
+    return (first, rest[0]) if rest else (row, first)
