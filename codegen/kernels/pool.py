@@ -33,7 +33,7 @@ def lower_pool(ctx: NodeContext) -> list[KernelCall]:
     if isinstance(op, AvgPool2D) and not op.include_padding:
         x = replace(x, border=None)  # what stands in the frame does not count
     images, rows, columns, channels = ctx.anchor_type().shape
-    axes = window_axes(x, (rows, columns), op.window, op.stride, (1, 1), op.padding)
+    axes = window_axes(x, (rows, columns), op.window, op.stride, op.dilation, op.padding)
     shape = Sliding(x, (images, rows, columns, channels), *axes)
     b = KernelBuilder(ctx.name)
     args: list[Arg] = [arg]
@@ -211,7 +211,8 @@ class _Pool:
 
     def _load(self, base: Operand, row: int, column: int, vector: int, place: Place) -> Operand:
         strides, lanes = self._shape.x.strides, self._tile.lanes
-        offset = row * strides[1] + column * strides[2] + vector * lanes
+        down = row * self._shape.rows.dilation
+        offset = down * strides[1] + column * strides[2] + vector * lanes
         count = min(lanes, place.valid - vector * lanes)
         return self._b.load_some(self._x, base, lanes, count, offset=offset)
 
@@ -235,7 +236,8 @@ class _Pool:
         b, shape = self._b, self._shape
         (top, bottom), (left, right) = place.rows[0], place.columns[0]
         rows, columns = bottom - top, right - left
-        row_step, step = shape.x.strides[1], shape.x.strides[2]
+        row_step = shape.x.strides[1] * shape.rows.dilation
+        step = shape.x.strides[2] * shape.columns.dilation
         base = b.add(base, top * row_step + left * step)
         if row_step == columns * step:  # whole rows without gaps: one long row
             rows, columns = 1, rows * columns
@@ -262,7 +264,7 @@ class _Pool:
     ) -> list[Operand]:
         """`taps` neighbours, each into accumulators of its own."""
         values = [
-            self._load(inside, 0, tap, vector, place)
+            self._load(inside, 0, tap * self._shape.columns.dilation, vector, place)
             for tap in range(taps)
             for vector in range(vectors)
         ]

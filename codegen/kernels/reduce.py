@@ -161,7 +161,7 @@ def _identity(kind: str, elem: Elem) -> float | int:
 
 @lowers(ArgMax, ArgMin)
 def lower_arg(ctx: NodeContext) -> list[KernelCall]:
-    """The first largest or smallest element along an axis."""
+    """The first or last of the largest or smallest elements along an axis."""
     op = ctx.anchor
     assert isinstance(op, ArgMax | ArgMin)
     x, arg = ctx.place(ctx.inputs[0])
@@ -170,7 +170,7 @@ def lower_arg(ctx: NodeContext) -> list[KernelCall]:
     b = KernelBuilder(ctx.name)
     source = b.param("x", x.elem, x.align_bytes)
     epilogue = Epilogue(ctx, b, layout.kept.extents)
-    search = _Search(b, "gt" if isinstance(op, ArgMax) else "lt", source, layout)
+    search = _Search(b, op, source, layout)
 
     def body(at: list[Operand], length: int, last: bool) -> None:
         base = index_of(b, 0, at, layout.kept.x)
@@ -185,8 +185,11 @@ def lower_arg(ctx: NodeContext) -> list[KernelCall]:
 class _Search:
     """Keeps the best element and where it stood, lane by lane."""
 
-    def __init__(self, b: KernelBuilder, better: str, x: Param, layout: _Layout) -> None:
-        self._b, self._better, self._x, self._layout = b, better, x, layout
+    def __init__(self, b: KernelBuilder, op: ArgMax | ArgMin, x: Param, layout: _Layout) -> None:
+        self._b, self._x, self._layout = b, x, layout
+        strict, equal = ("gt", "ge") if isinstance(op, ArgMax) else ("lt", "le")
+        self._better = equal if op.last else strict  # what a later element must be to win
+        self._strict, self._sooner = strict, "gt" if op.last else "lt"
 
     def column(self, base: Operand, length: int) -> Operand:
         """Places for a vector of kept elements."""
@@ -221,11 +224,12 @@ class _Search:
         best, place = loop.results[0], loop.results[1]
         if extent - whole:
             rest = load_lanes(b, self._x, b.add(base, whole), lanes, extent - whole)
-            # Lanes behind the end repeat what is known already: they win nothing.
+            # Lanes behind the end repeat what is known already, place and all.
             inside = filled(b, b.const(1, place), extent - whole, 0)
             real = b.compare("ne", inside, b.const(0, inside))
             rest = b.select(real, rest, best)
             number = b.add(b.iota(Elem.I32, lanes), b.const(whole, place))
+            number = b.select(real, number, place)
             best, place = self._better_of(best, place, rest, number, later=True)
         while best.type.lanes > 1:
             half = best.type.lanes // 2
@@ -237,11 +241,13 @@ class _Search:
     def _better_of(
         self, value: Operand, place: Operand, other: Operand, where: Operand, *, later: bool
     ) -> tuple[Operand, Operand]:
-        """The better of two and its place; of equal ones the smaller place."""
+        """The better of two and its place; of equal ones the place that is asked for."""
         b = self._b
-        wins = b.compare(self._better, other, value)
-        if not later:
+        if later:
+            wins = b.compare(self._better, other, value)
+        else:
             equal = b.compare("eq", other, value)
-            earlier = b.compare("lt", where, place)
-            wins = b.op("or", wins, b.op("and", equal, earlier))
+            sooner = b.compare(self._sooner, where, place)
+            wins = b.compare(self._strict, other, value)
+            wins = b.op("or", wins, b.op("and", equal, sooner))
         return b.select(wins, other, value), b.select(wins, where, place)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar
 
 import numpy as np
 
 from ir.op import Arrays, Case, Op, Types, register_op, require
-from ir.ops.common import normal, want_floats, want_operands, want_shape
+from ir.ops.common import normal, want_axes, want_floats, want_operands, want_shape
 from ir.ops.elementwise import Unary, spread
 from ir.types import Array, TensorType
 
@@ -108,3 +109,43 @@ class BatchNorm(Op):
         yield case(cls(), 1, 1, 1, 1, label="one element")
         yield case(cls(1e-3), 1, 5, 7, 3, label="image")
         yield case(cls(), 1, 19, label="vector")
+
+
+@register_op("normalize")
+@dataclass(frozen=True, slots=True)
+class Normalize(Op):
+    """(x - m) / sqrt(mean((x - m)^2) + epsilon) over the axes together, m the mean there; float.
+
+    Without `centered` m is 0 (RMS norm). Instance, layer and group norm are this, on the right
+    axes, followed by a scale and an offset.
+    """
+
+    axes: tuple[int, ...]
+    epsilon: float = 1e-5
+    centered: bool = True
+    composite: ClassVar[bool] = True
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("normalize", inputs, 1)
+        (x,) = inputs
+        want_floats("normalize", x)
+        want_axes("normalize", self.axes, x.rank)
+        require(self.epsilon >= 0, f"normalize: epsilon {self.epsilon}")
+        count = prod(x.shape[a] for a in self.axes)
+        require(count > 0, f"normalize: nothing along {self.axes} of {x.shape}")
+        return (TensorType(x.dtype, x.shape),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        (x,) = inputs
+        centre = np.mean(x, self.axes, keepdims=True) if self.centered else x.dtype.type(0)
+        rest = x - centre
+        spread = np.mean(rest * rest, self.axes, keepdims=True)
+        return (rest / np.sqrt(spread + x.dtype.type(self.epsilon)),)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        yield Case(cls((0,)), (normal(rng, 1),), label="one element")
+        yield Case(cls((1, 2)), (3 * normal(rng, 1, 5, 7, 3) + 1,), label="instances")
+        yield Case(cls((2,), 1e-3), (normal(rng, 2, 5, 19),), label="layer")
+        yield Case(cls((2, 3)), (normal(rng, 2, 3, 4, 5),), label="groups")
+        yield Case(cls((2,), 1e-6, False), (normal(rng, 2, 5, 19),), label="root mean square")

@@ -35,22 +35,26 @@ class MaxPool2D(Op):
     window: tuple[int, int]
     stride: tuple[int, int]
     padding: Padding = LOWEST
+    dilation: tuple[int, int] = (1, 1)
 
     def infer(self, *inputs: TensorType) -> Types:
         want_operands("max_pool2d", inputs, 1)
         (x,) = inputs
         want_kind("max_pool2d", x.dtype, "fi")
-        sizes = window_sizes("max_pool2d", x, self.window, self.stride, self.padding)
+        sizes = self._sizes(x)
         return (x.with_shape(x.shape[0], *sizes, x.shape[3]),)
 
     def reference(self, *inputs: Array) -> Arrays:
         (x,) = inputs
-        sizes = window_sizes("max_pool2d", type_of(x), self.window, self.stride, self.padding)
-        taps = window_taps(pad_image(x, self.padding), self.window, self.stride, sizes)
+        padded, sizes = pad_image(x, self.padding), self._sizes(type_of(x))
+        taps = window_taps(padded, self.window, self.stride, sizes, self.dilation)
         _, _, best = next(taps)
         for _, _, pixels in taps:
             best = np.maximum(best, pixels)
         return (best.copy(),)
+
+    def _sizes(self, x: TensorType) -> tuple[int, int]:
+        return window_sizes("max_pool2d", x, self.window, self.stride, self.padding, self.dilation)
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
@@ -72,6 +76,9 @@ class MaxPool2D(Op):
         yield case(cls((3, 3), (2, 2), each), 1, 6, 7, 3, label="frame per channel")
         bytes_ = rng.integers(-128, 128, (1, 7, 7, 11), np.int8)
         yield Case(cls((3, 3), (2, 2), one), (bytes_,), label="int8")
+        dilated = cls((3, 2), (2, 1), one, (2, 3))
+        yield case(dilated, 1, 9, 8, 5, label="dilation")
+        yield case(cls((3, 3), (1, 1), dilation=(3, 1)), 1, 8, 8, 4, label="dilation of rows")
         special = np.resize(SPECIAL, (1, 5, 5, SPECIAL.size - 1))  # infinities meet every channel
         yield Case(cls((2, 2), (2, 2)), (special,), label="special values")
 
@@ -90,12 +97,13 @@ class AvgPool2D(Op):
     stride: tuple[int, int]
     padding: Padding = Padding()
     include_padding: bool = True
+    dilation: tuple[int, int] = (1, 1)
 
     def infer(self, *inputs: TensorType) -> Types:
         want_operands("avg_pool2d", inputs, 1)
         (x,) = inputs
         dtype = want_floats("avg_pool2d", x)
-        sizes = window_sizes("avg_pool2d", x, self.window, self.stride, self.padding)
+        sizes = self._sizes(x, self.padding)
         return (TensorType(dtype, (x.shape[0], *sizes, x.shape[3])),)
 
     def reference(self, *inputs: Array) -> Arrays:
@@ -108,11 +116,15 @@ class AvgPool2D(Op):
         return (self._sums(x, frame) / cells,)
 
     def _sums(self, x: Array, frame: Padding) -> Array:
-        sizes = window_sizes("avg_pool2d", type_of(x), self.window, self.stride, frame)
+        sizes = self._sizes(type_of(x), frame)
         total = np.zeros((x.shape[0], *sizes, x.shape[3]), x.dtype)
-        for _, _, pixels in window_taps(pad_image(x, frame), self.window, self.stride, sizes):
+        padded = pad_image(x, frame)
+        for _, _, pixels in window_taps(padded, self.window, self.stride, sizes, self.dilation):
             total += pixels
         return total
+
+    def _sizes(self, x: TensorType, frame: Padding) -> tuple[int, int]:
+        return window_sizes("avg_pool2d", x, self.window, self.stride, frame, self.dilation)
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
@@ -129,6 +141,8 @@ class AvgPool2D(Op):
         late = Padding(0, 0, 1, 1)
         yield case(cls((3, 3), (2, 2), late, False), 1, 8, 8, 12, label="late padding")
         yield case(cls((2, 3), (3, 5)), 1, 9, 13, 1, label="stride beyond the window")
+        dilated = cls((3, 2), (2, 1), Padding.same(1), False, (2, 3))
+        yield case(dilated, 1, 9, 8, 5, label="dilation")
         valued = Padding(1, 1, 1, 1, (2.0, -1.0, 0.5))
         yield case(cls((3, 3), (1, 1), valued), 1, 5, 6, 3, label="frame per channel")
         yield case(cls((4, 2), (1, 3), Padding(2, 0, 1, 1), False), 1, 5, 7, 4, label="uneven")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import prod
 
@@ -89,6 +89,7 @@ class _Arg(Op):
 
     axis: int
     keep_dims: bool
+    last: bool
 
     def infer(self, *inputs: TensorType) -> Types:
         want_operands(self.name, inputs, 1)
@@ -97,6 +98,12 @@ class _Arg(Op):
         want_axes(self.name, (self.axis,), x.rank)
         require(x.shape[self.axis] > 0, f"{self.name}: axis {self.axis} of {x.shape} is empty")
         return (TensorType(DType.I32, _reduced(x.shape, (self.axis,), self.keep_dims)),)
+
+    def place(self, search: Callable[..., Array], x: Array) -> Array:
+        """What `search` (`np.argmax` or `np.argmin`) finds, from the side asked for."""
+        ahead = np.flip(x, self.axis) if self.last else x
+        found = search(ahead, self.axis, keepdims=self.keep_dims)
+        return np.asarray(x.shape[self.axis] - 1 - found if self.last else found, np.int32)
 
     @classmethod
     def _cases(cls, rng: np.random.Generator, make: type[ArgMax] | type[ArgMin]) -> Iterator[Case]:
@@ -107,22 +114,24 @@ class _Arg(Op):
         few = rng.integers(-2, 3, (7, 19))
         yield Case(make(1), (few.astype(np.float32),), label="first of equals")
         yield Case(make(0, True), (few.astype(np.int32),), label="integers")
+        yield Case(make(1, last=True), (few.astype(np.float32),), label="last of equals")
+        yield Case(make(0, last=True), (few.astype(np.int8),), label="last of rows")
 
 
 @register_op("arg_max")
 @dataclass(frozen=True, slots=True)
 class ArgMax(_Arg):
-    """Where along an axis the largest element stands, I32; of equal ones the first.
+    """Where along an axis the largest element stands, I32; of equal ones the first or `last`.
 
     What comes out where there is NaN is not defined, but lies within the axis.
     """
 
     axis: int
     keep_dims: bool = False
+    last: bool = False
 
     def reference(self, *inputs: Array) -> Arrays:
-        found = np.argmax(inputs[0], self.axis, keepdims=self.keep_dims)
-        return (np.asarray(found, np.int32),)
+        return (self.place(np.argmax, inputs[0]),)
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
@@ -136,10 +145,10 @@ class ArgMin(_Arg):
 
     axis: int
     keep_dims: bool = False
+    last: bool = False
 
     def reference(self, *inputs: Array) -> Arrays:
-        found = np.argmin(inputs[0], self.axis, keepdims=self.keep_dims)
-        return (np.asarray(found, np.int32),)
+        return (self.place(np.argmin, inputs[0]),)
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:

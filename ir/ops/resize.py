@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ir.op import Arrays, Case, Op, Types, register_op, require
+from ir.op import Arrays, Case, Op, Pointwise, Types, register_op, require
 from ir.ops.common import normal, want_axes, want_operands, want_same, want_shape
 from ir.ops.elementwise import want_kind
 from ir.ops.resize_maps import (
@@ -21,7 +21,7 @@ from ir.ops.resize_maps import (
     interpolated,
     nearest,
 )
-from ir.types import Array, DType, TensorType
+from ir.types import Array, DType, Quant, TensorType, type_of
 
 MODES = ("nearest", "linear", "cubic")
 _FIXED_POINT = (DType.I8, DType.U8, DType.I16)
@@ -100,7 +100,7 @@ class Resize(Op):
 
     def reference(self, *inputs: Array) -> Arrays:
         (x,) = inputs
-        type_ = TensorType(DType.of(x.dtype), tuple(x.shape))
+        type_ = type_of(x)
         is_fixed = self.mode == "linear" and x.dtype.kind != "f"
         result = x.astype(np.int64) if is_fixed else x
         shift = 0
@@ -114,7 +114,7 @@ class Resize(Op):
                 result = weighted_gather(result, axis, table.indices, table.weights)
             shift += FIXED_BITS
         if is_fixed:
-            result = np.sign(result) * ((np.abs(result) + (1 << shift >> 1)) >> shift)
+            result = RoundingShift(shift, type_.dtype).reference(result)[0] if shift else result
         for axis in range(x.ndim):
             outside = self.outside(axis, type_)
             if outside.any():
@@ -212,3 +212,36 @@ class Resample(Op):
         yield case(0, rng.integers(-99, 99, (6, 33), np.int32), 5, 2, "integers")
         wide = rng.integers(-(2**40), 2**40, (4, 9), np.int64)
         yield case(0, wide, 5, 2, "wide integers")
+
+
+@register_op("rounding_shift")
+@dataclass(frozen=True, slots=True)
+class RoundingShift(Pointwise):
+    """x / 2^bits rounded, halves away from zero, then the low bits as `dtype`; signed integers."""
+
+    bits: int
+    dtype: DType
+    quant: Quant | None = None
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("rounding_shift", inputs, 1)
+        (x,) = inputs
+        good = x.dtype in (DType.I32, DType.I64) and self.dtype.is_integer
+        require(good, f"rounding_shift: {x.dtype.value} to {self.dtype.value}")
+        require(0 < self.bits < 31, f"rounding_shift: by {self.bits} bits")
+        return (TensorType(self.dtype, x.shape, quant=self.quant),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        (x,) = inputs
+        below = (x < 0).astype(x.dtype)
+        return (((x + (1 << self.bits >> 1) - below) >> self.bits).astype(self.dtype.numpy),)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        halves = np.arange(-20, 21, dtype=np.int32) * 128
+        yield Case(cls(8, DType.I8), (halves,), label="halves")
+        x = rng.integers(-(2**26), 2**26, (1, 5, 7, 3), np.int32)
+        yield Case(cls(20, DType.I8), (x,), label="bytes")
+        yield Case(cls(20, DType.U8, Quant((0.5,), (3,))), (np.abs(x),), label="unsigned")
+        wide = rng.integers(-(2**34), 2**34, (19,), np.int64)
+        yield Case(cls(20, DType.I16), (wide,), label="from wide integers")

@@ -131,10 +131,11 @@ def _only_hangs_over(op: MaxPool2D, outer: Padding) -> bool:
     """Whether padding that never wins may as well hold the value of the frame inside it.
 
     Each window that reaches it must contain a cell of that frame already: on every side on which
-    there is padding, the frame has cells and the padding is narrower than the window.
+    there is padding, the frame has cells and the padding is narrower than the window, which has no
+    gaps.
     """
     own = op.padding
-    if own.is_empty or any(v > LOWEST.values[0] for v in own.values):
+    if own.is_empty or op.dilation != (1, 1) or any(v > LOWEST.values[0] for v in own.values):
         return False
     rows, columns = op.window
     reach = (rows, columns, rows, columns)

@@ -8,14 +8,18 @@ import numpy as np
 
 from ir.errors import InternalError
 from ir.graph import Graph, Node
+from ir.ops.conv_transpose import ConvTranspose2D, IntConvTranspose2D
 from ir.ops.detection import RegionDetection
-from ir.ops.norm import BatchNorm, Dropout
-from ir.ops.pointwise import Add, Div, Mul, MulAdd, Sigmoid, Sqrt, Sub
+from ir.ops.norm import BatchNorm, Dropout, Normalize
+from ir.ops.pointwise import Add, Div, Mul, MulAdd, Rsqrt, Sigmoid, Sqrt, Square, Sub
 from ir.ops.recurrent import FastGRNNCell, GRUCell, LSTMCell, RNNCell
-from ir.ops.reduce import Softmax
+from ir.ops.reduce import Reduce, Softmax
+from ir.ops.resize import Resize
 from ir.ops.shape import Concat, Reshape, Split
 from ir.passes.base import Pass, register_pass
 from ir.passes.recurrent_cells import lower_cell
+from ir.passes.resizing import lower_resize
+from ir.passes.transposed_convolutions import lower_conv_transpose
 from ir.rewrite import Editor
 
 
@@ -24,7 +28,8 @@ from ir.rewrite import Editor
 class LowerComposites(Pass):
     """Batch norm becomes scale and offset, region detection its parts, dropout nothing.
 
-    Recurrent cells become dense layers and pointwise operators.
+    Recurrent cells become dense layers and pointwise operators, resizing weighted gathers,
+    transposed convolutions ordinary ones, normalisation reductions and pointwise operators.
 
     Raises `InternalError` for a composite operator without a rule here.
     """
@@ -42,6 +47,12 @@ class LowerComposites(Pass):
                     _drop(editor, node)
                 case RNNCell() | GRUCell() | LSTMCell() | FastGRNNCell() as op:
                     lower_cell(editor, node, op)
+                case Resize() as op:
+                    lower_resize(editor, node, op)
+                case ConvTranspose2D() | IntConvTranspose2D() as op:
+                    lower_conv_transpose(editor, node, op)
+                case Normalize() as op:
+                    _lower_normalize(editor, node, op)
                 case op if op.composite:
                     raise InternalError(f"no rule for the composite operator '{op.name}'")
         return editor.graph()
@@ -71,6 +82,20 @@ def _lower_batch_norm(editor: Editor, node: Node, op: BatchNorm) -> None:
         shift = editor.insert(node, Mul(), mean, scale, source=node.source)
         shift = editor.insert(node, Sub(), beta, shift, source=node.source)
     editor.replace(node, MulAdd(), x, scale, shift)
+
+
+def _lower_normalize(editor: Editor, node: Node, op: Normalize) -> None:
+    (x,) = node.inputs
+    mean = Reduce("mean", op.axes, True)
+    if op.centered:
+        centre = editor.insert(node, mean, x, source=node.source)
+        x = editor.insert(node, Sub(), x, centre, source=node.source)
+    square = editor.insert(node, Square(), x, source=node.source)
+    spread = editor.insert(node, mean, square, source=node.source)
+    epsilon = editor.rounded(np.array([op.epsilon]), editor.type(x).dtype)
+    spread = editor.insert(node, Add(), spread, epsilon, source=node.source)
+    factor = editor.insert(node, Rsqrt(), spread, source=node.source)
+    editor.replace(node, Mul(), x, factor)
 
 
 def _lower_region(editor: Editor, node: Node, op: RegionDetection) -> None:

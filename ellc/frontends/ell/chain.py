@@ -256,6 +256,8 @@ class _Writer:
         function = "Max"
         if op.window[0] != op.window[1] or op.stride[0] != op.stride[1]:
             raise _Unfit("only square windows and strides exist")
+        if op.dilation != (1, 1):
+            raise _Unfit("windows of pools have no gaps")
         padding = op.padding
         if isinstance(op, AvgPool2D):
             function, outside = "Mean", 0.0

@@ -1,0 +1,169 @@
+"""Transposed convolution as an ordinary one whose filters each make one pixel of a block.
+
+With stride s the outputs fall into s phases along an axis, and all outputs of a phase meet the same
+taps. So one convolution at the input's size, with a filter for every phase, makes whatever there
+is; its channels are then spread over blocks of s x s pixels. Nothing is multiplied with zeros that
+were put between pixels, at most with a few in the kernel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+
+from ir.errors import EllcError
+from ir.graph import Node
+from ir.op import Op
+from ir.ops.conv import Conv2D
+from ir.ops.conv_transpose import ConvTranspose2D, Enlargement, IntConvTranspose2D
+from ir.ops.quantised_conv import IntConv2D
+from ir.ops.shape import Reshape, Slice, Transpose
+from ir.rewrite import Editor
+from ir.types import Array, Padding
+
+_Transposed = ConvTranspose2D | IntConvTranspose2D
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """Along one axis: the window of the ordinary convolution and what is cut off behind it.
+
+    `places[t]` is (phase, tap of the window) of tap t. Element o of the result is number
+    o + `start` of the `blocks` * stride that are made.
+    """
+
+    places: tuple[tuple[int, int], ...]
+    taps: int
+    before: int
+    after: int
+    blocks: int
+    start: int
+
+
+def lower_conv_transpose(editor: Editor, node: Node, op: _Transposed) -> None:
+    """Replace the node; raises `EllcError` (E302) unless weights and bias are constants."""
+    x, *constants = node.inputs
+    arrays = [_constant(editor, node, value) for value in constants]
+    w = arrays[0]
+    enlargements = op.axes(editor.type(x).shape, w.shape)
+    rows, columns = (_planned(e) for e in enlargements)
+    phases = _Phases(op.stride, grouped=op.groups > 1)
+    zero = _per_filter(op, w.shape[0])
+    window = _window(w, rows, columns, op.stride, zero)
+    padding = Padding(rows.before, columns.before, rows.after, columns.after)
+    wide = [phases.filters(window), *(phases.repeated(b) for b in arrays[1:])]
+    operands = [_stored(editor, array, value) for array, value in zip(wide, constants, strict=True)]
+    conv: Op = Conv2D((1, 1), padding, (1, 1), op.groups)
+    if isinstance(op, IntConvTranspose2D):
+        zeros = tuple(int(z) for z in phases.repeated(zero))
+        shared = op.weight_zero if len(op.weight_zero) == 1 else zeros
+        conv = IntConv2D((1, 1), padding, (1, 1), op.groups, op.input_zero, shared)
+    batch, height, width, filters = editor.type(node.output).shape
+    made = (batch, rows.blocks, columns.blocks, filters)
+    steps: list[Op] = [conv, *phases.spread(made)]
+    if (rows.blocks * op.stride[0], columns.blocks * op.stride[1]) != (height, width):
+        first = (0, rows.start, columns.start, 0)
+        steps.append(Slice(first, (batch, height, width, filters), (1, 1, 1, 1)))
+    value = x
+    for index, step in enumerate(steps):
+        extras = operands if index == 0 else []
+        if index == len(steps) - 1:
+            editor.replace(node, step, value, *extras)
+        else:
+            value = editor.insert(node, step, value, *extras, source=node.source)
+
+
+def _constant(editor: Editor, node: Node, value: str) -> Array:
+    exact = editor.exact(value)
+    array = editor.array(value) if exact is None else exact
+    if array is None:
+        raise EllcError(
+            f"'{node.op.name}' needs constant weights", code="E302", where=", ".join(node.source)
+        )
+    return array
+
+
+def _stored(editor: Editor, array: Array, like: str) -> str:
+    """A constant of the element type of another one; floats are rounded here."""
+    dtype = editor.type(like).dtype
+    if dtype.is_float:
+        return editor.rounded(array, dtype)
+    return editor.constant(np.ascontiguousarray(array, dtype.numpy))
+
+
+def _per_filter(op: _Transposed, filters: int) -> Array:
+    """The weight that counts as 0, for each filter."""
+    zero = op.weight_zero if isinstance(op, IntConvTranspose2D) else (0,)
+    return np.broadcast_to(np.array(zero), (filters,))
+
+
+# --- one axis ------------------------------------------------------------------------------------
+
+
+def _planned(axis: Enlargement) -> _Axis:
+    """The smallest window; of equal ones that with nothing to cut off in front."""
+    plans = [_shifted(axis, start) for start in range(axis.stride)]
+    return min(plans, key=lambda plan: (plan.taps, plan.start))
+
+
+def _shifted(axis: Enlargement, start: int) -> _Axis:
+    """The plan in which result o is number o + start of its blocks."""
+    reach = [divmod(t * axis.dilation - axis.before + start, axis.stride) for t in range(axis.taps)]
+    # Tap t adds input i to block i + whole, phase rest.
+    top = max(0, *(whole for whole, _ in reach))
+    bottom = min(whole for whole, _ in reach)
+    blocks = ceil((axis.size + start) / axis.stride)
+    after = blocks - bottom - axis.extent
+    places = tuple((rest, top - whole) for whole, rest in reach)
+    return _Axis(places, top - bottom + 1, top, max(0, after), blocks + max(0, -after), start)
+
+
+def _window(w: Array, rows: _Axis, columns: _Axis, stride: tuple[int, int], zero: Array) -> Array:
+    """Weights [phase row, phase column, F, taps, taps, C/groups]; `zero` where there is no tap."""
+    filters, _, _, depth = w.shape
+    shape = (*stride, filters, rows.taps, columns.taps, depth)
+    made = np.broadcast_to(zero.reshape(-1, 1, 1, 1), shape).astype(w.dtype)
+    for i, (row_phase, row) in enumerate(rows.places):
+        for j, (column_phase, column) in enumerate(columns.places):
+            made[row_phase, column_phase, :, row, column] = w[:, i, j]
+    return made
+
+
+# --- phases and filters --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Phases:
+    """How the phases of a block lie among the filters: outside them, inside where there are groups.
+
+    The filters of a group must stay together.
+    """
+
+    stride: tuple[int, int]
+    grouped: bool
+
+    def filters(self, window: Array) -> Array:
+        """[phase row, phase column, F, ...] as the filters of one convolution."""
+        ordered = window.transpose(2, 0, 1, 3, 4, 5) if self.grouped else window
+        return np.ascontiguousarray(ordered.reshape(-1, *window.shape[3:]))
+
+    def repeated(self, per_filter: Array) -> Array:
+        """One number per filter, for the filters of all phases."""
+        count = self.stride[0] * self.stride[1]
+        return np.repeat(per_filter, count) if self.grouped else np.tile(per_filter, count)
+
+    def spread(self, made: tuple[int, ...]) -> list[Op]:
+        """What turns the convolution's channels into pixels: `made` is blocks and channels."""
+        down, across = self.stride
+        if (down, across) == (1, 1):
+            return []
+        batch, rows, columns, filters = made
+        order = (0, 1, 4, 2, 5, 3) if self.grouped else (0, 1, 3, 2, 4, 5)
+        inner = (filters, down, across) if self.grouped else (down, across, filters)
+        return [
+            Reshape((batch, rows, columns, *inner)),
+            Transpose(order),
+            Reshape((batch, rows * down, columns * across, filters)),
+        ]
