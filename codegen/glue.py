@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,8 @@ API_VERSION = 1
 POOL_BYTES = 1024
 """ELLC_POOL_BYTES of runtime_c/ellc_pool.h."""
 HASH_LENGTH = 32
+ABOUT = "about."
+"""Metadata under such keys is text for people, shown in the header and the Python module."""
 
 _C_TYPES = {
     Elem.F32: "float",
@@ -198,7 +200,7 @@ def make_model(plan: Plan, name: str, threads: int = 1, *, portable: bool = Fals
         arena,
         threads,
         tuple(graph.metadata.items()),
-        _description(inputs, outputs),
+        _description(inputs, outputs, graph.metadata),
         _hash(plan, name, threads),
         CpuCheck() if portable else cpu_check(plan.target),
     )
@@ -343,15 +345,27 @@ def _states(plan: Plan, constants: _Section | _Arrays) -> Iterator[State]:
         yield State(state.name, where, data.nbytes, first)
 
 
-def _description(inputs: Sequence[Port], outputs: Sequence[Port]) -> tuple[str, ...]:
+def _description(
+    inputs: Sequence[Port], outputs: Sequence[Port], metadata: Mapping[str, str]
+) -> tuple[str, ...]:
     lines = [f"in:  {_port_text(p)}" for p in inputs] + [f"out: {_port_text(p)}" for p in outputs]
+    for key, value in metadata.items():
+        if key.startswith(ABOUT):
+            lines += [_ascii(line) for line in value.splitlines()]
     return tuple(line.replace("*/", "* /") for line in lines)
 
 
 def _port_text(port: Port) -> str:
     shape = "x".join(map(str, port.shape)) or "scalar"
-    name = port.name.encode("ascii", "backslashreplace").decode()
-    return f"{name} {shape} {port.c_type}{' (packed signs)' if port.packed else ''}"
+    text = f"{_ascii(port.name)} {shape} {port.c_type}{' (packed signs)' if port.packed else ''}"
+    if port.quant is None:
+        return text
+    scale, zero = port.quant
+    return f"{text}, stands for {scale} * (stored {'-' if zero >= 0 else '+'} {abs(zero)})"
+
+
+def _ascii(text: str) -> str:
+    return text.encode("ascii", "backslashreplace").decode()
 
 
 def _hash(plan: Plan, name: str, threads: int) -> str:

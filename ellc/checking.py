@@ -26,7 +26,7 @@ from codegen.toolchain import emulate
 from ellc import __version__
 from ellc.agreement import Agreement, compare
 from ellc.following import follow
-from ellc.images import Preprocessing
+from ellc.pixels import Geometry, Preprocessing, is_picture
 from ellc.progress import Progress, silent
 from ellc.undecided import takes_steps, undecided
 from ir.graph import Graph, Node
@@ -167,9 +167,9 @@ def check(
 def plausible_inputs(graph: Graph, seed: int) -> tuple[Array, ...]:
     """Seeded inputs of the range a network was made for.
 
-    Float pictures (NHWC with 1 or 3 channels) have whole pixel values brought to the range, means
-    and deviations of the metadata, by default 0 to 255; other floats lie from -1 to 1, integers of
-    8 bits anywhere, wider ones from 0 to 9 (they may be indices).
+    Float pictures (of 1 or 3 channels) have whole pixel values brought to the range, means and
+    deviations of the metadata, by default 0 to 255; other floats lie from -1 to 1, integers of 8
+    bits anywhere, wider ones from 0 to 9 (they may be indices).
     """
     rng = np.random.default_rng(seed)
     preprocessing = Preprocessing.from_metadata(graph.metadata)
@@ -178,11 +178,11 @@ def plausible_inputs(graph: Graph, seed: int) -> tuple[Array, ...]:
 
 def _plausible(type_: TensorType, how: Preprocessing, rng: np.random.Generator) -> Array:
     dtype, shape = type_.dtype, type_.shape
-    if dtype.is_float and len(shape) == 4 and shape[-1] in (1, 3):
-        pixels = rng.integers(0, 256, shape) / 255.0
-        order = slice(None, None, -1) if how.order == "bgr" else slice(None)
-        mean, deviation = (np.array(x)[order][: shape[-1]] for x in (how.mean, how.deviation))
-        values = (how.low + (how.high - how.low) * pixels - mean) / deviation
+    if dtype.is_float and is_picture(type_):
+        picture = Geometry.of(type_)
+        factor, offset = how.affine(picture.channels)
+        axes = (-1, 1, 1) if picture.planes else (-1,)
+        values = rng.integers(0, 256, shape) * factor.reshape(axes) + offset.reshape(axes)
         return np.asarray(values.astype(dtype.numpy))
     if dtype.is_float:
         return rng.uniform(-_SIGNAL_SPAN, _SIGNAL_SPAN, shape).astype(dtype.numpy)

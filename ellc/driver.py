@@ -28,13 +28,11 @@ from codegen.targets import Target, resolve
 from codegen.toolchain.elf_reader import ElfFile
 from codegen.toolchain.link import BUILT_IN, Tools
 from ellc import __version__
-from ellc.models import read_model
+from ellc.models import DEFAULT_OPTIONS, ModelOptions, default_name, read_model
 from ellc.progress import Progress, silent
 from ir.errors import EllcError
 from ir.graph import Graph
 from ir.pipeline import PipelineOptions, default_passes, run_pipeline
-
-_SUFFIXES = (".ell.zip", ".ell", ".eir", ".map", ".model", ".zip")
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,8 @@ class CompileOptions:
     """What a user may choose; every default is a choice that suits the target.
 
     `emit` names kinds of files (`emit_kinds`); header and manifest are always there. `threads` None
-    means the target's cores for what an operating system loads, else 1.
+    means the target's cores for what an operating system loads, else 1. `model` says how a file is
+    read; a graph is taken as it is.
     """
 
     emit: tuple[str, ...] = ()
@@ -50,10 +49,10 @@ class CompileOptions:
     name: str = ""
     strip: bool = False
     paranoid: bool = False
-    keep_double: bool = False
     optimize: bool = True
     dump_dir: Path | None = None
     tools: Tools = BUILT_IN
+    model: ModelOptions = DEFAULT_OPTIONS
 
 
 @dataclass(frozen=True)
@@ -113,12 +112,9 @@ def compile_model(
     folder = out_dir or Path(row.name)
     clock = _Clock(progress)
     with clock.stage("reading the model"):
-        graph = (
-            source
-            if isinstance(source, Graph)
-            else read_model(source, keep_double=chosen.keep_double)
-        )
-    name = valid_name(chosen.name or _default_name(source))
+        graph = source if isinstance(source, Graph) else read_model(source, chosen.model)
+    by_default = source.name if isinstance(source, Graph) else default_name(source)
+    name = valid_name(chosen.name or by_default)
     plan = _planned(graph, row, chosen, name, clock)
     with _output_folder(folder) as made:
         files, built, costs = _write(plan, name, kinds, chosen, made, clock)
@@ -166,15 +162,6 @@ def _checked_kinds(kinds: tuple[str, ...]) -> tuple[str, ...]:
             hint=f"kinds: {', '.join(emit_kinds())}",
         )
     return tuple(dict.fromkeys(kinds))
-
-
-def _default_name(source: Path | Graph) -> str:
-    if isinstance(source, Graph):
-        return source.name
-    for suffix in _SUFFIXES:
-        if source.name.lower().endswith(suffix):
-            return source.name[: -len(suffix)]
-    return source.stem
 
 
 def _planned(

@@ -15,7 +15,7 @@ import numpy as np
 from codegen.targets import Overrides, Target, fixed_targets, resolve
 from codegen.toolchain import emulate
 from codegen.toolchain.load import call_library, has_c_library
-from ellc.models import read_model
+from ellc.models import DEFAULT_OPTIONS, ModelOptions, read_model
 from ellc.progress import Progress, silent
 from ir.errors import EllcError
 from ir.interp import evaluate
@@ -112,9 +112,9 @@ def is_library(path: Path) -> bool:
     return path.suffix.lower() in LIBRARY_SUFFIXES
 
 
-def reference(path: Path) -> Executable:
+def reference(path: Path, options: ModelOptions = DEFAULT_OPTIONS) -> Executable:
     """The network of a model file computed by numpy: slow, and what all else is compared with."""
-    graph = read_model(path)
+    graph = read_model(path, options)
     network = Network(
         graph.name,
         tuple((p.name, graph.types[p.value]) for p in graph.inputs),
@@ -127,11 +127,15 @@ def reference(path: Path) -> Executable:
 
 @contextmanager
 def compiled(
-    path: Path, target: str, threads: int | None = None, progress: Progress = silent
+    path: Path,
+    target: str,
+    threads: int | None = None,
+    options: ModelOptions = DEFAULT_OPTIONS,
+    progress: Progress = silent,
 ) -> Iterator[Library]:
     """A library to run: `path` itself if it is one, otherwise the model compiled for `target`.
 
-    The compiled files are gone when the block ends.
+    `options` say how the model is read. The compiled files are gone when the block ends.
     """
     if is_library(path):
         yield open_library(path)
@@ -139,8 +143,8 @@ def compiled(
     from ellc.driver import CompileOptions, compile_model
 
     with tempfile.TemporaryDirectory(prefix="ellc-run-") as folder:
-        options = CompileOptions(emit=("so", "obj"), threads=threads)
-        made = compile_model(path, target, options, Path(folder) / "out", progress)
+        chosen = CompileOptions(emit=("so", "obj"), threads=threads, model=options)
+        made = compile_model(path, target, chosen, Path(folder) / "out", progress)
         assert made.library is not None
         yield open_library(made.library)
 

@@ -3,35 +3,153 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from ellc.frontends.options import ImportOptions
+from ellc.pixels import ORDER_KEY, PixelOptions, Preprocessing, is_picture
 from ir.container import load
 from ir.errors import EllcError
 from ir.graph import Graph
 
-_HINT = "ellc reads .ell, .ell.zip and .eir"
+Kind = Literal["eir", "ell", "onnx", "tflite"]
+
+SUFFIXES = (".ell.zip", ".ell", ".eir", ".onnx", ".tflite", ".map", ".model", ".zip")
+"""What the names of model files end in; a model's name is what stands before."""
+_HINT = "ellc reads .ell, .ell.zip, .eir, .onnx and .tflite"
 _ZIP_MAGIC = b"PK"
 _SNIFF_BYTES = 4096
+_TFLITE_MARK = slice(4, 8), b"TFL3"
+# An ONNX file begins with its format's version (field 1, a small number) and another field.
+_ONNX_VERSION_TAG = 0x08
+_ONNX_VERSIONS = range(1, 64)
+_ONNX_NEXT_TAGS = b"\x12\x1a\x22\x28\x32\x3a\x42\x72\xa2"
+_BY_SUFFIX: dict[str, Kind] = {".onnx": "onnx", ".tflite": "tflite", ".lite": "tflite"}
 
 
-def read_model(path: Path, *, keep_double: bool = False) -> Graph:
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """What a user may choose when a model is read; every command that takes a model has these.
+
+    `keep_double` computes in double what an `.ell` model says is double, not in float32. `pixels`
+    are compiled in (`ellc.pixels`) if anything is said there.
+    """
+
+    imports: ImportOptions = field(default_factory=ImportOptions)
+    keep_double: bool = False
+    pixels: PixelOptions = field(default_factory=PixelOptions)
+
+
+DEFAULT_OPTIONS = ModelOptions()
+
+
+def read_model(path: Path, options: ModelOptions = DEFAULT_OPTIONS) -> Graph:
     """Read a model file as a verified graph.
 
-    `keep_double` computes in double what an `.ell` model says is double, not in float32.
-
     Raises `EllcError` for a file that is missing, damaged, of an unknown kind, or holds something
-    that is not supported; the report lists every problem.
+    that is not supported; the report lists every problem. E211: a package for the format is
+    missing; E704: an option means nothing for the format.
     """
-    if _kind(path) == "eir":
-        return load(path)
+    kind = _kind(path)
+    _check_options(path, kind, options.imports)
+    graph = _READERS[kind](path, options)
+    if not options.pixels.is_given:
+        return graph
+    from ellc.preprocessing import with_preprocessing
+
+    return with_preprocessing(
+        graph, options.pixels.over(Preprocessing.from_metadata(graph.metadata))
+    )
+
+
+def default_name(path: Path) -> str:
+    """A model's name: that of its file, without what says its kind."""
+    for suffix in SUFFIXES:
+        if path.name.lower().endswith(suffix) and len(path.name) > len(suffix):
+            return path.name[: -len(suffix)]
+    return path.stem
+
+
+def _read_eir(path: Path, options: ModelOptions) -> Graph:
+    return load(path)
+
+
+def _read_ell(path: Path, options: ModelOptions) -> Graph:
     from ellc.frontends.ell.options import EllOptions
     from ellc.frontends.ell.read import read_ell
 
-    return read_ell(path, EllOptions(double_is="double" if keep_double else "float"))
+    chosen = EllOptions(
+        double_is="double" if options.keep_double else "float",
+        outputs=options.imports.outputs,
+        limits=options.imports.limits,
+    )
+    return read_ell(path, chosen)
 
 
-def _kind(path: Path) -> Literal["eir", "ell"]:
+def _read_onnx(path: Path, options: ModelOptions) -> Graph:
+    _require(path, "onnx", ("onnx",))
+    from ellc.frontends.onnx.read import read_onnx
+
+    return _with_colours(read_onnx(path, options.imports))
+
+
+def _read_tflite(path: Path, options: ModelOptions) -> Graph:
+    _require(path, "tflite", ("tflite", "flatbuffers"))
+    from ellc.frontends.tflite.read import read_tflite
+
+    return _with_colours(read_tflite(path, options.imports))
+
+
+_READERS: dict[Kind, Callable[[Path, ModelOptions], Graph]] = {
+    "eir": _read_eir,
+    "ell": _read_ell,
+    "onnx": _read_onnx,
+    "tflite": _read_tflite,
+}
+
+
+def _require(path: Path, extra: str, packages: tuple[str, ...]) -> None:
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise EllcError(
+            f"reading it takes the Python package {' and '.join(missing)}",
+            code="E211",
+            where=str(path),
+            hint=f"pip install 'ellc[{extra}]'",
+        )
+
+
+def _with_colours(graph: Graph) -> Graph:
+    """With the order of colours that networks of these formats take, unless it is said.
+
+    ELL's default, which holds where nothing is said, is blue first.
+    """
+    if ORDER_KEY in graph.metadata or not any(map(is_picture, graph.input_types())):
+        return graph
+    return graph.with_metadata({ORDER_KEY: "rgb"})
+
+
+def _check_options(path: Path, kind: Kind, chosen: ImportOptions) -> None:
+    """Refuse what would have no effect."""
+    useless = []
+    if kind in ("ell", "eir"):
+        useless += ["--shape"] if chosen.shapes else []
+        useless += ["--layout"] if chosen.layout != "file" else []
+    if kind == "eir":
+        useless += ["--outputs"] if chosen.outputs else []
+    if useless:
+        raise EllcError(
+            f"{' and '.join(useless)} cannot be used with this kind of file",
+            code="E704",
+            where=str(path),
+            hint="--shape and --layout are for ONNX and TFLite, --outputs for all but .eir",
+        )
+
+
+def _kind(path: Path) -> Kind:
     try:
         with path.open("rb") as file:
             head = file.read(_SNIFF_BYTES)
@@ -40,11 +158,25 @@ def _kind(path: Path) -> Literal["eir", "ell"]:
         raise EllcError(
             f"cannot be read: {reason}", code="E701", where=str(path), hint=_HINT
         ) from None
+    kind = _kind_of(head, path)
+    if kind is None:
+        raise EllcError("this is no model file", code="E702", where=str(path), hint=_HINT)
+    return kind
+
+
+def _kind_of(head: bytes, path: Path) -> Kind | None:
     if head.startswith(_ZIP_MAGIC):
         return "eir" if _is_eir(path) else "ell"
+    place, mark = _TFLITE_MARK
+    if head[place] == mark:
+        return "tflite"
+    suffix = path.suffix.lower()
+    if suffix in _BY_SUFFIX:  # a damaged one: its reader says what is wrong
+        return _BY_SUFFIX[suffix]
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         return "ell"
-    raise EllcError("this is no model file", code="E702", where=str(path), hint=_HINT)
+    is_onnx = len(head) > 2 and head[0] == _ONNX_VERSION_TAG and head[1] in _ONNX_VERSIONS
+    return "onnx" if is_onnx and head[2] in _ONNX_NEXT_TAGS else None
 
 
 def _is_eir(path: Path) -> bool:

@@ -11,12 +11,14 @@ import click
 import numpy as np
 
 from ellc.commands.output import echo_json, json_option, table
+from ellc.commands.parameters import model_options
 from ir.errors import EllcError
 
 if TYPE_CHECKING:
     from codegen.plan import Plan
     from codegen.profiling import Times
     from ellc.execute import Arrays, Network
+    from ellc.models import ModelOptions
     from ellc.progress import Progress
 
 
@@ -75,8 +77,16 @@ class Layers:
     help="Time to spend.",
 )
 @click.option("--layers", is_flag=True, help="Time every kernel; one thread.")
+@model_options
 @json_option
-def command(model: Path, threads: int | None, seconds: float, layers: bool, as_json: bool) -> None:
+def command(
+    model: Path,
+    threads: int | None,
+    seconds: float,
+    layers: bool,
+    options: ModelOptions,
+    as_json: bool,
+) -> None:
     """Measure the latency of MODEL, or of a library for this machine: median and spread.
 
     The first call, which is cold, does not count. The inputs are seeded noise. A library for a
@@ -86,13 +96,16 @@ def command(model: Path, threads: int | None, seconds: float, layers: bool, as_j
     do at best, measured between the calls.
     """
     if layers:
-        _bench_layers(model, threads, seconds, as_json)
+        _bench_layers(model, threads, seconds, options, as_json)
         return
     from codegen.toolchain.emulate import runs_directly
     from ellc.execute import compiled, is_library
     from ellc.progress import progress
 
-    with progress(quiet=as_json) as report, compiled(model, "host", threads, report) as library:
+    with (
+        progress(quiet=as_json) as report,
+        compiled(model, "host", threads, options, report) as library,
+    ):
         if not runs_directly(library.target):
             raise EllcError(
                 f"the library is for target {library.target.name!r}: only the device can time it",
@@ -112,7 +125,9 @@ def command(model: Path, threads: int | None, seconds: float, layers: bool, as_j
         click.echo(text(latency))
 
 
-def _bench_layers(model: Path, threads: int | None, seconds: float, as_json: bool) -> None:
+def _bench_layers(
+    model: Path, threads: int | None, seconds: float, options: ModelOptions, as_json: bool
+) -> None:
     from ellc.execute import is_library
     from ellc.progress import progress
 
@@ -123,14 +138,14 @@ def _bench_layers(model: Path, threads: int | None, seconds: float, as_json: boo
     if threads not in (None, 1):
         raise EllcError("layers are timed on one thread", code="E708", hint="leave --threads out")
     with progress(quiet=as_json) as report:
-        layers = time_layers(model, seconds, report)
+        layers = time_layers(model, seconds, options, report)
     if as_json:
         echo_json(asdict(layers))
     else:
         click.echo(layers_text(layers))
 
 
-def time_layers(model: Path, seconds: float, progress: Progress) -> Layers:
+def time_layers(model: Path, seconds: float, options: ModelOptions, progress: Progress) -> Layers:
     """Compile a model for this machine and time each of its kernels."""
     from codegen.lowering import Options
     from codegen.names import valid_name
@@ -141,7 +156,7 @@ def time_layers(model: Path, seconds: float, progress: Progress) -> Layers:
     from ir.pipeline import run_pipeline
 
     progress("compiling", 0, 0)
-    graph, _ = run_pipeline(read_model(model))
+    graph, _ = run_pipeline(read_model(model, options))
     host, name = resolve("host"), valid_name(graph.name)
     plan = make_plan(graph, host, Options(), name)
     progress("measuring", 0, 0)

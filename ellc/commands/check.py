@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from ellc.commands.output import echo_json, echo_notes, json_option, table
-from ellc.commands.parameters import target_option
+from ellc.commands.parameters import model_options, target_option
 
 if TYPE_CHECKING:
     from ellc.checking import Checked, Report
+    from ellc.models import ModelOptions
 
 EXIT_DIFFERENT = 1
 
@@ -24,6 +25,7 @@ EXIT_DIFFERENT = 1
     "--seeds", default=3, show_default=True, type=click.IntRange(1), help="Inputs to try."
 )
 @click.option("--threads", type=click.IntRange(1, 32), help="Threads of a call.")
+@model_options
 @json_option
 @click.pass_context
 def command(
@@ -33,6 +35,7 @@ def command(
     layers: bool,
     seeds: int,
     threads: int | None,
+    options: ModelOptions,
     as_json: bool,
 ) -> None:
     """Compare the compiled code of MODEL with the reference, under qemu for a foreign target.
@@ -53,7 +56,7 @@ def command(
     from ellc.models import read_model
     from ellc.progress import progress
 
-    graph = read_model(model)
+    graph = read_model(model, options)
     echo_notes(graph.metadata)
     with progress(quiet=as_json) as report:
         found = check(graph, resolve(target), CheckOptions(seeds, layers, threads), report)

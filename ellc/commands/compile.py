@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 
 from ellc.commands.output import bytes_text, echo_json, json_option
-from ellc.commands.parameters import target_option
+from ellc.commands.parameters import model_options, target_option
 
 if TYPE_CHECKING:
     from codegen.targets import Target
     from ellc.driver import Artifact
+    from ellc.models import ModelOptions
 
 
 @click.command("compile")
@@ -35,13 +36,6 @@ if TYPE_CHECKING:
 @click.option("--name", default="", help="Name in C and Python; default: the file's name.")
 @click.option("--strip", is_flag=True, help="Leave out local symbols: profilers see no layers.")
 @click.option("--wheel", is_flag=True, help="Also make a Python package for `pip install`.")
-@click.option(
-    "--double-is",
-    type=click.Choice(["float", "double"]),
-    default="float",
-    show_default=True,
-    help="What to compute in that the model says is double.",
-)
 @click.option("--no-optimize", is_flag=True, help="Only the passes that kernels need.")
 @click.option("--paranoid", is_flag=True, help="Check in double that no pass changes a result.")
 @click.option(
@@ -49,6 +43,7 @@ if TYPE_CHECKING:
 )
 @click.option("--cc", default="", help="Your own C compiler for the target, with its options.")
 @click.option("--linker", default="", help="Your own linker for ELF targets (GNU ld or lld).")
+@model_options
 @json_option
 def command(
     model: Path,
@@ -62,12 +57,12 @@ def command(
     name: str,
     strip: bool,
     wheel: bool,
-    double_is: Literal["float", "double"],
     no_optimize: bool,
     paranoid: bool,
     dump_dir: Path | None,
     cc: str,
     linker: str,
+    options: ModelOptions,
     as_json: bool,
 ) -> None:
     """Compile a model for a device.
@@ -87,19 +82,19 @@ def command(
         return
     row = resolve(target, Overrides(triple=triple, cpu=cpu, llvm_features=features))
     kinds = tuple(word.strip() for word in emit.split(",")) if emit else default_emit(row)
-    options = CompileOptions(
+    chosen = CompileOptions(
         emit=(*kinds, "wheel") if wheel else kinds,
         threads=threads,
         name=name,
         strip=strip,
         paranoid=paranoid,
-        keep_double=double_is == "double",
         optimize=not no_optimize,
         dump_dir=dump_dir,
         tools=Tools(tuple(shlex.split(cc)), tuple(shlex.split(linker))),
+        model=options,
     )
     with progress(quiet=as_json) as report:
-        made = compile_model(model, row, options, output, report)
+        made = compile_model(model, row, chosen, output, report)
     for note in made.notes:
         click.echo(f"note: {note}", err=True)
     if as_json:

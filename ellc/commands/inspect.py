@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ellc.commands.output import bytes_text, echo_json, echo_notes, json_option, table
+from ellc.commands.parameters import model_options
 from ellc.inspect import Layer, PortFacts, Report
+
+if TYPE_CHECKING:
+    from ellc.models import ModelOptions
 
 
 @click.command("inspect")
 @click.argument("model", type=click.Path(path_type=Path))
+@model_options
 @json_option
-def command(model: Path, as_json: bool) -> None:
+def command(model: Path, options: ModelOptions, as_json: bool) -> None:
     """Show a model's layers: shapes, parameters, arithmetic, memory, receptive field.
 
     MACs are multiply-adds (sign products in binary layers). "live" is what must be in memory while
@@ -24,7 +30,7 @@ def command(model: Path, as_json: bool) -> None:
     from ellc.inspect import inspect
     from ellc.models import read_model
 
-    graph = read_model(model)
+    graph = read_model(model, options)
     echo_notes(graph.metadata)
     report = inspect(graph)
     if as_json:

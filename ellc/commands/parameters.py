@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from functools import wraps
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar
+
 import click
+
+if TYPE_CHECKING:
+    from ellc.models import ModelOptions
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def _complete_target(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
@@ -21,3 +32,161 @@ target_option = click.option(
     shell_complete=_complete_target,
     help="Machine to make code for: see `ellc targets`.",
 )
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    """Numbers separated by commas; 1/255 is one, too."""
+    try:
+        numbers = tuple(map(_number, text.split(",")))
+    except (ValueError, ZeroDivisionError):
+        raise click.BadParameter(f"{text!r} has something that is no number") from None
+    return numbers
+
+
+def _number(text: str) -> float:
+    above, _, below = text.partition("/")
+    value = float(above) / (float(below) if below else 1.0)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
+
+
+def _pair(text: str) -> tuple[float, ...]:
+    numbers = _numbers(text)
+    if len(numbers) != 2:
+        raise click.BadParameter(f"{text!r} is not two numbers, such as 0,1")
+    return numbers
+
+
+def _per_colour(text: str) -> tuple[float, ...]:
+    """Three numbers, or one that stands for all."""
+    numbers = _numbers(text)
+    if len(numbers) not in (1, 3):
+        raise click.BadParameter(f"{text!r} is neither one number nor three, for red, green, blue")
+    return numbers if len(numbers) == 3 else numbers * 3
+
+
+def _size(text: str) -> tuple[int, int]:
+    rows, _, columns = text.partition("x")
+    if not (rows.isdecimal() and columns.isdecimal() and int(rows) and int(columns)):
+        raise click.BadParameter(f"{text!r} is not rows and columns, such as 480x640")
+    return int(rows), int(columns)
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    name, _, shown = text.rpartition("=")  # names may hold a =
+    extents = shown.split(",") if shown else []
+    if not name or not all(e.isdecimal() and int(e) for e in extents):
+        raise click.BadParameter(f"{text!r} is not a name and extents, such as data=1,3,224,224")
+    return name, tuple(map(int, extents))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise click.BadParameter(f"{text!r} has an empty name")
+    return names
+
+
+_COLOURS = click.Choice(["rgb", "bgr"])
+
+_MODEL_OPTIONS = (
+    click.option(
+        "--shape",
+        "shapes",
+        type=_shape,
+        metavar="INPUT=N,N,...",
+        multiple=True,
+        help="Shape of an ONNX or TFLite input that the file leaves open. May be repeated.",
+    ),
+    click.option(
+        "--outputs",
+        type=_names,
+        metavar="NAME,...",
+        help="Take only the part of the network that these values need, and give them.",
+    ),
+    click.option(
+        "--layout",
+        type=click.Choice(["file", "nhwc"]),
+        default="file",
+        show_default=True,
+        help="nhwc: pictures go in and out pixel by pixel, even if the file has planes.",
+    ),
+    click.option(
+        "--double-is",
+        type=click.Choice(["float", "double"]),
+        default="float",
+        show_default=True,
+        help="What to compute in that an .ell model says is double.",
+    ),
+    click.option(
+        "--pixels",
+        type=_COLOURS,
+        help="Take uint8 pixels with colours in this order; what the model wants is done inside.",
+    ),
+    click.option("--color", type=_COLOURS, help="Order of colours that the model was trained on."),
+    click.option(
+        "--range",
+        "span",
+        type=_pair,
+        metavar="LOW,HIGH",
+        help="What black and white become before --mean; default: 0,255.",
+    ),
+    click.option(
+        "--mean",
+        type=_per_colour,
+        metavar="M[,M,M]",
+        help="Subtracted from red, green, blue; or one for all.",
+    ),
+    click.option(
+        "--scale",
+        type=_per_colour,
+        metavar="S[,S,S]",
+        help="Then multiplied with, such as 1/127.5.",
+    ),
+    click.option(
+        "--resize",
+        type=_size,
+        metavar="ROWSxCOLUMNS",
+        help="Size of the pictures given; scaled inside to the model's (bilinear).",
+    ),
+)
+
+
+def model_options(command: Command) -> Callable[..., Any]:
+    """The options of reading a model, handed to the command as one `options: ModelOptions`."""
+
+    @wraps(command)
+    def call(*args: Any, **values: Any) -> Any:
+        options = _options(values)
+        return command(*args, options=options, **values)
+
+    decorated: Callable[..., Any] = call
+    for option in reversed(_MODEL_OPTIONS):
+        decorated = option(decorated)
+    return decorated
+
+
+def _options(values: dict[str, Any]) -> ModelOptions:
+    """Take the values of `_MODEL_OPTIONS` out of a command's."""
+    from ellc.frontends.options import ImportOptions
+    from ellc.models import ModelOptions
+    from ellc.pixels import PixelOptions
+
+    imports = ImportOptions(
+        shapes=MappingProxyType(dict(values.pop("shapes"))),
+        outputs=values.pop("outputs") or (),
+        layout=values.pop("layout"),
+    )
+    return ModelOptions(
+        imports=imports,
+        keep_double=values.pop("double_is") == "double",
+        pixels=PixelOptions(
+            pixels=values.pop("pixels"),
+            color=values.pop("color"),
+            range=values.pop("span"),
+            mean=values.pop("mean"),
+            scale=values.pop("scale"),
+            size=values.pop("resize"),
+        ),
+    )

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from ellc.commands.parameters import model_options
+
+if TYPE_CHECKING:
+    from ellc.models import ModelOptions
 
 
 @click.command("print")
@@ -20,14 +26,15 @@ import click
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Write to this file, not to stdout."
 )
-def command(model: Path, form: str, output: Path | None) -> None:
+@model_options
+def command(model: Path, form: str, output: Path | None, options: ModelOptions) -> None:
     """Print a model's graph as text, dot or svg."""
     from ellc.draw import dot, svg
     from ellc.files import write_text
     from ellc.models import read_model
     from ir.text import print_graph
 
-    text = {"text": print_graph, "dot": dot, "svg": svg}[form](read_model(model))
+    text = {"text": print_graph, "dot": dot, "svg": svg}[form](read_model(model, options))
     if output is None:
         click.echo(text, nl=False)
     else:

@@ -11,16 +11,12 @@ import click
 import numpy as np
 
 from ellc.commands.output import echo_json, echo_notes, json_option, table
-from ellc.commands.parameters import target_option
+from ellc.commands.parameters import model_options, target_option
 from ellc.execute import Arrays, Executable, Network
-from ellc.images import (
-    ColourOrder,
-    Preprocessing,
-    dequantise,
-    load_input,
-    load_labels,
-    top_scores,
-)
+from ellc.images import dequantise, load_input, load_labels, top_scores
+from ellc.models import ModelOptions
+from ellc.pixels import PixelOptions, Preprocessing
+from ellc.preprocessing import PREPROCESSING_KEY, has_preprocessing
 from ir.errors import EllcError
 from ir.types import Array, TensorType
 
@@ -38,16 +34,13 @@ LABELS_KEY = "labels"
 @click.option(
     "--top", default=5, show_default=True, type=click.IntRange(1), help="Classes to show."
 )
-@click.option("--order", type=click.Choice(["bgr", "rgb"]), help="Colour order of the input.")
-@click.option("--range", "span", type=float, nargs=2, help="What black and white become.")
-@click.option("--mean", type=float, nargs=3, help="Means of red, green, blue, after --range.")
-@click.option("--deviation", type=float, nargs=3, help="Deviations of red, green, blue.")
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
     help="Also save the first output as a .npy file.",
 )
+@model_options
 @json_option
 def command(
     model: Path,
@@ -57,29 +50,25 @@ def command(
     reference: bool,
     labels: Path | None,
     top: int,
-    order: ColourOrder | None,
-    span: tuple[float, float] | None,
-    mean: tuple[float, float, float] | None,
-    deviation: tuple[float, float, float] | None,
     output: Path | None,
+    options: ModelOptions,
     as_json: bool,
 ) -> None:
     """Run MODEL, or a compiled library, on INPUTS: a picture or .npy file for each of its inputs.
 
     A library needs its manifest NAME.json beside it. Code for a foreign target runs under qemu.
 
-    Pictures are cropped and scaled to the model's shape; colour order, range, means and deviations
-    come from its metadata, else they are ELL's: blue, green, red, 0 to 255. An array is taken as it
-    is. Of an output that is a list the highest elements are shown, of any other the extent.
+    Pictures are cropped and scaled to the model's shape; order of colours, range, means and scales
+    come from its metadata, else pixels go in as they are. What is said here of a model is compiled
+    into it; for a library the same is done to the picture before. An array is taken as it is. Of an
+    output that is a list the highest elements are shown, of any other the extent.
     """
-    with _executable(model, target, threads, reference) as executable:
+    with _executable(model, target, threads, options, reference) as executable:
         network = executable.network
         echo_notes(network.metadata)
-        preprocessing = Preprocessing.from_metadata(network.metadata).overridden(
-            order, span, mean, deviation
-        )
         names = _labels(network, labels)
-        results = executable.call(_tensors(network, inputs, preprocessing))
+        how = _preprocessing(model, network, options.pixels)
+        results = executable.call(_tensors(network, inputs, how))
     if output is not None:
         _save(output, results[0])
     ported = list(zip(network.outputs, results, strict=True))
@@ -92,7 +81,7 @@ def command(
 
 @contextmanager
 def _executable(
-    model: Path, target: str, threads: int | None, use_reference: bool
+    model: Path, target: str, threads: int | None, options: ModelOptions, use_reference: bool
 ) -> Iterator[Executable]:
     from ellc.execute import compiled, is_library, reference
     from ellc.progress import progress
@@ -100,11 +89,23 @@ def _executable(
     if use_reference and is_library(model):
         raise EllcError("the reference needs the model, this is a library", code="E706")
     if use_reference:
-        yield reference(model)
+        yield reference(model, options)
         return
-    with progress() as report, compiled(model, target, threads, report) as library:
+    with progress() as report, compiled(model, target, threads, options, report) as library:
         own = (threads or 0) if is_library(model) else 0
         yield Executable(library.network, lambda inputs: library.run(inputs, threads=own)[0])
+
+
+def _preprocessing(model: Path, network: Network, asked: PixelOptions) -> Preprocessing:
+    """What happens to a picture before it goes in."""
+    from ellc.execute import is_library
+
+    said = Preprocessing.from_metadata(network.metadata)
+    if not is_library(model) or not asked.is_given:
+        return said  # what was asked of a model is inside by now, and its metadata say so
+    if PREPROCESSING_KEY in network.metadata:
+        raise has_preprocessing(str(model))
+    return asked.over(said)
 
 
 def _tensors(network: Network, files: Sequence[Path], preprocessing: Preprocessing) -> Arrays:

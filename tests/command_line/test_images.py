@@ -8,14 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ellc.images import (
-    Geometry,
-    Preprocessing,
-    crop_box,
-    load_input,
-    load_labels,
-    top_scores,
-)
+from ellc.images import crop_box, load_input, load_labels, top_scores
+from ellc.pixels import PixelOptions, Preprocessing
 from ir.errors import EllcError
 from ir.types import DType, Quant, TensorType
 
@@ -72,14 +66,11 @@ def test_all_bad_metadata_is_reported_at_once() -> None:
     assert len(caught.value.problems) == 4
 
 
-def test_overrides_win() -> None:
+def test_what_a_user_says_wins() -> None:
     base = Preprocessing(order="rgb", high=1)
-    assert base.overridden() == base
-    assert base.overridden(order="bgr", range=(-1, 1), mean=(1, 1, 1), deviation=(2, 2, 2)) == (
-        Preprocessing("bgr", -1, 1, (1, 1, 1), (2, 2, 2))
-    )
-    with pytest.raises(EllcError, match="divided"):
-        base.overridden(deviation=(1, 0, 1))
+    assert PixelOptions().over(base) == base and not PixelOptions().is_given
+    said = PixelOptions("bgr", "bgr", (-1, 1), (1, 1, 1), (2, 2, 2), (3, 4))
+    assert said.over(base) == Preprocessing("bgr", -1, 1, (1, 1, 1), (2, 2, 2), "bgr", (3, 4))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +86,7 @@ def test_overrides_win() -> None:
     ],
 )
 def test_the_middle_is_cropped_to_the_networks_shape(size, network, box) -> None:
-    assert crop_box(*size, Geometry(*network, 3)) == box
+    assert crop_box(*size, *network) == box
 
 
 def test_crop_and_scale_pick_the_middle(tmp_path: Path) -> None:
@@ -137,8 +128,10 @@ def test_a_turned_photo_is_put_upright(tmp_path: Path) -> None:
 
 def test_integer_inputs_go_through_their_quantisation(colours: Path) -> None:
     quantised = TensorType(DType.I8, (1, 4, 4, 3), quant=Quant((0.5,), (-100,)))
-    tensor = load_input(colours, quantised, Preprocessing(order="rgb"))
-    assert tensor.dtype == np.int8 and tensor[0, 0, 0].tolist() == [-80, -60, -40]
+    tensor = load_input(colours, quantised, Preprocessing(order="rgb", low=1, high=256))
+    assert tensor.dtype == np.int8 and tensor[0, 0, 0].tolist() == [-78, -58, -38]
+    as_stored = load_input(colours, quantised, Preprocessing(order="rgb"))
+    assert as_stored[0, 0, 0].tolist() == [-118, -108, -98], "nothing is said: the pixel itself"
     plain = TensorType(DType.U8, (1, 4, 4, 3))
     assert load_input(colours, plain, Preprocessing(low=-5))[0, 0, 0].tolist() == [26, 15, 5]
 

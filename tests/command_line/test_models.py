@@ -34,7 +34,7 @@ def test_eir_by_any_name(graph: Graph, tmp_path: Path, name: str) -> None:
         ("nothing.ell", None, "E701"),
         ("folder.ell", "folder", "E701"),
         ("empty.ell", b"", "E702"),
-        ("m.onnx", b"\x08\x07\x12", "E702"),
+        ("noise", b"\x08\x07\xff", "E702"),
         ("cut.eir", b"PK\x03\x04 and no more", "E140"),
         ("cut.ell.zip", b"PK\x03\x04 and no more", "E201"),
         ("cut.ell", b"\xef\xbb\xbf {", "E202"),

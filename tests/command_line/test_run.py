@@ -114,8 +114,8 @@ def test_without_a_foreign_c_library_the_object_runs(
 def test_flags_override_what_the_metadata_says(folder: Path, ellc_command) -> None:
     run = ("run", "little.eir", "picture.png", "--reference", "--json")
     base = ellc_command(*run).stdout
-    same = ellc_command(*run, "--order", "rgb", "--range", "0", "1").stdout
-    other = ellc_command(*run, "--order", "bgr").stdout
+    same = ellc_command(*run, "--color", "rgb", "--range", "0,1").stdout
+    other = ellc_command(*run, "--color", "bgr").stdout
     assert same == base != other
 
 

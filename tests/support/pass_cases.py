@@ -9,7 +9,8 @@
     (written by `pytest --update-golden`)
 
 Weights are `normal(shape)` (seeded by their name), `bits(shape)`, `full(value, shape)` or
-`values(a, b, ..)`, a vector. Behind the graph stand the weights that the passes made.
+`values(a, b, ..)` or `integers(a, b, ..)`, vectors. Behind the graph stand the weights that the
+passes made.
 """
 
 from __future__ import annotations
@@ -87,6 +88,8 @@ def _array(name: str, rule: str, args: str) -> Array:
             return np.full(numbers[1:], numbers[0], np.float32)
         case "values":
             return np.array(numbers, np.float32)
+        case "integers":
+            return np.array(numbers, np.int32)
     raise ValueError(f"no rule for weights: {rule}")
 
 

@@ -1,0 +1,176 @@
+"""How pixels become the numbers a network was trained on: a description.
+
+A picture's 8-bit pixels become a network's input by
+
+    value = (low + (high - low) * pixel / 255 - mean) * scale
+
+per colour, after they have been scaled to the network's size and their channels put into its order.
+`ellc.preprocessing` does it.
+
+The metadata keys are those that ELL wrote (`model.input.expectedColorChannelOrder` and so on). What
+they do not say has ELL's defaults: blue, green, red, values 0 to 255.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from ir.errors import EllcError
+from ir.types import Array, TensorType
+
+ColourOrder = Literal["bgr", "rgb"]
+Colours = tuple[float, float, float]
+
+PREFIX = "model.input."
+ORDER_KEY = f"{PREFIX}expectedColorChannelOrder"
+_COLOURS = ("red", "green", "blue")
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """How pixels become the numbers a network was trained on.
+
+    `order` is the network's order of colours, `pixels` that of the pixels given. Means and scales
+    are for red, green, blue, whatever the order. `size` is rows and columns of the picture given,
+    None for the network's own.
+    """
+
+    order: ColourOrder = "bgr"
+    low: float = 0.0
+    high: float = 255.0
+    mean: Colours = (0.0, 0.0, 0.0)
+    scale: Colours = (1.0, 1.0, 1.0)
+    pixels: ColourOrder = "rgb"
+    size: tuple[int, int] | None = None
+
+    @staticmethod
+    def from_metadata(metadata: Mapping[str, str]) -> Preprocessing:
+        """Read ELL's keys from a graph's metadata; raises `EllcError` listing every bad value.
+
+        `model.input.expectedColorChannelOrder` (`bgr` or `rgb`),
+        `model.input.expectedPixelRangeLow` / `High`, and `model.input.redChannelMean`,
+        `...redChannelStdDev` and the same for green and blue. Missing keys keep the defaults.
+        """
+        given = {k.removeprefix(PREFIX): v for k, v in metadata.items() if k.startswith(PREFIX)}
+        problems: list[str] = []
+
+        def number(key: str, default: float) -> float:
+            text = given.get(key, "")
+            try:
+                value = float(text) if text.strip() else default
+            except ValueError:
+                value = float("nan")
+            if not np.isfinite(value) or (key.endswith("StdDev") and value == 0):
+                problems.append(f"{PREFIX}{key}: {text!r} is not a usable number")
+                return default
+            return value
+
+        order = given.get("expectedColorChannelOrder", "bgr").strip().lower() or "bgr"
+        if order not in ("bgr", "rgb"):
+            problems.append(f"{ORDER_KEY}: {order!r} is neither bgr nor rgb")
+        means = [number(f"{c}ChannelMean", 0.0) for c in _COLOURS]
+        scales = [1.0 / number(f"{c}ChannelStdDev", 1.0) for c in _COLOURS]
+        result = Preprocessing(
+            order="rgb" if order == "rgb" else "bgr",
+            low=number("expectedPixelRangeLow", 0.0),
+            high=number("expectedPixelRangeHigh", 255.0),
+            mean=(means[0], means[1], means[2]),
+            scale=(scales[0], scales[1], scales[2]),
+        )
+        if problems:
+            raise EllcError(
+                "the model's metadata says something impossible about its input pictures",
+                code="E711",
+                hint="override it: --color, --range, --mean and --scale",
+                problems=problems,
+            )
+        return result
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether values are the pixels themselves."""
+        return replace(self, order="rgb", pixels="rgb", size=None) == Preprocessing("rgb")
+
+    def affine(self, channels: int) -> tuple[Array, Array]:
+        """Factor and offset of each channel in the network's order, float64.
+
+        One channel is grey: it takes the average of the colours' means and deviations.
+        """
+        mean, scale = np.array(self.mean), np.array(self.scale)
+        if channels == 1:
+            mean, scale = mean.mean(keepdims=True), 1.0 / (1.0 / scale).mean(keepdims=True)
+        if self.order == "bgr":
+            mean, scale = mean[::-1], scale[::-1]
+        return (self.high - self.low) / 255.0 * scale, (self.low - mean) * scale
+
+
+@dataclass(frozen=True, slots=True)
+class PixelOptions:
+    """What a user says of preprocessing; None keeps what the model's metadata says."""
+
+    pixels: ColourOrder | None = None
+    color: ColourOrder | None = None
+    range: tuple[float, float] | None = None
+    mean: Colours | None = None
+    scale: Colours | None = None
+    size: tuple[int, int] | None = None
+
+    @property
+    def is_given(self) -> bool:
+        """Whether anything was said."""
+        return self != PixelOptions()
+
+    def over(self, said: Preprocessing) -> Preprocessing:
+        """The description with what the user said in place."""
+        low, high = self.range or (said.low, said.high)
+        return Preprocessing(
+            order=self.color or said.order,
+            low=low,
+            high=high,
+            mean=self.mean or said.mean,
+            scale=self.scale or said.scale,
+            pixels=self.pixels or said.pixels,
+            size=self.size or said.size,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """The picture a network takes. With `planes` its channels come first, not last."""
+
+    rows: int
+    columns: int
+    channels: Literal[1, 3]
+    planes: bool = False
+
+    @staticmethod
+    def of(type: TensorType) -> Geometry:
+        """Read it off a shape: (1, rows, columns, channels) or (1, channels, rows, columns).
+
+        The leading 1 may be missing. Raises `EllcError` E714 for an input that no picture fits.
+        """
+        shape = type.shape[1:] if type.rank == 4 and type.shape[0] == 1 else type.shape
+        numeric = type.dtype.is_float or type.dtype.is_integer
+        match shape:
+            case (int(rows), int(columns), 1 | 3 as channels) if numeric:
+                return Geometry(rows, columns, 3 if channels == 3 else 1)
+            case (1 | 3 as channels, int(rows), int(columns)) if numeric and min(shape[1:]) > 1:
+                return Geometry(rows, columns, 3 if channels == 3 else 1, planes=True)
+        raise EllcError(
+            f"an input of shape {type.shape} does not take a picture",
+            code="E714",
+            hint="give the values as a .npy file (numpy.save)",
+        )
+
+
+def is_picture(type: TensorType) -> bool:
+    """Whether a picture fits an input of this type."""
+    try:
+        Geometry.of(type)
+    except EllcError:
+        return False
+    return True

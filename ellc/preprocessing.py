@@ -1,0 +1,227 @@
+"""From camera pixels to a network's numbers: one graph, used twice.
+
+Evaluated by the reference, `pixel_graph` prepares pictures for a network that takes numbers (`ellc
+run`); put in front of the network by `with_preprocessing` it becomes part of the compiled function,
+which then takes pixels as a camera gives them. What it does is described in `ellc.pixels`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
+
+import numpy as np
+
+from ellc.pixels import ORDER_KEY, PREFIX, Geometry, Preprocessing, is_picture
+from ir.builder import GraphBuilder, Ref
+from ir.errors import EllcError
+from ir.graph import Constant, Graph, Port
+from ir.interp import evaluate
+from ir.ops.pointwise import Add, Cast, Mul, Round
+from ir.ops.quantised import Lookup, Quantize
+from ir.ops.resize import Resize
+from ir.ops.shape import Gather, Reshape, Transpose
+from ir.types import Array, DType, TensorType
+from ir.weights import WeightPool
+
+PREPROCESSING_KEY = "about.input"
+"""Metadata key: what a network does to pixels. Header and Python module show all `about.*`."""
+_WORDS = {"rgb": "red, green, blue", "bgr": "blue, green, red"}
+_BYTES = (DType.U8, DType.I8)
+_PIXELS = np.arange(256)
+
+
+def pixel_graph(type: TensorType, how: Preprocessing, weights: WeightPool | None = None) -> Graph:
+    """The network in front of a network: uint8 pixels [1,rows,columns,channels] to `type`.
+
+    Integers are rounded to nearest, halves to even, and saturated; through the quantisation, if
+    the type has one. An 8-bit quantised input of which nothing is said (`is_plain`) holds the pixel
+    as it is, counted from its lowest number: what cameras feed such networks. Raises `EllcError`
+    E714 for a type that no picture fits.
+    """
+    geometry = Geometry.of(type)
+    inner = (geometry.rows, geometry.columns)
+    size = how.size or inner
+    table = _table(type, how, geometry.channels) if size == inner else None
+    is_same = table is not None and type.dtype is DType.U8 and np.array_equal(table, _PIXELS)
+    b = GraphBuilder("pixels", weights)
+    shape, quant = (1, *size, geometry.channels), type.quant if is_same else None
+    x = b.input("pixels", TensorType(DType.U8, shape, quant=quant))
+    if size != inner:
+        x = b.add(Resize((1, *inner, geometry.channels), "linear"), b.add(Cast(DType.F32), x))
+    if geometry.channels == 3 and how.order != how.pixels:
+        x = b.add(Gather(3), x, b.constant(np.array([2, 1, 0], np.int32)))
+    if table is None:
+        x = _numbers(b, x, type, how)
+    elif not is_same:
+        x = b.add(Lookup(type.dtype, type.quant), x, b.constant(table))
+    if geometry.planes:
+        x = b.add(Transpose((0, 3, 1, 2)), x)
+    if x.type.shape != type.shape:
+        x = b.add(Reshape(type.shape), x)
+    b.output("values", x)
+    return b.build()
+
+
+def _table(type: TensorType, how: Preprocessing, channels: int) -> Array | None:
+    """What an 8-bit input stores for each of the 256 pixels; None if colours differ in that."""
+    factor, offset = how.affine(channels)
+    if type.dtype not in _BYTES or np.ptp(factor) != 0 or np.ptp(offset) != 0:
+        return None
+    limits = np.iinfo(type.dtype.numpy)
+    if _holds_pixels(type, how):
+        values = _PIXELS + limits.min
+    else:
+        step, zero = _step(type)
+        values = np.rint((factor[0] * _PIXELS + offset[0]) / step) + zero
+    return np.asarray(np.clip(values, limits.min, limits.max).astype(type.dtype.numpy))
+
+
+def _numbers(b: GraphBuilder, x: Ref, type: TensorType, how: Preprocessing) -> Ref:
+    """Pixels, whole or (scaled) with fractions, to the numbers of an input."""
+    factor, offset = how.affine(x.type.shape[3])
+    wide = DType.F64 if type.dtype is DType.F64 else DType.F32
+    if x.type.dtype is not wide:
+        x = b.add(Cast(wide), x)
+    if np.any(factor != 1):
+        x = b.add(Mul(), x, b.constant(factor.astype(wide.numpy)))
+    if np.any(offset != 0):
+        x = b.add(Add(), x, b.constant(offset.astype(wide.numpy)))
+    if type.dtype.is_float:
+        return x
+    if type.quant is None:
+        return b.add(Cast(type.dtype), b.add(Round(), x))
+    holds_pixels = _holds_pixels(type, how)
+    step, zero = (1.0, np.iinfo(type.dtype.numpy).min) if holds_pixels else _step(type)
+    operands = np.array([step], np.float32), np.array([zero], np.int32)
+    return b.add(Quantize("half_even", type.dtype, type.quant), x, *map(b.constant, operands))
+
+
+def _holds_pixels(type: TensorType, how: Preprocessing) -> bool:
+    return type.quant is not None and type.dtype in _BYTES and how.is_plain
+
+
+def _step(type: TensorType) -> tuple[float, int]:
+    """Scale and zero point of an integer type."""
+    return (1.0, 0) if type.quant is None else (type.quant.scale[0], type.quant.zero_point[0])
+
+
+def prepare(pixels: Array, type: TensorType, how: Preprocessing) -> Array:
+    """A picture's uint8 pixels [rows,columns,channels] as an input of exactly `type`."""
+    (result,) = evaluate(pixel_graph(type, how), (pixels[np.newaxis],)).outputs
+    return result
+
+
+def with_preprocessing(graph: Graph, how: Preprocessing) -> Graph:
+    """The network behind `pixel_graph`: its only picture becomes uint8 pixels.
+
+    The metadata then describe the new input, and say under `PREPROCESSING_KEY` what is done inside.
+    Raises `EllcError`: E714 if no input takes a picture, E717 if several do, E719 if the network
+    has its preprocessing inside already.
+    """
+    if PREPROCESSING_KEY in graph.metadata:
+        raise has_preprocessing(graph.name)
+    port = _picture_port(graph)
+    front = pixel_graph(graph.types[port.value], how, graph.weights)
+    described = _described_metadata(graph, port, front, how)
+    if not front.nodes:
+        return replace(graph, metadata=described)
+    return replace(_prepended(front, graph, port), metadata=described)
+
+
+def has_preprocessing(where: str) -> EllcError:
+    """The error for options of preprocessing where it is done already."""
+    return EllcError(
+        "the preprocessing is inside already: pixels go in as they are",
+        code="E719",
+        where=where,
+        hint="leave --pixels, --color, --range, --mean, --scale and --resize out",
+    )
+
+
+def _picture_port(graph: Graph) -> Port:
+    found = [p for p in graph.inputs if is_picture(graph.types[p.value])]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(p.name for p in found)
+        raise EllcError(
+            f"several inputs take pictures ({names}); preprocessing is for one",
+            code="E717",
+            where=graph.name,
+        )
+    shapes = ", ".join(str(list(t.shape)) for t in graph.input_types())
+    raise EllcError(
+        f"no input takes a picture: {shapes}",
+        code="E714",
+        where=graph.name,
+        hint="a picture is [1, rows, columns, channels] or [1, channels, rows, columns], "
+        "with 1 or 3 channels",
+    )
+
+
+def _prepended(front: Graph, graph: Graph, port: Port) -> Graph:
+    """`graph` with `front` before one of its inputs, which takes the front's input as its own."""
+    (source,), (target,) = front.inputs, front.outputs
+    names = _fresh_names(front, graph) | {target.value: port.value}
+    nodes = tuple(
+        replace(
+            node,
+            inputs=tuple(names[v] for v in node.inputs),
+            outputs=tuple(names[v] for v in node.outputs),
+            source=(f"preprocessing of {port.name}",),
+        )
+        for node in front.nodes
+    )
+    pixels = Port(port.name, names[source.value])
+    return replace(
+        graph,
+        inputs=tuple(pixels if p == port else p for p in graph.inputs),
+        nodes=(*nodes, *graph.nodes),
+        types={**graph.types, **{names[v]: t for v, t in front.types.items()}},
+        constants=(*(Constant(names[c.value], c.key) for c in front.constants), *graph.constants),
+    )
+
+
+def _fresh_names(front: Graph, graph: Graph) -> dict[str, str]:
+    """New ids for the front's values, none of which the graph has."""
+    taken = (name for i in count() if (name := f"p{i}") not in graph.types)
+    return dict(zip(front.types, taken, strict=False))  # one endless
+
+
+def _described_metadata(
+    graph: Graph, port: Port, front: Graph, how: Preprocessing
+) -> dict[str, str]:
+    """The graph's metadata with the keys of its picture replaced by those of pixels."""
+    kept = {k: v for k, v in graph.metadata.items() if not k.startswith(PREFIX)}
+    (pixels,) = front.input_types()
+    inside = Geometry.of(graph.types[port.value])
+    colours = _WORDS[how.pixels] if inside.channels == 3 else "grey"
+    shape = "x".join(map(str, pixels.shape[1:]))
+    said = [f"{port.name}: pixels {shape} ({colours}), uint8 0 to 255, as a camera gives them"]
+    steps = list(_steps(front, inside, how))
+    said.append(f"inside: {'; '.join(steps)}" if steps else "inside: nothing to do")
+    return kept | {ORDER_KEY: how.pixels, PREPROCESSING_KEY: "\n".join(said)}
+
+
+def _steps(front: Graph, inside: Geometry, how: Preprocessing) -> Iterator[str]:
+    """What happens to pixels, in words."""
+    (pixels,), (type_,) = front.input_types(), front.output_types()
+    if pixels.shape[1:3] != (inside.rows, inside.columns):
+        yield f"scaled to {inside.rows}x{inside.columns} (bilinear)"
+    if inside.channels == 3 and how.order != how.pixels:
+        yield f"channels to {_WORDS[how.order]}"
+    factor, offset = how.affine(inside.channels)
+    if not how.is_plain:
+        yield f"pixel * {_numbers_text(factor)} + {_numbers_text(offset)}"
+    if type_.quant is not None and not _holds_pixels(type_, how):
+        step, zero = _step(type_)
+        yield f"quantised to {type_.dtype.value} (scale {step:.9g}, zero point {zero})"
+    elif type_.quant is not None and type_.dtype is DType.I8:
+        yield "pixel - 128"
+
+
+def _numbers_text(values: Array) -> str:
+    shown = [f"{v:.9g}" for v in values.tolist()]
+    return shown[0] if len(set(shown)) == 1 else f"({', '.join(shown)})"

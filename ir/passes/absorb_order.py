@@ -1,0 +1,125 @@
+"""An order of channels that a network asks for becomes an order of its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ir.graph import Graph, Node
+from ir.op import Op, Pointwise
+from ir.ops.conv import Conv2D
+from ir.ops.dense import Dense
+from ir.ops.quantised import Lookup
+from ir.ops.quantised_conv import IntConv2D, IntDense
+from ir.ops.shape import Gather, Transpose
+from ir.passes.base import Pass, register_pass
+from ir.rewrite import Editor
+from ir.types import Array
+
+Change = tuple[Node, Op, tuple[str, ...]]
+
+
+@register_pass("absorb_order")
+@dataclass(frozen=True)
+class AbsorbOrder(Pass):
+    """A `Gather` that only reorders an axis goes, if all that read it end in sums over that axis.
+
+    Convolutions and dense layers take their weights in the other order. Elementwise operators and
+    transposes may lie between: constants along the axis are reordered too.
+    """
+
+    def run(self, graph: Graph) -> Graph:
+        """See the class."""
+        editor = Editor(graph)
+        for node in editor.nodes():
+            order = _order(editor, node)
+            if order is None or not editor.can_forward(node, node.inputs[0]):
+                continue
+            changes = _changes(editor, node, np.argsort(order))
+            if changes is None:
+                continue
+            for user, op, operands in changes:
+                editor.replace(user, op, *operands)
+            editor.forward(node, node.inputs[0])
+        return editor.graph()
+
+
+def _order(editor: Editor, node: Node) -> Array | None:
+    """The order in which a gather takes all elements of its axis, each once; else None."""
+    if not isinstance(node.op, Gather):
+        return None
+    order = editor.array(node.inputs[1])
+    extent = editor.type(node.inputs[0]).shape[node.op.axis]
+    if order is None or order.ndim != 1 or not np.array_equal(np.sort(order), range(extent)):
+        return None
+    return order
+
+
+def _changes(editor: Editor, gather: Node, back: Array) -> list[Change] | None:
+    """What readers become when they get the axis unordered; None if some cannot.
+
+    Element i of the ordered axis is found at `order[i]`, so element j came to `back[j]`.
+    """
+    assert isinstance(gather.op, Gather)
+    changes: list[Change] = []
+    waiting = [(gather.output, gather.op.axis)]
+    while waiting:
+        value, axis = waiting.pop()
+        if editor.is_kept(value):
+            return None
+        for user in editor.users(value):
+            match _changed(editor, user, value, axis, back):
+                case None:
+                    return None
+                case op, operands, further:
+                    changes.append((user, op, operands))
+                    waiting += [] if further is None else [(user.output, further)]
+    return changes
+
+
+def _changed(
+    editor: Editor, user: Node, value: str, axis: int, back: Array
+) -> tuple[Op, tuple[str, ...], int | None] | None:
+    """A reader's operator and operands, and the axis of its result that is unordered (or None)."""
+    value = editor.current(value)
+    x, *others = user.inputs
+    if x != value or value in others or len(user.outputs) != 1:
+        return None
+    rank = len(editor.type(value).shape)
+    constants = [editor.array(v) is not None for v in others]
+    match user.op:
+        case Conv2D(groups=1) | IntConv2D(groups=1) if axis == 3 and constants[0]:
+            weights = _reordered(editor, others[0], 3, back)
+            return _with_padding(user.op, back), (x, weights, *others[1:]), None
+        case Dense() | IntDense() if axis == rank - 1 and constants[0]:
+            return user.op, (x, _reordered(editor, others[0], 1, back), *others[1:]), None
+        case Transpose(permutation=permutation):
+            return user.op, user.inputs, permutation.index(axis)
+        case Lookup() if all(constants):
+            return user.op, user.inputs, axis
+        case Pointwise() if all(constants):
+            operands = tuple(_reordered(editor, v, axis - rank, back) for v in others)
+            return user.op, (x, *operands), axis
+    return None
+
+
+def _with_padding(op: Conv2D | IntConv2D, back: Array) -> Op:
+    """The operator with the values around its image in the other order."""
+    if len(op.padding.values) == 1:
+        return op
+    values = tuple(op.padding.values[i] for i in back.tolist())
+    return replace(op, padding=replace(op.padding, values=values))
+
+
+def _reordered(editor: Editor, value: str, axis: int, back: Array) -> str:
+    """A constant with an axis (negative: from the end) in the other order."""
+    type_ = editor.type(value)
+    if -axis > type_.rank or type_.shape[axis] == 1:
+        return value
+    exact = editor.exact(value)
+    if exact is not None:
+        return editor.rounded(np.take(exact, back, axis), type_.dtype)
+    array = editor.array(value)
+    assert array is not None
+    return editor.constant(np.take(array, back, axis), type_.dtype)
