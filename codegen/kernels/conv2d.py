@@ -9,9 +9,9 @@ from functools import partial
 import numpy as np
 
 from codegen.epilogue import Epilogue
+from codegen.kernels.edge_table import EdgeTable
 from codegen.kernels.implicit_gemm import (
     ConvShape,
-    EdgeTable,
     Heart,
     Nest,
     Place,

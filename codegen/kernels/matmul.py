@@ -1,4 +1,4 @@
-"""Products of matrices that are both computed: no packing, tiles in registers.
+"""Products of matrices that are both computed, floats or bytes: no packing, tiles in registers.
 
 Vectors lie along the result's columns. If the right matrix has its columns one after the other it
 is transposed first, unless the left one has so few rows that sums along the columns are cheaper.
@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from codegen.epilogue import Epilogue
+from codegen.kernels.factors import NO_ZEROS, Factors, ZeroPoints
 from codegen.kernels.folding import index_of
 from codegen.kernels.movement import dense_copy, placed_as
+from codegen.kernels.terms import Numbers
 from codegen.kernels.walking import unraveled
 from codegen.kir.build import KernelBuilder
 from codegen.kir.ir import Imm, Operand, Param
@@ -23,6 +25,7 @@ from codegen.vectors import joined, vector_lanes
 from codegen.views import broadcast_strides
 from codegen.window import cut
 from ir.ops.dense import MatMul
+from ir.ops.quantised_conv import IntDense, IntMatMul
 from ir.types import DType
 
 _FEW_ROWS = 3  # of the left matrix, up to which a transposition does not pay
@@ -36,6 +39,8 @@ class _Product:
     a: Access
     b: Access
     walk: tuple[int, ...]  # of the result: [batch.., row, column]
+    numbers: Numbers
+    zeros: ZeroPoints = NO_ZEROS
 
     @property
     def rows(self) -> int:
@@ -53,26 +58,36 @@ class _Product:
         return self.a.shape[-1]
 
 
-@lowers(MatMul)
+@lowers(MatMul, IntMatMul)
 def lower_matmul(ctx: NodeContext) -> list[KernelCall]:
     """Any two operands; a constant right one is usually a dense layer by now."""
     op = ctx.anchor
-    assert isinstance(op, MatMul)
+    assert isinstance(op, MatMul | IntMatMul)
     (a, a_arg), (b, b_arg) = (ctx.place(x) for x in ctx.inputs)
     walk = ctx.result_type().shape
     a = _exchanged(a) if op.transpose_a else a
     b = _exchanged(b) if op.transpose_b else b
-    return _lower(ctx, _Product(a, b, walk), a_arg, b_arg, None)
+    product = _Product(a, b, walk, Numbers.floats(a.elem))
+    if isinstance(op, IntMatMul):
+        numbers = Numbers.integers(a.elem, b.elem, ctx.target)
+        product = _Product(a, b, walk, numbers, ZeroPoints(op.a_zero, op.b_zero))
+    return _lower(ctx, product, a_arg, b_arg, None)
 
 
 def lower_computed_dense(ctx: NodeContext) -> list[KernelCall]:
     """A dense layer whose weights or bias are computed."""
+    op = ctx.anchor
     weights, w_arg = ctx.place(ctx.inputs[1])
     filters, depth = ctx.inputs[1].type.shape
     pixels = ctx.inputs[0].type.elements // depth
     x, x_arg = placed_as(ctx, 0, (pixels, depth))
     bias = placed_as(ctx, 2, (filters,)) if len(ctx.inputs) > 2 else None
-    product = _Product(x, _exchanged(weights), (pixels, filters))
+    walk = (pixels, filters)
+    product = _Product(x, _exchanged(weights), walk, Numbers.floats(x.elem))
+    if isinstance(op, IntDense):
+        numbers = Numbers.integers(x.elem, weights.elem, ctx.target)
+        zeros = ZeroPoints(op.input_zero, op.weight_zero)
+        product = replace(product, numbers=numbers, zeros=zeros)
     return _lower(ctx, product, x_arg, w_arg, bias)
 
 
@@ -103,11 +118,14 @@ def _lower(
     if bias is not None:
         start = builder.param("bias", bias[0].elem, bias[0].align_bytes)
         args.append(bias[1])
+    factors = Factors(ctx, builder, params[1], product.numbers, product.zeros)
+    args += factors.args
     epilogue = Epilogue(ctx, builder, product.walk)
-    lanes = vector_lanes(ctx.target, a.elem)
-    kernel = _Kernel(builder, product, params[0], params[1], start, epilogue, lanes)
+    lanes = vector_lanes(ctx.target, product.numbers.total)
+    kernel = _Kernel(builder, product, params[0], params[1], start, factors, epilogue, lanes)
     multiple = 8 if ctx.result_type().dtype is DType.BIT else 1
     if by_dots:
+        kernel = replace(kernel, lanes=vector_lanes(ctx.target, product.numbers.factor))
         extent, note = kernel.dots(max(_DOTS, multiple))
     else:
         while kernel.lanes > 1 and kernel.lanes // 2 >= product.columns:
@@ -124,7 +142,8 @@ def _tile(ctx: NodeContext, product: _Product, lanes: int, multiple: int) -> tup
         vectors += 1
     spare = vectors + (3 if target.vector_registers >= 32 else 2)
     rows = max(1, min(12, (target.vector_registers - spare) // vectors))
-    by_lane = target.lane_fma and lanes == 4 and product.a.strides[-1] == 1
+    in_lanes = target.lane_fma if product.numbers.total.is_float else target.has("neon")
+    by_lane = in_lanes and lanes == 4 and product.a.strides[-1] == 1
     return cut(product.rows, min(rows, 8 if by_lane else rows)).size, vectors, 4 if by_lane else 2
 
 
@@ -137,6 +156,7 @@ class _Kernel:
     a: Param
     b: Param
     bias: Param | None
+    factors: Factors
     epilogue: Epilogue
     lanes: int
 
@@ -196,18 +216,20 @@ class _Kernel:
         a_base = b.add(a_base, b.mul(row, product.a.strides[-2]))
         b_base = b.add(b_base, b.mul(column, product.b.strides[-1]))
         sums = self._start(column, vectors, valid) * height
+        zeros = self.factors.zeros_of_columns(column, vectors, self.lanes, valid)
         whole = product.depth - product.depth % steps
         a_step, b_step = product.a.strides[-1], product.b.strides[-2]
         with b.loop("k", 0, whole, steps, carry=sums) as k:
             left = b.add(a_base, b.mul(k.index, a_step))
             right = b.add(b_base, b.mul(k.index, b_step))
-            k.carry(self._steps(list(k.carried), left, right, height, vectors, steps, valid))
+            carried = list(k.carried)
+            k.carry(self._steps(carried, left, right, height, zeros, steps, valid))
         sums = list(k.results)
         if product.depth - whole:
             left = b.add(a_base, whole * a_step)
             right = b.add(b_base, whole * b_step)
             rest = product.depth - whole
-            sums = self._steps(sums, left, right, height, vectors, rest, valid)
+            sums = self._steps(sums, left, right, height, zeros, rest, valid)
         for line in range(height):
             mine = sums[line * vectors : (line + 1) * vectors]
             delta = (*[0] * len(batch), line, 0)
@@ -219,35 +241,39 @@ class _Kernel:
         left: Operand,
         right: Operand,
         height: int,
-        vectors: int,
+        zeros: list[Operand],
         steps: int,
         valid: int,
     ) -> list[Operand]:
-        """A few steps of depth: rows of the right matrix times columns of the left."""
-        b, lanes, a = self.builder, self.lanes, self.product.a
+        """A few steps of depth: rows of the right matrix times columns of the left.
+
+        `zeros` holds the zero points of each vector of columns.
+        """
+        b, lanes, a, numbers = self.builder, self.lanes, self.product.a, self.product.numbers
         by_lane = steps == 4 and a.strides[-1] == 1
         lines: Sequence[Operand] = ()
         if by_lane:
-            lines = [
+            loaded = [
                 b.load(self.a, left, steps, offset=line * a.strides[-2]) for line in range(height)
             ]
+            lines = [self.factors.left(value) for value in loaded]
         for step in range(steps):
             below = step * self.product.b.strides[-2]
             weights = [
-                b.load_some(
-                    self.b, right, lanes, min(lanes, valid - v * lanes), offset=below + v * lanes
+                self.factors.right(
+                    right, below + v * lanes, lanes, min(lanes, valid - v * lanes), zero
                 )
-                for v in range(vectors)
+                for v, zero in enumerate(zeros)
             ]
             for line in range(height):
                 if by_lane:
                     value = b.op("splat_lane", lines[line], attrs=(step, lanes))
                 else:
                     offset = line * a.strides[-2] + step * a.strides[-1]
-                    value = b.splat(b.load(self.a, left, offset=offset), lanes)
-                for v in range(vectors):
-                    slot = line * vectors + v
-                    sums[slot] = b.mul_add(weights[v], value, sums[slot])
+                    value = b.splat(self.factors.left(b.load(self.a, left, offset=offset)), lanes)
+                for v, weight in enumerate(weights):
+                    slot = line * len(weights) + v
+                    sums[slot] = numbers.met(b, weight, value, sums[slot])
         return sums
 
     # --- vectors along the depth -----------------------------------------------------------------
@@ -288,15 +314,17 @@ class _Kernel:
         a_base = b.add(a_base, b.mul(row, product.a.strides[-2]))
         step = product.b.strides[-1]
         b_base = b.add(b_base, b.mul(column, step))
-        zero = b.const(0.0, VType(self.a.elem, lanes))
+        zero = b.const(0, VType(product.numbers.total, lanes))
+        zeros = self.factors.zeros_of_each(column, count, lanes)
 
         def turn(at: Operand, length: int, sums: Sequence[Operand]) -> list[Operand]:
-            left = b.load_some(self.a, b.add(a_base, at), lanes, length)
+            left = self.factors.left(b.load_some(self.a, b.add(a_base, at), lanes, length), length)
             right = b.add(b_base, at)
-            return [
-                b.mul_add(b.load_some(self.b, right, lanes, length, offset=i * step), left, total)
-                for i, total in enumerate(sums)
+            values = [
+                self.factors.right(right, i * step, lanes, length, zeros[i]) for i in range(count)
             ]
+            numbers = product.numbers
+            return [numbers.met(b, v, left, total) for v, total in zip(values, sums, strict=True)]
 
         whole = product.depth - product.depth % lanes
         with b.loop("k", 0, whole, lanes, carry=[zero] * count) as k:
@@ -305,7 +333,7 @@ class _Kernel:
         if product.depth - whole:
             sums = turn(Imm(whole), product.depth - whole, sums)
         scalars = [b.fold("add", total) for total in sums]
-        scalars += [b.const(0.0, scalars[0])] * (together - count)
+        scalars += [b.const(0, scalars[0])] * (together - count)
         value = joined(b, scalars)
         if self.bias is not None:
             value = b.add(value, b.load_some(self.bias, column, together, count))
@@ -326,7 +354,7 @@ class _Kernel:
         """What the sums of one row start from."""
         b, lanes = self.builder, self.lanes
         if self.bias is None:
-            return [b.const(0.0, VType(self.a.elem, lanes))] * vectors
+            return [b.const(0, VType(self.product.numbers.total, lanes))] * vectors
         return [
             b.load_some(self.bias, column, lanes, min(lanes, valid - v * lanes), offset=v * lanes)
             for v in range(vectors)

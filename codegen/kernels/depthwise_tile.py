@@ -1,0 +1,87 @@
+"""The tile of a depthwise convolution: how many output rows, pixels and vectors of channels."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from codegen.kernels.sliding import Rectangle, Sliding, meetings
+from codegen.kernels.terms import Numbers
+from codegen.lowering import NodeContext
+from codegen.targets import Target
+from codegen.vectors import vector_lanes
+from codegen.window import Axis, cut
+from ir.types import DType
+
+_STRAIGHT = 700  # multiply-adds of one vector up to which a tile is straight-line code
+
+
+def choose_rectangle(
+    ctx: NodeContext, shape: Sliding, multiplier: int, numbers: Numbers
+) -> Rectangle:
+    """The tile that costs least by a count of loads, multiply-adds and stores."""
+    lanes = vector_lanes(ctx.target, numbers.factor)
+    while lanes > 1 and lanes // 2 >= shape.walk[3]:
+        lanes //= 2
+    multiple = 8 if ctx.result_type().dtype is DType.BIT else 1
+    fitting = partial(_fits, lanes, multiplier, multiple)
+    vectors = next(v for v in range(1, 8 * multiplier + 1) if fitting(v))
+    many = ctx.target.vector_registers >= 32
+    registers = numbers.total.bytes // numbers.factor.bytes  # of one vector of sums
+    budget = max(1, (16 if many else 8) // (vectors * registers))
+    choices = [
+        (rows, pixels)
+        for rows in range(1, min(4 if many else 2, shape.rows.outputs) + 1)
+        for pixels in range(1, min(16, shape.columns.outputs) + 1)
+        if rows * pixels <= budget
+        and (rows == 1 or not is_looped(ctx.target, shape, rows * pixels))
+    ]
+    rows, pixels = min(choices, key=partial(_cost, ctx.target, shape))
+    rows, pixels = cut(shape.rows.outputs, rows).size, cut(shape.columns.outputs, pixels).size
+    # A small rectangle leaves time and registers for several vectors.
+    most = min(budget // (rows * pixels), shape.walk[3] // lanes)
+    wider = [v for v in (4, 2) if vectors < v <= most and fitting(v)]
+    return Rectangle(rows, pixels, wider[0] if wider else vectors, lanes)
+
+
+def _fits(lanes: int, multiplier: int, multiple: int, vectors: int) -> bool:
+    """Whether a block of so many vectors has whole channels, or lies within one."""
+    block = vectors * lanes
+    return block % multiple == 0 and (multiplier % block == 0 or block % multiplier == 0)
+
+
+def is_looped(target: Target, shape: Sliding, windows: int) -> bool:
+    """Whether a tile is too much for straight-line code.
+
+    That is always so with the few registers of 32-bit NEON, whose vector loads take no offset:
+    each would need a pointer of its own.
+    """
+    if target.arch == "arm" and target.vector_bytes > 4:
+        return True
+    return windows * shape.rows.taps * shape.columns.taps > _STRAIGHT
+
+
+def _cost(target: Target, shape: Sliding, tile: tuple[int, int]) -> tuple[float, int]:
+    """Cycles by count for the whole image and one vector; a small core's load takes two."""
+    load = 1.0 if target.arch == "x86_64" else 2.0
+    total = 0.0
+    for rows, row_count in _sizes(shape.rows, tile[0]):
+        for pixels, pixel_count in _sizes(shape.columns, tile[1]):
+            reads = _span(shape.rows, rows) * _span(shape.columns, pixels)
+            taps = shape.rows.taps * shape.columns.taps
+            work = rows * pixels * (taps + 2)
+            # Sums that wait for each other: fewer than eight leave the unit idle.
+            idle = max(1.0, 8 / (rows * min(pixels, shape.columns.taps)))
+            once = load * (reads + taps) + work * (idle if rows * pixels < 8 else 1.0) + 8
+            total += once * row_count * pixel_count
+    return total, tile[0] * tile[1]
+
+
+def _sizes(axis: Axis, limit: int) -> list[tuple[int, int]]:
+    """(size, count) of the pieces an axis is cut into."""
+    pieces = cut(axis.outputs, limit)
+    return [(pieces.size, pieces.count)] + ([(pieces.rest, 1)] if pieces.rest else [])
+
+
+def _span(axis: Axis, outputs: int) -> int:
+    """How many different inputs `outputs` neighbours read."""
+    return len(meetings(axis, ((0, axis.taps),) * outputs))

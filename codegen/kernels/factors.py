@@ -1,0 +1,78 @@
+"""The operands of a matrix product as they are multiplied: widened, without their zero points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from codegen.kernels.terms import Numbers
+from codegen.kir.build import KernelBuilder
+from codegen.kir.ir import Imm, Operand, Param
+from codegen.kir.types import VType
+from codegen.lowering import Arg, NodeContext
+
+
+@dataclass(frozen=True, slots=True)
+class ZeroPoints:
+    """What stands for 0 in the left matrix, and in the right one or each of its columns."""
+
+    left: int = 0
+    right: tuple[int, ...] = (0,)
+
+
+NO_ZEROS = ZeroPoints()
+
+
+class Factors:
+    """Loads a product's operands. `args` are those of the parameters it declares."""
+
+    def __init__(
+        self, ctx: NodeContext, b: KernelBuilder, right: Param, numbers: Numbers, zeros: ZeroPoints
+    ) -> None:
+        self._b, self._right, self._numbers, self._zeros = b, right, numbers, zeros
+        self._of_columns: Param | None = None
+        self.args: list[Arg] = []
+        if len(zeros.right) > 1:
+            self._of_columns = b.param("zeros", numbers.factor, 64)
+            self.args.append(ctx.constant(np.array(zeros.right, numbers.factor.numpy)))
+
+    def left(self, value: Operand, count: int = 0) -> Operand:
+        """Loaded values of the left matrix; with `count`, lanes behind so many are 0."""
+        b, lanes = self._b, value.type.lanes
+        zero = b.const(self._zeros.left, value.type.with_elem(self._numbers.factor))
+        made = self._minus(value, zero)
+        if not self._zeros.left or (count or lanes) >= lanes:
+            return made
+        place = b.iota(made.type.elem, lanes)
+        return b.select(b.compare("lt", place, b.const(count, place)), made, b.const(0, made))
+
+    def right(self, index: Operand, offset: int, lanes: int, count: int, zero: Operand) -> Operand:
+        """`count` neighbours in the right matrix; what the other lanes hold is left open."""
+        value = self._b.load_some(self._right, index, lanes, count, offset=offset)
+        return self._minus(value, zero)
+
+    def zeros_of_columns(
+        self, column: Operand, vectors: int, lanes: int, valid: int
+    ) -> list[Operand]:
+        """The zero points of neighbouring columns, as vectors."""
+        if self._of_columns is None:
+            zero = self._b.const(self._zeros.right[0], VType(self._numbers.factor, lanes))
+            return [zero] * vectors
+        counts = [min(lanes, valid - v * lanes) for v in range(vectors)]
+        return [
+            self._b.load_some(self._of_columns, column, lanes, count, offset=v * lanes)
+            for v, count in enumerate(counts)
+        ]
+
+    def zeros_of_each(self, column: Operand, count: int, lanes: int) -> list[Operand]:
+        """The zero points of `count` columns, each in all lanes."""
+        b, of_columns = self._b, self._of_columns
+        if of_columns is None:
+            return self.zeros_of_columns(column, 1, lanes, lanes) * count
+        return [b.splat(b.load(of_columns, column, offset=i), lanes) for i in range(count)]
+
+    def _minus(self, value: Operand, zero: Operand) -> Operand:
+        wide = self._numbers.widened(self._b, value)
+        is_zero = isinstance(zero, Imm) and zero.value == 0
+        return wide if is_zero else self._b.sub(wide, zero)
