@@ -117,7 +117,7 @@ def _one_over_one_plus(x: Array) -> Array:
 
 def saturating_shift(x: Array, bits: int) -> Array:
     """x * 2^bits, the lowest or highest number where that does not fit."""
-    return np.clip(x.astype(np.int64) << bits, -(1 << 31), _ONE).astype(np.int32)
+    return _narrow(np.clip(x.astype(np.int64) << bits, -(1 << 31), _ONE))
 
 
 def _q0(real: float) -> Array:

@@ -91,6 +91,14 @@ static inline {float} {f}_abs({float} a)
 }}
 """
 
+_MUL_HIGH = """\
+static inline int32_t i32_mul_high(int32_t a, int32_t b)
+{
+    const int32_t high = (int32_t)(((int64_t)a * b + 0x40000000) >> 31);
+    return high == -2147483647 - 1 ? 2147483647 : high;
+}
+"""
+
 # Where the compiler is told that no errno is wanted, its builtin is one instruction; otherwise it
 # would call libm for negative arguments. The integer algorithm rounds as IEEE 754 says.
 _SQRT = """\
@@ -172,6 +180,7 @@ _FIXED = {
     "f64_sqrt": _SQRT.format(**_F64_TEXT, scale=1023 - 55),
     "f32_abs": _ABS.format(**_F32_TEXT),
     "f64_abs": _ABS.format(**_F64_TEXT),
+    "i32_mul_high": _MUL_HIGH,
     "ELLC_PREFETCH": _PREFETCH,
     **{f"u{bits}_popcount": _popcount(bits) for bits in (8, 16, 32, 64)},
 }

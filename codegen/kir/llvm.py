@@ -18,7 +18,8 @@ from codegen.kir.ir import (
     Stmt,
     Store,
 )
-from codegen.kir.llvm_operations import OperationWriter, scalar_type
+from codegen.kir.llvm_operations import OperationWriter
+from codegen.kir.llvm_text import scalar_type
 from codegen.kir.types import Elem
 from codegen.kir.verify import verify
 from codegen.targets import Target

@@ -126,6 +126,16 @@ _row("sqrt", "T", "f", _same, np.sqrt, llvm_float="@llvm.sqrt({0})",
 _row("mul_add", "TTT", "fsux", _same, lambda a, b, c: a * b + c,
      c="{0} * {1} + {2}", c_int="({c})(({u}){0} * ({u}){1} + ({u}){2})")  # fmt: skip
 
+
+def _mul_high(a: Array, b: Array) -> Array:
+    product = a.astype(np.int64) * b.astype(np.int64)
+    high = np.minimum((product + (1 << 30)) >> 31, (1 << 31) - 1)
+    return np.asarray(high, np.int64).astype(np.int32)
+
+
+# 2ab / 2^32, rounded, halves up; the lowest number times itself gives the highest. 32 bits only.
+_row("mul_high", "TT", "s", _same, _mul_high, c="i32_mul_high({0}, {1})")
+
 # Both propagate NaN, like numpy; which zero is the smaller is left open.
 _row("min", "TT", "fsux", _same, np.minimum, llvm="@llvm.smin({0}, {1})",
      llvm_unsigned="@llvm.umin({0}, {1})", c="{1} < {0} ? {1} : {0}",
@@ -159,6 +169,19 @@ _row("shl", "T", "sux", _same, lambda a, n: np.left_shift(a, a.dtype.type(n)),
 _row("shr", "T", "sux", _same, lambda a, n: np.right_shift(a, a.dtype.type(n)),
      llvm="ashr {t} {0}, {n}", llvm_unsigned="lshr {t} {0}, {n}",
      c="{0} >> {n}", c_int="({c})({0} >> {n})")  # fmt: skip
+# Shifts by as many bits as the second operand says: 0 to one less than there are.
+_row("shl_by", "TT", "su", _same, np.left_shift, llvm="shl {t} {0}, {1}",
+     c_int="({c})(({u}){0} << {1})")  # fmt: skip
+
+
+def _shr_round(a: Array, b: Array) -> Array:
+    half = np.int64(1) << b.astype(np.int64) >> 1
+    return np.asarray((a + half) >> b, np.int64).astype(np.int32)
+
+
+# Divided by that power of two, rounded, halves up. 32 bits only.
+_row("shr_round", "TT", "s", _same, _shr_round,
+     c_int="({c})(({0} >> {1}) + (({0} & ({c})(({u})1 << {1} >> 1)) != 0))")  # fmt: skip
 
 # --- comparison and choice; a NaN compares as false, unequal as true ---------------------------
 

@@ -287,6 +287,8 @@ def _attribute_problems(
         case ("part", (start, count)):
             yield from _outside("lanes", (start, count), 0, types[0].lanes)
             yield from _outside("last lane", (start + count - 1,), start, types[0].lanes - 1)
+        case (("mul_high" | "shr_round"), ()) if types[0].elem is not Elem.I32:
+            yield f"takes i32, not {types[0].elem.value}"
         case ("pack_bits", ()) if types[0].lanes % 8:
             yield f"takes a multiple of 8 lanes, not {types[0].lanes}"
         case ("convert", (code,)):
