@@ -1,0 +1,169 @@
+"""Resizing by interpolation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import floor
+from typing import TypeVar
+
+import numpy as np
+
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
+from ellc.frontends.onnx.images import to_pixels, to_planes
+from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.ports import TO_PIXELS
+from ellc.frontends.onnx.registry import ONNX, axes_of, operand, optional
+from ir.ops.resize import Resize
+from ir.types import Array
+
+T = TypeVar("T")
+_MODES = {"nearest": "nearest", "linear": "linear", "bilinear": "linear", "cubic": "cubic"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """What becomes of every axis; `region` has starts, then ends."""
+
+    sizes: tuple[int, ...]
+    scales: tuple[float, ...]
+    region: tuple[float, ...] = ()
+
+
+@ONNX.imports("Upsample", limits="scales known at import")
+def upsample(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Resizing as it was before `Resize`."""
+    x = operand(inputs, 0)
+    if node.version < 9:
+        scales = node.numbers("scales")
+    else:
+        scales = _numbers(operand(inputs, 1), "the scales")
+    return _old(emitter, node, x, scales)
+
+
+@ONNX.imports("Resize", limits="scales or sizes known at import")
+def resize(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Nearest, linear or cubic interpolation along any axes, with every rule for coordinates."""
+    x = operand(inputs, 0)
+    if node.version < 11:
+        return _old(emitter, node, x, _numbers(operand(inputs, 1), "the scales"))
+    coordinates = node.text("coordinate_transformation_mode", "half_pixel")
+    target = _target(node, inputs, x.shape)
+    node.ignore("nearest_mode", "cubic_coeff_a")  # of one mode each
+    op = Resize(
+        target.sizes,
+        _mode(node),
+        coordinates,
+        target.scales,
+        node.text("nearest_mode", "round_prefer_floor"),
+        node.number("cubic_coeff_a", -0.75),
+        node.flag("exclude_outside"),
+        node.flag("antialias"),
+        target.region if coordinates == "tf_crop_and_resize" else (),
+        node.number("extrapolation_value", 0.0),
+    )
+    return _resized(emitter, x, op)
+
+
+def _old(emitter: Emitter, node: OnnxNode, x: Value, scales: Sequence[float]) -> Value:
+    """Places are index / scale; the nearest element is below, when shrinking above."""
+    if len(scales) != x.type.rank or min(scales, default=1.0) <= 0:
+        raise Unsupported(f"scales {tuple(scales)} of a tensor of shape {x.shape}")
+    shrinks = min(scales) < 1 and max(scales) <= 1
+    op = Resize(
+        _scaled(x.shape, scales),
+        _mode(node),
+        "asymmetric",
+        tuple(scales),
+        "ceil" if shrinks else "floor",
+    )
+    return _resized(emitter, x, op)
+
+
+def _mode(node: OnnxNode) -> str:
+    mode = node.text("mode", "nearest")
+    if mode not in _MODES:
+        raise Unsupported(f"the mode '{mode}'; nearest, linear and cubic are supported")
+    return _MODES[mode]
+
+
+def _resized(emitter: Emitter, x: Value, op: Resize) -> Value:
+    """The operator on pixels if x is an image, else on x as it is."""
+    if op.sizes == x.shape:
+        return x
+    if x.type.rank != 4:
+        return emitter.add(op, x)
+    turned = replace(
+        op,
+        sizes=_turned(op.sizes),
+        scales=_turned(op.scales),
+        roi=(*_turned(op.roi[:4]), *_turned(op.roi[4:])),
+    )
+    return to_planes(emitter, emitter.add(turned, to_pixels(emitter, x)), 4)
+
+
+def _turned(entries: tuple[T, ...]) -> tuple[T, ...]:
+    return tuple(entries[a] for a in TO_PIXELS) if entries else ()
+
+
+def _target(node: OnnxNode, inputs: Inputs, shape: tuple[int, ...]) -> _Target:
+    rank = len(shape)
+    axes = axes_of(node.integers("axes", tuple(range(rank))), rank)
+    roi, scales, sizes = (_optional_numbers(optional(inputs, i)) for i in (1, 2, 3))
+    policy = node.text("keep_aspect_ratio_policy", "stretch")
+    if len(scales) == len(axes) and not sizes:
+        every = _spread(scales, axes, (1.0,) * rank)
+        made = _scaled(shape, every)
+    elif len(sizes) == len(axes) and not scales:
+        made, every = _sized(shape, axes, [int(s) for s in sizes], policy)
+    else:
+        raise Unsupported(f"{len(scales)} scales and {len(sizes)} sizes for {len(axes)} axes")
+    if min(every, default=1.0) <= 0:
+        raise Unsupported(f"scales {every}")
+    region: tuple[float, ...] = ()
+    if len(roi) == 2 * len(axes):
+        starts = _spread(roi[: len(axes)], axes, (0.0,) * rank)
+        region = (*starts, *_spread(roi[len(axes) :], axes, (1.0,) * rank))
+    return _Target(made, every, region)
+
+
+def _sized(
+    shape: tuple[int, ...], axes: tuple[int, ...], sizes: Sequence[int], policy: str
+) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """(sizes, scales) of every axis for given sizes of some."""
+    ratios = [size / shape[a] for a, size in zip(axes, sizes, strict=True)]
+    if policy in ("not_larger", "not_smaller"):
+        ratio = min(ratios) if policy == "not_larger" else max(ratios)
+        ratios = [ratio] * len(axes)
+        sizes = [floor(ratio * shape[a] + 0.5) for a in axes]
+    elif policy != "stretch":
+        raise Unsupported(f"the policy '{policy}'")
+    made = list(shape)
+    for axis, size in zip(axes, sizes, strict=True):
+        made[axis] = size
+    rounded = [float(np.float32(r)) for r in ratios]
+    return tuple(made), _spread(rounded, axes, (1.0,) * len(shape))
+
+
+def _scaled(shape: tuple[int, ...], scales: Sequence[float]) -> tuple[int, ...]:
+    """Extents times scales, in single precision as runtimes multiply, cut off."""
+    return tuple(
+        int(np.floor(np.float32(e) * np.float32(s))) for e, s in zip(shape, scales, strict=True)
+    )
+
+
+def _spread(
+    given: Sequence[float], axes: Sequence[int], others: tuple[float, ...]
+) -> tuple[float, ...]:
+    by_axis = dict(zip(axes, given, strict=True))
+    return tuple(by_axis.get(a, other) for a, other in enumerate(others))
+
+
+def _optional_numbers(value: Value | None) -> tuple[float, ...]:
+    return () if value is None else _numbers(value, "an operand")
+
+
+def _numbers(value: Value, what: str) -> tuple[float, ...]:
+    array: Array = known(value, what)
+    return tuple(float(v) for v in array.reshape(-1).tolist())
