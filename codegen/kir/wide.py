@@ -61,6 +61,26 @@ def _divide_unsigned(b: KernelBuilder, x: Operand, y: Operand) -> tuple[Operand,
     return quotient, remainder
 
 
+def power(b: KernelBuilder, x: Operand, y: Operand) -> Operand:
+    """x to the power y of integers, wrapping around; 1 / x^-y truncated where y is negative."""
+    elem = x.type.elem
+    one, zero = b.const(1, x), b.const(0, x)
+    with b.loop("bit", 0, elem.bytes * 8 - elem.is_signed, carry=(one, x, y)) as loop:
+        result, factor, exponent = loop.carried
+        odd = b.compare("ne", b.op("and", exponent, one), zero)
+        result = b.select(odd, b.mul(result, factor), result)
+        loop.carry((result, b.mul(factor, factor), b.shift_right(exponent, 1)))
+    result = loop.results[0]
+    if not elem.is_signed:
+        return result
+    # 1 has only itself as a power, -1 alternates, and everything else is less than 1.
+    minus = b.const(-1, x)
+    odd = b.compare("ne", b.op("and", y, one), zero)
+    alternating = b.select(b.compare("eq", x, minus), b.select(odd, minus, one), zero)
+    unit = b.select(b.compare("eq", x, one), one, alternating)
+    return b.select(b.compare("lt", y, zero), unit, result)
+
+
 # --- remainder of floats -------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from codegen.kir import vmath
+from codegen.kir import vmath, vmath_hyperbolic, vmath_inverse
 from codegen.kir.build import KernelBuilder
 from codegen.kir.interp import run
 from codegen.kir.ir import Operand
@@ -31,16 +31,31 @@ REFERENCES: dict[str, Callable[..., Array]] = {
     "erf": np.vectorize(math.erf, otypes=[float]),
     "gelu": lambda x: gelu_reference(x),
     "pow": np.power,
+    "expm1": np.expm1,
+    "log1p": np.log1p,
+    "sinh": np.sinh,
+    "cosh": np.cosh,
+    "asinh": np.arcsinh,
+    "acosh": np.arccosh,
+    "atanh": np.arctanh,
+    "atan": np.arctan,
+    "asin": np.arcsin,
+    "acos": np.arccos,
+    "tan": np.tan,
 }
 ULPS = {
     "exp": 1.01, "tanh": 3, "sigmoid": 3, "log": 2, "log10": 3, "softplus": 4, "floor": 0,
     "ceil": 0, "round_even": 0, "erf": 3, "gelu": 8,
+    "expm1": 3, "log1p": 3, "sinh": 4, "cosh": 3, "asinh": 5, "acosh": 5, "atanh": 5, "atan": 3,
+    "asin": 4, "acos": 4, "tan": 4,
 }  # fmt: skip
 RANGES = {
     "exp": (-104, 88.7), "tanh": (-12, 12), "sigmoid": (-87, 30), "log": (0, 100),
     "log10": (0, 1e6), "softplus": (-87, 100), "sin": (-100, 100), "cos": (-100, 100),
     "floor": (-1e4, 1e4), "ceil": (-1e4, 1e4), "round_even": (-1e4, 1e4), "erf": (-6, 6),
-    "gelu": (-13, 13),
+    "gelu": (-13, 13), "expm1": (-90, 88.7), "log1p": (-0.9999, 1e6), "sinh": (-89, 89),
+    "cosh": (-89, 89), "asinh": (-1e10, 1e10), "acosh": (1, 1e10), "atanh": (-0.99999, 0.99999),
+    "atan": (-1e4, 1e4), "asin": (-1, 1), "acos": (-1, 1), "tan": (-100, 100),
 }  # fmt: skip
 
 
@@ -62,7 +77,8 @@ def evaluate(name: str, *args: Array) -> Array:
     elem, lanes = Elem(f"f{args[0].dtype.itemsize * 8}"), len(args[0])
     b = KernelBuilder(name)
     loaded = [b.load(b.param(f"x{i}", elem), 0, lanes) for i in range(len(args))]
-    function: Function = getattr(vmath, name)
+    modules = (vmath, vmath_hyperbolic, vmath_inverse)
+    function: Function = next(getattr(m, name) for m in modules if hasattr(m, name))
     b.store(function(b, *loaded), b.param("y", elem, writable=True), 0)
     buffers = {f"x{i}": a for i, a in enumerate(args)} | {"y": np.full(lanes, 7, args[0].dtype)}
     run(b.finish(), buffers, 0, 1)
@@ -138,9 +154,10 @@ SPECIAL = (0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 0.5, -0.5, 1e30, -1e30
 @pytest.mark.parametrize("name", ONE_ARGUMENT)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_special_values_are_those_of_numpy(name: str, dtype: type) -> None:
-    values = [v for v in SPECIAL if not (name in ("sin", "cos") and abs(v) == 1e30)]
+    circular = name in ("sin", "cos", "tan")
+    values = [v for v in SPECIAL if not (circular and abs(v) == 1e30)]
     x = np.array([*values, np.finfo(dtype).tiny, np.finfo(dtype).max], dtype)
-    if name in ("sin", "cos"):
+    if circular:
         x = x[:-1]
     with np.errstate(all="ignore"):
         want = REFERENCES[name](x.astype(np.float64))
@@ -149,7 +166,9 @@ def test_special_values_are_those_of_numpy(name: str, dtype: type) -> None:
     with np.errstate(all="ignore"):
         want = want.astype(dtype).astype(np.float64)
     np.testing.assert_allclose(got, want, rtol=1e-6, atol=tiny)
-    zero_sign = name in ("tanh", "floor", "ceil", "round_even", "erf")
+    zero_sign = name in (
+        *("tanh", "floor", "ceil", "round_even", "erf", "sinh", "asinh", "atanh", "atan", "asin"),
+    )
     if zero_sign:
         assert np.signbit(got[0]) == np.signbit(0.0) and np.signbit(got[1])
 

@@ -1,0 +1,96 @@
+"""What elementary functions are made of: exponential and logarithm of reduced arguments."""
+
+from __future__ import annotations
+
+import math
+
+from codegen.kir.ir import Operand
+from codegen.kir.vmath_formats import Format
+from codegen.kir.vmath_value import Value
+
+# --- exponential ---------------------------------------------------------------------------------
+
+
+def nearest(v: Value, factor: float) -> tuple[Value, Operand]:
+    """The integer nearest to v * factor, as a number and as bits; no conversion needed."""
+    magic = v.format.round_magic
+    shifted = v.fma(v.const(factor), v.const(magic))
+    # The magic number's low bits are 0, so the difference of the bits is the integer itself.
+    pattern = (v.format.bias + v.format.fraction_bits) << v.format.fraction_bits
+    pattern |= 1 << (v.format.fraction_bits - 1)
+    integer = v.b.sub(shifted.bits(), v.bits_const(pattern))
+    return shifted - magic, integer
+
+
+def exp_reduced(x: Value, rest: Value | None = None) -> tuple[Value, Operand]:
+    """(p, n) with e^(x + rest) = 2^n (1 + p) and p of the size of expm1(ln 2 / 2) at most."""
+    total = x if rest is None else x + rest
+    number, power = nearest(total, 1 / math.log(2))
+    high, low = x.format.ln2
+    r = number.fma(x.const(-low), number.fma(x.const(-high), x))
+    if rest is not None:
+        r = r + rest
+    return (r * r).fma(r.polynomial(x.format.exp), r), power
+
+
+def power_of_two(like: Value, power: Operand) -> Value:
+    """2^power, for the exponents of normal numbers."""
+    biased = like.b.add(power, like.bits_const(like.format.bias))
+    return like.from_bits(like.b.shift_left(biased, like.format.fraction_bits))
+
+
+def scale(v: Value, power: Operand) -> Value:
+    """v * 2^power in two steps: either factor is a normal number, only the last product rounds."""
+    half = v.b.shift_right(power, 1)
+    other = v.b.sub(power, half)
+    return v * power_of_two(v, half) * power_of_two(v, other)
+
+
+# --- logarithm -----------------------------------------------------------------------------------
+
+
+def split_exponent(v: Value) -> tuple[Value, Value]:
+    """(m, e) with v = m 2^e and m in [sqrt(1/2), sqrt(2)), for positive finite numbers."""
+    f, b = v.format, v.b
+    tiny = v.test("lt", 2.0 ** (1 - f.bias))
+    up = f.fraction_bits + 2
+    bits = v.select(tiny, v * 2.0**up, v).bits()
+    # Counted from the bits of sqrt(1/2), exponents change at sqrt(2) instead of at powers of two.
+    root = _bits_of_root_half(f)
+    power = b.shift_right(b.sub(bits, v.bits_const(root)), f.fraction_bits)
+    m = v.from_bits(b.sub(bits, b.shift_left(power, f.fraction_bits)))
+    # The integer becomes a number by way of the magic number's low bits.
+    magic = v.const(f.round_magic)
+    pattern = ((f.bias + f.fraction_bits) << f.fraction_bits) | 1 << (f.fraction_bits - 1)
+    shifted = v.from_bits(b.add(power, v.bits_const(pattern)))
+    return m, shifted - v.select(tiny, f.round_magic + up, magic)
+
+
+def _bits_of_root_half(f: Format) -> int:
+    """The bits of sqrt(1/2), rounded down."""
+    fraction = int(math.sqrt(2) * 2.0**f.fraction_bits) - (1 << f.fraction_bits)
+    return (f.bias - 1) << f.fraction_bits | fraction
+
+
+def log_positive(v: Value) -> Value:
+    """log of positive finite numbers."""
+    m, power = split_exponent(v)
+    high, low = v.format.ln2
+    f = m - 1.0
+    half_square = f * f * 0.5
+    if v.format.log:
+        tail = f * f * f * f.polynomial(v.format.log)
+        tail = power.fma(v.const(low), tail) - half_square
+        return power.fma(v.const(high), f + tail)
+    # One division in place of eight further terms: log(1 + f) = log((1 + s) / (1 - s)).
+    s = f / (f + 2.0)
+    z = s * s
+    tail = power.fma(v.const(low), s * (half_square + z * z.polynomial(v.format.log_ratio)))
+    return power.fma(v.const(high), f - (half_square - tail))
+
+
+def log_special(v: Value, result: Value) -> Value:
+    """Zero, negative numbers, infinity and NaN put right."""
+    finite = v.choose("lt", v, math.inf, result, v)
+    below = v.choose("eq", v, 0.0, -math.inf, math.nan)
+    return v.choose("gt", v, 0.0, finite, below)

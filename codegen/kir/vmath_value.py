@@ -1,0 +1,115 @@
+"""Arithmetic with Python's operators on values of a kernel, for the elementary functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from codegen.kir.build import KernelBuilder
+from codegen.kir.ir import Imm, Operand
+from codegen.kir.vmath_formats import Format, format_of
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """An operand that the arithmetic operators of Python work on; numbers stand for literals."""
+
+    b: KernelBuilder
+    operand: Operand
+    format: Format
+
+    @staticmethod
+    def of(b: KernelBuilder, x: Operand) -> Value:
+        return Value(b, x, format_of(x.type.elem))
+
+    def like(self, operand: Operand) -> Value:
+        return Value(self.b, operand, self.format)
+
+    def const(self, value: float) -> Value:
+        return self.like(Imm(float(value), self.operand.type.with_elem(self.format.elem)))
+
+    def __add__(self, other: Value | float) -> Value:
+        return self._two("add", other)
+
+    def __sub__(self, other: Value | float) -> Value:
+        return self._two("sub", other)
+
+    def __mul__(self, other: Value | float) -> Value:
+        return self._two("mul", other)
+
+    def __truediv__(self, other: Value | float) -> Value:
+        return self._two("div", other)
+
+    def __neg__(self) -> Value:
+        return self.like(self.b.op("neg", self.operand))
+
+    def abs(self) -> Value:
+        return self.like(self.b.op("abs", self.operand))
+
+    def min(self, other: Value | float) -> Value:
+        return self._two("min", other)
+
+    def max(self, other: Value | float) -> Value:
+        return self._two("max", other)
+
+    def clamp(self, low: float, high: float) -> Value:
+        return self.max(low).min(high)
+
+    def fma(self, factor: Value, term: Value) -> Value:
+        """self * factor + term, rounded once or twice."""
+        return self.like(self.b.mul_add(self.operand, factor.operand, term.operand))
+
+    def select(self, mask: Operand, yes: Value | float, no: Value | float) -> Value:
+        return self.like(self.b.select(mask, self._lift(yes).operand, self._lift(no).operand))
+
+    def choose(
+        self, how: str, a: Value, b: Value | float, yes: Value | float, no: Value | float
+    ) -> Value:
+        """`yes` in the lanes where the comparison holds, else `no`."""
+        return self.select(a.test(how, b), yes, no)
+
+    def test(self, how: str, other: Value | float) -> Operand:
+        """The mask of a comparison."""
+        return self.b.compare(how, self.operand, self._lift(other).operand)
+
+    def polynomial(self, coefficients: tuple[float, ...]) -> Value:
+        """Horner's rule, lowest power first."""
+        result = self.const(coefficients[-1])
+        for coefficient in reversed(coefficients[:-1]):
+            result = result.fma(self, self.const(coefficient))
+        return result
+
+    # Bits: operands of the integer element, and back.
+
+    def bits(self) -> Operand:
+        return self.b.bitcast(self.operand, self.format.bits)
+
+    def from_bits(self, bits: Operand) -> Value:
+        return self.like(self.b.bitcast(bits, self.format.elem))
+
+    def bits_const(self, value: int) -> Imm:
+        """An integer literal; the upper half of the unsigned range stands for negatives."""
+        width = self.format.bits.bytes * 8
+        signed = value - (1 << width) if value >> (width - 1) else value
+        return Imm(signed, self.operand.type.with_elem(self.format.bits))
+
+    def bits_op(self, name: str, other: Operand | int) -> Value:
+        """A bitwise operation on the value's bits."""
+        literal = self.bits_const(other) if isinstance(other, int) else other
+        return self.from_bits(self.b.op(name, self.bits(), literal))
+
+    def sign_bits(self) -> Operand:
+        return self.b.op("and", self.bits(), self.bits_const(self.format.sign_mask))
+
+    def with_sign_of(self, other: Value) -> Value:
+        """The other's sign put on a value that has none."""
+        return self.bits_op("or", other.sign_bits())
+
+    def upper_half(self) -> Value:
+        """The value without the lower half of its significand."""
+        return self.bits_op("and", self.format.split_mask)
+
+    def _lift(self, other: Value | float) -> Value:
+        return other if isinstance(other, Value) else self.const(other)
+
+    def _two(self, name: str, other: Value | float) -> Value:
+        return self.like(self.b.op(name, self.operand, self._lift(other).operand))

@@ -1,0 +1,1 @@
+"""Rules of the pointwise operators, one module per family; see `codegen.pointwise`."""
