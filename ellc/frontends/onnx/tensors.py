@@ -30,16 +30,10 @@ class ElementType:
     stored: np.dtype[Any]
     field: str
     dtype: DType | None
-    bits: int = 0
-
-    @property
-    def stored_bits(self) -> int:
-        """Bits of one element in `raw_data`."""
-        return self.bits or 8 * self.stored.itemsize
 
 
-def _element(name: str, stored: str, field: str, dtype: DType | None, bits: int = 0) -> ElementType:
-    return ElementType(name, np.dtype(stored), field, dtype, bits)
+def _element(name: str, stored: str, field: str, dtype: DType | None) -> ElementType:
+    return ElementType(name, np.dtype(stored), field, dtype)
 
 
 ELEMENT_TYPES: dict[int, ElementType] = {
@@ -56,8 +50,6 @@ ELEMENT_TYPES: dict[int, ElementType] = {
     12: _element("uint32", "<u4", "uint64_data", DType.U32),
     13: _element("uint64", "<u8", "uint64_data", DType.U64),
     16: _element("bfloat16", "<u2", "int32_data", None),
-    21: _element("uint4", "u1", "int32_data", None, bits=4),
-    22: _element("int4", "i1", "int32_data", None, bits=4),
 }
 _UNREAD = {
     8: "string",
@@ -67,6 +59,8 @@ _UNREAD = {
     18: "float8",
     19: "float8",
     20: "float8",
+    21: "uint4",
+    22: "int4",
     23: "float4",
     24: "float8",
     25: "uint2",
@@ -97,7 +91,7 @@ def number_of(dtype: DType) -> int:
 class StoredTensor:
     """A tensor of the file, read when somebody wants it. `folder` is where the model lies.
 
-    Half precision becomes float32, which holds it exactly; 4-bit integers become 8-bit ones.
+    Half precision becomes float32, which holds it exactly.
     """
 
     proto: Any
@@ -127,9 +121,7 @@ class StoredTensor:
             raise self._damaged(f"has {len(shape)} dimensions, at most {MAX_RANK} are read")
         count = self.limits.product(shape, where=self.name)
         array = self._flat(kind, count)
-        if kind.bits:
-            array = _nibbles(array, kind.stored.kind == "i", count)
-        elif kind.name == "bfloat16":
+        if kind.name == "bfloat16":
             array = (array.astype(np.uint32) << np.uint32(16)).view(np.float32)
         elif kind.name == "float16":
             array = array.astype(np.float32)
@@ -137,15 +129,15 @@ class StoredTensor:
         return native
 
     def _flat(self, kind: ElementType, count: int) -> Array:
-        """The elements as they are stored; packed ones as bytes."""
-        size = -(-count * kind.stored_bits // 8)
+        """The elements as they are stored."""
+        size = count * kind.stored.itemsize
         if self.proto.data_location == _EXTERNAL:
             entries = {str(e.key): str(e.value) for e in self.proto.external_data}
             raw = read_external(self.folder, entries, size, self.name)
         elif self.proto.HasField("raw_data"):
             raw = self.proto.raw_data
         else:
-            return self._listed(kind, size if kind.bits else count)
+            return self._listed(kind, count)
         if len(raw) != size:
             raise self._damaged(f"has {len(raw)} bytes, {count} x {kind.name} need {size}")
         return np.frombuffer(raw, kind.stored)
@@ -162,12 +154,3 @@ class StoredTensor:
 
     def _damaged(self, what: str) -> EllcError:
         return EllcError(f"the tensor '{self.name}' {what}", code="E210")
-
-
-def _nibbles(packed: Array, signed: bool, count: int) -> Array:
-    """4-bit integers, the low half of a byte first, one per byte."""
-    bytes_ = packed.view(np.uint8)
-    halves = np.stack([bytes_ & 15, bytes_ >> 4], axis=-1).reshape(-1)[:count]
-    if not signed:
-        return halves
-    return (halves ^ 8).astype(np.int8) - np.int8(8)

@@ -55,7 +55,11 @@ def _dilated_max(emitter: Emitter, pixels: Value, window: Window) -> Value:
 @ONNX.imports("AveragePool", limits="1 and 2 spatial axes, no dilation")
 def average_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """The mean under a window, of the cells inside or with the padding counted as zeros."""
-    x = operand(inputs, 0)
+    return averaged(emitter, node, operand(inputs, 0))
+
+
+def averaged(emitter: Emitter, node: OnnxNode, x: Value) -> Value:
+    """The means of a float tensor under the node's window."""
     window = read_window(node, x.shape[2:])
     if window.dilation != (1, 1):
         raise Unsupported("a mean with dilation is not supported")

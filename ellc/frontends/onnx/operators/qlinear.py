@@ -1,0 +1,224 @@
+"""Operators from stored integers to stored integers, as ONNX Runtime computes them.
+
+Sums are exact, the factor from one scale to the other is a float32, and what it makes is rounded
+to the nearest integer, halves to the even one.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.onnx.broadcast import pointwise
+from ellc.frontends.onnx.images import to_planes
+from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.operators.pool import averaged
+from ellc.frontends.onnx.operators.quantised import int_pixels, int_product
+from ellc.frontends.onnx.operators.shapes import reshaped, transposed
+from ellc.frontends.onnx.quantisation import (
+    Affine,
+    Bounds,
+    affine,
+    dequantised,
+    quantised,
+    requantised,
+    same,
+    without_quant,
+)
+from ellc.frontends.onnx.registry import ONNX, axis_of, operand, optional
+from ir.op import Op
+from ir.ops.pointwise import Add, Cast, LeakyRelu, Mul, Sigmoid, Sub
+from ir.ops.quantised import Lookup, Quantize
+from ir.ops.reduce import Reduce, Softmax
+from ir.ops.shape import Concat
+from ir.types import Array, DType
+
+MS = "com.microsoft."
+_LIMITS = "8 bits; parameters known at import"
+
+
+def bounds_of(node: OnnxNode) -> Bounds:
+    """What an activation that was joined to the node allows."""
+    return Bounds(node.number("ellc.low", -np.inf), node.number("ellc.high", np.inf))
+
+
+@ONNX.imports("QLinearConv", MS + "QLinearConv", limits=_LIMITS)
+def qlinear_conv(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Convolution; the weights may have a scale for every filter."""
+    if node.flag("channels_last"):
+        raise Unsupported("images of pixels (channels_last)")
+    x, w = operand(inputs, 0), operand(inputs, 3)
+    of_x, of_w, of_y = affine(inputs, 1, 2), affine(inputs, 4, 5), affine(inputs, 6, 7)
+    bias = stored_bias(emitter, optional(inputs, 8), of_x.one_scale * of_w.scale, w.shape[0])
+    total = int_pixels(emitter, node, x, w, bias, of_x, of_w)
+    factor = of_x.one_scale * of_w.scale / of_y.one_scale
+    made = requantised(emitter, total, factor, of_y, bounds_of(node))
+    return to_planes(emitter, made, x.type.rank)
+
+
+def stored_bias(emitter: Emitter, bias: Value | None, scale: Array, count: int) -> Value | None:
+    """A bias in units of the sums; one of real numbers is rounded to them."""
+    if bias is None or bias.dtype is DType.I32:
+        return None if bias is None else reshaped(emitter, bias, (count,))
+    if bias.array is None:
+        raise Unsupported("a bias that is computed by the network")
+    units = np.rint(bias.array.reshape(-1).astype(np.float64) / scale.astype(np.float64))
+    info = np.iinfo(np.int32)
+    return emitter.constant(np.broadcast_to(np.clip(units, info.min, info.max), count).astype("i4"))
+
+
+@ONNX.imports("QLinearMatMul", limits=_LIMITS)
+def qlinear_mat_mul(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Product of two matrices; the second may have a scale for every column."""
+    of_a, of_b, of_y = affine(inputs, 1, 2), affine(inputs, 4, 5), affine(inputs, 6, 7)
+    total = int_product(emitter, operand(inputs, 0), operand(inputs, 3), of_a, of_b)
+    factor = of_a.one_scale * of_b.scale / of_y.one_scale
+    return requantised(emitter, total, factor, of_y, bounds_of(node))
+
+
+@ONNX.imports(MS + "QGemm", limits=_LIMITS)
+def qgemm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """alpha * a b + c; real numbers without parameters of the result."""
+    a, b = operand(inputs, 0), operand(inputs, 3)
+    of_a, of_b = affine(inputs, 1, 2), affine(inputs, 4, 5)
+    alpha = np.float32(node.number("alpha", 1.0))
+    if node.flag("transA"):
+        a = transposed(emitter, a, (1, 0))
+    if node.flag("transB"):
+        b = transposed(emitter, b, (1, 0))
+    scale = np.asarray(alpha * of_a.one_scale * of_b.scale, np.float32)
+    total = int_product(emitter, a, b, of_a, of_b)
+    c = optional(inputs, 6)
+    if c is not None:
+        flat = c.type.elements in (1, b.shape[-1]) and c.is_constant
+        units = stored_bias(emitter, c, scale, b.shape[-1]) if flat else c
+        assert units is not None
+        total = pointwise(emitter, Add(), total, units)
+    if optional(inputs, 7) is None:
+        real = emitter.add(Cast(DType.F32), total)
+        return emitter.add(Mul(), real, emitter.constant(scale.reshape(-1)))
+    of_y = affine(inputs, 7, 8)
+    return requantised(emitter, total, scale / of_y.one_scale, of_y, bounds_of(node))
+
+
+@ONNX.imports(MS + "QLinearAdd", limits=_LIMITS)
+def qlinear_add(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """a + b: in units of the result, with all zero points in one number."""
+    of_a, of_b, of_y = affine(inputs, 1, 2), affine(inputs, 4, 5), affine(inputs, 6, 7)
+    ratios = [of.one_scale / of_y.one_scale for of in (of_a, of_b)]
+    fixed = np.float32(of_y.one_zero) - (
+        ratios[0] * np.float32(of_a.one_zero) + ratios[1] * np.float32(of_b.one_zero)
+    )
+    parts = [
+        emitter.add(Mul(), emitter.add(Cast(DType.F32), operand(inputs, i)), number(emitter, r))
+        for i, r in zip((0, 3), ratios, strict=True)
+    ]
+    offset = emitter.add(Add(), parts[0], number(emitter, fixed))
+    total = pointwise(emitter, Add(), offset, parts[1], commutes=True)
+    return rounded(emitter, total, of_y)
+
+
+def rounded(emitter: Emitter, x: Value, of_y: Affine) -> Value:
+    """Reals in units of the result, the zero point in them, as stored integers."""
+    op = Quantize("half_even", of_y.stored, of_y.quant())
+    return emitter.add(op, x, number(emitter, np.float32(1)), number(emitter, np.int32(0)))
+
+
+def number(emitter: Emitter, value: np.generic) -> Value:
+    """One number, as an operand that broadcasts to anything but a scalar."""
+    return emitter.constant(np.asarray(value).reshape(1))
+
+
+@ONNX.imports(MS + "QLinearMul", limits=_LIMITS)
+def qlinear_mul(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """a * b: an exact product of differences, times one factor."""
+    of_a, of_b, of_y = affine(inputs, 1, 2), affine(inputs, 4, 5), affine(inputs, 6, 7)
+    a, b = (difference(emitter, operand(inputs, i), of) for i, of in ((0, of_a), (3, of_b)))
+    factor = of_a.one_scale * of_b.one_scale / of_y.one_scale
+    product = pointwise(emitter, Mul(), a, b, commutes=True)
+    return requantised(emitter, product, np.asarray(factor), of_y, Bounds())
+
+
+def difference(emitter: Emitter, x: Value, by: Affine) -> Value:
+    """Stored integers less their zero point, in 32 bits."""
+    wide = emitter.add(Cast(DType.I32), x)
+    return emitter.add(Sub(), wide, number(emitter, np.int32(by.one_zero))) if by.one_zero else wide
+
+
+@ONNX.imports(MS + "QLinearGlobalAveragePool", limits=_LIMITS)
+def qlinear_global_average_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """The mean of every plane: an exact sum, times one factor."""
+    x, of_x, of_y = operand(inputs, 0), affine(inputs, 1, 2), affine(inputs, 3, 4)
+    last = node.flag("channels_last")
+    axes = tuple(range(1, x.type.rank - 1)) if last else tuple(range(2, x.type.rank))
+    total = emitter.add(Reduce("sum", axes, True), difference(emitter, x, of_x))
+    count = np.float32(prod(x.shape[a] for a in axes))
+    factor = np.asarray(of_x.one_scale / (of_y.one_scale * count))
+    return requantised(emitter, total, factor, of_y, Bounds())
+
+
+@ONNX.imports(MS + "QLinearAveragePool", limits=_LIMITS)
+def qlinear_average_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """The means of the real numbers."""
+    if node.flag("channels_last"):
+        raise Unsupported("images of pixels (channels_last)")
+    x, of_x, of_y = operand(inputs, 0), affine(inputs, 1, 2), affine(inputs, 3, 4)
+    means = averaged(emitter, node, dequantised(emitter, without_quant(x), of_x))
+    return quantised(emitter, means, of_y)
+
+
+@ONNX.imports(MS + "QLinearConcat", limits=_LIMITS)
+def qlinear_concat(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Parts behind each other, each first stored as the result is."""
+    of_y = affine(inputs, 0, 1)
+    parts = [
+        as_stored(emitter, operand(inputs, i), affine(inputs, i + 1, i + 2), of_y)
+        for i in range(2, len(inputs), 3)
+    ]
+    return emitter.add(Concat(axis_of(node.integer("axis"), parts[0].type.rank)), *parts)
+
+
+def as_stored(emitter: Emitter, x: Value, of_x: Affine, of_y: Affine) -> Value:
+    """The same real numbers, stored in another way."""
+    if x.dtype is of_y.stored and same(of_x, of_y):
+        return x
+    return by_table(emitter, x, of_x, of_y, [])
+
+
+def by_table(emitter: Emitter, x: Value, of_x: Affine, of_y: Affine, ops: list[Op]) -> Value:
+    """Functions of one operand, looked up for every byte there is."""
+    codes = every_code(emitter, x.dtype)
+    real = dequantised(emitter, codes, of_x)
+    for op in ops:
+        real = emitter.add(op, real)
+    return emitter.add(Lookup(of_y.stored, of_y.quant()), x, quantised(emitter, real, of_y))
+
+
+def every_code(emitter: Emitter, dtype: DType) -> Value:
+    """All values of a type of 8 bits in order."""
+    if dtype not in (DType.I8, DType.U8):
+        raise Unsupported(f"a table for {dtype.value}; 8 bits are supported")
+    info = np.iinfo(dtype.numpy)
+    return emitter.constant(np.arange(info.min, info.max + 1).astype(dtype.numpy))
+
+
+@ONNX.imports(MS + "QLinearSigmoid", MS + "QLinearLeakyRelu", limits=_LIMITS)
+def qlinear_unary(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """An activation, by table."""
+    leaky = node.operator == "QLinearLeakyRelu"
+    op: Op = LeakyRelu(node.number("alpha", 0.01)) if leaky else Sigmoid()
+    x, of_x, of_y = operand(inputs, 0), affine(inputs, 1, 2), affine(inputs, 3, 4)
+    return by_table(emitter, x, of_x, of_y, [op])
+
+
+@ONNX.imports(MS + "QLinearSoftmax", limits=_LIMITS)
+def qlinear_softmax(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Softmax of the real numbers, rounded."""
+    x, of_x, of_y = operand(inputs, 0), affine(inputs, 1, 2), affine(inputs, 3, 4)
+    axis = axis_of(node.integer("axis", -1), x.type.rank)
+    axes = (axis,) if node.integer("opset", 13) >= 13 else tuple(range(axis, x.type.rank))
+    real = dequantised(emitter, without_quant(x), of_x)
+    return quantised(emitter, emitter.add(Softmax(axes), real), of_y)

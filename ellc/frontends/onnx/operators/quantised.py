@@ -1,0 +1,230 @@
+"""Between real numbers and stored integers, and products of integers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.onnx.broadcast import pointwise
+from ellc.frontends.onnx.images import to_pixels, to_planes
+from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.operators.constants import to_dtype
+from ellc.frontends.onnx.operators.conv import filters
+from ellc.frontends.onnx.operators.shapes import reshaped, transposed
+from ellc.frontends.onnx.quantisation import (
+    Affine,
+    affine,
+    dequantised,
+    quantised,
+    without_quant,
+    zeros_of,
+)
+from ellc.frontends.onnx.registry import ONNX, axis_of, operand, optional
+from ellc.frontends.onnx.tensors import dtype_of
+from ellc.frontends.onnx.windows import read_window
+from ir.ops.pointwise import Cast, Clip, Div, Maximum, Minimum, Mul, Neg, Round, Sub
+from ir.ops.quantised import Dequantize, Quantize
+from ir.ops.quantised_conv import IntConv2D, IntDense, IntMatMul
+from ir.ops.reduce import Reduce
+from ir.ops.shape import Expand
+from ir.types import Array, DType
+
+
+@ONNX.imports("QuantizeLinear", "com.microsoft.QuantizeLinear", limits="8 and 16 bits")
+def quantize_linear(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """round(x / scale) + zero point, saturated; halves to the even integer."""
+    node.ignore("saturate")  # is about 8-bit floats
+    if node.integer("precision", 0) not in (0, 1):
+        raise Unsupported("a division in another type than float32")
+    x, scale, zero = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
+    output = node.integer("output_dtype", 0)
+    stored = zero.dtype if zero else dtype_of(output) if output else DType.U8
+    if not (scale.is_constant and (zero is None or zero.is_constant)):
+        node.ignore("axis", "block_size")
+        return _computed_scale(emitter, Quantize("half_even", stored), x, scale, zero)
+    by = replace(affine(inputs, 1, 2), dtype=stored)
+    axis = _axis(node, x, scale)
+    return quantised(emitter, to_dtype(emitter, x, DType.F32), by, axis)
+
+
+@ONNX.imports("DequantizeLinear", "com.microsoft.DequantizeLinear", limits="8, 16 and 32 bits")
+def dequantize_linear(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """(x - zero point) * scale."""
+    node.ignore("output_dtype")
+    x, scale, zero = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
+    if not (scale.is_constant and (zero is None or zero.is_constant)):
+        node.ignore("axis", "block_size")
+        return _computed_scale(emitter, Dequantize(), x, scale, zero)
+    block = node.integer("block_size", 0)
+    if x.array is not None:
+        return emitter.constant(_known_reals(node, x, inputs, block))
+    if block:
+        raise Unsupported("scales of blocks, on computed values")
+    return dequantised(emitter, without_quant(x), affine(inputs, 1, 2), _axis(node, x, scale))
+
+
+def _axis(node: OnnxNode, x: Value, scale: Value) -> int | None:
+    """The axis of several parameters, None for one."""
+    axis = node.integer("axis", 1)
+    if node.integer("block_size", 0) and scale.type.elements > 1:
+        raise Unsupported("scales of blocks, on computed values")
+    return axis_of(axis, x.type.rank) if scale.type.elements > 1 else None
+
+
+def _known_reals(node: OnnxNode, x: Value, inputs: Inputs, block: int) -> Array:
+    """Weights: as many as the file holds, so they are computed whatever their size."""
+    assert x.array is not None
+    scale, given = operand(inputs, 1), optional(inputs, 2)
+    parameters = [scale.array, given.array if given else np.zeros((), np.int32)]
+    axis = node.integer("axis", 1)
+    spread = [_along(a, x, axis, block) for a in parameters if a is not None]
+    difference = x.array.astype(np.int32) - spread[1].astype(np.int32)
+    real: Array = difference.astype(np.float32) * spread[0].astype(np.float32)
+    return real
+
+
+def _along(parameter: Array, x: Value, axis: int, block: int) -> Array:
+    if parameter.size == 1 and not block:
+        return parameter.reshape(())
+    place = axis_of(axis, x.type.rank)
+    if block:
+        return np.repeat(parameter, block, place)[(slice(None),) * place + (slice(x.shape[place]),)]
+    return parameter.reshape(-1, *(1,) * (x.type.rank - place - 1))
+
+
+def _computed_scale(
+    emitter: Emitter, op: Quantize | Dequantize, x: Value, scale: Value, zero: Value | None
+) -> Value:
+    if scale.type.elements != 1 or (zero is not None and zero.type.elements != 1):
+        raise Unsupported("several scales that are computed by the network")
+    one = () if x.type.rank == 0 else (1,)
+    offset = emitter.constant(np.zeros((), np.int32)) if zero is None else zero
+    wide = to_dtype(emitter, offset, DType.I32)
+    return emitter.add(op, x, reshaped(emitter, scale, one), reshaped(emitter, wide, one))
+
+
+@ONNX.imports("DynamicQuantizeLinear")
+def dynamic_quantize_linear(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
+    """Bytes whose scale and zero point follow from the largest and smallest element."""
+    x = operand(inputs, 0)
+    axes = tuple(range(x.type.rank))
+    zero = emitter.constant(np.zeros((), np.float32))
+    high = emitter.add(Maximum(), emitter.add(Reduce("max", axes), x), zero)
+    low = emitter.add(Minimum(), emitter.add(Reduce("min", axes), x), zero)
+    steps = emitter.constant(np.array(255, np.float32))
+    scale = emitter.add(Div(), emitter.add(Sub(), high, low), steps)
+    nearest = emitter.add(Round(), emitter.add(Neg(), emitter.add(Div(), low, scale)))
+    point = emitter.add(Cast(DType.U8), emitter.add(Clip(0.0, 255.0), nearest))
+    stored = _computed_scale(emitter, Quantize("half_even", DType.U8), x, scale, point)
+    return [stored, scale, point]
+
+
+@ONNX.imports("MatMulInteger", limits="8 bits; one zero point of the first operand")
+def mat_mul_integer(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """The product of differences from the zero points, in 32 bits."""
+    a, b = operand(inputs, 0), operand(inputs, 1)
+    point = optional(inputs, 2)
+    of_b = _zero_points(inputs, 3)
+    if point is None or point.is_constant:
+        return int_product(emitter, a, b, _zero_points(inputs, 2), of_b)
+    if point.type.elements != 1:
+        raise Unsupported("several zero points of the first operand")
+    total = int_product(emitter, a, b, _zero(), of_b)
+    ones = _ones_like(emitter, a)
+    return _corrected(emitter, total, int_product(emitter, ones, b, _zero(), of_b), point)
+
+
+@ONNX.imports("ConvInteger", limits="8 bits; 1 and 2 spatial axes")
+def conv_integer(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Convolution of differences from the zero points, in 32 bits."""
+    x, w = operand(inputs, 0), operand(inputs, 1)
+    point = optional(inputs, 2)
+    of_w = _zero_points(inputs, 3)
+    if point is None or point.is_constant:
+        return int_convolved(emitter, node, x, w, None, _zero_points(inputs, 2), of_w)
+    # What lies outside contributes nothing, and so it does in the image of ones.
+    total = int_convolved(emitter, node, x, w, None, _zero(), of_w)
+    sums = int_convolved(emitter, node, _ones_like(emitter, x), w, None, _zero(), of_w)
+    return _corrected(emitter, total, sums, point)
+
+
+def _ones_like(emitter: Emitter, x: Value) -> Value:
+    return emitter.add(Expand(x.shape), emitter.constant(np.ones((), x.dtype.numpy)))
+
+
+def _zero() -> Affine:
+    return Affine(np.ones(1, np.float32), np.zeros(1, np.int64), None)
+
+
+def _zero_points(inputs: Inputs, index: int) -> Affine:
+    given = optional(inputs, index)
+    if given is None:
+        return _zero()
+    if given.array is None:
+        raise Unsupported("zero points of weights that are computed by the network")
+    return Affine(np.ones(1, np.float32), given.array.reshape(-1).astype(np.int64), given.dtype)
+
+
+def _corrected(emitter: Emitter, total: Value, weights: Value, point: Value) -> Value:
+    """Sums of x * w as sums of (x - point) * w, given the sums of w."""
+    wide = to_dtype(emitter, point, DType.I32)
+    excess = pointwise(emitter, Mul(), weights, reshaped(emitter, wide, (1,)))
+    return pointwise(emitter, Sub(), total, excess)
+
+
+def int_convolved(
+    emitter: Emitter,
+    node: OnnxNode,
+    x: Value,
+    w: Value,
+    bias: Value | None,
+    of_x: Affine,
+    of_w: Affine,
+) -> Value:
+    """32-bit sums [N,F,OH,OW] of a node with the attributes of a convolution."""
+    pixels = int_pixels(emitter, node, x, w, bias, of_x, of_w)
+    return to_planes(emitter, pixels, x.type.rank)
+
+
+def int_pixels(
+    emitter: Emitter,
+    node: OnnxNode,
+    x: Value,
+    w: Value,
+    bias: Value | None,
+    of_x: Affine,
+    of_w: Affine,
+) -> Value:
+    """The same sums, pixel by pixel: [N,OH,OW,F]."""
+    if x.type.rank != w.type.rank:
+        raise Unsupported(f"weights of shape {w.shape} over a tensor of shape {x.shape}")
+    window = read_window(node, x.shape[2:], w.shape[2:])
+    op = IntConv2D(
+        window.stride,
+        window.padding(),
+        window.dilation,
+        node.integer("group", 1),
+        of_x.one_zero,
+        zeros_of(of_w),
+    )
+    extra = [bias] if bias else []
+    return emitter.add(op, to_pixels(emitter, x), filters(emitter, w), *extra)
+
+
+def int_product(emitter: Emitter, a: Value, b: Value, of_a: Affine, of_b: Affine) -> Value:
+    """32-bit sums of a @ b."""
+    if min(a.type.rank, b.type.rank) < 1:
+        raise Unsupported("a product with a scalar")
+    if b.is_constant and b.type.rank == 2:
+        return emitter.add(
+            IntDense(of_a.one_zero, zeros_of(of_b)), a, transposed(emitter, b, (1, 0))
+        )
+    left = reshaped(emitter, a, (1, *a.shape)) if a.type.rank == 1 else a
+    right = reshaped(emitter, b, (*b.shape, 1)) if b.type.rank == 1 else b
+    made = emitter.add(IntMatMul(of_a.one_zero, zeros_of(of_b)), left, right)
+    rows = () if a.type.rank == 1 else made.shape[-2:-1]
+    columns = () if b.type.rank == 1 else made.shape[-1:]
+    return reshaped(emitter, made, (*made.shape[:-2], *rows, *columns))

@@ -1,0 +1,136 @@
+"""Quantised operands: stored integers together with the numbers that say what they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
+from ellc.frontends.onnx.registry import operand, optional
+from ir.ops.quantised import Dequantize, Quantize, Requantize
+from ir.types import Array, DType, Quant
+
+_LISTED_SCALES = 4096
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Affine:
+    """Known parameters: real = scale * (stored - zero). Both flat, of one element or one each.
+
+    `dtype` is what is stored; None where nothing says it.
+    """
+
+    scale: Array
+    zero: Array
+    dtype: DType | None
+
+    @property
+    def one_scale(self) -> np.float32:
+        """The only scale; raises `Unsupported` if there are several."""
+        if self.scale.size != 1 or self.zero.size != 1:
+            raise Unsupported(f"{self.scale.size} scales where one is supported")
+        scale: np.float32 = self.scale[0]
+        return scale
+
+    @property
+    def one_zero(self) -> int:
+        """The only zero point."""
+        if self.zero.size != 1:
+            raise Unsupported(f"{self.zero.size} zero points where one is supported")
+        return int(self.zero[0])
+
+    @property
+    def stored(self) -> DType:
+        """What is stored: bytes without sign unless a zero point says otherwise."""
+        return self.dtype or DType.U8
+
+    def quant(self, axis: int | None = None) -> Quant | None:
+        """What the type of a quantised value says about it."""
+        count = max(self.scale.size, self.zero.size)
+        if count > _LISTED_SCALES or (count > 1 and axis is None):
+            return None
+        scales, zeros = (np.broadcast_to(a, count).tolist() for a in (self.scale, self.zero))
+        return Quant(tuple(scales), tuple(int(z) for z in zeros), axis if count > 1 else None)
+
+
+def affine(inputs: Inputs, scale: int, zero: int) -> Affine:
+    """The parameters in the operands `scale` and `zero` (which may be left out), both known."""
+    factors = known(operand(inputs, scale), "the scale")
+    given = optional(inputs, zero)
+    zeros = np.zeros(1, np.int64) if given is None else known(given, "the zero point")
+    if not (factors.dtype.kind == "f" and factors.size and zeros.size):
+        raise Unsupported("its scale is no number")
+    dtype = None if given is None else given.dtype
+    return Affine(_flat(factors).astype(np.float32), _flat(zeros).astype(np.int64), dtype)
+
+
+def _flat(array: Array) -> Array:
+    return np.asarray(array).reshape(-1)
+
+
+def dequantised(emitter: Emitter, x: Value, by: Affine, axis: int | None = None) -> Value:
+    """The real numbers that stored ones stand for; parameters along `axis` if there are several."""
+    return emitter.add(Dequantize(), x, *_operands(emitter, by, x.type.rank, axis))
+
+
+def quantised(emitter: Emitter, x: Value, by: Affine, axis: int | None = None) -> Value:
+    """The nearest stored integers, halves to the even one."""
+    op = Quantize("half_even", by.stored, by.quant(axis))
+    return emitter.add(op, x, *_operands(emitter, by, x.type.rank, axis))
+
+
+def _operands(emitter: Emitter, by: Affine, rank: int, axis: int | None) -> tuple[Value, Value]:
+    if max(by.scale.size, by.zero.size) == 1:
+        shape: tuple[int, ...] = () if rank == 0 else (1,)
+    elif axis is None:
+        raise Unsupported(f"{by.scale.size} scales where one is supported")
+    else:
+        shape = (-1, *(1,) * (rank - axis - 1))
+    zero = by.zero.astype(np.int32).reshape(shape if by.zero.size > 1 else (1,) * len(shape))
+    scale = by.scale.reshape(shape if by.scale.size > 1 else (1,) * len(shape))
+    return emitter.constant(scale), emitter.constant(zero)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Real numbers between which a result is kept: an activation in front of a quantisation."""
+
+    low: float = -np.inf
+    high: float = np.inf
+
+
+def requantised(emitter: Emitter, total: Value, factor: Array, by: Affine, bounds: Bounds) -> Value:
+    """32-bit sums times a factor (one, or one per last axis), as integers stored `by`."""
+    zero = by.one_zero
+    low, high = stored_bounds(by, bounds)
+    op = Requantize("half_even", zero, low, high, by.stored, by.quant())
+    return emitter.add(op, total, emitter.constant(np.asarray(factor, np.float32).reshape(-1)))
+
+
+def stored_bounds(by: Affine, bounds: Bounds) -> tuple[int, int]:
+    """The stored integers of real bounds: as rounding keeps the order, clamping may come later."""
+    info = np.iinfo(by.stored.numpy)
+    ends = np.array([bounds.low, bounds.high], np.float32) / by.one_scale
+    inside = np.clip(np.rint(ends.astype(np.float64)) + by.one_zero, info.min, info.max)
+    return int(inside[0]), int(inside[1])
+
+
+def without_quant(value: Value) -> Value:
+    """The same value, its integers taken as they are."""
+    return replace(value, type=replace(value.type, quant=None)) if value.quant else value
+
+
+def same(a: Affine, b: Affine) -> bool:
+    """Whether both store the same real numbers as the same integers."""
+    return (
+        a.stored is b.stored and np.array_equal(a.scale, b.scale) and np.array_equal(a.zero, b.zero)
+    )
+
+
+def zeros_of(by: Affine) -> tuple[int, ...]:
+    """The zero points as an operator's attribute."""
+    zeros: Sequence[int] = by.zero.tolist()
+    return (int(zeros[0]),) if len(set(zeros)) == 1 else tuple(int(z) for z in zeros)
