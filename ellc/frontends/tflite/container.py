@@ -1,0 +1,284 @@
+"""The bytes of a `.tflite` file -> `TfliteModel`. Needs the packages `tflite` and `flatbuffers`."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import tflite
+from tflite.utils import BUILTIN_OPCODE2NAME
+
+from ellc.frontends.limits import Limits
+from ellc.frontends.tflite.model import (
+    NO_OPTIONS,
+    Interface,
+    Options,
+    Tensor,
+    TfliteModel,
+    TfliteNode,
+)
+from ellc.frontends.tflite.tables import (
+    Budget,
+    Damaged,
+    as_table,
+    checked,
+    entries,
+    root,
+    without_fields,
+)
+from ir.types import Array, Quant
+
+_IDENTIFIER = b"TFL3"
+_LEAST_BUDGET = 1 << 16
+_MOST_AXES = 16
+_CUSTOM = "CUSTOM"
+_ELEMENT_KINDS = {
+    code: name for name, code in vars(tflite.TensorType).items() if isinstance(code, int)
+}
+_OPTION_KINDS = {
+    code: getattr(tflite, name, None)
+    for name, code in vars(tflite.BuiltinOptions).items()
+    if isinstance(code, int)
+}
+_STORED: dict[str, np.dtype[Any]] = {
+    "FLOAT16": np.dtype("<f2"),
+    "FLOAT32": np.dtype("<f4"),
+    "FLOAT64": np.dtype("<f8"),
+} | {
+    name.upper(): np.dtype(name).newbyteorder("<")
+    for name in ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool")
+}
+
+
+def read_container(data: bytes, limits: Limits) -> TfliteModel:
+    """The main graph of a file.
+
+    Raises `Damaged` when the file contradicts itself and `EllcError` E203 beyond the limits.
+    """
+    if data[4:8] != _IDENTIFIER:
+        raise Damaged("it does not have TensorFlow Lite's mark TFL3")
+    return _Container(data, limits).model()
+
+
+class _Container:
+    """One file under work."""
+
+    def __init__(self, data: bytes, limits: Limits) -> None:
+        self._data = data
+        self._limits = limits
+        # Every entry that a sound file lists has a byte of its own at least.
+        self._budget = Budget(max(len(data), _LEAST_BUDGET))
+        self._root = root(tflite.Model, data, self._budget)
+        self._buffers = list(entries(self._root, "Buffers"))
+        self._kinds = [_kind(code) for code in entries(self._root, "OperatorCodes")]
+
+    def model(self) -> TfliteModel:
+        graphs = list(entries(self._root, "Subgraphs"))
+        if not graphs:
+            raise Damaged("it has no graph")
+        graph = graphs[0]
+        tensors = self._tensors(graph)
+        nodes = tuple(self._node(operator, tensors) for operator in entries(graph, "Operators"))
+        inputs, outputs = self._signature()
+        return TfliteModel(
+            _interface(self._picked(tensors, graph.InputsAsNumpy()), inputs, tensors),
+            _interface(self._picked(tensors, graph.OutputsAsNumpy()), outputs, tensors),
+            tuple(tensors),
+            nodes,
+        )
+
+    def _tensors(self, graph: Any) -> list[Tensor]:
+        tensors: list[Tensor] = []
+        taken: set[str] = set()
+        for index, entry in enumerate(entries(graph, "Tensors")):
+            name = _text(entry.Name())
+            if not name or name in taken:
+                name = f"{name}#{index}"
+            taken.add(name)
+            tensors.append(self._tensor(name, entry))
+        return tensors
+
+    def _tensor(self, name: str, entry: Any) -> Tensor:
+        kind = _ELEMENT_KINDS.get(entry.Type(), f"elements of type {entry.Type()}")
+        shape, signature = _wholes(entry.ShapeAsNumpy()), _wholes(entry.ShapeSignatureAsNumpy())
+        if len(shape) > _MOST_AXES:
+            raise Damaged(f"tensor '{name}' has {len(shape)} axes")
+        size = self._limits.product(shape, where=f"tensor '{name}'")
+        declared = signature if len(signature) == len(shape) else shape
+        is_sparse = entry.Sparsity() is not None
+        buffer = 0 if is_sparse else entry.Buffer()
+        return Tensor(
+            name,
+            kind,
+            shape,
+            tuple(axis for axis, extent in enumerate(declared) if extent < 0),
+            _quant(name, checked(entry.Quantization(), entry), shape),
+            self._constant(name, kind, shape, size, buffer),
+            entry.IsVariable(),
+            is_sparse,
+        )
+
+    def _constant(
+        self, name: str, kind: str, shape: tuple[int, ...], size: int, index: int
+    ) -> Array | None:
+        if index >= len(self._buffers):
+            if index == 0:
+                return None
+            raise Damaged(f"tensor '{name}' is in buffer {index} of {len(self._buffers)}")
+        content = self._content(index)
+        if not content.size or (kind not in _STORED and kind != "INT4"):
+            return None
+        if kind == "INT4":
+            return _unpacked(name, content, size).reshape(shape)
+        dtype = _STORED[kind]
+        if content.size != size * dtype.itemsize:
+            raise Damaged(
+                f"tensor '{name}' of shape {shape} has {content.size} bytes,"
+                f" not {size * dtype.itemsize}"
+            )
+        array: Array = content.view(dtype) if dtype.kind != "b" else content != 0
+        wanted = np.dtype(np.float32) if kind == "FLOAT16" else dtype.newbyteorder("=")
+        return array.astype(wanted, copy=False).reshape(shape)
+
+    def _content(self, index: int) -> Array:
+        entry = self._buffers[index]
+        start, size = entry.Offset(), entry.Size()
+        if start > 1:  # behind the tables, in a file beyond what their offsets reach
+            if start + size > len(self._data):
+                raise Damaged(f"buffer {index} ends behind the file")
+            return np.frombuffer(self._data, np.uint8, size, start)
+        data = entry.DataAsNumpy()
+        return data if isinstance(data, np.ndarray) else np.empty(0, np.uint8)
+
+    def _node(self, operator: Any, tensors: Sequence[Tensor]) -> TfliteNode:
+        code = operator.OpcodeIndex()
+        if code >= len(self._kinds):
+            raise Damaged(f"an operator is of kind {code} of {len(self._kinds)}")
+        operands = tuple(self._picked(tensors, operator.InputsAsNumpy(), optional=True))
+        results = tuple(t for t in self._picked(tensors, operator.OutputsAsNumpy()) if t)
+        label = results[0].name if results else ""
+        return TfliteNode(label, self._kinds[code], operands, results, self._options(operator))
+
+    def _picked(
+        self, tensors: Sequence[Tensor], indices: object, *, optional: bool = False
+    ) -> Iterator[Tensor | None]:
+        picked = _wholes(indices)
+        self._budget.spend(len(picked))
+        for index in picked:
+            if index == -1 and optional:
+                yield None
+            elif 0 <= index < len(tensors):
+                yield tensors[index]
+            else:
+                raise Damaged(f"tensor {index} of {len(tensors)} is asked for")
+
+    def _options(self, operator: Any) -> Options:
+        kind = _OPTION_KINDS.get(operator.BuiltinOptionsType())
+        if kind is None:
+            return NO_OPTIONS
+        union = operator.BuiltinOptions()
+        if union is None:
+            return _options(without_fields(kind))
+        return _options(as_table(kind, self._data, union.Pos, self._budget))
+
+    def _signature(self) -> tuple[dict[int, str], dict[int, str]]:
+        """Names that callers use for tensors, if the file has one signature for its main graph."""
+        found = [s for s in entries(self._root, "SignatureDefs") if s.SubgraphIndex() == 0]
+        if len(found) != 1:
+            return {}, {}
+        return _named(found[0], "Inputs"), _named(found[0], "Outputs")
+
+
+def _kind(code: Any) -> str:
+    # The first field has room for 127 kinds; later ones are in the second.
+    number = max(code.DeprecatedBuiltinCode(), code.BuiltinCode())
+    name = BUILTIN_OPCODE2NAME.get(number, f"number {number}")
+    return f"{_CUSTOM}:{_text(code.CustomCode())}" if name == _CUSTOM else name
+
+
+def _named(signature: Any, side: str) -> dict[int, str]:
+    return {entry.TensorIndex(): _text(entry.Name()) for entry in entries(signature, side)}
+
+
+def _interface(
+    picked: Iterator[Tensor | None], names: dict[int, str], tensors: Sequence[Tensor]
+) -> tuple[Interface, ...]:
+    """The public names: the signature's, else the tensors'; a number is added where they meet."""
+    number = {tensor.name: index for index, tensor in enumerate(tensors)}
+    made: list[Interface] = []
+    for tensor in picked:
+        assert tensor is not None
+        name = names.get(number[tensor.name]) or tensor.name
+        if any(name == other.name for other in made):
+            name = f"{name}#{len(made)}"
+        made.append(Interface(name, tensor))
+    return tuple(made)
+
+
+def _quant(name: str, entry: Any, shape: tuple[int, ...]) -> Quant | None:
+    """The quantisation, or None. Raises `Damaged` where it does not fit the tensor."""
+    if entry is None or not entry.ScaleLength():
+        return None
+    scales = tuple(float(x) for x in entry.ScaleAsNumpy())
+    zeros = _wholes(entry.ZeroPointAsNumpy()) or (0,) * len(scales)
+    axis = entry.QuantizedDimension()
+    if len(zeros) == 1:
+        zeros *= len(scales)
+    sound = all(math.isfinite(s) and s >= 0 for s in scales) and len(zeros) == len(scales)
+    sound = sound and all(abs(z) < 2**31 for z in zeros)
+    if len(scales) > 1:
+        sound = sound and 0 <= axis < len(shape) and shape[axis] == len(scales)
+    if not sound:
+        raise Damaged(f"the quantisation of tensor '{name}' does not fit it")
+    return Quant(scales, zeros, axis if len(scales) > 1 else None)
+
+
+def _unpacked(name: str, content: Array, size: int) -> Array:
+    """Signed numbers of four bits, the low half of a byte first."""
+    if content.size != (size + 1) // 2:
+        raise Damaged(f"tensor '{name}' has {content.size} bytes for {size} numbers of 4 bits")
+    both = np.stack([content & 15, content >> 4], axis=-1).reshape(-1)[:size].astype(np.int8)
+    return np.where(both > 7, both - 16, both).astype(np.int8)
+
+
+def _options(table: Any) -> Options:
+    values: dict[str, int | float | bool | tuple[int, ...]] = {}
+    for name, is_list in _fields(type(table)):
+        value = getattr(table, f"{name}AsNumpy" if is_list else name)()
+        if is_list:
+            table._tab.budget.spend(0 if isinstance(value, int) else len(value))
+            values[name] = _wholes(value)
+        elif isinstance(value, bool | int | float):
+            values[name] = value
+    return Options(MappingProxyType(values))
+
+
+@cache
+def _fields(kind: Any) -> tuple[tuple[str, bool], ...]:
+    """(name, whether it is a list) of a table's fields, found by their accessors."""
+    members = {name: member for name, member in vars(kind).items() if callable(member)}
+    lists = [name.removesuffix("AsNumpy") for name in members if name.endswith("AsNumpy")]
+    scalars = [
+        name
+        for name, member in members.items()
+        if not name.endswith(("AsNumpy", "Length", "IsNone")) and _takes_nothing(member)
+    ]
+    return tuple((name, True) for name in lists) + tuple((name, False) for name in scalars)
+
+
+def _takes_nothing(member: Callable[..., object]) -> bool:
+    return len(inspect.signature(member).parameters) == 1
+
+
+def _wholes(vector: object) -> tuple[int, ...]:
+    """A vector of whole numbers; an accessor gives 0 for one that is not there."""
+    return tuple(vector.tolist()) if isinstance(vector, np.ndarray) else ()
+
+
+def _text(raw: bytes | None) -> str:
+    return "" if raw is None else raw.decode("utf-8", "replace")

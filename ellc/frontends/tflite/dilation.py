@@ -1,0 +1,70 @@
+"""Convolutions that old converters wrote as SPACE_TO_BATCH_ND, convolution, BATCH_TO_SPACE_ND."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+
+from ellc.frontends.tflite.common import EXPLICIT_PADDING
+from ellc.frontends.tflite.model import Interface, Options, TfliteNode
+
+_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
+_VALID = 1
+
+
+def merge_dilations(nodes: Sequence[TfliteNode], outputs: Iterable[Interface]) -> list[TfliteNode]:
+    """The nodes with every such group as one convolution with dilation and a frame of its own."""
+    readers = Counter(name for node in nodes for name in node.inputs)
+    readers.update(port.tensor.name for port in outputs)
+    makers = {name: node for node in nodes for name in node.outputs}
+    merged = []
+    for node in nodes:
+        group = _group(node, makers, readers)
+        merged.append(node if group is None else group)
+    return merged
+
+
+def _group(
+    last: TfliteNode, makers: Mapping[str, TfliteNode], readers: Mapping[str, int]
+) -> TfliteNode | None:
+    """The one convolution that a group ending with this node is, or None."""
+    if last.kind != "BATCH_TO_SPACE_ND" or len(last.inputs) != 3:
+        return None
+    middle = makers.get(last.inputs[0])
+    if middle is None or middle.kind not in _CONVOLUTIONS or readers[last.inputs[0]] != 1:
+        return None
+    first = makers.get(middle.inputs[0]) if middle.inputs else None
+    if first is None or first.kind != "SPACE_TO_BATCH_ND" or len(first.inputs) != 3:
+        return None
+    block, same = _numbers(first, 1), _numbers(last, 1)
+    frame, crop = _numbers(first, 2), _numbers(last, 2)
+    if len(block) != 2 or block != same or len(frame) != 4 or len(crop) != 4:
+        return None
+    amounts = [a - b for a, b in zip(frame, crop, strict=True)]
+    options = middle.options
+    plain = [options.whole(n) for n in ("StrideH", "StrideW", "DilationHFactor", "DilationWFactor")]
+    if min(amounts) < 0 or plain != [1, 1, 1, 1] or options.whole("Padding") != _VALID:
+        return None
+    top, bottom, left, right = amounts
+    values = {
+        **options.values,
+        "DilationHFactor": block[0],
+        "DilationWFactor": block[1],
+        EXPLICIT_PADDING: (top, left, bottom, right),
+    }
+    return replace(
+        middle,
+        label=last.label,
+        operands=(first.operands[0], *middle.operands[1:]),
+        results=last.results,
+        options=Options(MappingProxyType(values)),
+    )
+
+
+def _numbers(node: TfliteNode, index: int) -> tuple[int, ...]:
+    tensor = node.operands[index]
+    if tensor is None or tensor.array is None:
+        return ()
+    return tuple(int(n) for n in tensor.array.reshape(-1))

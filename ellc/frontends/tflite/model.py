@@ -1,0 +1,148 @@
+"""What a TensorFlow Lite file holds, as plain data."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from ellc.frontends.graph_import.values import Unsupported
+from ir.types import Array, DType, Quant
+
+# Element types that tensors may have; others are refused where a needed node meets one.
+DTYPES: Mapping[str, DType] = MappingProxyType(
+    {
+        "FLOAT32": DType.F32,
+        "FLOAT16": DType.F32,  # constants only: widened when read, which is exact
+        "FLOAT64": DType.F64,
+        "INT4": DType.I8,  # constants only: unpacked when read
+        "INT8": DType.I8,
+        "UINT8": DType.U8,
+        "INT16": DType.I16,
+        "UINT16": DType.U16,
+        "INT32": DType.I32,
+        "UINT32": DType.U32,
+        "INT64": DType.I64,
+        "UINT64": DType.U64,
+        "BOOL": DType.BOOL,
+    }
+)
+
+
+class Activation(enum.IntEnum):
+    """Functions that an operator applies to its own result."""
+
+    NONE = 0
+    RELU = 1
+    RELU_N1_TO_1 = 2
+    RELU6 = 3
+    TANH = 4
+    SIGN_BIT = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A tensor as the file declares it. `name` is unique among the tensors of a graph.
+
+    `open_axes` are those whose extent the file leaves to the caller; `array` holds a constant.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    open_axes: tuple[int, ...] = ()
+    quant: Quant | None = None
+    array: Array | None = field(default=None, compare=False)
+    is_variable: bool = False
+    is_sparse: bool = False
+
+    @property
+    def dtype(self) -> DType:
+        """The element type; raises `Unsupported` for one that has no counterpart."""
+        if self.kind not in DTYPES:
+            raise Unsupported(f"'{self.name}' holds {self.kind}, which is not supported")
+        return DTYPES[self.kind]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of an operator by the schema's names, defaults filled in.
+
+    What the operator's table does not know is 0, false or an empty list.
+    """
+
+    values: Mapping[str, int | float | bool | tuple[int, ...]]
+
+    def whole(self, name: str) -> int:
+        """A whole number."""
+        return int(self._scalar(name))
+
+    def number(self, name: str) -> float:
+        """A floating-point number."""
+        return float(self._scalar(name))
+
+    def flag(self, name: str) -> bool:
+        """A truth value."""
+        return bool(self._scalar(name))
+
+    def wholes(self, name: str) -> tuple[int, ...]:
+        """A list of whole numbers."""
+        value = self.values.get(name)
+        return value if isinstance(value, tuple) else ()
+
+    def _scalar(self, name: str) -> int | float | bool:
+        value = self.values.get(name, 0)
+        return 0 if isinstance(value, tuple) else value
+
+    @property
+    def activation(self) -> Activation:
+        """The fused activation; raises `Unsupported` for an unknown one."""
+        code = self.whole("FusedActivationFunction")
+        try:
+            return Activation(code)
+        except ValueError:
+            raise Unsupported(f"fused activation {code} is unknown") from None
+
+
+NO_OPTIONS = Options(MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class TfliteNode:
+    """One operator. An operand that is left out is None."""
+
+    label: str
+    kind: str
+    operands: tuple[Tensor | None, ...]
+    results: tuple[Tensor, ...]
+    options: Options = NO_OPTIONS
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of operands; '' where one is left out."""
+        return tuple("" if t is None else t.name for t in self.operands)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of results."""
+        return tuple(t.name for t in self.results)
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """A public input or output: the name a caller uses for a tensor."""
+
+    name: str
+    tensor: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class TfliteModel:
+    """The main graph of a file, and what else is of use."""
+
+    inputs: tuple[Interface, ...]
+    outputs: tuple[Interface, ...]
+    tensors: tuple[Tensor, ...]
+    nodes: tuple[TfliteNode, ...]
+    metadata: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,202 @@
+"""Functions of one operand: activations and elementwise mathematics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from ellc.frontends.graph_import.broadcast import pointwise
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.tflite.common import is_stored, operand, result, tensor, want_float
+from ellc.frontends.tflite.model import TfliteNode
+from ellc.frontends.tflite.operators.quantised_prelu import stored_prelu
+from ellc.frontends.tflite.operators.quantised_softmax import stored_softmax
+from ellc.frontends.tflite.operators.quantised_tables import (
+    absolute,
+    hard_swish,
+    leaky,
+    of_reals,
+    rescaled,
+    tabled,
+)
+from ellc.frontends.tflite.registry import TFLITE
+from ellc.frontends.tflite.scales import limits_of, scale_of, zero_of
+from ir.op import Op
+from ir.ops.activations import Clip, Elu, Gelu, HardSwish, LeakyRelu, PRelu, Relu, Sigmoid, Tanh
+from ir.ops.arithmetic import Mul
+from ir.ops.functions import (
+    Abs,
+    Ceil,
+    Cos,
+    Exp,
+    Floor,
+    Log,
+    Neg,
+    Round,
+    Rsqrt,
+    Sign,
+    Sin,
+    Sqrt,
+    Square,
+)
+from ir.ops.reduce import LogSoftmax, Softmax
+from ir.types import Array
+
+Transform = Callable[[Array], Array]
+_NO_16 = "no 16-bit activations"
+_FLOATS = "no 8-bit operands"
+
+
+def _each(function: Callable[[float], float]) -> Transform:
+    """A function of single numbers, correctly rounded to float32 but for rare cases."""
+    return np.vectorize(lambda x: np.float32(function(float(x))), otypes=[np.float32])
+
+
+def _rectifier(kind: str, op: Op, low: float, high: float | None) -> None:
+    @TFLITE.imports(kind, limits=_NO_16)
+    def rectify(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+        x = operand(inputs, 0)
+        if is_stored(node):
+            return rescaled(emitter, node, x, low, high)
+        return emitter.add(op, want_float(x))
+
+
+_rectifier("RELU", Relu(), 0.0, None)
+_rectifier("RELU6", Clip(0.0, 6.0), 0.0, 6.0)
+_rectifier("RELU_N1_TO_1", Clip(-1.0, 1.0), -1.0, 1.0)
+_rectifier("RELU_0_TO_1", Clip(0.0, 1.0), 0.0, 1.0)
+
+
+def _logistic(x: Array) -> Array:
+    one = np.float32(1)
+    with np.errstate(over="ignore"):
+        result: Array = one / (one + _each(_exponential)(-x))
+    return result
+
+
+def _exponential(x: float) -> float:
+    return math.exp(x) if x < 700 else math.inf
+
+
+def _function(kind: str, op: Op, of_real: Transform | None = None) -> None:
+    """Import a function of floats; 8-bit numbers go through a table of the same function."""
+
+    @TFLITE.imports(kind, limits=_FLOATS if of_real is None else _NO_16)
+    def apply(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+        x = operand(inputs, 0)
+        if not is_stored(node):
+            return emitter.add(op, x)
+        if of_real is None:
+            raise Unsupported("8- or 16-bit operands that stand for real numbers")
+        return tabled(emitter, node, x, of_reals(node, of_real))
+
+
+_function("LOGISTIC", Sigmoid(), _logistic)
+_function("TANH", Tanh(), _each(math.tanh))
+_function("ELU", Elu(), _each(lambda x: math.expm1(x) if x < 0 else x))
+_function("EXP", Exp(), _each(_exponential))
+_function("SIN", Sin())
+_function("COS", Cos())
+_function("FLOOR", Floor())
+_function("CEIL", Ceil())
+_function("ROUND", Round())
+_function("NEG", Neg())
+_function("SQUARE", Square())
+_function("SIGN", Sign())
+
+
+@TFLITE.imports("ABS", limits=_NO_16)
+def magnitude(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """|x|."""
+    x = operand(inputs, 0)
+    return absolute(emitter, node, x) if is_stored(node) else emitter.add(Abs(), x)
+
+
+@TFLITE.imports("LOG", limits=_NO_16)
+def logarithm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """The natural logarithm; stored numbers have the lowest they can store for what has none."""
+    x = operand(inputs, 0)
+    if not is_stored(node):
+        return emitter.add(Log(), want_float(x))
+    to = result(node)
+    lowest = np.float32(limits_of(to.dtype)[0] - zero_of(to)) * scale_of(to)
+    function = _each(lambda v: math.log(v) if v > 0 else float(lowest))
+    return tabled(emitter, node, x, of_reals(node, function))
+
+
+@TFLITE.imports("SQRT", limits=_NO_16)
+def square_root(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """The square root; that of a stored negative number, an error elsewhere, is 0 here."""
+    x = operand(inputs, 0)
+    if not is_stored(node):
+        return emitter.add(Sqrt(), want_float(x))
+    return tabled(emitter, node, x, of_reals(node, lambda v: np.sqrt(np.maximum(v, 0))))
+
+
+@TFLITE.imports("RSQRT", limits=_FLOATS)
+def reciprocal_root(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """1 / sqrt(x)."""
+    return emitter.add(Rsqrt(), want_float(operand(inputs, 0)))
+
+
+@TFLITE.imports("LEAKY_RELU", limits=_NO_16)
+def leaky_relu(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """x, below zero times a slope."""
+    x, slope = operand(inputs, 0), node.options.number("Alpha")
+    if is_stored(node):
+        return leaky(emitter, node, x, slope)
+    return emitter.add(LeakyRelu(slope), want_float(x))
+
+
+@TFLITE.imports("PRELU", limits=_NO_16)
+def prelu(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """x, below zero times a learnt slope."""
+    x, slopes = operand(inputs, 0), operand(inputs, 1)
+    if is_stored(node):
+        return stored_prelu(emitter, node, x, slopes)
+    return pointwise(emitter, PRelu(), want_float(x), slopes)
+
+
+@TFLITE.imports("HARD_SWISH", limits=_NO_16)
+def hard_swish_of(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """x times (x + 3) / 6 kept between 0 and 1."""
+    x = operand(inputs, 0)
+    if is_stored(node):
+        return hard_swish(emitter, node, x)
+    return emitter.add(HardSwish(), want_float(x))
+
+
+@TFLITE.imports("GELU", limits=_NO_16)
+def gelu(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """x times the share of a normal distribution below x."""
+    x, approximate = operand(inputs, 0), node.options.flag("Approximate")
+    if not is_stored(node):
+        return emitter.add(Gelu(approximate), want_float(x))
+
+    def share(v: float) -> float:
+        if approximate:
+            return 0.5 * v * (1 + math.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v**3)))
+        return 0.5 * v * (1 + math.erf(v / math.sqrt(2)))
+
+    return tabled(emitter, node, x, of_reals(node, _each(share)))
+
+
+@TFLITE.imports("SOFTMAX", limits=_NO_16)
+def softmax(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """Shares that grow with e^(beta x), along the last axis."""
+    x, beta = operand(inputs, 0), node.options.number("Beta")
+    if is_stored(node):
+        return stored_softmax(emitter, tensor(node, 0), result(node), x, beta)
+    if beta != 1:
+        x = emitter.add(Mul(), want_float(x), emitter.constant(np.full(1, beta, np.float32)))
+    return emitter.add(Softmax((x.type.rank - 1,)), want_float(x))
+
+
+@TFLITE.imports("LOG_SOFTMAX", limits=_FLOATS)
+def log_softmax(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """The logarithm of those shares."""
+    x = want_float(operand(inputs, 0))
+    return emitter.add(LogSoftmax((x.type.rank - 1,)), x)

@@ -1,0 +1,202 @@
+"""Sums, products, comparisons and choices of tensors that broadcast to one another."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ellc.frontends.graph_import.broadcast import common_shape, expanded, pointwise
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
+from ellc.frontends.tflite.common import activated, is_stored, operand
+from ellc.frontends.tflite.model import Activation, TfliteNode
+from ellc.frontends.tflite.operators.quantised_arithmetic import (
+    compared_parts,
+    stored_product,
+    stored_squared_difference,
+    stored_sum,
+)
+from ellc.frontends.tflite.operators.shapes import reshaped
+from ellc.frontends.tflite.registry import TFLITE
+from ir.op import Op
+from ir.ops.arithmetic import (
+    Add,
+    Div,
+    FloorDiv,
+    FloorMod,
+    Maximum,
+    Minimum,
+    Mul,
+    Pow,
+    Sub,
+)
+from ir.ops.comparisons import (
+    And,
+    Equal,
+    Greater,
+    GreaterEqual,
+    Less,
+    LessEqual,
+    NotEqual,
+    Or,
+    Select,
+    Xor,
+)
+from ir.ops.functions import Neg, Not, Square
+
+_PLAIN = "no 8-bit operands"
+
+
+def _both(inputs: Inputs) -> tuple[Value, Value]:
+    return operand(inputs, 0), operand(inputs, 1)
+
+
+def _want_plain(node: TfliteNode) -> None:
+    if is_stored(node):
+        raise Unsupported("8- or 16-bit operands that stand for real numbers")
+
+
+def difference(emitter: Emitter, x: Value, y: Value) -> Value:
+    """x - y; where only y has the common shape, -y + x."""
+    shape = common_shape(x, y)
+    if x.shape != shape and y.shape == shape:
+        return emitter.add(Add(), emitter.add(Neg(), y), x)
+    return pointwise(emitter, Sub(), x, y)
+
+
+def _activated(emitter: Emitter, node: TfliteNode, value: Value) -> Value:
+    if value.dtype.is_float or node.options.activation is Activation.NONE:
+        return activated(emitter, value, node.options.activation)
+    raise Unsupported(f"fused activation {node.options.activation.name} on {value.dtype.value}")
+
+
+@TFLITE.imports("ADD")
+def add(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """x + y."""
+    if is_stored(node):
+        return stored_sum(emitter, node, *_both(inputs), subtract=False)
+    return _activated(emitter, node, pointwise(emitter, Add(), *_both(inputs), commutes=True))
+
+
+@TFLITE.imports("SUB")
+def sub(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """x - y."""
+    if is_stored(node):
+        return stored_sum(emitter, node, *_both(inputs), subtract=True)
+    return _activated(emitter, node, difference(emitter, *_both(inputs)))
+
+
+@TFLITE.imports("MUL")
+def mul(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """x * y."""
+    if is_stored(node):
+        return stored_product(emitter, node, *_both(inputs))
+    return _activated(emitter, node, pointwise(emitter, Mul(), *_both(inputs), commutes=True))
+
+
+@TFLITE.imports("DIV", limits=_PLAIN)
+def div(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """x / y."""
+    _want_plain(node)
+    return _activated(emitter, node, pointwise(emitter, Div(), *_both(inputs)))
+
+
+@TFLITE.imports("ADD_N", limits=_PLAIN)
+def add_n(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """The sum of any number of operands."""
+    _want_plain(node)
+    value = operand(inputs, 0)
+    for index in range(1, len(inputs)):
+        value = emitter.add(Add(), value, operand(inputs, index))
+    return value
+
+
+@TFLITE.imports("SQUARED_DIFFERENCE")
+def squared_difference(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """(x - y) * (x - y)."""
+    if is_stored(node):
+        return stored_squared_difference(emitter, node, *_both(inputs))
+    return emitter.add(Square(), difference(emitter, *_both(inputs)))
+
+
+def _plain(kind: str, op: Op, *, commutes: bool = False) -> None:
+    """Import an operator that has a counterpart with the same meaning."""
+
+    @TFLITE.imports(kind, limits=_PLAIN)
+    def binary(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+        _want_plain(node)
+        return pointwise(emitter, op, *_both(inputs), commutes=commutes)
+
+
+_plain("FLOOR_DIV", FloorDiv())
+_plain("FLOOR_MOD", FloorMod())
+_plain("POW", Pow())
+_plain("LOGICAL_AND", And(), commutes=True)
+_plain("LOGICAL_OR", Or(), commutes=True)
+_plain("BITWISE_XOR", Xor(), commutes=True)
+
+
+@TFLITE.imports("MINIMUM")
+def minimum(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """The smaller one; stored numbers are compared as they are, as the kernels do."""
+    return pointwise(emitter, Minimum(), *_both(inputs), commutes=True)
+
+
+@TFLITE.imports("MAXIMUM")
+def maximum(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """The larger one, likewise."""
+    return pointwise(emitter, Maximum(), *_both(inputs), commutes=True)
+
+
+@TFLITE.imports("LOGICAL_NOT")
+def logical_not(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """Not x."""
+    return emitter.add(Not(), operand(inputs, 0))
+
+
+def _comparison(kind: str, op: Op, mirrored: Op) -> None:
+    """Import a comparison; `mirrored` is the one of exchanged operands."""
+
+    @TFLITE.imports(kind, limits="no 16-bit operands that stand for real numbers")
+    def compare(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+        x, y = _both(inputs)
+        if is_stored(node):
+            x, y = compared_parts(emitter, node, x, y)
+        shape = common_shape(x, y)
+        if x.shape != shape and y.shape == shape:
+            return emitter.add(mirrored, y, x)
+        return pointwise(emitter, op, x, y)
+
+
+_comparison("EQUAL", Equal(), Equal())
+_comparison("NOT_EQUAL", NotEqual(), NotEqual())
+_comparison("LESS", Less(), Greater())
+_comparison("LESS_EQUAL", LessEqual(), GreaterEqual())
+_comparison("GREATER", Greater(), Less())
+_comparison("GREATER_EQUAL", GreaterEqual(), LessEqual())
+
+
+@TFLITE.imports("SELECT", "SELECT_V2")
+def select(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """x where the condition holds, y elsewhere."""
+    condition, x, y = (operand(inputs, i) for i in range(3))
+    if node.kind == "SELECT" and condition.type.rank == 1 and x.type.rank > 1:
+        # A vector chooses whole rows; elsewhere shapes broadcast from the end.
+        condition = reshaped(emitter, condition, (*condition.shape, *[1] * (x.type.rank - 1)))
+    shape = common_shape(condition, x, y)
+    return emitter.add(Select(), expanded(emitter, x, shape), y, condition)
+
+
+@TFLITE.imports("ONE_HOT", limits="depth and both values must be constants")
+def one_hot(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """`on` at the place that an index names along a new axis, `off` elsewhere."""
+    indices, depth, on, off = (operand(inputs, i) for i in range(4))
+    counts = known_ints(depth, "the depth")
+    if len(counts) != 1 or not 0 < counts[0] < 1 << 24:
+        raise Unsupported(f"a depth of {counts}")
+    count, rank = counts[0], indices.type.rank
+    axis = node.options.whole("Axis") % (rank + 1)
+    shape = (*indices.shape[:axis], count, *indices.shape[axis:])
+    thin = reshaped(emitter, indices, (*indices.shape[:axis], 1, *indices.shape[axis:]))
+    places = np.arange(count, dtype=indices.dtype.numpy).reshape(-1, *[1] * (rank - axis))
+    hit = emitter.add(Equal(), expanded(emitter, thin, shape), emitter.constant(places))
+    return emitter.add(Select(), expanded(emitter, on, shape), off, hit)

@@ -1,0 +1,175 @@
+"""Convolutions and dense layers of floats; weights stored as 8-bit integers become floats here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
+from ellc.frontends.tflite.common import (
+    activated,
+    is_stored,
+    operand,
+    optional,
+    tensor,
+    want_float,
+    window_padding,
+    window_padding_of,
+)
+from ellc.frontends.tflite.model import Options, TfliteNode
+from ellc.frontends.tflite.operators.quantised_convolution import (
+    stored_convolution,
+    stored_dense,
+    stored_product,
+    stored_transpose_convolution,
+)
+from ellc.frontends.tflite.registry import TFLITE
+from ellc.frontends.tflite.scales import dequantized
+from ir.ops.conv import Conv2D
+from ir.ops.conv_transpose import ConvTranspose2D
+from ir.ops.dense import Dense, MatMul
+from ir.ops.shape import Reshape, Transpose
+from ir.types import DType
+
+Pair = tuple[int, int]
+
+_INT16 = "no 16-bit activations; "
+
+
+def strides_of(options: Options) -> Pair:
+    """Strides along rows and columns."""
+    return options.whole("StrideH"), options.whole("StrideW")
+
+
+def dilations_of(options: Options) -> Pair:
+    """Dilations along rows and columns."""
+    return options.whole("DilationHFactor"), options.whole("DilationWFactor")
+
+
+def groups_of(x: Value, weights: Value) -> int:
+    """How many groups the channels of an image fall into, given [F,kh,kw,C/groups]."""
+    depth = weights.shape[3] if weights.type.rank == 4 else 0
+    if x.type.rank != 4 or depth < 1 or x.shape[3] % depth:
+        raise Unsupported(f"an image {x.shape} and weights {weights.shape} do not fit")
+    return x.shape[3] // depth
+
+
+def float_weights(emitter: Emitter, node: TfliteNode, weights: Value, index: int = 1) -> Value:
+    """Weights as floats, also where the file stores them as integers of 8 bits."""
+    if weights.dtype is DType.U8:
+        # Old converters stored signed numbers under that type: nobody knows which are meant.
+        raise Unsupported("uint8 weights beside float activations; int8 ones would work")
+    return weights if weights.dtype.is_float else dequantized(emitter, weights, tensor(node, index))
+
+
+def filters_first(emitter: Emitter, weights: Value) -> Value:
+    """Depthwise weights [1,kh,kw,F] as [F,kh,kw,1]."""
+    if weights.type.rank != 4 or weights.shape[0] != 1:
+        raise Unsupported(f"depthwise weights of shape {weights.shape}")
+    return emitter.add(Transpose((3, 1, 2, 0)), weights)
+
+
+def _present(*values: Value | None) -> list[Value]:
+    return [value for value in values if value is not None]
+
+
+@TFLITE.imports("CONV_2D", limits=_INT16 + "float weights of 8 bits are dequantised at import")
+def conv_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """Convolution, grouped if the weights are less deep than the image."""
+    x, weights, bias = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
+    options, groups = node.options, groups_of(x, weights)
+    stride, dilation = strides_of(options), dilations_of(options)
+    padding = window_padding(options, x, weights.shape[1:3], stride, dilation)
+    if is_stored(node):
+        return stored_convolution(
+            emitter, node, x, weights, bias, stride, padding, dilation, groups
+        )
+    op = Conv2D(stride, padding, dilation, groups)
+    operands = (want_float(x), float_weights(emitter, node, weights), *_present(bias))
+    return activated(emitter, emitter.add(op, *operands), options.activation)
+
+
+@TFLITE.imports("DEPTHWISE_CONV_2D", limits=_INT16 + "weights as for CONV_2D")
+def depthwise_conv_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """One or several filters for each channel; filter f meets channel f // multiplier."""
+    x, weights, bias = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
+    options = node.options
+    stride, dilation = strides_of(options), dilations_of(options)
+    if x.type.rank != 4 or weights.type.rank != 4:
+        raise Unsupported(f"an image {x.shape} and weights {weights.shape} do not fit")
+    padding = window_padding(options, x, weights.shape[1:3], stride, dilation)
+    if is_stored(node):
+        turned = filters_first(emitter, weights)
+        return stored_convolution(
+            emitter, node, x, turned, bias, stride, padding, dilation, x.shape[3]
+        )
+    turned = filters_first(emitter, float_weights(emitter, node, weights))
+    op = Conv2D(stride, padding, dilation, x.shape[3])
+    value = emitter.add(op, want_float(x), turned, *_present(bias))
+    return activated(emitter, value, options.activation)
+
+
+@TFLITE.imports("TRANSPOSE_CONV", limits=_INT16 + "the result's shape must be a constant")
+def transpose_conv(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """The reverse of a convolution: every pixel adds a filter's window to the result."""
+    shape = known_ints(operand(inputs, 0), "the result's shape")
+    weights, x, bias = operand(inputs, 1), operand(inputs, 2), optional(inputs, 3)
+    if x.type.rank != 4 or weights.type.rank != 4 or len(shape) != 4:
+        raise Unsupported(f"an image {x.shape}, weights {weights.shape} and a result {shape}")
+    stride = strides_of(node.options)
+    crop, extra = _crop(node.options, x.shape, shape, weights.shape[1:3], stride)
+    if not x.dtype.is_float:
+        return stored_transpose_convolution(emitter, node, x, weights, bias, stride, crop, extra)
+    op = ConvTranspose2D(stride, crop, extra)
+    operands = (want_float(x), float_weights(emitter, node, weights), *_present(bias))
+    return activated(emitter, emitter.add(op, *operands), node.options.activation)
+
+
+def _crop(
+    options: Options, x: Sequence[int], shape: Sequence[int], window: Sequence[int], stride: Pair
+) -> tuple[tuple[int, int, int, int], Pair]:
+    """What is cut off on all four sides, and how much is added behind rows and columns."""
+    if min(*x, *shape, *window, *stride) < 1:
+        raise Unsupported(f"a result {tuple(shape)} of an image {tuple(x)} by strides {stride}")
+    frame = window_padding_of(options, shape[1:3], window, stride)
+    ends = []
+    for extent, size, taps, step, before in zip(
+        x[1:3], shape[1:3], window, stride, (frame.top, frame.left), strict=True
+    ):
+        whole = (extent - 1) * step + taps - before
+        ends.append((max(whole - size, 0), max(size - whole, 0)))
+    (bottom, more_rows), (right, more_columns) = ends
+    return (frame.top, frame.left, bottom, right), (more_rows, more_columns)
+
+
+@TFLITE.imports(
+    "FULLY_CONNECTED", limits=_INT16 + "no shuffled weights; weights otherwise as for CONV_2D"
+)
+def fully_connected(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """A dense layer on rows as long as the weights want them."""
+    x, weights, bias = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
+    if node.options.whole("WeightsFormat"):
+        raise Unsupported("shuffled weights")
+    depth = weights.shape[1] if weights.type.rank == 2 else 0
+    if depth < 1 or x.type.elements % depth:
+        raise Unsupported(f"an operand {x.shape} and weights {weights.shape} do not fit")
+    keep = node.options.flag("KeepNumDims") and x.shape[-1:] == (depth,)
+    rows = x if keep else _as(emitter, x, (x.type.elements // depth, depth))
+    if is_stored(node):
+        return stored_dense(emitter, node, rows, weights, bias)
+    operands = (want_float(rows), float_weights(emitter, node, weights), *_present(bias))
+    return activated(emitter, emitter.add(Dense(), *operands), node.options.activation)
+
+
+@TFLITE.imports("BATCH_MATMUL", limits=_INT16 + "8-bit weights beside floats are dequantised")
+def batch_matmul(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """The product of matrices, either of them computed."""
+    a, b = operand(inputs, 0), operand(inputs, 1)
+    turned = node.options.flag("AdjX"), node.options.flag("AdjY")
+    if is_stored(node):
+        return stored_product(emitter, node, a, b, *turned)
+    return emitter.add(MatMul(*turned), want_float(a), float_weights(emitter, node, b))
+
+
+def _as(emitter: Emitter, x: Value, shape: tuple[int, ...]) -> Value:
+    return x if x.shape == shape else emitter.add(Reshape(shape), x)

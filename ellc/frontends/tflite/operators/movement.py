@@ -1,0 +1,288 @@
+"""Operators that cut, join, frame and pick elements."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known, known_ints
+from ellc.frontends.tflite.common import (
+    axis_of,
+    is_stored,
+    operand,
+    result,
+    tensor,
+)
+from ellc.frontends.tflite.model import Activation, TfliteNode
+from ellc.frontends.tflite.operators.quantised_movement import joined
+from ellc.frontends.tflite.operators.shapes import reshaped, transposed
+from ellc.frontends.tflite.registry import TFLITE
+from ellc.frontends.tflite.scales import dequantized, scalar_quant, zero_of
+from ir.ops.shape import Concat, Gather, Pad, Slice, Split
+from ir.types import DType
+
+_KNOWN = "what is not the data must be a constant"
+Pairs = list[tuple[int, int]]
+
+
+# ---- cutting ------------------------------------------------------------------------------------
+
+
+@TFLITE.imports("SLICE", limits=_KNOWN)
+def slice_of(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """A block; a size of -1 reaches to the end."""
+    x = operand(inputs, 0)
+    starts = known_ints(operand(inputs, 1), "where it begins")
+    sizes = known_ints(operand(inputs, 2), "its size")
+    if not len(starts) == len(sizes) == x.type.rank:
+        raise Unsupported(f"a block {sizes} from {starts} of {x.shape}")
+    full = tuple(e - s if n == -1 else n for e, s, n in zip(x.shape, starts, sizes, strict=True))
+    return emitter.add(Slice(starts, full, (1,) * x.type.rank), x)
+
+
+@TFLITE.imports("SPLIT", limits=_KNOWN)
+def split(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
+    """Equal parts along an axis."""
+    x, count = operand(inputs, 1), node.options.whole("NumSplits") or len(node.results)
+    axis = _axis(operand(inputs, 0), x)
+    if count < 1 or x.shape[axis] % count:
+        raise Unsupported(f"{x.shape} in {count} equal parts along axis {axis}")
+    return _parts(emitter, x, axis, (x.shape[axis] // count,) * count)
+
+
+@TFLITE.imports("SPLIT_V", limits=_KNOWN)
+def split_v(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
+    """Parts of given sizes along an axis; one -1 stands for what is left."""
+    x = operand(inputs, 0)
+    sizes = known_ints(operand(inputs, 1), "the sizes")
+    axis = _axis(operand(inputs, 2), x)
+    left = x.shape[axis] - sum(s for s in sizes if s != -1)
+    return _parts(emitter, x, axis, tuple(left if s == -1 else s for s in sizes))
+
+
+def _parts(emitter: Emitter, x: Value, axis: int, sizes: tuple[int, ...]) -> list[Value]:
+    return [x] if len(sizes) == 1 else emitter.add_multi(Split(axis, sizes), x)
+
+
+def _axis(value: Value, x: Value) -> int:
+    numbers = known_ints(value, "the axis")
+    if len(numbers) != 1:
+        raise Unsupported(f"{len(numbers)} axes where one is wanted")
+    return axis_of(numbers[0], x.type.rank)
+
+
+@TFLITE.imports("UNPACK")
+def unpack(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
+    """One part for each element of an axis, without that axis."""
+    x = operand(inputs, 0)
+    axis = axis_of(node.options.whole("Axis"), x.type.rank)
+    rest = (*x.shape[:axis], *x.shape[axis + 1 :])
+    parts = _parts(emitter, x, axis, (1,) * x.shape[axis])
+    return [reshaped(emitter, part, rest) for part in parts]
+
+
+# ---- joining ------------------------------------------------------------------------------------
+
+
+@TFLITE.imports("CONCATENATION", limits="no fused activation")
+def concatenation(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """Behind each other along an axis."""
+    parts = [operand(inputs, i) for i in range(len(inputs))]
+    if not parts or node.options.activation is not Activation.NONE:
+        raise Unsupported("no operands, or a fused activation")
+    axis = axis_of(node.options.whole("Axis"), parts[0].type.rank)
+    if is_stored(node):
+        parts = joined(emitter, node, parts)
+    return parts[0] if len(parts) == 1 else emitter.add(Concat(axis), *parts)
+
+
+@TFLITE.imports("PACK")
+def pack(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """Behind each other along a new axis."""
+    parts = [operand(inputs, i) for i in range(len(inputs))]
+    rank = parts[0].type.rank if parts else 0
+    axis = axis_of(node.options.whole("Axis"), rank + 1)
+    wide = [reshaped(emitter, p, (*p.shape[:axis], 1, *p.shape[axis:])) for p in parts]
+    return wide[0] if len(wide) == 1 else emitter.add(Concat(axis), *wide)
+
+
+# ---- frames -------------------------------------------------------------------------------------
+
+
+def amounts_of(value: Value, rank: int) -> Pairs:
+    """(before, after) of every axis."""
+    numbers = known_ints(value, "the frame")
+    if len(numbers) != 2 * rank or min(numbers, default=0) < 0:
+        raise Unsupported(f"a frame of {numbers} around rank {rank}")
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def padded(emitter: Emitter, x: Value, amounts: Pairs, value: float, mode: str) -> Value:
+    """With a frame; nothing is added where it has no width."""
+    if not any(a or b for a, b in amounts):
+        return x
+    before, after = zip(*amounts, strict=True)
+    return emitter.add(Pad(tuple(before), tuple(after), value, mode), x)
+
+
+@TFLITE.imports("PAD", limits=_KNOWN)
+def pad(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """A frame of zeros; of zero points, where numbers stand for real ones."""
+    x = operand(inputs, 0)
+    zero = zero_of(result(node)) if is_stored(node) else 0
+    return padded(emitter, x, amounts_of(operand(inputs, 1), x.type.rank), float(zero), "constant")
+
+
+@TFLITE.imports("PADV2", limits=_KNOWN)
+def pad_v2(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """A frame of a given number, which is stored like the operand."""
+    x, number = operand(inputs, 0), known(operand(inputs, 2), "the frame's value")
+    if is_stored(node) and scalar_quant(tensor(node, 2)) != scalar_quant(result(node)):
+        raise Unsupported("the frame's value has another scale or zero point than the result")
+    if number.size != 1 or (number.dtype.kind == "i" and abs(int(number.reshape(()))) >= 1 << 53):
+        raise Unsupported("the frame's value is no single number")
+    amounts = amounts_of(operand(inputs, 1), x.type.rank)
+    return padded(emitter, x, amounts, float(number.reshape(())), "constant")
+
+
+@TFLITE.imports("MIRROR_PAD", limits=_KNOWN)
+def mirror_pad(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """A frame that mirrors the tensor, without (REFLECT) or with (SYMMETRIC) its edge."""
+    x = operand(inputs, 0)
+    amounts = amounts_of(operand(inputs, 1), x.type.rank)
+    if node.options.whole("Mode") == 0:
+        return padded(emitter, x, amounts, 0.0, "reflect")
+    for axis, (before, after) in enumerate(amounts):
+        x = _symmetric(emitter, x, axis, before, after)
+    return x
+
+
+def _symmetric(emitter: Emitter, x: Value, axis: int, before: int, after: int) -> Value:
+    extent = x.shape[axis]
+    if max(before, after) > extent:
+        raise Unsupported(f"{before} and {after} elements mirrored of {extent}")
+    ends = ((before - 1, before), (extent - 1, after))
+    first, last = (_backwards(emitter, x, axis, start, size) for start, size in ends)
+    parts = [*first, x, *last]
+    return x if len(parts) == 1 else emitter.add(Concat(axis), *parts)
+
+
+def _backwards(emitter: Emitter, x: Value, axis: int, start: int, size: int) -> list[Value]:
+    if not size:
+        return []
+    starts, sizes, steps = [0] * x.type.rank, list(x.shape), [1] * x.type.rank
+    starts[axis], sizes[axis], steps[axis] = start, size, -1
+    return [emitter.add(Slice(tuple(starts), tuple(sizes), tuple(steps)), x)]
+
+
+# ---- picking ------------------------------------------------------------------------------------
+
+
+@TFLITE.imports("GATHER", limits="no batch dimensions")
+def gather(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """Elements at indices along an axis."""
+    x, indices = operand(inputs, 0), operand(inputs, 1)
+    if node.options.whole("BatchDims"):
+        raise Unsupported(f"{node.options.whole('BatchDims')} batch dimensions")
+    return emitter.add(Gather(axis_of(node.options.whole("Axis"), x.type.rank)), x, indices)
+
+
+@TFLITE.imports("GATHER_ND", limits="constant indices only")
+def gather_nd(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """Blocks at places along the first axes."""
+    x, places = operand(inputs, 0), known(operand(inputs, 1), "the indices")
+    depth = places.shape[-1] if places.ndim else 0
+    if not 1 <= depth <= x.type.rank:
+        raise Unsupported(f"indices of shape {places.shape} into {x.shape}")
+    lead = x.shape[:depth]
+    if (places < 0).any() or (places >= np.array(lead)).any():
+        raise Unsupported(f"indices outside {x.shape}")
+    flat = np.ravel_multi_index(tuple(np.moveaxis(places, -1, 0)), lead).astype(np.int32)
+    rows = reshaped(emitter, x, (int(np.prod(lead)), *x.shape[depth:]))
+    return emitter.add(Gather(0), rows, emitter.constant(flat))
+
+
+@TFLITE.imports("EMBEDDING_LOOKUP", limits="8-bit tables are dequantised at import")
+def embedding_lookup(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """Rows of a table."""
+    indices, table = operand(inputs, 0), operand(inputs, 1)
+    if table.dtype is DType.I8 and result(node).dtype is DType.F32:
+        table = dequantized(emitter, table, tensor(node, 1))
+    return emitter.add(Gather(0), table, indices)
+
+
+# ---- blocks between axes ------------------------------------------------------------------------
+
+
+def _blocks(node: TfliteNode, x: Value) -> int:
+    size = node.options.whole("BlockSize")
+    if size < 1 or x.type.rank != 4:
+        raise Unsupported(f"blocks of {size} in {x.shape}")
+    return size
+
+
+@TFLITE.imports("DEPTH_TO_SPACE")
+def depth_to_space(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """Channels become blocks of pixels."""
+    x = operand(inputs, 0)
+    size = _blocks(node, x)
+    n, h, w, c = x.shape
+    value = reshaped(emitter, x, (n, h, w, size, size, c // size**2))
+    value = transposed(emitter, value, (0, 1, 3, 2, 4, 5))
+    return reshaped(emitter, value, (n, h * size, w * size, c // size**2))
+
+
+@TFLITE.imports("SPACE_TO_DEPTH")
+def space_to_depth(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """Blocks of pixels become channels."""
+    x = operand(inputs, 0)
+    size = _blocks(node, x)
+    n, h, w, c = x.shape
+    value = reshaped(emitter, x, (n, h // size, size, w // size, size, c))
+    value = transposed(emitter, value, (0, 1, 3, 2, 4, 5))
+    return reshaped(emitter, value, (n, h // size, w // size, c * size**2))
+
+
+@TFLITE.imports("SPACE_TO_BATCH_ND", limits=_KNOWN)
+def space_to_batch(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """Blocks of pixels become images of their own."""
+    x, block = operand(inputs, 0), known_ints(operand(inputs, 1), "the block")
+    rank, axes = x.type.rank, len(block)
+    zero = float(zero_of(result(node))) if is_stored(node) else 0.0
+    frame = amounts_of(operand(inputs, 2), axes)
+    around = [(0, 0), *frame, *[(0, 0)] * (rank - 1 - axes)]
+    x = padded(emitter, x, around, zero, "constant")
+    if min(block, default=1) < 1 or any(e % b for e, b in zip(x.shape[1:], block, strict=False)):
+        raise Unsupported(f"{x.shape} in blocks {block}")
+    apart = [n for e, b in zip(x.shape[1:], block, strict=False) for n in (e // b, b)]
+    rest = x.shape[1 + axes :]
+    value = reshaped(emitter, x, (x.shape[0], *apart, *rest))
+    inner, outer = range(2, 2 * axes + 1, 2), range(1, 2 * axes, 2)
+    value = transposed(emitter, value, (*inner, 0, *outer, *range(2 * axes + 1, value.type.rank)))
+    batch = x.shape[0] * int(np.prod(block))
+    return reshaped(emitter, value, (batch, *apart[::2], *rest))
+
+
+@TFLITE.imports("BATCH_TO_SPACE_ND", limits=_KNOWN)
+def batch_to_space(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """Images become blocks of pixels of fewer images, then rows and columns are cut off."""
+    x, block = operand(inputs, 0), known_ints(operand(inputs, 1), "the block")
+    axes, parts = len(block), int(np.prod(block))
+    crops = amounts_of(operand(inputs, 2), axes)
+    if min(block, default=1) < 1 or x.shape[0] % parts or x.type.rank <= axes:
+        raise Unsupported(f"{x.shape} as blocks {block}")
+    batch, pixels, rest = x.shape[0] // parts, x.shape[1 : 1 + axes], x.shape[1 + axes :]
+    value = reshaped(emitter, x, (*block, batch, *pixels, *rest))
+    order = [axes, *(n for i in range(axes) for n in (axes + 1 + i, i))]
+    value = transposed(emitter, value, (*order, *range(2 * axes + 1, value.type.rank)))
+    large = [p * b for p, b in zip(pixels, block, strict=True)]
+    value = reshaped(emitter, value, (batch, *large, *rest))
+    starts = (0, *(before for before, _ in crops), *[0] * len(rest))
+    sizes = (
+        batch,
+        *(e - before - after for e, (before, after) in zip(large, crops, strict=True)),
+        *rest,
+    )
+    if sizes == value.shape:
+        return value
+    return emitter.add(Slice(starts, sizes, (1,) * value.type.rank), value)

@@ -1,0 +1,77 @@
+"""Pools. Cells outside the image never count."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.tflite.common import (
+    BYTES,
+    activated,
+    is_stored,
+    operand,
+    result,
+    tensor,
+    want_float,
+    window_padding,
+)
+from ellc.frontends.tflite.model import Options, TfliteNode
+from ellc.frontends.tflite.operators.convolution import strides_of
+from ellc.frontends.tflite.registry import TFLITE
+from ellc.frontends.tflite.scales import activation_range, limits_of, scalar_quant
+from ir.ops.activations import Clip
+from ir.ops.functions import Sqrt, Square
+from ir.ops.pool import LOWEST, AvgPool2D, MaxPool2D
+from ir.ops.quantised_pool import IntAvgPool2D
+
+
+def _window(options: Options) -> tuple[int, int]:
+    return options.whole("FilterHeight"), options.whole("FilterWidth")
+
+
+def _want_same_scale(node: TfliteNode) -> None:
+    """8-bit pools work on stored numbers: operand and result must store alike."""
+    if scalar_quant(tensor(node, 0)) != scalar_quant(result(node)):
+        raise Unsupported("operand and result have different scales or zero points")
+
+
+@TFLITE.imports("AVERAGE_POOL_2D", limits="no 16-bit activations")
+def average_pool_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """The mean of the cells that lie inside the image."""
+    x, options = operand(inputs, 0), node.options
+    window, stride = _window(options), strides_of(options)
+    padding = window_padding(options, x, window, stride)
+    if x.dtype in BYTES:
+        _want_same_scale(node)
+        low, high = activation_range(options.activation, result(node))
+        return emitter.add(IntAvgPool2D(window, stride, padding, low, high), x)
+    pool = AvgPool2D(window, stride, padding, include_padding=False)
+    return activated(emitter, emitter.add(pool, want_float(x)), options.activation)
+
+
+@TFLITE.imports("MAX_POOL_2D")
+def max_pool_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """The maximum of the cells that lie inside the image."""
+    x, options = operand(inputs, 0), node.options
+    window, stride = _window(options), strides_of(options)
+    padding = replace(window_padding(options, x, window, stride), values=LOWEST.values)
+    value = emitter.add(MaxPool2D(window, stride, padding), x)
+    if not is_stored(node):
+        return activated(emitter, value, options.activation)
+    _want_same_scale(node)
+    low, high = activation_range(options.activation, result(node))
+    if (low, high) == limits_of(value.dtype):
+        return value
+    return emitter.add(Clip(float(low), float(high)), value)
+
+
+@TFLITE.imports("L2_POOL_2D", limits="floats only")
+def l2_pool_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """The root of the mean square of the cells that lie inside the image."""
+    x, options = want_float(operand(inputs, 0)), node.options
+    window, stride = _window(options), strides_of(options)
+    padding = window_padding(options, x, window, stride)
+    pool = AvgPool2D(window, stride, padding, include_padding=False)
+    mean = emitter.add(pool, emitter.add(Square(), x))
+    return activated(emitter, emitter.add(Sqrt(), mean), options.activation)

@@ -1,0 +1,121 @@
+"""Sums, products and comparisons of stored integers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ellc.frontends.graph_import.broadcast import common_shape, expanded
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.tflite.common import BYTES, result, tensor
+from ellc.frontends.tflite.model import Activation, Tensor, TfliteNode
+from ellc.frontends.tflite.operators.quantised_tables import looked_up
+from ellc.frontends.tflite.scales import (
+    activation_range,
+    requantize,
+    scalar_quant,
+    scale_of,
+    zero_of,
+)
+from ir.fixed_point import multiply, quantize_multiplier
+from ir.ops.arithmetic import Sub
+from ir.ops.functions import Square
+from ir.ops.quantised_arithmetic import QuantAdd, QuantMul
+from ir.types import Array, DType
+
+# Bits by which numbers are raised before they are scaled, so that they keep digits.
+_COMPARED_BITS = 8
+_SQUARED_BITS = 7
+
+
+def _second_first(x: Value, y: Value) -> bool:
+    """Whether the second operand has the result's shape and the first has not, or is constant."""
+    if y.shape != common_shape(x, y):
+        return False
+    return x.shape != y.shape or (x.is_constant and not y.is_constant)
+
+
+def stored_sum(emitter: Emitter, node: TfliteNode, x: Value, y: Value, *, subtract: bool) -> Value:
+    """x + y or x - y."""
+    first, second, to = tensor(node, 0), tensor(node, 1), result(node)
+    low, high = activation_range(node.options.activation, to)
+    if to.dtype is DType.I16:
+        _want_general_scales(first, second, to)
+    try:
+        op = QuantAdd.of(
+            scalar_quant(first),
+            scalar_quant(second),
+            to.dtype,
+            scalar_quant(to),
+            low,
+            high,
+            subtract,
+        )
+    except ValueError as error:
+        raise Unsupported(f"the result's scale is too small: {error}") from None
+    swapped = op.swapped() if _second_first(x, y) else None
+    if swapped is not None:
+        return emitter.add(swapped, y, x)
+    return emitter.add(op, expanded(emitter, x, common_shape(x, y)), y)
+
+
+def _want_general_scales(*tensors: Tensor) -> None:
+    """Powers of two as scales of 16-bit numbers mean another kernel."""
+    if all(np.frexp(scale_of(t))[0] == 0.5 for t in tensors):
+        raise Unsupported("16-bit sums with scales that are powers of two")
+
+
+def stored_product(emitter: Emitter, node: TfliteNode, x: Value, y: Value) -> Value:
+    """x * y."""
+    first, second, to = tensor(node, 0), tensor(node, 1), result(node)
+    low, high = activation_range(node.options.activation, to)
+    op = QuantMul.of(
+        scalar_quant(first), scalar_quant(second), to.dtype, scalar_quant(to), low, high
+    )
+    if _second_first(x, y):
+        return emitter.add(op.swapped(), y, x)
+    return emitter.add(op, expanded(emitter, x, common_shape(x, y)), y)
+
+
+def stored_squared_difference(emitter: Emitter, node: TfliteNode, x: Value, y: Value) -> Value:
+    """(x - y)^2."""
+    first, second, to = tensor(node, 0), tensor(node, 1), result(node)
+    twice = 2.0 * max(float(scale_of(first)), float(scale_of(second)))
+    parts = [
+        _scaled(emitter, value, source, _SQUARED_BITS, float(scale_of(source)) / twice)
+        for value, source in ((x, first), (y, second))
+    ]
+    # The sign does not matter, so the operand with the result's shape may go first.
+    ahead, behind = parts[::-1] if _second_first(x, y) else parts
+    ahead = expanded(emitter, ahead, common_shape(x, y))
+    square = emitter.add(Square(), emitter.add(Sub(), ahead, behind))
+    factor = twice * twice / (2.0 ** (2 * _SQUARED_BITS) * float(scale_of(to)))
+    return requantize(emitter, square, [factor], to, Activation.NONE)
+
+
+def compared_parts(emitter: Emitter, node: TfliteNode, x: Value, y: Value) -> tuple[Value, Value]:
+    """Both operands on one scale, as 32-bit integers."""
+    first, second = tensor(node, 0), tensor(node, 1)
+    if max(scale_of(first), scale_of(second)) >= 1:
+        raise Unsupported("a comparison of 8-bit numbers whose scale is 1 or more")
+    return (
+        _scaled(emitter, x, first, _COMPARED_BITS, float(scale_of(first))),
+        _scaled(emitter, y, second, _COMPARED_BITS, float(scale_of(second))),
+    )
+
+
+def _scaled(emitter: Emitter, x: Value, source: Tensor, bits: int, factor: float) -> Value:
+    """(x - zero) * 2^bits times a factor, as 32-bit integers."""
+    if x.dtype not in BYTES:
+        raise Unsupported(f"{x.dtype.value} that stands for real numbers")
+    return looked_up(emitter, x, DType.I32, None, _raised(zero_of(source), bits, factor))
+
+
+def _raised(zero: int, bits: int, factor: float) -> Callable[[Array], Array]:
+    mantissa, shift = quantize_multiplier(factor)
+
+    def scale(stored: Array) -> Array:
+        return multiply(((stored - zero) << bits).astype(np.int32), mantissa, shift)
+
+    return scale

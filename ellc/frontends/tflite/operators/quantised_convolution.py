@@ -1,0 +1,123 @@
+"""Convolutions and dense layers of stored integers: exact sums, then one rounding per result.
+
+The factor between a sum and what is stored is input scale * weight scale / result scale. Where the
+reference kernels work per tensor they round the product of the first two to float32.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.tflite.common import BYTES, result, tensor
+from ellc.frontends.tflite.model import Activation, Tensor, TfliteNode
+from ellc.frontends.tflite.scales import quant_of, requantize, scale_of, zero_of
+from ir.op import Op
+from ir.ops.cast import Cast
+from ir.ops.conv_transpose import IntConvTranspose2D
+from ir.ops.quantised_conv import IntConv2D, IntDense, IntMatMul
+from ir.types import DType, Padding
+
+Pair = tuple[int, int]
+
+
+def channel_factors(x: Tensor, weights: Tensor, to: Tensor) -> list[float]:
+    """One factor, or one for each filter, computed in double precision."""
+    scales = quant_of(weights).scale
+    return [float(scale_of(x)) * float(np.float32(s)) / float(scale_of(to)) for s in scales]
+
+
+def tensor_factor(x: Tensor, weights: Tensor, to: Tensor) -> float:
+    """The factor where input and weights have one scale each."""
+    return float(scale_of(x) * scale_of(weights)) / float(scale_of(to))
+
+
+def summed(emitter: Emitter, op: Op, x: Value, weights: Value, bias: Value | None) -> Value:
+    """An integer operator with the bias it may have."""
+    if x.dtype not in BYTES or weights.dtype not in BYTES:
+        raise Unsupported(f"{x.dtype.value} with weights of {weights.dtype.value}")
+    if bias is None:
+        return emitter.add(op, x, weights)
+    if bias.dtype is not DType.I32:
+        bias = emitter.add(Cast(DType.I32), bias)
+    return emitter.add(op, x, weights, bias)
+
+
+def stored_convolution(
+    emitter: Emitter,
+    node: TfliteNode,
+    x: Value,
+    weights: Value,
+    bias: Value | None,
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+) -> Value:
+    """CONV_2D and DEPTHWISE_CONV_2D; weights are [F,kh,kw,C/groups]."""
+    source, filters, to = tensor(node, 0), tensor(node, 1), result(node)
+    op = IntConv2D(stride, padding, dilation, groups, zero_of(source), _weight_zero(filters))
+    total = summed(emitter, op, x, weights, bias)
+    return requantize(emitter, total, _factors(source, filters, to), to, node.options.activation)
+
+
+def stored_transpose_convolution(
+    emitter: Emitter,
+    node: TfliteNode,
+    x: Value,
+    weights: Value,
+    bias: Value | None,
+    stride: Pair,
+    crop: tuple[int, int, int, int],
+    extra: Pair,
+) -> Value:
+    """TRANSPOSE_CONV; weights are [F,kh,kw,C]."""
+    source, filters, to = tensor(node, 2), tensor(node, 1), result(node)
+    op = IntConvTranspose2D(
+        stride, crop, extra, input_zero=zero_of(source), weight_zero=_weight_zero(filters)
+    )
+    total = summed(emitter, op, x, weights, bias)
+    return requantize(emitter, total, _factors(source, filters, to), to, node.options.activation)
+
+
+def stored_dense(
+    emitter: Emitter, node: TfliteNode, x: Value, weights: Value, bias: Value | None
+) -> Value:
+    """FULLY_CONNECTED along the last axis; weights are [F,K]."""
+    source, filters, to = tensor(node, 0), tensor(node, 1), result(node)
+    quant = quant_of(filters)
+    # Only here the kernels subtract a zero point from signed weights, too.
+    zeros = quant.zero_point[:1] if len(quant.scale) == 1 else (0,)
+    total = summed(emitter, IntDense(zero_of(source), zeros), x, weights, bias)
+    factors = (
+        [tensor_factor(source, filters, to)]
+        if len(quant.scale) == 1
+        else channel_factors(source, filters, to)
+    )
+    return requantize(emitter, total, factors, to, node.options.activation)
+
+
+def _factors(source: Tensor, filters: Tensor, to: Tensor) -> list[float]:
+    if source.dtype is DType.U8:
+        return [tensor_factor(source, filters, to)]
+    return channel_factors(source, filters, to)
+
+
+def _weight_zero(filters: Tensor) -> tuple[int, ...]:
+    """Zero points of filters: one for all where they have no sign, else there are none."""
+    quant = quant_of(filters)
+    if filters.dtype is DType.U8:
+        return (zero_of(filters),)
+    if any(quant.zero_point):
+        raise Unsupported(f"signed weights '{filters.name}' with a zero point that is not 0")
+    return (0,)
+
+
+def stored_product(
+    emitter: Emitter, node: TfliteNode, a: Value, b: Value, turn_a: bool, turn_b: bool
+) -> Value:
+    """BATCH_MATMUL: both operands have one scale, the right one a zero point, too."""
+    left, right, to = tensor(node, 0), tensor(node, 1), result(node)
+    op = IntMatMul(zero_of(left), (zero_of(right),), turn_a, turn_b)
+    total = summed(emitter, op, a, b, None)
+    return requantize(emitter, total, [tensor_factor(left, right, to)], to, Activation.NONE)

@@ -1,0 +1,86 @@
+"""Operators between stored and real numbers, and between different scales."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.tflite.common import BYTES, operand, result, tensor
+from ellc.frontends.tflite.model import Activation, Tensor, TfliteNode
+from ellc.frontends.tflite.operators.quantised_tables import (
+    looked_up,
+    scaled_by,
+    tabled,
+    whole,
+)
+from ellc.frontends.tflite.registry import TFLITE
+from ellc.frontends.tflite.scales import (
+    dequantized,
+    quantized,
+    requantize,
+    scalar_quant,
+    scale_of,
+    zero_of,
+)
+from ir.ops.arithmetic import Sub
+from ir.ops.cast import Cast
+from ir.types import Array, DType
+
+
+@TFLITE.imports("QUANTIZE", limits="one scale for all elements")
+def quantize(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """Real numbers as stored ones, or stored ones in another scale."""
+    x, source, to = operand(inputs, 0), tensor(node, 0), result(node)
+    if x.dtype.is_float:
+        return quantized(emitter, x, to)
+    factor = float(scale_of(source)) / float(scale_of(to))
+    if x.dtype in BYTES:
+        return tabled(emitter, node, x, scaled_by(source, to, factor))
+    wide = x if x.dtype is DType.I32 else emitter.add(Cast(DType.I32), x)
+    zero = np.full((1,) if x.shape else (), zero_of(source), np.int32)
+    wide = emitter.add(Sub(), wide, emitter.constant(zero))
+    return requantize(emitter, wide, [factor], to, Activation.NONE)
+
+
+@TFLITE.imports("DEQUANTIZE")
+def dequantize(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """The real numbers that are stored; 16-bit floats are read as float32 already."""
+    x = operand(inputs, 0)
+    return x if x.dtype is DType.F32 else dequantized(emitter, x, tensor(node, 0))
+
+
+@TFLITE.imports("FAKE_QUANT")
+def fake_quant(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """Real numbers rounded to steps between bounds."""
+    raise Unsupported("networks in training; convert the trained network")
+
+
+def joined(emitter: Emitter, node: TfliteNode, parts: Sequence[Value]) -> list[Value]:
+    """The operands of a concatenation in the result's scale."""
+    to = result(node)
+    return [_in_scale(emitter, v, tensor(node, i), to) for i, v in enumerate(parts)]
+
+
+def _in_scale(emitter: Emitter, x: Value, source: Tensor, to: Tensor) -> Value:
+    if scalar_quant(source) == scalar_quant(to):
+        return x
+    if x.dtype is not DType.U8:
+        raise Unsupported(
+            f"'{source.name}' has another scale or zero point than the result;"
+            " only uint8 operands are brought to one scale"
+        )
+    return looked_up(emitter, x, to.dtype, to.quant, _linear(source, to))
+
+
+def _linear(source: Tensor, to: Tensor) -> Callable[[Array], Array]:
+    """Out of one scale into another, in float32."""
+    factor = scale_of(source) * (np.float32(1) / scale_of(to))
+    offset = np.float32(-zero_of(source)) * factor
+
+    def scale(stored: Array) -> Array:
+        return whole(stored.astype(np.float32) * factor + offset) + zero_of(to)
+
+    return scale

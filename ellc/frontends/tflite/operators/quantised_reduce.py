@@ -1,0 +1,63 @@
+"""Means, sums and lengths of stored integers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.tflite.common import result, tensor
+from ellc.frontends.tflite.model import Activation, TfliteNode
+from ellc.frontends.tflite.scales import activation_range, scale_of, zero_of
+from ir.fixed_point import quantize_multiplier
+from ir.ops.arithmetic import Sub
+from ir.ops.cast import Cast
+from ir.ops.quantised import Requantize
+from ir.ops.reduce import Reduce
+from ir.types import DType
+
+
+def _centred_sum(emitter: Emitter, node: TfliteNode, x: Value, axes: tuple[int, ...]) -> Value:
+    """The sum of the differences to the zero point, 32 bits wide."""
+    wide = emitter.add(Cast(DType.I32), x)
+    total = emitter.add(Reduce("sum", axes, node.options.flag("KeepDims")), wide)
+    count = math.prod(x.shape[a] for a in axes)
+    shape = (1,) if total.shape else ()
+    offset = np.full(shape, zero_of(tensor(node, 0)) * count, np.int32)
+    return emitter.add(Sub(), total, emitter.constant(offset))
+
+
+def stored_sum(emitter: Emitter, node: TfliteNode, x: Value, axes: tuple[int, ...]) -> Value:
+    """SUM."""
+    ratio = float(scale_of(tensor(node, 0))) / float(scale_of(result(node)))
+    return _in_scale(
+        emitter, node, _centred_sum(emitter, node, x, axes), quantize_multiplier(ratio)
+    )
+
+
+def stored_mean(emitter: Emitter, node: TfliteNode, x: Value, axes: tuple[int, ...]) -> Value:
+    """MEAN: the number of elements is divided out of the factor, which keeps all its bits."""
+    count = math.prod(x.shape[a] for a in axes)
+    if count < 1:
+        raise Unsupported("a mean of nothing")
+    ratio = float(scale_of(tensor(node, 0))) / float(scale_of(result(node)))
+    mantissa, shift = quantize_multiplier(ratio)
+    bits = min(count.bit_length() - 1, 32, 31 + shift)
+    factor = (mantissa << bits) // count, shift - bits
+    return _in_scale(emitter, node, _centred_sum(emitter, node, x, axes), factor)
+
+
+def _in_scale(emitter: Emitter, node: TfliteNode, total: Value, factor: tuple[int, int]) -> Value:
+    to = result(node)
+    low, high = activation_range(Activation.NONE, to)
+    shape = (1,) if total.shape else ()
+    parts = (emitter.constant(np.full(shape, number, np.int32)) for number in factor)
+    return emitter.add(
+        Requantize("tflite", zero_of(to), low, high, to.dtype, to.quant), total, *parts
+    )
+
+
+def stored_l2_normalization(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
+    """L2_NORMALIZATION."""
+    raise Unsupported("L2_NORMALIZATION of 8-bit numbers")

@@ -1,0 +1,160 @@
+"""Functions of one 8-bit number: tables of 256 entries, computed as the reference kernels do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.tflite.common import BYTES, result, tensor
+from ellc.frontends.tflite.model import Tensor, TfliteNode
+from ellc.frontends.tflite.scales import limits_of, scale_of, zero_of
+from ir.fixed_point import multiply, quantize_multiplier
+from ir.ops.quantised import Lookup
+from ir.types import Array, DType, Quant
+
+
+def looked_up(
+    emitter: Emitter,
+    x: Value,
+    dtype: DType,
+    quant: Quant | None,
+    function: Callable[[Array], Array],
+) -> Value:
+    """A function of all 256 stored numbers (int64), clamped to what `dtype` holds."""
+    if x.dtype not in BYTES:
+        raise Unsupported(f"{x.dtype.value} that stands for real numbers")
+    low, high = limits_of(x.dtype)
+    least, most = limits_of(dtype)
+    values = np.clip(function(np.arange(low, high + 1)).astype(np.int64), least, most)
+    table = emitter.constant(values.astype(dtype.numpy))
+    return emitter.add(Lookup(dtype, quant), x, table)
+
+
+def tabled(
+    emitter: Emitter, node: TfliteNode, x: Value, function: Callable[[Array], Array]
+) -> Value:
+    """The same for an operator of one operand."""
+    to = result(node)
+    return looked_up(emitter, x, to.dtype, to.quant, function)
+
+
+def scaled_by(source: Tensor, to: Tensor, factor: float) -> Callable[[Array], Array]:
+    """(stored - zero) times a factor, plus the result's zero point."""
+    mantissa, shift = quantize_multiplier(factor)
+    before, after = zero_of(source), zero_of(to)
+
+    def scale(stored: Array) -> Array:
+        return (
+            multiply((stored - before).astype(np.int32), mantissa, shift).astype(np.int64) + after
+        )
+
+    return scale
+
+
+def of_reals(node: TfliteNode, function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """A function of real numbers, in float32: out of the stored ones and back."""
+    source, to = tensor(node, 0), result(node)
+    scale, zero, inverse = scale_of(source), zero_of(source), np.float32(1) / scale_of(to)
+
+    def apply(stored: Array) -> Array:
+        real = function(scale * (stored - zero).astype(np.float32)).astype(np.float32)
+        return whole(real * inverse) + zero_of(to)
+
+    return apply
+
+
+def whole(real: Array) -> Array:
+    """The nearest integers, halves away from zero."""
+    bounded = np.clip(np.nan_to_num(real.astype(np.float64)), -(2.0**31), 2.0**31)
+    return np.copysign(np.floor(np.abs(bounded) + 0.5), bounded).astype(np.int64)
+
+
+def rescaled(emitter: Emitter, node: TfliteNode, x: Value, low: float, high: float | None) -> Value:
+    """x in the result's scale between two real bounds: RELU and its kin."""
+    source, to = tensor(node, 0), result(node)
+    inner = scaled_by(source, to, float(scale_of(source) / scale_of(to)))
+    least, most = limits_of(to.dtype)
+    bottom = max(least, _stored(low, to))
+    top = most if high is None else min(most, _stored(high, to))
+    return tabled(
+        emitter, node, x, lambda stored: np.minimum(np.maximum(inner(stored), bottom), top)
+    )
+
+
+def _stored(real: float, to: Tensor) -> int:
+    return zero_of(to) + int(whole(np.array(np.float32(real) / scale_of(to))))
+
+
+def leaky(emitter: Emitter, node: TfliteNode, x: Value, slope: float) -> Value:
+    """LEAKY_RELU: one factor for numbers from zero up, another below."""
+    source, to = tensor(node, 0), result(node)
+    above = scaled_by(source, to, float(scale_of(source) / scale_of(to)))
+    below = scaled_by(source, to, float(scale_of(source) * np.float32(slope) / scale_of(to)))
+    zero = zero_of(source)
+    return tabled(emitter, node, x, lambda s: np.where(s >= zero, above(s), below(s)))
+
+
+def absolute(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
+    """ABS."""
+    source, to = tensor(node, 0), result(node)
+    zero = zero_of(source)
+    if scale_of(source) == scale_of(to):
+        return tabled(emitter, node, x, lambda s: np.abs(s - zero) + zero_of(to))
+    inner = scaled_by(source, to, float(scale_of(source) / scale_of(to)))
+    return tabled(emitter, node, x, lambda s: inner(np.abs(s - zero) + zero))
+
+
+# ---- hard swish ---------------------------------------------------------------------------------
+
+_MOST = (1 << 15) - 1
+
+
+def hard_swish(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
+    """HARD_SWISH in 16-bit fixed point: x times (x + 3) / 6 kept between 0 and 1."""
+    source, to = tensor(node, 0), result(node)
+    fine = np.float32(1 / 128) * scale_of(source)
+    out, out_bits = _factor16(fine / scale_of(to))
+    share, share_bits = _factor16(fine / np.float32(3 / 32768))
+    if out_bits > 0:
+        raise Unsupported("HARD_SWISH whose result has a much finer scale than its operand")
+
+    def apply(stored: Array) -> Array:
+        raised = (stored - zero_of(source)) << 7
+        on_result = _high16(raised, out)
+        ratio = raised
+        if share_bits > 0:
+            ratio = _saturated(ratio << (share_bits - 1))
+        ratio = _high16(ratio, share)
+        if share_bits > 0:
+            ratio = _saturated(ratio << 1)
+        elif share_bits < 0:
+            ratio = _divided(ratio, -share_bits)
+        ratio = (ratio + (1 << 15)) >> 1  # from -1..1 to 0..1
+        product = ratio * on_result
+        truncated = np.sign(product) * (np.abs(product) >> 15)
+        return _divided(truncated, -out_bits) + zero_of(to)
+
+    return tabled(emitter, node, x, apply)
+
+
+def _factor16(real: np.float32) -> tuple[int, int]:
+    """A factor as 16-bit mantissa and shift."""
+    mantissa, shift = quantize_multiplier(float(real))
+    return (_MOST if mantissa >= (1 << 31) - 1 - (1 << 15) else (mantissa + (1 << 15)) >> 16), shift
+
+
+def _high16(a: Array, b: int) -> Array:
+    """2ab / 2^16, rounded, halves up."""
+    return np.asarray(np.minimum((a * b + (1 << 14)) >> 15, _MOST))
+
+
+def _saturated(x: Array) -> Array:
+    return np.clip(x, -_MOST - 1, _MOST)
+
+
+def _divided(x: Array, bits: int) -> Array:
+    """x / 2^bits, rounded, halves away from zero."""
+    half = (1 << bits) >> 1
+    return np.asarray(np.sign(x) * ((np.abs(x) + half) >> bits))

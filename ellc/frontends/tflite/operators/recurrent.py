@@ -1,0 +1,122 @@
+"""Recurrent layers over a sequence; their states live on between calls, as in TensorFlow Lite."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.tflite.common import operand, optional, tensor, want_float
+from ellc.frontends.tflite.model import Activation, TfliteNode
+from ellc.frontends.tflite.operators.convolution import float_weights
+from ellc.frontends.tflite.operators.shapes import reshaped
+from ellc.frontends.tflite.registry import TFLITE
+from ir.op import Pointwise
+from ir.ops.activations import Clip, Relu, Tanh
+from ir.ops.recurrent import LSTMCell, RNNCell
+from ir.ops.shape import Concat, Split
+
+_MOST_STEPS = 1024
+_ACTIVATIONS: dict[Activation, Pointwise] = {
+    Activation.RELU: Relu(),
+    Activation.RELU_N1_TO_1: Clip(-1.0, 1.0),
+    Activation.RELU6: Clip(0.0, 6.0),
+    Activation.TANH: Tanh(),
+}
+_LIMITS = "floats, or 8-bit weights beside floats; at most 1024 steps"
+
+
+def _activation(node: TfliteNode) -> Pointwise:
+    found = _ACTIVATIONS.get(node.options.activation)
+    if found is None:
+        raise Unsupported(f"the activation {node.options.activation.name}")
+    return found
+
+
+def _steps(emitter: Emitter, node: TfliteNode, x: Value) -> tuple[list[Value], int]:
+    """The operand [.., batch, inputs] of every step, and the axis of time."""
+    axis = 0 if node.options.flag("TimeMajor") else 1
+    if x.type.rank != 3 or not 1 <= x.shape[axis] <= _MOST_STEPS:
+        raise Unsupported(f"a sequence {x.shape}")
+    sizes = (1,) * x.shape[axis]
+    parts = [x] if len(sizes) == 1 else emitter.add_multi(Split(axis, sizes), x)
+    rest = (*x.shape[:axis], *x.shape[axis + 1 :])
+    return [reshaped(emitter, part, rest) for part in parts], axis
+
+
+def _sequence(emitter: Emitter, values: list[Value], axis: int) -> Value:
+    """One tensor of the results of all steps."""
+    thin = [reshaped(emitter, v, (*v.shape[:axis], 1, *v.shape[axis:])) for v in values]
+    return thin[0] if len(thin) == 1 else emitter.add(Concat(axis), *thin)
+
+
+def _state(emitter: Emitter, node: TfliteNode, index: int, shape: tuple[int, ...]) -> Value:
+    """The current value of a variable tensor."""
+    declared = tensor(node, index)
+    if not declared.is_variable:
+        raise Unsupported(f"its state '{declared.name}' is no variable")
+    return emitter.state(declared.name, np.zeros(shape, np.float32))
+
+
+@TFLITE.imports("UNIDIRECTIONAL_SEQUENCE_RNN", limits=_LIMITS)
+def sequence_rnn(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """h = activation(W x + R h + bias) for every step."""
+    steps, axis = _steps(emitter, node, want_float(operand(inputs, 0)))
+    hidden = _unrolled(emitter, node, inputs, steps)
+    return _sequence(emitter, hidden, axis)
+
+
+@TFLITE.imports("RNN", limits=_LIMITS)
+def rnn(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """One such step for each call."""
+    return _unrolled(emitter, node, inputs, [want_float(operand(inputs, 0))])[0]
+
+
+def _unrolled(
+    emitter: Emitter, node: TfliteNode, inputs: Inputs, steps: list[Value]
+) -> list[Value]:
+    weights = float_weights(emitter, node, operand(inputs, 1), 1)
+    recurrent = float_weights(emitter, node, operand(inputs, 2), 2)
+    bias = operand(inputs, 3, "bias")
+    none = emitter.constant(np.zeros(bias.shape, np.float32))
+    h = _state(emitter, node, 4, (steps[0].shape[0], weights.shape[0]))
+    cell, made = RNNCell(_activation(node)), []
+    for x in steps:
+        h = emitter.add(cell, x, h, weights, recurrent, bias, none)
+        made.append(h)
+    emitter.set_state(tensor(node, 4).name, h)
+    return made
+
+
+@TFLITE.imports(
+    "UNIDIRECTIONAL_SEQUENCE_LSTM",
+    limits=_LIMITS + "; no peepholes, projection, layer norm, coupled gates or clipping",
+)
+def sequence_lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """An LSTM; operands come gate by gate in the order input, forget, cell, output."""
+    options = node.options
+    extras = [i for i in (9, 10, 11, 16, 17, 20, 21, 22, 23) if optional(inputs, i) is not None]
+    if extras:
+        raise Unsupported(f"operands {extras}: peepholes, a projection or layer normalisation")
+    if options.number("CellClip") or options.number("ProjClip"):
+        raise Unsupported("clipping of cells")
+    steps, axis = _steps(emitter, node, want_float(operand(inputs, 0)))
+    weights, recurrent, bias = (
+        emitter.add(Concat(0), *(_gate(emitter, node, inputs, i) for i in indices))
+        for indices in (range(1, 5), range(5, 9), range(12, 16))
+    )
+    none = emitter.constant(np.zeros(bias.shape, np.float32))
+    shape = (steps[0].shape[0], recurrent.shape[1])
+    h, c = (_state(emitter, node, index, shape) for index in (18, 19))
+    cell, made = LSTMCell(_activation(node)), []
+    for x in steps:
+        h, c = emitter.add_multi(cell, x, h, c, weights, recurrent, bias, none)
+        made.append(h)
+    emitter.set_state(tensor(node, 18).name, h)
+    emitter.set_state(tensor(node, 19).name, c)
+    return _sequence(emitter, made, axis)
+
+
+def _gate(emitter: Emitter, node: TfliteNode, inputs: Inputs, index: int) -> Value:
+    value = operand(inputs, index, f"operand {index}")
+    return float_weights(emitter, node, value, index)

@@ -1,0 +1,123 @@
+"""Operators that combine elements along axes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
+from ellc.frontends.tflite.common import (
+    activated,
+    axes_of,
+    axis_of,
+    is_stored,
+    operand,
+    result,
+    want_float,
+)
+from ellc.frontends.tflite.model import TfliteNode
+from ellc.frontends.tflite.operators.quantised_reduce import (
+    stored_l2_normalization,
+    stored_mean,
+    stored_sum,
+)
+from ellc.frontends.tflite.registry import TFLITE
+from ir.ops.arithmetic import Div, Maximum
+from ir.ops.cast import Cast
+from ir.ops.functions import Sqrt
+from ir.ops.norm import LRN
+from ir.ops.reduce import ArgMax, ArgMin, Reduce
+from ir.types import DType
+
+_AXES = "constant axes"
+_LEAST_NORM = np.float32(1e-6)
+
+
+def _axes(inputs: Inputs) -> tuple[int, ...]:
+    x = operand(inputs, 0)
+    return axes_of(operand(inputs, 1), x.type.rank)
+
+
+def _reduced(emitter: Emitter, node: TfliteNode, x: Value, kind: str, inputs: Inputs) -> Value:
+    return emitter.add(Reduce(kind, _axes(inputs), node.options.flag("KeepDims")), x)
+
+
+@TFLITE.imports("MEAN", limits=_AXES + "; no integers but 8-bit ones that stand for real numbers")
+def mean(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """The mean along axes."""
+    x = operand(inputs, 0)
+    if is_stored(node):
+        return stored_mean(emitter, node, x, _axes(inputs))
+    return _reduced(emitter, node, want_float(x), "mean", inputs)
+
+
+@TFLITE.imports("SUM", limits=_AXES)
+def total(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """The sum along axes."""
+    x = operand(inputs, 0)
+    if is_stored(node):
+        return stored_sum(emitter, node, x, _axes(inputs))
+    return _reduced(emitter, node, x, "sum", inputs)
+
+
+@TFLITE.imports("REDUCE_MAX", limits=_AXES)
+def largest(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """The largest along axes."""
+    return _reduced(emitter, node, operand(inputs, 0), "max", inputs)
+
+
+@TFLITE.imports("REDUCE_MIN", limits=_AXES)
+def smallest(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """The smallest along axes."""
+    return _reduced(emitter, node, operand(inputs, 0), "min", inputs)
+
+
+@TFLITE.imports("REDUCE_PROD", limits=_AXES + "; no 8-bit operands")
+def reduced_product(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """The product along axes."""
+    if is_stored(node):
+        raise Unsupported("products of 8-bit numbers")
+    return _reduced(emitter, node, operand(inputs, 0), "prod", inputs)
+
+
+@TFLITE.imports("REDUCE_ANY", "REDUCE_ALL", limits=_AXES)
+def any_or_all(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """Whether any, or all, are true along axes."""
+    bytes_ = emitter.add(Cast(DType.U8), operand(inputs, 0))
+    kind = "max" if node.kind == "REDUCE_ANY" else "min"
+    return emitter.add(Cast(DType.BOOL), _reduced(emitter, node, bytes_, kind, inputs))
+
+
+@TFLITE.imports("ARG_MAX", "ARG_MIN", limits="a constant axis")
+def arg(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """Where the largest, or smallest, element stands; of equal ones the first."""
+    x = operand(inputs, 0)
+    axes = known_ints(operand(inputs, 1), "the axis")
+    if len(axes) != 1:
+        raise Unsupported(f"{len(axes)} axes where one is wanted")
+    axis = axis_of(axes[0], x.type.rank)
+    found = emitter.add(ArgMax(axis) if node.kind == "ARG_MAX" else ArgMin(axis), x)
+    wanted = result(node).dtype
+    return found if found.dtype is wanted else emitter.add(Cast(wanted), found)
+
+
+@TFLITE.imports("L2_NORMALIZATION", limits="no fused activation of 8-bit numbers")
+def l2_normalization(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """Divided by the length of the vectors along the last axis."""
+    x = operand(inputs, 0)
+    if is_stored(node):
+        return stored_l2_normalization(emitter, node, x)
+    squares = emitter.add(Reduce("l2sum", (x.type.rank - 1,), True), want_float(x))
+    least = emitter.constant(np.full(1, _LEAST_NORM))
+    length = emitter.add(Maximum(), emitter.add(Sqrt(), squares), least)
+    return activated(emitter, emitter.add(Div(), x, length), node.options.activation)
+
+
+@TFLITE.imports("LOCAL_RESPONSE_NORMALIZATION", limits="floats only")
+def local_response_normalization(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """Divided by a power of the squares of neighbouring channels."""
+    options, size = node.options, 2 * node.options.whole("Radius") + 1
+    # Here alpha multiplies the sum itself, not its mean.
+    alpha = float(np.float32(options.number("Alpha"))) * size
+    op = LRN(size, alpha, options.number("Beta"), options.number("Bias"))
+    return emitter.add(op, want_float(operand(inputs, 0)))

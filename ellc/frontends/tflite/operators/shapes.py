@@ -1,0 +1,175 @@
+"""Operators that give elements another shape or order, and shapes as values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ellc.frontends.graph_import.broadcast import expanded
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
+from ellc.frontends.tflite.common import axes_of, axis_of, operand, optional, result
+from ellc.frontends.tflite.model import TfliteNode
+from ellc.frontends.tflite.registry import TFLITE
+from ir.ops.cast import Cast
+from ir.ops.shape import Expand, Reshape, Slice, Transpose
+
+_KNOWN = "what is not the data must be a constant"
+
+
+def reshaped(emitter: Emitter, x: Value, shape: Sequence[int]) -> Value:
+    """The same elements in another shape; nothing is added where it is the same."""
+    return x if x.shape == tuple(shape) else emitter.add(Reshape(tuple(shape)), x)
+
+
+def transposed(emitter: Emitter, x: Value, permutation: Sequence[int]) -> Value:
+    """The same elements in another order of axes."""
+    order = tuple(permutation)
+    return x if order == tuple(range(x.type.rank)) else emitter.add(Transpose(order), x)
+
+
+@TFLITE.imports("RESHAPE", limits="the shape must be known at compile time")
+def reshape(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """Another shape; one -1 stands for what is left."""
+    x, given = operand(inputs, 0), optional(inputs, 1)
+    wanted = node.options.wholes("NewShape")
+    if given is not None and given.type.rank <= 1:
+        wanted = known_ints(given, "the shape") if given.is_constant else result(node).shape
+    if wanted == (0,) and x.type.elements == 1:
+        wanted = ()  # how old converters wrote a scalar
+    return reshaped(emitter, x, _filled(wanted, x))
+
+
+def _filled(shape: Sequence[int], x: Value) -> tuple[int, ...]:
+    """A shape with its -1 replaced."""
+    unknown = [axis for axis, extent in enumerate(shape) if extent == -1]
+    rest = math.prod(e for e in shape if e != -1)
+    if len(unknown) > 1 or any(e < -1 for e in shape) or (unknown and rest == 0):
+        raise Unsupported(f"a tensor {x.shape} in the shape {tuple(shape)}")
+    return tuple(x.type.elements // rest if e == -1 else e for e in shape)
+
+
+@TFLITE.imports("SQUEEZE")
+def squeeze(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """Without some axes of extent 1, or without all of them."""
+    x = operand(inputs, 0)
+    named = {axis_of(a, x.type.rank) for a in node.options.wholes("SqueezeDims")}
+    if any(x.shape[axis] != 1 for axis in named):
+        raise Unsupported(f"axes {sorted(named)} of {x.shape} are not all of extent 1")
+    gone = named or {axis for axis, extent in enumerate(x.shape) if extent == 1}
+    return reshaped(emitter, x, [e for axis, e in enumerate(x.shape) if axis not in gone])
+
+
+@TFLITE.imports("EXPAND_DIMS", limits=_KNOWN)
+def expand_dims(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """With one more axis of extent 1."""
+    x = operand(inputs, 0)
+    (axis,) = _one(known_ints(operand(inputs, 1), "the axis"))
+    at = axis_of(axis, x.type.rank + 1)
+    return reshaped(emitter, x, (*x.shape[:at], 1, *x.shape[at:]))
+
+
+def _one(numbers: Sequence[int]) -> Sequence[int]:
+    if len(numbers) != 1:
+        raise Unsupported(f"{len(numbers)} numbers where one is wanted")
+    return numbers
+
+
+@TFLITE.imports("TRANSPOSE", limits=_KNOWN)
+def transpose(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """Axes in another order."""
+    x = operand(inputs, 0)
+    order = known_ints(operand(inputs, 1), "the permutation")
+    return transposed(emitter, x, [axis_of(a, x.type.rank) for a in order])
+
+
+@TFLITE.imports("SHAPE")
+def shape_of(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """The shape as a vector: always known here."""
+    return emitter.constant(np.array(operand(inputs, 0).shape, result(node).dtype.numpy))
+
+
+@TFLITE.imports("RANK")
+def rank_of(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """The number of axes."""
+    return emitter.constant(np.array(operand(inputs, 0).type.rank, np.int32))
+
+
+@TFLITE.imports("BROADCAST_TO", limits=_KNOWN)
+def broadcast_to(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """Repeated along axes of extent 1."""
+    x = operand(inputs, 0)
+    return expanded(emitter, x, known_ints(operand(inputs, 1), "the shape"))
+
+
+@TFLITE.imports("BROADCAST_ARGS", limits=_KNOWN)
+def broadcast_args(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """The shape that two shapes broadcast to."""
+    first, second = (known_ints(operand(inputs, i), "a shape") for i in (0, 1))
+    try:
+        shape = np.broadcast_shapes(first, second)
+    except ValueError:
+        raise Unsupported(f"the shapes {first} and {second} do not broadcast") from None
+    return emitter.constant(np.array(shape, result(node).dtype.numpy))
+
+
+@TFLITE.imports("TILE", limits=_KNOWN)
+def tile(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """Repeated as a whole along every axis."""
+    x = operand(inputs, 0)
+    times = known_ints(operand(inputs, 1), "how often")
+    if len(times) != x.type.rank or min(times, default=1) < 0:
+        raise Unsupported(f"{x.shape} repeated {times} times")
+    apart = [n for extent in x.shape for n in (1, extent)]
+    wide = [n for pair in zip(times, x.shape, strict=True) for n in pair]
+    value = expanded(emitter, reshaped(emitter, x, apart), tuple(wide))
+    return reshaped(emitter, value, [t * e for t, e in zip(times, x.shape, strict=True)])
+
+
+@TFLITE.imports("FILL", limits=_KNOWN)
+def fill(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """One number everywhere."""
+    shape = known_ints(operand(inputs, 0), "the shape")
+    return emitter.add(Expand(shape), operand(inputs, 1, "number"))
+
+
+@TFLITE.imports("ZEROS_LIKE")
+def zeros_like(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """Zeros in the shape of the operand."""
+    x = operand(inputs, 0)
+    return emitter.add(Expand(x.shape), emitter.constant(np.zeros((), x.dtype.numpy)))
+
+
+@TFLITE.imports("RANGE", limits="constants only")
+def number_range(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """Numbers in even steps, of which the last lies before the end."""
+    first, end, step = (_number(operand(inputs, i)) for i in range(3))
+    if step == 0 or abs((end - first) / step) > 1 << 24:
+        raise Unsupported(f"numbers from {first} to {end} by {step}")
+    return emitter.constant(np.arange(first, end, step).astype(result(node).dtype.numpy))
+
+
+def _number(value: Value) -> float:
+    if value.array is None or value.array.size != 1:
+        raise Unsupported("its bounds are computed by the network; they must be constants")
+    number: float = value.array.reshape(()).item()
+    return number
+
+
+@TFLITE.imports("REVERSE_V2", limits=_KNOWN)
+def reverse(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """Backwards along some axes."""
+    x = operand(inputs, 0)
+    axes = axes_of(operand(inputs, 1), x.type.rank)
+    starts = tuple(e - 1 if a in axes and e else 0 for a, e in enumerate(x.shape))
+    steps = tuple(-1 if a in axes else 1 for a in range(x.type.rank))
+    return emitter.add(Slice(starts, x.shape, steps), x)
+
+
+@TFLITE.imports("CAST")
+def cast(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """The same numbers in another type; what does not fit saturates, NaN gives 0."""
+    x, wanted = operand(inputs, 0), result(node).dtype
+    return x if x.dtype is wanted else emitter.add(Cast(wanted), x)

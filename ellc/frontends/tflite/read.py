@@ -1,0 +1,162 @@
+"""`.tflite` to graph: the frontend's public entrance."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ellc.frontends.graph_import.handlers import import_nodes, needed_nodes
+from ellc.frontends.graph_import.values import Emitter, Value
+from ellc.frontends.limits import Limits
+from ellc.frontends.options import ImportOptions
+from ellc.frontends.tflite.checks import checked_operators
+from ellc.frontends.tflite.dilation import merge_dilations
+from ellc.frontends.tflite.labels import labels_behind
+from ellc.frontends.tflite.model import DTYPES, Interface, TfliteModel
+from ir.errors import EllcError
+from ir.graph import Graph
+from ir.types import TensorType
+
+_DEFAULT = ImportOptions()
+
+
+def read_tflite(source: Path, options: ImportOptions = _DEFAULT) -> Graph:
+    """Read a `.tflite` file as a graph.
+
+    Inputs and outputs have the shapes and element types of the file and the names of its signature,
+    or of its tensors; class names behind the file become the metadata `labels`. Raises `EllcError`
+    and nothing else: E203 beyond the limits, E210 unreadable or damaged, E211 a package is missing,
+    E212 with every operator that is not supported, E213 an open shape, E214 an unknown name.
+    """
+    data = _bytes(source, options.limits)
+    model = _model(source, data, options.limits)
+    try:
+        return _graph(source.stem, model, labels_behind(data), options)
+    except EllcError as error:
+        error.where = error.where or str(source)
+        raise
+
+
+def _bytes(source: Path, limits: Limits) -> bytes:
+    try:
+        if source.stat().st_size > limits.file_bytes:
+            raise EllcError(
+                f"is larger than {limits.file_bytes} bytes",
+                code="E203",
+                where=str(source),
+                hint="raise Limits.file_bytes",
+            )
+        return source.read_bytes()
+    except OSError as error:
+        reason = error.strerror or error
+        raise EllcError(f"cannot be read: {reason}", code="E210", where=str(source)) from None
+
+
+def _model(source: Path, data: bytes, limits: Limits) -> TfliteModel:
+    try:
+        from ellc.frontends.tflite.container import read_container
+        from ellc.frontends.tflite.tables import Damaged
+    except ImportError as error:
+        raise EllcError(
+            f"TensorFlow Lite files need the Python package '{error.name}'",
+            code="E211",
+            where=str(source),
+            hint="pip install 'ellc[tflite]'",
+        ) from None
+    try:
+        return read_container(data, limits)
+    except Damaged as error:
+        raise EllcError(
+            f"is damaged or no TensorFlow Lite model: {error}",
+            code="E210",
+            where=str(source),
+            hint="get the file again",
+        ) from None
+
+
+def _graph(name: str, model: TfliteModel, labels: str, options: ImportOptions) -> Graph:
+    emitter = Emitter(name, options.limits)
+    outputs = _wanted(model, options.outputs)
+    values = _constants(emitter, model, options.limits) | _inputs(emitter, model, options.shapes)
+    nodes = needed_nodes(merge_dilations(model.nodes, outputs), [o.tensor.name for o in outputs])
+    known = import_nodes(emitter, checked_operators(), nodes, values, "")
+    for output in outputs:
+        if output.tensor.name not in known:
+            raise EllcError(f"nothing makes the output '{output.name}'", code="E210")
+        emitter.output(output.name, known[output.tensor.name])
+    if labels:
+        emitter.metadata({"labels": labels})
+    return emitter.build()
+
+
+def _constants(emitter: Emitter, model: TfliteModel, limits: Limits) -> dict[str, Value]:
+    values = {}
+    for tensor in model.tensors:
+        if tensor.array is not None:
+            values[tensor.name] = emitter.constant(tensor.array, tensor.quant)
+        elif tensor.is_variable and tensor.kind in DTYPES:
+            limits.product(tensor.shape, where=f"variable '{tensor.name}'", filled=True)
+            zeros = np.zeros(tensor.shape, DTYPES[tensor.kind].numpy)
+            values[tensor.name] = emitter.constant(zeros)
+        elif tensor.is_sparse:
+            # Somebody asks for it: `checked_operators` refuses that by the operator's name.
+            values[tensor.name] = emitter.constant(np.zeros(0, np.float32))
+    return values
+
+
+def _inputs(
+    emitter: Emitter, model: TfliteModel, shapes: Mapping[str, Sequence[int]]
+) -> dict[str, Value]:
+    names = [port.name for port in model.inputs] + [port.tensor.name for port in model.inputs]
+    for name in shapes:
+        if name not in names:
+            raise _unknown(name, names, "input")
+    values = {}
+    for port in model.inputs:
+        given = shapes.get(port.name, shapes.get(port.tensor.name))
+        type_ = TensorType(port.tensor.dtype, _shape(port, given), quant=port.tensor.quant)
+        values[port.tensor.name] = emitter.input(port.name, type_)
+    return values
+
+
+def _shape(port: Interface, given: Sequence[int] | None) -> tuple[int, ...]:
+    declared = port.tensor.shape
+    if given is not None:
+        return tuple(given)
+    # The converter writes 1 for what it does not know; that is right for a batch only.
+    open_axes = [axis for axis in port.tensor.open_axes if axis and declared[axis] <= 1]
+    if open_axes:
+        shown = ",".join("?" if axis in open_axes else str(e) for axis, e in enumerate(declared))
+        raise EllcError(
+            f"the shape of the input '{port.name}' is open: {shown}",
+            code="E213",
+            hint=f"--shape {port.name}={shown} with numbers for the question marks",
+        )
+    return tuple(
+        max(1, e) if axis in port.tensor.open_axes else e for axis, e in enumerate(declared)
+    )
+
+
+def _wanted(model: TfliteModel, names: Sequence[str]) -> list[Interface]:
+    """The outputs asked for, by public or tensor name; the file's own if none are."""
+    if not names:
+        return list(model.outputs)
+    public = {port.name: port.tensor for port in model.outputs}
+    found = {tensor.name: tensor for tensor in model.tensors} | public
+    for name in names:
+        if name not in found:
+            made = [t.name for node in model.nodes for t in node.results]
+            raise _unknown(name, [*public, *made], "value")
+    return [Interface(name, found[name]) for name in names]
+
+
+def _unknown(name: str, names: Sequence[str], what: str) -> EllcError:
+    close = difflib.get_close_matches(name, names, 3, 0.5) or list(dict.fromkeys(names))[:5]
+    return EllcError(
+        f"has no {what} called '{name}'",
+        code="E214",
+        hint=f"close to it: {', '.join(close)}" if close else "",
+    )

@@ -1,0 +1,117 @@
+"""Scales, zero points and the ranges and factors that follow from them.
+
+Every step is done in the precision in which TensorFlow Lite's reference kernels do it: scales are
+float32, and whether a product is rounded to float32 before it becomes a double decides single bits.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.tflite.model import Activation, Tensor
+from ir.fixed_point import quantize_multiplier
+from ir.ops.quantised import Dequantize, Quantize, Requantize
+from ir.types import DType, Quant
+
+_BOUNDS = {
+    Activation.NONE: (None, None),
+    Activation.RELU: (0.0, None),
+    Activation.RELU_N1_TO_1: (-1.0, 1.0),
+    Activation.RELU6: (0.0, 6.0),
+}
+
+
+def quant_of(tensor: Tensor) -> Quant:
+    """The quantisation of a tensor that must have one, be it per tensor or per channel."""
+    if tensor.quant is None:
+        raise Unsupported(f"'{tensor.name}' is {tensor.kind} without scale and zero point")
+    if min(tensor.quant.scale) <= 0:
+        raise Unsupported(f"'{tensor.name}' has the scale {min(tensor.quant.scale)}")
+    return tensor.quant
+
+
+def scalar_quant(tensor: Tensor) -> Quant:
+    """The quantisation of a tensor that must have one for all its elements."""
+    quant = quant_of(tensor)
+    if len(quant.scale) != 1:
+        raise Unsupported(f"'{tensor.name}' has a scale per channel, where one for all is wanted")
+    return quant
+
+
+def scale_of(tensor: Tensor) -> np.float32:
+    """The scale of all elements."""
+    return np.float32(scalar_quant(tensor).scale[0])
+
+
+def zero_of(tensor: Tensor) -> int:
+    """The zero point of all elements."""
+    return scalar_quant(tensor).zero_point[0]
+
+
+def limits_of(dtype: DType) -> tuple[int, int]:
+    """Lowest and highest number of an integer type."""
+    info = np.iinfo(dtype.numpy)
+    return int(info.min), int(info.max)
+
+
+def activation_range(activation: Activation, tensor: Tensor) -> tuple[int, int]:
+    """Between what the stored numbers of a result lie behind its fused activation."""
+    if activation not in _BOUNDS:
+        raise Unsupported(f"fused activation {activation.name} on {tensor.kind}")
+    lowest, highest = limits_of(tensor.dtype)
+    low, high = (stored(b, tensor) for b in _BOUNDS[activation])
+    bounds = (
+        (lowest if low is None else max(lowest, low)),
+        (highest if high is None else min(highest, high)),
+    )
+    if bounds[0] > bounds[1]:
+        raise Unsupported(f"'{tensor.name}' cannot hold what {activation.name} gives")
+    return bounds
+
+
+def stored(real: float | None, tensor: Tensor) -> int | None:
+    """The stored number of a real one, rounded as TFLite does, not yet limited to the type."""
+    if real is None:
+        return None
+    return zero_of(tensor) + half_away(np.float32(real) / scale_of(tensor))
+
+
+def half_away(real: np.float32 | float) -> int:
+    """The nearest integer, halves away from zero."""
+    return int(math.copysign(math.floor(abs(float(real)) + 0.5), float(real)))
+
+
+def requantize(
+    emitter: Emitter, total: Value, factors: list[float], to: Tensor, activation: Activation
+) -> Value:
+    """A 32-bit sum times one factor, or one per channel, as the numbers that `to` stores."""
+    low, high = activation_range(activation, to)
+    pairs = np.array([quantize_multiplier(f) for f in factors], np.int32)
+    op = Requantize("tflite", zero_of(to), low, high, to.dtype, to.quant)
+    parts = (emitter.constant(pairs[:, side].copy()) for side in (0, 1))
+    return emitter.add(op, total, *parts)
+
+
+def dequantized(emitter: Emitter, value: Value, tensor: Tensor) -> Value:
+    """The real numbers that a value stores."""
+    quant = quant_of(tensor)
+    shape = [1] * max(1, len(value.shape))
+    if quant.axis is not None and value.shape:
+        shape[quant.axis] = len(quant.scale)
+    scale = np.array(quant.scale, np.float32).reshape(shape)
+    zero = np.array(quant.zero_point, np.int32).reshape(shape)
+    if not value.shape:
+        scale, zero = scale.reshape(()), zero.reshape(())
+    return emitter.add(Dequantize(), value, emitter.constant(scale), emitter.constant(zero))
+
+
+def quantized(emitter: Emitter, value: Value, to: Tensor) -> Value:
+    """Real numbers as `to` stores them."""
+    shape = (1,) if value.shape else ()
+    scale = np.full(shape, scale_of(to), np.float32)
+    zero = np.full(shape, zero_of(to), np.int32)
+    op = Quantize("half_away", to.dtype, to.quant)
+    return emitter.add(op, value, emitter.constant(scale), emitter.constant(zero))

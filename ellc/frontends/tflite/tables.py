@@ -1,0 +1,125 @@
+"""Flatbuffer tables that cannot be read beyond the file.
+
+The generated accessors of the package `tflite` believe every offset. Here their table is replaced
+by one that checks, so the same accessors serve damaged files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from flatbuffers import number_types
+from flatbuffers.table import Table
+
+from ir.types import Array
+
+_WORD_BYTES = 4
+# What tables that stand in for missing ones look like: a table without any field.
+_NO_FIELDS = bytes([4, 0, 4, 0, 4, 0, 0, 0])
+
+
+class Damaged(Exception):
+    """The file contradicts itself; the message says where."""
+
+
+class Budget:
+    """How many entries of vectors may still be read.
+
+    Damaged vectors may overlap, so their lengths alone do not bound the work.
+    """
+
+    def __init__(self, entries: int) -> None:
+        self._left = entries
+
+    def spend(self, entries: int) -> None:
+        """Count entries; raises `Damaged` when the file asks for more than it can hold."""
+        self._left -= entries
+        if self._left < 0:
+            raise Damaged("its lists are longer than the file")
+
+
+class CheckedTable(Table):  # type: ignore[misc]
+    """A flatbuffer table; every access raises `Damaged` instead of leaving the file."""
+
+    __slots__ = ("budget",)
+
+    def __init__(self, data: bytes, position: int, budget: Budget) -> None:
+        super().__init__(data, position)
+        self.budget = budget
+
+    def Get(self, flags: Any, off: int) -> Any:
+        if not 0 <= off <= len(self.Bytes) - flags.bytewidth:
+            raise Damaged(f"byte {off} is outside the file")
+        return super().Get(flags, off)
+
+    def Offset(self, vtableOffset: int) -> int:
+        found: int = super().Offset(vtableOffset)
+        if found and not 0 <= self.Pos + found < len(self.Bytes):
+            raise Damaged(f"a field of the table at byte {self.Pos} is outside the file")
+        return found
+
+    def Indirect(self, off: int) -> int:
+        target: int = off + self.Get(number_types.UOffsetTFlags, off)
+        return target
+
+    def VectorLen(self, off: int) -> int:
+        start = self.Indirect(self.Pos + off)
+        length: int = self.Get(number_types.UOffsetTFlags, start)
+        # An entry has a byte at least.
+        if length > len(self.Bytes) - start - _WORD_BYTES:
+            raise Damaged(f"the list at byte {start} has {length} entries")
+        return length
+
+    def Vector(self, off: int) -> int:
+        start: int = self.Indirect(self.Pos + off) + _WORD_BYTES
+        return start
+
+    def String(self, off: int) -> bytes:
+        start = self.Indirect(off)
+        length = self.Get(number_types.UOffsetTFlags, start)
+        if length > len(self.Bytes) - start - _WORD_BYTES:
+            raise Damaged(f"the text at byte {start} has {length} bytes")
+        self.budget.spend(length // _WORD_BYTES)
+        return bytes(self.Bytes[start + _WORD_BYTES : start + _WORD_BYTES + length])
+
+    def GetVectorAsNumpy(self, flags: Any, off: int) -> Array:
+        start, length = self.Vector(off), self.VectorLen(off)
+        dtype = np.dtype(number_types.to_numpy_type(flags)).newbyteorder("<")
+        if length * dtype.itemsize > len(self.Bytes) - start:
+            raise Damaged(f"the list at byte {start} has {length} entries")
+        return np.frombuffer(self.Bytes, dtype, length, start)
+
+
+def root(kind: Any, data: bytes, budget: Budget) -> Any:
+    """The file's root table."""
+    return as_table(kind, data, CheckedTable(data, 0, budget).Indirect(0), budget)
+
+
+def without_fields(kind: Any) -> Any:
+    """A table in which every field has its default."""
+    return as_table(kind, _NO_FIELDS, _WORD_BYTES, Budget(0))
+
+
+def as_table(kind: Any, data: bytes, position: int, budget: Budget) -> Any:
+    """The table at a position, read as a `kind` of the package `tflite`."""
+    made = kind()
+    made._tab = CheckedTable(data, position, budget)
+    return made
+
+
+def entries(owner: Any, name: str) -> Iterator[Any]:
+    """The tables of a vector."""
+    length = getattr(owner, f"{name}Length")()
+    owner._tab.budget.spend(length)
+    for index in range(length):
+        yield checked(getattr(owner, name)(index), owner)
+
+
+def checked(table: Any, owner: Any) -> Any:
+    """A table that `owner`'s accessor gave, checked from now on; None stays None."""
+    if table is not None:
+        inner = table._tab
+        table._tab = CheckedTable(inner.Bytes, inner.Pos, owner._tab.budget)
+    return table
