@@ -9,7 +9,7 @@ from ir.graph import Graph, Node, Port
 from ir.op import Op, Types
 from ir.ops.fused import Fused
 from ir.ops.shape import Embed, Pad, Slice
-from ir.types import DType, TensorType
+from ir.types import DType, Quant, TensorType
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,7 @@ class PortFacts:
     name: str
     type: str
     shape: tuple[int, ...]
+    quantisation: Quant | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,8 @@ class Report:
     macs: int
     peak_live_bytes: int
     state_bytes: int
+    about: tuple[str, ...] = ()
+    """What the model's metadata tell of it under `about.*`."""
 
     def document(self) -> dict[str, object]:
         """The report as plain data for JSON."""
@@ -204,7 +207,7 @@ def _parameters(graph: Graph, node: Node, constants: dict[str, str]) -> dict[str
 
 def _port_facts(graph: Graph, port: Port) -> PortFacts:
     type_ = graph.types[port.value]
-    return PortFacts(port.name, type_.dtype.value, type_.shape)
+    return PortFacts(port.name, type_.dtype.value, type_.shape, type_.quant)
 
 
 def inspect(graph: Graph) -> Report:
@@ -244,6 +247,12 @@ def inspect(graph: Graph) -> Report:
         macs=sum(layer.macs for layer in layers),
         peak_live_bytes=max((layer.live_bytes for layer in layers), default=0),
         state_bytes=sum(type_bytes(graph.types[s.current]) for s in graph.states),
+        about=tuple(
+            line
+            for key, text in graph.metadata.items()
+            if key.startswith("about.")
+            for line in text.splitlines()
+        ),
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -90,14 +89,12 @@ def _read_ell(path: Path, options: ModelOptions) -> Graph:
 
 
 def _read_onnx(path: Path, options: ModelOptions) -> Graph:
-    _require(path, "onnx", ("onnx",))
     from ellc.frontends.onnx.read import read_onnx
 
     return _with_colours(read_onnx(path, options.imports))
 
 
 def _read_tflite(path: Path, options: ModelOptions) -> Graph:
-    _require(path, "tflite", ("tflite", "flatbuffers"))
     from ellc.frontends.tflite.read import read_tflite
 
     return _with_colours(read_tflite(path, options.imports))
@@ -109,17 +106,6 @@ _READERS: dict[Kind, Callable[[Path, ModelOptions], Graph]] = {
     "onnx": _read_onnx,
     "tflite": _read_tflite,
 }
-
-
-def _require(path: Path, extra: str, packages: tuple[str, ...]) -> None:
-    missing = [name for name in packages if find_spec(name) is None]
-    if missing:
-        raise EllcError(
-            f"reading it takes the Python package {' and '.join(missing)}",
-            code="E211",
-            where=str(path),
-            hint=f"pip install 'ellc[{extra}]'",
-        )
 
 
 def _with_colours(graph: Graph) -> Graph:

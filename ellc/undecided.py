@@ -29,7 +29,9 @@ from ir.ops.elementwise import Comparison
 from ir.ops.fused import Fused
 from ir.ops.pointwise import Cast, Ceil, Floor, Round, Sign
 from ir.ops.pool import AvgPool2D, MaxPool2D
-from ir.ops.shape import Concat, Reshape, Slice
+from ir.ops.quantised import Quantize
+from ir.ops.reduce import Softmax
+from ir.ops.shape import Concat, Reshape, Slice, Transpose
 from ir.types import Array, Padding
 
 Interval = tuple[Array, Array, Array]
@@ -37,14 +39,18 @@ Interval = tuple[Array, Array, Array]
 
 SINGLE, DOUBLE = 2.0**-24, 2.0**-53
 """Unit roundoff of float32 and float64."""
-_STEPS = (Binarize, Sign, Floor, Ceil, Round, Cast, Comparison)
+_STEPS = (Binarize, Sign, Floor, Ceil, Round, Quantize, Comparison)
 _STAGE_ROUNDINGS = 4.0  # of one operator, in units of eps: our exp and tanh are within this
 
 
 def takes_steps(op: Op) -> bool:
     """Whether a result can jump when an operand changes a little."""
     ops = (op.anchor, *(s.op for s in op.stages)) if isinstance(op, Fused) else (op,)
-    return any(isinstance(x, _STEPS) for x in ops)
+    return any(map(_is_step, ops))
+
+
+def _is_step(op: Op) -> bool:
+    return isinstance(op, _STEPS) or (isinstance(op, Cast) and not op.dtype.is_float)
 
 
 def undecided(node: Node, operands: Sequence[Array], got: Array) -> Array:
@@ -117,7 +123,7 @@ def _stage(
         low, high = np.logical_and.reduce(results), np.logical_or.reduce(results)
         return (low, middle, high)
     low, high = np.minimum.reduce(results), np.maximum.reduce(results)
-    if middle.dtype.kind != "f" or isinstance(op, _STEPS):
+    if middle.dtype.kind != "f" or _is_step(op):
         return (low, middle, high)
     size = np.maximum(np.abs(low), np.abs(high))
     for operand in (*ends, *extras):
@@ -145,6 +151,8 @@ def _rounding(op: Op, operands: Arrays, result: Array, epsilon: float) -> Array:
             count = prod(window) + 1
         case BinaryConv2D():
             terms, count = np.abs(result), 1 if len(operands) > 2 else 0
+        case Softmax(axes=axes):
+            terms, count = result, prod(result.shape[a] for a in axes) + 2 * int(_STAGE_ROUNDINGS)
         case _:
             return np.zeros_like(result)
     return np.asarray(count * epsilon * terms)
@@ -161,8 +169,10 @@ def _carried(op: Op, operands: Arrays, errors: tuple[Array | float, ...]) -> Arr
             return bare.reference(wide[0], *(np.abs(x) for x in operands[1:2]))[0]
         case Dense() | MatMul():
             return op.reference(wide[0], np.abs(operands[1]))[0]
-        case Reshape() | Slice() | Concat():
+        case Reshape() | Slice() | Concat() | Transpose():
             return op.reference(*wide)[0]
+        case Softmax(axes=axes):
+            return np.asarray(2.0 * op.reference(*operands)[0] * wide[0].max(axes, keepdims=True))
         case _:
             return 0.0
 

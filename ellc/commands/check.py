@@ -44,10 +44,11 @@ def command(
 
     With --layers a build of the same kernels keeps every intermediate result. Each kernel is
     compared on the operands that the compiled code itself had, and the first that differs is named
-    with the layers of the model it stands for. A sign taken of a float may differ where the number
-    is below the error bound of its sum (terms * 2^-24 * sum of |terms|): such are counted. Networks
-    that take signs are looked at layer by layer if their outputs differ; their outputs are then
-    compared with those of a reference that takes such signs as the compiled code did.
+    with the layers of the model it stands for. A sign taken of a float, or a float rounded to an
+    integer, may differ where the number is as near to the step as the error bound of its sum (terms
+    * 2^-24 * sum of |terms|): such are counted. Networks that have such steps are looked at layer
+    by layer if their outputs differ; their outputs are then compared with those of a reference that
+    takes the steps as the compiled code did.
 
     Exit code 1 if something differs.
     """
@@ -113,15 +114,20 @@ def _led(report: Report) -> list[str]:
     """What is said of signs."""
     if not report.led:
         return []
-    signs = sum(c.agreement.elements for c in report.led if c.operator == "step")
+    steps = [c for c in report.led if c.operator == "step"]
     outputs = [c for c in report.led if c.operator == "output"]
     agree = "agree" if all(c.agrees for c in outputs) else "DIFFER"
+    if all(c.agrees for c in steps):
+        count = sum(c.agreement.elements for c in steps)
+        said = (
+            f"{report.undecided_in_kernels:,} of {count:,} differ within a kernel, "
+            f"{report.undecided:,} over the whole network, all as near as rounding allows"
+        )
+    else:
+        said = f"{sum(c.agreement.wrong for c in report.led):,} differ too much"
     return [
-        f"signs of floats: {report.undecided_in_kernels:,} of {signs:,} differ within a kernel, "
-        f"{report.undecided:,} over the whole network, all next to zero as rounding allows"
-        if all(c.agrees for c in report.led if c.operator == "step")
-        else f"signs of floats: {sum(c.agreement.wrong for c in report.led):,} differ too much",
-        f"with these signs as the compiled code took them the outputs {agree}"
+        f"signs and other steps of floats: {said}",
+        f"with these as the compiled code took them the outputs {agree}"
         f" (error/allowed {max((c.agreement.worst for c in outputs), default=0.0):.3f})",
     ]
 

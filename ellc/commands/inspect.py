@@ -44,6 +44,7 @@ def text(report: Report) -> str:
     lines = [f"{report.name}"]
     lines += [f"  input  {_port(port)}" for port in report.inputs]
     lines += [f"  output {_port(port)}" for port in report.outputs]
+    lines += [f"  {line}" for line in report.about]
     header = ("#", "layer", "operator", "output", "parameters", "MACs", "live", "sees", "step")
     rows = [_row(layer) for layer in report.layers]
     totals = [
@@ -57,7 +58,13 @@ def text(report: Report) -> str:
 
 
 def _port(port: PortFacts) -> str:
-    return f"{port.name}: {port.type} {_shape(port.shape)}"
+    text = f"{port.name}: {port.type} {_shape(port.shape)}"
+    if port.quantisation is None:
+        return text
+    scale, zero = port.quantisation.scale, port.quantisation.zero_point
+    if len(scale) > 1:
+        return f"{text}, quantised along axis {port.quantisation.axis}"
+    return f"{text}, scale {scale[0]:.9g}, zero point {zero[0]}"
 
 
 def _row(layer: Layer) -> tuple[str, ...]:

@@ -93,7 +93,9 @@ def test_command_prints_table_and_json(residual: Graph, tmp_path: Path, ellc_com
     assert "parameters 252 (1008 B)" in text.stdout
     document = json.loads(ellc_command("inspect", "m.eir", "--json").stdout)
     assert document["layers"][1]["field"] == [11, 11]
-    assert document["inputs"] == [{"name": "picture", "type": "f32", "shape": [1, 8, 8, 2]}]
+    assert document["inputs"] == [
+        {"name": "picture", "type": "f32", "shape": [1, 8, 8, 2], "quantisation": None}
+    ]
 
 
 def test_print_text_reads_back(residual: Graph, tmp_path: Path, ellc_command) -> None:
