@@ -1,0 +1,157 @@
+"""Weighted sums of elements along an axis, chosen by tables: what resizing is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import numpy as np
+
+from codegen.epilogue import Epilogue
+from codegen.kernels.folding import index_of
+from codegen.kernels.walking import Walk, merged
+from codegen.kir.build import KernelBuilder
+from codegen.kir.ir import Imm, Operand, Param
+from codegen.kir.types import Elem, VType
+from codegen.lowering import KernelCall, NodeContext, lowers
+from codegen.storage import Access
+from codegen.vectors import load_lanes, vector_lanes
+from codegen.views import regrouped
+from ir.errors import EllcError
+from ir.ops.resize import Resample
+
+_UNROLLED_TAPS = 8
+_VECTORS = 4
+
+
+@lowers(Resample)
+def lower_resample(ctx: NodeContext) -> list[KernelCall]:
+    """Vectors along what lies inside the axis; its indices and weights are read once for all."""
+    op = ctx.anchor
+    assert isinstance(op, Resample)
+    indices, weights = ctx.inputs[1].array, ctx.inputs[2].array
+    if indices is None or weights is None:
+        where = ", ".join(ctx.node.source) or ctx.name
+        raise EllcError(f"'{op.name}' needs constant tables", code="E302", where=where)
+    x, arg = ctx.place(ctx.inputs[0])
+    axes = _Axes.of(x, ctx.result(), ctx.result_type().shape, op.axis)
+    b = KernelBuilder(ctx.name)
+    source = b.param("x", x.elem, x.align_bytes)
+    places = b.param("places", Elem.I32, 64)
+    factors = b.param("factors", x.elem, 64)
+    epilogue = Epilogue(ctx, b, (*axes.outer, axes.size, *axes.inner))
+    lanes = vector_lanes(ctx.target, x.elem)
+    while lanes > 1 and lanes // 2 >= axes.inner[-1]:
+        lanes //= 2
+    kernel = _Resample(b, source, places, factors, axes, indices.shape[1], lanes, epilogue)
+    extent = Walk((*axes.outer, axes.size), 1, ctx.options.threads).write(b, kernel.element)
+    offsets = ctx.constant((indices.astype(np.int64) * x.strides[op.axis]).astype(np.int32))
+    args = (arg, offsets, ctx.constant(weights), *epilogue.args)
+    return [KernelCall(b.finish(), args, extent, f"resample {indices.shape[1]} taps")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Axes:
+    """What lies outside and inside the axis, neighbours merged, with the operand's strides."""
+
+    outer: tuple[int, ...]
+    outer_x: tuple[int, ...]
+    size: int
+    inner: tuple[int, ...]
+    inner_x: tuple[int, ...]
+
+    @staticmethod
+    def of(x: Access, y: Access, shape: tuple[int, ...], axis: int) -> _Axes:
+        def side(part: slice) -> tuple[tuple[int, ...], tuple[int, ...]]:
+            extents, strides = shape[part], x.strides[part]
+            walk = merged(extents, strides, y.strides[part])
+            steps = regrouped(extents, strides, walk)
+            assert steps is not None
+            return walk, steps
+
+        return _Axes(*side(slice(0, axis)), shape[axis], *side(slice(axis + 1, None)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Resample:
+    """Writes the elements of one place along the axis."""
+
+    b: KernelBuilder
+    x: Param
+    places: Param
+    factors: Param
+    axes: _Axes
+    taps: int
+    lanes: int
+    epilogue: Epilogue
+
+    def element(self, at: list[Operand], length: int, last: bool) -> None:
+        """All inner elements at these outer coordinates."""
+        b, axes = self.b, self.axes
+        base = index_of(b, 0, at[:-1], axes.outer_x)
+        row = b.mul(at[-1], self.taps)
+        if self.taps <= _UNROLLED_TAPS:
+            table = [self._tap(base, row, tap) for tap in range(self.taps)]
+            self._blocks(at, lambda inner, count: self._sum(table, inner, count))
+        else:
+            self._blocks(at, lambda inner, count: self._looped(base, row, inner, count))
+
+    def _tap(self, base: Operand, row: Operand, tap: int) -> tuple[Operand, Operand]:
+        """(where the elements of a tap begin, its weight in every lane)."""
+        b = self.b
+        start = b.add(base, b.convert(b.load(self.places, row, offset=tap), Elem.INDEX))
+        return start, b.splat(b.load(self.factors, row, offset=tap), self.lanes)
+
+    def _blocks(
+        self,
+        at: list[Operand],
+        sums: Callable[[list[Operand], int], list[Operand]],
+    ) -> None:
+        """Loops over the inner axes; `sums` gives the vectors from some inner coordinates on."""
+        b, (*outer, extent) = self.b, self.axes.inner
+        block = self.lanes * max(1, min(_VECTORS, extent // self.lanes))
+        stop = extent - extent % block
+        with ExitStack() as stack:
+            inner: list[Operand] = [
+                stack.enter_context(b.loop(f"inner{place}", 0, count)).index
+                for place, count in enumerate(outer)
+            ]
+            with b.loop("element", 0, stop, block) as loop:
+                here = [*inner, loop.index]
+                self.epilogue.store(sums(here, block), [*at, *here], count=block)
+            if extent - stop:
+                here, rest = [*inner, Imm(stop)], extent - stop
+                self.epilogue.store(sums(here, rest), [*at, *here], count=rest, last=True)
+
+    def _sum(
+        self, table: Sequence[tuple[Operand, Operand]], inner: list[Operand], count: int
+    ) -> list[Operand]:
+        b = self.b
+        shift = index_of(b, 0, inner, self.axes.inner_x)
+        starts = [b.add(start, shift) for start, _ in table]
+        found = []
+        for first in range(0, count, self.lanes):
+            total = b.mul(self._load(starts[0], first, count), table[0][1])
+            for start, (_, weight) in zip(starts[1:], table[1:], strict=True):
+                total = b.mul_add(self._load(start, first, count), weight, total)
+            found.append(total)
+        return found
+
+    def _looped(
+        self, base: Operand, row: Operand, inner: list[Operand], count: int
+    ) -> list[Operand]:
+        b = self.b
+        here = b.add(base, index_of(b, 0, inner, self.axes.inner_x))
+        firsts = range(0, count, self.lanes)
+        zero = b.const(0, VType(self.x.elem, self.lanes))
+        with b.loop("tap", 0, self.taps, carry=[zero] * len(firsts)) as loop:
+            start, weight = self._tap(here, b.add(row, loop.index), 0)
+            pairs = zip(firsts, loop.carried, strict=True)
+            loop.carry([b.mul_add(self._load(start, f, count), weight, c) for f, c in pairs])
+        return list(loop.results)
+
+    def _load(self, start: Operand, first: int, count: int) -> Operand:
+        stride = self.axes.inner_x[-1]
+        wanted = min(self.lanes, count - first)
+        return load_lanes(self.b, self.x, start, self.lanes, wanted, stride, first * stride)

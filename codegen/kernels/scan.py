@@ -1,0 +1,52 @@
+"""Running sums along an axis."""
+
+from __future__ import annotations
+
+from codegen.kernels.folding import group, index_of, kept_axes
+from codegen.kernels.walking import Walk
+from codegen.kir.build import KernelBuilder
+from codegen.kir.ir import Imm, Operand
+from codegen.kir.types import VType
+from codegen.lowering import KernelCall, NodeContext, access_arg, lowers
+from codegen.vectors import load_lanes, store_lanes, vector_lanes
+from ir.errors import EllcError
+from ir.ops.scan import CumSum
+
+
+@lowers(CumSum)
+def lower_cum_sum(ctx: NodeContext) -> list[KernelCall]:
+    """One total for each lane of the other axes, carried from element to element."""
+    op = ctx.anchor
+    assert isinstance(op, CumSum)
+    if ctx.stages:
+        raise EllcError(f"'{op.name}' with an epilogue", code="E301", where=ctx.name)
+    x, arg = ctx.place(ctx.inputs[0])
+    y = ctx.result()
+    order = kept_axes(len(x.shape), (op.axis,))
+    kept = group(x, order, [y.strides[a] for a in order])
+    extent = x.shape[op.axis]
+    x_step, y_step = x.strides[op.axis], y.strides[op.axis]
+    lanes = vector_lanes(ctx.target, x.elem)
+    while lanes > 1 and lanes // 2 >= kept.extents[-1]:
+        lanes //= 2
+    b = KernelBuilder(ctx.name)
+    source = b.param("x", x.elem, x.align_bytes)
+    target = b.param("y", y.elem, y.align_bytes, writable=True)
+
+    def body(at: list[Operand], length: int, last: bool) -> None:
+        x_base, y_base = index_of(b, 0, at, kept.x), index_of(b, 0, at, kept.y)
+        zero = b.const(0, VType(x.elem, lanes))
+        with b.loop("element", 0, extent, carry=(zero,)) as loop:
+            place = b.sub(Imm(extent - 1), loop.index) if op.reverse else loop.index
+            x_index, y_index = (
+                b.add(base, b.mul(place, step))
+                for base, step in ((x_base, x_step), (y_base, y_step))
+            )
+            (before,) = loop.carried
+            total = b.add(before, load_lanes(b, source, x_index, lanes, length, kept.x[-1]))
+            written = before if op.exclusive else total
+            store_lanes(b, written, target, y_index, length, kept.y[-1])
+            loop.carry((total,))
+
+    calls = Walk(kept.extents, lanes, ctx.options.threads).write(b, body)
+    return [KernelCall(b.finish(), (arg, access_arg(y)), calls, op.name)]
