@@ -46,12 +46,16 @@ _OPTION_KINDS = {
     if isinstance(code, int)
 }
 _STORED: dict[str, np.dtype[Any]] = {
-    "FLOAT16": np.dtype("<f2"),
-    "FLOAT32": np.dtype("<f4"),
-    "FLOAT64": np.dtype("<f8"),
-} | {
-    name.upper(): np.dtype(name).newbyteorder("<")
-    for name in ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool")
+    kind: np.dtype(name).newbyteorder("<")
+    for kind, name in (
+        *((f"FLOAT{bits}", f"float{bits}") for bits in (16, 32, 64)),
+        *(
+            (f"{s.upper()}INT{bits}", f"{s}int{bits}")
+            for s in ("", "u")
+            for bits in (8, 16, 32, 64)
+        ),
+        ("BOOL", "bool"),
+    )
 }
 
 
@@ -248,7 +252,7 @@ def _unpacked(name: str, content: Array, size: int) -> Array:
 
 def _options(table: Any) -> Options:
     values: dict[str, int | float | bool | tuple[int, ...]] = {}
-    for name, is_list in _fields(type(table)):
+    for name, is_list in _fields(table.__class__):
         value = getattr(table, f"{name}AsNumpy" if is_list else name)()
         if is_list:
             table._tab.budget.spend(0 if isinstance(value, int) else len(value))

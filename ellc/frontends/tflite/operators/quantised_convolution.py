@@ -89,11 +89,7 @@ def stored_dense(
     # Only here the kernels subtract a zero point from signed weights, too.
     zeros = quant.zero_point[:1] if len(quant.scale) == 1 else (0,)
     total = summed(emitter, IntDense(zero_of(source), zeros), x, weights, bias)
-    factors = (
-        [tensor_factor(source, filters, to)]
-        if len(quant.scale) == 1
-        else channel_factors(source, filters, to)
-    )
+    factors = _factors(source, filters, to)
     return requantize(emitter, total, factors, to, node.options.activation)
 
 
