@@ -102,6 +102,11 @@ class Bounds:
     high: float = np.inf
 
 
+def one_quant(by: Affine) -> Quant:
+    """One scale and zero point; raises `Unsupported` if there are several."""
+    return Quant((float(by.one_scale),), (by.one_zero,))
+
+
 def requantised(emitter: Emitter, total: Value, factor: Array, by: Affine, bounds: Bounds) -> Value:
     """32-bit sums times a factor (one, or one per last axis), as integers stored `by`."""
     zero = by.one_zero

@@ -23,6 +23,7 @@ from ellc.frontends.onnx.quantisation import (
     Bounds,
     affine,
     dequantised,
+    one_quant,
     quantised,
     requantised,
     same,
@@ -31,8 +32,9 @@ from ellc.frontends.onnx.quantisation import (
 from ellc.frontends.onnx.registry import ONNX, axis_of, operand, optional
 from ir.op import Op
 from ir.ops.pointwise import Add, Cast, LeakyRelu, Mul, Sigmoid, Sub
-from ir.ops.quantised import Lookup, Quantize
+from ir.ops.quantised import Lookup
 from ir.ops.reduce import Reduce, Softmax
+from ir.ops.scaled_add import ScaledAdd
 from ir.ops.shape import Concat
 from ir.types import Array, DType
 
@@ -106,25 +108,11 @@ def qgemm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports(MS + "QLinearAdd", limits=_LIMITS)
 def qlinear_add(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """a + b: in units of the result, with all zero points in one number."""
+    """a + b in units of the result; the order of the operands decides how it is rounded."""
     of_a, of_b, of_y = affine(inputs, 1, 2), affine(inputs, 4, 5), affine(inputs, 6, 7)
-    ratios = [of.one_scale / of_y.one_scale for of in (of_a, of_b)]
-    fixed = np.float32(of_y.one_zero) - (
-        ratios[0] * np.float32(of_a.one_zero) + ratios[1] * np.float32(of_b.one_zero)
-    )
-    parts = [
-        emitter.add(Mul(), emitter.add(Cast(DType.F32), operand(inputs, i)), number(emitter, r))
-        for i, r in zip((0, 3), ratios, strict=True)
-    ]
-    offset = emitter.add(Add(), parts[0], number(emitter, fixed))
-    total = pointwise(emitter, Add(), offset, parts[1], commutes=True)
-    return rounded(emitter, total, of_y)
-
-
-def rounded(emitter: Emitter, x: Value, of_y: Affine) -> Value:
-    """Reals in units of the result, the zero point in them, as stored integers."""
-    op = Quantize("half_even", of_y.stored, of_y.quant())
-    return emitter.add(op, x, number(emitter, np.float32(1)), number(emitter, np.int32(0)))
+    quant = one_quant(of_y)
+    op = ScaledAdd.of(one_quant(of_a), one_quant(of_b), quant, of_y.stored, quant)
+    return pointwise(emitter, op, operand(inputs, 0), operand(inputs, 3))
 
 
 def number(emitter: Emitter, value: np.generic) -> Value:
