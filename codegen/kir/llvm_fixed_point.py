@@ -66,16 +66,21 @@ class FixedPointWriter(InstructionWriter):
         for start in range(0, type_.lanes, lanes):
             args = [f"{self._type(one)} {self._lanes_of(x, type_, start, lanes)}" for x in (a, b)]
             results.append(self.call(name, one, args))
-        while len(results) > 1:
-            t = self._type(type_.with_lanes(lanes))
+        return self._in_one(results, one)
+
+    def _in_one(self, parts: list[str], part: VType) -> str:
+        """Vectors of one type side by side; their number is a power of two."""
+        lanes = part.lanes
+        while len(parts) > 1:
+            t = self._type(part.with_lanes(lanes))
             picks = ", ".join(f"i32 {i}" for i in range(2 * lanes))
             mask = f"<{2 * lanes} x i32> <{picks}>"
-            results = [
+            parts = [
                 self._let_text(f"shufflevector {t} {low}, {t} {high}, {mask}")
-                for low, high in zip(results[::2], results[1::2], strict=True)
+                for low, high in zip(parts[::2], parts[1::2], strict=True)
             ]
             lanes *= 2
-        return results[0]
+        return parts[0]
 
     def _lanes_of(self, value: str, type_: VType, start: int, count: int) -> str:
         """Some lanes of a vector; a literal is the same everywhere."""

@@ -8,13 +8,13 @@ from collections.abc import Callable
 
 from codegen.kir import llvm_helpers
 from codegen.kir.ir import Imm, Let, Operand
-from codegen.kir.llvm_fixed_point import FixedPointWriter
+from codegen.kir.llvm_widening import WideningWriter
 from codegen.kir.ops import OPS, OpRow
 from codegen.kir.types import Elem, VType
 from ir.errors import InternalError
 
 
-class OperationWriter(FixedPointWriter):
+class OperationWriter(WideningWriter):
     """Writes every operation, one `Let` at a time."""
 
     # --- operations ----------------------------------------------------------------------------
@@ -298,6 +298,8 @@ _SPECIAL: dict[str, Callable[[OperationWriter, Let], str]] = {
     "sqrt": OperationWriter.sqrt,
     "mul_add": OperationWriter.mul_add,
     "mul_high": OperationWriter.mul_high,
+    "wide_mul": OperationWriter.wide_mul,
+    "wide_mul_add": OperationWriter.wide_mul_add,
     "shr_round": OperationWriter.shr_round,
     "convert": OperationWriter.convert,
     "splat": OperationWriter.splat,

@@ -1,8 +1,9 @@
 """The kernel IR's operations: one row each - operands, result type, meaning in numpy, LLVM, C.
 
 `takes` has a letter per operand: T any type that `kinds` admits (all T are equal, lanes too),
-E the same element with any lanes, S its scalar, M a mask of as many lanes or of one. `kinds` has a
-letter per class of elements: f float, s signed, u unsigned, x index, m mask.
+E the same element with any lanes, S its scalar, W an integer of twice its bits in as many lanes, M
+a mask of as many lanes or of one. `kinds` has a letter per class of elements: f float, s signed,
+u unsigned, x index, m mask.
 
 LLVM templates use {t} the result's type, {a} the first operand's type, {0} {1} .. the operands, {n}
 the attribute; `@llvm.name(..)` calls an intrinsic. C templates are expressions for one lane: {0}
@@ -125,6 +126,21 @@ _row("sqrt", "T", "f", _same, np.sqrt, llvm_float="@llvm.sqrt({0})",
 # Rounded once or twice, as the target does it best; emitters choose.
 _row("mul_add", "TTT", "fsux", _same, lambda a, b, c: a * b + c,
      c="{0} * {1} + {2}", c_int="({c})(({u}){0} * ({u}){1} + ({u}){2})")  # fmt: skip
+
+
+def _wider(types: tuple[VType, ...], attrs: tuple[int, ...]) -> VType:
+    return types[0].with_elem(types[0].elem.wider)
+
+
+def _wide_product(a: Array, b: Array) -> Array:
+    wide = np.dtype(f"{a.dtype.kind}{2 * a.dtype.itemsize}")
+    return np.asarray(a.astype(wide) * b.astype(wide))
+
+
+# Exact products of 8 or 16 bits, twice as wide.
+_row("wide_mul", "TT", "su", _wider, _wide_product, c="({c})(({u}){0} * ({u}){1})")
+_row("wide_mul_add", "TTW", "su", _wider, lambda a, b, c: _wide_product(a, b) + c,
+     c="({c})(({u}){0} * ({u}){1} + ({u}){2})")  # fmt: skip
 
 
 def _mul_high(a: Array, b: Array) -> Array:

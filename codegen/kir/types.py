@@ -51,6 +51,13 @@ class Elem(enum.Enum):
         kind = {"f": "float", "i": "int", "u": "uint"}[self.value[0]] if self not in names else ""
         return np.dtype(names.get(self) or kind + self.value[1:])
 
+    @property
+    def wider(self) -> Elem:
+        """The integer of twice as many bits; `ValueError` if there is none."""
+        if self.is_float:
+            raise ValueError(f"{self.value} is no integer")
+        return Elem(f"{self.value[0]}{16 * self.bytes}")
+
     @staticmethod
     def of(dtype: DType) -> Elem:
         """The element that stores a tensor's elements: booleans and packed bits are bytes."""

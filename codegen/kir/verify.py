@@ -251,6 +251,8 @@ def operation_problems(
                 yield f"takes operands of one type, not {main[0]} and {type_}"
             case "E" if type_.elem is not main[0].elem:
                 yield f"takes operands of one element, not {main[0]} and {type_}"
+            case "W" if not _is_wider(type_, main[0]):
+                yield f"takes twice the bits of {main[0]}, not {type_}"
             case "S" if type_.lanes != 1:
                 yield f"takes a scalar, not {type_}"
             case "M" if type_.elem is not Elem.MASK or type_.lanes not in (1, main[0].lanes):
@@ -289,6 +291,8 @@ def _attribute_problems(
             yield from _outside("last lane", (start + count - 1,), start, types[0].lanes - 1)
         case (("mul_high" | "shr_round"), ()) if types[0].elem is not Elem.I32:
             yield f"takes i32, not {types[0].elem.value}"
+        case (("wide_mul" | "wide_mul_add"), ()) if types[0].elem.bytes > 2:
+            yield f"takes 8 or 16 bits, not {types[0].elem.value}"
         case ("pack_bits", ()) if types[0].lanes % 8:
             yield f"takes a multiple of 8 lanes, not {types[0].lanes}"
         case ("convert", (code,)):
@@ -301,6 +305,12 @@ def _attribute_problems(
             if not row.admits(ELEM_CODES[code]):
                 yield f"cannot make {ELEM_CODES[code].value}"
             yield from _outside("lanes", (count,), 1, 1 << 16)
+
+
+def _is_wider(type_: VType, narrow: VType) -> bool:
+    """Whether a type has twice the bits of an integer of 8 or 16 bits."""
+    is_narrow = narrow.elem in (Elem.I8, Elem.U8, Elem.I16, Elem.U16)
+    return is_narrow and type_ == narrow.with_elem(narrow.elem.wider)
 
 
 def _convert_problems(source: Elem, to: Elem) -> Iterator[str]:

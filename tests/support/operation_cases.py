@@ -17,6 +17,7 @@ from ir.types import Array
 
 LANES = (1, 4, 8, 16)
 COUNT = 160  # elements of every operand
+_WIDER = {e: e.wider for e in (Elem.I8, Elem.U8, Elem.I16, Elem.U16)}
 BETWEEN_LANES = ("splat", "splat_lane", "lane", "part", "join", "iota", "pack_bits")
 
 
@@ -57,6 +58,7 @@ def _types(row: OpRow, elem: Elem, lanes: int) -> tuple[VType, ...]:
         "E": VType(elem, lanes),
         "S": VType(elem, 1),
         "M": VType(Elem.MASK, lanes),
+        "W": VType(_WIDER.get(elem, elem), lanes),
     }
     return tuple(by_letter[letter] for letter in row.takes)
 
