@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from ellc.frontends.graph_import.handlers import import_nodes, needed_nodes
-from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.graph_import.values import Emitter, Value
+from ellc.frontends.onnx.inner import stored_values
 from ellc.frontends.onnx.model import OnnxGraph, OnnxInput, OnnxModel, OnnxNode
 from ellc.frontends.onnx.order import in_order
 from ellc.frontends.onnx.ports import Layouts, input_type
+from ellc.frontends.onnx.qdq import joined
 from ellc.frontends.onnx.registry import all_operators
 from ellc.frontends.options import ImportOptions
 from ir.errors import EllcError
@@ -22,7 +24,7 @@ def convert(model: OnnxModel, options: ImportOptions, where: str) -> Graph:
     graph = model.graph
     nodes = in_order(graph.nodes, where)
     outputs = _outputs(graph, nodes, options, where)
-    nodes = needed_nodes(nodes, outputs)
+    nodes = needed_nodes(joined(needed_nodes(nodes, outputs), graph.constants, outputs), outputs)
     emitter = Emitter(model.name, options.limits)
     emitter.metadata(dict(model.metadata))
     layouts = Layouts.of(nodes, options.layout)
@@ -34,32 +36,6 @@ def convert(model: OnnxModel, options: ImportOptions, where: str) -> Graph:
     for name in outputs:
         layouts.output(emitter, name, known[name])
     return EliminateDead().run(emitter.build())
-
-
-def import_inner(
-    emitter: Emitter, graph: OnnxGraph, around: Mapping[str, Value], where: str
-) -> list[Value]:
-    """The outputs of a graph inside a node; `around` holds what it reads from outside."""
-    nodes = needed_nodes(in_order(graph.nodes, where), graph.outputs)
-    values = {**around, **stored_values(emitter, graph, nodes, graph.outputs)}
-    try:
-        known = import_nodes(emitter, all_operators(), nodes, values, where)
-    except EllcError as error:
-        inside = "; ".join(error.problems[:3]) or error.message
-        raise Unsupported(f"inside it: {inside}") from error
-    return [known[name] for name in graph.outputs]
-
-
-def stored_values(
-    emitter: Emitter, graph: OnnxGraph, nodes: Iterable[OnnxNode], outputs: Iterable[str]
-) -> dict[str, Value]:
-    """The stored tensors that the nodes read or the outputs name."""
-    read = {name for node in nodes for name in node.inputs} | set(outputs)
-    return {
-        name: emitter.constant(stored.array())
-        for name, stored in graph.constants.items()
-        if name in read
-    }
 
 
 def _outputs(

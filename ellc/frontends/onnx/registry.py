@@ -16,6 +16,8 @@ from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, know
 from ellc.frontends.onnx.model import OnnxNode
 
 MICROSOFT = "com.microsoft"
+TABLE_DOMAIN = "ellc"
+"""Of nodes that no file has: what the reader itself makes of groups of nodes."""
 
 
 class OnnxRegistry(Registry[OnnxNode]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
+from ellc.frontends.onnx.inner import import_inner
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.registry import ONNX, operand
 
@@ -11,8 +12,6 @@ from ellc.frontends.onnx.registry import ONNX, operand
 @ONNX.imports("If", limits="a condition known at import")
 def if_(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     """The results of one branch."""
-    from ellc.frontends.onnx.convert import import_inner
-
     condition = known(operand(inputs, 0), "the condition")
     if condition.size != 1:
         raise Unsupported(f"a condition of shape {condition.shape}")

@@ -14,6 +14,7 @@ from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.broadcast import pointwise
 from ellc.frontends.onnx.images import to_planes
+from ellc.frontends.onnx.inner import import_inner
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.pool import averaged
 from ellc.frontends.onnx.operators.quantised import int_pixels, int_product
@@ -27,11 +28,12 @@ from ellc.frontends.onnx.quantisation import (
     quantised,
     requantised,
     same,
+    stored_bounds,
     without_quant,
 )
-from ellc.frontends.onnx.registry import ONNX, axis_of, operand, optional
+from ellc.frontends.onnx.registry import ONNX, TABLE_DOMAIN, axis_of, operand, optional
 from ir.op import Op
-from ir.ops.pointwise import Add, Cast, LeakyRelu, Mul, Sigmoid, Sub
+from ir.ops.pointwise import Add, Cast, Clip, LeakyRelu, Mul, Sigmoid, Sub
 from ir.ops.quantised import Lookup
 from ir.ops.reduce import Reduce, Softmax
 from ir.ops.scaled_add import ScaledAdd
@@ -112,7 +114,17 @@ def qlinear_add(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     of_a, of_b, of_y = affine(inputs, 1, 2), affine(inputs, 4, 5), affine(inputs, 6, 7)
     quant = one_quant(of_y)
     op = ScaledAdd.of(one_quant(of_a), one_quant(of_b), quant, of_y.stored, quant)
-    return pointwise(emitter, op, operand(inputs, 0), operand(inputs, 3))
+    total = pointwise(emitter, op, operand(inputs, 0), operand(inputs, 3))
+    return clamped(emitter, node, total, of_y)
+
+
+def clamped(emitter: Emitter, node: OnnxNode, stored: Value, by: Affine) -> Value:
+    """Stored integers within what an activation that was joined to the node allows."""
+    low, high = stored_bounds(by, bounds_of(node))
+    info = np.iinfo(by.stored.numpy)
+    if (low, high) == (info.min, info.max):
+        return stored
+    return emitter.add(Clip(float(low), float(high)), stored)
 
 
 def number(emitter: Emitter, value: np.generic) -> Value:
@@ -127,7 +139,7 @@ def qlinear_mul(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     a, b = (difference(emitter, operand(inputs, i), of) for i, of in ((0, of_a), (3, of_b)))
     factor = of_a.one_scale * of_b.one_scale / of_y.one_scale
     product = pointwise(emitter, Mul(), a, b, commutes=True)
-    return requantised(emitter, product, np.asarray(factor), of_y, Bounds())
+    return requantised(emitter, product, np.asarray(factor), of_y, bounds_of(node))
 
 
 def difference(emitter: Emitter, x: Value, by: Affine) -> Value:
@@ -145,7 +157,7 @@ def qlinear_global_average_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs
     total = emitter.add(Reduce("sum", axes, True), difference(emitter, x, of_x))
     count = np.float32(prod(x.shape[a] for a in axes))
     factor = np.asarray(of_x.one_scale / (of_y.one_scale * count))
-    return requantised(emitter, total, factor, of_y, Bounds())
+    return requantised(emitter, total, factor, of_y, bounds_of(node))
 
 
 @ONNX.imports(MS + "QLinearAveragePool", limits=_LIMITS)
@@ -166,7 +178,8 @@ def qlinear_concat(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
         as_stored(emitter, operand(inputs, i), affine(inputs, i + 1, i + 2), of_y)
         for i in range(2, len(inputs), 3)
     ]
-    return emitter.add(Concat(axis_of(node.integer("axis"), parts[0].type.rank)), *parts)
+    op = Concat(axis_of(node.integer("axis"), parts[0].type.rank))
+    return clamped(emitter, node, emitter.add(op, *parts), of_y)
 
 
 def as_stored(emitter: Emitter, x: Value, of_x: Affine, of_y: Affine) -> Value:
@@ -178,8 +191,7 @@ def as_stored(emitter: Emitter, x: Value, of_x: Affine, of_y: Affine) -> Value:
 
 def by_table(emitter: Emitter, x: Value, of_x: Affine, of_y: Affine, ops: list[Op]) -> Value:
     """Functions of one operand, looked up for every byte there is."""
-    codes = every_code(emitter, x.dtype)
-    real = dequantised(emitter, codes, of_x)
+    real = dequantised(emitter, every_code(emitter, x.dtype), of_x)
     for op in ops:
         real = emitter.add(op, real)
     return emitter.add(Lookup(of_y.stored, of_y.quant()), x, quantised(emitter, real, of_y))
@@ -210,3 +222,14 @@ def qlinear_softmax(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     axes = (axis,) if node.integer("opset", 13) >= 13 else tuple(range(axis, x.type.rank))
     real = dequantised(emitter, without_quant(x), of_x)
     return quantised(emitter, emitter.add(Softmax(axes), real), of_y)
+
+
+@ONNX.imports(f"{TABLE_DOMAIN}.Table")
+def table(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """A function of one operand in a graph of its own, by table."""
+    x, of_x, of_y = operand(inputs, 0), affine(inputs, 1, 2), affine(inputs, 3, 4)
+    function = node.graph("function")
+    around = {n: v for n, v in zip(node.captured, inputs[5:], strict=True) if v is not None}
+    around[function.inputs[0].name] = dequantised(emitter, every_code(emitter, x.dtype), of_x)
+    (real,) = import_inner(emitter, function, around, node.label)
+    return emitter.add(Lookup(of_y.stored, of_y.quant()), x, quantised(emitter, real, of_y))

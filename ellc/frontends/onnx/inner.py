@@ -1,0 +1,38 @@
+"""Graphs inside nodes, and the stored tensors that a graph's nodes read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ellc.frontends.graph_import.handlers import import_nodes, needed_nodes
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.onnx.model import OnnxGraph, OnnxNode
+from ellc.frontends.onnx.order import in_order
+from ellc.frontends.onnx.registry import all_operators
+from ir.errors import EllcError
+
+
+def import_inner(
+    emitter: Emitter, graph: OnnxGraph, around: Mapping[str, Value], where: str
+) -> list[Value]:
+    """The outputs of a graph inside a node; `around` holds what it reads from outside."""
+    nodes = needed_nodes(in_order(graph.nodes, where), graph.outputs)
+    values = {**around, **stored_values(emitter, graph, nodes, graph.outputs)}
+    try:
+        known = import_nodes(emitter, all_operators(), nodes, values, where)
+    except EllcError as error:
+        inside = "; ".join(error.problems[:3]) or error.message
+        raise Unsupported(f"inside it: {inside}") from error
+    return [known[name] for name in graph.outputs]
+
+
+def stored_values(
+    emitter: Emitter, graph: OnnxGraph, nodes: Iterable[OnnxNode], outputs: Iterable[str]
+) -> dict[str, Value]:
+    """The stored tensors that the nodes read or the outputs name."""
+    read = {name for node in nodes for name in node.inputs} | set(outputs)
+    return {
+        name: emitter.constant(stored.array())
+        for name, stored in graph.constants.items()
+        if name in read
+    }

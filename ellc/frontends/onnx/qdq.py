@@ -1,0 +1,342 @@
+"""DequantizeLinear, an operator, QuantizeLinear: together one operator on stored integers.
+
+So does ONNX Runtime read such groups, and so their arithmetic is that of its integer kernels. A
+group is joined into the node that says the same in one (`QLinearConv`, ...); what is in no group
+stays as it is and computes with real numbers.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+import numpy as np
+
+from ellc.frontends.onnx.attributes import Attribute
+from ellc.frontends.onnx.model import OnnxGraph, OnnxInput, OnnxNode
+from ellc.frontends.onnx.registry import MICROSOFT, TABLE_DOMAIN
+from ellc.frontends.onnx.tensors import StoredTensor
+from ir.types import Array
+
+_UINT8, _INT8, _INT32, _FLOAT = 2, 3, 6, 1
+_BYTES = (_UINT8, _INT8)
+_NO_ZERO: Array = np.zeros(1, np.uint8)
+_DOMAINS = ("", MICROSOFT)
+_MOVING = frozenset(
+    {
+        "DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "MaxPool", "Reshape", "Slice",
+        "SpaceToDepth", "Squeeze", "Tile", "Transpose", "Unsqueeze",
+    }
+)  # fmt: skip
+_FUNCTIONS = frozenset(
+    {
+        "Abs", "Celu", "Clip", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu",
+        "Log", "Mish", "Neg", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Swish",
+        "Tanh", "ThresholdedRelu",
+    }
+)  # fmt: skip
+
+
+def joined(
+    nodes: Sequence[OnnxNode], constants: Mapping[str, StoredTensor], outputs: Collection[str]
+) -> list[OnnxNode]:
+    """The nodes with every group's QuantizeLinear replaced by the joined node.
+
+    What else a group had stays in the list; nobody needs it any more.
+    """
+    if not any(_is(node, "QuantizeLinear") for node in nodes):
+        return list(nodes)
+    graph = _Neighbours.of(nodes, constants, outputs)
+    return [_join(graph, n) or n if _is(n, "QuantizeLinear") else n for n in nodes]
+
+
+def _is(node: OnnxNode | None, operator: str) -> bool:
+    return node is not None and node.operator == operator and node.domain in _DOMAINS
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A quantised value: names of the integers, the scale and the zero point ('' for 0)."""
+
+    value: str
+    scale: str
+    zero: str
+
+    @property
+    def names(self) -> tuple[str, str, str]:
+        return (self.value, self.scale, self.zero)
+
+
+@dataclass(frozen=True, slots=True)
+class _Neighbours:
+    """Who makes and who reads each value, and which values are known."""
+
+    makers: Mapping[str, OnnxNode]
+    readers: Mapping[str, int]
+    constants: Mapping[str, StoredTensor]
+    arrays: dict[str, Array] = field(default_factory=dict)
+
+    @staticmethod
+    def of(
+        nodes: Sequence[OnnxNode], constants: Mapping[str, StoredTensor], outputs: Collection[str]
+    ) -> _Neighbours:
+        makers = {name: node for node in nodes for name in node.outputs if name}
+        readers = Counter(name for node in nodes for name in node.inputs)
+        readers.update(outputs)
+        values = {n.outputs[0]: n.attributes.get("value") for n in nodes if _is(n, "Constant")}
+        in_nodes = {name: v for name, v in values.items() if isinstance(v, StoredTensor)}
+        return _Neighbours(makers, readers, {**in_nodes, **constants})
+
+    def element_type(self, name: str) -> int:
+        """ONNX's number of a stored tensor's element type, 0 for a value that is computed."""
+        stored = self.constants.get(name)
+        return stored.element_type if stored else 0
+
+    def array(self, name: str) -> Array:
+        """A stored tensor, flat."""
+        if name not in self.arrays:
+            self.arrays[name] = self.constants[name].array().reshape(-1)
+        return self.arrays[name]
+
+    def behind(self, name: str) -> OnnxNode | None:
+        """The node that makes a value which nobody else reads."""
+        return self.makers.get(name) if self.readers[name] == 1 else None
+
+    def parameters(self, node: OnnxNode, of: int) -> _Stored | None:
+        """A Quantize- or DequantizeLinear's value `of` and parameters, if these are stored."""
+        names = (*node.inputs, "")
+        scale, zero = names[1], names[2] if len(node.inputs) > 2 else ""
+        known = self.element_type(scale) == _FLOAT and (not zero or self.element_type(zero))
+        if not known or node.attributes.get("block_size", 0):
+            return None
+        return _Stored(node.inputs[0] if of == 0 else node.outputs[0], scale, zero)
+
+    def dequantised(self, name: str, several_on: int | None = None) -> _Stored | None:
+        """What a DequantizeLinear makes of bytes; several scales only along axis `several_on`."""
+        node = self.makers.get(name)
+        if node is None or not _is(node, "DequantizeLinear"):
+            return None
+        stored = self.parameters(node, 0)
+        if stored is None or self._stored_type(stored) not in _BYTES:
+            return None
+        if self.array(stored.scale).size > 1:
+            axis = node.attributes.get("axis", 1)
+            constant = self.constants.get(stored.value)
+            if several_on is None or constant is None or not isinstance(axis, int):
+                return None
+            rank = len(constant.proto.dims)
+            if not -rank <= axis < rank or axis % rank != several_on % rank:
+                return None
+        return stored
+
+    def _stored_type(self, stored: _Stored) -> int:
+        if stored.zero:
+            return self.element_type(stored.zero)
+        if stored.value in self.constants:
+            return self.element_type(stored.value)
+        return _UINT8 if _is(self.makers.get(stored.value), "QuantizeLinear") else 0
+
+    def quantised(self, node: OnnxNode) -> _Stored | None:
+        """What a QuantizeLinear makes, if it makes bytes by one scale."""
+        stored = self.parameters(node, 1)
+        if stored is None or node.attributes.get("output_dtype", 0):
+            return None
+        makes_bytes = not stored.zero or self.element_type(stored.zero) in _BYTES
+        return stored if makes_bytes and self.array(stored.scale).size == 1 else None
+
+    def bias(self, name: str) -> str | None:
+        """The name of a known bias: 32-bit units of the sums, or real numbers."""
+        node = self.makers.get(name)
+        if node is not None and _is(node, "DequantizeLinear"):
+            raw = node.inputs[0]
+            if raw not in self.constants:
+                return None
+            return raw if self.element_type(raw) == _INT32 else name
+        return name if self.element_type(name) == _FLOAT else None
+
+    def same(self, a: _Stored, b: _Stored) -> bool:
+        """Whether both store the same real numbers as the same integers."""
+        if (a.scale, a.zero) == (b.scale, b.zero):
+            return bool(a.zero) or self._stored_type(a) == _UINT8
+        first, second = (self.array(s.zero) if s.zero else _NO_ZERO for s in (a, b))
+        return (
+            np.array_equal(self.array(a.scale), self.array(b.scale))
+            and first.dtype == second.dtype
+            and np.array_equal(first, second)
+        )
+
+    def number(self, name: str) -> float | None:
+        """A stored number."""
+        if self.element_type(name) != _FLOAT or self.array(name).size != 1:
+            return None
+        return float(self.array(name)[0])
+
+
+def _join(graph: _Neighbours, quantize: OnnxNode) -> OnnxNode | None:
+    """One node for the group that ends here, or None."""
+    result = graph.quantised(quantize)
+    if result is None:
+        return None
+    name = quantize.inputs[0]
+    found = _table(graph, name, result)
+    if found is None:
+        bounds: dict[str, Attribute] = {}
+        node = graph.behind(name)
+        if node is not None and node.operator in ("Relu", "Clip") and node.domain == "":
+            limits = _limits(graph, node)
+            if limits is None:
+                return None
+            bounds = {"ellc.low": limits[0], "ellc.high": limits[1]}
+            node = graph.behind(node.inputs[0])
+        join = _JOINERS.get(node.operator) if node is not None and node.domain == "" else None
+        found = join(graph, node, result, bounds) if join and node else None
+    return found and replace(found, outputs=quantize.outputs)
+
+
+def _limits(graph: _Neighbours, node: OnnxNode) -> tuple[float, float] | None:
+    """The bounds of a Relu or Clip, if they are stored."""
+    if node.operator == "Relu":
+        return 0.0, np.inf
+    ends = []
+    for index, (key, missing) in enumerate((("min", -np.inf), ("max", np.inf)), 1):
+        attribute = node.attributes.get(key)
+        name = node.inputs[index] if index < len(node.inputs) else ""
+        number = graph.number(name) if name else attribute if attribute is not None else missing
+        if not isinstance(number, float | int):
+            return None
+        ends.append(float(number))
+    return ends[0], ends[1]
+
+
+def _node(
+    like: OnnxNode,
+    operator: str,
+    inputs: tuple[str, ...],
+    extra: Mapping[str, Attribute],
+    domain: str = MICROSOFT,
+) -> OnnxNode:
+    """A joined node: name and attributes of the operator in the middle."""
+    return OnnxNode(
+        operator,
+        inputs,
+        like.outputs,
+        domain,
+        like.version,
+        like.label,
+        attributes=MappingProxyType({**like.attributes, **extra}),
+    )
+
+
+Bounds = Mapping[str, Attribute]
+
+
+def _conv(graph: _Neighbours, node: OnnxNode, y: _Stored, bounds: Bounds) -> OnnxNode | None:
+    x, w = graph.dequantised(node.inputs[0]), graph.dequantised(node.inputs[1], 0)
+    bias = graph.bias(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else ""
+    if x is None or w is None or bias is None:
+        return None
+    inputs = (*x.names, *w.names, y.scale, y.zero, bias)
+    return _node(node, "QLinearConv", inputs, bounds, "")
+
+
+def _mat_mul(graph: _Neighbours, node: OnnxNode, y: _Stored, bounds: Bounds) -> OnnxNode | None:
+    a, b = graph.dequantised(node.inputs[0]), graph.dequantised(node.inputs[1], -1)
+    if a is None or b is None:
+        return None
+    return _node(node, "QLinearMatMul", (*a.names, *b.names, y.scale, y.zero), bounds, "")
+
+
+def _gemm(graph: _Neighbours, node: OnnxNode, y: _Stored, bounds: Bounds) -> OnnxNode | None:
+    columns = 0 if node.attributes.get("transB", 0) else 1
+    a, b = graph.dequantised(node.inputs[0]), graph.dequantised(node.inputs[1], columns)
+    c = graph.bias(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else ""
+    beta = node.attributes.get("beta", 1.0)
+    if a is None or b is None or c is None or (c and beta != 1.0):
+        return None
+    kept = {k: v for k, v in node.attributes.items() if k != "beta"}
+    middle = replace(node, attributes=MappingProxyType(kept))
+    return _node(middle, "QGemm", (*a.names, *b.names, c, y.scale, y.zero), bounds)
+
+
+def _add(graph: _Neighbours, node: OnnxNode, y: _Stored, bounds: Bounds) -> OnnxNode | None:
+    for index in (0, 1):
+        product = graph.behind(node.inputs[index])
+        if product is not None and _is(product, "MatMul"):
+            a, b = graph.dequantised(product.inputs[0]), graph.dequantised(product.inputs[1], -1)
+            c = graph.bias(node.inputs[1 - index])
+            if a is not None and b is not None and c is not None:
+                inputs = (*a.names, *b.names, c, y.scale, y.zero)
+                return _node(node, "QGemm", inputs, bounds)
+    return _two(graph, node, y, bounds)
+
+
+def _two(graph: _Neighbours, node: OnnxNode, y: _Stored, bounds: Bounds) -> OnnxNode | None:
+    a, b = graph.dequantised(node.inputs[0]), graph.dequantised(node.inputs[1])
+    if a is None or b is None:
+        return None
+    inputs = (*a.names, *b.names, y.scale, y.zero)
+    return _node(node, f"QLinear{node.operator}", inputs, bounds)
+
+
+def _mean(graph: _Neighbours, node: OnnxNode, y: _Stored, bounds: Bounds) -> OnnxNode | None:
+    x = graph.dequantised(node.inputs[0])
+    if x is None:
+        return None
+    return _node(node, "QLinearGlobalAveragePool", (*x.names, y.scale, y.zero), bounds)
+
+
+def _concat(graph: _Neighbours, node: OnnxNode, y: _Stored, bounds: Bounds) -> OnnxNode | None:
+    parts = [part for name in node.inputs if (part := graph.dequantised(name))]
+    if len(parts) < len(node.inputs):
+        return None
+    inputs = (y.scale, y.zero, *(name for part in parts for name in part.names))
+    return _node(node, "QLinearConcat", inputs, bounds)
+
+
+def _moving(graph: _Neighbours, node: OnnxNode, y: _Stored, bounds: Bounds) -> OnnxNode | None:
+    x = graph.dequantised(node.inputs[0])
+    if x is None or bounds or not graph.same(x, y):
+        return None
+    return replace(node, inputs=(x.value, *node.inputs[1:]), asked=set())
+
+
+def _table(graph: _Neighbours, name: str, y: _Stored) -> OnnxNode | None:
+    """Functions of one operand between the two: a table has their result for every byte."""
+    chain: list[OnnxNode] = []
+    start = name
+    while (x := graph.dequantised(start)) is None:
+        node = graph.behind(start)
+        if node is None or node.domain != "" or node.operator not in _FUNCTIONS:
+            return None
+        chain.insert(0, node)
+        start = node.inputs[0]
+    own = {start, "", *(n for node in chain for n in node.outputs)}
+    read = dict.fromkeys(n for node in chain for n in node.inputs if n not in own)
+    if any(n not in graph.constants for n in read):
+        return None
+    captured = tuple(read)
+    port = OnnxInput(start, _FLOAT, None)
+    function = OnnxGraph((port,), (name,), tuple(chain), MappingProxyType({}))
+    return OnnxNode(
+        "Table",
+        (*x.names, y.scale, y.zero, *captured),
+        (),
+        TABLE_DOMAIN,
+        name=chain[-1].label if chain else name,
+        attributes=MappingProxyType({"function": function}),
+        captured=captured,
+    )
+
+
+_JOINERS: dict[str, Callable[[_Neighbours, OnnxNode, _Stored, Bounds], OnnxNode | None]] = {
+    "Add": _add,
+    "Concat": _concat,
+    "Conv": _conv,
+    "Gemm": _gemm,
+    "GlobalAveragePool": _mean,
+    "MatMul": _mat_mul,
+    "Mul": _two,
+    **dict.fromkeys(_MOVING, _moving),
+}
