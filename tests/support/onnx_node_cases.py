@@ -1,0 +1,236 @@
+"""The ONNX project's own node tests, through the importer and compiled code for this machine.
+
+A test is a model of one operator (or of the function that defines it) with inputs and expected
+outputs. A compiler that fixes shapes and weights beforehand must be told some inputs at import:
+a test is tried with all inputs open, then with whole-number inputs behind the first made constant,
+then with all inputs behind the first, then with all of whole numbers. What is made constant is the
+test's own data; the result says so. A model in which then nothing is left to compute counts too:
+its outputs must be right as constants.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from ellc.frontends.onnx.read import read_onnx
+from onnx import numpy_helper
+
+from codegen.targets import resolve
+from codegen.testing import Trial, run_trials
+from ellc.frontends.options import ImportOptions
+from ir.errors import EllcError
+from ir.graph import Graph
+from ir.pipeline import run_pipeline
+from ir.types import Array, DType
+
+CHUNK = 120
+"""Models compiled into one program."""
+
+Status = Literal["passed", "declined", "failed"]
+
+
+@dataclass(frozen=True)
+class NodeTest:
+    """One test: `operator` is the one it is about, also for an expanded function."""
+
+    name: str
+    operator: str
+    model: onnx.ModelProto
+    inputs: tuple[Any, ...]
+    outputs: tuple[Any, ...]
+    rtol: float
+    atol: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one test. `reason` says why it was declined or how it failed."""
+
+    test: NodeTest
+    status: Status
+    reason: str = ""
+    fixed: tuple[str, ...] = field(default=())
+
+
+def node_tests() -> list[NodeTest]:
+    """Every node test of the installed `onnx` package, by name."""
+    from onnx.backend.test.case.node import collect_testcases
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the package's generators divide by zero on purpose
+        cases = [c for c in collect_testcases(None) if c.kind == "node"]
+    about: dict[str, str] = {}
+    tests = []
+    for case in cases:
+        base = re.sub(r"_expanded(_ver\d+)?$", "", case.name)
+        kinds = [_kind(node) for node in case.model.graph.node]
+        operator = about.setdefault(base, kinds[-1])
+        (inputs, outputs), *_ = case.data_sets
+        tests.append(
+            NodeTest(
+                case.name,
+                operator,
+                case.model,
+                tuple(inputs),
+                tuple(outputs),
+                case.rtol,
+                case.atol,
+            )
+        )
+    return sorted(tests, key=lambda t: t.name)
+
+
+def run_node_tests(tests: Sequence[NodeTest]) -> list[Result]:
+    """Import, compile for this machine, run and compare every test."""
+    found: dict[str, Result] = {}
+    ready: list[tuple[NodeTest, _Imported]] = []
+    with tempfile.TemporaryDirectory(prefix="ellc-nodes-") as folder:
+        for test in tests:
+            made = _import(test, Path(folder))
+            if isinstance(made, Result):
+                found[test.name] = made
+            else:
+                ready.append((test, made))
+    for start in range(0, len(ready), CHUNK):
+        part = ready[start : start + CHUNK]
+        trials = [Trial(m.graph, (m.inputs,)) for _, m in part]
+        for (test, made), answer in zip(part, run_trials(trials, resolve("host")), strict=True):
+            found[test.name] = _judged(test, made, answer)
+    return [found[t.name] for t in tests]
+
+
+@dataclass(frozen=True)
+class _Imported:
+    graph: Graph
+    inputs: tuple[Array, ...]
+    fixed: tuple[str, ...]
+
+
+def _kind(node: onnx.NodeProto) -> str:
+    return f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+
+
+def _import(test: NodeTest, folder: Path) -> _Imported | Result:
+    """The compiled graph of a test, or why there is none: what the first attempt said."""
+    first: Result | None = None
+    if not all(isinstance(x, np.ndarray) for x in (*test.inputs, *test.outputs)):
+        return Result(test, "declined", "sequences, optional values and strings are no tensors")
+    for fixed in _attempts(test):
+        try:
+            graph = _read(test, fixed, folder)
+        except EllcError as error:
+            first = first or Result(test, "declined", _reason(error))
+            continue
+        except Exception as error:
+            return Result(test, "failed", f"import: {error!r}", fixed)
+        try:
+            graph, _ = run_pipeline(graph)
+        except Exception as error:
+            return Result(test, "failed", f"passes: {str(error).splitlines()[0]}", fixed)
+        names = [p.name for p in graph.inputs]
+        given = {v.name: x for v, x in zip(test.model.graph.input, test.inputs, strict=True)}
+        inputs = tuple(np.asarray(given[n]) for n in names)
+        return _Imported(graph, inputs, fixed)
+    assert first is not None
+    return first
+
+
+def _attempts(test: NodeTest) -> Iterator[tuple[str, ...]]:
+    """Names of inputs to make constant, fewest first."""
+    names = [v.name for v in test.model.graph.input]
+    whole = [
+        n for n, x in zip(names, test.inputs, strict=True) if np.asarray(x).dtype.kind in "iub"
+    ]
+    tried = []
+    for fixed in ([], [n for n in whole if n != names[0]], names[1:], whole):
+        if fixed not in tried:
+            tried.append(fixed)
+            yield tuple(fixed)
+
+
+def _read(test: NodeTest, fixed: Sequence[str], folder: Path) -> Graph:
+    model = onnx.ModelProto()
+    model.CopyFrom(test.model)
+    values = dict(zip([v.name for v in model.graph.input], test.inputs, strict=True))
+    for name in fixed:
+        model.graph.initializer.append(numpy_helper.from_array(np.asarray(values[name]), name))
+    left = [v for v in model.graph.input if v.name not in fixed]
+    del model.graph.input[:]
+    model.graph.input.extend(left)
+    path = folder / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    return read_onnx(path, ImportOptions())
+
+
+def _reason(error: EllcError) -> str:
+    text = error.problems[0] if error.problems else error.message
+    # `name (Kind): what` -> what; the table names the operator already.
+    return re.sub(r"^\S* ?\([\w.]+\): ", "", text)
+
+
+def _judged(test: NodeTest, made: _Imported, answer: list[Any] | Exception) -> Result:
+    if isinstance(answer, EllcError):
+        # Without a kernel the command line would decline as well, in one clear report.
+        declined = answer.code in ("E301", "E302", "E303")
+        status: Status = "declined" if declined else "failed"
+        return Result(test, status, str(answer).splitlines()[0], made.fixed)
+    if isinstance(answer, Exception):
+        return Result(test, "failed", str(answer).splitlines()[0], made.fixed)
+    (outputs,) = answer
+    for number, (got, want) in enumerate(zip(outputs, test.outputs, strict=True)):
+        wrong = _difference(got, np.asarray(want), test)
+        if wrong:
+            return Result(test, "failed", f"output {number}: {wrong}", made.fixed)
+    return Result(test, "passed", "", made.fixed)
+
+
+def _difference(got: Array, want: Array, test: NodeTest) -> str:
+    if got.dtype != want.dtype or got.shape != want.shape:
+        return f"{got.dtype}{list(got.shape)} instead of {want.dtype}{list(want.shape)}"
+    if got.dtype.kind != "f":
+        wrong = got != want
+    else:
+        wrong = ~np.isclose(got, want, rtol=test.rtol, atol=test.atol, equal_nan=True)
+    if not wrong.any():
+        return ""
+    place = tuple(int(i) for i in np.argwhere(wrong)[0])
+    return (
+        f"{int(wrong.sum())} of {wrong.size} differ, first {place}: "
+        f"{got[place]} instead of {want[place]}"
+    )
+
+
+def supported(results: Sequence[Result]) -> list[str]:
+    """Operators of which at least one test passed."""
+    return sorted({r.test.operator for r in results if r.status == "passed"})
+
+
+def table(results: Sequence[Result]) -> str:
+    """Markdown: one row an operator."""
+    rows = ["| operator | passed | declined | failed | why |", "|---|---:|---:|---:|---|"]
+    by: dict[str, list[Result]] = {}
+    for result in results:
+        by.setdefault(result.test.operator, []).append(result)
+    for operator, group in sorted(by.items()):
+        counts = [sum(r.status == s for r in group) for s in ("passed", "declined", "failed")]
+        reasons = dict.fromkeys(r.reason for r in group if r.status != "passed")
+        shown = "; ".join(_cell(reason) for reason in list(reasons)[:4])
+        more = f"; and {len(reasons) - 4} more" if len(reasons) > 4 else ""
+        rows.append(f"| {operator} | {counts[0]} | {counts[1]} | {counts[2]} | {shown}{more} |")
+    return "\n".join(rows)
+
+
+def _cell(text: str) -> str:
+    short = text if len(text) <= 160 else text[:157] + "..."
+    return short.replace("|", "\\|").replace("\n", " ")
+
+
+__all__ = ["DType", "NodeTest", "Result", "node_tests", "run_node_tests", "supported", "table"]
