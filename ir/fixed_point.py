@@ -72,6 +72,15 @@ def multiply(x: Array, mantissa: Array | int, shift: Array | int) -> Array:
     return divide_by_power(product, np.maximum(-shifts, 0))
 
 
+def multiply_once(x: Array, mantissa: Array | int, shift: Array | int) -> Array:
+    """As `multiply` for mantissas from 0 up, but rounded a single time, halves up."""
+    shifts = np.asarray(shift, np.int64)
+    raised = wrapped(x.astype(np.int64) << np.maximum(shifts, 0)).astype(np.int64)
+    bits = 31 + np.maximum(-shifts, 0)
+    half = np.int64(1) << (bits - 1)
+    return _narrow((raised * np.asarray(mantissa, np.int64) + half) >> bits)
+
+
 # --- exponential and reciprocal ------------------------------------------------------------------
 
 
@@ -99,9 +108,10 @@ def _exp_of_quarter(x: Array) -> Array:
 
 
 def reciprocal(x: Array) -> tuple[Array, Array]:
-    """(y, bits) for x > 0 as Q12: 1 / x is y / 2^bits with y as Q0, 1/2 <= y <= 1."""
-    zeros = 31 - np.floor(np.log2(x.astype(np.float64))).astype(np.int64)
-    fraction = wrapped((x.astype(np.int64) << zeros) - (1 << 31))
+    """(y, bits) for x as Q12: 1 / x is y / 2^bits with y as Q0, 1/2 <= y <= 1; x has no sign."""
+    unsigned = x.astype(np.uint32).astype(np.int64)
+    zeros = 31 - np.floor(np.log2(np.maximum(unsigned, 1))).astype(np.int64)
+    fraction = wrapped((unsigned << zeros) - (1 << 31))
     return _one_over_one_plus(fraction), (SOFTMAX_SUM_BITS - zeros).astype(np.int32)
 
 
@@ -155,6 +165,6 @@ def softmax_shares(x: Array, exponentials: Array) -> Array:
     """Softmax of 8-bit numbers along the last axis: shares of 256, int32, at most 256."""
     top = x.max(axis=-1, keepdims=True).astype(np.int32)
     powers = exponentials[top - x]
-    total = divide_by_power(powers, SOFTMAX_SUM_BITS).sum(axis=-1, keepdims=True, dtype=np.int32)
-    scale, bits = reciprocal(total)
+    total = divide_by_power(powers, SOFTMAX_SUM_BITS).sum(axis=-1, keepdims=True, dtype=np.int64)
+    scale, bits = reciprocal(wrapped(total))
     return divide_by_power(high_product(scale, powers), bits + (31 - 8))

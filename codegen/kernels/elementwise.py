@@ -11,11 +11,13 @@ from codegen.kir.build import KernelBuilder
 from codegen.kir.ir import Operand
 from codegen.kir.types import Elem
 from codegen.lowering import KernelCall, NodeContext, constant_access, lowers
+from codegen.lowering import Operand as NodeOperand
 from codegen.operands import Operands, expanded
 from codegen.pointwise import emit_pointwise, is_costly
 from codegen.vectors import vector_lanes
 from codegen.views import broadcast_strides
-from ir.op import Pointwise
+from ir.op import Op, Pointwise
+from ir.ops.quantised_arithmetic import QuantAdd, QuantMul
 from ir.types import DType, TensorType
 
 _ROW_ELEMENTS = 4096  # constants are repeated up to so many elements to make rows longer
@@ -24,7 +26,7 @@ _ROW_ELEMENTS = 4096  # constants are repeated up to so many elements to make ro
 @lowers(Pointwise)
 def lower_elementwise(ctx: NodeContext) -> list[KernelCall]:
     """Any pointwise operator on operands of any shapes that broadcast to its result's."""
-    shape, walk = ctx.result_type().shape, _walk(ctx)
+    shape, walk = ctx.result_type().shape, common_walk(ctx, ctx.inputs)
     b = KernelBuilder(ctx.name)
     operands = Operands(ctx, b, ctx.inputs, shape, walk, "x")
     epilogue = Epilogue(ctx, b, walk)
@@ -51,8 +53,8 @@ def lower_elementwise(ctx: NodeContext) -> list[KernelCall]:
     return [KernelCall(b.finish(), (*operands.args, *epilogue.args), extent, note)]
 
 
-def _walk(ctx: NodeContext) -> tuple[int, ...]:
-    """The result's axes, merged wherever result and operands allow it.
+def common_walk(ctx: NodeContext, operands: Sequence[NodeOperand]) -> tuple[int, ...]:
+    """The result's axes, merged wherever result, operands and those of the stages allow it.
 
     Bits keep their last axis; a constant that would cut rows is repeated if that makes it no
     longer than `_ROW_ELEMENTS`.
@@ -61,7 +63,7 @@ def _walk(ctx: NodeContext) -> tuple[int, ...]:
     shape, bits = type_.shape, type_.dtype is DType.BIT
     steps: list[Sequence[int]] = [ctx.result().strides]
     constants = []
-    for operand in (*ctx.inputs, *ctx.extras):
+    for operand in (*operands, *ctx.extras):
         if operand.array is None:
             assert operand.access is not None
             steps.append(broadcast_strides(operand.access, shape))
@@ -79,10 +81,17 @@ def _walk(ctx: NodeContext) -> tuple[int, ...]:
     return merged(shape, *steps, keep_last=bits) or (1,)
 
 
+def _ops(ctx: NodeContext) -> list[Op]:
+    """Everything the kernel computes."""
+    return [ctx.anchor, *(s.op for s in ctx.stages)]
+
+
 def _lanes(ctx: NodeContext, inner: int) -> int:
     """Lanes that suit the widest element type in the chain and the rows' length."""
     types = [x.type for x in (*ctx.inputs, *ctx.extras)] + [ctx.anchor_type(), ctx.result_type()]
     lanes = min(vector_lanes(ctx.target, Elem.of(t.dtype)) for t in types)
+    if any(isinstance(op, QuantAdd | QuantMul) for op in _ops(ctx)):
+        lanes = min(lanes, 2 * vector_lanes(ctx.target, Elem.I32))  # what they compute in
     while lanes > 1 and lanes // 2 >= inner:
         lanes //= 2
     return lanes
@@ -90,8 +99,8 @@ def _lanes(ctx: NodeContext, inner: int) -> int:
 
 def _vectors(ctx: NodeContext, lanes: int, inner: int, *, is_bits: bool) -> int:
     """Vectors in flight; for bits whole bytes."""
-    ops = [ctx.anchor, *(s.op for s in ctx.stages)]
-    wanted = 2 if any(isinstance(op, Pointwise) and is_costly(op) for op in ops) else 4
+    costly = any(isinstance(op, Pointwise) and is_costly(op) for op in _ops(ctx))
+    wanted = 2 if costly else 4
     vectors = max(1, min(wanted, inner // lanes))
     while is_bits and vectors * lanes % 8:
         vectors += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,37 +13,42 @@ from codegen.kernels.movement import placed_as
 from codegen.kernels.sliding import Place, Rectangle, Sliding, meetings, origin, write_tiles
 from codegen.kir.build import KernelBuilder
 from codegen.kir.ir import Operand, Param
-from codegen.kir.types import VType
+from codegen.kir.types import Elem, VType
 from codegen.lowering import Arg, KernelCall, NodeContext, lowers
 from codegen.vectors import vector_lanes
 from codegen.window import window_axes
 from ir.ops.common import padding_values
 from ir.ops.pool import AvgPool2D, MaxPool2D
+from ir.ops.quantised_pool import IntAvgPool2D
 
+Pool = MaxPool2D | AvgPool2D | IntAvgPool2D
 _SMALL_WINDOW = 64  # taps up to which a window is straight-line code
 
 
 @lowers(MaxPool2D, AvgPool2D)
 def lower_pool(ctx: NodeContext) -> list[KernelCall]:
     """Both pools, any window."""
+    return lower_windows(ctx, _Maximum if isinstance(ctx.anchor, MaxPool2D) else _Mean)
+
+
+def lower_windows(ctx: NodeContext, make: RuleMaker) -> list[KernelCall]:
+    """A pool that does what a rule says."""
     op = ctx.anchor
-    assert isinstance(op, MaxPool2D | AvgPool2D)
+    assert isinstance(op, Pool)
     type_ = ctx.inputs[0].type
     x, arg = placed_as(ctx, 0, type_.shape)
-    if isinstance(op, AvgPool2D) and not op.include_padding:
+    if isinstance(op, IntAvgPool2D) or (isinstance(op, AvgPool2D) and not op.include_padding):
         x = replace(x, border=None)  # what stands in the frame does not count
     images, rows, columns, channels = ctx.anchor_type().shape
-    axes = window_axes(x, (rows, columns), op.window, op.stride, op.dilation, op.padding)
+    dilation = (1, 1) if isinstance(op, IntAvgPool2D) else op.dilation
+    axes = window_axes(x, (rows, columns), op.window, op.stride, dilation, op.padding)
     shape = Sliding(x, (images, rows, columns, channels), *axes)
     b = KernelBuilder(ctx.name)
     args: list[Arg] = [arg]
     source = b.param("x", x.elem, x.align_bytes)
-    rule: _Rule = (
-        _Maximum(ctx, b, op, shape, args) if isinstance(op, MaxPool2D)
-        else _Mean(ctx, b, op, shape, args)
-    )  # fmt: skip
+    rule = make(ctx, b, op, shape, args)
     epilogue = Epilogue(ctx, b, shape.walk)
-    tile = _rectangle(ctx, shape, 8 if epilogue.is_bits else 1)
+    tile = _rectangle(ctx, shape, rule.elem, 8 if epilogue.is_bits else 1)
     pool = _Pool(b, source, shape, tile, rule, epilogue)
     extent = write_tiles(
         b, shape, tile, pool.tile, threads=ctx.options.threads, split_last=epilogue.has_tail
@@ -55,10 +60,10 @@ def _is_small(shape: Sliding) -> bool:
     return shape.rows.taps * shape.columns.taps <= _SMALL_WINDOW and shape.columns.taps <= 12
 
 
-def _rectangle(ctx: NodeContext, shape: Sliding, multiple: int) -> Rectangle:
+def _rectangle(ctx: NodeContext, shape: Sliding, elem: Elem, multiple: int) -> Rectangle:
     """Pixels of one row whose columns fit into registers; several vectors where there are few."""
     target, channels = ctx.target, shape.walk[3]
-    lanes = vector_lanes(target, shape.x.elem)
+    lanes = vector_lanes(target, elem)
     while lanes > 1 and lanes // 2 >= channels:
         lanes //= 2
     registers = 12 if target.vector_registers >= 32 else 7
@@ -73,26 +78,27 @@ def _rectangle(ctx: NodeContext, shape: Sliding, multiple: int) -> Rectangle:
     return Rectangle(1, pixels, vectors, lanes)
 
 
-class _Rule(ABC):
-    """What a pool does with the elements it meets."""
+class Rule(ABC):
+    """What a pool does with the elements it meets; it combines them as elements of `elem`."""
 
     operation: str
+    elem: Elem
 
     def __init__(
         self,
         ctx: NodeContext,
         b: KernelBuilder,
-        op: MaxPool2D | AvgPool2D,
+        op: Pool,
         shape: Sliding,
         args: list[Arg],
     ) -> None:
         self._b, self._op, self._area = b, op, op.window[0] * op.window[1]
-        self._elem = shape.x.elem
+        self.elem = shape.x.elem
         self._frame: Param | None = None
-        values = padding_values(op.padding, self._elem.numpy)
+        values = padding_values(op.padding, self.elem.numpy)
         self._value = values[0].item()
         if values.size > 1 and not (shape.rows.is_interior and shape.columns.is_interior):
-            self._frame = b.param("frame", self._elem, 64)
+            self._frame = b.param("frame", self.elem, 64)
             args.append(ctx.constant(np.pad(values, (0, 64 + -values.size % 16))))
 
     @abstractmethod
@@ -103,6 +109,10 @@ class _Rule(ABC):
     def finish(self, value: Operand, taps: int, channel: Operand, shift: int) -> Operand:
         """The result of a window that met `taps` elements of the image."""
 
+    def loaded(self, value: Operand) -> Operand:
+        """An element of the image as it is combined."""
+        return self._b.convert(value, self.elem)
+
     def outside(self, type_: VType, channel: Operand, shift: int) -> Operand:
         """The padding's value in the channels from `channel + shift`."""
         if self._frame is None:
@@ -110,7 +120,10 @@ class _Rule(ABC):
         return self._b.load(self._frame, channel, type_.lanes, offset=shift)
 
 
-class _Maximum(_Rule):
+RuleMaker = Callable[[NodeContext, KernelBuilder, Pool, Sliding, list[Arg]], Rule]
+
+
+class _Maximum(Rule):
     """The largest element; the padding takes part where a window meets it."""
 
     operation = "max"
@@ -126,7 +139,7 @@ class _Maximum(_Rule):
         return self._b.max(value, self.outside(value.type, channel, shift))
 
 
-class _Mean(_Rule):
+class _Mean(Rule):
     """The sum over the number of elements that count."""
 
     operation = "add"
@@ -156,7 +169,7 @@ class _Pool:
         x: Param,
         shape: Sliding,
         tile: Rectangle,
-        rule: _Rule,
+        rule: Rule,
         epilogue: Epilogue,
     ) -> None:
         self._b, self._x, self._shape, self._tile = b, x, shape, tile
@@ -214,12 +227,13 @@ class _Pool:
         down = row * self._shape.rows.dilation
         offset = down * strides[1] + column * strides[2] + vector * lanes
         count = min(lanes, place.valid - vector * lanes)
-        return self._b.load_some(self._x, base, lanes, count, offset=offset)
+        found = self._b.load_some(self._x, base, lanes, count, offset=offset)
+        return self._rule.loaded(found)
 
     def _tree(self, values: Sequence[Operand]) -> Operand:
         """All combined in pairs; the identity where there are none."""
         if not values:
-            return self._rule.identity(VType(self._x.elem, self._tile.lanes))
+            return self._rule.identity(VType(self._rule.elem, self._tile.lanes))
         items = list(values)
         while len(items) > 1:
             pairs = [
@@ -243,7 +257,7 @@ class _Pool:
             rows, columns = 1, rows * columns
         vectors, ways = self._vectors(place), max(1, 8 // self._tile.vectors)
         ways = max(1, min(ways, columns))
-        identity = self._rule.identity(VType(self._x.elem, self._tile.lanes))
+        identity = self._rule.identity(VType(self._rule.elem, self._tile.lanes))
         start = [identity] * (vectors * ways)
         with b.loop("window_row", 0, rows, carry=start) as down:
             here = b.add(base, b.mul(down.index, row_step))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ir.fixed_point import multiply, quantize_multiplier
+from ir.fixed_point import multiply, multiply_once, quantize_multiplier
 from ir.op import Arrays, Case, Op, Pointwise, Types, register_op, require
 from ir.ops.common import want_operands
 from ir.ops.elementwise import want_broadcast
@@ -20,7 +20,7 @@ from ir.types import Array, DType, Quant, TensorType
 
 STORED = (DType.I8, DType.U8, DType.I16, DType.U16)
 BYTES = (DType.I8, DType.U8)
-RULES = ("tflite", "half_even")
+RULES = ("tflite", "tflite_once", "half_even")
 ROUNDINGS = ("half_even", "half_away")
 
 
@@ -43,8 +43,9 @@ class Requantize(Pointwise):
     """A 32-bit sum times a real factor, as a stored integer between `low` and `high`.
 
     Rule `tflite`: (x i32, multiplier i32, shift i32), `ir.fixed_point.multiply` plus the zero
-    point. Rule `half_even`: (x i32, scale f32), the float32 product of x and scale, rounded to the
-    nearest integer, halves to the even one, plus the zero point.
+    point, modulo 2^32; `tflite_once` is the same with `multiply_once`, multipliers from 0 up.
+    Rule `half_even`: (x i32, scale f32), the float32 product of x and scale, rounded to the nearest
+    integer, halves to the even one, plus the zero point.
     """
 
     rule: str
@@ -56,10 +57,10 @@ class Requantize(Pointwise):
 
     def infer(self, *inputs: TensorType) -> Types:
         require(self.rule in RULES, f"requantize: unknown rule '{self.rule}'")
-        want_operands("requantize", inputs, 3 if self.rule == "tflite" else 2)
+        want_operands("requantize", inputs, 2 if self.rule == "half_even" else 3)
         x, factor, *shift = inputs
         want_type("requantize", "x", x, DType.I32)
-        wanted = DType.I32 if self.rule == "tflite" else DType.F32
+        wanted = DType.F32 if self.rule == "half_even" else DType.I32
         for type_ in (factor, *shift):
             want_type("requantize", "a factor", type_, wanted)
         want_broadcast("requantize", *inputs)
@@ -70,13 +71,14 @@ class Requantize(Pointwise):
 
     def reference(self, *inputs: Array) -> Arrays:
         x, factor, *shift = inputs
-        if self.rule == "tflite":
-            scaled = multiply(x, factor, shift[0]).astype(np.int64)
-        else:
+        if self.rule == "half_even":
             real = x.astype(np.float32) * factor.astype(np.float32)
-            scaled = np.rint(np.clip(real, -(2.0**24), 2.0**24)).astype(np.int64)
-        result = np.clip(scaled + self.zero_point, self.low, self.high)
-        return (result.astype(self.dtype.numpy),)
+            scaled = np.rint(np.clip(real, -(2.0**24), 2.0**24)).astype(np.int32)
+        else:
+            by = multiply if self.rule == "tflite" else multiply_once
+            scaled = by(x, factor, shift[0])
+        moved = scaled + np.int32(self.zero_point)
+        return (np.clip(moved, self.low, self.high).astype(self.dtype.numpy),)
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
@@ -103,6 +105,13 @@ class Requantize(Pointwise):
         yield Case(wide, every, (1, 2), label="extremes")
         computed = (sums[:40] * 1000, np.resize(mantissas, (40, 1)), shifts)
         yield Case(byte, computed, label="computed factors")
+        once = replace(wide, rule="tflite_once")
+        yield Case(once, (sums, half, shifts), (1, 2), label="halves, rounded once")
+        scattered = rng.integers(-300_000, 300_000, (1, 4, 5, 6)).astype(np.int32)
+        six = np.array([quantize_multiplier(f) for f in (5e-4, 0.9, 0, 1e-9, 3.7, 40)], np.int32)
+        per_channel = (scattered, six[:, 0].copy(), six[:, 1].copy())
+        yield Case(once, per_channel, (1, 2), label="per channel, rounded once")
+        yield Case(once, per_channel, label="computed factors, rounded once")
         even = cls("half_even", -7, -128, 127, DType.I8)
         yield Case(even, (sums, np.array([0.5], np.float32)), (1,), label="even halves")
         scales = (rng.random(4) / 5).astype(np.float32)

@@ -1,0 +1,53 @@
+"""Means of bytes over windows: sums in 16 bits where they fit, divided in 32."""
+
+from __future__ import annotations
+
+from codegen.kernels.pool import Pool, Rule, lower_windows
+from codegen.kernels.sliding import Sliding
+from codegen.kir.build import KernelBuilder
+from codegen.kir.ir import Operand
+from codegen.kir.types import Elem, VType
+from codegen.lowering import Arg, KernelCall, NodeContext, lowers
+from ir.ops.quantised_pool import IntAvgPool2D
+
+_NARROW_AREA = 255  # elements of 8 bits whose sum has 16
+
+
+@lowers(IntAvgPool2D)
+def lower_int_pool(ctx: NodeContext) -> list[KernelCall]:
+    """Any window."""
+    return lower_windows(ctx, _IntMean)
+
+
+class _IntMean(Rule):
+    """The sum over the number of cells inside the image, rounded, halves away from zero."""
+
+    operation = "add"
+
+    def __init__(
+        self, ctx: NodeContext, b: KernelBuilder, op: Pool, shape: Sliding, args: list[Arg]
+    ) -> None:
+        super().__init__(ctx, b, op, shape, args)
+        self._stored = shape.x.elem
+        narrow = Elem.I16 if self._stored.is_signed else Elem.U16
+        self.elem = narrow if self._area <= _NARROW_AREA else Elem.I32
+
+    def identity(self, type_: VType) -> Operand:
+        return self._b.const(0, type_)
+
+    def finish(self, value: Operand, taps: int, channel: Operand, shift: int) -> Operand:
+        b, op = self._b, self._op
+        assert isinstance(op, IntAvgPool2D)
+        total = b.convert(value, Elem.I32)
+        mean = self._quotient(total, taps) if taps > 1 else total
+        clamped = b.min(b.max(mean, b.const(op.low, mean)), b.const(op.high, mean))
+        return b.convert(clamped, self._stored)
+
+    def _quotient(self, total: Operand, count: int) -> Operand:
+        """total / count; division itself rounds toward zero."""
+        b, half = self._b, self._b.const(count // 2, total)
+        if not self._stored.is_signed:
+            return b.div(b.add(total, half), b.const(count, total))
+        below = b.compare("lt", total, b.const(0, total))
+        away = b.select(below, b.sub(total, half), b.add(total, half))
+        return b.div(away, b.const(count, total))

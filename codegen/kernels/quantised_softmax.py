@@ -1,0 +1,121 @@
+"""Softmax of bytes: exponentials are a table, only the reciprocal of their sum is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from codegen.kernels.folding import Group, group, index_of, kept_axes, sweep
+from codegen.kernels.walking import Walk
+from codegen.kir import fixed_point
+from codegen.kir.build import KernelBuilder
+from codegen.kir.ir import Operand, Param
+from codegen.kir.types import INDEX, Elem, VType
+from codegen.lowering import KernelCall, NodeContext, access_arg, lowers
+from ir.errors import EllcError
+from ir.fixed_point import SOFTMAX_SUM_BITS, divide_by_power
+from ir.ops.quantised_softmax import QuantSoftmax
+from ir.types import DType
+
+_WAYS = 4
+
+
+@lowers(QuantSoftmax)
+def lower_quant_softmax(ctx: NodeContext) -> list[KernelCall]:
+    """Row after row, each element by itself."""
+    op = ctx.anchor
+    assert isinstance(op, QuantSoftmax)
+    if ctx.stages:
+        raise EllcError(f"'{op.name}' with an epilogue", code="E301", where=ctx.name)
+    x, arg = ctx.place(ctx.inputs[0])
+    result = ctx.result()
+    rank = len(x.shape)
+    order = kept_axes(rank, (rank - 1,))
+    rows = group(x, order, [result.strides[a] for a in order])
+    b = KernelBuilder(ctx.name)
+    source = b.param("x", x.elem, x.align_bytes)
+    powers, terms = b.param("powers", Elem.I32, 64), b.param("terms", Elem.I32, 64)
+    target = b.param("y", result.elem, result.align_bytes, writable=True)
+    row = _Row(
+        b, source, powers, terms, target, rows, x.shape[-1],
+        (x.strides[-1], result.strides[-1]), op.dtype,
+    )  # fmt: skip
+    extent = Walk(rows.extents, 1, ctx.options.threads).write(b, row.write)
+    table = op.exponentials()
+    tables = [ctx.constant(t) for t in (table, divide_by_power(table, SOFTMAX_SUM_BITS))]
+    return [KernelCall(b.finish(), (arg, *tables, access_arg(result)), extent, op.name)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """Writes one row. `powers` has e^-d of every distance d as Q0, `terms` the same as Q12."""
+
+    b: KernelBuilder
+    x: Param
+    powers: Param
+    terms: Param
+    y: Param
+    rows: Group
+    length: int
+    steps: tuple[int, int]
+    dtype: DType
+
+    def write(self, at: list[Operand], length: int, last: bool) -> None:
+        """The largest element, the sum of all exponentials, then every share of it."""
+        b = self.b
+        base, target = index_of(b, 0, at, self.rows.x), index_of(b, 0, at, self.rows.y)
+        top = self._folded("max", INDEX, partial(self._element, base), -128)
+
+        def distance(place: Operand) -> Operand:
+            return b.sub(top, self._element(base, place))
+
+        def term(place: Operand) -> Operand:
+            return b.load(self.terms, distance(place))
+
+        total = self._folded("add", VType(Elem.I32), term, 0)
+        scale, bits = self._reciprocal(total)
+
+        def store(at: list[Operand], slot: int, count: int, values: list[Operand]) -> None:
+            power = b.load(self.powers, distance(at[0]))
+            product = b.op("mul_high", scale, power)  # not below 0: halves go up in any case
+            share = self._stored(b.op("shr_round", product, bits))
+            b.store(share, self.y, b.add(target, b.mul(at[0], self.steps[1])))
+
+        sweep(b, (self.length,), 1, _WAYS, [], store)
+
+    def _element(self, base: Operand, place: Operand) -> Operand:
+        """One number of the row as an index."""
+        b = self.b
+        value = b.load(self.x, b.add(base, b.mul(place, self.steps[0])))
+        return b.convert(value, Elem.INDEX)
+
+    def _folded(
+        self, name: str, type_: VType, value: Callable[[Operand], Operand], start: int
+    ) -> Operand:
+        """The values of all places of the row combined, in several chains."""
+        b = self.b
+        first: list[Operand] = [b.const(start, type_)] * _WAYS
+
+        def visit(at: list[Operand], slot: int, count: int, values: list[Operand]) -> None:
+            values[slot] = b.op(name, values[slot], value(at[0]))
+
+        a, c, d, e = sweep(b, (self.length,), 1, _WAYS, first, visit)
+        return b.op(name, b.op(name, a, c), b.op(name, d, e))
+
+    def _reciprocal(self, total: Operand) -> tuple[Operand, Operand]:
+        """(y, bits): a share is `mul_high(y, power) / 2^bits`, and 0 beyond 31 bits."""
+        b = self.b
+        zeros, highest = fixed_point.leading_zeros(b, b.bitcast(total, Elem.U32))
+        one = b.const(1 << 31, highest)
+        scale = fixed_point.one_over_one_plus(b, b.bitcast(b.sub(highest, one), Elem.I32))
+        bits = b.sub(b.const(SOFTMAX_SUM_BITS + 31 - 8, scale), b.bitcast(zeros, Elem.I32))
+        most, none = b.const(31, bits), b.const(0, bits)
+        return b.select(b.compare("gt", bits, most), none, scale), b.min(bits, most)
+
+    def _stored(self, share: Operand) -> Operand:
+        b, info = self.b, np.iinfo(self.dtype.numpy)
+        low, high = b.const(info.min, share), b.const(info.max, share)
+        return b.convert(b.min(b.add(share, low), high), Elem.of(self.dtype))
