@@ -62,12 +62,15 @@ class AxisRule:
             case "align_corners":
                 if length == 1:
                     return np.zeros_like(place)
-                return np.asarray(place * ((extent - 1) / (length - 1)), _F32)
+                if self.scale is None:
+                    return np.asarray(place * ((extent - 1) / (length - 1)), _F32)
+                return np.asarray(place * (extent - 1) / (length - 1), _F32)
             case "tf_crop_and_resize":
-                first, last = (_F32(r) * (extent - 1) for r in self.region)
+                first, last = (_F32(r) for r in self.region)
                 if length == 1:
-                    return np.full_like(place, (first + last) / 2)
-                return np.asarray(place * (last - first) / (length - 1) + first, _F32)
+                    return np.full_like(place, (first + last) * (extent - 1) / 2)
+                within = place * (last - first) * (extent - 1) / (length - 1)
+                return np.asarray(first * (extent - 1) + within, _F32)
             case "pytorch_half_pixel" if length == 1:
                 return np.zeros_like(place)
         centre = self._stepped(place + half) - half
