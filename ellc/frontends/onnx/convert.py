@@ -7,10 +7,11 @@ from collections.abc import Iterable
 
 from ellc.frontends.graph_import.handlers import import_nodes, needed_nodes
 from ellc.frontends.graph_import.values import Emitter, Value
+from ellc.frontends.onnx.functions import without_calls
 from ellc.frontends.onnx.inner import stored_values
 from ellc.frontends.onnx.model import OnnxGraph, OnnxInput, OnnxModel, OnnxNode
 from ellc.frontends.onnx.order import in_order
-from ellc.frontends.onnx.ports import Layouts, input_type
+from ellc.frontends.onnx.ports import Layouts, input_quants, input_type
 from ellc.frontends.onnx.qdq import joined
 from ellc.frontends.onnx.registry import all_operators
 from ellc.frontends.options import ImportOptions
@@ -21,21 +22,32 @@ from ir.passes.eliminate_dead import EliminateDead
 
 def convert(model: OnnxModel, options: ImportOptions, where: str) -> Graph:
     """The graph of a model, or of the part that `options.outputs` needs."""
-    graph = model.graph
+    graph = without_calls(model, options.limits.graph_nodes, where)
     nodes = in_order(graph.nodes, where)
+    _check_names(graph, nodes, where)
     outputs = _outputs(graph, nodes, options, where)
-    nodes = needed_nodes(joined(needed_nodes(nodes, outputs), graph.constants, outputs), outputs)
+    nodes = needed_nodes(nodes, outputs)
+    quants = input_quants(nodes, graph.constants)
+    nodes = needed_nodes(joined(nodes, graph.constants, outputs), outputs)
     emitter = Emitter(model.name, options.limits)
     emitter.metadata(dict(model.metadata))
     layouts = Layouts.of(nodes, options.layout)
     values: dict[str, Value] = {}
     for port in _ports(graph, nodes, outputs, options, where):
-        values[port.name] = layouts.input(emitter, port.name, input_type(port, options, where))
+        type_ = input_type(port, options, where, quants.get(port.name))
+        values[port.name] = layouts.input(emitter, port.name, type_)
     values.update(stored_values(emitter, graph, nodes, outputs))
     known = import_nodes(emitter, all_operators(), nodes, values, where)
     for name in outputs:
         layouts.output(emitter, name, known[name])
     return EliminateDead().run(emitter.build())
+
+
+def _check_names(graph: OnnxGraph, nodes: Iterable[OnnxNode], where: str) -> None:
+    """No node makes what the file already gives."""
+    given = {i.name for i in graph.inputs} | set(graph.constants)
+    for name in (n for node in nodes for n in node.outputs if n in given):
+        raise EllcError(f"a node makes '{name}', which is given", code="E210", where=where)
 
 
 def _outputs(

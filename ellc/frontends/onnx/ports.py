@@ -2,30 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.model import OnnxInput, OnnxNode
-from ellc.frontends.onnx.tensors import dtype_of
+from ellc.frontends.onnx.tensors import StoredTensor, dtype_of
 from ellc.frontends.options import ImportOptions
 from ir.errors import EllcError
 from ir.ops.shape import Transpose
-from ir.types import TensorType
+from ir.types import Quant, TensorType
 
 TO_PIXELS = (0, 2, 3, 1)
 TO_PLANES = (0, 3, 1, 2)
 
 
-def input_type(port: OnnxInput, options: ImportOptions, where: str) -> TensorType:
+_MOVING = ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")
+
+
+def input_type(
+    port: OnnxInput, options: ImportOptions, where: str, quant: Quant | None = None
+) -> TensorType:
     """The type of an input; an open first dimension is 1. Raises `EllcError` E212, E213."""
     try:
         dtype = dtype_of(port.element_type)
     except Unsupported as error:
-        raise EllcError(f"the input '{port.name}': {error}", code="E212", where=where) from None
+        said = f"the input '{port.name}': {error.message}"
+        raise EllcError(said, code="E212", where=where) from None
     shape = _shape(port, options, where)
     options.limits.product(shape, where=f"{where}: input '{port.name}'")
-    return TensorType(dtype, shape)
+    return TensorType(dtype, shape, quant=quant if dtype.is_integer else None)
+
+
+def input_quants(
+    nodes: Iterable[OnnxNode], constants: Mapping[str, StoredTensor]
+) -> dict[str, Quant]:
+    """What stored integers stand for, by value, where a DequantizeLinear says it directly."""
+    found: dict[str, Quant] = {}
+    for node in reversed(list(nodes)):
+        if node.operator in _MOVING and node.outputs and node.outputs[0] in found:
+            found[node.inputs[0]] = found[node.outputs[0]]
+        elif node.operator == "DequantizeLinear" and len(node.inputs) > 1:
+            stored = [constants.get(name) for name in node.inputs[1:3]]
+            if all(s is not None and s.elements == 1 for s in stored):
+                scale, *zero = (float(s.array().reshape(-1)[0]) for s in stored if s is not None)
+                found[node.inputs[0]] = Quant((scale,), (int(zero[0]) if zero else 0,))
+    return found
 
 
 def _shape(port: OnnxInput, options: ImportOptions, where: str) -> tuple[int, ...]:

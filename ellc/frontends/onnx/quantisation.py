@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -121,11 +121,6 @@ def stored_bounds(by: Affine, bounds: Bounds) -> tuple[int, int]:
     ends = np.array([bounds.low, bounds.high], np.float32) / by.one_scale
     inside = np.clip(np.rint(ends.astype(np.float64)) + by.one_zero, info.min, info.max)
     return int(inside[0]), int(inside[1])
-
-
-def without_quant(value: Value) -> Value:
-    """The same value, its integers taken as they are."""
-    return replace(value, type=replace(value.type, quant=None)) if value.quant else value
 
 
 def same(a: Affine, b: Affine) -> bool:

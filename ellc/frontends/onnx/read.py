@@ -21,9 +21,14 @@ def read_onnx(source: Path, options: ImportOptions = _DEFAULT) -> Graph:
     the package `onnx` is missing, E212 with every node that is not supported, E213 an input whose
     shape is open, E214 an unknown name in the options.
     """
-    model = load_model(source, options.limits)
     try:
-        return convert(model, options, str(source))
+        return convert(load_model(source, options.limits), options, str(source))
+    except EllcError as error:
+        if error.where:
+            raise
+        raise EllcError(
+            error.message, code=error.code, where=str(source), hint=error.hint
+        ) from error
     except MemoryError:
         raise EllcError(
             "the model needs more memory than there is", code="E203", where=str(source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,11 @@ class StoredTensor:
     def element_type(self) -> int:
         """ONNX's number of the stored element type."""
         return int(self.proto.data_type)
+
+    @property
+    def elements(self) -> int:
+        """The number of elements that the shape declares."""
+        return prod(int(d) for d in self.proto.dims)
 
     def array(self) -> Array:
         """The elements. Raises `EllcError`, or `Unsupported` for a type nobody computes in."""

@@ -29,7 +29,6 @@ from ellc.frontends.onnx.quantisation import (
     requantised,
     same,
     stored_bounds,
-    without_quant,
 )
 from ellc.frontends.onnx.registry import ONNX, TABLE_DOMAIN, axis_of, operand, optional
 from ir.op import Op
@@ -166,7 +165,7 @@ def qlinear_average_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Va
     if node.flag("channels_last"):
         raise Unsupported("images of pixels (channels_last)")
     x, of_x, of_y = operand(inputs, 0), affine(inputs, 1, 2), affine(inputs, 3, 4)
-    means = averaged(emitter, node, dequantised(emitter, without_quant(x), of_x))
+    means = averaged(emitter, node, dequantised(emitter, x, of_x))
     return quantised(emitter, means, of_y)
 
 
@@ -220,7 +219,7 @@ def qlinear_softmax(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     x, of_x, of_y = operand(inputs, 0), affine(inputs, 1, 2), affine(inputs, 3, 4)
     axis = axis_of(node.integer("axis", -1), x.type.rank)
     axes = (axis,) if node.integer("opset", 13) >= 13 else tuple(range(axis, x.type.rank))
-    real = dequantised(emitter, without_quant(x), of_x)
+    real = dequantised(emitter, x, of_x)
     return quantised(emitter, emitter.add(Softmax(axes), real), of_y)
 
 

@@ -19,7 +19,6 @@ from ellc.frontends.onnx.quantisation import (
     affine,
     dequantised,
     quantised,
-    without_quant,
     zeros_of,
 )
 from ellc.frontends.onnx.registry import ONNX, axis_of, operand, optional
@@ -63,7 +62,7 @@ def dequantize_linear(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value
         return emitter.constant(_known_reals(node, x, inputs, block))
     if block:
         raise Unsupported("scales of blocks, on computed values")
-    return dequantised(emitter, without_quant(x), affine(inputs, 1, 2), _axis(node, x, scale))
+    return dequantised(emitter, x, affine(inputs, 1, 2), _axis(node, x, scale))
 
 
 def _axis(node: OnnxNode, x: Value, scale: Value) -> int | None:

@@ -1,0 +1,111 @@
+"""Functions that the model defines: every call is replaced by the function's nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from ellc.frontends.onnx.attributes import Attribute, AttributeReference
+from ellc.frontends.onnx.model import OnnxFunction, OnnxGraph, OnnxModel, OnnxNode
+from ir.errors import EllcError
+
+_DEPTH = 32
+
+
+def without_calls(model: OnnxModel, most_nodes: int, where: str) -> OnnxGraph:
+    """The main graph with all calls replaced.
+
+    Raises `EllcError` E203 if that makes more nodes than allowed, or calls lie too deep.
+    """
+    if not model.functions:
+        return model.graph
+    return _Inliner(model.functions, most_nodes, where).graph(model.graph, _Scope())
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """What names and attribute references mean where a function's nodes go."""
+
+    names: Mapping[str, str] | None = None  # None outside of functions: names stay
+    prefix: str = ""
+    attributes: Mapping[str, Attribute | None] | None = None
+    depth: int = 0
+
+    def name(self, name: str) -> str:
+        if not name or self.names is None:
+            return name
+        return self.names.get(name, self.prefix + name)
+
+
+@dataclass(slots=True)
+class _Inliner:
+    functions: Mapping[tuple[str, str, str], OnnxFunction]
+    most_nodes: int
+    where: str
+    made: int = 0
+    calls: int = 0
+
+    def graph(self, graph: OnnxGraph, scope: _Scope) -> OnnxGraph:
+        return OnnxGraph(
+            tuple(replace(i, name=scope.name(i.name)) for i in graph.inputs),
+            tuple(map(scope.name, graph.outputs)),
+            tuple(self.nodes(graph.nodes, scope)),
+            MappingProxyType({scope.name(n): t for n, t in graph.constants.items()}),
+        )
+
+    def nodes(self, nodes: Sequence[OnnxNode], scope: _Scope) -> Iterator[OnnxNode]:
+        for node in nodes:
+            self.made += 1
+            if self.made > self.most_nodes or scope.depth > _DEPTH:
+                raise EllcError(
+                    f"its functions make more than {self.most_nodes} nodes, or call one another "
+                    f"more than {_DEPTH} deep",
+                    code="E203",
+                    where=self.where,
+                )
+            placed = self.placed(node, scope)
+            function = self.functions.get((node.domain, node.operator, node.overload))
+            if function is None:
+                yield placed
+            else:
+                yield from self.called(function, placed, scope.depth + 1)
+
+    def placed(self, node: OnnxNode, scope: _Scope) -> OnnxNode:
+        """A node with its names and attributes as they are in its scope."""
+        attributes = {}
+        for key, value in node.attributes.items():
+            if isinstance(value, AttributeReference):
+                given = (scope.attributes or {}).get(value.name)
+                if given is not None:
+                    attributes[key] = given
+            elif isinstance(value, OnnxGraph):
+                attributes[key] = self.graph(value, scope)
+            else:
+                attributes[key] = value
+        return replace(
+            node,
+            name=scope.prefix + node.name if node.name else "",
+            inputs=tuple(map(scope.name, node.inputs)),
+            outputs=tuple(map(scope.name, node.outputs)),
+            captured=tuple(map(scope.name, node.captured)),
+            attributes=MappingProxyType(attributes),
+            asked=set(),
+        )
+
+    def called(self, function: OnnxFunction, call: OnnxNode, depth: int) -> Iterator[OnnxNode]:
+        """The function's nodes between the operands and results of a call."""
+        if len(call.inputs) > len(function.inputs) or len(call.outputs) > len(function.outputs):
+            raise EllcError(
+                f"'{call.label}' has more operands or results than the function '{call.operator}'",
+                code="E210",
+                where=self.where,
+            )
+        self.calls += 1
+        inputs = dict.fromkeys(function.inputs, "")
+        inputs.update(zip(function.inputs, call.inputs, strict=False))
+        outputs = dict(zip(function.outputs, call.outputs, strict=False))
+        names = {**inputs, **{formal: actual for formal, actual in outputs.items() if actual}}
+        attributes = {**function.attributes, **call.attributes}
+        prefix = f"{call.label}.{self.calls}/"
+        yield from self.nodes(function.nodes, _Scope(names, prefix, attributes, depth))
