@@ -1,0 +1,121 @@
+"""The largest elements along an axis: each turn finds the next one after the last in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from codegen.kernels.folding import index_of, kept_axes
+from codegen.kernels.walking import Walk
+from codegen.kir.build import KernelBuilder
+from codegen.kir.ir import Operand, Param
+from codegen.kir.types import Elem, VType
+from codegen.lowering import KernelCall, NodeContext, access_arg, lowers
+from codegen.storage import Access
+from codegen.vectors import load_lanes, store_lanes, vector_lanes
+from ir.errors import EllcError
+from ir.ops.sorting import TopK
+
+
+@lowers(TopK)
+def lower_top_k(ctx: NodeContext) -> list[KernelCall]:
+    """As many passes over the axis as there are results; needs no memory of what was taken."""
+    op = ctx.anchor
+    assert isinstance(op, TopK)
+    if ctx.stages:
+        raise EllcError(f"'{op.name}' with an epilogue", code="E301", where=ctx.name)
+    x, arg = ctx.place(ctx.inputs[0])
+    values, places = ctx.result(0), ctx.result(1)
+    order = kept_axes(len(x.shape), (op.axis,))
+    extents = tuple(x.shape[a] for a in order) or (1,)
+    b = KernelBuilder(ctx.name)
+    search = _Search(
+        b,
+        op,
+        b.param("x", x.elem, x.align_bytes),
+        b.param("values", values.elem, values.align_bytes, writable=True),
+        b.param("places", places.elem, places.align_bytes, writable=True),
+        (x, values, places),
+        order,
+        _lanes(ctx, x.elem, extents[-1]),
+    )
+    extent = Walk(extents, search.lanes, ctx.options.threads).write(b, search.row)
+    args = (arg, access_arg(values), access_arg(places))
+    return [KernelCall(b.finish(), args, extent, op.name)]
+
+
+def _lanes(ctx: NodeContext, elem: Elem, rows: int) -> int:
+    """Rows side by side in one vector."""
+    lanes = vector_lanes(ctx.target, elem if elem.bytes > 4 else Elem.I32)
+    while lanes > 1 and lanes // 2 >= rows:
+        lanes //= 2
+    return lanes
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """Writes the results of a vector of rows."""
+
+    b: KernelBuilder
+    op: TopK
+    x: Param
+    values: Param
+    places: Param
+    accesses: tuple[Access, Access, Access]
+    order: list[int]
+    lanes: int
+
+    def row(self, at: list[Operand], length: int, last: bool) -> None:
+        """All results for `length` rows from the coordinates `at`."""
+        b, axis = self.b, self.op.axis
+        strides = [[a.strides[i] for i in self.order] or [0] for a in self.accesses]
+        x_base, y_base, z_base = (index_of(b, 0, at, s) for s in strides)
+        x_step, y_step, z_step = (a.strides[axis] for a in self.accesses)
+        x_lane, y_lane, z_lane = (s[-1] for s in strides)
+        type_ = VType(self.x.elem, self.lanes)
+        none = b.const(-1, type_.with_elem(Elem.I32))
+        with b.loop("rank", 0, self.op.count, carry=(b.const(self._best(), type_), none)) as loop:
+            value, place = loop.carried
+            extent = self.accesses[0].shape[axis]
+            start = (b.const(0, type_), none, b.const(0, none))
+            with b.loop("candidate", 0, extent, carry=start) as inner:
+                index = b.add(x_base, b.mul(inner.index, x_step))
+                found = load_lanes(b, self.x, index, self.lanes, length, x_lane)
+                best, where, number = inner.carried
+                wins = self._wins(found, number, value, place, best, where)
+                following = b.add(number, b.const(1, number))
+                inner.carry((b.select(wins, found, best), b.select(wins, number, where), following))
+            best, where, _ = inner.results
+            y_index = b.add(y_base, b.mul(loop.index, y_step))
+            z_index = b.add(z_base, b.mul(loop.index, z_step))
+            store_lanes(b, best, self.values, y_index, length, y_lane)
+            store_lanes(b, where, self.places, z_index, length, z_lane)
+            loop.carry((best, where))
+
+    def _best(self) -> float | int:
+        """What no element is better than."""
+        sign = 1 if self.op.largest else -1
+        if self.x.elem.is_float:
+            return sign * np.inf
+        info = np.iinfo(self.x.elem.numpy)
+        return info.max if self.op.largest else info.min
+
+    def _wins(
+        self,
+        found: Operand,
+        number: Operand,
+        value: Operand,
+        place: Operand,
+        best: Operand,
+        where: Operand,
+    ) -> Operand:
+        """Whether an element comes behind the last result, but before the best one so far."""
+        b = self.b
+        worse, better = ("lt", "gt") if self.op.largest else ("gt", "lt")
+        equal = b.compare("eq", found, value)
+        later = b.op("and", equal, b.compare("gt", number, place))
+        behind = b.op("or", b.compare(worse, found, value), later)
+        nothing = b.compare("lt", where, b.const(0, where))
+        before = b.op("or", nothing, b.compare(better, found, best))
+        return b.op("and", behind, before)

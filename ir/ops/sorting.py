@@ -1,0 +1,59 @@
+"""The largest elements along an axis, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ir.op import Arrays, Case, Op, Types, register_op, require
+from ir.ops.common import normal, want_axes, want_operands
+from ir.ops.elementwise import want_kind
+from ir.types import Array, DType, TensorType
+
+
+@register_op("top_k")
+@dataclass(frozen=True, slots=True)
+class TopK(Op):
+    """x -> (values, places I32): the `count` largest (or smallest) along an axis, best first.
+
+    Of equal elements the first comes first. What comes out where there is NaN is not defined.
+    """
+
+    axis: int
+    count: int
+    largest: bool = True
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("top_k", inputs, 1)
+        (x,) = inputs
+        want_kind("top_k", x.dtype, "fi")
+        want_axes("top_k", (self.axis,), x.rank)
+        good = 1 <= self.count <= x.shape[self.axis]
+        require(good, f"top_k: {self.count} of {x.shape[self.axis]} elements")
+        shape = (*x.shape[: self.axis], self.count, *x.shape[self.axis + 1 :])
+        return (TensorType(x.dtype, shape, quant=x.quant), TensorType(DType.I32, shape))
+
+    def reference(self, *inputs: Array) -> Arrays:
+        (x,) = inputs
+        # Backwards and turned round, a stable sort leaves the first of equal ones in front.
+        ahead = np.flip(x, self.axis) if self.largest else x
+        order = np.argsort(ahead, self.axis, kind="stable")
+        if self.largest:
+            order = x.shape[self.axis] - 1 - np.flip(order, self.axis)
+        chosen = np.take(order, np.arange(self.count), self.axis)
+        return np.take_along_axis(x, chosen, self.axis), chosen.astype(np.int32)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        yield Case(cls(0, 1), (normal(rng, 1),), label="one element")
+        yield Case(cls(1, 5), (normal(rng, 1, 100),), label="classes")
+        yield Case(cls(1, 7), (normal(rng, 3, 7),), label="all of them")
+        yield Case(cls(1, 2), (normal(rng, 2, 5, 9),), label="rows")
+        few = rng.integers(-2, 3, (7, 19))
+        yield Case(cls(1, 9), (few.astype(np.float32),), label="equal ones")
+        yield Case(cls(0, 4, False), (few.astype(np.int8),), label="smallest")
+        limits = np.array([[0, 2**63 - 1, -(2**63), 2**63 - 1, 5]], np.int64)
+        yield Case(cls(1, 4), (limits,), label="limits of the type")
+        yield Case(cls(1, 4, False), (limits,), label="smallest limits")
