@@ -31,9 +31,10 @@ EXIT_INTERRUPTED = 130
 
 # The order of the help page: from a model to a device, then what looks up facts.
 _COMMANDS: tuple[str, ...] = (
-    *("compile", "inspect", "run", "check", "bench", "print"),
+    *("compile", "inspect", "run", "check", "bench", "print", "import"),
     *("zoo", "targets", "ops"),
 )
+_MODULES = {"import": "import_model"}  # where the name is a keyword of Python
 
 _EPILOG = """\b
 Exit codes:
@@ -56,7 +57,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command = import_module(f"ellc.commands.{cmd_name}").command
+        command = import_module(f"ellc.commands.{_MODULES.get(cmd_name, cmd_name)}").command
         assert isinstance(command, click.Command)
         return command
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from ir.graph import Graph, Node, Port
 from ir.op import Op, Types
 from ir.ops.fused import Fused
-from ir.ops.shape import Embed, Pad, Slice
+from ir.ops.shape import Embed, Pad, Reshape, Slice, Transpose
 from ir.types import DType, Quant, TensorType
 
 
@@ -155,7 +155,8 @@ def _node_field(graph: Graph, node: Node, fields: dict[str, Field]) -> Field | N
             if node.inputs[0] in fields
             else Field(whole=True)
         )
-    if isinstance(node.op, Embed | Pad | Slice) and node.inputs[0] in fields:
+    moves = isinstance(node.op, Embed | Pad | Slice | Transpose) or _is_same_row(node, operands)
+    if moves and node.inputs[0] in fields:
         return fields[node.inputs[0]]
     size = _image_size(results[0])
     same = all(_image_size(graph.types[v]) in (size, (1, 1)) for v in varying)
@@ -167,6 +168,14 @@ def _node_field(graph: Graph, node: Node, fields: dict[str, Field]) -> Field | N
         (max(f.stride[0] for f in known), max(f.stride[1] for f in known)),
         any(f.whole for f in known),
     )
+
+
+def _is_same_row(node: Node, operands: Types) -> bool:
+    """Whether a view only adds or removes axes of extent 1."""
+    if not isinstance(node.op, Reshape):
+        return False
+    before, after = ([e for e in s if e != 1] for s in (operands[0].shape, node.op.shape))
+    return before == after
 
 
 def _fields(graph: Graph) -> Iterator[Field | None]:

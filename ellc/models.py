@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from ellc.frontends.options import ImportOptions
-from ellc.pixels import ORDER_KEY, PixelOptions, Preprocessing, is_picture
+from ellc.pixels import ORDER_KEY, Geometry, PixelOptions, Preprocessing, is_picture
 from ir.container import load
 from ir.errors import EllcError
 from ir.graph import Graph
@@ -52,7 +52,7 @@ def read_model(path: Path, options: ModelOptions = DEFAULT_OPTIONS) -> Graph:
     that is not supported; the report lists every problem. E211: a package for the format is
     missing; E704: an option means nothing for the format.
     """
-    kind = _kind(path)
+    kind = model_kind(path)
     _check_options(path, kind, options.imports)
     graph = _READERS[kind](path, options)
     if not options.pixels.is_given:
@@ -113,7 +113,8 @@ def _with_colours(graph: Graph) -> Graph:
 
     ELL's default, which holds where nothing is said, is blue first.
     """
-    if ORDER_KEY in graph.metadata or not any(map(is_picture, graph.input_types())):
+    pictures = [Geometry.of(t) for t in graph.input_types() if is_picture(t)]
+    if ORDER_KEY in graph.metadata or not any(p.channels == 3 for p in pictures):
         return graph
     return graph.with_metadata({ORDER_KEY: "rgb"})
 
@@ -135,7 +136,8 @@ def _check_options(path: Path, kind: Kind, chosen: ImportOptions) -> None:
         )
 
 
-def _kind(path: Path) -> Kind:
+def model_kind(path: Path) -> Kind:
+    """The kind of a file by its content, else by its suffix. Raises `EllcError` E701 or E702."""
     try:
         with path.open("rb") as file:
             head = file.read(_SNIFF_BYTES)

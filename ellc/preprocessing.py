@@ -214,7 +214,8 @@ def _steps(front: Graph, inside: Geometry, how: Preprocessing) -> Iterator[str]:
         yield f"channels to {_WORDS[how.order]}"
     factor, offset = how.affine(inside.channels)
     if not how.is_plain:
-        yield f"value = pixel * {_numbers_text(factor)} + {_numbers_text(offset)}"
+        added = f" + {_numbers_text(offset)}" if np.any(offset) else ""
+        yield f"value = pixel * {_numbers_text(factor)}{added}"
     if type_.quant is not None and not _holds_pixels(type_, how):
         step, zero = _step(type_)
         yield f"quantised to {type_.dtype.value} (scale {step:.9g}, zero point {zero})"

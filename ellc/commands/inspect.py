@@ -25,12 +25,16 @@ def command(model: Path, options: ModelOptions, as_json: bool) -> None:
     MACs are multiply-adds (sign products in binary layers). "live" is what must be in memory while
     the layer runs, without the parameters; its maximum is a lower bound for the arena when layers
     run one by one. "sees" is the part of the input that one output pixel depends on, "step" the
-    distance in input pixels between neighbouring output pixels.
+    distance in input pixels between neighbouring output pixels. Networks from ONNX and TFLite are
+    shown without the transposes and shape arithmetic that their formats need.
     """
+    from ellc.importing import tidied
     from ellc.inspect import inspect
-    from ellc.models import read_model
+    from ellc.models import model_kind, read_model
 
     graph = read_model(model, options)
+    if model_kind(model) in ("onnx", "tflite"):
+        graph = tidied(graph)
     echo_notes(graph.metadata)
     report = inspect(graph)
     if as_json:

@@ -1,24 +1,37 @@
-"""`ellc ops`: the operators that models can be made of."""
+"""`ellc ops`: the operators that models can be made of, and those of a format that are read."""
 
 from __future__ import annotations
 
 import inspect
-from dataclasses import fields
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING
 
 import click
 
 from ellc.commands.output import echo_json, json_option, table
 from ir.op import Op, Pointwise, all_ops
 
+if TYPE_CHECKING:
+    from ellc.support import Format
+
 
 @click.command("ops")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["onnx", "tflite", "ell"]),
+    help="The operators of this format that are read, with what is not taken of them.",
+)
 @json_option
-def command(as_json: bool) -> None:
-    """List the operators that models can be made of.
+def command(form: Format | None, as_json: bool) -> None:
+    """List the operators that ellc knows: its own, or with --format those of a model format.
 
     Kinds: "pointwise" operators can run in the epilogue of the kernel before them; "composite" ones
     are always rewritten into others before code is made.
     """
+    if form is not None:
+        _list_format(form, as_json)
+        return
     rows = [
         {
             "name": name,
@@ -34,6 +47,16 @@ def command(as_json: bool) -> None:
         click.echo(
             table(("name", "kind", "summary"), [[r["name"], r["kind"], r["summary"]] for r in rows])
         )
+
+
+def _list_format(form: Format, as_json: bool) -> None:
+    from ellc.support import supported
+
+    found = supported(form)
+    if as_json:
+        echo_json([asdict(row) for row in found])
+    else:
+        click.echo(table(("operator", "limits"), [(row.operator, row.limits) for row in found]))
 
 
 def kind(cls: type[Op]) -> str:

@@ -1,0 +1,55 @@
+"""`ellc import`: a model of any kind as one of ellc's own files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ellc.commands.output import bytes_text, echo_json, echo_notes, json_option
+from ellc.commands.parameters import model_options
+
+if TYPE_CHECKING:
+    from ellc.models import ModelOptions
+
+
+@click.command("import")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="File to write: FILE.ell where the network fits that format, or FILE.eir.",
+)
+@model_options
+@json_option
+def command(model: Path, output: Path, options: ModelOptions, as_json: bool) -> None:
+    """Write a model as .ell, for ELL's tools, or as .eir, ellc's own container.
+
+    The network is tidied: shape arithmetic is computed, what exporters leave around layers goes. An
+    .ell file holds a chain of ELL's layers, pictures row by row, pixel by pixel; what does not fit
+    is reported. An .eir file holds every network.
+    """
+    from ellc.importing import import_file
+    from ellc.progress import progress
+
+    with progress(quiet=as_json) as report:
+        made = import_file(model, output, options, report)
+    echo_notes(made.graph.metadata)
+    if as_json:
+        echo_json(
+            {
+                "name": made.graph.name,
+                "file": str(output),
+                "operators": len(made.graph.nodes),
+                "parameters": made.parameters,
+                "bytes": made.file_bytes,
+            }
+        )
+        return
+    click.echo(
+        f"{output}: {len(made.graph.nodes)} operators, {made.parameters:,} parameters, "
+        f"{bytes_text(made.file_bytes)}"
+    )

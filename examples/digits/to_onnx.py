@@ -1,0 +1,109 @@
+"""A trained network as an ONNX file, as PyTorch would export it: planes, weights, no metadata.
+
+    python examples/digits/to_onnx.py [OUTPUT.onnx]
+
+Needs the package onnx (`pip install 'ellc[onnx]'`). The file is for trying what ellc does with
+models from elsewhere; what it takes in are pixels divided by 255.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from ellc.frontends.ell.read import read_ell
+from ir.graph import Graph, Node
+from ir.ops.conv import Conv2D
+from ir.ops.dense import Dense
+from ir.ops.pointwise import Relu
+from ir.ops.pool import MaxPool2D
+from ir.ops.reduce import Softmax
+from ir.ops.shape import Reshape
+from ir.pipeline import PipelineOptions, default_passes, run_pipeline
+
+FOLDER = Path(__file__).resolve().parent
+OPSET, IR_VERSION = 17, 8
+
+
+def onnx_model(graph: Graph) -> onnx.ModelProto:
+    """A chain of convolutions, activations, pools and a dense layer, batch norms folded in."""
+    passes = default_passes(PipelineOptions(skip=("fuse_epilogue", "fold_padding")))
+    folded, _ = run_pipeline(graph, passes)
+    arrays, (source,), (result,) = folded.constant_arrays(), folded.inputs, folded.outputs
+    nodes, weights = [], []
+    for node in folded.nodes:
+        kind, attributes, constants = _onnx_node(folded, node, [arrays[v] for v in node.inputs[1:]])
+        names = [f"{node.output}.{i}" for i in range(len(constants))]
+        weights += map(numpy_helper.from_array, constants, names)
+        nodes.append(
+            helper.make_node(
+                kind, [node.inputs[0], *names], [node.output], node.output, **attributes
+            )
+        )
+    rows, columns, channels = folded.types[source.value].shape[1:]
+    ends = (
+        helper.make_tensor_value_info(value, TensorProto.FLOAT, shape)
+        for value, shape in (
+            (source.value, ["batch", channels, rows, columns]),
+            (result.value, ["batch", folded.types[result.value].shape[-1]]),
+        )
+    )
+    made = helper.make_graph(nodes, graph.name, [next(ends)], [next(ends)], weights)
+    _rename(made, {source.value: source.name, result.value: result.name})
+    opset = [helper.make_opsetid("", OPSET)]
+    return helper.make_model(made, opset_imports=opset, ir_version=IR_VERSION)
+
+
+Array = npt.NDArray[np.float32]
+
+
+def _onnx_node(
+    graph: Graph, node: Node, constants: list[Array]
+) -> tuple[str, dict[str, object], list[Array]]:
+    """Operator, attributes and constants, with channels in front of rows and columns."""
+    match node.op:
+        case Conv2D(stride=stride, padding=padding):
+            first, *bias = constants
+            attributes = {"strides": stride, "pads": padding.amounts}
+            return "Conv", attributes, [first.transpose(0, 3, 1, 2).copy(), *bias]
+        case Relu():
+            return "Relu", {}, []
+        case MaxPool2D(window=window, stride=stride):
+            return "MaxPool", {"kernel_shape": window, "strides": stride}, []
+        case Reshape():
+            return "Flatten", {}, []
+        case Dense():
+            first, *bias = constants
+            image = graph.types[_image_before(graph, node)].shape[1:]
+            planes = first.reshape(-1, *image).transpose(0, 3, 1, 2).reshape(first.shape)
+            return "Gemm", {"transB": 1}, [planes, *bias]
+        case Softmax():
+            return "Softmax", {"axis": 1}, []
+    raise TypeError(f"no ONNX operator for {node.op.name}")
+
+
+def _image_before(graph: Graph, dense: Node) -> str:
+    """The picture whose flattened form a dense layer reads."""
+    (flatten,) = (n for n in graph.nodes if n.output == dense.inputs[0])
+    return flatten.inputs[0]
+
+
+def _rename(graph: onnx.GraphProto, names: dict[str, str]) -> None:
+    for port in (*graph.input, *graph.output):
+        port.name = names.get(port.name, port.name)
+    for node in graph.node:
+        for values in (node.input, node.output):
+            values[:] = [names.get(v, v) for v in values]
+
+
+if __name__ == "__main__":
+    path = Path(sys.argv[1] if len(sys.argv) > 1 else "digits.onnx")
+    model = onnx_model(read_ell(FOLDER / "digits_float.ell"))
+    onnx.checker.check_model(model, full_check=True)
+    path.write_bytes(model.SerializeToString(deterministic=True))
+    print(f"{path}: {path.stat().st_size:,} bytes")
