@@ -288,9 +288,13 @@ class _Products(Heart):
             for i, (s, f) in enumerate(zip(sums, fresh, strict=True))
         ]
 
-    def widened(self, value: Operand) -> Operand:
+    def seen(self, value: Operand) -> Operand:
         """As it is multiplied."""
-        return self._numbers.widened(self._b, value)
+        return self._numbers.seen(self._b, value)
+
+    def widened(self, weight: Operand) -> Operand:
+        """As it is multiplied."""
+        return self._numbers.widened(self._b, weight)
 
     def meet(self, weight: Operand, value: Operand, total: Operand) -> Operand:
         """One multiply-add."""

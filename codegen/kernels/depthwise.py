@@ -7,8 +7,10 @@ stay in registers. Weights are packed `[block][window row][window column][lane]`
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 
 import numpy as np
 
@@ -16,7 +18,7 @@ from codegen.epilogue import Epilogue
 from codegen.kernels.depthwise_tile import choose_rectangle, is_looped
 from codegen.kernels.movement import placed_as
 from codegen.kernels.sliding import Place, Rectangle, Sliding, Taps, meetings, origin, write_tiles
-from codegen.kernels.terms import Numbers, Terms
+from codegen.kernels.terms import Numbers, Terms, in_bytes
 from codegen.kir.build import KernelBuilder
 from codegen.kir.ir import Imm, Operand, Param
 from codegen.kir.types import VType
@@ -26,6 +28,8 @@ from codegen.window import window_axes
 from ir.ops.conv import Conv2D
 from ir.ops.quantised_conv import IntConv2D
 from ir.types import Array
+
+Slot = tuple[int, int, int]  # output row, output pixel, vector
 
 _TOGETHER = 7  # inputs loaded in a row
 
@@ -57,6 +61,7 @@ def lower_depthwise(ctx: NodeContext, conv: Conv2D | IntConv2D, terms: Terms) ->
         x, (rows, columns), terms.weights.shape[1:3], conv.stride, conv.dilation, terms.padding
     )
     shape = Sliding(x, (images, rows, columns, filters), *axes)
+    terms = in_bytes(terms, ctx.target)
     numbers = terms.numbers
     b = KernelBuilder(ctx.name)
     source, panel = b.param("x", x.elem, x.align_bytes), b.param("w", numbers.weight, 64)
@@ -163,6 +168,37 @@ class _Input:
         return [(down, across) for _, _, down, across in self.uses()]
 
 
+class _Sums:
+    """Adds products to sums by (row, pixel, vector); small products are summed up first."""
+
+    def __init__(self, b: KernelBuilder, numbers: Numbers, sums: dict[Slot, Operand]) -> None:
+        self._b, self._numbers, self._sums = b, numbers, sums
+        self._small: dict[Slot, tuple[int, Operand]] = {}
+
+    def tap(self, products: Iterable[tuple[Slot, Operand, Operand]]) -> None:
+        """The products of one tap, all for different sums."""
+        if not self._numbers.sums_products:
+            for slot, value, weight in products:
+                self._sums[slot] = self._numbers.met(self._b, value, weight, self._sums.get(slot))
+            return
+        for slot, value, weight in products:
+            count, small = self._small.get(slot, (0, None))
+            self._small[slot] = count + 1, self._numbers.met(self._b, value, weight, small)
+        # Behind all of the tap's products: by now the first of them are there.
+        for slot in [s for s, (count, _) in self._small.items() if count == self._numbers.together]:
+            self._add(slot)
+
+    def finish(self) -> None:
+        """Add what has been summed up so far."""
+        for slot in list(self._small):
+            self._add(slot)
+
+    def _add(self, slot: Slot) -> None:
+        small = self._b.convert(self._small.pop(slot)[1], self._numbers.total)
+        total = self._sums.get(slot)
+        self._sums[slot] = small if total is None else self._b.add(total, small)
+
+
 class _Depthwise:
     """Writes a tile."""
 
@@ -204,7 +240,7 @@ class _Depthwise:
                     mine, place.at, (0, row, pixel, 0), place.valid, last=place.last
                 )
 
-    def _starts(self, place: Place, vectors: range) -> dict[tuple[int, int, int], Operand]:
+    def _starts(self, place: Place, vectors: range) -> dict[Slot, Operand]:
         """What the sums of each (row, pixel, vector) start from."""
         lanes = self._block.tile.lanes
         return {
@@ -227,7 +263,7 @@ class _Depthwise:
         place: Place,
         base: Operand,
         panel: Operand,
-        sums: dict[tuple[int, int, int], Operand],
+        sums: dict[Slot, Operand],
         vectors: range,
     ) -> None:
         """Everything unrolled; one vector after the other unless that leaves too few sums."""
@@ -246,7 +282,7 @@ class _Depthwise:
         place: Place,
         base: Operand,
         panel: Operand,
-        sums: dict[tuple[int, int, int], Operand],
+        sums: dict[Slot, Operand],
         vectors: range,
     ) -> None:
         """One output row of a large window: a loop over the window's rows."""
@@ -272,7 +308,7 @@ class _Depthwise:
         base: Operand,
         panel: Operand,
         inputs: list[_Input],
-        sums: dict[tuple[int, int, int], Operand],
+        sums: dict[Slot, Operand],
         vectors: list[int],
     ) -> None:
         """Every input value goes into all windows that meet it.
@@ -282,6 +318,7 @@ class _Depthwise:
         """
         taps = dict.fromkeys(tap for x in inputs for tap in x.taps())
         weights = {(*tap, v): self._weight(panel, *tap, v) for tap in taps for v in vectors}
+        added = _Sums(self._b, self._numbers, sums)
         size = max(1, _TOGETHER // len(vectors))
         for first in range(0, len(inputs), size):
             group = inputs[first : first + size]
@@ -290,13 +327,14 @@ class _Depthwise:
                 (use, values) for x, values in zip(group, loaded, strict=True) for use in x.uses()
             ]
             # By taps: neighbouring products then go into different sums.
-            for (row, pixel, down, across), values in sorted(products, key=lambda p: p[0][2:]):
-                for v, value in zip(vectors, values, strict=True):
-                    slot = (row, pixel, v)
-                    sums[slot] = self._product(value, weights[down, across, v], sums.get(slot))
-
-    def _product(self, value: Operand, weight: Operand, total: Operand | None) -> Operand:
-        return self._numbers.met(self._b, value, weight, total)
+            products.sort(key=lambda p: p[0][2:])
+            for tap, mine in groupby(products, key=lambda p: p[0][2:]):
+                added.tap(
+                    ((row, pixel, v), value, weights[*tap, v])
+                    for (row, pixel, *_), values in mine
+                    for v, value in zip(vectors, values, strict=True)
+                )
+        added.finish()
 
     def _weight(self, panel: Operand, down: int, across: int, vector: int) -> Operand:
         tile, tap = self._block.tile, down * self._shape.columns.taps + across
@@ -328,7 +366,7 @@ class _Depthwise:
     def _loaded(self, base: Operand, lanes: int, count: int, offset: int) -> Operand:
         """`count` of `lanes` image values as they are multiplied."""
         value = self._b.load_some(self._x, base, lanes, count, offset=offset)
-        return self._numbers.widened(self._b, value)
+        return self._numbers.seen(self._b, value)
 
     def _repeated(self, channels: Operand, first: int) -> Operand:
         """The lanes of `channels`, each for all of its filters, from filter `first`."""

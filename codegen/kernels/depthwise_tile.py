@@ -6,6 +6,7 @@ from functools import partial
 
 from codegen.kernels.sliding import Rectangle, Sliding, meetings
 from codegen.kernels.terms import Numbers
+from codegen.kir.types import Elem
 from codegen.lowering import NodeContext
 from codegen.targets import Target
 from codegen.vectors import vector_lanes
@@ -19,14 +20,16 @@ def choose_rectangle(
     ctx: NodeContext, shape: Sliding, multiplier: int, numbers: Numbers
 ) -> Rectangle:
     """The tile that costs least by a count of loads, multiply-adds and stores."""
-    lanes = vector_lanes(ctx.target, numbers.factor)
+    narrow = numbers.factor.bytes < 2  # whose products fill a register when they are widened
+    lanes = vector_lanes(ctx.target, Elem.I16 if narrow else numbers.factor)
     while lanes > 1 and lanes // 2 >= shape.walk[3]:
         lanes //= 2
     multiple = 8 if ctx.result_type().dtype is DType.BIT else 1
     fitting = partial(_fits, lanes, multiplier, multiple)
     vectors = next(v for v in range(1, 8 * multiplier + 1) if fitting(v))
     many = ctx.target.vector_registers >= 32
-    registers = numbers.total.bytes // numbers.factor.bytes  # of one vector of sums
+    registers = lanes * numbers.total.bytes // ctx.target.vector_bytes or 1  # of one vector of sums
+    registers += numbers.sums_products
     budget = max(1, (16 if many else 8) // (vectors * registers))
     choices = [
         (rows, pixels)

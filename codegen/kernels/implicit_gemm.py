@@ -114,9 +114,13 @@ class Heart(ABC):
     def meet(self, weight: Operand, value: Operand, total: Operand) -> Operand:
         """A sum after one value, repeated in all lanes, has met a vector of weights."""
 
-    def widened(self, value: Operand) -> Operand:
-        """Image values or weights, as loaded, in the form that `meet` wants."""
+    def seen(self, value: Operand) -> Operand:
+        """Image values, as loaded, in the form that `meet` wants."""
         return value
+
+    def widened(self, weight: Operand) -> Operand:
+        """The same of weights."""
+        return weight
 
     @abstractmethod
     def finish(self, place: Place, taps: tuple[int, int], sums: list[Operand]) -> list[Operand]:
@@ -158,7 +162,7 @@ class Heart(ABC):
         values: dict[int, Operand] = {}
         if by_lane:
             loaded = {p: b.load(self._x, here, steps, offset=p * apart) for p in pixels}
-            values = {p: self.widened(v) for p, v in loaded.items()}
+            values = {p: self.seen(v) for p, v in loaded.items()}
         rows: list[list[Operand]] = []
         for k in range(steps):
             if not rows:
@@ -170,7 +174,7 @@ class Heart(ABC):
                     value = b.op("splat_lane", values[pixel], attrs=(k, schedule.lanes))
                 else:
                     single = b.load(self._x, here, offset=pixel * apart + k)
-                    value = b.splat(self.widened(single), schedule.lanes)
+                    value = b.splat(self.seen(single), schedule.lanes)
                 for v, weight in enumerate(row):
                     place = pixel * schedule.vectors + v
                     sums[place] = self.meet(weight, value, sums[place])

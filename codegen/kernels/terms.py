@@ -24,15 +24,23 @@ from codegen.targets import Target
 from ir.errors import EllcError
 from ir.types import Array, Padding
 
+_LARGEST_SUM = 32767 // 128  # of the sizes of weights whose products are summed in 16 bits
+
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """Element types of an image's values and of weights, of what is multiplied, and of sums."""
+    """Element types of an image's values and of weights, of what is multiplied, and of sums.
+
+    With `flipped` the image's bytes have no sign and 128 is subtracted from them. `together` so
+    many products of bytes may be summed in 16 bits before they are added to a sum of 32.
+    """
 
     image: Elem
     weight: Elem
     factor: Elem
     total: Elem
+    flipped: bool = False
+    together: int = 1
 
     @staticmethod
     def floats(elem: Elem) -> Numbers:
@@ -44,6 +52,17 @@ class Numbers:
         """Bytes in, 32 bits out; NEON multiplies 16 bits into sums of 32."""
         return Numbers(image, weight, Elem.I16 if target.has("neon") else Elem.I32, Elem.I32)
 
+    @property
+    def sums_products(self) -> bool:
+        """Whether some products are summed before they are added to a sum."""
+        return self.together > 1
+
+    def seen(self, b: KernelBuilder, value: Operand) -> Operand:
+        """A stored value of the image as it is multiplied."""
+        if self.flipped:
+            return b.bitcast(b.op("xor", value, b.const(128, value)), Elem.I8)
+        return self.widened(b, value)
+
     def widened(self, b: KernelBuilder, value: Operand) -> Operand:
         """A stored value as it is multiplied."""
         return b.convert(value, self.factor)
@@ -52,7 +71,10 @@ class Numbers:
         self, b: KernelBuilder, weight: Operand, value: Operand, total: Operand | None
     ) -> Operand:
         """A sum with one more product; the product alone if there is no sum yet."""
-        weight, value = b.convert(weight, self.total), b.convert(value, self.total)
+        if self.factor in (Elem.I8, Elem.I16):
+            if total is None:
+                return b.op("wide_mul", weight, value)
+            return b.op("wide_mul_add", weight, value, total)
         return b.mul(weight, value) if total is None else b.mul_add(weight, value, total)
 
 
@@ -95,6 +117,32 @@ class Terms:
             missed = self.weights[:, outside].astype(kind)
             total = total + (missed * share[:, None, :]).sum(axis=(1, 2))
         return total.astype(self.numbers.total.numpy)
+
+
+def in_bytes(terms: Terms, target: Target) -> Terms:
+    """The terms with bytes as factors, where NEON may sum two or more products in 16 bits.
+
+    The largest product of a weight and any byte with a sign is 128 times as large as the weight.
+    """
+    weights, numbers = terms.weights, terms.numbers
+    if numbers.weight is not Elem.I8 or not target.has("neon"):
+        return terms
+    filters = weights.shape[0]
+    sizes = np.sort(np.abs(weights.reshape(filters, -1).astype(np.int64)), axis=1)[:, ::-1]
+    fitting = (np.cumsum(sizes, axis=1) <= _LARGEST_SUM).all(axis=0)
+    together = int(fitting.sum())
+    if together < 2:
+        return terms
+    flipped = numbers.image is Elem.U8
+    found = replace(numbers, factor=Elem.I8, flipped=flipped, together=together)
+    if not flipped:
+        return replace(terms, numbers=found)
+    share = 128 * weights.sum(axis=(1, 2, 3), dtype=np.int64)
+    exact = share if terms.exact is None else terms.exact + share
+    (zero,) = terms.padding.values
+    return replace(
+        terms, numbers=found, exact=exact, padding=replace(terms.padding, values=(zero - 128,))
+    )
 
 
 def constant_bias(ctx: NodeContext) -> Array | None:

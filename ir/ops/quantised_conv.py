@@ -100,6 +100,9 @@ class IntConv2D(Op):
         yield case(channels, (1, 8, 8, 32), (32, 3, 3, 1), "depthwise stride 2", kinds="uu")
         channels = cls(padding=same, groups=5, weight_zero=(3, -3, 100, 0, -128))
         yield case(channels, (2, 4, 3, 5), (5, 3, 3, 1), "depthwise, zeros", kinds="ui")
+        channels = cls(padding=same, groups=9, input_zero=140)
+        yield case(channels, (1, 5, 9, 9), (9, 3, 3, 1), "depthwise, small weights", kinds="us")
+        yield _extreme_case(cls(padding=same, groups=8, input_zero=127), "depthwise, extremes")
         channels = cls(padding=Padding.same(2), groups=4, input_zero=50)
         yield case(channels, (1, 5, 3, 4), (8, 5, 5, 1), "depthwise, two filters a channel")
 
@@ -267,9 +270,9 @@ def _tap(pixels: Array, w: Array, groups: int) -> Array:
 
 
 def _bytes(rng: np.random.Generator, kind: str, *shape: int) -> Array:
-    """Any bytes, `i` with and `u` without sign."""
-    low, high = (-128, 128) if kind == "i" else (0, 256)
-    return rng.integers(low, high, shape).astype(np.int8 if kind == "i" else np.uint8)
+    """Any bytes, `i` with and `u` without sign; `s` small ones with sign."""
+    low, high = {"i": (-128, 128), "u": (0, 256), "s": (-25, 26)}[kind]
+    return rng.integers(low, high, shape).astype(np.uint8 if kind == "u" else np.int8)
 
 
 def _bias(rng: np.random.Generator, outputs: int) -> Array:
@@ -292,3 +295,12 @@ def _conv_case(
     arrays = [_bytes(rng, kinds[0], *x), _bytes(rng, kinds[1], *w)]
     arrays += [_bias(rng, w[0])] if bias else []
     return Case(op, tuple(arrays), tuple(range(1, len(arrays))), label=label)
+
+
+def _extreme_case(op: IntConv2D, label: str) -> Case:
+    """The lowest and the highest bytes only: the largest sums there are."""
+    ends = np.array([-128, 127], np.int8)
+    x = np.tile(ends[[0, 0, 0, 0, 1, 1, 1, 1]], (1, 6, 6, 1))
+    w = np.tile(ends[[0, 0, 1, 1, 0, 0, 1, 1], None], (1, 3, 3, 1)).reshape(3, 3, 8, 1)
+    w = np.ascontiguousarray(np.moveaxis(w, 2, 0))
+    return Case(op, (x, np.maximum(w, -127)), (1,), label=label)
