@@ -1,0 +1,73 @@
+"""The comparison tool's engines on networks of 8-bit integers; `peers.py` runs it in their place.
+
+The tool, in the folder that ELLC_PEERS_TOOL names, knows float networks only. This module is loaded
+under the tool's own name by its other scripts, so it must run with nothing of ellc installed.
+"""
+
+import importlib.util
+import json
+import os
+
+_PATH = os.path.join(os.environ["ELLC_PEERS_TOOL"], "peers.py")
+_SPEC = importlib.util.spec_from_file_location("tool_peers", _PATH)
+tool = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(tool)
+
+
+class _Bytes:
+    """Random bytes as input, of the type that the network's description names."""
+
+    def __init__(self, arguments):
+        super().__init__(arguments)
+        with open(os.path.splitext(arguments.model)[0] + ".json", encoding="utf-8") as file:
+            self.type = self.np.dtype(json.load(file)["type"])
+        limits = self.np.iinfo(self.type)
+        rng = self.np.random.default_rng(7)
+        self.x = rng.integers(limits.min, limits.max + 1, self.ish).astype(self.type)
+
+
+class LiteRT(_Bytes, tool.TFLite):
+    """The same file as ellc's."""
+
+
+class OnnxRuntime(_Bytes, tool.Ort):
+    """The same network as an ONNX file, where there is one."""
+
+    def load(self):
+        session = self.ort.InferenceSession(
+            self.onnx, self._options(), providers=["CPUExecutionProvider"]
+        )
+        binding = session.io_binding()
+        self.x = self.np.ascontiguousarray(self.x.transpose(0, 2, 3, 1))
+        binding.bind_cpu_input(session.get_inputs()[0].name, self.x)
+        self.y = self.np.zeros(self.osh, self.type)
+        address = self.y.ctypes.data
+        name = session.get_outputs()[0].name
+        binding.bind_output(name, "cpu", 0, self.type, self.osh, address)
+        self.kept = (session, binding)
+        self.run = lambda: session.run_with_iobinding(binding)
+
+    def _options(self):
+        options = self.ort.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = self.threads, 1
+        return options
+
+
+class Ellc(_Bytes, tool.Ellc):
+    """ellc's library; the tool's float buffers are more than large enough."""
+
+    def load(self):
+        super().load()
+        pixels = self.np.ascontiguousarray(self.x.transpose(0, 2, 3, 1)).ravel()
+        self.xin.view(self.type)[: pixels.size] = pixels
+
+    def out(self):
+        return self.y.view(self.type)[: int(self.np.prod(self.osh))]
+
+
+PEERS = {"ort": OnnxRuntime, "tflite": LiteRT, "ellc": Ellc}
+
+if __name__ == "__main__":
+    # Its workers must come here, too.
+    tool.PEERS, tool.__file__ = PEERS, os.path.abspath(__file__)
+    tool.main()

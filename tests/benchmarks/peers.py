@@ -1,0 +1,248 @@
+"""ellc beside the engines that a user would pick instead: on this machine and on a modelled core.
+
+    python tests/benchmarks/peers.py LAB [--only NAME] [--rounds N] [--update-readme]
+
+ELLC_PEERS_TOOL names the folder of the comparison tool, LAB the folder that its setup script has
+filled: `peers/` (an environment with the engines), `nets/` (networks with drawn weights) and, for
+the modelled core, `arm64/`. Networks of 8-bit integers are the real ones in ELLC_TEST_DATA. Times
+are medians of calls in turns, one thread; cycles are those of one warm call.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from readme_table import markdown_table, write_table  # noqa: E402
+
+from ellc.driver import CompileOptions, compile_model  # noqa: E402
+from ellc.models import read_model  # noqa: E402
+from ir.types import DType  # noqa: E402
+
+ENGINES = {"ncnn": "ncnn", "tflite": "LiteRT", "ort": "ONNX Runtime", "mnn": "MNN"}
+TIMED_ROUNDS = 12
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network: what tables call it, its file, and the same as ONNX where that is another."""
+
+    label: str
+    file: str
+    onnx: str = ""
+
+    @property
+    def is_float(self) -> bool:
+        """Whether it is one of the tool's own, in float32."""
+        return not self.file.endswith(".tflite")
+
+
+NETWORKS = (
+    Network("ResNet8", "resnet8_cifar"),
+    Network("Visual Wake Words", "vww_mobilenetv1_025_96"),
+    Network("MobileNet V1 0.25 128", "mobilenetv1_025_128"),
+    Network("MobileNet V2 1.0 224", "mobilenetv2_100_224"),
+    Network("ResNet8, int8", "mlperf_resnet8_cifar10_int8.tflite"),
+    Network(
+        *("Visual Wake Words, int8", "mlperf_vww96_int8.tflite"),
+        onnx="mlperf_vww96_int8_qdq_tf2onnx.onnx",
+    ),
+    Network("MobileNet V1 0.25 128, uint8", "mobilenet_v1_0.25_128_quant.tflite"),
+    Network("MobileNet V2 1.0 224, uint8", "mobilenet_v2_1.0_224_quant.tflite"),
+)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A network as the tool wants it: files with one stem in a folder, and ellc's library."""
+
+    network: Network
+    model: Path
+    library: str
+    macs: int
+
+    @property
+    def words(self) -> list[str]:
+        """Words of the tool's command line."""
+        return ["--models", str(self.model), "--ellc", f"{self.model.stem}={self.library}"]
+
+
+@dataclass(frozen=True)
+class Lab:
+    """Folders of the tool, of what its setup has made, and of what this run makes."""
+
+    tool: Path
+    made: Path
+    work: Path
+
+    @property
+    def python(self) -> Path:
+        """The interpreter of the environment with the engines."""
+        return self.made / "peers" / "bin" / "python"
+
+    @property
+    def arm_root(self) -> Path:
+        """The files of a 64-bit ARM system with the engines."""
+        return self.made / "arm64"
+
+    def prepare(self, network: Network, target: str) -> Ready:
+        """Compile a network and lay its files out."""
+        if network.is_float:
+            model = self.made / "nets" / f"{network.file}.onnx"
+            source = model
+        else:
+            source = Path(os.environ["ELLC_TEST_DATA"]) / "models" / network.file
+            model = self._byte_files(network, source)
+        stem = model.stem
+        options = CompileOptions(emit=("so",), threads=1, name="network")
+        made = compile_model(source, target, options, self.work / target / stem)
+        layout = "" if network.is_float else ":nhwc"
+        macs = json.loads(model.with_suffix(".json").read_text(encoding="utf-8"))["macs"]
+        return Ready(network, model, f"{made.library}:{made.name}{layout}", macs)
+
+    def _byte_files(self, network: Network, source: Path) -> Path:
+        """The files of an 8-bit network under one stem; the name of its ONNX file, real or not."""
+        folder = self.work / "bytes"
+        folder.mkdir(parents=True, exist_ok=True)
+        model = folder / f"{source.stem}.onnx"
+        links = {model.with_suffix(".tflite"): source}
+        if network.onnx:
+            links[model] = source.with_name(network.onnx)
+        for link, file in links.items():
+            link.unlink(missing_ok=True)
+            link.symlink_to(file)
+        graph = read_model(source)
+        (taken,), (given,) = graph.input_types(), graph.output_types()
+        n, h, w, c = taken.shape
+        assert taken.dtype in (DType.I8, DType.U8)
+        description = {
+            "type": taken.dtype.numpy.name,
+            "input": [n, c, h, w],
+            "output": given.shape,
+            "macs": sum(node.op.macs(*graph.node_types(node)) for node in graph.nodes),
+            "params": sum(graph.weights[c.key].size for c in graph.constants),
+        }
+        model.with_suffix(".json").write_text(json.dumps(description), encoding="utf-8")
+        return model
+
+    def script(self, name: str, *, bytes_: bool) -> Path:
+        """A script of the tool, beside the engines for floats or for bytes."""
+        if not bytes_:
+            return self.tool / name
+        folder = self.work / "tool" / "peers"
+        folder.mkdir(parents=True, exist_ok=True)
+        for link, file in {
+            folder / "peers.py": Path(__file__).with_name("byte_peers.py"),
+            folder / "arm_cycles.py": self.tool / "arm_cycles.py",
+            folder.parent / "a53": self.tool.parent / "a53",
+        }.items():
+            link.unlink(missing_ok=True)
+            link.symlink_to(file)
+        return folder / name
+
+    def run(self, script: str, ready: Ready, *words: str) -> object:
+        """What a script of the tool answers about one network."""
+        byte = not ready.network.is_float
+        engines = ENGINES if not byte else {k for k in ENGINES if k in ("tflite", "ort")}
+        if byte and not ready.network.onnx:
+            engines = {"tflite"}
+        answer = self.work / "answer.json"
+        answer.unlink(missing_ok=True)
+        command = [self.python, self.script(script, bytes_=byte), *ready.words, *words]
+        command += ["--work", self.work, "--peers", ",".join(engines), "--json", answer]
+        environment = {**os.environ, "ARM_SYSROOT": str(self.arm_root)}
+        done = subprocess.run(
+            [str(word) for word in command],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode or not answer.exists():
+            sys.exit(f"{script} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        return json.loads(answer.read_text(encoding="utf-8"))
+
+
+def times_ms(lab: Lab, network: Network, rounds: int) -> tuple[Ready, dict[str, float]]:
+    """Median milliseconds of a call by engine, on this machine."""
+    ready = lab.prepare(network, "host")
+    document = lab.run("peers.py", ready, "--rounds", str(rounds))
+    assert isinstance(document, dict)
+    rows = document["results"][0]["rows"]
+    return ready, _by_engine(network, rows, "med_ms")
+
+
+def megacycles(lab: Lab, network: Network) -> tuple[Ready, dict[str, float]]:
+    """Millions of modelled cycles of a call by engine, on a Cortex-A53."""
+    ready = lab.prepare(network, "pi3_64")
+    rows = lab.run("arm_cycles.py", ready)
+    assert isinstance(rows, list)
+    return ready, {k: v / 1e6 for k, v in _by_engine(network, rows, "cycles").items()}
+
+
+def _by_engine(
+    network: Network, rows: Sequence[Mapping[str, object]], key: str
+) -> dict[str, float]:
+    found = {}
+    for row in rows:
+        if "error" in row:
+            print(f"{network.label}: {row['peer']}: {row['error']}", file=sys.stderr)
+        else:
+            found[str(row["peer"])] = float(str(row[key]))
+    if "ellc" not in found:
+        sys.exit(f"{network.label}: no figure for ellc")
+    return found
+
+
+def markdown(results: Sequence[tuple[Ready, dict[str, float]]], unit: str) -> str:
+    """A table; the last column is ellc's figure as a multiple of the best engine's."""
+    head = ("network", "MMAC", f"ellc, {unit}", *ENGINES.values(), "ellc / best other")
+    rows = []
+    for ready, found in results:
+        best = min(value for name, value in found.items() if name != "ellc")
+        cells = [f"{found[name]:.3g}" if name in found else "" for name in ("ellc", *ENGINES)]
+        ratio = f"{found['ellc'] / best:.2f}"
+        rows.append((ready.network.label, f"{ready.macs / 1e6:.1f}", *cells, ratio))
+    return markdown_table(head, rows)
+
+
+def main() -> None:
+    """Measure what can be measured, print, write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("lab", type=Path)
+    parser.add_argument("--only", default="", help="networks whose name contains this")
+    parser.add_argument("--rounds", type=int, default=TIMED_ROUNDS)
+    parser.add_argument("--no-cycles", action="store_true", help="only times on this machine")
+    parser.add_argument("--update-readme", action="store_true")
+    given = parser.parse_args()
+    if missing := [v for v in ("ELLC_PEERS_TOOL", "ELLC_TEST_DATA") if not os.environ.get(v)]:
+        sys.exit(f"{' and '.join(missing)} not set: no comparison")
+    chosen = [network for network in NETWORKS if given.only in network.label]
+    with tempfile.TemporaryDirectory(prefix="ellc-peers-") as name:
+        lab = Lab(Path(os.environ["ELLC_PEERS_TOOL"]).resolve(), given.lab.resolve(), Path(name))
+        tables = {"peers host": markdown([times_ms(lab, n, given.rounds) for n in chosen], "ms")}
+        if not given.no_cycles:
+            if not lab.arm_root.is_dir():
+                sys.exit(f"{lab.arm_root} is not there: no cycles (or --no-cycles)")
+            cycles = [megacycles(lab, network) for network in chosen]
+            tables["peers pi3_64"] = markdown(cycles, "M cycles")
+    for what, table in tables.items():
+        print(f"\n{what}\n\n{table}")
+        if given.update_readme:
+            write_table(what, f"By `python tests/benchmarks/peers.py LAB`.\n\n{table}")
+
+
+if __name__ == "__main__":
+    main()
