@@ -160,8 +160,14 @@ class TensorType:
         return self if self.border is None else replace(self, border=None)
 
     def with_shape(self, *shape: int) -> TensorType:
-        """Same element type and quantisation, another shape, no border."""
-        return replace(self, shape=tuple(shape), border=None)
+        """Same element type and quantisation, another shape, no border.
+
+        A quantisation along an axis stays only if that axis does.
+        """
+        quant, axis = self.quant, None if self.quant is None else self.quant.axis
+        if axis is not None and (len(shape) != self.rank or shape[axis] != self.shape[axis]):
+            quant = None
+        return TensorType(self.dtype, tuple(shape), quant=quant)
 
     def with_border(self, border: Padding | None) -> TensorType:
         """The same type stored with (or with None, without) a frame."""

@@ -141,7 +141,10 @@ class _Fold:
     def _finished(self, value: Operand) -> Operand:
         if self._op.kind != "mean":
             return value
-        return self._b.mul(value, self._b.const(1 / self._layout.folded.count, value))
+        count = self._layout.folded.count
+        if not value.type.elem.is_float:
+            return self._b.div(value, self._b.const(count, value))
+        return self._b.mul(value, self._b.const(1 / count, value))
 
 
 def _identity(kind: str, elem: Elem) -> float | int:

@@ -57,6 +57,7 @@ class Clip(Unary):
     low: float
     high: float
     kinds: ClassVar[str] = "fi"
+    keeps_quant: ClassVar[bool] = True
 
     @classmethod
     def variants(cls) -> tuple[Self, ...]:

@@ -131,6 +131,8 @@ class FloorMod(Binary):
 class Minimum(Binary):
     """The smaller of x and y; NaN if either is NaN."""
 
+    keeps_quant: ClassVar[bool] = True
+
     def value(self, x: Array, y: Array) -> Array:
         return np.minimum(x, y)
 
@@ -139,6 +141,8 @@ class Minimum(Binary):
 @dataclass(frozen=True, slots=True)
 class Maximum(Binary):
     """The larger of x and y; NaN if either is NaN."""
+
+    keeps_quant: ClassVar[bool] = True
 
     def value(self, x: Array, y: Array) -> Array:
         return np.maximum(x, y)

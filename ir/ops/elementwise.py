@@ -53,6 +53,7 @@ class Unary(Pointwise):
     kinds: ClassVar[str] = "f"
     domain: ClassVar[tuple[float, float]] = (-6.0, 6.0)
     special: ClassVar[bool] = True  # NaN, infinities and huge numbers are worth a case
+    keeps_quant: ClassVar[bool] = False  # stored integers mean the same real numbers behind it
 
     def value(self, x: Array) -> Array:
         """The function, elementwise."""
@@ -65,8 +66,9 @@ class Unary(Pointwise):
 
     def infer(self, *inputs: TensorType) -> Types:
         want_operands(self.name, inputs, 1)
-        want_kind(self.name, inputs[0].dtype, self.kinds)
-        return (TensorType(inputs[0].dtype, inputs[0].shape),)
+        (x,) = inputs
+        want_kind(self.name, x.dtype, self.kinds)
+        return (TensorType(x.dtype, x.shape, quant=x.quant if self.keeps_quant else None),)
 
     def reference(self, *inputs: Array) -> Arrays:
         (x,) = inputs
@@ -111,6 +113,7 @@ class Binary(Pointwise):
 
     kinds: ClassVar[str] = "fi"
     special: ClassVar[bool] = True
+    keeps_quant: ClassVar[bool] = False  # where both operands have one, or the second has none
 
     def value(self, x: Array, y: Array) -> Array:
         """The function, elementwise."""
@@ -125,7 +128,9 @@ class Binary(Pointwise):
         want_operands(self.name, inputs, 2)
         want_kind(self.name, want_same(self.name, *inputs), self.kinds)
         want_broadcast(self.name, *inputs)
-        return (TensorType(inputs[0].dtype, inputs[0].shape),)
+        x, y = inputs
+        kept = self.keeps_quant and y.quant in (x.quant, None)
+        return (TensorType(x.dtype, x.shape, quant=x.quant if kept else None),)
 
     def reference(self, *inputs: Array) -> Arrays:
         x, y = inputs

@@ -21,8 +21,9 @@ KINDS = ("sum", "mean", "max", "min", "prod", "l2sum")
 class Reduce(Op):
     """`kind` of the elements along axes; with `keep_dims` those axes stay with extent 1.
 
-    Kinds: sum, mean (floats only), max, min (NaN if any is NaN), prod, l2sum (sum of squares).
-    Integers wrap around. max, min and mean of nothing are an error, sums are 0, products 1.
+    Kinds: sum, mean, max, min (NaN if any is NaN), prod, l2sum (sum of squares). Integers wrap
+    around; their mean, of 32 bits at least, is the sum divided by the count, truncated toward zero.
+    max, min and mean of nothing are an error, sums are 0, products 1.
     """
 
     kind: str
@@ -33,11 +34,14 @@ class Reduce(Op):
         want_operands("reduce", inputs, 1)
         (x,) = inputs
         require(self.kind in KINDS, f"reduce: unknown kind '{self.kind}'")
-        want_kind("reduce", x.dtype, "f" if self.kind == "mean" else "fi")
+        want_kind("reduce", x.dtype, "fi")
+        narrow = self.kind == "mean" and x.dtype.item_bytes < 4
+        require(not narrow, f"reduce: a mean of {x.dtype.value}, which would wrap around")
         want_axes("reduce", self.axes, x.rank)
         count = prod(x.shape[a] for a in self.axes)
         require(count > 0 or self.kind in ("sum", "prod", "l2sum"), f"reduce: {self.kind} of none")
-        return (TensorType(x.dtype, _reduced(x.shape, self.axes, self.keep_dims)),)
+        quant = x.quant if self.kind in ("max", "min") else None
+        return (TensorType(x.dtype, _reduced(x.shape, self.axes, self.keep_dims), quant=quant),)
 
     def reference(self, *inputs: Array) -> Arrays:
         (x,) = inputs
@@ -50,6 +54,12 @@ class Reduce(Op):
                 result = np.sum(x * x, axes, x.dtype, keepdims=keep)
             case "prod":
                 result = np.prod(x, axes, x.dtype, keepdims=keep)
+            case "mean" if x.dtype.kind != "f":
+                total, count = (
+                    np.sum(x, axes, x.dtype, keepdims=keep),
+                    prod(x.shape[a] for a in axes),
+                )
+                result = (total - np.fmod(total, x.dtype.type(count))) // x.dtype.type(count)
             case "mean":
                 result = np.mean(x, axes, x.dtype, keepdims=keep)
             case "max":
@@ -74,8 +84,13 @@ class Reduce(Op):
         yield Case(cls("mean", (1,), True), (np.abs(normal(rng, 3, 260)),), label="long rows")
         yield Case(cls("max", (), True), (normal(rng, 3, 4),), label="no axes")
         integers = rng.integers(-(2**31), 2**31, (3, 5, 7), np.int32)
-        for kind in ("sum", "max", "min"):
+        for kind in ("sum", "mean", "max", "min"):
             yield Case(cls(kind, (1,)), (integers,), label=f"{kind} of integers")
+        yield Case(cls("mean", (1, 2), True), (integers[:1] % 999 - 500,), label="integer mean")
+        octets = rng.integers(0, 256, (1, 5, 7, 19), np.uint8)
+        for kind in ("max", "min"):
+            yield Case(cls(kind, (1, 2)), (octets,), label=f"{kind} of bytes")
+            yield Case(cls(kind, (3,)), (octets.view(np.int8),), label=f"{kind} of rows of bytes")
 
 
 def _reduced(shape: tuple[int, ...], axes: tuple[int, ...], keep: bool) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -58,7 +58,10 @@ class Transpose(Op):
         (x,) = inputs
         good = sorted(self.permutation) == list(range(x.rank))
         require(good, f"transpose: permutation {self.permutation} of rank {x.rank}")
-        return (x.with_shape(*(x.shape[a] for a in self.permutation)),)
+        quant, shape = x.quant, tuple(x.shape[a] for a in self.permutation)
+        if quant is not None and quant.axis is not None:
+            quant = replace(quant, axis=self.permutation.index(quant.axis))
+        return (TensorType(x.dtype, shape, quant=quant),)
 
     def reference(self, *inputs: Array) -> Arrays:
         return (np.ascontiguousarray(np.transpose(inputs[0], self.permutation)),)
@@ -148,7 +151,9 @@ class Concat(Op):
         good = len(rests) == 1 and len({t.rank for t in inputs}) == 1
         require(good, f"concat: shapes {', '.join(str(t.shape) for t in inputs)}")
         total = sum(t.shape[self.axis] for t in inputs)
-        return (x.with_shape(*x.shape[: self.axis], total, *x.shape[self.axis + 1 :]),)
+        shape = (*x.shape[: self.axis], total, *x.shape[self.axis + 1 :])
+        same = len({t.quant for t in inputs}) == 1
+        return (TensorType(x.dtype, shape, quant=x.quant if same else None),)
 
     def reference(self, *inputs: Array) -> Arrays:
         return (np.concatenate(inputs, self.axis),)

@@ -416,7 +416,7 @@ INTS = t(1, 6, 5, 4, dtype=DType.I32)
         (Reduce("sum", (0, 0)), (t(4),)),
         (Reduce("median", (0,)), (t(4),)),
         (Reduce("max", (0,)), (t(0),)),
-        (Reduce("mean", (0,)), (t(4, dtype=DType.I32),)),
+        (Reduce("mean", (0,)), (t(4, dtype=DType.I8),)),
         (ArgMax(1), (t(4),)),
         (Softmax((1,)), (t(4),)),
         (LRN(0), (IMAGE,)),
