@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +36,8 @@ def onnx_model(graph: Graph) -> onnx.ModelProto:
     passes = default_passes(PipelineOptions(skip=("fuse_epilogue", "fold_padding")))
     folded, _ = run_pipeline(graph, passes)
     arrays, (source,), (result,) = folded.constant_arrays(), folded.inputs, folded.outputs
-    nodes, weights = [], []
+    nodes: list[onnx.NodeProto] = []
+    weights: list[onnx.TensorProto] = []
     for node in folded.nodes:
         kind, attributes, constants = _onnx_node(folded, node, [arrays[v] for v in node.inputs[1:]])
         names = [f"{node.output}.{i}" for i in range(len(constants))]
@@ -46,14 +48,12 @@ def onnx_model(graph: Graph) -> onnx.ModelProto:
             )
         )
     rows, columns, channels = folded.types[source.value].shape[1:]
-    ends = (
-        helper.make_tensor_value_info(value, TensorProto.FLOAT, shape)
-        for value, shape in (
-            (source.value, ["batch", channels, rows, columns]),
-            (result.value, ["batch", folded.types[result.value].shape[-1]]),
-        )
-    )
-    made = helper.make_graph(nodes, graph.name, [next(ends)], [next(ends)], weights)
+    classes = folded.types[result.value].shape[-1]
+    ends = [
+        _port(source.value, ["batch", channels, rows, columns]),
+        _port(result.value, ["batch", classes]),
+    ]
+    made = helper.make_graph(nodes, graph.name, ends[:1], ends[1:], weights)
     _rename(made, {source.value: source.name, result.value: result.name})
     opset = [helper.make_opsetid("", OPSET)]
     return helper.make_model(made, opset_imports=opset, ir_version=IR_VERSION)
@@ -64,12 +64,12 @@ Array = npt.NDArray[np.float32]
 
 def _onnx_node(
     graph: Graph, node: Node, constants: list[Array]
-) -> tuple[str, dict[str, object], list[Array]]:
+) -> tuple[str, dict[str, Any], list[Array]]:
     """Operator, attributes and constants, with channels in front of rows and columns."""
     match node.op:
         case Conv2D(stride=stride, padding=padding):
             first, *bias = constants
-            attributes = {"strides": stride, "pads": padding.amounts}
+            attributes: dict[str, Any] = {"strides": stride, "pads": padding.amounts}
             return "Conv", attributes, [first.transpose(0, 3, 1, 2).copy(), *bias]
         case Relu():
             return "Relu", {}, []
@@ -91,6 +91,10 @@ def _image_before(graph: Graph, dense: Node) -> str:
     """The picture whose flattened form a dense layer reads."""
     (flatten,) = (n for n in graph.nodes if n.output == dense.inputs[0])
     return flatten.inputs[0]
+
+
+def _port(name: str, shape: list[str | int | None]) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
 
 def _rename(graph: onnx.GraphProto, names: dict[str, str]) -> None:
