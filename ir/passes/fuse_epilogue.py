@@ -10,21 +10,38 @@ from ir.ops.binary import Binarize, BinaryConv2D
 from ir.ops.conv import Conv2D
 from ir.ops.dense import Dense, MatMul
 from ir.ops.fused import Fused, Stage
-from ir.ops.pointwise import Add, Maximum, Minimum, Mul
+from ir.ops.pointwise import Add, Div, Maximum, Minimum, Mod, Mul
 from ir.ops.pool import AvgPool2D, MaxPool2D
+from ir.ops.quantised import Lookup
+from ir.ops.quantised_arithmetic import QuantAdd, QuantMul
+from ir.ops.quantised_conv import IntConv2D, IntDense, IntMatMul
+from ir.ops.quantised_pool import IntAvgPool2D
+from ir.ops.reduce import Reduce
 from ir.passes.base import Pass, register_pass
 from ir.rewrite import Editor, merged_source
+from ir.types import DType
 
-ANCHORS: tuple[type[Op], ...] = (
+PRODUCTS: tuple[type[Op], ...] = (
     Conv2D,
     BinaryConv2D,
     Dense,
     MatMul,
+    IntConv2D,
+    IntDense,
+    IntMatMul,
+)
+ANCHORS: tuple[type[Op], ...] = (
+    *PRODUCTS,
     MaxPool2D,
     AvgPool2D,
+    IntAvgPool2D,
+    Reduce,
+    Lookup,
     Pointwise,
 )
 _COMMUTATIVE = (Add, Mul, Minimum, Maximum)
+_LOOPS = (Div, Mod)  # of integers: what no epilogue has room for
+_NARROW = (DType.F32, DType.I32, DType.I16, DType.U16, DType.I8, DType.U8)
 
 
 @register_pass("fuse_epilogue")
@@ -35,7 +52,8 @@ class FuseEpilogue(Pass):
     The producer is a convolution, product or pool, or an elementwise operator itself, and nothing
     else reads its result. Of the two operands of a sum, the one that is computed last becomes the
     running value: the other one is then there already. The fused node stands where the last
-    stage stood, where all operands exist. Values are floating point; a sign may be the last stage.
+    stage stood, where all operands exist. Values are numbers of one float type, or of 32 bits at
+    most: sums of bytes are requantised where they are made. A sign may be the last stage.
     """
 
     max_stages: int = 16
@@ -50,19 +68,20 @@ class FuseEpilogue(Pass):
         return editor.graph()
 
     def _fuse(self, editor: Editor, node: Node, op: Pointwise, order: dict[str, int]) -> None:
-        dtype = editor.type(node.output).dtype
-        if not (dtype.is_float or isinstance(op, Binarize)):
+        if not _is_stage(editor, node):
             return
-        positions = (0, 1) if isinstance(op, _COMMUTATIVE) else (0,)
+        swapped = _swapped(op) if len(node.inputs) > 1 else None
+        positions = (0,) if swapped is None else (0, 1)
         hosts = [p for p in positions if self._can_host(editor, node, node.inputs[p])]
         if not hosts:
             return
         running = max(hosts, key=lambda p: order[node.inputs[p]])
+        stage = swapped if running == 1 and swapped is not None else op
         first = editor.producer(node.inputs[running])
         assert first is not None
         extras = [v for p, v in enumerate(node.inputs) if p != running]
         head = _as_fused(first)
-        fused = replace(head, stages=(*head.stages, Stage(op, len(extras))))
+        fused = replace(head, stages=(*head.stages, Stage(stage, len(extras))))
         source = merged_source(first, node)
         editor.replace(node, fused, *first.inputs, *extras, source=source)
         editor.remove(first)
@@ -72,13 +91,28 @@ class FuseEpilogue(Pass):
         first = editor.producer(value)
         if first is None or not editor.used_once(value):
             return False
-        made = editor.type(value)
-        if not made.dtype.is_float or made.shape != editor.type(node.output).shape:
-            return False
-        if any(editor.type(v).dtype is not made.dtype for v in node.inputs):
+        if editor.type(value).shape != editor.type(node.output).shape:
             return False
         head = _as_fused(first)
         return isinstance(head.anchor, ANCHORS) and len(head.stages) < self.max_stages
+
+
+def _is_stage(editor: Editor, node: Node) -> bool:
+    """Whether an epilogue can compute this: numbers of one float type, or of 32 bits at most."""
+    read = {editor.type(v).dtype for v in node.inputs}
+    made = editor.type(node.output).dtype
+    of_floats = len(read) == 1 and all(d.is_float for d in read)
+    if of_floats and (made.is_float or isinstance(node.op, Binarize)):
+        return True
+    loops = isinstance(node.op, _LOOPS) and not made.is_float
+    return not loops and all(d in _NARROW for d in (*read, made))
+
+
+def _swapped(op: Pointwise) -> Pointwise | None:
+    """The operator that gives the same with its two operands exchanged, None if there is none."""
+    if isinstance(op, QuantAdd | QuantMul):
+        return op.swapped()
+    return op if isinstance(op, _COMMUTATIVE) else None
 
 
 def _as_fused(node: Node) -> Fused:
