@@ -244,8 +244,10 @@ class _Products(Heart):
         return self.table.values(place, taps, self._schedule.lanes)
 
     def finish(self, place: Place, taps: tuple[int, int], sums: list[Operand]) -> list[Operand]:
-        """The sums are the results."""
-        return sums
+        """The sums are the results, in pairs where they will fill a register when narrowed."""
+        if self.weights_together != 2 * self._schedule.lanes:
+            return sums
+        return [self._b.op("join", *pair) for pair in zip(sums[::2], sums[1::2], strict=True)]
 
     def depth(
         self,

@@ -25,7 +25,10 @@ from ir.ops.pointwise import (
     Tanh,
 )
 from ir.ops.pool import LOWEST, AvgPool2D, MaxPool2D
-from ir.types import Array, DType, Padding
+from ir.ops.quantised import Dequantize, Quantize, Requantize
+from ir.ops.quantised_arithmetic import QuantAdd
+from ir.ops.quantised_conv import IntConv2D, IntDense, IntMatMul
+from ir.types import Array, DType, Padding, Quant
 
 
 class _Chain:
@@ -62,6 +65,7 @@ def fused_cases(rng: np.random.Generator) -> Iterator[Case]:
     yield from _depthwise(rng)
     yield from _others(rng)
     yield from _signs(rng)
+    yield from _bytes(rng)
 
 
 def _convolutions(rng: np.random.Generator) -> Iterator[Case]:
@@ -187,4 +191,58 @@ def _signs(rng: np.random.Generator) -> Iterator[Case]:
         .then(Add(), normal(rng, 9))
         .then(PRelu(), normal(rng, 5, 6, 9))
         .case("scaled binary conv, bias, prelu")
+    )
+
+
+def _bytes(rng: np.random.Generator) -> Iterator[Case]:
+    def stored(*shape: int, unsigned: bool = False) -> Array:
+        low = 0 if unsigned else -128
+        made = rng.integers(low, low + 256, shape).astype(np.uint8 if unsigned else np.int8)
+        return np.ascontiguousarray(made)
+
+    def factors(channels: int) -> tuple[Array, Array]:
+        multipliers = rng.integers(1 << 30, (1 << 31) - 1, channels).astype(np.int32)
+        return multipliers, rng.integers(-11, -6, channels).astype(np.int32)
+
+    def bias(channels: int) -> Array:
+        return rng.integers(-9999, 9999, channels).astype(np.int32)
+
+    fixed = Requantize("tflite", -4, -100, 127, DType.I8)
+    same = IntConv2D(padding=Padding.same(1), input_zero=-9)
+    yield (
+        _Chain(same, stored(1, 7, 6, 12), stored(21, 3, 3, 12), bias(21))
+        .then(fixed, *factors(21))
+        .case("bytes, fixed point")
+    )
+    total = QuantAdd.of(
+        Quant((0.5,), (-4,)), Quant((0.25,), (7,)), DType.I8, Quant((0.6,), (3,)), -128, 127, False
+    )
+    yield (
+        _Chain(IntConv2D(input_zero=5), stored(1, 6, 5, 10), stored(24, 1, 1, 10), bias(24))
+        .then(fixed, *factors(24))
+        .then(total, computed=(stored(1, 6, 5, 24),))
+        .case("bytes, fixed point, residual")
+    )
+    channels = IntConv2D((2, 2), Padding(0, 0, 1, 1), (1, 1), 19, 128, (120,))
+    unsigned = Requantize("half_even", 128, 0, 255, DType.U8)
+    scale = (rng.random(19) / 200).astype(np.float32)
+    images = (stored(1, 8, 6, 19, unsigned=True), stored(19, 3, 3, 1, unsigned=True))
+    yield _Chain(channels, *images).then(unsigned, scale).case("channels of bytes, float factor")
+    real, zero = np.array([0.002], np.float32), np.array([0], np.int32)
+    yield (
+        _Chain(IntDense(3), stored(1, 37), stored(19, 37), bias(19))
+        .then(Dequantize(), real, zero)
+        .then(Sigmoid())
+        .case("dense of bytes, sigmoid")
+    )
+    yield (
+        _Chain(IntMatMul(1, (2,)), stored(5, 7), stored(7, 9))
+        .then(fixed, *factors(1))
+        .case("product of bytes, fixed point")
+    )
+    yield (
+        _Chain(Conv2D(), dyadic(rng, 1, 5, 5, 4), dyadic(rng, 9, 1, 1, 4))
+        .then(Relu())
+        .then(Quantize("half_even", DType.U8), np.array([0.125], np.float32), zero)
+        .case("conv, relu, to bytes")
     )
