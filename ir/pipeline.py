@@ -34,9 +34,10 @@ WEIGHTS_FILE = "weights.eir"
 # had several readers. `absorb_padding` and `fold_affine` alternate: a frame may stand before or
 # behind the subtraction of a mean, or between two of them.
 _ORDER = (
-    "fold_constants, lower_composites, eliminate_common, eliminate_dead, simplify, sink_reshape, "
-    "absorb_padding, fold_affine, absorb_padding, fold_affine, simplify, eliminate_common, "
-    "eliminate_dead, fuse_epilogue, fold_padding"
+    "fold_constants, lower_composites, eliminate_common, eliminate_dead, simplify, absorb_order, "
+    "sink_reshape, "
+    "move_transposes, sink_reshape, simplify, absorb_padding, fold_affine, absorb_padding, "
+    "fold_affine, simplify, eliminate_common, eliminate_dead, fuse_epilogue, fold_padding"
 )
 _REQUIRED = ("lower_composites",)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -123,6 +123,16 @@ class Editor:
             array = exact.astype(dtype.numpy)
         same = bool(np.all((array == exact) | np.isnan(exact)))
         return self._add_constant(array, dtype, None if same else exact)
+
+    def moved(self, value: str, change: Callable[[Array], Array]) -> str:
+        """A constant whose elements `change` puts elsewhere, also where they are unrounded."""
+        array, exact = self.array(value), self._exact.get(self.current(value))
+        assert array is not None
+        return self._add_constant(
+            np.ascontiguousarray(change(array)),
+            self.type(value).dtype,
+            None if exact is None else np.ascontiguousarray(change(exact)),
+        )
 
     def insert(self, before: Node, op: Op, *operands: str, source: Iterable[str] = ()) -> str:
         """Add a node with one result right before another; returns the result."""

@@ -47,9 +47,9 @@ class SinkReshape(Pass):
 
     def _sink(self, editor: Editor, node: Node, op: Pointwise) -> None:
         view = editor.producer(node.inputs[0])
-        if view is None or not isinstance(view.op, Reshape) or not editor.used_once(view.output):
+        if view is None or not isinstance(view.op, Reshape):
             return
-        if editor.producer(view.inputs[0]) is None or not editor.used_once(view.inputs[0]):
+        if editor.producer(view.inputs[0]) is None:
             return
         inside, outside = editor.type(view.inputs[0]).shape, editor.type(view.output).shape
         if not inside or not outside:
@@ -62,7 +62,8 @@ class SinkReshape(Pass):
         operands = [e for e in extras if e is not None]
         result = editor.insert(node, op, view.inputs[0], *operands, source=node.source)
         editor.replace(node, Reshape(outside), result, source=view.source)
-        editor.remove(view)
+        if not editor.uses(view.output):
+            editor.remove(view)
 
 
 def _moved(

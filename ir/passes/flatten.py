@@ -1,0 +1,47 @@
+"""A flattened picture in front of dense layers: their columns may stand in another order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ir.graph import Graph, Node
+from ir.ops.dense import Dense
+from ir.ops.quantised_conv import IntDense
+from ir.ops.shape import Reshape
+from ir.passes.arrangement import Arranged, Permutation, Shape, order, reshape_groups
+from ir.types import Array
+
+
+def flattened(
+    graph: Graph, node: Node, permutation: Permutation, readers: Sequence[Node] | None
+) -> Arranged | None:
+    """The flattening `Reshape` on a rearranged operand, if all readers can permute columns.
+
+    It has no results in the sense of `Arranged`: nobody needs them in their old order.
+    """
+    assert isinstance(node.op, Reshape)
+    constants = {c.value for c in graph.constants}
+    if not readers or not all(
+        isinstance(r.op, Dense | IntDense) and r.inputs[1] in constants for r in readers
+    ):
+        return None
+    if columns(graph.types[node.inputs[0]].shape, node.op.shape, permutation) is None:
+        return None
+    return Arranged(node.op, (permutation,), ())
+
+
+def columns(before: Shape, after: Shape, permutation: Permutation) -> Array | None:
+    """Which old element each new one of the last axis is; None if others would move, too."""
+    groups = reshape_groups(before, after)
+    if not groups or groups[-1][1] != (len(after) - 1,):
+        return None
+    merged = groups[-1][0]
+    stored = order(before, permutation)
+    others, last = stored[: -len(merged)], stored[-len(merged) :]
+    if others != tuple(sorted(others)) or set(last) != set(merged):
+        return None
+    extents = [before[a] for a in merged]
+    places = np.arange(after[-1]).reshape(extents)
+    return places.transpose([merged.index(a) for a in last]).reshape(-1)

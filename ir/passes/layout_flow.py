@@ -1,0 +1,190 @@
+"""A graph seen without its transposes: who reads what, in which order of axes, and what it costs.
+
+A transpose is no operator here but a wish of its reader. Values are named by what really makes
+them; a `Layout` says in which arrangement operators work, and so where elements must be moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ir.graph import Graph, Node
+from ir.ops.dense import Dense
+from ir.ops.quantised_conv import IntDense
+from ir.ops.shape import Reshape, Transpose
+from ir.passes.arrangement import (
+    Arranged,
+    Permutation,
+    arranged,
+    compose,
+    identity,
+    is_flexible,
+    order,
+)
+from ir.passes.flatten import flattened
+from ir.types import DType
+
+_INSIDE = 1 << 12  # times as dear as at the ends
+_BIT_COST = 8  # bits are packed: moving one is work like that for some bytes
+
+
+@dataclass(frozen=True)
+class Reader:
+    """An operand that reads a value, its axes permuted by `steps`; no node: a public output."""
+
+    node: Node | None
+    index: int
+    steps: Permutation
+
+
+@dataclass(frozen=True)
+class Maker:
+    """The node a value comes from, and which of its results it is."""
+
+    node: Node
+    index: int
+
+
+class Flow:
+    """Values, who makes and who reads them, with transposes taken out."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.constants = {c.value for c in graph.constants}
+        self.makers: dict[str, Maker] = {}
+        self.readers: dict[str, list[Reader]] = {}
+        self._bases: dict[str, tuple[str, Permutation]] = {}
+        self._arranged: dict[tuple[str, Permutation], Arranged | None] = {}
+        for node in graph.nodes:
+            if isinstance(node.op, Transpose):
+                base, steps = self.base(node.inputs[0])
+                self._bases[node.output] = base, compose(steps, node.op.permutation)
+                continue
+            self.makers.update((v, Maker(node, i)) for i, v in enumerate(node.outputs))
+            for index, value in enumerate(node.inputs):
+                self._add_reader(value, node, index)
+        for value in [*(p.value for p in graph.outputs), *(s.next for s in graph.states)]:
+            self._add_reader(value, None, 0)
+
+    def base(self, value: str) -> tuple[str, Permutation]:
+        """(what a value is a transpose of, how it is permuted)."""
+        found = self._bases.get(value)
+        return found or (value, identity(self.graph.types[value].rank))
+
+    def arranged(self, node: Node, permutation: Permutation) -> Arranged | None:
+        """The node's operator with its first operand rearranged, None if it cannot be."""
+        key = node.outputs[0], permutation
+        if key not in self._arranged:
+            made = arranged(node.op, *self.graph.node_types(node), permutation)
+            if made is None and isinstance(node.op, Reshape):
+                made = flattened(self.graph, node, permutation, self._flat_readers(node))
+            self._arranged[key] = made
+        return self._arranged[key]
+
+    def weight(self, value: str) -> int:
+        """What it costs to move the elements of a value.
+
+        Mostly their bytes; a little more beside a kernel that could take in what follows it. At
+        the ends of the network, where the caller fixes an arrangement, it is cheap: all kernels
+        between them shall work on one.
+        """
+        type_ = self.graph.types[value]
+        size = _BIT_COST if type_.dtype is DType.BIT else type_.dtype.item_bytes
+        maker = self.makers.get(value)
+        makers = [maker.node] if maker else []
+        readers = [r.node for r in self.readers.get(value, [])]
+        if not makers or None in readers:
+            return size * type_.elements
+        kernels = any(_is_kernel(n) for n in makers) + any(_is_kernel(n) for n in readers if n)
+        return _INSIDE * size * type_.elements + kernels
+
+    def order(self, value: str, permutation: Permutation) -> Permutation:
+        """How the elements of a value lie in memory under an arrangement."""
+        return order(self.graph.types[value].shape, permutation)
+
+    def _flat_readers(self, node: Node) -> list[Node] | None:
+        """The nodes that read a result as their first operand only; None if others do."""
+        readers = self.readers.get(node.outputs[0], [])
+        nodes = [r.node for r in readers if r.node is not None and r.index == 0]
+        return nodes if len(nodes) == len(readers) else None
+
+    def _add_reader(self, value: str, node: Node | None, index: int) -> None:
+        base, steps = self.base(value)
+        if base not in self.constants:
+            self.readers.setdefault(base, []).append(Reader(node, index, steps))
+
+
+@dataclass
+class Layout:
+    """The arrangement of the first operand of every node that works on another than it says."""
+
+    flow: Flow
+    chosen: dict[str, Permutation] = field(default_factory=dict)
+
+    def of(self, node: Node) -> Permutation:
+        """The arrangement in which a node's first operand is read."""
+        found = self.chosen.get(node.outputs[0])
+        return identity(self.flow.graph.types[node.inputs[0]].rank) if found is None else found
+
+    def stored(self, value: str) -> Permutation | None:
+        """How a value lies in memory when it is made; None if its readers take it as it is."""
+        flow = self.flow
+        maker = flow.makers.get(value)
+        if maker is None or maker.node.outputs[0] not in self.chosen:
+            return flow.order(value, identity(flow.graph.types[value].rank))
+        return result_order(flow, maker, self.of(maker.node))
+
+    def wanted(self, value: str, reader: Reader) -> Permutation | None:
+        """How a reader wants a value to lie in memory; None if it is all the same to it."""
+        flow = self.flow
+        if reader.node is None or reader.node.outputs[0] not in self.chosen:
+            return flow.order(value, reader.steps)
+        return operand_order(flow, value, reader, self.of(reader.node))
+
+    def total(self) -> int:
+        """What moving elements costs in the whole graph."""
+        return self.cost(self.flow.readers)
+
+    def cost(self, values: Iterable[str]) -> int:
+        """What moving the elements of these values costs: once for each order that is wanted."""
+        total = 0
+        for value in values:
+            made = self.stored(value)
+            if made is not None:
+                orders = {self.wanted(value, r) for r in self.flow.readers.get(value, [])}
+                total += len(orders - {made, None}) * self.flow.weight(value)
+        return total
+
+
+def result_order(flow: Flow, maker: Maker, permutation: Permutation) -> Permutation | None:
+    """How a result lies in memory if its node works on an arrangement."""
+    made = flow.arranged(maker.node, permutation)
+    if made is None or not made.results:
+        return None
+    return flow.order(maker.node.outputs[maker.index], made.results[maker.index])
+
+
+def operand_order(
+    flow: Flow, value: str, reader: Reader, permutation: Permutation
+) -> Permutation | None:
+    """How an operand must lie in memory if its node works on an arrangement."""
+    assert reader.node is not None
+    made = flow.arranged(reader.node, permutation)
+    if made is None:
+        return None
+    wanted = made.operands[reader.index]
+    if wanted is None:
+        return flow.order(value, reader.steps)
+    return flow.order(value, compose(reader.steps, lowered(wanted, len(reader.steps))))
+
+
+def lowered(permutation: Permutation, rank: int) -> Permutation:
+    """The permutation of an operand that lacks leading axes."""
+    missing = len(permutation) - rank
+    return tuple(a - missing for a in permutation if a >= missing)
+
+
+def _is_kernel(node: Node) -> bool:
+    """Whether elementwise operators beside a node may run in its kernel."""
+    return isinstance(node.op, Dense | IntDense) or not is_flexible(node.op)

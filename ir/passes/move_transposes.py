@@ -1,0 +1,122 @@
+"""Let operators work on the arrangement in which their operands are, so that transposes go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ir.graph import Graph, Node
+from ir.ops.shape import Reshape, Transpose
+from ir.passes.arrangement import Arranged, Permutation, identity, inverse
+from ir.passes.base import Pass, register_pass
+from ir.passes.common import trailing
+from ir.passes.flatten import columns
+from ir.passes.layout_flow import Flow, Layout
+from ir.passes.layout_regions import best_layout
+from ir.passes.transposes import tidy_transposes
+from ir.rewrite import Editor
+from ir.types import Array
+
+
+@register_pass("move_transposes")
+@dataclass(frozen=True)
+class MoveTransposes(Pass):
+    """Make operators between transposes work on what these transpose, so that pairs cancel.
+
+    Whatever does not care for the order of its axes takes part: elementwise operators, slices,
+    concatenations, reductions and many more (`arrangement`). Constants are permuted now, as are
+    the columns of dense layers behind a flattened picture. The bytes that transposes move never
+    become more (`layout_regions`).
+    """
+
+    def run(self, graph: Graph) -> Graph:
+        """See the class."""
+        if not any(isinstance(n.op, Transpose) for n in graph.nodes):
+            return graph
+        graph = _rearranged(graph, Layout(Flow(graph)))
+        while any(isinstance(n.op, Transpose) for n in graph.nodes):
+            layout = best_layout(graph)
+            # What views of a value share is seen afterwards only, hence the second look.
+            changed = _rearranged(graph, layout)
+            if Layout(Flow(changed)).total() >= Layout(layout.flow).total():
+                break
+            graph = changed
+        return graph
+
+
+def _rearranged(graph: Graph, layout: Layout) -> Graph:
+    """The graph with its operators working as the layout says, and tidy transposes."""
+    editor = Editor(graph)
+    for node, permutation in _changes(graph, layout):
+        made = layout.flow.arranged(node, permutation)
+        assert made is not None
+        _rearrange(editor, _node_now(editor, node), made)
+    tidy_transposes(editor)
+    return editor.graph() if editor.changed else graph
+
+
+def _changes(graph: Graph, layout: Layout) -> Iterator[tuple[Node, Permutation]]:
+    for node in graph.nodes:
+        permutation = layout.chosen.get(node.outputs[0])
+        if permutation is not None and permutation != identity(len(permutation)):
+            yield node, permutation
+
+
+def _node_now(editor: Editor, node: Node) -> Node:
+    """The node as it is now: its operands may have been renamed."""
+    found = editor.producer(node.outputs[0])
+    assert found is not None
+    return found
+
+
+def _rearrange(editor: Editor, node: Node, made: Arranged) -> None:
+    """Put the node's operands into order in front of it and its results behind it."""
+    operands = [
+        value if p is None else _moved(editor, node, value, p)
+        for value, p in zip(node.inputs, made.operands, strict=True)
+    ]
+    if not made.results:
+        _flatten(editor, node, operands[0], made)
+        return
+    results = editor.insert_multi(node, made.op, *operands, source=node.source)
+    back = [
+        editor.insert(node, Transpose(inverse(p)), value, source=node.source)
+        for value, p in zip(results, made.results, strict=True)
+    ]
+    editor.forward(node, *back)
+
+
+def _moved(editor: Editor, node: Node, value: str, permutation: Permutation) -> str:
+    """An operand with its axes permuted; it may lack leading axes."""
+    shape = editor.type(value).shape
+    full = (1,) * (len(permutation) - len(shape)) + shape
+    if editor.array(value) is not None:
+        return _moved_constant(editor, value, full, permutation, shorten=full != shape)
+    if full != shape:
+        value = editor.insert(node, Reshape(full), value, source=node.source)
+    return editor.insert(node, Transpose(permutation), value, source=node.source)
+
+
+def _moved_constant(
+    editor: Editor, value: str, full: tuple[int, ...], permutation: Permutation, *, shorten: bool
+) -> str:
+    def moved(array: Array) -> Array:
+        result = np.transpose(array.reshape(full), permutation)
+        return trailing(result) if shorten else result
+
+    return editor.moved(value, moved)
+
+
+def _flatten(editor: Editor, node: Node, operand: str, made: Arranged) -> None:
+    """A flattened picture in another order, and the columns of its readers' weights with it."""
+    (permutation,) = made.operands
+    assert permutation is not None and isinstance(node.op, Reshape)
+    places = columns(editor.type(node.inputs[0]).shape, node.op.shape, permutation)
+    assert places is not None
+    flat = editor.insert(node, node.op, operand, source=node.source)
+    for reader in editor.users(node.output):
+        weights = editor.moved(reader.inputs[1], lambda w: w[:, places])
+        editor.replace(reader, reader.op, flat, weights, *reader.inputs[2:])
+    editor.remove(node)

@@ -1,0 +1,92 @@
+"""Transposes after each other, and those that move nothing."""
+
+from __future__ import annotations
+
+from ir.graph import Node
+from ir.ops.shape import Reshape, Transpose
+from ir.passes.arrangement import (
+    Permutation,
+    Shape,
+    moves_nothing,
+    order,
+    picked,
+)
+from ir.rewrite import Editor
+from ir.types import DType
+
+
+def tidy_transposes(editor: Editor) -> None:
+    """Merge transposes with those in front of them, make views of those that move nothing.
+
+    Between two of them there may be reshapes that only add or drop axes of extent 1. Equal ones
+    become one, and what nobody reads goes.
+    """
+    known: dict[tuple[str, Permutation, Shape], str] = {}
+    for node in editor.nodes():
+        if isinstance(node.op, Transpose):
+            _tidy(editor, node, known)
+    for node in reversed(list(editor.nodes())):
+        if isinstance(node.op, Transpose | Reshape) and not editor.uses(node.output):
+            editor.remove(node)
+
+
+def _tidy(editor: Editor, node: Node, known: dict[tuple[str, Permutation, Shape], str]) -> None:
+    base, permutation = _origin(editor, node)
+    before, after = editor.type(base).shape, editor.type(node.output).shape
+    if moves_nothing(before, permutation):
+        if before == after and editor.can_forward(node, base):
+            editor.forward(node, base)
+        else:
+            editor.replace(node, Reshape(after), base)
+        return
+    key = base, order(before, permutation), after
+    first = known.setdefault(key, node.output)
+    if first != node.output and editor.can_forward(node, first):
+        editor.forward(node, first)
+    elif picked(before, permutation) != after:
+        inner = (*key[:2], picked(before, permutation))
+        if inner not in known:
+            moved = Transpose(permutation)
+            known[inner] = editor.insert(node, moved, base, source=node.source)
+        editor.replace(node, Reshape(after), known[inner])
+    elif node.inputs[0] != base or node.op != Transpose(permutation):
+        editor.replace(node, Transpose(permutation), base)
+
+
+def _origin(editor: Editor, node: Node) -> tuple[str, Permutation]:
+    """(what a transpose rearranges in the end, how); its unit axes may still miss or be moved."""
+    after = editor.type(node.output).shape
+    chain = [node]
+    base = node.inputs[0]
+    while (maker := editor.producer(base)) is not None and _is_view(editor, maker):
+        chain.append(maker)
+        base = maker.inputs[0]
+    while isinstance(chain[-1].op, Reshape):  # the rest of the way is a plain reshape
+        base = chain.pop().output
+    shape = editor.type(base).shape
+    axes = [a for a, e in enumerate(shape) if e != 1]
+    for step in reversed(chain):
+        if isinstance(step.op, Transpose):
+            extents = editor.type(step.inputs[0]).shape
+            real = [a for a, e in enumerate(extents) if e != 1]
+            axes = [axes[real.index(a)] for a in order(extents, step.op.permutation)]
+    return base, _filled(shape, axes, after)
+
+
+def _filled(shape: Shape, axes: list[int], after: Shape) -> Permutation:
+    """A permutation with this order whose result has the shape `after` if one has."""
+    units = [a for a, e in enumerate(shape) if e == 1]
+    if len(after) != len(shape):
+        return (*units, *axes)
+    moving, resting = iter(axes), iter(units)
+    return tuple(next(resting) if e == 1 else next(moving) for e in after)
+
+
+def _is_view(editor: Editor, node: Node) -> bool:
+    """Whether a node only permutes axes, or adds and drops those of extent 1."""
+    if isinstance(node.op, Transpose):
+        return True
+    if not isinstance(node.op, Reshape) or editor.type(node.output).dtype is DType.BIT:
+        return False
+    before = editor.type(node.inputs[0]).shape
+    return [e for e in before if e != 1] == [e for e in node.op.shape if e != 1]
