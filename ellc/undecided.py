@@ -30,7 +30,7 @@ from ir.ops.fused import Fused
 from ir.ops.pointwise import Cast, Ceil, Floor, Round, Sign
 from ir.ops.pool import AvgPool2D, MaxPool2D
 from ir.ops.quantised import Quantize
-from ir.ops.reduce import Softmax
+from ir.ops.reduce import Reduce, Softmax
 from ir.ops.shape import Concat, Reshape, Slice, Transpose
 from ir.types import Array, Padding
 
@@ -65,7 +65,9 @@ def undecided(node: Node, operands: Sequence[Array], got: Array) -> Array:
 
 
 def reachable(ends: Interval, got: Array) -> Array:
-    """Where `got` is what one end of an interval, or its middle, gives."""
+    """Where `got` is what an end of an interval, or its middle, gives; of integers, any between."""
+    if got.dtype.kind in "iu":
+        return np.asarray((ends[0] <= got) & (got <= ends[2]))
     return np.asarray(np.logical_or.reduce([got == end.astype(got.dtype) for end in ends]))
 
 
@@ -151,6 +153,11 @@ def _rounding(op: Op, operands: Arrays, result: Array, epsilon: float) -> Array:
             count = prod(window) + 1
         case BinaryConv2D():
             terms, count = np.abs(result), 1 if len(operands) > 2 else 0
+        case Reduce(kind="max" | "min"):
+            return np.zeros_like(result)
+        case Reduce(axes=axes):
+            (terms,) = op.reference(*sizes)
+            count = prod(operands[0].shape[a] for a in axes) + 1
         case Softmax(axes=axes):
             terms, count = result, prod(result.shape[a] for a in axes) + 2 * int(_STAGE_ROUNDINGS)
         case _:
@@ -169,8 +176,10 @@ def _carried(op: Op, operands: Arrays, errors: tuple[Array | float, ...]) -> Arr
             return bare.reference(wide[0], *(np.abs(x) for x in operands[1:2]))[0]
         case Dense() | MatMul():
             return op.reference(wide[0], np.abs(operands[1]))[0]
-        case Reshape() | Slice() | Concat() | Transpose():
+        case Reshape() | Slice() | Concat() | Transpose() | Reduce(kind="sum" | "mean" | "max"):
             return op.reference(*wide)[0]
+        case Reduce(kind="min"):
+            return replace(op, kind="max").reference(*wide)[0]
         case Softmax(axes=axes):
             return np.asarray(2.0 * op.reference(*operands)[0] * wide[0].max(axes, keepdims=True))
         case _:
