@@ -121,7 +121,7 @@ def _kind(node: onnx.NodeProto) -> str:
 def _import(test: NodeTest, folder: Path) -> _Imported | Result:
     """The compiled graph of a test, or why there is none: what the first attempt said."""
     first: Result | None = None
-    if not all(isinstance(x, np.ndarray) for x in (*test.inputs, *test.outputs)):
+    if not all(isinstance(x, np.ndarray | np.generic) for x in (*test.inputs, *test.outputs)):
         return Result(test, "declined", "sequences, optional values and strings are no tensors")
     for fixed in _attempts(test):
         try:

@@ -1,0 +1,189 @@
+"""Elements chosen and replaced by index: what both formats say with arrays of positions.
+
+Everything is a gather from a flat view; computed indices become computed positions, known ones
+constants, because the emitter computes what it can.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from ellc.frontends.graph_import.broadcast import expanded
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ir.op import Op
+from ir.ops.pointwise import Add, Cast, Equal, GreaterEqual, Less, Mul, Select, Sub
+from ir.ops.reduce import Reduce
+from ir.ops.shape import Concat, Gather, Reshape
+from ir.types import Array, DType
+
+_MOST_ROUNDS = 64  # so many updates may meet in one element
+
+
+def wrapped(emitter: Emitter, indices: Value, extents: Array) -> Value:
+    """Indices of which negative ones count from the end; `extents` broadcasts to them."""
+    extent = emitter.constant(np.asarray(extents, indices.dtype.numpy))
+    zero = emitter.constant(np.zeros((1,), indices.dtype.numpy))
+    behind = emitter.add(Add(), indices, extent)
+    return emitter.add(Select(), indices, behind, emitter.add(GreaterEqual(), indices, zero))
+
+
+def gather_elements(emitter: Emitter, x: Value, indices: Value, axis: int) -> Value:
+    """Element i of the result is that of x at i with `indices[i]` along an axis."""
+    fits = indices.type.rank == x.type.rank and all(
+        a <= b for d, (a, b) in enumerate(zip(indices.shape, x.shape, strict=True)) if d != axis
+    )
+    if not fits:
+        raise Unsupported(f"indices of shape {indices.shape} into {x.shape}")
+    steps = _steps(x.shape)
+    chosen = wrapped(emitter, indices, np.array([x.shape[axis]]))
+    scaled = _times(emitter, chosen, np.array([steps[axis]]))
+    rest = np.zeros(indices.shape, np.int64)
+    for other, step in enumerate(steps):
+        if other != axis:
+            rest += step * np.indices(indices.shape, sparse=True)[other]
+    places = emitter.add(Add(), scaled, emitter.constant(rest.astype(indices.dtype.numpy)))
+    return emitter.add(Gather(0), _flat(emitter, x, x.type.rank), places)
+
+
+def gather_nd(emitter: Emitter, x: Value, indices: Value, batch: int = 0) -> Value:
+    """Parts of x at coordinates along the last axis of `indices`, behind `batch` shared axes."""
+    if indices.shape[:batch] != x.shape[:batch] or not indices.type.rank:
+        raise Unsupported(f"{batch} shared axes of {indices.shape} and {x.shape}")
+    depth = indices.shape[-1]
+    places = _rows_at(emitter, x.shape[batch : batch + depth], indices)
+    if batch:
+        size = prod(x.shape[batch : batch + depth])
+        first = size * np.arange(prod(x.shape[:batch])).reshape(x.shape[:batch])
+        spread = first.reshape(*first.shape, *(1,) * (places.type.rank - batch))
+        places = emitter.add(Add(), places, emitter.constant(spread.astype(places.dtype.numpy)))
+    return emitter.add(Gather(0), _flat(emitter, x, batch + depth), places)
+
+
+def rows_of(shape: tuple[int, ...], indices: Array) -> Array:
+    """For known coordinates along the last axis the row of a tensor whose other axes are joined."""
+    axes = shape[: indices.shape[-1]]
+    turned = np.where(indices < 0, indices + np.array(axes), indices)
+    if turned.size and not ((turned >= 0) & (turned < np.array(axes))).all():
+        raise Unsupported(f"an index lies outside {shape}")
+    found: Array = (turned * np.array(_steps(axes), np.int64)).sum(-1)
+    return found
+
+
+def scattered(
+    emitter: Emitter, x: Value, rows: Array, updates: Value, op: Op | None, inner: int
+) -> Value:
+    """x with updates at known rows: replaced, or combined by `op`.
+
+    x is seen as rows of its last `inner` axes; `rows` has a number for each row of `updates`. Of
+    several updates that replace one row the last counts; those that are combined take turns.
+    """
+    split = x.type.rank - inner
+    flat = _flat(emitter, x, split)
+    block = flat.shape[1:]
+    changes = emitter.add(Reshape((rows.size, *block)), updates)
+    order = rows.reshape(-1)
+    turns = [np.arange(order.size)] if op is None else _turns(order)
+    for turn in turns:
+        source = np.arange(flat.shape[0])
+        if op is None:
+            source[order[turn]] = flat.shape[0] + turn
+            both = emitter.add(Concat(0), flat, changes)
+            flat = emitter.add(Gather(0), both, emitter.constant(source))
+        else:
+            flat = _combined(emitter, flat, changes, order[turn], turn, op)
+    return emitter.add(Reshape(x.shape), flat)
+
+
+def one_hot(emitter: Emitter, indices: Value, depth: int, values: Value, axis: int) -> Value:
+    """`values[1]` where a new axis of `depth` elements is at the index, `values[0]` elsewhere."""
+    if not indices.dtype.is_integer:
+        indices = emitter.add(Cast(DType.I64), indices)
+    rank = indices.type.rank + 1
+    shape = (*indices.shape[:axis], depth, *indices.shape[axis:])
+    lifted = (*indices.shape[:axis], 1, *indices.shape[axis:])
+    chosen = wrapped(emitter, emitter.add(Reshape(lifted), indices), np.array([depth]))
+    numbers = np.arange(depth, dtype=indices.dtype.numpy)
+    along = emitter.constant(numbers.reshape(depth, *(1,) * (rank - axis - 1)))
+    hit = emitter.add(Equal(), expanded(emitter, chosen, shape), along)
+    off, on = (
+        emitter.add(Gather(0), values, emitter.constant(np.array([i], np.int64))) for i in (0, 1)
+    )
+    return emitter.add(Select(), expanded(emitter, on, shape), off, hit)
+
+
+def reversed_sequences(
+    emitter: Emitter, x: Value, lengths: Value, time_axis: int, batch_axis: int
+) -> Value:
+    """The first `lengths[b]` elements along the time axis backwards, for every b of the other."""
+    if {time_axis, batch_axis} != {0, 1} or lengths.shape != (x.shape[batch_axis],):
+        raise Unsupported(f"sequences along axis {time_axis} of {x.shape}, {lengths.shape} lengths")
+    time, batch = x.shape[time_axis], x.shape[batch_axis]
+    shape = x.shape[:2]
+    dtype = lengths.dtype.numpy
+    across = (batch, 1) if batch_axis == 0 else (1, batch)
+    along = (1, time) if time_axis == 1 else (time, 1)
+    ends = expanded(emitter, emitter.add(Reshape(across), lengths), shape)
+    place = emitter.constant(np.broadcast_to(np.arange(time, dtype=dtype).reshape(along), shape))
+    one = emitter.constant(np.ones((1,), dtype))
+    turned = emitter.add(Sub(), emitter.add(Sub(), ends, one), place)
+    when = emitter.add(Select(), turned, place, emitter.add(Less(), place, ends))
+    steps = _steps(shape)
+    first = steps[batch_axis] * np.arange(batch, dtype=dtype).reshape(across)
+    scaled = _times(emitter, when, np.array([steps[time_axis]]))
+    rows = emitter.add(Add(), scaled, emitter.constant(first.astype(dtype)))
+    flat = emitter.add(Gather(0), _flat(emitter, x, 2), emitter.add(Reshape((time * batch,)), rows))
+    return emitter.add(Reshape(x.shape), flat)
+
+
+# --- helpers -------------------------------------------------------------------------------------
+
+
+def _steps(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Distances between neighbours of a dense tensor."""
+    return tuple(prod(shape[axis + 1 :]) for axis in range(len(shape)))
+
+
+def _flat(emitter: Emitter, x: Value, axes: int) -> Value:
+    """x with its first axes joined to one."""
+    return emitter.add(Reshape((prod(x.shape[:axes]), *x.shape[axes:])), x)
+
+
+def _times(emitter: Emitter, x: Value, factor: Array) -> Value:
+    return emitter.add(Mul(), x, emitter.constant(factor.astype(x.dtype.numpy)))
+
+
+def _rows_at(emitter: Emitter, axes: tuple[int, ...], indices: Value) -> Value:
+    """The number of the row that coordinates along the last axis of `indices` mean."""
+    chosen = wrapped(emitter, indices, np.array(axes))
+    scaled = _times(emitter, chosen, np.array(_steps(axes)))
+    return emitter.add(Reduce("sum", (indices.type.rank - 1,)), scaled)
+
+
+def _turns(rows: Array) -> list[Array]:
+    """Positions of the updates, so that no row occurs twice in one turn."""
+    seen: dict[int, int] = {}
+    turns: list[list[int]] = []
+    for position, row in enumerate(rows.tolist()):
+        turn = seen.get(row, 0)
+        seen[row] = turn + 1
+        if turn == len(turns):
+            turns.append([])
+        turns[turn].append(position)
+    if len(turns) > _MOST_ROUNDS:
+        raise Unsupported(f"{len(turns)} updates meet in one element")
+    return [np.array(turn, np.int64) for turn in turns]
+
+
+def _combined(
+    emitter: Emitter, flat: Value, changes: Value, rows: Array, turn: Array, op: Op
+) -> Value:
+    """Rows that change are combined with their update, the others stay."""
+    source = np.zeros(flat.shape[0], np.int64)
+    source[rows] = turn
+    changed = np.zeros((flat.shape[0], *(1,) * (flat.type.rank - 1)), np.bool_)
+    changed[rows] = True
+    spread = emitter.add(Gather(0), changes, emitter.constant(source))
+    made = emitter.add(op, flat, spread)
+    return emitter.add(Select(), made, flat, emitter.constant(changed))

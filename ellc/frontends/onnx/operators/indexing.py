@@ -1,0 +1,151 @@
+"""Elements chosen, replaced, marked or ordered by index."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.indexing import (
+    gather_elements,
+    gather_nd,
+    one_hot,
+    reversed_sequences,
+    rows_of,
+    scattered,
+)
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known, known_ints
+from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.operators.shapes import reshaped
+from ellc.frontends.onnx.registry import ONNX, axis_of, operand, optional
+from ellc.frontends.onnx.tensors import dtype_of
+from ir.op import Op
+from ir.ops.pointwise import Add, Cast, Maximum, Minimum, Mul, Select
+from ir.ops.scan import CumSum
+from ir.ops.shape import Gather
+from ir.ops.sorting import TopK
+from ir.types import Array, DType
+
+_COMBINATIONS: dict[str, Op | None] = {
+    "none": None,
+    "add": Add(),
+    "mul": Mul(),
+    "max": Maximum(),
+    "min": Minimum(),
+}
+
+
+@ONNX.imports("GatherElements")
+def import_gather_elements(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """For every element of the indices one of x at the same place but along one axis."""
+    x = operand(inputs, 0)
+    axis = axis_of(node.integer("axis", 0), x.type.rank)
+    return gather_elements(emitter, x, operand(inputs, 1), axis)
+
+
+@ONNX.imports("GatherND")
+def import_gather_nd(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Parts of x at coordinates."""
+    batch = node.integer("batch_dims", 0)
+    return gather_nd(emitter, operand(inputs, 0), operand(inputs, 1), batch)
+
+
+@ONNX.imports("ScatterND", limits="indices known at import")
+def scatter_nd(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """x with parts replaced, or combined with updates, at coordinates."""
+    x, indices = operand(inputs, 0), known(operand(inputs, 1), "the indices")
+    rows = rows_of(x.shape, indices)
+    inner = x.type.rank - indices.shape[-1]
+    return scattered(emitter, x, rows, operand(inputs, 2), _combination(node), inner)
+
+
+@ONNX.imports("ScatterElements", "Scatter", limits="indices known at import")
+def scatter_elements(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """x with single elements replaced, or combined with updates, along an axis."""
+    x, indices = operand(inputs, 0), known(operand(inputs, 1), "the indices")
+    axis = axis_of(node.integer("axis", 0), x.type.rank)
+    places = np.moveaxis(np.indices(indices.shape), 0, -1)
+    places[..., axis] = indices
+    rows = rows_of(x.shape, places)
+    return scattered(emitter, x, rows, operand(inputs, 2), _combination(node), 0)
+
+
+def _combination(node: OnnxNode) -> Op | None:
+    reduction = node.text("reduction", "none")
+    if reduction not in _COMBINATIONS:
+        raise Unsupported(f"its reduction '{reduction}'")
+    return _COMBINATIONS[reduction]
+
+
+@ONNX.imports("OneHot", limits="a depth known at import")
+def import_one_hot(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """One value where a new axis is at the index, another elsewhere."""
+    indices = operand(inputs, 0)
+    (depth,) = known_ints(operand(inputs, 1), "the depth")
+    axis = axis_of(node.integer("axis", -1), indices.type.rank + 1)
+    return one_hot(emitter, indices, depth, operand(inputs, 2), axis)
+
+
+@ONNX.imports("EyeLike")
+def eye_like(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Ones on a diagonal of a matrix as large as the operand."""
+    x = operand(inputs, 0)
+    dtype = dtype_of(node.integer("dtype")) if node.has("dtype") else x.dtype
+    rows, columns = x.shape
+    eye = np.eye(rows, columns, node.integer("k", 0))
+    return emitter.constant(eye.astype(dtype.numpy))
+
+
+@ONNX.imports("Trilu", limits="a diagonal known at import")
+def trilu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """The upper or lower triangle of matrices, zeros elsewhere."""
+    x, given = operand(inputs, 0), optional(inputs, 1)
+    diagonal = known_ints(given, "the diagonal")[0] if given else 0
+    ones = np.ones(x.shape[-2:], np.bool_)
+    kept = np.triu(ones, diagonal) if node.flag("upper", True) else np.tril(ones, diagonal)
+    zero = emitter.constant(np.zeros((1,), x.dtype.numpy))
+    return emitter.add(Select(), x, zero, emitter.constant(kept))
+
+
+@ONNX.imports("ReverseSequence", limits="time and batch are the first two axes")
+def reverse_sequence(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """The first elements of every sequence backwards."""
+    time, batch = node.integer("time_axis", 0), node.integer("batch_axis", 1)
+    return reversed_sequences(emitter, operand(inputs, 0), operand(inputs, 1), time, batch)
+
+
+@ONNX.imports("Compress", limits="a condition known at import")
+def compress(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """The elements along an axis, or of all, for which a condition holds."""
+    x = operand(inputs, 0)
+    chosen = np.flatnonzero(known(operand(inputs, 1), "the condition"))
+    if not node.has("axis"):
+        x, axis = reshaped(emitter, x, (x.type.elements,)), 0
+    else:
+        axis = axis_of(node.integer("axis"), x.type.rank)
+    return emitter.add(Gather(axis), x, emitter.constant(chosen[chosen < x.shape[axis]]))
+
+
+@ONNX.imports("NonZero", limits="an operand known at import")
+def non_zero(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """The coordinates of what is not 0."""
+    x: Array = known(operand(inputs, 0), "the operand")
+    return emitter.constant(np.array(np.nonzero(np.atleast_1d(x)), np.int64))
+
+
+@ONNX.imports("CumSum", limits="an axis known at import")
+def cum_sum(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Running sums along an axis."""
+    x = operand(inputs, 0)
+    axis = axis_of(known_ints(operand(inputs, 1), "the axis")[0], x.type.rank)
+    return emitter.add(CumSum(axis, node.flag("exclusive"), node.flag("reverse")), x)
+
+
+@ONNX.imports("TopK", limits="k known at import")
+def top_k(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
+    """The largest or smallest elements along an axis, best first, and where they stand."""
+    x = operand(inputs, 0)
+    k = node.integer("k") if node.version < 10 else known_ints(operand(inputs, 1), "k")[0]
+    node.ignore("sorted")  # in order is one of the orders allowed
+    axis = axis_of(node.integer("axis", -1), x.type.rank)
+    values, places = emitter.add_multi(TopK(axis, k, node.flag("largest", True)), x)
+    return [values, emitter.add(Cast(DType.I64), places)]
