@@ -85,12 +85,17 @@ def half_away(real: np.float32 | float) -> int:
 
 
 def requantize(
-    emitter: Emitter, total: Value, factors: list[float], to: Tensor, activation: Activation
+    emitter: Emitter,
+    total: Value,
+    factors: list[float],
+    to: Tensor,
+    activation: Activation,
+    rule: str = "tflite",
 ) -> Value:
     """A 32-bit sum times one factor, or one per channel, as the numbers that `to` stores."""
     low, high = activation_range(activation, to)
     pairs = np.array([quantize_multiplier(f) for f in factors], np.int32)
-    op = Requantize("tflite", zero_of(to), low, high, to.dtype, to.quant)
+    op = Requantize(rule, zero_of(to), low, high, to.dtype, to.quant)
     parts = (emitter.constant(pairs[:, side].copy()) for side in (0, 1))
     return emitter.add(op, total, *parts)
 

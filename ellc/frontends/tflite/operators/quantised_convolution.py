@@ -90,7 +90,7 @@ def stored_dense(
     zeros = quant.zero_point[:1] if len(quant.scale) == 1 else (0,)
     total = summed(emitter, IntDense(zero_of(source), zeros), x, weights, bias)
     factors = _factors(source, filters, to)
-    return requantize(emitter, total, factors, to, node.options.activation)
+    return requantize(emitter, total, factors, to, node.options.activation, "tflite_once")
 
 
 def _factors(source: Tensor, filters: Tensor, to: Tensor) -> list[float]:
