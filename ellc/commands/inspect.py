@@ -68,7 +68,7 @@ def _port(port: PortFacts) -> str:
     scale, zero = port.quantisation.scale, port.quantisation.zero_point
     if len(scale) > 1:
         return f"{text}, quantised along axis {port.quantisation.axis}"
-    return f"{text}, scale {scale[0]:.9g}, zero point {zero[0]}"
+    return f"{text}, scale {scale[0]:.6g}, zero point {zero[0]}"
 
 
 def _row(layer: Layer) -> tuple[str, ...]:

@@ -63,6 +63,7 @@ def command(
     into it; for a library the same is done to the picture before. An array is taken as it is. Of an
     output that is a list the highest elements are shown, of any other the extent.
     """
+    _want_files(inputs)
     with _executable(model, target, threads, options, reference) as executable:
         network = executable.network
         echo_notes(network.metadata)
@@ -77,6 +78,16 @@ def command(
         return
     for port, result in ported:
         click.echo(_text(*port, result, names, top))
+
+
+def _want_files(files: Sequence[Path]) -> None:
+    """Say what is missing before a minute of compiling, not after."""
+    missing = [str(file) for file in files if not file.exists()]
+    if len(missing) == 1:
+        raise EllcError("no such file", code="E713", where=missing[0])
+    if missing:
+        problems = [f"{file}: no such file" for file in missing]
+        raise EllcError(f"{len(missing)} inputs are missing", code="E713", problems=problems)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from small_model_files import small_tflite
 from to_onnx import onnx_model
 
 from ellc.frontends.ell.read import read_ell
@@ -183,6 +184,26 @@ def test_networks_from_elsewhere_take_red_first(tmp_path: Path) -> None:
             port.type.tensor_type.shape.dim.add().dim_value = extent
     path.write_bytes(model.SerializeToString())
     assert read_model(path).metadata["model.input.expectedColorChannelOrder"] == "rgb"
+
+
+def test_tflite_goes_the_same_way(tmp_path: Path, ellc_command) -> None:
+    (tmp_path / "small.tflite").write_bytes(small_tflite())
+    shown = ellc_command("inspect", "small.tflite")
+    assert shown.returncode == 0, shown.stderr
+    assert "x: i8 1x8x8x2, scale 0.1, zero point" in shown.stdout
+    assert ellc_command("import", "small.tflite", "-o", "small.eir").returncode == 0
+    refused = ellc_command("import", "small.tflite", "-o", "small.ell")
+    assert refused.returncode == 2 and "E206" in refused.stderr
+    for name in ("small.tflite", "small.eir"):
+        checked = ellc_command("check", name, "--layers", "--json")
+        assert checked.returncode == 0, checked.stderr + checked.stdout
+        document = json.loads(checked.stdout)
+        assert document["agrees"] and document["layers"]
+        assert not any(layer["wrong"] for layer in document["outputs"])
+    compiled = ellc_command("compile", "small.tflite", "-o", "out")
+    assert compiled.returncode == 0, compiled.stderr
+    header = (tmp_path / "out" / "small.h").read_text()
+    assert "#define small_INPUT0_SCALE 0.1" in header and "small_OUTPUT0_ZERO_POINT" in header
 
 
 def test_tidying_is_idempotent(digits: Path) -> None:

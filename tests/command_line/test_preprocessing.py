@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -252,6 +254,23 @@ def test_header_manifest_and_module_say_what_goes_in(folder: Path, ellc_command)
     assert document["inputs"][0]["type"] == "u8"
     assert "value = pixel" in document["metadata"][PREPROCESSING_KEY]
     assert ellc_command("check", "net.eir", *ASKED, "--seeds", "1").returncode == 0
+
+
+def test_vectors_of_floats_become_pixels(folder: Path, ellc_command) -> None:
+    """As ELL's tutorials hand them over."""
+    assert ellc_command("compile", "net.eir", *ASKED, "-o", "out").returncode == 0
+    program = (
+        "import sys; sys.path.insert(0, 'out')\n"
+        "import numpy as np, net\n"
+        "pixels = np.arange(90).reshape(1, 6, 5, 3).astype(np.uint8)\n"
+        "vector = net.FloatVector(pixels.astype(np.float32) + 0.25)\n"
+        "assert np.array_equal(net.predict(vector), net.Model().predict(pixels).ravel())\n"
+        "assert net.get_default_input_shape().Size() == 90\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_quantisation_is_told_of_every_port(tmp_path: Path, ellc_command) -> None:
