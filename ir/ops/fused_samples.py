@@ -17,6 +17,7 @@ from ir.ops.pointwise import (
     Clip,
     HardSwish,
     LeakyRelu,
+    Minimum,
     Mul,
     MulAdd,
     PRelu,
@@ -25,9 +26,11 @@ from ir.ops.pointwise import (
     Tanh,
 )
 from ir.ops.pool import LOWEST, AvgPool2D, MaxPool2D
-from ir.ops.quantised import Dequantize, Quantize, Requantize
-from ir.ops.quantised_arithmetic import QuantAdd
+from ir.ops.quantised import Dequantize, Lookup, Quantize, Requantize
+from ir.ops.quantised_arithmetic import QuantAdd, QuantMul
 from ir.ops.quantised_conv import IntConv2D, IntDense, IntMatMul
+from ir.ops.quantised_pool import IntAvgPool2D
+from ir.ops.reduce import Reduce
 from ir.types import Array, DType, Padding, Quant
 
 
@@ -66,6 +69,7 @@ def fused_cases(rng: np.random.Generator) -> Iterator[Case]:
     yield from _others(rng)
     yield from _signs(rng)
     yield from _bytes(rng)
+    yield from _bytes_without_products(rng)
 
 
 def _convolutions(rng: np.random.Generator) -> Iterator[Case]:
@@ -245,4 +249,45 @@ def _bytes(rng: np.random.Generator) -> Iterator[Case]:
         .then(Relu())
         .then(Quantize("half_even", DType.U8), np.array([0.125], np.float32), zero)
         .case("conv, relu, to bytes")
+    )
+
+
+def _bytes_without_products(rng: np.random.Generator) -> Iterator[Case]:
+    def stored(*shape: int) -> Array:
+        return rng.integers(-128, 127, shape, np.int8, endpoint=True)
+
+    x, y = Quant((0.5,), (-4,)), Quant((0.25,), (7,))
+    total = QuantAdd.of(x, y, DType.I8, Quant((0.6,), (3,)), -128, 127, False)
+    product = QuantMul.of(x, y, DType.I8, Quant((0.9,), (3,)), -100, 127)
+    mean = IntAvgPool2D((3, 2), (2, 1), Padding(1, 0, 1, 0), -128, 127)
+    image = stored(1, 7, 5, 12)
+    yield _Chain(mean, image).then(Clip(-20.0, 33.0)).case("mean of bytes, clip")
+    pool = MaxPool2D((2, 2), (2, 2))
+    yield _Chain(pool, image).then(product, stored(12)).case("largest bytes, product")
+    table = rng.permutation(256).astype(np.uint8).view(np.int8)
+    residual = stored(1, 7, 5, 12)
+    yield (
+        _Chain(Lookup(DType.I8), image, table).then(total, computed=(residual,)).case("table, sum")
+    )
+    sums = rng.integers(-9999, 9999, (1, 6, 4, 19), np.int32)
+    factor, shift = np.array([1300000000], np.int32), np.array([-9], np.int32)
+    yield (
+        _Chain(Reduce("sum", (1, 2)), sums)
+        .then(Requantize("tflite", 5, -128, 127, DType.I8), factor, shift)
+        .case("sum along axes, fixed point")
+    )
+    zero = np.array([3], np.int32)
+    scale, step = np.array([0.25], np.float32), np.array([0.5], np.float32)
+    yield (
+        _Chain(Dequantize(), image, scale, zero)
+        .then(Mul(), np.array([0.75], np.float32))
+        .then(Quantize("half_away", DType.U8), step, zero)
+        .then(Minimum(), np.array([100], np.uint8))
+        .case("bytes to floats and back")
+    )
+    yield _Chain(total, image, residual).then(product, residual).case("sum and product of bytes")
+    yield (
+        _Chain(AvgPool2D((2, 4), (2, 2)), dyadic(rng, 1, 6, 8, 9))
+        .then(Quantize("half_even", DType.I8), scale / 2, zero)
+        .case("mean, to bytes")
     )
