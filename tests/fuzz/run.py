@@ -71,8 +71,10 @@ def models(given: list[Path], only: str) -> list[Path]:
 def fuzz(path: Path, given: argparse.Namespace) -> list[Verdict]:
     """Try every damage to one model and print a line about it; what failed."""
     data = path.read_bytes()
-    if outcome(path) != "graph":  # also imports all that reading needs, before the forks
-        sys.exit(f"{path} is not read even before it is damaged")
+    whole = outcome(path)  # also imports all that reading needs, before the forks
+    if whole != "graph":
+        print(f"{path.name}: {whole} even before it is damaged", flush=True)
+        return [Verdict("whole", whole, True, 0.0, 0)]
     start = time.monotonic()
     damaged = {case.label: case.data for case in cases(data, seed=given.seed, quick=given.quick)}
     with tempfile.TemporaryDirectory(prefix="ellc-fuzz-") as name:

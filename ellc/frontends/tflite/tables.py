@@ -62,6 +62,8 @@ class CheckedTable(Table):  # type: ignore[misc]
 
     def Indirect(self, off: int) -> int:
         target: int = off + self.Get(number_types.UOffsetTFlags, off)
+        if target >= len(self.Bytes):
+            raise Damaged(f"byte {target} is outside the file")
         return target
 
     def VectorLen(self, off: int) -> int:
