@@ -1,0 +1,270 @@
+"""Operators as ONNX's own evaluator computes them, in the versions in which they changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import helper, numpy_helper
+from onnx_models import compare, floats, model, node, read
+
+from ellc.frontends.onnx.registry import all_operators
+from ir.errors import EllcError
+from ir.interp import evaluate
+from ir.types import Array
+
+IMAGE = floats(2, 3, 9, 7)
+ROW = floats(2, 3, 11)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One node on one input `x`, with further operands as constants."""
+
+    operator: str
+    x: Array
+    constants: tuple[Array | None, ...] = ()
+    attributes: dict[str, Any] = field(default_factory=dict)
+    opset: int = 21
+    outputs: int = 1
+
+    def __str__(self) -> str:
+        said = ",".join(f"{k}={v}" for k, v in self.attributes.items())
+        return f"{self.operator}-{self.opset}-{len(self.constants)}-{said}"[:80]
+
+
+def ints(*values: int) -> Array:
+    return np.array(values, np.int64)
+
+
+def _windows() -> Iterator[Example]:
+    w, b = floats(4, 3, 3, 2, seed=1), floats(4, seed=2)
+    yield Example("Conv", IMAGE, (w, b))
+    yield Example("Conv", IMAGE, (w,), {"pads": [1, 0, 2, 1], "strides": [2, 3]})
+    yield Example("Conv", IMAGE, (w,), {"dilations": [2, 1], "kernel_shape": [3, 2]})
+    for mode in ("SAME_UPPER", "SAME_LOWER", "VALID"):
+        yield Example("Conv", IMAGE, (w,), {"auto_pad": mode, "strides": [2, 1]})
+    yield Example("Conv", IMAGE, (floats(6, 1, 3, 3, seed=3),), {"group": 3, "pads": [1] * 4})
+    yield Example("Conv", ROW, (floats(4, 3, 5, seed=4), b), {"pads": [2, 1], "strides": [2]})
+    for kind in ("MaxPool", "AveragePool"):
+        yield Example(kind, IMAGE, (), {"kernel_shape": [3, 2], "strides": [2, 2]})
+        yield Example(kind, IMAGE, (), {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]})
+        yield Example(kind, ROW, (), {"kernel_shape": [3], "strides": [2], "pads": [1, 1]})
+        yield Example(kind, IMAGE, (), {"kernel_shape": [2, 3], "auto_pad": "SAME_LOWER"})
+        yield Example(kind, floats(1, 2, 5, 5), (),
+                      {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1})  # fmt: skip
+    yield Example("MaxPool", IMAGE, (), {"kernel_shape": [2, 3], "dilations": [2, 2]})
+    yield Example("AveragePool", IMAGE, (), {"kernel_shape": [3, 3], "pads": [1, 0, 1, 1]})
+    yield Example("AveragePool", IMAGE, (),
+                  {"kernel_shape": [3, 3], "pads": [1] * 4, "count_include_pad": 1})  # fmt: skip
+    yield Example("GlobalAveragePool", IMAGE)
+    yield Example("GlobalMaxPool", IMAGE)
+    yield Example("GlobalAveragePool", ROW)
+
+
+def _products() -> Iterator[Example]:
+    a, b = floats(4, 5), floats(5, 6, seed=1)
+    yield Example("MatMul", a, (b,))
+    yield Example("MatMul", floats(2, 3, 4, 5), (b,))
+    yield Example("MatMul", floats(5), (b,))
+    yield Example("MatMul", a, (floats(5, seed=1),))
+    yield Example("MatMul", floats(2, 1, 4, 5), (floats(3, 5, 2, seed=1),))
+    yield Example("Gemm", a, (b, floats(6)), {"alpha": 0.5, "beta": 2.0})
+    yield Example("Gemm", a, (b, floats(4, 1)), {})
+    yield Example("Gemm", floats(5, 4), (floats(6, 5),), {"transA": 1, "transB": 1})
+    yield Example("Gemm", a, (b, floats(1)), {"beta": 0.25}, opset=7)
+    four = [floats(3, seed=i) for i in range(1, 4)]
+    yield Example("BatchNormalization", IMAGE, (*four, np.abs(four[0])), {"epsilon": 1e-2})
+    yield Example("BatchNormalization", floats(2, 3), (*four, np.abs(four[0])))
+
+
+def _shapes() -> Iterator[Example]:
+    x = floats(2, 3, 4, 1)
+    yield Example("Reshape", x, (ints(0, -1),))
+    yield Example("Reshape", x, (ints(4, 2, 3),), {"allowzero": 1})
+    yield Example("Flatten", x, (), {"axis": -2})
+    yield Example("Flatten", x, (), {"axis": 0})
+    yield Example("Squeeze", x)
+    yield Example("Squeeze", x, (ints(-1),))
+    yield Example("Squeeze", x, (), {"axes": [3]}, opset=11)
+    yield Example("Unsqueeze", x, (ints(0, -1),))
+    yield Example("Unsqueeze", x, (), {"axes": [1, 5]}, opset=11)
+    yield Example("Transpose", x)
+    yield Example("Transpose", x, (), {"perm": [1, 3, 0, 2]})
+    yield Example("Expand", x, (ints(3, 1, 1, 1, 5),))
+    yield Example("Expand", x, (ints(1),))
+    yield Example("Tile", x, (ints(1, 2, 1, 3),))
+    yield Example("Split", floats(7, 2), (), {"num_outputs": 3}, opset=18, outputs=3)
+    yield Example("Split", floats(2, 7), (ints(3, 4),), {"axis": 1}, outputs=2)
+    yield Example("Split", floats(2, 7), (), {"axis": -1, "split": [2, 5]}, opset=11, outputs=2)
+    yield Example("Slice", x, (), {"starts": [1, -3], "ends": [9, -1], "axes": [0, 2]}, opset=9)
+    for starts, ends, steps in ((0, 3, 2), (-1, -9, -1), (9, 0, -2), (-99, 99, 3)):
+        yield Example("Slice", x, (ints(starts), ints(ends), ints(2), ints(steps)))
+    yield Example("Gather", x, (ints(2, -1),), {"axis": 2})
+    yield Example("Gather", x, (np.array(1),), {"axis": -2})
+    yield Example("Gather", x, (np.array([[3, 0], [0, 2]]),), {"axis": 2})
+    yield Example("Concat", x, (floats(2, 1, 4, 1),), {"axis": -3})
+    yield Example("Pad", x, (), {"pads": [0, 1, 0, 2, 0, 0, 3, 0], "value": 1.5}, opset=10)
+    yield Example("Pad", x, (ints(1, 2), None, ints(2)), {"mode": "reflect"}, opset=18)
+    yield Example("Pad", x, (ints(0, 2, 2, 0, 0, 1, 0, 0),), {"mode": "edge"})
+    yield Example("Pad", x, (ints(0, 2, 2, 0, 0, 1, 0, 0),), {"mode": "wrap"})
+
+
+def _pointwise() -> Iterator[Example]:
+    x = floats(2, 3, 4)
+    for kind in ("Relu", "Sigmoid", "Tanh", "Softplus", "Exp", "Abs", "Neg", "Floor", "Ceil",
+                 "Round", "Sign", "HardSwish", "Elu", "Selu", "LeakyRelu", "HardSigmoid",
+                 "Identity", "Reciprocal", "Sin", "Cos"):  # fmt: skip
+        yield Example(kind, x)
+    yield Example("Selu", x, (), {"alpha": 1.2, "gamma": 2.0})
+    yield Example("Gelu", x, (), {"approximate": "tanh"})
+    yield Example("Clip", x, (), {"min": -0.5}, opset=10)
+    yield Example("Clip", x, (None, np.float32(0.25)))
+    yield Example("Clip", x, (np.float32(0.5), np.float32(-0.5)), opset=13)
+    yield Example("PRelu", x, (floats(3, 1),))
+    for kind in ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Sum"):
+        base = np.abs(x) + np.float32(0.5)
+        for other in (floats(4, seed=1), floats(5, 2, 1, 1, seed=1), floats(1, seed=1)):
+            yield Example(kind, base, (np.abs(other) + np.float32(0.5),))
+    yield Example("Mean", x, (floats(4, seed=1), floats(1, seed=2)))
+    yield Example("Pow", x, (ints(2),))
+    for fmod in (0, 1):
+        yield Example("Mod", np.array([-7, -3, 0, 5, 9]), (ints(3, -2, 4, -3, 5),), {"fmod": fmod})
+    for kind in ("Less", "GreaterOrEqual", "Equal"):
+        yield Example(kind, np.round(x), (np.round(floats(2, 3, 4, seed=1)),))
+    yield Example("Cast", 100 * x, (), {"to": 6})
+    yield Example("Where", x > 0, (floats(4), floats(2, 1, 1)))
+    yield Example("Dropout", x, (), {"ratio": 0.3}, opset=11)
+
+
+def _reductions() -> Iterator[Example]:
+    x = floats(2, 3, 4)
+    for kind in ("L1", "L2", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare"):
+        operator = f"Reduce{kind}"
+        yield Example(operator, x, (ints(1, -1),), {"keepdims": 0})
+        yield Example(operator, x, (), {"axes": [0]}, opset=11)
+        yield Example(operator, x)
+    yield Example("ReduceLogSum", np.abs(x), (ints(1),))
+    yield Example("ReduceSum", x, (ints(),), {"noop_with_empty_axes": 1})
+    few = np.array([[3, 1, 3, 1], [2, 2, 0, 0]], np.float32)
+    for kind in ("ArgMax", "ArgMin"):
+        for last in (0, 1):
+            yield Example(kind, few, (), {"axis": 1, "select_last_index": last, "keepdims": last})
+    for kind in ("Softmax", "LogSoftmax"):
+        yield Example(kind, x)
+        yield Example(kind, x, (), {"axis": 0})
+
+
+def _resizes() -> Iterator[Example]:
+    scales = np.array([1, 1, 1.6, 0.8], np.float32)
+    for mode in ("nearest", "linear", "cubic"):
+        yield Example("Resize", IMAGE, (None, scales), {"mode": mode})
+    corners = {"coordinate_transformation_mode": "align_corners", "mode": "linear"}
+    yield Example("Resize", IMAGE, (None, None, ints(2, 3, 5, 9)), corners)
+    yield Example("Resize", IMAGE, (None, None, ints(5, 9)),
+                  {"axes": [2, 3], "keep_aspect_ratio_policy": "not_larger"})  # fmt: skip
+
+
+EXAMPLES = [
+    *_windows(), *_products(), *_shapes(), *_pointwise(), *_reductions(), *_resizes(),
+]  # fmt: skip
+
+
+def of_one_node(example: Example) -> Any:
+    names = [f"c{i}" if c is not None else "" for i, c in enumerate(example.constants)]
+    outputs = [f"y{i}" for i in range(example.outputs)]
+    made = node(example.operator, ["x", *names], outputs, "the node", **example.attributes)
+    constants = {n: c for n, c in zip(names, example.constants, strict=True) if c is not None}
+    return model([made], {"x": example.x}, outputs, constants, opset=example.opset)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=str)
+def test_operator_is_what_onnx_computes(example: Example) -> None:
+    compare(of_one_node(example), {"x": example.x}, rtol=2e-5, atol=2e-6)
+
+
+def test_softmax_of_old_versions_flattens() -> None:
+    x = floats(2, 3, 4)
+    old = of_one_node(Example("Softmax", x, (), {"axis": 1}, opset=11))
+    (got,) = evaluate(read(old), (x,)).outputs
+    flat = np.exp(x.reshape(2, 12))
+    np.testing.assert_allclose(got, (flat / flat.sum(1, keepdims=True)).reshape(x.shape), rtol=1e-5)
+
+
+def test_negative_padding_cuts_off() -> None:
+    x = floats(3, 4)
+    proto = of_one_node(Example("Pad", x, (ints(-1, 1, 0, -2), np.float32(2))))
+    (got,) = evaluate(read(proto), (x,)).outputs
+    np.testing.assert_array_equal(got, np.pad(x[1:, :2], ((0, 0), (1, 0)), constant_values=2))
+
+
+def test_operands_of_a_product_may_be_computed() -> None:
+    a, b = floats(2, 4, 5), floats(5, 3, seed=1)
+    proto = model([node("MatMul", ["a", "b"], ["y"])], {"a": a, "b": b}, ["y"])
+    compare(proto, {"a": a, "b": b})
+
+
+def test_computed_indices_may_count_from_the_end() -> None:
+    x, i = floats(4, 3), np.array([-1, 2, -4])
+    proto = model([node("Gather", ["x", "i"], ["y"])], {"x": x, "i": i}, ["y"])
+    compare(proto, {"x": x, "i": i})
+
+
+def test_bounds_of_clip_may_be_computed() -> None:
+    given = {"x": floats(3, 4), "low": np.float32(-0.2), "high": np.float32(0.3)}
+    compare(model([node("Clip", ["x", "low", "high"], ["y"])], given, ["y"]), given)
+
+
+def test_shape_arithmetic_leaves_nothing_to_compute() -> None:
+    """What PyTorch writes for `x.view(x.size(0), -1)`, and constants of every kind."""
+    x = floats(2, 3, 4)
+    one = numpy_helper.from_array(np.array([1], np.float32))
+    nodes = [
+        node("Shape", ["x"], ["shape"], end=1),
+        node("Constant", [], ["rest"], value_ints=[-1]),
+        node("Concat", ["shape", "rest"], ["wanted"], axis=0),
+        node("Reshape", ["x", "wanted"], ["flat"]),
+        node("Constant", [], ["two"], value=numpy_helper.from_array(np.float32(2))),
+        node("Size", ["x"], ["size"]),
+        node("CastLike", ["size", "two"], ["float"]),
+        node("Range", ["zero", "size", "step"], ["range"]),
+        node("ReduceMax", ["range"], ["last"], keepdims=0),
+        node("CastLike", ["last", "two"], ["last_float"]),
+        node(
+            "ConstantOfShape",
+            ["rest_size"],
+            ["ones"],
+            value=numpy_helper.from_array(np.array([1], np.float32)),
+        ),  # fmt: skip
+        node("Sum", ["flat", "float", "last_float", "ones"], ["y"]),
+    ]
+    constants = {"zero": np.array(0), "step": np.array(5), "rest_size": ints(12)}
+    graph = compare(model(nodes, {"x": x}, ["y"], constants), {"x": x})
+    assert {n.op.name for n in graph.nodes} == {"reshape", "add"}
+
+
+def test_branch_of_a_known_condition_is_taken() -> None:
+    x = floats(2, 3)
+    branches = {
+        name: helper.make_graph(
+            [node(kind, ["x"], ["r"])], name, [], [helper.make_tensor_value_info("r", 1, None)]
+        )
+        for name, kind in (("then_branch", "Neg"), ("else_branch", "Exp"))
+    }
+    proto = model([node("If", ["c"], ["y"], **branches)], {"x": x}, ["y"], {"c": np.array(False)})
+    compare(proto, {"x": x})
+    open_ = model([node("If", ["c"], ["y"], "choice", **branches)],
+                  {"x": x, "c": np.array(True)}, ["y"])  # fmt: skip
+    with pytest.raises(EllcError, match="the condition is computed by the network") as caught:
+        read(open_)
+    assert caught.value.code == "E212"
+
+
+def test_every_operator_says_in_one_line_what_it_is() -> None:
+    for kind, handler in all_operators().handlers.items():
+        doc = handler.function.__doc__ or ""
+        assert doc.strip(), f"{kind} has no docstring"
+        assert len(handler.limits) < 80, f"{kind}: limits are for a table"

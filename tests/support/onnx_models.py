@@ -1,0 +1,94 @@
+"""Small ONNX models made in a line, read by ellc and compared with ONNX's reference evaluator."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from ellc.frontends.onnx.read import read_onnx
+from ellc.frontends.options import ImportOptions
+from ir.graph import Graph
+from ir.interp import evaluate
+from ir.types import Array
+
+Arrays = Mapping[str, Array]
+NEWEST = 21
+IR_VERSION = 9
+_DEFAULT = ImportOptions()
+
+node = helper.make_node
+
+
+def model(
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Arrays | Sequence[onnx.ValueInfoProto],
+    outputs: Sequence[str],
+    constants: Arrays | None = None,
+    *,
+    opset: int = NEWEST,
+    functions: Sequence[onnx.FunctionProto] = (),
+    domains: Mapping[str, int] | None = None,
+) -> onnx.ModelProto:
+    """A model; inputs are described by arrays like them."""
+    infos = [of_array(n, x) for n, x in inputs.items()] if isinstance(inputs, Mapping) else inputs
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        infos,
+        [onnx.ValueInfoProto(name=name) for name in outputs],
+        [numpy_helper.from_array(np.asarray(x), n) for n, x in (constants or {}).items()],
+    )
+    opsets = [helper.make_opsetid("", opset)]
+    opsets += [helper.make_opsetid(d, v) for d, v in (domains or {}).items()]
+    return helper.make_model(
+        graph, opset_imports=opsets, ir_version=IR_VERSION, functions=list(functions)
+    )
+
+
+def of_array(name: str, x: Array) -> onnx.ValueInfoProto:
+    """An input like an array."""
+    kind = helper.np_dtype_to_tensor_dtype(np.asarray(x).dtype)
+    return helper.make_tensor_value_info(name, kind, np.shape(x))
+
+
+def read(proto: onnx.ModelProto, options: ImportOptions = _DEFAULT) -> Graph:
+    """The graph of a model."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(proto.SerializeToString())
+        return read_onnx(path, options)
+
+
+def computed(proto: onnx.ModelProto, inputs: Arrays) -> tuple[Array, ...]:
+    """What the imported graph makes of inputs, in the reference executor."""
+    graph = read(proto)
+    return evaluate(graph, tuple(inputs[p.name] for p in graph.inputs)).outputs
+
+
+def expected(proto: onnx.ModelProto, inputs: Arrays) -> list[Array]:
+    """What ONNX's own evaluator makes of them."""
+    with np.errstate(all="ignore"):
+        return [np.asarray(y) for y in ReferenceEvaluator(proto).run(None, dict(inputs))]
+
+
+def compare(
+    proto: onnx.ModelProto, inputs: Arrays, *, rtol: float = 1e-5, atol: float = 1e-6
+) -> Graph:
+    """Assert that both agree, types and shapes included; the imported graph."""
+    graph = read(proto)
+    got = evaluate(graph, tuple(inputs[p.name] for p in graph.inputs)).outputs
+    for a, b in zip(got, expected(proto, inputs), strict=True):
+        assert (a.dtype, a.shape) == (b.dtype, b.shape)
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
+    return graph
+
+
+def floats(*shape: int, seed: int = 0) -> Array:
+    """Standard normal float32 numbers."""
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
