@@ -233,12 +233,7 @@ def test_shape_arithmetic_leaves_nothing_to_compute() -> None:
         node("Range", ["zero", "size", "step"], ["range"]),
         node("ReduceMax", ["range"], ["last"], keepdims=0),
         node("CastLike", ["last", "two"], ["last_float"]),
-        node(
-            "ConstantOfShape",
-            ["rest_size"],
-            ["ones"],
-            value=numpy_helper.from_array(np.array([1], np.float32)),
-        ),  # fmt: skip
+        node("ConstantOfShape", ["rest_size"], ["ones"], value=one),
         node("Sum", ["flat", "float", "last_float", "ones"], ["y"]),
     ]
     constants = {"zero": np.array(0), "step": np.array(5), "rest_size": ints(12)}
