@@ -18,7 +18,7 @@ sys.path[:0] = [{str(HERE)!r}, {str(HERE.parents[1])!r}]
 from pathlib import Path
 import trial
 from damage import Damaged
-trial.WALL_S = 4
+trial.CPU_S, trial.WALL_S = 1, 6
 
 def read(path):
     match path.read_bytes():

@@ -53,6 +53,8 @@ def zero_of(tensor: Tensor) -> int:
 
 def limits_of(dtype: DType) -> tuple[int, int]:
     """Lowest and highest number of an integer type."""
+    if not dtype.is_integer:
+        raise Unsupported(f"a result of type {dtype.value} from stored numbers")
     info = np.iinfo(dtype.numpy)
     return int(info.min), int(info.max)
 
