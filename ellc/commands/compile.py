@@ -65,11 +65,15 @@ def command(
     options: ModelOptions,
     as_json: bool,
 ) -> None:
-    """Compile a model for a device.
+    """Compile a model (.onnx, .tflite, .ell, .eir) for a device.
 
     Writes a shared library, an object, a C header, a Python module, a manifest, a CMake file and a
     demo. Names that C or Python could not take are changed: other characters than letters, digits
     and _ become _, a leading digit gets a _ before it, a keyword one behind it.
+
+    With any of --pixels, --color, --range, --mean, --scale and --resize the function takes a
+    picture's uint8 pixels, rows x columns x 3, and computes (low + (high - low) * pixel / 255 -
+    mean) * scale itself; what is not said comes from the model's metadata.
     """
     from codegen.targets import Overrides, resolve
     from codegen.toolchain.link import Tools

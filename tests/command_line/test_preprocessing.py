@@ -242,6 +242,20 @@ def test_a_picture_gives_the_same_inside_and_before(folder: Path, ellc_command, 
     assert refused.returncode == 2 and "E719" in refused.stderr
 
 
+def test_metadata_is_enough(folder: Path, ellc_command) -> None:
+    graph = network(FLOAT).with_metadata(
+        {"model.input.redChannelMean": "0.4", "model.input.blueChannelStdDev": "0.2"}
+    )
+    save(graph, folder / "told.eir")
+    plain = results(folder, ellc_command, "told.eir", "picture.png")
+    inside = results(folder, ellc_command, "told.eir", "picture.png", "--pixels", "rgb")
+    np.testing.assert_allclose(inside, plain, rtol=1e-4, atol=1e-6 * np.abs(plain).max())
+    bgr = ellc_command("compile", "told.eir", "--pixels", "bgr", "-o", "out")
+    assert bgr.returncode == 0, bgr.stderr
+    by_library = results(folder, ellc_command, "out/libtold.so", "picture.png")
+    np.testing.assert_allclose(by_library, plain, rtol=1e-4, atol=1e-6 * np.abs(plain).max())
+
+
 def test_header_manifest_and_module_say_what_goes_in(folder: Path, ellc_command) -> None:
     done = ellc_command("compile", "net.eir", *ASKED, "--pixels", "bgr", "-o", "out")
     assert done.returncode == 0, done.stderr

@@ -123,7 +123,7 @@ def import_nodes(
         code="E212",
         where=where,
         hint=(f"--outputs {cut} takes the part before; " if cut else "")
-        + "`ellc ops` lists what is supported",
+        + "`ellc ops --format onnx` (or tflite) lists what is supported",
     )
     return {name: value for name, value in known.items() if value is not None}
 
