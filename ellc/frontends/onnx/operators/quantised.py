@@ -86,7 +86,7 @@ def _known_reals(node: OnnxNode, x: Value, inputs: Inputs, block: int) -> Array:
 
 
 def _along(parameter: Array, x: Value, axis: int, block: int) -> Array:
-    if parameter.size == 1 and not block:
+    if parameter.size == 1:
         return parameter.reshape(())
     place = axis_of(axis, x.type.rank)
     if block:
