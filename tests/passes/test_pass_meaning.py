@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from random_graphs import random_graph
 
+import ir.passes.absorb_order
 import ir.passes.absorb_padding
 import ir.passes.affine
 import ir.passes.common
@@ -28,7 +29,7 @@ from ir.ops.conv import Conv2D
 from ir.ops.fused import Fused
 from ir.ops.pointwise import Add, Mul, Sub
 from ir.ops.pool import AvgPool2D, MaxPool2D
-from ir.ops.shape import Concat, Reshape, Slice, Split
+from ir.ops.shape import Concat, Gather, Reshape, Slice, Split
 from ir.passes.affine import Affine
 from ir.passes.common import frame, widened
 from ir.pipeline import run_pipeline
@@ -253,6 +254,28 @@ def test_a_broken_rule_is_seen_and_blamed(
             break
     assert caught, "nothing failed"
     assert f"pass '{blamed}" in caught[0]
+
+
+def test_an_order_that_only_half_the_network_takes_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    b = GraphBuilder("colours")
+    x = b.input("x", TensorType(DType.F32, (1, 4, 4, 3)))
+    x = b.add(Gather(3), x, b.constant(np.array([1, 2, 0], np.int32)))
+    x = b.add(Sub(), x, b.constant(np.array([1, 2, 3], np.float32)))
+    w = np.random.default_rng(0).standard_normal((2, 3, 3, 3)).astype(np.float32)
+    b.output("y", b.add(Conv2D(padding=Padding.same(1)), x, b.constant(w)))
+    graph = b.build()
+    after, _ = run_pipeline(graph, paranoid=True)
+    assert not [node for node in after.nodes if isinstance(node.op, Gather)]
+    kept = ir.passes.absorb_order._reordered
+    monkeypatch.setattr(
+        ir.passes.absorb_order,
+        "_reordered",
+        lambda e, v, axis, back: v if e.type(v).rank == 1 else kept(e, v, axis, back),
+    )
+    with pytest.raises(InternalError, match="pass 'absorb_order"):
+        run_pipeline(graph, paranoid=True)
 
 
 # ---- the comparison itself ----
