@@ -10,6 +10,7 @@ from ir.graph import Graph, Node
 from ir.ops.binary import Binarize, BinaryConv2D
 from ir.ops.conv import Conv2D
 from ir.ops.pool import LOWEST, AvgPool2D, MaxPool2D
+from ir.ops.quantised_conv import IntConv2D
 from ir.ops.shape import Embed, Pad
 from ir.passes.base import Pass, register_pass
 from ir.passes.common import frame, widened
@@ -25,7 +26,8 @@ class AbsorbPadding(Pass):
     The frame must be constant for each channel. Its widths add to those the operator has, if
     these stand for the same values. An `AvgPool2D` then counts the frame's cells, as it did; one
     that does not count its own padding cannot take another. Nested `Pad`s of one value add up.
-    In front of a binary convolution the frame's signs become its padding.
+    In front of a binary convolution the frame's signs become its padding, in front of one of bytes
+    a frame of its zero point does.
     """
 
     def run(self, graph: Graph) -> Graph:
@@ -104,9 +106,13 @@ def _embedded(editor: Editor, node: Node, top: int, left: int) -> tuple[str, Pad
     return node.inputs[0], frame((top, left, bottom, right), pixels[0].tolist())
 
 
-def with_frame(op: object, outer: Padding) -> Conv2D | MaxPool2D | AvgPool2D | Pad | None:
+def with_frame(
+    op: object, outer: Padding
+) -> Conv2D | IntConv2D | MaxPool2D | AvgPool2D | Pad | None:
     """The operator reading through a further frame, None if it cannot say that."""
     match op:
+        case IntConv2D() if outer.values == (float(op.input_zero),):
+            return replace(op, padding=Padding(*widened(op.padding, outer)))
         case MaxPool2D() if _only_hangs_over(op, outer):
             return replace(op, padding=frame(widened(op.padding, outer), outer.values))
         case Conv2D() | MaxPool2D():
