@@ -20,11 +20,12 @@ from ir.ops.resize_maps import (
     fixed_point,
     interpolated,
     nearest,
+    neighbours,
 )
 from ir.types import Array, DType, Quant, TensorType, type_of
 
 MODES = ("nearest", "linear", "cubic")
-_FIXED_POINT = (DType.I8, DType.U8, DType.I16)
+_SMALL_INTEGERS = (DType.I8, DType.U8, DType.I16)
 
 
 @register_op("resize")
@@ -40,8 +41,8 @@ class Resize(Op):
     wherever an axis is left.
 
     `nearest` takes every element type, `cubic` floats, `linear` floats and integers of 8 and 16
-    bits: those in TFLite's fixed point, with weights of 10 fraction bits and one rounding, halves
-    away from zero.
+    bits as TFLite's reference kernels: signed ones in fixed point, with weights of 10 fraction bits
+    and one rounding, halves away from zero; U8 along at most two axes in float32, term by term.
     """
 
     sizes: tuple[int, ...]
@@ -68,12 +69,26 @@ class Resize(Op):
         require(self.mode in MODES, f"resize: unknown mode '{self.mode}'")
         require(self.coordinates in COORDINATES, f"resize: unknown '{self.coordinates}'")
         require(self.rounding in ROUNDINGS, f"resize: unknown rounding '{self.rounding}'")
-        if self.mode == "linear" and x.dtype in _FIXED_POINT:
+        if self.mode == "linear" and x.dtype in _SMALL_INTEGERS:
             good = self.coordinates in ("half_pixel", "asymmetric", "align_corners")
             require(good, f"resize: {x.dtype.value} with coordinates {self.coordinates}")
+            good = x.dtype is not DType.U8 or len(self.changed(x)) <= 2
+            require(good, f"resize: u8 along {len(self.changed(x))} axes")
         elif self.mode != "nearest":
             want_kind(f"resize: mode {self.mode}", x.dtype, "f")
         return (x.with_shape(*self.sizes),)
+
+    def changed(self, x: TensorType) -> list[int]:
+        """The axes along which anything happens."""
+        return [a for a in range(x.rank) if not self.table(a, x).is_identity(x.shape[a])]
+
+    def corners(self, x: TensorType) -> list[dict[int, AxisTable]]:
+        """Of U8: per term of the sum the neighbour to take along each axis that changes."""
+        terms: list[dict[int, AxisTable]] = [{}]
+        for axis in self.changed(x):
+            pair = neighbours(self._rule(axis, x))
+            terms = [{**term, axis: one} for one in pair for term in terms]
+        return terms
 
     def table(self, axis: int, x: TensorType) -> AxisTable:
         """What happens along an axis; weights are integers for the fixed-point rule."""
@@ -100,27 +115,47 @@ class Resize(Op):
 
     def reference(self, *inputs: Array) -> Arrays:
         (x,) = inputs
-        type_ = type_of(x)
-        is_fixed = self.mode == "linear" and x.dtype.kind != "f"
-        result = x.astype(np.int64) if is_fixed else x
-        shift = 0
+        if self.mode == "nearest":
+            result = self._chosen(x)
+        elif x.dtype == np.uint8:
+            result = self._blended(x)
+        else:
+            result = self._weighted(x)
         for axis in range(x.ndim):
-            table = self.table(axis, type_)
-            if table.is_identity(x.shape[axis]):
-                continue
-            if self.mode == "nearest":
-                result = np.take(result, table.indices[:, 0], axis)
-            else:
-                result = weighted_gather(result, axis, table.indices, table.weights)
-            shift += FIXED_BITS
-        if is_fixed:
-            result = RoundingShift(shift, type_.dtype).reference(result)[0] if shift else result
-        for axis in range(x.ndim):
-            outside = self.outside(axis, type_)
+            outside = self.outside(axis, type_of(x))
             if outside.any():
                 mask = outside.reshape(-1, *(1,) * (x.ndim - axis - 1))
                 result = np.where(mask, self.extrapolation, result)
         return (np.array(result, x.dtype),)
+
+    def _chosen(self, x: Array) -> Array:
+        result = x
+        for axis in range(x.ndim):
+            result = np.take(result, self.table(axis, type_of(x)).indices[:, 0], axis)
+        return result
+
+    def _weighted(self, x: Array) -> Array:
+        type_ = type_of(x)
+        result = x if type_.dtype.is_float else x.astype(np.int64)
+        changed = self.changed(type_)
+        for axis in changed:
+            table = self.table(axis, type_)
+            result = weighted_gather(result, axis, table.indices, table.weights)
+        if type_.dtype.is_float or not changed:
+            return result
+        return RoundingShift(FIXED_BITS * len(changed), type_.dtype).reference(result)[0]
+
+    def _blended(self, x: Array) -> Array:
+        total = np.zeros((), np.float32)
+        for term in self.corners(type_of(x)):
+            part = x
+            for axis, table in term.items():
+                part = np.take(part, table.indices[:, 0], axis)
+            part = part.astype(np.float32)
+            for axis, table in term.items():
+                part = part * table.weights.reshape(-1, *(1,) * (x.ndim - axis - 1))
+            total = total + part
+        return np.asarray((total + np.float32(0.5)).astype(np.uint8))
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:

@@ -146,6 +146,19 @@ def interpolated(
     return _pruned(AxisTable(_clamped(taps, rule.extent), weights))
 
 
+def neighbours(rule: AxisRule) -> tuple[AxisTable, AxisTable]:
+    """The lower and the upper neighbour of every place with its weight, float32, as TFLite has it.
+
+    At an edge both may be one element; the weights are then beside 0..1.
+    """
+    at = rule.positions()
+    lower = np.maximum(np.floor(at), 0).astype(np.int32)
+    upper = np.clip(np.ceil(at), 0, rule.extent - 1).astype(np.int32)
+    part = np.asarray(at - lower.astype(_F32), _F32)
+    first = np.asarray(_F32(1) - part, _F32)
+    return AxisTable(lower[:, None], first[:, None]), AxisTable(upper[:, None], part[:, None])
+
+
 def fixed_point(rule: AxisRule) -> AxisTable:
     """Linear interpolation as TFLite's reference kernel does it on integers.
 

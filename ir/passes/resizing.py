@@ -6,12 +6,13 @@ import numpy as np
 
 from ir.graph import Node
 from ir.op import Op
-from ir.ops.pointwise import Cast, Select
+from ir.ops.pointwise import Add, Cast, Floor, Mul, Select
+from ir.ops.quantised import Quantize
 from ir.ops.resize import Resample, Resize, RoundingShift
 from ir.ops.resize_maps import FIXED_BITS, AxisTable
 from ir.ops.shape import Gather, Reshape
 from ir.rewrite import Editor
-from ir.types import DType
+from ir.types import DType, TensorType
 
 Step = tuple[Op, tuple[str, ...]]
 
@@ -19,18 +20,12 @@ Step = tuple[Op, tuple[str, ...]]
 def lower_resize(editor: Editor, node: Node, op: Resize) -> None:
     """Replace the node by a chain of operators, each on the result of the one before."""
     x = editor.type(node.inputs[0])
-    tables = {axis: op.table(axis, x) for axis in range(x.rank)}
-    changed = {a: t for a, t in tables.items() if not t.is_identity(x.shape[a])}
-    # Axes that shrink come first, so that there is less to do for the others.
-    order = sorted(changed, key=lambda axis: op.sizes[axis] / x.shape[axis])
-    is_fixed = op.mode == "linear" and x.dtype.is_integer
-    wide = DType.I64 if x.dtype is DType.I16 else DType.I32
-    dtype = wide if is_fixed else x.dtype
-    steps: list[Step] = [(Cast(wide), ())] if is_fixed and changed else []
-    for axis in order:
-        steps.append(_along(editor, op, axis, changed[axis], dtype))
-    if is_fixed and changed:
-        steps.append((RoundingShift(FIXED_BITS * len(changed), x.dtype, x.quant), ()))
+    value = node.inputs[0]
+    if op.mode == "linear" and x.dtype is DType.U8 and op.changed(x):
+        value = _blended(editor, node, op)
+        steps = _rounded(editor, x)
+    else:
+        steps = _weighted(editor, op, x)
     for axis in range(x.rank):
         outside = op.outside(axis, x)
         if outside.any():
@@ -38,10 +33,22 @@ def lower_resize(editor: Editor, node: Node, op: Resize) -> None:
             other = np.array([op.extrapolation]).astype(x.dtype.numpy)
             steps.append((Select(), (editor.constant(other), editor.constant(inside))))
     *first, last = steps or [(Reshape(x.shape), ())]
-    value = node.inputs[0]
     for step, extras in first:
         value = editor.insert(node, step, value, *extras, source=node.source)
     editor.replace(node, last[0], value, *last[1])
+
+
+def _weighted(editor: Editor, op: Resize, x: TensorType) -> list[Step]:
+    """One axis after the other; those that shrink come first, so that there is less to do."""
+    order = sorted(op.changed(x), key=lambda axis: op.sizes[axis] / x.shape[axis])
+    is_fixed = op.mode == "linear" and x.dtype.is_integer
+    wide = DType.I64 if x.dtype is DType.I16 else DType.I32
+    steps: list[Step] = [(Cast(wide), ())] if is_fixed and order else []
+    for axis in order:
+        steps.append(_along(editor, op, axis, op.table(axis, x), wide if is_fixed else x.dtype))
+    if is_fixed and order:
+        steps.append((RoundingShift(FIXED_BITS * len(order), x.dtype, x.quant), ()))
+    return steps
 
 
 def _along(editor: Editor, op: Resize, axis: int, table: AxisTable, dtype: DType) -> Step:
@@ -53,3 +60,31 @@ def _along(editor: Editor, op: Resize, axis: int, table: AxisTable, dtype: DType
     else:
         weights = editor.constant(table.weights.astype(dtype.numpy))
     return Resample(axis), (editor.constant(table.indices), weights)
+
+
+def _blended(editor: Editor, node: Node, op: Resize) -> str:
+    """The sum over the corners around every element, term by term in float32."""
+
+    def add(step: Op, *operands: str) -> str:
+        return editor.insert(node, step, *operands, source=node.source)
+
+    x = editor.type(node.inputs[0])
+    total = ""
+    for term in op.corners(x):
+        part = node.inputs[0]
+        for axis, table in term.items():
+            part = add(Gather(axis), part, editor.constant(table.indices[:, 0]))
+        part = add(Cast(DType.F32), part)
+        for axis, table in term.items():
+            weights = table.weights.reshape(-1, *(1,) * (x.rank - axis - 1))
+            part = add(Mul(), part, editor.constant(weights))
+        total = add(Add(), total, part) if total else part
+    return total
+
+
+def _rounded(editor: Editor, x: TensorType) -> list[Step]:
+    """floor(value + 1/2) as bytes."""
+    half = editor.constant(np.array([0.5], np.float32))
+    one, zero = editor.constant(np.ones(1, np.float32)), editor.constant(np.zeros(1, np.int32))
+    narrow = Quantize("half_even", x.dtype, x.quant)
+    return [(Add(), (half,)), (Floor(), ()), (narrow, (one, zero))]
