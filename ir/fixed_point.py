@@ -108,7 +108,7 @@ def _exp_of_quarter(x: Array) -> Array:
 
 
 def reciprocal(x: Array) -> tuple[Array, Array]:
-    """(y, bits) for x as Q12: 1 / x is y / 2^bits with y as Q0, 1/2 <= y <= 1; x has no sign."""
+    """(y, bits) for x as Q12: 1 / x is y / 2^bits with y as Q0, 1/2 to 1; x has no sign."""
     unsigned = x.astype(np.uint32).astype(np.int64)
     zeros = 31 - np.floor(np.log2(np.maximum(unsigned, 1))).astype(np.int64)
     fraction = wrapped((unsigned << zeros) - (1 << 31))
