@@ -89,7 +89,8 @@ def first_from_operand(
     """How the first operand is arranged where operand `index` is; None if that is not said."""
     if index == 0:
         return permutation
-    alike = isinstance(op, Pointwise | Fused | Concat | Embed)
+    head = op.anchor if isinstance(op, Fused) else op
+    alike = isinstance(head, Pointwise | Concat | Embed)
     return permutation if alike and operands[index].rank == operands[0].rank else None
 
 
@@ -157,11 +158,13 @@ def _pointwise(op: Op, operands: Types, results: Types, p: Permutation) -> Arran
 
 def _fused(op: Fused, operands: Types, results: Types, p: Permutation) -> Arranged | None:
     anchor = arranged(op.anchor, operands[: op.operands], results, p)
-    if anchor is None or anchor.results != (p,):
+    if anchor is None or len(anchor.results) != 1:
         return None
-    stages = tuple(Stage(_requantised(s.op, p), s.extras) for s in op.stages)
-    extras = (p,) * (len(operands) - op.operands)
-    return Arranged(replace(op, anchor=anchor.op, stages=stages), (*anchor.operands, *extras), (p,))
+    (made,) = anchor.results
+    stages = tuple(Stage(_requantised(s.op, made), s.extras) for s in op.stages)
+    extras = (made,) * (len(operands) - op.operands)
+    moved = replace(op, anchor=anchor.op, stages=stages)
+    return Arranged(moved, (*anchor.operands, *extras), (made,))
 
 
 def _requantised(op: Any, p: Permutation) -> Any:

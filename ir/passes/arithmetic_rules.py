@@ -1,0 +1,186 @@
+"""Rules of `simplify` on elementwise operators; what a rule returns is said in `view_rules`."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ir.graph import Node
+from ir.ops.pointwise import (
+    Abs,
+    Add,
+    Cast,
+    Clip,
+    Div,
+    LeakyRelu,
+    Maximum,
+    Minimum,
+    Mul,
+    MulAdd,
+    Neg,
+    Not,
+    Pow,
+    PRelu,
+    Reciprocal,
+    Relu,
+    Sqrt,
+    Square,
+    Sub,
+)
+from ir.ops.shape import Expand
+from ir.passes.view_rules import Change
+from ir.rewrite import Editor
+from ir.types import Array, DType
+
+_COMMUTATIVE = (Add, Mul, Minimum, Maximum)
+_MANTISSA_BITS = {DType.F32: 24, DType.F64: 53}
+
+
+def order_of_operands(editor: Editor, node: Node) -> Change | None:
+    """What is constant, or repeated to the result's shape, comes second where order is free."""
+    if not isinstance(node.op, _COMMUTATIVE) or len(node.inputs) != 2:
+        return None
+    x, y = node.inputs
+    if editor.type(y).shape != editor.type(node.output).shape or editor.array(y) is not None:
+        return None
+    maker, other = editor.producer(x), editor.producer(y)
+    repeated = maker is not None and isinstance(maker.op, Expand)
+    if repeated and other is not None and isinstance(other.op, Expand):
+        return None
+    return (node.op, (y, x)) if repeated or editor.array(x) is not None else None
+
+
+def conversion(editor: Editor, node: Node) -> Change | None:
+    """A conversion behind one that loses nothing."""
+    maker = editor.producer(node.inputs[0]) if node.inputs else None
+    match node.op, None if maker is None else maker.op:
+        case Cast(dtype=after), Cast(dtype=between):
+            assert maker is not None
+            first = editor.type(maker.inputs[0]).dtype
+            # Numbers saturate on their way from floats to integers, but not between integers.
+            same = _holds(after, first) or not (between.is_float and first.is_integer)
+            return (Cast(after), maker.inputs) if same and _holds(between, first) else None
+    return None
+
+
+def _holds(wide: DType, narrow: DType) -> bool:
+    """Whether every value of one element type is one of the other."""
+    if narrow is wide or narrow is DType.BOOL:
+        return True
+    if wide is DType.BOOL or narrow.is_float:
+        return wide is DType.F64 and narrow is DType.F32
+    info = np.iinfo(narrow.numpy)
+    if wide.is_float:
+        return info.bits <= _MANTISSA_BITS[wide]
+    outer = np.iinfo(wide.numpy)
+    return outer.min <= info.min and info.max <= outer.max
+
+
+def arithmetic(editor: Editor, node: Node) -> Change | None:
+    """Arithmetic with constants, and with what has its sign turned."""
+    is_float = editor.type(node.outputs[0]).dtype.is_float
+    constants = [editor.array(v) for v in node.inputs[1:]]
+    match node.op, node.inputs, constants:
+        case ((Add() | Sub()), (x, _), [np.ndarray() as c]) if np.all(c == 0):
+            return x
+        case ((Mul() | Div() | Pow()), (x, _), [np.ndarray() as c]) if np.all(c == 1):
+            return x
+        case Mul(), (x, _), [np.ndarray() as c] if np.all(c == -1):
+            return Neg(), (x,)
+        case Sub(), (x, y), [np.ndarray()] if is_float:
+            return Add(), (x, _float(editor, y, -_exact(editor, y)))
+        case Div(), (x, y), [np.ndarray()] if is_float and _is_power_of_two(_exact(editor, y)):
+            return Mul(), (x, _float(editor, y, 1 / _exact(editor, y)))
+        case Pow(), (x, _), [np.ndarray() as c]:
+            return _power(x, c)
+        case (Maximum() | Minimum()) as op, (x, _), [np.ndarray() as c] if is_float:
+            return _bound(op, x, c)
+        case Mul(), (x, y), _ if x == y:
+            return Square(), (x,)
+        case MulAdd(), (x, scale, _), [_, np.ndarray() as t] if np.all(t == 0):
+            return Mul(), (x, scale)
+        case MulAdd(), (x, _, shift), [np.ndarray() as s, _] if np.all(s == 1):
+            return Add(), (x, shift)
+        case Div(), (x, y), [None] if is_float:
+            return _quotient(editor, node, x, y)
+        case ((Add() | Sub()), (x, y), [None]):
+            return _negated(editor, node, x, y)
+    return None
+
+
+def _power(x: str, exponent: Array) -> Change | None:
+    if np.all(exponent == 2):
+        return Square(), (x,)
+    return (Reciprocal(), (x,)) if np.all(exponent == -1) else None
+
+
+def _bound(op: Maximum | Minimum, x: str, bound: Array) -> Change | None:
+    """One bound for all elements, which is no NaN."""
+    if not bound.size or not np.all(bound == bound.flat[0]):
+        return None
+    value = float(bound.flat[0])
+    return (Clip(value, math.inf) if isinstance(op, Maximum) else Clip(-math.inf, value)), (x,)
+
+
+def _quotient(editor: Editor, node: Node, x: str, y: str) -> Change | None:
+    ones = editor.array(x)
+    if ones is None or not np.all(ones == 1):
+        return None
+    same = editor.type(y).shape == editor.type(node.output).shape
+    return (Reciprocal(), (y,)) if same else None
+
+
+def _negated(editor: Editor, node: Node, x: str, y: str) -> Change | None:
+    """x + -y and x - -y; -x + y where that has the shape of y."""
+    left, right = editor.producer(x), editor.producer(y)
+    is_sum = isinstance(node.op, Add)
+    if right is not None and isinstance(right.op, Neg):
+        return (Sub() if is_sum else Add()), (x, right.inputs[0])
+    same = editor.type(y).shape == editor.type(node.output).shape
+    if is_sum and same and left is not None and isinstance(left.op, Neg):
+        return Sub(), (y, left.inputs[0])
+    return None
+
+
+def activation(editor: Editor, node: Node) -> Change | None:
+    """Functions of functions."""
+    maker = editor.producer(node.inputs[0]) if node.inputs else None
+    match node.op, None if maker is None else maker.op:
+        case (Neg(), Neg()) | (Not(), Not()):
+            assert maker is not None
+            return maker.inputs[0]
+        case (Abs(), Neg()) | (Square(), (Neg() | Abs())):
+            assert maker is not None
+            return node.op, maker.inputs
+        case (Relu() | Abs()) as outer, inner if outer == inner:
+            return node.inputs[0]
+        case Abs(), Sqrt() | Square() | Relu() if editor.type(node.output).dtype.is_float:
+            return node.inputs[0]
+        case Clip(low=low, high=high), _ if low == -math.inf and high == math.inf:
+            return node.inputs[0]
+        case Clip() as outer, Clip() as inner if editor.type(node.output).dtype.is_float:
+            assert maker is not None
+            low, high = (min(max(v, outer.low), outer.high) for v in (inner.low, inner.high))
+            return Clip(low, high), maker.inputs
+        case PRelu(), _:
+            alpha = editor.exact(node.inputs[1])
+            if alpha is not None and alpha.size and np.all(alpha == alpha.flat[0]):
+                return LeakyRelu(float(alpha.flat[0])), node.inputs[:1]
+    return None
+
+
+def _exact(editor: Editor, value: str) -> Array:
+    exact = editor.exact(value)
+    assert exact is not None
+    return exact
+
+
+def _float(editor: Editor, like: str, exact: Array) -> str:
+    return editor.rounded(exact, editor.type(like).dtype)
+
+
+def _is_power_of_two(values: Array) -> bool:
+    """Whether dividing by these equals multiplying by 1 / them, in float32 as well."""
+    mantissa, exponent = np.frexp(values)
+    return bool(np.all((np.abs(mantissa) == 0.5) & (np.abs(exponent) < 120)))

@@ -1,0 +1,173 @@
+"""Rules of `simplify` on operators that move elements, and on products with constants.
+
+A rule says what a node becomes: another value, another operator on other operands, or (None)
+nothing else.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from ir.errors import ShapeError
+from ir.graph import Node
+from ir.op import Op, Pointwise
+from ir.ops.dense import Dense, MatMul
+from ir.ops.pointwise import Cast
+from ir.ops.pool import AvgPool2D, MaxPool2D
+from ir.ops.shape import Concat, Embed, Expand, Pad, Reshape, Slice, Split, Transpose
+from ir.rewrite import Editor
+
+Change = str | tuple[Op, tuple[str, ...]]
+
+
+def view(editor: Editor, node: Node) -> Change | None:
+    """Operators that move nothing, and views of views."""
+    if not node.inputs or len(node.outputs) != 1:
+        return None
+    x = node.inputs[0]
+    before, after = editor.type(x), editor.type(node.output)
+    same = before.shape == after.shape
+    maker = editor.producer(x)
+    match node.op:
+        case Reshape() | Expand() | Pad() | Embed() if same:
+            return x
+        case Slice(steps=steps) if same and all(s == 1 for s in steps):
+            return x
+        case Concat() | Split() if len(node.inputs) == 1:
+            return x
+        case Cast() if before.dtype is after.dtype:
+            return x
+        case Reshape() if maker is not None and isinstance(maker.op, Reshape):
+            return node.op, maker.inputs
+        case Transpose() as op:
+            return _transpose(node, op, maker, before.shape, after.shape)
+    return None
+
+
+def _transpose(
+    node: Node, op: Transpose, maker: Node | None, before: tuple[int, ...], after: tuple[int, ...]
+) -> Change | None:
+    if op.permutation == tuple(range(len(before))):
+        return node.inputs[0]
+    if maker is not None and isinstance(maker.op, Transpose):
+        inner = maker.op.permutation
+        return Transpose(tuple(inner[a] for a in op.permutation)), maker.inputs
+    moving = [a for a in op.permutation if before[a] != 1]
+    if all(a < b for a, b in pairwise(moving)):
+        return Reshape(after), node.inputs
+    return None
+
+
+def part(editor: Editor, node: Node) -> Change | None:
+    """Slices of slices, of concatenations and of splits; concatenations of concatenations."""
+    maker = editor.producer(node.inputs[0]) if node.inputs else None
+    if maker is None:
+        return None
+    match node.op, maker.op:
+        case Slice() as outer, Slice() as inner:
+            return _slice_of_slice(outer, inner), maker.inputs
+        case Slice() as outer, Concat(axis=axis):
+            return _slice_of_concat(editor, outer, maker, axis)
+        case Concat(axis=axis), Split(axis=split) if axis == split and (
+            node.inputs == maker.outputs
+        ):
+            return maker.inputs[0]
+        case Concat(axis=axis), _:
+            return _concat_of_concats(editor, node, axis)
+    return None
+
+
+def _slice_of_slice(outer: Slice, inner: Slice) -> Slice:
+    starts = (i + o * s for i, o, s in zip(inner.starts, outer.starts, inner.steps, strict=True))
+    steps = (i * o for i, o in zip(inner.steps, outer.steps, strict=True))
+    return Slice(tuple(starts), outer.sizes, tuple(steps))
+
+
+def _slice_of_concat(editor: Editor, op: Slice, maker: Node, axis: int) -> Change | None:
+    """The slice of the one operand in which it lies."""
+    if not op.sizes[axis]:
+        return None
+    first, last = sorted((op.starts[axis], op.starts[axis] + (op.sizes[axis] - 1) * op.steps[axis]))
+    begin = 0
+    for value in maker.inputs:
+        end = begin + editor.type(value).shape[axis]
+        if begin <= first and last < end:
+            starts = (*op.starts[:axis], op.starts[axis] - begin, *op.starts[axis + 1 :])
+            return Slice(starts, op.sizes, op.steps), (value,)
+        begin = end
+    return None
+
+
+def _concat_of_concats(editor: Editor, node: Node, axis: int) -> Change | None:
+    """One concatenation of all parts, where nobody else wants the inner ones."""
+    parts: list[str] = []
+    for value in node.inputs:
+        maker = editor.producer(value)
+        joins = maker is not None and maker.op == Concat(axis) and editor.used_once(value)
+        parts += maker.inputs if maker is not None and joins else (value,)
+    return (Concat(axis), tuple(parts)) if len(parts) > len(node.inputs) else None
+
+
+def window(editor: Editor, node: Node) -> Change | None:
+    """Pools that look at one pixel."""
+    match node.op:
+        case MaxPool2D(window=(1, 1), stride=(1, 1)) | AvgPool2D(window=(1, 1), stride=(1, 1)):
+            if node.op.padding.is_empty:
+                return node.inputs[0]
+    return None
+
+
+def product(editor: Editor, node: Node) -> Change | None:
+    """A product with a constant matrix is a dense layer, whose weights can be packed.
+
+    A product takes matrices that come transposed.
+    """
+    if not isinstance(node.op, MatMul):
+        return None
+    x, y = node.inputs
+    op = node.op
+    shape = editor.type(y).shape
+    flat = editor.type(x).rank >= len(shape) and all(e == 1 for e in shape[:-2])
+    constant = editor.exact(y) is not None and editor.array(x) is None
+    if flat and constant and not op.transpose_a:
+        return Dense(), (x, _weights(editor, y, turn=not op.transpose_b))
+    left, right = _turned(editor, x), _turned(editor, y)
+    if left is None and right is None:
+        return None
+    turns = op.transpose_a != (left is not None), op.transpose_b != (right is not None)
+    return MatMul(*turns), (left or x, right or y)
+
+
+def _weights(editor: Editor, value: str, *, turn: bool) -> str:
+    """A constant [.., outputs, inputs], or its transpose, as the weights of a dense layer."""
+    matrix = editor.type(value).shape[-2:]
+    return editor.moved(value, lambda a: a.reshape(matrix).T if turn else a.reshape(matrix))
+
+
+def _turned(editor: Editor, value: str) -> str | None:
+    """The matrices of which these are the transposes, None if they are none."""
+    maker = editor.producer(value)
+    if maker is None or not isinstance(maker.op, Transpose):
+        return None
+    rank = len(maker.op.permutation)
+    turn = (*range(rank - 2), rank - 1, rank - 2)
+    return maker.inputs[0] if maker.op.permutation == turn else None
+
+
+def broadcast(editor: Editor, node: Node) -> Change | None:
+    """Elementwise operators repeat their further operands by themselves."""
+    if not isinstance(node.op, Pointwise):
+        return None
+    makers = [editor.producer(v) for v in node.inputs[1:]]
+    if not any(m is not None and isinstance(m.op, Expand) for m in makers):
+        return None
+    operands = tuple(
+        m.inputs[0] if m is not None and isinstance(m.op, Expand) else v
+        for v, m in zip(node.inputs[1:], makers, strict=True)
+    )
+    types = [editor.type(v) for v in (node.inputs[0], *operands)]
+    try:
+        node.op.infer(*types)
+    except ShapeError:  # one that wants operands of equal shapes
+        return None
+    return node.op, (node.inputs[0], *operands)
