@@ -7,7 +7,7 @@ import numpy as np
 from ir.graph import Node
 from ir.op import Op
 from ir.ops.pointwise import Add, Cast, Floor, Mul, Select
-from ir.ops.quantised import Quantize
+from ir.ops.quantised import Dequantize, Quantize
 from ir.ops.resize import Resample, Resize, RoundingShift
 from ir.ops.resize_maps import FIXED_BITS, AxisTable
 from ir.ops.shape import Gather, Reshape
@@ -69,15 +69,20 @@ def _blended(editor: Editor, node: Node, op: Resize) -> str:
         return editor.insert(node, step, *operands, source=node.source)
 
     x = editor.type(node.inputs[0])
+    zero = editor.constant(np.zeros(1, np.int32))
     total = ""
     for term in op.corners(x):
         part = node.inputs[0]
         for axis, table in term.items():
             part = add(Gather(axis), part, editor.constant(table.indices[:, 0]))
-        part = add(Cast(DType.F32), part)
-        for axis, table in term.items():
-            weights = table.weights.reshape(-1, *(1,) * (x.rank - axis - 1))
-            part = add(Mul(), part, editor.constant(weights))
+        first, *others = (
+            editor.constant(table.weights.reshape(-1, *(1,) * (x.rank - axis - 1)))
+            for axis, table in term.items()
+        )
+        # No multiplication of floats yet: two with constants would be made one, rounded once.
+        part = add(Dequantize(), part, first, zero)
+        for weights in others:
+            part = add(Mul(), part, weights)
         total = add(Add(), total, part) if total else part
     return total
 
