@@ -11,6 +11,8 @@ from ellc.frontends.onnx.model import OnnxFunction, OnnxGraph, OnnxModel, OnnxNo
 from ir.errors import EllcError
 
 _DEPTH = 32
+# Calls of calls double: what comes of them must stay in proportion to what the file holds.
+_MADE, _MADE_OF_ONE = 10_000, 10
 
 
 def without_calls(model: OnnxModel, most_nodes: int, where: str) -> OnnxGraph:
@@ -20,7 +22,9 @@ def without_calls(model: OnnxModel, most_nodes: int, where: str) -> OnnxGraph:
     """
     if not model.functions:
         return model.graph
-    return _Inliner(model.functions, most_nodes, where).graph(model.graph, _Scope())
+    written = len(model.graph.nodes) + sum(len(f.nodes) for f in model.functions.values())
+    most = min(most_nodes, _MADE + _MADE_OF_ONE * written)
+    return _Inliner(model.functions, most, where).graph(model.graph, _Scope())
 
 
 @dataclass(frozen=True, slots=True)

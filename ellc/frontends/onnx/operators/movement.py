@@ -33,7 +33,10 @@ def split(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     axis = axis_of(node.integer("axis", 0), x.type.rank)
     sizes = integers_at(node, inputs, "split", 1, since=13)
     if sizes is None:
-        sizes = _equal_sizes(x.shape[axis], node.integer("num_outputs", len(node.outputs)))
+        count = node.integer("num_outputs", len(node.outputs))
+        if count != len(node.outputs):
+            raise Unsupported(f"{len(node.outputs)} results of {count}")
+        sizes = _equal_sizes(x.shape[axis], count)
     if sum(sizes) != x.shape[axis] or min(sizes, default=0) < 0:
         raise Unsupported(f"{x.shape[axis]} elements cannot be split into {sizes}")
     if min(sizes) == 0:

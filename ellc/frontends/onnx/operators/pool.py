@@ -17,6 +17,8 @@ from ir.ops.pool import LOWEST, AvgPool2D, MaxPool2D
 from ir.ops.shape import Pad, Slice
 from ir.types import Padding
 
+_MOST_SHIFTED = 256
+
 
 @ONNX.imports("MaxPool", limits="1 and 2 spatial axes, no indices")
 def max_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
@@ -39,6 +41,8 @@ def _dilated_max(emitter: Emitter, pixels: Value, window: Window) -> Value:
     padded = _padded(emitter, pixels, window.amounts, LOWEST.values[0])
     batch, height, width, channels = padded.shape
     (kh, kw), (sh, sw), (dh, dw) = window.size, window.stride, window.dilation
+    if kh * kw > _MOST_SHIFTED:
+        raise Unsupported(f"a window of {kh}x{kw} with dilation")
     rows, columns = (height - dh * (kh - 1) - 1) // sh + 1, (width - dw * (kw - 1) - 1) // sw + 1
     best: Value | None = None
     for row in range(kh):

@@ -90,7 +90,7 @@ def _along(parameter: Array, x: Value, axis: int, block: int) -> Array:
         return parameter.reshape(())
     place = axis_of(axis, x.type.rank)
     if block:
-        return np.repeat(parameter, block, place)[(slice(None),) * place + (slice(x.shape[place]),)]
+        return np.take(parameter, np.arange(x.shape[place]) // block, place)
     return parameter.reshape(-1, *(1,) * (x.type.rank - place - 1))
 
 
