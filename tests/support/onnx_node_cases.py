@@ -20,11 +20,11 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
-from ellc.frontends.onnx.read import read_onnx
 from onnx import numpy_helper
 
 from codegen.targets import resolve
 from codegen.testing import Trial, run_trials
+from ellc.frontends.onnx.read import read_onnx
 from ellc.frontends.options import ImportOptions
 from ir.errors import EllcError
 from ir.graph import Graph
@@ -119,15 +119,15 @@ def _kind(node: onnx.NodeProto) -> str:
 
 
 def _import(test: NodeTest, folder: Path) -> _Imported | Result:
-    """The compiled graph of a test, or why there is none: what the first attempt said."""
-    first: Result | None = None
+    """The graph of a test, or why there is none: what the last attempt said."""
+    declined: Result | None = None
     if not all(isinstance(x, np.ndarray | np.generic) for x in (*test.inputs, *test.outputs)):
         return Result(test, "declined", "sequences, optional values and strings are no tensors")
     for fixed in _attempts(test):
         try:
             graph = _read(test, fixed, folder)
         except EllcError as error:
-            first = first or Result(test, "declined", _reason(error))
+            declined = Result(test, "declined", _reason(error))
             continue
         except Exception as error:
             return Result(test, "failed", f"import: {error!r}", fixed)
@@ -138,9 +138,11 @@ def _import(test: NodeTest, folder: Path) -> _Imported | Result:
         names = [p.name for p in graph.inputs]
         given = {v.name: x for v, x in zip(test.model.graph.input, test.inputs, strict=True)}
         inputs = tuple(np.asarray(given[n]) for n in names)
+        if [x.shape for x in inputs] != [t.shape for t in graph.input_types()]:
+            return Result(test, "declined", "its data has another shape than its model says", fixed)
         return _Imported(graph, inputs, fixed)
-    assert first is not None
-    return first
+    assert declined is not None
+    return declined
 
 
 def _attempts(test: NodeTest) -> Iterator[tuple[str, ...]]:

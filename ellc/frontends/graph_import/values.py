@@ -104,6 +104,8 @@ class Emitter:
                 Value(t, array=np.asarray(r, t.dtype.numpy))
                 for t, r in zip(types, results, strict=True)
             ]
+        if not any(t.elements for t in types):
+            return [Value(t, array=np.zeros(t.shape, t.dtype.numpy)) for t in types]
         for type_ in types:
             _want_elements(type_)
         made = self._builder.add_multi(op, *(self.ref(v) for v in operands), source=self.source)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ellc.frontends.limits import Limits
+from ellc.frontends.limits import DEFAULT_LIMITS, Limits
 from ellc.frontends.onnx.attributes import Attribute, AttributeReference, UnreadableAttribute
 from ellc.frontends.onnx.model import (
     OnnxFunction,
@@ -70,6 +70,22 @@ def _parse(data: bytes, where: str) -> ModelProto:
     if not proto.HasField("graph") or not proto.opset_import:
         raise EllcError("the file holds no ONNX model", code="E210", where=where)
     return proto
+
+
+def read_definition(
+    data: bytes, defaults: Iterable[Any], opsets: Mapping[str, int], where: str
+) -> OnnxFunction:
+    """A function that the specification defines, with its operator's default attributes.
+
+    `data` is a serialised FunctionProto, `opsets` the versions where that names none.
+    """
+    import onnx
+
+    reader = _Reader(Path(), DEFAULT_LIMITS, where)
+    function = reader.function(onnx.FunctionProto.FromString(data), opsets)
+    formal = dict(function.attributes)
+    formal.update((str(a.name), reader.attribute(a, opsets)) for a in defaults)
+    return replace(function, attributes=MappingProxyType(formal))
 
 
 @dataclass(slots=True)

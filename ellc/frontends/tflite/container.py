@@ -134,6 +134,8 @@ class _Container:
             if index == 0:
                 return None
             raise Damaged(f"tensor '{name}' is in buffer {index} of {len(self._buffers)}")
+        if not size and kind in _STORED:
+            return np.empty(shape, np.float32 if kind == "FLOAT16" else _STORED[kind])
         content = self._content(index)
         if not content.size or (kind not in _STORED and kind != "INT4"):
             return None

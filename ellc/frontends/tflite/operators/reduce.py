@@ -42,13 +42,13 @@ def _reduced(emitter: Emitter, node: TfliteNode, x: Value, kind: str, inputs: In
     return emitter.add(Reduce(kind, _axes(inputs), node.options.flag("KeepDims")), x)
 
 
-@TFLITE.imports("MEAN", limits=_AXES + "; no integers but 8-bit ones that stand for real numbers")
+@TFLITE.imports("MEAN", limits=_AXES + "; no integers of less than 32 bits but quantised ones")
 def mean(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """The mean along axes."""
     x = operand(inputs, 0)
     if is_stored(node):
         return stored_mean(emitter, node, x, _axes(inputs))
-    return _reduced(emitter, node, want_float(x), "mean", inputs)
+    return _reduced(emitter, node, x, "mean", inputs)
 
 
 @TFLITE.imports("SUM", limits=_AXES)

@@ -1,0 +1,62 @@
+"""Channels that become pixels, and pixels that become channels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.operators.shapes import reshaped, transposed
+from ellc.frontends.onnx.registry import ONNX, operand
+
+# Order of (batch, ...) axes after the reshape, by mode: depth-column-row or column-row-depth.
+_TO_SPACE = {
+    "DCR": ("bbcrs", (0, 3, 4, 1, 5, 2)),
+    "CRD": ("cbbrs", (0, 1, 4, 2, 5, 3)),
+}
+_TO_DEPTH = {"DCR": (0, 3, 5, 1, 2, 4), "CRD": (0, 1, 3, 5, 2, 4)}
+
+
+@ONNX.imports("DepthToSpace")
+def depth_to_space(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Every block x block pixels out of as many channels."""
+    x, block = operand(inputs, 0), node.integer("blocksize")
+    mode = _mode(node, _TO_SPACE)
+    batch, channels, rows, columns = _planes(x)
+    if block < 1 or channels % (block * block):
+        raise Unsupported(f"{channels} channels in blocks of {block}x{block}")
+    depth = channels // block**2
+    letters, order = _TO_SPACE[mode]
+    sizes = {"b": block, "c": depth, "r": rows, "s": columns}
+    split = reshaped(emitter, x, (batch, *(sizes[letter] for letter in letters)))
+    turned = transposed(emitter, split, order)
+    return reshaped(emitter, turned, (batch, depth, rows * block, columns * block))
+
+
+@ONNX.imports("SpaceToDepth")
+def space_to_depth(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """As many channels out of every block x block pixels."""
+    x, block = operand(inputs, 0), node.integer("blocksize")
+    mode = _mode(node, _TO_DEPTH)
+    batch, channels, rows, columns = _planes(x)
+    if block < 1 or rows % block or columns % block:
+        raise Unsupported(f"{rows}x{columns} pixels in blocks of {block}x{block}")
+    shape = (batch, channels, rows // block, block, columns // block, block)
+    split = reshaped(emitter, x, shape)
+    turned = transposed(emitter, split, _TO_DEPTH[mode])
+    return reshaped(emitter, turned, (batch, channels * block**2, rows // block, columns // block))
+
+
+def _mode(node: OnnxNode, known: Mapping[str, object]) -> str:
+    mode = node.text("mode", "DCR")
+    if mode not in known:
+        raise Unsupported(f"the mode '{mode}'; {' and '.join(known)} are supported")
+    return mode
+
+
+def _planes(x: Value) -> tuple[int, int, int, int]:
+    if x.type.rank != 4:
+        raise Unsupported(f"a tensor of rank {x.type.rank}; planes have 4")
+    batch, channels, rows, columns = x.shape
+    return batch, channels, rows, columns

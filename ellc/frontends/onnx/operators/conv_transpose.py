@@ -1,0 +1,92 @@
+"""Transposed convolution."""
+
+from __future__ import annotations
+
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
+from ellc.frontends.onnx.images import to_pixels, to_planes, with_rows
+from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.operators.shapes import reshaped, transposed
+from ellc.frontends.onnx.registry import ONNX, operand, optional
+from ir.ops.conv_transpose import ConvTranspose2D
+
+Pair = tuple[int, int]
+
+
+@ONNX.imports("ConvTranspose", limits="1 and 2 spatial axes; constant weights")
+def conv_transpose(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Weights [C, F/groups, kh, kw] over planes, with a bias or none."""
+    x, w, bias = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
+    rank = x.type.rank
+    if w.type.rank != rank or rank not in (3, 4):
+        raise Unsupported(f"weights of shape {w.shape} over a tensor of shape {x.shape}")
+    known(w, "the weights")
+    groups = node.integer("group", 1)
+    kernel = w.shape[2:]
+    if node.integers("kernel_shape", kernel) != kernel:
+        raise Unsupported(f"its kernel_shape is not that of its weights, {kernel}")
+    stride = node.integers("strides", (1,) * (rank - 2))
+    dilation = node.integers("dilations", (1,) * (rank - 2))
+    before, after, extra = _crop(node, x.shape[2:], kernel, stride, dilation)
+    op = ConvTranspose2D(
+        _pair(stride, 1),
+        (*_pair(before, 0), *_pair(after, 0)),
+        _pair(extra, 0),
+        _pair(dilation, 1),
+        groups,
+    )
+    operands = [to_pixels(emitter, x), _filters(emitter, with_rows(emitter, w), groups)]
+    made = emitter.add(op, *operands, *([bias] if bias else []))
+    return to_planes(emitter, made, rank)
+
+
+def _pair(values: tuple[int, ...], missing: int) -> Pair:
+    """Values for rows and columns; one spatial axis is the columns of one row."""
+    if len(values) not in (1, 2):
+        raise Unsupported(f"{len(values)} numbers for one or two spatial axes")
+    return values if len(values) == 2 else (missing, values[0])
+
+
+def _filters(emitter: Emitter, w: Value, groups: int) -> Value:
+    """[C, F/groups, kh, kw] as [F, kh, kw, C/groups]: filters of one group stand together."""
+    channels, filters, rows, columns = w.shape
+    if groups < 1 or channels % groups:
+        raise Unsupported(f"{channels} channels in {groups} groups")
+    depth = channels // groups
+    split = reshaped(emitter, w, (groups, depth, filters, rows, columns))
+    turned = transposed(emitter, split, (0, 2, 3, 4, 1))
+    return reshaped(emitter, turned, (groups * filters, rows, columns, depth))
+
+
+def _crop(
+    node: OnnxNode,
+    extents: tuple[int, ...],
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """What is cut off before and after the full result, and added behind it."""
+    rank = len(extents)
+    extra = node.integers("output_padding", (0,) * rank)
+    reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
+    full = [
+        (e - 1) * s + r for e, s, r in zip(extents, stride, reach, strict=True)
+    ]  # without anything cut off
+    mode = node.text("auto_pad", "NOTSET")
+    wanted: tuple[int, ...] | None = None
+    if node.has("output_shape"):
+        wanted = node.integers("output_shape")[-rank:]
+    elif mode in ("SAME_UPPER", "SAME_LOWER"):
+        wanted = tuple(e * s for e, s in zip(extents, stride, strict=True))
+    elif mode not in ("NOTSET", "VALID"):
+        raise Unsupported(f"auto_pad '{mode}'")
+    pads = node.integers("pads", (0,) * (2 * rank))
+    if wanted is None:
+        return pads[:rank], pads[rank:], extra
+    total = [f + o - w for f, o, w in zip(full, extra, wanted, strict=True)]
+    missing = tuple(max(0, -t) for t in total)
+    halves = [max(0, t) // 2 for t in total]
+    rests = [max(0, t) - h for t, h in zip(total, halves, strict=True)]
+    before, after = (halves, rests) if mode == "SAME_UPPER" else (rests, halves)
+    added = tuple(o + m for o, m in zip(extra, missing, strict=True))
+    return tuple(before), tuple(after), added

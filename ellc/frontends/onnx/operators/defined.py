@@ -1,0 +1,110 @@
+"""Operators that the ONNX specification itself writes as others: its definition is imported.
+
+The package `onnx` carries these definitions; some depend on attributes and on the operands' types.
+Operators with a handler of their own are not here, even if they have a definition, too.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.limits import DEFAULT_LIMITS
+from ellc.frontends.onnx.functions import without_calls
+from ellc.frontends.onnx.inner import import_inner
+from ellc.frontends.onnx.model import OnnxFunction, OnnxGraph, OnnxModel, OnnxNode
+from ellc.frontends.onnx.parse import read_definition
+from ellc.frontends.onnx.registry import ONNX
+
+if TYPE_CHECKING:
+    from onnx import NodeProto, TypeProto
+
+_DEFINED = (
+    "AffineGrid",
+    "Attention",
+    "CausalConvWithState",
+    "CenterCropPad",
+    "NegativeLogLikelihoodLoss",
+    "RotaryEmbedding",
+    "SoftmaxCrossEntropyLoss",
+    "SwiGLU",
+)
+
+
+@ONNX.imports(*_DEFINED, limits="as its definition in the specification")
+def defined(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
+    """The operators that the specification puts in the node's place."""
+    function = _definition(node, inputs)
+    node.ignore(*node.attributes)
+    outputs = tuple(name for name in node.outputs if name)
+    key = (node.domain, node.operator, node.overload)
+    alone = OnnxGraph((), outputs, (node,), MappingProxyType({}))
+    model = OnnxModel("", alone, MappingProxyType({key: function}), MappingProxyType({}))
+    inlined = without_calls(model, DEFAULT_LIMITS.graph_nodes, node.label)
+    around = {n: v for n, v in zip(node.inputs, inputs, strict=True) if v is not None}
+    made = dict(zip(outputs, import_inner(emitter, inlined, around, node.label), strict=True))
+    return [made.get(name, made[outputs[0]]) for name in node.outputs]
+
+
+def _definition(node: OnnxNode, inputs: Inputs) -> OnnxFunction:
+    """The definition for this node's version, attributes and operand types."""
+    import onnx
+
+    schema = onnx.defs.get_schema(node.operator, node.version, node.domain)
+    proto = _node_proto(node, inputs)
+    defaults = [
+        attribute.default_value
+        for name, attribute in schema.attributes.items()
+        if name not in node.attributes and attribute.default_value.name
+    ]
+    proto.attribute.extend(defaults)
+    data = _plain_definition(schema, node.version) or _definition_for(schema, node, inputs, proto)
+    if not data:
+        raise Unsupported(f"the specification does not define version {node.version} by others")
+    return read_definition(data, defaults, {node.domain: node.version}, node.label)
+
+
+def _plain_definition(schema: Any, version: int) -> bytes:
+    versions = [v for v in schema.function_opset_versions if v <= version]
+    if not versions:
+        return b""
+    data: bytes = schema.get_function_with_opset_version(max(versions))
+    return data
+
+
+def _definition_for(schema: Any, node: OnnxNode, inputs: Inputs, proto: NodeProto) -> bytes:
+    versions = [v for v in schema.context_dependent_function_opset_versions if v <= node.version]
+    if not versions:
+        return b""
+    types = [_type_proto(v).SerializeToString() for v in inputs]
+    data: bytes = schema.get_context_dependent_function_with_opset_version(
+        max(versions), proto.SerializeToString(), types
+    )
+    return data
+
+
+def _node_proto(node: OnnxNode, inputs: Inputs) -> NodeProto:
+    from onnx import helper
+
+    given: dict[str, Any] = {}
+    for name, value in node.attributes.items():
+        if isinstance(value, int | float | str):
+            given[name] = value
+        elif isinstance(value, tuple):
+            given[name] = list(value)
+        else:
+            raise Unsupported(f"its attribute '{name}' is not a plain value")
+    return helper.make_node(
+        node.operator, list(node.inputs), list(node.outputs), domain=node.domain, **given
+    )
+
+
+def _type_proto(value: Value | None) -> TypeProto:
+    from onnx import TypeProto, helper
+
+    if value is None:
+        return TypeProto()
+    element = helper.np_dtype_to_tensor_dtype(value.dtype.numpy)
+    return helper.make_tensor_type_proto(element, value.shape)

@@ -1,0 +1,117 @@
+"""Einstein summation, as transposes and one matrix product a pair of operands."""
+
+from __future__ import annotations
+
+import string
+from math import prod
+
+import numpy as np
+
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.operators.shapes import reshaped, transposed
+from ellc.frontends.onnx.registry import ONNX, operand
+from ir.ops.dense import MatMul
+from ir.ops.reduce import Reduce
+from ir.ops.shape import Gather
+
+
+@ONNX.imports("Einsum", limits="floating point for products")
+def einsum(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Sums over the letters that the result does not have, from left to right."""
+    operands = [operand(inputs, i) for i in range(len(inputs))]
+    terms, result = _terms(node.text("equation"), operands)
+    pairs = [
+        _diagonals(emitter, value, letters) for value, letters in zip(operands, terms, strict=True)
+    ]
+    while len(pairs) > 1:
+        (a, left), (b, right), *rest = pairs
+        wanted = set(result).union(*(letters for _, letters in rest))
+        pairs = [_product(emitter, a, left, b, right, wanted), *rest]
+    ((value, letters),) = pairs
+    value, letters = _summed(emitter, value, letters, set(result))
+    if sorted(letters) != sorted(result):
+        raise Unsupported(f"the result's letters '{result}' are not among the operands'")
+    return transposed(emitter, value, tuple(letters.index(c) for c in result))
+
+
+def _terms(equation: str, operands: list[Value]) -> tuple[list[str], str]:
+    """Letters of every operand's axes and of the result's; an ellipsis becomes letters, too."""
+    text = equation.replace(" ", "")
+    left, arrow, right = text.partition("->")
+    terms = left.split(",")
+    if len(terms) != len(operands):
+        raise Unsupported(f"'{equation}' names {len(terms)} operands of {len(operands)}")
+    free = [c for c in string.ascii_letters if c not in text]
+    hidden = [v.type.rank - len(t) + 3 for t, v in zip(terms, operands, strict=True) if "..." in t]
+    common = "".join(free[: max(hidden, default=0)])
+    shown = []
+    for term, value in zip(terms, operands, strict=True):
+        count = value.type.rank - len(term) + 3
+        shown.append(term.replace("...", common[len(common) - count :] if count > 0 else ""))
+        if len(shown[-1]) != value.type.rank:
+            raise Unsupported(f"'{term}' for an operand of rank {value.type.rank}")
+    if arrow:
+        return shown, right.replace("...", common)
+    letters = "".join(shown)
+    once = sorted(c for c in set(letters) - set(common) if letters.count(c) == 1)
+    return shown, common + "".join(once)
+
+
+def _diagonals(emitter: Emitter, value: Value, letters: str) -> tuple[Value, str]:
+    """The operand without repeated letters: elements at which their indices are equal."""
+    for letter in dict.fromkeys(letters):
+        while letters.count(letter) > 1:
+            first = letters.index(letter)
+            second = letters.index(letter, first + 1)
+            others = [a for a in range(len(letters)) if a not in (first, second)]
+            extent = value.shape[first]
+            if value.shape[second] != extent:
+                raise Unsupported(f"'{letter}' is {extent} and {value.shape[second]}")
+            turned = transposed(emitter, value, (*others, first, second))
+            flat = reshaped(emitter, turned, (*turned.shape[:-2], extent * extent))
+            places = emitter.constant(np.arange(extent, dtype=np.int32) * (extent + 1))
+            value = emitter.add(Gather(len(others)), flat, places)
+            letters = "".join(letters[a] for a in others) + letter
+    return value, letters
+
+
+def _summed(emitter: Emitter, value: Value, letters: str, wanted: set[str]) -> tuple[Value, str]:
+    """Without the letters that nobody wants any more."""
+    axes = tuple(a for a, c in enumerate(letters) if c not in wanted)
+    if axes:
+        value = emitter.add(Reduce("sum", axes, False), value)
+    return value, "".join(c for c in letters if c in wanted)
+
+
+def _product(
+    emitter: Emitter, a: Value, left: str, b: Value, right: str, wanted: set[str]
+) -> tuple[Value, str]:
+    """Two operands multiplied, summed over what only they share."""
+    a, left = _summed(emitter, a, left, wanted | set(right))
+    b, right = _summed(emitter, b, right, wanted | set(left))
+    both = [c for c in left if c in right]
+    batch = [c for c in both if c in wanted]
+    inner = [c for c in both if c not in wanted]
+    rows = [c for c in left if c not in right]
+    columns = [c for c in right if c not in left]
+    extent = {
+        **dict(zip(right, b.shape, strict=True)),
+        **dict(zip(left, a.shape, strict=True)),
+    }
+    if any(b.shape[right.index(c)] != extent[c] for c in both):
+        raise Unsupported("extents of one letter that differ")
+
+    def grouped(value: Value, letters: str, groups: list[list[str]]) -> Value:
+        order = [letters.index(c) for group in groups for c in group]
+        turned = transposed(emitter, value, tuple(order))
+        return reshaped(emitter, turned, tuple(prod(extent[c] for c in g) for g in groups))
+
+    made = emitter.add(
+        MatMul(),
+        grouped(a, left, [batch, rows, inner]),
+        grouped(b, right, [batch, inner, columns]),
+    )
+    letters = "".join([*batch, *rows, *columns])
+    return reshaped(emitter, made, tuple(extent[c] for c in letters)), letters

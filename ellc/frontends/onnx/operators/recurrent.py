@@ -1,0 +1,282 @@
+"""Recurrent layers over a sequence of known length: one cell a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
+from ellc.frontends.onnx.broadcast import pointwise
+from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.operators.shapes import reshaped, transposed
+from ellc.frontends.onnx.registry import ONNX, operand, optional
+from ir.op import Op, Pointwise
+from ir.ops.pointwise import (
+    Elu,
+    HardSigmoid,
+    LeakyRelu,
+    Relu,
+    Select,
+    Sigmoid,
+    Softplus,
+    Softsign,
+    Tanh,
+    ThresholdedRelu,
+)
+from ir.ops.recurrent import GRUCell, LSTMCell, RNNCell
+from ir.ops.shape import Concat, Slice
+from ir.types import Array
+
+_MOST_STEPS = 2048
+_LIMITS = "a length known at import; no clip, no peepholes"
+_PLAIN: dict[str, Pointwise] = {
+    "relu": Relu(),
+    "sigmoid": Sigmoid(),
+    "softplus": Softplus(),
+    "softsign": Softsign(),
+    "tanh": Tanh(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A kind of layer: its cell, ONNX's usual activations, and its gates in the IR's order."""
+
+    cell: Callable[[OnnxNode, list[Pointwise]], Op]
+    activations: tuple[str, ...]
+    gates: tuple[int, ...]
+    states: int = 1
+
+
+def _rnn(node: OnnxNode, used: list[Pointwise]) -> Op:
+    return RNNCell(used[0])
+
+
+def _gru(node: OnnxNode, used: list[Pointwise]) -> Op:
+    return GRUCell(used[1], used[0], reset_after=node.flag("linear_before_reset"))
+
+
+def _lstm(node: OnnxNode, used: list[Pointwise]) -> Op:
+    if used[1] != used[2]:
+        raise Unsupported("different activations of the cell and of its result")
+    return LSTMCell(used[1], used[0])
+
+
+_KINDS = {
+    "RNN": _Kind(_rnn, ("Tanh",), (0,)),
+    "GRU": _Kind(_gru, ("Sigmoid", "Tanh"), (0, 1, 2)),
+    # ONNX stacks input, output, forget, cell; the cell here input, forget, cell, output.
+    "LSTM": _Kind(_lstm, ("Sigmoid", "Tanh", "Tanh"), (0, 2, 3, 1), states=2),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Sequence:
+    """x [steps, batch, inputs]; which of its steps count [steps, batch], None if all do."""
+
+    x: Value
+    counts: Array | None
+
+    @property
+    def steps(self) -> int:
+        return self.x.shape[0]
+
+    def step(self, emitter: Emitter, index: int) -> Value:
+        """[batch, inputs] of one step."""
+        _, batch, size = self.x.shape
+        row = emitter.add(Slice((index, 0, 0), (1, batch, size), (1, 1, 1)), self.x)
+        return reshaped(emitter, row, (batch, size))
+
+
+@ONNX.imports(*_KINDS, limits=_LIMITS)
+def recurrent(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
+    """Every step's state, and the last one's, for each direction."""
+    kind = _KINDS[node.operator]
+    _refuse(node, inputs)
+    batch_first = node.flag("layout")
+    hidden = operand(inputs, 2).shape[-1]
+    node.ignore("hidden_size")
+    sequence = _sequence(emitter, inputs, batch_first)
+    directions = {"forward": (1,), "reverse": (-1,), "bidirectional": (1, -1)}
+    ways = directions.get(node.text("direction", "forward"))
+    if ways is None:
+        raise Unsupported(f"the direction '{node.text('direction')}'")
+    if sequence.counts is not None and -1 in ways:
+        raise Unsupported("sequences of different lengths, read backwards")
+    every, lasts = [], []
+    for number, way in enumerate(ways):
+        op = kind.cell(node, _activations(node, kind, number, len(ways)))
+        weights = _weights(emitter, inputs, kind, number, hidden)
+        states = _initial(emitter, inputs, kind, number, sequence, hidden, batch_first)
+        outputs, states = _run(emitter, op, sequence, states, weights, way)
+        every.append(_stacked(emitter, outputs))
+        lasts.append(states)
+    batch = sequence.x.shape[1]
+    y = [reshaped(emitter, e, (e.shape[0], 1, batch, hidden)) for e in every]
+    results = [_joined(emitter, y, 1)]
+    for index in range(kind.states):
+        final = [reshaped(emitter, last[index], (1, batch, hidden)) for last in lasts]
+        results.append(_joined(emitter, final, 0))
+    if batch_first:
+        results = [
+            transposed(emitter, results[0], (2, 0, 1, 3)),
+            *(transposed(emitter, r, (1, 0, 2)) for r in results[1:]),
+        ]
+    return results[: max(len(node.outputs), 1)]
+
+
+def _refuse(node: OnnxNode, inputs: Inputs) -> None:
+    if node.has("clip"):
+        raise Unsupported("clipped gates are not supported")
+    if node.operator == "LSTM" and (node.flag("input_forget") or optional(inputs, 7) is not None):
+        raise Unsupported("peepholes and coupled gates are not supported")
+
+
+def _sequence(emitter: Emitter, inputs: Inputs, batch_first: bool) -> _Sequence:
+    x = operand(inputs, 0)
+    if x.type.rank != 3:
+        raise Unsupported(f"a sequence of shape {x.shape}")
+    if batch_first:
+        x = transposed(emitter, x, (1, 0, 2))
+    steps, batch, _ = x.shape
+    if steps > _MOST_STEPS:
+        raise Unsupported(f"{steps} steps, at most {_MOST_STEPS}; a step is unrolled")
+    given = optional(inputs, 4)
+    if given is None:
+        return _Sequence(x, None)
+    lengths = np.array(known_ints(given, "the lengths of the sequences"))
+    if lengths.shape != (batch,):
+        raise Unsupported(f"{lengths.size} lengths of {batch} sequences")
+    counts = np.arange(steps)[:, None] < lengths
+    return _Sequence(x, None if counts.all() else counts)
+
+
+def _activations(node: OnnxNode, kind: _Kind, number: int, ways: int) -> list[Pointwise]:
+    """The activations of one direction."""
+    count = len(kind.activations)
+    names = node.texts("activations", kind.activations * ways)
+    alphas = iter(node.numbers("activation_alpha", ()))
+    betas = iter(node.numbers("activation_beta", ()))
+    if len(names) != count * ways:
+        raise Unsupported(f"{len(names)} activations, expected {count * ways}")
+    used = [_activation(name.lower(), alphas, betas) for name in names]
+    return used[number * count : (number + 1) * count]
+
+
+def _activation(name: str, alphas: Iterator[float], betas: Iterator[float]) -> Pointwise:
+    """By its name in lower case; those with parameters take the next ones."""
+    match name:
+        case "leakyrelu":
+            return LeakyRelu(next(alphas, 0.01))
+        case "thresholdedrelu":
+            return ThresholdedRelu(next(alphas, 1.0))
+        case "elu":
+            return Elu(next(alphas, 1.0))
+        case "hardsigmoid":
+            return HardSigmoid(next(alphas, 0.2), next(betas, 0.5))
+    if name not in _PLAIN:
+        raise Unsupported(f"the activation '{name}'")
+    return _PLAIN[name]
+
+
+def _weights(
+    emitter: Emitter, inputs: Inputs, kind: _Kind, number: int, hidden: int
+) -> list[Value]:
+    """Weights and biases of one direction, gates in the cell's order."""
+    w, r = operand(inputs, 1), operand(inputs, 2)
+    bias = optional(inputs, 3)
+    gates = len(kind.gates)
+    if bias is None:
+        bias = emitter.constant(np.zeros((w.shape[0], 2 * gates * hidden), w.dtype.numpy))
+    halves = [_part(emitter, bias, number, i * gates * hidden, gates * hidden) for i in (0, 1)]
+    matrices = [_part(emitter, v, number, 0, gates * hidden) for v in (w, r)]
+    return [_reordered(emitter, v, kind, hidden) for v in (*matrices, *halves)]
+
+
+def _part(emitter: Emitter, value: Value, number: int, start: int, count: int) -> Value:
+    """`count` rows from `start` of one direction, without the axis of directions."""
+    rest = value.shape[2:]
+    starts = (number, start, *(0 for _ in rest))
+    cut = emitter.add(Slice(starts, (1, count, *rest), (1,) * value.type.rank), value)
+    return reshaped(emitter, cut, (count, *rest))
+
+
+def _reordered(emitter: Emitter, value: Value, kind: _Kind, hidden: int) -> Value:
+    if kind.gates == tuple(range(len(kind.gates))):
+        return value
+    rest = value.shape[1:]
+    parts = [
+        emitter.add(
+            Slice(
+                (gate * hidden, *(0 for _ in rest)),
+                (hidden, *rest),
+                (1,) * value.type.rank,
+            ),
+            value,
+        )
+        for gate in kind.gates
+    ]
+    return emitter.add(Concat(0), *parts)
+
+
+def _initial(
+    emitter: Emitter,
+    inputs: Inputs,
+    kind: _Kind,
+    number: int,
+    sequence: _Sequence,
+    hidden: int,
+    batch_first: bool,
+) -> list[Value]:
+    """The states before the first step: operands 5 and 6, or zeros."""
+    batch = sequence.x.shape[1]
+    states = []
+    for index in range(kind.states):
+        given = optional(inputs, 5 + index)
+        if given is None:
+            states.append(emitter.constant(np.zeros((batch, hidden), sequence.x.dtype.numpy)))
+            continue
+        if batch_first:
+            given = transposed(emitter, given, (1, 0, 2))
+        states.append(_part(emitter, given, number, 0, batch))
+    return states
+
+
+def _run(
+    emitter: Emitter,
+    op: Op,
+    sequence: _Sequence,
+    states: list[Value],
+    weights: list[Value],
+    way: int,
+) -> tuple[list[Value], list[Value]]:
+    """(the output of every step in the sequence's order, the states behind the last)."""
+    outputs: list[Value] = []
+    for index in range(sequence.steps)[::way]:
+        made = emitter.add_multi(op, sequence.step(emitter, index), *states, *weights)
+        counts = None if sequence.counts is None else sequence.counts[index]
+        if counts is None or counts.all():
+            outputs.append(made[0])
+            states = made
+            continue
+        here = emitter.constant(counts[:, None])
+        zero = emitter.constant(np.zeros((), made[0].dtype.numpy))
+        outputs.append(pointwise(emitter, Select(), made[0], zero, here))
+        states = [
+            pointwise(emitter, Select(), new, old, here)
+            for new, old in zip(made, states, strict=True)
+        ]
+    return outputs[::way], states
+
+
+def _stacked(emitter: Emitter, outputs: list[Value]) -> Value:
+    """[batch, hidden] of every step as [steps, batch, hidden]."""
+    rows = [reshaped(emitter, v, (1, *v.shape)) for v in outputs]
+    return _joined(emitter, rows, 0)
+
+
+def _joined(emitter: Emitter, values: list[Value], axis: int) -> Value:
+    return values[0] if len(values) == 1 else emitter.add(Concat(axis), *values)
