@@ -1,11 +1,12 @@
 """ellc beside the engines that a user would pick instead: on this machine and on a modelled core.
 
-    python tests/benchmarks/peers.py LAB [--only NAME] [--rounds N] [--update-readme]
+    python tests/benchmarks/peers.py LAB [--only NAME] [--no-cycles | --no-times] [--update-readme]
 
 ELLC_PEERS_TOOL names the folder of the comparison tool, LAB the folder that its setup script has
 filled: `peers/` (an environment with the engines), `nets/` (networks with drawn weights) and, for
 the modelled core, `arm64/`. Networks of 8-bit integers are the real ones in ELLC_TEST_DATA. Times
-are medians of calls in turns, one thread; cycles are those of one warm call.
+are medians of calls in turns, one thread; cycles are those of one warm call. What the model says of
+the other engines takes an hour and does not change, so it is kept in `LAB/cycles`.
 """
 
 from __future__ import annotations
@@ -46,6 +47,13 @@ class Network:
         """Whether it is one of the tool's own, in float32."""
         return not self.file.endswith(".tflite")
 
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """Who can run it."""
+        if self.is_float:
+            return tuple(ENGINES)
+        return ("tflite", "ort") if self.onnx else ("tflite",)
+
 
 NETWORKS = (
     Network("ResNet8", "resnet8_cifar"),
@@ -72,9 +80,9 @@ class Ready:
     macs: int
 
     @property
-    def words(self) -> list[str]:
-        """Words of the tool's command line."""
-        return ["--models", str(self.model), "--ellc", f"{self.model.stem}={self.library}"]
+    def ellc(self) -> str:
+        """The library as the tool's command line names it."""
+        return f"{self.model.stem}={self.library}"
 
 
 @dataclass(frozen=True)
@@ -150,20 +158,16 @@ class Lab:
             link.symlink_to(file)
         return folder / name
 
-    def run(self, script: str, ready: Ready, *words: str) -> object:
-        """What a script of the tool answers about one network."""
-        byte = not ready.network.is_float
-        engines = ENGINES if not byte else {k for k in ENGINES if k in ("tflite", "ort")}
-        if byte and not ready.network.onnx:
-            engines = {"tflite"}
+    def run(self, script: str, ready: Ready, engines: Sequence[str], *words: str) -> object:
+        """What a script of the tool answers about one network, for these engines."""
         answer = self.work / "answer.json"
         answer.unlink(missing_ok=True)
-        command = [self.python, self.script(script, bytes_=byte), *ready.words, *words]
+        bytes_ = not ready.network.is_float
+        command = [self.python, self.script(script, bytes_=bytes_), "--models", ready.model, *words]
         command += ["--work", self.work, "--peers", ",".join(engines), "--json", answer]
-        environment = {**os.environ, "ARM_SYSROOT": str(self.arm_root)}
         done = subprocess.run(
             [str(word) for word in command],
-            env=environment,
+            env={**os.environ, "ARM_SYSROOT": str(self.arm_root)},
             capture_output=True,
             text=True,
             check=False,
@@ -173,21 +177,28 @@ class Lab:
         return json.loads(answer.read_text(encoding="utf-8"))
 
 
-def times_ms(lab: Lab, network: Network, rounds: int) -> tuple[Ready, dict[str, float]]:
+def times_ms(lab: Lab, network: Network) -> tuple[Ready, dict[str, float]]:
     """Median milliseconds of a call by engine, on this machine."""
     ready = lab.prepare(network, "host")
-    document = lab.run("peers.py", ready, "--rounds", str(rounds))
+    words = ("--ellc", ready.ellc, "--rounds", str(TIMED_ROUNDS))
+    document = lab.run("peers.py", ready, network.engines, *words)
     assert isinstance(document, dict)
-    rows = document["results"][0]["rows"]
-    return ready, _by_engine(network, rows, "med_ms")
+    return ready, _by_engine(network, document["results"][0]["rows"], "med_ms")
 
 
 def megacycles(lab: Lab, network: Network) -> tuple[Ready, dict[str, float]]:
     """Millions of modelled cycles of a call by engine, on a Cortex-A53."""
     ready = lab.prepare(network, "pi3_64")
-    rows = lab.run("arm_cycles.py", ready)
-    assert isinstance(rows, list)
-    return ready, {k: v / 1e6 for k, v in _by_engine(network, rows, "cycles").items()}
+    kept = lab.made / "cycles" / f"{ready.model.stem}.json"
+    if not kept.exists():
+        rows = lab.run("arm_cycles.py", ready, network.engines)
+        kept.parent.mkdir(exist_ok=True)
+        kept.write_text(json.dumps(rows), encoding="utf-8")
+    rows = json.loads(kept.read_text(encoding="utf-8"))
+    ours = lab.run("arm_cycles.py", ready, (), "--ellc", ready.ellc)
+    assert isinstance(ours, list)
+    found = _by_engine(network, [*rows, *ours], "cycles")
+    return ready, {engine: cycles / 1e6 for engine, cycles in found.items()}
 
 
 def _by_engine(
@@ -195,10 +206,11 @@ def _by_engine(
 ) -> dict[str, float]:
     found = {}
     for row in rows:
-        if "error" in row:
-            print(f"{network.label}: {row['peer']}: {row['error']}", file=sys.stderr)
-        else:
-            found[str(row["peer"])] = float(str(row[key]))
+        engine = str(row["peer"])
+        if "error" not in row:
+            found[engine] = float(str(row[key]))
+        elif engine in network.engines:  # the tool always tries ONNX Runtime
+            print(f"{network.label}: {engine}: {row['error']}", file=sys.stderr)
     if "ellc" not in found:
         sys.exit(f"{network.label}: no figure for ellc")
     return found
@@ -223,8 +235,9 @@ def main() -> None:
     )
     parser.add_argument("lab", type=Path)
     parser.add_argument("--only", default="", help="networks whose name contains this")
-    parser.add_argument("--rounds", type=int, default=TIMED_ROUNDS)
-    parser.add_argument("--no-cycles", action="store_true", help="only times on this machine")
+    skipped = parser.add_mutually_exclusive_group()
+    skipped.add_argument("--no-cycles", action="store_true", help="only times on this machine")
+    skipped.add_argument("--no-times", action="store_true", help="only modelled cycles")
     parser.add_argument("--update-readme", action="store_true")
     given = parser.parse_args()
     if missing := [v for v in ("ELLC_PEERS_TOOL", "ELLC_TEST_DATA") if not os.environ.get(v)]:
@@ -232,7 +245,10 @@ def main() -> None:
     chosen = [network for network in NETWORKS if given.only in network.label]
     with tempfile.TemporaryDirectory(prefix="ellc-peers-") as name:
         lab = Lab(Path(os.environ["ELLC_PEERS_TOOL"]).resolve(), given.lab.resolve(), Path(name))
-        tables = {"peers host": markdown([times_ms(lab, n, given.rounds) for n in chosen], "ms")}
+        tables = {}
+        if not given.no_times:
+            times = [times_ms(lab, network) for network in chosen]
+            tables["peers host"] = markdown(times, "ms")
         if not given.no_cycles:
             if not lab.arm_root.is_dir():
                 sys.exit(f"{lab.arm_root} is not there: no cycles (or --no-cycles)")
