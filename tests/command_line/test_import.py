@@ -206,6 +206,23 @@ def test_tflite_goes_the_same_way(tmp_path: Path, ellc_command) -> None:
     assert "#define small_INPUT0_SCALE 0.1" in header and "small_OUTPUT0_ZERO_POINT" in header
 
 
+def test_pixels_of_the_file_stay_pixels(tmp_path: Path) -> None:
+    """A cast before the exporter's transpose: the input has its channels last already."""
+    nodes = [
+        helper.make_node("Cast", ["x"], ["c"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["c"], ["p"], perm=[0, 3, 1, 2]),
+        helper.make_node("GlobalAveragePool", ["p"], ["y"]),
+    ]
+    ends = [
+        helper.make_tensor_value_info("x", TensorProto.UINT8, [1, 6, 5, 3]),
+        helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3, 1, 1]),
+    ]
+    made = helper.make_graph(nodes, "pixels", ends[:1], ends[1:])
+    path = tmp_path / "pixels.onnx"
+    path.write_bytes(helper.make_model(made, ir_version=8).SerializeToString())
+    assert read_model(path, NHWC).input_types()[0].shape == (1, 6, 5, 3)
+
+
 def test_tidying_is_idempotent(digits: Path) -> None:
     once = tidied(read_model(digits))
     assert tidied(once) == once

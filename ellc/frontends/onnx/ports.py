@@ -15,6 +15,7 @@ from ir.types import Quant, TensorType
 
 TO_PIXELS = (0, 2, 3, 1)
 TO_PLANES = (0, 3, 1, 2)
+_COLOURS = (1, 3, 4)
 
 
 _MOVING = ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")
@@ -86,7 +87,8 @@ def _spelled(shape: Sequence[int | str | None]) -> str:
 class Layouts:
     """Which ports of rank 4 change between planes (NCHW, as the file has them) and pixels (NHWC).
 
-    A port that the file itself transposes from or to pixels at once has them already.
+    A port that the file itself transposes from or to pixels at once has them already, and so has a
+    picture whose channels are plainly the last axis (exporters put casts before their transpose).
     """
 
     wanted: bool
@@ -108,7 +110,8 @@ class Layouts:
 
     def input(self, emitter: Emitter, name: str, type: TensorType) -> Value:
         """A public input as the file's nodes read it."""
-        if not self.wanted or type.rank != 4 or name in self.pixel_inputs:
+        has_pixels = name in self.pixel_inputs or _is_pixels(type.shape)
+        if not self.wanted or type.rank != 4 or has_pixels:
             return emitter.input(name, type)
         pixels = emitter.input(name, type.with_shape(*(type.shape[a] for a in TO_PIXELS)))
         return emitter.add(Transpose(TO_PLANES), pixels)
@@ -118,3 +121,7 @@ class Layouts:
         if self.wanted and value.type.rank == 4 and name not in self.pixel_outputs:
             value = emitter.add(Transpose(TO_PIXELS), value)
         emitter.output(name, value)
+
+
+def _is_pixels(shape: Sequence[int]) -> bool:
+    return len(shape) == 4 and shape[3] in _COLOURS and shape[1] not in _COLOURS
