@@ -10,7 +10,7 @@ from pathlib import Path
 from ir.container import load_weights, save_weights, used_keys
 from ir.errors import EllcError, InternalError
 from ir.graph import Graph
-from ir.meaning import TOLERANCE, Difference, MeaningCheck
+from ir.meaning import Difference, MeaningCheck
 from ir.passes.base import Pass, all_passes, parse_passes, register_pass
 from ir.text import parse, print_graph
 from ir.verify import verify
@@ -34,10 +34,10 @@ WEIGHTS_FILE = "weights.eir"
 # had several readers. `absorb_padding` and `fold_affine` alternate: a frame may stand before or
 # behind the subtraction of a mean, or between two of them.
 _ORDER = (
-    "fold_constants, lower_composites, eliminate_common, eliminate_dead, simplify, absorb_order, "
-    "sink_reshape, "
-    "move_transposes, sink_reshape, simplify, absorb_padding, fold_affine, absorb_padding, "
-    "fold_affine, simplify, eliminate_common, eliminate_dead, fuse_epilogue, fold_padding"
+    "fold_constants, lower_composites, eliminate_common, eliminate_dead, simplify, "
+    "recognise_activations, eliminate_dead, sink_reshape, move_transposes, sink_reshape, simplify, "
+    "absorb_order, absorb_padding, fold_affine, absorb_padding, fold_affine, simplify, "
+    "eliminate_common, eliminate_dead, fuse_epilogue, fold_padding"
 )
 _REQUIRED = ("lower_composites",)
 
@@ -158,10 +158,10 @@ def _run_one(
     if changed:
         _check_form(step, graph, after, reproducer)
         difference = check.compare(after) if check else None
-        if difference is not None and not difference.worst <= TOLERANCE:
+        if difference is not None and not difference.worst <= step.tolerance:
             raise InternalError(
                 f"pass '{step}' changes {difference.where} by {difference.worst:.3g} of its "
-                f"largest magnitude (bound {TOLERANCE:g}, float64)",
+                f"largest magnitude (bound {step.tolerance:g}, float64)",
                 reproducer=reproducer,
             )
     elif check:

@@ -124,7 +124,10 @@ def _bound(op: Maximum | Minimum, x: str, bound: Array) -> Change | None:
 
 
 def _quotient(editor: Editor, node: Node, x: str, y: str) -> Change | None:
-    ones = editor.array(x)
+    """1 / y."""
+    maker = editor.producer(x)
+    repeated = maker is not None and isinstance(maker.op, Expand)
+    ones = editor.array(maker.inputs[0] if maker is not None and repeated else x)
     if ones is None or not np.all(ones == 1):
         return None
     same = editor.type(y).shape == editor.type(node.output).shape

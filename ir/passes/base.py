@@ -10,12 +10,18 @@ from typing import ClassVar, TypeVar
 
 from ir.errors import EllcError
 from ir.graph import Graph
+from ir.meaning import TOLERANCE
 
 
 class Pass:
-    """Base of all passes. Subclasses are frozen dataclasses; each field has a default."""
+    """Base of all passes. Subclasses are frozen dataclasses; each field has a default.
+
+    `tolerance` is how far, in float64, a pass may move results: a part of a tensor's largest
+    magnitude.
+    """
 
     name: ClassVar[str]
+    tolerance: ClassVar[float] = TOLERANCE
 
     def run(self, graph: Graph) -> Graph:
         """The rewritten graph, which means the same; an equal graph if there was nothing to do."""

@@ -1,0 +1,254 @@
+"""Activations that exporters write out become the operators they stand for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ir.graph import Graph, Node
+from ir.op import Op
+from ir.ops.pointwise import (
+    Abs,
+    Add,
+    Clip,
+    Div,
+    Erf,
+    Exp,
+    Gelu,
+    HardSigmoid,
+    HardSwish,
+    LeakyRelu,
+    Log,
+    Log1p,
+    Maximum,
+    Mish,
+    Mul,
+    Pow,
+    PRelu,
+    Reciprocal,
+    Relu,
+    Sigmoid,
+    Softplus,
+    Softsign,
+    Square,
+    Swish,
+    Tanh,
+)
+from ir.passes.affine import affine_of
+from ir.passes.base import Pass, register_pass
+from ir.rewrite import Editor
+
+_CLOSE = 1e-6  # relative; constants are written in float32
+_STEPS = 6  # factors and offsets in a row that still belong to one formula
+_CUBE = 0.044715  # the coefficient of the cube in the approximation of gelu
+
+# What a value is for one who asks: this operator on these operands.
+Made = tuple[Op, tuple[str, ...]]
+
+
+@register_pass("recognise_activations")
+@dataclass(frozen=True)
+class RecogniseActivations(Pass):
+    """Sigmoid, softplus, softsign, swish, hard swish, gelu, mish and slopes.
+
+    A product of x and a function of x reads x twice; as one operator it runs in the kernel that
+    makes x. Factors may stand in any place and order. Constants such as the square root of 2 come
+    rounded to float32, so that results differ by as much.
+    """
+
+    tolerance: ClassVar[float] = 1e-6
+
+    def run(self, graph: Graph) -> Graph:
+        """See the class."""
+        editor = Editor(graph)
+        for node in editor.nodes():
+            found = _recognised(editor, node)
+            if found is not None:
+                editor.replace(node, found[0], *found[1])
+        return editor.graph() if editor.changed else graph
+
+
+def _recognised(editor: Editor, node: Node) -> Made | None:
+    if len(node.outputs) != 1 or not editor.type(node.output).dtype.is_float:
+        return None
+    for rule in (_gated, _function, _slope):
+        found = rule(editor, node)
+        if found is not None:
+            return found
+    return None
+
+
+@dataclass(frozen=True)
+class _Line:
+    """base * scale + offset, with numbers."""
+
+    base: str
+    scale: float = 1.0
+    offset: float = 0.0
+
+    def is_close(self, scale: float, offset: float) -> bool:
+        """Whether these are its numbers, up to rounding."""
+        return _close(self.scale, scale) and _close(self.offset, offset)
+
+
+def _close(a: float, b: float) -> bool:
+    return math.isclose(a, b, rel_tol=_CLOSE, abs_tol=_CLOSE * _CLOSE)
+
+
+def _line_of(editor: Editor, value: str) -> _Line:
+    """A value without all multiplications by and additions of one number each."""
+    line = _Line(editor.current(value))
+    for _ in range(_STEPS):
+        maker = editor.producer(line.base)
+        affine = None if maker is None else affine_of(editor, maker)
+        if affine is None or affine.scale.size != 1 or affine.shift.size != 1:
+            break
+        scale, shift = float(affine.scale.flat[0]), float(affine.shift.flat[0])
+        base = editor.current(affine.value)
+        line = _Line(base, line.scale * scale, line.offset + line.scale * shift)
+    return line
+
+
+def _op(editor: Editor, value: str) -> tuple[Op | None, tuple[str, ...]]:
+    """The operator that makes a value and its operands; (None, ()) for what is given."""
+    maker = editor.producer(value)
+    return (None, ()) if maker is None else (maker.op, maker.inputs)
+
+
+def _gated(editor: Editor, node: Node) -> Made | None:
+    """number * x * (function of x)."""
+    factors = _factors(editor, node)
+    if factors is None:
+        return None
+    number, (a, b) = factors
+    for x, gate in ((a, b), (b, a)):
+        if x.offset == 0:
+            gated = _Line(gate.base, number * x.scale * gate.scale, number * x.scale * gate.offset)
+            op = _gated_operator(editor, x.base, gated)
+            if op is not None:
+                return op, (x.base,)
+    return None
+
+
+def _factors(editor: Editor, node: Node) -> tuple[float, tuple[_Line, _Line]] | None:
+    """A product of two computed values and of a number, however they are put together."""
+    outer = _line_of(editor, node.output)
+    op, operands = _op(editor, outer.base)
+    if outer.offset != 0:
+        return None
+    if isinstance(op, Mul):
+        left, right = (_line_of(editor, v) for v in operands)
+    elif isinstance(op, Square):
+        left = right = _line_of(editor, operands[0])
+    else:
+        return None
+    if any(editor.type(v.base).shape != editor.type(node.output).shape for v in (left, right)):
+        return None
+    return outer.scale, (left, right)
+
+
+def _gated_operator(editor: Editor, x: str, gate: _Line) -> Op | None:
+    """The operator x * (scale * g(x) + offset), g being what makes the gate's base."""
+    op, operands = _op(editor, gate.base)
+    inner = _line_of(editor, operands[0]) if len(operands) == 1 else None
+    same = inner is not None and inner.base == x
+    match op:
+        case Sigmoid() if same and inner and gate.is_close(1, 0) and inner.offset == 0:
+            return Swish(_rounded(inner.scale))
+        case Clip(low=0.0, high=6.0) if same and inner and gate.is_close(1 / 6, 0):
+            return HardSwish() if inner.is_close(1, 3) else None
+        case HardSigmoid(slope=slope, offset=offset) if same and inner and gate.is_close(1, 0):
+            line = inner.scale * slope, inner.offset * slope + offset
+            return HardSwish() if _close(line[0], 1 / 6) and _close(line[1], 0.5) else None
+        case Erf() if same and inner and gate.is_close(0.5, 0.5):
+            return Gelu() if inner.is_close(math.sqrt(0.5), 0) else None
+        case Tanh() if gate.is_close(0.5, 0.5) and _is_gelu_argument(editor, operands[0], x):
+            return Gelu(approximate=True)
+        case Tanh() if gate.is_close(1, 0) and _op(editor, operands[0]) == (Softplus(), (x,)):
+            return Mish()
+    return None
+
+
+def _is_gelu_argument(editor: Editor, value: str, x: str) -> bool:
+    """Whether a value is sqrt(2/pi) * (x + 0.044715 * x^3)."""
+    total = _line_of(editor, value)
+    op, operands = _op(editor, total.base)
+    if not total.is_close(math.sqrt(2 / math.pi), 0) or not isinstance(op, Add):
+        return False
+    parts = [_line_of(editor, v) for v in operands]
+    for straight, cubic in (parts, parts[::-1]):
+        if straight == _Line(x) and cubic.is_close(_CUBE, 0):
+            return _is_cube(editor, cubic.base, x)
+    return False
+
+
+def _is_cube(editor: Editor, value: str, x: str) -> bool:
+    op, operands = _op(editor, value)
+    if isinstance(op, Pow):
+        exponent = editor.array(operands[1])
+        return operands[0] == x and exponent is not None and bool(np.all(exponent == 3))
+    if not isinstance(op, Mul):
+        return False
+    return any(a == x and _op(editor, b) == (Square(), (x,)) for a, b in (operands, operands[::-1]))
+
+
+def _function(editor: Editor, node: Node) -> Made | None:
+    """Functions of one operand that end in a logarithm or a quotient."""
+    match node.op, node.inputs:
+        case Log1p(), (y,):
+            return _softplus(editor, _Line(y, 1.0, 1.0))
+        case Log(), (y,):
+            return _softplus(editor, _line_of(editor, y))
+        case Reciprocal(), (y,):
+            line = _line_of(editor, y)
+            op, operands = _op(editor, line.base)
+            if isinstance(op, Exp) and line.is_close(1, 1):
+                minus = _line_of(editor, operands[0])
+                return (Sigmoid(), (minus.base,)) if minus.is_close(-1, 0) else None
+        case Div(), (x, y):
+            line = _line_of(editor, y)
+            if _op(editor, line.base) == (Abs(), (x,)) and line.is_close(1, 1):
+                return Softsign(), (x,)
+    return None
+
+
+def _softplus(editor: Editor, line: _Line) -> Made | None:
+    """The logarithm of 1 + e^x."""
+    op, operands = _op(editor, line.base)
+    return (Softplus(), operands) if isinstance(op, Exp) and line.is_close(1, 1) else None
+
+
+def _slope(editor: Editor, node: Node) -> Made | None:
+    """Other slopes below zero: max(x, slope * x), or relu(x) + slope * relu(-x)."""
+    match node.op, node.inputs:
+        case Maximum(), (a, b):
+            for x, other in ((a, b), (b, a)):
+                line = _line_of(editor, other)
+                if line.base == x and line.offset == 0 and 0 < line.scale <= 1:
+                    return LeakyRelu(_rounded(line.scale)), (x,)
+        case Add(), (a, b):
+            return _two_sides(editor, a, b) or _two_sides(editor, b, a)
+    return None
+
+
+def _two_sides(editor: Editor, above: str, below: str) -> Made | None:
+    op, operands = _op(editor, above)
+    if not isinstance(op, Relu):
+        return None
+    (x,) = operands
+    maker = editor.producer(below)
+    affine = None if maker is None else affine_of(editor, maker)
+    if affine is None or not affine.only_scales:
+        return None
+    inner, turned = _op(editor, affine.value)
+    if not isinstance(inner, Relu) or _line_of(editor, turned[0]) != _Line(x, -1.0):
+        return None
+    return PRelu(), (x, editor.rounded(-affine.scale, editor.type(x).dtype))
+
+
+def _rounded(number: float) -> float:
+    """A number that was a float32, without digits that only its arithmetic gave it."""
+    return float(np.float32(number)) if _close(number, float(np.float32(number))) else number
