@@ -8,7 +8,7 @@ operand that cannot be walked like that gets a dense copy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from codegen.kernels.movement import dense_result
@@ -85,17 +85,48 @@ class Epilogue:
         `count` is how many channels are valid in all (default: every lane), `last` says that they
         are the last ones along the walk's last axis.
         """
+        self.store_pixels([(values, delta)], at, count, last=last)
+
+    def store_pixels(
+        self,
+        pixels: Sequence[tuple[Sequence[Operand], Sequence[int]]],
+        at: Coordinates,
+        count: int = 0,
+        *,
+        last: bool = False,
+        together: int = 1,
+    ) -> None:
+        """As `store`, for several pixels' vectors, each with its `delta`.
+
+        So many pixels run through the stages side by side, which is worth its registers where
+        the stages are long.
+        """
+        for first in range(0, len(pixels), together):
+            group = pixels[first : first + together]
+            chains: list[Callable[[], Operand]] = []
+            ends = []
+            for values, delta in group:
+                chains += self._chains(values, at, delta, count)
+                ends.append(len(chains))
+            finished = self._b.interleaved(chains)
+            for (_, delta), start, end in zip(group, [0, *ends], ends, strict=False):
+                self.write(finished[start:end], at, delta, count, last=last)
+
+    def _chains(
+        self, values: Sequence[Operand], at: Coordinates, delta: Sequence[int], count: int
+    ) -> list[Callable[[], Operand]]:
+        """All stages on each vector of a pixel that holds valid channels."""
         delta = tuple(delta) or (0,) * len(self._walk)
         count = count or sum(v.type.lanes for v in values)
         done = 0
-        chains = []
+        chains: list[Callable[[], Operand]] = []
         for value in values:
             if done >= count:
                 break
             shifted = (*delta[:-1], delta[-1] + done)
             chains.append(partial(self.apply, value, at, shifted, count - done))
             done += value.type.lanes
-        self.write(self._b.interleaved(chains), at, delta, count, last=last)
+        return chains
 
     def write(
         self,

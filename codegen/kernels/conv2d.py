@@ -229,6 +229,7 @@ class _Products(Heart):
         self.table, self._numbers = table, numbers
         narrow = numbers.factor is Elem.I16 and schedule.block % 8 == 0
         self.weights_together = 8 if narrow else 0  # half a register of bytes, widened to a whole
+        self.stored_together = numbers.stored_together
         row = shape.columns.taps * shape.channels
         # A window row of less than two chains stays whole: at edges it has several short loops.
         self._in_parts = numbers.total.is_float and row >= 2 * CHAIN

@@ -233,12 +233,13 @@ class _Depthwise:
         if late:
             starts = self._starts(place, vectors)
             sums = {k: self._sum(sums.get(k), start) for k, start in starts.items()}
-        for row in range(len(place.rows)):
-            for pixel in range(len(place.columns)):
-                mine = [sums[row, pixel, v] for v in vectors]
-                self._epilogue.store(
-                    mine, place.at, (0, row, pixel, 0), place.valid, last=place.last
-                )
+        made = [
+            ([sums[row, pixel, v] for v in vectors], (0, row, pixel, 0))
+            for row in range(len(place.rows))
+            for pixel in range(len(place.columns))
+        ]
+        together = self._numbers.stored_together
+        self._epilogue.store_pixels(made, place.at, place.valid, last=place.last, together=together)
 
     def _starts(self, place: Place, vectors: range) -> dict[Slot, Operand]:
         """What the sums of each (row, pixel, vector) start from."""

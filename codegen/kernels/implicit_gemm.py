@@ -17,6 +17,7 @@ from functools import partial
 import numpy as np
 
 from codegen.epilogue import Epilogue
+from codegen.kernels.weight_rows import WeightRows
 from codegen.kir.build import KernelBuilder
 from codegen.kir.ir import Imm, Operand, Param
 from codegen.schedule import GemmSchedule
@@ -84,11 +85,13 @@ class Heart(ABC):
 
     A pixel has one sum for each vector of filters. Indices count elements of the image and of
     the packed weights. With `rows_at_once`, sums start afresh after so many window rows and are
-    added up at the end. With `weights_together`, that many weights are loaded and widened at once.
+    added up at the end. With `weights_together`, that many weights are loaded and widened at once;
+    `stored_together` pixels run through the epilogue side by side.
     """
 
     rows_at_once: int = 0
     weights_together: int = 0
+    stored_together: int = 1
 
     def __init__(
         self, b: KernelBuilder, shape: ConvShape, schedule: GemmSchedule, x: Param, w: Param
@@ -163,13 +166,12 @@ class Heart(ABC):
         if by_lane:
             loaded = {p: b.load(self._x, here, steps, offset=p * apart) for p in pixels}
             values = {p: self.seen(v) for p, v in loaded.items()}
-        rows: list[list[Operand]] = []
+        rows = WeightRows(partial(self._row, below), self._widened_row, steps, self._ahead(by_lane))
         for k in range(steps):
-            if not rows:
-                ahead = steps if by_lane and schedule.weights_first else 1
-                rows = [self._weights(below, k + i) for i in range(ahead)]
-            row = rows.pop(0)
+            row = rows.next()
             for pixel in pixels:
+                if pixel == pixels[len(pixels) // 2]:
+                    rows.widen_next()
                 if by_lane:
                     value = b.op("splat_lane", values[pixel], attrs=(k, schedule.lanes))
                 else:
@@ -180,11 +182,17 @@ class Heart(ABC):
                     sums[place] = self.meet(weight, value, sums[place])
         return sums
 
-    def _weights(self, below: Operand, k: int) -> list[Operand]:
-        """Row `k` of a block's weights."""
-        b, lanes, block = self._b, self._schedule.lanes, self._schedule.block
-        together = self.weights_together or lanes
-        loaded = [
+    def _ahead(self, by_lane: bool) -> int:
+        """How many rows of weights are loaded before they are needed."""
+        if by_lane and self._schedule.weights_first:
+            return self._schedule.k_step
+        return 1 if by_lane and self.weights_together else 0
+
+    def _row(self, below: Operand, k: int) -> list[Operand]:
+        """Row `k` of a block's weights as they are stored."""
+        b, block = self._b, self._schedule.block
+        together = self.weights_together or self._schedule.lanes
+        return [
             b.load(
                 self._w,
                 below,
@@ -194,8 +202,12 @@ class Heart(ABC):
             )
             for start in range(0, block, together)
         ]
-        wide = [self.widened(v) for v in loaded]
-        return [b.part(v, start, lanes) for v in wide for start in range(0, together, lanes)]
+
+    def _widened_row(self, row: list[Operand]) -> list[Operand]:
+        """The same as vectors that are multiplied."""
+        b, lanes = self._b, self._schedule.lanes
+        wide = [self.widened(v) for v in row]
+        return [b.part(v, start, lanes) for v in wide for start in range(0, v.type.lanes, lanes)]
 
 
 class Nest:
@@ -279,11 +291,15 @@ class Nest:
             results = list(some.results)
         channel = b.add(b.mul(place.group, shape.filters), b.mul(place.block, schedule.block))
         at = (place.image, place.row, column, channel)
-        each = schedule.vectors
-        for pixel, taps in enumerate(tiles.taps):
-            mine = results[pixel * each : (pixel + 1) * each]
-            made = self._heart.finish(place, taps, mine)
-            self._epilogue.store(made, at, (0, 0, pixel, 0), place.valid, last=place.last_block)
+        each, together = schedule.vectors, self._heart.stored_together
+        for start in range(0, len(tiles.taps), together):
+            made = [
+                (self._heart.finish(place, taps, results[p * each : (p + 1) * each]), (0, 0, p, 0))
+                for p, taps in enumerate(tiles.taps[start : start + together], start)
+            ]
+            self._epilogue.store_pixels(
+                made, at, place.valid, last=place.last_block, together=together
+            )
 
     def _window_rows(
         self,

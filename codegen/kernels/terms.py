@@ -53,6 +53,11 @@ class Numbers:
         return Numbers(image, weight, Elem.I16 if target.has("neon") else Elem.I32, Elem.I32)
 
     @property
+    def stored_together(self) -> int:
+        """Pixels whose results go through the epilogue side by side: what makes bytes is long."""
+        return 1 if self.total.is_float else 2
+
+    @property
     def sums_products(self) -> bool:
         """Whether some products are summed before they are added to a sum."""
         return self.together > 1

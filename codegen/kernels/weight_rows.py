@@ -1,0 +1,44 @@
+"""Rows of packed weights in the order in which an implicit matrix product wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from codegen.kir.ir import Operand
+
+
+class WeightRows:
+    """Rows of weights, loaded and widened some time before they are multiplied.
+
+    That is for cores that execute in order: they wait where a value is needed.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[int], list[Operand]],
+        widen: Callable[[list[Operand]], list[Operand]],
+        count: int,
+        ahead: int,
+    ) -> None:
+        self._load, self._widen, self._count, self._ahead = load, widen, count, ahead
+        self._taken = 0
+        self._loaded: list[list[Operand]] = []
+        self._wide: list[list[Operand]] = []
+        self._fill(ahead)
+
+    def next(self) -> list[Operand]:
+        """The next row; loads what comes so many rows behind it."""
+        self._fill(self._taken + self._ahead + 1)
+        if len(self._wide) == self._taken:
+            self._wide.append(self._widen(self._loaded[self._taken]))
+        self._taken += 1
+        return self._wide[self._taken - 1]
+
+    def widen_next(self) -> None:
+        """Widen the row behind the current one if it is loaded."""
+        if self._ahead and self._taken < len(self._loaded) and len(self._wide) == self._taken:
+            self._wide.append(self._widen(self._loaded[self._taken]))
+
+    def _fill(self, count: int) -> None:
+        for k in range(len(self._loaded), min(count, self._count)):
+            self._loaded.append(self._load(k))
