@@ -17,6 +17,7 @@ from ir.graph import Graph
 from ir.interp import evaluate
 from ir.ops.pointwise import Add
 from ir.types import DType, TensorType
+from ir.weights import WeightPool
 
 
 def rewritten(path: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
@@ -199,3 +200,10 @@ def test_damaged_files_raise_nothing_else(varied_graph: Graph, tmp_path: Path) -
             damaged.write_bytes(bytes(data))
             with contextlib.suppress(EllcError):
                 load(damaged, check=True)
+
+
+def test_a_number_and_a_vector_of_one_number_are_different_weights() -> None:
+    pool = WeightPool()
+    scalar, vector = np.float32(2).reshape(()), np.full(1, 2, np.float32)
+    assert pool.add(scalar) != pool.add(vector)
+    assert pool[pool.add(scalar)].shape == ()
