@@ -39,6 +39,7 @@ class _Source:
     param: Param | None = None
     strides: tuple[int, ...] = ()
     padded: bool = False  # whole vectors may be read behind the last channel
+    span: tuple[int, int] | None = None  # the range of a constant's integers
 
 
 class Operands:
@@ -74,6 +75,8 @@ class Operands:
         where, offset = address(b, source.strides, at, delta)
         valid = lanes if source.padded else count
         value = load_lanes(b, source.param, where, lanes, valid, source.strides[-1], offset)
+        if source.span is not None:
+            b.know_range(value, *source.span)
         if source.dtype is DType.BOOL:
             return b.compare("ne", value, b.const(0, value))
         return value
@@ -108,12 +111,13 @@ class Operands:
             steps = regrouped(self._shape, constant_access(type_).strides, self._walk)
             assert steps is not None
         data = stored_array(array, dtype).reshape(-1)
+        span = _span(data)
         padded = steps[-1] == 1 and not any(steps[:-1])
         if padded:
             data = np.pad(data, (0, -len(data) % 16 + _CHANNEL_SLACK))
         param = self._b.param(name, Elem.of(dtype), 64)
         self.args.append(self._ctx.constant(data))
-        return _Source(dtype, None, param, steps, padded)
+        return _Source(dtype, None, param, steps, padded, span)
 
     def _param(self, name: str, access: Access) -> Param:
         param = self._b.param(name, access.elem, access.align_bytes)
@@ -147,3 +151,10 @@ def expanded(array: Array, shape: tuple[int, ...], walk: tuple[int, ...]) -> Arr
                 return array
             return np.ascontiguousarray(np.broadcast_to(own[(0,) * first], shape[first:]))
     return array
+
+
+def _span(data: Array) -> tuple[int, int] | None:
+    """The range of integers, None for anything else."""
+    if data.dtype.kind not in "iu" or not data.size:
+        return None
+    return int(data.min()), int(data.max())

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import numpy as np
+
 from codegen.kir.ir import (
     For,
     If,
@@ -50,6 +52,7 @@ class KernelBuilder:
         self._blocks: list[list[Stmt]] = [[]]
         self._count = 0
         self._in_place: list[tuple[str, str]] = []
+        self._ranges: dict[str, tuple[int, int]] = {}
         self.begin = Var("begin", INDEX)
         self.end = Var("end", INDEX)
 
@@ -66,6 +69,18 @@ class KernelBuilder:
     def may_alias(self, a: Param, b: Param) -> None:
         """The two parameters may be one and the same buffer (elementwise, in place)."""
         self._in_place.append((a.name, b.name))
+
+    def know_range(self, value: Operand, low: int, high: int) -> None:
+        """All lanes of an integer that count are within low..high: rules may rely on that."""
+        if isinstance(value, Var):
+            self._ranges[value.name] = (low, high)
+
+    def range_of(self, value: Operand) -> tuple[int, int]:
+        """The range in which all lanes of an integer that count are known to be."""
+        if isinstance(value, Imm):
+            return int(value.value), int(value.value)
+        info = np.iinfo(value.type.elem.numpy)
+        return self._ranges.get(value.name, (int(info.min), int(info.max)))
 
     def finish(self) -> Kernel:
         """The finished kernel."""

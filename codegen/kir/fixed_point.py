@@ -14,29 +14,46 @@ _BITS = 31
 
 def multiply(b: KernelBuilder, x: Operand, mantissa: Operand, shift: Operand) -> Operand:
     """x times a factor: left by a positive `shift`, `mul_high`, right by a negative one."""
+    product = b.op("mul_high", _raised(b, x, shift), mantissa)
+    low, high = b.range_of(shift)
+    if low == high:
+        return divide_by_power(b, product, max(-low, 0))
+    if low >= 0:
+        return product
     zero = b.const(0, x)
-    if isinstance(shift, Imm):
-        amount = int(shift.value)
-        raised = b.shift_left(x, amount) if amount > 0 else x
-        return divide_by_power(b, b.op("mul_high", raised, mantissa), max(-amount, 0))
-    raised = b.op("shl_by", x, b.max(shift, zero))
-    product = b.op("mul_high", raised, mantissa)
     # `down` is minus the bits to divide by: it also tells where there are any.
-    down = b.min(shift, zero)
-    borrow = b.shift_right(b.op("and", product, down), _BITS)
+    down = b.min(shift, zero) if high > 0 else shift
+    negative = product if high < 0 else b.op("and", product, down)
+    borrow = b.shift_right(negative, _BITS)
     return b.op("shr_round", b.add(product, borrow), b.sub(zero, down))
 
 
 def multiply_once(b: KernelBuilder, x: Operand, mantissa: Operand, shift: Operand) -> Operand:
     """x times a factor that is not negative, rounded a single time."""
+    raised = _raised(b, x, shift)
+    product = b.op("mul_high", raised, mantissa)
+    low, high = b.range_of(shift)
+    if low >= 0:
+        return product
     zero, half = b.const(0, x), b.const(1 << (_BITS - 1), x)
-    raised = b.op("shl_by", x, b.max(shift, zero))
     # `mul_high` rounds up where bit 30 of the product is set; unless nothing is divided, undo it.
     rounded_up = b.compare("ne", b.op("and", b.mul(raised, mantissa), half), zero)
-    product = b.op("mul_high", raised, mantissa)
     below = b.select(rounded_up, b.sub(product, b.const(1, x)), product)
-    bits = b.max(b.sub(zero, shift), zero)
-    return b.select(b.compare("gt", bits, zero), b.op("shr_round", below, bits), product)
+    if low == high:
+        return b.op("shr_round", below, b.const(-low, x))
+    bits = b.sub(zero, b.min(shift, zero) if high > 0 else shift)
+    divided = b.op("shr_round", below, bits)
+    return divided if high < 0 else b.select(b.compare("gt", bits, zero), divided, product)
+
+
+def _raised(b: KernelBuilder, x: Operand, shift: Operand) -> Operand:
+    """x * 2^shift where the shift is positive."""
+    low, high = b.range_of(shift)
+    if high <= 0:
+        return x
+    if low == high:
+        return b.shift_left(x, high)
+    return b.op("shl_by", x, b.max(shift, b.const(0, x)) if low < 0 else shift)
 
 
 def divide_by_power(b: KernelBuilder, x: Operand, bits: int) -> Operand:

@@ -86,17 +86,28 @@ def _raised(
 
 
 def _stored(b: KernelBuilder, scaled: Operand, op: Requantize | QuantAdd | QuantMul) -> Operand:
-    """The zero point added, clamped, narrowed."""
-    moved = b.add(scaled, b.const(op.zero_point, scaled)) if op.zero_point else scaled
-    clamped = b.min(b.max(moved, b.const(op.low, moved)), b.const(op.high, moved))
-    return b.convert(clamped, Elem.of(op.dtype))
+    """Clamped, the zero point added, narrowed; vectors of bytes with twice the lanes at once."""
+    elem = Elem.of(op.dtype)
+    if elem.bytes == 1 and scaled.type.lanes > 1:
+        scaled = _saturated(b, scaled, Elem.I16)
+    low, high = (b.const(v - op.zero_point, scaled) for v in (op.low, op.high))
+    clamped = b.min(b.max(scaled, low), high)
+    moved = b.add(clamped, b.const(op.zero_point, scaled)) if op.zero_point else clamped
+    return b.convert(moved, elem)
 
 
 def _narrowed(b: KernelBuilder, wide: Operand, dtype: DType) -> Operand:
-    """Saturated to a narrower type."""
-    info = np.iinfo(dtype.numpy)
+    """Saturated to a narrower type, which vector units do by halves."""
+    elem = Elem.of(dtype)
+    if elem.bytes == 1 and wide.type.lanes > 1:
+        wide = _saturated(b, wide, Elem.I16)
+    return _saturated(b, wide, elem)
+
+
+def _saturated(b: KernelBuilder, wide: Operand, elem: Elem) -> Operand:
+    info = np.iinfo(elem.numpy)
     clamped = b.min(b.max(wide, b.const(info.min, wide)), b.const(info.max, wide))
-    return b.convert(clamped, Elem.of(dtype))
+    return b.convert(clamped, elem)
 
 
 def _quotient(b: KernelBuilder, x: Operand, scale: Operand) -> Operand:

@@ -43,7 +43,7 @@ class Requantize(Pointwise):
     """A 32-bit sum times a real factor, as a stored integer between `low` and `high`.
 
     Rule `tflite`: (x i32, multiplier i32, shift i32), `ir.fixed_point.multiply` plus the zero
-    point, modulo 2^32; `tflite_once` is the same with `multiply_once`, multipliers from 0 up.
+    point; `tflite_once` is the same with `multiply_once`, multipliers from 0 up.
     Rule `half_even`: (x i32, scale f32), the float32 product of x and scale, rounded to the nearest
     integer, halves to the even one, plus the zero point.
     """
@@ -77,8 +77,8 @@ class Requantize(Pointwise):
         else:
             by = multiply if self.rule == "tflite" else multiply_once
             scaled = by(x, factor, shift[0])
-        moved = scaled + np.int32(self.zero_point)
-        return (np.clip(moved, self.low, self.high).astype(self.dtype.numpy),)
+        result = np.clip(scaled.astype(np.int64) + self.zero_point, self.low, self.high)
+        return (result.astype(self.dtype.numpy),)
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:

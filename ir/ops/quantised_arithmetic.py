@@ -211,8 +211,8 @@ def _stored(op: QuantAdd | QuantMul, *inputs: TensorType) -> Types:
 
 
 def _clamped(op: QuantAdd | QuantMul, scaled: Array) -> Array:
-    moved = scaled + np.int32(op.zero_point)
-    return np.clip(moved, op.low, op.high).astype(op.dtype.numpy)
+    result = np.clip(scaled.astype(np.int64) + op.zero_point, op.low, op.high)
+    return result.astype(op.dtype.numpy)
 
 
 def _drawn(rng: np.random.Generator, dtype: DType, *shapes: tuple[int, ...]) -> Arrays:
