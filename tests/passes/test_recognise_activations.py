@@ -11,7 +11,7 @@ import pytest
 from ir.builder import GraphBuilder, Ref
 from ir.graph import Graph
 from ir.interp import evaluate
-from ir.op import Op
+from ir.op import Op, attributes
 from ir.ops.pointwise import (
     Abs,
     Add,
@@ -164,6 +164,10 @@ def graph_of(spelling: Spelling) -> Graph:
     f = Formula()
     f.b.output("y", spelling(f, f.x))
     return f.b.build()
+
+
+def numbers(op: Op) -> list[float]:
+    return [float(v) for v in attributes(op).values()]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
