@@ -112,7 +112,8 @@ def requantised(emitter: Emitter, total: Value, factor: Array, by: Affine, bound
     zero = by.one_zero
     low, high = stored_bounds(by, bounds)
     op = Requantize("half_even", zero, low, high, by.stored, by.quant())
-    return emitter.add(op, total, emitter.constant(np.asarray(factor, np.float32).reshape(-1)))
+    one = () if total.type.rank == 0 else (-1,)
+    return emitter.add(op, total, emitter.constant(np.asarray(factor, np.float32).reshape(one)))
 
 
 def stored_bounds(by: Affine, bounds: Bounds) -> tuple[int, int]:

@@ -127,8 +127,8 @@ def clamped(emitter: Emitter, node: OnnxNode, stored: Value, by: Affine) -> Valu
 
 
 def number(emitter: Emitter, value: np.generic) -> Value:
-    """One number, as an operand that broadcasts to anything but a scalar."""
-    return emitter.constant(np.asarray(value).reshape(1))
+    """One number, as an operand that broadcasts to anything."""
+    return emitter.constant(np.asarray(value).reshape(()))
 
 
 @ONNX.imports(MS + "QLinearMul", limits=_LIMITS)
