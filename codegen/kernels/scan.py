@@ -1,4 +1,4 @@
-"""Running sums along an axis."""
+"""Running sums and products along an axis."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from codegen.kir.types import VType
 from codegen.lowering import KernelCall, NodeContext, access_arg, lowers
 from codegen.vectors import load_lanes, store_lanes, vector_lanes
 from ir.errors import EllcError
-from ir.ops.scan import CumSum
+from ir.ops.scan import CumProd, CumSum, Running
 
 
-@lowers(CumSum)
-def lower_cum_sum(ctx: NodeContext) -> list[KernelCall]:
+@lowers(CumSum, CumProd)
+def lower_running(ctx: NodeContext) -> list[KernelCall]:
     """One total for each lane of the other axes, carried from element to element."""
     op = ctx.anchor
-    assert isinstance(op, CumSum)
+    assert isinstance(op, Running)
+    combine = "mul" if isinstance(op, CumProd) else "add"
     if ctx.stages:
         raise EllcError(f"'{op.name}' with an epilogue", code="E301", where=ctx.name)
     x, arg = ctx.place(ctx.inputs[0])
@@ -35,15 +36,16 @@ def lower_cum_sum(ctx: NodeContext) -> list[KernelCall]:
 
     def body(at: list[Operand], length: int, last: bool) -> None:
         x_base, y_base = index_of(b, 0, at, kept.x), index_of(b, 0, at, kept.y)
-        zero = b.const(0, VType(x.elem, lanes))
-        with b.loop("element", 0, extent, carry=(zero,)) as loop:
+        none = b.const(op.start, VType(x.elem, lanes))
+        with b.loop("element", 0, extent, carry=(none,)) as loop:
             place = b.sub(Imm(extent - 1), loop.index) if op.reverse else loop.index
             x_index, y_index = (
                 b.add(base, b.mul(place, step))
                 for base, step in ((x_base, x_step), (y_base, y_step))
             )
             (before,) = loop.carried
-            total = b.add(before, load_lanes(b, source, x_index, lanes, length, kept.x[-1]))
+            value = load_lanes(b, source, x_index, lanes, length, kept.x[-1])
+            total = b.op(combine, before, value)
             written = before if op.exclusive else total
             store_lanes(b, written, target, y_index, length, kept.y[-1])
             loop.carry((total,))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,9 +14,59 @@ from ir.ops.elementwise import want_kind
 from ir.types import Array, TensorType
 
 
+class Running(Op):
+    """Base: element i along `axis` combines the elements up to i, floats or wrapping integers.
+
+    With `exclusive` without element i itself; with `reverse` from the axis's end.
+    """
+
+    axis: int
+    exclusive: bool
+    reverse: bool
+    start: ClassVar[int]  # what combines with anything to that
+
+    def combined(self, x: Array) -> Array:
+        """All of it from the front, elements themselves included."""
+        raise NotImplementedError(self.name)
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands(self.name, inputs, 1)
+        (x,) = inputs
+        want_kind(self.name, x.dtype, "fi")
+        want_axes(self.name, (self.axis,), x.rank)
+        return (TensorType(x.dtype, x.shape),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        (x,) = inputs
+        total = self.combined(np.flip(x, self.axis) if self.reverse else x)
+        if self.exclusive:
+            total = np.roll(total, 1, self.axis)
+            total[(slice(None),) * self.axis + (slice(0, 1),)] = self.start
+        return (np.array(np.flip(total, self.axis) if self.reverse else total),)
+
+    @staticmethod
+    def cases(make: Callable[..., Running], rng: np.random.Generator) -> Iterator[Case]:
+        """Samples of one of them; numbers near 1, so that nothing grows out of all proportion."""
+        yield Case(make(0), (normal(rng, 1),), label="one element")
+        yield Case(make(0), (_near_one(rng, 19),), label="vector")
+        for exclusive in (False, True):
+            for reverse in (False, True):
+                op = make(1, exclusive, reverse)
+                label = f"{'exclusive ' * exclusive}{'reverse ' * reverse}rows"
+                yield Case(op, (_near_one(rng, 2, 5, 7),), label=label)
+        yield Case(make(2, True), (_near_one(rng, 3, 4, 9),), label="last axis")
+        numbers = rng.integers(-(2**31), 2**31, (4, 33), np.int32)
+        yield Case(make(0), (numbers,), label="integers")
+        yield Case(make(1, reverse=True), (numbers.astype(np.int64),), label="wide integers")
+
+
+def _near_one(rng: np.random.Generator, *shape: int) -> Array:
+    return np.asarray(1 + 0.1 * normal(rng, *shape), np.float32)
+
+
 @register_op("cum_sum")
 @dataclass(frozen=True, slots=True)
-class CumSum(Op):
+class CumSum(Running):
     """Element i along `axis` is the sum of the elements up to i, floats or wrapping integers.
 
     With `exclusive` without element i itself; with `reverse` from the axis's end.
@@ -24,33 +75,29 @@ class CumSum(Op):
     axis: int
     exclusive: bool = False
     reverse: bool = False
+    start: ClassVar[int] = 0
 
-    def infer(self, *inputs: TensorType) -> Types:
-        want_operands("cum_sum", inputs, 1)
-        (x,) = inputs
-        want_kind("cum_sum", x.dtype, "fi")
-        want_axes("cum_sum", (self.axis,), x.rank)
-        return (TensorType(x.dtype, x.shape),)
-
-    def reference(self, *inputs: Array) -> Arrays:
-        (x,) = inputs
-        ahead = np.flip(x, self.axis) if self.reverse else x
-        total = np.cumsum(ahead, self.axis, dtype=x.dtype)
-        if self.exclusive:
-            total = np.roll(total, 1, self.axis)
-            total[(slice(None),) * self.axis + (slice(0, 1),)] = 0
-        return (np.array(np.flip(total, self.axis) if self.reverse else total),)
+    def combined(self, x: Array) -> Array:
+        return np.asarray(np.cumsum(x, self.axis, dtype=x.dtype))
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
-        yield Case(cls(0), (normal(rng, 1),), label="one element")
-        yield Case(cls(0), (np.abs(normal(rng, 19)),), label="vector")
-        for exclusive in (False, True):
-            for reverse in (False, True):
-                op = cls(1, exclusive, reverse)
-                label = f"{'exclusive ' * exclusive}{'reverse ' * reverse}rows"
-                yield Case(op, (np.abs(normal(rng, 2, 5, 7)),), label=label)
-        yield Case(cls(2, True), (np.abs(normal(rng, 3, 4, 9)),), label="last axis")
-        numbers = rng.integers(-(2**31), 2**31, (4, 33), np.int32)
-        yield Case(cls(0), (numbers,), label="integers")
-        yield Case(cls(1, reverse=True), (numbers.astype(np.int64),), label="wide integers")
+        yield from cls.cases(cls, rng)
+
+
+@register_op("cum_prod")
+@dataclass(frozen=True, slots=True)
+class CumProd(Running):
+    """Element i along `axis` is the product of the elements up to i; else as `CumSum`."""
+
+    axis: int
+    exclusive: bool = False
+    reverse: bool = False
+    start: ClassVar[int] = 1
+
+    def combined(self, x: Array) -> Array:
+        return np.asarray(np.cumprod(x, self.axis, dtype=x.dtype))
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        yield from cls.cases(cls, rng)

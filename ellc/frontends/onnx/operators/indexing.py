@@ -20,7 +20,7 @@ from ellc.frontends.onnx.registry import ONNX, axis_of, operand, optional
 from ellc.frontends.onnx.tensors import dtype_of
 from ir.op import Op
 from ir.ops.pointwise import Add, Cast, Maximum, Minimum, Mul, Select
-from ir.ops.scan import CumSum
+from ir.ops.scan import CumProd, CumSum
 from ir.ops.shape import Gather
 from ir.ops.sorting import TopK
 from ir.types import Array, DType
@@ -132,12 +132,13 @@ def non_zero(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     return emitter.constant(np.array(np.nonzero(np.atleast_1d(x)), np.int64))
 
 
-@ONNX.imports("CumSum", limits="an axis known at import")
-def cum_sum(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Running sums along an axis."""
+@ONNX.imports("CumSum", "CumProd", limits="an axis known at import")
+def running(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Running sums or products along an axis."""
     x = operand(inputs, 0)
     axis = axis_of(known_ints(operand(inputs, 1), "the axis")[0], x.type.rank)
-    return emitter.add(CumSum(axis, node.flag("exclusive"), node.flag("reverse")), x)
+    kind = CumSum if node.operator == "CumSum" else CumProd
+    return emitter.add(kind(axis, node.flag("exclusive"), node.flag("reverse")), x)
 
 
 @ONNX.imports("TopK", limits="k known at import")
