@@ -20,6 +20,7 @@ from ellc.frontends.tflite.operators.quantised_tables import (
     leaky,
     of_reals,
     rescaled,
+    square_root,
     tabled,
 )
 from ellc.frontends.tflite.registry import TFLITE
@@ -128,12 +129,10 @@ def logarithm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 
 @TFLITE.imports("SQRT", limits=_NO_16)
-def square_root(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The square root; that of a stored negative number, an error elsewhere, is 0 here."""
+def root(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """The square root."""
     x = operand(inputs, 0)
-    if not is_stored(node):
-        return emitter.add(Sqrt(), want_float(x))
-    return tabled(emitter, node, x, of_reals(node, lambda v: np.sqrt(np.maximum(v, 0))))
+    return square_root(emitter, node, x) if is_stored(node) else emitter.add(Sqrt(), want_float(x))
 
 
 @TFLITE.imports("RSQRT", limits=_FLOATS)

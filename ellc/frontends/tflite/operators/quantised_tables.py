@@ -106,6 +106,18 @@ def absolute(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
     return tabled(emitter, node, x, lambda s: inner(np.abs(s - zero) + zero))
 
 
+def square_root(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
+    """SQRT, whose quotient is cut off; of a negative number, an error elsewhere, it is 0 here."""
+    source, to = tensor(node, 0), result(node)
+
+    def root(stored: Array) -> Array:
+        real = scale_of(source) * (stored - zero_of(source)).astype(np.float32)
+        quotient = np.sqrt(np.maximum(real, 0)) / scale_of(to)
+        return np.trunc(quotient).astype(np.int64) + zero_of(to)
+
+    return tabled(emitter, node, x, root)
+
+
 # ---- hard swish ---------------------------------------------------------------------------------
 
 _MOST = (1 << 15) - 1

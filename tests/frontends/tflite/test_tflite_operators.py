@@ -1,0 +1,79 @@
+"""Single operators against TensorFlow Lite's reference kernels: integers to the bit."""
+
+from __future__ import annotations
+
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tflite_byte_cases import byte_cases
+from tflite_cases import TfliteCase
+from tflite_files import reference, saved
+from tflite_float_cases import float_cases
+from tflite_layer_cases import layer_cases
+from tflite_movement_cases import movement_cases
+
+from ellc.frontends.tflite.checks import operators
+from ellc.frontends.tflite.read import read_tflite
+from ir.interp import evaluate
+from ir.types import Array
+from ir.verify import verify
+
+CASES = list(chain(float_cases(), movement_cases(), byte_cases(), layer_cases()))
+# What the runtime's own kernels refuse or do otherwise; tested by hand below.
+BY_HAND = {"BROADCAST_TO", "LOCAL_RESPONSE_NORMALIZATION", "FAKE_QUANT"}
+
+
+def by_kind() -> dict[str, list[TfliteCase]]:
+    kinds: dict[str, list[TfliteCase]] = {}
+    for case in CASES:
+        kinds.setdefault(case.kind, []).append(case)
+    return dict(sorted(kinds.items()))
+
+
+def imported(case: TfliteCase, folder: Path) -> list[list[Array]]:
+    """What the imported graph gives, call by call."""
+    graph = read_tflite(saved(case.data(), folder))
+    verify(graph)
+    states, results = None, []
+    for _ in range(case.calls):
+        done = evaluate(graph, case.inputs(), states=states)
+        states = done.states
+        results.append(list(done.outputs))
+    return results
+
+
+def difference(found: Array, wanted: Array) -> str:
+    """'' if a result is right: integers equal, floats within rounding."""
+    if (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
+        return f"{found.dtype}{found.shape} instead of {wanted.dtype}{wanted.shape}"
+    if wanted.dtype.kind != "f":
+        wrong = int((found != wanted).sum())
+        return f"{wrong} of {wanted.size} differ" if wrong else ""
+    far = np.abs(found - wanted).max(initial=0) / max(np.abs(wanted).max(initial=0), 1e-30)
+    return f"differs by {far}" if far > 3e-6 else ""
+
+
+@pytest.mark.parametrize("kind", by_kind())
+def test_operator_agrees_with_the_reference_kernels(kind: str, tmp_path: Path) -> None:
+    wrong = {}
+    for case in by_kind()[kind]:
+        wanted = reference(case.data(), case.inputs(), case.calls)
+        found = imported(case, tmp_path)
+        for call, (ours, theirs) in enumerate(zip(found, wanted, strict=True)):
+            for a, b in zip(ours, theirs, strict=True):
+                if said := difference(a, b):
+                    wrong[f"{case.label}, call {call}"] = said
+    assert not wrong
+
+
+def test_every_operator_has_a_case() -> None:
+    assert set(operators().handlers) - set(by_kind()) == BY_HAND
+
+
+def test_a_wrong_result_is_seen() -> None:
+    numbers = np.arange(4, dtype=np.float32)
+    assert difference(numbers, numbers * np.float32(1.0001))
+    assert difference(numbers.astype(np.int8), np.array([0, 1, 2, 4], np.int8))
+    assert difference(numbers, numbers[None])

@@ -1,0 +1,197 @@
+"""Operators on 8- and 16-bit integers that stand for real numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from tflite_cases import TfliteCase, ints, stored
+from tflite_files import T, options
+
+BYTES = ("int8", "uint8")
+_IMAGE = (1, 5, 6, 7)
+_RNG = np.random.default_rng(11)
+
+
+def byte_cases() -> Iterator[TfliteCase]:
+    """Every operator that takes bytes."""
+    for dtype in BYTES:
+        yield from _functions(dtype)
+        yield from _arithmetic(dtype)
+        yield from _comparisons(dtype)
+        yield from _reductions(dtype)
+        yield from _conversions(dtype)
+        yield from _layers(dtype)
+    yield from _sixteen_bits()
+
+
+def _every(dtype: str) -> np.ndarray:
+    info = np.iinfo(dtype)
+    return np.arange(info.min, info.max + 1).astype(dtype).reshape(1, 256)
+
+
+def _unary(
+    kind: str,
+    dtype: str,
+    scale: float,
+    to: tuple[float, int],
+    chosen: object = None,
+    label: str = "",
+) -> TfliteCase:
+    """A function of all 256 numbers."""
+    return TfliteCase(
+        kind,
+        f"{dtype} {scale} {label}",
+        (stored(dtype, (1, 256), scale),),
+        (stored(dtype, (1, 256), *to),),
+        chosen,
+        given=(_every(dtype),),
+    )
+
+
+def _functions(dtype: str) -> Iterator[TfliteCase]:
+    for scale in (0.05, 0.011, 0.3):
+        yield _unary("LOGISTIC", dtype, scale, (1 / 256, 0))
+        yield _unary("TANH", dtype, scale, (1 / 128, 128))
+        yield _unary("RELU", dtype, scale, (0.04, 10))
+        yield _unary("RELU6", dtype, scale, (0.03, 0))
+        yield _unary("RELU_N1_TO_1", dtype, scale, (0.01, 128))
+        yield _unary("RELU_0_TO_1", dtype, scale, (0.01, 128))
+        yield _unary("HARD_SWISH", dtype, scale, (0.1, 3))
+        yield _unary(
+            "LEAKY_RELU", dtype, scale, (0.04, 20), options("LeakyReluOptions", alpha=0.13)
+        )
+        for exact in (True, False):
+            chosen = options("GeluOptions", approximate=not exact)
+            yield _unary("GELU", dtype, scale, (0.04, 20), chosen, f"exact {exact}")
+        if dtype == "int8":
+            yield _unary("ELU", dtype, scale, (0.05, 60))
+            yield _unary("EXP", dtype, scale, (0.9, 3))
+            yield _unary("LOG", dtype, scale, (0.03, 90))
+            yield _unary("ABS", dtype, scale, (scale, 7), label="same scale")
+            yield _unary("ABS", dtype, scale, (0.06, 7))
+    if dtype == "int8":
+        positive = T((1, 256), dtype, scale=(0.05,), zero=(-128,))
+        yield TfliteCase(
+            "SQRT", dtype, (positive,), (stored(dtype, (1, 256), 0.02, 3),), given=(_every(dtype),)
+        )
+    slopes = _RNG.integers(0, 256, (1, 1, 6), np.uint8).view(dtype)
+    yield TfliteCase(
+        "PRELU",
+        dtype,
+        (stored(dtype, (4, 5, 6)), stored(dtype, (1, 1, 6), 0.01, 100, slopes)),
+        (stored(dtype, (4, 5, 6), 0.04, 20),),
+    )
+    for beta in (1.0, 0.3):
+        yield TfliteCase(
+            "SOFTMAX",
+            f"{dtype} {beta}",
+            (stored(dtype, (30, 40)),),
+            (stored(dtype, (30, 40), 1 / 256, 0),),
+            options("SoftmaxOptions", beta=beta),
+        )
+
+
+def _arithmetic(dtype: str) -> Iterator[TfliteCase]:
+    for x, y in ((_IMAGE, _IMAGE), ((6, 1), _IMAGE), (_IMAGE, (7,)), ((1, 1, 6, 1), (5, 1, 7))):
+        operands = (stored(dtype, x), stored(dtype, y, 0.031, 99))
+        for activation in (0, 1, 2, 3):
+            label = f"{dtype} {x} {y} {activation}"
+            for kind, scale in (("ADD", 0.0713), ("SUB", 0.0713), ("MUL", 0.2), ("MUL", 0.0009)):
+                to = (stored(dtype, _IMAGE, scale, 120),)
+                name = f"{kind.title()}Options"
+                chosen = options(name, fusedActivationFunction=activation)
+                yield TfliteCase(kind, f"{label} {scale}", operands, to, chosen)
+        if dtype == "int8":
+            to = (stored(dtype, _IMAGE, 0.2, 0),)
+            yield TfliteCase("SQUARED_DIFFERENCE", f"{dtype} {x} {y}", operands, to)
+        same = (stored(dtype, x), stored(dtype, y))
+        for kind in ("MAXIMUM", "MINIMUM"):
+            yield TfliteCase(kind, f"{dtype} {x} {y}", same, (stored(dtype, _IMAGE),))
+
+
+def _comparisons(dtype: str) -> Iterator[TfliteCase]:
+    for kind in ("EQUAL", "NOT_EQUAL", "LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL"):
+        for scale, zero in ((0.05, 131), (0.03, 99)):
+            for x in ((6, 7), _IMAGE):
+                operands = (stored(dtype, x), stored(dtype, _IMAGE, scale, zero))
+                yield TfliteCase(kind, f"{dtype} {scale} {x}", operands, (T(_IMAGE, "bool"),))
+
+
+def _reductions(dtype: str) -> Iterator[TfliteCase]:
+    shape = (2, 7, 9, 5)
+    for axes in ((1, 2), (3,), (0, 1, 2, 3), (-1, 1)):
+        gone = {a % 4 for a in axes}
+        for keep in (True, False):
+            kept = [1 if a in gone else e for a, e in enumerate(shape) if keep or a not in gone]
+            chosen = options("ReducerOptions", keepDims=keep)
+            for kind, to in (
+                *(("MEAN", to) for to in ((0.05, 131), (0.0031, 99))),
+                # The runtime's SUM of int8 makes -1 of what is negative; that of uint8 is sound.
+                *(("SUM", to) for to in ((1.0, 131), (0.6, 99)) if dtype == "uint8"),
+                ("REDUCE_MAX", (0.05, 131)),
+                ("REDUCE_MIN", (0.05, 131)),
+            ):
+                operands = (stored(dtype, shape), ints(*axes))
+                label = f"{dtype} {axes} {keep} {to[0]}"
+                yield TfliteCase(kind, label, operands, (stored(dtype, kept, *to),), chosen)
+    for kind, name in (("ARG_MAX", "ArgMaxOptions"), ("ARG_MIN", "ArgMinOptions")):
+        to = (T((2, 7, 9), "int32"),)
+        operands = (stored(dtype, shape), ints(-1))
+        yield TfliteCase(kind, dtype, operands, to, options(name, outputType=2))
+
+
+def _conversions(dtype: str) -> Iterator[TfliteCase]:
+    yield TfliteCase("QUANTIZE", f"f32 {dtype}", (T((3, 50)),), (stored(dtype, (3, 50), 0.02, 99),))
+    yield TfliteCase("DEQUANTIZE", dtype, (stored(dtype, (3, 50)),), (T((3, 50)),))
+    for other, scale in (("int8", 0.03), ("uint8", 0.05), ("int16", 0.0003)):
+        yield TfliteCase(
+            "QUANTIZE",
+            f"{dtype} {other}",
+            (stored(dtype, (1, 256)),),
+            (stored(other, (1, 256), scale),),
+            given=(_every(dtype),),
+        )
+    parts = (stored(dtype, (3, 5)), stored(dtype, (3, 4)))
+    chosen = options("ConcatenationOptions", axis=-1)
+    yield TfliteCase("CONCATENATION", dtype, parts, (stored(dtype, (3, 9)),), chosen)
+    if dtype == "uint8":
+        parts = (stored(dtype, (3, 50)), stored(dtype, (3, 40), 0.02, 100))
+        to = (stored(dtype, (3, 90), 0.0423),)
+        yield TfliteCase("CONCATENATION", "rescaled", parts, to, chosen)
+    frame = T.of(np.array([[0, 0], [1, 2], [0, 1], [0, 3]], np.int32))
+    image = stored(dtype, (1, 3, 4, 2))
+    yield TfliteCase("PAD", dtype, (image, frame), (stored(dtype, (1, 6, 5, 5)),))
+    number = stored(dtype, (), data=np.array(17, dtype))
+    yield TfliteCase("PADV2", dtype, (image, frame, number), (stored(dtype, (1, 6, 5, 5)),))
+
+
+def _layers(dtype: str) -> Iterator[TfliteCase]:
+    for align, half in ((False, False), (True, False), (False, True)):
+        for size in ((7, 9), (3, 2), (12, 4), (10, 8), (5, 4)):
+            for kind in ("Bilinear", "NearestNeighbor"):
+                chosen = options(f"Resize{kind}Options", alignCorners=align, halfPixelCenters=half)
+                operands = (stored(dtype, (1, 5, 4, 3)), ints(*size))
+                to = (stored(dtype, (1, *size, 3)),)
+                label = f"{dtype} {align} {half} {size}"
+                name = "RESIZE_BILINEAR" if kind == "Bilinear" else "RESIZE_NEAREST_NEIGHBOR"
+                yield TfliteCase(name, label, operands, to, chosen)
+    if dtype == "int8":
+        for turn in (False, True):
+            shape = (3, 7, 20) if turn else (3, 20, 7)
+            operands = (stored(dtype, (2, 3, 5, 20)), stored(dtype, shape, 0.0213, 121))
+            to = (stored(dtype, (2, 3, 5, 7), 0.5),)
+            chosen = options("BatchMatMulOptions", adjX=False, adjY=turn)
+            yield TfliteCase("BATCH_MATMUL", f"{dtype} {turn}", operands, to, chosen)
+
+
+def _sixteen_bits() -> Iterator[TfliteCase]:
+    x, y = stored("int16", (3, 50), 0.001), stored("int16", (3, 50), 0.0021)
+    to = (stored("int16", (3, 50), 0.003),)
+    for kind in ("ADD", "SUB"):
+        chosen = options(f"{kind.title()}Options", potScaleInt16=False)
+        yield TfliteCase(kind, "int16", (x, y), to, chosen)
+    yield TfliteCase("MUL", "int16", (x, y), to, options("MulOptions"))
+    yield TfliteCase("QUANTIZE", "int16 int8", (x,), (stored("int8", (3, 50), 0.3),))
+    yield TfliteCase("QUANTIZE", "int16 int16", (x,), to)
+    yield TfliteCase("DEQUANTIZE", "int16", (x,), (T((3, 50)),))

@@ -1,0 +1,192 @@
+"""Tiny `.tflite` files, and what TensorFlow Lite's reference kernels make of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+from ir.types import Array
+
+KINDS = {
+    np.dtype(getattr(np, name.lower())): getattr(schema.TensorType, name)
+    for name in (
+        *("FLOAT16", "FLOAT32", "FLOAT64", "INT8", "UINT8", "INT16"),
+        *("UINT16", "INT32", "UINT32", "INT64", "UINT64", "BOOL"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class T:
+    """A tensor: a constant if it has data, else of a shape and element type."""
+
+    shape: tuple[int, ...] = ()
+    dtype: str = "float32"
+    data: Array | None = None
+    scale: Sequence[float] = ()
+    zero: Sequence[int] = ()
+    axis: int = 0
+    variable: bool = False
+    signature: tuple[int, ...] | None = None
+    name: str = ""
+
+    @staticmethod
+    def of(data: object, dtype: str = "", **rest: object) -> T:
+        """A constant."""
+        array = np.asarray(data, dtype or None)
+        return T(array.shape, array.dtype.name, array, **rest)  # type: ignore[arg-type]
+
+
+@dataclass
+class TFLiteFile:
+    """A model under construction; operators come in order of execution."""
+
+    tensors: list[T] = field(default_factory=list)
+    operators: list[tuple[str, list[int], list[int], object]] = field(default_factory=list)
+    names: dict[str, dict[int, str]] = field(default_factory=dict)
+
+    def add(self, tensor: T) -> int:
+        self.tensors.append(tensor)
+        return len(self.tensors) - 1
+
+    def apply(
+        self, kind: str, inputs: list[int], outputs: list[int], options: object = None
+    ) -> None:
+        """An operator; `options` is an object of the schema such as `Conv2DOptionsT`."""
+        self.operators.append((kind, inputs, outputs, options))
+
+    def data(self, inputs: list[int], outputs: list[int]) -> bytes:
+        """The file's bytes."""
+        model = schema.ModelT()
+        model.version = 3
+        model.buffers = [schema.BufferT()]
+        model.operatorCodes = []
+        graph = schema.SubGraphT()
+        graph.tensors = [self._tensor(i, t, model) for i, t in enumerate(self.tensors)]
+        graph.inputs, graph.outputs = inputs, outputs
+        graph.operators = [self._operator(o, model) for o in self.operators]
+        model.subgraphs = [graph]
+        if self.names:
+            model.signatureDefs = [self._signature()]
+        builder = flatbuffers.Builder(1024)
+        builder.Finish(model.Pack(builder), b"TFL3")
+        return bytes(builder.Output())
+
+    @staticmethod
+    def _tensor(index: int, tensor: T, model: schema.ModelT) -> schema.TensorT:
+        made = schema.TensorT()
+        made.name = tensor.name or f"t{index}"
+        made.shape = list(tensor.shape)
+        made.shapeSignature = None if tensor.signature is None else list(tensor.signature)
+        made.type = KINDS[np.dtype(tensor.dtype)]
+        made.isVariable = tensor.variable
+        if tensor.scale:
+            made.quantization = schema.QuantizationParametersT()
+            made.quantization.scale = list(tensor.scale)
+            made.quantization.zeroPoint = list(tensor.zero or [0] * len(tensor.scale))
+            made.quantization.quantizedDimension = tensor.axis
+        if tensor.data is not None:
+            buffer = schema.BufferT()
+            buffer.data = np.frombuffer(np.ascontiguousarray(tensor.data).tobytes(), np.uint8)
+            made.buffer = len(model.buffers)
+            model.buffers.append(buffer)
+        return made
+
+    @staticmethod
+    def _operator(
+        operator: tuple[str, list[int], list[int], object], model: schema.ModelT
+    ) -> schema.OperatorT:
+        kind, inputs, outputs, options = operator
+        code = schema.OperatorCodeT()
+        custom = kind.startswith("CUSTOM:")
+        number = getattr(schema.BuiltinOperator, "CUSTOM" if custom else kind)
+        code.builtinCode, code.deprecatedBuiltinCode = number, min(number, 127)
+        code.customCode = kind.removeprefix("CUSTOM:") if custom else None
+        code.version = 1
+        made = schema.OperatorT()
+        made.opcodeIndex = len(model.operatorCodes)
+        model.operatorCodes.append(code)
+        made.inputs, made.outputs = inputs, outputs
+        if options is not None:
+            name = type(options).__name__.removesuffix("T")
+            made.builtinOptionsType = getattr(schema.BuiltinOptions, name)
+            made.builtinOptions = options
+        return made
+
+    def _signature(self) -> schema.SignatureDefT:
+        made = schema.SignatureDefT()
+        made.signatureKey = "serving_default"
+        made.subgraphIndex = 0
+        for side in ("inputs", "outputs"):
+            maps = []
+            for index, name in self.names.get(side, {}).items():
+                entry = schema.TensorMapT()
+                entry.name, entry.tensorIndex = name, index
+                maps.append(entry)
+            setattr(made, side, maps)
+        return made
+
+
+def options(name: str, **values: object) -> object:
+    """Options of an operator by the schema's (object) names."""
+    made = getattr(schema, f"{name}T")()
+    for key, value in values.items():
+        assert hasattr(made, key), f"{name} has no {key}"
+        setattr(made, key, value)
+    return made
+
+
+def single(
+    kind: str, operands: Sequence[T | None], results: Sequence[T], chosen: object = None
+) -> bytes:
+    """A file with one operator; its operands without data are the inputs."""
+    file = TFLiteFile()
+    indices = [-1 if t is None else file.add(t) for t in operands]
+    outputs = [file.add(t) for t in results]
+    file.apply(kind, indices, outputs, chosen)
+    inputs = [
+        i for i, t in zip(indices, operands, strict=True)
+        if t is not None and t.data is None and not t.variable
+    ]  # fmt: skip
+    return file.data(inputs, outputs)
+
+
+def reference(data: bytes, inputs: Sequence[Array], calls: int = 1) -> list[list[Array]]:
+    """What the reference kernels give in each of some calls, output by output.
+
+    Some operators have only one kernel, which is not among the reference ones.
+    """
+    try:
+        interpreter = _interpreter(data, OpResolverType.BUILTIN_REF)
+    except (RuntimeError, ValueError) as error:
+        if "Didn't find op" not in str(error):
+            raise
+        interpreter = _interpreter(data, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
+    results = []
+    for _ in range(calls):
+        for detail, array in zip(interpreter.get_input_details(), inputs, strict=True):
+            interpreter.set_tensor(detail["index"], array)
+        interpreter.invoke()
+        results.append(
+            [interpreter.get_tensor(d["index"]).copy() for d in interpreter.get_output_details()]
+        )
+    return results
+
+
+def _interpreter(data: bytes, kernels: OpResolverType) -> Interpreter:
+    interpreter = Interpreter(model_content=data, experimental_op_resolver_type=kernels)
+    interpreter.allocate_tensors()
+    return interpreter
+
+
+def saved(data: bytes, folder: Path, name: str = "model") -> Path:
+    """The bytes as a file."""
+    path = folder / f"{name}.tflite"
+    path.write_bytes(data)
+    return path

@@ -1,0 +1,203 @@
+"""Convolutions, pools, dense and recurrent layers: of floats, of bytes, and of both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from tflite_cases import TfliteCase, ints, stored
+from tflite_files import T, options
+
+from ir.types import Array
+
+_RNG = np.random.default_rng(12)
+_GEOMETRY = (
+    ((1, 1), (1, 1), (3, 3), 0),
+    ((2, 2), (1, 1), (3, 3), 1),
+    ((2, 1), (1, 1), (2, 4), 3),
+    ((1, 1), (2, 2), (3, 3), 2),
+)
+_SHAPE = (2, 9, 8, 4)
+
+
+def layer_cases() -> Iterator[TfliteCase]:
+    """Every layer with weights, and the pools."""
+    for padding in (0, 1):
+        for stride, dilation, window, activation in _GEOMETRY:
+            shape = _result(padding, stride, dilation, window)
+            chosen = {
+                "padding": padding,
+                "strideH": stride[0],
+                "strideW": stride[1],
+                "fusedActivationFunction": activation,
+            }
+            if dilation == (1, 1):
+                yield from _pools(shape, window, chosen)
+            chosen |= {"dilationHFactor": dilation[0], "dilationWFactor": dilation[1]}
+            yield from _convolutions(shape, window, chosen)
+        yield from _transposed(padding)
+    yield from _dense()
+    yield from _recurrent()
+
+
+def _floats(*shape: int) -> T:
+    return T.of(_RNG.normal(size=shape).astype(np.float32))
+
+
+def _weights(dtype: str, shape: tuple[int, ...], filters: int, axis: int) -> T:
+    """Constant weights: floats, int8 with a scale per filter, or uint8 with one."""
+    if dtype == "float32":
+        return _floats(*shape)
+    if dtype == "uint8":
+        return stored(dtype, shape, 0.0113, 117, _RNG.integers(0, 256, shape, np.uint8))
+    scales = tuple(_RNG.uniform(0.001, 0.02, filters).astype(np.float32).tolist())
+    data = _RNG.integers(-127, 128, shape, np.int8)
+    return T(shape, dtype, data, scale=scales, zero=(0,) * filters, axis=axis)
+
+
+def _bias(dtype: str, filters: int) -> T:
+    if dtype == "float32":
+        return _floats(filters)
+    data = _RNG.integers(-2000, 2000, filters, np.int32)
+    scale = (np.float32(0.05) * np.float32(0.0113),) if dtype == "uint8" else ()
+    return T((filters,), "int32", data, scale=scale, zero=(0,) * len(scale))
+
+
+def _tensor(dtype: str, shape: tuple[int, ...], scale: float = 0.05) -> T:
+    return T(shape) if dtype == "float32" else stored(dtype, shape, scale)
+
+
+def _result(
+    padding: int, stride: tuple[int, int], dilation: tuple[int, int], window: tuple[int, int]
+) -> tuple[int, int, int]:
+    reach = [(w - 1) * d + 1 for w, d in zip(window, dilation, strict=True)]
+    free = [0, 0] if padding == 0 else [r - 1 for r in reach]
+    rows, columns = (-(-(e - f) // s) for e, f, s in zip(_SHAPE[1:3], free, stride, strict=True))
+    return _SHAPE[0], rows, columns
+
+
+def _convolutions(
+    shape: tuple[int, int, int], window: tuple[int, int], chosen: dict[str, int]
+) -> Iterator[TfliteCase]:
+    label = " ".join(map(str, chosen.values()))
+    for dtype in ("float32", "int8", "uint8"):
+        x = _tensor(dtype, _SHAPE)
+        for filters, depth in ((6, 4), (6, 2)):
+            if dtype == "uint8" and depth != 4:
+                continue
+            weights = _weights(dtype, (filters, *window, depth), filters, 0)
+            to = (_tensor(dtype, (*shape, filters), 0.09),)
+            operands = (x, weights, _bias(dtype, filters))
+            name = f"{dtype} {window} {depth} {label}"
+            yield TfliteCase("CONV_2D", name, operands, to, options("Conv2DOptions", **chosen))
+        for times in (1, 3):
+            filters = 4 * times
+            weights = _weights(dtype, (1, *window, filters), filters, 3)
+            to = (_tensor(dtype, (*shape, filters), 0.09),)
+            operands = (x, weights, _bias(dtype, filters))
+            more = options("DepthwiseConv2DOptions", depthMultiplier=times, **chosen)
+            name = f"{dtype} {window} {times} {label}"
+            yield TfliteCase("DEPTHWISE_CONV_2D", name, operands, to, more)
+
+
+def _pools(
+    shape: tuple[int, int, int], window: tuple[int, int], chosen: dict[str, int]
+) -> Iterator[TfliteCase]:
+    more = options("Pool2DOptions", filterHeight=window[0], filterWidth=window[1], **chosen)
+    for dtype in ("float32", "int8", "uint8"):
+        for kind in ("AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_POOL_2D"):
+            if kind != "L2_POOL_2D" or dtype == "float32":
+                label = f"{dtype} {window} {' '.join(map(str, chosen.values()))}"
+                x, to = _tensor(dtype, _SHAPE), (_tensor(dtype, (*shape, 4)),)
+                yield TfliteCase(kind, label, (x,), to, more)
+
+
+def _transposed(padding: int) -> Iterator[TfliteCase]:
+    for stride, window in (((1, 1), (3, 3)), ((2, 2), (3, 3)), ((3, 2), (2, 4)), ((2, 2), (2, 2))):
+        rows, columns = (
+            e * s if padding == 0 else (e - 1) * s + w
+            for e, s, w in zip((5, 4), stride, window, strict=True)
+        )
+        shape = (1, rows, columns, 6)
+        for dtype in ("float32", "int8", "uint8"):
+            weights = _weights(dtype, (6, *window, 3), 6, 0)
+            chosen = options(
+                "TransposeConvOptions", padding=padding, strideH=stride[0], strideW=stride[1]
+            )
+            operands = (ints(*shape), weights, _tensor(dtype, (1, 5, 4, 3)))
+            label = f"{dtype} {padding} {stride} {window}"
+            to = (_tensor(dtype, shape, 0.09),)
+            yield TfliteCase("TRANSPOSE_CONV", label, operands, to, chosen)
+            with_bias = (*operands, _bias(dtype, 6))
+            yield TfliteCase("TRANSPOSE_CONV", f"{label} bias", with_bias, to, chosen)
+
+
+def _dense() -> Iterator[TfliteCase]:
+    for keep, shape in ((False, (6, 9)), (True, (2, 3, 9))):
+        for activation in (0, 1, 3):
+            chosen = options(
+                "FullyConnectedOptions", keepNumDims=keep, fusedActivationFunction=activation
+            )
+            for dtype in ("float32", "int8", "uint8"):
+                x = _tensor(dtype, (2, 3, 200))
+                to = (_tensor(dtype, shape, 0.5),)
+                for weights in (_weights(dtype, (9, 200), 9, 0), _one_scale(dtype, (9, 200))):
+                    operands = (x, weights, _bias(dtype, 9))
+                    label = f"{dtype} {keep} {activation} {len(weights.scale)}"
+                    yield TfliteCase("FULLY_CONNECTED", label, operands, to, chosen)
+                computed = (x, _tensor(dtype, (9, 200), 0.0113), None)
+                label = f"{dtype} computed {keep} {activation}"
+                yield TfliteCase("FULLY_CONNECTED", label, computed, to, chosen)
+    for turn_a, turn_b in ((False, False), (True, False), (False, True)):
+        a = T((2, 3, 20, 5) if turn_a else (2, 3, 5, 20))
+        b = T((3, 7, 20) if turn_b else (3, 20, 7))
+        chosen = options("BatchMatMulOptions", adjX=turn_a, adjY=turn_b)
+        yield TfliteCase("BATCH_MATMUL", f"{turn_a} {turn_b}", (a, b), (T((2, 3, 5, 7)),), chosen)
+
+
+def _one_scale(dtype: str, shape: tuple[int, ...]) -> T:
+    if dtype != "int8":
+        return _weights(dtype, shape, shape[0], 0)
+    return stored(dtype, shape, 0.0113, 133, _RNG.integers(-127, 128, shape, np.int8))
+
+
+def _state(*shape: int) -> T:
+    return T(shape, variable=True)
+
+
+def _recurrent() -> Iterator[TfliteCase]:
+    batch, steps, inputs, hidden = 2, 4, 5, 3
+    for first in (True, False):
+        x = T((steps, batch, inputs) if first else (batch, steps, inputs))
+        to = (T((steps, batch, hidden) if first else (batch, steps, hidden)),)
+        for activation in (1, 4):
+            operands = (x, *_rnn(inputs, hidden), _state(batch, hidden))
+            chosen = options(
+                "SequenceRNNOptions", timeMajor=first, fusedActivationFunction=activation
+            )
+            label = f"{first} {activation}"
+            yield TfliteCase("UNIDIRECTIONAL_SEQUENCE_RNN", label, operands, to, chosen, calls=3)
+        matrices = [_half(hidden, inputs) for _ in range(4)] + [
+            _half(hidden, hidden) for _ in range(4)
+        ]
+        vectors = [_floats(hidden) for _ in range(4)]
+        states = [_state(batch, hidden), _state(batch, hidden)]
+        operands = (
+            x, *matrices, None, None, None, *vectors, None, None, *states, *[None] * 4
+        )  # fmt: skip
+        chosen = options(
+            "UnidirectionalSequenceLSTMOptions", timeMajor=first, fusedActivationFunction=4
+        )
+        yield TfliteCase("UNIDIRECTIONAL_SEQUENCE_LSTM", str(first), operands, to, chosen, calls=3)
+    operands = (T((batch, inputs)), *_rnn(inputs, hidden), _state(batch, hidden))
+    chosen = options("RNNOptions", fusedActivationFunction=4)
+    yield TfliteCase("RNN", "", operands, (T((batch, hidden)),), chosen, calls=3)
+
+
+def _rnn(inputs: int, hidden: int) -> tuple[T, T, T]:
+    return _half(hidden, inputs), _half(hidden, hidden), _floats(hidden)
+
+
+def _half(*shape: int) -> T:
+    data: Array = _RNG.normal(size=shape) * 0.5
+    return T.of(data.astype(np.float32))
