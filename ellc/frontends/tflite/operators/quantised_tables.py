@@ -113,7 +113,8 @@ def square_root(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
     def root(stored: Array) -> Array:
         real = scale_of(source) * (stored - zero_of(source)).astype(np.float32)
         quotient = np.sqrt(np.maximum(real, 0)) / scale_of(to)
-        return np.trunc(quotient).astype(np.int64) + zero_of(to)
+        whole: Array = np.trunc(quotient).astype(np.int64)
+        return whole + zero_of(to)
 
     return tabled(emitter, node, x, root)
 

@@ -1,0 +1,308 @@
+"""Files: names, shapes, labels, cuts, what is refused, what is damaged."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import flatbuffers
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from tflite_cases import ints, stored
+from tflite_files import T, TFLiteFile, options, saved, single
+
+from ellc.frontends.limits import Limits
+from ellc.frontends.options import ImportOptions
+from ellc.frontends.tflite.read import read_tflite
+from ir.errors import EllcError
+from ir.graph import Graph
+from ir.interp import evaluate
+from ir.ops.conv import Conv2D
+from ir.types import DType, Padding, Quant
+
+RELU = options("ReluOptions") if hasattr(schema, "ReluOptionsT") else None
+
+
+def chain_of(*kinds: str, shape: tuple[int, ...] = (1, 4), first: T | None = None) -> TFLiteFile:
+    """Operators of one operand behind each other."""
+    file = TFLiteFile()
+    value = file.add(first or T(shape, name="x"))
+    for index, kind in enumerate(kinds):
+        result = file.add(T(shape, name=f"v{index}"))
+        file.apply(kind, [value], [result])
+        value = result
+    return file
+
+
+def read(data: bytes, folder: Path, chosen: ImportOptions | None = None) -> Graph:
+    return read_tflite(saved(data, folder), chosen or ImportOptions())
+
+
+def refused(data: bytes, folder: Path, chosen: ImportOptions | None = None) -> EllcError:
+    with pytest.raises(EllcError) as caught:
+        read(data, folder, chosen)
+    return caught.value
+
+
+def ops(graph: Graph) -> list[str]:
+    return [node.op.name for node in graph.nodes]
+
+
+# ---- names and shapes ---------------------------------------------------------------------------
+
+
+def test_names_are_those_of_the_tensors(tmp_path: Path) -> None:
+    graph = read(chain_of("RELU", "TANH").data([0], [2]), tmp_path)
+    assert graph.name == "model"
+    assert [p.name for p in (*graph.inputs, *graph.outputs)] == ["x", "v1"]
+    assert [node.source for node in graph.nodes] == [("v0",), ("v1",)]
+
+
+def test_a_signature_names_inputs_and_outputs(tmp_path: Path) -> None:
+    file = chain_of("RELU", "TANH")
+    file.names = {"inputs": {0: "pixels"}, "outputs": {2: "scores"}}
+    graph = read(file.data([0], [2]), tmp_path)
+    assert [p.name for p in (*graph.inputs, *graph.outputs)] == ["pixels", "scores"]
+    for name in ("scores", "v1"):
+        cut = read(file.data([0], [2]), tmp_path, ImportOptions(outputs=(name,)))
+        assert cut.outputs[0].name == name
+
+
+def test_equal_names_get_numbers(tmp_path: Path) -> None:
+    file = TFLiteFile()
+    tensors = [file.add(T((1, 4), name="same")) for _ in range(3)]
+    file.apply("RELU", tensors[:1], tensors[1:2])
+    file.apply("TANH", tensors[1:2], tensors[2:])
+    graph = read(file.data([0], [2, 2]), tmp_path)
+    assert [p.name for p in (*graph.inputs, *graph.outputs)] == ["same", "same#2", "same#2#1"]
+
+
+def test_types_have_scale_and_zero_point(tmp_path: Path) -> None:
+    x, y = stored("int8", (1, 4), 0.5, 130), stored("int8", (1, 4), 1 / 256, 0)
+    graph = read(single("SOFTMAX", [x], [y], options("SoftmaxOptions", beta=1.0)), tmp_path)
+    (given,), (made,) = graph.input_types(), graph.output_types()
+    assert (given.dtype, given.quant) == (DType.I8, Quant((0.5,), (2,)))
+    assert (made.dtype, made.quant) == (DType.I8, Quant((1 / 256,), (-128,)))
+
+
+def test_an_open_batch_is_one_and_other_open_axes_are_asked_for(tmp_path: Path) -> None:
+    def file(*signature: int) -> bytes:
+        first = T((1, 1, 4), signature=signature, name="x")
+        return chain_of("RELU", shape=(1, 1, 4), first=first).data([0], [1])
+
+    assert read(file(-1, 1, 4), tmp_path).input_types()[0].shape == (1, 1, 4)
+    error = refused(file(-1, -1, 4), tmp_path)
+    assert (error.code, "1,?,4" in error.message) == ("E213", True)
+    given = ImportOptions(shapes={"x": (2, 9, 4)})
+    assert read(file(-1, -1, 4), tmp_path, given).output_types()[0].shape == (2, 9, 4)
+    error = refused(file(-1, 1, 4), tmp_path, ImportOptions(shapes={"y": (1,)}))
+    assert (error.code, "x" in error.hint) == ("E214", True)
+
+
+def test_shape_arithmetic_is_done_at_import(tmp_path: Path) -> None:
+    file = TFLiteFile()
+    x = file.add(T((2, 3, 4)))
+    shape, part = file.add(T((3,), "int32")), file.add(T((), "int32"))
+    bounds = [file.add(ints(n)) for n in (0, 1, 1)]
+    rest, wanted = file.add(T.of(np.array(-1, np.int32))), file.add(T((2,), "int32"))
+    flat = file.add(T((2, 12)))
+    file.apply("SHAPE", [x], [shape], options("ShapeOptions", outType=2))
+    chosen = options("StridedSliceOptions", shrinkAxisMask=1)
+    file.apply("STRIDED_SLICE", [shape, *bounds], [part], chosen)
+    file.apply("PACK", [part, rest], [wanted], options("PackOptions", valuesCount=2))
+    file.apply("RESHAPE", [x, wanted], [flat])
+    assert ops(read(file.data([x], [flat]), tmp_path)) == ["reshape"]
+
+
+# ---- cuts and reports ---------------------------------------------------------------------------
+
+
+def test_a_cut_reads_only_what_it_needs(tmp_path: Path) -> None:
+    data = chain_of("RELU", "CUSTOM:Magic", "TANH").data([0], [3])
+    error = refused(data, tmp_path)
+    assert error.code == "E212"
+    assert error.problems == ("v1 (CUSTOM:Magic): operator CUSTOM:Magic is not supported",)
+    assert "--outputs v0" in error.hint
+    assert ops(read(data, tmp_path, ImportOptions(outputs=("v0",)))) == ["relu"]
+
+
+def test_an_unknown_output_is_answered_with_what_is_close(tmp_path: Path) -> None:
+    error = refused(chain_of("RELU").data([0], [1]), tmp_path, ImportOptions(outputs=("v00",)))
+    assert (error.code, "v0" in error.hint) == ("E214", True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "operands", "said"),
+    [
+        ("WHILE", [T((1, 4))], "operator WHILE is not supported"),
+        ("RELU", [T((1, 4), variable=True)], "is a variable"),
+        ("LOG_SOFTMAX", [stored("int8", (1, 4))], "only float32"),
+        ("ROUND", [stored("uint8", (1, 4))], "8- or 16-bit"),
+        ("RELU", [T((1, 4), "int8")], "only float32"),
+    ],
+)
+def test_what_is_not_supported_is_said(
+    kind: str, operands: list[T], said: str, tmp_path: Path
+) -> None:
+    error = refused(single(kind, operands, [operands[0]]), tmp_path)
+    assert error.code == "E212"
+    assert said in error.problems[0]
+
+
+def test_tensors_of_text_are_refused_where_they_are_read(tmp_path: Path) -> None:
+    data = chain_of("RELU").data([0], [1])
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data))
+    model.subgraphs[0].tensors[1].type = schema.TensorType.STRING
+    builder = flatbuffers.Builder(64)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    error = refused(bytes(builder.Output()), tmp_path)
+    assert error.problems == ("v0 (RELU): 'v0' holds STRING, which is not supported",)
+
+
+# ---- groups and special operators ---------------------------------------------------------------
+
+
+def dilated(frame: list[list[int]], crop: list[list[int]]) -> bytes:
+    """A convolution between SPACE_TO_BATCH_ND and BATCH_TO_SPACE_ND, blocks of 2 x 3."""
+    file = TFLiteFile()
+    pad = np.sum(frame, axis=1) + np.array([6, 6])
+    rows, columns = pad[0] // 2, pad[1] // 3
+    made = [2 * (rows - 2) - sum(crop[0]), 3 * (columns - 2) - sum(crop[1])]
+    x = file.add(T((1, 6, 6, 2), name="x"))
+    weights = np.random.default_rng(0).normal(size=(4, 3, 3, 2)).astype(np.float32)
+    block, w = file.add(ints(2, 3)), file.add(T.of(weights))
+    bias = file.add(T.of(np.arange(4, dtype=np.float32)))
+    amounts, cut = (file.add(T.of(np.array(a, np.int32))) for a in (frame, crop))
+    batch = file.add(T((6, int(rows), int(columns), 2)))
+    done = file.add(T((6, int(rows) - 2, int(columns) - 2, 4)))
+    y = file.add(T((1, int(made[0]), int(made[1]), 4), name="y"))
+    chosen = options("Conv2DOptions", padding=1, strideH=1, strideW=1, fusedActivationFunction=1)
+    file.apply("SPACE_TO_BATCH_ND", [x, block, amounts], [batch])
+    file.apply("CONV_2D", [batch, w, bias], [done], chosen)
+    file.apply("BATCH_TO_SPACE_ND", [done, block, cut], [y])
+    return file.data([x], [y])
+
+
+@pytest.mark.parametrize("crop", [[[0, 0], [0, 0]], [[0, 1], [0, 2]], [[2, 0], [0, 0]]])
+def test_convolutions_between_blocks_become_dilated_ones(
+    crop: list[list[int]], tmp_path: Path
+) -> None:
+    data = dilated([[2, 2], [3, 3]], crop)
+    graph = read(data, tmp_path)
+    assert ops(graph) == ["conv2d", "relu"]
+    (top, bottom), (left, right) = np.array([[2, 2], [3, 3]]) - np.array(crop)
+    assert graph.nodes[0].op == Conv2D((1, 1), Padding(top, left, bottom, right), (2, 3))
+    x = np.random.default_rng(1).normal(size=(1, 6, 6, 2)).astype(np.float32)
+    whole = read(data, tmp_path, ImportOptions(outputs=("y", "t5", "t6", "t7")))
+    assert "transpose" in ops(whole), "with its parts as outputs the group stays apart"
+    np.testing.assert_allclose(
+        evaluate(graph, (x,)).outputs[0], evaluate(whole, (x,)).outputs[0], rtol=1e-5, atol=1e-5
+    )
+
+
+def test_local_response_normalisation_looks_both_ways(tmp_path: Path) -> None:
+    # The reference kernel leaves out the last neighbour; TensorFlow and the usual kernel do not.
+    chosen = options("LocalResponseNormalizationOptions", radius=1, bias=1.5, alpha=0.3, beta=0.6)
+    shape = (1, 1, 1, 3)
+    graph = read(single("LOCAL_RESPONSE_NORMALIZATION", [T(shape)], [T(shape)], chosen), tmp_path)
+    x = np.array([1.0, 2.0, 4.0], np.float32)
+    sums = np.array([1 + 4, 1 + 4 + 16, 4 + 16])
+    (y,) = evaluate(graph, (x.reshape(shape),)).outputs
+    np.testing.assert_allclose(y.reshape(-1), x * (1.5 + 0.3 * sums) ** -0.6, rtol=1e-6)
+
+
+def test_broadcast_to_repeats(tmp_path: Path) -> None:
+    data = single("BROADCAST_TO", [T((3, 1)), ints(2, 3, 4)], [T((2, 3, 4))])
+    x = np.arange(3, dtype=np.float32).reshape(3, 1)
+    (y,) = evaluate(read(data, tmp_path), (x,)).outputs
+    np.testing.assert_array_equal(y, np.broadcast_to(x, (2, 3, 4)))
+
+
+def test_small_weights_beside_floats_become_floats(tmp_path: Path) -> None:
+    weights = np.array([[1, -2], [3, 127]], np.int8)
+    operands = [T((1, 2)), stored("int8", (2, 2), 0.5, 128, weights), None]
+    data = single("FULLY_CONNECTED", operands, [T((1, 2))], options("FullyConnectedOptions"))
+    (y,) = evaluate(read(data, tmp_path), (np.ones((1, 2), np.float32),)).outputs
+    np.testing.assert_array_equal(y, [[-0.5, 65.0]])
+
+
+# ---- behind and beyond the file -----------------------------------------------------------------
+
+
+def zipped(name: str, text: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, text)
+    return packed.getvalue()
+
+
+def test_labels_behind_the_file_become_metadata(tmp_path: Path) -> None:
+    data = chain_of("RELU").data([0], [1])
+    assert read(data + zipped("labels.txt", b"cat\ndog\n"), tmp_path).metadata == {
+        "labels": "cat\ndog"
+    }
+    for extra in (
+        zipped("vocabulary.txt", b"cat"),
+        zipped("labels.txt", b"a" * (2 << 20)),
+        zipped("labels.txt", b"\xff\xfe"),
+        zipped("labels.txt", b"cat\ndog\n")[:-4],
+    ):
+        assert not read(data + extra, tmp_path).metadata
+
+
+def test_damaged_files_are_one_error(tmp_path: Path) -> None:
+    data = single(
+        "FULLY_CONNECTED",
+        [T((1, 4)), T.of(np.ones((3, 4), np.float32)), T.of(np.ones(3, np.float32))],
+        [T((1, 3))],
+        options("FullyConnectedOptions"),
+    )
+    rng = np.random.default_rng(5)
+    codes = set()
+    for round_ in range(600):
+        broken = bytearray(data[: rng.integers(1, len(data))] if round_ % 3 == 0 else data)
+        for at in rng.integers(0, len(broken), 1 + round_ % 4):
+            broken[at] = rng.choice([0, 1, 0x7F, 0xFF, rng.integers(256)])
+        try:
+            read(bytes(broken), tmp_path)
+        except EllcError as error:
+            codes.add(error.code)
+    assert {"E210", "E212"} <= codes <= {"E203", "E210", "E212", "E213"}
+
+
+def test_a_list_longer_than_the_file_is_not_walked(tmp_path: Path) -> None:
+    data = chain_of(*["RELU"] * 9).data([0], [9])
+    table = schema.Model.GetRootAs(data).Subgraphs(0)
+    start = table._tab.Vector(table._tab.Offset(10))  # the operators
+    huge = bytearray(data)
+    huge[start - 4 : start] = (2**31).to_bytes(4, "little")
+    error = refused(bytes(huge), tmp_path)
+    assert error.code == "E210"
+
+
+def test_files_beyond_the_limits_and_missing_ones(tmp_path: Path) -> None:
+    data = chain_of("RELU").data([0], [1])
+    small = ImportOptions(limits=Limits(file_bytes=len(data) - 1))
+    assert refused(data, tmp_path, small).code == "E203"
+    few = ImportOptions(limits=Limits(tensor_elements=3))
+    assert refused(data, tmp_path, few).code == "E203"
+    with pytest.raises(EllcError) as caught:
+        read_tflite(tmp_path / "missing.tflite")
+    assert caught.value.code == "E210"
+
+
+def test_without_its_package_the_reader_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    data = chain_of("RELU").data([0], [1])
+    for name in [n for n in sys.modules if n.startswith("ellc.frontends.tflite.")]:
+        if name.rpartition(".")[2] in ("container", "tables"):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "tflite", None)
+    error = refused(data, tmp_path)
+    assert error.code == "E211"
+    assert "ellc[tflite]" in error.hint
