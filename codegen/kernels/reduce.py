@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from codegen.epilogue import Epilogue
-from codegen.kernels.folding import Group, filled, group, index_of, kept_axes, load_filled, sweep
+from codegen.kernels.folding import Group, filled, group, index_of, kept_axes, sweep
 from codegen.kernels.walking import Walk
 from codegen.kir.build import KernelBuilder
 from codegen.kir.ir import Operand, Param
@@ -63,11 +63,12 @@ def lower_reduce(ctx: NodeContext) -> list[KernelCall]:
     op = ctx.anchor
     assert isinstance(op, Reduce)
     x, arg = ctx.place(ctx.inputs[0])
-    layout = _layout(ctx, x, op.axes, op.keep_dims, x.elem)
+    elem = Elem.of(ctx.anchor_type().dtype)
+    layout = _layout(ctx, x, op.axes, op.keep_dims, elem)
     b = KernelBuilder(ctx.name)
     source = b.param("x", x.elem, x.align_bytes)
     epilogue = Epilogue(ctx, b, layout.kept.extents)
-    fold = _Fold(b, op, source, layout)
+    fold = _Fold(b, op, source, elem, layout)
 
     def body(at: list[Operand], length: int, last: bool) -> None:
         base = index_of(b, 0, at, layout.kept.x)
@@ -85,11 +86,11 @@ _OPERATIONS = {"sum": "add", "mean": "add", "l2sum": "add", "prod": "mul"}
 class _Fold:
     """Combines elements in several accumulators, which are then combined in pairs."""
 
-    def __init__(self, b: KernelBuilder, op: Reduce, x: Param, layout: _Layout) -> None:
+    def __init__(self, b: KernelBuilder, op: Reduce, x: Param, elem: Elem, layout: _Layout) -> None:
         self._b, self._op, self._x, self._layout = b, op, x, layout
         self._combine = _OPERATIONS.get(op.kind, op.kind)
-        self._type = VType(x.elem, layout.lanes)
-        self._identity = _identity(op.kind, x.elem)
+        self._type = VType(elem, layout.lanes)
+        self._identity = _identity(op.kind, elem)
 
     def columns(self, base: Operand, length: int) -> list[Operand]:
         """One vector of results after the other."""
@@ -103,6 +104,7 @@ class _Fold:
                 wanted = min(layout.lanes, length - first)
                 stride = layout.kept.x[-1]
                 value = load_lanes(b, self._x, index, layout.lanes, wanted, stride, first * stride)
+                value = b.convert(value, self._type.elem)
                 number = slot * len(starts) + place
                 values[number] = self._step(values[number], value)
 
@@ -116,7 +118,8 @@ class _Fold:
 
         def visit(at: list[Operand], slot: int, count: int, values: list[Operand]) -> None:
             index = index_of(b, base, at, layout.folded.x)
-            value = load_filled(b, self._x, index, layout.lanes, count, self._identity)
+            loaded = load_lanes(b, self._x, index, layout.lanes, count)
+            value = filled(b, b.convert(loaded, self._type.elem), count, self._identity)
             values[slot] = self._step(values[slot], value)
 
         carry: list[Operand] = [b.const(self._identity, self._type)] * layout.ways

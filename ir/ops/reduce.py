@@ -23,28 +23,35 @@ class Reduce(Op):
 
     Kinds: sum, mean, max, min (NaN if any is NaN), prod, l2sum (sum of squares). Integers wrap
     around; their mean, of 32 bits at least, is the sum divided by the count, truncated toward zero.
-    max, min and mean of nothing are an error, sums are 0, products 1.
+    max, min and mean of nothing are an error, sums are 0, products 1. With `wide`, a larger integer
+    type, integers are converted to it first.
     """
 
     kind: str
     axes: tuple[int, ...]
     keep_dims: bool = False
+    wide: DType | None = None
 
     def infer(self, *inputs: TensorType) -> Types:
         want_operands("reduce", inputs, 1)
         (x,) = inputs
         require(self.kind in KINDS, f"reduce: unknown kind '{self.kind}'")
         want_kind("reduce", x.dtype, "fi")
-        narrow = self.kind == "mean" and x.dtype.item_bytes < 4
-        require(not narrow, f"reduce: a mean of {x.dtype.value}, which would wrap around")
+        if self.wide is not None:
+            wider = x.dtype.is_integer and self.wide.is_integer
+            wider = wider and self.wide.item_bytes > x.dtype.item_bytes
+            require(wider, f"reduce: {x.dtype.value} as {self.wide.value}")
+        dtype = self.wide or x.dtype
+        narrow = self.kind == "mean" and dtype.item_bytes < 4
+        require(not narrow, f"reduce: a mean of {dtype.value}, which would wrap around")
         want_axes("reduce", self.axes, x.rank)
         count = prod(x.shape[a] for a in self.axes)
         require(count > 0 or self.kind in ("sum", "prod", "l2sum"), f"reduce: {self.kind} of none")
-        quant = x.quant if self.kind in ("max", "min") else None
-        return (TensorType(x.dtype, _reduced(x.shape, self.axes, self.keep_dims), quant=quant),)
+        quant = x.quant if self.kind in ("max", "min") and self.wide is None else None
+        return (TensorType(dtype, _reduced(x.shape, self.axes, self.keep_dims), quant=quant),)
 
     def reference(self, *inputs: Array) -> Arrays:
-        (x,) = inputs
+        x = inputs[0] if self.wide is None else inputs[0].astype(self.wide.numpy)
         axes, keep = self.axes, self.keep_dims
         result: object
         match self.kind:
@@ -91,6 +98,10 @@ class Reduce(Op):
         for kind in ("max", "min"):
             yield Case(cls(kind, (1, 2)), (octets,), label=f"{kind} of bytes")
             yield Case(cls(kind, (3,)), (octets.view(np.int8),), label=f"{kind} of rows of bytes")
+        wide = cls("sum", (1, 2), True, DType.I32)
+        yield Case(wide, (octets,), label="wide sum of bytes")
+        rows = cls("mean", (3,), wide=DType.I32)
+        yield Case(rows, (octets.view(np.int8),), label="wide mean of rows of bytes")
 
 
 def _reduced(shape: tuple[int, ...], axes: tuple[int, ...], keep: bool) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from ir.ops.pointwise import (
     Square,
     Sub,
 )
+from ir.ops.reduce import Reduce
 from ir.ops.shape import Expand
 from ir.passes.view_rules import Change
 from ir.rewrite import Editor
@@ -52,7 +54,7 @@ def order_of_operands(editor: Editor, node: Node) -> Change | None:
 
 
 def conversion(editor: Editor, node: Node) -> Change | None:
-    """A conversion behind one that loses nothing."""
+    """A conversion behind one that loses nothing; a reduction of widened integers widens them."""
     maker = editor.producer(node.inputs[0]) if node.inputs else None
     match node.op, None if maker is None else maker.op:
         case Cast(dtype=after), Cast(dtype=between):
@@ -61,6 +63,11 @@ def conversion(editor: Editor, node: Node) -> Change | None:
             # Numbers saturate on their way from floats to integers, but not between integers.
             same = _holds(after, first) or not (between.is_float and first.is_integer)
             return (Cast(after), maker.inputs) if same and _holds(between, first) else None
+        case Reduce(wide=None) as op, Cast(dtype=wide) if wide.is_integer:
+            assert maker is not None
+            first = editor.type(maker.inputs[0]).dtype
+            wider = first.is_integer and wide.item_bytes > first.item_bytes
+            return (replace(op, wide=wide), maker.inputs) if wider else None
     return None
 
 
