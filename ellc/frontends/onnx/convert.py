@@ -11,7 +11,7 @@ from ellc.frontends.onnx.functions import without_calls
 from ellc.frontends.onnx.inner import stored_values
 from ellc.frontends.onnx.model import OnnxGraph, OnnxInput, OnnxModel, OnnxNode
 from ellc.frontends.onnx.order import in_order
-from ellc.frontends.onnx.ports import Layouts, input_quants, input_type
+from ellc.frontends.onnx.ports import Layouts, input_quants, input_type, known_symbols
 from ellc.frontends.onnx.qdq import joined
 from ellc.frontends.onnx.registry import all_operators
 from ellc.frontends.options import ImportOptions
@@ -33,8 +33,10 @@ def convert(model: OnnxModel, options: ImportOptions, where: str) -> Graph:
     emitter.metadata(dict(model.metadata))
     layouts = Layouts.of(nodes, options.layout)
     values: dict[str, Value] = {}
-    for port in _ports(graph, nodes, outputs, options, where):
-        type_ = input_type(port, options, where, quants.get(port.name))
+    ports = _ports(graph, nodes, outputs, options, where)
+    symbols = known_symbols(ports, options)
+    for port in ports:
+        type_ = input_type(port, options, where, symbols, quants.get(port.name))
         values[port.name] = layouts.input(emitter, port.name, type_)
     values.update(stored_values(emitter, graph, nodes, outputs))
     known = import_nodes(emitter, all_operators(), nodes, values, where)

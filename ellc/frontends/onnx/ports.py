@@ -19,10 +19,29 @@ _COLOURS = (1, 3, 4)
 
 
 _MOVING = ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")
+_READING = ("DequantizeLinear", "QLinearConv", "QLinearMatMul")
+
+
+def known_symbols(ports: Iterable[OnnxInput], options: ImportOptions) -> dict[str, int]:
+    """What symbolic dimensions are: as a given shape has them, else 1 if some shape starts so."""
+    symbols: dict[str, int] = {}
+    batches: dict[str, int] = {}
+    for port in ports:
+        given = options.shapes.get(port.name, ())
+        for said, size in zip(port.shape or (), given, strict=False):
+            if isinstance(said, str):
+                symbols.setdefault(said, size)
+        if port.shape and isinstance(port.shape[0], str):
+            batches[port.shape[0]] = 1
+    return {**batches, **symbols}
 
 
 def input_type(
-    port: OnnxInput, options: ImportOptions, where: str, quant: Quant | None = None
+    port: OnnxInput,
+    options: ImportOptions,
+    where: str,
+    symbols: Mapping[str, int],
+    quant: Quant | None = None,
 ) -> TensorType:
     """The type of an input; an open first dimension is 1. Raises `EllcError` E212, E213."""
     try:
@@ -30,7 +49,7 @@ def input_type(
     except Unsupported as error:
         said = f"the input '{port.name}': {error.message}"
         raise EllcError(said, code="E212", where=where) from None
-    shape = _shape(port, options, where)
+    shape = _shape(port, options, where, symbols)
     options.limits.product(shape, where=f"{where}: input '{port.name}'")
     return TensorType(dtype, shape, quant=quant if dtype.is_integer else None)
 
@@ -38,12 +57,12 @@ def input_type(
 def input_quants(
     nodes: Iterable[OnnxNode], constants: Mapping[str, StoredTensor]
 ) -> dict[str, Quant]:
-    """What stored integers stand for, by value, where a DequantizeLinear says it directly."""
+    """What stored integers stand for, by value, where the node that reads them says it."""
     found: dict[str, Quant] = {}
     for node in reversed(list(nodes)):
         if node.operator in _MOVING and node.outputs and node.outputs[0] in found:
             found[node.inputs[0]] = found[node.outputs[0]]
-        elif node.operator == "DequantizeLinear" and len(node.inputs) > 1:
+        elif node.operator in _READING and len(node.inputs) > 1:
             stored = [constants.get(name) for name in node.inputs[1:3]]
             if all(s is not None and s.elements == 1 for s in stored):
                 scale, *zero = (float(s.array().reshape(-1)[0]) for s in stored if s is not None)
@@ -51,13 +70,16 @@ def input_quants(
     return found
 
 
-def _shape(port: OnnxInput, options: ImportOptions, where: str) -> tuple[int, ...]:
+def _shape(
+    port: OnnxInput, options: ImportOptions, where: str, symbols: Mapping[str, int]
+) -> tuple[int, ...]:
     given = options.shapes.get(port.name)
     if given is None and port.shape is not None:
-        first = (1,) if port.shape and not _fixed(port.shape[0]) else port.shape[:1]
-        shape = (*first, *port.shape[1:])
-        fixed = tuple(d for d in shape if isinstance(d, int) and d > 0)
-        if len(fixed) == len(shape):
+        known = [symbols.get(d, d) if isinstance(d, str) else d for d in port.shape]
+        if known and not _fixed(known[0]):
+            known[0] = 1
+        fixed = tuple(d for d in known if isinstance(d, int) and d > 0)
+        if len(fixed) == len(known):
             return fixed
     if given is not None and (port.shape is None or len(given) == len(port.shape)):
         return tuple(given)

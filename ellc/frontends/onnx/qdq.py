@@ -26,8 +26,8 @@ _NO_ZERO: Array = np.zeros(1, np.uint8)
 _DOMAINS = ("", MICROSOFT)
 _MOVING = frozenset(
     {
-        "DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "MaxPool", "Reshape", "Slice",
-        "SpaceToDepth", "Squeeze", "Tile", "Transpose", "Unsqueeze",
+        "DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "MaxPool", "Reshape", "Resize",
+        "Slice", "SpaceToDepth", "Squeeze", "Tile", "Transpose", "Unsqueeze",
     }
 )  # fmt: skip
 _FUNCTIONS = frozenset(
@@ -297,7 +297,8 @@ def _concat(graph: _Neighbours, node: OnnxNode, y: _Stored, bounds: Bounds) -> O
 
 def _moving(graph: _Neighbours, node: OnnxNode, y: _Stored, bounds: Bounds) -> OnnxNode | None:
     x = graph.dequantised(node.inputs[0])
-    if x is None or bounds or not graph.same(x, y):
+    mixes = node.operator == "Resize" and node.attributes.get("mode", "nearest") != "nearest"
+    if x is None or bounds or mixes or not graph.same(x, y):
         return None
     return replace(node, inputs=(x.value, *node.inputs[1:]), asked=set())
 

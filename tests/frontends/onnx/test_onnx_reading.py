@@ -218,6 +218,17 @@ def test_other_open_dimensions_must_be_given() -> None:
     assert error_of(open_input("n", 3, "h", None), ImportOptions(shapes={"x": (1,)})).code == "E213"
 
 
+def test_symbol_means_the_same_in_every_input() -> None:
+    infos = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in (("a", ["batch", 3, "h"]), ("b", [1, "batch", "h"]))
+    ]
+    proto = model([relu("a", "y"), relu("b", "z")], infos, ["y", "z"])
+    for given, want in (((1, 3, 5), (1, 1, 5)), ((2, 3, 7), (1, 2, 7))):
+        graph = read(proto, ImportOptions(shapes={"a": given}))
+        assert [t.shape for t in graph.input_types()] == [given, want]
+
+
 def test_given_shape_replaces_the_file_s() -> None:
     given = ImportOptions(shapes={"x": (1, 5)})
     assert read(open_input(1, 3), given).output_types()[0].shape == (1, 5)
