@@ -106,6 +106,8 @@ def _choices() -> Iterator[TfliteCase]:
     yield TfliteCase("ADD_N", "", (x, x, x), (x,))
     whole = T((3, 4), "int32")
     yield TfliteCase("BITWISE_XOR", "", (whole, whole), (whole,), low=-99, high=99)
+    shifts = TfliteCase("RIGHT_SHIFT", "", (whole, ints(0, 1, 5, 31)), (whole,), low=-99, high=99)
+    yield shifts
     yield TfliteCase("POW", "int32", (whole, ints(0, 1, 2, 3)), (whole,), options("PowOptions"))
     values = (scalar(2, "float32"), scalar(-1, "float32"))
     for axis, shape in ((-1, (3, 4, 5)), (1, (3, 5, 4))):
@@ -141,6 +143,11 @@ def _reductions() -> Iterator[TfliteCase]:
 
 def _normalisations() -> Iterator[TfliteCase]:
     x = T((3, 4, 5))
+    for exclusive in (False, True):
+        for reverse in (False, True):
+            chosen = options("CumsumOptions", exclusive=exclusive, reverse=reverse)
+            label = f"{exclusive} {reverse}"
+            yield TfliteCase("CUMSUM", label, (x, scalar(-2)), (x,), chosen)
     yield TfliteCase("L2_NORMALIZATION", "", (x,), (x,), options("L2NormOptions"))
     for align, half in ((False, False), (True, False), (False, True)):
         for size in ((7, 9), (3, 2), (12, 4), (10, 8), (1, 1)):

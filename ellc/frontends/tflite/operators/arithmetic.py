@@ -39,6 +39,7 @@ from ir.ops.comparisons import (
     NotEqual,
     Or,
     Select,
+    ShiftRight,
     Xor,
 )
 from ir.ops.functions import Neg, Not, Square
@@ -133,6 +134,7 @@ _plain("POW", Pow())
 _plain("LOGICAL_AND", And(), commutes=True)
 _plain("LOGICAL_OR", Or(), commutes=True)
 _plain("BITWISE_XOR", Xor(), commutes=True)
+_plain("RIGHT_SHIFT", ShiftRight())
 
 
 @TFLITE.imports("MINIMUM")

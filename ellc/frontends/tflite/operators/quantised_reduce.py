@@ -56,8 +56,3 @@ def _in_scale(emitter: Emitter, node: TfliteNode, total: Value, factor: tuple[in
     return emitter.add(
         Requantize("tflite", zero_of(to), low, high, to.dtype, to.quant), total, *parts
     )
-
-
-def stored_l2_normalization(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
-    """L2_NORMALIZATION."""
-    raise Unsupported("L2_NORMALIZATION of 8-bit numbers")

@@ -17,7 +17,6 @@ from ellc.frontends.tflite.common import (
 )
 from ellc.frontends.tflite.model import TfliteNode
 from ellc.frontends.tflite.operators.quantised_reduce import (
-    stored_l2_normalization,
     stored_mean,
     stored_sum,
 )
@@ -27,6 +26,7 @@ from ir.ops.cast import Cast
 from ir.ops.functions import Sqrt
 from ir.ops.norm import LRN
 from ir.ops.reduce import ArgMax, ArgMin, Reduce
+from ir.ops.scan import CumSum
 from ir.types import DType
 
 _AXES = "constant axes"
@@ -101,12 +101,22 @@ def arg(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return found if found.dtype is wanted else emitter.add(Cast(wanted), found)
 
 
-@TFLITE.imports("L2_NORMALIZATION", limits="no fused activation of 8-bit numbers")
+@TFLITE.imports("CUMSUM", limits="a constant axis; no 8-bit operands")
+def running_sum(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """Sums of all elements so far along an axis."""
+    x = operand(inputs, 0)
+    axes = known_ints(operand(inputs, 1), "the axis")
+    if is_stored(node) or len(axes) != 1:
+        raise Unsupported("8-bit operands or more than one axis")
+    options = node.options
+    op = CumSum(axis_of(axes[0], x.type.rank), options.flag("Exclusive"), options.flag("Reverse"))
+    return emitter.add(op, x)
+
+
+@TFLITE.imports("L2_NORMALIZATION", limits="floats only")
 def l2_normalization(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """Divided by the length of the vectors along the last axis."""
     x = operand(inputs, 0)
-    if is_stored(node):
-        return stored_l2_normalization(emitter, node, x)
     squares = emitter.add(Reduce("l2sum", (x.type.rank - 1,), True), want_float(x))
     least = emitter.constant(np.full(1, _LEAST_NORM))
     length = emitter.add(Maximum(), emitter.add(Sqrt(), squares), least)
