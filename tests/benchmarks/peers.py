@@ -221,9 +221,9 @@ def markdown(results: Sequence[tuple[Ready, dict[str, float]]], unit: str) -> st
     head = ("network", "MMAC", f"ellc, {unit}", *ENGINES.values(), "ellc / best other")
     rows = []
     for ready, found in results:
-        best = min(value for name, value in found.items() if name != "ellc")
+        others = [value for name, value in found.items() if name != "ellc"]
         cells = [f"{found[name]:.3g}" if name in found else "" for name in ("ellc", *ENGINES)]
-        ratio = f"{found['ellc'] / best:.2f}"
+        ratio = f"{found['ellc'] / min(others):.2f}" if others else ""
         rows.append((ready.network.label, f"{ready.macs / 1e6:.1f}", *cells, ratio))
     return markdown_table(head, rows)
 
