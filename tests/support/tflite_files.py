@@ -179,8 +179,22 @@ def reference(data: bytes, inputs: Sequence[Array], calls: int = 1) -> list[list
     return results
 
 
-def _interpreter(data: bytes, kernels: OpResolverType) -> Interpreter:
-    interpreter = Interpreter(model_content=data, experimental_op_resolver_type=kernels)
+def every_tensor(data: bytes, inputs: Sequence[Array]) -> dict[int, Array]:
+    """What the reference kernels leave in every tensor, by its number."""
+    interpreter = _interpreter(data, OpResolverType.BUILTIN_REF, keep=True)
+    for detail, array in zip(interpreter.get_input_details(), inputs, strict=True):
+        interpreter.set_tensor(detail["index"], array)
+    interpreter.invoke()
+    numbers = [d["index"] for d in interpreter.get_tensor_details() if d["name"]]
+    return {number: interpreter.get_tensor(number) for number in numbers}
+
+
+def _interpreter(data: bytes, kernels: OpResolverType, *, keep: bool = False) -> Interpreter:
+    interpreter = Interpreter(
+        model_content=data,
+        experimental_op_resolver_type=kernels,
+        experimental_preserve_all_tensors=keep,
+    )
     interpreter.allocate_tensors()
     return interpreter
 
