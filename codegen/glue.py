@@ -17,6 +17,7 @@ from codegen.names import distinct_names
 from codegen.plan import WEIGHT_ALIGN, Plan, Step
 from codegen.render import render
 from codegen.storage import ARENA_ALIGN, stored_shape
+from ir.graph import LAYOUT_KEY, Graph
 from ir.graph import Port as GraphPort
 from ir.types import DType, Quant, TensorType
 from ir.weights import content_key
@@ -26,6 +27,7 @@ API_VERSION = 1
 POOL_BYTES = 1024
 """ELLC_POOL_BYTES of runtime_c/ellc_pool.h."""
 HASH_LENGTH = 32
+_COLOURS = (1, 3, 4)
 ABOUT = "about."
 """Metadata under such keys is text for people, shown in the header and the Python module."""
 
@@ -56,6 +58,8 @@ class Port:
     bytes: int
     item_bytes: int
     quantisation: Quant | None
+    planes: bool = False
+    """Whether an image's channels come before its rows."""
 
     @property
     def packed(self) -> bool:
@@ -65,17 +69,17 @@ class Port:
     @property
     def rows(self) -> int | None:
         """Rows of an image, None if the shape has no such thing."""
-        return self.shape[1] if self._is_image else None
+        return self.shape[2 if self.planes else 1] if self._is_image else None
 
     @property
     def columns(self) -> int:
         """Columns of an image."""
-        return self.shape[2]
+        return self.shape[3 if self.planes else 2]
 
     @property
     def channels(self) -> int:
         """Channels of an image."""
-        return self.shape[3]
+        return self.shape[1 if self.planes else 3]
 
     @property
     def quant(self) -> tuple[str, int] | None:
@@ -178,8 +182,8 @@ def make_model(plan: Plan, name: str, threads: int = 1, *, portable: bool = Fals
     graph = plan.graph
     names = distinct_names([p.name for p in (*graph.inputs, *graph.outputs)], taken=("m",))
     c_names = iter(names)
-    inputs = tuple(_port(p, graph.types[p.value], next(c_names)) for p in graph.inputs)
-    outputs = tuple(_port(p, graph.types[p.value], next(c_names)) for p in graph.outputs)
+    inputs = tuple(_port(graph, p, next(c_names)) for p in graph.inputs)
+    outputs = tuple(_port(graph, p, next(c_names)) for p in graph.outputs)
     constants = _Arrays(name) if portable else _Section(name, plan)
     steps = tuple(_call(plan, constants, s) for s in plan.steps)
     once = tuple(_call(plan, constants, s) for s in plan.once)
@@ -244,7 +248,8 @@ def c_string(text: str) -> str:
     return f'"{"".join(parts)}"'
 
 
-def _port(port: GraphPort, type_: TensorType, c_name: str) -> Port:
+def _port(graph: Graph, port: GraphPort, c_name: str) -> Port:
+    type_ = graph.types[port.value]
     elem = Elem.of(type_.dtype)
     elements = math.prod(stored_shape(type_))
     return Port(
@@ -257,7 +262,14 @@ def _port(port: GraphPort, type_: TensorType, c_name: str) -> Port:
         elements * elem.bytes,
         elem.bytes,
         type_.quant,
+        graph.metadata.get(LAYOUT_KEY) == "NCHW" and _may_be_planes(type_),
     )
+
+
+def _may_be_planes(type_: TensorType) -> bool:
+    """Whether the channels are not plainly the last axis."""
+    shape = type_.shape
+    return len(shape) == 4 and not (shape[3] in _COLOURS and shape[1] not in _COLOURS)
 
 
 class _Section:

@@ -12,7 +12,8 @@ from ellc.frontends.options import ImportOptions
 from ellc.pixels import ORDER_KEY, Geometry, PixelOptions, Preprocessing, is_picture
 from ir.container import load
 from ir.errors import EllcError
-from ir.graph import Graph
+from ir.graph import LAYOUT_KEY, Graph
+from ir.types import TensorType
 
 Kind = Literal["eir", "ell", "onnx", "tflite"]
 
@@ -91,7 +92,9 @@ def _read_ell(path: Path, options: ModelOptions) -> Graph:
 def _read_onnx(path: Path, options: ModelOptions) -> Graph:
     from ellc.frontends.onnx.read import read_onnx
 
-    return _with_colours(read_onnx(path, options.imports))
+    graph = _with_colours(read_onnx(path, options.imports))
+    has_planes = options.imports.layout == "file" and any(t.rank == 4 for t in _port_types(graph))
+    return graph.with_metadata({LAYOUT_KEY: "NCHW"}) if has_planes else graph
 
 
 def _read_tflite(path: Path, options: ModelOptions) -> Graph:
@@ -106,6 +109,10 @@ _READERS: dict[Kind, Callable[[Path, ModelOptions], Graph]] = {
     "onnx": _read_onnx,
     "tflite": _read_tflite,
 }
+
+
+def _port_types(graph: Graph) -> tuple[TensorType, ...]:
+    return (*graph.input_types(), *graph.output_types())
 
 
 def _with_colours(graph: Graph) -> Graph:

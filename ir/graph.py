@@ -10,6 +10,9 @@ from ir.op import Op
 from ir.types import Array, TensorType
 from ir.weights import WeightPool
 
+LAYOUT_KEY = "model.layout"
+"""Metadata key: `NCHW` where inputs and outputs of rank 4 are planes, as ONNX files have them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Port:

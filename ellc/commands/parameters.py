@@ -13,6 +13,7 @@ import click
 if TYPE_CHECKING:
     from ellc.models import ModelOptions
 
+_LONGEST_SIDE = 16384
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -68,8 +69,11 @@ def _per_colour(text: str) -> tuple[float, ...]:
 
 def _size(text: str) -> tuple[int, int]:
     rows, _, columns = text.partition("x")
-    if not (rows.isdecimal() and columns.isdecimal() and int(rows) and int(columns)):
-        raise click.BadParameter(f"{text!r} is not rows and columns, such as 480x640")
+    numbers = rows.isdecimal() and columns.isdecimal()
+    if not numbers or not all(0 < int(n) <= _LONGEST_SIDE for n in (rows, columns)):
+        raise click.BadParameter(
+            f"{text!r} is not rows and columns up to {_LONGEST_SIDE}, such as 480x640"
+        )
     return int(rows), int(columns)
 
 

@@ -223,6 +223,18 @@ def test_pixels_of_the_file_stay_pixels(tmp_path: Path) -> None:
     assert read_model(path, NHWC).input_types()[0].shape == (1, 6, 5, 3)
 
 
+def test_the_header_knows_planes_from_pixels(digits: Path, tmp_path: Path, ellc_command) -> None:
+    for name, options in (("planes", ()), ("pixels", ("--layout", "nhwc"))):
+        done = ellc_command("compile", digits, *options, "--emit", "h", "-o", name)
+        assert done.returncode == 0, done.stderr
+        header = (tmp_path / name / "digits.h").read_text()
+        shape = "1, 1, 8, 8" if name == "planes" else "1, 8, 8, 1"
+        assert f"#define digits_INPUT0_SHAPE {{ {shape} }}" in header
+        assert "#define digits_INPUT0_ROWS 8" in header
+        assert "#define digits_INPUT0_CHANNELS 1\n" in header
+        assert ("in planes" in header) == (name == "planes")
+
+
 def test_tidying_is_idempotent(digits: Path) -> None:
     once = tidied(read_model(digits))
     assert tidied(once) == once

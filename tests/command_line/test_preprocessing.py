@@ -242,6 +242,17 @@ def test_a_picture_gives_the_same_inside_and_before(folder: Path, ellc_command, 
     assert refused.returncode == 2 and "E719" in refused.stderr
 
 
+@pytest.mark.parametrize(
+    "target",
+    ["host", *(pytest.param(t, marks=pytest.mark.emulated) for t in ("pi0", "pi3", "pi3_64"))],
+)
+def test_compiled_code_agrees(folder: Path, ellc_command, target: str) -> None:
+    options = (*ASKED, "--resize", "9x7", "--color", "bgr", "--layers", "--seeds", "1")
+    done = ellc_command("check", "net.eir", "--target", target, *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "preprocessing of image" in done.stdout
+
+
 def test_metadata_is_enough(folder: Path, ellc_command) -> None:
     graph = network(FLOAT).with_metadata(
         {"model.input.redChannelMean": "0.4", "model.input.blueChannelStdDev": "0.2"}
@@ -311,7 +322,14 @@ def test_quantisation_is_told_of_every_port(tmp_path: Path, ellc_command) -> Non
     "wrong",
     [
         *("--mean 1,2", "--mean x", "--scale 1/0", "--scale inf", "--range 1", "--resize 5"),
-        *("--resize 0x5", "--resize -1x5", "--color cmyk", "--shape 1,2", "--shape x=0"),
+        *(
+            "--resize 0x5",
+            "--resize 5x16385",
+            "--resize -1x5",
+            "--color cmyk",
+            "--shape 1,2",
+            "--shape x=0",
+        ),
         *("--shape x=a", "--outputs a,,b", "--layout nchw"),
     ],
 )
