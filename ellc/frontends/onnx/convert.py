@@ -13,7 +13,7 @@ from ellc.frontends.onnx.model import OnnxGraph, OnnxInput, OnnxModel, OnnxNode
 from ellc.frontends.onnx.order import in_order
 from ellc.frontends.onnx.ports import Layouts, input_quants, input_type, known_symbols
 from ellc.frontends.onnx.qdq import joined
-from ellc.frontends.onnx.registry import all_operators
+from ellc.frontends.onnx.registry import with_joined
 from ellc.frontends.options import ImportOptions
 from ir.errors import EllcError
 from ir.graph import Graph
@@ -39,7 +39,7 @@ def convert(model: OnnxModel, options: ImportOptions, where: str) -> Graph:
         type_ = input_type(port, options, where, symbols, quants.get(port.name))
         values[port.name] = layouts.input(emitter, port.name, type_)
     values.update(stored_values(emitter, graph, nodes, outputs))
-    known = import_nodes(emitter, all_operators(), nodes, values, where)
+    known = import_nodes(emitter, with_joined(), nodes, values, where)
     for name in outputs:
         layouts.output(emitter, name, known[name])
     return EliminateDead().run(emitter.build())

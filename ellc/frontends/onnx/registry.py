@@ -37,13 +37,21 @@ class OnnxRegistry(Registry[OnnxNode]):
 
 
 ONNX = OnnxRegistry()
+"""What files may hold."""
+JOINED = OnnxRegistry()
+"""What the reader itself makes of groups of nodes."""
 
 
 def all_operators() -> OnnxRegistry:
-    """The table with every family in it."""
+    """The table of what files may hold, with every family in it."""
     import ellc.frontends.onnx.operators  # noqa: F401  (fills the table)
 
     return ONNX
+
+
+def with_joined() -> OnnxRegistry:
+    """All operators, and those of joined nodes."""
+    return OnnxRegistry({**all_operators().handlers, **JOINED.handlers})
 
 
 def _checked(function: Function[OnnxNode]) -> Function[OnnxNode]:

@@ -60,6 +60,9 @@ def _windows() -> Iterator[Example]:
     yield Example("AveragePool", IMAGE, (), {"kernel_shape": [3, 3], "pads": [1, 0, 1, 1]})
     yield Example("AveragePool", IMAGE, (),
                   {"kernel_shape": [3, 3], "pads": [1] * 4, "count_include_pad": 1})  # fmt: skip
+    for counts in (0, 1):
+        spread = {"kernel_shape": [3, 2], "dilations": [2, 3], "pads": [1, 1, 1, 1]}
+        yield Example("AveragePool", IMAGE, (), {**spread, "count_include_pad": counts})
     yield Example("GlobalAveragePool", IMAGE)
     yield Example("GlobalMaxPool", IMAGE)
     yield Example("GlobalAveragePool", ROW)

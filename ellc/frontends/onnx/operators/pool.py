@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from math import prod
 
+import numpy as np
+
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
-from ellc.frontends.onnx.broadcast import pointwise
 from ellc.frontends.onnx.images import to_pixels, to_planes
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.shapes import reshaped
 from ellc.frontends.onnx.registry import ONNX, one_result, operand
 from ellc.frontends.onnx.windows import Window, read_window
-from ir.ops.pointwise import Maximum
+from ir.op import Op
+from ir.ops.pointwise import Add, Div, Maximum
 from ir.ops.pool import LOWEST, AvgPool2D, MaxPool2D
-from ir.ops.shape import Pad, Slice
+from ir.ops.shape import Expand, Pad, Slice
 from ir.types import Padding
 
 _MOST_SHIFTED = 256
@@ -37,26 +39,40 @@ def max_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def _dilated_max(emitter: Emitter, pixels: Value, window: Window) -> Value:
-    """The largest of the shifted images, one for every cell of the window."""
+    """The largest under a window whose cells lie apart."""
     padded = _padded(emitter, pixels, window.amounts, LOWEST.values[0])
+    return _combined(emitter, padded, window, Maximum())
+
+
+def _dilated_mean(emitter: Emitter, pixels: Value, window: Window, counts: bool) -> Value:
+    """The mean under such a window, of the cells inside or with those that are padded."""
+    total = _combined(emitter, _padded(emitter, pixels, window.amounts, 0.0), window, Add())
+    one = emitter.constant(np.ones((), pixels.dtype.numpy))
+    inside = emitter.add(Expand((1, *pixels.shape[1:3], 1)), one)
+    # Of what is added around, the padding counts or not, the overhang never does.
+    around = _padded(emitter, inside, (*window.before, *window.after), float(counts))
+    around = _padded(emitter, around, (0, 0, *window.overhang), 0.0)
+    return emitter.add(Div(), total, _combined(emitter, around, window, Add()))
+
+
+def _combined(emitter: Emitter, padded: Value, window: Window, op: Op) -> Value:
+    """The shifted images, one for every cell of the window, one into the other."""
     batch, height, width, channels = padded.shape
     (kh, kw), (sh, sw), (dh, dw) = window.size, window.stride, window.dilation
     if kh * kw > _MOST_SHIFTED:
         raise Unsupported(f"a window of {kh}x{kw} with dilation")
     rows, columns = (height - dh * (kh - 1) - 1) // sh + 1, (width - dw * (kw - 1) - 1) // sw + 1
-    best: Value | None = None
+    sizes, steps = (batch, rows, columns, channels), (1, sh, sw, 1)
+    result: Value | None = None
     for row in range(kh):
         for column in range(kw):
-            op = Slice(
-                (0, row * dh, column * dw, 0), (batch, rows, columns, channels), (1, sh, sw, 1)
-            )
-            shifted = emitter.add(op, padded)
-            best = shifted if best is None else pointwise(emitter, Maximum(), best, shifted)
-    assert best is not None
-    return best
+            shifted = emitter.add(Slice((0, row * dh, column * dw, 0), sizes, steps), padded)
+            result = shifted if result is None else emitter.add(op, result, shifted)
+    assert result is not None
+    return result
 
 
-@ONNX.imports("AveragePool", limits="1 and 2 spatial axes, no dilation")
+@ONNX.imports("AveragePool", limits="1 and 2 spatial axes")
 def average_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """The mean under a window, of the cells inside or with the padding counted as zeros."""
     return averaged(emitter, node, operand(inputs, 0))
@@ -65,10 +81,10 @@ def average_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 def averaged(emitter: Emitter, node: OnnxNode, x: Value) -> Value:
     """The means of a float tensor under the node's window."""
     window = read_window(node, x.shape[2:])
-    if window.dilation != (1, 1):
-        raise Unsupported("a mean with dilation is not supported")
     counts = node.flag("count_include_pad")
     pixels = to_pixels(emitter, x)
+    if window.dilation != (1, 1):
+        return to_planes(emitter, _dilated_mean(emitter, pixels, window, counts), x.type.rank)
     if counts and any(window.overhang):
         # Padding counts, what ceil_mode reaches beyond it does not.
         before, after = window.before, window.after
