@@ -1,0 +1,134 @@
+"""Signals: Fourier transforms as products with known matrices, windows, mel filters."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known, known_ints
+from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.operators.shapes import reshaped, transposed
+from ellc.frontends.onnx.registry import ONNX, axis_of, operand, optional
+from ellc.frontends.onnx.tensors import dtype_of
+from ir.ops.dense import Dense
+from ir.ops.pointwise import Mul
+from ir.ops.shape import Gather
+from ir.types import Array, DType
+
+_MOST_FREQUENCIES = 2048  # the matrix of a transform has the square of twice as many elements
+_COSINES = {
+    "HannWindow": (0.5, 0.5, 0.0),
+    "HammingWindow": (25 / 46, 21 / 46, 0.0),
+    "BlackmanWindow": (0.42, 0.5, 0.08),
+}
+_MEL_HERTZ, _MEL_FACTOR = 700.0, 2595.0 / np.log(10.0)
+
+
+@ONNX.imports(
+    "DFT",
+    limits="length and axis known at import, at most 2,048 frequencies; backwards to real signals",
+)
+def dft(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """The Fourier transform along an axis; the last axis holds real and imaginary part."""
+    x = operand(inputs, 0)
+    inverse, onesided = node.flag("inverse"), node.flag("onesided")
+    if inverse and not onesided:
+        # Its node test expects zeros off by more than the test allows for: rounding noise.
+        raise Unsupported("a transform back to complex signals")
+    axis = axis_of(_axis(node, inputs), x.type.rank)
+    length = optional(inputs, 1)
+    taps = x.shape[axis]
+    whole = 2 * (taps - 1) if inverse and onesided else taps
+    count = known_ints(length, "the length")[0] if length else whole
+    last = x.type.rank - 1
+    order = (*(a for a in range(last) if a != axis), axis, last)
+    back = tuple(order.index(a) for a in range(last + 1))
+    rows = transposed(emitter, x, order)
+    made = _transformed(emitter, rows, count, inverse, onesided)
+    return transposed(emitter, made, back)
+
+
+def _axis(node: OnnxNode, inputs: Inputs) -> int:
+    if node.version < 20:
+        return node.integer("axis", 1)
+    given = optional(inputs, 2)
+    return known_ints(given, "the axis")[0] if given else -2
+
+
+@ONNX.imports("STFT", limits="steps and lengths known at import, at most 2,048 frequencies")
+def stft(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """The Fourier transforms of overlapping parts of signals [batch, length, 1 or 2]."""
+    x, window, size = operand(inputs, 0), optional(inputs, 2), optional(inputs, 3)
+    (step,) = known_ints(operand(inputs, 1), "the step")
+    length = x.shape[1] if window is None else window.shape[0]
+    if size is not None:
+        (length,) = known_ints(size, "the length of a part")
+    count = 1 + (x.shape[1] - length) // step
+    places = step * np.arange(count)[:, None] + np.arange(length)
+    parts = emitter.add(Gather(1), x, emitter.constant(places))
+    if window is not None:
+        parts = emitter.add(Mul(), parts, reshaped(emitter, window, (length, 1)))
+    return _transformed(emitter, parts, length, False, node.flag("onesided", True))
+
+
+def _transformed(
+    emitter: Emitter, rows: Value, length: int, inverse: bool, onesided: bool
+) -> Value:
+    """[..., taps, parts] -> [..., frequencies, parts]: one product with a known matrix."""
+    *outer, taps, parts = rows.shape
+    if not 1 <= length <= _MOST_FREQUENCIES or parts not in (1, 2):
+        raise Unsupported(f"a transform of length {length} on {parts} parts")
+    matrix = _matrix(taps, parts, length, inverse, onesided)
+    weights = emitter.constant(matrix.reshape(-1, taps * parts).astype(rows.dtype.numpy))
+    flat = reshaped(emitter, rows, (prod(outer), taps * parts))
+    return reshaped(emitter, emitter.add(Dense(), flat, weights), (*outer, *matrix.shape[:2]))
+
+
+def _matrix(taps: int, parts: int, length: int, inverse: bool, onesided: bool) -> Array:
+    """[frequencies, parts of them, taps, parts]: what the transform makes of every unit signal."""
+    units = np.eye(taps * parts).reshape(taps, parts, taps * parts)
+    signal = units[:, 0] + (1j * units[:, 1] if parts == 2 else 0)
+    if inverse:
+        made = np.fft.irfft(signal, length, 0)[:, None]
+    else:
+        found = np.fft.fft(signal, length, 0)
+        found = found[: length // 2 + 1] if onesided else found
+        made = np.stack([found.real, found.imag], 1)
+    return made.reshape(*made.shape[:2], taps, parts)
+
+
+@ONNX.imports(*_COSINES, limits="a size known at import")
+def window(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """A window of cosines."""
+    (size,) = known_ints(operand(inputs, 0), "the size")
+    constant, first, second = _COSINES[node.operator]
+    turn = 2 * np.pi * np.arange(size) / max(1, size if node.flag("periodic", True) else size - 1)
+    made = constant - first * np.cos(turn) + second * np.cos(2 * turn)
+    return emitter.constant(made.astype(_result_type(node).numpy))
+
+
+@ONNX.imports("MelWeightMatrix", limits="operands known at import")
+def mel_weight_matrix(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Triangular filters whose middles are equally far apart in mel."""
+    bands, length, rate = (known_ints(operand(inputs, i), "a size")[0] for i in range(3))
+    edges = [float(known(operand(inputs, i), "an edge").reshape(-1)[0]) for i in (3, 4)]
+    low, high = (_MEL_FACTOR * np.log1p(edge / _MEL_HERTZ) for edge in edges)
+    mel = low + np.arange(bands + 2) * (high - low) / (bands + 2)
+    hertz = _MEL_HERTZ * np.expm1(mel / _MEL_FACTOR)
+    bins = np.floor((length + 1) * hertz / rate).astype(np.int64)
+    made = np.zeros((length // 2 + 1, bands))
+    place = np.arange(len(made))
+    for band, (left, middle, right) in enumerate(zip(bins, bins[1:], bins[2:], strict=False)):
+        rising = (place >= left) & (place <= middle)
+        made[rising, band] = (place[rising] - left) / max(middle - left, 1)
+        falling = (place >= middle) & (place < right)
+        made[falling, band] = (right - place[falling]) / max(right - middle, 1)
+        if left == middle:
+            made[middle, band] = 1
+    return emitter.constant(made.astype(_result_type(node).numpy))
+
+
+def _result_type(node: OnnxNode) -> DType:
+    return dtype_of(node.integer("output_datatype", 1))
