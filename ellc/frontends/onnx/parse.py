@@ -55,7 +55,6 @@ def load_model(source: Path, limits: Limits) -> OnnxModel:
 def _parse(data: bytes, where: str) -> ModelProto:
     try:
         import onnx
-        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     except ImportError as error:
         raise EllcError(
             f"the package '{error.name}' is needed to read ONNX files",
@@ -65,7 +64,7 @@ def _parse(data: bytes, where: str) -> ModelProto:
         ) from None
     try:
         proto: ModelProto = onnx.ModelProto.FromString(data)
-    except DecodeError:
+    except Exception:  # protobuf's own class of it, which is no business of ours
         raise EllcError("the file is damaged, or no ONNX model", code="E210", where=where) from None
     if not proto.HasField("graph") or not proto.opset_import:
         raise EllcError("the file holds no ONNX model", code="E210", where=where)
