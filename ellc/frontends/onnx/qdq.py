@@ -122,14 +122,20 @@ class _Neighbours:
         if stored is None or self._stored_type(stored) not in _BYTES:
             return None
         if self.array(stored.scale).size > 1:
-            axis = node.attributes.get("axis", 1)
-            constant = self.constants.get(stored.value)
-            if several_on is None or constant is None or not isinstance(axis, int):
+            axis, rank = node.attributes.get("axis", 1), self._rank(stored.value)
+            if several_on is None or not isinstance(axis, int):
                 return None
-            rank = len(constant.proto.dims)
             if not -rank <= axis < rank or axis % rank != several_on % rank:
                 return None
         return stored
+
+    def _rank(self, name: str) -> int:
+        """The rank of weights: stored, or stored as reals and quantised here; else 0."""
+        maker = self.makers.get(name)
+        if maker is not None and _is(maker, "QuantizeLinear"):
+            name = maker.inputs[0]
+        constant = self.constants.get(name)
+        return len(constant.proto.dims) if constant else 0
 
     def _stored_type(self, stored: _Stored) -> int:
         if stored.zero:

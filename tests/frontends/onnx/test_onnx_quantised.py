@@ -103,6 +103,22 @@ def test_convolution(activation: str, stored: type, per_filter: bool) -> None:
     assert not kinds(graph)["conv2d"] + kinds(graph)["clip"] + kinds(graph)["relu"]
 
 
+def test_weights_and_bias_may_be_stored_as_reals() -> None:
+    """As some trainers export: weights quantised by a node, the bias not at all."""
+    b = Builder(np.int8)
+    b.quantise("x", "xq", 0.05, 0)
+    b.dequantise("xq", "xr")
+    b.constants |= {"w": floats(4, 3, 3, 3, seed=2) / 3, "b": floats(4, seed=3)}
+    each = b.parameters("wq", np.array([0.008, 0.009, 0.01, 0.011]), np.zeros(4), np.int8)
+    b.nodes.append(node("QuantizeLinear", ["w", *each], ["wq"], axis=0))
+    b.dequantise("wq", "wr", axis=0)
+    b.nodes.append(node("Conv", ["xr", "wr", "b"], ["c"], "conv"))
+    b.quantise("c", "yq", 0.06, 0)
+    graph = compare_steps(b.model({"x": floats(1, 3, 8, 7)}, ["yq"]), {"x": floats(1, 3, 8, 7)})
+    assert kinds(graph)["int_conv2d"] == 1
+    assert kinds(graph)["quantize"] == 1, "that of the input"
+
+
 @pytest.mark.parametrize("form", ["MatMul", "MatMul and Add", "Gemm"])
 def test_product(form: str) -> None:
     b = Builder(np.int8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -55,6 +56,14 @@ def test_missing_and_too_large_file(tmp_path: Path) -> None:
     proto = model([relu()], {"x": X}, ["y"])
     small = ImportOptions(limits=Limits(file_bytes=20))
     assert error_of(proto, small).code == "E203"
+
+
+def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    proto = model([relu()], {"x": X}, ["y"])
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    error = error_of(proto)
+    assert error.code == "E211"
+    assert "ellc[onnx]" in error.hint
 
 
 def test_number_of_nodes_is_bounded() -> None:
