@@ -1,0 +1,62 @@
+"""Random networks of bytes behind all passes, compiled: equal to the reference to the bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from random_byte_graphs import random_byte_graph
+
+from codegen.lowering import Options
+from codegen.targets import resolve
+from codegen.testing import Trial, run_trials
+from ir.graph import Graph
+from ir.interp import evaluate
+from ir.meaning import sample_array
+from ir.pipeline import run_pipeline
+from ir.types import Array
+
+WAYS = [
+    pytest.param("host", "llvm", 60, id="host-llvm"),
+    pytest.param("host", "c", 15, id="host-c"),
+    pytest.param("pi0", "llvm", 20, id="pi0", marks=pytest.mark.emulated("qemu-arm")),
+    pytest.param("pi3", "llvm", 20, id="pi3", marks=pytest.mark.emulated("qemu-arm")),
+    pytest.param("pi3_64", "llvm", 20, id="pi3_64", marks=pytest.mark.emulated("qemu-aarch64")),
+]
+
+
+def random_inputs(graph: Graph, seed: int) -> tuple[Array, ...]:
+    rng = np.random.default_rng(seed)
+    return tuple(sample_array(t, rng, 1.0) for t in graph.input_types())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("target", "emitter", "count"), WAYS)
+def test_random_byte_networks(target: str, emitter: str, count: int) -> None:
+    graphs = [random_byte_graph(seed) for seed in range(count)]
+    calls = [tuple(random_inputs(g, 2 * i + call) for call in (0, 1)) for i, g in enumerate(graphs)]
+    trials = [Trial(run_pipeline(g)[0], c) for g, c in zip(graphs, calls, strict=True)]
+    wrong: list[str] = []
+    results = run_trials(trials, resolve(target), "c" if emitter == "c" else "llvm")
+    for graph, inputs, result in zip(graphs, calls, results, strict=True):
+        if isinstance(result, Exception):
+            wrong.append(f"{graph.name}: {str(result).splitlines()[0]}")
+            continue
+        for feed, outputs in zip(inputs, result, strict=True):
+            for port, got, want in zip(
+                graph.outputs, outputs, evaluate(graph, feed).outputs, strict=True
+            ):
+                if not np.array_equal(got, want):
+                    wrong.append(f"{graph.name}: output '{port.name}': {np.sum(got != want)} wrong")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.slow
+def test_threads_change_no_byte() -> None:
+    graphs = [random_byte_graph(seed) for seed in range(15)]
+    trials = [Trial(run_pipeline(g)[0], (random_inputs(g, 7),)) for g in graphs]
+    alone = run_trials(trials, resolve("host"))
+    together = run_trials(trials, resolve("host"), options=Options(threads=3))
+    for trial, one, several in zip(trials, alone, together, strict=True):
+        assert not isinstance(one, Exception) and not isinstance(several, Exception), several
+        for a, b in zip(one[0], several[0], strict=True):
+            assert a.tobytes() == b.tobytes(), trial.graph.name
