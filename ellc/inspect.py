@@ -68,6 +68,7 @@ class Layer:
     live_bytes: int
     field: tuple[int, int] | None
     field_stride: tuple[int, int] | None
+    quantisation: Quant | None = None
 
     @property
     def name(self) -> str:
@@ -244,6 +245,7 @@ def inspect(graph: Graph) -> Report:
                 live_bytes=live[index],
                 field=None if seen.whole else seen.size,
                 field_stride=None if seen.whole else seen.stride,
+                quantisation=results[0].quant,
             )
         )
     return Report(

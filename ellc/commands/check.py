@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ellc.commands.output import echo_json, echo_notes, json_option, table
+from ellc.commands.output import echo_json, echo_notes, json_option, shortened, table
 from ellc.commands.parameters import model_options, target_option
 
 if TYPE_CHECKING:
@@ -144,8 +144,10 @@ def _difference(first: Checked) -> list[str]:
 def _row(c: Checked) -> tuple[str, ...]:
     a = c.agreement
     return (
-        c.name,
-        f"{c.source[0]} +{len(c.source) - 1}" if len(c.source) > 1 else ", ".join(c.source),
+        shortened(c.name),
+        f"{shortened(c.source[0])} +{len(c.source) - 1}"
+        if len(c.source) > 1
+        else shortened(", ".join(c.source)),
         c.type,
         f"{a.wrong:,} of {a.elements:,}" if a.wrong else "0",
         str(a.undecided) if a.undecided else "",

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ellc.commands.output import bytes_text, echo_json, echo_notes, json_option, table
+from ellc.commands.output import bytes_text, echo_json, echo_notes, json_option, shortened, table
 from ellc.commands.parameters import model_options
 from ellc.inspect import Layer, PortFacts, Report
 
 if TYPE_CHECKING:
     from ellc.models import ModelOptions
+    from ir.types import Quant
 
 
 @click.command("inspect")
@@ -26,7 +27,8 @@ def command(model: Path, options: ModelOptions, as_json: bool) -> None:
     the layer runs, without the parameters; its maximum is a lower bound for the arena when layers
     run one by one. "sees" is the part of the input that one output pixel depends on, "step" the
     distance in input pixels between neighbouring output pixels. Networks from ONNX and TFLite are
-    shown without the transposes and shape arithmetic that their formats need.
+    shown without the transposes and shape arithmetic that their formats need. "scale" and "zero"
+    are those of quantised results: the real value is scale * (stored - zero).
     """
     from ellc.importing import tidied
     from ellc.inspect import inspect
@@ -49,8 +51,11 @@ def text(report: Report) -> str:
     lines += [f"  input  {_port(port)}" for port in report.inputs]
     lines += [f"  output {_port(port)}" for port in report.outputs]
     lines += [f"  {line}" for line in report.about]
-    header = ("#", "layer", "operator", "output", "parameters", "MACs", "live", "sees", "step")
-    rows = [_row(layer) for layer in report.layers]
+    header = ["#", "layer", "operator", "output", "parameters", "MACs", "live", "sees", "step"]
+    rows = [list(_row(layer)) for layer in report.layers]
+    if any(layer.quantisation for layer in report.layers):
+        header += ["scale", "zero"]
+        rows = [[*r, *_steps(x.quantisation)] for r, x in zip(rows, report.layers, strict=True)]
     totals = [
         f"parameters {report.parameters:,} ({bytes_text(report.parameter_bytes)})",
         f"MACs {report.macs:,}",
@@ -58,23 +63,33 @@ def text(report: Report) -> str:
     ]
     if report.state_bytes:
         totals.append(f"state {bytes_text(report.state_bytes)}")
-    return "\n".join([*lines, "", table(header, rows, "r   rrrrr"), "", ", ".join(totals)])
+    return "\n".join([*lines, "", table(header, rows, "r   rrrrrrr"), "", ", ".join(totals)])
 
 
 def _port(port: PortFacts) -> str:
     text = f"{port.name}: {port.type} {_shape(port.shape)}"
     if port.quantisation is None:
         return text
-    scale, zero = port.quantisation.scale, port.quantisation.zero_point
-    if len(scale) > 1:
-        return f"{text}, quantised along axis {port.quantisation.axis}"
-    return f"{text}, scale {scale[0]:.6g}, zero point {zero[0]}"
+    scale, zero = _steps(port.quantisation)
+    return f"{text}, scale {scale}, zero point {zero}"
+
+
+def _steps(quant: Quant | None) -> tuple[str, str]:
+    """Scale and zero point; of several the range."""
+    if quant is None:
+        return "", ""
+    scale = _range([f"{x:.6g}" for x in (min(quant.scale), max(quant.scale))])
+    return scale, _range([str(z) for z in (min(quant.zero_point), max(quant.zero_point))])
+
+
+def _range(ends: list[str]) -> str:
+    return "..".join(dict.fromkeys(ends))
 
 
 def _row(layer: Layer) -> tuple[str, ...]:
     return (
         str(layer.index),
-        layer.name,
+        shortened(layer.name),
         layer.operator,
         f"{_shape(layer.output_shape)} {layer.output_type}",
         f"{layer.parameters:,}" if layer.parameters else "",

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 
+_LONGEST_NAME = 48
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document instead of text."
 )
@@ -53,6 +54,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]], right: str = 
         ]
         lines.append("  ".join(padded).rstrip())
     return "\n".join(lines)
+
+
+def shortened(text: str) -> str:
+    """A name for a column: some formats join those of all that they have merged."""
+    return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…"
 
 
 def bytes_text(count: int) -> str:

@@ -107,7 +107,8 @@ _MODEL_OPTIONS = (
         "--outputs",
         type=_names,
         metavar="NAME,...",
-        help="Take only the part of the network that these values need, and give them.",
+        help="Take only the part of the network that these values need, and give them "
+        "(of .ell: ports such as 1003.output).",
     ),
     click.option(
         "--layout",

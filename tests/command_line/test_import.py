@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -191,6 +192,7 @@ def test_tflite_goes_the_same_way(tmp_path: Path, ellc_command) -> None:
     shown = ellc_command("inspect", "small.tflite")
     assert shown.returncode == 0, shown.stderr
     assert "x: i8 1x8x8x2, scale 0.1, zero point" in shown.stdout
+    assert re.search(r"^ *# .* scale +zero$", shown.stdout, re.MULTILINE)
     assert ellc_command("import", "small.tflite", "-o", "small.eir").returncode == 0
     refused = ellc_command("import", "small.tflite", "-o", "small.ell")
     assert refused.returncode == 2 and "E206" in refused.stderr
