@@ -106,7 +106,13 @@ def _picks(dtype: str) -> Iterator[TfliteCase]:
     places = T.of(np.array([[3, 0], [2, 2]], I32))
     to = (_tensor(dtype, 2, 2, 5, 6),)
     yield TfliteCase("GATHER", f"{dtype} matrix", (x, places), to, options("GatherOptions"))
+    rows = T.of(np.array([[1, 4], [0, 0], [2, 2], [3, 1]], I32))
+    chosen = options("GatherOptions", axis=1, batchDims=1)
+    yield TfliteCase("GATHER", f"{dtype} batch", (x, rows), (_tensor(dtype, 4, 2, 6),), chosen)
     chosen = options("GatherNdOptions")
+    operands = (x, T((3, 1), "int32"))
+    to = (_tensor(dtype, 3, 5, 6),)
+    yield TfliteCase("GATHER_ND", f"{dtype} computed", operands, to, chosen, low=0, high=3)
     yield TfliteCase("GATHER_ND", dtype, (x, places), (_tensor(dtype, 2, 6),), chosen)
 
 

@@ -22,6 +22,7 @@ from ellc.frontends.tflite.model import (
     TfliteModel,
     TfliteNode,
 )
+from ellc.frontends.tflite.normalization import normalization_keys
 from ellc.frontends.tflite.tables import (
     Budget,
     Damaged,
@@ -37,6 +38,7 @@ _IDENTIFIER = b"TFL3"
 _LEAST_BUDGET = 1 << 16
 _MOST_AXES = 16
 _CUSTOM = "CUSTOM"
+_METADATA = "TFLITE_METADATA"
 _ELEMENT_KINDS = {
     code: name for name, code in vars(tflite.TensorType).items() if isinstance(code, int)
 }
@@ -94,7 +96,15 @@ class _Container:
             _interface(self._picked(tensors, graph.OutputsAsNumpy()), outputs, tensors),
             tuple(tensors),
             nodes,
+            self._metadata(),
         )
+
+    def _metadata(self) -> dict[str, str]:
+        """What is said of pictures, in the project's keys."""
+        for entry in entries(self._root, "Metadata"):
+            if _text(entry.Name()) == _METADATA and entry.Buffer() < len(self._buffers):
+                return normalization_keys(self._content(entry.Buffer()).tobytes())
+        return {}
 
     def _tensors(self, graph: Any) -> list[Tensor]:
         tensors: list[Tensor] = []

@@ -139,7 +139,7 @@ class Interface:
 
 @dataclass(frozen=True, slots=True)
 class TfliteModel:
-    """The main graph of a file, and what else is of use."""
+    """The main graph of a file, and what its metadata says of pictures."""
 
     inputs: tuple[Interface, ...]
     outputs: tuple[Interface, ...]

@@ -27,9 +27,10 @@ def read_tflite(source: Path, options: ImportOptions = _DEFAULT) -> Graph:
     """Read a `.tflite` file as a graph.
 
     Inputs and outputs have the shapes and element types of the file and the names of its signature,
-    or of its tensors; class names behind the file become the metadata `labels`. Raises `EllcError`
-    and nothing else: E203 beyond the limits, E210 unreadable or damaged, E211 a package is missing,
-    E212 with every operator that is not supported, E213 an open shape, E214 an unknown name.
+    or of its tensors; class names behind the file become the metadata `labels`, and means and
+    deviations of pictures those keys that ELL has for them. Raises `EllcError` and nothing else:
+    E203 beyond the limits, E210 unreadable or damaged, E211 a package is missing, E212 with every
+    operator that is not supported, E213 an open shape, E214 an unknown name.
     """
     data = _bytes(source, options.limits)
     model = _model(source, data, options.limits)
@@ -87,6 +88,9 @@ def _graph(name: str, model: TfliteModel, labels: str, options: ImportOptions) -
         if output.tensor.name not in known:
             raise EllcError(f"nothing makes the output '{output.name}'", code="E210")
         emitter.output(output.name, known[output.tensor.name])
+    if model.inputs and model.inputs[0].tensor.kind == "FLOAT32":
+        # Of 8-bit inputs scale and zero point say the same, and pixels go in as they are.
+        emitter.metadata(dict(model.metadata))
     if labels:
         emitter.metadata({"labels": labels})
     return emitter.build()

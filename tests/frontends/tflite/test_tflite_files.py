@@ -252,6 +252,68 @@ def test_labels_behind_the_file_become_metadata(tmp_path: Path) -> None:
         assert not read(data + extra, tmp_path).metadata
 
 
+def pictures(means: list[float], deviations: list[float]) -> bytes:
+    """The metadata of a model whose first input is normalised."""
+    b = flatbuffers.Builder(64)
+
+    def floats(numbers: list[float]) -> int:
+        return int(b.CreateNumpyVector(np.array(numbers, np.float32)))
+
+    def table(*fields: tuple[int, int]) -> int:
+        b.StartObject(8)
+        for slot, offset in fields:
+            b.PrependUOffsetTRelativeSlot(slot, offset, 0)
+        return int(b.EndObject())
+
+    def only(entry: int) -> int:
+        b.StartVector(4, 1, 4)
+        b.PrependUOffsetTRelative(entry)
+        return int(b.EndVector())
+
+    numbers = [floats(means), floats(deviations)]
+    step = table(*enumerate(numbers))
+    b.StartObject(2)
+    b.PrependUint8Slot(0, 1, 0)
+    b.PrependUOffsetTRelativeSlot(1, step, 0)
+    steps = only(int(b.EndObject()))
+    tensors = only(table((4, steps)))
+    graphs = only(table((2, tensors)))
+    b.Finish(table((3, graphs)), b"M001")
+    return bytes(b.Output())
+
+
+def with_metadata(data: bytes, content: bytes) -> bytes:
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data))
+    entry, buffer = schema.MetadataT(), schema.BufferT()
+    entry.name, entry.buffer = "TFLITE_METADATA", len(model.buffers)
+    buffer.data = np.frombuffer(content, np.uint8)
+    model.buffers.append(buffer)
+    model.metadata = [entry]
+    builder = flatbuffers.Builder(64)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def test_what_metadata_says_of_pictures_is_kept_for_float_inputs(tmp_path: Path) -> None:
+    data = chain_of("RELU").data([0], [1])
+    said = read(with_metadata(data, pictures([127.5], [64.0])), tmp_path).metadata
+    assert len(said) == 6
+    assert said["model.input.greenChannelMean"] == "127.5"
+    assert said["model.input.blueChannelStdDev"] == "64.0"
+    each = read(with_metadata(data, pictures([1.0, 2.0, 3.0], [4.0])), tmp_path).metadata
+    assert [each[f"model.input.{c}ChannelMean"] for c in ("red", "green", "blue")] == [
+        "1.0", "2.0", "3.0",
+    ]  # fmt: skip
+    for content in (pictures([1.0], [0.0]), pictures([1.0, 2.0], [1.0]), b"\xff" * 40):
+        assert not read(with_metadata(data, content), tmp_path).metadata
+    sound = pictures([127.5], [64.0])
+    for length in range(len(sound)):
+        read(with_metadata(data, sound[:length]), tmp_path)
+    x = stored("uint8", (1, 4))
+    quantised = single("RELU", [x], [x])
+    assert not read(with_metadata(quantised, sound), tmp_path).metadata
+
+
 def test_damaged_files_are_one_error(tmp_path: Path) -> None:
     data = single(
         "FULLY_CONNECTED",

@@ -22,7 +22,7 @@ from ir.verify import verify
 
 CASES = list(chain(float_cases(), movement_cases(), byte_cases(), layer_cases()))
 # What the runtime's own kernels refuse or do otherwise; tested by hand below.
-BY_HAND = {"BROADCAST_TO", "LOCAL_RESPONSE_NORMALIZATION", "FAKE_QUANT"}
+BY_HAND = {"BROADCAST_TO", "LOCAL_RESPONSE_NORMALIZATION"}
 
 
 def by_kind() -> dict[str, list[TfliteCase]]:

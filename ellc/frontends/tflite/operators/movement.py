@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ellc.frontends.graph_import.handlers import Inputs
@@ -18,6 +20,8 @@ from ellc.frontends.tflite.operators.quantised_movement import joined
 from ellc.frontends.tflite.operators.shapes import reshaped, transposed
 from ellc.frontends.tflite.registry import TFLITE
 from ellc.frontends.tflite.scales import dequantized, scalar_quant, zero_of
+from ir.ops.arithmetic import Add, Mul
+from ir.ops.reduce import Reduce
 from ir.ops.shape import Concat, Gather, Pad, Slice, Split
 from ir.types import DType
 
@@ -178,28 +182,37 @@ def _backwards(emitter: Emitter, x: Value, axis: int, start: int, size: int) -> 
 # ---- picking ------------------------------------------------------------------------------------
 
 
-@TFLITE.imports("GATHER", limits="no batch dimensions")
+@TFLITE.imports("GATHER", limits="batch dimensions only right in front of the axis")
 def gather(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Elements at indices along an axis."""
+    """Elements at indices along an axis; behind batch dimensions each batch has its own indices."""
     x, indices = operand(inputs, 0), operand(inputs, 1)
-    if node.options.whole("BatchDims"):
-        raise Unsupported(f"{node.options.whole('BatchDims')} batch dimensions")
-    return emitter.add(Gather(axis_of(node.options.whole("Axis"), x.type.rank)), x, indices)
+    axis = axis_of(node.options.whole("Axis"), x.type.rank)
+    batch = node.options.whole("BatchDims") % max(indices.type.rank, 1)
+    if batch == 0:
+        return emitter.add(Gather(axis), x, indices)
+    lead = x.shape[:batch]
+    if axis != batch or indices.shape[:batch] != lead or indices.dtype is not DType.I32:
+        raise Unsupported(f"axis {axis} of {x.shape} behind {batch} batch dimensions")
+    starts = np.arange(math.prod(lead), dtype=np.int32) * np.int32(x.shape[axis])
+    offsets = starts.reshape(*lead, *[1] * (indices.type.rank - batch))
+    flat = emitter.add(Add(), indices, emitter.constant(offsets))
+    rows = reshaped(emitter, x, (math.prod(lead) * x.shape[axis], *x.shape[axis + 1 :]))
+    return emitter.add(Gather(0), rows, flat)
 
 
-@TFLITE.imports("GATHER_ND", limits="constant indices only")
+@TFLITE.imports("GATHER_ND", limits="int32 indices")
 def gather_nd(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Blocks at places along the first axes."""
-    x, places = operand(inputs, 0), known(operand(inputs, 1), "the indices")
-    depth = places.shape[-1] if places.ndim else 0
-    if not 1 <= depth <= x.type.rank:
-        raise Unsupported(f"indices of shape {places.shape} into {x.shape}")
+    """Blocks at places along the first axes; a place outside takes another block."""
+    x, places = operand(inputs, 0), operand(inputs, 1)
+    depth = places.shape[-1] if places.shape else 0
+    if not 1 <= depth <= x.type.rank or places.dtype is not DType.I32:
+        raise Unsupported(f"{places.dtype.value} indices of shape {places.shape} into {x.shape}")
     lead = x.shape[:depth]
-    if (places < 0).any() or (places >= np.array(lead)).any():
-        raise Unsupported(f"indices outside {x.shape}")
-    flat = np.ravel_multi_index(tuple(np.moveaxis(places, -1, 0)), lead).astype(np.int32)
-    rows = reshaped(emitter, x, (int(np.prod(lead)), *x.shape[depth:]))
-    return emitter.add(Gather(0), rows, emitter.constant(flat))
+    steps = np.array([math.prod(lead[i + 1 :]) for i in range(depth)], np.int32)
+    parts = emitter.add(Mul(), places, emitter.constant(steps))
+    flat = emitter.add(Reduce("sum", (places.type.rank - 1,)), parts)
+    rows = reshaped(emitter, x, (math.prod(lead), *x.shape[depth:]))
+    return emitter.add(Gather(0), rows, flat)
 
 
 @TFLITE.imports("EMBEDDING_LOOKUP", limits="8-bit tables are dequantised at import")
@@ -259,7 +272,7 @@ def space_to_batch(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     value = reshaped(emitter, x, (x.shape[0], *apart, *rest))
     inner, outer = range(2, 2 * axes + 1, 2), range(1, 2 * axes, 2)
     value = transposed(emitter, value, (*inner, 0, *outer, *range(2 * axes + 1, value.type.rank)))
-    batch = x.shape[0] * int(np.prod(block))
+    batch = x.shape[0] * math.prod(block)
     return reshaped(emitter, value, (batch, *apart[::2], *rest))
 
 
@@ -267,7 +280,7 @@ def space_to_batch(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 def batch_to_space(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """Images become blocks of pixels of fewer images, then rows and columns are cut off."""
     x, block = operand(inputs, 0), known_ints(operand(inputs, 1), "the block")
-    axes, parts = len(block), int(np.prod(block))
+    axes, parts = len(block), math.prod(block)
     crops = amounts_of(operand(inputs, 2), axes)
     if min(block, default=1) < 1 or x.shape[0] % parts or x.type.rank <= axes:
         raise Unsupported(f"{x.shape} as blocks {block}")

@@ -52,12 +52,6 @@ def dequantize(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return x if x.dtype is DType.F32 else dequantized(emitter, x, tensor(node, 0))
 
 
-@TFLITE.imports("FAKE_QUANT")
-def fake_quant(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Real numbers rounded to steps between bounds."""
-    raise Unsupported("networks in training; convert the trained network")
-
-
 def joined(emitter: Emitter, node: TfliteNode, parts: Sequence[Value]) -> list[Value]:
     """The operands of a concatenation in the result's scale."""
     to = result(node)

@@ -1,0 +1,79 @@
+"""What a model's TFLITE_METADATA says of its pictures: mean and deviation of each channel.
+
+It is a flatbuffer of its own (identifier M001) inside the file; only the way to these numbers is
+known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flatbuffers import number_types
+
+from ellc.frontends.tflite.tables import Budget, CheckedTable, Damaged
+
+_IDENTIFIER = b"M001"
+_COLOURS = ("red", "green", "blue")
+# Places of fields in their tables.
+_GRAPHS, _INPUTS, _STEPS, _STEP_KIND, _STEP, _MEAN, _DEVIATION = 3, 2, 4, 0, 1, 0, 1
+_NORMALIZATION = 1  # the kind of step
+
+
+def normalization_keys(data: bytes) -> dict[str, str]:
+    """Metadata keys for the first input's pixels, 0 to 255; none if nothing is said.
+
+    They are an extra: what is damaged counts as missing.
+    """
+    if data[4:8] != _IDENTIFIER:
+        return {}
+    try:
+        top = CheckedTable(data, 0, Budget(len(data)))
+        top.Pos = top.Indirect(0)
+        numbers = next(_normalizations(top), None)
+    except Damaged:
+        return {}
+    if numbers is None:
+        return {}
+    keys = {}
+    for index, colour in enumerate(_COLOURS):
+        for what, values in zip(("Mean", "StdDev"), numbers, strict=True):
+            # One number stands for all channels.
+            keys[f"model.input.{colour}Channel{what}"] = repr(values[index % len(values)])
+    return keys
+
+
+def _normalizations(top: CheckedTable) -> Iterator[tuple[list[float], list[float]]]:
+    """(means, deviations) of the first input's steps that have them."""
+    for graph in _tables(top, _GRAPHS, 1):
+        for tensor in _tables(graph, _INPUTS, 1):
+            for step in _tables(tensor, _STEPS, 16):
+                kind = step.Offset(_slot(_STEP_KIND))
+                place = step.Offset(_slot(_STEP))
+                if not (kind and place):
+                    continue
+                if step.Get(number_types.Uint8Flags, step.Pos + kind) != _NORMALIZATION:
+                    continue
+                found = CheckedTable(step.Bytes, step.Indirect(step.Pos + place), step.budget)
+                both = _floats(found, _MEAN), _floats(found, _DEVIATION)
+                if all(len(values) in (1, 3) for values in both) and 0 not in both[1]:
+                    yield both
+
+
+def _slot(field: int) -> int:
+    return 4 + 2 * field
+
+
+def _tables(owner: CheckedTable, field: int, most: int) -> Iterator[CheckedTable]:
+    place = owner.Offset(_slot(field))
+    if place:
+        start = owner.Vector(place)
+        for index in range(min(owner.VectorLen(place), most)):
+            yield CheckedTable(owner.Bytes, owner.Indirect(start + 4 * index), owner.budget)
+
+
+def _floats(owner: CheckedTable, field: int) -> list[float]:
+    place = owner.Offset(_slot(field))
+    if not place:
+        return []
+    numbers: list[float] = owner.GetVectorAsNumpy(number_types.Float32Flags, place).tolist()
+    return numbers
