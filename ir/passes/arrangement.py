@@ -15,9 +15,13 @@ from ir.op import Op, Pointwise
 from ir.ops.dense import Dense
 from ir.ops.fused import Fused, Stage
 from ir.ops.norm import LRN
+from ir.ops.quantised import Lookup
 from ir.ops.quantised_conv import IntDense
+from ir.ops.quantised_softmax import QuantSoftmax
 from ir.ops.reduce import ArgMax, ArgMin, LogSoftmax, Reduce, Softmax
+from ir.ops.scan import CumProd, CumSum
 from ir.ops.shape import Concat, Embed, Expand, Gather, Pad, Reshape, Slice, Split
+from ir.ops.sorting import TopK
 from ir.types import Quant, TensorType
 
 Permutation = tuple[int, ...]
@@ -186,6 +190,11 @@ def _along_last(op: Op, operands: Types, results: Types, p: Permutation) -> Arra
     return Arranged(op, (p, *[None] * (len(operands) - 1)), (p,))
 
 
+def _along_axis(op: Any, operands: Types, results: Types, p: Permutation) -> Arranged | None:
+    """Operators along one axis."""
+    return Arranged(replace(op, axis=p.index(op.axis)), (p,), (p,) * len(results))
+
+
 def _concat(op: Concat, operands: Types, results: Types, p: Permutation) -> Arranged | None:
     return Arranged(Concat(p.index(op.axis)), (p,) * len(operands), (p,))
 
@@ -272,6 +281,11 @@ _RULES: dict[type[Op], Rule] = {
     Dense: _along_last,
     IntDense: _along_last,
     LRN: _along_last,
+    QuantSoftmax: _along_last,
+    Lookup: _lookup,
+    CumSum: _along_axis,
+    CumProd: _along_axis,
+    TopK: _along_axis,
 }
 
 

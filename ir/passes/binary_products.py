@@ -58,16 +58,16 @@ class _Plan:
 
 
 def _plan(editor: Editor, node: Node) -> _Plan | None:
+    operand = two_values(editor, node.inputs[0])
+    if operand is None or editor.type(node.output).dtype is not DType.F32:
+        return None
     weights = editor.exact(node.inputs[1])
-    if weights is None or editor.type(node.output).dtype is not DType.F32:
+    bias = editor.exact(node.inputs[2]) if len(node.inputs) > 2 else np.zeros(1)
+    if weights is None or bias is None:
         return None
     flat = weights.reshape(len(weights), -1)
     sizes = np.abs(flat[:, :1])
     if not flat.size or not np.all((np.abs(flat) == sizes) & (sizes > 0) & np.isfinite(sizes)):
-        return None
-    operand = two_values(editor, node.inputs[0])
-    bias = editor.exact(node.inputs[2]) if len(node.inputs) > 2 else np.zeros(1)
-    if operand is None or bias is None:
         return None
     inverted = isinstance(operand.comparison.op, GreaterEqual | LessEqual)
     window = _window(node, operand, inverted)

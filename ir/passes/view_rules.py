@@ -128,7 +128,7 @@ def product(editor: Editor, node: Node) -> Change | None:
     op = node.op
     shape = editor.type(y).shape
     flat = editor.type(x).rank >= len(shape) and all(e == 1 for e in shape[:-2])
-    constant = editor.exact(y) is not None and editor.array(x) is None
+    constant = editor.array(y) is not None and editor.array(x) is None
     if flat and constant and not op.transpose_a:
         return Dense(), (x, _weights(editor, y, turn=not op.transpose_b))
     left, right = _turned(editor, x), _turned(editor, y)
