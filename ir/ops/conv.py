@@ -91,6 +91,10 @@ class Conv2D(Op):
         yield case(depthwise, (1, 8, 8, 32), (32, 3, 3, 1), "depthwise stride 2")
         multiplied = cls(padding=Padding.same(2, -1.0), groups=4)
         yield case(multiplied, (1, 5, 3, 4), (8, 5, 5, 1), "depthwise, two filters a channel")
+        computed = (normal(rng, 1, 6, 5, 4), weights(rng, 6, 3, 2, 4), normal(rng, 6))
+        yield Case(cls((2, 1), Padding.same(1, 0.5)), computed, label="computed weights")
+        grouped = (computed[0], weights(rng, 6, 3, 2, 2))
+        yield Case(cls(groups=2), grouped, label="computed weights of groups")
 
 
 def _tap(pixels: Array, w: Array, groups: int) -> Array:

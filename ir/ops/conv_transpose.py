@@ -177,6 +177,9 @@ class ConvTranspose2D(_ConvTranspose):
         yield case(cls((2, 2), groups=2), (1, 4, 3, 4), (6, 3, 3, 2), "groups", bias=True)
         yield case(cls((2, 2), one, groups=5), (1, 4, 3, 5), (5, 4, 4, 1), "depthwise")
         yield case(cls((2, 2), (3, 3, 3, 3)), (2, 6, 5, 2), (3, 3, 3, 2), "crop beyond the kernel")
+        computed = (normal(rng, 1, 4, 3, 4), weights(rng, 6, 3, 3, 2), normal(rng, 6))
+        yield Case(cls((2, 2), groups=2), computed, label="computed weights")
+        yield Case(cls(), (*computed[:1], weights(rng, 2, 2, 3, 4)), label="computed, stride 1")
 
 
 @register_op("int_conv_transpose2d")

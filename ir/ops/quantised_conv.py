@@ -105,6 +105,10 @@ class IntConv2D(Op):
         yield _extreme_case(cls(padding=same, groups=8, input_zero=127), "depthwise, extremes")
         channels = cls(padding=Padding.same(2), groups=4, input_zero=50)
         yield case(channels, (1, 5, 3, 4), (8, 5, 5, 1), "depthwise, two filters a channel")
+        x, w = _bytes(rng, "i", 1, 6, 5, 4), _bytes(rng, "u", 6, 3, 2, 4)
+        yield Case(cls((2, 1), same, input_zero=-9, weight_zero=(99,)), (x, w), label="computed")
+        grouped = cls(groups=2, input_zero=5, weight_zero=(7,))
+        yield Case(grouped, (x, w[..., :2].copy()), label="computed weights of groups")
 
 
 @register_op("int_dense")

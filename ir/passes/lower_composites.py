@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
 from ir.errors import InternalError
 from ir.graph import Graph, Node
+from ir.ops.conv import Conv2D
 from ir.ops.conv_transpose import ConvTranspose2D, IntConvTranspose2D
 from ir.ops.detection import RegionDetection
 from ir.ops.norm import BatchNorm, Dropout, Normalize
-from ir.ops.pointwise import Add, Div, Mul, MulAdd, Rsqrt, Sigmoid, Sqrt, Square, Sub
+from ir.ops.pointwise import Add, Div, Mul, MulAdd, Rsqrt, Sigmoid, Sqrt, Sub
+from ir.ops.quantised_conv import IntConv2D
 from ir.ops.recurrent import FastGRNNCell, GRUCell, LSTMCell, RNNCell
 from ir.ops.reduce import Reduce, Softmax
 from ir.ops.resize import Resize
 from ir.ops.shape import Concat, Reshape, Split
 from ir.passes.base import Pass, register_pass
+from ir.passes.computed_weights import lower_computed_conv
 from ir.passes.recurrent_cells import lower_cell
 from ir.passes.resizing import lower_resize
 from ir.passes.transposed_convolutions import lower_conv_transpose
@@ -29,7 +33,8 @@ class LowerComposites(Pass):
     """Batch norm becomes scale and offset, region detection its parts, dropout nothing.
 
     Recurrent cells become dense layers and pointwise operators, resizing weighted gathers,
-    transposed convolutions ordinary ones, normalisation reductions and pointwise operators.
+    transposed convolutions ordinary ones, convolutions with computed weights products of
+    matrices, normalisation reductions and pointwise operators.
 
     Raises `InternalError` for a composite operator without a rule here.
     """
@@ -51,6 +56,8 @@ class LowerComposites(Pass):
                     lower_resize(editor, node, op)
                 case ConvTranspose2D() | IntConvTranspose2D() as op:
                     lower_conv_transpose(editor, node, op)
+                case Conv2D() | IntConv2D() as op if editor.array(node.inputs[1]) is None:
+                    lower_computed_conv(editor, node, op)
                 case Normalize() as op:
                     _lower_normalize(editor, node, op)
                 case op if op.composite:
@@ -90,10 +97,11 @@ def _lower_normalize(editor: Editor, node: Node, op: Normalize) -> None:
     if op.centered:
         centre = editor.insert(node, mean, x, source=node.source)
         x = editor.insert(node, Sub(), x, centre, source=node.source)
-    square = editor.insert(node, Square(), x, source=node.source)
-    spread = editor.insert(node, mean, square, source=node.source)
-    epsilon = editor.rounded(np.array([op.epsilon]), editor.type(x).dtype)
-    spread = editor.insert(node, Add(), spread, epsilon, source=node.source)
+    squares = editor.insert(node, Reduce("l2sum", op.axes, True), x, source=node.source)
+    type_ = editor.type(x)
+    share = editor.rounded(np.array([1 / prod(type_.shape[a] for a in op.axes)]), type_.dtype)
+    epsilon = editor.rounded(np.array([op.epsilon]), type_.dtype)
+    spread = editor.insert(node, MulAdd(), squares, share, epsilon, source=node.source)
     factor = editor.insert(node, Rsqrt(), spread, source=node.source)
     editor.replace(node, Mul(), x, factor)
 

@@ -8,18 +8,19 @@ were put between pixels, at most with a few in the kernel.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
 
-from ir.errors import EllcError
 from ir.graph import Node
 from ir.op import Op
 from ir.ops.conv import Conv2D
 from ir.ops.conv_transpose import ConvTranspose2D, Enlargement, IntConvTranspose2D
 from ir.ops.quantised_conv import IntConv2D
-from ir.ops.shape import Reshape, Slice, Transpose
+from ir.ops.shape import Concat, Gather, Reshape, Slice, Transpose
+from ir.passes.computed_weights import lower_computed_conv
 from ir.rewrite import Editor
 from ir.types import Array, Padding
 
@@ -43,54 +44,66 @@ class _Axis:
 
 
 def lower_conv_transpose(editor: Editor, node: Node, op: _Transposed) -> None:
-    """Replace the node; raises `EllcError` (E302) unless weights and bias are constants."""
-    x, *constants = node.inputs
-    arrays = [_constant(editor, node, value) for value in constants]
-    w = arrays[0]
-    enlargements = op.axes(editor.type(x).shape, w.shape)
-    rows, columns = (_planned(e) for e in enlargements)
+    """Replace the node; computed weights are arranged by a gather."""
+    x, w, *bias = node.inputs
+    shape = editor.type(w).shape
+    rows, columns = (_planned(e) for e in op.axes(editor.type(x).shape, shape))
     phases = _Phases(op.stride, grouped=op.groups > 1)
-    zero = _per_filter(op, w.shape[0])
-    window = _window(w, rows, columns, op.stride, zero)
+    zero = _per_filter(op, shape[0])
+
+    def wide(weights: Array, nothing: Array) -> Array:
+        return phases.filters(_window(weights, rows, columns, op.stride, nothing))
+
+    operands = [_arranged(editor, node, w, wide, zero)]
+    operands += [_arranged(editor, node, b, lambda v, _: phases.repeated(v), zero) for b in bias]
     padding = Padding(rows.before, columns.before, rows.after, columns.after)
-    wide = [phases.filters(window), *(phases.repeated(b) for b in arrays[1:])]
-    operands = [_stored(editor, array, value) for array, value in zip(wide, constants, strict=True)]
     conv: Op = Conv2D((1, 1), padding, (1, 1), op.groups)
     if isinstance(op, IntConvTranspose2D):
         zeros = tuple(int(z) for z in phases.repeated(zero))
         shared = op.weight_zero if len(op.weight_zero) == 1 else zeros
         conv = IntConv2D((1, 1), padding, (1, 1), op.groups, op.input_zero, shared)
     batch, height, width, filters = editor.type(node.output).shape
-    made = (batch, rows.blocks, columns.blocks, filters)
-    steps: list[Op] = [conv, *phases.spread(made)]
+    steps = phases.spread((batch, rows.blocks, columns.blocks, filters))
     if (rows.blocks * op.stride[0], columns.blocks * op.stride[1]) != (height, width):
         first = (0, rows.start, columns.start, 0)
         steps.append(Slice(first, (batch, height, width, filters), (1, 1, 1, 1)))
-    value = x
-    for index, step in enumerate(steps):
-        extras = operands if index == 0 else []
-        if index == len(steps) - 1:
-            editor.replace(node, step, value, *extras)
-        else:
-            value = editor.insert(node, step, value, *extras, source=node.source)
+    if not steps:
+        made: Node | None = editor.replace(node, conv, x, *operands)
+    else:
+        value = editor.insert(node, conv, x, *operands, source=node.source)
+        made = editor.producer(value)
+        for step in steps[:-1]:
+            value = editor.insert(node, step, value, source=node.source)
+        editor.replace(node, steps[-1], value)
+    if made is not None and editor.array(operands[0]) is None:
+        assert isinstance(made.op, Conv2D | IntConv2D)
+        lower_computed_conv(editor, made, made.op)
 
 
-def _constant(editor: Editor, node: Node, value: str) -> Array:
+def _arranged(
+    editor: Editor,
+    node: Node,
+    value: str,
+    change: Callable[[Array, Array], Array],
+    zero: Array,
+) -> str:
+    """A constant changed at once; of anything else its elements, and zeros, put in that order."""
+    type_ = editor.type(value)
     exact = editor.exact(value)
     array = editor.array(value) if exact is None else exact
-    if array is None:
-        raise EllcError(
-            f"'{node.op.name}' needs constant weights", code="E302", where=", ".join(node.source)
-        )
-    return array
-
-
-def _stored(editor: Editor, array: Array, like: str) -> str:
-    """A constant of the element type of another one; floats are rounded here."""
-    dtype = editor.type(like).dtype
-    if dtype.is_float:
-        return editor.rounded(array, dtype)
-    return editor.constant(np.ascontiguousarray(array, dtype.numpy))
+    if array is not None:
+        changed = np.ascontiguousarray(change(array, zero))
+        if type_.dtype.is_float:
+            return editor.rounded(changed, type_.dtype)
+        return editor.constant(changed.astype(type_.dtype.numpy))
+    # Numbers of the elements take the elements' way; behind them come the zeros of the filters.
+    count = type_.elements
+    numbers = np.arange(count).reshape(type_.shape)
+    order = change(numbers, count + np.arange(len(zero)))
+    flat = editor.insert(node, Reshape((count,)), value, source=node.source)
+    zeros = editor.constant(zero.astype(type_.dtype.numpy))
+    all_ = editor.insert(node, Concat(0), flat, zeros, source=node.source)
+    return editor.insert(node, Gather(0), all_, editor.constant(order), source=node.source)
 
 
 def _per_filter(op: _Transposed, filters: int) -> Array:

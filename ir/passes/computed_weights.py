@@ -1,0 +1,93 @@
+"""Convolution with weights that the network computes: a product of matrices.
+
+Kernels of convolutions read weights that were arranged beforehand. Where there are none, what each
+window meets is laid out as a row, one copy for every tap, and multiplied with the filters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ir.errors import EllcError
+from ir.graph import Node
+from ir.op import Op
+from ir.ops.conv import Conv2D
+from ir.ops.dense import MatMul
+from ir.ops.pointwise import Add
+from ir.ops.quantised_conv import IntConv2D, IntMatMul
+from ir.ops.shape import Concat, Pad, Reshape, Slice, Transpose
+from ir.rewrite import Editor
+
+
+def lower_computed_conv(editor: Editor, node: Node, op: Conv2D | IntConv2D) -> None:
+    """Replace a convolution. Raises `EllcError` (E302) for what only constant weights can have."""
+    step = _Step(editor, node)
+    _, w, *bias = node.inputs
+    batch, rows, columns, filters = editor.type(node.output).shape
+    _, height, width, depth = editor.type(w).shape
+    padded = step.padded(op)
+    taps = [step.tap(padded, op, i, j) for i in range(height) for j in range(width)]
+    pixels, groups, share = batch * rows * columns, op.groups, filters // op.groups
+    long = height * width * depth
+    windows = step.add(Concat(3), *taps)
+    if groups == 1:
+        left, right = step.shaped(windows, pixels, long), step.shaped(w, filters, long)
+        product = step.add(step.product(op), left, right)
+    else:
+        split = step.shaped(windows, pixels, height * width, groups, depth)
+        left = step.shaped(step.add(Transpose((2, 0, 1, 3)), split), groups, pixels, long)
+        right = step.shaped(w, groups, share, long)
+        product = step.add(Transpose((1, 0, 2)), step.add(step.product(op), left, right))
+    if bias:
+        product = step.add(Add(), step.shaped(product, pixels, filters), *bias)
+    editor.replace(node, Reshape((batch, rows, columns, filters)), product)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """Inserts operators in front of the convolution."""
+
+    editor: Editor
+    node: Node
+
+    def add(self, op: Op, *operands: str) -> str:
+        """One operator."""
+        return self.editor.insert(self.node, op, *operands, source=self.node.source)
+
+    def shaped(self, value: str, *shape: int) -> str:
+        """The same elements in another shape."""
+        return self.add(Reshape(shape), value)
+
+    def padded(self, op: Conv2D | IntConv2D) -> str:
+        """The picture with its frame around it."""
+        x, frame = self.node.inputs[0], op.padding
+        if frame.is_empty:
+            return x
+        if len(set(frame.values)) > 1:
+            raise self._refused("a frame of one value")
+        value = float(op.input_zero) if isinstance(op, IntConv2D) else frame.values[0]
+        before, after = (0, frame.top, frame.left, 0), (0, frame.bottom, frame.right, 0)
+        return self.add(Pad(before, after, value), x)
+
+    def tap(self, padded: str, op: Conv2D | IntConv2D, row: int, column: int) -> str:
+        """What one tap of the window meets in every place."""
+        batch, rows, columns, _ = self.editor.type(self.node.output).shape
+        channels = self.editor.type(padded).shape[3]
+        first = (0, row * op.dilation[0], column * op.dilation[1], 0)
+        return self.add(Slice(first, (batch, rows, columns, channels), (1, *op.stride, 1)), padded)
+
+    def product(self, op: Conv2D | IntConv2D) -> Op:
+        """[.., windows, taps] times [.., filters, taps]."""
+        if isinstance(op, Conv2D):
+            return MatMul(False, True)
+        if op.groups > 1 and len(set(op.weight_zero)) > 1:
+            raise self._refused("one zero point")
+        zero = op.weight_zero if op.groups == 1 else op.weight_zero[:1]
+        return IntMatMul(op.input_zero, zero, False, True)
+
+    def _refused(self, wanted: str) -> EllcError:
+        return EllcError(
+            f"'{self.node.op.name}' with computed weights needs {wanted}",
+            code="E302",
+            where=", ".join(self.node.source),
+        )
