@@ -97,7 +97,16 @@ class Requantize(Pointwise):
         sums = np.resize(np.arange(-700, 701, dtype=np.int32), (4, 1401)).T.copy()
         half, shifts = np.array([1 << 30], np.int32), np.array([0, -1, -2, -8], np.int32)
         wide = replace(byte, low=-(2**15), high=2**15 - 1, dtype=DType.I16)
-        yield Case(wide, (sums, half, shifts), (1, 2), label="halves")
+        # What is known of constant shifts makes different code.
+        for ends, label in (
+            (shifts, "halves"),
+            (shifts - 1, "halves, all shifted right"),
+            (shifts[2:3], "halves, one shift"),
+            (-shifts // 2, "none shifted right"),
+            (shifts + 2, "halves, both ways"),
+        ):
+            yield Case(wide, (sums, half, ends), (1, 2), label=label)
+        yield Case(byte, (sums, half, shifts), (1, 2), label="halves as bytes")
         extreme = np.array([-(2**31), 2**31 - 1, -(2**31) + 1, 0, -1, 1], np.int32)
         mantissas = np.array([-(2**31), 2**31 - 1, 1 << 30, -(1 << 30), 0, 5], np.int32)
         grid = np.meshgrid(extreme, mantissas, np.array([0, -1, -30, -31, 3]), indexing="ij")
