@@ -32,6 +32,9 @@ class SourceNode(Protocol):
         """Names of results; '' where nobody wants one."""
 
 
+# Looking for close names takes time, and a damaged file may have any number of them.
+_CLOSE_NAMES = 50
+
 NodeT = TypeVar("NodeT", bound=SourceNode)
 Inputs = Sequence[Value | None]
 Function = Callable[[Emitter, NodeT, Inputs], "Value | Sequence[Value]"]
@@ -104,13 +107,14 @@ def import_nodes(
                 problems.add(_place(node), f"reads '{name}', which nothing before it makes")
             known.update((name, None) for name in node.outputs if name)
             # Behind a node that failed: what is already known here may be cut off, too.
-            frontier.update((n, None) for n in node.inputs if _computed(known.get(n)))
+            frontier.update((n, None) for n in node.inputs if _cuts(n, known, values))
             continue
         try:
+            _want_known(registry, node, say_close=len(problems) < _CLOSE_NAMES)
             results = _call(emitter, registry, node, operands)
         except (Unsupported, ShapeError) as error:
             problems.add(_place(node), getattr(error, "message", "") or str(error))
-            frontier.update((n, None) for n in node.inputs if _computed(known.get(n)))
+            frontier.update((n, None) for n in node.inputs if _cuts(n, known, values))
             results = [None] * len(node.outputs)
         known.update((n, v) for n, v in zip(node.outputs, results, strict=False) if n)
         for name in node.outputs[len(results) :]:
@@ -128,14 +132,18 @@ def import_nodes(
     return {name: value for name, value in known.items() if value is not None}
 
 
+def _want_known(registry: Registry[NodeT], node: NodeT, say_close: bool) -> None:
+    """Raise `Unsupported` for an operator that no handler knows."""
+    if node.kind not in registry.handlers:
+        close = registry.close_to(node.kind) if say_close else ""
+        said = f" (close to it: {close})" if close else ""
+        raise Unsupported(f"operator {node.kind} is not supported{said}")
+
+
 def _call(
     emitter: Emitter, registry: Registry[NodeT], node: NodeT, operands: Inputs
 ) -> list[Value | None]:
-    handler = registry.handlers.get(node.kind)
-    if handler is None:
-        close = registry.close_to(node.kind)
-        said = f" (close to it: {close})" if close else ""
-        raise Unsupported(f"operator {node.kind} is not supported{said}")
+    handler = registry.handlers[node.kind]
     emitter.source = (node.label,)
     try:
         made = handler.function(emitter, node, operands)
@@ -150,5 +158,7 @@ def _place(node: SourceNode) -> str:
     return f"{node.label} ({node.kind})" if node.label else node.kind
 
 
-def _computed(value: Value | None) -> bool:
-    return value is not None and not value.is_constant
+def _cuts(name: str, known: Mapping[str, Value | None], given: Mapping[str, Value]) -> bool:
+    """Whether a value is worth naming as an output: some node makes it, and of what is fed in."""
+    value = known.get(name)
+    return value is not None and not value.is_constant and name not in given

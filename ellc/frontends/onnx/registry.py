@@ -14,6 +14,7 @@ from functools import wraps
 from ellc.frontends.graph_import.handlers import Function, Inputs, Registry
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
 from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.tensors import MAX_RANK
 
 MICROSOFT = "com.microsoft"
 TABLE_DOMAIN = "ellc"
@@ -65,6 +66,9 @@ def _checked(function: Function[OnnxNode]) -> Function[OnnxNode]:
         unasked = node.unasked()
         if unasked:
             raise Unsupported(f"its attribute '{unasked[0]}' is not supported")
+        ranks = [v.type.rank for v in ([made] if isinstance(made, Value) else made)]
+        if max(ranks, default=0) > MAX_RANK:
+            raise Unsupported(f"a result of {max(ranks)} dimensions, {MAX_RANK} are supported")
         return made
 
     return handler

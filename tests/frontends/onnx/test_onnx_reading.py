@@ -343,6 +343,16 @@ def test_damaged_attributes_and_operands_are_reported() -> None:
         assert (error.code, len(error.problems)) == ("E212", 1), made.op_type
 
 
+def test_results_have_a_bounded_rank() -> None:
+    axes = np.arange(200)
+    proto = model([node("Unsqueeze", ["x", "axes"], ["y"])], {"x": X}, ["y"], {"axes": axes})
+    assert "202 dimensions" in error_of(proto).problems[0]
+
+
+def test_inputs_are_no_place_to_cut() -> None:
+    assert "--outputs" not in error_of(model([node("Foo", ["x"], ["y"])], {"x": X}, ["y"])).hint
+
+
 def test_result_that_nobody_makes() -> None:
     proto = model([node("MaxPool", ["x"], ["y", "at"], kernel_shape=[2])],
                   {"x": floats(1, 1, 4)}, ["y", "at"])  # fmt: skip
