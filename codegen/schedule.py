@@ -68,20 +68,21 @@ def gemm_tile(target: Target, total: Elem, pixels: int, filters: int) -> GemmSch
 
 
 def _integer_tile(target: Target, pixels: int, filters: int) -> GemmSchedule:
-    """Sums of 32 bits. NEON multiplies by lanes of 8 (in 32-bit state: 4) image values."""
+    """Sums of 32 bits. NEON multiplies by lanes of 8 image values."""
     lanes = target.lanes(4)
     if lanes == 1:
         # Few of the 13 or so core registers are left for sums.
         return GemmSchedule(min(2, pixels), min(2, filters), 1, 2, False, 1)
     by_lane = target.has("neon")
     vectors = _vectors(lanes, target.vector_registers, pixels, filters)
-    tile = min(_integer_pixels(target, vectors), max(1, pixels))
-    step = (8 if target.vector_registers >= 32 else 4) if by_lane else 2
-    return GemmSchedule(tile, vectors, lanes, step, by_lane, 1)
-
-
-def _integer_pixels(target: Target, vectors: int) -> int:
-    return _pixels(target.vector_registers, vectors, target.has("neon"))
+    budget = target.vector_registers
+    if not by_lane:
+        tile = _pixels(budget, vectors, by_lane)
+    else:
+        # A register of image values for each pixel; in 32-bit state only the lower quarter of the
+        # file has lanes that multiply. Weights: those at work and those on their way.
+        tile = max(1, min(budget // 4, (budget - 4) // (vectors + 1)))
+    return GemmSchedule(min(tile, max(1, pixels)), vectors, lanes, 8 if by_lane else 2, by_lane, 1)
 
 
 def band_rows(traffic: GemmTraffic, blocks: int, target: Target) -> int:

@@ -17,6 +17,7 @@ from codegen.kir.ir import (
     Prefetch,
     Stmt,
     Store,
+    Var,
 )
 from codegen.kir.llvm_operations import OperationWriter
 from codegen.kir.llvm_text import scalar_type
@@ -95,9 +96,7 @@ class _Function(OperationWriter):
                 case Let():
                     self._let(statement)
                 case Load(result, param, index, offset, align):
-                    pointer = self._address(param, index, offset)
-                    type_ = self._type(result.type)
-                    self._put(f"%{result.name} = load {type_}, ptr {pointer}, align {align}")
+                    self._load(result, self._address(param, index, offset), align)
                 case Store(value, param, index, offset, align):
                     pointer = self._address(param, index, offset)
                     self._put(f"store {self._typed(value)}, ptr {pointer}, align {align}")
@@ -109,6 +108,14 @@ class _Function(OperationWriter):
                     self._for(statement)
                 case If(condition, inner):
                     self._if(condition, inner)
+
+    def _load(self, result: Var, pointer: str, align: int) -> None:
+        type_, narrow = self._type(result.type), result.type.elem.bytes < 4
+        text = f"load {type_}, ptr {pointer}, align {align}"
+        if narrow and result.type.lanes > 1 and self._target.arch == "arm":
+            # LLVM would make one of this and what widens it, and go through the stack.
+            text = f"freeze {type_} {self._let_text(text)}"
+        self._put(f"%{result.name} = {text}")
 
     def _for(self, loop: For) -> None:
         head, body, done = (self._label(k) for k in ("head", "body", "done"))
