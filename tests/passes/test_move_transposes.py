@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import permutations, product
 
 import numpy as np
 import pytest
 from random_planes import random_planes
 
+import ir.passes.arrangement
+import ir.passes.layout_flow
+import ir.passes.move_transposes
+import ir.passes.transposes
+from ir.errors import InternalError
 from ir.graph import Graph
 from ir.op import Case, all_ops
+from ir.ops.reduce import Softmax
 from ir.ops.shape import Transpose
 from ir.passes.arrangement import Arranged, arranged, is_flexible
 from ir.passes.layout_flow import Flow, Layout, lowered
@@ -61,6 +68,44 @@ def test_what_is_moved_never_grows(seed: int) -> None:
     assert Layout(Flow(after)).total() <= Layout(Flow(before)).total()
     assert MoveTransposes().run(after) == after
     run_pipeline(before, paranoid=True, seed=seed)
+
+
+def columns_as_they_are(patch: pytest.MonkeyPatch) -> None:
+    """A flattened picture in another order meets the old columns."""
+    patch.setattr(
+        ir.passes.move_transposes, "columns", lambda before, after, p: np.arange(after[-1])
+    )
+
+
+def axes_as_they_are(patch: pytest.MonkeyPatch) -> None:
+    """A softmax on another arrangement keeps its axes."""
+    patch.setitem(
+        ir.passes.arrangement._RULES, Softmax, lambda op, x, y, p: Arranged(op, (p,), (p,))
+    )
+
+
+def vectors_as_they_are(patch: pytest.MonkeyPatch) -> None:
+    """A slope per plane meets pixels."""
+    patch.setattr(ir.passes.move_transposes, "_moved_constant", lambda e, value, *_, **__: value)
+
+
+def lost_permutations(patch: pytest.MonkeyPatch) -> None:
+    """Of two transposes in a row only the last one counts."""
+    patch.setattr(ir.passes.layout_flow, "compose", lambda first, then: then)
+    patch.setattr(ir.passes.transposes, "order", lambda shape, p: tuple(range(len(p))))
+
+
+@pytest.mark.parametrize(
+    "sabotage",
+    [columns_as_they_are, axes_as_they_are, vectors_as_they_are, lost_permutations],
+)
+def test_a_broken_rule_is_seen_and_blamed(
+    sabotage: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sabotage(monkeypatch)
+    with pytest.raises(InternalError, match="pass 'move_transposes"):
+        for seed in SEEDS:
+            run_pipeline(random_planes(seed), paranoid=True)
 
 
 @pytest.mark.parametrize("case", FLEXIBLE)
