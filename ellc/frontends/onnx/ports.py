@@ -76,7 +76,8 @@ def _shape(
     given = options.shapes.get(port.name)
     if given is None and port.shape is not None:
         known = [symbols.get(d, d) if isinstance(d, str) else d for d in port.shape]
-        if known and not _fixed(known[0]):
+        # 0 may be meant: a tensor without elements. Old exporters write it for "any", too.
+        if known and not _fixed(known[0]) and known[0] != 0:
             known[0] = 1
         fixed = tuple(d for d in known if isinstance(d, int) and d > 0)
         if len(fixed) == len(known):

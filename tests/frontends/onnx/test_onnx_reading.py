@@ -208,8 +208,9 @@ def open_input(*shape: int | str | None) -> onnx.ModelProto:
 
 
 def test_open_batch_is_one() -> None:
-    for first in ("batch", None, 0, -1):
+    for first in ("batch", None, -1):
         assert read(open_input(first, 3)).input_types()[0].shape == (1, 3)
+    assert error_of(open_input(0, 3)).hint == "--shape x=1,3"
 
 
 def test_other_open_dimensions_must_be_given() -> None:
