@@ -1,0 +1,32 @@
+"""Nothing that is claimed fails the ONNX project's own tests, and the documented table is true."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx_node_cases import Result, node_tests, run_node_tests, supported, table
+
+DOCUMENT = Path(__file__).parents[2] / "ellc" / "frontends" / "onnx" / "NODE_TESTS.md"
+
+
+@functools.cache
+def results() -> list[Result]:
+    return run_node_tests(node_tests())
+
+
+@pytest.mark.slow
+def test_no_node_test_fails() -> None:
+    failed = [f"{r.test.name}: {r.reason}" for r in results() if r.status == "failed"]
+    assert not failed, "\n".join(failed)
+
+
+@pytest.mark.slow
+def test_the_documented_table_is_what_the_tests_give() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    if f"`onnx` {onnx.__version__} " not in text:
+        pytest.skip(f"the table is of another version of onnx than {onnx.__version__}")
+    assert table(results()) in text, "python tests/onnx_nodes/run.py --write"
+    assert f"**{len(supported(results()))} of" in text
