@@ -128,6 +128,13 @@ class _Region:
         a, b = (result_order(self.flow, maker, p) for p in pair)
         return a, b
 
+    def is_free(self, value: str) -> bool:
+        """Whether the readers of a value take it in whichever order it is made."""
+        maker = self.flow.makers.get(value)
+        pair = self.pairs.get(maker.node.outputs[0], ()) if maker else ()
+        made = [self.flow.arranged(maker.node, p) for p in pair if maker]
+        return any(m is not None and not m.results for m in made)
+
     def wanted(self, value: str, reader: Reader) -> Orders | None:
         """The same for what a reader wants, None if it does not belong to the region."""
         pair = self.pairs.get(reader.node.outputs[0]) if reader.node else None
@@ -163,12 +170,15 @@ def _connect(cut: MinCut, layout: Layout, region: _Region, value: str) -> None:
     readers = [(r, region.wanted(value, r)) for r in flow.readers.get(value, [])]
     offers = [w for w in (made, *(w for _, w in readers)) if w is not None]
     both = next((w for w in offers if None not in w), None)
-    if both is None or (made is not None and None in made):
-        return  # either side takes it as it comes
+    if both is None or region.is_free(value):
+        return
     inside = [r.node.outputs[0] for r, w in readers if r.node and w and _agree(w, both)]
     outside = [layout.wanted(value, r) for r, w in readers if w is None]
     ends = [*inside, *(side for o in outside if (side := _side(o, both)) is not None)]
-    maker = flow.makers[value].node.outputs[0] if made else _side(layout.stored(value), both)
+    if made is None:
+        maker = _side(layout.stored(value), both)
+    else:
+        maker = flow.makers[value].node.outputs[0] if _agree(made, both) else None
     cost = flow.weight(value)
     cut.arc(_SOURCE if maker is None else maker, ("to sink", value), cost)
     cut.arc(("to source", value), _SINK if maker is None else maker, cost)
