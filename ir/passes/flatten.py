@@ -1,4 +1,4 @@
-"""A flattened picture in front of dense layers: their columns may stand in another order."""
+"""Flattened pictures beside dense layers, whose columns or rows may stand in another order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from ir.graph import Graph, Node
 from ir.ops.dense import Dense
 from ir.ops.quantised_conv import IntDense
 from ir.ops.shape import Reshape
-from ir.passes.arrangement import Arranged, Permutation, Shape, order, reshape_groups
+from ir.passes.arrangement import (
+    Arranged,
+    Permutation,
+    Shape,
+    order,
+    picked,
+    reshape_groups,
+)
+from ir.rewrite import Editor
 from ir.types import Array
 
 
@@ -45,3 +53,29 @@ def columns(before: Shape, after: Shape, permutation: Permutation) -> Array | No
     extents = [before[a] for a in merged]
     places = np.arange(after[-1]).reshape(extents)
     return places.transpose([merged.index(a) for a in last]).reshape(-1)
+
+
+def unfolded(
+    node: Node, permutation: Permutation, flat: Shape, chain: Sequence[Node] | None
+) -> Arranged | None:
+    """The `Reshape` of a dense layer's result to a picture, rearranged with that layer's rows.
+
+    `permutation` is that of the picture: nothing says how its operand is permuted.
+    """
+    assert isinstance(node.op, Reshape)
+    if chain is None or columns(node.op.shape, flat, permutation) is None:
+        return None
+    return Arranged(Reshape(picked(node.op.shape, permutation)), (None,), (permutation,))
+
+
+def with_rows(editor: Editor, node: Node, places: Array) -> None:
+    """Let a dense layer, or what follows it elementwise, make its last axis in another order."""
+    data, *others = node.inputs
+    if isinstance(node.op, Dense):
+        moved = [editor.moved(v, lambda a: a[places]) for v in others]
+    else:
+        moved = [
+            editor.moved(v, lambda a: a[..., places]) if editor.type(v).elements > 1 else v
+            for v in others
+        ]
+    editor.replace(node, node.op, data, *moved)

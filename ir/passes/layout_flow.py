@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import prod
 
 from ir.graph import Graph, Node
+from ir.op import Pointwise
 from ir.ops.dense import Dense
 from ir.ops.quantised_conv import IntDense
 from ir.ops.shape import Reshape, Transpose
@@ -22,7 +24,7 @@ from ir.passes.arrangement import (
     is_flexible,
     order,
 )
-from ir.passes.flatten import flattened
+from ir.passes.flatten import flattened, unfolded
 from ir.types import DType
 
 _INSIDE = 1 << 12  # times as dear as at the ends
@@ -76,11 +78,43 @@ class Flow:
         """The node's operator with its first operand rearranged, None if it cannot be."""
         key = node.outputs[0], permutation
         if key not in self._arranged:
-            made = arranged(node.op, *self.graph.node_types(node), permutation)
-            if made is None and isinstance(node.op, Reshape):
-                made = flattened(self.graph, node, permutation, self._flat_readers(node))
-            self._arranged[key] = made
+            self._arranged[key] = self._arrange(node, permutation)
         return self._arranged[key]
+
+    def _arrange(self, node: Node, permutation: Permutation) -> Arranged | None:
+        operands, results = self.graph.node_types(node)
+        if len(permutation) != operands[0].rank:
+            return unfolded(node, permutation, operands[0].shape, self.row_makers(node))
+        made = arranged(node.op, operands, results, permutation)
+        if made is None and isinstance(node.op, Reshape):
+            made = flattened(self.graph, node, permutation, self._flat_readers(node))
+        return made
+
+    def row_makers(self, node: Node) -> list[Node] | None:
+        """From a `Reshape` of another rank back to the dense layer whose rows make its elements.
+
+        Between them there may be elementwise operators with constants. None if others read any of
+        these results, or if there is no such layer.
+        """
+        value = node.inputs[0]
+        flat = self.graph.types[value].shape
+        if not isinstance(node.op, Reshape) or len(flat) == len(node.op.shape):
+            return None
+        chain = []
+        while (maker := self.makers.get(value)) and len(self.readers.get(value, [])) == 1:
+            found = maker.node
+            chain.append(found)
+            shapes = [self.graph.types[v].shape for v in found.inputs[1:]]
+            if not self.constants.issuperset(found.inputs[1:]):
+                return None
+            if isinstance(found.op, Dense):
+                return chain
+            if not isinstance(found.op, Pointwise) or any(
+                prod(s) != 1 and s[-1] != flat[-1] for s in shapes
+            ):
+                return None
+            value = found.inputs[0]
+        return None
 
     def weight(self, value: str) -> int:
         """What it costs to move the elements of a value.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ir.graph import Graph, Node
 from ir.passes.arrangement import (
     Permutation,
+    Types,
     compose,
     first_from_operand,
     first_from_result,
@@ -76,8 +77,20 @@ class _Region:
         types = self.flow.graph.node_types(maker.node)
         if not types[0]:
             return None
-        a, b = (first_from_result(maker.node.op, *types, maker.index, p) for p in pair)
+        a, b = (self._first_of(maker, types, p) for p in pair)
         return None if a is None or b is None else (a, b)
+
+    def _first_of(
+        self, maker: Maker, types: tuple[Types, Types], permutation: Permutation
+    ) -> Permutation | None:
+        """How a node's first operand is arranged where a result is.
+
+        A picture that a dense layer makes flat stands for itself: see `flatten.unfolded`.
+        """
+        first = first_from_result(maker.node.op, *types, maker.index, permutation)
+        if first is None and self.flow.row_makers(maker.node) is not None:
+            return permutation
+        return first
 
     def _from_operand(self, reader: Reader, pair: Pair) -> Pair | None:
         assert reader.node is not None

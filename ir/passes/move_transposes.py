@@ -12,7 +12,7 @@ from ir.ops.shape import Reshape, Transpose
 from ir.passes.arrangement import Arranged, Permutation, identity, inverse
 from ir.passes.base import Pass, register_pass
 from ir.passes.common import trailing
-from ir.passes.flatten import columns
+from ir.passes.flatten import columns, with_rows
 from ir.passes.layout_flow import Flow, Layout
 from ir.passes.layout_regions import best_layout
 from ir.passes.transposes import tidy_transposes
@@ -52,6 +52,8 @@ def _rearranged(graph: Graph, layout: Layout) -> Graph:
     for node, permutation in _changes(graph, layout):
         made = layout.flow.arranged(node, permutation)
         assert made is not None
+        if made.operands == (None,):
+            _permute_rows(editor, layout.flow, node, permutation)
         _rearrange(editor, _node_now(editor, node), made)
     tidy_transposes(editor)
     return editor.graph() if editor.changed else graph
@@ -107,6 +109,16 @@ def _moved_constant(
         return trailing(result) if shorten else result
 
     return editor.moved(value, moved)
+
+
+def _permute_rows(editor: Editor, flow: Flow, node: Node, permutation: Permutation) -> None:
+    """The dense layer in front of a picture makes it in the order in which it is wanted."""
+    chain = flow.row_makers(node)
+    assert chain is not None and isinstance(node.op, Reshape)
+    places = columns(node.op.shape, flow.graph.types[node.inputs[0]].shape, permutation)
+    assert places is not None
+    for maker in chain:
+        with_rows(editor, _node_now(editor, maker), places)
 
 
 def _flatten(editor: Editor, node: Node, operand: str, made: Arranged) -> None:

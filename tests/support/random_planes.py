@@ -211,6 +211,21 @@ def _there_and_back(g: RandomPlanes, x: Ref) -> Ref:
     return g.add(TO_PLANES, g.add(g.pick([Relu(), Sigmoid()]), g.add(TO_PIXELS, x)))
 
 
+def _mix(g: RandomPlanes, x: Ref) -> Ref:
+    """A dense layer on the channels of each pixel."""
+    channels = x.type.shape[1]
+    return g.image(Dense(), x, g.normal(channels, channels), g.normal(channels))
+
+
+def _decoded(g: RandomPlanes, x: Ref) -> Ref:
+    """A picture that a dense layer makes of a vector."""
+    n, c, h, w = x.type.shape
+    size = 2 * h * w
+    y = g.add(Dense(), g.add(Reduce("max", (2, 3)), x), g.normal(size, c))
+    y = g.add(Relu(), g.add(Add(), y, g.normal(g.pick([1, size]))))
+    return g.add(Concat(1), x, g.add(Reshape((n, 2, h, w)), y)) if c < 20 else x
+
+
 def _twist(g: RandomPlanes, x: Ref) -> Ref:
     """Any permutation, one that moves the batch included; what follows takes it for planes."""
     moved = g.add(Transpose(tuple(int(a) for a in g.rng.permutation(4))), x)
@@ -252,6 +267,7 @@ def _best(g: RandomPlanes, x: Ref) -> Ref:
 STEPS: list[Callable[[RandomPlanes, Ref], Ref]] = [
     _conv, _conv, _conv, _depthwise, _norm, _activation, _activation, _affine, _residual, _residual,
     _squeeze, _pool, _pad, _branches, _crop, _upsample, _there_and_back,
+    _mix, _decoded,
 ]  # fmt: skip
 HEADS: list[Callable[[RandomPlanes, Ref], Ref]] = [_classes, _boxes, _pooled, _best]
 
