@@ -189,14 +189,19 @@ class _Function:
             case "pack_bits", _:
                 return f"{self._prelude.pack_bits(let.args[0].type)}({args[0]})"
         if result.lanes == 1:
-            return self._prelude.need(_expression(row, let, args))
+            lanes = [
+                t for a, v in zip(let.args, args, strict=True) for t in _pair(a, result, v, "0")
+            ]
+            return self._prelude.need(_expression(row, let, lanes))
         return f"{self._lanewise(row, let)}({', '.join([*args, *map(str, let.attrs)])})"
 
     def _lanewise(self, row: OpRow, let: Let) -> str:
         """The helper that applies a row's expression to every lane."""
         names = "abc"[: len(let.args)]
         lanes = [
-            n if a.type.lanes == 1 else f"{n}.l[i]" for n, a in zip(names, let.args, strict=True)
+            text
+            for n, a in zip(names, let.args, strict=True)
+            for text in _pair(a, let.result.type, n, "i")
         ]
         params = [f"{self._type(a.type)} {n}" for n, a in zip(names, let.args, strict=True)]
         params += ["int n"] * len(let.attrs)
@@ -259,6 +264,16 @@ class _Function:
         bits = Elem.U32 if one.elem is Elem.F32 else Elem.U64
         pattern = int(literal(Imm(imm.value, one)).view(bits.numpy)[0])
         return f"{self._prelude.bitcast(VType(bits), one.elem)}({integer_literal(pattern, bits)})"
+
+
+def _pair(operand: Operand, result: VType, value: str, lane: str) -> list[str]:
+    """What a lane of the result is made of: a lane of the operand, or two where it has twice."""
+    if operand.type.lanes == 1:
+        return [value]
+    if operand.type.lanes != 2 * result.lanes:
+        return [f"{value}.l[{lane}]"]
+    first = "0" if lane == "0" else f"2 * {lane}"
+    return [f"{value}.l[{first}]", f"{value}.l[{'1' if lane == '0' else first + ' + 1'}]"]
 
 
 def _expression(row: OpRow, let: Let, args: list[str], amount: str = "") -> str:

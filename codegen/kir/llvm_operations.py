@@ -300,6 +300,8 @@ _SPECIAL: dict[str, Callable[[OperationWriter, Let], str]] = {
     "mul_high": OperationWriter.mul_high,
     "wide_mul": OperationWriter.wide_mul,
     "wide_mul_add": OperationWriter.wide_mul_add,
+    "add_pairs": OperationWriter.add_pairs,
+    "pair_sums": OperationWriter.pair_sums,
     "shr_round": OperationWriter.shr_round,
     "convert": OperationWriter.convert,
     "splat": OperationWriter.splat,

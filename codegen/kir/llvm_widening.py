@@ -1,4 +1,4 @@
-"""LLVM instructions of products that are twice as wide as their factors."""
+"""LLVM instructions of products that are twice as wide as their factors, and of sums of pairs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ _NEON_PRODUCT = {
     ("aarch64", False): "@llvm.aarch64.neon.umull",
     ("arm", True): "@llvm.arm.neon.vmulls",
     ("arm", False): "@llvm.arm.neon.vmullu",
+}
+
+
+_NEON_PAIRS = {
+    ("aarch64", True): "@llvm.aarch64.neon.saddlp",
+    ("aarch64", False): "@llvm.aarch64.neon.uaddlp",
+    ("arm", True): "@llvm.arm.neon.vpaddls",
+    ("arm", False): "@llvm.arm.neon.vpaddlu",
 }
 
 
@@ -55,3 +63,49 @@ class WideningWriter(FixedPointWriter):
             call = f"call {self._type(one)} {name}.{self._mangled(one)}({', '.join(args)})"
             products.append(self._let_text(call))
         return self._in_one(products, one)
+
+    def add_pairs(self, let: Let) -> str:
+        """Sums of two neighbours, widened, added: LLVM makes one NEON instruction of the two."""
+        wide, narrow = let.args[0].type, let.args[1].type
+        total, pairs = (self._value(a) for a in let.args)
+        if self._fills_neon(narrow) and narrow.lanes * narrow.elem.bytes >= 16:
+            sums = self._pairs_by_registers(narrow, wide, pairs)
+        else:
+            verb = "sext" if narrow.elem.is_signed else "zext"
+            halves = [
+                self._let_text(f"{verb} {self._type(narrow.with_lanes(wide.lanes))} {h} to {w}")
+                for w in (self._type(wide),)
+                for h in self._halves(narrow, pairs)
+            ]
+            sums = self._let_text(f"add {self._type(wide)} {halves[0]}, {halves[1]}")
+        return self._let_text(f"add {self._type(wide)} {total}, {sums}")
+
+    def pair_sums(self, let: Let) -> str:
+        """Sums of two neighbours."""
+        even, odd = self._halves(let.args[0].type, self._value(let.args[0]))
+        return self._let_text(f"add {self._type(let.result.type)} {even}, {odd}")
+
+    def _pairs_by_registers(self, narrow: VType, wide: VType, value: str) -> str:
+        lanes = 16 // narrow.elem.bytes
+        one, part = wide.with_lanes(lanes // 2), narrow.with_lanes(lanes)
+        name = _NEON_PAIRS[self._target.arch, narrow.elem.is_signed]
+        sums = []
+        for start in range(0, narrow.lanes, lanes):
+            text = f"{self._type(part)} {self._lanes_of(value, narrow, start, lanes)}"
+            sums.append(self.call(name, one, [text], part))
+        return self._in_one(sums, one)
+
+    def _halves(self, type_: VType, value: str) -> tuple[str, str]:
+        """The lanes with even and those with odd numbers."""
+        if not value.startswith("%"):
+            return value, value
+        t, count = self._type(type_), type_.lanes // 2
+        if count == 1:
+            even, odd = (self._let_text(f"extractelement {t} {value}, i32 {i}") for i in (0, 1))
+            return even, odd
+        picks = [", ".join(f"i32 {2 * i + n}" for i in range(count)) for n in (0, 1)]
+        even, odd = (
+            self._let_text(f"shufflevector {t} {value}, {t} poison, <{count} x i32> <{p}>")
+            for p in picks
+        )
+        return even, odd

@@ -1,15 +1,16 @@
 """The kernel IR's operations: one row each - operands, result type, meaning in numpy, LLVM, C.
 
 `takes` has a letter per operand: T any type that `kinds` admits (all T are equal, lanes too),
-E the same element with any lanes, S its scalar, W an integer of twice its bits in as many lanes, M
-a mask of as many lanes or of one. `kinds` has a letter per class of elements: f float, s signed,
-u unsigned, x index, m mask.
+E the same element with any lanes, S its scalar, W an integer of twice its bits in as many lanes, N
+one of half its bits in twice as many, M a mask of as many lanes or of one. `kinds` has a letter per
+class of elements: f float, s signed, u unsigned, x index, m mask.
 
 LLVM templates use {t} the result's type, {a} the first operand's type, {0} {1} .. the operands, {n}
 the attribute; `@llvm.name(..)` calls an intrinsic. C templates are expressions for one lane: {0}
 {1} .. the operands, {c} the result's C type, {u} the unsigned type to compute in, {e} the element's
-name, {w} its unsigned twin's name and {v} that one's C type, {n} the attribute. Operations without
-a template are spelled out by the emitters.
+name, {w} its unsigned twin's name and {v} that one's C type, {n} the attribute. An operand with two
+lanes for each of the result's counts as two. Operations without a template are spelled out by the
+emitters.
 """
 
 from __future__ import annotations
@@ -141,6 +142,17 @@ def _wide_product(a: Array, b: Array) -> Array:
 _row("wide_mul", "TT", "su", _wider, _wide_product, c="({c})(({u}){0} * ({u}){1})")
 _row("wide_mul_add", "TTW", "su", _wider, lambda a, b, c: _wide_product(a, b) + c,
      c="({c})(({u}){0} * ({u}){1} + ({u}){2})")  # fmt: skip
+
+
+def _pair_sums(a: Array, wide: np.dtype[Any]) -> Array:
+    return np.asarray(a[::2].astype(wide) + a[1::2].astype(wide))
+
+
+# Sums of neighbouring lanes, added to lanes of twice the bits or as they are.
+_row("add_pairs", "TN", "su", _same, lambda a, b: a + _pair_sums(b, a.dtype),
+     c="({c})(({u}){0} + ({u}){1} + ({u}){2})")  # fmt: skip
+_row("pair_sums", "T", "su", lambda t, a: t[0].with_lanes(t[0].lanes // 2),
+     lambda a: _pair_sums(a, a.dtype), c="({c})(({u}){0} + ({u}){1})")  # fmt: skip
 
 
 def _mul_high(a: Array, b: Array) -> Array:

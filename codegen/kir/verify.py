@@ -253,6 +253,10 @@ def operation_problems(
                 yield f"takes operands of one element, not {main[0]} and {type_}"
             case "W" if not _is_wider(type_, main[0]):
                 yield f"takes twice the bits of {main[0]}, not {type_}"
+            case "N" if type_.lanes % 2 or not _is_wider(
+                main[0], type_.with_lanes(type_.lanes // 2)
+            ):
+                yield f"takes half the bits of {main[0]} in twice the lanes, not {type_}"
             case "S" if type_.lanes != 1:
                 yield f"takes a scalar, not {type_}"
             case "M" if type_.elem is not Elem.MASK or type_.lanes not in (1, main[0].lanes):
@@ -293,6 +297,8 @@ def _attribute_problems(
             yield f"takes i32, not {types[0].elem.value}"
         case (("wide_mul" | "wide_mul_add"), ()) if types[0].elem.bytes > 2:
             yield f"takes 8 or 16 bits, not {types[0].elem.value}"
+        case ("pair_sums", ()) if types[0].lanes % 2:
+            yield f"takes an even number of lanes, not {types[0].lanes}"
         case ("pack_bits", ()) if types[0].lanes % 8:
             yield f"takes a multiple of 8 lanes, not {types[0].lanes}"
         case ("convert", (code,)):

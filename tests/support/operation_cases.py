@@ -18,7 +18,8 @@ from ir.types import Array
 LANES = (1, 4, 8, 16)
 COUNT = 160  # elements of every operand
 _WIDER = {e: e.wider for e in (Elem.I8, Elem.U8, Elem.I16, Elem.U16)}
-BETWEEN_LANES = ("splat", "splat_lane", "lane", "part", "join", "iota", "pack_bits")
+_NARROWER = {wide: narrow for narrow, wide in _WIDER.items()}
+BETWEEN_LANES = ("pair_sums", "splat", "splat_lane", "lane", "part", "join", "iota", "pack_bits")
 
 
 def operation_cases(lane_counts: Sequence[int] = LANES) -> tuple[KernelCase, ...]:
@@ -59,6 +60,7 @@ def _types(row: OpRow, elem: Elem, lanes: int) -> tuple[VType, ...]:
         "S": VType(elem, 1),
         "M": VType(Elem.MASK, lanes),
         "W": VType(_WIDER.get(elem, elem), lanes),
+        "N": VType(_NARROWER.get(elem, elem), 2 * lanes),
     }
     return tuple(by_letter[letter] for letter in row.takes)
 
@@ -72,7 +74,7 @@ def _case(row: OpRow, elem: Elem, lanes: int, attrs: tuple[int, ...]) -> KernelC
     for i, type_ in enumerate(types):
         stored = _stored(type_.elem)
         params.append(b.param(f"p{i}", stored))
-        arrays[f"p{i}"] = _data(row, type_.elem, i)
+        arrays[f"p{i}"] = np.resize(_data(row, type_.elem, i), COUNT + max(0, type_.lanes - lanes))
     width = result.lanes if row.name in BETWEEN_LANES else lanes
     y = b.param("y", _stored(result.elem), writable=True)
     step = lanes
