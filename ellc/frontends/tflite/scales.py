@@ -28,8 +28,6 @@ def quant_of(tensor: Tensor) -> Quant:
     """The quantisation of a tensor that must have one, be it per tensor or per channel."""
     if tensor.quant is None:
         raise Unsupported(f"'{tensor.name}' is {tensor.kind} without scale and zero point")
-    if min(tensor.quant.scale) <= 0:
-        raise Unsupported(f"'{tensor.name}' has the scale {min(tensor.quant.scale)}")
     return tensor.quant
 
 
@@ -38,6 +36,8 @@ def scalar_quant(tensor: Tensor) -> Quant:
     quant = quant_of(tensor)
     if len(quant.scale) != 1:
         raise Unsupported(f"'{tensor.name}' has a scale per channel, where one for all is wanted")
+    if quant.scale[0] == 0:
+        raise Unsupported(f"'{tensor.name}' has the scale 0")
     return quant
 
 

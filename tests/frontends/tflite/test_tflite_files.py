@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import flatbuffers
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from tflite_cases import ints, stored
-from tflite_files import T, TFLiteFile, options, saved, single
+from tflite_files import T, TFLiteFile, options, reference, saved, single
 
 from ellc.frontends.limits import Limits
 from ellc.frontends.options import ImportOptions
@@ -21,8 +22,6 @@ from ir.graph import Graph
 from ir.interp import evaluate
 from ir.ops.conv import Conv2D
 from ir.types import DType, Padding, Quant
-
-RELU = options("ReluOptions") if hasattr(schema, "ReluOptionsT") else None
 
 
 def chain_of(*kinds: str, shape: tuple[int, ...] = (1, 4), first: T | None = None) -> TFLiteFile:
@@ -152,12 +151,10 @@ def test_what_is_not_supported_is_said(
 
 
 def test_tensors_of_text_are_refused_where_they_are_read(tmp_path: Path) -> None:
-    data = chain_of("RELU").data([0], [1])
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data))
-    model.subgraphs[0].tensors[1].type = schema.TensorType.STRING
-    builder = flatbuffers.Builder(64)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    error = refused(bytes(builder.Output()), tmp_path)
+    def change(model: schema.ModelT) -> None:
+        model.subgraphs[0].tensors[1].type = schema.TensorType.STRING
+
+    error = refused(repacked(chain_of("RELU").data([0], [1]), change), tmp_path)
     assert error.problems == ("v0 (RELU): 'v0' holds STRING, which is not supported",)
 
 
@@ -228,6 +225,35 @@ def test_small_weights_beside_floats_become_floats(tmp_path: Path) -> None:
     np.testing.assert_array_equal(y, [[-0.5, 65.0]])
 
 
+def repacked(data: bytes, change: Callable[[schema.ModelT], None]) -> bytes:
+    """A file after a change to its objects."""
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data))
+    change(model)
+    builder = flatbuffers.Builder(64)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def test_numbers_of_four_bits_are_unpacked(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    weights = rng.integers(-8, 8, (3, 5), np.int8)
+    operands = [stored("int8", (2, 5)), stored("int8", (3, 5), 0.02, 128, weights), None]
+    to = [stored("int8", (2, 3), 0.05)]
+    data = single("FULLY_CONNECTED", operands, to, options("FullyConnectedOptions"))
+
+    def pack(model: schema.ModelT) -> None:
+        tensor = model.subgraphs[0].tensors[1]
+        tensor.type = schema.TensorType.INT4
+        halves = np.append(weights.reshape(-1), 0).astype(np.uint8) & 15
+        model.buffers[tensor.buffer].data = halves[::2] | halves[1::2] << 4
+
+    x = rng.integers(-128, 128, (2, 5), np.int8)
+    packed = repacked(data, pack)
+    (found,) = evaluate(read(packed, tmp_path), (x,)).outputs
+    np.testing.assert_array_equal(found, evaluate(read(data, tmp_path), (x,)).outputs[0])
+    np.testing.assert_array_equal(found, reference(packed, (x,))[0][0])
+
+
 # ---- behind and beyond the file -----------------------------------------------------------------
 
 
@@ -283,15 +309,14 @@ def pictures(means: list[float], deviations: list[float]) -> bytes:
 
 
 def with_metadata(data: bytes, content: bytes) -> bytes:
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data))
-    entry, buffer = schema.MetadataT(), schema.BufferT()
-    entry.name, entry.buffer = "TFLITE_METADATA", len(model.buffers)
-    buffer.data = np.frombuffer(content, np.uint8)
-    model.buffers.append(buffer)
-    model.metadata = [entry]
-    builder = flatbuffers.Builder(64)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    def change(model: schema.ModelT) -> None:
+        entry, buffer = schema.MetadataT(), schema.BufferT()
+        entry.name, entry.buffer = "TFLITE_METADATA", len(model.buffers)
+        buffer.data = np.frombuffer(content, np.uint8)
+        model.buffers.append(buffer)
+        model.metadata = [entry]
+
+    return repacked(data, change)
 
 
 def test_what_metadata_says_of_pictures_is_kept_for_float_inputs(tmp_path: Path) -> None:
