@@ -11,6 +11,7 @@ from ir.graph import Graph, Node
 from ir.ops.shape import Reshape
 from ir.passes.arithmetic_rules import activation, arithmetic, conversion, order_of_operands
 from ir.passes.base import Pass, register_pass
+from ir.passes.lookup_rules import lookup
 from ir.passes.view_rules import broadcast, part, product, view, window
 from ir.rewrite import Editor
 
@@ -24,6 +25,7 @@ _RULES = (
     order_of_operands,
     arithmetic,
     activation,
+    lookup,
 )
 
 

@@ -1,0 +1,53 @@
+"""Rules of `simplify` on tables of bytes; what a rule returns is said in `view_rules`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ir.graph import Node
+from ir.ops.pointwise import Add, Cast, Clip
+from ir.ops.quantised import BYTES, Lookup
+from ir.passes.view_rules import Change
+from ir.rewrite import Editor
+from ir.types import Array, DType
+
+
+def lookup(editor: Editor, node: Node) -> Change | None:
+    """Tables that do nothing, clip, or add a number; a table of what comes out of another one."""
+    if not isinstance(node.op, Lookup):
+        return None
+    x, named = node.inputs
+    table = editor.array(named)
+    maker = editor.producer(x)
+    if table is None:
+        return None
+    if maker is not None and isinstance(maker.op, Lookup):
+        return _joined(editor, node.op, table, maker)
+    before, after = editor.type(x).dtype, node.op.dtype
+    if after not in BYTES:
+        return None
+    codes = _codes(before)
+    if before is after and np.array_equal(table, np.clip(codes, table.min(), table.max())):
+        bounds = int(table.min()), int(table.max())
+        return x if len(set(table.tolist())) == len(codes) else (Clip(*map(float, bounds)), (x,))
+    shifts = set(((table.astype(np.int64) - codes) % 256).tolist())
+    if len(shifts) > 1:
+        return None
+    moved = np.array(shifts.pop()).astype(np.uint8).view(after.numpy).reshape(1)
+    same = x if before is after else editor.insert(node, Cast(after), x, source=node.source)
+    return Add(), (same, editor.constant(moved, after))
+
+
+def _joined(editor: Editor, op: Lookup, table: Array, inner: Node) -> Change | None:
+    first = editor.array(inner.inputs[1])
+    between = editor.type(inner.output).dtype
+    if first is None or between not in BYTES:
+        return None
+    both = table[first.astype(np.int64) - int(np.iinfo(between.numpy).min)]
+    return op, (inner.inputs[0], editor.constant(both, op.dtype))
+
+
+def _codes(dtype: DType) -> Array:
+    """All values of a type of 8 bits in order."""
+    info = np.iinfo(dtype.numpy)
+    return np.arange(info.min, info.max + 1)
