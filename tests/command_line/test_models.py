@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,8 @@ from ir.errors import EllcError
 from ir.graph import Graph
 from ir.ops.pointwise import Relu
 from ir.types import DType, TensorType
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -49,3 +54,24 @@ def test_what_is_no_model(tmp_path: Path, name: str, data: object, code: str) ->
         read_model(tmp_path / name)
     assert caught.value.code == code
     assert name in caught.value.where
+
+
+@pytest.mark.parametrize(("suffix", "package"), [("onnx", "onnx"), ("tflite", "flatbuffers")])
+def test_a_missing_package_is_named(tmp_path: Path, suffix: str, package: str) -> None:
+    data = {"onnx": b"\x08\x07\x12\x00", "tflite": b"\x1c\x00\x00\x00TFL3" + bytes(16)}
+    (tmp_path / f"m.{suffix}").write_bytes(data[suffix])
+    program = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        f"from ellc.cli import run; sys.exit(run(['inspect', 'm.{suffix}']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error[E211]: m.{suffix}: ")
+    assert package in done.stderr and f"pip install 'ellc[{suffix}]'" in done.stderr
