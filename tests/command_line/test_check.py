@@ -24,9 +24,13 @@ from ir.container import save
 from ir.graph import Graph, Node
 from ir.ops.binary import Binarize, BinaryConv2D
 from ir.ops.conv import Conv2D
+from ir.ops.dense import Dense
 from ir.ops.fused import Fused, Stage
 from ir.ops.pointwise import Add, Mul, Relu, Tanh
 from ir.ops.pool import MaxPool2D
+from ir.ops.quantised import Quantize
+from ir.ops.quantised_conv import IntDense
+from ir.ops.reduce import Softmax
 from ir.types import DType, Padding, TensorType
 
 LAYERS = CheckOptions(seeds=2, layers=True)
@@ -178,6 +182,37 @@ def test_only_signs_next_to_zero_are_undecided() -> None:
         # the numbers are 0, -1.2e-7, -1e-5 and 0; four terms of 1 are known to 4.8e-7
         free = undecided(node, (x, w, bias), given)[0, 0, :, 0]
         assert list(free) == ([True, True, False, True] if wanted else [True] * 4)
+
+
+def test_only_roundings_next_to_a_half_are_undecided() -> None:
+    node = Node(
+        Fused(Conv2D(), 2, (Stage(Quantize("half_even", DType.I8), 2),)),
+        ("x", "w", "scale", "zero"),
+        ("y",),
+    )
+    x = np.array([[1.0, 0.5], [1.0, 0.5 + 2e-7], [1.0, 0.5 + 1e-5], [1.0, 0.25]], np.float32)
+    x = x.reshape(1, 1, 4, 2)
+    operands = (x, np.ones((1, 1, 1, 2), np.float32), np.float32([1.0]), np.int32([0]))
+    assert node.op.reference(*operands)[0].reshape(-1).tolist() == [2, 2, 2, 1]
+    for given, free in ((1, [True, True, False, False]), (3, [False] * 4)):
+        found = undecided(node, operands, np.full((1, 1, 4, 1), given, np.int8))
+        differs = np.array([2, 2, 2, 1]) != given
+        assert (found.reshape(-1) & differs).tolist() == free
+
+
+def test_bytes_of_floats_and_of_integers_are_compared() -> None:
+    """A softmax stored in 8 bits, and integers all the way, which must be equal."""
+    b = GraphBuilder("bytes")
+    x = b.input("x", TensorType(DType.F32, (1, 40)))
+    steps = b.constant(np.float32([1 / 256])), b.constant(np.int32([-128]))
+    y = b.add(Softmax((1,)), b.add(Dense(), x, b.constant(weights(10, 40))))
+    b.output("stored", b.add(Quantize("half_even", DType.I8), y, *steps))
+    z = b.input("z", TensorType(DType.I8, (1, 40)))
+    w = np.random.default_rng(0).integers(-99, 99, (10, 40), np.int8)
+    b.output("sums", b.add(IntDense(input_zero=3), z, b.constant(w)))
+    report = check(b.build(), resolve("host"), LAYERS)
+    assert report.agrees and report.same_bytes
+    assert {c.name: c.agreement.wrong for c in report.outputs} == {"stored": 0, "sums": 0}
 
 
 def test_a_sign_of_an_exact_number_is_decided() -> None:
