@@ -9,6 +9,8 @@ from functools import partial
 import numpy as np
 
 from codegen.epilogue import Epilogue
+from codegen.kernels import byte_dots
+from codegen.kernels.byte_dots import ByteDots, dot_tile, fits, pack_rows
 from codegen.kernels.edge_table import EdgeTable
 from codegen.kernels.implicit_gemm import (
     ConvShape,
@@ -19,7 +21,7 @@ from codegen.kernels.implicit_gemm import (
     split_bands,
 )
 from codegen.kernels.movement import placed_as
-from codegen.kernels.terms import Numbers, Terms, float_terms, integer_terms
+from codegen.kernels.terms import Numbers, Terms, float_terms, in_bytes, integer_terms
 from codegen.kir.build import KernelBuilder
 from codegen.kir.ir import Operand, Param
 from codegen.kir.types import Elem, VType
@@ -110,22 +112,34 @@ def lower_dense(ctx: NodeContext) -> list[KernelCall]:
 
 
 def _convolution(ctx: NodeContext, shape: ConvShape, terms: Terms) -> KernelCall:
-    shape = _folded(ctx, shape, terms.numbers)
-    schedule = choose_schedule(ctx, shape, terms.numbers)
+    narrow = in_bytes(terms, ctx.target)
+    by_dots = fits(shape, narrow)
+    if by_dots:
+        terms = narrow
+        shape = _folded(ctx, shape, byte_dots.pixel_limit(ctx.target))
+        tile = dot_tile(ctx.target, shape.columns.outputs)
+    else:
+        shape = _folded(ctx, shape, pixel_limit(ctx.target, terms.numbers.total))
+        tile = gemm_tile(ctx.target, terms.numbers.total, shape.columns.outputs, shape.filters)
+    schedule = _banded(ctx, shape, tile, terms.numbers)
     b = KernelBuilder(ctx.name)
     x = b.param("x", terms.numbers.image, shape.x.align_bytes)
     w = b.param("w", terms.numbers.weight, 64)
-    args: list[Arg] = [access_arg(shape.x), _packed(ctx, shape, schedule, terms)]
+    args: list[Arg] = [access_arg(shape.x), _packed(ctx, shape, schedule, terms, by_dots=by_dots)]
     table = _start_table(ctx, b, shape, schedule, terms)
-    heart = _Products(b, shape, schedule, x, w, table, terms.numbers)
+    kind = ByteDots if by_dots else _Products
+    heart = kind(b, shape, schedule, (x, w), table, terms.numbers)
     args += table.args if table else []
     epilogue = Epilogue(ctx, b, shape.walk)
     extent = Nest(b, shape, schedule, heart, epilogue).write()
-    return KernelCall(b.finish(), (*args, *epilogue.args), extent, f"gemm {schedule.note}")
+    note = f"{'dots' if by_dots else 'gemm'} {schedule.note}"
+    return KernelCall(b.finish(), (*args, *epilogue.args), extent, note)
 
 
-def choose_schedule(ctx: NodeContext, shape: ConvShape, numbers: Numbers) -> GemmSchedule:
-    """Tile and band for this shape on this target."""
+def _banded(
+    ctx: NodeContext, shape: ConvShape, tile: GemmSchedule, numbers: Numbers
+) -> GemmSchedule:
+    """The tile with filters for whole bytes of signs, and bands."""
     columns = shape.columns
     taps = shape.rows.taps * columns.taps
     traffic = GemmTraffic(
@@ -134,7 +148,6 @@ def choose_schedule(ctx: NodeContext, shape: ConvShape, numbers: Numbers) -> Gem
         shape.walk[2] * shape.walk[3] * Elem.of(ctx.result_type().dtype).bytes,
         taps * shape.channels * shape.walk[3] * numbers.weight.bytes,
     )
-    tile = gemm_tile(ctx.target, numbers.total, columns.outputs, shape.filters)
     while tile.block % (8 if ctx.result_type().dtype is DType.BIT else 1):
         tile = replace(tile, vectors=tile.vectors + 1)
     if not columns.is_interior and not tile.by_lane:
@@ -145,7 +158,7 @@ def choose_schedule(ctx: NodeContext, shape: ConvShape, numbers: Numbers) -> Gem
     return split_bands(schedule, shape, ctx.options.threads)
 
 
-def _folded(ctx: NodeContext, shape: ConvShape, numbers: Numbers) -> ConvShape:
+def _folded(ctx: NodeContext, shape: ConvShape, limit: int) -> ConvShape:
     """A 1x1 convolution with stride 1 over images without gaps walks one row of pixels."""
     rows, columns = shape.rows, shape.columns
     plain = (rows.taps, columns.taps, rows.stride, columns.stride) == (1, 1, 1, 1)
@@ -154,7 +167,6 @@ def _folded(ctx: NodeContext, shape: ConvShape, numbers: Numbers) -> ConvShape:
     if columns.size != columns.outputs or shape.walk[0] != 1:
         return shape
     pixels = rows.outputs * columns.outputs
-    limit = pixel_limit(ctx.target, numbers.total)
     walk = (1, *fold_rows(pixels, limit), shape.walk[3])
     depth = shape.x.shape[3]
     strides = regrouped(shape.x.shape, shape.x.strides, (*walk[:3], depth))
@@ -177,13 +189,18 @@ def _keeps_form(operand: tuple[int, ...], result: tuple[int, ...]) -> bool:
     return operand == result or all(n == 1 for n in operand[:-1])
 
 
-def _packed(ctx: NodeContext, shape: ConvShape, schedule: GemmSchedule, terms: Terms) -> Arg:
-    """`[group][block][kernel row][kernel column][channel][lane]`, the last block filled with 0."""
+def _packed(
+    ctx: NodeContext, shape: ConvShape, schedule: GemmSchedule, terms: Terms, *, by_dots: bool
+) -> Arg:
+    """`[group][block][kernel row][kernel column][channel][lane]`, the last block filled with 0.
+
+    For dot products channels are the innermost, in steps.
+    """
     block, weights = schedule.block, terms.weights
     blocks = -(-shape.filters // block)
     size = shape.groups * blocks * block * int(np.prod(weights.shape[1:])) * weights.itemsize
-    make = partial(pack_filters, weights, shape.groups, block)
-    what = f"gemm:{shape.groups}:{block}:{terms.key}{weights.shape}"
+    make = partial(pack_rows if by_dots else pack_filters, weights, shape.groups, block)
+    what = f"{'dots' if by_dots else 'gemm'}:{shape.groups}:{block}:{terms.key}{weights.shape}"
     return ctx.lazy_weight(what, 1, size, make)
 
 
@@ -220,12 +237,11 @@ class _Products(Heart):
         b: KernelBuilder,
         shape: ConvShape,
         schedule: GemmSchedule,
-        x: Param,
-        w: Param,
+        memory: tuple[Param, Param],
         table: EdgeTable | None,
         numbers: Numbers,
     ) -> None:
-        super().__init__(b, shape, schedule, x, w)
+        super().__init__(b, shape, schedule, *memory)
         self.table, self._numbers = table, numbers
         narrow = numbers.factor is Elem.I16 and schedule.block % 8 == 0
         self.weights_together = 8 if narrow else 0  # half a register of bytes, widened to a whole

@@ -86,12 +86,15 @@ class Heart(ABC):
     A pixel has one sum for each vector of filters. Indices count elements of the image and of
     the packed weights. With `rows_at_once`, sums start afresh after so many window rows and are
     added up at the end. With `weights_together`, that many weights are loaded and widened at once;
-    `stored_together` pixels run through the epilogue side by side.
+    `stored_together` pixels run through the epilogue side by side. A pixel has `sums_of_pixel` sums
+    instead, if that is not 0; without `joins_taps` each tap is a run of values of its own.
     """
 
     rows_at_once: int = 0
     weights_together: int = 0
     stored_together: int = 1
+    sums_of_pixel: int = 0
+    joins_taps: bool = True
 
     def __init__(
         self, b: KernelBuilder, shape: ConvShape, schedule: GemmSchedule, x: Param, w: Param
@@ -291,7 +294,8 @@ class Nest:
             results = list(some.results)
         channel = b.add(b.mul(place.group, shape.filters), b.mul(place.block, schedule.block))
         at = (place.image, place.row, column, channel)
-        each, together = schedule.vectors, self._heart.stored_together
+        each = self._heart.sums_of_pixel or schedule.vectors
+        together = self._heart.stored_together
         for start in range(0, len(tiles.taps), together):
             made = [
                 (self._heart.finish(place, taps, results[p * each : (p + 1) * each]), (0, 0, p, 0))
@@ -355,7 +359,7 @@ class Nest:
         tap_step = shape.columns.dilation * shape.x.strides[2]
         panel_step = shape.channels * schedule.block
         here, below = b.add(inside, first * tap_step), b.add(panel, first * panel_step)
-        if shape.consecutive_taps and shape.groups == 1:
+        if shape.consecutive_taps and shape.groups == 1 and self._heart.joins_taps:
             return self._heart.depth(sums, here, below, (end - first) * shape.channels, pixels)
         with b.loop("tap", 0, end - first, carry=sums) as across:
             moved = b.add(here, b.mul(across.index, tap_step))

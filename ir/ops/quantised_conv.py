@@ -102,7 +102,12 @@ class IntConv2D(Op):
         yield case(channels, (2, 4, 3, 5), (5, 3, 3, 1), "depthwise, zeros", kinds="ui")
         channels = cls(padding=same, groups=9, input_zero=140)
         yield case(channels, (1, 5, 9, 9), (9, 3, 3, 1), "depthwise, small weights", kinds="us")
-        yield _extreme_case(cls(padding=same, groups=8, input_zero=127), "depthwise, extremes")
+        yield _extreme_case(cls(padding=same, groups=8, input_zero=127), 1, "depthwise, extremes")
+        yield _extreme_case(cls(padding=same, input_zero=-128), 8, "extremes")
+        yield case(cls(), (1, 6, 5, 16), (6, 3, 3, 16), "sixteen channels", kinds="is")
+        strided = cls((2, 1), same, (1, 2), 2, input_zero=200)
+        yield case(strided, (1, 7, 9, 48), (10, 3, 3, 24), "groups of 24 channels", kinds="us")
+        yield case(cls(input_zero=9), (2, 3, 5, 40), (9, 1, 1, 40), "small weights", kinds="us")
         channels = cls(padding=Padding.same(2), groups=4, input_zero=50)
         yield case(channels, (1, 5, 3, 4), (8, 5, 5, 1), "depthwise, two filters a channel")
         x, w = _bytes(rng, "i", 1, 6, 5, 4), _bytes(rng, "u", 6, 3, 2, 4)
@@ -301,10 +306,14 @@ def _conv_case(
     return Case(op, tuple(arrays), tuple(range(1, len(arrays))), label=label)
 
 
-def _extreme_case(op: IntConv2D, label: str) -> Case:
-    """The lowest and the highest bytes only: the largest sums there are."""
+def _extreme_case(op: IntConv2D, depth: int, label: str) -> Case:
+    """The lowest and the highest bytes only: the largest sums there are. `depth` channels a group.
+
+    Image and weights have the same or opposite signs in a whole window.
+    """
     ends = np.array([-128, 127], np.int8)
-    x = np.tile(ends[[0, 0, 0, 0, 1, 1, 1, 1]], (1, 6, 6, 1))
-    w = np.tile(ends[[0, 0, 1, 1, 0, 0, 1, 1], None], (1, 3, 3, 1)).reshape(3, 3, 8, 1)
-    w = np.ascontiguousarray(np.moveaxis(w, 2, 0))
+    x = np.zeros((1, 6, 6, 8), np.int8) + (
+        ends[[0, 0, 0, 0, 1, 1, 1, 1]] if depth == 1 else ends[0]
+    )
+    w = np.zeros((8, 3, 3, depth), np.int8) + ends[[0, 0, 1, 1, 0, 0, 1, 1]][:, None, None, None]
     return Case(op, (x, np.maximum(w, -127)), (1,), label=label)

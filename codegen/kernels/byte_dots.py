@@ -1,0 +1,166 @@
+"""Convolutions of bytes on NEON as dot products along the channels.
+
+Image and weights are both read sixteen channels at a time. Two products of bytes fit in 16 bits,
+and one instruction adds neighbours of them to sums of 32 bits: sixteen multiply-adds in three
+instructions, and no value has to be repeated in lanes. Each filter of a block has a register of
+four sums for each pixel; they are added up at the end. Weights are packed
+`[group][block][kernel row][kernel column][sixteen channels][filter][channel]`, and so are the eight
+channels that may be left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from codegen.kernels.edge_table import EdgeTable
+from codegen.kernels.implicit_gemm import ConvShape, Heart, Place
+from codegen.kernels.terms import Numbers, Terms
+from codegen.kir.build import KernelBuilder
+from codegen.kir.ir import Operand, Param
+from codegen.kir.types import Elem, VType
+from codegen.schedule import GemmSchedule
+from codegen.targets import Target
+from codegen.window import cut
+from ir.types import Array
+
+_STEP, _HALF = 16, 8  # bytes in a register, in half of one
+_LEAST = 40  # products of a sum, from which on this is faster than repeating values in lanes
+_GROUP = 4  # products on their way: one after the other would wait
+
+
+def fits(shape: ConvShape, terms: Terms) -> bool:
+    """Whether this way is open and pays: products may be summed in 16 bits, channels fill registers
+    or halves of them, and sums are long enough to add up four parts of each at the end."""
+    length = shape.rows.taps * shape.columns.taps * shape.channels
+    return terms.numbers.sums_products and shape.channels % _HALF == 0 and length >= _LEAST
+
+
+def pixel_limit(target: Target) -> int:
+    """Pixels of the usual tile."""
+    return 4 if target.vector_registers >= 32 else 2
+
+
+def dot_tile(target: Target, pixels: int) -> GemmSchedule:
+    """The tile for rows of so many pixels: few pixels leave registers for more filters."""
+    limit = pixel_limit(target)
+    size = cut(pixels, limit).size
+    vectors = 2 if limit == 4 and size <= 2 else 1
+    return GemmSchedule(size, vectors, 4, _STEP, True, 1)
+
+
+def pack_rows(weights: Array, groups: int, block: int) -> Array:
+    """[F, kh, kw, C] -> [groups, blocks, kh, kw, C * block], zeros behind the last filter."""
+    filters, rows, columns, depth = weights.shape
+    each = filters // groups
+    blocks = -(-each // block)
+    padded = np.zeros((groups, blocks * block, rows, columns, depth), weights.dtype)
+    padded[:, :each] = weights.reshape(groups, each, rows, columns, depth)
+    split = padded.reshape(groups, blocks, block, rows, columns, depth)
+    outer = (groups, blocks, rows, columns)
+    whole = depth - depth % _STEP
+    steps = split[..., :whole].reshape(*split.shape[:-1], whole // _STEP, _STEP)
+    parts = [np.moveaxis(steps, 2, -2), np.moveaxis(split[..., whole:], 2, -2)]
+    return np.concatenate([p.reshape(*outer, -1) for p in parts], axis=-1)
+
+
+class ByteDots(Heart):
+    """The arithmetic of a tile: `block` registers of sums for each pixel."""
+
+    def __init__(
+        self,
+        b: KernelBuilder,
+        shape: ConvShape,
+        schedule: GemmSchedule,
+        memory: tuple[Param, Param],
+        table: EdgeTable | None,
+        numbers: Numbers,
+    ) -> None:
+        super().__init__(b, shape, schedule, *memory)
+        self.table, self._numbers = table, numbers
+        self.sums_of_pixel = schedule.block
+        self.stored_together = 4 // schedule.vectors
+        self.joins_taps = shape.channels % _STEP == 0
+
+    def start(self, place: Place, taps: tuple[int, int]) -> list[Operand]:
+        """Zero: what sums start from is added at the end."""
+        return [self._b.const(0, VType(Elem.I32, 4))] * self._schedule.block
+
+    def finish(self, place: Place, taps: tuple[int, int], sums: list[Operand]) -> list[Operand]:
+        """The sums of each filter added up, four filters in a vector, and their start."""
+        made = self._neighbours_added(self._neighbours_added(sums))
+        if self.table is None:
+            return made
+        starts = self.table.values(place, taps, 4)
+        return [self._b.add(m, s) for m, s in zip(made, starts, strict=True)]
+
+    def _neighbours_added(self, sums: list[Operand]) -> list[Operand]:
+        """Sums of neighbouring lanes; two vectors become one."""
+        pairs = zip(sums[::2], sums[1::2], strict=True)
+        return [self._b.op("pair_sums", self._b.op("join", *pair)) for pair in pairs]
+
+    def depth(
+        self,
+        sums: list[Operand],
+        inside: Operand,
+        panel: Operand,
+        length: int,
+        pixels: Sequence[int],
+    ) -> list[Operand]:
+        """`length` channels, a register at a time and then half of one."""
+        b, block = self._b, self._schedule.block
+        whole = length - length % _STEP
+        with b.loop("k", 0, whole, _STEP, carry=sums) as k:
+            here, below = b.add(inside, k.index), b.add(panel, b.mul(k.index, block))
+            k.carry(self._channels(list(k.carried), here, below, _STEP, pixels))
+        sums = list(k.results)
+        if length - whole:
+            here, below = b.add(inside, whole), b.add(panel, whole * block)
+            sums = self._channels(sums, here, below, length - whole, pixels)
+        return sums
+
+    def meet(self, weight: Operand, value: Operand, total: Operand) -> Operand:
+        """Products of channels side by side; sums of neighbours are added to the total."""
+        b, halves = self._b, range(0, weight.type.lanes, _HALF)
+        product: Operand | None = None
+        for start in halves:
+            w, x = b.part(weight, start, _HALF), b.part(value, start, _HALF)
+            product = self._numbers.met(b, w, x, product)
+        assert product is not None
+        return b.op("add_pairs", total, product)
+
+    def _channels(
+        self,
+        sums: list[Operand],
+        here: Operand,
+        below: Operand,
+        width: int,
+        pixels: Sequence[int],
+    ) -> list[Operand]:
+        """`width` channels: some products at a time, weights loaded before they are needed."""
+        b, block = self._b, self._schedule.block
+        apart = self._shape.columns.stride * self._shape.x.strides[2]
+        weights = [self._weight(below, 0, width)]
+        loaded = {p: b.load(self._x, here, width, offset=p * apart) for p in pixels}
+        values = {p: self._numbers.seen(b, v) for p, v in loaded.items()}
+        uses = [(f, p) for f in range(block) for p in pixels]
+        for first in range(0, len(uses), _GROUP):
+            group = uses[first : first + _GROUP]
+            following = min(block, group[-1][0] + 2)
+            weights += [self._weight(below, f, width) for f in range(len(weights), following)]
+            places = [p * block + f for f, p in group]
+            met = b.interleaved(
+                [
+                    partial(self.meet, weights[f], values[p], sums[place])
+                    for (f, p), place in zip(group, places, strict=True)
+                ]
+            )
+            for place, total in zip(places, met, strict=True):
+                sums[place] = total
+        return sums
+
+    def _weight(self, below: Operand, filter_: int, width: int) -> Operand:
+        """`width` channels of one filter of the block."""
+        return self._b.load(self._w, below, width, offset=filter_ * width, align_bytes=_HALF)
