@@ -21,10 +21,10 @@ KINDS = ("sum", "mean", "max", "min", "prod", "l2sum")
 class Reduce(Op):
     """`kind` of the elements along axes; with `keep_dims` those axes stay with extent 1.
 
-    Kinds: sum, mean, max, min (NaN if any is NaN), prod, l2sum (sum of squares). Integers wrap
-    around; their mean, of 32 bits at least, is the sum divided by the count, truncated toward zero.
-    max, min and mean of nothing are an error, sums are 0, products 1. With `wide`, a larger integer
-    type, integers are converted to it first.
+    Kinds: sum, mean, max, min (NaN if any is NaN; of booleans whether any or all are true), prod,
+    l2sum (sum of squares). Integers wrap around; their mean, of 32 bits at least, is the sum
+    divided by the count, truncated toward zero. max, min and mean of nothing are an error, sums are
+    0, products 1. With `wide`, a larger integer type, integers are converted to it first.
     """
 
     kind: str
@@ -36,7 +36,7 @@ class Reduce(Op):
         want_operands("reduce", inputs, 1)
         (x,) = inputs
         require(self.kind in KINDS, f"reduce: unknown kind '{self.kind}'")
-        want_kind("reduce", x.dtype, "fi")
+        want_kind("reduce", x.dtype, "fib" if self.kind in ("max", "min") else "fi")
         if self.wide is not None:
             wider = x.dtype.is_integer and self.wide.is_integer
             wider = wider and self.wide.item_bytes > x.dtype.item_bytes
@@ -93,6 +93,9 @@ class Reduce(Op):
         integers = rng.integers(-(2**31), 2**31, (3, 5, 7), np.int32)
         for kind in ("sum", "mean", "max", "min"):
             yield Case(cls(kind, (1,)), (integers,), label=f"{kind} of integers")
+        for kind in ("max", "min"):
+            booleans = rng.random((7, 3, 2)) < 0.5
+            yield Case(cls(kind, (1, 2)), (booleans,), label=f"{kind} of booleans")
         yield Case(cls("mean", (1, 2), True), (integers[:1] % 999 - 500,), label="integer mean")
         octets = rng.integers(0, 256, (1, 5, 7, 19), np.uint8)
         for kind in ("max", "min"):

@@ -82,6 +82,14 @@ def small_cases(cls: type[Op], limit: int) -> list[Case]:
     return found
 
 
+def met(op: Conv2D | MaxPool2D | AvgPool2D, r: int, c: int, i: int, j: int) -> tuple[int, int]:
+    """Row and column of the padded picture under tap (i, j) of window (r, c)."""
+    return (
+        r * op.stride[0] + i * op.dilation[0],
+        c * op.stride[1] + j * op.dilation[1],
+    )
+
+
 @pytest.mark.parametrize("case", small_cases(Conv2D, 30_000), ids=lambda c: c.label)
 def test_convolution_cell_by_cell(case: Case) -> None:
     op = case.op
@@ -93,10 +101,7 @@ def test_convolution_cell_by_cell(case: Case) -> None:
         total = float(bias[0][f]) if bias else 0.0
         for i, j, k in product(*map(range, w.shape[1:])):
             channel = f // per_group * depth + k
-            row, column = (
-                r * op.stride[0] + i * op.dilation[0],
-                c * op.stride[1] + j * op.dilation[1],
-            )
+            row, column = met(op, r, c, i, j)
             value = pixel(x, op.padding, n, row, column, channel)
             total += float(w[f, i, j, k]) * (
                 outside(op.padding, channel) if value is None else value
@@ -104,7 +109,7 @@ def test_convolution_cell_by_cell(case: Case) -> None:
         assert got[n, r, c, f] == pytest.approx(total, rel=1e-4, abs=1e-5)
 
 
-@pytest.mark.parametrize("case", small_cases(MaxPool2D, 1)[:9], ids=lambda c: c.label)
+@pytest.mark.parametrize("case", small_cases(MaxPool2D, 1)[:-1], ids=lambda c: c.label)
 def test_max_pooling_cell_by_cell(case: Case) -> None:
     op = case.op
     assert isinstance(op, MaxPool2D)
@@ -113,7 +118,8 @@ def test_max_pooling_cell_by_cell(case: Case) -> None:
     for n, r, c, ch in product(*map(range, got.shape)):
         best = -INF
         for i, j in product(range(op.window[0]), range(op.window[1])):
-            value = pixel(x, op.padding, n, r * op.stride[0] + i, c * op.stride[1] + j, ch)
+            row, column = met(op, r, c, i, j)
+            value = pixel(x, op.padding, n, row, column, ch)
             best = max(best, outside(op.padding, ch) if value is None else value)
         assert got[n, r, c, ch] == F32(best)
 
@@ -126,7 +132,7 @@ def test_average_pooling_cell_by_cell(case: Case) -> None:
     got = run(op, x)
     for n, r, c, ch in product(*map(range, got.shape)):
         values = [
-            pixel(x, op.padding, n, r * op.stride[0] + i, c * op.stride[1] + j, ch)
+            pixel(x, op.padding, n, *met(op, r, c, i, j), ch)
             for i, j in product(range(op.window[0]), range(op.window[1]))
         ]
         if op.include_padding:
