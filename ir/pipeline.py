@@ -34,9 +34,9 @@ WEIGHTS_FILE = "weights.eir"
 # had several readers. `absorb_padding` and `fold_affine` alternate: a frame may stand before or
 # behind the subtraction of a mean, or between two of them.
 _ORDER = (
-    "fold_constants, lower_composites, eliminate_common, eliminate_dead, simplify, "
-    "recognise_activations, eliminate_dead, sink_reshape, move_transposes, binary_products, "
-    "eliminate_dead, sink_reshape, simplify, absorb_order, absorb_padding, fold_affine, "
+    "fold_constants, lower_composites, eliminate_common, eliminate_dead, simplify, sink_reshape, "
+    "move_transposes, binary_products, eliminate_dead, sink_reshape, simplify, "
+    "recognise_activations, eliminate_dead, absorb_order, absorb_padding, fold_affine, "
     "absorb_padding, fold_affine, simplify, eliminate_common, eliminate_dead, fuse_epilogue, "
     "fold_padding"
 )
