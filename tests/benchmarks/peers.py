@@ -2,11 +2,12 @@
 
     python tests/benchmarks/peers.py LAB [--only NAME] [--no-cycles | --no-times] [--update-readme]
 
-ELLC_PEERS_TOOL names the folder of the comparison tool, LAB the folder that its setup script has
-filled: `peers/` (an environment with the engines), `nets/` (networks with drawn weights) and, for
-the modelled core, `arm64/`. Networks of 8-bit integers are the real ones in ELLC_TEST_DATA. Times
-are medians of calls in turns, one thread; cycles are those of one warm call. What the model says of
-the other engines takes an hour and does not change, so it is kept in `LAB/cycles`.
+ELLC_PEERS_TOOL names the folder of the comparison tool, ELLC_CYCLE_TOOL the model of the core. LAB
+is the folder that the tool's setup script has filled: `peers/` (an environment with the engines),
+`nets/` (networks with drawn weights) and, for the modelled core, `arm64/`. Networks of 8-bit
+integers are the real ones in ELLC_TEST_DATA. Times are medians of calls in turns, one thread;
+cycles are those of one warm call. What the model says of the other engines takes an hour and does
+not change, so it is kept in `LAB/cycles`.
 """
 
 from __future__ import annotations
@@ -24,8 +25,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from cycles import kernel_cycles  # noqa: E402
+from layer_list import model_plan  # noqa: E402
 from readme_table import markdown_table, write_table  # noqa: E402
 
+from codegen.targets import resolve  # noqa: E402
 from ellc.driver import CompileOptions, compile_model  # noqa: E402
 from ellc.models import read_model  # noqa: E402
 from ir.types import DType  # noqa: E402
@@ -72,17 +76,12 @@ NETWORKS = (
 
 @dataclass(frozen=True)
 class Ready:
-    """A network as the tool wants it: files with one stem in a folder, and ellc's library."""
+    """A network's file, and its name as the tool wants it: several files with one stem."""
 
     network: Network
+    source: Path
     model: Path
-    library: str
     macs: int
-
-    @property
-    def ellc(self) -> str:
-        """The library as the tool's command line names it."""
-        return f"{self.model.stem}={self.library}"
 
 
 @dataclass(frozen=True)
@@ -103,20 +102,23 @@ class Lab:
         """The files of a 64-bit ARM system with the engines."""
         return self.made / "arm64"
 
-    def prepare(self, network: Network, target: str) -> Ready:
-        """Compile a network and lay its files out."""
+    def prepare(self, network: Network) -> Ready:
+        """Lay a network's files out."""
         if network.is_float:
-            model = self.made / "nets" / f"{network.file}.onnx"
-            source = model
+            source = model = self.made / "nets" / f"{network.file}.onnx"
         else:
             source = Path(os.environ["ELLC_TEST_DATA"]) / "models" / network.file
             model = self._byte_files(network, source)
-        stem = model.stem
-        options = CompileOptions(emit=("so",), threads=1, name="network")
-        made = compile_model(source, target, options, self.work / target / stem)
-        layout = "" if network.is_float else ":nhwc"
         macs = json.loads(model.with_suffix(".json").read_text(encoding="utf-8"))["macs"]
-        return Ready(network, model, f"{made.library}:{made.name}{layout}", macs)
+        return Ready(network, source, model, macs)
+
+    def compiled(self, ready: Ready) -> str:
+        """ellc's library for this machine, as the tool's command line names it."""
+        stem = ready.model.stem
+        options = CompileOptions(emit=("so",), threads=1, name="network")
+        made = compile_model(ready.source, "host", options, self.work / "ellc" / stem)
+        layout = "" if ready.network.is_float else ":nhwc"
+        return f"{stem}={made.library}:{made.name}{layout}"
 
     def _byte_files(self, network: Network, source: Path) -> Path:
         """The files of an 8-bit network under one stem; the name of its ONNX file, real or not."""
@@ -179,25 +181,27 @@ class Lab:
 
 def times_ms(lab: Lab, network: Network) -> tuple[Ready, dict[str, float]]:
     """Median milliseconds of a call by engine, on this machine."""
-    ready = lab.prepare(network, "host")
-    words = ("--ellc", ready.ellc, "--rounds", str(TIMED_ROUNDS))
+    ready = lab.prepare(network)
+    words = ("--ellc", lab.compiled(ready), "--rounds", str(TIMED_ROUNDS))
     document = lab.run("peers.py", ready, network.engines, *words)
     assert isinstance(document, dict)
     return ready, _by_engine(network, document["results"][0]["rows"], "med_ms")
 
 
 def megacycles(lab: Lab, network: Network) -> tuple[Ready, dict[str, float]]:
-    """Millions of modelled cycles of a call by engine, on a Cortex-A53."""
-    ready = lab.prepare(network, "pi3_64")
+    """Millions of modelled cycles of a warm call by engine, on a Cortex-A53."""
+    ready = lab.prepare(network)
     kept = lab.made / "cycles" / f"{ready.model.stem}.json"
     if not kept.exists():
+        if not lab.arm_root.is_dir():
+            sys.exit(f"{lab.arm_root} is not there: no cycles (or --no-cycles)")
         rows = lab.run("arm_cycles.py", ready, network.engines)
         kept.parent.mkdir(exist_ok=True)
         kept.write_text(json.dumps(rows), encoding="utf-8")
-    rows = json.loads(kept.read_text(encoding="utf-8"))
-    ours = lab.run("arm_cycles.py", ready, (), "--ellc", ready.ellc)
-    assert isinstance(ours, list)
-    found = _by_engine(network, [*rows, *ours], "cycles")
+    target = resolve("pi3_64")
+    prefix, plan, _ = model_plan(ready.source, target)
+    ours = {"peer": "ellc", "cycles": sum(kernel_cycles([(prefix, plan)], target).values())}
+    found = _by_engine(network, [*json.loads(kept.read_text(encoding="utf-8")), ours], "cycles")
     return ready, {engine: cycles / 1e6 for engine, cycles in found.items()}
 
 
@@ -250,8 +254,6 @@ def main() -> None:
             times = [times_ms(lab, network) for network in chosen]
             tables["peers host"] = markdown(times, "ms")
         if not given.no_cycles:
-            if not lab.arm_root.is_dir():
-                sys.exit(f"{lab.arm_root} is not there: no cycles (or --no-cycles)")
             cycles = [megacycles(lab, network) for network in chosen]
             tables["peers pi3_64"] = markdown(cycles, "M cycles")
     for what, table in tables.items():
