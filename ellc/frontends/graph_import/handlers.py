@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
+import numpy as np
+
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.problems import Problems
 from ir.errors import EllcError, ShapeError
@@ -146,7 +148,9 @@ def _call(
     handler = registry.handlers[node.kind]
     emitter.source = (node.label,)
     try:
-        made = handler.function(emitter, node, operands)
+        # Numbers of a damaged file may overflow in any product; that is no fault of the reader.
+        with np.errstate(all="ignore"):
+            made = handler.function(emitter, node, operands)
     except EllcError as error:
         if isinstance(error, ShapeError):
             raise

@@ -61,7 +61,8 @@ def affine(inputs: Inputs, scale: int, zero: int) -> Affine:
     factors = known(operand(inputs, scale), "the scale")
     given = optional(inputs, zero)
     zeros = np.zeros(1, np.int64) if given is None else known(given, "the zero point")
-    if not (factors.dtype.kind == "f" and factors.size and zeros.size):
+    is_number = factors.dtype.kind == "f" and np.isfinite(factors).all()
+    if not (is_number and factors.size and zeros.size):
         raise Unsupported("its scale is no number")
     dtype = None if given is None else given.dtype
     return Affine(_flat(factors).astype(np.float32), _flat(zeros).astype(np.int64), dtype)
