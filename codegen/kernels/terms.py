@@ -24,6 +24,7 @@ from codegen.targets import Target
 from ir.errors import EllcError
 from ir.types import Array, Padding
 
+_MOST_TOGETHER = 4
 _LARGEST_SUM = 32767 // 128  # of the sizes of weights whose products are summed in 16 bits
 
 
@@ -132,10 +133,10 @@ def in_bytes(terms: Terms, target: Target) -> Terms:
     weights, numbers = terms.weights, terms.numbers
     if numbers.weight is not Elem.I8 or not target.has("neon"):
         return terms
-    filters = weights.shape[0]
-    sizes = np.sort(np.abs(weights.reshape(filters, -1).astype(np.int64)), axis=1)[:, ::-1]
-    fitting = (np.cumsum(sizes, axis=1) <= _LARGEST_SUM).all(axis=0)
-    together = int(fitting.sum())
+    sizes = np.abs(weights.reshape(weights.shape[0], -1).astype(np.int16))
+    most = min(_MOST_TOGETHER, sizes.shape[1])
+    largest = np.sort(np.partition(sizes, -most, axis=1)[:, -most:], axis=1)[:, ::-1]
+    together = int((np.cumsum(largest, axis=1) <= _LARGEST_SUM).all(axis=0).sum())
     if together < 2:
         return terms
     flipped = numbers.image is Elem.U8

@@ -1,0 +1,84 @@
+"""What convolutions of bytes are made of: products that fit in 16 bits, packed weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from codegen.kernels.byte_dots import pack_rows
+from codegen.kernels.terms import Numbers, Terms, in_bytes
+from codegen.kir.types import Elem
+from codegen.targets import resolve
+from ir.types import Array, Padding
+
+NEON = resolve("pi3_64")
+
+
+def terms_of(weights: Array, image: Elem = Elem.I8, zero: int = 0) -> Terms:
+    numbers = Numbers.integers(image, Elem.I8, NEON)
+    padding = Padding.same(1, float(zero))
+    return Terms(
+        numbers, weights.astype(np.int8).reshape(-1, 1, 1, weights.shape[-1]), None, padding
+    )
+
+
+@pytest.mark.parametrize(
+    "weights, together",
+    [
+        ([[-128, -128, 0, 0]], 1),
+        ([[-128, 127, 0, 0]], 3 + 1),
+        ([[127, 127, 1, 0]], 4),
+        ([[127, 127, 2, 0]], 2),
+        ([[1, 1, 1, 1], [100, 100, 100, 1]], 2),
+        ([[63, 63, 64, 65]], 4),
+        ([[63, 64, 64, 65]], 3),
+        ([[5]], 1),
+    ],
+)
+def test_as_many_products_are_summed_as_fit_in_16_bits(
+    weights: list[list[int]], together: int
+) -> None:
+    array = np.array(weights)
+    made = in_bytes(terms_of(array), NEON).numbers
+    assert made.together == together
+    largest = np.sort(np.abs(array), axis=1)[:, ::-1]
+    assert largest[:, : made.together].sum(axis=1).max() * 128 <= np.iinfo(np.int16).max or (
+        made.together == 1
+    )
+
+
+def test_a_target_without_neon_keeps_its_terms() -> None:
+    terms = terms_of(np.ones((2, 4)))
+    assert in_bytes(terms, resolve("pi0")) is terms
+
+
+def test_bytes_without_sign_are_moved_and_so_is_where_sums_start() -> None:
+    rng = np.random.default_rng(0)
+    weights, x = rng.integers(-60, 60, (3, 4)), rng.integers(0, 256, 4)
+    terms = terms_of(weights, Elem.U8, zero=131)
+    terms = replace(terms, exact=-131 * weights.sum(axis=1))
+    moved = in_bytes(terms, NEON)
+    assert moved.numbers.flipped and moved.numbers.factor is Elem.I8
+    for some, values in ((terms, x), (moved, x - 128)):
+        np.testing.assert_array_equal(some.start(1, None) + weights @ values, weights @ (x - 131))
+        # A pixel outside the image counts as its zero point: all that it adds is in the start.
+        np.testing.assert_array_equal(some.start(1, ((0, 0), (0, 0))), 0)
+
+
+@pytest.mark.parametrize("depth", [16, 24, 40, 8])
+def test_rows_are_packed_in_the_order_in_which_they_are_read(depth: int) -> None:
+    filters, groups, block = 10, 2, 4
+    weights = np.arange(filters * 2 * 3 * depth).reshape(filters, 2, 3, depth)
+    packed = pack_rows(weights, groups, block)
+    assert packed.shape == (groups, 2, 2, 3, depth * block)
+    for group, index, row, column in np.ndindex(packed.shape[:4]):
+        read = iter(packed[group, index, row, column])
+        for first in range(0, depth, 16):
+            for place in range(block):
+                filter_ = index * block + place
+                inside = filter_ < filters // groups
+                for channel in range(first, min(depth, first + 16)):
+                    want = weights[group * 5 + filter_, row, column, channel] if inside else 0
+                    assert next(read) == want
