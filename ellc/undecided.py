@@ -31,7 +31,9 @@ from ir.ops.pointwise import Cast, Ceil, Floor, Round, Sign
 from ir.ops.pool import AvgPool2D, MaxPool2D
 from ir.ops.quantised import Quantize
 from ir.ops.reduce import Reduce, Softmax
-from ir.ops.shape import Concat, Reshape, Slice, Transpose
+from ir.ops.resize import Resample
+from ir.ops.scan import CumSum
+from ir.ops.shape import Concat, Embed, Expand, Gather, Pad, Reshape, Slice, Transpose
 from ir.types import Array, Padding
 
 Interval = tuple[Array, Array, Array]
@@ -40,6 +42,10 @@ Interval = tuple[Array, Array, Array]
 SINGLE, DOUBLE = 2.0**-24, 2.0**-53
 """Unit roundoff of float32 and float64."""
 _STEPS = (Binarize, Sign, Floor, Ceil, Round, Quantize, Comparison)
+_EXACT = (Reshape, Slice, Concat, Transpose, Expand, Gather, Pad, Embed)
+_OTHER_ROUNDINGS = 16  # of an operator without a formula, in units of eps times its largest result
+_WAYS = (-1.0, 1.0)
+_TRIALS = 8  # of operands that are a little wrong, where there is no formula
 _STAGE_ROUNDINGS = 4.0  # of one operator, in units of eps: our exp and tanh are within this
 
 
@@ -153,20 +159,25 @@ def _rounding(op: Op, operands: Arrays, result: Array, epsilon: float) -> Array:
             count = prod(window) + 1
         case BinaryConv2D():
             terms, count = np.abs(result), 1 if len(operands) > 2 else 0
-        case Reduce(kind="max" | "min"):
-            return np.zeros_like(result)
-        case Reduce(axes=axes):
+        case Reduce(kind="sum" | "mean" | "l2sum", axes=axes):
             (terms,) = op.reference(*sizes)
             count = prod(operands[0].shape[a] for a in axes) + 1
         case Softmax(axes=axes):
             terms, count = result, prod(result.shape[a] for a in axes) + 2 * int(_STAGE_ROUNDINGS)
-        case _:
+        case Reduce(kind="max" | "min") | MaxPool2D():
             return np.zeros_like(result)
+        case _ if isinstance(op, _EXACT):
+            return np.zeros_like(result)
+        case _:
+            terms, count = (
+                np.full_like(result, np.max(np.abs(result), initial=0.0)),
+                _OTHER_ROUNDINGS,
+            )
     return np.asarray(count * epsilon * terms)
 
 
 def _carried(op: Op, operands: Arrays, errors: tuple[Array | float, ...]) -> Array | float:
-    """What the operands' errors make of a result at most; 0 for operators it does not know."""
+    """What the operands' errors make of a result at most."""
     if not any(np.any(e) for e in errors):
         return 0.0
     wide = tuple(np.broadcast_to(e, x.shape) for e, x in zip(errors, operands, strict=True))
@@ -174,16 +185,43 @@ def _carried(op: Op, operands: Arrays, errors: tuple[Array | float, ...]) -> Arr
         case Conv2D(padding=padding) | AvgPool2D(padding=padding) | MaxPool2D(padding=padding):
             bare = cast(Op, replace(op, padding=_outside(padding, lambda _: 0.0)))
             return bare.reference(wide[0], *(np.abs(x) for x in operands[1:2]))[0]
-        case Dense() | MatMul():
+        case Dense():
             return op.reference(wide[0], np.abs(operands[1]))[0]
-        case Reshape() | Slice() | Concat() | Transpose() | Reduce(kind="sum" | "mean" | "max"):
+        case MatMul():
+            first, second = (np.abs(x) for x in operands)
+            ends = op.reference(first + wide[0], second + wide[1])[0]
+            return np.asarray(ends - op.reference(first, second)[0])
+        case Pad():
+            return replace(op, value=0.0).reference(*wide)[0]
+        case Gather():
+            return op.reference(wide[0], operands[1])[0]
+        case Reduce(kind="sum" | "mean" | "max") | CumSum():
             return op.reference(*wide)[0]
+        case Resample():
+            return op.reference(wide[0], operands[1], np.abs(operands[2]))[0]
         case Reduce(kind="min"):
             return replace(op, kind="max").reference(*wide)[0]
         case Softmax(axes=axes):
             return np.asarray(2.0 * op.reference(*operands)[0] * wide[0].max(axes, keepdims=True))
+        case _ if isinstance(op, _EXACT):
+            return op.reference(*wide)[0]
         case _:
-            return 0.0
+            return _tried(op, operands, errors)
+
+
+def _tried(op: Op, operands: Arrays, errors: tuple[Array | float, ...]) -> Array:
+    """Twice what an operator makes of wrong operands: all down, all up, each either way."""
+    (middle,) = op.reference(*operands)
+    rng = np.random.default_rng(0)
+    worst = np.zeros_like(middle)
+    for trial in range(_TRIALS):
+        choices = (_WAYS[trial],) if trial < len(_WAYS) else _WAYS
+        moved = [
+            x + e * rng.choice(choices, x.shape) if x.dtype.kind == "f" else x
+            for x, e in zip(operands, errors, strict=True)
+        ]
+        worst = np.maximum(worst, np.abs(op.reference(*moved)[0] - middle))
+    return np.asarray(2.0 * worst)
 
 
 def _outside(padding: Padding, change: Callable[[float], float]) -> Padding:
