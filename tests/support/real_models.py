@@ -74,11 +74,6 @@ class RealModel:
             return _evaluate_rounding(self.graph(), inputs)
         return evaluate(self.graph(), inputs).outputs
 
-    def output_names(self) -> list[str]:
-        """The model's own names of its outputs."""
-        with np.load(f"{self.path}.npz") as stored:
-            return [str(name) for name in stored["output_names"]]
-
 
 @lru_cache(maxsize=4)
 def _graph(path: Path) -> Graph:
