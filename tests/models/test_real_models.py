@@ -12,6 +12,8 @@ from ellc.driver import CompileOptions, compile_model
 from ellc.execute import open_library
 from ir.graph import Graph
 from ir.op import Pointwise
+from ir.ops.binary import BinaryConv2D
+from ir.ops.fused import Fused
 from ir.ops.shape import Transpose
 from ir.pipeline import run_pipeline
 
@@ -100,3 +102,13 @@ def _values_at_ports(graph: Graph) -> set[str]:
         if isinstance(node.op, Pointwise) and node.output in found:
             found.add(node.inputs[0])
     return found
+
+
+def test_products_of_signs_are_computed_on_bits() -> None:
+    networks = [model for model in real_models() if "1W1A" in model.path.name]
+    assert networks
+    for model in networks:
+        ready, _ = run_pipeline(model.graph())
+        ops = [node.op.anchor if isinstance(node.op, Fused) else node.op for node in ready.nodes]
+        assert any(isinstance(op, BinaryConv2D) for op in ops)
+        assert not [op for op in ops if op.name in ("dense", "mat_mul", "conv2d")]
