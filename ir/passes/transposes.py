@@ -61,8 +61,8 @@ def _origin(editor: Editor, node: Node) -> tuple[str, Permutation]:
     while (maker := editor.producer(base)) is not None and _is_view(editor, maker):
         chain.append(maker)
         base = maker.inputs[0]
-    while isinstance(chain[-1].op, Reshape):  # the rest of the way is a plain reshape
-        base = chain.pop().output
+    while isinstance(chain[-1].op, Reshape) and editor.producer(base) is not None:
+        base = chain.pop().output  # a plain reshape stays, but not between an input and a transpose
     shape = editor.type(base).shape
     axes = [a for a, e in enumerate(shape) if e != 1]
     for step in reversed(chain):

@@ -7,6 +7,7 @@ from itertools import permutations, product
 
 import numpy as np
 import pytest
+from random_lines import random_lines
 from random_planes import random_planes
 
 import ir.passes.arrangement
@@ -51,6 +52,13 @@ def test_planes_become_pixels(seed: int) -> None:
 def test_pixels_in_and_out_need_no_transpose(seed: int) -> None:
     graph, _ = run_pipeline(random_planes(seed, pixels=True), paranoid=True, seed=seed)
     assert not [n for n in graph.nodes if isinstance(n.op, Transpose)]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_signals(seed: int) -> None:
+    graph, _ = run_pipeline(random_lines(seed), paranoid=True, seed=seed)
+    assert not moved_inside(graph)
+    assert run_pipeline(graph)[0] == graph
 
 
 @pytest.mark.parametrize("seed", range(30))
