@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -16,20 +17,28 @@ from ir.builder import GraphBuilder
 from ir.graph import Graph
 from ir.ops.binary import BinaryConv2D
 from ir.ops.conv import Conv2D
+from ir.ops.quantised import Requantize
+from ir.ops.quantised_conv import IntConv2D
 from ir.pipeline import run_pipeline
 from ir.types import DType, Padding, TensorType
+
+Kind = Literal["float", "binary", "8-bit"]
+_DTYPES = {"float": DType.F32, "binary": DType.BIT, "8-bit": DType.I8}
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One convolution: window, channels, filters, groups, and rows and columns of its input."""
+    """One convolution: window, channels, filters, groups, and rows and columns of its input.
+
+    Of floats, of signs (`binary`), or of bytes with their requantisation (`8-bit`).
+    """
 
     window: int
     channels: int
     filters: int
     pixels: int
     groups: int = 1
-    binary: bool = False
+    kind: Kind = "float"
     label: str = ""
 
     @property
@@ -37,7 +46,7 @@ class Layer:
         """What tables call it."""
         if self.label:
             return self.label
-        kind = "binary " if self.binary else ""
+        kind = "" if self.kind == "float" else f"{self.kind} "
         shape = f"{self.channels} -> {self.filters}"
         return f"{kind}{self.window}x{self.window}, {shape}, {self.pixels}x{self.pixels}"
 
@@ -48,14 +57,23 @@ class Layer:
         padding = Padding.same(self.window // 2)
         shape = (self.filters, self.window, self.window, self.channels // self.groups)
         weights = rng.standard_normal(shape).astype(np.float32)
-        dtype = DType.BIT if self.binary else DType.F32
-        x = b.input("x", TensorType(dtype, (1, self.pixels, self.pixels, self.channels)))
-        if self.binary:
+        x = b.input(
+            "x", TensorType(_DTYPES[self.kind], (1, self.pixels, self.pixels, self.channels))
+        )
+        if self.kind == "binary":
             y = b.add(BinaryConv2D(padding=padding), x, b.constant(weights > 0, DType.BIT))
+        elif self.kind == "8-bit":
+            stored = np.clip(np.rint(weights * 40), -127, 127).astype(np.int8)
+            op = IntConv2D(padding=padding, groups=self.groups, input_zero=-5)
+            bias = b.constant(rng.integers(-999, 999, self.filters).astype(np.int32))
+            total = b.add(op, x, b.constant(stored), bias)
+            factors = rng.integers(1 << 30, (1 << 31) - 1, self.filters).astype(np.int32)
+            shifts = rng.integers(-9, -6, self.filters).astype(np.int32)
+            rule = Requantize("tflite", 3, -128, 127, DType.I8)
+            y = b.add(rule, total, b.constant(factors), b.constant(shifts))
         else:
             bias = b.constant(rng.standard_normal(self.filters).astype(np.float32))
-            op = Conv2D(padding=padding, groups=self.groups)
-            y = b.add(op, x, b.constant(weights), bias)
+            y = b.add(Conv2D(padding=padding, groups=self.groups), x, b.constant(weights), bias)
         b.output("y", y)
         return b.build()
 
@@ -65,7 +83,12 @@ LAYERS = (
     Layer(3, 256, 384, 13, label="AlexNet conv3: 3x3, 256 -> 384, 13x13"),
     Layer(3, 384, 384, 13, 2, label="AlexNet conv4: 3x3, 384 -> 384, 2 groups, 13x13"),
     Layer(3, 384, 256, 13, 2, label="AlexNet conv5: 3x3, 384 -> 256, 2 groups, 13x13"),
-    *(Layer(3, c, c, p, binary=True) for c, p in ((128, 28), (256, 14), (512, 7))),
+    *(Layer(3, c, c, p, kind="binary") for c, p in ((128, 28), (256, 14), (512, 7))),
+    *(Layer(w, c, c, p, kind="8-bit") for w in (1, 3) for c, p in ((64, 56), (128, 28), (256, 14))),
+    *(
+        Layer(3, c, c, p, c, kind="8-bit", label=f"8-bit depthwise 3x3, {c}, {p}x{p}")
+        for c, p in ((64, 56), (128, 28), (256, 14))
+    ),
 )
 
 
@@ -73,9 +96,17 @@ def layer_plans(target: Target, only: str) -> list[tuple[str, Plan, str]]:
     """(kernel prefix, plan, name) of the layers whose name contains `only`."""
     chosen = [layer for layer in LAYERS if only in layer.name]
     return [
-        (f"l{index}", make_plan(layer.graph(), target, Options(), f"l{index}"), layer.name)
+        (
+            f"l{index}",
+            make_plan(_optimised(layer.graph()), target, Options(), f"l{index}"),
+            layer.name,
+        )
         for index, layer in enumerate(chosen)
     ]
+
+
+def _optimised(graph: Graph) -> Graph:
+    return run_pipeline(graph)[0]
 
 
 def model_plan(path: Path, target: Target) -> tuple[str, Plan, str]:
