@@ -95,6 +95,25 @@ def test_ranges(signed: int, narrow: int, least: int, most: int) -> None:
     np.testing.assert_array_equal(got, want)
 
 
+@pytest.mark.parametrize("zero", [0.0, 4.0])
+def test_truncation(zero: float) -> None:
+    """Both versions of the operator; the second one has a new scale and a range."""
+    x = np.arange(-40, 41, dtype=np.float32) / 4
+    constants = {"s": 0.25, "z": zero, "i": 8.0, "o": 4.0, "t": 4.0}
+    known = {k: np.float32(v) for k, v in constants.items()}
+    whole = np.rint(x / 0.25 + zero) / 16
+    first = node("Trunc", ["x", "s", "z", "i", "o"], ["y"], domain=DOMAIN)
+    second = node(
+        "Trunc", ["x", "s", "z", "i", "t", "o"], ["y"], domain=DOMAIN, rounding_mode="ceil"
+    )
+    for operator, want in (
+        (first, (np.floor(whole) - zero) * 0.25),
+        (second, (np.ceil(np.clip(whole, -8, 7)) - zero / 16) * 4),
+    ):
+        graph = read(model([operator], {"x": x}, ["y"], known, domains=DOMAINS))
+        np.testing.assert_array_equal(evaluate(graph, (x,)).outputs[0], want)
+
+
 @pytest.mark.parametrize(
     ("constants", "inputs", "attributes", "message"),
     [

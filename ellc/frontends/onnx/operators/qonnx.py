@@ -75,12 +75,43 @@ def quantised(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """(x, scale, zero point, bits): x rounded to whole numbers of scale, as floats."""
     x = operand(inputs, 0)
     scale, zero = (_constant(inputs, i, n) for i, n in ((1, "scale"), (2, "zero point")))
-    low, high = _range(_bits(inputs), node.flag("signed", True), node.flag("narrow"))
+    number = emitter.add(_range(node, _bits(inputs, 3)), _scaled(emitter, x, scale, zero))
     mode = node.text("rounding_mode", "ROUND").upper()
+    return _unscaled(emitter, _rounded(emitter, mode, number), scale, zero)
+
+
+@ONNX.imports(*_names("Trunc"), limits="constant scales, zero point and bit widths")
+def truncated(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """(x, scale, zero point, bits[, new scale], new bits): whole numbers without their last bits.
+
+    The second version of the operator has the new scale and keeps numbers within the new range;
+    the first one leaves the scale as it is.
+    """
+    x = operand(inputs, 0)
+    scale, zero = (_constant(inputs, i, n) for i, n in ((1, "scale"), (2, "zero point")))
+    whole = emitter.add(Round(), _scaled(emitter, x, scale, zero))
+    mode = node.text("rounding_mode", "FLOOR").upper()
+    if len(inputs) < 6:
+        factor = np.full(1, 2.0 ** (_bits(inputs, 3) - _bits(inputs, 4)), np.float32)
+        number = pointwise(emitter, Div(), whole, emitter.constant(factor))
+        return _unscaled(emitter, _rounded(emitter, mode, number), scale, zero)
+    new_scale = _constant(inputs, 4, "new scale")
+    factor = np.exp2(np.round(np.log2(new_scale / scale))).astype(np.float32)
+    number = pointwise(emitter, Div(), whole, emitter.constant(factor))
+    number = emitter.add(_range(node, _bits(inputs, 5)), number)
+    return _unscaled(emitter, _rounded(emitter, mode, number), new_scale, zero / factor)
+
+
+def _scaled(emitter: Emitter, x: Value, scale: Array, zero: Array) -> Value:
+    """x / scale + zero."""
     number = pointwise(emitter, Div(), x, emitter.constant(scale))
-    if np.any(zero != 0):
-        number = pointwise(emitter, Add(), number, emitter.constant(zero))
-    number = _rounded(emitter, mode, emitter.add(Clip(low, high), number))
+    if not np.any(zero != 0):
+        return number
+    return pointwise(emitter, Add(), number, emitter.constant(zero))
+
+
+def _unscaled(emitter: Emitter, number: Value, scale: Array, zero: Array) -> Value:
+    """(number - zero) * scale."""
     if np.any(zero != 0):
         number = pointwise(emitter, Sub(), number, emitter.constant(zero))
     return pointwise(emitter, Mul(), number, emitter.constant(scale))
@@ -99,15 +130,16 @@ def _rounded(emitter: Emitter, mode: str, number: Value) -> Value:
     return emitter.add(Mul(), emitter.add(op, size), emitter.add(Sign(), number))
 
 
-def _range(bits: int, signed: bool, narrow: bool) -> tuple[float, float]:
-    """The least and the largest whole number."""
+def _range(node: OnnxNode, bits: int) -> Clip:
+    """The least and the largest whole number of so many bits."""
+    signed, narrow = node.flag("signed", True), node.flag("narrow")
     if signed:
-        return -(2.0 ** (bits - 1)) + narrow, 2.0 ** (bits - 1) - 1
-    return 0.0, 2.0**bits - 1 - narrow
+        return Clip(-(2.0 ** (bits - 1)) + narrow, 2.0 ** (bits - 1) - 1)
+    return Clip(0.0, 2.0**bits - 1 - narrow)
 
 
-def _bits(inputs: Inputs) -> int:
-    widths = np.unique(_constant(inputs, 3, "bit width"))
+def _bits(inputs: Inputs, index: int) -> int:
+    widths = np.unique(_constant(inputs, index, "bit width"))
     if len(widths) != 1 or widths[0] != int(widths[0]) or not 2 <= widths[0] <= _MOST_BITS:
         raise Unsupported(f"a bit width of {widths.tolist()}; there are 2 to {_MOST_BITS}")
     return int(widths[0])
