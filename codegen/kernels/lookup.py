@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from codegen.epilogue import Epilogue
@@ -14,7 +16,7 @@ from codegen.lowering import KernelCall, NodeContext, lowers
 from codegen.operands import Operands
 from ir.ops.quantised import Lookup
 
-_UNROLLED = 8  # independent loads in flight
+_UNROLLED = {32: 4, 64: 8}  # independent loads in flight, by the bits of a word
 
 
 @lowers(Lookup)
@@ -35,9 +37,10 @@ def lower_lookup(ctx: NodeContext) -> list[KernelCall]:
         return b.load(table, b.mul(number, step), offset=-lowest * step)
 
     def body(at: list[Operand], length: int, last: bool) -> None:
-        epilogue.store([element(at, i) for i in range(length)], at, count=length, last=last)
+        found = b.interleaved([partial(element, at, place) for place in range(length)])
+        epilogue.store(found, at, count=length, last=last)
 
-    block = max(8 if epilogue.is_bits else 1, min(_UNROLLED, walk[-1]))
+    block = max(8 if epilogue.is_bits else 1, min(_UNROLLED[ctx.target.word_bits], walk[-1]))
     loops = Walk(walk, block, ctx.options.threads, split_last=epilogue.has_tail)
     extent = loops.write(b, body)
     args = (*operands.args, table_arg, *epilogue.args)
