@@ -21,7 +21,10 @@ from ir.ops.fused import Fused, Stage
 from ir.ops.pointwise import Add, Neg, Relu
 from ir.ops.pool import AvgPool2D, MaxPool2D
 from ir.ops.reduce import Reduce, Softmax
+from ir.ops.resize import Resample
+from ir.ops.scan import CumProd, CumSum
 from ir.ops.shape import Concat, Expand, Pad, Reshape, Slice, Split, Transpose
+from ir.ops.sorting import TopK
 from ir.types import Array, DType, Padding, TensorType
 
 Build = Callable[[GraphBuilder, Sequence[Ref]], Ref | Sequence[Ref]]
@@ -47,6 +50,14 @@ def crop(b: GraphBuilder, x: Ref, starts: tuple[int, ...], sizes: tuple[int, ...
 def column(b: GraphBuilder, x: Ref, place: int, rows: int) -> Ref:
     """One column of a matrix as a vector: elements with gaps between them."""
     return b.add(Reshape((rows,)), crop(b, x, (0, place), (rows, 1)))
+
+
+def resampled(b: GraphBuilder, x: Ref, axis: int, taps: int = 2) -> Ref:
+    """Seven weighted sums along an axis."""
+    extent = x.type.shape[axis]
+    indices = np.arange(7 * taps, dtype=np.int32).reshape(7, taps) % extent
+    weights = b.constant(quarters(10, 7, taps))
+    return b.add(Resample(axis), x, b.constant(indices), weights)
 
 
 LAYOUTS: dict[str, tuple[Build, Shapes]] = {
@@ -151,6 +162,37 @@ LAYOUTS: dict[str, tuple[Build, Shapes]] = {
     "sums of a crop": (
         lambda b, xs: b.add(Reduce("sum", (1,)), crop(b, xs[0], (1, 1, 2), (3, 4, 5))),
         ((5, 6, 8),),
+    ),
+    "weighted rows of a crop": (
+        lambda b, xs: resampled(b, crop(b, xs[0], (1, 1, 2), (3, 4, 5)), 1),
+        ((5, 6, 8),),
+    ),
+    "weighted columns of a framed image": (
+        lambda b, xs: b.add(
+            Concat(3),
+            resampled(b, b.add(MaxPool2D((3, 3), (2, 2)), xs[0]), 2),
+            resampled(b, b.add(AvgPool2D((3, 3), (2, 2)), xs[0]), 2),
+        ),
+        ((2, 9, 9, 5),),
+    ),
+    "many weights": (lambda b, xs: resampled(b, xs[0], 0, taps=11), ((13, 3, 37),)),
+    "running sums of a crop": (
+        lambda b, xs: b.add(CumSum(1), crop(b, xs[0], (1, 1, 2), (3, 4, 5))),
+        ((5, 6, 8),),
+    ),
+    "running products side by side": (
+        lambda b, xs: b.add(
+            Concat(2), b.add(CumProd(1, True), xs[0]), b.add(CumSum(1, reverse=True), xs[1])
+        ),
+        ((2, 3, 20), (2, 3, 3)),
+    ),
+    "largest of a crop": (
+        lambda b, xs: b.add_multi(TopK(1, 3), crop(b, xs[0], (1, 1, 2), (3, 4, 5))),
+        ((5, 6, 8),),
+    ),
+    "largest side by side": (
+        lambda b, xs: b.add(Concat(1), *(b.add_multi(TopK(1, k, k > 1), xs[0])[0] for k in (1, 4))),
+        ((3, 9, 21),),
     ),
     "softmax of a column": (lambda b, xs: b.add(Softmax((0,)), column(b, xs[0], 2, 9)), ((9, 4),)),
     "padded transpose": (
