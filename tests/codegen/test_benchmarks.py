@@ -22,7 +22,12 @@ def benchmark(*words: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.emulated("qemu-aarch64")
 @pytest.mark.parametrize(
     ("layer", "least"),
-    [("1x1, 64 -> 64, 14x14", 1.9), ("binary 3x3, 512 -> 512, 7x7", 12.0)],
+    [
+        ("1x1, 64 -> 64, 14x14", 1.9),
+        ("binary 3x3, 512 -> 512, 7x7", 12.0),
+        ("8-bit 1x1, 128 -> 128, 28x28", 2.8),
+        ("8-bit depthwise 3x3, 128, 28x28", 1.2),
+    ],
 )
 def test_modelled_products_a_cycle(layer: str, least: float) -> None:
     done = benchmark("layers", "--only", layer, "--target", "pi3_64", "--json")
@@ -38,7 +43,7 @@ def test_times_on_this_machine() -> None:
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["peak_macs"] > 0 and document["bandwidth"] > 0
-    assert len(document["rows"]) == 7
+    assert len(document["rows"]) == 10
     assert all(row["time"] > 0 for row in document["rows"])
     wide, narrow = (next(r for r in document["rows"] if s in r["layer"]) for s in ("256", "64"))
     assert wide["time"] > narrow["time"]
