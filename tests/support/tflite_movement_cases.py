@@ -20,6 +20,7 @@ def movement_cases() -> Iterator[TfliteCase]:
         yield from _picks(dtype)
         yield from _blocks(dtype)
     yield from _constants()
+    yield from _places()
 
 
 def _tensor(dtype: str, *shape: int) -> T:
@@ -153,3 +154,23 @@ def _constants() -> Iterator[TfliteCase]:
     yield TfliteCase("DEQUANTIZE", "float16", (half,), (x,))
     yield TfliteCase("GATHER", "computed", (T((4, 5)), T((3,), "int32")), (T((3, 5)),),
                      options("GatherOptions"), low=0, high=3)  # fmt: skip
+
+
+def _places() -> Iterator[TfliteCase]:
+    chosen = options("TopKV2Options")
+    for dtype in ("float32", "int8", "int32"):
+        x, few = _tensor(dtype, 3, 9), _tensor(dtype, 3, 4)
+        places = T((3, 4), "int32")
+        yield TfliteCase("TOPK_V2", dtype, (x, scalar(4)), (few, places), chosen)
+    chosen = options("ScatterNdOptions")
+    once = T.of(np.array([[4], [0], [2]], I32))
+    operands = (once, T((3, 5)), ints(6, 5))
+    yield TfliteCase("SCATTER_ND", "rows", operands, (T((6, 5)),), chosen)
+    twice = T.of(np.array([[1, 0], [0, 2], [1, 0]], I32))
+    operands = (twice, T((3,), "int32"), ints(2, 3))
+    yield TfliteCase("SCATTER_ND", "met twice", operands, (T((2, 3), "int32"),), chosen)
+    for time, batch in ((0, 1), (1, 0)):
+        chosen = options("ReverseSequenceOptions", seqDim=time, batchDim=batch)
+        lengths = ints(*((3, 1, 0, 2, 3) if batch else (4, 5, 1)))
+        operands = (T((3, 5, 2)), lengths)
+        yield TfliteCase("REVERSE_SEQUENCE", f"axis {time}", operands, (T((3, 5, 2)),), chosen)

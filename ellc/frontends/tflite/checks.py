@@ -14,6 +14,7 @@ _FAMILIES = (
     "activation",
     "arithmetic",
     "convolution",
+    "indexing",
     "movement",
     "pooling",
     "quantised_movement",

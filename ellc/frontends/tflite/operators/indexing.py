@@ -1,0 +1,45 @@
+"""Elements ordered, put at places, or turned round in part."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.indexing import reversed_sequences, rows_of, scattered
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known, known_ints
+from ellc.frontends.tflite.common import axis_of, operand
+from ellc.frontends.tflite.model import TfliteNode
+from ellc.frontends.tflite.registry import TFLITE
+from ir.ops.arithmetic import Add
+from ir.ops.sorting import TopK
+
+
+@TFLITE.imports("TOPK_V2", limits="a constant number of elements")
+def top_k(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
+    """The largest elements along the last axis, best first, and where they stand."""
+    x = operand(inputs, 0)
+    counts = known_ints(operand(inputs, 1), "the number of elements")
+    if len(counts) != 1 or not x.shape:
+        raise Unsupported(f"{counts} elements of {x.shape}")
+    return emitter.add_multi(TopK(x.type.rank - 1, counts[0]), x)
+
+
+@TFLITE.imports("SCATTER_ND", limits="constant indices and shape")
+def scatter_nd(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """Zeros with updates added at places along the first axes."""
+    places, updates = known(operand(inputs, 0), "the indices"), operand(inputs, 1)
+    shape = known_ints(operand(inputs, 2), "the shape")
+    if updates.quant is not None or not places.ndim or places.shape[-1] > len(shape):
+        raise Unsupported(f"indices of shape {places.shape}, updates of {updates.dtype.value}")
+    nothing = emitter.constant(np.zeros(shape, updates.dtype.numpy))
+    inner = len(shape) - places.shape[-1]
+    return scattered(emitter, nothing, rows_of(shape, places), updates, Add(), inner)
+
+
+@TFLITE.imports("REVERSE_SEQUENCE", limits="sequences and batch along the first two axes")
+def reverse_sequence(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """The first elements of every sequence backwards."""
+    x = operand(inputs, 0)
+    time = axis_of(node.options.whole("SeqDim"), x.type.rank)
+    batch = axis_of(node.options.whole("BatchDim"), x.type.rank)
+    return reversed_sequences(emitter, x, operand(inputs, 1), time, batch)
