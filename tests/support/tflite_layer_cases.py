@@ -192,6 +192,11 @@ def _recurrent() -> Iterator[TfliteCase]:
     operands = (T((batch, inputs)), *_rnn(inputs, hidden), _state(batch, hidden))
     chosen = options("RNNOptions", fusedActivationFunction=4)
     yield TfliteCase("RNN", "", operands, (T((batch, hidden)),), chosen, calls=3)
+    for rank, memory, bias in ((1, 5, _floats(6)), (2, 3, _floats(6)), (3, 1, None)):
+        chosen = options("SVDFOptions", rank=rank, fusedActivationFunction=1)
+        matrices = (_half(6 * rank, inputs), _half(6 * rank, memory))
+        operands = (T((batch, inputs)), *matrices, bias, _state(batch, 6 * rank * memory))
+        yield TfliteCase("SVDF", f"rank {rank}", operands, (T((batch, 6)),), chosen, calls=4)
 
 
 def _rnn(inputs: int, hidden: int) -> tuple[T, T, T]:

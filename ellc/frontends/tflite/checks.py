@@ -25,7 +25,7 @@ _FAMILIES = (
     "strided_slice",
 )
 # Operators that change their variables; anybody else would read what they held at first.
-_STATEFUL = ("RNN", "UNIDIRECTIONAL_SEQUENCE_RNN", "UNIDIRECTIONAL_SEQUENCE_LSTM")
+_STATEFUL = ("RNN", "SVDF", "UNIDIRECTIONAL_SEQUENCE_RNN", "UNIDIRECTIONAL_SEQUENCE_LSTM")
 
 
 def operators() -> Registry[TfliteNode]:
