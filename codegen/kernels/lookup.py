@@ -1,4 +1,4 @@
-"""A function of one byte, read from a table element by element."""
+"""A function of one byte, read from a table."""
 
 from __future__ import annotations
 
@@ -17,31 +17,52 @@ from codegen.operands import Operands
 from ir.ops.quantised import Lookup
 
 _UNROLLED = {32: 4, 64: 8}  # independent loads in flight, by the bits of a word
+_VECTORS = 2
+_CODES = 256
 
 
 @lowers(Lookup)
 def lower_lookup(ctx: NodeContext) -> list[KernelCall]:
-    """Every element is the table's index; NEON's `tbl` would take 64 bytes of the table at once."""
+    """By whole registers where the target has instructions for that, else element by element."""
     data, walk = ctx.inputs[:1], common_walk(ctx, ctx.inputs[:1])
     place, table_arg = ctx.place(ctx.inputs[1])
+    (step,) = place.strides
     b = KernelBuilder(ctx.name)
     operands = Operands(ctx, b, data, ctx.result_type().shape, walk, "x")
     table = b.param("table", place.elem, place.align_bytes)
     epilogue = Epilogue(ctx, b, walk)
     lowest = int(np.iinfo(data[0].type.dtype.numpy).min)
-    (step,) = place.strides
+    lanes = _lanes(ctx, place.elem, step, walk[-1])
+    codes = b.bitcast(b.load(table, 0, _CODES), Elem.U8) if lanes > 1 else None
 
-    def element(at: list[Operand], place: int) -> Operand:
-        delta = (*[0] * (len(walk) - 1), place)
-        number = b.convert(operands.load(0, at, delta, 1, 1), Elem.INDEX)
-        return b.load(table, b.mul(number, step), offset=-lowest * step)
+    def found(at: list[Operand], start: int, count: int) -> Operand:
+        delta = (*[0] * (len(walk) - 1), start)
+        value = operands.load(0, at, delta, lanes, count)
+        if codes is None:
+            index = b.mul(b.convert(value, Elem.INDEX), step)
+            return b.load(table, index, offset=-lowest * step)
+        number = b.bitcast(value, Elem.U8)
+        number = b.op("xor", number, b.const(-lowest, number)) if lowest else number
+        return b.bitcast(b.op("pick", number, codes), place.elem)
 
     def body(at: list[Operand], length: int, last: bool) -> None:
-        found = b.interleaved([partial(element, at, place) for place in range(length)])
-        epilogue.store(found, at, count=length, last=last)
+        parts = [
+            partial(found, at, start, min(lanes, length - start))
+            for start in range(0, length, lanes)
+        ]
+        epilogue.store(b.interleaved(parts), at, count=length, last=last)
 
-    block = max(8 if epilogue.is_bits else 1, min(_UNROLLED[ctx.target.word_bits], walk[-1]))
+    unrolled = _UNROLLED[ctx.target.word_bits] if lanes == 1 else _VECTORS * lanes
+    block = max(8 if epilogue.is_bits else lanes, min(unrolled, walk[-1] // lanes * lanes))
     loops = Walk(walk, block, ctx.options.threads, split_last=epilogue.has_tail)
     extent = loops.write(b, body)
     args = (*operands.args, table_arg, *epilogue.args)
-    return [KernelCall(b.finish(), args, extent, "lookup")]
+    return [KernelCall(b.finish(), args, extent, f"lookup {lanes}")]
+
+
+def _lanes(ctx: NodeContext, elem: Elem, step: int, inner: int) -> int:
+    """Bytes looked up at once: a register of them where a table fits into registers."""
+    if ctx.target.arch != "aarch64" or elem.bytes > 1 or step != 1:
+        return 1
+    lanes = ctx.target.lanes(1)
+    return lanes if inner >= lanes else 8 if inner >= 8 else 1

@@ -184,6 +184,9 @@ class _Function:
             case "join", _:
                 join = self._prelude.join(let.args[0].type, let.args[1].type)
                 return f"{join}({', '.join(args)})"
+            case "pick", _:
+                pick = self._prelude.pick(let.args[0].type, let.args[1].type)
+                return f"{pick}({', '.join(args)})"
             case "iota", _:
                 return self._iota(result)
             case "pack_bits", _:

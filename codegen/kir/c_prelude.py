@@ -269,6 +269,17 @@ class Prelude:
         parameters = f"{self.type(first)} a, {self.type(second)} b"
         return self.function(type_, name, parameters, body + "return r;")
 
+    def pick(self, places: VType, table: VType) -> str:
+        """`(places, table)`: lanes of the table, 0 beyond them."""
+        place = "a" if places.lanes == 1 else "a.l[i]"
+        found = "b" if table.lanes == 1 else f"b.l[{place}]"
+        if table.lanes < 256:
+            found = f"({C_TYPES[places.elem]})({place} < {table.lanes} ? {found} : 0)"
+        name, parameters = f"{places}_pick_{table}", f"{self.type(places)} a, {self.type(table)} b"
+        if places.lanes == 1:
+            return self.function(self.type(places), name, parameters, f"return {found};")
+        return self.lanewise(places, name, parameters, found)
+
     def pack_bits(self, source: VType) -> str:
         """`(mask)`: bytes, or one byte."""
         result = VType(Elem.U8, source.lanes // 8)

@@ -8,13 +8,13 @@ from collections.abc import Callable
 
 from codegen.kir import llvm_helpers
 from codegen.kir.ir import Imm, Let, Operand
-from codegen.kir.llvm_widening import WideningWriter
+from codegen.kir.llvm_tables import TableWriter
 from codegen.kir.ops import OPS, OpRow
 from codegen.kir.types import Elem, VType
 from ir.errors import InternalError
 
 
-class OperationWriter(WideningWriter):
+class OperationWriter(TableWriter):
     """Writes every operation, one `Let` at a time."""
 
     # --- operations ----------------------------------------------------------------------------
@@ -308,6 +308,7 @@ _SPECIAL: dict[str, Callable[[OperationWriter, Let], str]] = {
     "splat_lane": OperationWriter.splat_lane,
     "part": OperationWriter.part,
     "join": OperationWriter.join,
+    "pick": OperationWriter.pick,
     "iota": OperationWriter.iota,
     "pack_bits": OperationWriter.pack_bits,
 }

@@ -270,6 +270,15 @@ _row("part", "T", "fsuxm", lambda t, a: t[0].with_lanes(a[1]), lambda a, i, n: a
 # Lanes of two values one after the other.
 _row("join", "EE", "fsuxm", lambda t, a: t[0].with_lanes(t[0].lanes + t[1].lanes),
      lambda a, b: np.concatenate([a, b]))  # fmt: skip
+
+
+def _pick(places: Array, table: Array) -> Array:
+    inside = places < len(table)
+    return np.where(inside, table[np.where(inside, places, 0)], 0).astype(table.dtype)
+
+
+# The lanes of the second operand at the places in the first, 0 where there is none. Bytes only.
+_row("pick", "TE", "u", _same, _pick)
 # 0, 1, 2, ..
 _row("iota", "", "fsux", lambda t, a: VType(ELEM_CODES[a[0]], a[1]),
      lambda code, n: np.arange(n, dtype=ELEM_CODES[code].numpy))  # fmt: skip

@@ -299,6 +299,8 @@ def _attribute_problems(
             yield f"takes 8 or 16 bits, not {types[0].elem.value}"
         case ("pair_sums", ()) if types[0].lanes % 2:
             yield f"takes an even number of lanes, not {types[0].lanes}"
+        case ("pick", ()) if types[0].elem is not Elem.U8:
+            yield f"takes u8, not {types[0].elem.value}"
         case ("pack_bits", ()) if types[0].lanes % 8:
             yield f"takes a multiple of 8 lanes, not {types[0].lanes}"
         case ("convert", (code,)):
