@@ -29,10 +29,24 @@ class Enlargement:
     extra: int
 
     @property
+    def reach(self) -> int:
+        """Elements that all taps of all inputs reach, before anything is cut off."""
+        return (self.extent - 1) * self.stride + (self.taps - 1) * self.dilation + 1
+
+    @property
     def size(self) -> int:
         """Elements of the result."""
-        reach = (self.extent - 1) * self.stride + (self.taps - 1) * self.dilation + 1
-        return reach - self.before - self.after + self.extra
+        return self.reach - self.before - self.after + self.extra
+
+    @property
+    def whole(self) -> int:
+        """Elements from the first that is reached to the last of the result, or that is reached."""
+        return max(self.reach, self.before + self.size)
+
+    def met(self, tap: int) -> slice:
+        """Where the products of one tap go among the `whole`."""
+        first = tap * self.dilation
+        return slice(first, first + (self.extent - 1) * self.stride + 1, self.stride)
 
 
 class _ConvTranspose(Op):
@@ -84,37 +98,13 @@ class _ConvTranspose(Op):
         filters, depth = w.shape[0], w.shape[3]
         grouped = x.reshape(*x.shape[:3], self.groups, depth)
         stacked = w.reshape(self.groups, filters // self.groups, *w.shape[1:3], depth)
-        full = np.zeros(
-            (
-                x.shape[0],
-                max(
-                    rows.size + rows.before,
-                    (rows.extent - 1) * rows.stride + rows.taps * rows.dilation,
-                ),
-                max(
-                    columns.size + columns.before,
-                    (columns.extent - 1) * columns.stride + columns.taps * columns.dilation,
-                ),
-                filters,
-            ),
-            x.dtype,
-        )
+        full = np.zeros((x.shape[0], rows.whole, columns.whole, filters), x.dtype)
         for i in range(rows.taps):
             for j in range(columns.taps):
                 part = np.einsum("nrcgd,gfd->nrcgf", grouped, stacked[:, :, i, j])
-                top, left = i * rows.dilation, j * columns.dilation
-                full[
-                    :,
-                    top : top + (rows.extent - 1) * rows.stride + 1 : rows.stride,
-                    left : left + (columns.extent - 1) * columns.stride + 1 : columns.stride,
-                ] += part.reshape(*x.shape[:3], filters)
-        return np.array(
-            full[
-                :,
-                rows.before : rows.before + rows.size,
-                columns.before : columns.before + columns.size,
-            ]
-        )
+                full[:, rows.met(i), columns.met(j)] += part.reshape(*x.shape[:3], filters)
+        top, left = rows.before, columns.before
+        return np.array(full[:, top : top + rows.size, left : left + columns.size])
 
     def macs(self, inputs: Types, outputs: Types) -> int:
         return inputs[0].elements * prod(inputs[1].shape[:3]) // self.groups
