@@ -22,7 +22,7 @@ from ir.ops.pool import AvgPool2D, MaxPool2D
 from ir.ops.quantised_pool import IntAvgPool2D
 
 Pool = MaxPool2D | AvgPool2D | IntAvgPool2D
-_SMALL_WINDOW = 64  # taps up to which a window is straight-line code
+_SMALL_WINDOW = 2  # taps for every register, up to which a window is straight-line code
 
 
 @lowers(MaxPool2D, AvgPool2D)
@@ -49,15 +49,16 @@ def lower_windows(ctx: NodeContext, make: RuleMaker) -> list[KernelCall]:
     rule = make(ctx, b, op, shape, args)
     epilogue = Epilogue(ctx, b, shape.walk)
     tile = _rectangle(ctx, shape, rule.elem, 8 if epilogue.is_bits else 1)
-    pool = _Pool(b, source, shape, tile, rule, epilogue)
+    pool = _Pool(b, source, shape, tile, rule, epilogue, is_small=_is_small(ctx, shape))
     extent = write_tiles(
         b, shape, tile, pool.tile, threads=ctx.options.threads, split_last=epilogue.has_tail
     )
     return [KernelCall(b.finish(), (*args, *epilogue.args), extent, f"window {tile.note}")]
 
 
-def _is_small(shape: Sliding) -> bool:
-    return shape.rows.taps * shape.columns.taps <= _SMALL_WINDOW and shape.columns.taps <= 12
+def _is_small(ctx: NodeContext, shape: Sliding) -> bool:
+    limit = _SMALL_WINDOW * ctx.target.vector_registers
+    return shape.rows.taps * shape.columns.taps <= limit and shape.columns.taps <= 12
 
 
 def _rectangle(ctx: NodeContext, shape: Sliding, elem: Elem, multiple: int) -> Rectangle:
@@ -69,7 +70,7 @@ def _rectangle(ctx: NodeContext, shape: Sliding, elem: Elem, multiple: int) -> R
     registers = 12 if target.vector_registers >= 32 else 7
     columns = shape.columns
     pixels = 1
-    if _is_small(shape):
+    if _is_small(ctx, shape):
         pixels = max(1, min((registers - columns.taps) // columns.stride + 1, columns.outputs))
     busy = max(1, pixels * min(columns.stride, columns.taps))
     vectors = 1 if busy >= 4 else max(1, min(4 // busy, channels // lanes))
@@ -171,10 +172,12 @@ class _Pool:
         tile: Rectangle,
         rule: Rule,
         epilogue: Epilogue,
+        *,
+        is_small: bool,
     ) -> None:
         self._b, self._x, self._shape, self._tile = b, x, shape, tile
         self._rule, self._epilogue = rule, epilogue
-        self._small = _is_small(shape)
+        self._small = is_small
 
     def tile(self, place: Place) -> None:
         """One row of neighbouring windows for one block of channels."""
