@@ -29,7 +29,6 @@ def choose_rectangle(
     vectors = next(v for v in range(1, 8 * multiplier + 1) if fitting(v))
     many = ctx.target.vector_registers >= 32
     registers = lanes * numbers.total.bytes // ctx.target.vector_bytes or 1  # of one vector of sums
-    registers += numbers.sums_products
     budget = max(1, (16 if many else 8) // (vectors * registers))
     choices = [
         (rows, pixels)
