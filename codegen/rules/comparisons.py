@@ -23,6 +23,11 @@ def _cast(op: pointwise.Cast, b: KernelBuilder, x: Operand) -> Operand:
     return wide.convert(b, x, Elem.of(op.dtype))
 
 
+@emits(pointwise.BitCast)
+def _bit_cast(op: pointwise.BitCast, b: KernelBuilder, x: Operand) -> Operand:
+    return b.bitcast(x, Elem.of(op.dtype))
+
+
 @emits(binary.Binarize)
 def _binarize(op: Any, b: KernelBuilder, x: Operand) -> Operand:
     return b.compare("gt", x, b.const(0, x))

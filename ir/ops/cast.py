@@ -1,4 +1,4 @@
-"""The same numbers in another element type."""
+"""The same numbers, or the same bits, in another element type."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ir.op import Arrays, Case, Pointwise, Types, register_op
+from ir.op import Arrays, Case, Pointwise, Types, register_op, require
 from ir.ops.common import want_operands
 from ir.ops.elementwise import SPECIAL, spread, want_kind
 from ir.types import Array, DType, TensorType
@@ -60,3 +60,38 @@ def _saturated(x: Array, dtype: np.dtype[np.generic]) -> Array:
     low, high = whole <= info.min, whole >= info.max
     inside = np.where(low | high, 0, whole).astype(dtype)
     return np.where(low, dtype.type(info.min), np.where(high, dtype.type(info.max), inside))
+
+
+@register_op("bit_cast")
+@dataclass(frozen=True, slots=True)
+class BitCast(Pointwise):
+    """The same bits as numbers of another element type of equal size; no booleans or signs."""
+
+    dtype: DType
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("bit_cast", inputs, 1)
+        (x,) = inputs
+        want_kind("bit_cast", x.dtype, "fi")
+        want_kind("bit_cast", self.dtype, "fi")
+        same = x.dtype.item_bytes == self.dtype.item_bytes
+        require(same, f"bit_cast: {x.dtype.value} and {self.dtype.value} differ in size")
+        return (TensorType(self.dtype, x.shape),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        # A float32 that is held in float64 for comparison is looked at as what it stands for.
+        (x,) = inputs
+        narrow = x.dtype.itemsize != self.dtype.item_bytes
+        stored = np.ascontiguousarray(x.astype(np.float32) if narrow else x)
+        return (stored.view(self.dtype.numpy).reshape(x.shape).copy(),)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        yield Case(cls(DType.I32), (SPECIAL[:-1].copy(),), label="special f32 to i32")
+        words = rng.integers(0, 2**30, (1, 3, 5, 7), np.int32)
+        yield Case(cls(DType.U32), (-words,), label="i32 to u32")
+        yield Case(cls(DType.F32), (words,), label="i32 to f32")
+        octets = rng.integers(0, 256, (19,), np.uint8)
+        yield Case(cls(DType.I8), (octets,), label="u8 to i8")
+        wide = rng.integers(-(2**60), 2**60, (5, 3), np.int64)
+        yield Case(cls(DType.F64), (wide,), label="i64 to f64")

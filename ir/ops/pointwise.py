@@ -37,9 +37,7 @@ from ir.ops.arithmetic import (
     Pow,
     Sub,
 )
-from ir.ops.cast import (
-    Cast,
-)
+from ir.ops.cast import BitCast, Cast
 from ir.ops.comparisons import (
     And,
     Equal,
@@ -99,6 +97,7 @@ __all__ = [
     "Asinh",
     "Atan",
     "Atanh",
+    "BitCast",
     "Cast",
     "Ceil",
     "Celu",

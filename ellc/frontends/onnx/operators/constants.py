@@ -12,7 +12,7 @@ from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, know
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.registry import ONNX, operand, optional
 from ellc.frontends.onnx.tensors import dtype_of, element_name
-from ir.ops.pointwise import Cast
+from ir.ops.pointwise import BitCast, Cast
 from ir.ops.shape import Expand
 from ir.types import Array, DType
 
@@ -108,6 +108,12 @@ def cast(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """Another element type."""
     node.ignore("saturate", "round_mode")
     return converted(emitter, operand(inputs, 0), node.integer("to"))
+
+
+@ONNX.imports("BitCast", limits="integers and floats of equal size")
+def bit_cast(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """The same bits as another element type."""
+    return emitter.add(BitCast(dtype_of(node.integer("to"))), operand(inputs, 0))
 
 
 @ONNX.imports("CastLike")
