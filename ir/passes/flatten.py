@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ir.graph import Graph, Node
+from ir.graph import Node
 from ir.ops.dense import Dense
-from ir.ops.quantised_conv import IntDense
 from ir.ops.shape import Reshape
 from ir.passes.arrangement import (
     Arranged,
@@ -23,19 +22,14 @@ from ir.types import Array
 
 
 def flattened(
-    graph: Graph, node: Node, permutation: Permutation, readers: Sequence[Node] | None
+    node: Node, permutation: Permutation, picture: Shape, readers: Sequence[object] | None
 ) -> Arranged | None:
-    """The flattening `Reshape` on a rearranged operand, if all readers can permute columns.
+    """The flattening `Reshape` on a rearranged operand, if its readers can permute columns.
 
     It has no results in the sense of `Arranged`: nobody needs them in their old order.
     """
     assert isinstance(node.op, Reshape)
-    constants = {c.value for c in graph.constants}
-    if not readers or not all(
-        isinstance(r.op, Dense | IntDense) and r.inputs[1] in constants for r in readers
-    ):
-        return None
-    if columns(graph.types[node.inputs[0]].shape, node.op.shape, permutation) is None:
+    if readers is None or columns(picture, node.op.shape, permutation) is None:
         return None
     return Arranged(node.op, (permutation,), ())
 

@@ -14,7 +14,7 @@ from ir.graph import Graph, Node
 from ir.op import Pointwise
 from ir.ops.dense import Dense
 from ir.ops.quantised_conv import IntDense
-from ir.ops.shape import Reshape, Transpose
+from ir.ops.shape import Concat, Reshape, Transpose
 from ir.passes.arrangement import (
     Arranged,
     Permutation,
@@ -87,7 +87,7 @@ class Flow:
             return unfolded(node, permutation, operands[0].shape, self.row_makers(node))
         made = arranged(node.op, operands, results, permutation)
         if made is None and isinstance(node.op, Reshape):
-            made = flattened(self.graph, node, permutation, self._flat_readers(node))
+            made = flattened(node, permutation, operands[0].shape, self.column_readers(node))
         return made
 
     def row_makers(self, node: Node) -> list[Node] | None:
@@ -137,11 +137,33 @@ class Flow:
         """How the elements of a value lie in memory under an arrangement."""
         return order(self.graph.types[value].shape, permutation)
 
-    def _flat_readers(self, node: Node) -> list[Node] | None:
-        """The nodes that read a result as their first operand only; None if others do."""
-        readers = self.readers.get(node.outputs[0], [])
-        nodes = [r.node for r in readers if r.node is not None and r.index == 0]
-        return nodes if len(nodes) == len(readers) else None
+    def column_readers(self, node: Node) -> list[tuple[Node, int]] | None:
+        """The dense layers that read a result, and the column at which it begins for them.
+
+        It may be joined with others in front of them. None if anything else reads it.
+        """
+        found = []
+        for reader in self.readers.get(node.outputs[0], []):
+            join = reader.node
+            begin = 0
+            behind = [reader]
+            if join is not None and isinstance(join.op, Concat):
+                shapes = [self.graph.types[v].shape for v in join.inputs]
+                if join.op.axis != len(shapes[0]) - 1 or join.inputs.count(node.outputs[0]) != 1:
+                    return None
+                begin = sum(s[-1] for s in shapes[: reader.index])
+                behind = self.readers.get(join.outputs[0], [])
+            if not behind or not all(self._has_columns(r) for r in behind):
+                return None
+            found += [(r.node, begin) for r in behind if r.node is not None]
+        return found or None
+
+    def _has_columns(self, reader: Reader) -> bool:
+        """Whether a reader is a dense layer whose weights can be permuted."""
+        node = reader.node
+        if node is None or reader.index != 0 or reader.steps != identity(len(reader.steps)):
+            return False
+        return isinstance(node.op, Dense | IntDense) and node.inputs[1] in self.constants
 
     def _add_reader(self, value: str, node: Node | None, index: int) -> None:
         base, steps = self.base(value)

@@ -54,7 +54,7 @@ def _rearranged(graph: Graph, layout: Layout) -> Graph:
         assert made is not None
         if made.operands == (None,):
             _permute_rows(editor, layout.flow, node, permutation)
-        _rearrange(editor, _node_now(editor, node), made)
+        _rearrange(editor, _node_now(editor, node), made, layout.flow.column_readers(node) or [])
     tidy_transposes(editor)
     return editor.graph() if editor.changed else graph
 
@@ -73,14 +73,14 @@ def _node_now(editor: Editor, node: Node) -> Node:
     return found
 
 
-def _rearrange(editor: Editor, node: Node, made: Arranged) -> None:
+def _rearrange(editor: Editor, node: Node, made: Arranged, readers: list[tuple[Node, int]]) -> None:
     """Put the node's operands into order in front of it and its results behind it."""
     operands = [
         value if p is None else _moved(editor, node, value, p)
         for value, p in zip(node.inputs, made.operands, strict=True)
     ]
     if not made.results:
-        _flatten(editor, node, operands[0], made)
+        _flatten(editor, node, operands[0], made, readers)
         return
     results = editor.insert_multi(node, made.op, *operands, source=node.source)
     back = [
@@ -121,14 +121,22 @@ def _permute_rows(editor: Editor, flow: Flow, node: Node, permutation: Permutati
         with_rows(editor, _node_now(editor, maker), places)
 
 
-def _flatten(editor: Editor, node: Node, operand: str, made: Arranged) -> None:
+def _flatten(
+    editor: Editor, node: Node, operand: str, made: Arranged, readers: list[tuple[Node, int]]
+) -> None:
     """A flattened picture in another order, and the columns of its readers' weights with it."""
     (permutation,) = made.operands
     assert permutation is not None and isinstance(node.op, Reshape)
     places = columns(editor.type(node.inputs[0]).shape, node.op.shape, permutation)
     assert places is not None
-    flat = editor.insert(node, node.op, operand, source=node.source)
-    for reader in editor.users(node.output):
-        weights = editor.moved(reader.inputs[1], lambda w: w[:, places])
-        editor.replace(reader, reader.op, flat, weights, *reader.inputs[2:])
-    editor.remove(node)
+    for dense, begin in readers:
+        now = _node_now(editor, dense)
+        data, weights, *rest = now.inputs
+        order = np.arange(editor.type(weights).shape[1])
+        order[begin : begin + len(places)] = begin + places
+        editor.replace(now, now.op, data, _with_columns(editor, weights, order), *rest)
+    editor.forward(node, editor.insert(node, node.op, operand, source=node.source))
+
+
+def _with_columns(editor: Editor, weights: str, order: Array) -> str:
+    return editor.moved(weights, lambda w: w[:, order])

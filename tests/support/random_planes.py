@@ -248,6 +248,15 @@ def _classes(g: RandomPlanes, x: Ref) -> Ref:
     return g.add(Softmax((1,)), g.add(Add(), y, g.normal(3)))
 
 
+def _sensors(g: RandomPlanes, x: Ref) -> Ref:
+    """Flattened pictures and a vector, judged together."""
+    parts = [g.add(Reduce("max", (2, 3)), x)]
+    for picture in {m.id: m for m in (x, g.pick(g.maps))}.values():
+        parts.append(g.add(Reshape((1, picture.type.elements)), picture))
+    joined = g.add(Concat(1), *(parts[int(i)] for i in g.rng.permutation(len(parts))))
+    return g.add(Dense(), joined, g.normal(3, joined.type.elements) / np.float32(9))
+
+
 def _boxes(g: RandomPlanes, x: Ref) -> Ref:
     pixels = g.add(TO_PIXELS, _conv(g, x))
     rows = pixels.type.elements // pixels.type.shape[3]
@@ -269,7 +278,7 @@ STEPS: list[Callable[[RandomPlanes, Ref], Ref]] = [
     _squeeze, _pool, _pad, _branches, _crop, _upsample, _there_and_back,
     _mix, _decoded,
 ]  # fmt: skip
-HEADS: list[Callable[[RandomPlanes, Ref], Ref]] = [_classes, _boxes, _pooled, _best]
+HEADS: list[Callable[[RandomPlanes, Ref], Ref]] = [_classes, _boxes, _pooled, _best, _sensors]
 
 
 def random_planes(seed: int, *, pixels: bool = False, twists: bool = False) -> Graph:
