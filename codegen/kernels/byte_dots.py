@@ -27,15 +27,16 @@ from codegen.window import cut
 from ir.types import Array
 
 _STEP, _HALF = 16, 8  # bytes in a register, in half of one
-_LEAST = 40  # products of a sum, from which on this is faster than repeating values in lanes
 _GROUP = 4  # products on their way: one after the other would wait
 
 
-def fits(shape: ConvShape, terms: Terms) -> bool:
+def fits(target: Target, shape: ConvShape, terms: Terms) -> bool:
     """Whether this way is open and pays: products may be summed in 16 bits, channels fill registers
     or halves of them, and sums are long enough to add up four parts of each at the end."""
     length = shape.rows.taps * shape.columns.taps * shape.channels
-    return terms.numbers.sums_products and shape.channels % _HALF == 0 and length >= _LEAST
+    # Few registers make the other way, with values repeated in lanes, slow.
+    least = 40 if target.vector_registers >= 32 else _STEP
+    return terms.numbers.sums_products and shape.channels % _HALF == 0 and length >= least
 
 
 def pixel_limit(target: Target) -> int:

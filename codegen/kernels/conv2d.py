@@ -113,7 +113,7 @@ def lower_dense(ctx: NodeContext) -> list[KernelCall]:
 
 def _convolution(ctx: NodeContext, shape: ConvShape, terms: Terms) -> KernelCall:
     narrow = in_bytes(terms, ctx.target)
-    by_dots = fits(shape, narrow)
+    by_dots = fits(ctx.target, shape, narrow)
     if by_dots:
         terms = narrow
         shape = _folded(ctx, shape, byte_dots.pixel_limit(ctx.target))

@@ -14,11 +14,12 @@ _NEON_PRODUCT = {
 }
 
 
+# AArch64's does not add to anything: LLVM puts the sum behind it into one instruction with it.
 _NEON_PAIRS = {
     ("aarch64", True): "@llvm.aarch64.neon.saddlp",
     ("aarch64", False): "@llvm.aarch64.neon.uaddlp",
-    ("arm", True): "@llvm.arm.neon.vpaddls",
-    ("arm", False): "@llvm.arm.neon.vpaddlu",
+    ("arm", True): "@llvm.arm.neon.vpadals",
+    ("arm", False): "@llvm.arm.neon.vpadalu",
 }
 
 
@@ -65,34 +66,36 @@ class WideningWriter(FixedPointWriter):
         return self._in_one(products, one)
 
     def add_pairs(self, let: Let) -> str:
-        """Sums of two neighbours, widened, added: LLVM makes one NEON instruction of the two."""
+        """Sums of two neighbours, widened, added: one NEON instruction."""
         wide, narrow = let.args[0].type, let.args[1].type
         total, pairs = (self._value(a) for a in let.args)
         if self._fills_neon(narrow) and narrow.lanes * narrow.elem.bytes >= 16:
-            sums = self._pairs_by_registers(narrow, wide, pairs)
-        else:
-            verb = "sext" if narrow.elem.is_signed else "zext"
-            halves = [
-                self._let_text(f"{verb} {self._type(narrow.with_lanes(wide.lanes))} {h} to {w}")
-                for w in (self._type(wide),)
-                for h in self._halves(narrow, pairs)
-            ]
-            sums = self._let_text(f"add {self._type(wide)} {halves[0]}, {halves[1]}")
-        return self._let_text(f"add {self._type(wide)} {total}, {sums}")
+            return self._pairs_by_registers(narrow, wide, total, pairs)
+        verb = "sext" if narrow.elem.is_signed else "zext"
+        half, w = self._type(narrow.with_lanes(wide.lanes)), self._type(wide)
+        for lanes in self._halves(narrow, pairs):
+            wider = self._let_text(f"{verb} {half} {lanes} to {w}")
+            total = self._let_text(f"add {w} {total}, {wider}")
+        return total
 
     def pair_sums(self, let: Let) -> str:
         """Sums of two neighbours."""
         even, odd = self._halves(let.args[0].type, self._value(let.args[0]))
         return self._let_text(f"add {self._type(let.result.type)} {even}, {odd}")
 
-    def _pairs_by_registers(self, narrow: VType, wide: VType, value: str) -> str:
+    def _pairs_by_registers(self, narrow: VType, wide: VType, total: str, pairs: str) -> str:
         lanes = 16 // narrow.elem.bytes
         one, part = wide.with_lanes(lanes // 2), narrow.with_lanes(lanes)
         name = _NEON_PAIRS[self._target.arch, narrow.elem.is_signed]
         sums = []
         for start in range(0, narrow.lanes, lanes):
-            text = f"{self._type(part)} {self._lanes_of(value, narrow, start, lanes)}"
-            sums.append(self.call(name, one, [text], part))
+            added = f"{self._type(part)} {self._lanes_of(pairs, narrow, start, lanes)}"
+            to = f"{self._type(one)} {self._lanes_of(total, wide, start // 2, lanes // 2)}"
+            if self._target.arch == "arm":
+                sums.append(self.call(name, one, [to, added], part))
+            else:
+                both = self.call(name, one, [added], part)
+                sums.append(self._let_text(f"add {to}, {both}"))
         return self._in_one(sums, one)
 
     def _halves(self, type_: VType, value: str) -> tuple[str, str]:
