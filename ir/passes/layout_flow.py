@@ -149,7 +149,8 @@ class Flow:
             behind = [reader]
             if join is not None and isinstance(join.op, Concat):
                 shapes = [self.graph.types[v].shape for v in join.inputs]
-                if join.op.axis != len(shapes[0]) - 1 or join.inputs.count(node.outputs[0]) != 1:
+                last = len(shapes[0]) - 1
+                if join.op.axis != last or reader.steps != identity(last + 1):
                     return None
                 begin = sum(s[-1] for s in shapes[: reader.index])
                 behind = self.readers.get(join.outputs[0], [])
