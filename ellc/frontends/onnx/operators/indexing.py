@@ -14,14 +14,27 @@ from ellc.frontends.graph_import.indexing import (
     scattered,
 )
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known, known_ints
+from ellc.frontends.onnx.broadcast import expanded
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.shapes import reshaped
 from ellc.frontends.onnx.registry import ONNX, axis_of, operand, optional
 from ellc.frontends.onnx.tensors import dtype_of
 from ir.op import Op
-from ir.ops.pointwise import Add, Cast, Maximum, Minimum, Mul, Select
+from ir.ops.pointwise import (
+    Add,
+    And,
+    Cast,
+    FloorMod,
+    GreaterEqual,
+    Less,
+    Maximum,
+    Minimum,
+    Mul,
+    Select,
+    Sub,
+)
 from ir.ops.scan import CumProd, CumSum
-from ir.ops.shape import Gather
+from ir.ops.shape import Concat, Gather
 from ir.ops.sorting import TopK
 from ir.types import Array, DType
 
@@ -150,3 +163,27 @@ def top_k(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     axis = axis_of(node.integer("axis", -1), x.type.rank)
     values, places = emitter.add_multi(TopK(axis, k, node.flag("largest", True)), x)
     return [values, emitter.add(Cast(DType.I64), places)]
+
+
+@ONNX.imports("TensorScatter")
+def tensor_scatter(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """A cache with updates written over a part of an axis, from a place of each batch on."""
+    cache, update = operand(inputs, 0), operand(inputs, 1)
+    axis, mode = axis_of(node.integer("axis", -2), cache.type.rank), node.text("mode", "linear")
+    if mode not in ("linear", "circular"):
+        raise Unsupported(f"its mode '{mode}'")
+    shape, batch = cache.shape, cache.shape[0]
+    size, count = shape[axis], update.shape[axis]
+    start = optional(inputs, 2) or emitter.constant(np.zeros(batch, np.int64))
+    dtype = start.dtype.numpy
+    numbers = {n: emitter.constant(np.array([n], dtype)) for n in (0, size, count)}
+    place = emitter.constant(np.tile(np.arange(size, dtype=dtype), (batch, 1)))
+    behind = emitter.add(Sub(), place, reshaped(emitter, start, (batch, 1)))
+    if mode == "circular":
+        behind = emitter.add(FloorMod(), behind, numbers[size])
+    reached = emitter.add(GreaterEqual(), behind, numbers[0])
+    within = emitter.add(And(), reached, emitter.add(Less(), behind, numbers[count]))
+    chosen = emitter.add(Select(), emitter.add(Add(), behind, numbers[size]), place, within)
+    along = tuple(e if a in (0, axis) else 1 for a, e in enumerate(shape))
+    indices = expanded(emitter, reshaped(emitter, chosen, along), shape)
+    return gather_elements(emitter, emitter.add(Concat(axis), cache, update), indices, axis)
