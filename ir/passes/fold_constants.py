@@ -34,14 +34,43 @@ class FoldConstants(Pass):
         return editor.graph()
 
     def _fold(self, editor: Editor, node: Node) -> None:
-        if not editor.can_forward(node, *node.inputs[:1] * len(node.outputs)):
-            return
         freed = sum(_bytes(editor, v) for v in set(node.inputs) if len(editor.users(v)) == 1)
-        if sum(_bytes(editor, v) for v in node.outputs) > freed + self.growth_bytes:
+        if sum(_bytes(editor, v) for v in node.outputs) <= freed + self.growth_bytes:
+            _replace(editor, node)
+
+
+def fold_ancestors(editor: Editor, value: str) -> None:
+    """Compute a value that depends on constants only, however much larger than those it is.
+
+    For operands that kernels read arranged: weights stored as bytes and made floats by operators.
+    """
+    found: list[Node] = []
+    pending, seen = [value], set[str]()
+    while pending:
+        name = editor.current(pending.pop())
+        if name in seen or editor.array(name) is not None:
+            continue
+        seen.add(name)
+        node = editor.producer(name)
+        if node is None or not node.inputs:
+            return  # an input, a state, or something that constants do not make
+        found.append(node)
+        pending += node.inputs
+    while found:
+        ready = [n for n in found if all(editor.array(v) is not None for v in n.inputs)]
+        found = [n for n in found if n not in ready]
+        if not any(_replace(editor, n) for n in ready):
             return
-        results = run_double(node, {v: _operand(editor, v) for v in node.inputs})
-        made = [_emit(editor, v, r) for v, r in zip(node.outputs, results, strict=True)]
-        editor.forward(node, *made)
+
+
+def _replace(editor: Editor, node: Node) -> bool:
+    """Put constants in a node's place; False where an output of the graph hangs on it."""
+    if not editor.can_forward(node, *node.inputs[:1] * len(node.outputs)):
+        return False
+    results = run_double(node, {v: _operand(editor, v) for v in node.inputs})
+    made = [_emit(editor, v, r) for v, r in zip(node.outputs, results, strict=True)]
+    editor.forward(node, *made)
+    return True
 
 
 def _bytes(editor: Editor, value: str) -> int:

@@ -21,6 +21,7 @@ from ir.ops.resize import Resize
 from ir.ops.shape import Concat, Reshape, Split
 from ir.passes.base import Pass, register_pass
 from ir.passes.computed_weights import lower_computed_conv
+from ir.passes.fold_constants import fold_ancestors
 from ir.passes.recurrent_cells import lower_cell
 from ir.passes.resizing import lower_resize
 from ir.passes.transposed_convolutions import lower_conv_transpose
@@ -55,14 +56,22 @@ class LowerComposites(Pass):
                 case Resize() as op:
                     lower_resize(editor, node, op)
                 case ConvTranspose2D() | IntConvTranspose2D() as op:
+                    for weights in node.inputs[1:]:
+                        fold_ancestors(editor, weights)
                     lower_conv_transpose(editor, node, op)
-                case Conv2D() | IntConv2D() as op if editor.array(node.inputs[1]) is None:
+                case Conv2D() | IntConv2D() as op if not _has_weights(editor, node):
                     lower_computed_conv(editor, node, op)
                 case Normalize() as op:
                     _lower_normalize(editor, node, op)
                 case op if op.composite:
                     raise InternalError(f"no rule for the composite operator '{op.name}'")
         return editor.graph()
+
+
+def _has_weights(editor: Editor, node: Node) -> bool:
+    """Whether the second operand is a constant, or can be made one."""
+    fold_ancestors(editor, node.inputs[1])
+    return editor.array(node.inputs[1]) is not None
 
 
 def _drop(editor: Editor, node: Node) -> None:

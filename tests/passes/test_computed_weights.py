@@ -1,0 +1,55 @@
+"""Convolutions whose weights are no constants in the file: made constants, or products."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ir.builder import GraphBuilder, Ref
+from ir.graph import Graph
+from ir.interp import evaluate
+from ir.ops.cast import Cast
+from ir.ops.conv import Conv2D
+from ir.ops.conv_transpose import ConvTranspose2D
+from ir.ops.pointwise import Mul
+from ir.pipeline import PipelineOptions, default_passes, run_pipeline
+from ir.types import DType, Padding, TensorType
+
+IMAGE = TensorType(DType.F32, (1, 6, 6, 64))
+
+
+def lowered(builder: GraphBuilder, *, optimize: bool) -> Graph:
+    return run_pipeline(builder.build(), default_passes(PipelineOptions(optimize=optimize)))[0]
+
+
+def stored_as_bytes(builder: GraphBuilder) -> Ref:
+    """Weights of 96 filters: as floats they are four times as large."""
+    numbers = np.random.default_rng(2).integers(-9, 9, (96, 3, 3, 64)).astype(np.int8)
+    floats = builder.add(Cast(DType.F32), builder.constant(numbers))
+    return builder.add(Mul(), floats, builder.constant(np.full((1,), 0.125, np.float32)))
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+@pytest.mark.parametrize("op", [Conv2D(padding=Padding.same(1)), ConvTranspose2D((2, 2))])
+def test_weights_stored_as_bytes_become_constants(
+    op: Conv2D | ConvTranspose2D, optimize: bool
+) -> None:
+    builder = GraphBuilder("bytes")
+    x, weights = builder.input("x", IMAGE), stored_as_bytes(builder)
+    builder.output("y", builder.add(op, x, weights))
+    graph = lowered(builder, optimize=optimize)
+    (conv,) = [n for n in graph.nodes if isinstance(n.op, Conv2D)]
+    assert conv.inputs[1] in graph.constant_arrays()
+    assert not any(isinstance(n.op, Cast) for n in graph.nodes)
+    image = np.random.default_rng(3).standard_normal(IMAGE.shape).astype(np.float32)
+    (want,), (got,) = evaluate(builder.build(), (image,)).outputs, evaluate(graph, (image,)).outputs
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+
+
+def test_weights_that_are_computed_make_a_product() -> None:
+    builder = GraphBuilder("computed")
+    x = builder.input("x", IMAGE)
+    weights = builder.input("w", TensorType(DType.F32, (4, 3, 3, 64)))
+    builder.output("y", builder.add(Conv2D(), x, builder.add(Mul(), weights, weights)))
+    names = [n.op.name for n in lowered(builder, optimize=False).nodes]
+    assert "mat_mul" in names and "conv2d" not in names
