@@ -78,7 +78,7 @@ class ScaledAdd(Pointwise):
         yield case("uint8", DType.U8, (0.1, 0.003, 0.1), wide, wide, zeros=(128, 3, 140))
         yield case("per channel", DType.I8, near, image, (3,), zeros=(-3, 5, 10), fixed=True)
         yield case("broadcast", DType.U8, near, (1, 6, 5, 4), (6, 1, 4), zeros=(9, 8, 7))
-        bytes_ = np.arange(-128, 128, 2, np.int8)  # every second one keeps the sample small
+        bytes_ = np.arange(-128, 128, 2, dtype=np.int8)  # every second one keeps the sample small
         pairs = np.meshgrid(bytes_, bytes_ + np.int8(1), indexing="ij")
         for scales in ((0.5, 0.5, 1.0), (0.1, 0.2, 0.4), (0.3, 0.1, 0.2)):
             every = case("pairs", DType.I8, scales, (1,), (1,), zeros=(1, -1, 3))
