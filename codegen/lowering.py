@@ -12,6 +12,7 @@ import numpy as np
 
 from codegen.kir.ir import Kernel
 from codegen.kir.types import Elem
+from codegen.pointwise import computes_in_double
 from codegen.storage import Access, Buffer, dense, stored_shape
 from codegen.targets import Target
 from ir.errors import EllcError
@@ -251,11 +252,15 @@ def lower_node(ctx: NodeContext) -> list[KernelCall]:
 
 def _want_doubles(ctx: NodeContext) -> None:
     """Raise E303 for a double on a machine whose doubles are library calls."""
+    if ctx.target.scalar_f64:
+        return
     types = [x.type for x in (*ctx.inputs, *ctx.extras)]
     types += [ctx.result_type(i) for i in range(len(ctx.node.outputs))]
-    if not ctx.target.scalar_f64 and any(t.dtype is DType.F64 for t in types):
+    inside = [op for op in (ctx.anchor, *(s.op for s in ctx.stages)) if computes_in_double(op)]
+    if inside or any(t.dtype is DType.F64 for t in types):
+        needs = (inside or [ctx.anchor])[0].name
         raise EllcError(
-            f"target {ctx.target.name} has no double precision, which '{ctx.anchor.name}' needs",
+            f"target {ctx.target.name} has no double precision, which '{needs}' needs",
             code="E303",
             where=", ".join(ctx.node.source) or ctx.name,
         )

@@ -23,16 +23,24 @@ Rule = Callable[..., Operand]
 RuleT = TypeVar("RuleT", bound=Rule)
 _RULES: dict[type[Op], Rule] = {}
 _COSTLY: set[type[Op]] = set()
+_IN_DOUBLE: set[type[Op]] = set()
 
 
-def emits(*ops: type[Pointwise], costly: bool = False) -> Callable[[RuleT], RuleT]:
-    """Decorator: the rule for these operators; a costly one needs many registers."""
+def emits(
+    *ops: type[Pointwise], costly: bool = False, in_double: bool = False
+) -> Callable[[RuleT], RuleT]:
+    """Decorator: the rule for these operators.
+
+    A costly one needs many registers; one `in_double` computes in float64 whatever its operands.
+    """
 
     def add(rule: RuleT) -> RuleT:
         for op in ops:
             _RULES[op] = rule
             if costly:
                 _COSTLY.add(op)
+            if in_double:
+                _IN_DOUBLE.add(op)
         return rule
 
     return add
@@ -42,6 +50,12 @@ def is_costly(op: Pointwise) -> bool:
     """Whether the rule is long: an elementary function, a division of integers."""
     _load_rules()
     return type(op) in _COSTLY
+
+
+def computes_in_double(op: Op) -> bool:
+    """Whether the rule of an operator uses float64, also where no operand is."""
+    _load_rules()
+    return type(op) in _IN_DOUBLE
 
 
 def emit_pointwise(op: Pointwise, b: KernelBuilder, x: Operand, *extras: Operand) -> Operand:

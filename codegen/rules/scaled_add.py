@@ -12,7 +12,7 @@ from codegen.pointwise import emits
 from ir.ops.scaled_add import ScaledAdd
 
 
-@emits(ScaledAdd, costly=True)
+@emits(ScaledAdd, costly=True, in_double=True)
 def _scaled_add(op: ScaledAdd, b: KernelBuilder, x: Operand, y: Operand) -> Operand:
     first = _product(b, x, op.x_factor)
     first = b.convert(b.add(first, b.const(op.offset, first)), Elem.F32)
