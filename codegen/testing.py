@@ -27,6 +27,7 @@ from codegen.storage import bit_bytes
 from codegen.targets import Target
 from codegen.toolchain import elf, emulate
 from codegen.toolchain.compile_c import compile_c
+from codegen.toolchain.elf_reader import ElfFile
 from codegen.toolchain.llvm import LlvmPool, usable_cores
 from ir.errors import EllcError, InternalError
 from ir.graph import Graph
@@ -192,8 +193,16 @@ def _kernels(parts: Sequence[_Part], target: Target, folder: Path) -> list[Path]
         compiled = pool.compile(jobs, target)
     paths = [folder / f"kernels{index}.o" for index in range(len(compiled))]
     for path, data in zip(paths, compiled, strict=True):
+        want_no_calls(data)
         path.write_bytes(data)
     return paths
+
+
+def want_no_calls(data: bytes) -> None:
+    """Raise `InternalError` if kernels need a library, which the runner would link silently."""
+    needed = ElfFile(data).undefined
+    if needed:
+        raise InternalError(f"kernels call {', '.join(sorted(needed))}")
 
 
 def _weights(parts: Sequence[_Part], target: Target, folder: Path) -> list[Path]:

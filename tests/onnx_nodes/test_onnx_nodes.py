@@ -11,19 +11,19 @@ from onnx_node_cases import Result, node_tests, run_node_tests, supported, table
 
 DOCUMENT = Path(__file__).parents[2] / "ellc" / "frontends" / "onnx" / "NODE_TESTS.md"
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("onnx-nodes")]  # they share the results
+
 
 @functools.cache
 def results() -> list[Result]:
     return run_node_tests(node_tests())
 
 
-@pytest.mark.slow
 def test_no_node_test_fails() -> None:
     failed = [f"{r.test.name}: {r.reason}" for r in results() if r.status == "failed"]
     assert not failed, "\n".join(failed)
 
 
-@pytest.mark.slow
 def test_the_documented_table_is_what_the_tests_give() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     if f"`onnx` {onnx.__version__} " not in text:
