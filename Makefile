@@ -23,10 +23,10 @@ system-packages:    ## Debian packages of the tests (emulators, cross libraries)
 	@.ci/system-packages
 
 test: $(STAMP) system-packages  ## everything: unit, end to end, emulated, lint, types
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=10 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --durations=10 $(PYTEST_ARGS)
 
 test-fast: $(STAMP) ## the tests that take seconds
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not emulated" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 -m "not slow and not emulated" $(PYTEST_ARGS)
 
 lint: $(STAMP)      ## ruff and mypy
 	$(BIN)/python -m ruff check .

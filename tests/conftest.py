@@ -7,17 +7,22 @@ the report's header says in one line what is skipped.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = Path(__file__).resolve().parent / "golden"
 DEFAULT_EMULATORS = ("qemu-arm", "qemu-aarch64")
+
+# The part of a test's name that says which program it shares (see `pytest_xdist_make_scheduler`).
+_SHARED = re.compile(r".*/(test_compiled_ops\.py::\w+\[\w+-\w+|test_onnx_nodes\.py)")
 
 _OUTSIDE = {
     "ELLC_TEST_DATA": ("needs_data", "tests on real models"),
@@ -55,6 +60,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             missing = [e for e in emulated.args or DEFAULT_EMULATORS if shutil.which(e) is None]
             if missing:
                 item.add_marker(pytest.mark.skip(reason=f"{', '.join(missing)} not installed"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Tests that share something expensive go to one process, all others wherever there is room."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class TogetherWhatShares(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            shared = _SHARED.match(nodeid)
+            return shared.group() if shared else nodeid
+
+    return TogetherWhatShares(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from onnx_node_cases import Result, node_tests, run_node_tests, supported, table
 
 DOCUMENT = Path(__file__).parents[2] / "ellc" / "frontends" / "onnx" / "NODE_TESTS.md"
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("onnx-nodes")]  # they share the results
+pytestmark = pytest.mark.slow  # tests/conftest.py keeps both in one process: they share results
 
 
 @functools.cache

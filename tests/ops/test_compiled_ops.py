@@ -7,7 +7,6 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from _pytest.mark import ParameterSet
 from agreement import disagreement
 from operator_graphs import samples
 
@@ -15,19 +14,14 @@ from codegen.targets import resolve
 from codegen.testing import Emitter, run_trials
 from ir.op import all_ops
 
-
-def way(target: str, emitter: Emitter, *marks: pytest.MarkDecorator) -> ParameterSet:
-    """One way to compile; its tests go to one process, which makes the program they share."""
-    name = f"{target}-{emitter}"
-    return pytest.param(target, emitter, id=name, marks=[pytest.mark.xdist_group(name), *marks])
-
-
+# tests/conftest.py keeps the tests of one way in one process: they share a program.
 WAYS = [
-    way("host", "llvm"),
-    way("host", "c"),
-    way("pi0", "llvm", pytest.mark.emulated("qemu-arm")),
-    way("pi3", "llvm", pytest.mark.emulated("qemu-arm")),
-    way("pi3_64", "llvm", pytest.mark.emulated("qemu-aarch64")),
+    pytest.param("host", "llvm", id="host-llvm"),
+    pytest.param("host", "c", id="host-c"),
+    *(
+        pytest.param(name, "llvm", id=f"{name}-llvm", marks=pytest.mark.emulated(program))
+        for name, program in (("pi0", "qemu-arm"), ("pi3", "qemu-arm"), ("pi3_64", "qemu-aarch64"))
+    ),
 ]
 
 
