@@ -52,8 +52,9 @@ class Handler(Generic[NodeT]):
 
 @dataclass(slots=True)
 class Registry(Generic[NodeT]):
-    """A format's operators by name."""
+    """A format's operators by name; `format` is what the commands call it."""
 
+    format: str
     handlers: dict[str, Handler[NodeT]] = field(default_factory=dict)
 
     def imports(
@@ -129,7 +130,7 @@ def import_nodes(
         code="E212",
         where=where,
         hint=(f"--outputs {cut} takes the part before; " if cut else "")
-        + "`ellc ops --format onnx` (or tflite) lists what is supported",
+        + f"`ellc ops --format {registry.format}` lists what is supported",
     )
     return {name: value for name, value in known.items() if value is not None}
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from ellc.frontends.onnx.attributes import Attribute
 from ellc.frontends.onnx.model import OnnxGraph, OnnxInput, OnnxNode
-from ellc.frontends.onnx.registry import MICROSOFT, TABLE_DOMAIN
+from ellc.frontends.onnx.registry import JOINED_DOMAIN, MICROSOFT
 from ellc.frontends.onnx.tensors import StoredTensor
 from ir.types import Array
 
@@ -330,7 +330,7 @@ def _table(graph: _Neighbours, name: str, y: _Stored) -> OnnxNode | None:
         "Table",
         (*x.names, y.scale, y.zero, *captured),
         (),
-        TABLE_DOMAIN,
+        JOINED_DOMAIN,
         name=chain[-1].label if chain else name,
         attributes=MappingProxyType({"function": function}),
         captured=captured,

@@ -17,7 +17,7 @@ from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.tensors import MAX_RANK
 
 MICROSOFT = "com.microsoft"
-TABLE_DOMAIN = "ellc"
+JOINED_DOMAIN = "ellc"
 """Of nodes that no file has: what the reader itself makes of groups of nodes."""
 
 
@@ -37,9 +37,9 @@ class OnnxRegistry(Registry[OnnxNode]):
         return add
 
 
-ONNX = OnnxRegistry()
+ONNX = OnnxRegistry("onnx")
 """What files may hold."""
-JOINED = OnnxRegistry()
+JOINED = OnnxRegistry("onnx")
 """What the reader itself makes of groups of nodes."""
 
 
@@ -52,7 +52,7 @@ def all_operators() -> OnnxRegistry:
 
 def with_joined() -> OnnxRegistry:
     """All operators, and those of joined nodes."""
-    return OnnxRegistry({**all_operators().handlers, **JOINED.handlers})
+    return OnnxRegistry("onnx", {**all_operators().handlers, **JOINED.handlers})
 
 
 def _checked(function: Function[OnnxNode]) -> Function[OnnxNode]:

@@ -38,9 +38,8 @@ def operators() -> Registry[TfliteNode]:
 @cache
 def checked_operators() -> Registry[TfliteNode]:
     """The same, each behind a check of its operands' declarations."""
-    return Registry(
-        {kind: _checked(handler) for kind, handler in operators().handlers.items()},
-    )
+    checked = {kind: _checked(handler) for kind, handler in operators().handlers.items()}
+    return Registry(TFLITE.format, checked)
 
 
 def _checked(handler: Handler[TfliteNode]) -> Handler[TfliteNode]:

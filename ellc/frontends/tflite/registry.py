@@ -5,4 +5,4 @@ from __future__ import annotations
 from ellc.frontends.graph_import.handlers import Registry
 from ellc.frontends.tflite.model import TfliteNode
 
-TFLITE = Registry[TfliteNode]()
+TFLITE = Registry[TfliteNode]("tflite")

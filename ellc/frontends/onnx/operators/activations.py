@@ -6,15 +6,16 @@ import math
 
 import numpy as np
 
+from ellc.frontends.graph_import.broadcast import pointwise
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
-from ellc.frontends.onnx.broadcast import pointwise
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.registry import ONNX, operand, optional
 from ir.op import Op
 from ir.ops.pointwise import (
     SELU_ALPHA,
     SELU_SCALE,
+    Celu,
     Clip,
     Elu,
     Gelu,
@@ -23,20 +24,27 @@ from ir.ops.pointwise import (
     LeakyRelu,
     Maximum,
     Minimum,
+    Mish,
     Mul,
     PRelu,
     Relu,
     Selu,
+    Shrink,
     Sigmoid,
     Softplus,
+    Softsign,
+    Swish,
     Tanh,
+    ThresholdedRelu,
 )
 
 _PLAIN: dict[str, Op] = {
     "HardSwish": HardSwish(),
+    "Mish": Mish(),
     "Relu": Relu(),
     "Sigmoid": Sigmoid(),
     "Softplus": Softplus(),
+    "Softsign": Softsign(),
     "Tanh": Tanh(),
 }
 
@@ -119,3 +127,28 @@ def _bound(value: Value | None, missing: float) -> float:
     if array.size != 1:
         raise Unsupported(f"a bound of shape {value.shape}; one number is supported")
     return float(array.reshape(-1)[0])
+
+
+@ONNX.imports("Swish")
+def swish(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """x * sigmoid(alpha * x)."""
+    return emitter.add(Swish(node.number("alpha", 1.0)), operand(inputs, 0))
+
+
+@ONNX.imports("ThresholdedRelu")
+def thresholded_relu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """x above alpha, else 0."""
+    return emitter.add(ThresholdedRelu(node.number("alpha", 1.0)), operand(inputs, 0))
+
+
+@ONNX.imports("Celu")
+def celu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """x, or alpha * (e^(x / alpha) - 1) below 0."""
+    return emitter.add(Celu(node.number("alpha", 1.0)), operand(inputs, 0))
+
+
+@ONNX.imports("Shrink")
+def shrink(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """0 where |x| <= lambd; elsewhere x drawn toward 0 by bias."""
+    op = Shrink(node.number("lambd", 0.5), node.number("bias", 0.0))
+    return emitter.add(op, operand(inputs, 0))

@@ -1,28 +1,38 @@
-"""Arithmetic, comparisons and functions, element by element."""
+"""Arithmetic, comparisons, bits and functions, element by element."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from ellc.frontends.graph_import.broadcast import common_shape, pointwise
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
-from ellc.frontends.onnx.broadcast import common_shape, pointwise
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.registry import ONNX, operand
 from ir.op import Op
 from ir.ops.pointwise import (
     Abs,
+    Acos,
+    Acosh,
     Add,
     And,
+    Asin,
+    Asinh,
+    Atan,
+    Atanh,
     Ceil,
     Cos,
+    Cosh,
     Div,
     Equal,
+    Erf,
     Exp,
     Floor,
     FloorMod,
     Greater,
     GreaterEqual,
+    IsInf,
+    IsNan,
     Less,
     LessEqual,
     Log,
@@ -36,30 +46,49 @@ from ir.ops.pointwise import (
     Pow,
     Round,
     Select,
+    ShiftLeft,
+    ShiftRight,
     Sign,
     Sin,
+    Sinh,
     Sqrt,
     Sub,
+    Tan,
     Xor,
 )
 
 _UNARY: dict[str, Op] = {
     "Abs": Abs(),
+    "Acos": Acos(),
+    "Acosh": Acosh(),
+    "Asin": Asin(),
+    "Asinh": Asinh(),
+    "Atan": Atan(),
+    "Atanh": Atanh(),
+    "BitwiseNot": Not(),
     "Ceil": Ceil(),
     "Cos": Cos(),
+    "Cosh": Cosh(),
+    "Erf": Erf(),
     "Exp": Exp(),
     "Floor": Floor(),
+    "IsNaN": IsNan(),
     "Log": Log(),
     "Neg": Neg(),
     "Not": Not(),
     "Round": Round(),
     "Sign": Sign(),
     "Sin": Sin(),
+    "Sinh": Sinh(),
     "Sqrt": Sqrt(),
+    "Tan": Tan(),
 }
 _BINARY: dict[str, tuple[Op, bool]] = {  # with whether operands may change places
     "Add": (Add(), True),
     "And": (And(), True),
+    "BitwiseAnd": (And(), True),
+    "BitwiseOr": (Or(), True),
+    "BitwiseXor": (Xor(), True),
     "Div": (Div(), False),
     "Equal": (Equal(), True),
     "Greater": (Greater(), False),
@@ -145,3 +174,20 @@ def difference(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     if x.shape != y.shape == common_shape(x, y):
         return emitter.add(Add(), emitter.add(Neg(), y), x)
     return pointwise(emitter, Sub(), x, y)
+
+
+@ONNX.imports("IsInf")
+def is_infinite(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Whether an element is an infinity of the signs asked for."""
+    op = IsInf(node.flag("detect_positive", True), node.flag("detect_negative", True))
+    return emitter.add(op, operand(inputs, 0))
+
+
+@ONNX.imports("BitShift")
+def bit_shift(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """x shifted by y bits to the left or right."""
+    direction = node.text("direction")
+    if direction not in ("LEFT", "RIGHT"):
+        raise Unsupported(f"the direction '{direction}'; LEFT and RIGHT are supported")
+    op = ShiftLeft() if direction == "LEFT" else ShiftRight()
+    return pointwise(emitter, op, operand(inputs, 0), operand(inputs, 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ellc.frontends.graph_import.broadcast import expanded
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.indexing import (
     gather_elements,
@@ -14,7 +15,6 @@ from ellc.frontends.graph_import.indexing import (
     scattered,
 )
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known, known_ints
-from ellc.frontends.onnx.broadcast import expanded
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.shapes import reshaped
 from ellc.frontends.onnx.registry import ONNX, axis_of, operand, optional

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ellc.frontends.graph_import.broadcast import pointwise
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known, known_ints
-from ellc.frontends.onnx.broadcast import pointwise
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.shapes import reshaped
 from ellc.frontends.onnx.registry import ONNX, axes_of, axis_of, integers_at, operand, optional

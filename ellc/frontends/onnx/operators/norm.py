@@ -1,13 +1,20 @@
-"""Normalisation per channel."""
+"""Normalisation: by stored statistics, and by those of the tensor itself."""
 
 from __future__ import annotations
 
+from math import prod
+
+import numpy as np
+
+from ellc.frontends.graph_import.broadcast import pointwise
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.model import OnnxNode
-from ellc.frontends.onnx.operators.shapes import first_axis_last, transposed
-from ellc.frontends.onnx.registry import ONNX, one_result, operand
-from ir.ops.norm import BatchNorm
+from ellc.frontends.onnx.operators.shapes import first_axis_last, reshaped, transposed
+from ellc.frontends.onnx.registry import ONNX, axes_of, axis_of, one_result, operand, optional
+from ir.ops.norm import LRN, BatchNorm, Normalize
+from ir.ops.pointwise import Abs, Add, Div, Mul, NotEqual, Rsqrt, Select, Sqrt, Sub
+from ir.ops.reduce import Reduce
 
 
 @ONNX.imports("BatchNormalization", limits="for inference")
@@ -26,3 +33,122 @@ def batch_normalization(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Val
     op = BatchNorm(node.number("epsilon", 1e-5))
     made = emitter.add(op, transposed(emitter, x, there), gamma, beta, mean, variance)
     return transposed(emitter, made, back)
+
+
+@ONNX.imports("LRN")
+def lrn(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Every element over a power of the sum of squares of the channels around it."""
+    x = operand(inputs, 0)
+    op = LRN(
+        node.integer("size"),
+        node.number("alpha", 1e-4),
+        node.number("beta", 0.75),
+        node.number("bias", 1.0),
+    )
+    there, back = first_axis_last(x.type.rank, 1)
+    return transposed(emitter, emitter.add(op, transposed(emitter, x, there)), back)
+
+
+@ONNX.imports("InstanceNormalization")
+def instance_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Every plane on its own, then a scale and an offset per channel."""
+    x, scale, offset = (operand(inputs, i) for i in range(3))
+    axes = tuple(range(2, x.type.rank))
+    if not axes:
+        raise Unsupported(f"a tensor of rank {x.type.rank} has no planes")
+    made = emitter.add(Normalize(axes, node.number("epsilon", 1e-5)), x)
+    return _per_channel(emitter, made, scale, offset)
+
+
+@ONNX.imports("GroupNormalization")
+def group_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Every group of channels on its own, then a scale and an offset.
+
+    Before version 21 these are per group, from then on per channel.
+    """
+    x, scale, offset = (operand(inputs, i) for i in range(3))
+    groups = node.integer("num_groups")
+    node.ignore("stash_type")  # a precision; here that of the tensor
+    batch, channels = x.shape[:2]
+    if groups < 1 or channels % groups:
+        raise Unsupported(f"{channels} channels in {groups} groups")
+    grouped = reshaped(emitter, x, (batch, groups, prod(x.shape[1:]) // groups))
+    made = emitter.add(Normalize((2,), node.number("epsilon", 1e-5)), grouped)
+    if scale.shape == (groups,) and node.version < 21:
+        return reshaped(emitter, _per_channel(emitter, made, scale, offset), x.shape)
+    return _per_channel(emitter, reshaped(emitter, made, x.shape), scale, offset)
+
+
+@ONNX.imports("LayerNormalization")
+def layer_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
+    """All axes from one on together, then a scale and an offset per element.
+
+    Further results: the mean, and one over the deviation.
+    """
+    normed = _from_axis(emitter, node, inputs, centered=True)
+    if not any(node.outputs[1:]):
+        return [normed]
+    x = operand(inputs, 0)
+    axes = tuple(range(axis_of(node.integer("axis", -1), x.type.rank), x.type.rank))
+    mean = emitter.add(Reduce("mean", axes, True), x)
+    centred = pointwise(emitter, Sub(), x, mean)
+    variance = emitter.add(Reduce("mean", axes, True), emitter.add(Mul(), centred, centred))
+    epsilon = emitter.constant(np.array(node.number("epsilon", 1e-5), x.dtype.numpy))
+    inverse = emitter.add(Rsqrt(), pointwise(emitter, Add(), variance, epsilon))
+    return [normed, mean, inverse][: len(node.outputs)]
+
+
+@ONNX.imports("RMSNormalization", "com.microsoft.SimplifiedLayerNormalization")
+def rms_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """As a layer norm without subtracting the mean."""
+    one_result(node, "the deviation as a result is not supported")
+    return _from_axis(emitter, node, inputs, centered=False)
+
+
+def _from_axis(emitter: Emitter, node: OnnxNode, inputs: Inputs, *, centered: bool) -> Value:
+    x, scale, offset = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
+    node.ignore("stash_type")
+    axis = axis_of(node.integer("axis", -1), x.type.rank)
+    axes = tuple(range(axis, x.type.rank))
+    made = emitter.add(Normalize(axes, node.number("epsilon", 1e-5), centered), x)
+    made = pointwise(emitter, Mul(), made, scale, commutes=True)
+    return made if offset is None else pointwise(emitter, Add(), made, offset, commutes=True)
+
+
+def _per_channel(emitter: Emitter, x: Value, scale: Value, offset: Value) -> Value:
+    """x * scale + offset with one number for every index of axis 1."""
+    shape = (x.shape[1], *(1,) * (x.type.rank - 2))
+    made = pointwise(emitter, Mul(), x, reshaped(emitter, scale, shape))
+    return pointwise(emitter, Add(), made, reshaped(emitter, offset, shape))
+
+
+@ONNX.imports("MeanVarianceNormalization")
+def mean_variance(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """(x - mean) / (deviation + 1e-9) along axes."""
+    x = operand(inputs, 0)
+    axes = axes_of(node.integers("axes", (0, 2, 3)), x.type.rank)
+    # The specification adds 1e-9 to the deviation only to avoid 0 / 0.
+    return emitter.add(Normalize(tuple(sorted(axes)), 1e-18), x)
+
+
+@ONNX.imports("LpNormalization", limits="p 1 and 2")
+def lp_normalization(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """x over its norm along an axis."""
+    x = operand(inputs, 0)
+    axis = axis_of(node.integer("axis", -1), x.type.rank)
+    match node.integer("p", 2):
+        case 1:
+            norm = emitter.add(Reduce("sum", (axis,), True), emitter.add(Abs(), x))
+        case 2:
+            squares = emitter.add(Mul(), x, x)
+            norm = emitter.add(Sqrt(), emitter.add(Reduce("sum", (axis,), True), squares))
+        case other:
+            raise Unsupported(f"the norm p = {other}; 1 and 2 are supported")
+    return zero_for_nothing(emitter, pointwise(emitter, Div(), x, norm), norm)
+
+
+def zero_for_nothing(emitter: Emitter, quotient: Value, norm: Value) -> Value:
+    """The quotient, and 0 instead of 0 / 0."""
+    zero = emitter.constant(np.zeros((), quotient.dtype.numpy))
+    something = pointwise(emitter, NotEqual(), norm, zero)
+    return pointwise(emitter, Select(), quotient, zero, something)

@@ -1,4 +1,4 @@
-"""Pooling over windows, and over whole images."""
+"""Pooling over windows, and over whole images: extremes, means, norms."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ from math import prod
 
 import numpy as np
 
+from ellc.frontends.graph_import.broadcast import pointwise
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.images import to_pixels, to_planes
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.shapes import reshaped
 from ellc.frontends.onnx.registry import ONNX, one_result, operand
-from ellc.frontends.onnx.windows import Window, read_window
-from ir.op import Op
-from ir.ops.pointwise import Add, Div, Maximum
+from ellc.frontends.onnx.windows import read_window
+from ir.ops.pointwise import Abs, Mul, Pow, Sqrt
 from ir.ops.pool import LOWEST, AvgPool2D, MaxPool2D
-from ir.ops.shape import Expand, Pad, Slice
+from ir.ops.reduce import Reduce
+from ir.ops.shape import Pad
 from ir.types import Padding
-
-_MOST_SHIFTED = 256
 
 
 @ONNX.imports("MaxPool", limits="1 and 2 spatial axes, no indices")
@@ -30,46 +29,9 @@ def max_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     x = operand(inputs, 0)
     window = read_window(node, x.shape[2:])
     pixels = to_pixels(emitter, x)
-    if window.dilation == (1, 1):
-        op = MaxPool2D(window.size, window.stride, Padding(*window.amounts, LOWEST.values))
-        pooled = emitter.add(op, pixels)
-    else:
-        pooled = _dilated_max(emitter, pixels, window)
-    return to_planes(emitter, pooled, x.type.rank)
-
-
-def _dilated_max(emitter: Emitter, pixels: Value, window: Window) -> Value:
-    """The largest under a window whose cells lie apart."""
-    padded = _padded(emitter, pixels, window.amounts, LOWEST.values[0])
-    return _combined(emitter, padded, window, Maximum())
-
-
-def _dilated_mean(emitter: Emitter, pixels: Value, window: Window, counts: bool) -> Value:
-    """The mean under such a window, of the cells inside or with those that are padded."""
-    total = _combined(emitter, _padded(emitter, pixels, window.amounts, 0.0), window, Add())
-    one = emitter.constant(np.ones((), pixels.dtype.numpy))
-    inside = emitter.add(Expand((1, *pixels.shape[1:3], 1)), one)
-    # Of what is added around, the padding counts or not, the overhang never does.
-    around = _padded(emitter, inside, (*window.before, *window.after), float(counts))
-    around = _padded(emitter, around, (0, 0, *window.overhang), 0.0)
-    return emitter.add(Div(), total, _combined(emitter, around, window, Add()))
-
-
-def _combined(emitter: Emitter, padded: Value, window: Window, op: Op) -> Value:
-    """The shifted images, one for every cell of the window, one into the other."""
-    batch, height, width, channels = padded.shape
-    (kh, kw), (sh, sw), (dh, dw) = window.size, window.stride, window.dilation
-    if kh * kw > _MOST_SHIFTED:
-        raise Unsupported(f"a window of {kh}x{kw} with dilation")
-    rows, columns = (height - dh * (kh - 1) - 1) // sh + 1, (width - dw * (kw - 1) - 1) // sw + 1
-    sizes, steps = (batch, rows, columns, channels), (1, sh, sw, 1)
-    result: Value | None = None
-    for row in range(kh):
-        for column in range(kw):
-            shifted = emitter.add(Slice((0, row * dh, column * dw, 0), sizes, steps), padded)
-            result = shifted if result is None else emitter.add(op, result, shifted)
-    assert result is not None
-    return result
+    padding = Padding(*window.amounts, LOWEST.values)
+    op = MaxPool2D(window.size, window.stride, padding, window.dilation)
+    return to_planes(emitter, emitter.add(op, pixels), x.type.rank)
 
 
 @ONNX.imports("AveragePool", limits="1 and 2 spatial axes")
@@ -83,25 +45,20 @@ def averaged(emitter: Emitter, node: OnnxNode, x: Value) -> Value:
     window = read_window(node, x.shape[2:])
     counts = node.flag("count_include_pad")
     pixels = to_pixels(emitter, x)
-    if window.dilation != (1, 1):
-        return to_planes(emitter, _dilated_mean(emitter, pixels, window, counts), x.type.rank)
+    padding = window.padding()
     if counts and any(window.overhang):
         # Padding counts, what ceil_mode reaches beyond it does not.
-        before, after = window.before, window.after
-        pixels = _padded(emitter, pixels, (*before, *after), 0.0)
-        op = AvgPool2D(window.size, window.stride, Padding(0, 0, *window.overhang), False)
-    else:
-        op = AvgPool2D(window.size, window.stride, window.padding(), counts)
+        pixels = _padded(emitter, pixels, (*window.before, *window.after))
+        padding, counts = Padding(0, 0, *window.overhang), False
+    op = AvgPool2D(window.size, window.stride, padding, counts, window.dilation)
     return to_planes(emitter, emitter.add(op, pixels), x.type.rank)
 
 
-def _padded(
-    emitter: Emitter, pixels: Value, amounts: tuple[int, int, int, int], value: float
-) -> Value:
+def _padded(emitter: Emitter, pixels: Value, amounts: tuple[int, int, int, int]) -> Value:
     if not any(amounts):
         return pixels
     top, left, bottom, right = amounts
-    return emitter.add(Pad((0, top, left, 0), (0, bottom, right, 0), value), pixels)
+    return emitter.add(Pad((0, top, left, 0), (0, bottom, right, 0), 0.0), pixels)
 
 
 @ONNX.imports("GlobalAveragePool", "GlobalMaxPool")
@@ -115,3 +72,47 @@ def global_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     op = (MaxPool2D if node.operator == "GlobalMaxPool" else AvgPool2D)(window, (1, 1))
     pooled = to_planes(emitter, emitter.add(op, to_pixels(emitter, planes)), 4)
     return reshaped(emitter, pooled, (*x.shape[:2], *(1,) * (x.type.rank - 2)))
+
+
+@ONNX.imports("LpPool", limits="1 and 2 spatial axes")
+def lp_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """The p-th root of the sum of |x|^p under a window; padding counts as zeros."""
+    x, p = operand(inputs, 0), node.integer("p", 2)
+    window = read_window(node, x.shape[2:])
+    op = AvgPool2D(window.size, window.stride, window.padding(), True, window.dilation)
+    means = emitter.add(op, to_pixels(emitter, _raised(emitter, x, p)))
+    count = emitter.constant(np.array(prod(window.size), x.dtype.numpy))
+    sums = pointwise(emitter, Mul(), means, count)
+    return to_planes(emitter, _root(emitter, sums, p), x.type.rank)
+
+
+@ONNX.imports("GlobalLpPool")
+def global_lp_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """The p-th root of the sum of |x|^p over every plane."""
+    x, p = operand(inputs, 0), node.integer("p", 2)
+    axes = tuple(range(2, x.type.rank))
+    if not axes:
+        raise Unsupported(f"a tensor of rank {x.type.rank} has no planes")
+    return _root(emitter, emitter.add(Reduce("sum", axes, True), _raised(emitter, x, p)), p)
+
+
+def _raised(emitter: Emitter, x: Value, p: int) -> Value:
+    if p < 1:
+        raise Unsupported(f"the norm p = {p}")
+    if p == 2:
+        return emitter.add(Mul(), x, x)
+    size = emitter.add(Abs(), x)
+    return size if p == 1 else pointwise(emitter, Pow(), size, _number(emitter, x, p))
+
+
+def _root(emitter: Emitter, x: Value, p: int) -> Value:
+    match p:
+        case 1:
+            return x
+        case 2:
+            return emitter.add(Sqrt(), x)
+    return pointwise(emitter, Pow(), x, _number(emitter, x, 1 / p))
+
+
+def _number(emitter: Emitter, like: Value, value: float) -> Value:
+    return emitter.constant(np.array(value, like.dtype.numpy))

@@ -10,9 +10,9 @@ from math import prod
 
 import numpy as np
 
+from ellc.frontends.graph_import.broadcast import pointwise
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
-from ellc.frontends.onnx.broadcast import pointwise
 from ellc.frontends.onnx.images import to_planes
 from ellc.frontends.onnx.inner import import_inner
 from ellc.frontends.onnx.model import OnnxNode
@@ -30,7 +30,7 @@ from ellc.frontends.onnx.quantisation import (
     same,
     stored_bounds,
 )
-from ellc.frontends.onnx.registry import JOINED, ONNX, TABLE_DOMAIN, axis_of, operand, optional
+from ellc.frontends.onnx.registry import JOINED, JOINED_DOMAIN, ONNX, axis_of, operand, optional
 from ir.op import Op
 from ir.ops.pointwise import Add, Cast, Clip, LeakyRelu, Mul, Sigmoid, Sub
 from ir.ops.quantised import Lookup
@@ -223,7 +223,7 @@ def qlinear_softmax(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     return quantised(emitter, emitter.add(Softmax(axes), real), of_y)
 
 
-@JOINED.imports(f"{TABLE_DOMAIN}.Table")
+@JOINED.imports(f"{JOINED_DOMAIN}.Table")
 def table(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """A function of one operand in a graph of its own, by table."""
     x, of_x, of_y = operand(inputs, 0), affine(inputs, 1, 2), affine(inputs, 3, 4)

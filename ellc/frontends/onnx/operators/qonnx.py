@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ellc.frontends.graph_import.broadcast import common_shape, pointwise
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
-from ellc.frontends.onnx.broadcast import common_shape, pointwise
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.registry import ONNX, operand
 from ir.op import Op

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from ellc.frontends.graph_import.broadcast import pointwise
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
-from ellc.frontends.onnx.broadcast import pointwise
 from ellc.frontends.onnx.images import to_pixels, to_planes
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.constants import to_dtype

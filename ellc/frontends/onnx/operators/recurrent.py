@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ellc.frontends.graph_import.broadcast import pointwise
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
-from ellc.frontends.onnx.broadcast import pointwise
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.shapes import reshaped, transposed
 from ellc.frontends.onnx.registry import ONNX, operand, optional

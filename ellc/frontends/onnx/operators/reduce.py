@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from ellc.frontends.graph_import.broadcast import pointwise
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
-from ellc.frontends.onnx.broadcast import pointwise
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.shapes import reshaped
 from ellc.frontends.onnx.registry import ONNX, axes_of, axis_of, integers_at, operand
-from ir.ops.pointwise import Abs, Add, Cast, Div, Exp, Log, Sqrt, Sub
+from ir.ops.pointwise import Abs, Add, Cast, Equal, Exp, Log, Sqrt, Sub
 from ir.ops.reduce import ArgMax, ArgMin, LogSoftmax, Reduce, Softmax
-from ir.ops.shape import Slice
 from ir.types import DType
 
 _KINDS = {
@@ -38,8 +37,6 @@ def reduce(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
         return x
     if node.operator == "ReduceL1":
         x = emitter.add(Abs(), x)
-    if node.operator == "ReduceMean" and not x.dtype.is_float:
-        return _integer_mean(emitter, x, axes, keep)
     made = emitter.add(Reduce(_KINDS[node.operator], axes, keep), x)
     behind = _BEHIND.get(node.operator)
     return emitter.add(behind, made) if behind else made
@@ -72,27 +69,14 @@ def _axes(node: OnnxNode, inputs: Inputs, rank: int) -> tuple[tuple[int, ...] | 
     return tuple(sorted(axes_of(given, rank))), keep
 
 
-def _integer_mean(emitter: Emitter, x: Value, axes: tuple[int, ...], keep: bool) -> Value:
-    """The sum over the number of elements, cut off toward zero."""
-    count = int(np.prod([x.shape[a] for a in axes], dtype=np.int64))
-    divisor = emitter.constant(np.array(count, x.dtype.numpy))
-    return emitter.add(Div(), emitter.add(Reduce("sum", axes, keep), x), divisor)
-
-
 @ONNX.imports("ArgMax", "ArgMin")
 def arg(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """Where the largest or smallest element stands, the first or the last of equal ones."""
     x = operand(inputs, 0)
     axis = axis_of(node.integer("axis", 0), x.type.rank)
-    op = (ArgMax if node.operator == "ArgMax" else ArgMin)(axis, node.flag("keepdims", True))
-    if not node.flag("select_last_index"):
-        return emitter.add(Cast(DType.I64), emitter.add(op, x))
-    last = x.shape[axis] - 1
-    starts = tuple(last if a == axis else 0 for a in range(x.type.rank))
-    steps = tuple(-1 if a == axis else 1 for a in range(x.type.rank))
-    found = emitter.add(op, emitter.add(Slice(starts, x.shape, steps), x))
-    wide = emitter.add(Cast(DType.I64), found)
-    return pointwise(emitter, Sub(), emitter.constant(np.array(last, np.int64)), wide)
+    kind = ArgMax if node.operator == "ArgMax" else ArgMin
+    op = kind(axis, node.flag("keepdims", True), node.flag("select_last_index"))
+    return emitter.add(Cast(DType.I64), emitter.add(op, x))
 
 
 @ONNX.imports("Softmax", "LogSoftmax")
@@ -107,3 +91,20 @@ def softmax(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     else:
         axes = (axis_of(node.integer("axis", -1), rank),)
     return emitter.add((Softmax if node.operator == "Softmax" else LogSoftmax)(axes), x)
+
+
+@ONNX.imports("Hardmax")
+def hardmax(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """1 where the first of the largest elements along an axis stands, else 0.
+
+    Before version 13 along the axis and all behind it together.
+    """
+    x = operand(inputs, 0)
+    axis = axis_of(node.integer("axis", 1 if node.version < 13 else -1), x.type.rank)
+    shape = x.shape if node.version >= 13 else (*x.shape[:axis], int(np.prod(x.shape[axis:])))
+    rows = reshaped(emitter, x, shape)
+    found = emitter.add(ArgMax(axis, True), rows)
+    places = np.arange(shape[axis], dtype=found.dtype.numpy)
+    places = places.reshape(-1, *(1,) * (len(shape) - axis - 1))
+    marked = pointwise(emitter, Equal(), emitter.constant(places), found)
+    return reshaped(emitter, emitter.add(Cast(x.dtype), marked), x.shape)
