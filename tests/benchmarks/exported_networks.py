@@ -1,0 +1,95 @@
+"""Networks that PyTorch and Keras exported: compiled, run on junk-filled memory, compared.
+
+    python tests/benchmarks/exported_networks.py FOLDER [--only TEXT]
+
+FOLDER holds what `torch_networks.py` and `keras_networks.py` wrote. Every file is imported and
+compiled; an instance in an arena full of each junk pattern is called with all samples in turn and
+then again from the first, so that a value read before it was written, or kept from an earlier
+call, shows. Expected values are the framework's own; a file with 8-bit weights beside floats
+(dynamic range) is compared with ellc's reference, since TensorFlow rounds activations on the way.
+The exit code is 1 if any file fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
+
+from junk_memory import JUNK, JunkInstance  # noqa: E402
+from real_models import Arrays, RealModel, disagreement  # noqa: E402
+
+from ellc.driver import CompileOptions, compile_model  # noqa: E402
+from ellc.execute import open_library  # noqa: E402
+from ir.errors import EllcError  # noqa: E402
+from ir.interp import evaluate  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one file: empty `said` if all calls agree; seconds from file to library."""
+
+    said: str
+    seconds: float = 0.0
+    library_bytes: int = 0
+
+
+def expected(model: RealModel) -> Iterator[tuple[Arrays, Arrays]]:
+    """Inputs with what compiled code must make of them."""
+    is_hybrid = model.path.name.endswith(".dynamic.tflite")
+    for inputs, stored in model.samples():
+        yield inputs, evaluate(model.graph(), inputs).outputs if is_hybrid else stored
+
+
+def check(model: RealModel, folder: Path) -> Verdict:
+    """Compile a model for this machine and compare every call."""
+    start = time.perf_counter()
+    try:
+        options = CompileOptions(emit=("so",), threads=1, name="model")
+        made = compile_model(model.path, "host", options, folder)
+    except EllcError as error:
+        return Verdict(error.report())
+    assert made.library is not None
+    seconds = time.perf_counter() - start
+    library = open_library(made.library)
+    samples = list(expected(model))
+    said: list[str] = []
+    for pattern in JUNK:
+        instance = JunkInstance(library, pattern)
+        for number, (inputs, want) in enumerate([*samples, samples[0]]):
+            with np.errstate(invalid="ignore", over="ignore"):  # differences of infinities
+                wrong = disagreement(model, instance.run(inputs), want)
+            if wrong:
+                said.append(f"junk {pattern.name}, call {number}: {wrong}")
+    return Verdict("\n".join(said[:3]), seconds, made.library.stat().st_size)
+
+
+def main() -> int:
+    """See the module."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--only", default="", help="files whose name holds this text")
+    asked = parser.parse_args()
+    files = sorted(p.with_suffix("") for p in asked.folder.glob("*.npz") if asked.only in p.name)
+    failed = 0
+    for path in files:
+        with tempfile.TemporaryDirectory(prefix="ellc-exported-") as folder:
+            verdict = check(RealModel(path), Path(folder) / "out")
+        failed += bool(verdict.said)
+        result = verdict.said.replace("\n", "\n    ") or "right"
+        print(f"{path.name:<44} {verdict.seconds:5.1f} s {verdict.library_bytes:>9} B  {result}")
+    print(f"{len(files) - failed} of {len(files)} files right")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
