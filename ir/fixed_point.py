@@ -19,14 +19,18 @@ _ONE = (1 << 31) - 1  # the largest Q0, which stands for 1
 
 
 def quantize_multiplier(real: float) -> tuple[int, int]:
-    """(mantissa, shift) of a factor: 2^30 <= |mantissa| < 2^31, or (0, 0) for 0 and below 2^-32."""
-    if real == 0:
+    """(mantissa, shift) of a factor: 2^30 <= |mantissa| < 2^31, -31 <= shift <= 31.
+
+    (0, 0) for 0, for what is below 2^-32, and from 2^31 up: there a number is shifted left by 32
+    bits or more, which leaves 0 modulo 2^32.
+    """
+    if real == 0 or math.isinf(real):
         return 0, 0
     fraction, shift = math.frexp(real)
     mantissa = _half_away(fraction * 2.0**31)
     if abs(mantissa) == 1 << 31:
         mantissa, shift = mantissa // 2, shift + 1
-    return (0, 0) if shift < -31 else (mantissa, shift)
+    return (mantissa, shift) if -31 <= shift <= 31 else (0, 0)
 
 
 def _half_away(real: float) -> int:

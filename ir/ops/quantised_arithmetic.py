@@ -188,6 +188,7 @@ class QuantMul(Pointwise):
         yield case("uint8", DType.U8, (0.1, 0.003, 0.1), wide, wide, zeros=(128, 3, 140))
         yield case("per channel", DType.I8, near, image, (3,), zeros=zeros, fixed=True)
         yield case("large factor", DType.U8, (1.5, 2.0, 0.4), (2, 33), (33,), zeros=(1, 2, 3))
+        yield case("no bit left", DType.I8, (2.0**50, 1.3 * 2.0**50, 0.25), (1, 7), (7,))
         yield case("int16", DType.I16, (1e-3, 2e-4, 2.5e-3), (19,), (19,))
 
 

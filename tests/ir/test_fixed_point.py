@@ -80,7 +80,17 @@ def test_a_factor_has_31_bits(real: float) -> None:
 def test_factors_without_a_mantissa() -> None:
     assert fixed_point.quantize_multiplier(0.0) == (0, 0)
     assert fixed_point.quantize_multiplier(2.0**-33) == (0, 0)
+    assert fixed_point.quantize_multiplier(math.inf) == (0, 0)
     assert fixed_point.quantize_multiplier(-0.75) == (-1610612736, 0)
+
+
+@pytest.mark.parametrize("exponent", [31, 32, 90, 102, 300])
+def test_a_factor_that_shifts_every_bit_out_is_zero(exponent: int) -> None:
+    factor = fixed_point.quantize_multiplier(1.3 * 2.0**exponent)
+    assert -31 <= factor[1] <= 31  # what operators take
+    values = numbers(20, 6)
+    want = [high_product(wrapped(x << (exponent + 1)), factor[0]) for x in values]
+    assert fixed_point.multiply(int32(*values), *factor).tolist() == want
 
 
 def test_exponential_is_that_of_real_numbers() -> None:
