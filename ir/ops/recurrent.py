@@ -6,6 +6,7 @@ the first axis of the weights. Activations are pointwise operators of one operan
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -24,18 +25,20 @@ from ir.types import Array, TensorType
 class RNNCell(Op):
     """(x [...,I], h [...,H], wx [H,I], wh [H,H], bx [H], bh [H]) -> h' [...,H].
 
-    h' = activation(wx x + bx + wh h + bh)
+    h' = activation(wx x + bx + wh h + bh), the activation's operand kept within +-`clip`
     """
 
     activation: Pointwise = Tanh()
+    clip: float = math.inf
     composite: ClassVar[bool] = True
 
     def infer(self, *inputs: TensorType) -> Types:
+        _want_limit("rnn_cell", self.clip)
         return _infer("rnn_cell", inputs, gates=1, states=1, activations=(self.activation,))
 
     def reference(self, *inputs: Array) -> Arrays:
         x, h, wx, wh, bx, bh = inputs
-        return (_apply(self.activation, x @ wx.T + bx + (h @ wh.T + bh)),)
+        return (_apply(self.activation, _within(x @ wx.T + bx + (h @ wh.T + bh), self.clip)),)
 
     def macs(self, inputs: Types, outputs: Types) -> int:
         return _macs(inputs, inputs[2:4])
@@ -45,6 +48,8 @@ class RNNCell(Op):
         for size, label in _SIZES:
             yield Case(cls(), _operands(rng, *size, gates=1), (2, 3, 4, 5), label=label)
         yield Case(cls(Relu()), _operands(rng, (1,), 6, 9, gates=1), (2, 3, 4, 5), label="relu")
+        clipped = cls(Relu(), clip=0.4)
+        yield Case(clipped, _operands(rng, (1,), 6, 9, gates=1), (2, 3, 4, 5), label="clipped")
 
 
 @register_op("gru_cell")
@@ -57,14 +62,18 @@ class GRUCell(Op):
     n = activation(wx x + bx + r * (wh h + bh)), or without `reset_after`
     n = activation(wx x + bx + wh (r * h) + bh)
     h' = (1 - z) * n + z * h
+
+    The activations' operands are kept within +-`clip`.
     """
 
     activation: Pointwise = Tanh()
     recurrent_activation: Pointwise = Sigmoid()
     reset_after: bool = True
+    clip: float = math.inf
     composite: ClassVar[bool] = True
 
     def infer(self, *inputs: TensorType) -> Types:
+        _want_limit("gru_cell", self.clip)
         used = (self.activation, self.recurrent_activation)
         return _infer("gru_cell", inputs, gates=3, states=1, activations=used)
 
@@ -73,10 +82,10 @@ class GRUCell(Op):
         wz, wr, wn = np.split(wh, 3)
         bz, br, bn = np.split(bh, 3)
         xz, xr, xn = np.split(x @ wx.T + bx, 3, -1)
-        z = _apply(self.recurrent_activation, xz + h @ wz.T + bz)
-        r = _apply(self.recurrent_activation, xr + h @ wr.T + br)
+        z = _apply(self.recurrent_activation, _within(xz + h @ wz.T + bz, self.clip))
+        r = _apply(self.recurrent_activation, _within(xr + h @ wr.T + br, self.clip))
         inner = r * (h @ wn.T + bn) if self.reset_after else (r * h) @ wn.T + bn
-        n = _apply(self.activation, xn + inner)
+        n = _apply(self.activation, _within(xn + inner, self.clip))
         return ((1 - z) * n + z * h,)
 
     def macs(self, inputs: Types, outputs: Types) -> int:
@@ -91,6 +100,8 @@ class GRUCell(Op):
         yield Case(other, _operands(rng, (1,), 6, 9, gates=3), fixed, label="other activations")
         before = cls(reset_after=False)
         yield Case(before, _operands(rng, (1,), 7, 11, gates=3), fixed, label="reset before")
+        clipped = cls(clip=0.4)
+        yield Case(clipped, _operands(rng, (1,), 6, 9, gates=3), fixed, label="clipped")
 
 
 @register_op("lstm_cell")
@@ -100,24 +111,51 @@ class LSTMCell(Op):
 
     Gates in the order i (input), f (forget), g (cell), o (output), each wx x + bx + wh h + bh:
     i, f, o through recurrent_activation, g through activation;
-    c' = f * c + i * g
-    h' = o * activation(c')
+    c' = f * c + i * g, kept within +-`cell_clip`
+    h' = o * result_activation(c'), which is `activation` where it is None
+
+    With `peepholes` there is an eighth operand p [3H] = (pi, pf, po): pi * c is added to i's sum,
+    pf * c to f's and po * c' to o's. All four sums are kept within +-`clip`. With `coupled`,
+    f = 1 - i and the weights of f are not read.
     """
 
     activation: Pointwise = Tanh()
     recurrent_activation: Pointwise = Sigmoid()
+    result_activation: Pointwise | None = None
+    clip: float = math.inf
+    cell_clip: float = math.inf
+    peepholes: bool = False
+    coupled: bool = False
     composite: ClassVar[bool] = True
 
+    @property
+    def shown(self) -> Pointwise:
+        """What the cell state goes through on its way to the result."""
+        return self.activation if self.result_activation is None else self.result_activation
+
     def infer(self, *inputs: TensorType) -> Types:
-        used = (self.activation, self.recurrent_activation)
-        return _infer("lstm_cell", inputs, gates=4, states=2, activations=used)
+        name = "lstm_cell"
+        want_operands(name, inputs, 7 + self.peepholes)
+        used = (self.activation, self.recurrent_activation, self.shown)
+        _want_limit(name, self.clip)
+        _want_limit(name, self.cell_clip)
+        results = _infer(name, inputs[:7], gates=4, states=2, activations=used)
+        if self.peepholes:
+            want_floats(name, *inputs)
+            want_shape(name, "peepholes", inputs[7], 3 * inputs[1].shape[-1])
+        return results
 
     def reference(self, *inputs: Array) -> Arrays:
-        x, h, c, wx, wh, bx, bh = inputs
+        x, h, c, wx, wh, bx, bh = inputs[:7]
         i, f, g, o = np.split(x @ wx.T + bx + (h @ wh.T + bh), 4, -1)
-        gate = self.recurrent_activation
-        kept = _apply(gate, f) * c + _apply(gate, i) * _apply(self.activation, g)
-        return (_apply(gate, o) * _apply(self.activation, kept), kept)
+        pi, pf, po = np.split(inputs[7] if self.peepholes else np.zeros(3, x.dtype), 3)
+        i = self._gate(i + pi * c)
+        f = 1 - i if self.coupled else self._gate(f + pf * c)
+        kept = _within(f * c + i * _apply(self.activation, _within(g, self.clip)), self.cell_clip)
+        return (self._gate(o + po * kept) * _apply(self.shown, kept), kept)
+
+    def _gate(self, total: Array) -> Array:
+        return _apply(self.recurrent_activation, _within(total, self.clip))
 
     def macs(self, inputs: Types, outputs: Types) -> int:
         return _macs(inputs, inputs[3:5])
@@ -127,9 +165,20 @@ class LSTMCell(Op):
         fixed = (3, 4, 5, 6)
         for size, label in _SIZES:
             yield Case(cls(), _operands(rng, *size, gates=4, states=2), fixed, label=label)
-        other = cls(Relu(), HardSigmoid())
-        operands = _operands(rng, (1,), 6, 9, gates=4, states=2)
-        yield Case(other, operands, fixed, label="other activations")
+        for op, label in (
+            (cls(Relu(), HardSigmoid()), "other activations"),
+            (cls(Tanh(), Sigmoid(), Relu()), "other result"),
+            (cls(clip=0.3), "clipped gates"),
+            (cls(cell_clip=0.3), "clipped cell"),
+            (cls(coupled=True), "coupled"),
+        ):
+            yield Case(op, _operands(rng, (1,), 6, 9, gates=4, states=2), fixed, label=label)
+        for op, label in (
+            (cls(peepholes=True), "peepholes"),
+            (cls(Relu(), HardSigmoid(), Tanh(), 0.6, 0.5, True, True), "everything"),
+        ):
+            operands = (*_operands(rng, (3,), 6, 9, gates=4, states=2), normal(rng, 27))
+            yield Case(op, operands, (*fixed, 7), label=label)
 
 
 @register_op("fast_grnn_cell")
@@ -262,6 +311,14 @@ def _want_activations(name: str, state: TensorType, *activations: Pointwise) -> 
             raise ShapeError(f"{name}: {op.name} is no activation: {error.message}") from None
         same = results == (TensorType(state.dtype, state.shape),)
         require(same, f"{name}: {op.name} is no activation")
+
+
+def _want_limit(name: str, limit: float) -> None:
+    require(limit > 0, f"{name}: values cannot be kept within +-{limit}")
+
+
+def _within(x: Array, limit: float) -> Array:
+    return np.clip(x, -limit, limit)
 
 
 def _apply(op: Pointwise, x: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from ir.graph import Node
 from ir.op import Op, Pointwise
 from ir.ops.dense import Dense
-from ir.ops.pointwise import Add, Mul, MulAdd
+from ir.ops.pointwise import Add, Clip, Mul, MulAdd
 from ir.ops.recurrent import FastGRNNCell, GRUCell, LSTMCell, RNNCell
 from ir.ops.shape import Slice, Split
 from ir.rewrite import Editor
@@ -62,6 +63,10 @@ class _Step:
         """A constant of one element."""
         return self.editor.rounded(np.array([value]), self.editor.type(like).dtype)
 
+    def within(self, value: str, limit: float) -> str:
+        """The value kept within +-limit."""
+        return value if limit == math.inf else self.add(Clip(-limit, limit), value)
+
     def rest_of_one(self, gate: str) -> str:
         """1 - gate."""
         return self.add(MulAdd(), gate, self.number(-1.0, gate), self.number(1.0, gate))
@@ -76,35 +81,50 @@ class _Step:
 
 
 def _rnn(step: _Step, op: RNNCell) -> tuple[str, ...]:
-    return (step.add(op.activation, step.sum_of_products(*step.node.inputs)),)
+    total = step.sum_of_products(*step.node.inputs)
+    return (step.add(op.activation, step.within(total, op.clip)),)
 
 
 def _gru(step: _Step, op: GRUCell) -> tuple[str, ...]:
     x, h, wx, wh, bx, bh = step.node.inputs
-    gate, size = op.recurrent_activation, step.editor.type(h).shape[-1]
+    size = step.editor.type(h).shape[-1]
+
+    def gate(*parts: str) -> str:
+        total = step.within(step.add(Add(), *parts), op.clip)
+        return step.add(op.recurrent_activation, total)
+
     xz, xr, xn = step.split(step.add(Dense(), x, wx, bx), 3)
     if op.reset_after:
         hz, hr, hn = step.split(step.add(Dense(), h, wh, bh), 3)
-        reset = step.add(gate, step.add(Add(), xr, hr))
+        reset = gate(xr, hr)
         inner = step.add(Mul(), reset, hn)
     else:
         first = step.add(Dense(), h, step.rows(wh, 0, 2 * size), step.rows(bh, 0, 2 * size))
         hz, hr = step.split(first, 2)
-        reset = step.add(gate, step.add(Add(), xr, hr))
+        reset = gate(xr, hr)
         last = step.rows(wh, 2 * size, size), step.rows(bh, 2 * size, size)
         inner = step.add(Dense(), step.add(Mul(), reset, h), *last)
-    update = step.add(gate, step.add(Add(), xz, hz))
-    new = step.add(op.activation, step.add(Add(), inner, xn))
+    update = gate(xz, hz)
+    new = step.add(op.activation, step.within(step.add(Add(), inner, xn), op.clip))
     return (step.blend(step.rest_of_one(update), new, update, h),)
 
 
 def _lstm(step: _Step, op: LSTMCell) -> tuple[str, ...]:
-    x, h, c, wx, wh, bx, bh = step.node.inputs
-    gate = op.recurrent_activation
+    x, h, c, wx, wh, bx, bh = step.node.inputs[:7]
+    size = step.editor.type(c).shape[-1]
     i, f, g, o = step.split(step.sum_of_products(x, h, wx, wh, bx, bh), 4)
-    new = step.add(op.activation, g)
-    kept = step.blend(step.add(gate, i), new, step.add(gate, f), c)
-    return (step.add(Mul(), step.add(op.activation, kept), step.add(gate, o)), kept)
+
+    def gate(total: str, cell: str, index: int) -> str:
+        if op.peepholes:
+            seen = step.add(Mul(), cell, step.rows(step.node.inputs[7], index * size, size))
+            total = step.add(Add(), total, seen)
+        return step.add(op.recurrent_activation, step.within(total, op.clip))
+
+    taken = gate(i, c, 0)
+    left = step.rest_of_one(taken) if op.coupled else gate(f, c, 1)
+    new = step.add(op.activation, step.within(g, op.clip))
+    kept = step.within(step.blend(taken, new, left, c), op.cell_clip)
+    return (step.add(Mul(), step.add(op.shown, kept), gate(o, kept, 2)), kept)
 
 
 def _fast_grnn(step: _Step, op: FastGRNNCell) -> tuple[str, ...]:

@@ -177,18 +177,7 @@ def _recurrent() -> Iterator[TfliteCase]:
             )
             label = f"{first} {activation}"
             yield TfliteCase("UNIDIRECTIONAL_SEQUENCE_RNN", label, operands, to, chosen, calls=3)
-        matrices = [_half(hidden, inputs) for _ in range(4)] + [
-            _half(hidden, hidden) for _ in range(4)
-        ]
-        vectors = [_floats(hidden) for _ in range(4)]
-        states = [_state(batch, hidden), _state(batch, hidden)]
-        operands = (
-            x, *matrices, None, None, None, *vectors, None, None, *states, *[None] * 4
-        )  # fmt: skip
-        chosen = options(
-            "UnidirectionalSequenceLSTMOptions", timeMajor=first, fusedActivationFunction=4
-        )
-        yield TfliteCase("UNIDIRECTIONAL_SEQUENCE_LSTM", str(first), operands, to, chosen, calls=3)
+        yield from _lstms(first)
     operands = (T((batch, inputs)), *_rnn(inputs, hidden), _state(batch, hidden))
     chosen = options("RNNOptions", fusedActivationFunction=4)
     yield TfliteCase("RNN", "", operands, (T((batch, hidden)),), chosen, calls=3)
@@ -197,6 +186,46 @@ def _recurrent() -> Iterator[TfliteCase]:
         matrices = (_half(6 * rank, inputs), _half(6 * rank, memory))
         operands = (T((batch, inputs)), *matrices, bias, _state(batch, 6 * rank * memory))
         yield TfliteCase("SVDF", f"rank {rank}", operands, (T((batch, 6)),), chosen, calls=4)
+
+
+def _lstms(first: bool) -> Iterator[TfliteCase]:
+    """Layers of both kinds, with time on the first axis or on the second."""
+    hidden = 3
+    for clip, peepholes in ((0.0, False), (0.3, False), (0.4, True)):
+        given = {"timeMajor": first, "fusedActivationFunction": 4, "cellClip": clip}
+        label = f"{first} {clip} {peepholes}"
+        chosen = options("UnidirectionalSequenceLSTMOptions", **given)
+        operands = (_steps(2, first, 5), *_lstm(peepholes), *_lstm_states(2, 2), *[None] * 4)
+        to = _steps(2, first, hidden)
+        yield TfliteCase("UNIDIRECTIONAL_SEQUENCE_LSTM", label, operands, (to,), chosen, calls=3)
+        for merge in (False, True):
+            # With batches first, joined results and more than one batch, the runtime's kernel
+            # reads states beyond their end: it takes the width of the result for theirs.
+            batch = 1 if merge and not first else 2
+            chosen = options("BidirectionalSequenceLSTMOptions", mergeOutputs=merge, **given)
+            both = (*_lstm(peepholes), *_lstm(peepholes), *_lstm_states(4, batch))
+            operands = (_steps(batch, first, 5), *both, *[None] * 9)
+            to = _steps(batch, first, 2 * hidden if merge else hidden)
+            results, said = (to,) * (1 if merge else 2), f"{label} {merge}"
+            yield TfliteCase(
+                "BIDIRECTIONAL_SEQUENCE_LSTM", said, operands, results, chosen, calls=3
+            )
+
+
+def _steps(batch: int, first: bool, size: int) -> T:
+    """Four steps of a sequence."""
+    return T((4, batch, size) if first else (batch, 4, size))
+
+
+def _lstm(peepholes: bool) -> tuple[T | None, ...]:
+    """Matrices, peepholes, vectors and no projection of one direction, 5 inputs and 3 units."""
+    matrices = [_half(3, 5) for _ in range(4)] + [_half(3, 3) for _ in range(4)]
+    seen = [_floats(3) if peepholes else None for _ in range(3)]
+    return (*matrices, *seen, *(_floats(3) for _ in range(4)), None, None)
+
+
+def _lstm_states(count: int, batch: int) -> list[T]:
+    return [_state(batch, 3) for _ in range(count)]
 
 
 def _rnn(inputs: int, hidden: int) -> tuple[T, T, T]:

@@ -25,7 +25,13 @@ _FAMILIES = (
     "strided_slice",
 )
 # Operators that change their variables; anybody else would read what they held at first.
-_STATEFUL = ("RNN", "SVDF", "UNIDIRECTIONAL_SEQUENCE_RNN", "UNIDIRECTIONAL_SEQUENCE_LSTM")
+_STATEFUL = (
+    "BIDIRECTIONAL_SEQUENCE_LSTM",
+    "RNN",
+    "SVDF",
+    "UNIDIRECTIONAL_SEQUENCE_LSTM",
+    "UNIDIRECTIONAL_SEQUENCE_RNN",
+)
 
 
 def operators() -> Registry[TfliteNode]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -31,7 +32,7 @@ from ir.ops.shape import Concat, Slice
 from ir.types import Array
 
 _MOST_STEPS = 2048
-_LIMITS = "a length known at import; no clip, no peepholes"
+_LIMITS = "a length known at import; no activations `Affine` or `ScaledTanh`"
 _PLAIN: dict[str, Pointwise] = {
     "relu": Relu(),
     "sigmoid": Sigmoid(),
@@ -52,17 +53,24 @@ class _Kind:
 
 
 def _rnn(node: OnnxNode, used: list[Pointwise]) -> Op:
-    return RNNCell(used[0])
+    return RNNCell(used[0], _clip(node))
 
 
 def _gru(node: OnnxNode, used: list[Pointwise]) -> Op:
-    return GRUCell(used[1], used[0], reset_after=node.flag("linear_before_reset"))
+    return GRUCell(used[1], used[0], node.flag("linear_before_reset"), _clip(node))
 
 
 def _lstm(node: OnnxNode, used: list[Pointwise]) -> Op:
-    if used[1] != used[2]:
-        raise Unsupported("different activations of the cell and of its result")
-    return LSTMCell(used[1], used[0])
+    """`clip` bounds the four sums, not the cell state, here and in onnxruntime."""
+    peepholes, coupled = len(node.inputs) > 7 and bool(node.inputs[7]), node.flag("input_forget")
+    result = None if used[2] == used[1] else used[2]
+    return LSTMCell(used[1], used[0], result, _clip(node), peepholes=peepholes, coupled=coupled)
+
+
+def _clip(node: OnnxNode) -> float:
+    """What the operands of activations are kept within; a limit of 0 or less is none."""
+    limit = node.number("clip", math.inf)
+    return limit if limit > 0 else math.inf
 
 
 _KINDS = {
@@ -95,7 +103,6 @@ class _Sequence:
 def recurrent(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     """Every step's state, and the last one's, for each direction."""
     kind = _KINDS[node.operator]
-    _refuse(node, inputs)
     batch_first = node.flag("layout")
     hidden = operand(inputs, 2).shape[-1]
     node.ignore("hidden_size")
@@ -104,8 +111,6 @@ def recurrent(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     ways = directions.get(node.text("direction", "forward"))
     if ways is None:
         raise Unsupported(f"the direction '{node.text('direction')}'")
-    if sequence.counts is not None and -1 in ways:
-        raise Unsupported("sequences of different lengths, read backwards")
     every, lasts = [], []
     for number, way in enumerate(ways):
         op = kind.cell(node, _activations(node, kind, number, len(ways)))
@@ -126,13 +131,6 @@ def recurrent(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
             *(transposed(emitter, r, (1, 0, 2)) for r in results[1:]),
         ]
     return results[: max(len(node.outputs), 1)]
-
-
-def _refuse(node: OnnxNode, inputs: Inputs) -> None:
-    if node.has("clip"):
-        raise Unsupported("clipped gates are not supported")
-    if node.operator == "LSTM" and (node.flag("input_forget") or optional(inputs, 7) is not None):
-        raise Unsupported("peepholes and coupled gates are not supported")
 
 
 def _sequence(emitter: Emitter, inputs: Inputs, batch_first: bool) -> _Sequence:
@@ -193,7 +191,12 @@ def _weights(
         bias = emitter.constant(np.zeros((w.shape[0], 2 * gates * hidden), w.dtype.numpy))
     halves = [_part(emitter, bias, number, i * gates * hidden, gates * hidden) for i in (0, 1)]
     matrices = [_part(emitter, v, number, 0, gates * hidden) for v in (w, r)]
-    return [_reordered(emitter, v, kind, hidden) for v in (*matrices, *halves)]
+    made = [_reordered(emitter, v, kind.gates, hidden) for v in (*matrices, *halves)]
+    if kind.states == 2 and (peepholes := optional(inputs, 7)) is not None:
+        # ONNX stacks input, output, forget; the cell here input, forget, output.
+        mine = _part(emitter, peepholes, number, 0, 3 * hidden)
+        made.append(_reordered(emitter, mine, (0, 2, 1), hidden))
+    return made
 
 
 def _part(emitter: Emitter, value: Value, number: int, start: int, count: int) -> Value:
@@ -204,8 +207,9 @@ def _part(emitter: Emitter, value: Value, number: int, start: int, count: int) -
     return reshaped(emitter, cut, (count, *rest))
 
 
-def _reordered(emitter: Emitter, value: Value, kind: _Kind, hidden: int) -> Value:
-    if kind.gates == tuple(range(len(kind.gates))):
+def _reordered(emitter: Emitter, value: Value, order: tuple[int, ...], hidden: int) -> Value:
+    """Blocks of `hidden` rows in another order."""
+    if order == tuple(range(len(order))):
         return value
     rest = value.shape[1:]
     parts = [
@@ -217,7 +221,7 @@ def _reordered(emitter: Emitter, value: Value, kind: _Kind, hidden: int) -> Valu
             ),
             value,
         )
-        for gate in kind.gates
+        for gate in order
     ]
     return emitter.add(Concat(0), *parts)
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
 from ellc.frontends.graph_import.handlers import Inputs
@@ -91,33 +95,77 @@ def _unrolled(
     return made
 
 
-@TFLITE.imports(
-    "UNIDIRECTIONAL_SEQUENCE_LSTM",
-    limits=_LIMITS + "; no peepholes, projection, layer norm, coupled gates or clipping",
-)
+_LSTM_LIMITS = _LIMITS + "; no projection, layer norm or coupled gates"
+
+
+@dataclass(frozen=True, slots=True)
+class _Direction:
+    """Where the operands of one direction begin: weights, vectors, and its two states."""
+
+    weights: int
+    states: tuple[int, int]
+
+    @property
+    def refused(self) -> tuple[int, ...]:
+        """A projection's operands."""
+        return (self.weights + 15, self.weights + 16)
+
+
+@TFLITE.imports("UNIDIRECTIONAL_SEQUENCE_LSTM", limits=_LSTM_LIMITS)
 def sequence_lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """An LSTM; operands come gate by gate in the order input, forget, cell, output."""
-    options = node.options
-    extras = [i for i in (9, 10, 11, 16, 17, 20, 21, 22, 23) if optional(inputs, i) is not None]
-    if extras:
-        raise Unsupported(f"operands {extras}: peepholes, a projection or layer normalisation")
-    if options.number("CellClip") or options.number("ProjClip"):
-        raise Unsupported("clipping of cells")
     steps, axis = _steps(emitter, node, want_float(operand(inputs, 0)))
+    _refuse(inputs, range(20, 24), "layer normalisation")
+    return _sequence(emitter, _lstm(emitter, node, inputs, steps, _Direction(1, (18, 19))), axis)
+
+
+@TFLITE.imports("BIDIRECTIONAL_SEQUENCE_LSTM", limits=_LSTM_LIMITS + "; no auxiliary input")
+def bidirectional_lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
+    """One LSTM forwards and one backwards, joined or as two results."""
+    steps, axis = _steps(emitter, node, want_float(operand(inputs, 0)))
+    _refuse(inputs, range(39, 48), "an auxiliary input")
+    there = _lstm(emitter, node, inputs, steps, _Direction(1, (35, 36)))
+    back = _lstm(emitter, node, inputs, steps[::-1], _Direction(18, (37, 38)))[::-1]
+    results = [_sequence(emitter, values, axis) for values in (there, back)]
+    return [emitter.add(Concat(2), *results)] if node.options.flag("MergeOutputs") else results
+
+
+def _lstm(
+    emitter: Emitter, node: TfliteNode, inputs: Inputs, steps: list[Value], way: _Direction
+) -> list[Value]:
+    """The result of every step, in the order of `steps`."""
+    _refuse(inputs, way.refused, "a projection")
+    first = way.weights
     weights, recurrent, bias = (
-        emitter.add(Concat(0), *(_gate(emitter, node, inputs, i) for i in indices))
-        for indices in (range(1, 5), range(5, 9), range(12, 16))
+        _gates(emitter, node, inputs, range(first + begin, first + begin + 4))
+        for begin in (0, 4, 11)
     )
+    seen = [i for i in range(first + 8, first + 11) if optional(inputs, i) is not None]
+    if len(seen) not in (0, 3):
+        raise Unsupported(f"{len(seen)} peepholes")
+    further = [_gates(emitter, node, inputs, seen)] if seen else []
     none = emitter.constant(np.zeros(bias.shape, np.float32))
     shape = (steps[0].shape[0], recurrent.shape[1])
-    h, c = (_state(emitter, node, index, shape) for index in (18, 19))
-    cell, made = LSTMCell(_activation(node)), []
+    h, c = (_state(emitter, node, index, shape) for index in way.states)
+    # The cell state is bounded, not the gates' sums; 0 says that it is not.
+    limit = node.options.number("CellClip") or math.inf
+    cell, made = LSTMCell(_activation(node), cell_clip=limit, peepholes=bool(seen)), []
     for x in steps:
-        h, c = emitter.add_multi(cell, x, h, c, weights, recurrent, bias, none)
+        h, c = emitter.add_multi(cell, x, h, c, weights, recurrent, bias, none, *further)
         made.append(h)
-    emitter.set_state(tensor(node, 18).name, h)
-    emitter.set_state(tensor(node, 19).name, c)
-    return _sequence(emitter, made, axis)
+    emitter.set_state(tensor(node, way.states[0]).name, h)
+    emitter.set_state(tensor(node, way.states[1]).name, c)
+    return made
+
+
+def _refuse(inputs: Inputs, indices: Iterable[int], what: str) -> None:
+    if any(optional(inputs, i) is not None for i in indices):
+        raise Unsupported(what)
+
+
+def _gates(emitter: Emitter, node: TfliteNode, inputs: Inputs, indices: Sequence[int]) -> Value:
+    """The operands of several gates as one."""
+    return emitter.add(Concat(0), *(_gate(emitter, node, inputs, i) for i in indices))
 
 
 @TFLITE.imports("SVDF", limits="floats, or 8-bit weights beside floats")
