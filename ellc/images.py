@@ -10,7 +10,9 @@ default picks four neighbours; results can differ in the last digits from ELL's 
 
 from __future__ import annotations
 
+import struct
 import warnings
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,10 +21,21 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from ellc.npy import read_npy
 from ellc.pixels import Geometry, Preprocessing
 from ellc.preprocessing import prepare
 from ir.errors import EllcError
+from ir.limits import DEFAULT_LIMITS
+from ir.reading import read_stream
 from ir.types import Array, DType, TensorType
+
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM")
+"""Kinds of picture that are read, as Pillow calls them."""
+_PICTURE_DAMAGE = (
+    *(OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, OverflowError),
+    *(AttributeError, NotImplementedError, RuntimeError, struct.error, zlib.error),
+)
+"""What Pillow's decoders raise for damaged files; they promise nothing."""
 
 
 def crop_box(width: int, height: int, rows: int, columns: int) -> tuple[int, int, int, int]:
@@ -41,45 +54,54 @@ def _eight_bit(picture: Image.Image) -> Image.Image:
     """16-bit greyscale (mode `I` in older Pillows) scaled: `convert` would clip it."""
     if not picture.mode.startswith("I"):
         return picture
-    values = np.asarray(picture).clip(0, 0xFFFF)
-    return Image.fromarray(np.rint(values / 257).astype(np.uint8))
+    values = np.asarray(picture).clip(0, 0xFFFF).astype(np.int32)
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 
 
-def _open(path: Path, channels: Literal[1, 3]) -> Image.Image:
+def load_picture(
+    path: Path,
+    size: tuple[int, int],
+    channels: Literal[1, 3],
+    most_pixels: int = DEFAULT_LIMITS.pixels,
+) -> Array:
+    """Read a picture file as uint8 pixels [rows,columns,channels]: red, green, blue, or grey.
+
+    Raises `EllcError`: E713 no such file, E715 for a file that is no picture in one of `FORMATS`,
+    is damaged, or has more than `most_pixels` pixels.
+    """
+    rows, columns = size
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as file:
-                upright = _eight_bit(ImageOps.exif_transpose(file))
-                return upright.convert("L" if channels == 1 else "RGB")
+        # By their names: for others Pillow starts programs (Ghostscript). Its warnings are of sizes
+        # and of metadata, which are checked or not needed here.
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as picture:
+            if picture.width * picture.height > most_pixels:
+                raise EllcError(
+                    f"the picture has {picture.width} x {picture.height} pixels, at most"
+                    f" {most_pixels} are read",
+                    code="E715",
+                    where=str(path),
+                    hint="scale it down first",
+                )
+            ImageOps.exif_transpose(picture, in_place=True)
+            # Cropped first: the filter must not see the pixels that were cut off.
+            middle = _eight_bit(picture.crop(crop_box(*picture.size, rows, columns)))
+            middle = middle.convert("L" if channels == 1 else "RGB")
     except FileNotFoundError as error:
         raise EllcError("no such file", code="E713", where=str(path)) from error
     except UnidentifiedImageError as error:
         raise EllcError(
-            "this is no picture in a format that Pillow knows",
+            "this is no picture in a format that is read",
             code="E715",
             where=str(path),
-            hint="give a JPEG, PNG or BMP file, or the values as a .npy file",
+            hint=f"give a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file, or the values as a"
+            " .npy file",
         ) from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombWarning) as error:
+    except (*_PICTURE_DAMAGE, Image.DecompressionBombError) as error:
         raise EllcError(
             f"the picture cannot be read: {error}", code="E715", where=str(path)
         ) from error
-    except Image.DecompressionBombError as error:
-        raise EllcError(str(error), code="E715", where=str(path)) from error
-
-
-def load_picture(path: Path, size: tuple[int, int], channels: Literal[1, 3]) -> Array:
-    """Read a picture file as uint8 pixels [rows,columns,channels]: red, green, blue, or grey.
-
-    Raises `EllcError` for a file that is missing or is no picture.
-    """
-    rows, columns = size
-    picture = _open(path, channels)
-    # Cropped first: the filter must not see the pixels that were cut off.
-    picture = picture.crop(crop_box(*picture.size, rows, columns))
-    picture = picture.resize((columns, rows), Image.Resampling.BILINEAR)
-    return np.asarray(picture, dtype=np.uint8).reshape(rows, columns, channels)
+    scaled = middle.resize((columns, rows), Image.Resampling.BILINEAR)
+    return np.asarray(scaled, dtype=np.uint8).reshape(rows, columns, channels)
 
 
 def dequantise(values: Array, type: TensorType) -> Array:
@@ -96,23 +118,7 @@ def load_array(path: Path, type: TensorType) -> Array:
     Integers must be in range for an integer input; floats are converted to the input's precision.
     Raises `EllcError` for a file that is no .npy, holds objects, or does not fit.
     """
-    try:
-        array = np.load(path, allow_pickle=False, mmap_mode="r")
-    except FileNotFoundError as error:
-        raise EllcError("no such file", code="E713", where=str(path)) from error
-    except (OSError, ValueError, EOFError) as error:
-        raise EllcError(
-            f"not a readable .npy file: {error}", code="E720", where=str(path)
-        ) from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
-        raise EllcError("the file does not hold one array of numbers", code="E720", where=str(path))
-    if array.size != type.elements:
-        raise EllcError(
-            f"{array.size} values of shape {array.shape}; the network takes {type.elements} "
-            f"of shape {type.shape}",
-            code="E721",
-            where=str(path),
-        )
+    array = read_npy(path, type.elements)
     shaped = np.asarray(array).reshape(type.shape)
     if type.dtype.is_float or type.dtype in (DType.BOOL, DType.BIT):
         return shaped.astype(type.dtype.numpy)
@@ -139,10 +145,12 @@ def load_input(path: Path, type: TensorType, preprocessing: Preprocessing) -> Ar
 def load_labels(path: Path) -> tuple[str, ...]:
     """Read class names, one a line (ELL's categories.txt); empty lines at the end do not count."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        with path.open("rb") as file:
+            data = read_stream(file, DEFAULT_LIMITS.text_bytes, str(path))
+        lines = data.decode("utf-8-sig").splitlines()
     except FileNotFoundError as error:
         raise EllcError("no such file", code="E713", where=str(path)) from error
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise EllcError(
             f"not a readable text file: {error}", code="E730", where=str(path)
         ) from error

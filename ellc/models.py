@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,8 @@ from ellc.pixels import ORDER_KEY, Geometry, PixelOptions, Preprocessing, is_pic
 from ir.container import load
 from ir.errors import EllcError
 from ir.graph import LAYOUT_KEY, Graph
+from ir.limits import DEFAULT_LIMITS
+from ir.reading import ZIP_DAMAGE, opened_zip
 from ir.types import TensorType
 
 Kind = Literal["eir", "ell", "onnx", "tflite"]
@@ -55,7 +56,12 @@ def read_model(path: Path, options: ModelOptions = DEFAULT_OPTIONS) -> Graph:
     """
     kind = model_kind(path)
     _check_options(path, kind, options.imports)
-    graph = _READERS[kind](path, options)
+    try:
+        graph = _READERS[kind](path, options)
+    except MemoryError:
+        raise EllcError(
+            "the model needs more memory than there is", code="E203", where=str(path)
+        ) from None
     if not options.pixels.is_given:
         return graph
     from ellc.preprocessing import with_preprocessing
@@ -74,7 +80,7 @@ def default_name(path: Path) -> str:
 
 
 def _read_eir(path: Path, options: ModelOptions) -> Graph:
-    return load(path)
+    return load(path, limits=options.imports.limits)
 
 
 def _read_ell(path: Path, options: ModelOptions) -> Graph:
@@ -176,8 +182,8 @@ def _kind_of(head: bytes, path: Path) -> Kind | None:
 
 def _is_eir(path: Path) -> bool:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with opened_zip(path, DEFAULT_LIMITS, str(path)) as archive:
             return "graph.txt" in archive.namelist()
-    except (OSError, zipfile.BadZipFile):
+    except (*ZIP_DAMAGE, EllcError):
         # What is wrong with it is said by its reader; only .eir promises to be one.
-        return path.suffix == ".eir"
+        return path.suffix.lower() == ".eir"

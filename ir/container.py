@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import struct
 import zipfile
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,6 +15,8 @@ import numpy as np
 
 from ir.errors import EllcError
 from ir.graph import Graph
+from ir.limits import DEFAULT_LIMITS, Limits
+from ir.reading import ZIP_DAMAGE, opened_zip, read_member
 from ir.text import parse, print_graph
 from ir.types import Array
 from ir.verify import verify
@@ -23,10 +24,7 @@ from ir.weights import WeightPool, content_key
 
 ALIGN_BYTES = 64
 FORMAT = 1
-_DAMAGE = (
-    *(OSError, EOFError, KeyError, TypeError, ValueError, RecursionError, OverflowError),
-    *(NotImplementedError, RuntimeError, struct.error, zlib.error, zipfile.BadZipFile),
-)
+_DAMAGE = (*ZIP_DAMAGE, TypeError, AttributeError, RecursionError)
 _ZIP64_EXTRA_BYTES = 20
 _EXTRA_ID = 0xE11C  # not among the registered ones
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # zip cannot say "no time"; a fixed one keeps files identical
@@ -78,36 +76,43 @@ def _write(path: Path, pool: WeightPool, keys: Iterable[str], text: str | None) 
     partial.replace(path)
 
 
-def load(path: Path, *, check: bool = False) -> Graph:
-    """Read a graph; weights are memory-mapped. Raises `EllcError` (E140) on anything damaged.
+def load(path: Path, *, check: bool = False, limits: Limits = DEFAULT_LIMITS) -> Graph:
+    """Read a graph; weights are memory-mapped.
+
+    Raises `EllcError`: E140 on anything damaged, E130 and E110 for a text that is no sound graph,
+    E203 beyond the limits.
 
     `check` compares every array with its hash (one pass over the weights).
     """
-    pool, text = _read(path)
+    pool, text = _read(path, limits)
     if text is None:
         raise EllcError("holds weights but no graph", code="E140", where=str(path))
     if check and any(content_key(pool[k]) != k for k in pool):
         raise EllcError("the weights do not match their hashes", code="E140", where=str(path))
-    graph = parse(text, pool)
+    graph = parse(text, pool, limits)
     verify(graph, str(path))
     return graph
 
 
-def load_weights(path: Path) -> WeightPool:
-    """The weights of a file, memory-mapped. Raises `EllcError` (E140) on anything damaged."""
-    return _read(path)[0]
+def load_weights(path: Path, limits: Limits = DEFAULT_LIMITS) -> WeightPool:
+    """The weights of a file, memory-mapped. Raises `EllcError` as `load` does."""
+    return _read(path, limits)[0]
 
 
-def _read(path: Path) -> tuple[WeightPool, str | None]:
+def _read(path: Path, limits: Limits) -> tuple[WeightPool, str | None]:
+    def content(archive: zipfile.ZipFile, name: str) -> bytes:
+        member = archive.getinfo(name)
+        return read_member(archive, member, limits, str(path), limits.text_bytes)
+
     try:
-        with zipfile.ZipFile(path) as archive:
-            head = json.loads(archive.read("ellc.json"))
+        with opened_zip(path, limits, str(path)) as archive:
+            head = json.loads(content(archive, "ellc.json"))
             has_text = "graph.txt" in archive.namelist()
-            text = archive.read("graph.txt").decode("utf-8") if has_text else None
+            text = content(archive, "graph.txt").decode("utf-8") if has_text else None
             start = _data_offset(path, archive.getinfo("weights.bin"))
             size = archive.getinfo("weights.bin").file_size
         if head["format"] != FORMAT:
-            raise EllcError(f"file format {head['format']}, this ellc reads {FORMAT}", code="E140")
+            raise ValueError(f"file format {head['format']}, this ellc reads {FORMAT}")
         raw = np.memmap(path, np.uint8, "r", start, (size,)) if size else np.empty(0, np.uint8)
         return _MappedPool({e["key"]: _slice(raw, e) for e in head["weights"]}), text
     except _DAMAGE as e:

@@ -12,6 +12,7 @@ from typing import Any
 from ir.attributes import build, field_types
 from ir.errors import EllcError
 from ir.graph import Constant, Graph, Node, Port, State
+from ir.limits import DEFAULT_LIMITS, Limits
 from ir.op import Op, attribute_class, attribute_name
 from ir.types import DType, Padding, Quant, TensorType
 from ir.weights import WeightPool
@@ -115,10 +116,18 @@ class _Token:
     line: int
 
 
-def _tokens(text: str) -> Iterator[_Token]:
+def _tokens(text: str, limits: Limits) -> Iterator[_Token]:
     position, line = 0, 1
     end = len(text.rstrip())
+    left = limits.values
     while position < end:
+        left -= 1
+        if left < 0:
+            raise EllcError(
+                f"the graph's text has more than {limits.values} words",
+                code="E203",
+                where=f"graph text, line {line}",
+            )
         match = _TOKEN.match(text, position)
         if match is None or match.lastgroup is None:
             raise _syntax(line, f"unexpected {text[position : position + 12]!r}")
@@ -132,9 +141,12 @@ def _syntax(line: int, message: str) -> EllcError:
     return EllcError(message, code="E130", where=f"graph text, line {line}")
 
 
-def parse(text: str, weights: WeightPool) -> Graph:
-    """Read a graph back; raises `EllcError` (E130) with the line on anything malformed."""
-    return _Parser(list(_tokens(text)), weights).graph()
+def parse(text: str, weights: WeightPool, limits: Limits = DEFAULT_LIMITS) -> Graph:
+    """Read a graph back.
+
+    Raises `EllcError`: E130 with the line on anything malformed, E203 beyond the limits.
+    """
+    return _Parser(_tokens(text, limits), weights).graph()
 
 
 class _Parser:
@@ -142,9 +154,9 @@ class _Parser:
 
     MAX_DEPTH = 40
 
-    def __init__(self, tokens: list[_Token], weights: WeightPool) -> None:
+    def __init__(self, tokens: Iterator[_Token], weights: WeightPool) -> None:
         self._tokens = tokens
-        self._at = 0
+        self._token = next(tokens)
         self._depth = 0
         self._weights = weights
         self._types: dict[str, TensorType] = {}
@@ -333,18 +345,18 @@ class _Parser:
         return self._built(cls, fields, token)
 
     def _peek(self) -> _Token:
-        return self._tokens[self._at]
+        return self._token
 
     def _next(self) -> _Token:
-        token = self._tokens[self._at]
+        token = self._token
         if token.kind == "end":
             raise self._wrong("more text")
-        self._at += 1
+        self._token = next(self._tokens)
         return token
 
     def _accept(self, text: str) -> bool:
-        if self._peek().text == text and self._peek().kind in ("mark", "name"):
-            self._at += 1
+        if self._token.text == text and self._token.kind in ("mark", "name"):
+            self._next()
             return True
         return False
 
@@ -374,5 +386,5 @@ class _Parser:
         return token.text[1:]
 
     def _wrong(self, expected: str) -> EllcError:
-        token = self._tokens[min(self._at, len(self._tokens) - 1)]
-        return _syntax(token.line, f"expected {expected}, found {token.text!r}")
+        token = self._token
+        return _syntax(token.line, f"expected {expected}, found {token.text[:40]!r}")

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import io
 import os
-import struct
 import zipfile
-import zlib
 from pathlib import Path
 
-from ellc.frontends.limits import DEFAULT_LIMITS, Limits
 from ir.errors import EllcError
+from ir.limits import DEFAULT_LIMITS, Limits
+from ir.reading import ZIP_DAMAGE, opened_zip, read_file, read_member
 
 _ZIP_MAGIC = b"PK\x03\x04"
 _EMPTY_ZIP_MAGIC = b"PK\x05\x06"
 _ARCHIVE_SUFFIXES = (".ell", ".model", ".map", ".json")
-_SUPPORTED_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_PIECE = 1 << 20
 
 
 def read_container(
@@ -30,34 +27,20 @@ def read_container(
     if isinstance(source, bytes):
         name, data = "", source
     else:
-        name, data = Path(source).name, _read_file(Path(source), limits)
+        name, data = Path(source).name, read_file(Path(source), limits, code="E201")
     if len(data) > limits.file_bytes:
-        raise EllcError(f"larger than {limits.file_bytes} bytes", code="E203", where=name)
+        raise EllcError(f"has more than {limits.file_bytes} bytes", code="E203", where=name)
     if data.startswith((_ZIP_MAGIC, _EMPTY_ZIP_MAGIC)):
         return _unzip(data, name, limits), name
     return data, name
 
 
-def _read_file(path: Path, limits: Limits) -> bytes:
-    try:
-        with path.open("rb") as file:
-            # The size is not asked for: it may be a pipe, or grow while we look.
-            return file.read(limits.file_bytes + 1)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise EllcError(f"cannot read the file: {reason}", code="E201", where=str(path)) from None
-
-
 def _unzip(data: bytes, name: str, limits: Limits) -> bytes:
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return _read_member(archive, _only_member(archive, name), name, limits)
-    except EllcError:
-        raise
-    except (
-        zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError,
-        NotImplementedError, RuntimeError, ValueError, LookupError, OverflowError,
-    ) as error:  # fmt: skip
+        with opened_zip(io.BytesIO(data), limits, name) as archive:
+            member = _only_member(archive, name)
+            return read_member(archive, member, limits, name, limits.unpacked_bytes)
+    except ZIP_DAMAGE as error:
         raise EllcError(f"damaged zip file: {error}", code="E201", where=name) from None
 
 
@@ -77,28 +60,3 @@ def _only_member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
             problems=[repr(member.filename) for member in chosen[:10]],
         )
     return chosen[0]
-
-
-def _read_member(
-    archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, limits: Limits
-) -> bytes:
-    if member.flag_bits & 1:
-        raise EllcError("the zip file is encrypted", code="E201", where=name)
-    if member.compress_type not in _SUPPORTED_METHODS:
-        raise EllcError(
-            f"zip compression method {member.compress_type} is not supported (stored or deflate)",
-            code="E201",
-            where=name,
-        )
-    pieces: list[bytes] = []
-    total = 0
-    with archive.open(member) as file:
-        # The size in the directory is not to be believed: count what really comes out.
-        while piece := file.read(_PIECE):
-            total += len(piece)
-            if total > limits.unpacked_bytes:
-                raise EllcError(
-                    f"unpacks to more than {limits.unpacked_bytes} bytes", code="E203", where=name
-                )
-            pieces.append(piece)
-    return b"".join(pieces)

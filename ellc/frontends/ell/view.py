@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ellc.frontends.ell.typenames import TypeName, parse_type_name
 from ellc.frontends.ell.values import ArchiveObject, ArchiveValue
-from ellc.frontends.limits import DEFAULT_LIMITS, Limits
 from ellc.frontends.problems import Problems
+from ir.limits import DEFAULT_LIMITS, Limits
 
 _INT32_MAX = 2**31 - 1
 

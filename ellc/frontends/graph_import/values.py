@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ellc.frontends.limits import Limits
 from ir.builder import GraphBuilder, Ref
 from ir.errors import EllcError
 from ir.graph import Graph
+from ir.limits import Limits
 from ir.op import Op
 from ir.types import Array, DType, Quant, TensorType, type_of
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Mapping
+from itertools import accumulate
 from pathlib import Path, PurePosixPath
 
 from ir.errors import EllcError
+from ir.limits import Limits
+from ir.reading import want_dense
 
 
-def read_external(folder: Path | None, entries: Mapping[str, str], size: int, tensor: str) -> bytes:
+def read_external(
+    folder: Path | None, entries: Mapping[str, str], size: int, tensor: str, limits: Limits
+) -> bytes:
     """`size` bytes of the file that a tensor's entries (location, offset, length) name.
 
     The file must lie in `folder` or below it; no link is followed on the way there. Raises
-    `EllcError` E210.
+    `EllcError`: E210, or E203 for a file beyond the limits or nearly all of holes.
     """
 
     def refuse(what: str) -> EllcError:
@@ -23,43 +29,52 @@ def read_external(folder: Path | None, entries: Mapping[str, str], size: int, te
     location = entries.get("location", "")
     if folder is None:
         raise refuse("and a model without a folder has none")
-    path = _path(folder, location)
-    if path is None:
+    if not _is_below(folder, location):
         raise refuse(f"'{location[:200]}', which is not below the model's own folder")
     offset, length = (_whole(entries.get(key, default)) for key, default in _RANGE)
     if offset is None or length is None:
         raise refuse("at an offset or of a length that is no number")
     if entries.get("length") and length != size:
         raise refuse(f"of which it takes {length} bytes, its shape needs {size}")
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
-        descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0))
-    except OSError as error:
-        raise refuse(f"'{location[:200]}': {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode) or offset + size > status.st_size:
-            raise refuse(f"'{location[:200]}', which does not hold bytes {offset} and {size} more")
-        file.seek(offset)
-        return file.read(size)
+        with os.fdopen(_opened(folder / location), "rb") as file:
+            if offset + size > os.fstat(file.fileno()).st_size:
+                raise refuse(
+                    f"'{location[:200]}', which does not hold bytes {offset} and {size} more"
+                )
+            want_dense(file, limits, f"'{location[:200]}'")
+            file.seek(offset)
+            return file.read(size)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise refuse(f"'{location[:200]}': {reason}") from None
+
+
+def _opened(path: Path) -> int:
+    """A descriptor of a regular file that is no link; raises `OSError` for anything else."""
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0))
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "it is no ordinary file")
 
 
 _RANGE = (("offset", "0"), ("length", "0"))
 
 
-def _path(folder: Path, location: str) -> Path | None:
-    """The file, or None if the location leads out of the folder or over a link."""
+def _is_below(folder: Path, location: str) -> bool:
+    """Whether a location names something below the folder, without a link on the way."""
     parts = PurePosixPath(location).parts
     if not parts or "\\" in location or "\0" in location or ":" in location:
-        return None
+        return False
     if location.startswith("/") or ".." in parts:
-        return None
-    path = folder
-    for part in parts:
-        path = path / part
-        if path.is_symlink():
-            return None
-    return path
+        return False
+    steps = accumulate(parts, lambda path, part: path / part, initial=folder)
+    try:
+        return not any(path.is_symlink() for path in steps if path != folder)
+    except OSError:  # a name that is too long
+        return False
 
 
 def _whole(text: str) -> int | None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ellc.frontends.limits import DEFAULT_LIMITS, Limits
 from ellc.frontends.onnx.attributes import Attribute, AttributeReference, UnreadableAttribute
 from ellc.frontends.onnx.model import (
+    STANDARD_DOMAIN,
     OnnxFunction,
     OnnxGraph,
     OnnxInput,
@@ -19,6 +19,8 @@ from ellc.frontends.onnx.model import (
 )
 from ellc.frontends.onnx.tensors import MAX_RANK, StoredTensor
 from ir.errors import EllcError
+from ir.limits import DEFAULT_LIMITS, Limits
+from ir.reading import read_file
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -31,17 +33,7 @@ _ATTRIBUTE_KINDS = ("undefined", "float", "int", "string", "tensor", "graph", "f
 def load_model(source: Path, limits: Limits) -> OnnxModel:
     """Read a file. Raises `EllcError`: E203 beyond the limits, E210 damaged, E211 no reader."""
     where = str(source)
-    try:
-        size = source.stat().st_size
-        if size > limits.file_bytes:
-            raise EllcError(
-                f"the file has {size} bytes, at most {limits.file_bytes} are read",
-                code="E203",
-                where=where,
-            )
-        data = source.read_bytes()
-    except OSError as error:
-        raise EllcError(f"cannot be read: {error.strerror}", code="E210", where=where) from None
+    data = read_file(source, limits, code="E210")
     proto = _parse(data, where)
     reader = _Reader(source.parent, limits, where)
     try:
@@ -97,7 +89,7 @@ class _Reader:
     nodes: int = 0
 
     def model(self, proto: Any, name: str) -> OnnxModel:
-        opsets = _opsets(proto.opset_import)
+        opsets = _opsets(proto.opset_import, self.where)
         functions = {
             (_domain(f.domain), str(f.name), str(f.overload)): self.function(f, opsets)
             for f in proto.functions
@@ -120,7 +112,7 @@ class _Reader:
         )
 
     def function(self, proto: Any, outer: Mapping[str, int]) -> OnnxFunction:
-        opsets = _opsets(proto.opset_import) or outer
+        opsets = _opsets(proto.opset_import, self.where) or outer
         formal: dict[str, Attribute | None] = {str(name): None for name in proto.attribute}
         formal.update((str(a.name), self.attribute(a, opsets)) for a in proto.attribute_proto)
         return OnnxFunction(
@@ -151,12 +143,20 @@ class _Reader:
             inputs=(*inputs, *captured),
             outputs=tuple(map(str, proto.output)),
             domain=domain,
-            version=opsets.get(domain, 0),
+            version=self.version(domain, opsets),
             name=str(proto.name),
             overload=str(proto.overload),
             attributes=MappingProxyType(attributes),
             captured=captured,
         )
+
+    def version(self, domain: str, opsets: Mapping[str, int]) -> int:
+        """The version of a domain's operators; files often leave out those of other makers."""
+        if domain in opsets:
+            return opsets[domain]
+        if domain == STANDARD_DOMAIN:
+            raise self.damaged("the file does not say which version of ONNX's operators it uses")
+        return 1
 
     def attribute(self, proto: Any, opsets: Mapping[str, int]) -> Attribute:
         if proto.ref_attr_name:
@@ -208,8 +208,20 @@ def free_names(graph: OnnxGraph) -> list[str]:
     return [name for name in dict.fromkeys(read) if name and name not in own]
 
 
-def _opsets(imports: Iterable[Any]) -> dict[str, int]:
-    return {_domain(entry.domain): int(entry.version) for entry in imports}
+def _opsets(imports: Iterable[Any], where: str) -> dict[str, int]:
+    """The version of every operator set that a model or function names.
+
+    Raises `EllcError` E210 for a version below 1: there is none.
+    """
+    opsets = {_domain(entry.domain): int(entry.version) for entry in imports}
+    for domain, version in opsets.items():
+        if version < 1:
+            raise EllcError(
+                f"the file asks for version {version} of the operator set '{domain or 'ai.onnx'}'",
+                code="E210",
+                where=where,
+            )
+    return opsets
 
 
 def _domain(domain: str) -> str:

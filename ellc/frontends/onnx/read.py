@@ -29,7 +29,3 @@ def read_onnx(source: Path, options: ImportOptions = _DEFAULT) -> Graph:
         raise EllcError(
             error.message, code=error.code, where=str(source), hint=error.hint
         ) from error
-    except MemoryError:
-        raise EllcError(
-            "the model needs more memory than there is", code="E203", where=str(source)
-        ) from None

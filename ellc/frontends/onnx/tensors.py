@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from ellc.frontends.graph_import.values import Unsupported
-from ellc.frontends.limits import Limits
 from ellc.frontends.onnx.external import read_external
 from ir.errors import EllcError
+from ir.limits import Limits
 from ir.types import Array, DType
 
 MAX_RANK = 16
@@ -139,7 +139,7 @@ class StoredTensor:
         size = count * kind.stored.itemsize
         if self.proto.data_location == _EXTERNAL:
             entries = {str(e.key): str(e.value) for e in self.proto.external_data}
-            raw = read_external(self.folder, entries, size, self.name)
+            raw = read_external(self.folder, entries, size, self.name, self.limits)
         elif self.proto.HasField("raw_data"):
             raw = self.proto.raw_data
         else:

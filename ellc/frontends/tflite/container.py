@@ -13,7 +13,6 @@ import numpy as np
 import tflite
 from tflite.utils import BUILTIN_OPCODE2NAME
 
-from ellc.frontends.limits import Limits
 from ellc.frontends.tflite.model import (
     NO_OPTIONS,
     Interface,
@@ -32,6 +31,7 @@ from ellc.frontends.tflite.tables import (
     root,
     without_fields,
 )
+from ir.limits import Limits
 from ir.types import Array, Quant
 
 _IDENTIFIER = b"TFL3"

@@ -10,7 +10,6 @@ import numpy as np
 
 from ellc.frontends.graph_import.handlers import import_nodes, needed_nodes
 from ellc.frontends.graph_import.values import Emitter, Value
-from ellc.frontends.limits import Limits
 from ellc.frontends.options import ImportOptions
 from ellc.frontends.tflite.checks import checked_operators
 from ellc.frontends.tflite.dilation import merge_dilations
@@ -18,6 +17,8 @@ from ellc.frontends.tflite.labels import labels_behind
 from ellc.frontends.tflite.model import DTYPES, Interface, TfliteModel
 from ir.errors import EllcError
 from ir.graph import Graph
+from ir.limits import Limits
+from ir.reading import read_file
 from ir.types import TensorType
 
 _DEFAULT = ImportOptions()
@@ -32,28 +33,13 @@ def read_tflite(source: Path, options: ImportOptions = _DEFAULT) -> Graph:
     E203 beyond the limits, E210 unreadable or damaged, E211 a package is missing, E212 with every
     operator that is not supported, E213 an open shape, E214 an unknown name.
     """
-    data = _bytes(source, options.limits)
+    data = read_file(source, options.limits, code="E210")
     model = _model(source, data, options.limits)
     try:
         return _graph(source.stem, model, labels_behind(data), options)
     except EllcError as error:
         error.where = error.where or str(source)
         raise
-
-
-def _bytes(source: Path, limits: Limits) -> bytes:
-    try:
-        if source.stat().st_size > limits.file_bytes:
-            raise EllcError(
-                f"is larger than {limits.file_bytes} bytes",
-                code="E203",
-                where=str(source),
-                hint="raise Limits.file_bytes",
-            )
-        return source.read_bytes()
-    except OSError as error:
-        reason = error.strerror or error
-        raise EllcError(f"cannot be read: {reason}", code="E210", where=str(source)) from None
 
 
 def _model(source: Path, data: bytes, limits: Limits) -> TfliteModel:

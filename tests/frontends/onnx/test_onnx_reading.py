@@ -15,12 +15,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx_models import compare, expected, floats, model, node, of_array, read
 
-from ellc.frontends.limits import Limits
 from ellc.frontends.onnx.read import read_onnx
 from ellc.frontends.onnx.tensors import ELEMENT_TYPES, StoredTensor
 from ellc.frontends.options import ImportOptions
 from ir.errors import EllcError
 from ir.interp import evaluate
+from ir.limits import Limits
 from ir.ops.shape import Transpose
 
 X = floats(2, 3)

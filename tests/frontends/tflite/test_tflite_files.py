@@ -14,12 +14,12 @@ from ai_edge_litert import schema_py_generated as schema
 from tflite_cases import ints, stored
 from tflite_files import T, TFLiteFile, options, reference, saved, single
 
-from ellc.frontends.limits import Limits
 from ellc.frontends.options import ImportOptions
 from ellc.frontends.tflite.read import read_tflite
 from ir.errors import EllcError
 from ir.graph import Graph
 from ir.interp import evaluate
+from ir.limits import Limits
 from ir.ops.conv import Conv2D
 from ir.types import DType, Padding, Quant
 

@@ -7,11 +7,11 @@ import pytest
 from real_models import HYBRID, RealModel, real_models
 from tflite_files import every_tensor
 
-from ellc.frontends.limits import DEFAULT_LIMITS
 from ellc.frontends.options import ImportOptions
 from ellc.frontends.tflite.container import read_container
 from ellc.frontends.tflite.read import read_tflite
 from ir.interp import evaluate
+from ir.limits import DEFAULT_LIMITS
 
 pytestmark = pytest.mark.needs_data
 # Of the hybrid one the runtime rounds activations, so its tensors are its own.

@@ -14,9 +14,9 @@ from ellc.frontends.ell.lower.buffers import Buffer, plain_layout, same_memory, 
 from ellc.frontends.ell.options import EllOptions
 from ellc.frontends.ell.ports import PortReference
 from ellc.frontends.ell.view import View
-from ellc.frontends.limits import Limits
 from ellc.frontends.problems import Problems
 from ir.builder import GraphBuilder, Ref
+from ir.limits import Limits
 from ir.op import Op
 from ir.ops.pointwise import Cast
 from ir.ops.shape import Concat, Embed, Gather, Pad, Reshape, Slice, Transpose

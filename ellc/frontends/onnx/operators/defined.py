@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
-from ellc.frontends.limits import DEFAULT_LIMITS
 from ellc.frontends.onnx.functions import without_calls
 from ellc.frontends.onnx.inner import import_inner
 from ellc.frontends.onnx.model import OnnxFunction, OnnxGraph, OnnxModel, OnnxNode
 from ellc.frontends.onnx.parse import read_definition
 from ellc.frontends.onnx.registry import ONNX
+from ir.limits import DEFAULT_LIMITS
 
 if TYPE_CHECKING:
     from onnx import NodeProto, TypeProto
@@ -52,7 +52,10 @@ def _definition(node: OnnxNode, inputs: Inputs) -> OnnxFunction:
     """The definition for this node's version, attributes and operand types."""
     import onnx
 
-    schema = onnx.defs.get_schema(node.operator, node.version, node.domain)
+    try:
+        schema = onnx.defs.get_schema(node.operator, node.version, node.domain)
+    except onnx.defs.SchemaError:
+        raise Unsupported(f"version {node.version} of the operators has none such") from None
     proto = _node_proto(node, inputs)
     defaults = [
         attribute.default_value

@@ -1,4 +1,7 @@
-"""Bounds every frontend keeps while it reads a file that somebody else made."""
+"""Bounds that every reader keeps while it reads a file that somebody else made.
+
+A file may cost memory and time in proportion to its size, not to the numbers that stand in it.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,20 @@ class Limits:
     """Size of the file on disk."""
     unpacked_bytes: int = 2 << 30
     """Size of the text after unzipping."""
+    growth_ratio: int = 64
+    """Bytes of content for one byte on disk, zipped or in a file with holes; trained weights take
+    one to four. The first `small_bytes` are free."""
+    small_bytes: int = 1 << 20
+    """Content that no ratio is asked of."""
+    zip_members: int = 1000
+    """Files in one zip."""
+    text_bytes: int = 16 << 20
+    """Size of a graph's text, of an index of weights, of a manifest."""
+    pixels: int = 1 << 26
+    """Pixels of one picture."""
     nesting_depth: int = 64
     """Objects and arrays inside one another."""
-    values: int = 8_000_000
+    values: int = 1_000_000
     """Objects, strings and single numbers; a flat array of numbers counts as one."""
     string_bytes: int = 16 << 20
     """Length of one string."""
@@ -30,9 +44,11 @@ class Limits:
     """Nodes of a graph format's model, those of graphs inside nodes included."""
     tensor_elements: int = 1 << 31
     """Elements of one tensor that the file holds or whose shape it declares."""
-    filled_elements: int = 1 << 26
+    filled_elements: int = 1 << 24
     """Elements of one tensor that the reader has to fill on the file's word alone: initial states,
-    patterned borders."""
+    patterned borders, index maps."""
+    computed_elements: int = 1 << 25
+    """Elements of all tensors that one import computes or fills, multiply-adds counted too."""
 
     def product(
         self, dimensions: Iterable[int], *, where: str, what: str = "tensor", filled: bool = False

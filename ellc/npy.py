@@ -1,0 +1,100 @@
+"""Arrays from `.npy` files.
+
+numpy's own reader evaluates the header with fallbacks for old Pythons, which raise whatever hostile
+text makes them raise; this one takes the three entries that every writer writes, and reads no more
+elements than the caller wants.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from ir.errors import EllcError
+from ir.types import Array
+
+_MAGIC = b"\x93NUMPY"
+_LENGTH_BYTES = {1: 2, 2: 4, 3: 4}  # by major version of the format
+_MOST_HEADER_BYTES = 10_000  # numpy's bound
+_ELEMENT = re.compile(r"[<>=|]?(\?|b1|[iu][1248]|f[248])")
+_OLD_LONG = re.compile(r"(?<=\d)L\b")  # Python 2 wrote 3L
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a `.npy` file says of its array."""
+
+    dtype: np.dtype[Any]
+    is_fortran: bool
+    shape: tuple[int, ...]
+
+    @property
+    def elements(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+
+def read_npy(path: Path, elements: int) -> Array:
+    """The array of a file, which must have so many elements.
+
+    Raises `EllcError`: E713 no such file, E720 no `.npy` file with one array of numbers, E721
+    another number of elements.
+    """
+    try:
+        with path.open("rb") as file:
+            header = _header(file)
+            if header.elements != elements:
+                raise EllcError(
+                    f"{header.elements} values of shape {header.shape}, where {elements} are"
+                    " wanted",
+                    code="E721",
+                    where=str(path),
+                )
+            data = file.read(elements * header.dtype.itemsize)
+        if len(data) != elements * header.dtype.itemsize:
+            raise ValueError("the file ends before its array does")
+    except FileNotFoundError as error:
+        raise EllcError("no such file", code="E713", where=str(path)) from error
+    except (OSError, ValueError) as error:
+        raise EllcError(
+            f"not a readable .npy file: {error}", code="E720", where=str(path)
+        ) from error
+    flat: Array = np.frombuffer(data, header.dtype)
+    return flat.reshape(header.shape[::-1]).T if header.is_fortran else flat.reshape(header.shape)
+
+
+def _header(file: IO[bytes]) -> Header:
+    """The header; raises `ValueError` for one that numpy does not write."""
+    start = file.read(8)
+    count = _LENGTH_BYTES.get(start[6]) if len(start) == 8 and start[:6] == _MAGIC else None
+    if count is None:
+        raise ValueError("it does not begin as one does")
+    size = int.from_bytes(file.read(count), "little")
+    if size > _MOST_HEADER_BYTES:
+        raise ValueError(f"its header has {size} bytes")
+    entries = _entries(file.read(size).decode("utf-8" if start[6] == 3 else "latin-1"))
+    match entries:
+        case {"descr": str(kind), "fortran_order": bool(is_fortran), "shape": tuple(shape)}:
+            if not _ELEMENT.fullmatch(kind):
+                raise ValueError("it does not hold one array of numbers")
+            if len(shape) > 32 or not all(type(d) is int and d >= 0 for d in shape):
+                raise ValueError("its shape is none")
+            return Header(np.dtype(kind), is_fortran, shape)
+    raise ValueError("it does not hold one array of numbers")
+
+
+def _entries(text: str) -> object:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of escapes that Python does not know
+            found: object = ast.literal_eval(_OLD_LONG.sub("", text.strip()))
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
+        raise ValueError("its header cannot be read") from None
+    return found

@@ -1,0 +1,121 @@
+"""Bounded reading of files and of the members of zip files: all readers go through here."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from ir.errors import EllcError
+from ir.limits import DEFAULT_LIMITS, Limits
+
+ZIP_DAMAGE = (
+    *(OSError, EOFError, LookupError, ValueError, OverflowError, struct.error),
+    *(NotImplementedError, RuntimeError, zlib.error, zipfile.BadZipFile),
+)
+"""What `zipfile` raises for damaged files and for files that ask for newer versions of the format
+(`NotImplementedError`) or a password (`RuntimeError`)."""
+_PIECE_BYTES = 1 << 20
+_SEGMENTS = 1000
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
+def read_file(path: Path, limits: Limits = DEFAULT_LIMITS, *, code: str) -> bytes:
+    """The bytes of a file, read in pieces: a pipe may say nothing of its size.
+
+    Raises `EllcError`: `code` if it cannot be read, E203 beyond `file_bytes` or if it is nearly all
+    holes.
+    """
+    try:
+        with path.open("rb") as file:
+            want_dense(file, limits, str(path))
+            return read_stream(file, limits.file_bytes, str(path))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise EllcError(f"cannot be read: {reason}", code=code, where=str(path)) from None
+
+
+def read_stream(file: IO[bytes], most_bytes: int, where: str) -> bytes:
+    """What is left of a stream. Raises `EllcError` E203 if that is more than `most_bytes`."""
+    pieces: list[bytes] = []
+    total = 0
+    # One read of `most_bytes` would reserve as much memory at once.
+    while piece := file.read(_PIECE_BYTES):
+        total += len(piece)
+        if total > most_bytes:
+            raise EllcError(f"has more than {most_bytes} bytes", code="E203", where=where)
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def want_dense(file: IO[bytes], limits: Limits, where: str) -> None:
+    """Raise `EllcError` E203 for a file that is larger than allowed or nearly all holes."""
+    status = os.fstat(file.fileno())
+    if not stat.S_ISREG(status.st_mode):
+        return
+    size = status.st_size
+    if size > limits.file_bytes:
+        raise EllcError(f"has more than {limits.file_bytes} bytes", code="E203", where=where)
+    stored = size if size <= limits.small_bytes else _data_bytes(file, size)
+    if size > limits.small_bytes + limits.growth_ratio * stored:
+        raise EllcError(f"has {size} bytes, nearly all of them holes", code="E203", where=where)
+
+
+def _data_bytes(file: IO[bytes], size: int) -> int:
+    """Bytes of a file that are stored; all of them where the system does not say."""
+    if not hasattr(os, "SEEK_DATA"):
+        return size
+    found = at = 0
+    try:
+        for _ in range(_SEGMENTS):
+            if at >= size:
+                return found
+            start = os.lseek(file.fileno(), at, os.SEEK_DATA)
+            at = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+            found += at - start
+        return found + size - at
+    except OSError as error:  # ENXIO: no data from here on
+        return found if error.errno == errno.ENXIO else size
+    finally:
+        os.lseek(file.fileno(), 0, os.SEEK_SET)
+
+
+@contextmanager
+def opened_zip(source: Path | IO[bytes], limits: Limits, where: str) -> Iterator[zipfile.ZipFile]:
+    """A zip file for reading. Raises `EllcError` E203 with more than `zip_members` members.
+
+    Damage raises what `ZIP_DAMAGE` lists, as `zipfile` does.
+    """
+    with zipfile.ZipFile(source) as archive:
+        if len(archive.filelist) > limits.zip_members:
+            raise EllcError(f"holds more than {limits.zip_members} files", code="E203", where=where)
+        yield archive
+
+
+def read_member(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, limits: Limits, where: str, most_bytes: int
+) -> bytes:
+    """The content of a member, inflated in pieces.
+
+    Raises `EllcError` E203 beyond `most_bytes` or `growth_ratio`: the size in the directory is not
+    to be believed, so what comes out is counted. `ValueError` for a member that is encrypted or
+    compressed in another way than by deflate.
+    """
+    if member.flag_bits & 1:
+        raise ValueError("the zip file is encrypted")
+    if member.compress_type not in _METHODS:
+        raise ValueError(
+            f"zip compression method {member.compress_type} is not supported (stored or deflate)"
+        )
+    allowed = limits.small_bytes + limits.growth_ratio * min(
+        member.compress_size, archive.start_dir
+    )
+    with archive.open(member) as file:
+        return read_stream(file, min(most_bytes, allowed), f"{where}: {member.filename!r} in it")
