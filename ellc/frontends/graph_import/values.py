@@ -66,6 +66,7 @@ class Emitter:
     def __init__(self, name: str, limits: Limits) -> None:
         self._builder = GraphBuilder(name)
         self._limits = limits
+        self._notes: dict[str, None] = {}
         self.source: tuple[str, ...] = ()  # names of the model's node at work, for every new node
 
     def input(self, name: str, type: TensorType) -> Value:
@@ -132,8 +133,13 @@ class Emitter:
         """Metadata of the graph."""
         self._builder.metadata(entries)
 
+    def note(self, text: str) -> None:
+        """A remark for the user, once; it goes into the metadata as `note.N`."""
+        self._notes[text] = None
+
     def build(self) -> Graph:
         """The finished graph."""
+        self.metadata({f"note.{i}": text for i, text in enumerate(self._notes)})
         return self._builder.build()
 
     def _is_small(

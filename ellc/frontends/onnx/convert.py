@@ -14,6 +14,7 @@ from ellc.frontends.onnx.order import in_order
 from ellc.frontends.onnx.ports import Layouts, input_quants, input_type, known_symbols
 from ellc.frontends.onnx.qdq import joined
 from ellc.frontends.onnx.registry import with_joined
+from ellc.frontends.onnx.tensors import HALF_NOTE, is_half
 from ellc.frontends.options import ImportOptions
 from ir.errors import EllcError
 from ir.graph import Graph
@@ -35,6 +36,8 @@ def convert(model: OnnxModel, options: ImportOptions, where: str) -> Graph:
     values: dict[str, Value] = {}
     ports = _ports(graph, nodes, outputs, options, where)
     symbols = known_symbols(ports, options)
+    if any(is_half(port.element_type) for port in ports):
+        emitter.note(HALF_NOTE)
     for port in ports:
         type_ = input_type(port, options, where, symbols, quants.get(port.name))
         values[port.name] = layouts.input(emitter, port.name, type_)

@@ -3,17 +3,23 @@
 A handler is `(emitter, node, inputs) -> Value | list[Value]`, registered by
 `@ONNX.imports("Conv", limits="...")`; operators of other domains are written `domain.Operator`.
 `node.version` is the version of the node's operator set: what changed between versions is decided
-in the handler. An attribute that a handler never asked for is reported, not passed over.
+in the handler. What of an operator is not taken stands here as data: `declines` says why, and is
+what the report says; `ignores` are attributes without effect here, and why. An attribute in neither
+that the handler never asked for is reported unless it has its default value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import wraps
+from types import MappingProxyType
+from typing import Literal
 
-from ellc.frontends.graph_import.handlers import Function, Inputs, Registry
+from ellc.frontends.graph_import.handlers import Function, Handler, Inputs, Registry
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
 from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.schemas import default_value
 from ellc.frontends.onnx.tensors import MAX_RANK
 
 MICROSOFT = "com.microsoft"
@@ -21,25 +27,64 @@ JOINED_DOMAIN = "ellc"
 """Of nodes that no file has: what the reader itself makes of groups of nodes."""
 
 
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """A part of an operator's specification that is not taken.
+
+    `name` is an attribute other than its default (of which some values may be taken), or an operand
+    or result by the specification's name, or what is special about element types. `always` is
+    False where the handler decides: it raises `Unsupported` with the same reason.
+    """
+
+    part: Literal["attribute", "input", "output", "type"]
+    name: str
+    reason: str
+    always: bool = False
+
+
+def no_integers(reason: str) -> Declined:
+    """Whole numbers as the first operand are declined."""
+    return Declined("type", "integers", reason, always=True)
+
+
+def no_attribute(name: str, reason: str) -> Declined:
+    """Every value of an attribute but its default is declined."""
+    return Declined("attribute", name, reason, always=True)
+
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
 class OnnxRegistry(Registry[OnnxNode]):
-    """A registry whose handlers are checked for attributes they did not read."""
+    """A registry that also knows what of each operator is declined, and what has no effect."""
+
+    def __init__(self, handlers: dict[str, Handler[OnnxNode]] | None = None) -> None:
+        super().__init__("onnx", handlers or {})
+        self.declined: dict[str, tuple[Declined, ...]] = {}
+        self.ignored: dict[str, Mapping[str, str]] = {}
 
     def imports(
-        self, *kinds: str, limits: str = ""
+        self,
+        *kinds: str,
+        limits: str = "",
+        declines: Sequence[Declined] = (),
+        ignores: Mapping[str, str] = NOTHING,
     ) -> Callable[[Function[OnnxNode]], Function[OnnxNode]]:
         """Decorator: this function imports these operators."""
         register = super().imports(*kinds, limits=limits)
+        self.declined.update(dict.fromkeys(kinds, tuple(declines)))
+        self.ignored.update(dict.fromkeys(kinds, ignores))
 
         def add(function: Function[OnnxNode]) -> Function[OnnxNode]:
-            register(_checked(function))
+            register(_checked(function, declines, ignores))
             return function
 
         return add
 
 
-ONNX = OnnxRegistry("onnx")
+ONNX = OnnxRegistry()
 """What files may hold."""
-JOINED = OnnxRegistry("onnx")
+JOINED = OnnxRegistry()
 """What the reader itself makes of groups of nodes."""
 
 
@@ -52,26 +97,45 @@ def all_operators() -> OnnxRegistry:
 
 def with_joined() -> OnnxRegistry:
     """All operators, and those of joined nodes."""
-    return OnnxRegistry("onnx", {**all_operators().handlers, **JOINED.handlers})
+    return OnnxRegistry({**all_operators().handlers, **JOINED.handlers})
 
 
-def _checked(function: Function[OnnxNode]) -> Function[OnnxNode]:
+def _checked(
+    function: Function[OnnxNode], declines: Sequence[Declined], ignores: Mapping[str, str]
+) -> Function[OnnxNode]:
     @wraps(function)
     def handler(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value | Sequence[Value]:
+        _refuse(declines, node, inputs)
+        node.ignore(*ignores)
         try:
             made = function(emitter, node, inputs)
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             # Operands and attributes that no exporter writes; the walk goes on behind them.
             raise Unsupported(f"its operands or attributes make no sense ({error})") from error
-        unasked = node.unasked()
-        if unasked:
-            raise Unsupported(f"its attribute '{unasked[0]}' is not supported")
+        for name in node.unasked():
+            if node.attributes[name] != default_value(node, name):
+                raise Unsupported(f"its attribute '{name}' is not supported")
         ranks = [v.type.rank for v in ([made] if isinstance(made, Value) else made)]
         if max(ranks, default=0) > MAX_RANK:
             raise Unsupported(f"a result of {max(ranks)} dimensions, {MAX_RANK} are supported")
         return made
 
     return handler
+
+
+def _refuse(declines: Sequence[Declined], node: OnnxNode, inputs: Inputs) -> None:
+    """Raise `Unsupported` with the reason of the first part that is always declined."""
+    for declined in declines:
+        match declined.always and declined.part:
+            case "attribute":
+                given = node.attributes.get(declined.name)
+                if given is not None and given != default_value(node, declined.name):
+                    raise Unsupported(declined.reason)
+                node.ignore(declined.name)
+            case "type":
+                first = inputs[0] if inputs else None
+                if first is not None and not first.dtype.is_float:
+                    raise Unsupported(declined.reason)
 
 
 def operand(inputs: Inputs, index: int) -> Value:

@@ -24,16 +24,16 @@ class ElementType:
     """One of ONNX's element types.
 
     `stored` is numpy's type of one element in `raw_data`, `field` the list that may hold the
-    elements instead, `dtype` what the graph computes in: None where it cannot.
+    elements instead, `dtype` what the graph computes in: half precision in float32.
     """
 
     name: str
     stored: np.dtype[Any]
     field: str
-    dtype: DType | None
+    dtype: DType
 
 
-def _element(name: str, stored: str, field: str, dtype: DType | None) -> ElementType:
+def _element(name: str, stored: str, field: str, dtype: DType) -> ElementType:
     return ElementType(name, np.dtype(stored), field, dtype)
 
 
@@ -46,13 +46,18 @@ ELEMENT_TYPES: dict[int, ElementType] = {
     6: _element("int32", "<i4", "int32_data", DType.I32),
     7: _element("int64", "<i8", "int64_data", DType.I64),
     9: _element("bool", "?", "int32_data", DType.BOOL),
-    10: _element("float16", "<f2", "int32_data", None),
+    10: _element("float16", "<f2", "int32_data", DType.F32),
     11: _element("double", "<f8", "double_data", DType.F64),
     12: _element("uint32", "<u4", "uint64_data", DType.U32),
     13: _element("uint64", "<u8", "uint64_data", DType.U64),
-    16: _element("bfloat16", "<u2", "int32_data", None),
+    16: _element("bfloat16", "<u2", "int32_data", DType.F32),
 }
-_UNREAD = {
+HALF_TYPES = ("float16", "bfloat16")
+HALF_NOTE = (
+    "the model's half precision is computed in float32: results differ by the rounding that it "
+    "leaves out, and inputs and outputs that the file has in half precision are float32"
+)
+UNREAD = {
     8: "string",
     14: "complex64",
     15: "complex128",
@@ -72,13 +77,18 @@ _UNREAD = {
 def element_name(number: int) -> str:
     """What ONNX calls an element type."""
     known = ELEMENT_TYPES.get(number)
-    return known.name if known else _UNREAD.get(number, f"element type {number}")
+    return known.name if known else UNREAD.get(number, f"element type {number}")
+
+
+def is_half(number: int) -> bool:
+    """Whether an element type is one of half precision, which is computed in float32."""
+    return number in ELEMENT_TYPES and ELEMENT_TYPES[number].name in HALF_TYPES
 
 
 def dtype_of(number: int) -> DType:
     """The graph's element type for ONNX's; raises `Unsupported` where there is none."""
     known = ELEMENT_TYPES.get(number)
-    if known is None or known.dtype is None:
+    if known is None:
         raise Unsupported(f"values of type {element_name(number)} are not supported")
     return known.dtype
 

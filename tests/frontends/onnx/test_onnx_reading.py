@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import onnx
 import pytest
@@ -22,6 +23,7 @@ from ir.errors import EllcError
 from ir.interp import evaluate
 from ir.limits import Limits
 from ir.ops.shape import Transpose
+from ir.types import Array
 
 X = floats(2, 3)
 
@@ -251,11 +253,44 @@ def test_options_with_unknown_names(options: ImportOptions) -> None:
     assert error_of(model([relu()], {"x": X}, ["y"]), options).code == "E214"
 
 
-def test_input_of_half_precision_is_refused() -> None:
-    proto = model([relu()], {"x": X.astype(np.float16)}, ["y"])
-    error = error_of(proto)
-    assert error.code == "E212"
-    assert "float16" in error.message
+HALF = X.astype(np.float16)
+BETWEEN_CASTS = [
+    node("Cast", ["x"], ["h"], to=TensorProto.FLOAT16),
+    node("MatMul", ["h", "w"], ["p"]),
+    node("Relu", ["p"], ["q"]),
+    node("Cast", ["q"], ["y"], to=TensorProto.FLOAT),
+]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "x"),
+    [(BETWEEN_CASTS, X), ([node("MatMul", ["x", "w"], ["p"]), relu("p")], HALF)],
+    ids=["between casts", "everything"],
+)
+@pytest.mark.parametrize("weights", [np.float16, ml_dtypes.bfloat16])
+def test_half_precision_is_computed_in_float32(
+    nodes: list[onnx.NodeProto], x: Array, weights: type
+) -> None:
+    if weights is not np.float16:
+        nodes = [_with_bfloat16(n) for n in nodes]
+        x = x if x.dtype == np.float32 else X.astype(weights)
+    proto = model(nodes, {"x": x}, ["y"], {"w": floats(3, 4, seed=1).astype(weights)})
+    graph = read(proto)
+    (got,) = evaluate(graph, (x.astype(np.float32),)).outputs
+    (want,) = expected(proto, {"x": x})
+    tolerance = 2e-3 if weights is np.float16 else 3e-2
+    np.testing.assert_allclose(got, want.astype(np.float32), rtol=tolerance, atol=tolerance)
+    assert got.dtype == np.float32
+    assert "computed in float32" in graph.metadata["note.0"]
+
+
+def _with_bfloat16(proto: onnx.NodeProto) -> onnx.NodeProto:
+    made = onnx.NodeProto()
+    made.CopyFrom(proto)
+    for attribute in made.attribute:
+        if attribute.name == "to" and attribute.i == TensorProto.FLOAT16:
+            attribute.i = TensorProto.BFLOAT16
+    return made
 
 
 def test_weights_of_half_precision_are_read_exactly() -> None:

@@ -10,7 +10,7 @@ from ellc.frontends.graph_import.broadcast import pointwise
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
 from ellc.frontends.onnx.model import OnnxNode
-from ellc.frontends.onnx.registry import ONNX, operand, optional
+from ellc.frontends.onnx.registry import ONNX, no_integers, operand, optional
 from ir.op import Op
 from ir.ops.pointwise import (
     SELU_ALPHA,
@@ -47,6 +47,8 @@ _PLAIN: dict[str, Op] = {
     "Softsign": Softsign(),
     "Tanh": Tanh(),
 }
+
+_NO_WHOLE = "an activation of whole numbers; cast them to float32"
 
 
 @ONNX.imports(*_PLAIN)
@@ -96,7 +98,7 @@ def gelu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     return emitter.add(Gelu(approximate == "tanh"), operand(inputs, 0))
 
 
-@ONNX.imports("PRelu")
+@ONNX.imports("PRelu", declines=(no_integers(_NO_WHOLE),))
 def prelu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """x, or slope * x below 0; the slope broadcasts to x."""
     return emitter.add(PRelu(), operand(inputs, 0), operand(inputs, 1))
@@ -147,7 +149,7 @@ def celu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     return emitter.add(Celu(node.number("alpha", 1.0)), operand(inputs, 0))
 
 
-@ONNX.imports("Shrink")
+@ONNX.imports("Shrink", declines=(no_integers(_NO_WHOLE),))
 def shrink(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """0 where |x| <= lambd; elsewhere x drawn toward 0 by bias."""
     op = Shrink(node.number("lambd", 0.5), node.number("bias", 0.0))

@@ -10,17 +10,33 @@ import numpy as np
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known, known_ints
 from ellc.frontends.onnx.model import OnnxNode
-from ellc.frontends.onnx.registry import ONNX, operand, optional
-from ellc.frontends.onnx.tensors import dtype_of, element_name
+from ellc.frontends.onnx.registry import ONNX, Declined, no_attribute, operand, optional
+from ellc.frontends.onnx.tensors import HALF_NOTE, dtype_of, element_name, is_half
 from ir.ops.pointwise import BitCast, Cast
 from ir.ops.shape import Expand
 from ir.types import Array, DType
 
 _RANGE_ELEMENTS = 1 << 20
-_FLOAT16 = 10
+_BFLOAT16 = 16
+TRAINING = "it is in training mode; export the model for inference"
+STASH = {"stash_type": "a precision inside the operator; here it is that of the tensor"}
+_NO_HALF_BITS = "half precision is computed in float32; its own bits are not kept"
+_NO_TEXT = "a constant of strings is not supported"
+_ABOUT_BYTES = {
+    "saturate": "of 8-bit floating point, which is declined",
+    "round_mode": "of 8-bit floating point, which is declined",
+}
 
 
-@ONNX.imports("Constant", limits="no strings, not sparse")
+@ONNX.imports(
+    "Constant",
+    limits="no strings, not sparse",
+    declines=(
+        no_attribute("value_string", _NO_TEXT),
+        no_attribute("value_strings", _NO_TEXT),
+        no_attribute("sparse_value", "a sparse constant is not supported; store it dense"),
+    ),
+)
 def constant(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """A tensor or numbers in an attribute."""
     if node.has("value"):
@@ -33,7 +49,7 @@ def constant(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
         return emitter.constant(np.array(node.integer("value_int"), np.int64))
     if node.has("value_ints"):
         return emitter.constant(np.array(node.integers("value_ints"), np.int64))
-    raise Unsupported("a constant of strings, or a sparse one, is not supported")
+    raise Unsupported("it holds no value")
 
 
 @ONNX.imports("ConstantOfShape", limits="a shape known at import")
@@ -61,7 +77,7 @@ def size(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     return emitter.constant(np.array(prod(operand(inputs, 0).shape), np.int64))
 
 
-@ONNX.imports("Range", limits="operands known at import, at most 1,048,576 numbers")
+@ONNX.imports("Range", limits="operands known at import, at most 1,048,576 numbers", ignores=STASH)
 def number_range(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """Numbers from start to limit by delta."""
     start, limit, delta = (_one(operand(inputs, i)) for i in range(3))
@@ -89,13 +105,17 @@ def identity(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     return operand(inputs, 0)
 
 
-@ONNX.imports("Dropout", limits="not while training")
+@ONNX.imports(
+    "Dropout",
+    limits="not while training",
+    declines=(Declined("input", "training_mode", TRAINING),),
+    ignores={"ratio": "of training only", "seed": "of training only"},
+)
 def dropout(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     """The operand, and a mask that says that everything was kept."""
-    node.ignore("ratio", "seed", "is_test")
     training = optional(inputs, 2)
     if training is not None and known(training, "training_mode").any():
-        raise Unsupported("it is in training mode; export the model for inference")
+        raise Unsupported(TRAINING)
     x = operand(inputs, 0)
     kept = np.ones((), np.bool_ if node.version >= 10 else x.dtype.numpy)
     if not any(node.outputs[1:]):
@@ -103,34 +123,57 @@ def dropout(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     return [x, emitter.add(Expand(x.shape), emitter.constant(kept))]
 
 
-@ONNX.imports("Cast", limits="not to half precision")
+@ONNX.imports("Cast", ignores=_ABOUT_BYTES)
 def cast(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """Another element type."""
-    node.ignore("saturate", "round_mode")
     return converted(emitter, operand(inputs, 0), node.integer("to"))
 
 
-@ONNX.imports("BitCast", limits="integers and floats of equal size")
+@ONNX.imports(
+    "BitCast",
+    limits="integers and floats of equal size",
+    declines=(
+        Declined("type", "bool", "the bits of a bool are not defined"),
+        Declined("type", "float16, bfloat16", _NO_HALF_BITS),
+    ),
+)
 def bit_cast(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """The same bits as another element type."""
-    return emitter.add(BitCast(dtype_of(node.integer("to"))), operand(inputs, 0))
+    x, to = operand(inputs, 0), node.integer("to")
+    if x.dtype is DType.BOOL:
+        raise Unsupported("the bits of a bool are not defined")
+    if is_half(to) or (x.dtype is DType.F32 and dtype_of(to).numpy.itemsize == 2):
+        raise Unsupported(_NO_HALF_BITS)
+    return emitter.add(BitCast(dtype_of(to)), x)
 
 
-@ONNX.imports("CastLike")
+@ONNX.imports("CastLike", ignores=_ABOUT_BYTES)
 def cast_like(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """The element type of the second operand."""
-    node.ignore("saturate", "round_mode")
     return to_dtype(emitter, operand(inputs, 0), operand(inputs, 1).dtype)
 
 
 def converted(emitter: Emitter, x: Value, element_type: int) -> Value:
-    """The value in one of ONNX's element types; a known one may become half precision."""
-    if element_type == _FLOAT16 and x.array is not None:
-        return emitter.constant(x.array.astype(np.float16).astype(np.float32))
+    """The value in one of ONNX's element types. Half precision is float32, known values rounded."""
+    if is_half(element_type):
+        if x.array is not None:
+            return emitter.constant(halved(x.array, element_type))
+        emitter.note(HALF_NOTE)
     try:
         return to_dtype(emitter, x, dtype_of(element_type))
     except Unsupported:
         raise Unsupported(f"values of type {element_name(element_type)} are not computed") from None
+
+
+def halved(array: Array, element_type: int) -> Array:
+    """Known numbers rounded to half precision, as float32."""
+    wide = array.astype(np.float32)
+    if element_type == _BFLOAT16:
+        bits = wide.view(np.uint32)
+        even = (bits >> np.uint32(16)) & np.uint32(1)
+        rounded = (bits + np.uint32(0x7FFF) + even) & np.uint32(0xFFFF0000)
+        return np.where(np.isnan(wide), wide, rounded.view(np.float32))
+    return wide.astype(np.float16).astype(np.float32)
 
 
 def to_dtype(emitter: Emitter, x: Value, dtype: DType) -> Value:

@@ -14,16 +14,19 @@ from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.functions import without_calls
 from ellc.frontends.onnx.inner import import_inner
 from ellc.frontends.onnx.model import OnnxFunction, OnnxGraph, OnnxModel, OnnxNode
+from ellc.frontends.onnx.operators.constants import to_dtype
 from ellc.frontends.onnx.parse import read_definition
-from ellc.frontends.onnx.registry import ONNX
+from ellc.frontends.onnx.registry import ONNX, Declined, operand
 from ir.limits import DEFAULT_LIMITS
+from ir.types import DType
 
 if TYPE_CHECKING:
     from onnx import NodeProto, TypeProto
 
+_LIMITS = "as its definition in the specification"
+_MIXED = "queries and values of different element types"
 _DEFINED = (
     "AffineGrid",
-    "Attention",
     "CausalConvWithState",
     "CenterCropPad",
     "NegativeLogLikelihoodLoss",
@@ -33,9 +36,11 @@ _DEFINED = (
 )
 
 
-@ONNX.imports(*_DEFINED, limits="as its definition in the specification")
+@ONNX.imports("Attention", limits=_LIMITS, declines=(Declined("type", "T1 other than T2", _MIXED),))
+@ONNX.imports(*_DEFINED, limits=_LIMITS)
 def defined(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     """The operators that the specification puts in the node's place."""
+    inputs = _as_defined(emitter, node, inputs)
     function = _definition(node, inputs)
     node.ignore(*node.attributes)
     outputs = tuple(name for name in node.outputs if name)
@@ -46,6 +51,16 @@ def defined(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     around = {n: v for n, v in zip(node.inputs, inputs, strict=True) if v is not None}
     made = dict(zip(outputs, import_inner(emitter, inlined, around, node.label), strict=True))
     return [made.get(name, made[outputs[0]]) for name in node.outputs]
+
+
+def _as_defined(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Inputs:
+    """Operands of the element types that the definition's own nodes can join."""
+    match node.operator:
+        case "CenterCropPad":
+            return [operand(inputs, 0), to_dtype(emitter, operand(inputs, 1), DType.I64)]
+        case "Attention" if len({v.dtype for v in inputs[:3] if v is not None}) > 1:
+            raise Unsupported(_MIXED)
+    return inputs
 
 
 def _definition(node: OnnxNode, inputs: Inputs) -> OnnxFunction:

@@ -9,12 +9,14 @@ from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.shapes import reshaped, transposed
-from ellc.frontends.onnx.registry import ONNX, operand, optional
+from ellc.frontends.onnx.registry import ONNX, no_integers, operand, optional
 from ir.ops.dense import Dense, MatMul
 from ir.ops.pointwise import Add, Mul
 
+NO_INTEGER_PRODUCTS = no_integers("products of whole numbers; cast the operands to float32")
 
-@ONNX.imports("MatMul", limits="floating point")
+
+@ONNX.imports("MatMul", limits="floating point", declines=(NO_INTEGER_PRODUCTS,))
 def mat_mul(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """The product as numpy's matmul: leading axes broadcast, a vector is a row or a column."""
     return product(emitter, operand(inputs, 0), operand(inputs, 1))
@@ -34,7 +36,7 @@ def product(emitter: Emitter, a: Value, b: Value) -> Value:
     return reshaped(emitter, made, (*made.shape[:-2], *rows, *columns))
 
 
-@ONNX.imports("Gemm", limits="floating point")
+@ONNX.imports("Gemm", limits="floating point", declines=(NO_INTEGER_PRODUCTS,))
 def gemm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """alpha * a b + beta * c, with a or b transposed if asked; c broadcasts."""
     a, b, c = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)

@@ -10,6 +10,7 @@ import numpy as np
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.operators.dense import NO_INTEGER_PRODUCTS
 from ellc.frontends.onnx.operators.shapes import reshaped, transposed
 from ellc.frontends.onnx.registry import ONNX, operand
 from ir.ops.dense import MatMul
@@ -17,7 +18,7 @@ from ir.ops.reduce import Reduce
 from ir.ops.shape import Gather
 
 
-@ONNX.imports("Einsum", limits="floating point for products")
+@ONNX.imports("Einsum", limits="floating point", declines=(NO_INTEGER_PRODUCTS,))
 def einsum(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """Sums over the letters that the result does not have, from left to right."""
     operands = [operand(inputs, i) for i in range(len(inputs))]

@@ -8,7 +8,8 @@ from ellc.frontends.graph_import.broadcast import common_shape, pointwise
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.model import OnnxNode
-from ellc.frontends.onnx.registry import ONNX, operand
+from ellc.frontends.onnx.operators.constants import to_dtype
+from ellc.frontends.onnx.registry import ONNX, no_integers, operand
 from ir.op import Op
 from ir.ops.pointwise import (
     Abs,
@@ -69,7 +70,6 @@ _UNARY: dict[str, Op] = {
     "Ceil": Ceil(),
     "Cos": Cos(),
     "Cosh": Cosh(),
-    "Erf": Erf(),
     "Exp": Exp(),
     "Floor": Floor(),
     "IsNaN": IsNan(),
@@ -108,6 +108,12 @@ def unary(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     return emitter.add(_UNARY[node.operator], operand(inputs, 0))
 
 
+@ONNX.imports("Erf", declines=(no_integers("the error function of whole numbers"),))
+def error_function(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """The error function."""
+    return emitter.add(Erf(), operand(inputs, 0))
+
+
 @ONNX.imports(*_BINARY)
 def binary(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """A function of two operands that broadcast to one another."""
@@ -135,15 +141,16 @@ def mean(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     return emitter.add(Div(), total, count)
 
 
-@ONNX.imports("Pow", limits="the exponent of the base's type, or constant")
+@ONNX.imports("Pow")
 def power(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """x to the power y, in the type of x."""
     x, y = operand(inputs, 0), operand(inputs, 1)
-    if y.dtype is not x.dtype:
-        if y.array is None:
-            raise Unsupported(f"a {y.dtype.value} exponent of a {x.dtype.value} base")
-        y = emitter.constant(y.array.astype(x.dtype.numpy))
-    return pointwise(emitter, Pow(), x, y)
+    if y.dtype.is_float and not x.dtype.is_float:
+        # The power itself is a fraction, which is then cut off.
+        return to_dtype(
+            emitter, pointwise(emitter, Pow(), to_dtype(emitter, x, y.dtype), y), x.dtype
+        )
+    return pointwise(emitter, Pow(), x, to_dtype(emitter, y, x.dtype))
 
 
 @ONNX.imports("Mod")

@@ -154,12 +154,15 @@ def running(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     return emitter.add(kind(axis, node.flag("exclusive"), node.flag("reverse")), x)
 
 
-@ONNX.imports("TopK", limits="k known at import")
+@ONNX.imports(
+    "TopK",
+    limits="k known at import",
+    ignores={"sorted": "in order is one of the orders allowed"},
+)
 def top_k(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     """The largest or smallest elements along an axis, best first, and where they stand."""
     x = operand(inputs, 0)
     k = node.integer("k") if node.version < 10 else known_ints(operand(inputs, 1), "k")[0]
-    node.ignore("sorted")  # in order is one of the orders allowed
     axis = axis_of(node.integer("axis", -1), x.type.rank)
     values, places = emitter.add_multi(TopK(axis, k, node.flag("largest", True)), x)
     return [values, emitter.add(Cast(DType.I64), places)]

@@ -145,6 +145,7 @@ def pad(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """More elements at the ends of axes; negative amounts cut off."""
     x = operand(inputs, 0)
     mode = node.text("mode", "constant")
+    value = _fill(node, inputs)
     amounts = integers_at(node, inputs, "pads", 1, since=11)
     if amounts is None:
         raise Unsupported("its amounts are missing")
@@ -166,7 +167,7 @@ def pad(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     more = tuple(max(b, 0) for b in before), tuple(max(a, 0) for a in after)
     match mode:
         case "constant":
-            return emitter.add(Pad(*more, _fill(node, inputs)), x) if any(map(any, more)) else x
+            return emitter.add(Pad(*more, value), x) if any(map(any, more)) else x
         case "edge" | "reflect":
             return emitter.add(Pad(*more, mode=mode), x)
         case "wrap":

@@ -10,23 +10,40 @@ from ellc.frontends.graph_import.broadcast import pointwise
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.operators.constants import STASH, TRAINING, to_dtype
 from ellc.frontends.onnx.operators.shapes import first_axis_last, reshaped, transposed
-from ellc.frontends.onnx.registry import ONNX, axes_of, axis_of, one_result, operand, optional
+from ellc.frontends.onnx.registry import (
+    ONNX,
+    axes_of,
+    axis_of,
+    no_attribute,
+    one_result,
+    operand,
+    optional,
+)
 from ir.ops.norm import LRN, BatchNorm, Normalize
 from ir.ops.pointwise import Abs, Add, Div, Mul, NotEqual, Rsqrt, Select, Sqrt, Sub
 from ir.ops.reduce import Reduce
 
 
-@ONNX.imports("BatchNormalization", limits="for inference")
+@ONNX.imports(
+    "BatchNormalization",
+    limits="for inference",
+    declines=(
+        no_attribute("training_mode", TRAINING),
+        no_attribute("spatial", "statistics per element (spatial=0) are not supported"),
+    ),
+    ignores={"momentum": "of training only"},
+)
 def batch_normalization(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """gamma * (x - mean) / sqrt(variance + epsilon) + beta for every channel (axis 1)."""
-    node.ignore("momentum")
-    if node.flag("training_mode") or (node.version < 7 and not node.flag("is_test")):
-        raise Unsupported("it is in training mode; export the model for inference")
-    if not node.flag("spatial", True):
-        raise Unsupported("statistics per element (spatial=0) are not supported")
+    if node.version < 7 and not node.flag("is_test"):
+        raise Unsupported(TRAINING)
     one_result(node, "the statistics of training are not supported")
-    x, gamma, beta, mean, variance = (operand(inputs, i) for i in range(5))
+    x = operand(inputs, 0)
+    gamma, beta, mean, variance = (
+        to_dtype(emitter, operand(inputs, i), x.dtype) for i in range(1, 5)
+    )
     if x.type.rank < 2:
         raise Unsupported(f"a tensor of rank {x.type.rank} has no channels")
     there, back = first_axis_last(x.type.rank, 1)
@@ -60,7 +77,7 @@ def instance_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     return _per_channel(emitter, made, scale, offset)
 
 
-@ONNX.imports("GroupNormalization")
+@ONNX.imports("GroupNormalization", ignores=STASH)
 def group_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """Every group of channels on its own, then a scale and an offset.
 
@@ -68,7 +85,6 @@ def group_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """
     x, scale, offset = (operand(inputs, i) for i in range(3))
     groups = node.integer("num_groups")
-    node.ignore("stash_type")  # a precision; here that of the tensor
     batch, channels = x.shape[:2]
     if groups < 1 or channels % groups:
         raise Unsupported(f"{channels} channels in {groups} groups")
@@ -79,7 +95,7 @@ def group_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     return _per_channel(emitter, reshaped(emitter, made, x.shape), scale, offset)
 
 
-@ONNX.imports("LayerNormalization")
+@ONNX.imports("LayerNormalization", ignores=STASH)
 def layer_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     """All axes from one on together, then a scale and an offset per element.
 
@@ -98,7 +114,7 @@ def layer_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     return [normed, mean, inverse][: len(node.outputs)]
 
 
-@ONNX.imports("RMSNormalization", "com.microsoft.SimplifiedLayerNormalization")
+@ONNX.imports("RMSNormalization", "com.microsoft.SimplifiedLayerNormalization", ignores=STASH)
 def rms_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """As a layer norm without subtracting the mean."""
     one_result(node, "the deviation as a result is not supported")
@@ -107,10 +123,10 @@ def rms_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 def _from_axis(emitter: Emitter, node: OnnxNode, inputs: Inputs, *, centered: bool) -> Value:
     x, scale, offset = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
-    node.ignore("stash_type")
     axis = axis_of(node.integer("axis", -1), x.type.rank)
     axes = tuple(range(axis, x.type.rank))
     made = emitter.add(Normalize(axes, node.number("epsilon", 1e-5), centered), x)
+    made = to_dtype(emitter, made, scale.dtype)
     made = pointwise(emitter, Mul(), made, scale, commutes=True)
     return made if offset is None else pointwise(emitter, Add(), made, offset, commutes=True)
 

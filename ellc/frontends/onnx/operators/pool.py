@@ -12,7 +12,7 @@ from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.images import to_pixels, to_planes
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.shapes import reshaped
-from ellc.frontends.onnx.registry import ONNX, one_result, operand
+from ellc.frontends.onnx.registry import ONNX, Declined, one_result, operand
 from ellc.frontends.onnx.windows import read_window
 from ir.ops.pointwise import Abs, Mul, Pow, Sqrt
 from ir.ops.pool import LOWEST, AvgPool2D, MaxPool2D
@@ -20,12 +20,18 @@ from ir.ops.reduce import Reduce
 from ir.ops.shape import Pad
 from ir.types import Padding
 
+_NO_INDICES = "the indices of the largest elements are not supported"
 
-@ONNX.imports("MaxPool", limits="1 and 2 spatial axes, no indices")
+
+@ONNX.imports(
+    "MaxPool",
+    limits="1 and 2 spatial axes, no indices",
+    declines=(Declined("output", "Indices", _NO_INDICES),),
+    ignores={"storage_order": "is about the indices"},
+)
 def max_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """The largest element under a window; what lies outside never wins."""
-    one_result(node, "the indices of the largest elements are not supported")
-    node.ignore("storage_order")  # is about the indices
+    one_result(node, _NO_INDICES)
     x = operand(inputs, 0)
     window = read_window(node, x.shape[2:])
     pixels = to_pixels(emitter, x)

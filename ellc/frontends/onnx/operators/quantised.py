@@ -21,7 +21,7 @@ from ellc.frontends.onnx.quantisation import (
     quantised,
     zeros_of,
 )
-from ellc.frontends.onnx.registry import ONNX, axis_of, operand, optional
+from ellc.frontends.onnx.registry import ONNX, Declined, axis_of, operand, optional
 from ellc.frontends.onnx.tensors import dtype_of
 from ellc.frontends.onnx.windows import read_window
 from ir.ops.pointwise import Cast, Clip, Div, Maximum, Minimum, Mul, Neg, Round, Sub
@@ -31,11 +31,22 @@ from ir.ops.reduce import Reduce
 from ir.ops.shape import Expand
 from ir.types import Array, DType
 
+_NO_BLOCKS = "scales of blocks, on computed values"
 
-@ONNX.imports("QuantizeLinear", "com.microsoft.QuantizeLinear", limits="8 and 16 bits")
+
+@ONNX.imports(
+    "QuantizeLinear",
+    "com.microsoft.QuantizeLinear",
+    limits="8 and 16 bits",
+    declines=(
+        Declined("attribute", "precision", "a division in another type than float32"),
+        Declined("attribute", "block_size", _NO_BLOCKS),
+        Declined("type", "scales of int32", "its scale is no number"),
+    ),
+    ignores={"saturate": "of 8-bit floating point, which is declined"},
+)
 def quantize_linear(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """round(x / scale) + zero point, saturated; halves to the even integer."""
-    node.ignore("saturate")  # is about 8-bit floats
     if node.integer("precision", 0) not in (0, 1):
         raise Unsupported("a division in another type than float32")
     x, scale, zero = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
@@ -49,7 +60,12 @@ def quantize_linear(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     return quantised(emitter, to_dtype(emitter, x, DType.F32), by, axis)
 
 
-@ONNX.imports("DequantizeLinear", "com.microsoft.DequantizeLinear", limits="8, 16 and 32 bits")
+@ONNX.imports(
+    "DequantizeLinear",
+    "com.microsoft.DequantizeLinear",
+    limits="8, 16 and 32 bits",
+    declines=(Declined("attribute", "block_size", _NO_BLOCKS),),
+)
 def dequantize_linear(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """(x - zero point) * scale."""
     node.ignore("output_dtype")
@@ -61,7 +77,7 @@ def dequantize_linear(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value
     if x.array is not None:
         return emitter.constant(_known_reals(node, x, inputs, block))
     if block:
-        raise Unsupported("scales of blocks, on computed values")
+        raise Unsupported(_NO_BLOCKS)
     return dequantised(emitter, x, affine(inputs, 1, 2), _axis(node, x, scale))
 
 
@@ -69,7 +85,7 @@ def _axis(node: OnnxNode, x: Value, scale: Value) -> int | None:
     """The axis of several parameters, None for one."""
     axis = node.integer("axis", 1)
     if node.integer("block_size", 0) and scale.type.elements > 1:
-        raise Unsupported("scales of blocks, on computed values")
+        raise Unsupported(_NO_BLOCKS)
     return axis_of(axis, x.type.rank) if scale.type.elements > 1 else None
 
 

@@ -9,7 +9,7 @@ from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.shapes import reshaped
-from ellc.frontends.onnx.registry import ONNX, axes_of, axis_of, integers_at, operand
+from ellc.frontends.onnx.registry import ONNX, axes_of, axis_of, integers_at, no_integers, operand
 from ir.ops.pointwise import Abs, Add, Cast, Equal, Exp, Log, Sqrt, Sub
 from ir.ops.reduce import ArgMax, ArgMin, LogSoftmax, Reduce, Softmax
 from ir.types import DType
@@ -26,9 +26,11 @@ _KINDS = {
     "ReduceSumSquare": "l2sum",
 }
 _BEHIND = {"ReduceL2": Sqrt(), "ReduceLogSum": Log()}
+_OF_FRACTIONS = no_integers("its result is a fraction; cast the operand to float32")
 
 
-@ONNX.imports(*_KINDS, limits="axes known at import")
+@ONNX.imports(*_BEHIND, limits="axes known at import", declines=(_OF_FRACTIONS,))
+@ONNX.imports(*(k for k in _KINDS if k not in _BEHIND), limits="axes known at import")
 def reduce(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """Sums, means, extremes, products and norms along axes."""
     x = operand(inputs, 0)
@@ -42,7 +44,7 @@ def reduce(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     return emitter.add(behind, made) if behind else made
 
 
-@ONNX.imports("ReduceLogSumExp", limits="axes known at import")
+@ONNX.imports("ReduceLogSumExp", limits="axes known at import", declines=(_OF_FRACTIONS,))
 def log_sum_exp(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """log(sum of e^x), computed so that no exponential is larger than 1."""
     x = operand(inputs, 0)

@@ -12,8 +12,9 @@ import numpy as np
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.operators.constants import to_dtype
 from ellc.frontends.onnx.operators.shapes import reshaped, transposed
-from ellc.frontends.onnx.registry import ONNX, operand
+from ellc.frontends.onnx.registry import ONNX, no_integers, operand
 from ir.op import Op
 from ir.ops.pointwise import (
     Add,
@@ -46,10 +47,15 @@ _CUBIC_WEIGHTS = (
 )
 
 
-@ONNX.imports("GridSample", limits="2 and 3 spatial axes, cubic with 2")
+@ONNX.imports(
+    "GridSample",
+    limits="2 and 3 spatial axes, cubic with 2",
+    declines=(no_integers("images of whole numbers; cast them to float32"),),
+)
 def grid_sample(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """The image at the places of a grid, whose -1 and 1 are the image's ends."""
-    x, grid = operand(inputs, 0), operand(inputs, 1)
+    x = operand(inputs, 0)
+    grid = to_dtype(emitter, operand(inputs, 1), x.dtype)
     spatial = x.type.rank - 2
     name, padding = node.text("mode", "linear"), node.text("padding_mode", "zeros")
     mode = _MODES.get(name, name)

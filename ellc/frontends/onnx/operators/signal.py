@@ -10,7 +10,7 @@ from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known, known_ints
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.shapes import reshaped, transposed
-from ellc.frontends.onnx.registry import ONNX, axis_of, operand, optional
+from ellc.frontends.onnx.registry import ONNX, Declined, axis_of, operand, optional
 from ellc.frontends.onnx.tensors import dtype_of
 from ir.ops.dense import Dense
 from ir.ops.pointwise import Mul
@@ -18,6 +18,7 @@ from ir.ops.shape import Gather
 from ir.types import Array, DType
 
 _MOST_FREQUENCIES = 2048  # the matrix of a transform has the square of twice as many elements
+_NO_COMPLEX = "a transform back to complex signals"
 _COSINES = {
     "HannWindow": (0.5, 0.5, 0.0),
     "HammingWindow": (25 / 46, 21 / 46, 0.0),
@@ -29,6 +30,7 @@ _MEL_HERTZ, _MEL_FACTOR = 700.0, 2595.0 / np.log(10.0)
 @ONNX.imports(
     "DFT",
     limits="length and axis known at import, at most 2,048 frequencies; backwards to real signals",
+    declines=(Declined("attribute", "inverse", _NO_COMPLEX),),
 )
 def dft(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """The Fourier transform along an axis; the last axis holds real and imaginary part."""
@@ -36,7 +38,7 @@ def dft(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     inverse, onesided = node.flag("inverse"), node.flag("onesided")
     if inverse and not onesided:
         # Its node test expects zeros off by more than the test allows for: rounding noise.
-        raise Unsupported("a transform back to complex signals")
+        raise Unsupported(_NO_COMPLEX)
     axis = axis_of(_axis(node, inputs), x.type.rank)
     length = optional(inputs, 1)
     taps = x.shape[axis]

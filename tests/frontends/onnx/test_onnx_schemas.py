@@ -1,0 +1,74 @@
+"""Every attribute, optional operand and element type: read rightly, or declined by the table."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx_declined import DOCUMENT, page
+from onnx_models import Arrays, expected, read
+from onnx_schema_cases import LEFT_OUT, Case, cases, versions
+
+from ellc.frontends.onnx.registry import all_operators
+from ir.errors import EllcError
+from ir.interp import evaluate
+from ir.types import Array
+
+TABLE = all_operators()
+OPERATORS = sorted(k for k in TABLE.handlers if "." not in k and k not in LEFT_OUT)
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_what_the_specification_allows_is_read_or_declined(operator: str) -> None:
+    problems = [f"{case}: {wrong}" for case in cases(operator) if (wrong := _wrong(case))]
+    assert not problems, "\n".join(problems)
+
+
+def _wrong(case: Case) -> str:
+    """What is wrong with the import of a case; '' if nothing is."""
+    try:
+        graph = read(case.proto)
+    except EllcError as error:
+        said = "; ".join(error.problems) or error.message
+        part = case.part.split()[0]
+        reasons = [d.reason for d in TABLE.declined[case.operator] if d.part == part]
+        return "" if any(reason in said for reason in reasons) else said
+    results = evaluate(graph, tuple(case.inputs[p.name] for p in graph.inputs)).outputs
+    wanted = _expected(case) if case.judged else None
+    if wanted is None:
+        return ""
+    differing = (_difference(*pair) for pair in zip(results, wanted, strict=True))
+    return next(filter(None, differing), "")
+
+
+def _expected(case: Case) -> list[Array] | None:
+    """What ONNX's evaluator makes of a case; None where it cannot."""
+    inputs: Arrays = case.inputs
+    try:
+        return expected(case.proto, inputs)
+    except Exception:  # it has no such version, or no such value, and says so in any way
+        return None
+
+
+def _difference(got: Array, want: Array) -> str:
+    half = want.dtype.kind not in "biuf" or want.dtype == np.float16
+    if got.shape != want.shape or (got.dtype != want.dtype and not half):
+        return f"{got.dtype}{got.shape} instead of {want.dtype}{want.shape}"
+    # The evaluator rounds to half precision behind every step of its own.
+    tolerance = 5e-2 if half else 1e-4
+    if np.allclose(got.astype(float), want.astype(float), tolerance, tolerance, equal_nan=True):
+        return ""
+    return f"off by {np.abs(got.astype(float) - want.astype(float)).max()}"
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_the_table_names_what_the_specification_has(operator: str) -> None:
+    every = versions(operator)
+    known = {a for s in every for a in s.attributes} | {i.name for s in every for i in s.inputs}
+    known |= {o.name for s in every for o in s.outputs}
+    named = [d.name for d in TABLE.declined[operator] if d.part != "type"]
+    assert known >= {*named}
+
+
+def test_the_page_is_what_the_table_says() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert text == page(), "python tests/support/onnx_declined.py --write"

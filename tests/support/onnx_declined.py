@@ -1,0 +1,65 @@
+"""The page of what is declined of ONNX's operators, made from the table that declines it.
+
+    python tests/support/onnx_declined.py [--write]
+
+Prints it, or writes it to ellc/frontends/onnx/ATTRIBUTES.md.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = ROOT / "ellc" / "frontends" / "onnx" / "ATTRIBUTES.md"
+
+
+def page() -> str:
+    """The whole page."""
+    from ellc.frontends.onnx.registry import all_operators
+    from ellc.frontends.onnx.tensors import ELEMENT_TYPES, HALF_TYPES, UNREAD
+
+    table = all_operators()
+    declined = [
+        (f"`{kind}`", f"{d.part} {d.name}", d.reason)
+        for kind in sorted(table.declined)
+        for d in table.declined[kind]
+    ]
+    ignored = [
+        (f"`{kind}`", name, why)
+        for kind in sorted(table.ignored)
+        for name, why in table.ignored[kind].items()
+    ]
+    read = [e.name for e in ELEMENT_TYPES.values() if e.name not in HALF_TYPES]
+    return "\n".join(
+        [
+            "# What of ONNX's operators is declined",
+            "",
+            "Written by `python tests/support/onnx_declined.py --write` from the table in",
+            "`registry.py`. Of every operator that is read, every attribute, optional operand and",
+            "element type of every version from set 7 on is taken except these; the report gives",
+            "the reason. A test makes a model of each.",
+            "",
+            *_table(("operator", "what", "reason"), declined),
+            "Without effect on what is computed:",
+            "",
+            *_table(("operator", "attribute", "why"), ignored),
+            f"Element types: {', '.join(read)}; {' and '.join(HALF_TYPES)} computed in float32.",
+            f"Declined everywhere: {', '.join(sorted({*UNREAD.values()}))}: no kernel has them.",
+            "",
+        ]
+    )
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    lines = [head, ("---",) * len(head), *rows]
+    return [*(f"| {' | '.join(line)} |" for line in lines), ""]
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    if sys.argv[1:] == ["--write"]:
+        DOCUMENT.write_text(page(), encoding="utf-8")
+    else:
+        print(page())
