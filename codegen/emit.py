@@ -8,8 +8,8 @@ import numpy as np
 
 from codegen.kir.ir import Kernel, walk
 from codegen.kir.llvm import llvm_module
-from codegen.lowering import Weight
-from codegen.plan import WEIGHT_ALIGN, Plan
+from codegen.plan import Plan
+from codegen.storage import WEIGHT_ALIGN, Weight
 from codegen.targets import Target
 from codegen.toolchain.elf import Deferred, Piece
 from codegen.toolchain.llvm import EmitKind, IrJob

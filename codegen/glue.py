@@ -12,11 +12,11 @@ import numpy as np
 
 from codegen.cpu_check import CpuCheck, cpu_check
 from codegen.kir.types import Elem
-from codegen.lowering import BufferArg, Weight, WeightArg, stored_array
+from codegen.lowering import BufferArg, WeightArg, stored_array
 from codegen.names import distinct_names
-from codegen.plan import WEIGHT_ALIGN, Plan, Step
+from codegen.plan import Plan, Step
 from codegen.render import render
-from codegen.storage import ARENA_ALIGN, stored_shape
+from codegen.storage import ARENA_ALIGN, WEIGHT_ALIGN, Weight, stored_shape
 from ir.graph import LAYOUT_KEY, Graph
 from ir.graph import Port as GraphPort
 from ir.types import DType, Quant, TensorType
@@ -328,6 +328,8 @@ def _call(plan: Plan, constants: _Section | _Arrays, step: Step) -> Call:
         kind = "void *" if param.writable else "const void *"
         if isinstance(arg, WeightArg):
             where = constants.pointer(arg.weight, param.elem)
+            if arg.offset_bytes:
+                where = f"((const unsigned char *){where} + {arg.offset_bytes})"
         else:
             where = _pointer(plan, arg)
         types += f"{kind}, "

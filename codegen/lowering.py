@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from codegen.kir.ir import Kernel
 from codegen.kir.types import Elem
 from codegen.pointwise import computes_in_double
-from codegen.storage import Access, Buffer, dense, stored_shape
+from codegen.storage import Access, Buffer, Weight, dense
 from codegen.targets import Target
 from ir.errors import EllcError
 from ir.graph import Graph, Node
@@ -21,18 +21,6 @@ from ir.op import Op, Pointwise
 from ir.ops.fused import Fused, Stage
 from ir.types import Array, DType, TensorType
 from ir.weights import content_key
-
-
-@dataclass(frozen=True, slots=True)
-class Weight:
-    """Constant bytes the code reads. `make` gives them when the file is written, not before.
-
-    `key` names the content: equal keys are stored once.
-    """
-
-    key: str
-    bytes: int
-    make: Callable[[], Array] = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +33,10 @@ class BufferArg:
 
 @dataclass(frozen=True, slots=True)
 class WeightArg:
-    """A pointer to constant bytes, aligned to 64."""
+    """A pointer `offset_bytes` into constant bytes, which are aligned to 64."""
 
     weight: Weight
+    offset_bytes: int = 0
 
 
 Arg = BufferArg | WeightArg
@@ -75,7 +64,10 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """One operand of a node as a kernel sees it: type, place if it has one, array if constant."""
+    """One operand of a node as a kernel sees it: type, place if computed, array if constant.
+
+    `NodeContext.place` gives the place of either kind.
+    """
 
     type: TensorType
     access: Access | None
@@ -137,13 +129,12 @@ class NodeContext:
         """Whether a result is already where it belongs: no kernel has to write it."""
         return self.node.outputs[index] in self._viewed
 
-    def place(self, operand: Operand) -> tuple[Access, Arg]:
-        """Where an operand is, computed or constant, and the argument that points there."""
-        if operand.array is None:
-            assert operand.access is not None
-            return operand.access, access_arg(operand.access)
-        data = self.constant(stored_array(operand.array, operand.type.dtype))
-        return constant_access(operand.type), data
+    def place(self, operand: Operand) -> Access:
+        """Where an operand is, computed or constant."""
+        if operand.array is not None:
+            return constant_access(operand.array, operand.type.dtype)
+        assert operand.access is not None
+        return operand.access
 
     def anchor_type(self) -> TensorType:
         """The type of what the anchor makes, before any stage."""
@@ -159,8 +150,7 @@ class NodeContext:
 
     def constant(self, array: Array) -> WeightArg:
         """A small constant array as it is."""
-        data = np.ascontiguousarray(array)
-        return WeightArg(Weight(content_key(data), data.nbytes, lambda: data))
+        return WeightArg(_weight(array))
 
     def scratch_buffer(self, bytes_: int) -> Buffer:
         """Memory that lives during this node only."""
@@ -172,16 +162,23 @@ class NodeContext:
         return Operand(self._graph.types[value], self._accesses.get(value), self._arrays.get(value))
 
 
-def access_arg(access: Access) -> BufferArg:
+def access_arg(access: Access) -> Arg:
     """The argument that points to a tensor's first element."""
-    return BufferArg(access.buffer, access.offset * access.elem.bytes)
+    offset_bytes = access.offset * access.elem.bytes
+    if isinstance(access.memory, Weight):
+        return WeightArg(access.memory, offset_bytes)
+    return BufferArg(access.memory, offset_bytes)
 
 
-def constant_access(type_: TensorType) -> Access:
-    """How a constant's array lies in the weights: dense and aligned."""
-    shape = stored_shape(type_)
-    elem = Elem.of(type_.dtype)
-    return Access(Buffer("weights", "arena", 0), elem, shape, dense(shape))
+def constant_access(array: Array, dtype: DType) -> Access:
+    """A constant in the weights: dense and aligned."""
+    data = stored_array(array, dtype)
+    return Access(_weight(data), Elem.of(dtype), data.shape, dense(data.shape))
+
+
+def _weight(array: Array) -> Weight:
+    data = np.ascontiguousarray(array)
+    return Weight(content_key(data), data.nbytes, lambda: data)
 
 
 def stored_array(array: Array, dtype: DType) -> Array:

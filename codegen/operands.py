@@ -12,18 +12,12 @@ from codegen.kernels.movement import dense_copy
 from codegen.kir.build import KernelBuilder
 from codegen.kir.ir import Imm, Operand, Param
 from codegen.kir.types import Elem, VType
-from codegen.lowering import (
-    Arg,
-    NodeContext,
-    access_arg,
-    constant_access,
-    stored_array,
-)
+from codegen.lowering import Arg, NodeContext, access_arg, stored_array
 from codegen.lowering import Operand as NodeOperand
-from codegen.storage import Access
+from codegen.storage import Access, dense
 from codegen.vectors import load_lanes
 from codegen.views import broadcast_strides, broadcast_to, regrouped
-from ir.types import Array, DType, TensorType
+from ir.types import Array, DType
 
 Coordinates = Sequence[Operand | int]
 
@@ -89,10 +83,10 @@ class Operands:
             return self._constant(operand.array, dtype, name)
         access = operand.access
         assert access is not None
-        steps = regrouped(self._shape, broadcast_strides(access, self._shape), self._walk)
+        strides = broadcast_strides(access.shape, access.strides, self._shape)
+        steps = regrouped(self._shape, strides, self._walk)
         if steps is None:
-            whole = broadcast_to(access, self._shape)
-            access = dense_copy(self._ctx, whole, access_arg(access))
+            access = dense_copy(self._ctx, broadcast_to(access, self._shape))
             steps = regrouped(self._shape, access.strides, self._walk)
             assert steps is not None
         param = self._param(name, access)
@@ -101,14 +95,11 @@ class Operands:
 
     def _constant(self, array: Array, dtype: DType, name: str) -> _Source:
         array = expanded(array, self._shape, self._walk)
-        type_ = TensorType(dtype, array.shape)
-        steps = regrouped(
-            self._shape, broadcast_strides(constant_access(type_), self._shape), self._walk
-        )
+        strides = broadcast_strides(array.shape, dense(array.shape), self._shape)
+        steps = regrouped(self._shape, strides, self._walk)
         if steps is None:
             array = np.ascontiguousarray(np.broadcast_to(array, self._shape))
-            type_ = TensorType(dtype, array.shape)
-            steps = regrouped(self._shape, constant_access(type_).strides, self._walk)
+            steps = regrouped(self._shape, dense(array.shape), self._walk)
             assert steps is not None
         data = stored_array(array, dtype).reshape(-1)
         span = _span(data)
@@ -121,7 +112,7 @@ class Operands:
 
     def _param(self, name: str, access: Access) -> Param:
         param = self._b.param(name, access.elem, access.align_bytes)
-        if access.buffer == self._ctx.result().buffer:
+        if access.memory == self._ctx.result().memory:
             self._b.may_alias(param, Param("y", access.elem, 1))
         return param
 

@@ -10,28 +10,21 @@ from codegen.kernels.border import fill_border
 from codegen.kernels.movement import copy_call
 from codegen.kir.types import Elem
 from codegen.lowering import (
-    Arg,
     BufferArg,
     KernelCall,
     NodeContext,
     Options,
-    Weight,
     WeightArg,
-    access_arg,
     constant_access,
     lower_node,
-    stored_array,
 )
 from codegen.memory import ArenaPlan, Lifetime, plan_arena
-from codegen.storage import ARENA_ALIGN, Access, Buffer, Storage
+from codegen.storage import ARENA_ALIGN, WEIGHT_ALIGN, Access, Buffer, Storage, Weight
 from codegen.targets import Target
 from ir.errors import EllcError
 from ir.graph import Graph, Node
 from ir.ops.fused import Fused
-from ir.types import Array, TensorType
-from ir.weights import content_key
-
-WEIGHT_ALIGN = 64
+from ir.types import Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,41 +174,36 @@ class _Steps:
             target = self._storage.port_access(port.value, buffers[f"output{index}"])
             if accesses.get(port.value) == target:
                 continue
-            array = arrays.get(port.value)
-            type_ = self._graph.types[port.value]
-            if array is not None:
-                self._copy(constant_access(type_), _constant(array, type_), target, port.name)
-            else:
-                source = accesses[port.value]
-                self._copy(source, access_arg(source), target, port.name)
+            self._copy(self._source(port.value, arrays), target, port.name)
         self._carry_states(arrays)
 
     def _carry_states(self, arrays: Mapping[str, Array]) -> None:
         """Next values into the states; what is read from a state is set aside before any write."""
         accesses = self._storage.accesses
-        moves: list[tuple[Access, Arg, Access, str]] = []
+        moves: list[tuple[Access, Access, str]] = []
         for state in self._graph.states:
-            target, array = accesses[state.current], arrays.get(state.next)
-            if array is not None:
-                type_ = self._graph.types[state.next]
-                moves.append((constant_access(type_), _constant(array, type_), target, state.name))
-                continue
-            source = accesses[state.next]
+            target, source = accesses[state.current], self._source(state.next, arrays)
             if source == target:
                 continue
-            if source.buffer.kind == "state":
+            if isinstance(source.memory, Buffer) and source.memory.kind == "state":
                 aside = Buffer(f"{state.next}.{state.name}", "scratch", target.buffer.bytes)
                 self._scratch.append((aside, len(self._steps)))
-                kept = replace(target, buffer=aside)
-                self._copy(source, access_arg(source), kept, state.name)
+                kept = replace(target, memory=aside)
+                self._copy(source, kept, state.name)
                 source = kept
-            moves.append((source, access_arg(source), target, state.name))
+            moves.append((source, target, state.name))
         for move in moves:
             self._copy(*move)
 
-    def _copy(self, source: Access, arg: Arg, target: Access, label: str) -> None:
+    def _source(self, value: str, arrays: Mapping[str, Array]) -> Access:
+        """Where a value is, computed or constant."""
+        if value in arrays:
+            return constant_access(arrays[value], self._graph.types[value].dtype)
+        return self._storage.accesses[value]
+
+    def _copy(self, source: Access, target: Access, label: str) -> None:
         name = f"{self._prefix}_{len(self._steps):03d}_copy_{identifier(label)}"
-        call = copy_call(name, self._target, source, arg, target)
+        call = copy_call(name, self._target, source, target)
         self._steps.append(Step(name, call, "copy", (), (label,)))
 
     def _borders(self) -> tuple[list[Step], dict[int, list[Step]]]:
@@ -262,11 +250,6 @@ class _Steps:
                 spans[buffer.id] = (-1, last)
                 sizes[buffer.id] = buffer.bytes
         return [Lifetime(i, max(1, sizes[i]), *span) for i, span in spans.items()]
-
-
-def _constant(array: Array, type_: TensorType) -> WeightArg:
-    data = stored_array(array, type_.dtype)
-    return WeightArg(Weight(content_key(data), data.nbytes, lambda: data))
 
 
 def identifier(text: str) -> str:

@@ -8,17 +8,20 @@ concatenations are views: they move nothing, their operands are written where th
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from codegen.kir.types import Elem
+from ir.errors import InternalError
 from ir.graph import Graph, Node
 from ir.op import Op, Pointwise
 from ir.ops.fused import Fused
 from ir.ops.shape import Concat, Reshape, Slice, Split
-from ir.types import DType, Padding, TensorType
+from ir.types import Array, DType, Padding, TensorType
 
 ARENA_ALIGN = 64
+WEIGHT_ALIGN = 64
 BufferKind = Literal["input", "output", "state", "arena", "scratch"]
 
 
@@ -38,19 +41,44 @@ class Buffer:
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
-    """A tensor in a buffer: element `(i, j, ..)` is at `offset + i*strides[0] + j*strides[1] ..`.
+class Weight:
+    """Constant bytes the code reads. `make` gives them when the file is written, not before.
 
-    Counts are in elements of `elem`. Packed bits are bytes: the last extent is the number of
-    bytes per pixel, of which the high bits and bytes behind the last channel are 0.
+    `key` names the content: equal keys are stored once.
     """
 
-    buffer: Buffer
+    key: str
+    bytes: int
+    make: Callable[[], Array] = field(compare=False)
+
+    @property
+    def align_bytes(self) -> int:
+        """What is known of its address."""
+        return WEIGHT_ALIGN
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A tensor in memory: element `(i, j, ..)` is at `offset + i*strides[0] + j*strides[1] ..`.
+
+    Counts are in elements of `elem`. Packed bits are bytes: the last extent is the number of
+    bytes per pixel, of which the high bits and bytes behind the last channel are 0. The memory of
+    a constant is its `Weight`: whoever has the access of an operand can point to its elements.
+    """
+
+    memory: Buffer | Weight
     elem: Elem
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     offset: int = 0
     border: Padding | None = None
+
+    @property
+    def buffer(self) -> Buffer:
+        """The memory of what is computed. Raises `InternalError` for a constant."""
+        if isinstance(self.memory, Weight):
+            raise InternalError(f"constant {self.memory.key} used as a buffer")
+        return self.memory
 
     @property
     def is_dense(self) -> bool:
@@ -67,7 +95,7 @@ class Access:
         step = self.offset * self.elem.bytes
         return max(
             self.elem.bytes,
-            math.gcd(step, self.buffer.align_bytes) if step else self.buffer.align_bytes,
+            math.gcd(step, self.memory.align_bytes) if step else self.memory.align_bytes,
         )
 
 

@@ -36,17 +36,20 @@ def regrouped(
     return tuple(reversed(result)) if left == 1 and not merged else None
 
 
-def broadcast_strides(access: Access, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Strides of an operand that broadcasts to `shape` as in numpy: 0 where it repeats."""
-    missing = len(shape) - len(access.shape)
-    own = (1,) * missing + access.shape
-    steps = (0,) * missing + access.strides
+def broadcast_strides(
+    shape: tuple[int, ...], strides: tuple[int, ...], wanted: tuple[int, ...]
+) -> tuple[int, ...]:
+    """Strides of an operand that broadcasts to `wanted` as in numpy: 0 where it repeats."""
+    missing = len(wanted) - len(shape)
+    own = (1,) * missing + shape
+    steps = (0,) * missing + strides
     return tuple(0 if n == 1 else s for n, s in zip(own, steps, strict=True))
 
 
 def broadcast_to(access: Access, shape: tuple[int, ...]) -> Access:
     """An operand repeated without moving anything."""
-    return replace(access, shape=shape, strides=broadcast_strides(access, shape), border=None)
+    strides = broadcast_strides(access.shape, access.strides, shape)
+    return replace(access, shape=shape, strides=strides, border=None)
 
 
 def seen_as(access: Access, shape: tuple[int, ...]) -> Access | None:

@@ -95,9 +95,7 @@ def lower_binary_conv2d(ctx: NodeContext) -> list[KernelCall]:
     """Any convolution of signs with constant weights."""
     conv = ctx.anchor
     assert isinstance(conv, BinaryConv2D)
-    x = ctx.inputs[0].access
-    if x is None:
-        raise EllcError("a convolution of constant signs", code="E302", where=ctx.name)
+    x = ctx.place(ctx.inputs[0])
     weights = constant_weights(ctx)
     filters, window_rows, window_columns, depth = weights.shape
     bits = window_rows * window_columns * bit_bytes(depth) * 8

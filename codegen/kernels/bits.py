@@ -7,15 +7,13 @@ from codegen.kernels.walking import Walk
 from codegen.kir.build import KernelBuilder
 from codegen.kir.ir import Imm, Operand
 from codegen.kir.types import Elem, VType
-from codegen.lowering import Arg, KernelCall, NodeContext, access_arg
+from codegen.lowering import KernelCall, NodeContext, access_arg
 from codegen.storage import Access, bit_bytes
 from codegen.views import seen_as
 from ir.errors import InternalError
 
 
-def unpacked(
-    ctx: NodeContext, source: Access, arg: Arg, shape: tuple[int, ...]
-) -> tuple[Access, KernelCall]:
+def unpacked(ctx: NodeContext, source: Access, shape: tuple[int, ...]) -> tuple[Access, KernelCall]:
     """Scratch memory of `shape` with a byte 0 or 1 for each sign, and the kernel that fills it."""
     made = scratch_access(ctx, Elem.U8, shape)
     *outer, channels = shape
@@ -32,7 +30,9 @@ def unpacked(
             b.store(value, y, b.add(y_index, at[-1]), offset=bit)
 
     extent = Walk((*outer, channels), 8, ctx.options.threads).write(b, body)
-    return made, KernelCall(b.finish(), (arg, access_arg(made)), extent, "unpack bits")
+    return made, KernelCall(
+        b.finish(), (access_arg(source), access_arg(made)), extent, "unpack bits"
+    )
 
 
 def pack(ctx: NodeContext, source: Access, shape: tuple[int, ...], result: Access) -> KernelCall:

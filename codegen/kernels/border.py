@@ -7,8 +7,8 @@ import numpy as np
 from codegen.kir.build import KernelBuilder
 from codegen.kir.ir import Operand, Param
 from codegen.kir.types import VType
-from codegen.lowering import Arg, BufferArg, KernelCall, Weight, WeightArg
-from codegen.storage import Access
+from codegen.lowering import Arg, BufferArg, KernelCall, WeightArg
+from codegen.storage import Access, Weight
 from codegen.targets import Target
 from ir.errors import InternalError
 from ir.weights import content_key

@@ -54,7 +54,7 @@ def lower_int_conv2d(ctx: NodeContext) -> list[KernelCall]:
 
 def _lower(ctx: NodeContext, conv: Conv2D | IntConv2D, terms: Terms) -> list[KernelCall]:
     """A convolution with a filter per channel goes to the depthwise kernel."""
-    x, _ = placed_as(ctx, 0, ctx.inputs[0].type.shape)
+    x = placed_as(ctx, 0, ctx.inputs[0].type.shape)
     filters, window_rows, window_columns, depth = terms.weights.shape
     if conv.groups > 1 and depth == 1:
         from codegen.kernels.depthwise import lower_depthwise
@@ -104,7 +104,7 @@ def lower_dense(ctx: NodeContext) -> list[KernelCall]:
         terms = float_terms(ctx, Padding())
     filters, _, _, depth = terms.weights.shape
     pixels = ctx.inputs[0].type.elements // depth
-    image, _ = placed_as(ctx, 0, (1, 1, pixels, depth))
+    image = placed_as(ctx, 0, (1, 1, pixels, depth))
     rows = Axis(1, 1, 1, 1, 1, 0, True)
     columns = Axis(pixels, pixels, 1, 1, 1, 0, True)
     shape = ConvShape(image, (1, 1, pixels, filters), rows, columns, depth, filters, 1)

@@ -22,7 +22,7 @@ from codegen.kernels.terms import Numbers, Terms, in_bytes
 from codegen.kir.build import KernelBuilder
 from codegen.kir.ir import Imm, Operand, Param
 from codegen.kir.types import VType
-from codegen.lowering import Arg, KernelCall, NodeContext
+from codegen.lowering import Arg, KernelCall, NodeContext, access_arg
 from codegen.vectors import joined
 from codegen.window import window_axes
 from ir.ops.conv import Conv2D
@@ -55,7 +55,7 @@ class _Block:
 
 def lower_depthwise(ctx: NodeContext, conv: Conv2D | IntConv2D, terms: Terms) -> list[KernelCall]:
     """The kernel of a convolution whose groups have one channel; weights [F, kh, kw, 1]."""
-    x, arg = placed_as(ctx, 0, ctx.inputs[0].type.shape)
+    x = placed_as(ctx, 0, ctx.inputs[0].type.shape)
     images, rows, columns, filters = ctx.anchor_type().shape
     axes = window_axes(
         x, (rows, columns), terms.weights.shape[1:3], conv.stride, conv.dilation, terms.padding
@@ -69,7 +69,7 @@ def lower_depthwise(ctx: NodeContext, conv: Conv2D | IntConv2D, terms: Terms) ->
     tile = choose_rectangle(ctx, shape, multiplier, numbers)
     looped = is_looped(ctx.target, shape, tile.rows * tile.pixels)
     block = _Block(multiplier, tile, looped, ctx.target.as_written and not looped)
-    args: list[Arg] = [arg, _packed(ctx, terms, block.tile.block)]
+    args: list[Arg] = [access_arg(x), _packed(ctx, terms, block.tile.block)]
     start = _Start(ctx, b, shape, terms, args)
     epilogue = Epilogue(ctx, b, shape.walk)
     kernel = _Depthwise(b, shape, block, numbers, source, panel, start, epilogue)

@@ -10,10 +10,11 @@ from codegen.kernels.walking import Walk, merged
 from codegen.kir.build import KernelBuilder
 from codegen.kir.ir import Operand
 from codegen.kir.types import Elem
-from codegen.lowering import KernelCall, NodeContext, constant_access, lowers
+from codegen.lowering import KernelCall, NodeContext, lowers
 from codegen.lowering import Operand as NodeOperand
 from codegen.operands import Operands, expanded
 from codegen.pointwise import emit_pointwise, is_costly
+from codegen.storage import dense, stored_shape
 from codegen.vectors import vector_lanes
 from codegen.views import broadcast_strides
 from ir.op import Op, Pointwise
@@ -66,7 +67,8 @@ def common_walk(ctx: NodeContext, operands: Sequence[NodeOperand]) -> tuple[int,
     for operand in (*operands, *ctx.extras):
         if operand.array is None:
             assert operand.access is not None
-            steps.append(broadcast_strides(operand.access, shape))
+            access = operand.access
+            steps.append(broadcast_strides(access.shape, access.strides, shape))
         elif operand.array.size > 1:
             constants.append(operand)
     computed = merged(shape, *steps, keep_last=bits)
@@ -76,8 +78,8 @@ def common_walk(ctx: NodeContext, operands: Sequence[NodeOperand]) -> tuple[int,
         if array.size < _ROW_ELEMENTS:
             wider = expanded(array, shape, (min(computed[-1], _ROW_ELEMENTS),))
             array = wider if wider.size <= _ROW_ELEMENTS else array
-        access = constant_access(TensorType(constant.type.dtype, array.shape))
-        steps.append(broadcast_strides(access, shape))
+        stored = stored_shape(TensorType(constant.type.dtype, array.shape))
+        steps.append(broadcast_strides(stored, dense(stored), shape))
     return merged(shape, *steps, keep_last=bits) or (1,)
 
 

@@ -12,7 +12,7 @@ from codegen.kernels.walking import Walk
 from codegen.kir.build import KernelBuilder
 from codegen.kir.ir import Operand
 from codegen.kir.types import Elem
-from codegen.lowering import KernelCall, NodeContext, lowers
+from codegen.lowering import KernelCall, NodeContext, access_arg, lowers
 from codegen.operands import Operands
 from ir.ops.quantised import Lookup
 
@@ -25,7 +25,7 @@ _CODES = 256
 def lower_lookup(ctx: NodeContext) -> list[KernelCall]:
     """By whole registers where the target has instructions for that, else element by element."""
     data, walk = ctx.inputs[:1], common_walk(ctx, ctx.inputs[:1])
-    place, table_arg = ctx.place(ctx.inputs[1])
+    place = ctx.place(ctx.inputs[1])
     (step,) = place.strides
     b = KernelBuilder(ctx.name)
     operands = Operands(ctx, b, data, ctx.result_type().shape, walk, "x")
@@ -56,7 +56,7 @@ def lower_lookup(ctx: NodeContext) -> list[KernelCall]:
     block = max(8 if epilogue.is_bits else lanes, min(unrolled, walk[-1] // lanes * lanes))
     loops = Walk(walk, block, ctx.options.threads, split_last=epilogue.has_tail)
     extent = loops.write(b, body)
-    args = (*operands.args, table_arg, *epilogue.args)
+    args = (*operands.args, access_arg(place), *epilogue.args)
     return [KernelCall(b.finish(), args, extent, f"lookup {lanes}")]
 
 

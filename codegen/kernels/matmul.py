@@ -19,7 +19,7 @@ from codegen.kernels.walking import unraveled
 from codegen.kir.build import KernelBuilder
 from codegen.kir.ir import Imm, Operand, Param
 from codegen.kir.types import VType
-from codegen.lowering import Arg, KernelCall, NodeContext, access_arg, lowers
+from codegen.lowering import KernelCall, NodeContext, access_arg, lowers
 from codegen.storage import Access
 from codegen.vectors import joined, vector_lanes
 from codegen.views import broadcast_strides
@@ -63,7 +63,7 @@ def lower_matmul(ctx: NodeContext) -> list[KernelCall]:
     """Any two operands; a constant right one is usually a dense layer by now."""
     op = ctx.anchor
     assert isinstance(op, MatMul | IntMatMul)
-    (a, a_arg), (b, b_arg) = (ctx.place(x) for x in ctx.inputs)
+    a, b = (ctx.place(x) for x in ctx.inputs)
     walk = ctx.result_type().shape
     a = _exchanged(a) if op.transpose_a else a
     b = _exchanged(b) if op.transpose_b else b
@@ -71,16 +71,16 @@ def lower_matmul(ctx: NodeContext) -> list[KernelCall]:
     if isinstance(op, IntMatMul):
         numbers = Numbers.integers(a.elem, b.elem, ctx.target)
         product = _Product(a, b, walk, numbers, ZeroPoints(op.a_zero, op.b_zero))
-    return _lower(ctx, product, a_arg, b_arg, None)
+    return _lower(ctx, product, None)
 
 
 def lower_computed_dense(ctx: NodeContext) -> list[KernelCall]:
     """A dense layer whose weights or bias are computed."""
     op = ctx.anchor
-    weights, w_arg = ctx.place(ctx.inputs[1])
+    weights = ctx.place(ctx.inputs[1])
     filters, depth = ctx.inputs[1].type.shape
     pixels = ctx.inputs[0].type.elements // depth
-    x, x_arg = placed_as(ctx, 0, (pixels, depth))
+    x = placed_as(ctx, 0, (pixels, depth))
     bias = placed_as(ctx, 2, (filters,)) if len(ctx.inputs) > 2 else None
     walk = (pixels, filters)
     product = _Product(x, _exchanged(weights), walk, Numbers.floats(x.elem))
@@ -88,7 +88,7 @@ def lower_computed_dense(ctx: NodeContext) -> list[KernelCall]:
         numbers = Numbers.integers(x.elem, weights.elem, ctx.target)
         zeros = ZeroPoints(op.input_zero, op.weight_zero)
         product = replace(product, numbers=numbers, zeros=zeros)
-    return _lower(ctx, product, x_arg, w_arg, bias)
+    return _lower(ctx, product, bias)
 
 
 def _exchanged(access: Access) -> Access:
@@ -102,22 +102,20 @@ def _exchanged(access: Access) -> Access:
     )
 
 
-def _lower(
-    ctx: NodeContext, product: _Product, a_arg: Arg, b_arg: Arg, bias: tuple[Access, Arg] | None
-) -> list[KernelCall]:
+def _lower(ctx: NodeContext, product: _Product, bias: Access | None) -> list[KernelCall]:
     a, b = product.a, product.b
     along_depth = a.strides[-1] == 1 and b.strides[-2] == 1
     by_dots = along_depth and (product.rows <= _FEW_ROWS or product.columns == 1)
     if not by_dots and b.strides[-1] != 1 and product.columns > 1:
-        b = dense_copy(ctx, b, b_arg)
-        product, b_arg = replace(product, b=b), access_arg(b)
+        b = dense_copy(ctx, b)
+        product = replace(product, b=b)
     builder = KernelBuilder(ctx.name)
-    args = [a_arg, b_arg]
+    args = [access_arg(a), access_arg(b)]
     params = [builder.param(n, m.elem, m.align_bytes) for n, m in (("a", a), ("b", b))]
     start: Param | None = None
     if bias is not None:
-        start = builder.param("bias", bias[0].elem, bias[0].align_bytes)
-        args.append(bias[1])
+        start = builder.param("bias", bias.elem, bias.align_bytes)
+        args.append(access_arg(bias))
     factors = Factors(ctx, builder, params[1], product.numbers, product.zeros)
     args += factors.args
     epilogue = Epilogue(ctx, builder, product.walk)
@@ -346,8 +344,8 @@ class _Kernel:
         outer = self.product.walk[:-2]
         found = []
         for access in (self.product.a, self.product.b):
-            leading = replace(access, shape=access.shape[:-2], strides=access.strides[:-2])
-            found.append(index_of(self.builder, 0, batch, broadcast_strides(leading, outer)))
+            steps = broadcast_strides(access.shape[:-2], access.strides[:-2], outer)
+            found.append(index_of(self.builder, 0, batch, steps))
         return found[0], found[1]
 
     def _start(self, column: Operand, vectors: int, valid: int) -> list[Operand]:

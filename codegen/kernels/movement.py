@@ -9,7 +9,7 @@ from codegen.kernels.walking import Walk, merged
 from codegen.kir.build import KernelBuilder
 from codegen.kir.ir import Imm, Operand, Param
 from codegen.kir.types import Elem
-from codegen.lowering import Arg, BufferArg, KernelCall, NodeContext, access_arg
+from codegen.lowering import KernelCall, NodeContext, access_arg
 from codegen.storage import Access, dense
 from codegen.targets import Target
 from codegen.vectors import load_lanes, store_lanes
@@ -19,21 +19,15 @@ _GATHER_LANES = 8  # more elements than this are not collected into one vector
 
 
 def copy_call(
-    name: str,
-    target: Target,
-    source: Access,
-    arg: Arg,
-    result: Access,
-    *,
-    threads: int = 1,
+    name: str, target: Target, source: Access, result: Access, *, threads: int = 1
 ) -> KernelCall:
-    """Copy every element of `source` (found through `arg`) to the same place of `result`.
+    """Copy every element of `source` to the same place of `result`.
 
     Both have one shape and any strides, also 0 or negative ones for the source. Axes that are
     consecutive in both are walked as one.
     """
-    source, arg, x_first = _lowest(source, arg)
-    result, result_arg, y_first = _lowest(result, access_arg(result))
+    source, x_first = _lowest(source)
+    result, y_first = _lowest(result)
     walk = merged(result.shape, source.strides, result.strides)
     steps = regrouped(source.shape, source.strides, walk)
     places = regrouped(result.shape, result.strides, walk)
@@ -43,16 +37,13 @@ def copy_call(
     y = b.param("y", result.elem, result.align_bytes, writable=True)
     copy = _Copy(b, x, y, walk, steps, places, target, threads, (x_first, y_first))
     extent = copy.write()
-    return KernelCall(b.finish(), (arg, result_arg), extent, "copy")
+    return KernelCall(b.finish(), (access_arg(source), access_arg(result)), extent, "copy")
 
 
-def _lowest(access: Access, arg: Arg) -> tuple[Access, Arg, int]:
-    """A pointer to the element at the lowest address, and how far behind it the first one is."""
+def _lowest(access: Access) -> tuple[Access, int]:
+    """Moved to the element at the lowest address, and how far after it the first one is."""
     down = sum(min(0, (n - 1) * s) for n, s in zip(access.shape, access.strides, strict=True))
-    if not down:
-        return access, arg, 0
-    moved = replace(access, offset=access.offset + down)
-    return moved, access_arg(moved), -down
+    return replace(access, offset=access.offset + down), -down
 
 
 class _Copy:
@@ -133,10 +124,10 @@ class _Copy:
 # --- for lowerings -------------------------------------------------------------------------------
 
 
-def copy_step(ctx: NodeContext, source: Access, arg: Arg, result: Access) -> KernelCall:
+def copy_step(ctx: NodeContext, source: Access, result: Access) -> KernelCall:
     """A copy as part of a node."""
     name = f"{ctx.name}_copy"
-    return copy_call(name, ctx.target, source, arg, result, threads=ctx.options.threads)
+    return copy_call(name, ctx.target, source, result, threads=ctx.options.threads)
 
 
 def scratch_access(ctx: NodeContext, elem: Elem, shape: tuple[int, ...]) -> Access:
@@ -145,10 +136,10 @@ def scratch_access(ctx: NodeContext, elem: Elem, shape: tuple[int, ...]) -> Acce
     return Access(buffer, elem, shape, dense(shape))
 
 
-def dense_copy(ctx: NodeContext, source: Access, arg: Arg) -> Access:
+def dense_copy(ctx: NodeContext, source: Access) -> Access:
     """Scratch memory with the elements of `source` in row-major order, filled before the node."""
     made = scratch_access(ctx, source.elem, source.shape)
-    ctx.before.append(copy_step(ctx, source, arg, made))
+    ctx.before.append(copy_step(ctx, source, made))
     return made
 
 
@@ -156,31 +147,20 @@ def dense_result(ctx: NodeContext, index: int = 0) -> Access:
     """Scratch memory for a result whose place a kernel cannot walk; copied there after the node."""
     place = ctx.result(index)
     made = scratch_access(ctx, place.elem, place.shape)
-    ctx.after.append(copy_step(ctx, made, access_arg(made), place))
+    ctx.after.append(copy_step(ctx, made, place))
     return made
 
 
 def placed_as(
     ctx: NodeContext, index: int, shape: tuple[int, ...], *, inner_dense: bool = True
-) -> tuple[Access, Arg]:
+) -> Access:
     """An operand seen in another shape of equal element order; a dense copy where it must be.
 
     With `inner_dense` the last axis has stride 1.
     """
-    access, arg = ctx.place(ctx.inputs[index])
+    access = ctx.place(ctx.inputs[index])
     seen = seen_as(access, shape)
     if seen is None or (inner_dense and seen.strides[-1] != 1 and shape[-1] != 1):
-        made = dense_copy(ctx, access, arg)
-        return replace(made, shape=shape, strides=dense(shape)), access_arg(made)
-    return seen, arg
-
-
-__all__ = [
-    "BufferArg",
-    "copy_call",
-    "copy_step",
-    "dense_copy",
-    "dense_result",
-    "placed_as",
-    "scratch_access",
-]
+        made = dense_copy(ctx, access)
+        return replace(made, shape=shape, strides=dense(shape))
+    return seen

@@ -14,7 +14,7 @@ from codegen.kir import vmath
 from codegen.kir.build import KernelBuilder
 from codegen.kir.ir import Imm, Operand, Param
 from codegen.kir.types import Elem, VType
-from codegen.lowering import KernelCall, NodeContext, lowers
+from codegen.lowering import KernelCall, NodeContext, access_arg, lowers
 from codegen.vectors import vector_lanes
 from ir.ops.norm import LRN
 from ir.types import DType
@@ -27,7 +27,7 @@ def lower_lrn(ctx: NodeContext) -> list[KernelCall]:
     assert isinstance(op, LRN)
     walk = _walk(ctx)
     channels = walk[-1]
-    x, arg = placed_as(ctx, 0, walk)
+    x = placed_as(ctx, 0, walk)
     lanes = vector_lanes(ctx.target, x.elem)
     while lanes > 1 and lanes // 2 >= channels:
         lanes //= 2
@@ -64,7 +64,7 @@ def lower_lrn(ctx: NodeContext) -> list[KernelCall]:
             write(Imm(edge), min(block, channels - edge))
 
     extent = Walk(walk[:-1], 1, ctx.options.threads).write(b, row)
-    return [KernelCall(b.finish(), (arg, *epilogue.args), extent, f"lrn {block}")]
+    return [KernelCall(b.finish(), (access_arg(x), *epilogue.args), extent, f"lrn {block}")]
 
 
 def _walk(ctx: NodeContext) -> tuple[int, ...]:
@@ -72,7 +72,7 @@ def _walk(ctx: NodeContext) -> tuple[int, ...]:
     shape = ctx.result_type().shape
     if ctx.extras or ctx.result_type().dtype is DType.BIT:
         return shape if len(shape) > 1 else (1, *shape)
-    place, _ = ctx.place(ctx.inputs[0])
+    place = ctx.place(ctx.inputs[0])
     walk = merged(shape, place.strides, ctx.result().strides, keep_last=True)
     return walk if len(walk) > 1 else (1, *walk)
 

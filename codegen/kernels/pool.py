@@ -14,7 +14,7 @@ from codegen.kernels.sliding import Place, Rectangle, Sliding, meetings, origin,
 from codegen.kir.build import KernelBuilder
 from codegen.kir.ir import Operand, Param
 from codegen.kir.types import Elem, VType
-from codegen.lowering import Arg, KernelCall, NodeContext, lowers
+from codegen.lowering import Arg, KernelCall, NodeContext, access_arg, lowers
 from codegen.vectors import vector_lanes
 from codegen.window import window_axes
 from ir.ops.common import padding_values
@@ -36,7 +36,7 @@ def lower_windows(ctx: NodeContext, make: RuleMaker) -> list[KernelCall]:
     op = ctx.anchor
     assert isinstance(op, Pool)
     type_ = ctx.inputs[0].type
-    x, arg = placed_as(ctx, 0, type_.shape)
+    x = placed_as(ctx, 0, type_.shape)
     if isinstance(op, IntAvgPool2D) or (isinstance(op, AvgPool2D) and not op.include_padding):
         x = replace(x, border=None)  # what stands in the frame does not count
     images, rows, columns, channels = ctx.anchor_type().shape
@@ -44,7 +44,7 @@ def lower_windows(ctx: NodeContext, make: RuleMaker) -> list[KernelCall]:
     axes = window_axes(x, (rows, columns), op.window, op.stride, dilation, op.padding)
     shape = Sliding(x, (images, rows, columns, channels), *axes)
     b = KernelBuilder(ctx.name)
-    args: list[Arg] = [arg]
+    args: list[Arg] = [access_arg(x)]
     source = b.param("x", x.elem, x.align_bytes)
     rule = make(ctx, b, op, shape, args)
     epilogue = Epilogue(ctx, b, shape.walk)

@@ -30,7 +30,7 @@ def lower_quant_softmax(ctx: NodeContext) -> list[KernelCall]:
     assert isinstance(op, QuantSoftmax)
     if ctx.stages:
         raise EllcError(f"'{op.name}' with an epilogue", code="E301", where=ctx.name)
-    x, arg = ctx.place(ctx.inputs[0])
+    x = ctx.place(ctx.inputs[0])
     result = ctx.result()
     rank = len(x.shape)
     order = kept_axes(rank, (rank - 1,))
@@ -46,7 +46,7 @@ def lower_quant_softmax(ctx: NodeContext) -> list[KernelCall]:
     extent = Walk(rows.extents, 1, ctx.options.threads).write(b, row.write)
     table = op.exponentials()
     tables = [ctx.constant(t) for t in (table, divide_by_power(table, SOFTMAX_SUM_BITS))]
-    return [KernelCall(b.finish(), (arg, *tables, access_arg(result)), extent, op.name)]
+    return [KernelCall(b.finish(), (access_arg(x), *tables, access_arg(result)), extent, op.name)]
 
 
 @dataclass(frozen=True, slots=True)

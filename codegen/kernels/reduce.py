@@ -13,7 +13,7 @@ from codegen.kernels.walking import Walk
 from codegen.kir.build import KernelBuilder
 from codegen.kir.ir import Operand, Param
 from codegen.kir.types import Elem, VType
-from codegen.lowering import KernelCall, NodeContext, lowers
+from codegen.lowering import KernelCall, NodeContext, access_arg, lowers
 from codegen.storage import Access
 from codegen.vectors import load_lanes, vector_lanes
 from ir.ops.reduce import ArgMax, ArgMin, Reduce
@@ -62,7 +62,7 @@ def lower_reduce(ctx: NodeContext) -> list[KernelCall]:
     """Any kind along any axes."""
     op = ctx.anchor
     assert isinstance(op, Reduce)
-    x, arg = ctx.place(ctx.inputs[0])
+    x = ctx.place(ctx.inputs[0])
     elem = Elem.of(ctx.anchor_type().dtype)
     layout = _layout(ctx, x, op.axes, op.keep_dims, elem)
     b = KernelBuilder(ctx.name)
@@ -77,7 +77,7 @@ def lower_reduce(ctx: NodeContext) -> list[KernelCall]:
 
     block = 1 if layout.by_rows else layout.lanes * layout.vectors
     extent = Walk(layout.kept.extents, block, ctx.options.threads).write(b, body)
-    return [KernelCall(b.finish(), (arg, *epilogue.args), extent, f"reduce {op.kind}")]
+    return [KernelCall(b.finish(), (access_arg(x), *epilogue.args), extent, f"reduce {op.kind}")]
 
 
 _OPERATIONS = {"sum": "add", "mean": "add", "l2sum": "add", "prod": "mul"}
@@ -170,7 +170,7 @@ def lower_arg(ctx: NodeContext) -> list[KernelCall]:
     """The first or last of the largest or smallest elements along an axis."""
     op = ctx.anchor
     assert isinstance(op, ArgMax | ArgMin)
-    x, arg = ctx.place(ctx.inputs[0])
+    x = ctx.place(ctx.inputs[0])
     widest = x.elem if x.elem.bytes > 4 else Elem.I32
     layout = _layout(ctx, x, (op.axis,), op.keep_dims, widest)
     b = KernelBuilder(ctx.name)
@@ -185,7 +185,7 @@ def lower_arg(ctx: NodeContext) -> list[KernelCall]:
 
     block = 1 if layout.by_rows else layout.lanes
     extent = Walk(layout.kept.extents, block, ctx.options.threads).write(b, body)
-    return [KernelCall(b.finish(), (arg, *epilogue.args), extent, op.name)]
+    return [KernelCall(b.finish(), (access_arg(x), *epilogue.args), extent, op.name)]
 
 
 class _Search:

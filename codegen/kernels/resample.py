@@ -14,7 +14,7 @@ from codegen.kernels.walking import Walk, merged
 from codegen.kir.build import KernelBuilder
 from codegen.kir.ir import Imm, Operand, Param
 from codegen.kir.types import Elem, VType
-from codegen.lowering import KernelCall, NodeContext, lowers
+from codegen.lowering import KernelCall, NodeContext, access_arg, lowers
 from codegen.storage import Access
 from codegen.vectors import load_lanes, vector_lanes
 from codegen.views import regrouped
@@ -34,7 +34,7 @@ def lower_resample(ctx: NodeContext) -> list[KernelCall]:
     if indices is None or weights is None:
         where = ", ".join(ctx.node.source) or ctx.name
         raise EllcError(f"'{op.name}' needs constant tables", code="E302", where=where)
-    x, arg = ctx.place(ctx.inputs[0])
+    x = ctx.place(ctx.inputs[0])
     axes = _Axes.of(x, ctx.result(), ctx.result_type().shape, op.axis)
     b = KernelBuilder(ctx.name)
     source = b.param("x", x.elem, x.align_bytes)
@@ -47,7 +47,7 @@ def lower_resample(ctx: NodeContext) -> list[KernelCall]:
     kernel = _Resample(b, source, places, factors, axes, indices.shape[1], lanes, epilogue)
     extent = Walk((*axes.outer, axes.size), 1, ctx.options.threads).write(b, kernel.element)
     offsets = ctx.constant((indices.astype(np.int64) * x.strides[op.axis]).astype(np.int32))
-    args = (arg, offsets, ctx.constant(weights), *epilogue.args)
+    args = (access_arg(x), offsets, ctx.constant(weights), *epilogue.args)
     return [KernelCall(b.finish(), args, extent, f"resample {indices.shape[1]} taps")]
 
 

@@ -21,7 +21,7 @@ def lower_running(ctx: NodeContext) -> list[KernelCall]:
     combine = "mul" if isinstance(op, CumProd) else "add"
     if ctx.stages:
         raise EllcError(f"'{op.name}' with an epilogue", code="E301", where=ctx.name)
-    x, arg = ctx.place(ctx.inputs[0])
+    x = ctx.place(ctx.inputs[0])
     y = ctx.result()
     order = kept_axes(len(x.shape), (op.axis,))
     kept = group(x, order, [y.strides[a] for a in order])
@@ -51,4 +51,4 @@ def lower_running(ctx: NodeContext) -> list[KernelCall]:
             loop.carry((total,))
 
     calls = Walk(kept.extents, lanes, ctx.options.threads).write(b, body)
-    return [KernelCall(b.finish(), (arg, access_arg(y)), calls, op.name)]
+    return [KernelCall(b.finish(), (access_arg(x), access_arg(y)), calls, op.name)]

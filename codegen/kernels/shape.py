@@ -18,15 +18,7 @@ from codegen.kernels.walking import Walk, merged
 from codegen.kir.build import KernelBuilder
 from codegen.kir.ir import Imm, Operand
 from codegen.kir.types import Elem
-from codegen.lowering import (
-    Arg,
-    KernelCall,
-    NodeContext,
-    WeightArg,
-    access_arg,
-    constant_access,
-    lowers,
-)
+from codegen.lowering import KernelCall, NodeContext, access_arg, constant_access, lowers
 from codegen.storage import Access, dense
 from codegen.vectors import load_lanes, store_lanes
 from codegen.views import broadcast_to, regrouped, seen_as
@@ -43,10 +35,9 @@ from ir.ops.shape import (
     Split,
     Transpose,
 )
-from ir.types import DType, Padding, TensorType
+from ir.types import DType, Padding
 
-Placed = tuple[Access, Arg]
-Copy = tuple[Placed, Access]  # from, to: of one shape
+Copy = tuple[Access, Access]  # from, to: of one shape
 
 
 @lowers(Reshape, Transpose, Slice, Concat, Split, Pad, Embed, Expand, Gather)
@@ -60,7 +51,7 @@ def lower_movement(ctx: NodeContext) -> list[KernelCall]:
 
 
 def _move(
-    ctx: NodeContext, op: Op, placed: Sequence[Placed], results: Sequence[Access]
+    ctx: NodeContext, op: Op, placed: Sequence[Access], results: Sequence[Access]
 ) -> list[KernelCall]:
     if isinstance(op, Gather):
         return [_gather(ctx, op, placed, results[0])]
@@ -68,9 +59,9 @@ def _move(
     for index, copies in enumerate(_copies(ctx, op, placed, results)):
         if ctx.is_viewed(index):
             continue
-        for (source, arg), result in copies:
+        for source, result in copies:
             if prod(result.shape):
-                calls.append(copy_step(ctx, source, arg, result))
+                calls.append(copy_step(ctx, source, result))
     return calls
 
 
@@ -78,12 +69,11 @@ def _on_bytes(ctx: NodeContext) -> list[KernelCall]:
     """Signs as bytes, moved, and packed again."""
     calls, placed = [], []
     for operand in ctx.inputs:
-        access, arg = ctx.place(operand)
+        access = ctx.place(operand)
         if operand.type.dtype is DType.BIT:
-            access, call = unpacked(ctx, access, arg, operand.type.shape)
-            arg = access_arg(access)
+            access, call = unpacked(ctx, access, operand.type.shape)
             calls.append(call)
-        placed.append((access, arg))
+        placed.append(access)
     shapes = [ctx.result_type(i).shape for i in range(len(ctx.node.outputs))]
     made = [scratch_access(ctx, Elem.U8, shape) for shape in shapes]
     calls += _move(ctx, ctx.anchor, placed, made)
@@ -94,13 +84,13 @@ def _on_bytes(ctx: NodeContext) -> list[KernelCall]:
 
 
 def _copies(
-    ctx: NodeContext, op: Op, placed: Sequence[Placed], results: Sequence[Access]
+    ctx: NodeContext, op: Op, placed: Sequence[Access], results: Sequence[Access]
 ) -> list[list[Copy]]:
     """For every result the copies that fill it, in order."""
-    (source, arg), result = placed[0], results[0]
+    source, result = placed[0], results[0]
     match op:
         case Reshape():
-            return [[_reshaped(ctx, source, arg, result)]]
+            return [[_reshaped(ctx, source, result)]]
         case Transpose(permutation=order):
             moved = replace(
                 source,
@@ -108,56 +98,55 @@ def _copies(
                 strides=tuple(source.strides[a] for a in order),
                 border=None,
             )
-            return [[((moved, arg), result)]]
+            return [[(moved, result)]]
         case Slice(starts=starts, sizes=sizes, steps=steps):
-            return [[(_part_of(ctx, placed[0], starts, sizes, steps), result)]]
+            return [[(part(source, starts, sizes, steps), result)]]
         case Expand(shape=shape):
-            return [[((broadcast_to(source, shape), arg), result)]]
+            return [[(broadcast_to(source, shape), result)]]
         case Concat(axis=axis):
             return [_concatenated(placed, result, axis)]
         case Split(axis=axis, sizes=sizes):
-            return _split(ctx, placed[0], results, axis, sizes)
+            return _split(source, results, axis, sizes)
         case Embed(offsets=offsets):
             inside = part(result, offsets, source.shape)
-            frame, frame_arg = placed[1]
-            return [[((frame, frame_arg), result), ((source, arg), inside)]]
+            return [[(placed[1], result), (source, inside)]]
         case Pad():
-            return [_padded(ctx, op, source, arg, result)]
+            return [_padded(ctx, op, source, result)]
     raise TypeError(op.name)
 
 
-def _reshaped(ctx: NodeContext, source: Access, arg: Arg, result: Access) -> Copy:
+def _reshaped(ctx: NodeContext, source: Access, result: Access) -> Copy:
     """Element by element in row-major order: one of both is seen in the other's shape."""
     there = seen_as(result, source.shape)
     if there is not None:
-        return (source, arg), there
+        return source, there
     seen = seen_as(source, result.shape)
     if seen is None:
-        made = dense_copy(ctx, source, arg)
-        seen, arg = replace(made, shape=result.shape, strides=dense(result.shape)), access_arg(made)
-    return (seen, arg), result
+        made = dense_copy(ctx, source)
+        seen = replace(made, shape=result.shape, strides=dense(result.shape))
+    return seen, result
 
 
-def _concatenated(placed: Sequence[Placed], result: Access, axis: int) -> list[Copy]:
+def _concatenated(placed: Sequence[Access], result: Access, axis: int) -> list[Copy]:
     copies: list[Copy] = []
     start = 0
-    for source, arg in placed:
+    for source in placed:
         first = [0] * len(result.shape)
         first[axis] = start
-        copies.append(((source, arg), part(result, first, source.shape)))
+        copies.append((source, part(result, first, source.shape)))
         start += source.shape[axis]
     return copies
 
 
 def _split(
-    ctx: NodeContext, placed: Placed, results: Sequence[Access], axis: int, sizes: Sequence[int]
+    source: Access, results: Sequence[Access], axis: int, sizes: Sequence[int]
 ) -> list[list[Copy]]:
     found: list[list[Copy]] = []
     start = 0
     for result, size in zip(results, sizes, strict=True):
         first = [0] * len(result.shape)
         first[axis] = start
-        found.append([(_part_of(ctx, placed, first, result.shape), result)])
+        found.append([(part(source, first, result.shape), result)])
         start += size
     return found
 
@@ -165,9 +154,9 @@ def _split(
 # --- frames --------------------------------------------------------------------------------------
 
 
-def _padded(ctx: NodeContext, op: Pad, source: Access, arg: Arg, result: Access) -> list[Copy]:
+def _padded(ctx: NodeContext, op: Pad, source: Access, result: Access) -> list[Copy]:
     """The operand in the middle, then the frame axis by axis, each over all earlier ones."""
-    copies: list[Copy] = [((source, arg), part(result, op.before, source.shape))]
+    copies: list[Copy] = [(source, part(result, op.before, source.shape))]
     if op.mode == "constant":
         return _filled(ctx, op, result) + copies
     done_first, done_size = list(op.before), list(source.shape)
@@ -183,9 +172,7 @@ def _filled(ctx: NodeContext, op: Pad, result: Access) -> list[Copy]:
     """One number on all sides: along each axis what lies beside the middle of the earlier ones."""
     type_ = ctx.inputs[0].type
     value = padding_values(Padding(values=(op.value,)), type_.dtype.numpy)[:1]
-    stored = value.astype(np.uint8) if type_.dtype is DType.BOOL else value
-    arg = ctx.constant(stored)
-    number = constant_access(TensorType(type_.dtype, (1,)))
+    number = constant_access(value, type_.dtype)
     copies: list[Copy] = []
     first, size = [0] * len(result.shape), list(result.shape)
     for axis, (before, after) in enumerate(zip(op.before, op.after, strict=True)):
@@ -194,7 +181,7 @@ def _filled(ctx: NodeContext, op: Pad, result: Access) -> list[Copy]:
                 where, extent = list(first), list(size)
                 where[axis], extent[axis] = start, amount
                 target = part(result, where, extent)
-                copies.append(((broadcast_to(number, target.shape), arg), target))
+                copies.append((broadcast_to(number, target.shape), target))
         first[axis], size[axis] = before, result.shape[axis] - before - after
     return copies
 
@@ -223,7 +210,7 @@ def _mirrored(
     source = part(result, read, size, steps)
     steps[axis] = -inward
     target = part(result, write, size, steps)
-    return (source, access_arg(source)), target
+    return source, target
 
 
 def part(
@@ -240,38 +227,22 @@ def part(
     return replace(access, shape=shape, strides=strides, offset=offset, border=None)
 
 
-def _part_of(
-    ctx: NodeContext,
-    placed: Placed,
-    starts: Sequence[int],
-    sizes: Sequence[int],
-    steps: Sequence[int] | None = None,
-) -> Placed:
-    """A part of an operand; of a constant, a part of its copy."""
-    source, arg = placed
-    if isinstance(arg, WeightArg):
-        source = dense_copy(ctx, source, arg)
-    view = part(source, starts, sizes, steps)
-    return view, access_arg(view)
-
-
 # --- gather --------------------------------------------------------------------------------------
 
 
-def _gather(ctx: NodeContext, op: Gather, placed: Sequence[Placed], result: Access) -> KernelCall:
+def _gather(ctx: NodeContext, op: Gather, placed: Sequence[Access], result: Access) -> KernelCall:
     """[outer, picked, inner]: for every index a run of the inner elements."""
-    (source, arg), (indices, indices_arg) = placed
+    source, indices = placed
     outer, inner = source.shape[: op.axis], source.shape[op.axis + 1 :]
     picked = prod(indices.shape)
     if regrouped(indices.shape, indices.strides, (picked,)) is None:
-        indices = dense_copy(ctx, indices, indices_arg)
-        indices_arg = access_arg(indices)
+        indices = dense_copy(ctx, indices)
     order = regrouped(indices.shape, indices.strides, (picked,))
     places = regrouped(result.shape, result.strides, (*outer, picked, *inner))
     if places is None:
         made = scratch_access(ctx, result.elem, (*outer, picked, *inner))
         seen = replace(made, shape=result.shape, strides=dense(result.shape))
-        ctx.after.append(copy_step(ctx, seen, access_arg(made), result))
+        ctx.after.append(copy_step(ctx, seen, result))
         result, places = made, made.strides
     assert order is not None
     b = KernelBuilder(ctx.name)
@@ -303,7 +274,8 @@ def _gather(ctx: NodeContext, op: Gather, placed: Sequence[Placed], result: Acce
 
     walk = Walk((*outer, picked, *walk_in), lanes, ctx.options.threads)
     extent = walk.write(b, body)
-    return KernelCall(b.finish(), (arg, indices_arg, access_arg(result)), extent, "gather")
+    args = (access_arg(source), access_arg(indices), access_arg(result))
+    return KernelCall(b.finish(), args, extent, "gather")
 
 
 def _clamped(b: KernelBuilder, number: Operand, extent: int) -> Operand:

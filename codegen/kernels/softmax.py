@@ -36,7 +36,7 @@ def lower_softmax(ctx: NodeContext) -> list[KernelCall]:
     assert isinstance(op, Softmax | LogSoftmax)
     if ctx.stages:
         raise EllcError(f"'{op.name}' with an epilogue", code="E301", where=ctx.name)
-    x, arg = ctx.place(ctx.inputs[0])
+    x = ctx.place(ctx.inputs[0])
     result = ctx.result()
     order = kept_axes(len(x.shape), op.axes)
     kept = group(x, order, [result.strides[a] for a in order])
@@ -53,7 +53,7 @@ def lower_softmax(ctx: NodeContext) -> list[KernelCall]:
     block = 1 if by_rows else lanes
     write = softmax.row if by_rows else softmax.columns
     extent = Walk(kept.extents, block, ctx.options.threads).write(b, write)
-    return [KernelCall(b.finish(), (arg, access_arg(result)), extent, op.name)]
+    return [KernelCall(b.finish(), (access_arg(x), access_arg(result)), extent, op.name)]
 
 
 @dataclass(frozen=True, slots=True)

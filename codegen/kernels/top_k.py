@@ -25,7 +25,7 @@ def lower_top_k(ctx: NodeContext) -> list[KernelCall]:
     assert isinstance(op, TopK)
     if ctx.stages:
         raise EllcError(f"'{op.name}' with an epilogue", code="E301", where=ctx.name)
-    x, arg = ctx.place(ctx.inputs[0])
+    x = ctx.place(ctx.inputs[0])
     values, places = ctx.result(0), ctx.result(1)
     order = kept_axes(len(x.shape), (op.axis,))
     extents = tuple(x.shape[a] for a in order) or (1,)
@@ -41,7 +41,7 @@ def lower_top_k(ctx: NodeContext) -> list[KernelCall]:
         _lanes(ctx, x.elem, extents[-1]),
     )
     extent = Walk(extents, search.lanes, ctx.options.threads).write(b, search.row)
-    args = (arg, access_arg(values), access_arg(places))
+    args = (access_arg(x), access_arg(values), access_arg(places))
     return [KernelCall(b.finish(), args, extent, op.name)]
 
 

@@ -50,7 +50,7 @@ def _call(call: KernelCall, memory: dict[str, Array], weights: dict[str, Array])
 def _place(arg: Arg, memory: dict[str, Array], weights: dict[str, Array]) -> tuple[Array, int]:
     if isinstance(arg, BufferArg):
         return memory[arg.buffer.id], arg.offset_bytes
-    return weights[arg.weight.key], 0
+    return weights[arg.weight.key], arg.offset_bytes
 
 
 def _bytes(array: Array) -> Array:

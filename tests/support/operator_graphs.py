@@ -12,7 +12,7 @@ from codegen.testing import Trial
 from ir.builder import GraphBuilder, Ref
 from ir.graph import Graph
 from ir.op import Case, Op
-from ir.pipeline import PipelineOptions, default_passes, run_pipeline
+from ir.pipeline import parse_passes, run_pipeline
 from ir.types import Array, TensorType
 
 
@@ -41,12 +41,17 @@ def sample_graph(case: Case, name: str) -> tuple[Graph, tuple[Array, ...]]:
     return builder.build(), tuple(inputs)
 
 
+def sample_of(case: Case, label: str, name: str) -> Sample:
+    """A case through the passes that make it fit for kernels."""
+    graph, inputs = sample_graph(case, name)
+    ready, _ = run_pipeline(graph, parse_passes("lower_composites, eliminate_dead"))
+    with np.errstate(all="ignore"):
+        want = case.op.reference(*case.inputs)
+    return Sample(f"{label} {case.op}", Trial(ready, (inputs,)), want)
+
+
 def samples(op: type[Op]) -> Iterator[Sample]:
-    """All cases of one operator, through the passes that make it fit for kernels."""
+    """All cases of one operator."""
     rng = np.random.default_rng(zlib.crc32(op.name.encode()))
     for index, case in enumerate(op.samples(rng)):
-        graph, inputs = sample_graph(case, f"{op.name}_{index}")
-        ready, _ = run_pipeline(graph, default_passes(PipelineOptions(optimize=False)))
-        with np.errstate(all="ignore"):
-            want = case.op.reference(*case.inputs)
-        yield Sample(f"{index} {case.label} {case.op}", Trial(ready, (inputs,)), want)
+        yield sample_of(case, f"{index} {case.label}", f"{op.name}_{index}")

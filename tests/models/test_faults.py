@@ -1,0 +1,110 @@
+"""Small models that ellc once got wrong: each on every target, several calls, memory full of junk.
+
+Stored outputs are those of onnxruntime without optimisations, LiteRT's reference kernels for
+integers, or the specification. A file in `NOT_YET` must fail: whoever mends it takes it out.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from agreement import disagreement
+from real_models import Arrays, RealModel
+
+from codegen.targets import resolve
+from codegen.testing import Trial, run_trials
+from ir.errors import EllcError
+from ir.pipeline import run_pipeline
+from ir.types import Array
+
+pytestmark = pytest.mark.needs_data
+
+NOT_YET: dict[str, str] = {
+    "div_int8.tflite": "DIV of 8 bits is refused",
+    "keras_gru_while_float.tflite": "WHILE is refused",
+    "keras_lstm_dynamic_range.tflite": "clipping of cells is refused",
+    "keras_lstm_float.tflite": "clipping of cells is refused",
+    "keras_lstm_int8.tflite": "clipping of cells is refused",
+    "keras_simple_rnn_while_float.tflite": "WHILE is refused",
+    "l2norm_int8.tflite": "L2_NORMALIZATION of 8 bits is refused",
+    "max_pool_minus_infinity.onnx": "the lowest float instead of minus infinity",
+    "relu_nan.onnx": "0 instead of NaN",
+    "resize_linear_align_corners_1_5.onnx": "another size counts",
+    "resize_nearest_align_corners_1_5.onnx": "another size counts",
+    "rsqrt_int8.tflite": "RSQRT of 8 bits is refused",
+    "tf_cnn_16x8.tflite": "16 x 8 is refused",
+}
+HALF_STEP = 2e-3
+"""Of stored results in half precision, which compiled code computes in single precision."""
+HALF = frozenset({"conv_half_precision.onnx"})
+
+TARGETS = [
+    "host",
+    pytest.param("pi3", marks=pytest.mark.emulated("qemu-arm")),
+    pytest.param("pi3_64", marks=pytest.mark.emulated("qemu-aarch64")),
+]
+
+
+def models() -> list[RealModel]:
+    """Every model with samples in the folder of faults."""
+    folder = Path(os.environ.get("ELLC_TEST_DATA", "")) / "faults"
+    return sorted((RealModel(p.with_suffix("")) for p in folder.glob("*.npz")), key=str)
+
+
+# An empty list would be a test that is skipped without the reason.
+MODELS = [pytest.param(m, id=str(m)) for m in models()] or [pytest.param(None, id="none")]
+
+
+@functools.cache
+def answers(target: str) -> dict[str, str]:
+    """What is wrong with each model, empty where nothing is; all are in one program."""
+    said: dict[str, str] = {}
+    trials: dict[str, tuple[Trial, list[Arrays]]] = {}
+    for model in models():
+        try:
+            graph, _ = run_pipeline(model.graph())
+        except EllcError as error:
+            said[str(model)] = error.report()
+            continue
+        samples = list(model.samples())
+        samples += samples[::-1]  # each follows another one in memory that has been used
+        calls = tuple(inputs for inputs, _ in samples)
+        trials[str(model)] = Trial(graph, calls), [want for _, want in samples]
+    results = run_trials([trial for trial, _ in trials.values()], resolve(target))
+    for (name, (_, wanted)), got in zip(trials.items(), results, strict=True):
+        said[name] = str(got) if isinstance(got, Exception) else _differences(name, got, wanted)
+    return said
+
+
+def _differences(name: str, got: Sequence[Arrays], wanted: Sequence[Arrays]) -> str:
+    differs = _differs_in_half if name in HALF else disagreement
+    return "\n".join(
+        f"call {number}: {text}"
+        for number, (have, want) in enumerate(zip(got, wanted, strict=True))
+        for text in map(differs, have, want)
+        if text
+    )
+
+
+def _differs_in_half(got: Array, want: Array) -> str:
+    worst = float(np.max(np.abs(got - want) / np.maximum(np.abs(want), 1.0)))
+    return "" if worst <= HALF_STEP else f"differs by {worst:.3g}"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("model", MODELS)
+def test_fault_is_mended(model: RealModel, target: str) -> None:
+    said = answers(target)[str(model)]
+    if str(model) in NOT_YET:
+        assert said, f"{model} is right now: take it out of NOT_YET"
+        pytest.xfail(NOT_YET[str(model)])
+    assert not said, said
+
+
+def test_every_fault_not_mended_yet_is_a_file() -> None:
+    assert NOT_YET.keys() <= {str(model) for model in models()}

@@ -1,0 +1,76 @@
+"""Every operator with operands that are constants although none of its samples says so.
+
+Passes fold most such nodes away. Those that stay (results too large to store, graphs that are
+compiled without the passes) must read the constant, not whatever lies in the arena.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain, combinations
+
+import numpy as np
+import pytest
+from agreement import disagreement
+from operator_graphs import sample_of
+
+from codegen.lowering import lowering_for
+from codegen.targets import resolve
+from codegen.testing import run_trials
+from ir.errors import EllcError
+from ir.op import Case, all_ops
+from ir.ops.fused import Fused
+
+MOST_FREE_OPERANDS = 3
+"""Of more operands that no sample fixes, each alone and all together are made constants."""
+
+
+def with_constants(case: Case) -> Iterator[Case]:
+    """The case with every choice of further operands as constants."""
+    free = [i for i in range(len(case.inputs)) if i not in case.constants]
+    sizes = range(1, len(free) + 1) if len(free) <= MOST_FREE_OPERANDS else (1, len(free))
+    for chosen in chain.from_iterable(combinations(free, n) for n in sizes):
+        label = f"{case.label}, constant {', '.join(map(str, chosen))}"
+        yield replace(case, constants=(*case.constants, *chosen), label=label)
+
+
+def cases() -> Iterator[tuple[str, Case]]:
+    """One case for each lowering, kind of operands and choice of constants."""
+    seen: set[object] = set()
+    for name, op in all_ops().items():
+        for sample in op.samples(np.random.default_rng(0)):
+            anchor = sample.op.anchor if isinstance(sample.op, Fused) else sample.op
+            kinds = tuple((t.dtype, t.rank) for t in sample.types())
+            for case in with_constants(sample):
+                key = (lowering_for(anchor) or anchor.name, kinds, case.constants)
+                if key not in seen:
+                    seen.add(key)
+                    yield name, case
+
+
+@functools.cache
+def problems() -> dict[str, list[str]]:
+    """What is wrong with each operator; all of them are compiled into one program."""
+    every = list(cases())
+    made = [sample_of(case, case.label, f"{name}_{i}") for i, (name, case) in enumerate(every)]
+    results = run_trials([s.trial for s in made], resolve("host"))
+    wrong: dict[str, list[str]] = {name: [] for name in all_ops()}
+    for (name, _), sample, result in zip(every, made, results, strict=True):
+        if isinstance(result, EllcError):
+            continue  # refused in so many words
+        if isinstance(result, Exception):
+            wrong[name].append(f"{sample.label}: {str(result).splitlines()[0]}")
+            continue
+        for number, (got, want) in enumerate(zip(result[0], sample.want, strict=True)):
+            if difference := disagreement(got, np.asarray(want)):
+                wrong[name].append(f"{sample.label}: result {number}: {difference}")
+    return wrong
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("op", list(all_ops()))
+def test_constant_operands_are_read(op: str) -> None:
+    found = problems()
+    assert not found.get(op), "\n".join(found[op])
