@@ -9,6 +9,7 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
+from ellc.frontends.graph_import.cuts import Cuts
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.problems import Problems
 from ir.errors import EllcError, ShapeError
@@ -24,6 +25,10 @@ class SourceNode(Protocol):
     @property
     def kind(self) -> str:
         """The operator, with its domain where that is not the format's own."""
+
+    @property
+    def said(self) -> str:
+        """The operator as the file has it, if the reader made another of it; else its kind."""
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -100,7 +105,7 @@ def import_nodes(
     """
     known: dict[str, Value | None] = dict(values)
     problems = Problems()
-    frontier: dict[str, None] = {}
+    cuts = Cuts()
     for node in nodes:
         operands = [known.get(name) if name else None for name in node.inputs]
         missing = [n for n, v in zip(node.inputs, operands, strict=True) if n and v is None]
@@ -109,22 +114,25 @@ def import_nodes(
             for name in undefined:
                 problems.add(_place(node), f"reads '{name}', which nothing before it makes")
             known.update((name, None) for name in node.outputs if name)
-            # Behind a node that failed: what is already known here may be cut off, too.
-            frontier.update((n, None) for n in node.inputs if _cuts(n, known, values))
+            # After a node that failed: what is already known here may be an output, too.
+            cuts.ended([n for n in node.inputs if known.get(n) is not None])
             continue
+        before = emitter.work
         try:
             _want_known(registry, node, say_close=len(problems) < _CLOSE_NAMES)
             results = _call(emitter, registry, node, operands)
         except (Unsupported, ShapeError) as error:
             problems.add(_place(node), getattr(error, "message", "") or str(error))
-            frontier.update((n, None) for n in node.inputs if _cuts(n, known, values))
+            cuts.ended(node.inputs)
             results = [None] * len(node.outputs)
+        if any(v is not None and not v.is_constant for v in results):
+            cuts.made(node.inputs, node.outputs, emitter.work - before)
         known.update((n, v) for n, v in zip(node.outputs, results, strict=False) if n)
         for name in node.outputs[len(results) :]:
             if name:
                 known[name] = None
                 problems.add(_place(node), f"its result '{name}' is not supported")
-    cut = ",".join(list(frontier)[:8])
+    cut = ",".join(cuts.best())
     problems.raise_if_any(
         "cannot be imported",
         code="E212",
@@ -160,10 +168,4 @@ def _call(
 
 
 def _place(node: SourceNode) -> str:
-    return f"{node.label} ({node.kind})" if node.label else node.kind
-
-
-def _cuts(name: str, known: Mapping[str, Value | None], given: Mapping[str, Value]) -> bool:
-    """Whether a value is worth naming as an output: some node makes it, and of what is fed in."""
-    value = known.get(name)
-    return value is not None and not value.is_constant and name not in given
+    return f"{node.label} ({node.said})" if node.label else node.said

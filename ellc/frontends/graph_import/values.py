@@ -15,7 +15,8 @@ from ir.builder import GraphBuilder, Ref
 from ir.errors import EllcError
 from ir.graph import Graph
 from ir.limits import Limits
-from ir.op import Op
+from ir.op import Op, Pointwise
+from ir.ops.pointwise import Cast
 from ir.types import Array, DType, Quant, TensorType, type_of
 
 # Beyond these an operator on constants stays in the graph (where `fold_constants` decides): what a
@@ -67,6 +68,7 @@ class Emitter:
         self._builder = GraphBuilder(name)
         self._limits = limits
         self._notes: dict[str, None] = {}
+        self.work = 0  # multiply-adds, and elements of what functions make, so far
         self.source: tuple[str, ...] = ()  # names of the model's node at work, for every new node
 
     def input(self, name: str, type: TensorType) -> Value:
@@ -109,6 +111,7 @@ class Emitter:
             return [Value(t, array=np.zeros(t.shape, t.dtype.numpy)) for t in types]
         for type_ in types:
             _want_elements(type_)
+        self.work += _work(op, operand_types, types)
         made = self._builder.add_multi(op, *(self.ref(v) for v in operands), source=self.source)
         return [Value(r.type, ref=r) for r in made]
 
@@ -150,6 +153,13 @@ class Emitter:
         return made <= max(2 * held, 4096) + 4096 and (
             made <= _FOLDED_ELEMENTS and op.macs(operands, results) <= _FOLDED_MACS
         )
+
+
+def _work(op: Op, operands: tuple[TensorType, ...], results: tuple[TensorType, ...]) -> int:
+    """What an operator computes; nothing where it moves, converts or compares."""
+    if isinstance(op, Pointwise) and not isinstance(op, Cast):
+        return sum(t.elements for t in results if t.dtype.is_float)
+    return op.macs(operands, results)
 
 
 def _want_elements(type_: TensorType) -> None:

@@ -17,6 +17,7 @@ class OnnxNode(Attributes):
     """One node: an operator of one version of its domain, names of operands and results.
 
     `inputs` ends with `captured`: the names that subgraphs of the node read from around it.
+    `joined` is the file's operator in the middle of a group that was joined to this node.
     """
 
     operator: str
@@ -28,12 +29,18 @@ class OnnxNode(Attributes):
     overload: str = ""
     attributes: Mapping[str, Attribute] = field(default_factory=lambda: MappingProxyType({}))
     captured: tuple[str, ...] = ()
+    joined: str = ""
     asked: set[str] = field(default_factory=set)
 
     @property
     def label(self) -> str:
         """The node's name, or its first output if it has none."""
         return self.name or next((n for n in self.outputs if n), "")
+
+    @property
+    def said(self) -> str:
+        """The operator as the file has it."""
+        return self.joined or self.kind
 
     @property
     def kind(self) -> str:

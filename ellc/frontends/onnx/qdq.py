@@ -144,6 +144,11 @@ class _Neighbours:
             return self.element_type(stored.value)
         return _UINT8 if _is(self.makers.get(stored.value), "QuantizeLinear") else 0
 
+    def one_type(self, *values: _Stored) -> bool:
+        """Whether all are stored as integers of one type, which is known."""
+        types = {self._stored_type(v) for v in values}
+        return len(types) == 1 and 0 not in types
+
     def quantised(self, node: OnnxNode) -> _Stored | None:
         """What a QuantizeLinear makes, if it makes bytes by one scale."""
         stored = self.parameters(node, 1)
@@ -232,6 +237,7 @@ def _node(
         like.version,
         like.label,
         attributes=MappingProxyType({**like.attributes, **extra}),
+        joined=like.kind,
     )
 
 
@@ -280,7 +286,8 @@ def _add(graph: _Neighbours, node: OnnxNode, y: _Stored, bounds: Bounds) -> Onnx
 
 def _two(graph: _Neighbours, node: OnnxNode, y: _Stored, bounds: Bounds) -> OnnxNode | None:
     a, b = graph.dequantised(node.inputs[0]), graph.dequantised(node.inputs[1])
-    if a is None or b is None:
+    # As in ONNX Runtime, bytes of different types are no group: they meet as real numbers.
+    if a is None or b is None or not graph.one_type(a, b, y):
         return None
     inputs = (*a.names, *b.names, y.scale, y.zero)
     return _node(node, f"QLinear{node.operator}", inputs, bounds)
@@ -334,6 +341,7 @@ def _table(graph: _Neighbours, name: str, y: _Stored) -> OnnxNode | None:
         name=chain[-1].label if chain else name,
         attributes=MappingProxyType({"function": function}),
         captured=captured,
+        joined=chain[-1].kind if chain else "QuantizeLinear",
     )
 
 

@@ -119,6 +119,11 @@ class TfliteNode:
     options: Options = NO_OPTIONS
 
     @property
+    def said(self) -> str:
+        """The operator as the file has it."""
+        return self.kind
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """Names of operands; '' where one is left out."""
         return tuple("" if t is None else t.name for t in self.operands)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 
@@ -32,8 +33,8 @@ class Builder:
         self.constants[f"{name}_z"] = np.array(zero, dtype)  # type: ignore[call-overload]
         return [f"{name}_s", f"{name}_z"]
 
-    def quantise(self, x: str, y: str, scale: float, zero: int) -> None:
-        names = self.parameters(y, scale, zero, self.stored)
+    def quantise(self, x: str, y: str, scale: float, zero: int, stored: type | None = None) -> None:
+        names = self.parameters(y, scale, zero, stored or self.stored)
         self.nodes.append(node("QuantizeLinear", [x, *names], [y], f"Q of {y}"))
 
     def dequantise(self, x: str, y: str, *, like: str = "", axis: int = 1) -> None:
@@ -153,6 +154,35 @@ def test_two_computed_operands(kind: str, activation: bool) -> None:
     graph = compare_steps(b.model(given, ["yq"]), given)
     assert not kinds(graph)["dequantize"]
     assert kinds(graph)["clip"] == (kind == "Add" and activation)
+
+
+BYTES = (np.int8, np.uint8)
+MIDDLES: dict[str, dict[str, object]] = {
+    "Add": {}, "Mul": {}, "MatMul": {}, "Gemm": {}, "Concat": {"axis": 1}, "Conv": {},
+    "GlobalAveragePool": {}, "MaxPool": {"kernel_shape": [2, 2]}, "Sigmoid": {}, "Relu": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", MIDDLES)
+@pytest.mark.parametrize("types", list(itertools.product(BYTES, repeat=3)), ids=str)
+def test_bytes_of_every_kind_meet(kind: str, types: tuple[type, ...]) -> None:
+    """A group of any types of bytes means what it says, joined or not."""
+    flat = kind in ("MatMul", "Gemm")
+    given = {"p": floats(6, 6) if flat else floats(2, 6, 6, 6)}
+    if kind in ("Add", "Mul", "Concat", "MatMul", "Gemm", "Conv"):
+        given["q"] = floats(*given["p"].shape, seed=1)
+    b = Builder()
+    for name, stored in zip(given, types, strict=False):
+        b.quantise(name, f"{name}q", 0.03, 3, stored)
+        b.dequantise(f"{name}q", f"{name}r")
+    b.nodes.append(node(kind, [f"{n}r" for n in given], ["c"], "middle", **MIDDLES[kind]))
+    b.quantise("c", "yq", 0.07, 2, types[2])
+    proto = b.model(given, ["yq"])
+    (got,), (want,) = computed(proto, given), expected(proto, given)
+    assert (got.dtype, got.shape) == (want.dtype, want.shape)
+    apart = np.abs(got.astype(int) - want.astype(int))
+    assert apart.max() <= 1
+    assert (apart != 0).mean() < 0.05
 
 
 def test_functions_become_tables() -> None:

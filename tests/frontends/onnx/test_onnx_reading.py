@@ -360,6 +360,42 @@ def test_one_report_of_everything() -> None:
     assert "--outputs a" in error.hint
 
 
+def test_a_cut_stands_after_what_computes() -> None:
+    """Where next to nothing is computed before a node that fails, no cut is named."""
+    w = floats(4, 3, 3, 3)
+    nodes = [
+        node("Unsqueeze", ["x", "axes"], ["lifted"]),
+        node("Less", ["x", "x"], ["compared"]),
+        node("Conv", ["x", "w"], ["c"]),
+        node("Conv", ["c", "v"], ["d"]),
+        node("Cast", ["d"], ["whole"], to=TensorProto.INT32),
+        node("Relu", ["x"], ["little"]),
+        node("Unknown", ["lifted", "compared", "c", "whole", "little"], ["y"]),
+    ]
+    constants = {"w": w, "v": floats(4, 4, 3, 3), "axes": np.array([0])}
+    proto = model(nodes, {"x": floats(1, 3, 16, 16)}, ["y"], constants)
+    assert error_of(proto).hint.startswith("--outputs whole,c takes the part before")
+    bare = model([nodes[0], nodes[1], node("Unknown", ["lifted", "compared"], ["y"])],
+                 {"x": X}, ["y"], {"axes": np.array([0])})  # fmt: skip
+    assert "--outputs" not in error_of(bare).hint
+
+
+def test_a_report_names_the_operators_of_the_file() -> None:
+    """Not the ones that groups of quantised nodes are joined to."""
+    one = np.array([0.1], np.float32)
+    nodes = [
+        node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        node("DequantizeLinear", ["q", "s", "z"], ["r"]),
+        node("Conv", ["r", "w"], ["c"], "the node", strides=[0, 0]),
+        node("QuantizeLinear", ["c", "s", "z"], ["y"]),
+        node("DequantizeLinear", ["wq", "s", "wz"], ["w"]),
+    ]
+    constants = {"s": one, "z": np.uint8([3]), "wz": np.int8([0]),
+                 "wq": np.ones((2, 3, 1, 1), np.int8)}  # fmt: skip
+    error = error_of(model(nodes, {"x": floats(1, 3, 4, 4)}, ["y"], constants))
+    assert error.problems[0].startswith("the node (Conv): ")
+
+
 def test_damaged_attributes_and_operands_are_reported() -> None:
     damaged = [
         node("Conv", ["x"], ["y"]),
