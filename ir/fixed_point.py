@@ -8,6 +8,7 @@ and out; whatever does not fit wraps around, unless a function says that it satu
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -43,12 +44,12 @@ def wrapped(x: Array) -> Array:
     return x.astype(np.int64).astype(np.uint32).astype(np.int32)
 
 
-def high_product(a: Array, b: Array) -> Array:
+def high_product(a: Array, b: Array | int) -> Array:
     """2ab / 2^32, rounded, halves up: the "saturating rounding doubling high multiply".
 
     The one product that does not fit, of the lowest number by itself, becomes the highest.
     """
-    product = a.astype(np.int64) * b.astype(np.int64)
+    product = a.astype(np.int64) * np.asarray(b, np.int64)
     return _narrow(np.minimum((product + (1 << 30)) >> 31, _ONE))
 
 
@@ -111,12 +112,17 @@ def _exp_of_quarter(x: Array) -> Array:
     return np.asarray(centre + high_product(centre, d + divide_by_power(last + square, 1)))
 
 
-def reciprocal(x: Array) -> tuple[Array, Array]:
-    """(y, bits) for x as Q12: 1 / x is y / 2^bits with y as Q0, 1/2 to 1; x has no sign."""
+def reciprocal(x: Array, integer_bits: int = SOFTMAX_SUM_BITS) -> tuple[Array, Array]:
+    """(y, bits) for x as a Q number: 1 / x is y / 2^bits with y as Q0, 1/2 to 1; x has no sign."""
     unsigned = x.astype(np.uint32).astype(np.int64)
-    zeros = 31 - np.floor(np.log2(np.maximum(unsigned, 1))).astype(np.int64)
+    zeros = leading_zeros(unsigned)
     fraction = wrapped((unsigned << zeros) - (1 << 31))
-    return _one_over_one_plus(fraction), (SOFTMAX_SUM_BITS - zeros).astype(np.int32)
+    return _one_over_one_plus(fraction), (integer_bits - zeros).astype(np.int32)
+
+
+def leading_zeros(x: Array) -> Array:
+    """How many of 32 bits are 0 above the highest one, int64; 31 for 0. x is not negative."""
+    return 32 - np.frexp(np.maximum(x, 1).astype(np.float64))[1].astype(np.int64)
 
 
 def _one_over_one_plus(x: Array) -> Array:
@@ -142,6 +148,117 @@ def _q2(real: float) -> Array:
     return np.array(_half_away(real * 2.0**29), np.int32)
 
 
+# --- logarithm and inverse square root -----------------------------------------------------------
+
+LOG_BITS = 5  # integer bits of a logarithm's Q number
+_SQRT_HALF = math.sqrt(0.5)
+LOG_CENTRE = 0.5**0.25  # between 1/sqrt(2) and 1, in whose middle the rational function is exact
+
+
+@dataclass(frozen=True, slots=True)
+class LogTerms:
+    """Coefficients of the rational function, as Q0: log(r) = num(q) / (1 + den(q)), q = r - centre.
+
+    They are TFLite's; `num` has the cube's coefficient, `den` constant, linear and square.
+    """
+
+    cube: int
+    constant: int
+    linear: int
+    square: int
+
+
+def log_terms() -> LogTerms:
+    """The coefficients."""
+    root = 2.0**0.25
+    reals = (11 / 240 * root, 2 / root - root, root / 4, root / 20)
+    return LogTerms(*(_half_away(r * 2.0**31) for r in reals))
+
+
+def log_of_sum(x: Array) -> Array:
+    """log(x) as Q5 for x >= 1 as Q12.
+
+    x is 2^k r with r near the centre, twice: with k whole and with k a half more. The smaller r and
+    the larger k count.
+    """
+    unsigned = x.astype(np.int64)
+    zeros = leading_zeros(unsigned)
+    scaled = high_product(_narrow(unsigned << (zeros - 1)), _q0(_SQRT_HALF))
+    lower = high_product(x, _q0(_SQRT_HALF))
+    lower_zeros = leading_zeros(lower.astype(np.int64)) - 1
+    raised = _narrow(np.minimum(unsigned << lower_zeros, _ONE))
+    r = np.minimum(saturating_shift(scaled, 1), raised)
+    unit, quarter = 31 - (LOG_BITS + 1), 1 << (31 - (LOG_BITS + 1) - 2)
+    power = np.maximum(
+        ((SOFTMAX_SUM_BITS - zeros) << unit) + quarter,
+        ((SOFTMAX_SUM_BITS - lower_zeros) << unit) - quarter,
+    )
+    numerator, denominator = _log_fraction(r)
+    fraction = high_product(
+        divide_by_power(numerator, LOG_BITS + 1), _one_over_one_plus(denominator)
+    )
+    return saturating_shift(high_product(_narrow(power), _q0(math.log(2))) + fraction, 1)
+
+
+def _log_fraction(r: Array) -> tuple[Array, Array]:
+    """Numerator, and denominator less 1, of log(r / centre^2) as Q0."""
+    terms = log_terms()
+    mean = _narrow((r.astype(np.int64) + _q0(LOG_CENTRE) + 1) >> 1)
+    q = wrapped((r.astype(np.int64) - _q0(LOG_CENTRE)) * 2)
+    square = high_product(q, q)
+    cube = high_product(high_product(q, square), terms.cube)
+    numerator = wrapped(high_product(q, r).astype(np.int64) + cube)
+    inner = np.int64(terms.constant) + q + high_product(square, terms.square)
+    linear = high_product(q, terms.linear).astype(np.int64)
+    return numerator, wrapped(high_product(wrapped(inner), mean) + linear)
+
+
+def inverse_root(x: Array) -> tuple[Array, Array]:
+    """1 / sqrt(x) as a factor (mantissa, shift) of `multiply`; numbers up to 1 count as 1.
+
+    x is brought between 1/4 and 1 (times 2^29) by an even number of bits; then come five steps of
+    Newton's method from 1, in Q3.
+    """
+    wide = np.maximum(x, 1).astype(np.int64)
+    large = wide >= 1 << 29
+    wide = np.where(large, wide >> 2, wide)
+    pairs = (leading_zeros(wide) - 1) // 2 - 1
+    whole = _narrow(wide << (2 * pairs)) >> 1
+    half, guess = divide_by_power(whole, 1), np.full_like(whole, 1 << 28)
+    for _ in range(5):
+        cube = saturating_shift(high_product(high_product(guess, guess), guess), 6)
+        step = high_product(guess, 3 << 27) - high_product(half, cube)
+        guess = saturating_shift(step, 3)
+    right = np.where(large, 12, 11) - pairs
+    mantissa = _narrow(
+        high_product(guess, _q0(_SQRT_HALF)).astype(np.int64) << np.maximum(-right, 0)
+    )
+    is_one = x <= 1
+    return (
+        np.where(is_one, _ONE, mantissa).astype(np.int32),
+        np.where(is_one, 0, np.minimum(-right, 0)).astype(np.int32),
+    )
+
+
+# --- quotient ------------------------------------------------------------------------------------
+
+
+def quotient(x: Array, y: Array, mantissa: int, shift: int) -> Array:
+    """x / y times a factor, for n-bit numbers and shifts up to 32 - n; a divisor of 0 counts as 1.
+
+    The reciprocal of y multiplies x shifted left as far as it goes, then the factor does; the
+    result is shifted right once. Where that is by 32 bits or more it is 0, which is what the
+    quotient rounds to; TFLite's own shift is undefined there.
+    """
+    x, y = np.where(y < 0, -x, x), np.maximum(np.abs(y), 1)
+    inverse, inverse_bits = reciprocal(y, 31)
+    room = leading_zeros(2 * (x ^ (x >> 31)).astype(np.int64) + 1)
+    whole = high_product(_narrow(x.astype(np.int64) << room), inverse)
+    bits = inverse_bits + room - shift
+    scaled = divide_by_power(high_product(whole, mantissa), np.minimum(bits, 31))
+    return np.where(bits > 31, 0, scaled).astype(np.int32)
+
+
 # --- softmax -------------------------------------------------------------------------------------
 
 
@@ -163,6 +280,19 @@ def softmax_exponentials(multiplier: int, shift: int, diff_min: int) -> Array:
     raised = wrapped(differences.astype(np.int64) << shift)
     powers = exp_of_negative(high_product(raised, np.array(multiplier, np.int32)))
     return np.where(differences >= diff_min, powers, 0).astype(np.int32)
+
+
+def log_softmax_differences(multiplier: int, shift: int, diff_min: int) -> Array:
+    """Every difference d = 0..255 to the largest number as Q5, negative; int32 [256].
+
+    What is so far below that a logarithm of a share stored in steps of 1/16 is the lowest number in
+    any case is not below -20, where nothing overflows.
+    """
+    least = -20 << (31 - SOFTMAX_INPUT_BITS)
+    differences = -np.arange(256, dtype=np.int32)
+    raised = wrapped(differences.astype(np.int64) << shift)
+    scaled = np.maximum(high_product(raised, np.array(multiplier, np.int32)), least)
+    return np.where(differences >= diff_min, scaled, least).astype(np.int32)
 
 
 def softmax_shares(x: Array, exponentials: Array) -> Array:

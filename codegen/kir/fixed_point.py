@@ -5,9 +5,12 @@ On NEON `mul_high` and `shr_round` are one instruction each.
 
 from __future__ import annotations
 
+import math
+
 from codegen.kir.build import KernelBuilder
 from codegen.kir.ir import Imm, Operand
 from codegen.kir.types import Elem
+from ir.fixed_point import LOG_BITS, LOG_CENTRE, SOFTMAX_SUM_BITS, log_terms
 
 _BITS = 31
 
@@ -64,6 +67,107 @@ def divide_by_power(b: KernelBuilder, x: Operand, bits: int) -> Operand:
     return b.op("shr_round", b.add(x, b.shift_right(x, _BITS)), b.const(bits, x))
 
 
+def quotient(b: KernelBuilder, x: Operand, y: Operand, mantissa: int, shift: int) -> Operand:
+    """x / y times a factor, for n-bit numbers and shifts up to 32 - n; a y of 0 counts as 1."""
+    zero, one, most = b.const(0, x), b.const(1, x), b.const(_BITS, x)
+    x = b.select(b.compare("lt", y, zero), b.sub(zero, x), x)
+    y = b.max(b.op("abs", y), one)
+    zeros, highest = leading_zeros(b, b.bitcast(y, Elem.U32))
+    inverse = one_over_one_plus(
+        b, b.bitcast(b.sub(highest, b.const(1 << _BITS, highest)), Elem.I32)
+    )
+    # Bits that repeat the sign: one less than the zeros above x's magnitude, 31 for 0 and -1.
+    magnitude = b.op("xor", x, b.shift_right(x, _BITS))
+    doubled = b.add(b.shift_left(magnitude, 1), one)
+    room = b.bitcast(leading_zeros(b, b.bitcast(doubled, Elem.U32))[0], Elem.I32)
+    whole = b.op("mul_high", b.op("shl_by", x, room), inverse)
+    product = b.op("mul_high", whole, b.const(mantissa, x))
+    bits = b.add(b.sub(room, b.bitcast(zeros, Elem.I32)), b.const(_BITS - shift, x))
+    # A negative half less one rounds down; nothing is divided by 1.
+    borrow = b.select(b.compare("gt", bits, zero), b.shift_right(product, _BITS), zero)
+    scaled = b.op("shr_round", b.add(product, borrow), b.min(bits, most))
+    return b.select(b.compare("gt", bits, most), zero, scaled)
+
+
+def log_of_sum(b: KernelBuilder, x: Operand) -> Operand:
+    """The natural logarithm, as Q5, of a number from 1 up, as Q12."""
+    half_root, one = b.const(_q0(math.sqrt(0.5)), x), b.const(1, x)
+    zeros = _zeros_above(b, x)
+    scaled = b.op("mul_high", b.op("shl_by", x, b.sub(zeros, one)), half_root)
+    lower = b.op("mul_high", x, half_root)
+    lower_zeros = b.sub(_zeros_above(b, lower), one)
+    raised = _saturating_shift_by(b, x, lower_zeros)
+    r = b.min(saturating_shift(b, scaled, 1), raised)
+    unit, integer_bits = _BITS - (LOG_BITS + 1), b.const(SOFTMAX_SUM_BITS, x)
+    quarter = b.const(1 << (unit - 2), x)
+    power = b.max(
+        b.add(b.shift_left(b.sub(integer_bits, zeros), unit), quarter),
+        b.sub(b.shift_left(b.sub(integer_bits, lower_zeros), unit), quarter),
+    )
+    numerator, denominator = _log_fraction(b, r)
+    small = divide_by_power(b, numerator, LOG_BITS + 1)
+    fraction = b.op("mul_high", small, one_over_one_plus(b, denominator))
+    logarithm = b.add(b.op("mul_high", power, b.const(_q0(math.log(2)), x)), fraction)
+    return saturating_shift(b, logarithm, 1)
+
+
+def _log_fraction(b: KernelBuilder, r: Operand) -> tuple[Operand, Operand]:
+    """Numerator, and denominator less 1, of the logarithm's rational function."""
+
+    def product(first: Operand, second: Operand | int) -> Operand:
+        return b.op("mul_high", first, b.const(second, r) if isinstance(second, int) else second)
+
+    terms, centre = log_terms(), _q0(LOG_CENTRE)
+    total = b.add(b.bitcast(r, Elem.U32), Imm(centre + 1, r.type.with_elem(Elem.U32)))
+    mean = b.bitcast(b.shift_right(total, 1), Elem.I32)
+    q = b.shift_left(b.sub(r, b.const(centre, r)), 1)
+    square = product(q, q)
+    numerator = b.add(product(q, r), product(product(q, square), terms.cube))
+    inner = b.add(b.add(q, b.const(terms.constant, r)), product(square, terms.square))
+    return numerator, b.add(product(inner, mean), product(q, terms.linear))
+
+
+def inverse_root(b: KernelBuilder, x: Operand) -> Operand:
+    """The mantissa of 1 / sqrt(x); numbers up to 1 count as 1."""
+    one = b.const(1, x)
+    wide, pairs = _even_shift(b, x)
+    whole = b.shift_right(b.op("shl_by", wide, b.shift_left(pairs, 1)), 1)
+    half = divide_by_power(b, whole, 1)
+    guess: Operand = b.const(1 << 28, x)
+    for _ in range(5):
+        square = b.op("mul_high", guess, guess)
+        cube = saturating_shift(b, b.op("mul_high", square, guess), 6)
+        step = b.sub(b.op("mul_high", guess, b.const(3 << 27, x)), b.op("mul_high", half, cube))
+        guess = saturating_shift(b, step, 3)
+    mantissa = b.op("mul_high", guess, b.const(_q0(math.sqrt(0.5)), x))
+    # Small numbers would be shifted left: the mantissa takes that.
+    more = b.max(b.sub(pairs, b.const(11, x)), b.const(0, x))
+    mantissa = b.op("shl_by", mantissa, more)
+    return b.select(b.compare("le", x, one), b.const((1 << _BITS) - 1, x), mantissa)
+
+
+def inverse_root_shift(b: KernelBuilder, x: Operand) -> Operand:
+    """The shift that belongs to the mantissa."""
+    zero, one = b.const(0, x), b.const(1, x)
+    large = b.compare("ge", x, b.const(1 << 29, x))
+    right = b.sub(b.select(large, b.const(12, x), b.const(11, x)), _even_shift(b, x)[1])
+    return b.select(b.compare("le", x, one), zero, b.min(b.sub(zero, right), zero))
+
+
+def _even_shift(b: KernelBuilder, x: Operand) -> tuple[Operand, Operand]:
+    """(x or, from 2^29 up, a quarter of it; pairs of bits by which that comes to 2^27 at least)."""
+    positive = b.max(x, b.const(1, x))
+    large = b.compare("ge", positive, b.const(1 << 29, x))
+    wide = b.select(large, b.shift_right(positive, 2), positive)
+    zeros = _zeros_above(b, wide)
+    return wide, b.sub(b.shift_right(b.sub(zeros, b.const(1, x)), 1), b.const(1, x))
+
+
+def _zeros_above(b: KernelBuilder, x: Operand) -> Operand:
+    """Zero bits above the highest one of a number that is not negative, as signed numbers."""
+    return b.bitcast(leading_zeros(b, b.bitcast(x, Elem.U32))[0], Elem.I32)
+
+
 def leading_zeros(b: KernelBuilder, x: Operand) -> tuple[Operand, Operand]:
     """(number of zero bits above the highest one, x shifted left by it); 31 and 0 for x = 0."""
     zeros: Operand = b.const(0, x)
@@ -98,6 +202,18 @@ def saturating_shift(b: KernelBuilder, x: Operand, bits: int) -> Operand:
     below = b.compare("lt", x, b.const(-(1 << (_BITS - bits)), x))
     result = b.select(above, b.const(highest, x), result)
     return b.select(below, b.const(-highest - 1, x), result)
+
+
+def _saturating_shift_by(b: KernelBuilder, x: Operand, bits: Operand) -> Operand:
+    """x * 2^bits for x >= 0, the highest number where that does not fit; bits below 32."""
+    raised = b.op("shl_by", b.bitcast(x, Elem.U32), b.bitcast(bits, Elem.U32))
+    highest = b.const((1 << _BITS) - 1, raised)
+    return b.bitcast(b.min(raised, highest), Elem.I32)
+
+
+def _q0(real: float) -> int:
+    """The nearest number without integer bits."""
+    return math.floor(real * 2.0**_BITS + 0.5)
 
 
 def _q2(real: float) -> int:

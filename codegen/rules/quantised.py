@@ -11,8 +11,9 @@ from codegen.kir.build import KernelBuilder
 from codegen.kir.ir import Imm, Operand
 from codegen.kir.types import Elem
 from codegen.pointwise import emits
+from ir.ops.fixed_point_functions import InverseRoot, LogOfSum
 from ir.ops.quantised import Dequantize, Quantize, Requantize
-from ir.ops.quantised_arithmetic import QuantAdd, QuantMul
+from ir.ops.quantised_arithmetic import QuantAdd, QuantDiv, QuantMul
 from ir.types import DType
 
 # Added to a float of at most 22 bits it leaves the nearest integer in the lowest bits.
@@ -64,6 +65,23 @@ def _quant_mul(op: QuantMul, b: KernelBuilder, x: Operand, y: Operand) -> Operan
     return _stored(b, fixed_point.multiply(b, product, mantissa, shift), op)
 
 
+@emits(QuantDiv, costly=True)
+def _quant_div(op: QuantDiv, b: KernelBuilder, x: Operand, y: Operand) -> Operand:
+    above, below = _difference(b, x, op.x_zero), _difference(b, y, op.y_zero)
+    return _stored(b, fixed_point.quotient(b, above, below, op.multiplier, op.shift), op)
+
+
+@emits(LogOfSum, costly=True)
+def _log_of_sum(op: LogOfSum, b: KernelBuilder, x: Operand) -> Operand:
+    return fixed_point.log_of_sum(b, x)
+
+
+@emits(InverseRoot, costly=True)
+def _inverse_root(op: InverseRoot, b: KernelBuilder, x: Operand) -> Operand:
+    part = {"mantissa": fixed_point.inverse_root, "shift": fixed_point.inverse_root_shift}
+    return part[op.part](b, x)
+
+
 # --- parts ---------------------------------------------------------------------------------------
 
 
@@ -85,7 +103,9 @@ def _raised(
     return fixed_point.divide_by_power(b, product, -shift)
 
 
-def _stored(b: KernelBuilder, scaled: Operand, op: Requantize | QuantAdd | QuantMul) -> Operand:
+def _stored(
+    b: KernelBuilder, scaled: Operand, op: Requantize | QuantAdd | QuantMul | QuantDiv
+) -> Operand:
     """Clamped, the zero point added, narrowed; vectors of bytes with twice the lanes at once."""
     elem = Elem.of(op.dtype)
     if elem.bytes == 1 and scaled.type.lanes > 1:

@@ -1,4 +1,4 @@
-"""Sums and products of stored integers in TFLite's fixed-point arithmetic."""
+"""Sums, products and quotients of stored integers in TFLite's fixed-point arithmetic."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 
-from ir.fixed_point import multiply, quantize_multiplier, wrapped
+from ir.fixed_point import multiply, quantize_multiplier, quotient, wrapped
 from ir.op import Arrays, Case, Pointwise, Types, register_op, require
 from ir.ops.common import want_operands, want_same
 from ir.ops.elementwise import want_broadcast
@@ -16,6 +16,8 @@ from ir.ops.quantised import want_range, want_type
 from ir.types import Array, DType, Quant, TensorType
 
 _OPERANDS = (DType.I8, DType.U8, DType.I16)
+# What is left of 32 bits beside the sign and a difference of two numbers.
+_QUOTIENT_SHIFTS = {DType.I8: 23, DType.U8: 23, DType.I16: 15}
 
 
 @register_op("quant_add")
@@ -192,13 +194,87 @@ class QuantMul(Pointwise):
         yield case("int16", DType.I16, (1e-3, 2e-4, 2.5e-3), (19,), (19,))
 
 
+@register_op("quant_div")
+@dataclass(frozen=True, slots=True)
+class QuantDiv(Pointwise):
+    """(x, y) -> x / y of real numbers stored as integers.
+
+    (x - x_zero) / (y - y_zero) times the factor (multiplier, shift) as `ir.fixed_point.quotient`
+    has it, plus the zero point, between `low` and `high`. A divisor of 0 counts as y's smallest
+    step above 0.
+    """
+
+    x_zero: int
+    y_zero: int
+    multiplier: int
+    shift: int
+    zero_point: int
+    low: int
+    high: int
+    dtype: DType
+    quant: Quant | None = None
+
+    @classmethod
+    def of(cls, x: Quant, y: Quant, dtype: DType, quant: Quant, low: int, high: int) -> Self:
+        """The operator for operands and result of these scales and zero points (per tensor).
+
+        As TFLite has it: the factor is computed with float32 scales in float32. Raises `ValueError`
+        where it is too large to be exact.
+        """
+        first, second, last = (np.float32(q.scale[0]) for q in (x, y, quant))
+        multiplier, shift = quantize_multiplier(float(first / (second * last)))
+        if shift > _QUOTIENT_SHIFTS[dtype]:
+            raise ValueError(f"scales {first} / {second} to {last}")
+        zeros = (x.zero_point[0], y.zero_point[0], quant.zero_point[0])
+        return cls(zeros[0], zeros[1], multiplier, shift, zeros[2], low, high, dtype, quant)
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_multipliers("quant_div", self.multiplier)
+        made = _stored(self, *inputs)
+        most = _QUOTIENT_SHIFTS[inputs[0].dtype]
+        require(-31 <= self.shift <= most, f"quant_div: a shift by {self.shift}")
+        return made
+
+    def reference(self, *inputs: Array) -> Arrays:
+        x, y = (a.astype(np.int32) for a in inputs)
+        scaled = quotient(x - self.x_zero, y - self.y_zero, self.multiplier, self.shift)
+        return (_clamped(self, scaled),)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        def case(
+            label: str, dtype: DType, scales: tuple[float, float, float], *shapes: tuple[int, ...],
+            zeros: tuple[int, int, int] = (0, 0, 0), fixed: bool = False,
+        ) -> Case:  # fmt: skip
+            x, y, z = (Quant((s,), (p,)) for s, p in zip(scales, zeros, strict=True))
+            info = np.iinfo(dtype.numpy)
+            op = cls.of(x, y, dtype, z, info.min, info.max)
+            return Case(op, _drawn(rng, dtype, *shapes), (1,) if fixed else (), label=label)
+
+        image, near = (1, 5, 7, 3), (0.05, 0.03, 0.1)
+        yield case("one element", DType.I8, near, (1, 1, 1, 1), (1,))
+        yield case("int8", DType.I8, near, image, image, zeros=(-3, 5, 10))
+        yield case("uint8", DType.U8, (0.1, 0.3, 0.02), (4, 99), (4, 99), zeros=(128, 3, 140))
+        yield case("per channel", DType.I8, near, image, (3,), zeros=(3, 5, 1), fixed=True)
+        yield case("small factor", DType.I8, (1e-9, 3.0, 1.0), (2, 33), (33,), zeros=(1, 2, 3))
+        yield case("large factor", DType.U8, (0.9, 0.01, 0.02), (2, 33), (33,), zeros=(1, 2, 3))
+        yield case("int16", DType.I16, (1e-3, 2e-4, 2.5e-3), (190,), (190,))
+        ends = np.array([-128, 127, 0, 1, -1, 5], np.int8)
+        pairs = np.meshgrid(ends, np.append(ends, np.int8(7)), indexing="ij")
+        yield Case(
+            case("", DType.I8, (1.0, 1.0, 1.0), (1,), (1,), zeros=(0, 5, 0)).op,
+            tuple(p.reshape(-1) for p in pairs),
+            label="ends and zero",
+        )
+
+
 def want_multipliers(name: str, *multipliers: int) -> None:
     """Raise `ShapeError` unless these are int32 numbers."""
     good = all(-(2**31) <= m < 2**31 for m in multipliers)
     require(good, f"{name}: multipliers {multipliers} of more than 32 bits")
 
 
-def _stored(op: QuantAdd | QuantMul, *inputs: TensorType) -> Types:
+def _stored(op: QuantAdd | QuantMul | QuantDiv, *inputs: TensorType) -> Types:
     """The result's type; checks what both operators have in common."""
     want_operands(op.name, inputs, 2)
     dtype = want_same(op.name, *inputs)
@@ -211,7 +287,7 @@ def _stored(op: QuantAdd | QuantMul, *inputs: TensorType) -> Types:
     return (TensorType(op.dtype, inputs[0].shape, quant=op.quant),)
 
 
-def _clamped(op: QuantAdd | QuantMul, scaled: Array) -> Array:
+def _clamped(op: QuantAdd | QuantMul | QuantDiv, scaled: Array) -> Array:
     result = np.clip(scaled.astype(np.int64) + op.zero_point, op.low, op.high)
     return result.astype(op.dtype.numpy)
 

@@ -107,6 +107,29 @@ def test_reciprocal_is_that_of_real_numbers() -> None:
     np.testing.assert_allclose(y / 2.0**31 / 2.0**bits, 2.0**19 / x, rtol=1e-8)
 
 
+def test_logarithm_is_that_of_real_numbers() -> None:
+    x = np.append(np.geomspace(2**19, 2**31 - 1, 3000).astype(np.int32), np.int32(2**19))
+    got = fixed_point.log_of_sum(x) / 2.0**26
+    np.testing.assert_allclose(got, np.log(x / 2.0**19), atol=1e-7)
+
+
+def test_inverse_root_is_that_of_real_numbers() -> None:
+    x = np.append(np.arange(-3, 3000), np.geomspace(3000, 2**31 - 1, 2000)).astype(np.int32)
+    mantissa, shift = fixed_point.inverse_root(x)
+    got = mantissa / 2.0**31 * 2.0**shift
+    np.testing.assert_allclose(got, 1 / np.sqrt(np.maximum(x, 1)), rtol=2e-6)
+    assert -31 <= shift.min() <= shift.max() <= 0
+
+
+@pytest.mark.parametrize("factor", [1e-4, 0.3, 1.0, 900.0])
+def test_quotient_is_that_of_rational_numbers(factor: float) -> None:
+    pair = fixed_point.quantize_multiplier(factor)
+    every = np.arange(-255, 256)
+    x, y = (side.reshape(-1).astype(np.int32) for side in np.meshgrid(every, every))
+    want = x / np.where(y == 0, 1, y) * factor
+    np.testing.assert_allclose(fixed_point.quotient(x, y, *pair), want, atol=0.51)
+
+
 @pytest.mark.parametrize("scale", [0.004, 0.07, 0.3, 1.9])
 def test_softmax_is_that_of_real_numbers(scale: float) -> None:
     x = np.random.default_rng(5).integers(-128, 128, (40, 11), np.int8)

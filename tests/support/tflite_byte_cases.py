@@ -17,11 +17,16 @@ def byte_cases() -> Iterator[TfliteCase]:
     """Every operator that takes bytes."""
     for dtype in BYTES:
         yield from _functions(dtype)
+        yield from _normalizations(dtype)
         yield from _arithmetic(dtype)
+        yield from _quotients(dtype)
+        yield from _whole_numbers(dtype)
         yield from _comparisons(dtype)
         yield from _reductions(dtype)
         yield from _conversions(dtype)
         yield from _layers(dtype)
+    yield from _quotients("int16")
+    yield from _whole_numbers("int16")
     yield from _sixteen_bits()
 
 
@@ -75,6 +80,12 @@ def _functions(dtype: str) -> Iterator[TfliteCase]:
         yield TfliteCase(
             "SQRT", dtype, (positive,), (stored(dtype, (1, 256), 0.02, 3),), given=(_every(dtype),)
         )
+        for scale, to in ((0.05, 0.02), (0.002, 0.1), (3.0, 1e-4), (1e-6, 9.0)):
+            positive = T((1, 256), dtype, scale=(scale,), zero=(-128,))
+            results = (stored(dtype, (1, 256), to, 3),)
+            yield TfliteCase(
+                "RSQRT", f"{dtype} {scale}", (positive,), results, given=(_every(dtype),)
+            )
     slopes = _RNG.integers(0, 256, (1, 1, 6), np.uint8).view(dtype)
     yield TfliteCase(
         "PRELU",
@@ -90,6 +101,39 @@ def _functions(dtype: str) -> Iterator[TfliteCase]:
             (stored(dtype, (30, 40), 1 / 256, 0),),
             options("SoftmaxOptions", beta=beta),
         )
+
+
+def _normalizations(dtype: str) -> Iterator[TfliteCase]:
+    every = _pairs_of_bytes(dtype)
+    # Numbers 128 above the lowest stand for 0 in a vector of length 1, the highest for log(1).
+    for scale in (0.011, 0.07, 0.3, 1.3):
+        to = (stored(dtype, every.shape, 1 / 16, 255),)
+        operand, chosen = (stored(dtype, every.shape, scale),), options("LogSoftmaxOptions")
+        yield TfliteCase("LOG_SOFTMAX", f"{dtype} {scale}", operand, to, chosen, given=(every,))
+    for length in (1, 7, 1001):
+        operand, to = (
+            (stored(dtype, (3, length), 0.08),),
+            (stored(dtype, (3, length), 1 / 16, 255),),
+        )
+        yield TfliteCase("LOG_SOFTMAX", f"{dtype} {length}", operand, to, chosen)
+    chosen = options("L2NormOptions")
+    for zero in (0, 131, 255):
+        operand, to = (
+            (stored(dtype, every.shape, 0.1, zero),),
+            (stored(dtype, every.shape, 1 / 128, 128),),
+        )
+        yield TfliteCase("L2_NORMALIZATION", f"{dtype} {zero}", operand, to, chosen, given=(every,))
+        operand, to = (
+            (stored(dtype, (4, 5, 600), 0.1, zero),),
+            (stored(dtype, (4, 5, 600), 1 / 128, 128),),
+        )
+        yield TfliteCase("L2_NORMALIZATION", f"{dtype} long {zero}", operand, to, chosen)
+
+
+def _pairs_of_bytes(dtype: str) -> np.ndarray:
+    """Every pair of numbers; int8 ones include the lowest."""
+    every = _every(dtype).reshape(-1)
+    return np.stack([np.repeat(every, 256), np.tile(every, 256)], axis=-1)
 
 
 def _arithmetic(dtype: str) -> Iterator[TfliteCase]:
@@ -108,6 +152,52 @@ def _arithmetic(dtype: str) -> Iterator[TfliteCase]:
         same = (stored(dtype, x), stored(dtype, y))
         for kind in ("MAXIMUM", "MINIMUM"):
             yield TfliteCase(kind, f"{dtype} {x} {y}", same, (stored(dtype, _IMAGE),))
+
+
+def _quotients(dtype: str) -> Iterator[TfliteCase]:
+    """Divisors are not 0, which the runtime refuses, and quotients not far below a step of the
+    result, where it shifts by more bits than there are."""
+    zero, least = (0, 1024) if dtype == "int16" else (99, 4)
+    for x, y in ((_IMAGE, _IMAGE), ((6, 1), _IMAGE), (_IMAGE, (7,)), ((1, 1, 6, 1), (5, 1, 7))):
+        above, below = stored(dtype, x, zero=zero), stored(dtype, y, 0.031, zero)
+        for scale in (0.0713, 0.002, 1e-4):
+            to = (stored(dtype, _IMAGE, scale, zero and 120),)
+            first, second = TfliteCase("DIV", "", (above, below), to).inputs()
+            near, middle = first.astype(int) - above.zero[0], above.zero[0]
+            first = np.where(abs(near) < least, middle + least, first).astype(dtype)
+            second = np.where(second == below.zero[0], below.zero[0] + 1, second).astype(dtype)
+            for activation in (0, 1, 2, 3) if scale == 0.0713 else (0,):
+                chosen = options("DivOptions", fusedActivationFunction=activation)
+                label, given = f"{dtype} {x} {y} {activation} {scale}", (first, second)
+                yield TfliteCase("DIV", label, (above, below), to, chosen, given=given)
+
+
+def _whole_numbers(dtype: str) -> Iterator[TfliteCase]:
+    """Operators that take the stored numbers as they are."""
+    x, to = stored(dtype, _IMAGE), (stored(dtype, _IMAGE),)
+    signed = dtype != "uint8"
+    if signed:
+        yield TfliteCase("NEG", dtype, (x,), to)
+    shifts = np.arange(210).reshape(_IMAGE).astype(dtype) % 8
+    rows = (
+        (
+            ("FLOOR_DIV", None, shifts - 4),
+            ("FLOOR_MOD", None, shifts - 4),
+        )
+        if signed
+        else ()
+    )
+    for kind, chosen, y in (
+        *rows,
+        ("RIGHT_SHIFT", options("RightShiftOptions"), shifts),
+        ("BITWISE_XOR", options("BitwiseXorOptions"), shifts),
+    ):
+        second = (
+            y
+            if kind in ("RIGHT_SHIFT", "BITWISE_XOR")
+            else np.where(abs(y) < 2, 3, y).astype(dtype)
+        )
+        yield TfliteCase(kind, dtype, (x, stored(dtype, _IMAGE, data=second)), to, chosen)
 
 
 def _comparisons(dtype: str) -> Iterator[TfliteCase]:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tflite_byte_cases import byte_cases
-from tflite_cases import TfliteCase
-from tflite_files import reference, saved
+from tflite_cases import TfliteCase, stored
+from tflite_files import options, reference, saved
 from tflite_float_cases import float_cases
 from tflite_layer_cases import layer_cases
 from tflite_movement_cases import movement_cases
@@ -66,6 +66,16 @@ def test_operator_agrees_with_the_reference_kernels(kind: str, tmp_path: Path) -
                 if said := difference(a, b):
                     wrong[f"{case.label}, call {call}"] = said
     assert not wrong
+
+
+def test_a_stored_sum_of_all_is_that_of_two(tmp_path: Path) -> None:
+    """No runtime at hand has ADD_N of bytes; of two operands it is ADD."""
+    both = (stored("int8", (3, 50)), stored("int8", (3, 50)))
+    to = (stored("int8", (3, 50), 0.07, 99),)
+    pair = TfliteCase("ADD", "", both, to, options("AddOptions"))
+    every = TfliteCase("ADD_N", "", both, to, options("AddNOptions"), given=pair.inputs())
+    ((found,),), ((wanted,),) = imported(every, tmp_path), reference(pair.data(), pair.inputs())
+    assert not difference(found, wanted)
 
 
 def test_every_operator_has_a_case() -> None:

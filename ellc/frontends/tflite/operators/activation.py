@@ -12,6 +12,7 @@ from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.common import is_stored, operand, result, tensor, want_float
 from ellc.frontends.tflite.model import TfliteNode
+from ellc.frontends.tflite.operators.quantised_normalization import stored_log_softmax
 from ellc.frontends.tflite.operators.quantised_prelu import stored_prelu
 from ellc.frontends.tflite.operators.quantised_softmax import stored_softmax
 from ellc.frontends.tflite.operators.quantised_tables import (
@@ -19,6 +20,7 @@ from ellc.frontends.tflite.operators.quantised_tables import (
     hard_swish,
     leaky,
     of_reals,
+    reciprocal_root,
     rescaled,
     square_root,
     tabled,
@@ -44,11 +46,11 @@ from ir.ops.functions import (
     Square,
 )
 from ir.ops.reduce import LogSoftmax, Softmax
-from ir.types import Array
+from ir.types import Array, DType
 
 Transform = Callable[[Array], Array]
 _NO_16 = "no 16-bit activations"
-_FLOATS = "no 8-bit operands"
+_FLOATS = "no runtime has it for 8-bit operands"
 
 
 def _each(function: Callable[[float], float]) -> Transform:
@@ -91,7 +93,7 @@ def _function(kind: str, op: Op, of_real: Transform | None = None) -> None:
         if not is_stored(node):
             return emitter.add(op, x)
         if of_real is None:
-            raise Unsupported("8- or 16-bit operands that stand for real numbers")
+            raise Unsupported("no runtime has it for 8- or 16-bit numbers that stand for reals")
         return tabled(emitter, node, x, of_reals(node, of_real))
 
 
@@ -104,9 +106,17 @@ _function("COS", Cos())
 _function("FLOOR", Floor())
 _function("CEIL", Ceil())
 _function("ROUND", Round())
-_function("NEG", Neg())
 _function("SQUARE", Square())
 _function("SIGN", Sign())
+
+
+@TFLITE.imports("NEG", limits="no runtime has it for uint8 operands")
+def negative(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """-x, of the stored numbers as they are: the kernels leave zero points out of it."""
+    x = operand(inputs, 0)
+    if is_stored(node) and x.dtype is DType.U8:
+        raise Unsupported("no runtime has it for uint8 that stands for reals")
+    return emitter.add(Neg(), x)
 
 
 @TFLITE.imports("ABS", limits=_NO_16)
@@ -135,10 +145,11 @@ def root(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return square_root(emitter, node, x) if is_stored(node) else emitter.add(Sqrt(), want_float(x))
 
 
-@TFLITE.imports("RSQRT", limits=_FLOATS)
-def reciprocal_root(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+@TFLITE.imports("RSQRT", limits=_NO_16)
+def inverse_root(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """1 / sqrt(x)."""
-    return emitter.add(Rsqrt(), want_float(operand(inputs, 0)))
+    x = operand(inputs, 0)
+    return reciprocal_root(emitter, node, x) if is_stored(node) else emitter.add(Rsqrt(), x)
 
 
 @TFLITE.imports("LEAKY_RELU", limits=_NO_16)
@@ -194,8 +205,10 @@ def softmax(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return emitter.add(Softmax((x.type.rank - 1,)), want_float(x))
 
 
-@TFLITE.imports("LOG_SOFTMAX", limits=_FLOATS)
+@TFLITE.imports("LOG_SOFTMAX", limits="no runtime has it for 16-bit activations")
 def log_softmax(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """The logarithm of those shares."""
-    x = want_float(operand(inputs, 0))
-    return emitter.add(LogSoftmax((x.type.rank - 1,)), x)
+    x = operand(inputs, 0)
+    if is_stored(node):
+        return stored_log_softmax(emitter, node, x)
+    return emitter.add(LogSoftmax((x.type.rank - 1,)), want_float(x))

@@ -7,13 +7,15 @@ import numpy as np
 from ellc.frontends.graph_import.broadcast import common_shape, expanded, pointwise
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
-from ellc.frontends.tflite.common import activated, is_stored, operand
+from ellc.frontends.tflite.common import activated, is_stored, operand, tensor
 from ellc.frontends.tflite.model import Activation, TfliteNode
 from ellc.frontends.tflite.operators.quantised_arithmetic import (
     compared_parts,
     stored_product,
+    stored_quotient,
     stored_squared_difference,
     stored_sum,
+    stored_sum_of_all,
 )
 from ellc.frontends.tflite.operators.shapes import reshaped
 from ellc.frontends.tflite.registry import TFLITE
@@ -44,16 +46,11 @@ from ir.ops.comparisons import (
 )
 from ir.ops.functions import Neg, Not, Square
 
-_PLAIN = "no 8-bit operands"
+_NO_RUNTIME = "no runtime has it for 8-bit operands"
 
 
 def _both(inputs: Inputs) -> tuple[Value, Value]:
     return operand(inputs, 0), operand(inputs, 1)
-
-
-def _want_plain(node: TfliteNode) -> None:
-    if is_stored(node):
-        raise Unsupported("8- or 16-bit operands that stand for real numbers")
 
 
 def difference(emitter: Emitter, x: Value, y: Value) -> Value:
@@ -94,17 +91,19 @@ def mul(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return _activated(emitter, node, pointwise(emitter, Mul(), *_both(inputs), commutes=True))
 
 
-@TFLITE.imports("DIV", limits=_PLAIN)
+@TFLITE.imports("DIV")
 def div(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """x / y."""
-    _want_plain(node)
+    if is_stored(node):
+        return stored_quotient(emitter, node, *_both(inputs))
     return _activated(emitter, node, pointwise(emitter, Div(), *_both(inputs)))
 
 
-@TFLITE.imports("ADD_N", limits=_PLAIN)
+@TFLITE.imports("ADD_N", limits="8-bit operands of one scale, as TensorFlow Lite Micro has it")
 def add_n(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """The sum of any number of operands."""
-    _want_plain(node)
+    if is_stored(node):
+        return stored_sum_of_all(emitter, node, [operand(inputs, i) for i in range(len(inputs))])
     value = operand(inputs, 0)
     for index in range(1, len(inputs)):
         value = emitter.add(Add(), value, operand(inputs, index))
@@ -119,22 +118,29 @@ def squared_difference(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Va
     return emitter.add(Square(), difference(emitter, *_both(inputs)))
 
 
-def _plain(kind: str, op: Op, *, commutes: bool = False) -> None:
-    """Import an operator that has a counterpart with the same meaning."""
+def _plain(
+    kind: str, op: Op, *, commutes: bool = False, stored: tuple[str, ...] = (), limits: str = ""
+) -> None:
+    """Import an operator that has a counterpart with the same meaning.
 
-    @TFLITE.imports(kind, limits=_PLAIN)
+    The kernels work on the stored numbers themselves, for those kinds in `stored`.
+    """
+
+    @TFLITE.imports(kind, limits=limits)
     def binary(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-        _want_plain(node)
+        if is_stored(node) and tensor(node, 0).kind not in stored:
+            raise Unsupported(f"no runtime has it for {tensor(node, 0).kind} that stands for reals")
         return pointwise(emitter, op, *_both(inputs), commutes=commutes)
 
 
-_plain("FLOOR_DIV", FloorDiv())
-_plain("FLOOR_MOD", FloorMod())
-_plain("POW", Pow())
+_SIGNED, _NO_UNSIGNED = ("INT8", "INT16"), "no runtime has it for uint8 operands"
+_plain("FLOOR_DIV", FloorDiv(), stored=_SIGNED, limits=_NO_UNSIGNED)
+_plain("FLOOR_MOD", FloorMod(), stored=_SIGNED, limits=_NO_UNSIGNED)
+_plain("POW", Pow(), limits=_NO_RUNTIME)
 _plain("LOGICAL_AND", And(), commutes=True)
 _plain("LOGICAL_OR", Or(), commutes=True)
-_plain("BITWISE_XOR", Xor(), commutes=True)
-_plain("RIGHT_SHIFT", ShiftRight())
+_plain("BITWISE_XOR", Xor(), commutes=True, stored=(*_SIGNED, "UINT8"))
+_plain("RIGHT_SHIFT", ShiftRight(), stored=(*_SIGNED, "UINT8"))
 
 
 @TFLITE.imports("MINIMUM")

@@ -19,14 +19,16 @@ from ellc.frontends.tflite.scales import (
     zero_of,
 )
 from ir.fixed_point import multiply, quantize_multiplier
-from ir.ops.arithmetic import Sub
+from ir.ops.arithmetic import Add, Sub
 from ir.ops.functions import Square
-from ir.ops.quantised_arithmetic import QuantAdd, QuantMul
+from ir.ops.quantised_arithmetic import QuantAdd, QuantDiv, QuantMul
 from ir.types import Array, DType
 
 # Bits by which numbers are raised before they are scaled, so that they keep digits.
 _COMPARED_BITS = 8
 _SQUARED_BITS = 7
+_SUMMED_BITS = 20
+_MOST_SUMMED = 16  # halves of 9-bit differences, 20 bits up, whose sum has 32 bits
 
 
 def _second_first(x: Value, y: Value) -> bool:
@@ -60,6 +62,20 @@ def stored_sum(emitter: Emitter, node: TfliteNode, x: Value, y: Value, *, subtra
     return emitter.add(op, expanded(emitter, x, common_shape(x, y)), y)
 
 
+def stored_sum_of_all(emitter: Emitter, node: TfliteNode, parts: list[Value]) -> Value:
+    """ADD_N: every operand by half, in 20 bits more, then their sum in the result's scale."""
+    source, to = tensor(node, 0), result(node)
+    same = all(scalar_quant(tensor(node, i)) == scalar_quant(source) for i in range(len(parts)))
+    if not same or not 1 <= len(parts) <= _MOST_SUMMED:
+        raise Unsupported(f"a sum of {len(parts)} operands, or of different scales")
+    scaled = [_scaled(emitter, x, source, _SUMMED_BITS, 0.5) for x in parts]
+    total = scaled[0]
+    for value in scaled[1:]:
+        total = emitter.add(Add(), total, value)
+    factor = 2.0 * float(scale_of(source)) / (2.0**_SUMMED_BITS * float(scale_of(to)))
+    return requantize(emitter, total, [factor], to, Activation.NONE)
+
+
 def _want_general_scales(*tensors: Tensor) -> None:
     """Powers of two as scales of 16-bit numbers mean another kernel."""
     if all(np.frexp(scale_of(t))[0] == 0.5 for t in tensors):
@@ -75,6 +91,19 @@ def stored_product(emitter: Emitter, node: TfliteNode, x: Value, y: Value) -> Va
     )
     if _second_first(x, y):
         return emitter.add(op.swapped(), y, x)
+    return emitter.add(op, expanded(emitter, x, common_shape(x, y)), y)
+
+
+def stored_quotient(emitter: Emitter, node: TfliteNode, x: Value, y: Value) -> Value:
+    """x / y; a divisor of 0, an error elsewhere, counts as the smallest step above 0."""
+    first, second, to = tensor(node, 0), tensor(node, 1), result(node)
+    low, high = activation_range(node.options.activation, to)
+    try:
+        op = QuantDiv.of(
+            scalar_quant(first), scalar_quant(second), to.dtype, scalar_quant(to), low, high
+        )
+    except ValueError as error:
+        raise Unsupported(f"the result's scale is too small: {error}") from None
     return emitter.add(op, expanded(emitter, x, common_shape(x, y)), y)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -10,9 +11,11 @@ from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.common import BYTES, result, tensor
 from ellc.frontends.tflite.model import Tensor, TfliteNode
 from ellc.frontends.tflite.scales import limits_of, scale_of, zero_of
-from ir.fixed_point import multiply, quantize_multiplier
+from ir.fixed_point import inverse_root, multiply, quantize_multiplier
 from ir.ops.quantised import Lookup
 from ir.types import Array, DType, Quant
+
+_ROOT_BITS = 20  # by which an inverse root is raised, so that it keeps digits
 
 
 def looked_up(
@@ -115,6 +118,24 @@ def square_root(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
         quotient = np.sqrt(np.maximum(real, 0)) / scale_of(to)
         whole: Array = np.trunc(quotient).astype(np.int64)
         return whole + zero_of(to)
+
+    return tabled(emitter, node, x, root)
+
+
+def reciprocal_root(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
+    """RSQRT; of 0, and of negative numbers, which are an error elsewhere, the highest number."""
+    source, to = tensor(node, 0), result(node)
+    real = 1.0 / (math.sqrt(scale_of(source)) * float(scale_of(to)))
+    mantissa, shift = quantize_multiplier(real)
+    if shift > _ROOT_BITS + 31:
+        raise Unsupported(f"RSQRT in steps of {scale_of(to)}")
+
+    def root(stored: Array) -> Array:
+        value = (stored - zero_of(source)).astype(np.int32)
+        factor, bits = inverse_root(value)
+        raised = multiply(np.ones_like(value), factor, bits + _ROOT_BITS)
+        scaled = multiply(raised, mantissa, max(shift - _ROOT_BITS, -31)).astype(np.int64)
+        return np.where(value > 0, scaled + zero_of(to), limits_of(to.dtype)[1])
 
     return tabled(emitter, node, x, root)
 

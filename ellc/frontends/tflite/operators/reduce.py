@@ -15,7 +15,8 @@ from ellc.frontends.tflite.common import (
     result,
     want_float,
 )
-from ellc.frontends.tflite.model import TfliteNode
+from ellc.frontends.tflite.model import Activation, TfliteNode
+from ellc.frontends.tflite.operators.quantised_normalization import stored_l2_normalization
 from ellc.frontends.tflite.operators.quantised_reduce import (
     stored_mean,
     stored_sum,
@@ -72,7 +73,7 @@ def smallest(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return _reduced(emitter, node, operand(inputs, 0), "min", inputs)
 
 
-@TFLITE.imports("REDUCE_PROD", limits=_AXES + "; no 8-bit operands")
+@TFLITE.imports("REDUCE_PROD", limits=_AXES + "; no runtime has it for 8-bit operands")
 def reduced_product(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """The product along axes."""
     if is_stored(node):
@@ -101,7 +102,7 @@ def arg(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return found if found.dtype is wanted else emitter.add(Cast(wanted), found)
 
 
-@TFLITE.imports("CUMSUM", limits="a constant axis; no 8-bit operands")
+@TFLITE.imports("CUMSUM", limits="a constant axis; no runtime has it for 8-bit operands")
 def running_sum(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """Sums of all elements so far along an axis."""
     x = operand(inputs, 0)
@@ -113,10 +114,14 @@ def running_sum(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return emitter.add(op, x)
 
 
-@TFLITE.imports("L2_NORMALIZATION", limits="floats only")
+@TFLITE.imports("L2_NORMALIZATION", limits="no runtime has it for 16-bit activations")
 def l2_normalization(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """Divided by the length of the vectors along the last axis."""
     x = operand(inputs, 0)
+    if is_stored(node):
+        if node.options.activation is not Activation.NONE:
+            raise Unsupported(f"fused activation {node.options.activation.name} on {x.dtype.value}")
+        return stored_l2_normalization(emitter, node, x)
     squares = emitter.add(Reduce("l2sum", (x.type.rank - 1,), True), want_float(x))
     least = emitter.constant(np.full(1, _LEAST_NORM))
     length = emitter.add(Maximum(), emitter.add(Sqrt(), squares), least)

@@ -1,0 +1,87 @@
+"""Logarithms of shares, and vectors of length 1, of stored 8-bit numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.tflite.common import result, tensor
+from ellc.frontends.tflite.model import TfliteNode
+from ellc.frontends.tflite.operators.quantised_tables import looked_up
+from ellc.frontends.tflite.scales import limits_of, scale_of, zero_of
+from ir.fixed_point import (
+    LOG_BITS,
+    SOFTMAX_SUM_BITS,
+    divide_by_power,
+    log_softmax_differences,
+    softmax_exponentials,
+    softmax_scaling,
+)
+from ir.ops.arithmetic import Add, Sub
+from ir.ops.cast import Cast
+from ir.ops.fixed_point_functions import InverseRoot, LogOfSum
+from ir.ops.quantised import Requantize
+from ir.ops.reduce import Reduce
+from ir.types import Array, DType
+
+_LOG_STEP = 1 / 16  # of a stored logarithm, 0 the highest number
+_LOG_STEP_BITS = 4
+_MOST_SHARES = 1 << SOFTMAX_SUM_BITS  # a sum of more may not fit
+_UNIT_STEP = 1 / 128  # of a stored vector of length 1
+_UNIT_BITS = 7
+
+
+def stored_log_softmax(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
+    """LOG_SOFTMAX in fixed point: the difference to the largest less the logarithm of the sum."""
+    source, to = tensor(node, 0), result(node)
+    low, high = limits_of(to.dtype)
+    if scale_of(to) != np.float32(_LOG_STEP) or zero_of(to) != high:
+        raise Unsupported(f"logarithms in steps of {scale_of(to)} from {zero_of(to)}")
+    if x.shape[-1] >= _MOST_SHARES:
+        raise Unsupported(f"LOG_SOFTMAX of {x.shape[-1]} numbers, more than {_MOST_SHARES - 1}")
+    scaling, last = softmax_scaling(1.0, float(scale_of(source))), (x.type.rank - 1,)
+    top = emitter.add(Cast(DType.I32), emitter.add(Reduce("max", last, True), x))
+    negative = emitter.add(Sub(), emitter.add(Cast(DType.I32), x), top)
+    # Differences of 0 to -255 are the bytes 255 to 0.
+    ones = emitter.constant(np.full(1, 255, np.int32))
+    place = emitter.add(Cast(DType.U8), emitter.add(Add(), negative, ones))
+    terms = divide_by_power(softmax_exponentials(*scaling), SOFTMAX_SUM_BITS)
+    total = emitter.add(Reduce("sum", last, True), _table(emitter, place, terms))
+    scaled = _table(emitter, place, log_softmax_differences(*scaling))
+    logarithm = emitter.add(Sub(), scaled, emitter.add(LogOfSum(), total))
+    # Less one, halves of what is not positive go away from zero where others go up.
+    less = emitter.add(Sub(), logarithm, emitter.constant(np.ones(1, np.int32)))
+    bits = 31 - LOG_BITS - _LOG_STEP_BITS
+    op = Requantize("tflite_once", zero_of(to), low, high, to.dtype, to.quant)
+    return emitter.add(op, less, *_factor(emitter, 1 << 30, 1 - bits))
+
+
+def _table(emitter: Emitter, place: Value, by_distance: Array) -> Value:
+    """What a table of all distances to the largest number has, given 255 less the distance."""
+    table = by_distance[::-1]
+    return looked_up(emitter, place, DType.I32, None, lambda code: table[code])
+
+
+def _factor(emitter: Emitter, mantissa: int, shift: int) -> tuple[Value, Value]:
+    return tuple(emitter.constant(np.full(1, part, np.int32)) for part in (mantissa, shift))  # type: ignore[return-value]
+
+
+def stored_l2_normalization(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
+    """L2_NORMALIZATION in fixed point: a vector of zeros stays one."""
+    source, to = tensor(node, 0), result(node)
+    low, high = limits_of(to.dtype)
+    middle = low + 128
+    if scale_of(to) != np.float32(_UNIT_STEP) or zero_of(to) != middle:
+        raise Unsupported(f"vectors of length 1 in steps of {scale_of(to)} from {zero_of(to)}")
+    zero = zero_of(source)
+    squares = looked_up(emitter, x, DType.I32, None, lambda code: (code - zero) ** 2)
+    total = emitter.add(Reduce("sum", (x.type.rank - 1,), True), squares)
+    mantissa, shift = (emitter.add(InverseRoot(part), total) for part in ("mantissa", "shift"))
+    # The kernel of unsigned numbers multiplies before it scales, that of signed ones in one step.
+    before = _UNIT_BITS if x.dtype is DType.U8 else 0
+    if not before:
+        bits = emitter.constant(np.full(1, _UNIT_BITS, np.int32))
+        shift = emitter.add(Add(), shift, bits)
+    raised = looked_up(emitter, x, DType.I32, None, lambda code: (code - zero) << before)
+    op = Requantize("tflite", middle, low, high, to.dtype, to.quant)
+    return emitter.add(op, raised, mantissa, shift)
