@@ -137,7 +137,8 @@ def test_an_unknown_output_is_answered_with_what_is_close(tmp_path: Path) -> Non
     [
         ("WHILE", [T((1, 4))], "operator WHILE is not supported"),
         ("RELU", [T((1, 4), variable=True)], "is a variable"),
-        ("LOG_SOFTMAX", [stored("int8", (1, 4))], "only float32"),
+        ("LOG_SOFTMAX", [stored("int8", (1, 4))], "logarithms in steps of"),
+        ("L2_NORMALIZATION", [stored("int8", (1, 4))], "of length 1 in steps of"),
         ("ROUND", [stored("uint8", (1, 4))], "8- or 16-bit"),
         ("RELU", [T((1, 4), "int8")], "only float32"),
     ],
