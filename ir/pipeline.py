@@ -32,13 +32,15 @@ WEIGHTS_FILE = "weights.eir"
 
 # Order of the architecture. Twins and dead readers go early: what they read would look as if it
 # had several readers. `absorb_padding` and `fold_affine` alternate: a frame may stand before or
-# behind the subtraction of a mean, or between two of them.
+# behind the subtraction of a mean, or between two of them. Constants are folded again after passes
+# that make some: a recurrent layer's first step reads a constant state. One run of `fold_constants`
+# is a fixpoint, since it goes from operands to results.
 _ORDER = (
-    "fold_constants, lower_composites, eliminate_common, eliminate_dead, simplify, sink_reshape, "
-    "move_transposes, binary_products, eliminate_dead, sink_reshape, simplify, "
+    "fold_constants, lower_composites, fold_constants, eliminate_common, eliminate_dead, simplify, "
+    "sink_reshape, move_transposes, binary_products, eliminate_dead, sink_reshape, simplify, "
     "recognise_activations, eliminate_dead, absorb_order, absorb_padding, fold_affine, "
-    "absorb_padding, fold_affine, simplify, eliminate_common, eliminate_dead, fuse_epilogue, "
-    "fold_padding"
+    "absorb_padding, fold_affine, fold_constants, simplify, eliminate_common, eliminate_dead, "
+    "fuse_epilogue, fold_padding"
 )
 _REQUIRED = ("lower_composites",)
 
