@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ellc.frontends.graph_import.values import Unsupported
 from ellc.frontends.onnx.model import OnnxNode
-from ir.types import Padding
+from ir.types import Array, Padding
 
 Pair = tuple[int, int]
 
@@ -37,16 +39,66 @@ class Window:
         return Padding(*self.amounts, (value,))
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What a window does along one axis."""
+
+    size: int
+    stride: int
+    dilation: int
+    before: int
+    after: int
+    overhang: int
+
+    @property
+    def reach(self) -> int:
+        """How many elements it spans."""
+        return self.dilation * (self.size - 1) + 1
+
+    def count(self, extent: int) -> int:
+        """At how many places it stands."""
+        total = extent + self.before + self.after + self.overhang
+        if total < self.reach:
+            raise Unsupported(f"a window of {self.reach} over {total} elements")
+        return (total - self.reach) // self.stride + 1
+
+    def places(self, extent: int) -> Array:
+        """[count, size]: which element every tap stands on; outside of 0..extent-1 is padding."""
+        starts = np.arange(self.count(extent))[:, None] * self.stride - self.before
+        return starts + self.dilation * np.arange(self.size)
+
+
 def read_window(
     node: OnnxNode, extents: Sequence[int], kernel: Sequence[int] | None = None
 ) -> Window:
-    """The window of a node over spatial extents; `kernel` are the weights' own extents.
+    """The window of a node over one or two spatial axes; `kernel` are the weights' own extents.
 
     One spatial axis is the columns of one row.
     """
+    if len(extents) not in (1, 2):
+        raise Unsupported(f"{len(extents)} spatial axes; 1 and 2 are supported")
+    return window_of(read_spans(node, extents, kernel))
+
+
+def window_of(spans: Sequence[Span]) -> Window:
+    """The window that spans along rows and columns make, or along columns only."""
+    none = Span(1, 1, 1, 0, 0, 0)
+    rows, columns = spans if len(spans) == 2 else (none, spans[0])
+
+    def pair(name: str) -> Pair:
+        return getattr(rows, name), getattr(columns, name)
+
+    names = ("size", "stride", "dilation", "before", "after", "overhang")
+    return Window(*(pair(name) for name in names))
+
+
+def read_spans(
+    node: OnnxNode, extents: Sequence[int], kernel: Sequence[int] | None = None
+) -> tuple[Span, ...]:
+    """What a node's window does along every spatial axis."""
     rank = len(extents)
-    if rank not in (1, 2):
-        raise Unsupported(f"{rank} spatial axes; 1 and 2 are supported")
+    if rank not in (1, 2, 3):
+        raise Unsupported(f"{rank} spatial axes; 1, 2 and 3 are supported")
     size = node.integers("kernel_shape", None if kernel is None else tuple(kernel))
     if kernel is not None and tuple(kernel) != size:
         raise Unsupported(f"its kernel_shape is {size}, that of its weights {tuple(kernel)}")
@@ -56,13 +108,12 @@ def read_window(
         raise Unsupported(f"kernel {size}, strides {stride}, dilations {dilation}")
     reach = [d * (k - 1) + 1 for d, k in zip(dilation, size, strict=True)]
     before, after = _amounts(node, extents, reach, stride)
-    overhang = (0,) * rank
+    overhang: tuple[int, ...] = (0,) * rank
     if node.flag("ceil_mode"):
         overhang = tuple(
             _overhang(*axis) for axis in zip(extents, before, after, reach, stride, strict=True)
         )
-    fields = (_pair(size, 1), _pair(stride, 1), _pair(dilation, 1))
-    return Window(*fields, _pair(before, 0), _pair(after, 0), _pair(overhang, 0))
+    return tuple(map(Span, size, stride, dilation, before, after, overhang))
 
 
 def _amounts(
@@ -103,9 +154,3 @@ def _several(node: OnnxNode, name: str, rank: int) -> tuple[int, ...]:
     if len(values) != rank:
         raise Unsupported(f"{len(values)} {name} for {rank} spatial axes")
     return values
-
-
-def _pair(values: Sequence[int], row: int) -> Pair:
-    """(row, column), with `row` for the rows of a tensor that has none."""
-    first, *rest = values
-    return (first, rest[0]) if rest else (row, first)

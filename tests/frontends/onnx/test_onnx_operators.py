@@ -68,6 +68,21 @@ def _windows() -> Iterator[Example]:
     yield Example("GlobalAveragePool", ROW)
 
 
+def _volumes() -> Iterator[Example]:
+    x = floats(2, 4, 6, 7, 5)
+    w, grouped = floats(6, 4, 3, 2, 2, seed=1), floats(6, 2, 2, 3, 2, seed=2)
+    yield Example("Conv", x, (w, floats(6)))
+    yield Example("Conv", x, (w,), {"pads": [1, 0, 2, 1, 1, 0], "strides": [2, 1, 3]})
+    yield Example("Conv", x, (w,), {"dilations": [2, 1, 2], "auto_pad": "SAME_UPPER"})
+    yield Example("Conv", x, (grouped,), {"group": 2, "pads": [1] * 6})
+    window = {"kernel_shape": [3, 2, 2], "strides": [2, 1, 2]}
+    for kind in ("MaxPool", "AveragePool", "LpPool"):
+        yield Example(kind, x, (), window)
+        yield Example(kind, x, (), {**window, "pads": [1, 0, 1, 1, 1, 0]})
+    yield Example("AveragePool", x, (), {**window, "pads": [1] * 6, "count_include_pad": 1})
+    yield Example("GlobalAveragePool", x)
+
+
 def _products() -> Iterator[Example]:
     a, b = floats(4, 5), floats(5, 6, seed=1)
     yield Example("MatMul", a, (b,))
@@ -172,7 +187,7 @@ def _resizes() -> Iterator[Example]:
 
 
 EXAMPLES = [
-    *_windows(), *_products(), *_shapes(), *_pointwise(), *_reductions(), *_resizes(),
+    *_windows(), *_volumes(), *_products(), *_shapes(), *_pointwise(), *_reductions(), *_resizes(),
 ]  # fmt: skip
 
 
@@ -187,6 +202,36 @@ def of_one_node(example: Example) -> Any:
 @pytest.mark.parametrize("example", EXAMPLES, ids=str)
 def test_operator_is_what_onnx_computes(example: Example) -> None:
     compare(of_one_node(example), {"x": example.x}, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("column_major", [0, 1])
+@pytest.mark.parametrize(
+    ("shape", "attributes"),
+    [
+        ((2, 3, 8, 6), {"kernel_shape": [2, 2], "strides": [2, 2]}),
+        ((1, 2, 7, 5), {"kernel_shape": [3, 2], "strides": [2, 1], "pads": [1, 1, 1, 1]}),
+        ((2, 2, 9), {"kernel_shape": [3], "strides": [2]}),
+        ((1, 2, 5, 6, 4), {"kernel_shape": [2, 3, 2], "strides": [2, 2, 2]}),
+    ],
+)
+def test_largest_elements_go_back_to_where_they_stood(
+    shape: tuple[int, ...], attributes: dict[str, Any], column_major: int
+) -> None:
+    x = floats(*shape)
+    made = node("MaxPool", ["x"], ["y", "i"], storage_order=column_major, **attributes)
+    graph = read(model([made], {"x": x}, ["y", "i"]))
+    values, places = evaluate(graph, (x,)).outputs
+    order = tuple(range(len(shape)))
+    turned = x.transpose(*order[:2], *reversed(order[2:])) if column_major else x
+    np.testing.assert_array_equal(turned.reshape(-1)[places], values)
+    if column_major:
+        return
+    back = node("MaxUnpool", ["y", "i"], ["z"], **attributes)
+    (z,) = evaluate(read(model([made, back], {"x": x}, ["z"])), (x,)).outputs
+    if z.shape == x.shape:
+        want = np.zeros(z.size, np.float32)
+        want[places.reshape(-1)] = values.reshape(-1)
+        np.testing.assert_array_equal(z.reshape(-1), want)
 
 
 def test_softmax_of_old_versions_flattens() -> None:

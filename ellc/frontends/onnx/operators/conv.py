@@ -7,20 +7,24 @@ from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.images import to_pixels, to_planes, with_rows
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.shapes import transposed
+from ellc.frontends.onnx.operators.volumes import convolved
 from ellc.frontends.onnx.ports import TO_PIXELS
 from ellc.frontends.onnx.registry import ONNX, operand, optional
-from ellc.frontends.onnx.windows import read_window
+from ellc.frontends.onnx.windows import read_spans, window_of
 from ir.ops.conv import Conv2D
 
 
-@ONNX.imports("Conv", limits="1 and 2 spatial axes")
+@ONNX.imports("Conv", limits="1 to 3 spatial axes")
 def conv(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """Weights [F, C/groups, kh, kw] over planes, with a bias or none."""
     x, w, bias = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
     if x.type.rank != w.type.rank:
         raise Unsupported(f"weights of shape {w.shape} over a tensor of shape {x.shape}")
-    window = read_window(node, x.shape[2:], w.shape[2:])
-    op = Conv2D(window.stride, window.padding(), window.dilation, node.integer("group", 1))
+    spans, groups = read_spans(node, x.shape[2:], w.shape[2:]), node.integer("group", 1)
+    if len(spans) == 3:
+        return convolved(emitter, x, w, bias, spans, groups)
+    window = window_of(spans)
+    op = Conv2D(window.stride, window.padding(), window.dilation, groups)
     operands = [to_pixels(emitter, x), filters(emitter, w), *([bias] if bias else [])]
     return to_planes(emitter, emitter.add(op, *operands), x.type.rank)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 import numpy as np
@@ -11,36 +12,38 @@ from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.images import to_pixels, to_planes
 from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.operators.places import places_of_largest
 from ellc.frontends.onnx.operators.shapes import reshaped
-from ellc.frontends.onnx.registry import ONNX, Declined, one_result, operand
-from ellc.frontends.onnx.windows import read_window
+from ellc.frontends.onnx.operators.volumes import Pool, pooled
+from ellc.frontends.onnx.registry import ONNX, operand
+from ellc.frontends.onnx.windows import Span, Window, read_spans, window_of
 from ir.ops.pointwise import Abs, Mul, Pow, Sqrt
 from ir.ops.pool import LOWEST, AvgPool2D, MaxPool2D
 from ir.ops.reduce import Reduce
 from ir.ops.shape import Pad
 from ir.types import Padding
 
-_NO_INDICES = "the indices of the largest elements are not supported"
+_LIMITS = "1 to 3 spatial axes"
 
 
-@ONNX.imports(
-    "MaxPool",
-    limits="1 and 2 spatial axes, no indices",
-    declines=(Declined("output", "Indices", _NO_INDICES),),
-    ignores={"storage_order": "is about the indices"},
-)
-def max_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The largest element under a window; what lies outside never wins."""
-    one_result(node, _NO_INDICES)
+@ONNX.imports("MaxPool", limits=_LIMITS)
+def max_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
+    """The largest element under a window, and its index; what lies outside never wins."""
     x = operand(inputs, 0)
-    window = read_window(node, x.shape[2:])
-    pixels = to_pixels(emitter, x)
-    padding = Padding(*window.amounts, LOWEST.values)
-    op = MaxPool2D(window.size, window.stride, padding, window.dilation)
-    return to_planes(emitter, emitter.add(op, pixels), x.type.rank)
+    spans = read_spans(node, x.shape[2:])
+    column_major = node.flag("storage_order")
+
+    def pool(pixels: Value, window: Window) -> Value:
+        padding = Padding(*window.amounts, LOWEST.values)
+        return emitter.add(MaxPool2D(window.size, window.stride, padding, window.dilation), pixels)
+
+    largest = _pooled(emitter, x, spans, pool)
+    if not any(node.outputs[1:]):
+        return [largest]
+    return [largest, places_of_largest(emitter, x, spans, column_major)]
 
 
-@ONNX.imports("AveragePool", limits="1 and 2 spatial axes")
+@ONNX.imports("AveragePool", limits=_LIMITS)
 def average_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """The mean under a window, of the cells inside or with the padding counted as zeros."""
     return averaged(emitter, node, operand(inputs, 0))
@@ -48,16 +51,25 @@ def average_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 def averaged(emitter: Emitter, node: OnnxNode, x: Value) -> Value:
     """The means of a float tensor under the node's window."""
-    window = read_window(node, x.shape[2:])
-    counts = node.flag("count_include_pad")
-    pixels = to_pixels(emitter, x)
-    padding = window.padding()
-    if counts and any(window.overhang):
-        # Padding counts, what ceil_mode reaches beyond it does not.
-        pixels = _padded(emitter, pixels, (*window.before, *window.after))
-        padding, counts = Padding(0, 0, *window.overhang), False
-    op = AvgPool2D(window.size, window.stride, padding, counts, window.dilation)
-    return to_planes(emitter, emitter.add(op, pixels), x.type.rank)
+    counted = node.flag("count_include_pad")
+
+    def pool(pixels: Value, window: Window) -> Value:
+        padding, counts = window.padding(), counted
+        if counts and any(window.overhang):
+            # Padding counts, what ceil_mode reaches beyond it does not.
+            pixels = _padded(emitter, pixels, (*window.before, *window.after))
+            padding, counts = Padding(0, 0, *window.overhang), False
+        op = AvgPool2D(window.size, window.stride, padding, counts, window.dilation)
+        return emitter.add(op, pixels)
+
+    return _pooled(emitter, x, read_spans(node, x.shape[2:]), pool)
+
+
+def _pooled(emitter: Emitter, x: Value, spans: Sequence[Span], pool: Pool) -> Value:
+    """Planes or volumes, pooled as pixels."""
+    if len(spans) == 3:
+        return pooled(emitter, x, spans, pool)
+    return to_planes(emitter, pool(to_pixels(emitter, x), window_of(spans)), x.type.rank)
 
 
 def _padded(emitter: Emitter, pixels: Value, amounts: tuple[int, int, int, int]) -> Value:
@@ -80,16 +92,19 @@ def global_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     return reshaped(emitter, pooled, (*x.shape[:2], *(1,) * (x.type.rank - 2)))
 
 
-@ONNX.imports("LpPool", limits="1 and 2 spatial axes")
+@ONNX.imports("LpPool", limits=_LIMITS)
 def lp_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """The p-th root of the sum of |x|^p under a window; padding counts as zeros."""
     x, p = operand(inputs, 0), node.integer("p", 2)
-    window = read_window(node, x.shape[2:])
-    op = AvgPool2D(window.size, window.stride, window.padding(), True, window.dilation)
-    means = emitter.add(op, to_pixels(emitter, _raised(emitter, x, p)))
-    count = emitter.constant(np.array(prod(window.size), x.dtype.numpy))
-    sums = pointwise(emitter, Mul(), means, count)
-    return to_planes(emitter, _root(emitter, sums, p), x.type.rank)
+    spans = read_spans(node, x.shape[2:])
+
+    def pool(pixels: Value, window: Window) -> Value:
+        op = AvgPool2D(window.size, window.stride, window.padding(), True, window.dilation)
+        return emitter.add(op, pixels)
+
+    means = _pooled(emitter, _raised(emitter, x, p), spans, pool)
+    count = emitter.constant(np.array(prod(s.size for s in spans), x.dtype.numpy))
+    return _root(emitter, pointwise(emitter, Mul(), means, count), p)
 
 
 @ONNX.imports("GlobalLpPool")

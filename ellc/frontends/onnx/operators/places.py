@@ -1,0 +1,126 @@
+"""Where the largest element under a window stands, and elements put back where they stood."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
+from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.operators.constants import to_dtype
+from ellc.frontends.onnx.operators.shapes import reshaped
+from ellc.frontends.onnx.registry import ONNX, operand, optional
+from ellc.frontends.onnx.windows import Span, read_spans
+from ir.ops.pointwise import Add, Equal, Select
+from ir.ops.reduce import ArgMax
+from ir.ops.shape import Concat, Gather, Pad
+from ir.types import Array, DType
+
+_MOST_TAPS = 1 << 24  # elements of the table of places
+
+
+def places_of_largest(
+    emitter: Emitter, x: Value, spans: Sequence[Span], column_major: bool
+) -> Value:
+    """[N,C,places...], i64: the index in all of x of the first largest element under a window.
+
+    With `column_major` the index counts the first spatial axis fastest, as ONNX has it.
+    """
+    extents = x.shape[2:]
+    taps = _taps(extents, spans)
+    size = prod(extents)
+    lowest = np.full((1,), _lowest(x.dtype), x.dtype.numpy)
+    planes = reshaped(emitter, x, (*x.shape[:2], size))
+    outside = emitter.constant(np.broadcast_to(lowest, (*x.shape[:2], 1)))
+    framed = emitter.add(Concat(2), planes, outside)
+    under = emitter.add(Gather(2), framed, emitter.constant(np.where(taps < 0, size, taps)))
+    tap = emitter.add(ArgMax(3, False), under)
+    table = _stored_order(taps, extents) if column_major else taps
+    rows = np.arange(len(taps), dtype=tap.dtype.numpy) * taps.shape[1]
+    index = emitter.add(Add(), tap, emitter.constant(rows))
+    place = emitter.add(Gather(0), emitter.constant(table.reshape(-1).astype(np.int32)), index)
+    whole = emitter.add(Add(), place, emitter.constant(_plane_starts(x.shape[:2], size)))
+    counts = [span.count(extent) for span, extent in zip(spans, extents, strict=True)]
+    return to_dtype(emitter, reshaped(emitter, whole, (*x.shape[:2], *counts)), DType.I64)
+
+
+def _lowest(dtype: DType) -> float:
+    return -np.inf if dtype.is_float else float(np.iinfo(dtype.numpy).min)
+
+
+def _taps(extents: Sequence[int], spans: Sequence[Span]) -> Array:
+    """[places, taps]: the elements of a plane under a window, row by row; -1 is outside."""
+    flat = np.zeros((1, 1), np.int64)
+    inside = np.ones((1, 1), np.bool_)
+    for extent, span in zip(extents, spans, strict=True):
+        along = span.places(extent)
+        if flat.size * along.size > _MOST_TAPS:
+            raise Unsupported("the places under its windows are too many to list")
+        good = (along >= 0) & (along < extent)
+        flat = _crossed(flat * extent, np.where(good, along, 0), np.add)
+        inside = _crossed(inside, good, np.logical_and)
+    return np.where(inside, flat, -1)
+
+
+def _crossed(outer: Array, inner: Array, joined: np.ufunc) -> Array:
+    """[a, b] and [c, d] as [a * c, b * d]: every pair of places, every pair of taps."""
+    made = joined(outer[:, None, :, None], inner[None, :, None, :])
+    return np.asarray(made.reshape(len(outer) * len(inner), -1))
+
+
+def _stored_order(taps: Array, extents: Sequence[int]) -> Array:
+    """Places counted with the first axis fastest."""
+    index = np.arange(prod(extents)).reshape(extents).transpose(*reversed(range(len(extents))))
+    order = np.empty(prod(extents), np.int64)
+    order[index.reshape(-1)] = np.arange(prod(extents))
+    return np.where(taps < 0, 0, order[taps])
+
+
+def _plane_starts(outer: Sequence[int], size: int) -> Array:
+    """[N,C,1]: where every plane begins in the whole tensor."""
+    return (np.arange(prod(outer), dtype=np.int32) * size).reshape(*outer, 1)
+
+
+@ONNX.imports("MaxUnpool", limits="1 to 3 spatial axes; indices as MaxPool makes them")
+def max_unpool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Every element at the index that a MaxPool with the same window gave, zeros elsewhere."""
+    x, indices, given = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
+    small = x.shape[2:]
+    spans = read_spans(node, small)  # its amounts; the extents are those of the result
+    extents = tuple(
+        (e - 1) * s.stride + s.size - s.before - s.after for e, s in zip(small, spans, strict=True)
+    )
+    shape = (*x.shape[:2], *extents)
+    candidates = _candidates(_taps(extents, spans), prod(extents))
+    planes = [
+        reshaped(emitter, v, (*x.shape[:2], prod(small)))
+        for v in (x, to_dtype(emitter, indices, DType.I32))
+    ]
+    starts = _plane_starts(x.shape[:2], prod(extents))
+    here = emitter.constant(starts + np.arange(prod(extents), dtype=np.int32))
+    made = emitter.constant(np.zeros((*x.shape[:2], prod(extents)), x.dtype.numpy))
+    for window in candidates.T:
+        value, place = (emitter.add(Gather(2), v, emitter.constant(window)) for v in planes)
+        made = emitter.add(Select(), value, made, emitter.add(Equal(), place, here))
+    made = reshaped(emitter, made, shape)
+    if given is None:
+        return made
+    wanted = known_ints(given, "the output shape")
+    more = tuple(w - e for w, e in zip(wanted, shape, strict=True))
+    if min(more) < 0:
+        raise Unsupported(f"an output shape of {wanted}, smaller than {shape}")
+    return emitter.add(Pad((0,) * len(more), more, 0.0), made) if any(more) else made
+
+
+def _candidates(taps: Array, size: int) -> Array:
+    """[elements, windows]: the windows that hold an element of a plane, one repeated."""
+    found: list[list[int]] = [[] for _ in range(size)]
+    for window, elements in enumerate(taps.tolist()):
+        for element in elements:
+            if element >= 0:
+                found[element].append(window)
+    most = max(map(len, found), default=1) or 1
+    return np.array([(f or [0]) + [(f or [0])[0]] * (most - max(len(f), 1)) for f in found])
