@@ -23,6 +23,7 @@ import click
 
 from ellc import __version__
 from ir.errors import EllcError, InternalError
+from ir.files import cannot_write, is_full
 
 EXIT_DIFFERENT = 1
 EXIT_BAD_INPUT = 2
@@ -135,6 +136,10 @@ def run(arguments: Sequence[str]) -> int:
         # Only click raises this, when the reader of our output has gone (`ellc print m | head`).
         return 0
     except Exception as error:
+        if isinstance(error, OSError) and is_full(error):
+            place = Path(error.filename or tempfile.gettempdir())
+            click.echo(cannot_write(place, error).report(), err=True)
+            return EXIT_BAD_INPUT
         _report_internal(error, arguments)
         return EXIT_INTERNAL
 

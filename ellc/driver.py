@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,9 +26,11 @@ from codegen.targets import Target, resolve
 from codegen.toolchain.elf_reader import ElfFile
 from codegen.toolchain.link import BUILT_IN, Tools
 from ellc import __version__
+from ellc.folders import replaced_folder
 from ellc.models import DEFAULT_OPTIONS, ModelOptions, default_name, read_model
 from ellc.progress import Progress, silent
 from ir.errors import EllcError
+from ir.files import write_text
 from ir.graph import Graph
 from ir.pipeline import PipelineOptions, default_passes, run_pipeline
 
@@ -103,8 +103,9 @@ def compile_model(
 ) -> Artifact:
     """Compile a model file, or a graph, for a target into `out_dir` (default: the target's name).
 
-    Files of the same names in `out_dir` are replaced once everything is made; after an error the
-    folder is as it was. Raises `EllcError` for what the user can mend, with all problems at once.
+    `out_dir` is replaced as a whole once everything is made, and other files in it are kept; after
+    an error it is as it was (`ellc.folders`). Raises `EllcError` for what the user can mend, with
+    all problems at once.
     """
     chosen = options or CompileOptions()
     row = resolve(target) if isinstance(target, str) else target
@@ -116,10 +117,11 @@ def compile_model(
     by_default = source.name if isinstance(source, Graph) else default_name(source)
     name = valid_name(chosen.name or by_default)
     plan = _planned(graph, row, chosen, name, clock)
-    with _output_folder(folder) as made:
+    document_name, weight_bytes = f"{name}.json", sum(w.bytes for w, _ in plan.weights)
+    with replaced_folder(folder, document_name, needed_bytes=weight_bytes) as made:
         files, built, costs = _write(plan, name, kinds, chosen, made, clock)
         document = manifest(plan, built.model, costs, __version__, files)
-        files.append(made / f"{name}.json")
+        files.append(made / document_name)
         write_manifest(files[-1], document)
         if "wheel" in kinds:
             files.append(_wheel(built, made, row))
@@ -178,8 +180,7 @@ def _planned(
         chosen = Options(threads=_threads(target, options))
         plan = make_plan(ready, target, chosen, name)
     if options.dump_dir is not None:
-        path = options.dump_dir / f"{name}.ll"
-        path.write_text(llvm_module(plan_kernels(plan), target), encoding="utf-8")
+        write_text(options.dump_dir / f"{name}.ll", llvm_module(plan_kernels(plan), target))
     return plan
 
 
@@ -250,41 +251,3 @@ def _costs(plan: Plan, built: Built) -> Costs:
             flash = made.read_only_bytes() + made.writable_bytes()
             break
     return Costs(flash, built.model.arena_bytes, built.stack_bytes)
-
-
-@contextmanager
-def _output_folder(folder: Path) -> Iterator[Path]:
-    """A new folder whose files move to `folder` when the block ends well, and vanish otherwise."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        if folder.exists() and not folder.is_dir():
-            raise NotADirectoryError(20, "it is a file, not a folder")
-        made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    except OSError as error:
-        raise _cannot_write(folder, error) from error
-    try:
-        yield made
-        _move(made, folder)
-    except OSError as error:
-        raise _cannot_write(folder, error) from error
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
-
-
-def _move(made: Path, folder: Path) -> None:
-    made.chmod(0o755)  # mkdtemp's folders are private
-    if not folder.exists():
-        made.rename(folder)
-        return
-    # Other files may lie in the folder: only those of the same name are replaced.
-    for path in sorted(made.iterdir()):
-        path.replace(folder / path.name)
-
-
-def _cannot_write(folder: Path, error: OSError) -> EllcError:
-    return EllcError(
-        f"cannot be written: {error.strerror or error}",
-        code="E703",
-        where=str(folder),
-        hint="-o names another folder",
-    )

@@ -62,7 +62,7 @@ def import_file(
     if kind == "ell":
         _write_ell(graph, path)
     else:
-        _write_eir(graph, path)
+        save(graph, path)
     return Imported(graph, path.stat().st_size)
 
 
@@ -96,11 +96,3 @@ def _write_ell(graph: Graph, path: Path) -> None:
         if error.code == "E206":
             error.hint = f"an .eir file holds any network: -o {path.with_suffix('.eir')}"
         raise
-
-
-def _write_eir(graph: Graph, path: Path) -> None:
-    try:
-        save(graph, path)
-    except OSError as error:
-        reason = error.strerror or error
-        raise EllcError(f"cannot be written: {reason}", code="E703", where=str(path)) from error

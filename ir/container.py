@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ir.errors import EllcError
+from ir.files import whole_file
 from ir.graph import Graph
 from ir.limits import DEFAULT_LIMITS, Limits
 from ir.reading import ZIP_DAMAGE, opened_zip, read_member
@@ -36,7 +37,10 @@ def used_keys(graph: Graph) -> list[str]:
 
 
 def save(graph: Graph, path: Path) -> None:
-    """Write the graph and its weights; the same graph gives the same bytes."""
+    """Write the graph and its weights; the same graph gives the same bytes.
+
+    Raises `EllcError` (E703) where the file cannot be written.
+    """
     _write(path, graph.weights, used_keys(graph), print_graph(graph))
 
 
@@ -60,8 +64,10 @@ def _write(path: Path, pool: WeightPool, keys: Iterable[str], text: str | None) 
             }
         )
         offset += array.nbytes
-    partial = path.with_name(path.name + ".part")
-    with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+    with (
+        whole_file(path, needed_bytes=offset) as partial,
+        zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED, allowZip64=True) as archive,
+    ):
         archive.writestr(_member("ellc.json"), json.dumps({"format": FORMAT, "weights": index}))
         if text is not None:
             archive.writestr(_member("graph.txt"), text)
@@ -73,7 +79,6 @@ def _write(path: Path, pool: WeightPool, keys: Iterable[str], text: str | None) 
                 array = pool[str(entry["key"])]
                 out.write(array.reshape(-1).view(np.uint8).data)
                 written = start + array.nbytes
-    partial.replace(path)
 
 
 def load(path: Path, *, check: bool = False, limits: Limits = DEFAULT_LIMITS) -> Graph:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ir.container import load_weights, save_weights, used_keys
 from ir.errors import EllcError, InternalError
+from ir.files import cannot_write, write_text
 from ir.graph import Graph
 from ir.meaning import Difference, MeaningCheck
 from ir.passes.base import Pass, all_passes, parse_passes, register_pass
@@ -190,7 +191,10 @@ def _interface(graph: Graph) -> object:
 
 
 class _Dump:
-    """Writes numbered stages into a folder; does nothing without one."""
+    """Writes numbered stages into a folder; does nothing without one.
+
+    They come one by one, each whole: the folder is there to see how far the passes got.
+    """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
@@ -199,15 +203,18 @@ class _Dump:
         self._graph: Graph | None = None
         self.latest = ""
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            for old in (*folder.glob("[0-9][0-9]_*.txt"), *folder.glob(WEIGHTS_FILE)):
-                old.unlink()
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                for old in (*folder.glob("[0-9][0-9]_*.txt"), *folder.glob(WEIGHTS_FILE)):
+                    old.unlink()
+            except OSError as error:
+                raise cannot_write(folder, error) from error
 
     def write(self, stage: str, graph: Graph) -> None:
         if self._folder is None:
             return
         path = self._folder / f"{self._count:02d}_{stage}.txt"
-        path.write_text(print_graph(graph), encoding="utf-8")
+        write_text(path, print_graph(graph))
         self._keys.update(dict.fromkeys(used_keys(graph)))
         self._count, self._graph, self.latest = self._count + 1, graph, str(path)
 

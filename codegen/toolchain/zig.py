@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ir.errors import EllcError
+from ir.files import FULL_DISK_HINT
 
 FIRST_USE_LIMIT_S = 900.0
 """Enough for zig to build a C library for a new target on a slow machine; a PC takes a minute."""
@@ -115,6 +116,13 @@ def run_tool(
         ) from error
     if ran.returncode != 0:
         said = (ran.stderr + ran.stdout).decode(errors="replace").strip().splitlines()
+        if _is_full(said):
+            raise EllcError(
+                f"{what}: no space left on the disk",
+                code="E703",
+                problems=tuple(said[:3]),
+                hint=FULL_DISK_HINT,
+            )
         raise EllcError(
             f"{what} failed ({_status(ran.returncode)})",
             code=code,
@@ -122,6 +130,11 @@ def run_tool(
             hint=f"the command was: {' '.join(words)}"[:2000],
         )
     return ran.stdout
+
+
+def _is_full(said: Sequence[str]) -> bool:
+    """Whether a tool ran out of disk, in the words of the C library or of zig."""
+    return any("No space left on device" in line or "NoSpaceLeft" in line for line in said)
 
 
 def _status(returncode: int) -> str:

@@ -18,6 +18,7 @@ from ellc.models import ModelOptions
 from ellc.pixels import PixelOptions, Preprocessing
 from ellc.preprocessing import PREPROCESSING_KEY, has_preprocessing
 from ir.errors import EllcError
+from ir.files import whole_file
 from ir.types import Array, TensorType
 
 LABELS_KEY = "labels"
@@ -192,10 +193,5 @@ def _document(
 
 
 def _save(path: Path, result: Array) -> None:
-    try:
-        with path.open("wb") as file:
-            np.save(file, result)
-    except OSError as error:
-        raise EllcError(
-            f"cannot be written: {error.strerror or error}", code="E703", where=str(path)
-        ) from None
+    with whole_file(path, needed_bytes=result.nbytes) as partial, partial.open("wb") as file:
+        np.save(file, result)

@@ -51,10 +51,6 @@ def build_file(
 
         write_ell(graph, path)
     else:
-        try:
-            save(graph, path)
-        except OSError as error:
-            reason = error.strerror or error
-            raise EllcError(f"cannot be written: {reason}", code="E703", where=str(path)) from error
+        save(graph, path)
     parameters = sum(int(array.size) for array in graph.constant_arrays().values())
     return Built(parameters, path.stat().st_size)

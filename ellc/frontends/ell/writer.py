@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from ellc.frontends.ell.typenames import is_single_precision
 from ellc.frontends.ell.values import ArchiveObject, ArchiveValue, NumberArray
-from ir.errors import EllcError
+from ir.files import whole_file
 
 _CHUNK = 4096
 _ESCAPED = re.compile(r"""['"\\/\x00-\x1f]""")
@@ -31,22 +29,9 @@ def write_archive(root: ArchiveObject, path: str | os.PathLike[str]) -> None:
     Needs memory for a few thousand numbers, not for the text. Raises `EllcError` E207 when the file
     cannot be written.
     """
-    target = Path(path)
-    temporary = ""
-    try:
-        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        with os.fdopen(descriptor, "wb") as file:
-            for piece in archive_pieces(root):
-                file.write(piece.encode("utf-8"))
-        Path(temporary).chmod(0o644)
-        os.replace(temporary, target)
-    except OSError as error:
-        with suppress(OSError):
-            if temporary:
-                os.unlink(temporary)
-        raise EllcError(
-            f"cannot write the archive: {error.strerror or error}", code="E207", where=str(path)
-        ) from None
+    with whole_file(Path(path), code="E207") as partial, partial.open("wb") as file:
+        for piece in archive_pieces(root):
+            file.write(piece.encode("utf-8"))
 
 
 def archive_bytes(root: ArchiveObject) -> bytes:

@@ -1,0 +1,121 @@
+"""Writers that are killed, or whose disk is full, at any of their file operations.
+
+Each try is a forked process with an audit hook, which Python tells of every operation. Those that
+change nothing are not counted: a kill before them leaves what a kill before the next one leaves.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ir.errors import EllcError
+
+DONE, REFUSED, KILLED, BROKEN = 0, 10, 20, 30
+"""What became of a try: it ended well, with one `EllcError`, by the kill, or by something else."""
+
+Write = Callable[[], object]
+
+_MAKING = frozenset(f"os.{name}" for name in ("mkdir", "link", "symlink", "rename"))
+_CHANGING = _MAKING | {f"os.{name}" for name in ("chmod", "remove", "rmdir", "utime", "truncate")}
+
+
+def killed_at(count: int, write: Write) -> int:
+    """Kill `write` before its file operation number `count`."""
+    return _tried(write, lambda: _at(count, lambda: os._exit(KILLED), _CHANGING))
+
+
+def full_from(count: int, write: Write) -> int:
+    """The disk is full from file operation number `count` on: nothing can be made, much removed."""
+
+    def fail() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    return _tried(write, lambda: _at(count, fail, _MAKING))
+
+
+def limited(file_bytes: int, write: Write) -> int:
+    """No file can grow beyond `file_bytes`, and a write that reaches it stops in the middle."""
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+
+    return _tried(write, limit)
+
+
+def killed_everywhere(write: Write) -> Iterator[int]:
+    """Kill `write` at each of its operations in turn; yields after every kill."""
+    count = 0
+    while killed_at(count, write) == KILLED:
+        yield count
+        count += 1
+
+
+@contextmanager
+def small_disk(folder: Path, size_bytes: int) -> Iterator[bool]:
+    """A disk of that size at `folder`; False where this user may not mount one."""
+    words = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "none", str(folder)]
+    mounted = subprocess.run(words, capture_output=True, check=False).returncode == 0
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """All files below a folder with their bytes; links as what they point to."""
+    return {
+        str(path.relative_to(folder)): os.fsencode(os.readlink(path))
+        if path.is_symlink()
+        else path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_symlink() or path.is_file()
+    }
+
+
+def _at(count: int, act: Callable[[], None], operations: frozenset[str]) -> None:
+    seen = 0
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal seen
+        if event in operations or _opens_to_write(event, arguments):
+            seen += 1
+            if seen > count:
+                act()
+
+    sys.addaudithook(hook)
+
+
+def _opens_to_write(event: str, arguments: tuple[object, ...]) -> bool:
+    flags = arguments[2] if event == "open" else 0
+    return isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR))
+
+
+def _tried(write: Write, prepare: Callable[[], None]) -> int:
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    outcome = BROKEN
+    try:
+        prepare()
+        write()
+        outcome = DONE
+    except EllcError as error:
+        outcome = REFUSED if error.code in ("E703", "E207", "E612") else BROKEN
+        if outcome == BROKEN:
+            traceback.print_exc()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(outcome)
