@@ -426,9 +426,8 @@ def test_inputs_are_no_place_to_cut() -> None:
 
 
 def test_result_that_nobody_makes() -> None:
-    proto = model([node("MaxPool", ["x"], ["y", "at"], kernel_shape=[2])],
-                  {"x": floats(1, 1, 4)}, ["y", "at"])  # fmt: skip
-    assert "indices" in error_of(proto).problems[0]
+    proto = model([node("Relu", ["x"], ["y", "more"])], {"x": X}, ["y", "more"])
+    assert "'more' is not supported" in error_of(proto).problems[0]
 
 
 # ---- functions ----------------------------------------------------------------------------------
