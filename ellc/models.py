@@ -137,6 +137,7 @@ def _check_options(path: Path, kind: Kind, chosen: ImportOptions) -> None:
     useless = []
     if kind in ("ell", "eir"):
         useless += ["--shape"] if chosen.shapes else []
+        useless += ["--set"] if chosen.fixed else []
         useless += ["--layout"] if chosen.layout != "file" else []
     if kind == "eir":
         useless += ["--outputs"] if chosen.outputs else []
@@ -145,7 +146,7 @@ def _check_options(path: Path, kind: Kind, chosen: ImportOptions) -> None:
             f"{' and '.join(useless)} cannot be used with this kind of file",
             code="E704",
             where=str(path),
-            hint="--shape and --layout are for ONNX and TFLite, --outputs for all but .eir",
+            hint="--shape, --set and --layout are for ONNX and TFLite, --outputs for all but .eir",
         )
 
 

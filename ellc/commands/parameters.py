@@ -85,6 +85,14 @@ def _shape(text: str) -> tuple[str, tuple[int, ...]]:
     return name, tuple(map(int, extents))
 
 
+def _setting(text: str) -> tuple[str, tuple[float, ...]]:
+    name, _, shown = text.rpartition("=")  # names may hold a =
+    if not name:
+        raise click.BadParameter(f"{text!r} is not a name and numbers, such as rate=16000")
+    flags = {"true": "1", "false": "0"}
+    return name, _numbers(flags.get(shown.lower(), shown))
+
+
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(","))
     if not all(names):
@@ -102,6 +110,15 @@ _MODEL_OPTIONS = (
         metavar="INPUT=N,N,...",
         multiple=True,
         help="Shape of an ONNX or TFLite input that the file leaves open. May be repeated.",
+    ),
+    click.option(
+        "--set",
+        "fixed",
+        type=_setting,
+        metavar="INPUT=VALUE[,...]",
+        multiple=True,
+        help="Make an input of an ONNX or TFLite file a constant, such as a sample rate or a flag: "
+        "one number for all its elements, or one for each. May be repeated.",
     ),
     click.option(
         "--outputs",
@@ -180,6 +197,7 @@ def _options(values: dict[str, Any]) -> ModelOptions:
 
     imports = ImportOptions(
         shapes=MappingProxyType(dict(values.pop("shapes"))),
+        fixed=MappingProxyType(dict(values.pop("fixed"))),
         outputs=values.pop("outputs") or (),
         layout=values.pop("layout"),
     )

@@ -15,11 +15,13 @@ class ImportOptions:
     """Choices at import.
 
     `shapes` gives inputs the shape that the file leaves open (by input name; a missing batch is 1
-    anyway). `outputs` cuts the network: only what these values need is read. With `layout` "nhwc",
+    anyway). `fixed` makes inputs constants: one number for all elements, or one for each. `outputs`
+    cuts the network: only what these values need is read. With `layout` "nhwc",
     inputs and outputs that the file keeps as planes (NCHW) are handed over pixel by pixel.
     """
 
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    fixed: Mapping[str, tuple[float, ...]] = field(default_factory=lambda: MappingProxyType({}))
     outputs: tuple[str, ...] = ()
     layout: Literal["file", "nhwc"] = "file"
     limits: Limits = DEFAULT_LIMITS

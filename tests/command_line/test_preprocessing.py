@@ -330,7 +330,7 @@ def test_quantisation_is_told_of_every_port(tmp_path: Path, ellc_command) -> Non
             "--shape 1,2",
             "--shape x=0",
         ),
-        *("--shape x=a", "--outputs a,,b", "--layout nchw"),
+        *("--shape x=a", "--outputs a,,b", "--layout nchw", "--set x", "--set x=a"),
     ],
 )
 def test_options_that_say_nothing_sensible_are_wrong_usage(
@@ -342,8 +342,9 @@ def test_options_that_say_nothing_sensible_are_wrong_usage(
 
 
 def test_options_of_other_kinds_of_file_are_refused(folder: Path, ellc_command) -> None:
-    done = ellc_command("inspect", "net.eir", "--shape", "image=1,3,8,8", "--outputs", "y")
-    assert done.returncode == 2 and "--shape and --outputs" in done.stderr
+    done = ellc_command("inspect", "net.eir", "--shape", "image=1,3,8,8", "--outputs", "y",
+                        "--set", "image=true")  # fmt: skip
+    assert done.returncode == 2 and "--shape and --set and --outputs" in done.stderr
 
 
 def test_a_model_with_pixels_can_be_kept(folder: Path) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from ellc.frontends.graph_import.fixed import fixed_input
 from ellc.frontends.graph_import.handlers import import_nodes, needed_nodes
 from ellc.frontends.graph_import.values import Emitter, Value
 from ellc.frontends.onnx.functions import without_calls
 from ellc.frontends.onnx.inner import stored_values
 from ellc.frontends.onnx.model import OnnxGraph, OnnxInput, OnnxModel, OnnxNode
+from ellc.frontends.onnx.nchwc import with_blocks
 from ellc.frontends.onnx.order import in_order
 from ellc.frontends.onnx.ports import Layouts, input_quants, input_type, known_symbols
 from ellc.frontends.onnx.qdq import joined
@@ -28,6 +30,7 @@ def convert(model: OnnxModel, options: ImportOptions, where: str) -> Graph:
     _check_names(graph, nodes, where)
     outputs = _outputs(graph, nodes, options, where)
     nodes = needed_nodes(nodes, outputs)
+    nodes = with_blocks(nodes, graph.constants)
     quants = input_quants(nodes, graph.constants)
     nodes = needed_nodes(joined(nodes, graph.constants, outputs), outputs)
     emitter = Emitter(model.name, options.limits)
@@ -40,7 +43,12 @@ def convert(model: OnnxModel, options: ImportOptions, where: str) -> Graph:
         emitter.note(HALF_NOTE)
     for port in ports:
         type_ = input_type(port, options, where, symbols, quants.get(port.name))
-        values[port.name] = layouts.input(emitter, port.name, type_)
+        numbers = options.fixed.get(port.name)
+        values[port.name] = (
+            layouts.input(emitter, port.name, type_)
+            if numbers is None
+            else fixed_input(emitter, port.name, type_, numbers)
+        )
     values.update(stored_values(emitter, graph, nodes, outputs))
     known = import_nodes(emitter, with_joined(), nodes, values, where)
     for name in outputs:
@@ -81,9 +89,10 @@ def _ports(
 ) -> list[OnnxInput]:
     """The inputs; of a cut model those that are needed."""
     ports = {i.name: i for i in graph.inputs if i.name not in graph.constants}
-    for name in options.shapes:
-        if name not in ports:
-            raise unknown_name(name, "input", ports, where, "--shape")
+    for option, names in (("--shape", options.shapes), ("--set", options.fixed)):
+        for name in names:
+            if name not in ports:
+                raise unknown_name(name, "input", ports, where, option)
     if not options.outputs:
         return list(ports.values())
     read = {name for node in nodes for name in node.inputs} | set(outputs)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from ellc.frontends.graph_import.fixed import fixed_input
 from ellc.frontends.graph_import.handlers import import_nodes, needed_nodes
 from ellc.frontends.graph_import.values import Emitter, Value
 from ellc.frontends.options import ImportOptions
@@ -67,7 +68,7 @@ def _model(source: Path, data: bytes, limits: Limits) -> TfliteModel:
 def _graph(name: str, model: TfliteModel, labels: str, options: ImportOptions) -> Graph:
     emitter = Emitter(name, options.limits)
     outputs = _wanted(model, options.outputs)
-    values = _constants(emitter, model, options.limits) | _inputs(emitter, model, options.shapes)
+    values = _constants(emitter, model, options.limits) | _inputs(emitter, model, options)
     nodes = needed_nodes(merge_dilations(model.nodes, outputs), [o.tensor.name for o in outputs])
     known = import_nodes(emitter, checked_operators(), nodes, values, "")
     for output in outputs:
@@ -97,18 +98,22 @@ def _constants(emitter: Emitter, model: TfliteModel, limits: Limits) -> dict[str
     return values
 
 
-def _inputs(
-    emitter: Emitter, model: TfliteModel, shapes: Mapping[str, Sequence[int]]
-) -> dict[str, Value]:
+def _inputs(emitter: Emitter, model: TfliteModel, options: ImportOptions) -> dict[str, Value]:
+    shapes, fixed = options.shapes, options.fixed
     names = [port.name for port in model.inputs] + [port.tensor.name for port in model.inputs]
-    for name in shapes:
+    for name in (*shapes, *fixed):
         if name not in names:
             raise _unknown(name, names, "input")
     values = {}
     for port in model.inputs:
         given = shapes.get(port.name, shapes.get(port.tensor.name))
         type_ = TensorType(port.tensor.dtype, _shape(port, given), quant=port.tensor.quant)
-        values[port.tensor.name] = emitter.input(port.name, type_)
+        numbers = fixed.get(port.name, fixed.get(port.tensor.name))
+        values[port.tensor.name] = (
+            emitter.input(port.name, type_)
+            if numbers is None
+            else fixed_input(emitter, port.name, type_, numbers)
+        )
     return values
 
 

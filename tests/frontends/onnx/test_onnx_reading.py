@@ -339,6 +339,32 @@ def test_metadata_of_the_file_is_kept() -> None:
     assert read(proto).metadata["labels"] == "cat,dog"
 
 
+def test_input_that_is_fixed_is_a_constant() -> None:
+    """As a sample rate on which a network branches, or a flag."""
+    nodes = [node("Equal", ["rate", "c"], ["is"]), node("Where", ["is", "x", "z"], ["y"])]
+    given = {"x": X, "rate": np.array(0, np.int64)}
+    proto = model(nodes, given, ["y"], {"c": np.array(16000), "z": floats(2, 3, seed=1)})
+    for rate in (16000.0, 8000.0):
+        graph = read(proto, ImportOptions(fixed={"rate": (rate,)}))
+        assert [p.name for p in graph.inputs] == ["x"]
+        (got,) = evaluate(graph, (X,)).outputs
+        (want,) = expected(proto, {"x": X, "rate": np.array(int(rate))})
+        np.testing.assert_array_equal(got, want)
+    each = ImportOptions(fixed={"x": tuple(map(float, range(6)))})
+    assert [p.name for p in read(proto, each).inputs] == ["rate"]
+
+
+@pytest.mark.parametrize(
+    ("fixed", "code"),
+    [({"no": (1.0,)}, "E214"), ({"x": (1.0, 2.0)}, "E215"), ({"n": (0.5,)}, "E215"),
+     ({"n": (1e30,)}, "E215")],
+)  # fmt: skip
+def test_input_that_cannot_be_fixed_so(fixed: dict[str, tuple[float, ...]], code: str) -> None:
+    nodes = [node("Cast", ["n"], ["f"], to=TensorProto.FLOAT), node("Add", ["x", "f"], ["y"])]
+    proto = model(nodes, {"x": X, "n": np.array([1], np.int32)}, ["y"])
+    assert error_of(proto, ImportOptions(fixed=fixed)).code == code
+
+
 # ---- what is not supported ----------------------------------------------------------------------
 
 

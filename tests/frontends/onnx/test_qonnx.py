@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from onnx import NodeProto, helper
-from onnx_models import expected, model, node, read
+from onnx_models import computed, expected, floats, model, node, read
 
 from codegen.targets import resolve
 from codegen.testing import Trial, run_trials
@@ -135,6 +135,29 @@ def test_what_is_not_taken(
     known = {k: np.float32(v) for k, v in constants.items()}
     with pytest.raises(EllcError, match=message):
         read(model([quantised], given, ["y"], known, domains=DOMAINS))
+
+
+@pytest.mark.parametrize("kind", ["Conv", "MaxPool", "AveragePool", "BatchNormalization"])
+def test_operators_on_pixels(kind: str) -> None:
+    """`channels_last` has the operators of ONNX with the first operand (of Conv two) turned."""
+    x = floats(1, 3, 6, 5)
+    each = [np.abs(floats(3, seed=i)) + np.float32(0.5) for i in range(4)]
+    w = floats(4, 3, 3, 3, seed=1)
+    others, attributes = {
+        "Conv": ([w, floats(4)], {"pads": [1, 1, 1, 1], "strides": [2, 1]}),
+        "BatchNormalization": (each, {"epsilon": 1e-3, "momentum": 0.5}),
+    }.get(kind, ([], {"kernel_shape": [2, 3], "strides": [2, 1]}))
+    names = [f"c{i}" for i in range(len(others))]
+    made = node(kind, ["x", *names], ["y"], **attributes)
+    plain = dict(zip(names, others, strict=True))
+    (want,) = expected(model([made], {"x": x}, ["y"], plain), {"x": x})
+    turned = {"x": np.ascontiguousarray(x.transpose(0, 2, 3, 1))}
+    if kind == "Conv":
+        plain["c0"] = w.transpose(0, 2, 3, 1)
+    last = "qonnx.custom_op.channels_last"
+    ours = node(kind, ["x", *names], ["y"], domain=last, **attributes)
+    (got,) = computed(model([ours], turned, ["y"], plain, domains={last: 1}), turned)
+    np.testing.assert_allclose(got, want.transpose(0, 2, 3, 1), rtol=1e-5, atol=1e-5)
 
 
 def network() -> tuple[list[NodeProto], dict[str, Array]]:

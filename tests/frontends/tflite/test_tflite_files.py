@@ -96,8 +96,12 @@ def test_an_open_batch_is_one_and_other_open_axes_are_asked_for(tmp_path: Path) 
     assert (error.code, "1,?,4" in error.message) == ("E213", True)
     given = ImportOptions(shapes={"x": (2, 9, 4)})
     assert read(file(-1, -1, 4), tmp_path, given).output_types()[0].shape == (2, 9, 4)
-    error = refused(file(-1, 1, 4), tmp_path, ImportOptions(shapes={"y": (1,)}))
-    assert (error.code, "x" in error.hint) == ("E214", True)
+    for unknown in (ImportOptions(shapes={"y": (1,)}), ImportOptions(fixed={"y": (1.0,)})):
+        error = refused(file(-1, 1, 4), tmp_path, unknown)
+        assert (error.code, "x" in error.hint) == ("E214", True)
+    fixed = read(file(-1, 1, 4), tmp_path, ImportOptions(fixed={"x": (-1.0, 0.0, 2.0, 3.0)}))
+    assert not fixed.inputs
+    np.testing.assert_array_equal(evaluate(fixed, ()).outputs[0].reshape(-1), (0, 0, 2, 3))
 
 
 def test_shape_arithmetic_is_done_at_import(tmp_path: Path) -> None:

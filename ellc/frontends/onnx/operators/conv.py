@@ -17,7 +17,12 @@ from ir.ops.conv import Conv2D
 @ONNX.imports("Conv", limits="1 to 3 spatial axes")
 def conv(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """Weights [F, C/groups, kh, kw] over planes, with a bias or none."""
-    x, w, bias = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
+    x, w = operand(inputs, 0), operand(inputs, 1)
+    return convolution(emitter, node, x, w, optional(inputs, 2))
+
+
+def convolution(emitter: Emitter, node: OnnxNode, x: Value, w: Value, bias: Value | None) -> Value:
+    """What a node with the attributes of `Conv` makes."""
     if x.type.rank != w.type.rank:
         raise Unsupported(f"weights of shape {w.shape} over a tensor of shape {x.shape}")
     spans, groups = read_spans(node, x.shape[2:], w.shape[2:]), node.integer("group", 1)

@@ -6,12 +6,18 @@ two bipolar operands and computes them on bits.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ellc.frontends.graph_import.broadcast import common_shape, pointwise
-from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.handlers import Function, Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
 from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.operators.conv import conv
+from ellc.frontends.onnx.operators.norm import batch_normalization
+from ellc.frontends.onnx.operators.pool import average_pool, max_pool
+from ellc.frontends.onnx.operators.shapes import transposed
 from ellc.frontends.onnx.registry import ONNX, operand
 from ir.op import Op
 from ir.ops.pointwise import (
@@ -32,6 +38,8 @@ from ir.ops.pointwise import (
 from ir.types import Array
 
 _DOMAINS = ("onnx.brevitas", "qonnx.custom_op.general", "finn.custom_op.general")
+_CHANNELS_LAST = "qonnx.custom_op.channels_last"
+_NEWEST = 22  # of ONNX: the dialect says no version
 _MOST_BITS = 24  # float32 holds no larger whole numbers
 _ROUNDING: dict[str, Op] = {
     "ROUND": Round(),
@@ -100,6 +108,48 @@ def truncated(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     number = pointwise(emitter, Div(), whole, emitter.constant(factor))
     number = emitter.add(_range(node, _bits(inputs, 5)), number)
     return _unscaled(emitter, _rounded(emitter, mode, number), new_scale, zero / factor)
+
+
+_STANDARD: dict[str, tuple[Function[OnnxNode], int]] = {
+    # The handler on planes, and how many operands have their channels last.
+    "AveragePool": (average_pool, 1),
+    "BatchNormalization": (batch_normalization, 1),
+    "Conv": (conv, 2),
+    "MaxPool": (max_pool, 1),
+}
+
+
+@ONNX.imports(
+    *(f"{_CHANNELS_LAST}.{kind}" for kind in _STANDARD),
+    limits="as the operators on planes",
+    ignores={"momentum": "of training only"},
+)
+def channels_last(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """The operators on planes, on pixels."""
+    handler, turned = _STANDARD[node.operator]
+    operands = [
+        transposed(emitter, x, _channels_first(x.type.rank)) if x and index < turned else x
+        for index, x in enumerate(inputs)
+    ]
+    made = handler(emitter, replace(node, domain="", version=_NEWEST), operands)
+    result = made if isinstance(made, Value) else made[0]
+    rank = result.type.rank
+    return transposed(emitter, result, (0, *range(2, rank), 1))
+
+
+@ONNX.imports(*(f"{domain}.MaxPoolNHWC" for domain in _DOMAINS[1:]))
+def max_pool_of_pixels(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """`MaxPool` on pixels."""
+    x = transposed(emitter, operand(inputs, 0), _channels_first(4))
+    made = max_pool(emitter, replace(node, domain="", version=_NEWEST), [x])
+    result = made if isinstance(made, Value) else made[0]
+    return transposed(emitter, result, (0, 2, 3, 1))
+
+
+def _channels_first(rank: int) -> tuple[int, ...]:
+    if rank < 2:
+        raise Unsupported(f"a tensor of rank {rank} has no channels")
+    return (0, rank - 1, *range(1, rank - 1))
 
 
 def _scaled(emitter: Emitter, x: Value, scale: Array, zero: Array) -> Value:

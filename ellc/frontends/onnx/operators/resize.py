@@ -81,6 +81,14 @@ def _old(emitter: Emitter, node: OnnxNode, x: Value, scales: Sequence[float]) ->
     return _resized(emitter, x, op)
 
 
+def resized_by(
+    emitter: Emitter, x: Value, scales: Sequence[float], mode: str, coordinates: str
+) -> Value:
+    """Planes times scales, each element of the result from the one at or below its place."""
+    sizes = _scaled(x.shape, scales)
+    return _resized(emitter, x, Resize(sizes, mode, coordinates, tuple(scales), "floor"))
+
+
 def _mode(node: OnnxNode) -> str:
     mode = node.text("mode", "nearest")
     if mode not in _MODES:

@@ -1,0 +1,35 @@
+"""Inputs that the user fixes at import (`--set`): constants of the graph instead of ports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ellc.frontends.graph_import.values import Emitter, Value
+from ir.errors import EllcError
+from ir.types import TensorType
+
+
+def fixed_input(emitter: Emitter, name: str, type: TensorType, numbers: Sequence[float]) -> Value:
+    """A known value of the input's type: one number for all elements, or one for each.
+
+    Raises `EllcError` E215 if there are more or fewer, or the type does not hold them.
+    """
+    if len(numbers) not in (1, type.elements):
+        raise EllcError(
+            f"the input '{name}' has {type.elements} elements, --set gives {len(numbers)}",
+            code="E215",
+            hint="one number for all elements, or one for each",
+        )
+    given = np.array(numbers, np.float64)
+    with np.errstate(all="ignore"):
+        stored = given.astype(type.dtype.numpy)
+    if not type.dtype.is_float and not np.array_equal(stored.astype(np.float64), given):
+        raise EllcError(
+            f"the input '{name}' of {type.dtype.value} cannot be {numbers[0]:g}",
+            code="E215",
+            hint="--set takes numbers that the element type holds",
+        )
+    whole = np.broadcast_to(stored.reshape(-1), type.elements) if len(numbers) == 1 else stored
+    return emitter.constant(whole.reshape(type.shape), type.quant)

@@ -1,0 +1,59 @@
+"""How many channels a block has in a file that ONNX Runtime optimised for one machine.
+
+The file does not say it: 8 or 16, as the vectors of that machine are. Every number of filters is
+filled up to whole blocks, which tells the two apart in nearly every network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+
+from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.tensors import StoredTensor
+
+DOMAIN = "com.microsoft.nchwc"
+BLOCK = "ellc.block"
+"""The attribute that the nodes get: channels of a block, 0 if both are possible."""
+
+
+def with_blocks(nodes: Sequence[OnnxNode], constants: Mapping[str, StoredTensor]) -> list[OnnxNode]:
+    """The nodes, those on blocks with the number of channels."""
+    ours = [n for n in nodes if n.domain == DOMAIN]
+    if not ours:
+        return list(nodes)
+    possible = [size for size in (8, 16) if all(_fits(n, size) for n in _facts(ours, constants))]
+    block = possible[0] if len(possible) == 1 else 0
+    return [_with_block(n, block) if n.domain == DOMAIN else n for n in nodes]
+
+
+def _with_block(node: OnnxNode, block: int) -> OnnxNode:
+    attributes = {**node.attributes, BLOCK: block}
+    # Most operators on blocks do not ask for it.
+    return replace(node, attributes=MappingProxyType(attributes), asked={BLOCK})
+
+
+_Fact = tuple[int, int]
+"""(channels that count, 0 if unknown; channels that are stored)"""
+
+
+def _facts(nodes: Sequence[OnnxNode], constants: Mapping[str, StoredTensor]) -> Iterator[_Fact]:
+    """What filters and results tell about blocks."""
+    stored: dict[str, int] = {}  # channels of values in blocks
+    for node in nodes:
+        if node.operator == "Conv" and len(node.inputs) > 1 and node.inputs[1] in constants:
+            shape = [int(d) for d in constants[node.inputs[1]].proto.dims]
+            stored.update(dict.fromkeys(node.outputs, shape[0]))
+            yield 0, shape[0]
+        elif node.operator == "ReorderOutput":
+            counted, channels = node.attributes.get("channels"), stored.get(node.inputs[0])
+            if isinstance(counted, int) and channels is not None:
+                yield counted, channels
+        elif node.inputs and node.inputs[0] in stored:
+            stored.update(dict.fromkeys(node.outputs, stored[node.inputs[0]]))
+
+
+def _fits(fact: _Fact, block: int) -> bool:
+    counted, stored = fact
+    return stored % block == 0 and (not counted or stored - counted < block)

@@ -1,0 +1,187 @@
+"""What ONNX Runtime writes into optimised files: operators fused, and images in blocks of channels.
+
+A value in blocks (`com.microsoft.nchwc`) is kept here as ordinary planes, with its channels filled
+up to whole blocks; stored filters are put back into ONNX's order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ellc.frontends.graph_import.broadcast import pointwise
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
+from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.nchwc import BLOCK, DOMAIN
+from ellc.frontends.onnx.operators.conv import convolution
+from ellc.frontends.onnx.operators.dense import gemm, product, scaled
+from ellc.frontends.onnx.operators.pool import average_pool, global_pool, max_pool
+from ellc.frontends.onnx.operators.resize import resized_by
+from ellc.frontends.onnx.operators.shapes import transposed
+from ellc.frontends.onnx.ports import TO_PIXELS, TO_PLANES
+from ellc.frontends.onnx.registry import MICROSOFT, ONNX, operand, optional
+from ir.op import Op
+from ir.ops.pointwise import Add, Clip, HardSigmoid, HardSwish, LeakyRelu, Relu, Sigmoid, Tanh
+from ir.ops.shape import Pad, Slice
+from ir.types import Array
+
+_PARAMETERS = ("activation_alpha", "activation_beta", "activation_gamma")
+
+
+def _activation(node: OnnxNode) -> Op | None:
+    """The activation joined to a node; its parameters stand in one list, or one each."""
+    name = node.text("activation", "")
+    numbers = list(node.numbers("activation_params", ()))
+    numbers += [node.number(key) for key in _PARAMETERS if node.has(key)]
+
+    def number(index: int, default: float) -> float:
+        return numbers[index] if index < len(numbers) else default
+
+    match name:
+        case "":
+            return None
+        case "LeakyRelu":
+            return LeakyRelu(number(0, 0.01))
+        case "Clip":
+            return Clip(number(0, -np.inf), number(1, np.inf))
+        case "HardSigmoid":
+            return HardSigmoid(number(0, 0.2), number(1, 0.5))
+    plain: dict[str, Op] = {
+        "HardSwish": HardSwish(),
+        "Relu": Relu(),
+        "Sigmoid": Sigmoid(),
+        "Tanh": Tanh(),
+    }
+    if name not in plain:
+        raise Unsupported(f"the activation '{name}'")
+    return plain[name]
+
+
+def _activated(emitter: Emitter, node: OnnxNode, x: Value) -> Value:
+    op = _activation(node)
+    return x if op is None else emitter.add(op, x)
+
+
+@ONNX.imports(f"{MICROSOFT}.FusedConv", limits="1 to 3 spatial axes")
+def fused_conv(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Convolution, a sum with another tensor if there is one, an activation."""
+    x, w = operand(inputs, 0), operand(inputs, 1)
+    made = convolution(emitter, node, x, w, optional(inputs, 2))
+    return _summed(emitter, node, made, optional(inputs, 3))
+
+
+def _summed(emitter: Emitter, node: OnnxNode, made: Value, other: Value | None) -> Value:
+    if other is not None:
+        made = pointwise(emitter, Add(), made, other, commutes=True)
+    return _activated(emitter, node, made)
+
+
+@ONNX.imports(f"{MICROSOFT}.FusedGemm", limits="floating point")
+def fused_gemm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """`Gemm`, then an activation."""
+    made = gemm(emitter, node, inputs)
+    assert isinstance(made, Value)
+    return _activated(emitter, node, made)
+
+
+@ONNX.imports(f"{MICROSOFT}.FusedMatMul", limits="floating point")
+def fused_mat_mul(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """alpha times the product, with the last axes of an operand exchanged if asked."""
+    a, b = (_turned(emitter, node, operand(inputs, i), "AB"[i]) for i in (0, 1))
+    return scaled(emitter, product(emitter, a, b), node.number("alpha", 1.0))
+
+
+def _turned(emitter: Emitter, node: OnnxNode, x: Value, which: str) -> Value:
+    rank = x.type.rank
+    if node.flag(f"transBatch{which}") and rank > 2:
+        # The first axis goes behind those of the batch.
+        x = transposed(emitter, x, (*range(1, rank - 1), 0, rank - 1))
+    if not node.flag(f"trans{which}") or rank < 2:
+        return x
+    return transposed(emitter, x, (*range(rank - 2), rank - 1, rank - 2))
+
+
+# ---- blocks of channels -------------------------------------------------------------------------
+
+
+def _block(node: OnnxNode) -> int:
+    block = node.integer(BLOCK, 0)
+    if not block:
+        raise Unsupported(
+            "its blocks may be of 8 or of 16 channels; save the model with the optimisation level "
+            "'extended', which has no blocks"
+        )
+    return block
+
+
+@ONNX.imports(f"{DOMAIN}.ReorderInput")
+def reorder_input(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Planes or pixels as blocks: channels are filled up with zeros."""
+    x, block = operand(inputs, 0), _block(node)
+    if node.flag("channels_last"):
+        x = transposed(emitter, x, TO_PLANES)
+    more = -x.shape[1] % block
+    return emitter.add(Pad((0, 0, 0, 0), (0, more, 0, 0), 0.0), x) if more else x
+
+
+@ONNX.imports(f"{DOMAIN}.ReorderOutput")
+def reorder_output(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Blocks as planes or pixels of the channels that count."""
+    x, channels = operand(inputs, 0), node.integer("channels")
+    if not 0 < channels <= x.shape[1]:
+        raise Unsupported(f"{channels} of {x.shape[1]} channels")
+    if channels < x.shape[1]:
+        x = emitter.add(Slice((0,) * 4, (x.shape[0], channels, *x.shape[2:]), (1,) * 4), x)
+    return transposed(emitter, x, TO_PIXELS) if node.flag("channels_last") else x
+
+
+@ONNX.imports(f"{DOMAIN}.Conv")
+def nchwc_conv(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """`FusedConv` on blocks."""
+    x, w, block = operand(inputs, 0), known(operand(inputs, 1), "the weights"), _block(node)
+    filters = emitter.constant(_in_onnx_order(w, block))
+    made = convolution(emitter, node, x, filters, optional(inputs, 2))
+    return _summed(emitter, node, made, optional(inputs, 3))
+
+
+def _in_onnx_order(w: Array, block: int) -> Array:
+    """Filters stored by blocks of output channels, and of input channels where there are any."""
+    outputs, channels, rows, columns = w.shape
+    if outputs % block:
+        raise Unsupported(f"{outputs} filters in blocks of {block}")
+    if channels < block:
+        split = w.reshape(outputs // block, channels, rows, columns, block)
+        return np.moveaxis(split, -1, 1).reshape(w.shape)
+    if channels % block:
+        raise Unsupported(f"filters of {channels} channels in blocks of {block}")
+    split = w.reshape(outputs // block, channels // block, rows, columns, block, block)
+    return split.transpose(0, 5, 1, 4, 2, 3).reshape(w.shape)
+
+
+@ONNX.imports(f"{DOMAIN}.MaxPool", f"{DOMAIN}.AveragePool", f"{DOMAIN}.GlobalAveragePool")
+def nchwc_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Pools of blocks."""
+    node.has("storage_order")
+    handler = {"MaxPool": max_pool, "AveragePool": average_pool}.get(node.operator, global_pool)
+    made = handler(emitter, node, inputs)
+    return made if isinstance(made, Value) else made[0]
+
+
+@ONNX.imports(f"{DOMAIN}.GlobalMaxPool")
+def nchwc_global_max(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """The largest element of every plane."""
+    made = global_pool(emitter, replace(node, domain=""), inputs)
+    assert isinstance(made, Value)
+    return made
+
+
+@ONNX.imports(f"{DOMAIN}.Upsample", limits="modes nearest and linear")
+def nchwc_upsample(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Rows and columns times whole numbers."""
+    scales = tuple(float(s) for s in node.integers("scales"))
+    coordinates = node.text("coordinate_transformation_mode", "half_pixel")
+    return resized_by(
+        emitter, operand(inputs, 0), scales, node.text("mode", "nearest"), coordinates
+    )
