@@ -78,12 +78,38 @@ def multiply(x: Array, mantissa: Array | int, shift: Array | int) -> Array:
 
 
 def multiply_once(x: Array, mantissa: Array | int, shift: Array | int) -> Array:
-    """As `multiply` for mantissas from 0 up, but rounded a single time, halves up."""
+    """As `multiply` for mantissas from 0 up, but rounded a single time, halves up.
+
+    64-bit numbers, of up to 48 bits, may come with shifts up to 14.
+    """
     shifts = np.asarray(shift, np.int64)
+    if x.dtype == np.int64:
+        return scaled_once(x, mantissa, 31 - shifts)
     raised = wrapped(x.astype(np.int64) << np.maximum(shifts, 0)).astype(np.int64)
     bits = 31 + np.maximum(-shifts, 0)
     half = np.int64(1) << (bits - 1)
     return _narrow((raised * np.asarray(mantissa, np.int64) + half) >> bits)
+
+
+def multiply_reduced(x: Array, mantissa: Array | int, shift: Array | int) -> Array:
+    """x of up to 48 bits times a factor whose mantissa is rounded to 15 bits, rounded once.
+
+    TFLite's way with 64-bit sums. Halves go up, shifts are from -31 to -2, mantissas from 0 up.
+    """
+    return scaled_once(x, reduced(np.asarray(mantissa, np.int64)), 15 - np.asarray(shift, np.int64))
+
+
+def reduced(mantissa: Array) -> Array:
+    """The upper 15 bits of a mantissa, rounded."""
+    return np.asarray(np.minimum((mantissa + (1 << 15)) >> 16, (1 << 15) - 1))
+
+
+def scaled_once(x: Array, factor: Array | int, bits: Array | int) -> Array:
+    """x * factor / 2^bits, rounded, halves up, for a product of up to 79 bits; bits from 17 up."""
+    wide, by = x.astype(np.int64), np.asarray(factor, np.int64)
+    high = (wide >> 16) * by + (((wide & 0xFFFF) * by) >> 16)
+    rest = np.asarray(bits, np.int64) - 16
+    return wrapped((high + (np.int64(1) << (rest - 1))) >> rest)
 
 
 # --- exponential and reciprocal ------------------------------------------------------------------

@@ -50,7 +50,7 @@ class Numbers:
 
     @staticmethod
     def integers(image: Elem, weight: Elem, target: Target) -> Numbers:
-        """Bytes in, 32 bits out; NEON multiplies 16 bits into sums of 32."""
+        """8 or 16 bits in, 32 bits out; NEON multiplies 16 bits into sums of 32."""
         return Numbers(image, weight, Elem.I16 if target.has("neon") else Elem.I32, Elem.I32)
 
     @property
@@ -131,7 +131,7 @@ def in_bytes(terms: Terms, target: Target) -> Terms:
     The largest product of a weight and any byte with a sign is 128 times as large as the weight.
     """
     weights, numbers = terms.weights, terms.numbers
-    if numbers.weight is not Elem.I8 or not target.has("neon"):
+    if numbers.weight is not Elem.I8 or numbers.image.bytes > 1 or not target.has("neon"):
         return terms
     sizes = np.abs(weights.reshape(weights.shape[0], -1).astype(np.int16))
     most = min(_MOST_TOGETHER, sizes.shape[1])

@@ -33,6 +33,9 @@ def multiply(b: KernelBuilder, x: Operand, mantissa: Operand, shift: Operand) ->
 
 def multiply_once(b: KernelBuilder, x: Operand, mantissa: Operand, shift: Operand) -> Operand:
     """x times a factor that is not negative, rounded a single time."""
+    if x.type.elem is Elem.I64:
+        bits = b.sub(b.const(_BITS, shift), shift)
+        return _scaled_once(b, x, b.convert(mantissa, Elem.I64), bits)
     raised = _raised(b, x, shift)
     product = b.op("mul_high", raised, mantissa)
     low, high = b.range_of(shift)
@@ -47,6 +50,30 @@ def multiply_once(b: KernelBuilder, x: Operand, mantissa: Operand, shift: Operan
     bits = b.sub(zero, b.min(shift, zero) if high > 0 else shift)
     divided = b.op("shr_round", below, bits)
     return divided if high < 0 else b.select(b.compare("gt", bits, zero), divided, product)
+
+
+def multiply_reduced(b: KernelBuilder, x: Operand, mantissa: Operand, shift: Operand) -> Operand:
+    """x, of 32 or 64 bits, times a factor with a mantissa of 15 bits, rounded a single time."""
+    half, most = b.const(1 << 15, mantissa), b.const((1 << 15) - 1, mantissa)
+    # Mantissas are not negative, but half an upper bit more may not fit into a signed number.
+    unsigned = b.add(b.bitcast(mantissa, Elem.U32), b.bitcast(half, Elem.U32))
+    factor = b.min(b.bitcast(b.shift_right(unsigned, 16), Elem.I32), most)
+    return _scaled_once(b, x, b.convert(factor, x.type.elem), b.sub(b.const(15, shift), shift))
+
+
+def _scaled_once(b: KernelBuilder, x: Operand, factor: Operand, bits: Operand) -> Operand:
+    """x * factor / 2^bits in 32 bits, rounded, halves up; `bits` from 17 up.
+
+    x by halves: no product has more than the bits of x's type.
+    """
+    low = b.op("and", x, b.const(0xFFFF, x))
+    high = b.add(b.mul(b.shift_right(x, 16), factor), b.shift_right(b.mul(low, factor), 16))
+    rest = b.sub(bits, b.const(16, bits))
+    if x.type.elem is not Elem.I64:
+        return b.op("shr_round", high, rest)
+    rest = b.convert(rest, Elem.I64)
+    half = b.op("shl_by", b.const(1, x), b.sub(rest, b.const(1, rest)))
+    return b.convert(b.op("shr_by", b.add(high, half), rest), Elem.I32)
 
 
 def _raised(b: KernelBuilder, x: Operand, shift: Operand) -> Operand:

@@ -200,6 +200,8 @@ _row("shr", "T", "sux", _same, lambda a, n: np.right_shift(a, a.dtype.type(n)),
 # Shifts by as many bits as the second operand says: 0 to one less than there are.
 _row("shl_by", "TT", "su", _same, np.left_shift, llvm="shl {t} {0}, {1}",
      c_int="({c})(({u}){0} << {1})")  # fmt: skip
+_row("shr_by", "TT", "su", _same, np.right_shift, llvm="ashr {t} {0}, {1}",
+     llvm_unsigned="lshr {t} {0}, {1}", c_int="({c})({0} >> {1})")  # fmt: skip
 
 
 def _shr_round(a: Array, b: Array) -> Array:

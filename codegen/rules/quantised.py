@@ -27,6 +27,8 @@ def _requantize(op: Requantize, b: KernelBuilder, x: Operand, *factor: Operand) 
         return _stored(b, fixed_point.multiply(b, x, *factor), op)
     if op.rule == "tflite_once":
         return _stored(b, fixed_point.multiply_once(b, x, *factor), op)
+    if op.rule == "tflite_reduced":
+        return _stored(b, fixed_point.multiply_reduced(b, x, *factor), op)
     real = b.mul(b.convert(x, Elem.F32), factor[0])
     low, high = (float(v - op.zero_point) for v in (op.low, op.high))
     real = b.min(b.max(real, b.const(low, real)), b.const(high, real))

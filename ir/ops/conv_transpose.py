@@ -11,6 +11,7 @@ import numpy as np
 
 from ir.op import Arrays, Case, Op, Types, register_op, require
 from ir.ops.common import normal, want_floats, want_operands, want_shape, weights
+from ir.ops.quantised import want_type
 from ir.types import Array, DType, TensorType
 
 Pair = tuple[int, int]
@@ -175,7 +176,7 @@ class ConvTranspose2D(_ConvTranspose):
 @register_op("int_conv_transpose2d")
 @dataclass(frozen=True, slots=True)
 class IntConvTranspose2D(_ConvTranspose):
-    """(x i8/u8, w i8/u8 [F,kh,kw,C/groups][, bias I32 [F]]) -> I32, exact; it wraps around.
+    """(x i8/u8/i16, w i8/u8 [F,kh,kw,C/groups][, bias I32 [F]]) -> I32, exact; it wraps around.
 
     `ConvTranspose2D` of x - input_zero and w - weight_zero, the latter one number or one per
     filter.
@@ -192,9 +193,10 @@ class IntConvTranspose2D(_ConvTranspose):
     def infer(self, *inputs: TensorType) -> Types:
         want_operands(self.name, inputs, 2, 3)
         x, w, *bias = inputs
-        for operand in (x, w):
-            good = operand.dtype in (DType.I8, DType.U8)
-            require(good, f"{self.name}: operand of {operand.dtype.value}, expected i8 or u8")
+        want_type(self.name, "x", x, DType.I8, DType.U8, DType.I16)
+        want_type(self.name, "w", w, DType.I8, DType.U8)
+        good = x.dtype is not DType.I16 or not self.input_zero
+        require(good, f"{self.name}: a zero point of 16-bit numbers")
         shape = self.result_shape(x, w)
         good = len(self.weight_zero) in (1, w.shape[0])
         require(good, f"{self.name}: {len(self.weight_zero)} zeros for {w.shape[0]} filters")
@@ -227,4 +229,6 @@ class IntConvTranspose2D(_ConvTranspose):
         yield case(cls((2, 2), input_zero=-7), signed, (5, 2, 2, 6), "2x2", bias=True)
         each = cls((2, 2), (1, 1, 1, 1), (1, 0), weight_zero=zeros, input_zero=3)
         yield case(each, signed, (5, 3, 3, 6), "zero per filter")
+        wide = rng.integers(-(2**15), 2**15, (1, 4, 3, 6), np.int16)
+        yield case(cls((2, 2)), wide, (5, 3, 3, 6), "16 bits", bias=True)
         yield case(cls((2, 1), groups=2, input_zero=128), unsigned, (6, 3, 3, 2), "groups")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ir.fixed_point import multiply, multiply_once, quantize_multiplier
+from ir.fixed_point import multiply, multiply_once, multiply_reduced, quantize_multiplier
 from ir.op import Arrays, Case, Op, Pointwise, Types, register_op, require
 from ir.ops.common import want_operands
 from ir.ops.elementwise import want_broadcast
@@ -20,7 +20,7 @@ from ir.types import Array, DType, Quant, TensorType
 
 STORED = (DType.I8, DType.U8, DType.I16, DType.U16)
 BYTES = (DType.I8, DType.U8)
-RULES = ("tflite", "tflite_once", "half_even")
+RULES = ("tflite", "tflite_once", "tflite_reduced", "half_even")
 ROUNDINGS = ("half_even", "half_away")
 
 
@@ -37,13 +37,21 @@ def want_range(name: str, low: int, high: int, dtype: DType) -> None:
     require(good, f"{name}: {low} to {high} is no range of {dtype.value}")
 
 
+_MULTIPLIERS = {
+    "tflite": multiply,
+    "tflite_once": multiply_once,
+    "tflite_reduced": multiply_reduced,
+}
+
+
 @register_op("requantize")
 @dataclass(frozen=True, slots=True)
 class Requantize(Pointwise):
-    """A 32-bit sum times a real factor, as a stored integer between `low` and `high`.
+    """A sum times a real factor, as a stored integer between `low` and `high`.
 
     Rule `tflite`: (x i32, multiplier i32, shift i32), `ir.fixed_point.multiply` plus the zero
-    point; `tflite_once` is the same with `multiply_once`, multipliers from 0 up.
+    point; `tflite_once` is the same with `multiply_once`, `tflite_reduced` with `multiply_reduced`,
+    multipliers from 0 up. Those two take sums of 64 bits, too.
     Rule `half_even`: (x i32, scale f32), the float32 product of x and scale, rounded to the nearest
     integer, halves to the even one, plus the zero point.
     """
@@ -59,7 +67,8 @@ class Requantize(Pointwise):
         require(self.rule in RULES, f"requantize: unknown rule '{self.rule}'")
         want_operands("requantize", inputs, 2 if self.rule == "half_even" else 3)
         x, factor, *shift = inputs
-        want_type("requantize", "x", x, DType.I32)
+        wide = (DType.I64,) if self.rule in ("tflite_once", "tflite_reduced") else ()
+        want_type("requantize", "x", x, DType.I32, *wide)
         wanted = DType.F32 if self.rule == "half_even" else DType.I32
         for type_ in (factor, *shift):
             want_type("requantize", "a factor", type_, wanted)
@@ -75,8 +84,7 @@ class Requantize(Pointwise):
             real = x.astype(np.float32) * factor.astype(np.float32)
             scaled = np.rint(np.clip(real, -(2.0**24), 2.0**24)).astype(np.int32)
         else:
-            by = multiply if self.rule == "tflite" else multiply_once
-            scaled = by(x, factor, shift[0])
+            scaled = _MULTIPLIERS[self.rule](x, factor, shift[0])
         result = np.clip(scaled.astype(np.int64) + self.zero_point, self.low, self.high)
         return (result.astype(self.dtype.numpy),)
 
@@ -121,6 +129,25 @@ class Requantize(Pointwise):
         per_channel = (scattered, six[:, 0].copy(), six[:, 1].copy())
         yield Case(once, per_channel, (1, 2), label="per channel, rounded once")
         yield Case(once, per_channel, label="computed factors, rounded once")
+        few = np.array([quantize_multiplier(f) for f in (5e-4, 0.2, 0, 1e-7, 3e-3, 9e-6)], np.int32)
+        of_sums = (few[:, 0].copy(), few[:, 1].copy())
+        far = scattered.astype(np.int64) * rng.integers(1, 2**20, scattered.shape)
+        for rule in ("tflite_once", "tflite_reduced"):
+            long = replace(wide, rule=rule)
+            yield Case(long, (far, *of_sums), (1, 2), label=f"{rule}, 64 bits")
+            yield Case(long, (far, *of_sums), label=f"{rule}, 64 bits, computed")
+            one = (few[:1, 0].copy(), few[:1, 1].copy())
+            yield Case(long, (far, *one), (1, 2), label=f"{rule}, 64 bits, one factor")
+        short = replace(wide, rule="tflite_reduced")
+        yield Case(short, (scattered * 5000, *of_sums), (1, 2), label="reduced")
+        yield Case(short, (scattered * 5000, *of_sums), label="reduced, computed")
+        ends = np.resize(extreme, (1, 4, 5, 6))
+        yield Case(
+            replace(short, dtype=DType.I8, low=-9, high=9),
+            (ends, *of_sums),
+            (1, 2),
+            label="reduced ends",
+        )
         even = cls("half_even", -7, -128, 127, DType.I8)
         yield Case(even, (sums, np.array([0.5], np.float32)), (1,), label="even halves")
         scales = (rng.random(4) / 5).astype(np.float32)

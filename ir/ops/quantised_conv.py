@@ -1,4 +1,4 @@
-"""Convolution, dense layer and matrix product of 8-bit integers: exact sums, 32 bits wide.
+"""Convolution, dense layer and matrix product of integers: exact sums, 32 bits wide.
 
 Operands stand for real numbers, `scale * (stored - zero)`. The operators work on the differences
 alone; a `Requantize` behind them brings in the scales.
@@ -15,15 +15,17 @@ import numpy as np
 
 from ir.op import Arrays, Case, Op, Types, register_op, require
 from ir.ops.common import pad_image, want_operands, want_shape, window_sizes, window_taps
+from ir.ops.quantised import want_type
 from ir.types import Array, DType, Padding, TensorType, type_of
 
 _BYTES = (DType.I8, DType.U8)
+_IMAGES = (*_BYTES, DType.I16)
 
 
 @register_op("int_conv2d")
 @dataclass(frozen=True, slots=True)
 class IntConv2D(Op):
-    """(x [N,H,W,C] i8|u8, w [F,kh,kw,C/groups] i8|u8[, bias i32 [F]]) -> i32 [N,OH,OW,F].
+    """(x [N,H,W,C] i8|u8|i16, w [F,kh,kw,C/groups] i8|u8[, bias i32 [F]]) -> i32 [N,OH,OW,F].
 
     y[n,r,c,f] = bias[f] + sum of (x - input_zero) * (w[f] - weight_zero[f]), over the taps of
     `Conv2D`, modulo 2^32. What lies outside the image contributes 0: `padding` gives amounts only.
@@ -50,7 +52,7 @@ class IntConv2D(Op):
         )
         require(filters % self.groups == 0, f"int_conv2d: {filters} filters, {self.groups} groups")
         require(self.padding.values == (0.0,), "int_conv2d: padding has amounts, no values")
-        _want_zeros("int_conv2d", x, (self.input_zero,), 1)
+        _want_zeros("int_conv2d", x, (self.input_zero,), 1, *_IMAGES)
         _want_zeros("int_conv2d", w, self.weight_zero, filters)
         _want_bias("int_conv2d", bias, filters)
         return (TensorType(DType.I32, (x.shape[0], *sizes, filters)),)
@@ -110,6 +112,10 @@ class IntConv2D(Op):
         yield case(cls(input_zero=9), (2, 3, 5, 40), (9, 1, 1, 40), "small weights", kinds="us")
         channels = cls(padding=Padding.same(2), groups=4, input_zero=50)
         yield case(channels, (1, 5, 3, 4), (8, 5, 5, 1), "depthwise, two filters a channel")
+        yield case(cls(padding=same), (1, 5, 7, 16), (9, 3, 3, 16), "16 bits", kinds="wi")
+        yield case(cls(), (1, 4, 5, 40), (10, 1, 1, 40), "16 bits, 1x1", kinds="ws")
+        wide = cls((2, 1), late, groups=19)
+        yield case(wide, (1, 6, 7, 19), (19, 3, 3, 1), "16 bits, depthwise", kinds="ws")
         x, w = _bytes(rng, "i", 1, 6, 5, 4), _bytes(rng, "u", 6, 3, 2, 4)
         yield Case(cls((2, 1), same, input_zero=-9, weight_zero=(99,)), (x, w), label="computed")
         grouped = cls(groups=2, input_zero=5, weight_zero=(7,))
@@ -119,7 +125,7 @@ class IntConv2D(Op):
 @register_op("int_dense")
 @dataclass(frozen=True, slots=True)
 class IntDense(Op):
-    """(x [...,K] i8|u8, w [F,K] i8|u8[, bias i32 [F]]) -> i32 [...,F], along the last axis.
+    """(x [...,K] i8|u8|i16, w [F,K] i8|u8[, bias i32 [F]]) -> i32 [...,F], along the last axis.
 
     y[..,f] = bias[f] + sum of (x - input_zero) * (w[f] - weight_zero[f]), modulo 2^32.
     `weight_zero` is one number for all outputs or one for each.
@@ -136,7 +142,7 @@ class IntDense(Op):
             x.rank >= 1 and x.shape[-1] == w.shape[1],
             f"int_dense: operand {x.shape} does not fit weights {w.shape}",
         )
-        _want_zeros("int_dense", x, (self.input_zero,), 1)
+        _want_zeros("int_dense", x, (self.input_zero,), 1, *_IMAGES)
         _want_zeros("int_dense", w, self.weight_zero, w.shape[0])
         _want_bias("int_dense", bias, w.shape[0])
         return (TensorType(DType.I32, (*x.shape[:-1], w.shape[0])),)
@@ -169,6 +175,7 @@ class IntDense(Op):
         yield case(cls(17, tuple(range(11))), (7, 30), 11, "several rows", bias=True)
         yield case(cls(1), (1, 3, 2, 9), 5, "pixels", kinds="iu")
         yield case(cls(-1), (21,), 6, "rank 1", bias=True)
+        yield case(cls(), (3, 70), 11, "16 bits", bias=True, kinds="wi")
         computed = cls(128, (1, 20, 33, 4, 5, 250, 9))
         yield case(computed, (2, 12), 7, "computed weights", bias=True, kinds="uu", fixed=False)
 
@@ -235,9 +242,13 @@ class IntMatMul(Op):
         yield case(cls(-128, (127,)), (1, 40), (40, 1), "dot product")
 
 
-def _want_zeros(name: str, type_: TensorType, zeros: tuple[int, ...], count: int) -> None:
-    """Raise `ShapeError` unless the operand holds bytes and its zero points are such bytes."""
-    require(type_.dtype in _BYTES, f"{name}: works on i8 and u8, not on {type_.dtype.value}")
+def _want_zeros(
+    name: str, type_: TensorType, zeros: tuple[int, ...], count: int, *allowed: DType
+) -> None:
+    """Raise `ShapeError` unless an operand has an allowed type, bytes if none is named, and its
+    zero points are such numbers. Those of 16 bits are 0: differences have no bit more."""
+    want_type(name, "an operand", type_, *(allowed or _BYTES))
+    require(type_.dtype in _BYTES or not any(zeros), f"{name}: zero points of 16-bit numbers")
     require(len(zeros) in (1, count), f"{name}: {len(zeros)} zero points for {count} outputs")
     info = np.iinfo(type_.dtype.numpy)
     good = all(info.min <= zero <= info.max for zero in zeros)
@@ -279,9 +290,10 @@ def _tap(pixels: Array, w: Array, groups: int) -> Array:
 
 
 def _bytes(rng: np.random.Generator, kind: str, *shape: int) -> Array:
-    """Any bytes, `i` with and `u` without sign; `s` small ones with sign."""
-    low, high = {"i": (-128, 128), "u": (0, 256), "s": (-25, 26)}[kind]
-    return rng.integers(low, high, shape).astype(np.uint8 if kind == "u" else np.int8)
+    """Any bytes, `i` with and `u` without sign; `s` small ones with sign; `w` 16-bit numbers."""
+    low, high = {"i": (-128, 128), "u": (0, 256), "s": (-25, 26), "w": (-(2**15), 2**15)}[kind]
+    dtype = {"u": np.uint8, "w": np.int16}.get(kind, np.int8)
+    return rng.integers(low, high, shape).astype(dtype)
 
 
 def _bias(rng: np.random.Generator, outputs: int) -> Array:

@@ -127,7 +127,7 @@ def _data(row: OpRow, elem: Elem, operand: int) -> Array:
         if elem.is_signed:
             # The lowest number divided by -1 does not fit.
             values = np.where(values == -1, -2, values).astype(values.dtype)
-    if row.name in ("shl_by", "shr_round") and operand == 1:
+    if row.name in ("shl_by", "shr_by", "shr_round") and operand == 1:
         values = values & values.dtype.type(elem.bytes * 8 - 1)
     return values
 

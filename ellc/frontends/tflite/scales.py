@@ -94,12 +94,21 @@ def requantize(
     activation: Activation,
     rule: str = "tflite",
 ) -> Value:
-    """A 32-bit sum times one factor, or one per channel, as the numbers that `to` stores."""
+    """A sum times one factor, or one per channel, as the numbers that `to` stores."""
     low, high = activation_range(activation, to)
-    pairs = np.array([quantize_multiplier(f) for f in factors], np.int32)
+    pairs = np.array([_multiplier(f, rule, total.dtype) for f in factors], np.int32)
     op = Requantize(rule, zero_of(to), low, high, to.dtype, to.quant)
     parts = (emitter.constant(pairs[:, side].copy()) for side in (0, 1))
     return emitter.add(op, total, *parts)
+
+
+def _multiplier(factor: float, rule: str, dtype: DType) -> tuple[int, int]:
+    """Mantissa and shift, which with sums that may be long have an upper limit."""
+    mantissa, shift = quantize_multiplier(factor)
+    most = -2 if rule == "tflite_reduced" else 14 if dtype is DType.I64 else 31
+    if mantissa and shift > most:
+        raise Unsupported(f"a result in steps that are too fine for its sums: factor {factor}")
+    return mantissa, min(shift, most)
 
 
 def dequantized(emitter: Emitter, value: Value, tensor: Tensor) -> Value:

@@ -13,6 +13,7 @@ from tflite_files import reference, saved
 from tflite_float_cases import float_cases
 from tflite_layer_cases import layer_cases
 from tflite_movement_cases import movement_cases
+from tflite_wide_cases import wide_cases
 
 from codegen.targets import resolve
 from codegen.testing import Trial, run_trials
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.slow
 def chosen() -> list[TfliteCase]:
     """The first and the last case of every operator and element type."""
     groups: dict[tuple[str, str], list[TfliteCase]] = {}
-    for case in chain(float_cases(), movement_cases(), byte_cases(), layer_cases()):
+    for case in chain(float_cases(), movement_cases(), byte_cases(), layer_cases(), wide_cases()):
         free = [t for t in case.operands if t is not None and t.data is None]
         if free:  # else nothing is left to compile
             groups.setdefault((case.kind, free[0].dtype), []).append(case)

@@ -13,6 +13,7 @@ from tflite_files import options, reference, saved
 from tflite_float_cases import float_cases
 from tflite_layer_cases import layer_cases
 from tflite_movement_cases import movement_cases
+from tflite_wide_cases import wide_cases
 
 from ellc.frontends.tflite.checks import operators
 from ellc.frontends.tflite.read import read_tflite
@@ -20,7 +21,7 @@ from ir.interp import evaluate
 from ir.types import Array
 from ir.verify import verify
 
-CASES = list(chain(float_cases(), movement_cases(), byte_cases(), layer_cases()))
+CASES = list(chain(float_cases(), movement_cases(), byte_cases(), layer_cases(), wide_cases()))
 # What the runtime's own kernels refuse or do otherwise; tested by hand below.
 BY_HAND = {"BROADCAST_TO", "LOCAL_RESPONSE_NORMALIZATION"}
 

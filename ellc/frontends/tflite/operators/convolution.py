@@ -33,8 +33,6 @@ from ir.types import DType
 
 Pair = tuple[int, int]
 
-_INT16 = "no 16-bit activations; "
-
 
 def strides_of(options: Options) -> Pair:
     """Strides along rows and columns."""
@@ -73,7 +71,7 @@ def _present(*values: Value | None) -> list[Value]:
     return [value for value in values if value is not None]
 
 
-@TFLITE.imports("CONV_2D", limits=_INT16 + "float weights of 8 bits are dequantised at import")
+@TFLITE.imports("CONV_2D", limits="float weights of 8 bits are dequantised at import")
 def conv_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """Convolution, grouped if the weights are less deep than the image."""
     x, weights, bias = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
@@ -89,7 +87,7 @@ def conv_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return activated(emitter, emitter.add(op, *operands), options.activation)
 
 
-@TFLITE.imports("DEPTHWISE_CONV_2D", limits=_INT16 + "weights as for CONV_2D")
+@TFLITE.imports("DEPTHWISE_CONV_2D", limits="weights as for CONV_2D")
 def depthwise_conv_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """One or several filters for each channel; filter f meets channel f // multiplier."""
     x, weights, bias = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
@@ -109,7 +107,7 @@ def depthwise_conv_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Val
     return activated(emitter, value, options.activation)
 
 
-@TFLITE.imports("TRANSPOSE_CONV", limits=_INT16 + "the result's shape must be a constant")
+@TFLITE.imports("TRANSPOSE_CONV", limits="the result's shape must be a constant")
 def transpose_conv(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """The reverse of a convolution: every pixel adds a filter's window to the result."""
     shape = known_ints(operand(inputs, 0), "the result's shape")
@@ -142,9 +140,7 @@ def _crop(
     return (frame.top, frame.left, bottom, right), (more_rows, more_columns)
 
 
-@TFLITE.imports(
-    "FULLY_CONNECTED", limits=_INT16 + "no shuffled weights; weights otherwise as for CONV_2D"
-)
+@TFLITE.imports("FULLY_CONNECTED", limits="no shuffled weights; weights otherwise as for CONV_2D")
 def fully_connected(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """A dense layer on rows as long as the weights want them."""
     x, weights, bias = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
@@ -161,7 +157,9 @@ def fully_connected(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value
     return activated(emitter, emitter.add(Dense(), *operands), node.options.activation)
 
 
-@TFLITE.imports("BATCH_MATMUL", limits=_INT16 + "8-bit weights beside floats are dequantised")
+@TFLITE.imports(
+    "BATCH_MATMUL", limits="no 16-bit activations; 8-bit weights beside floats are dequantised"
+)
 def batch_matmul(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """The product of matrices, either of them computed."""
     a, b = operand(inputs, 0), operand(inputs, 1)

@@ -11,6 +11,7 @@ import numpy as np
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.common import BYTES, result, tensor
 from ellc.frontends.tflite.model import Activation, Tensor, TfliteNode
+from ellc.frontends.tflite.operators.wide_layers import wide_layer
 from ellc.frontends.tflite.scales import quant_of, requantize, scale_of, zero_of
 from ir.op import Op
 from ir.ops.cast import Cast
@@ -57,6 +58,9 @@ def stored_convolution(
     """CONV_2D and DEPTHWISE_CONV_2D; weights are [F,kh,kw,C/groups]."""
     source, filters, to = tensor(node, 0), tensor(node, 1), result(node)
     op = IntConv2D(stride, padding, dilation, groups, zero_of(source), _weight_zero(filters))
+    if x.dtype is DType.I16:
+        factors = channel_factors(source, filters, to)
+        return wide_layer(emitter, op, (x, weights, bias), factors, to, node.options.activation)
     total = summed(emitter, op, x, weights, bias)
     return requantize(emitter, total, _factors(source, filters, to), to, node.options.activation)
 
@@ -76,6 +80,9 @@ def stored_transpose_convolution(
     op = IntConvTranspose2D(
         stride, crop, extra, input_zero=zero_of(source), weight_zero=_weight_zero(filters)
     )
+    if x.dtype is DType.I16:
+        factors = channel_factors(source, filters, to)
+        return wide_layer(emitter, op, (x, weights, bias), factors, to, node.options.activation)
     total = summed(emitter, op, x, weights, bias)
     return requantize(emitter, total, _factors(source, filters, to), to, node.options.activation)
 
@@ -88,8 +95,10 @@ def stored_dense(
     quant = quant_of(filters)
     # Only here the kernels subtract a zero point from signed weights, too.
     zeros = quant.zero_point[:1] if len(quant.scale) == 1 else (0,)
-    total = summed(emitter, IntDense(zero_of(source), zeros), x, weights, bias)
-    factors = _factors(source, filters, to)
+    op, factors = IntDense(zero_of(source), zeros), _factors(source, filters, to)
+    if x.dtype is DType.I16:
+        return wide_layer(emitter, op, (x, weights, bias), factors, to, node.options.activation)
+    total = summed(emitter, op, x, weights, bias)
     return requantize(emitter, total, factors, to, node.options.activation, "tflite_once")
 
 

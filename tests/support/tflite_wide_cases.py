@@ -1,0 +1,109 @@
+"""Operators on 16-bit activations: layers with 8-bit weights, and what stands between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from tflite_cases import TfliteCase, ints, stored
+from tflite_files import T, options
+
+_RNG = np.random.default_rng(14)
+_IN, _OUT = 1e-4, 6e-4
+_INT32 = 2  # the code of that element type, by which an option says what a bias is
+
+
+def wide_cases() -> Iterator[TfliteCase]:
+    """Every operator that takes 16-bit numbers and is not among those of bytes."""
+    for bias in ("int64", "int32"):
+        yield from _dense(bias)
+        yield from _convolutions(bias)
+        yield from _transposed(bias)
+    yield from _depthwise()
+    yield from _dense("")
+    yield from _transposed("")
+
+
+def _weights(shape: tuple[int, ...], filters: int, axis: int = 0) -> T:
+    scales = tuple(_RNG.uniform(0.0002, 0.002, filters).astype(np.float32).tolist())
+    data = _RNG.integers(-127, 128, shape).astype(np.int8)
+    return T(shape, "int8", data, scale=scales, zero=(0,) * filters, axis=axis)
+
+
+def _bias(dtype: str, count: int, span: int) -> list[T]:
+    if not dtype:
+        return []
+    data = _RNG.integers(-span, span, count).astype(dtype)
+    return [T.of(data, scale=(1e-7,) * count, zero=(0,) * count)]
+
+
+def _chosen(kind: str, bias: str, **rest: int) -> object:
+    return options(kind, quantizedBiasType=_INT32 if bias == "int32" else 0, **rest)
+
+
+def _dense(bias: str) -> Iterator[TfliteCase]:
+    """Long rows have sums of more than 32 bits, and so do large biases."""
+    for length, scale, span in ((70, _OUT, 10**6), (2000, 0.02, 10**9), (5000, 0.9, 10**9)):
+        for activation in (0, 1):
+            weights = _weights((9, length), 9)
+            if activation:
+                weights = T(weights.shape, "int8", weights.data, scale=(0.001,), zero=(0,))
+            operands = (stored("int16", (6, length), _IN), weights, *_bias(bias, 9, span))
+            yield TfliteCase(
+                "FULLY_CONNECTED",
+                f"int16 {bias} {length} {activation}",
+                operands if bias else (*operands, None),
+                (stored("int16", (6, 9), scale),),
+                _chosen("FullyConnectedOptions", bias, fusedActivationFunction=activation),
+            )
+
+
+def _convolutions(bias: str) -> Iterator[TfliteCase]:
+    for depth, scale, span in ((5, _OUT, 10**6), (300, 0.05, 2 * 10**9)):
+        for stride, activation in ((1, 0), (2, 1)):
+            operands = (stored("int16", (1, 6, 5, depth), _IN), _weights((7, 3, 3, depth), 7))
+            size = (1, -(-6 // stride), -(-5 // stride), 7)
+            yield TfliteCase(
+                "CONV_2D",
+                f"int16 {bias} {depth} {stride}",
+                (*operands, *_bias(bias, 7, span)),
+                (stored("int16", size, scale),),
+                _chosen(
+                    "Conv2DOptions", bias, padding=0, strideH=stride, strideW=stride,
+                    dilationHFactor=1, dilationWFactor=1, fusedActivationFunction=activation,
+                ),
+            )  # fmt: skip
+
+
+def _depthwise() -> Iterator[TfliteCase]:
+    for scale, span in ((_OUT, 10**6), (0.9, 10**11)):
+        yield TfliteCase(
+            "DEPTHWISE_CONV_2D",
+            f"int16 {scale}",
+            (
+                stored("int16", (2, 6, 5, 4), _IN),
+                _weights((1, 3, 3, 8), 8, 3),
+                *_bias("int64", 8, span),
+            ),
+            (stored("int16", (2, 6, 5, 8), scale),),
+            options(
+                "DepthwiseConv2DOptions", padding=0, strideH=1, strideW=1, depthMultiplier=2,
+                dilationHFactor=1, dilationWFactor=1,
+            ),
+        )  # fmt: skip
+
+
+def _transposed(bias: str) -> Iterator[TfliteCase]:
+    for depth, scale, span in ((6, _OUT, 10**6), (600, 0.05, 2 * 10**9)):
+        yield TfliteCase(
+            "TRANSPOSE_CONV",
+            f"int16 {bias} {depth}",
+            (
+                ints(1, 8, 6, 5),
+                _weights((5, 3, 3, depth), 5),
+                stored("int16", (1, 4, 3, depth), _IN),
+                *_bias(bias, 5, span),
+            ),
+            (stored("int16", (1, 8, 6, 5), scale),),
+            _chosen("TransposeConvOptions", bias, padding=0, strideH=2, strideW=2),
+        )
