@@ -50,33 +50,51 @@ class AxisRule:
         return self.size / self.extent if self.scale is None else self.scale
 
     def positions(self) -> Array:
-        """For every element of the result the place in x, float32; it may lie outside."""
+        """For every element of the result the place in x, float32; it may lie outside.
+
+        The formulas are onnxruntime's (`get_original_coordinate` in its `upsamplebase.h`), which
+        are PyTorch's where both have a mode: the length of the result is its number of elements,
+        also where extent x scale is no whole number, and an axis of scale 1 stays as it is.
+        """
         place = np.arange(self.size, dtype=_F32)
-        extent, half = _F32(self.extent), _F32(0.5)
-        length = _F32(self.size) if self.scale is None else _F32(self.scale) * extent
+        if self.stretch == 1:
+            return place
+        extent, size, half = _F32(self.extent), _F32(self.size), _F32(0.5)
         match self.coordinates:
             case "asymmetric":
                 return self._stepped(place)
             case "tf_half_pixel_for_nn":
                 return self._stepped(place + half)
-            case "align_corners":
-                if length == 1:
-                    return np.zeros_like(place)
-                if self.scale is None:
-                    return np.asarray(place * ((extent - 1) / (length - 1)), _F32)
-                return np.asarray(place * (extent - 1) / (length - 1), _F32)
             case "tf_crop_and_resize":
-                first, last = (_F32(r) for r in self.region)
-                if length == 1:
-                    return np.full_like(place, (first + last) * (extent - 1) / 2)
-                within = place * (last - first) * (extent - 1) / (length - 1)
-                return np.asarray(first * (extent - 1) + within, _F32)
-            case "pytorch_half_pixel" if length == 1:
+                return self._cropped(place)
+            case "align_corners" | "pytorch_half_pixel" if self.size == 1:
                 return np.zeros_like(place)
-        centre = self._stepped(place + half) - half
-        if self.coordinates == "half_pixel_symmetric":
-            centre += extent / 2 * (1 - _F32(self.size) / length)
-        return np.asarray(centre, _F32)
+            case "align_corners" if self.scale is None:
+                return np.asarray(place * ((extent - 1) / (size - 1)), _F32)
+            case "align_corners":
+                return np.asarray(place * (extent - 1) / (size - 1), _F32)
+            case "half_pixel_symmetric":
+                return self._symmetric(place)
+        return np.asarray(self._stepped(place + half) - half, _F32)
+
+    def _cropped(self, place: Array) -> Array:
+        """Places between the first and the last element of the region."""
+        first, last = (_F32(r) for r in self.region)
+        span = _F32(self.extent - 1)
+        if self.size == 1:
+            return np.full_like(place, (first + last) * span / 2)
+        within = place * (last - first) * span / _F32(self.size - 1)
+        return np.asarray(first * span + within, _F32)
+
+    def _symmetric(self, place: Array) -> Array:
+        """Half pixels, cut off on both sides where the result is shorter than extent x scale.
+
+        The sum is in double and rounded once: that decides what is a tie.
+        """
+        extent, scale = _F32(self.extent), _F32(self.stretch)
+        offset = extent / 2 * (1 - _F32(self.size) / (scale * extent))
+        at = np.float64(offset) + (place.astype(np.float64) + 0.5) / np.float64(scale) - 0.5
+        return np.asarray(at, _F32)
 
     def _stepped(self, place: Array) -> Array:
         """Places in units of the result as places in units of x."""
@@ -131,7 +149,13 @@ def nearest(rule: AxisRule, rounding: str) -> AxisTable:
 def interpolated(
     rule: AxisRule, cubic: float | None, *, exclude_outside: bool, antialias: bool
 ) -> AxisTable:
-    """Linear, or with `cubic` (the coefficient a) cubic interpolation; weights are float64."""
+    """Linear, or with `cubic` (the coefficient a) cubic interpolation; weights are float64.
+
+    A smoothed axis whose length does not change stays as it is, whatever scale is stated: so do
+    onnxruntime (`upsample_antialias.h`) and PyTorch.
+    """
+    if antialias and rule.size == rule.extent:
+        return AxisTable(np.arange(rule.size, dtype=np.int32)[:, None], np.ones((rule.size, 1)))
     at = rule.positions().astype(np.float64)
     shrink = min(1.0, rule.stretch) if antialias else 1.0
     reach = ceil((1 if cubic is None else 2) / shrink)

@@ -102,21 +102,26 @@ def test_onnx_s_reference_gives_the_same(mode: str, settings: dict[str, str | in
             continue
         x = drawn("float32", 1, 2, 6, 9)
         ratios = np.array([1, 1, *scales], np.float32)
+        sizes = tuple(int(np.floor(e * s)) for e, s in zip(x.shape, ratios, strict=True))
+        if coordinates in ("align_corners", "tf_crop_and_resize"):
+            # The evaluator's length of a result is extent x scale, onnxruntime's its size.
+            ratios = np.array(sizes, np.float32) / np.array(x.shape, np.float32)
         roi = np.array([0, 0, 0.13, -0.2, 1, 1, 0.81, 1.17], np.float32)
         node = helper.make_node(
             "Resize",
-            ["x", "roi", "scales"],
+            ["x", "roi", "", "sizes"],
             ["y"],
             mode=mode,
             coordinate_transformation_mode=coordinates,
             extrapolation_value=-3.0,
             **settings,
         )
-        want = ReferenceEvaluator(node, opsets={"": 19}).run(
-            None, {"x": x, "roi": roi, "scales": ratios}
-        )[0]
+        given = {"sizes": np.array(sizes)}
+        if ratios[2] == np.float32(scales[0]):
+            node.input[2:], given = ["scales"], {"scales": ratios}
+        want = ReferenceEvaluator(node, opsets={"": 19}).run(None, {"x": x, "roi": roi, **given})[0]
         op = Resize(
-            tuple(int(np.floor(e * s)) for e, s in zip(x.shape, ratios, strict=True)),
+            sizes,
             mode,
             coordinates,
             tuple(float(s) for s in ratios),

@@ -34,8 +34,6 @@ NOT_YET: dict[str, str] = {
     "l2norm_int8.tflite": "L2_NORMALIZATION of 8 bits is refused",
     "max_pool_minus_infinity.onnx": "the lowest float instead of minus infinity",
     "relu_nan.onnx": "0 instead of NaN",
-    "resize_linear_align_corners_1_5.onnx": "another size counts",
-    "resize_nearest_align_corners_1_5.onnx": "another size counts",
     "rsqrt_int8.tflite": "RSQRT of 8 bits is refused",
     "tf_cnn_16x8.tflite": "16 x 8 is refused",
 }

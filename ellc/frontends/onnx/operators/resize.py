@@ -144,7 +144,8 @@ def _sized(
     if policy in ("not_larger", "not_smaller"):
         ratio = min(ratios) if policy == "not_larger" else max(ratios)
         ratios = [ratio] * len(axes)
-        sizes = [floor(ratio * shape[a] + 0.5) for a in axes]
+        # The product is one of single precision, as in onnxruntime.
+        sizes = [floor(float(np.float32(ratio) * np.float32(shape[a])) + 0.5) for a in axes]
     elif policy != "stretch":
         raise Unsupported(f"the policy '{policy}'")
     made = list(shape)
