@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -23,8 +24,10 @@ def byte_cases() -> Iterator[TfliteCase]:
         yield from _whole_numbers(dtype)
         yield from _comparisons(dtype)
         yield from _reductions(dtype)
+        yield from _halves(dtype)
         yield from _conversions(dtype)
         yield from _layers(dtype)
+    yield from _halves("int16")
     yield from _quotients("int16")
     yield from _whole_numbers("int16")
     yield from _sixteen_bits()
@@ -217,7 +220,7 @@ def _reductions(dtype: str) -> Iterator[TfliteCase]:
             chosen = options("ReducerOptions", keepDims=keep)
             for kind, to in (
                 *(("MEAN", to) for to in ((0.05, 131), (0.0031, 99))),
-                # The runtime's SUM of int8 makes -1 of what is negative; that of uint8 is sound.
+                # The runtime's SUM of int8 takes all numbers for those of uint8: see `_halves`.
                 *(("SUM", to) for to in ((1.0, 131), (0.6, 99)) if dtype == "uint8"),
                 ("REDUCE_MAX", (0.05, 131)),
                 ("REDUCE_MIN", (0.05, 131)),
@@ -229,6 +232,21 @@ def _reductions(dtype: str) -> Iterator[TfliteCase]:
         to = (T((2, 7, 9), "int32"),)
         operands = (stored(dtype, shape), ints(-1))
         yield TfliteCase(kind, dtype, operands, to, options(name, outputType=2))
+
+
+def _halves(dtype: str) -> Iterator[TfliteCase]:
+    """Sums and means that fall on the middle between two numbers: how often is rounded shows."""
+    rng = np.random.default_rng(7)
+    for count, ratio in itertools.product((2, 3, 5), (0.5, 0.25, 0.75, 0.375, 0.1)):
+        zeros = (0, 0) if dtype == "int16" else (9, 5)
+        x = (rng.integers(0, 24, (600, count)) + zeros[0]).astype(dtype)
+        operands = (T(x.shape, dtype, scale=(0.05,), zero=zeros[:1]), ints(1))
+        to = (T((600,), dtype, scale=(float(np.float32(0.05 / ratio)),), zero=zeros[1:]),)
+        # The runtime's SUM reads int8 as uint8, which is the same from 0 to 127, and int16 as well.
+        for kind in ("MEAN",) if dtype == "int16" else ("MEAN", "SUM"):
+            chosen = options("ReducerOptions", keepDims=False)
+            label = f"{dtype} halves {count} {ratio}"
+            yield TfliteCase(kind, label, operands, to, chosen, given=(x,))
 
 
 def _conversions(dtype: str) -> Iterator[TfliteCase]:

@@ -1,4 +1,13 @@
-"""Means, sums and lengths of stored integers."""
+"""Means, sums and lengths of stored integers.
+
+MEAN and SUM follow `reference_ops::QuantizedMeanOrSum` (`kernels/internal/reference/reduce.h`) for
+every element type, with `MultiplyByQuantizedMultiplier` of `kernels/internal/common.cc` as the
+runtime is built, without TFLITE_SINGLE_ROUNDING: a product rounded to 32 bits and then shifted with
+a second rounding. TensorFlow Lite Micro calls the same function. Older versions summed in float32;
+outputs of today's runtime decide between the three. Its SUM of int8 and int16 itself reads and
+writes the tensors as if they were of uint8, so that it agrees only where all numbers stored are
+small and not negative.
+"""
 
 from __future__ import annotations
 
