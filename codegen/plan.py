@@ -21,6 +21,7 @@ from codegen.lowering import (
 from codegen.memory import ArenaPlan, Lifetime, plan_arena
 from codegen.storage import ARENA_ALIGN, WEIGHT_ALIGN, Access, Buffer, Storage, Weight
 from codegen.targets import Target
+from codegen.verify_plan import verify_plan
 from ir.errors import EllcError
 from ir.graph import Graph, Node
 from ir.ops.fused import Fused
@@ -49,7 +50,8 @@ class Plan:
     """A network made into steps over an arena.
 
     `once` runs in init: borders that nothing else ever overwrites. `weights` lists every constant
-    with its byte offset in the weight section.
+    with its byte offset in the weight section. `viewed` are results that are views: their node's
+    kernel does not write them.
     """
 
     graph: Graph
@@ -62,6 +64,7 @@ class Plan:
     arena: ArenaPlan
     weights: tuple[tuple[Weight, int], ...]
     weight_bytes: int
+    viewed: frozenset[str] = frozenset()
 
     def arena_offset(self, buffer: Buffer) -> int:
         """Byte offset of a state, arena or scratch buffer in the arena."""
@@ -76,11 +79,12 @@ def make_plan(graph: Graph, target: Target, options: Options, prefix: str) -> Pl
     """Choose kernels and memory for a graph that has been through the passes.
 
     Kernel names start with `prefix`. Raises one `EllcError` (E300) that lists every operator
-    without a kernel.
+    without a kernel, and `InternalError` for a plan that does not hold (`verify_plan`).
     """
     storage = Storage(graph)
-    steps = _Steps(graph, storage, target, options, prefix)
-    return steps.plan()
+    plan = _Steps(graph, storage, target, options, prefix).plan()
+    verify_plan(plan)
+    return plan
 
 
 class _Steps:
@@ -115,6 +119,7 @@ class _Steps:
             self._arena,
             weights,
             weight_bytes,
+            frozenset(self._storage.viewed),
         )
 
     def _lower(self, node: Node) -> None:

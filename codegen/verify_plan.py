@@ -1,0 +1,239 @@
+"""What every plan must hold: no step reads bytes that nothing wrote, or that another value has.
+
+A plan is followed call by call without computing anything. Of every buffer it is known which value
+each element belongs to. A step's kernel says which of its arguments it loads and which it stores;
+a node's operands and results say which elements. So these are errors of the planner:
+
+* a load from a buffer that no step has written in this call, in init or as a state;
+* an operand of which some element was last written for another value, or for none;
+* buffers that share bytes while both hold something that is read later, within a step too;
+* an argument that points to or past the end of its buffer, as any of a zero-size one does;
+* a part of the arena, or a result, that nothing writes.
+
+Within scratch memory, and within a node of several kernels, only whole buffers are followed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from codegen.kir.ir import Kernel, Load, Store, walk
+from codegen.lowering import BufferArg
+from codegen.storage import Access, Buffer
+from ir.errors import InternalError
+from ir.graph import Node
+from ir.types import Array
+
+if TYPE_CHECKING:
+    from codegen.plan import Plan, Step
+
+_FRAME, _COPY = -1, -2  # owners of elements that are no value's; 0 where nothing was written
+
+
+def verify_plan(plan: Plan) -> None:
+    """Raise `InternalError` naming the step and the value of the first error."""
+    follower = _Follower(plan)
+    follower.init()
+    follower.call()
+
+
+class _Follower:
+    """Who owns each element of each buffer, step by step. Values are numbered from 1."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._makers = {v: n for n in plan.graph.nodes for v in n.outputs}
+        self._numbers = {v: i for i, v in enumerate(plan.graph.types, 1)}
+        self._operands = _operands(plan, self._makers)
+        self._neighbours = _neighbours(plan)
+        self._sizes = {a.buffer.id: a.buffer.bytes // a.elem.bytes for a in plan.accesses.values()}
+        self._frames = {
+            a.buffer.id: a for a in plan.accesses.values() if a.border and not a.border.is_empty
+        }
+        self._owners: dict[str, Array] = {}
+        self._stored: set[str] = set()
+        self._lost: set[str] = set()
+        self._recent: set[str] = set()  # written by the kernels of a node so far
+
+    def init(self) -> None:
+        """States, and what is written once."""
+        graph, accesses = self._plan.graph, self._plan.accesses
+        for index, _ in enumerate(graph.inputs):
+            self._stored.add(f"input{index}")
+        for state in graph.states:
+            access = accesses[state.current]
+            self._store(access.buffer)
+            self._elements(access)[...] = self._numbers[state.current]
+        for step in self._plan.once:
+            self._run(step)
+
+    def call(self) -> None:
+        """One call; what init wrote must be there at its end."""
+        kept, self._lost = set(self._owners), set()
+        steps, count = self._plan.steps, len(self._plan.steps)
+        copies = next((i for i, s in enumerate(steps) if s.op == "copy" and not s.values), count)
+        for index, step in enumerate(steps):
+            if index == copies:
+                self._want_results()
+            self._run(step)
+        if copies == count:
+            self._want_results()
+        self._want_states()
+        if lost := kept & self._lost:
+            raise InternalError(f"a call overwrites {_listed(lost)}, which init wrote")
+        results = {b.id for b in self._plan.buffers.values() if b.kind == "output" and b.bytes}
+        if idle := (self._plan.arena.offsets.keys() | results) - self._stored:
+            raise InternalError(f"nothing writes {_listed(idle)}, which have a place in memory")
+
+    def _run(self, step: Step) -> None:
+        loaded, stored = _traffic(step)
+        for buffer in loaded:
+            if buffer.kind != "input" and buffer.id not in self._owners:
+                raise _error(step, f"reads '{buffer.id}', which nothing has written")
+        for value in self._operands.get(step.name, ()):
+            self._want(value, step.name)
+        for buffer in stored:
+            self._store(buffer)
+        for buffer in (*loaded, *stored):
+            if buffer.kind != "input" and buffer.id not in self._owners:
+                raise _error(step, f"'{buffer.id}' shares bytes with another of its buffers")
+        self._mark(step, stored)
+
+    def _mark(self, step: Step, stored: list[Buffer]) -> None:
+        """Give the elements that a step has made to whom they belong."""
+        self._recent |= {b.id for b in stored}
+        for value in step.values:
+            access = self._plan.accesses[value]
+            if value in self._plan.viewed or 0 in access.shape:
+                continue
+            if access.buffer.id not in self._recent:
+                raise _error(
+                    step, f"'{value}' lies in '{access.buffer.id}', which it does not write"
+                )
+            self._elements(access)[...] = self._numbers[value]
+        if step.values:
+            self._recent = set()
+        if step.op == "border" and not step.values:
+            frame = self._frames[stored[0].id]
+            inside = self._elements(frame).copy()
+            self._owners[frame.buffer.id][...] = _FRAME
+            self._elements(frame)[...] = inside
+        elif step.op == "copy" and not step.values:
+            self._owners[stored[0].id][...] = _COPY
+
+    def _store(self, buffer: Buffer) -> None:
+        """A buffer is written: whatever shares its bytes is lost."""
+        self._stored.add(buffer.id)
+        for other in self._neighbours.get(buffer.id, ()):
+            if self._owners.pop(other, None) is not None:
+                self._lost.add(other)
+        if buffer.id not in self._owners:
+            # Scratch memory has no elements to follow.
+            self._owners[buffer.id] = np.zeros(self._sizes.get(buffer.id, 0), np.int32)
+
+    def _want(self, value: str, reader: str) -> None:
+        """Every element of an operand must have been written last as part of it."""
+        access = self._plan.accesses.get(value)
+        if access is None or access.buffer.kind == "input" or 0 in access.shape:
+            return
+        if access.buffer.id not in self._owners:
+            raise InternalError(f"step '{reader}' reads '{value}', whose bytes nothing has written")
+        owners = self._elements(access)
+        owned = np.logical_or.reduce([owners == self._numbers[v] for v in self._parts(value)])
+        if not owned.all():
+            raise InternalError(f"step '{reader}' reads '{value}', of which a part is overwritten")
+        if access.buffer.id in self._frames and access.border and not access.border.is_empty:
+            whole = self._owners[access.buffer.id]
+            if (whole == _FRAME).sum() != whole.size - owned.size:
+                raise InternalError(f"step '{reader}' reads '{value}' with an unwritten border")
+
+    def _want_results(self) -> None:
+        graph = self._plan.graph
+        for value in (*(p.value for p in graph.outputs), *(s.next for s in graph.states)):
+            self._want(value, "the end of a call")
+
+    def _want_states(self) -> None:
+        """Every state must hold its next value: copied, unless it lies there already."""
+        accesses = self._plan.accesses
+        for state in self._plan.graph.states:
+            current = accesses[state.current]
+            if accesses.get(state.next) != current and (self._elements(current) != _COPY).any():
+                raise InternalError(f"a call leaves the state '{state.name}' as it was")
+
+    def _parts(self, value: str) -> Iterator[str]:
+        """The values that a view shows, or the value itself."""
+        pending = [value]
+        while pending:
+            name = pending.pop()
+            if name in self._plan.viewed:
+                pending += self._makers[name].inputs
+            else:
+                yield name
+
+    def _elements(self, access: Access) -> Array:
+        """The owners of a tensor's elements, as a view."""
+        owners = self._owners[access.buffer.id]
+        size = owners.itemsize
+        strides = tuple(s * size for s in access.strides)
+        return np.ndarray(access.shape, owners.dtype, owners, access.offset * size, strides)
+
+
+def _traffic(step: Step) -> tuple[list[Buffer], list[Buffer]]:
+    """The buffers that a step's kernel loads from and does not store to, and those it stores to."""
+    loads, stores = _touched(step.call.kernel)
+    loaded: list[Buffer] = []
+    stored: list[Buffer] = []
+    for param, arg in zip(step.call.kernel.params, step.call.args, strict=True):
+        if not isinstance(arg, BufferArg) or param.name not in loads | stores:
+            continue
+        if arg.offset_bytes >= arg.buffer.bytes:
+            raise _error(step, f"'{param.name}' points past the end of '{arg.buffer.id}'")
+        (stored if param.name in stores else loaded).append(arg.buffer)
+    return loaded, stored
+
+
+def _touched(kernel: Kernel) -> tuple[set[str], set[str]]:
+    loads, stores = set(), set()
+    for statement in walk(kernel.body):
+        if isinstance(statement, Load):
+            loads.add(statement.param.name)
+        elif isinstance(statement, Store):
+            stores.add(statement.param.name)
+    return loads, stores
+
+
+def _operands(plan: Plan, makers: Mapping[str, Node]) -> dict[str, tuple[str, ...]]:
+    """The operands of each node by the name of its first step; what it needs later is set aside."""
+    found: dict[str, tuple[str, ...]] = {}
+    first = ""
+    for step in plan.steps:
+        if step.values:
+            found[first or step.name] = makers[step.values[0]].inputs
+            first = ""
+        elif step.op not in ("border", "copy"):
+            first = first or step.name
+    return found
+
+
+def _neighbours(plan: Plan) -> dict[str, tuple[str, ...]]:
+    """For each buffer of the arena the others that share bytes with it."""
+    names = list(plan.arena.offsets)
+    starts = np.array([plan.arena.offsets[n] for n in names], np.int64)
+    stops = starts + np.array([plan.buffers[n].bytes for n in names], np.int64)
+    found = {}
+    for index, name in enumerate(names):
+        meets = (starts < stops[index]) & (starts[index] < stops)
+        found[name] = tuple(names[i] for i in np.flatnonzero(meets) if i != index)
+    return found
+
+
+def _error(step: Step, what: str) -> InternalError:
+    values = f" (of {', '.join(step.values)})" if step.values else ""
+    return InternalError(f"step '{step.name}'{values}: {what}")
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(names))

@@ -1,0 +1,124 @@
+"""The verifier of plans, by plans broken on purpose. That right ones pass, every compile shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pytest
+from small_networks import convolution_network, ready, two_way_network
+
+from codegen.lowering import BufferArg, KernelCall, Options
+from codegen.plan import Plan, Step, make_plan
+from codegen.storage import Buffer
+from codegen.targets import resolve
+from codegen.verify_plan import verify_plan
+from ir.builder import GraphBuilder
+from ir.errors import InternalError
+from ir.graph import Graph
+from ir.ops.conv import Conv2D
+from ir.ops.pointwise import Add, Sigmoid
+from ir.ops.shape import Concat, Slice, Transpose
+from ir.types import DType, Padding, TensorType
+
+
+def joined_network() -> Graph:
+    """Concatenated results of two ways, cut again; borders, views, results in place."""
+    rng = np.random.default_rng(1)
+    b = GraphBuilder("joined")
+    x = b.input("x", TensorType(DType.F32, (1, 6, 6, 4)))
+    filters = b.constant(rng.normal(size=(4, 3, 3, 4)).astype(np.float32))
+    first = b.add(Sigmoid(), b.add(Conv2D(padding=Padding.same(1)), x, filters))
+    second = b.add(Conv2D(padding=Padding.same(1)), first, filters)
+    both = b.add(Concat(3), first, second)
+    part = b.add(Slice((0, 0, 0, 2), (1, 6, 6, 4), (1, 1, 1, 1)), both)
+    b.output("y", b.add(Add(), part, first))
+    b.output("turned", b.add(Transpose((0, 2, 1, 3)), both))
+    return b.build()
+
+
+@pytest.fixture(params=[convolution_network, two_way_network, joined_network])
+def plan(request: pytest.FixtureRequest) -> Plan:
+    return make_plan(ready(request.param()), resolve("host"), Options(), "t")
+
+
+def pointers(step: Step) -> Iterator[tuple[int, BufferArg]]:
+    """Arguments that point to buffers, with their places."""
+    for index, arg in enumerate(step.call.args):
+        if isinstance(arg, BufferArg):
+            yield index, arg
+
+
+def with_argument(plan: Plan, number: int, place: int, buffer: Buffer, offset: int = 0) -> Plan:
+    """The plan with one pointer elsewhere."""
+    step = plan.steps[number]
+    args = list(step.call.args)
+    args[place] = BufferArg(buffer, offset)
+    call: KernelCall = replace(step.call, args=tuple(args))
+    steps = list(plan.steps)
+    steps[number] = replace(step, call=call)
+    return replace(plan, steps=tuple(steps))
+
+
+def test_every_step_is_needed(plan: Plan) -> None:
+    for index, step in enumerate(plan.steps):
+        without = replace(plan, steps=plan.steps[:index] + plan.steps[index + 1 :])
+        with pytest.raises(InternalError):
+            verify_plan(without)
+            pytest.fail(f"nothing misses {step.name}")
+
+
+def test_what_init_writes_is_needed(plan: Plan) -> None:
+    for index in range(len(plan.once)):
+        with pytest.raises(InternalError, match=r"border|nothing"):
+            verify_plan(replace(plan, once=plan.once[:index] + plan.once[index + 1 :]))
+
+
+def test_a_reader_comes_after_its_writer(plan: Plan) -> None:
+    with pytest.raises(InternalError):
+        verify_plan(replace(plan, steps=plan.steps[::-1]))
+
+
+def test_buffers_that_live_together_share_no_bytes(plan: Plan) -> None:
+    uses: dict[str, list[int]] = {}
+    for index, step in enumerate(plan.steps):
+        for _, arg in pointers(step):
+            uses.setdefault(arg.buffer.id, []).append(index)
+    for state, _ in enumerate(plan.graph.states):
+        uses[f"state{state}"] = [-1, len(plan.steps)]
+    for a, b in combinations(plan.arena.offsets, 2):
+        if max(uses[a][0], uses[b][0]) > min(uses[a][-1], uses[b][-1]):
+            continue
+        offsets = {**plan.arena.offsets, a: plan.arena.offsets[b]}
+        with pytest.raises(InternalError):
+            verify_plan(replace(plan, arena=replace(plan.arena, offsets=offsets)))
+            pytest.fail(f"{a} and {b} may share bytes")
+
+
+def test_no_pointer_leaves_its_buffer_or_points_to_nothing(plan: Plan) -> None:
+    for number, step in enumerate(plan.steps):
+        for place, arg in pointers(step):
+            end = arg.buffer.bytes
+            for buffer, offset in ((arg.buffer, end), (Buffer("weights", "arena", 0), 0)):
+                with pytest.raises(InternalError, match="past the end"):
+                    verify_plan(with_argument(plan, number, place, buffer, offset))
+
+
+def test_a_slot_has_a_writer(plan: Plan) -> None:
+    idle = Buffer("idle", "arena", 64)
+    arena = replace(plan.arena, offsets={**plan.arena.offsets, "idle": plan.arena.arena_bytes})
+    with pytest.raises(InternalError, match="nothing writes idle"):
+        verify_plan(replace(plan, arena=arena, buffers={**plan.buffers, "idle": idle}))
+
+
+def test_an_operand_is_what_its_value_s_kernel_wrote(plan: Plan) -> None:
+    """Values that exchange their buffers, while the kernels' pointers stay."""
+    places = {v: a for v, a in plan.accesses.items() if a.buffer.kind == "arena"}
+    for value, other in combinations(places, 2):
+        a, b = places[value], places[other]
+        if a.shape != b.shape or a.buffer == b.buffer or {value, other} & plan.viewed:
+            continue
+        with pytest.raises(InternalError):
+            verify_plan(replace(plan, accesses={**plan.accesses, value: b, other: a}))
