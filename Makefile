@@ -6,7 +6,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help test test-fast demo lint install system-packages wheel clean
+.PHONY: help test test-fast soak demo lint install system-packages wheel clean
 .DEFAULT_GOAL := help
 
 help:           ## what can be made
@@ -31,6 +31,9 @@ test-fast: $(STAMP) ## the tests that take seconds
 lint: $(STAMP)      ## ruff and mypy
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m mypy
+
+soak: $(STAMP)      ## mutants of files and random inputs for ten minutes; SOAK_ARGS="--seconds 36000 --seed 7"
+	$(BIN)/python tests/soak/run.py $(SOAK_ARGS)
 
 demo: $(STAMP)      ## compile a trained network for this machine and the Raspberry Pi 3, run both
 	@PATH="$(abspath $(BIN)):$$PATH" sh examples/demo/run.sh

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf, isfinite
 from typing import ClassVar
 
 import numpy as np
@@ -21,9 +22,12 @@ from ir.ops.resize_maps import (
     interpolated,
     nearest,
     neighbours,
+    taps,
 )
 from ir.types import Array, DType, Quant, TensorType, type_of
 
+MOST_WEIGHTS = 1 << 22
+"""Of one axis: what a model says in a few bytes must not fill the memory."""
 MODES = ("nearest", "linear", "cubic")
 _SMALL_INTEGERS = (DType.I8, DType.U8, DType.I16)
 
@@ -65,7 +69,11 @@ class Resize(Op):
         for what, numbers, count in (("scales", self.scales, 1), ("roi", self.roi, 2)):
             good = len(numbers) in (0, count * x.rank)
             require(good, f"resize: {len(numbers)} {what} for rank {x.rank}")
-        require(min(self.scales, default=1) > 0, f"resize: scales {self.scales}")
+        good = all(0 < s < inf for s in self.scales) and all(isfinite(r) for r in self.roi)
+        require(good, f"resize: scales {self.scales}, roi {self.roi}")
+        for axis in range(x.rank):
+            weights = self.sizes[axis] * self._taps(axis, x)
+            require(weights <= MOST_WEIGHTS, f"resize: {weights} weights along axis {axis}")
         require(self.mode in MODES, f"resize: unknown mode '{self.mode}'")
         require(self.coordinates in COORDINATES, f"resize: unknown '{self.coordinates}'")
         require(self.rounding in ROUNDINGS, f"resize: unknown rounding '{self.rounding}'")
@@ -77,6 +85,13 @@ class Resize(Op):
         elif self.mode != "nearest":
             want_kind(f"resize: mode {self.mode}", x.dtype, "f")
         return (x.with_shape(*self.sizes),)
+
+    def _taps(self, axis: int, x: TensorType) -> int:
+        """The most elements of x that one of the result is made of along an axis."""
+        if self.mode == "nearest":
+            return 1
+        stretch = self._rule(axis, x).stretch
+        return taps(self.mode == "cubic", min(1.0, stretch) if self.antialias else 1.0)
 
     def changed(self, x: TensorType) -> list[int]:
         """The axes along which anything happens."""

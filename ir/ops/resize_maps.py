@@ -146,6 +146,11 @@ def nearest(rule: AxisRule, rounding: str) -> AxisTable:
     return AxisTable(found, np.ones(found.shape))
 
 
+def taps(is_cubic: bool, shrink: float) -> int:
+    """Elements under the kernel; one that shrinks an axis by `shrink` is as much wider."""
+    return 2 * ceil((2 if is_cubic else 1) / shrink)
+
+
 def interpolated(
     rule: AxisRule, cubic: float | None, *, exclude_outside: bool, antialias: bool
 ) -> AxisTable:
@@ -158,16 +163,16 @@ def interpolated(
         return AxisTable(np.arange(rule.size, dtype=np.int32)[:, None], np.ones((rule.size, 1)))
     at = rule.positions().astype(np.float64)
     shrink = min(1.0, rule.stretch) if antialias else 1.0
-    reach = ceil((1 if cubic is None else 2) / shrink)
+    reach = taps(cubic is not None, shrink) // 2
     base = np.floor(at)
-    taps = base[:, None] + np.arange(1 - reach, reach + 1)
-    distance = np.abs(taps - at[:, None]) * shrink
+    places = base[:, None] + np.arange(1 - reach, reach + 1)
+    distance = np.abs(places - at[:, None]) * shrink
     weights = _hat(distance) if cubic is None else _cubic(distance, cubic)
     if exclude_outside:
-        weights = np.where((taps < 0) | (taps > rule.extent - 1), 0.0, weights)
+        weights = np.where((places < 0) | (places > rule.extent - 1), 0.0, weights)
     total = weights.sum(1, keepdims=True)
     weights = weights / np.where(total == 0, 1.0, total)
-    return _pruned(AxisTable(_clamped(taps, rule.extent), weights))
+    return _pruned(AxisTable(_clamped(places, rule.extent), weights))
 
 
 def neighbours(rule: AxisRule) -> tuple[AxisTable, AxisTable]:

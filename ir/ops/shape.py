@@ -241,6 +241,8 @@ class Pad(Op):
         (x,) = inputs
         amounts = list(zip(self.before, self.after, strict=True))
         match self.mode:
+            case _ if not amounts:  # a number: numpy repeats no edge of it
+                return (x.copy(),)
             case "edge":
                 return (np.pad(x, amounts, mode="edge"),)
             case "reflect":
@@ -257,6 +259,8 @@ class Pad(Op):
         yield Case(cls(around, after, mode="edge"), (image,), label="edge")
         yield Case(cls(around, after, mode="reflect"), (image,), label="reflect")
         yield Case(cls((0, 0, 0, 2), (0, 0, 0, 3)), (image,), label="channels")
+        for mode in ("constant", "edge", "reflect"):
+            yield Case(cls((), (), mode=mode), (normal(rng),), label=f"number {mode}")
         yield Case(cls((0, 4), (4, 0), mode="reflect"), (normal(rng, 5, 5),), label="far")
         yield Case(cls((3,), (2,), 1e9), (rng.integers(-9, 9, (19,), np.int8),), label="int8")
 

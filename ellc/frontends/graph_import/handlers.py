@@ -42,6 +42,9 @@ class SourceNode(Protocol):
 # Looking for close names takes time, and a damaged file may have any number of them.
 _CLOSE_NAMES = 50
 
+# What arithmetic on a damaged node's numbers raises.
+_NONSENSE = (ArithmeticError, LookupError, TypeError, ValueError)
+
 NodeT = TypeVar("NodeT", bound=SourceNode)
 Inputs = Sequence[Value | None]
 Function = Callable[[Emitter, NodeT, Inputs], "Value | Sequence[Value]"]
@@ -164,6 +167,11 @@ def _call(
         if isinstance(error, ShapeError):
             raise
         raise Unsupported(error.message) from error
+    except _NONSENSE as error:
+        # Operands and attributes that no exporter writes; the walk goes on after them.
+        raise Unsupported(f"its operands or attributes make no sense ({error})") from error
+    except MemoryError:
+        raise Unsupported("its constants need more memory than there is") from None
     return [made] if isinstance(made, Value) else list(made)
 
 

@@ -39,6 +39,7 @@ def gather_elements(emitter: Emitter, x: Value, indices: Value, axis: int) -> Va
     steps = _steps(x.shape)
     chosen = wrapped(emitter, indices, np.array([x.shape[axis]]))
     scaled = _times(emitter, chosen, np.array([steps[axis]]))
+    emitter.want_room(*indices.shape)
     rest = np.zeros(indices.shape, np.int64)
     for other, step in enumerate(steps):
         if other != axis:
@@ -55,6 +56,7 @@ def gather_nd(emitter: Emitter, x: Value, indices: Value, batch: int = 0) -> Val
     places = _rows_at(emitter, x.shape[batch : batch + depth], indices)
     if batch:
         size = prod(x.shape[batch : batch + depth])
+        emitter.want_room(*x.shape[:batch])
         first = size * np.arange(prod(x.shape[:batch])).reshape(x.shape[:batch])
         spread = first.reshape(*first.shape, *(1,) * (places.type.rank - batch))
         places = emitter.add(Add(), places, emitter.constant(spread.astype(places.dtype.numpy)))
@@ -86,6 +88,7 @@ def scattered(
     order = rows.reshape(-1)
     turns = [np.arange(order.size)] if op is None else _turns(order)
     for turn in turns:
+        emitter.want_room(flat.shape[0])
         source = np.arange(flat.shape[0])
         if op is None:
             source[order[turn]] = flat.shape[0] + turn
@@ -104,6 +107,7 @@ def one_hot(emitter: Emitter, indices: Value, depth: int, values: Value, axis: i
     shape = (*indices.shape[:axis], depth, *indices.shape[axis:])
     lifted = (*indices.shape[:axis], 1, *indices.shape[axis:])
     chosen = wrapped(emitter, emitter.add(Reshape(lifted), indices), np.array([depth]))
+    emitter.want_room(depth)
     numbers = np.arange(depth, dtype=indices.dtype.numpy)
     along = emitter.constant(numbers.reshape(depth, *(1,) * (rank - axis - 1)))
     hit = emitter.add(Equal(), expanded(emitter, chosen, shape), along)
@@ -121,6 +125,7 @@ def reversed_sequences(
         raise Unsupported(f"sequences along axis {time_axis} of {x.shape}, {lengths.shape} lengths")
     time, batch = x.shape[time_axis], x.shape[batch_axis]
     shape = x.shape[:2]
+    emitter.want_room(*shape)
     dtype = lengths.dtype.numpy
     across = (batch, 1) if batch_axis == 0 else (1, batch)
     along = (1, time) if time_axis == 1 else (time, 1)

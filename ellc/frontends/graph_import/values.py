@@ -19,8 +19,9 @@ from ir.op import Op, Pointwise
 from ir.ops.pointwise import Cast
 from ir.types import Array, DType, Quant, TensorType, type_of
 
-# Beyond these an operator on constants stays in the graph (where `fold_constants` decides): what a
-# file makes the reader compute or hold must stay in proportion to the file.
+# Beyond these, and beyond `Limits.computed_elements` of one import, an operator on constants stays
+# in the graph (where `fold_constants` decides): what a file makes the reader compute or hold must
+# stay in proportion to the file.
 _FOLDED_ELEMENTS = 1 << 22
 _FOLDED_MACS = 1 << 24
 
@@ -67,6 +68,7 @@ class Emitter:
     def __init__(self, name: str, limits: Limits) -> None:
         self._builder = GraphBuilder(name)
         self._limits = limits
+        self._left = limits.computed_elements
         self._notes: dict[str, None] = {}
         self.work = 0  # multiply-adds, and elements of what functions make, so far
         self.source: tuple[str, ...] = ()  # names of the model's node at work, for every new node
@@ -88,6 +90,22 @@ class Emitter:
         type_ = type_of(data, dtype)
         return Value(TensorType(type_.dtype, type_.shape, quant=quant), array=data)
 
+    def want_room(self, *shape: int) -> None:
+        """Raise `EllcError` E203 unless a handler may fill a tensor of a shape.
+
+        To be asked before anything is allocated whose size stands in the file.
+        """
+        where = ", ".join(self.source)
+        self._left -= self._limits.product(shape, where=where, what="constant", filled=True)
+        if self._left < 0:
+            raise EllcError(
+                f"more than {self._limits.computed_elements} elements of constants are to be"
+                " computed",
+                code="E203",
+                where=where,
+                hint="the file is damaged, or raise Limits.computed_elements",
+            )
+
     def add(self, op: Op, *operands: Value) -> Value:
         """The only result of an operator. Raises `ShapeError`."""
         (result,) = self.add_multi(op, *operands)
@@ -101,6 +119,7 @@ class Emitter:
             self._limits.product(type_.shape, where=", ".join(self.source), what="result")
         arrays = [v.array for v in operands if v.array is not None]
         if len(arrays) == len(operands) and self._is_small(op, operand_types, types):
+            self._left -= _folding_work(op, operand_types, types)
             with np.errstate(all="ignore"):
                 results = op.reference(*arrays)
             return [
@@ -150,8 +169,10 @@ class Emitter:
     ) -> bool:
         held = sum(t.elements for t in operands)
         made = sum(t.elements for t in results)
-        return made <= max(2 * held, 4096) + 4096 and (
-            made <= _FOLDED_ELEMENTS and op.macs(operands, results) <= _FOLDED_MACS
+        return (
+            made <= min(max(2 * held, 4096) + 4096, _FOLDED_ELEMENTS)
+            and op.macs(operands, results) <= _FOLDED_MACS
+            and _folding_work(op, operands, results) <= self._left
         )
 
 
@@ -160,6 +181,11 @@ def _work(op: Op, operands: tuple[TensorType, ...], results: tuple[TensorType, .
     if isinstance(op, Pointwise) and not isinstance(op, Cast):
         return sum(t.elements for t in results if t.dtype.is_float)
     return op.macs(operands, results)
+
+
+def _folding_work(op: Op, operands: tuple[TensorType, ...], results: tuple[TensorType, ...]) -> int:
+    """What computing an operator costs: elements read and made, multiply-adds."""
+    return sum(t.elements for t in (*operands, *results)) + op.macs(operands, results)
 
 
 def _want_elements(type_: TensorType) -> None:

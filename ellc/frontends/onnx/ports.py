@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.model import OnnxInput, OnnxNode
+from ellc.frontends.onnx.quantisation import one_quant_of
 from ellc.frontends.onnx.tensors import StoredTensor, dtype_of
 from ellc.frontends.options import ImportOptions
 from ir.errors import EllcError
@@ -60,13 +61,13 @@ def input_quants(
     """What stored integers stand for, by value, where the node that reads them says it."""
     found: dict[str, Quant] = {}
     for node in reversed(list(nodes)):
-        if node.operator in _MOVING and node.outputs and node.outputs[0] in found:
+        if node.operator in _MOVING and node.inputs and found.keys() & set(node.outputs[:1]):
             found[node.inputs[0]] = found[node.outputs[0]]
         elif node.operator in _READING and len(node.inputs) > 1:
-            stored = [constants.get(name) for name in node.inputs[1:3]]
-            if all(s is not None and s.elements == 1 for s in stored):
-                scale, *zero = (float(s.array().reshape(-1)[0]) for s in stored if s is not None)
-                found[node.inputs[0]] = Quant((scale,), (int(zero[0]) if zero else 0,))
+            stored = [constants[name] for name in node.inputs[1:3] if name in constants]
+            if len(stored) == len(node.inputs[1:3]) and all(s.elements == 1 for s in stored):
+                quant = one_quant_of(*(s.array() for s in stored))
+                found.update({} if quant is None else {node.inputs[0]: quant})
     return found
 
 

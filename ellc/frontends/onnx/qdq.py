@@ -17,6 +17,7 @@ import numpy as np
 from ellc.frontends.onnx.attributes import Attribute
 from ellc.frontends.onnx.model import OnnxGraph, OnnxInput, OnnxNode
 from ellc.frontends.onnx.registry import JOINED_DOMAIN, MICROSOFT
+from ellc.frontends.onnx.schemas import has_operands
 from ellc.frontends.onnx.tensors import StoredTensor
 from ir.types import Array
 
@@ -48,8 +49,11 @@ def joined(
     """
     if not any(_is(node, "QuantizeLinear") for node in nodes):
         return list(nodes)
-    graph = _Neighbours.of(nodes, constants, outputs)
-    return [_join(graph, n) or n if _is(n, "QuantizeLinear") else n for n in nodes]
+    # A node without the operands that it must have is for its handler to refuse.
+    whole = [n for n in nodes if has_operands(n)]
+    graph = _Neighbours.of(whole, constants, outputs)
+    ends = {id(n) for n in whole if _is(n, "QuantizeLinear")}
+    return [_join(graph, n) or n if id(n) in ends else n for n in nodes]
 
 
 def _is(node: OnnxNode | None, operator: str) -> bool:
@@ -106,8 +110,7 @@ class _Neighbours:
 
     def parameters(self, node: OnnxNode, of: int) -> _Stored | None:
         """A Quantize- or DequantizeLinear's value `of` and parameters, if these are stored."""
-        names = (*node.inputs, "")
-        scale, zero = names[1], names[2] if len(node.inputs) > 2 else ""
+        scale, zero = (*node.inputs, "", "")[1:3]
         known = self.element_type(scale) == _FLOAT and (not zero or self.element_type(zero))
         if not known or node.attributes.get("block_size", 0):
             return None

@@ -14,6 +14,7 @@ from ir.ops.quantised import Dequantize, Quantize, Requantize
 from ir.types import Array, DType, Quant
 
 _LISTED_SCALES = 4096
+_ZERO: Array = np.zeros(1, np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +33,8 @@ class Affine:
         """The only scale; raises `Unsupported` if there are several."""
         if self.scale.size != 1 or self.zero.size != 1:
             raise Unsupported(f"{self.scale.size} scales where one is supported")
+        if self.scale[0] == 0:
+            raise Unsupported("its scale is 0")
         scale: np.float32 = self.scale[0]
         return scale
 
@@ -56,14 +59,38 @@ class Affine:
         return Quant(tuple(scales), tuple(int(z) for z in zeros), axis if count > 1 else None)
 
 
+def unsound(scale: Array, zero: Array) -> str:
+    """What is wrong with parameters as a file has them, or ''. Every reader of them asks here."""
+    if scale.dtype.kind != "f" or not scale.size or not np.isfinite(scale).all():
+        return "its scale is no number"
+    if scale.min() < 0:
+        return f"its scale {scale.min()} is negative"
+    if (
+        not zero.size
+        or not np.isfinite(zero).all()
+        or (np.abs(zero.astype(np.float64)) > 2**31).any()
+    ):
+        return "its zero point is no integer of 32 bits"
+    if zero.size not in (1, scale.size) and scale.size != 1:
+        return f"it has {scale.size} scales and {zero.size} zero points"
+    return ""
+
+
+def one_quant_of(scale: Array, zero: Array = _ZERO) -> Quant | None:
+    """What one scale and zero point as the file has them say, or None if they are unsound."""
+    if unsound(scale, zero):
+        return None
+    return Quant((float(scale.reshape(-1)[0]),), (int(zero.reshape(-1)[0]),))
+
+
 def affine(inputs: Inputs, scale: int, zero: int) -> Affine:
     """The parameters in the operands `scale` and `zero` (which may be left out), both known."""
     factors = known(operand(inputs, scale), "the scale")
     given = optional(inputs, zero)
-    zeros = np.zeros(1, np.int64) if given is None else known(given, "the zero point")
-    is_number = factors.dtype.kind == "f" and np.isfinite(factors).all()
-    if not (is_number and factors.size and zeros.size):
-        raise Unsupported("its scale is no number")
+    zeros = _ZERO if given is None else known(given, "the zero point")
+    fault = unsound(factors, zeros)
+    if fault:
+        raise Unsupported(fault)
     dtype = None if given is None else given.dtype
     return Affine(_flat(factors).astype(np.float32), _flat(zeros).astype(np.int64), dtype)
 

@@ -25,3 +25,19 @@ def default_value(node: OnnxNode, name: str) -> Any:
     if isinstance(value, bytes):
         return value.decode()
     return tuple(value) if isinstance(value, list) else value
+
+
+def has_operands(node: OnnxNode) -> bool:
+    """Whether a node has the operands and results that its operator cannot do without.
+
+    Of operators without a specification one each is wanted.
+    """
+    import onnx
+
+    try:
+        schema = onnx.defs.get_schema(node.operator, node.version, node.domain)
+    except onnx.defs.SchemaError:
+        least_inputs, least_outputs = 1, 1
+    else:
+        least_inputs, least_outputs = schema.min_input, max(1, schema.min_output)
+    return len(node.inputs) >= least_inputs and len(node.outputs) >= least_outputs

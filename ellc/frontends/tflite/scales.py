@@ -78,7 +78,10 @@ def stored(real: float | None, tensor: Tensor) -> int | None:
     """The stored number of a real one, rounded as TFLite does, not yet limited to the type."""
     if real is None:
         return None
-    return zero_of(tensor) + half_away(np.float32(real) / scale_of(tensor))
+    number = np.float32(real) / scale_of(tensor)
+    if not abs(number) < 2**31:  # TFLite refuses it, too
+        raise Unsupported(f"the scale {scale_of(tensor)} of '{tensor.name}' is too small")
+    return zero_of(tensor) + half_away(number)
 
 
 def half_away(real: np.float32 | float) -> int:

@@ -86,6 +86,7 @@ def number_range(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     count = max(0, ceil((limit - start) / delta))
     if count > _RANGE_ELEMENTS:
         raise Unsupported(f"{count} numbers, at most {_RANGE_ELEMENTS} are supported")
+    emitter.want_room(count)
     dtype = operand(inputs, 0).dtype.numpy
     return emitter.constant((start + np.arange(count) * delta).astype(dtype))
 

@@ -76,6 +76,7 @@ def scatter_elements(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """x with single elements replaced, or combined with updates, along an axis."""
     x, indices = operand(inputs, 0), known(operand(inputs, 1), "the indices")
     axis = axis_of(node.integer("axis", 0), x.type.rank)
+    emitter.want_room(indices.ndim, *indices.shape)
     places = np.moveaxis(np.indices(indices.shape), 0, -1)
     places[..., axis] = indices
     rows = rows_of(x.shape, places)
@@ -104,6 +105,7 @@ def eye_like(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     x = operand(inputs, 0)
     dtype = dtype_of(node.integer("dtype")) if node.has("dtype") else x.dtype
     rows, columns = x.shape
+    emitter.want_room(rows, columns)
     eye = np.eye(rows, columns, node.integer("k", 0))
     return emitter.constant(eye.astype(dtype.numpy))
 
@@ -113,6 +115,7 @@ def trilu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """The upper or lower triangle of matrices, zeros elsewhere."""
     x, given = operand(inputs, 0), optional(inputs, 1)
     diagonal = known_ints(given, "the diagonal")[0] if given else 0
+    emitter.want_room(*x.shape[-2:])
     ones = np.ones(x.shape[-2:], np.bool_)
     kept = np.triu(ones, diagonal) if node.flag("upper", True) else np.tril(ones, diagonal)
     zero = emitter.constant(np.zeros((1,), x.dtype.numpy))
@@ -177,6 +180,7 @@ def tensor_scatter(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
         raise Unsupported(f"its mode '{mode}'")
     shape, batch = cache.shape, cache.shape[0]
     size, count = shape[axis], update.shape[axis]
+    emitter.want_room(batch, size)
     start = optional(inputs, 2) or emitter.constant(np.zeros(batch, np.int64))
     dtype = start.dtype.numpy
     numbers = {n: emitter.constant(np.array([n], dtype)) for n in (0, size, count)}

@@ -148,6 +148,7 @@ def _sequence(emitter: Emitter, inputs: Inputs, batch_first: bool) -> _Sequence:
     lengths = np.array(known_ints(given, "the lengths of the sequences"))
     if lengths.shape != (batch,):
         raise Unsupported(f"{lengths.size} lengths of {batch} sequences")
+    emitter.want_room(steps, len(lengths))
     counts = np.arange(steps)[:, None] < lengths
     return _Sequence(x, None if counts.all() else counts)
 
@@ -188,6 +189,7 @@ def _weights(
     bias = optional(inputs, 3)
     gates = len(kind.gates)
     if bias is None:
+        emitter.want_room(w.shape[0], 2 * gates * hidden)
         bias = emitter.constant(np.zeros((w.shape[0], 2 * gates * hidden), w.dtype.numpy))
     halves = [_part(emitter, bias, number, i * gates * hidden, gates * hidden) for i in (0, 1)]
     matrices = [_part(emitter, v, number, 0, gates * hidden) for v in (w, r)]
@@ -241,6 +243,7 @@ def _initial(
     for index in range(kind.states):
         given = optional(inputs, 5 + index)
         if given is None:
+            emitter.want_room(batch, hidden)
             states.append(emitter.constant(np.zeros((batch, hidden), sequence.x.dtype.numpy)))
             continue
         if batch_first:

@@ -106,6 +106,7 @@ def hardmax(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     shape = x.shape if node.version >= 13 else (*x.shape[:axis], int(np.prod(x.shape[axis:])))
     rows = reshaped(emitter, x, shape)
     found = emitter.add(ArgMax(axis, True), rows)
+    emitter.want_room(shape[axis])
     places = np.arange(shape[axis], dtype=found.dtype.numpy)
     places = places.reshape(-1, *(1,) * (len(shape) - axis - 1))
     marked = pointwise(emitter, Equal(), emitter.constant(places), found)

@@ -68,6 +68,7 @@ def stft(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     if size is not None:
         (length,) = known_ints(size, "the length of a part")
     count = 1 + (x.shape[1] - length) // step
+    emitter.want_room(count, length)
     places = step * np.arange(count)[:, None] + np.arange(length)
     parts = emitter.add(Gather(1), x, emitter.constant(places))
     if window is not None:
@@ -82,6 +83,7 @@ def _transformed(
     *outer, taps, parts = rows.shape
     if not 1 <= length <= _MOST_FREQUENCIES or parts not in (1, 2):
         raise Unsupported(f"a transform of length {length} on {parts} parts")
+    emitter.want_room(length, parts, taps, parts)
     matrix = _matrix(taps, parts, length, inverse, onesided)
     weights = emitter.constant(matrix.reshape(-1, taps * parts).astype(rows.dtype.numpy))
     flat = reshaped(emitter, rows, (prod(outer), taps * parts))
@@ -105,6 +107,7 @@ def _matrix(taps: int, parts: int, length: int, inverse: bool, onesided: bool) -
 def window(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """A window of cosines."""
     (size,) = known_ints(operand(inputs, 0), "the size")
+    emitter.want_room(size)
     constant, first, second = _COSINES[node.operator]
     turn = 2 * np.pi * np.arange(size) / max(1, size if node.flag("periodic", True) else size - 1)
     made = constant - first * np.cos(turn) + second * np.cos(2 * turn)
@@ -117,6 +120,7 @@ def mel_weight_matrix(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value
     bands, length, rate = (known_ints(operand(inputs, i), "a size")[0] for i in range(3))
     edges = [float(known(operand(inputs, i), "an edge").reshape(-1)[0]) for i in (3, 4)]
     low, high = (_MEL_FACTOR * np.log1p(edge / _MEL_HERTZ) for edge in edges)
+    emitter.want_room(length // 2 + 1, bands + 2)
     mel = low + np.arange(bands + 2) * (high - low) / (bands + 2)
     hertz = _MEL_HERTZ * np.expm1(mel / _MEL_FACTOR)
     bins = np.floor((length + 1) * hertz / rate).astype(np.int64)

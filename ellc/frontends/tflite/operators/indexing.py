@@ -31,6 +31,7 @@ def scatter_nd(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     shape = known_ints(operand(inputs, 2), "the shape")
     if updates.quant is not None or not places.ndim or places.shape[-1] > len(shape):
         raise Unsupported(f"indices of shape {places.shape}, updates of {updates.dtype.value}")
+    emitter.want_room(*shape)
     nothing = emitter.constant(np.zeros(shape, updates.dtype.numpy))
     inner = len(shape) - places.shape[-1]
     return scattered(emitter, nothing, rows_of(shape, places), updates, Add(), inner)

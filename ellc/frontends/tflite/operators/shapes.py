@@ -148,6 +148,7 @@ def number_range(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     first, end, step = (_number(operand(inputs, i)) for i in range(3))
     if step == 0 or abs((end - first) / step) > 1 << 24:
         raise Unsupported(f"numbers from {first} to {end} by {step}")
+    emitter.want_room(abs(int((end - first) / step)) + 1)
     return emitter.constant(np.arange(first, end, step).astype(result(node).dtype.numpy))
 
 

@@ -1,0 +1,225 @@
+"""Numbers in a model that ask for too much, or that no exporter writes: one clear error."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+from onnx_models import compare, computed, model, node, read
+from tflite_cases import TfliteCase, ints, stored
+from tflite_files import T, options, reference
+
+from ellc.frontends.tflite.read import read_tflite
+from ir.errors import EllcError, ShapeError
+from ir.graph import Graph
+from ir.ops.resize import Resize
+from ir.ops.shape import Pad
+from ir.types import DType, TensorType
+from ir.verify import verify
+
+X = np.linspace(-1, 1, 4, dtype=np.float32).reshape(1, 4)
+HUGE = 2**31 - 1
+
+
+def outcome(proto: onnx.ModelProto) -> str:
+    """`graph`, or the code of the one error."""
+    try:
+        verify(read(proto))
+    except EllcError as error:
+        assert error.message
+        return error.code
+    return "graph"
+
+
+# ---- constants that are computed at import ------------------------------------------------------
+
+
+def asking(kind: str, numbers: int) -> onnx.ModelProto:
+    """A model of one operator that fills a tensor of so many elements on the file's word."""
+    shape = [1, numbers]
+    info = helper.make_tensor_value_info("x", 1, shape)
+    given = {"n": np.array(shape), "i": np.zeros((1, 1), np.int64), "v": np.array([0, 1], "f4")}
+    given |= {"d": np.array(numbers), "u": np.zeros((1, 1), "f4"), "one": np.array(1)}
+    nodes = {
+        "Hardmax": [node(kind, ["x"], ["y"])],
+        "EyeLike": [node(kind, ["x"], ["e"]), node("Add", ["x", "e"], ["y"])],
+        "Trilu": [node(kind, ["x"], ["y"])],
+        "OneHot": [node(kind, ["i", "d", "v"], ["o"]), node("ReduceMax", ["o"], ["y"])],
+        "ScatterElements": [node(kind, ["x", "i", "u"], ["y"], axis=1)],
+        "ScatterND": [node(kind, ["x", "n", "s"], ["y"])],
+        "HannWindow": [node(kind, ["d"], ["w"]), node("Add", ["x", "w"], ["y"])],
+        "ConstantOfShape": [node(kind, ["n"], ["c"]), node("Add", ["x", "c"], ["y"])],
+        "Expand": [node(kind, ["v", "n"], ["c"]), node("Add", ["x", "c"], ["y"])],
+        "Range": [node(kind, ["z", "d", "one"], ["c"]), node("Cast", ["c"], ["y"], to=1)],
+        "Tile": [node(kind, ["u", "n"], ["c"]), node("Add", ["x", "c"], ["y"])],
+        "Pad": [node(kind, ["x", "p"], ["y"])],
+        "MelWeightMatrix": [node(kind, ["d", "d", "d", "f", "f"], ["w"]),
+                            node("ReduceMax", ["w"], ["y"])],
+        "Resize": [node(kind, ["x", "", "", "n"], ["y"], mode="cubic")],
+    }  # fmt: skip
+    given |= {"z": np.array(0), "p": np.array([0, 0, 0, numbers]), "f": np.array(9.0, "f4")}
+    given |= {"s": np.zeros(1, "f4")}
+    return model(nodes[kind], [info], ["y"], given)
+
+
+KINDS = (
+    *("Hardmax", "EyeLike", "Trilu", "OneHot", "ScatterElements", "ScatterND", "HannWindow"),
+    *("ConstantOfShape", "Expand", "Range", "Tile", "Pad", "MelWeightMatrix", "Resize"),
+)
+
+
+@pytest.mark.parametrize("numbers", [HUGE, 2**40, 2**62])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_small_file_does_not_fill_the_memory(kind: str, numbers: int) -> None:
+    """Each is refused, or stays an operator: nothing of that size is made."""
+    if kind == "MelWeightMatrix":
+        numbers = min(numbers, 2**40)  # a size times a rate
+    assert outcome(asking(kind, numbers)) in ("E203", "E212", "graph")
+
+
+def test_many_constants_are_left_to_the_graph() -> None:
+    """What one import computes is bounded as a whole, not only operator by operator."""
+    names = [f"c{i}" for i in range(400)]
+    nodes = [node("Exp", [a], [b]) for a, b in pairwise(names)]
+    nodes.append(node("Add", ["x", names[-1]], ["y"]))
+    graph = read(model(nodes, {"x": X[:, :1]}, ["y"], {"c0": np.zeros((1, 1 << 20), "f4")}))
+    assert any(n.op.name == "exp" for n in graph.nodes)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+@pytest.mark.parametrize("dtype", [DType.F32, DType.I8, DType.U8])
+def test_resize_to_no_end(mode: str, dtype: DType) -> None:
+    for op in (
+        Resize((1, HUGE, HUGE, 1), mode),
+        Resize((1, 2, 2, 1), mode, scales=(1.0, 1e-30, 1.0, 1.0), antialias=True),
+        Resize((1, 2, 2, 1), mode, scales=(1.0, float("nan"), 1.0, 1.0)),
+        Resize((1, 2, 2, 1), mode, "tf_crop_and_resize", roi=(float("inf"),) * 8),
+    ):
+        if op.antialias and (mode == "nearest" or dtype is not DType.F32):
+            continue
+        with pytest.raises(ShapeError):
+            op.infer(TensorType(dtype, (1, 4, 4, 1)))
+
+
+# ---- quantisation -------------------------------------------------------------------------------
+
+
+def quantised(zero_a: np.generic, zero_b: np.generic, zero_y: np.generic, kind: str = "Add"):
+    """A QDQ sum or product whose operands may be stored in different types."""
+    nodes = [
+        node("QuantizeLinear", ["x", "s", "za"], ["qa"]),
+        node("DequantizeLinear", ["qa", "s", "za"], ["a"]),
+        node("QuantizeLinear", ["x", "s", "zb"], ["qb"]),
+        node("DequantizeLinear", ["qb", "s", "zb"], ["b"]),
+        node(kind, ["a", "b"], ["c"]),
+        node("QuantizeLinear", ["c", "s", "zy"], ["qy"]),
+        node("DequantizeLinear", ["qy", "s", "zy"], ["y"]),
+    ]
+    zeros = {"za": np.array(zero_a), "zb": np.array(zero_b), "zy": np.array(zero_y)}
+    return model(nodes, {"x": X}, ["y"], {"s": np.array(0.05, "f4"), **zeros}, opset=21)
+
+
+@pytest.mark.parametrize("kind", ["Add", "Mul"])
+@pytest.mark.parametrize("types", ["ub b", "bub", "buu", "ubu", "uub", "bbb", "uuu"])
+def test_stored_operands_of_different_types(kind: str, types: str) -> None:
+    zeros = [np.uint8(128) if t == "u" else np.int8(-3) for t in types.replace(" ", "")]
+    compare(quantised(*zeros, kind=kind), {"x": X}, rtol=0, atol=1e-6)
+
+
+BAD = {
+    "no scale": lambda p: p.graph.node[0].input.__delitem__(slice(1, None)),
+    "no operand": lambda p: p.graph.node[0].ClearField("input"),
+    "no result": lambda p: p.graph.node[0].ClearField("output"),
+    "sum of one": lambda p: p.graph.node[4].input.pop(),
+    "sum of none": lambda p: p.graph.node[4].ClearField("input"),
+    "infinite": lambda p: p.graph.initializer[0].CopyFrom(scale(np.inf)),
+    "nan": lambda p: p.graph.initializer[0].CopyFrom(scale(np.nan)),
+    "negative": lambda p: p.graph.initializer[0].CopyFrom(scale(-1.0)),
+    "zero": lambda p: p.graph.initializer[0].CopyFrom(scale(0.0)),
+    "none": lambda p: p.graph.initializer[0].CopyFrom(scale([])),
+    "many": lambda p: p.graph.initializer[0].CopyFrom(scale([[1.0, 2.0], [3.0, 4.0]])),
+    "integer": lambda p: p.graph.initializer[0].CopyFrom(scale(1, np.int32)),
+    "zero points": lambda p: p.graph.initializer[1].CopyFrom(scale([1, 2, 3], np.uint8, "za")),
+    "zero point nan": lambda p: p.graph.initializer[1].CopyFrom(scale(np.nan, name="za")),
+    "zero point far": lambda p: p.graph.initializer[1].CopyFrom(scale(2**62, np.int64, "za")),
+}
+
+
+def scale(value: object, dtype: type = np.float32, name: str = "s") -> onnx.TensorProto:
+    return onnx.numpy_helper.from_array(np.array(value, dtype), name)
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_parameters_of_any_shape_and_value(what: str) -> None:
+    proto = quantised(np.uint8(1), np.uint8(2), np.uint8(3))
+    BAD[what](proto)
+    assert outcome(proto) in ("E210", "E212") or what == "many"
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_parameters_of_an_input(what: str) -> None:
+    """What an input's integers stand for is read before any node is imported."""
+    nodes = [node("DequantizeLinear", ["x", "s", "za"], ["y"])]
+    given = {"s": np.array(0.05, "f4"), "za": np.array(1, np.uint8)}
+    proto = model(nodes, {"x": np.zeros((1, 4), np.uint8)}, ["y"], given, opset=17)
+    if "sum" not in what:
+        BAD[what](proto)
+        assert outcome(proto) in ("E210", "E212", "graph")
+
+
+def relu6(factor: float, folder: Path) -> Graph:
+    """An 8-bit sum with a fused ReLU6, all scales times a factor."""
+    x = stored("int8", (1, 4), 0.1 * factor)
+    chosen = options("AddOptions", fusedActivationFunction=3)
+    data = TfliteCase("ADD", "", (x, x), (stored("int8", (1, 4), 0.2 * factor),), chosen).data()
+    path = folder / "x.tflite"
+    path.write_bytes(data)
+    return read_tflite(path)
+
+
+def test_activation_beyond_what_a_scale_can_say(tmp_path: Path) -> None:
+    """6 / scale is infinite, or beyond 32 bits: TFLite takes none of them either."""
+    for factor in (1e-44, 1e-38, 1e-8):
+        with pytest.raises(EllcError, match="too small"):
+            relu6(factor, tmp_path)
+        data = (tmp_path / "x.tflite").read_bytes()
+        with pytest.raises(RuntimeError, match="overflow"):
+            reference(data, [np.zeros((1, 4), np.int8)] * 2)
+    verify(relu6(1e-5, tmp_path))
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan, -1.0])
+def test_scales_that_are_none(bad: float, tmp_path: Path) -> None:
+    with pytest.raises(EllcError) as caught:
+        relu6(bad, tmp_path)
+    assert caught.value.code == "E210"
+
+
+@pytest.mark.parametrize("size", [(HUGE, 4), (HUGE, HUGE), (-1, 4), (0, 4)])
+@pytest.mark.parametrize("dtype", ["int8", "float32"])
+def test_resize_of_a_small_file(size: tuple[int, int], dtype: str, tmp_path: Path) -> None:
+    port = stored("int8", (1, 2, 2, 1), 0.1) if dtype == "int8" else T((1, 2, 2, 1))
+    case = TfliteCase("RESIZE_BILINEAR", "", (port, ints(*size)), (port,),
+                      options("ResizeBilinearOptions"))  # fmt: skip
+    (tmp_path / "x.tflite").write_bytes(case.data())
+    with pytest.raises(EllcError):
+        read_tflite(tmp_path / "x.tflite")
+
+
+# ---- a number has no edge -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["constant", "edge", "reflect"])
+def test_pad_of_a_number(mode: str) -> None:
+    (got,) = Pad((), (), mode=mode).reference(np.array(3.0, np.float32))
+    assert got.shape == () and got == 3
+    nodes = [
+        node("ReduceSum", ["x"], ["s"], keepdims=0),
+        node("Pad", ["s", "p"], ["y"], mode=mode),
+    ]
+    proto = model(nodes, {"x": X}, ["y"], {"p": np.zeros(0, np.int64)})
+    np.testing.assert_allclose(computed(proto, {"x": X})[0], X.sum(), atol=1e-6)

@@ -1,0 +1,57 @@
+"""The quick part of the soak: every campaign for a second or two, and that one sees failures."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+BAD_JUDGE = """
+import os, signal, sys, time, warnings
+sys.path.insert(0, sys.argv[1])
+import workers
+workers.CPU_S, workers.HANG_S = 0.5, 3
+
+def judge(number):
+    match number:
+        case 1: raise IndexError("list index out of range")
+        case 2: warnings.warn("overflow")
+        case 3: os.kill(os.getpid(), signal.SIGSEGV)
+        case 4:
+            while True: pass
+        case 5: time.sleep(60)
+        case 6: return str(len(bytearray(600 << 20)))
+        case 7: os._exit(0)
+    return "good"
+
+findings = workers.judge_all(range(10), judge, 2, "{}")
+print(sorted((int(f.again), f.place.split(" outside")[0]) for f in findings.found.values()))
+print(findings.outcomes["good"], findings.outcomes["FAILED"])
+"""
+
+
+def test_workers_see_every_way_to_fail() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BAD_JUDGE, HERE], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    found, counts = done.stdout.splitlines()
+    assert ast.literal_eval(found) == [
+        (1, "IndexError"),
+        (2, "UserWarning"),
+        (3, "dies: SIGSEGV"),
+        (4, "TimeIsUp"),
+        (5, "dies: SIGKILL"),
+        (6, "MemoryError"),
+        (7, "dies: no word"),
+    ]
+    assert counts == "3 7"
+
+
+def test_every_campaign_for_a_moment(tmp_path: Path) -> None:
+    command = [sys.executable, HERE / "run.py", "--quick", "--keep", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
