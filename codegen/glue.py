@@ -7,11 +7,13 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
 from codegen.cpu_check import CpuCheck, cpu_check
 from codegen.kir.types import Elem
+from codegen.loops import Repeat
 from codegen.lowering import BufferArg, WeightArg, stored_array
 from codegen.names import distinct_names
 from codegen.plan import Plan, Step
@@ -102,6 +104,20 @@ class Call:
     arguments: str
     parameter_types: str
     extent: int
+    repeat: Repeat | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Calls that follow each other, `first` being the place of the first one among all.
+
+    They are made `trips` times in a row, or once if it is None; by one thread if `alone`.
+    """
+
+    trips: int | None
+    alone: bool
+    first: int
+    calls: tuple[Call, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +171,16 @@ class Model:
     hash: str
     cpu: CpuCheck
     arena_align: int = ARENA_ALIGN
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The steps, cut where loops begin and end."""
+        found: list[Segment] = []
+        for repeat, calls in groupby(self.steps, key=lambda call: call.repeat):
+            first = found[-1].first + len(found[-1].calls) if found else 0
+            trips, alone = (None, False) if repeat is None else (repeat.trips, repeat.alone)
+            found.append(Segment(trips, alone, first, tuple(calls)))
+        return tuple(found)
 
     @property
     def abi(self) -> int:
@@ -334,17 +360,18 @@ def _call(plan: Plan, constants: _Section | _Arrays, step: Step) -> Call:
             where = _pointer(plan, arg)
         types += f"{kind}, "
         arguments += f"({kind}){where}, "
-    return Call(step.call.kernel.name, arguments, types, step.call.extent)
+    return Call(step.call.kernel.name, arguments, types, step.call.extent, step.repeat)
 
 
 def _pointer(plan: Plan, arg: BufferArg) -> str:
+    moved = f" + f->trip * {arg.trip_bytes}" if arg.trip_bytes else ""
     match arg.buffer.kind:
         case "input":
-            return f"(f->in[{arg.buffer.index}] + {arg.offset_bytes})"
+            return f"(f->in[{arg.buffer.index}] + {arg.offset_bytes}{moved})"
         case "output":
-            return f"(f->out[{arg.buffer.index}] + {arg.offset_bytes})"
+            return f"(f->out[{arg.buffer.index}] + {arg.offset_bytes}{moved})"
         case _:
-            return f"(f->arena + {plan.arena_offset(arg.buffer) + arg.offset_bytes})"
+            return f"(f->arena + {plan.arena_offset(arg.buffer) + arg.offset_bytes}{moved})"
 
 
 def _states(plan: Plan, constants: _Section | _Arrays) -> Iterator[State]:
@@ -385,7 +412,10 @@ def _ascii(text: str) -> str:
 def _hash(plan: Plan, name: str, threads: int) -> str:
     """Names the network and how it was compiled; the manifest and `NAME.py` carry it too."""
     digest = hashlib.sha256()
-    steps = [(s.name, s.call.note, s.call.extent) for s in (*plan.once, *plan.steps)]
+    steps = [
+        (s.name, s.call.note, s.call.extent, s.repeat and s.repeat.trips)
+        for s in (*plan.once, *plan.steps)
+    ]
     target = plan.target
     said = [API_VERSION, name, threads, target.triple, target.cpu, target.llvm_features, steps]
     digest.update(json.dumps(said).encode())

@@ -72,6 +72,7 @@ def build_kept(plan: Plan, name: str, folder: Path) -> KeptProgram:
                     f"(void *)(f->out[{record}] + {at}), (const void *){_base(plan, buffer)}, ",
                     "void *, const void *, ",
                     buffer.bytes,
+                    call.repeat,
                 )
             )
             copies.append(Copy(index, buffer, at))
@@ -85,12 +86,15 @@ def build_kept(plan: Plan, name: str, folder: Path) -> KeptProgram:
 
 
 def ticking_model(plan: Plan, name: str) -> Model:
-    """The model with a further output: 64-bit nanoseconds before the first and after each step."""
+    """The model with a further output of 64-bit nanoseconds: the last tick, then each step's time.
+
+    A step of a loop has the time of all its trips. The caller fills the output with zeros before.
+    """
     model = make_model(plan, name)
     place = len(model.outputs)
     steps = [_tick(place, 0)]
     for index, call in enumerate(model.steps):
-        steps += [call, _tick(place, index + 1)]
+        steps += [call, replace(_tick(place, index + 1), repeat=call.repeat)]
     times = _extra_output("times", 8 * (len(model.steps) + 1), 8)
     return replace(model, steps=tuple(steps), outputs=(*model.outputs, times))
 
@@ -189,7 +193,7 @@ def _base(plan: Plan, buffer: Buffer) -> str:
 
 
 def _tick(place: int, index: int) -> Call:
-    return Call("ellc_tick", f"(void *)(f->out[{place}] + {8 * index}), ", "void *, ", 1)
+    return Call("ellc_tick", f"(void *)f->out[{place}], ", "void *, ", index)
 
 
 def _extra_output(name: str, size: int, item_bytes: int = 1) -> Port:

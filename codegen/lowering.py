@@ -25,10 +25,11 @@ from ir.weights import content_key
 
 @dataclass(frozen=True, slots=True)
 class BufferArg:
-    """A pointer `offset_bytes` into a buffer."""
+    """A pointer `offset_bytes` into a buffer, and inside a loop `trip_bytes` more every trip."""
 
     buffer: Buffer
     offset_bytes: int = 0
+    trip_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +165,10 @@ class NodeContext:
 
 def access_arg(access: Access) -> Arg:
     """The argument that points to a tensor's first element."""
-    offset_bytes = access.offset * access.elem.bytes
+    size = access.elem.bytes
     if isinstance(access.memory, Weight):
-        return WeightArg(access.memory, offset_bytes)
-    return BufferArg(access.memory, offset_bytes)
+        return WeightArg(access.memory, access.offset * size)
+    return BufferArg(access.memory, access.offset * size, access.trip * size)
 
 
 def constant_access(array: Array, dtype: DType) -> Access:

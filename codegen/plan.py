@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from codegen.kernels.border import fill_border
 from codegen.kernels.movement import copy_call
 from codegen.kir.types import Elem
+from codegen.loops import MACS_WORTH_A_BARRIER, Enter, Leave, Repeat, flattened
 from codegen.lowering import (
     BufferArg,
     KernelCall,
@@ -19,13 +20,20 @@ from codegen.lowering import (
     lower_node,
 )
 from codegen.memory import ArenaPlan, Lifetime, plan_arena
-from codegen.storage import ARENA_ALIGN, WEIGHT_ALIGN, Access, Buffer, Storage, Weight
+from codegen.storage import (
+    ARENA_ALIGN,
+    WEIGHT_ALIGN,
+    Access,
+    Buffer,
+    Storage,
+    Weight,
+    element_access,
+)
 from codegen.targets import Target
 from codegen.verify_plan import verify_plan
 from ir.errors import EllcError
 from ir.graph import Graph, Node
 from ir.ops.fused import Fused
-from ir.types import Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +41,8 @@ class Step:
     """One kernel call of `predict`, in order.
 
     `values` are the graph values it makes, `source` the layers of the model it stands for, `macs`
-    its multiply-adds and `moved_bytes` the operands, weights and results it touches once.
+    its multiply-adds and `moved_bytes` the operands, weights and results it touches once, on all
+    trips together. The steps of a loop are neighbours and have one `repeat`.
     """
 
     name: str
@@ -43,6 +52,7 @@ class Step:
     source: tuple[str, ...] = ()
     macs: int = 0
     moved_bytes: int = 0
+    repeat: Repeat | None = None
 
 
 @dataclass(frozen=True)
@@ -81,10 +91,10 @@ def make_plan(graph: Graph, target: Target, options: Options, prefix: str) -> Pl
     Kernel names start with `prefix`. Raises one `EllcError` (E300) that lists every operator
     without a kernel, and `InternalError` for a plan that does not hold (`verify_plan`).
     """
-    storage = Storage(graph)
-    plan = _Steps(graph, storage, target, options, prefix).plan()
+    flat = flattened(graph)
+    plan = _Steps(flat, Storage(flat), target, options, prefix).plan()
     verify_plan(plan)
-    return plan
+    return replace(plan, graph=graph)
 
 
 class _Steps:
@@ -98,6 +108,8 @@ class _Steps:
         self._steps: list[Step] = []
         self._scratch: list[tuple[Buffer, int]] = []
         self._problems: list[EllcError] = []
+        self._repeat: Repeat | None = None
+        self._arrays = {c.value: graph.weights[c.key] for c in graph.constants}
 
     def plan(self) -> Plan:
         for node in self._graph.nodes:
@@ -123,6 +135,13 @@ class _Steps:
         )
 
     def _lower(self, node: Node) -> None:
+        match node.op:
+            case Enter():
+                self._enter(node, node.op)
+                return
+            case Leave():
+                self._leave(node, node.op)
+                return
         if all(v in self._storage.viewed for v in node.outputs):
             return
         label = _label(node)
@@ -143,7 +162,8 @@ class _Steps:
             return
         self._scratch += [(b, len(self._steps)) for b in ctx.scratch]
         types = self._graph.node_types(node)
-        macs = node.op.macs(*types)
+        trips = 1 if self._repeat is None else self._repeat.trips
+        macs = node.op.macs(*types) * trips
         for index, call in enumerate(calls):
             final = index == len(calls) - 1
             step_name = name if len(calls) == 1 else f"{name}_{index}"
@@ -156,7 +176,8 @@ class _Steps:
                     node.outputs if final else (),
                     node.source,
                     macs if final else 0,
-                    self._moved_bytes(node) if final else 0,
+                    self._moved_bytes(node) * trips if final else 0,
+                    self._repeat,
                 )
             )
 
@@ -170,46 +191,79 @@ class _Steps:
             )
         return total
 
+    def _enter(self, node: Node, op: Enter) -> None:
+        """Initial values into the carried ones; the steps that follow belong to the loop."""
+        for initial, value in zip(node.inputs[: op.carried], node.outputs, strict=False):
+            self._copy_value(initial, self._storage.accesses[value], op.name)
+            self._steps[-1] = replace(self._steps[-1], values=(value,))
+        self._repeat = op.repeat
+
+    def _leave(self, node: Node, op: Leave) -> None:
+        """What no kernel wrote where it belongs; next values last, for elements may be carried."""
+        accesses, carried = self._storage.accesses, len(op.held)
+        pairs = zip(node.inputs[carried:], node.outputs[carried:], strict=True)
+        for walk, (value, sequence) in zip(op.walks, pairs, strict=True):
+            target = element_access(accesses[sequence], walk, op.repeat.trips)
+            self._copy_value(value, target, op.name)
+        moves = [
+            (value, accesses[v], op.name) for value, v in zip(node.inputs, op.held, strict=False)
+        ]
+        self._carry(moves)
+        self._repeat = None
+        begin = next(i for i, s in enumerate(self._steps) if s.repeat == op.repeat)
+        inside = self._steps[begin:]
+        macs = sum(s.macs for s in inside) // op.repeat.trips
+        repeat = replace(op.repeat, alone=macs < len(inside) * MACS_WORTH_A_BARRIER)
+        self._steps[begin:] = [replace(s, repeat=repeat) for s in inside]
+        last = self._steps[-1]
+        self._steps[-1] = replace(last, values=(*last.values, *node.outputs))
+
+    def _copy_value(self, value: str, target: Access, label: str) -> None:
+        """Copy a value, computed or constant, unless it already is at `target`."""
+        source = self._source(value)
+        if source != target:
+            self._copy(source, target, label)
+
     def _copy_results(self) -> None:
         """Outputs that are no kernel's own result, and states whose next value lies elsewhere."""
         accesses = self._storage.accesses
         buffers = {b.id: b for b in self._storage.buffers}
-        arrays = {c.value: self._graph.weights[c.key] for c in self._graph.constants}
         for index, port in enumerate(self._graph.outputs):
             target = self._storage.port_access(port.value, buffers[f"output{index}"])
-            if accesses.get(port.value) == target:
-                continue
-            self._copy(self._source(port.value, arrays), target, port.name)
-        self._carry_states(arrays)
+            self._copy_value(port.value, target, port.name)
+        moves = [(s.next, accesses[s.current], s.name) for s in self._graph.states]
+        self._carry(moves)
 
-    def _carry_states(self, arrays: Mapping[str, Array]) -> None:
-        """Next values into the states; what is read from a state is set aside before any write."""
-        accesses = self._storage.accesses
-        moves: list[tuple[Access, Access, str]] = []
-        for state in self._graph.states:
-            target, source = accesses[state.current], self._source(state.next, arrays)
+    def _carry(self, moves: Sequence[tuple[str, Access, str]]) -> None:
+        """Next values to where the current ones are; what is read there is set aside before."""
+        current = {target.buffer for _, target, _ in moves}
+        ready: list[tuple[Access, Access, str]] = []
+        for value, target, label in moves:
+            source = self._source(value)
             if source == target:
                 continue
-            if isinstance(source.memory, Buffer) and source.memory.kind == "state":
-                aside = Buffer(f"{state.next}.{state.name}", "scratch", target.buffer.bytes)
+            if source.memory in current:
+                name = f"{value}.{label}.{len(self._steps)}"
+                aside = Buffer(name, "scratch", target.buffer.bytes)
                 self._scratch.append((aside, len(self._steps)))
                 kept = replace(target, memory=aside)
-                self._copy(source, kept, state.name)
+                self._copy(source, kept, label)
                 source = kept
-            moves.append((source, target, state.name))
-        for move in moves:
+            ready.append((source, target, label))
+        for move in ready:
             self._copy(*move)
 
-    def _source(self, value: str, arrays: Mapping[str, Array]) -> Access:
+    def _source(self, value: str) -> Access:
         """Where a value is, computed or constant."""
-        if value in arrays:
-            return constant_access(arrays[value], self._graph.types[value].dtype)
+        if value in self._arrays:
+            return constant_access(self._arrays[value], self._graph.types[value].dtype)
         return self._storage.accesses[value]
 
     def _copy(self, source: Access, target: Access, label: str) -> None:
         name = f"{self._prefix}_{len(self._steps):03d}_copy_{identifier(label)}"
         call = copy_call(name, self._target, source, target)
-        self._steps.append(Step(name, call, "copy", (), (label,)))
+        op = "copy" if self._repeat is None else Leave.name
+        self._steps.append(Step(name, call, op, (), (label,), repeat=self._repeat))
 
     def _borders(self) -> tuple[list[Step], dict[int, list[Step]]]:
         """Lay out the arena; a border nobody overwrites is written once, others before use."""
@@ -224,6 +278,7 @@ class _Steps:
             name = f"{self._prefix}_border_{identifier(access.buffer.id)}"
             step = Step(name, fill_border(name, self._target, access), "border")
             if shared:
+                step = replace(step, repeat=self._steps[mine.first].repeat)
                 each.setdefault(mine.first, []).append(step)
             else:
                 once.append(step)
@@ -250,11 +305,24 @@ class _Steps:
                     first = spans.get(arg.buffer.id, (index, index))[0]
                     spans[arg.buffer.id] = (first, index)
                     sizes[arg.buffer.id] = arg.buffer.bytes
+        self._widen(spans)
         for buffer in self._storage.buffers:
             if buffer.kind == "state":
                 spans[buffer.id] = (-1, last)
                 sizes[buffer.id] = buffer.bytes
         return [Lifetime(i, max(1, sizes[i]), *span) for i, span in spans.items()]
+
+    def _widen(self, spans: dict[str, tuple[int, int]]) -> None:
+        """What is used both inside and outside of a loop is needed on all of its trips."""
+        loops: dict[Repeat, tuple[int, int]] = {}
+        for index, step in enumerate(self._steps):
+            if step.repeat is not None:
+                loops[step.repeat] = (loops.get(step.repeat, (index, index))[0], index)
+        for begin, end in loops.values():
+            for name, (first, last) in spans.items():
+                inside, meets = begin <= first and last <= end, first <= end and begin <= last
+                if meets and not inside:
+                    spans[name] = (min(first, begin), max(last, end))
 
 
 def identifier(text: str) -> str:

@@ -13,10 +13,12 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from codegen.kir.types import Elem
+from codegen.loops import Enter, Leave, last_uses_in_loops
 from ir.errors import InternalError
 from ir.graph import Graph, Node
 from ir.op import Op, Pointwise
 from ir.ops.fused import Fused
+from ir.ops.loop import Walk
 from ir.ops.shape import Concat, Reshape, Slice, Split
 from ir.types import Array, DType, Padding, TensorType
 
@@ -61,9 +63,10 @@ class Weight:
 class Access:
     """A tensor in memory: element `(i, j, ..)` is at `offset + i*strides[0] + j*strides[1] ..`.
 
-    Counts are in elements of `elem`. Packed bits are bytes: the last extent is the number of
-    bytes per pixel, of which the high bits and bytes behind the last channel are 0. The memory of
-    a constant is its `Weight`: whoever has the access of an operand can point to its elements.
+    Inside a loop, `trip` elements are added for every trip. Counts are in elements of `elem`.
+    Packed bits are bytes: the last extent is the number of bytes per pixel, of which the high bits
+    and bytes behind the last channel are 0. The memory of a constant is its `Weight`: whoever has
+    the access of an operand can point to its elements.
     """
 
     memory: Buffer | Weight
@@ -72,6 +75,7 @@ class Access:
     strides: tuple[int, ...]
     offset: int = 0
     border: Padding | None = None
+    trip: int = 0
 
     @property
     def buffer(self) -> Buffer:
@@ -91,8 +95,8 @@ class Access:
 
     @property
     def align_bytes(self) -> int:
-        """Alignment of the tensor's first element."""
-        step = self.offset * self.elem.bytes
+        """Alignment of the tensor's first element, on every trip."""
+        step = math.gcd(self.offset, self.trip) * self.elem.bytes
         return max(
             self.elem.bytes,
             math.gcd(step, self.memory.align_bytes) if step else self.memory.align_bytes,
@@ -172,6 +176,19 @@ class Storage:
                     self._home_concat(node, axis)
                 case Reshape():
                     self._home_reshape(node)
+                case Leave(walks=walks, repeat=repeat):
+                    self._home_elements(node, walks, repeat.trips)
+
+    def _home_elements(self, node: Node, walks: tuple[Walk, ...], trips: int) -> None:
+        """What a loop makes of a sequence on each trip is written where the sequence is."""
+        carried = len(node.outputs) - len(walks)
+        for walk, value, sequence in zip(
+            walks, node.inputs[carried:], node.outputs[carried:], strict=True
+        ):
+            home = self._homes.get(sequence) or self._own(sequence, "arena")
+            self._homes[sequence] = home
+            if self._can_be_homed(value):
+                self._homes[value] = element_access(home, walk, trips)
 
     def _home_concat(self, node: Node, axis: int) -> None:
         type_ = self._graph.types[node.output]
@@ -208,17 +225,42 @@ class Storage:
             maker is not None
             and value not in self._homes
             and self._graph.types[value].border is None
-            and not isinstance(maker.op, Slice | Split)
+            and not isinstance(maker.op, Slice | Split | Enter)
+            and not (isinstance(maker.op, Leave) and value in self._last_values(maker))
         )
+
+    def _last_values(self, leave: Node) -> tuple[str, ...]:
+        """Results of a loop that stay where they were carried."""
+        assert isinstance(leave.op, Leave)
+        return leave.outputs[: len(leave.op.held)]
 
     def _assign_forwards(self) -> None:
         for index, node in enumerate(self._graph.nodes):
+            match node.op:
+                case Enter(walks=walks, carried=carried, repeat=repeat):
+                    self._assign_moving(node, walks, carried, repeat.trips)
+                    continue
+                case Leave(held=held):
+                    self.accesses.update(
+                        zip(node.outputs, (self.accesses[v] for v in held), strict=False)
+                    )
             for position, value in enumerate(node.outputs):
+                if value in self.accesses:
+                    continue
                 if value in self._homes:
                     self.accesses[value] = self._homes[value]
                     continue
                 access = self._view(node, position) or self._in_place(node, index)
                 self.accesses[value] = access or self._own(value, "arena")
+
+    def _assign_moving(self, node: Node, walks: tuple[Walk, ...], carried: int, trips: int) -> None:
+        """Carried values have buffers of their own; elements are views of their sequences."""
+        for value in node.outputs[:carried]:
+            self.accesses[value] = self._own(value, "arena")
+        pairs = zip(node.inputs[carried:], node.outputs[carried:], strict=True)
+        for walk, (sequence, value) in zip(walks, pairs, strict=True):
+            self.accesses[value] = element_access(self.accesses[sequence], walk, trips)
+            self.viewed.add(value)
 
     def _view(self, node: Node, position: int) -> Access | None:
         source = self.accesses.get(node.inputs[0]) if node.inputs else None
@@ -281,6 +323,19 @@ class Storage:
         return Access(buffer, elem, shape, dense(allocated), offset, border)
 
 
+def element_access(sequence: Access, walk: Walk, trips: int) -> Access:
+    """One trip's element of a sequence."""
+    axis, step = walk.axis, sequence.strides[walk.axis]
+    return replace(
+        sequence,
+        shape=(*sequence.shape[:axis], *sequence.shape[axis + 1 :]),
+        strides=(*sequence.strides[:axis], *sequence.strides[axis + 1 :]),
+        offset=sequence.offset + walk.place(0, trips) * step,
+        border=None,
+        trip=-step if walk.reverse else step,
+    )
+
+
 def is_pointwise(op: Op) -> bool:
     """Whether each result element depends on the same element of the operands alone."""
     return isinstance(op, Pointwise) or (isinstance(op, Fused) and isinstance(op.anchor, Pointwise))
@@ -311,4 +366,4 @@ def _last_uses(graph: Graph) -> dict[str, int]:
         last.update(dict.fromkeys((*node.inputs, *node.outputs), index))
     last.update({p.value: len(graph.nodes) for p in graph.outputs})
     last.update({s.next: len(graph.nodes) for s in graph.states})
-    return last
+    return last_uses_in_loops(graph.nodes, last)

@@ -10,19 +10,24 @@ a node's operands and results say which elements. So these are errors of the pla
 * an argument that points to or past the end of its buffer, as any of a zero-size one does;
 * a part of the arena, or a result, that nothing writes.
 
+Of a loop's trips the first two and the last are followed. Carried values and elements of sequences
+change their owners between trips, where the loop says that one becomes the other.
+
 Within scratch memory, and within a node of several kernels, only whole buffers are followed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from codegen.kir.ir import Kernel, Load, Store, walk
+from codegen.loops import Leave
 from codegen.lowering import BufferArg
-from codegen.storage import Access, Buffer
+from codegen.storage import Access, Buffer, element_access
 from ir.errors import InternalError
 from ir.graph import Node
 from ir.types import Array
@@ -57,6 +62,9 @@ class _Follower:
         self._stored: set[str] = set()
         self._lost: set[str] = set()
         self._recent: set[str] = set()  # written by the kernels of a node so far
+        self._trip = 0  # of the loop at work
+        self._stored_now: set[str] = set()  # written on this trip
+        self._leaves = {n.op.repeat.number: n for n in plan.graph.nodes if isinstance(n.op, Leave)}
 
     def init(self) -> None:
         """States, and what is written once."""
@@ -75,10 +83,18 @@ class _Follower:
         kept, self._lost = set(self._owners), set()
         steps, count = self._plan.steps, len(self._plan.steps)
         copies = next((i for i, s in enumerate(steps) if s.op == "copy" and not s.values), count)
-        for index, step in enumerate(steps):
-            if index == copies:
-                self._want_results()
-            self._run(step)
+        index = 0
+        for repeat, group in groupby(steps, key=lambda step: step.repeat and step.repeat.number):
+            inside = tuple(group)
+            if repeat is not None:
+                self._loop(inside, self._leaves[repeat])
+                index += len(inside)
+                continue
+            for step in inside:
+                if index == copies:
+                    self._want_results()
+                self._run(step)
+                index += 1
         if copies == count:
             self._want_results()
         self._want_states()
@@ -87,6 +103,41 @@ class _Follower:
         results = {b.id for b in self._plan.buffers.values() if b.kind == "output" and b.bytes}
         if idle := (self._plan.arena.offsets.keys() | results) - self._stored:
             raise InternalError(f"nothing writes {_listed(idle)}, which have a place in memory")
+
+    def _loop(self, steps: tuple[Step, ...], leave: Node) -> None:
+        """The trips of a loop."""
+        assert isinstance(leave.op, Leave)
+        trips, held = leave.op.repeat.trips, leave.op.held
+        followed = sorted({0, min(1, trips - 1), trips - 1})
+        for self._trip in followed:
+            self._stored_now = set()
+            for step in steps:
+                self._run(step)
+            self._end_trip(leave, leave.op)
+        for trip in set(range(trips)) - set(followed):
+            for way, value in zip(leave.op.walks, leave.outputs[len(held) :], strict=True):
+                access = element_access(self._plan.accesses[value], way, trips)
+                self._elements(access, trip)[...] = self._numbers[value]
+        for current, value in zip(held, leave.outputs, strict=False):
+            self._elements(self._plan.accesses[current])[...] = self._numbers[value]
+        self._trip = 0
+
+    def _end_trip(self, leave: Node, op: Leave) -> None:
+        """Next values become current ones, and elements parts of their sequences."""
+        accesses, carried = self._plan.accesses, len(op.held)
+        moves = [(v, accesses[c], c) for v, c in zip(leave.inputs, op.held, strict=False)]
+        for way, value, sequence in zip(
+            op.walks, leave.inputs[carried:], leave.outputs[carried:], strict=True
+        ):
+            element = element_access(accesses[sequence], way, op.repeat.trips)
+            moves.append((value, element, sequence))
+        for value, access, owner in moves:
+            if accesses.get(value) == access:
+                self._want(value, f"trip {self._trip}")
+            elif access.buffer.id not in self._stored_now:
+                raise InternalError(f"a trip leaves '{owner}' as it was")
+        for _, access, owner in moves:
+            self._elements(access)[...] = self._numbers[owner]
 
     def _run(self, step: Step) -> None:
         loaded, stored = _traffic(step)
@@ -109,6 +160,8 @@ class _Follower:
             access = self._plan.accesses[value]
             if value in self._plan.viewed or 0 in access.shape:
                 continue
+            if isinstance(self._makers[value].op, Leave):
+                continue  # between trips
             if access.buffer.id not in self._recent:
                 raise _error(
                     step, f"'{value}' lies in '{access.buffer.id}', which it does not write"
@@ -127,6 +180,7 @@ class _Follower:
     def _store(self, buffer: Buffer) -> None:
         """A buffer is written: whatever shares its bytes is lost."""
         self._stored.add(buffer.id)
+        self._stored_now.add(buffer.id)
         for other in self._neighbours.get(buffer.id, ()):
             if self._owners.pop(other, None) is not None:
                 self._lost.add(other)
@@ -173,12 +227,13 @@ class _Follower:
             else:
                 yield name
 
-    def _elements(self, access: Access) -> Array:
-        """The owners of a tensor's elements, as a view."""
+    def _elements(self, access: Access, trip: int | None = None) -> Array:
+        """The owners of a tensor's elements, as a view; of the trip at work if none is said."""
         owners = self._owners[access.buffer.id]
         size = owners.itemsize
         strides = tuple(s * size for s in access.strides)
-        return np.ndarray(access.shape, owners.dtype, owners, access.offset * size, strides)
+        start = access.offset + access.trip * (self._trip if trip is None else trip)
+        return np.ndarray(access.shape, owners.dtype, owners, start * size, strides)
 
 
 def _traffic(step: Step) -> tuple[list[Buffer], list[Buffer]]:
@@ -211,9 +266,11 @@ def _operands(plan: Plan, makers: Mapping[str, Node]) -> dict[str, tuple[str, ..
     first = ""
     for step in plan.steps:
         if step.values:
-            found[first or step.name] = makers[step.values[0]].inputs
+            maker = makers[step.values[0]]
+            if not isinstance(maker.op, Leave):
+                found[first or step.name] = maker.inputs
             first = ""
-        elif step.op not in ("border", "copy"):
+        elif step.op not in ("border", "copy", Leave.name):
             first = first or step.name
     return found
 

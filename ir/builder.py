@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ir.graph import Constant, Graph, Node, Port, State
+from ir.nested import adopted
 from ir.op import Op
 from ir.types import Array, DType, TensorType, type_of
 from ir.weights import WeightPool
@@ -76,6 +77,7 @@ class GraphBuilder:
 
     def add_multi(self, op: Op, *operands: Ref, source: str | tuple[str, ...] = ()) -> list[Ref]:
         """Apply an operator; one reference per result. Raises `ShapeError`."""
+        op = adopted(op, self._weights)
         results = [self._new(t, "v") for t in op.infer(*(r.type for r in operands))]
         names = (source,) if isinstance(source, str) else source
         ids = tuple(r.id for r in results)

@@ -17,6 +17,7 @@ from ir.errors import EllcError
 from ir.files import whole_file
 from ir.graph import Graph
 from ir.limits import DEFAULT_LIMITS, Limits
+from ir.nested import all_graphs
 from ir.reading import ZIP_DAMAGE, opened_zip, read_member
 from ir.text import parse, print_graph
 from ir.types import Array
@@ -32,8 +33,12 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # zip cannot say "no time"; a fixed one keeps fi
 
 
 def used_keys(graph: Graph) -> list[str]:
-    """Keys of all weights the graph refers to, each once, in order of first use."""
-    return list(dict.fromkeys([*(c.key for c in graph.constants), *(s.key for s in graph.states)]))
+    """Keys of all weights the graph and its bodies refer to, each once, in order of first use."""
+    found: dict[str, None] = {}
+    for each in all_graphs(graph):
+        found.update(dict.fromkeys(c.key for c in each.constants))
+        found.update(dict.fromkeys(s.key for s in each.states))
+    return list(found)
 
 
 def save(graph: Graph, path: Path) -> None:

@@ -11,6 +11,7 @@ from ir.errors import EllcError
 from ir.graph import Graph, Node
 from ir.op import Arrays, Op
 from ir.ops.fused import Fused
+from ir.ops.loop import Loop
 from ir.types import Array, TensorType
 
 
@@ -44,6 +45,8 @@ def run_double(node: Node, env: Mapping[str, Array]) -> Arrays:
 
 
 def _double(op: Op, operands: Arrays) -> Arrays:
+    if isinstance(op, Loop):
+        return op.run(operands, _constants(op.body, True), run_double)
     if not isinstance(op, Fused):
         return tuple(_precise(r, True) for r in op.reference(*operands))
     head, *rest = op.split(operands)
@@ -75,8 +78,7 @@ def evaluate(
     env: dict[str, Array] = {}
     for port, array in zip(graph.inputs, inputs, strict=True):
         env[port.value] = _checked(port.name, graph.types[port.value], array, double)
-    env.update({c.value: _precise(graph.weights[c.key], double) for c in graph.constants})
-    env.update(graph.exact if double else {})
+    env.update(_constants(graph, double))
     env.update({s.current: _precise(carried[s.name], double) for s in graph.states})
     step = run or (run_double if double else run_node)
     last = {} if keep else _last_uses(graph)
@@ -89,6 +91,11 @@ def evaluate(
         {s.name: env[s.next] for s in graph.states},
         env if keep else {},
     )
+
+
+def _constants(graph: Graph, double: bool) -> dict[str, Array]:
+    found = {v: _precise(a, double) for v, a in graph.constant_arrays().items()}
+    return {**found, **graph.exact} if double else found
 
 
 def _precise(array: Array, double: bool) -> Array:

@@ -12,6 +12,7 @@ from ir.errors import EllcError, InternalError
 from ir.files import cannot_write, write_text
 from ir.graph import Graph
 from ir.meaning import Difference, MeaningCheck
+from ir.nested import map_bodies
 from ir.passes.base import Pass, all_passes, parse_passes, register_pass
 from ir.text import parse, print_graph
 from ir.verify import verify
@@ -37,8 +38,9 @@ WEIGHTS_FILE = "weights.eir"
 # that make some: a recurrent layer's first step reads a constant state. One run of `fold_constants`
 # is a fixpoint, since it goes from operands to results.
 _ORDER = (
-    "fold_constants, lower_composites, fold_constants, eliminate_common, eliminate_dead, simplify, "
-    "sink_reshape, move_transposes, binary_products, eliminate_dead, sink_reshape, simplify, "
+    "unroll_loops, simplify_loops, fold_constants, lower_composites, fold_constants, "
+    "simplify_loops, eliminate_common, eliminate_dead, simplify, sink_reshape, "
+    "move_transposes, binary_products, eliminate_dead, sink_reshape, simplify, "
     "recognise_activations, eliminate_dead, absorb_order, absorb_padding, fold_affine, "
     "absorb_padding, fold_affine, fold_constants, simplify, eliminate_common, eliminate_dead, "
     "fuse_epilogue, fold_padding"
@@ -136,7 +138,12 @@ def run_pipeline(
             records.append(record)
     finally:
         dump.finish()
-    return replace(graph, exact={}), PipelineReport(tuple(records))
+    return _stored(graph), PipelineReport(tuple(records))
+
+
+def _stored(graph: Graph) -> Graph:
+    """Without unrounded constants, as a file would hold it."""
+    return replace(map_bodies(graph, _stored), exact={})
 
 
 def load_dump(path: Path) -> Graph:
@@ -152,7 +159,7 @@ def _run_one(
     reproducer = dump.latest
     start = time.perf_counter()
     try:
-        after = step.run(graph)
+        after = _run_nested(step, graph)
     except Exception as error:  # whatever it is, the graph was well formed: the pass erred
         raise InternalError(f"pass '{step}' failed: {error!r}", reproducer=reproducer) from error
     seconds = time.perf_counter() - start
@@ -172,6 +179,11 @@ def _run_one(
         difference = Difference()
     counts = len(graph.nodes), len(after.nodes)
     return after, PassRecord(step.name, changed, *counts, seconds, difference)
+
+
+def _run_nested(step: Pass, graph: Graph) -> Graph:
+    """The pass on every body, then on the graph around it."""
+    return step.run(map_bodies(graph, lambda body: _run_nested(step, body)))
 
 
 def _check_form(step: Pass, before: Graph, after: Graph, reproducer: str) -> None:

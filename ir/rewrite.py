@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ir.graph import Constant, Graph, Node
+from ir.nested import adopted
 from ir.op import Op
 from ir.types import Array, DType, TensorType, type_of
 from ir.weights import content_key
@@ -144,6 +145,7 @@ class Editor:
     ) -> tuple[str, ...]:
         """Add a node right before another; returns its results."""
         inputs = tuple(self.current(v) for v in operands)
+        op = adopted(op, self._graph.weights)
         types = op.infer(*(self._types[v].meaning for v in inputs))
         values = tuple(self._new_id("v") for _ in types)
         self._types.update(zip(values, types, strict=True))
@@ -159,7 +161,7 @@ class Editor:
         """Change operator and operands of a node; its results keep their ids and types."""
         inputs = tuple(self.current(v) for v in operands)
         names = node.source if source is None else tuple(dict.fromkeys(source))
-        new = Node(op, inputs, node.outputs, names)
+        new = Node(adopted(op, self._graph.weights), inputs, node.outputs, names)
         self._leave(self._nodes[node.outputs[0]])
         self._enter(new)
         self.changed = True

@@ -89,6 +89,8 @@ def _print_attr(value: object) -> str:
             return _print_quant(value)
         case DType():
             return f"dtype({value.value})"
+        case Graph():
+            return print_graph(value).rstrip().replace("\n", "\n  ")
     name = attribute_name(value)
     if name is None or not dataclasses.is_dataclass(value):
         raise TypeError(f"{value!r} cannot stand in an attribute")
@@ -150,7 +152,7 @@ def parse(text: str, weights: WeightPool, limits: Limits = DEFAULT_LIMITS) -> Gr
 
 
 class _Parser:
-    """Recursive descent over attributes only; nodes are a flat list, so depth is bounded."""
+    """Recursive descent over attributes, bodies among them, to a bounded depth."""
 
     MAX_DEPTH = 40
 
@@ -163,6 +165,20 @@ class _Parser:
 
     def graph(self) -> Graph:
         self._expect("graph")
+        found = self._graph()
+        if self._peek().kind != "end":
+            raise self._wrong("the end")
+        return found
+
+    def _body(self) -> Graph:
+        """A graph in an attribute: its values have names of their own."""
+        outer, self._types = self._types, {}
+        try:
+            return self._graph()
+        finally:
+            self._types = outer
+
+    def _graph(self) -> Graph:
         name = self._string()
         self._expect("{")
         inputs: list[Port] = []
@@ -192,8 +208,6 @@ class _Parser:
                     outputs.append(Port(self._string(), value))
                 case _:
                     nodes.append(self._node())
-        if self._peek().kind != "end":
-            raise self._wrong("the end")
         return Graph(
             name,
             tuple(inputs),
@@ -307,6 +321,8 @@ class _Parser:
                 return None
             case "true" | "false":
                 return token.text == "true"
+            case "graph":
+                return self._body()
             case "pad" if self._peek().text == "(":  # else it is the operator of that name
                 return self._positional(Padding)
             case "quant":

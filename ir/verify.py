@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from ir.errors import EllcError
 from ir.graph import Graph, Node, State
+from ir.nested import bodies
 from ir.types import TensorType
 
 
 def verify(graph: Graph, stage: str = "") -> None:
     """Raise one `EllcError` (E110) that lists everything wrong with the graph."""
-    problems = [*_check_values(graph), *_check_nodes(graph), *_check_ports(graph)]
+    problems = _problems(graph)
     if problems:
         raise EllcError(
             f"graph '{graph.name}' is not well formed",
@@ -18,6 +19,20 @@ def verify(graph: Graph, stage: str = "") -> None:
             problems=problems,
             hint="this is a mistake in the pass or frontend that made it",
         )
+
+
+def _problems(graph: Graph) -> list[str]:
+    return [*_check_values(graph), *_check_nodes(graph), *_check_ports(graph)]
+
+
+def _check_bodies(graph: Graph, node: Node) -> list[str]:
+    """What is wrong inside a node; a body's weights are those of the graph around it."""
+    found = []
+    for body in bodies(node.op):
+        found += [f"{_label(node)}: body '{body.name}': {p}" for p in _problems(body)]
+        if body.weights is not graph.weights:
+            found.append(f"{_label(node)}: body '{body.name}' has a weight pool of its own")
+    return found
 
 
 def _check_values(graph: Graph) -> list[str]:
@@ -68,6 +83,8 @@ def _check_nodes(graph: Graph) -> list[str]:
 
 
 def _check_inference(graph: Graph, node: Node) -> list[str]:
+    if found := _check_bodies(graph, node):
+        return found
     operands, results = graph.node_types(node)
     try:
         inferred = node.op.infer(*(t.meaning for t in operands))

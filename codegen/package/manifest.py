@@ -97,6 +97,7 @@ def _step(step: Step) -> dict[str, object]:
         "layers": list(step.source),
         "values": list(step.values),
         "parts": step.call.extent,
+        "trips": 1 if step.repeat is None else step.repeat.trips,
         "macs": step.macs,
         "moved_bytes": step.moved_bytes,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import numpy as np
 
@@ -25,18 +26,23 @@ def run_plan(plan: Plan, inputs: Sequence[Array]) -> tuple[Array, ...]:
         start = stored_array(graph.weights[state.key], graph.types[state.current].dtype)
         memory[f"state{index}"] = np.frombuffer(start.tobytes(), np.uint8).copy()
     weights = {w.key: _bytes(w.make()) for w, _ in plan.weights}
-    for step in (*plan.once, *plan.steps):
-        _call(step.call, memory, weights)
+    for step in plan.once:
+        _call(step.call, 0, memory, weights)
+    for repeat, steps in groupby(plan.steps, key=lambda step: step.repeat):
+        group = tuple(steps)
+        for trip in range(1 if repeat is None else repeat.trips):
+            for step in group:
+                _call(step.call, trip, memory, weights)
     return tuple(
         from_bytes(memory[f"output{i}"].tobytes(), graph.types[port.value])
         for i, port in enumerate(graph.outputs)
     )
 
 
-def _call(call: KernelCall, memory: dict[str, Array], weights: dict[str, Array]) -> None:
+def _call(call: KernelCall, trip: int, memory: dict[str, Array], weights: dict[str, Array]) -> None:
     pointers = {}
     for param, arg in zip(call.kernel.params, call.args, strict=True):
-        array, start = _place(arg, memory, weights)
+        array, start = _place(arg, trip, memory, weights)
         size = param.elem.bytes
         assert start % size == 0
         whole = array[: len(array) // size * size].view(param.elem.numpy)
@@ -47,9 +53,11 @@ def _call(call: KernelCall, memory: dict[str, Array], weights: dict[str, Array])
     run(call.kernel, pointers, middle, call.extent)
 
 
-def _place(arg: Arg, memory: dict[str, Array], weights: dict[str, Array]) -> tuple[Array, int]:
+def _place(
+    arg: Arg, trip: int, memory: dict[str, Array], weights: dict[str, Array]
+) -> tuple[Array, int]:
     if isinstance(arg, BufferArg):
-        return memory[arg.buffer.id], arg.offset_bytes
+        return memory[arg.buffer.id], arg.offset_bytes + trip * arg.trip_bytes
     return weights[arg.weight.key], arg.offset_bytes
 
 

@@ -1,4 +1,4 @@
-"""Recurrent layers over a sequence of known length: one cell a step."""
+"""Recurrent layers over a sequence of known length: a loop with one cell."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ellc.frontends.graph_import.broadcast import pointwise
 from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.recurrence import run_cell
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.shapes import reshaped, transposed
 from ellc.frontends.onnx.registry import ONNX, operand, optional
 from ir.op import Op, Pointwise
+from ir.ops.loop import Walk
 from ir.ops.pointwise import (
     Elu,
     HardSigmoid,
     LeakyRelu,
     Relu,
-    Select,
     Sigmoid,
     Softplus,
     Softsign,
@@ -31,7 +31,6 @@ from ir.ops.recurrent import GRUCell, LSTMCell, RNNCell
 from ir.ops.shape import Concat, Slice
 from ir.types import Array
 
-_MOST_STEPS = 2048
 _LIMITS = "a length known at import; no activations `Affine` or `ScaledTanh`"
 _PLAIN: dict[str, Pointwise] = {
     "relu": Relu(),
@@ -88,16 +87,6 @@ class _Sequence:
     x: Value
     counts: Array | None
 
-    @property
-    def steps(self) -> int:
-        return self.x.shape[0]
-
-    def step(self, emitter: Emitter, index: int) -> Value:
-        """[batch, inputs] of one step."""
-        _, batch, size = self.x.shape
-        row = emitter.add(Slice((index, 0, 0), (1, batch, size), (1, 1, 1)), self.x)
-        return reshaped(emitter, row, (batch, size))
-
 
 @ONNX.imports(*_KINDS, limits=_LIMITS)
 def recurrent(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
@@ -116,12 +105,13 @@ def recurrent(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
         op = kind.cell(node, _activations(node, kind, number, len(ways)))
         weights = _weights(emitter, inputs, kind, number, hidden)
         states = _initial(emitter, inputs, kind, number, sequence, hidden, batch_first)
-        outputs, states = _run(emitter, op, sequence, states, weights, way)
-        every.append(_stacked(emitter, outputs))
-        lasts.append(states)
+        walk = Walk(reverse=way == -1)
+        y, last = run_cell(emitter, op, sequence.x, states, weights, walk, sequence.counts)
+        every.append(y)
+        lasts.append(last)
     batch = sequence.x.shape[1]
-    y = [reshaped(emitter, e, (e.shape[0], 1, batch, hidden)) for e in every]
-    results = [_joined(emitter, y, 1)]
+    thin = [reshaped(emitter, e, (e.shape[0], 1, batch, hidden)) for e in every]
+    results = [_joined(emitter, thin, 1)]
     for index in range(kind.states):
         final = [reshaped(emitter, last[index], (1, batch, hidden)) for last in lasts]
         results.append(_joined(emitter, final, 0))
@@ -140,8 +130,6 @@ def _sequence(emitter: Emitter, inputs: Inputs, batch_first: bool) -> _Sequence:
     if batch_first:
         x = transposed(emitter, x, (1, 0, 2))
     steps, batch, _ = x.shape
-    if steps > _MOST_STEPS:
-        raise Unsupported(f"{steps} steps, at most {_MOST_STEPS}; a step is unrolled")
     given = optional(inputs, 4)
     if given is None:
         return _Sequence(x, None)
@@ -250,39 +238,6 @@ def _initial(
             given = transposed(emitter, given, (1, 0, 2))
         states.append(_part(emitter, given, number, 0, batch))
     return states
-
-
-def _run(
-    emitter: Emitter,
-    op: Op,
-    sequence: _Sequence,
-    states: list[Value],
-    weights: list[Value],
-    way: int,
-) -> tuple[list[Value], list[Value]]:
-    """(the output of every step in the sequence's order, the states behind the last)."""
-    outputs: list[Value] = []
-    for index in range(sequence.steps)[::way]:
-        made = emitter.add_multi(op, sequence.step(emitter, index), *states, *weights)
-        counts = None if sequence.counts is None else sequence.counts[index]
-        if counts is None or counts.all():
-            outputs.append(made[0])
-            states = made
-            continue
-        here = emitter.constant(counts[:, None])
-        zero = emitter.constant(np.zeros((), made[0].dtype.numpy))
-        outputs.append(pointwise(emitter, Select(), made[0], zero, here))
-        states = [
-            pointwise(emitter, Select(), new, old, here)
-            for new, old in zip(made, states, strict=True)
-        ]
-    return outputs[::way], states
-
-
-def _stacked(emitter: Emitter, outputs: list[Value]) -> Value:
-    """[batch, hidden] of every step as [steps, batch, hidden]."""
-    rows = [reshaped(emitter, v, (1, *v.shape)) for v in outputs]
-    return _joined(emitter, rows, 0)
 
 
 def _joined(emitter: Emitter, values: list[Value], axis: int) -> Value:

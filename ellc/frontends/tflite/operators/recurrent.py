@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.recurrence import run_cell
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.common import activated, operand, optional, tensor, want_float
 from ellc.frontends.tflite.model import Activation, TfliteNode
@@ -19,18 +20,18 @@ from ir.op import Pointwise
 from ir.ops.activations import Clip, Relu, Tanh
 from ir.ops.arithmetic import Add, Mul
 from ir.ops.dense import Dense
+from ir.ops.loop import Walk
 from ir.ops.recurrent import LSTMCell, RNNCell
 from ir.ops.reduce import Reduce
-from ir.ops.shape import Concat, Slice, Split
+from ir.ops.shape import Concat, Slice
 
-_MOST_STEPS = 1024
 _ACTIVATIONS: dict[Activation, Pointwise] = {
     Activation.RELU: Relu(),
     Activation.RELU_N1_TO_1: Clip(-1.0, 1.0),
     Activation.RELU6: Clip(0.0, 6.0),
     Activation.TANH: Tanh(),
 }
-_LIMITS = "floats, or 8-bit weights beside floats; at most 1024 steps"
+_LIMITS = "floats, or 8-bit weights beside floats"
 
 
 def _activation(node: TfliteNode) -> Pointwise:
@@ -40,21 +41,11 @@ def _activation(node: TfliteNode) -> Pointwise:
     return found
 
 
-def _steps(emitter: Emitter, node: TfliteNode, x: Value) -> tuple[list[Value], int]:
-    """The operand [.., batch, inputs] of every step, and the axis of time."""
-    axis = 0 if node.options.flag("TimeMajor") else 1
-    if x.type.rank != 3 or not 1 <= x.shape[axis] <= _MOST_STEPS:
+def _walk(node: TfliteNode, x: Value) -> Walk:
+    """How the steps of the operand [time, batch, inputs] or [batch, time, inputs] are read."""
+    if x.type.rank != 3:
         raise Unsupported(f"a sequence {x.shape}")
-    sizes = (1,) * x.shape[axis]
-    parts = [x] if len(sizes) == 1 else emitter.add_multi(Split(axis, sizes), x)
-    rest = (*x.shape[:axis], *x.shape[axis + 1 :])
-    return [reshaped(emitter, part, rest) for part in parts], axis
-
-
-def _sequence(emitter: Emitter, values: list[Value], axis: int) -> Value:
-    """One tensor of the results of all steps."""
-    thin = [reshaped(emitter, v, (*v.shape[:axis], 1, *v.shape[axis:])) for v in values]
-    return thin[0] if len(thin) == 1 else emitter.add(Concat(axis), *thin)
+    return Walk(0 if node.options.flag("TimeMajor") else 1)
 
 
 def _state(emitter: Emitter, node: TfliteNode, index: int, shape: tuple[int, ...]) -> Value:
@@ -68,31 +59,34 @@ def _state(emitter: Emitter, node: TfliteNode, index: int, shape: tuple[int, ...
 @TFLITE.imports("UNIDIRECTIONAL_SEQUENCE_RNN", limits=_LIMITS)
 def sequence_rnn(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """h = activation(W x + R h + bias) for every step."""
-    steps, axis = _steps(emitter, node, want_float(operand(inputs, 0)))
-    hidden = _unrolled(emitter, node, inputs, steps)
-    return _sequence(emitter, hidden, axis)
+    x = want_float(operand(inputs, 0))
+    walk = _walk(node, x)
+    h, fixed = _rnn_operands(emitter, node, inputs, walk.element(x.type).shape[0])
+    every, (h,) = run_cell(emitter, RNNCell(_activation(node)), x, [h], fixed, walk)
+    emitter.set_state(tensor(node, 4).name, h)
+    return every
 
 
 @TFLITE.imports("RNN", limits=_LIMITS)
 def rnn(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """One such step for each call."""
-    return _unrolled(emitter, node, inputs, [want_float(operand(inputs, 0))])[0]
+    x = want_float(operand(inputs, 0))
+    h, fixed = _rnn_operands(emitter, node, inputs, x.shape[0])
+    h = emitter.add(RNNCell(_activation(node)), x, h, *fixed)
+    emitter.set_state(tensor(node, 4).name, h)
+    return h
 
 
-def _unrolled(
-    emitter: Emitter, node: TfliteNode, inputs: Inputs, steps: list[Value]
-) -> list[Value]:
+def _rnn_operands(
+    emitter: Emitter, node: TfliteNode, inputs: Inputs, batch: int
+) -> tuple[Value, list[Value]]:
+    """The state, and what stays the same on every step."""
     weights = float_weights(emitter, node, operand(inputs, 1), 1)
     recurrent = float_weights(emitter, node, operand(inputs, 2), 2)
     bias = operand(inputs, 3, "bias")
     none = emitter.constant(np.zeros(bias.shape, np.float32))
-    h = _state(emitter, node, 4, (steps[0].shape[0], weights.shape[0]))
-    cell, made = RNNCell(_activation(node)), []
-    for x in steps:
-        h = emitter.add(cell, x, h, weights, recurrent, bias, none)
-        made.append(h)
-    emitter.set_state(tensor(node, 4).name, h)
-    return made
+    h = _state(emitter, node, 4, (batch, weights.shape[0]))
+    return h, [weights, recurrent, bias, none]
 
 
 _LSTM_LIMITS = _LIMITS + "; no projection, layer norm or coupled gates"
@@ -100,10 +94,11 @@ _LSTM_LIMITS = _LIMITS + "; no projection, layer norm or coupled gates"
 
 @dataclass(frozen=True, slots=True)
 class _Direction:
-    """Where the operands of one direction begin: weights, vectors, and its two states."""
+    """Where the operands of one direction begin, and its two states."""
 
     weights: int
     states: tuple[int, int]
+    reverse: bool = False
 
     @property
     def refused(self) -> tuple[int, ...]:
@@ -114,26 +109,24 @@ class _Direction:
 @TFLITE.imports("UNIDIRECTIONAL_SEQUENCE_LSTM", limits=_LSTM_LIMITS)
 def sequence_lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """An LSTM; operands come gate by gate in the order input, forget, cell, output."""
-    steps, axis = _steps(emitter, node, want_float(operand(inputs, 0)))
     _refuse(inputs, range(20, 24), "layer normalisation")
-    return _sequence(emitter, _lstm(emitter, node, inputs, steps, _Direction(1, (18, 19))), axis)
+    return _lstm(emitter, node, inputs, _Direction(1, (18, 19)))
 
 
 @TFLITE.imports("BIDIRECTIONAL_SEQUENCE_LSTM", limits=_LSTM_LIMITS + "; no auxiliary input")
 def bidirectional_lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
     """One LSTM forwards and one backwards, joined or as two results."""
-    steps, axis = _steps(emitter, node, want_float(operand(inputs, 0)))
     _refuse(inputs, range(39, 48), "an auxiliary input")
-    there = _lstm(emitter, node, inputs, steps, _Direction(1, (35, 36)))
-    back = _lstm(emitter, node, inputs, steps[::-1], _Direction(18, (37, 38)))[::-1]
-    results = [_sequence(emitter, values, axis) for values in (there, back)]
+    there = _lstm(emitter, node, inputs, _Direction(1, (35, 36)))
+    back = _lstm(emitter, node, inputs, _Direction(18, (37, 38), reverse=True))
+    results = [there, back]
     return [emitter.add(Concat(2), *results)] if node.options.flag("MergeOutputs") else results
 
 
-def _lstm(
-    emitter: Emitter, node: TfliteNode, inputs: Inputs, steps: list[Value], way: _Direction
-) -> list[Value]:
-    """The result of every step, in the order of `steps`."""
+def _lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs, way: _Direction) -> Value:
+    """The result of every step."""
+    x = want_float(operand(inputs, 0))
+    walk = replace(_walk(node, x), reverse=way.reverse)
     _refuse(inputs, way.refused, "a projection")
     first = way.weights
     weights, recurrent, bias = (
@@ -145,17 +138,16 @@ def _lstm(
         raise Unsupported(f"{len(seen)} peepholes")
     further = [_gates(emitter, node, inputs, seen)] if seen else []
     none = emitter.constant(np.zeros(bias.shape, np.float32))
-    shape = (steps[0].shape[0], recurrent.shape[1])
-    h, c = (_state(emitter, node, index, shape) for index in way.states)
+    shape = (walk.element(x.type).shape[0], recurrent.shape[1])
+    states = [_state(emitter, node, index, shape) for index in way.states]
     # The cell state is bounded, not the gates' sums; 0 says that it is not.
     limit = node.options.number("CellClip") or math.inf
-    cell, made = LSTMCell(_activation(node), cell_clip=limit, peepholes=bool(seen)), []
-    for x in steps:
-        h, c = emitter.add_multi(cell, x, h, c, weights, recurrent, bias, none, *further)
-        made.append(h)
-    emitter.set_state(tensor(node, way.states[0]).name, h)
-    emitter.set_state(tensor(node, way.states[1]).name, c)
-    return made
+    cell = LSTMCell(_activation(node), cell_clip=limit, peepholes=bool(seen))
+    fixed = [weights, recurrent, bias, none, *further]
+    every, last = run_cell(emitter, cell, x, states, fixed, walk)
+    for index, value in zip(way.states, last, strict=True):
+        emitter.set_state(tensor(node, index).name, value)
+    return every
 
 
 def _refuse(inputs: Inputs, indices: Iterable[int], what: str) -> None:

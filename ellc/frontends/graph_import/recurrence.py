@@ -1,0 +1,55 @@
+"""Recurrent layers: a cell in a loop over the steps of a sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ellc.frontends.graph_import.values import Emitter, Value
+from ir.builder import GraphBuilder, Ref
+from ir.op import Op
+from ir.ops.loop import Loop, Walk
+from ir.ops.pointwise import Select
+from ir.types import Array
+
+
+def run_cell(
+    emitter: Emitter,
+    cell: Op,
+    x: Value,
+    states: Sequence[Value],
+    fixed: Sequence[Value],
+    walk: Walk,
+    counts: Array | None = None,
+) -> tuple[Value, list[Value]]:
+    """(the first state after every step, along the axis of x; all states after the last step).
+
+    `cell` takes a step's element of x, the states and the fixed operands, and gives the states'
+    next values. Where `counts` [steps, batch] is false, a step leaves the states as they are and
+    gives zeros.
+    """
+    trips = x.shape[walk.axis]
+    b = GraphBuilder(cell.name)
+    old = [b.input(f"state{i}", s.type) for i, s in enumerate(states)]
+    element = b.input("x", walk.element(x.type))
+    sequences, walks = [x], [walk]
+    here: Ref | None = None
+    if counts is not None:
+        mask = emitter.constant(counts[:, :, None])
+        sequences.append(mask)
+        walks.append(Walk(0, walk.reverse))
+        here = b.input("counts", walks[-1].element(mask.type))
+    operands = [b.input(f"fixed{i}", v.type) for i, v in enumerate(fixed)]
+    new = b.add_multi(cell, element, *old, *operands)
+    shown = new[0]
+    if here is not None:
+        zero = b.constant(np.zeros((), shown.type.dtype.numpy))
+        shown = b.add(Select(), shown, zero, here)
+        new = [b.add(Select(), a, o, here) for a, o in zip(new, old, strict=True)]
+    for index, value in enumerate(new):
+        b.output(f"state{index}", value)
+    b.output("y", shown)
+    loop = Loop(b.build(), trips, len(states), tuple(walks), (walk,))
+    *last, every = emitter.add_multi(loop, *states, *sequences, *fixed)
+    return every, last

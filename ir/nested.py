@@ -1,0 +1,54 @@
+"""Graphs inside graphs: operators whose attributes hold a body, such as loops."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+from ir.graph import Graph, Node
+from ir.op import Op, attributes
+from ir.weights import WeightPool
+
+
+def bodies(op: Op) -> tuple[Graph, ...]:
+    """The graphs in an operator's attributes."""
+    return tuple(v for v in attributes(op).values() if isinstance(v, Graph))
+
+
+def all_graphs(graph: Graph) -> Iterator[Graph]:
+    """The graph and every one inside it, outer ones first."""
+    yield graph
+    for node in graph.nodes:
+        for body in bodies(node.op):
+            yield from all_graphs(body)
+
+
+def with_bodies(op: Op, change: Callable[[Graph], Graph]) -> Op:
+    """The operator with every body changed; the same object if it has none."""
+    changed = {n: change(v) for n, v in attributes(op).items() if isinstance(v, Graph)}
+    return cast(Op, dataclasses.replace(cast(Any, op), **changed)) if changed else op
+
+
+def map_bodies(graph: Graph, change: Callable[[Graph], Graph]) -> Graph:
+    """The graph with the bodies of all its nodes changed; the same object if there are none."""
+
+    def changed(node: Node) -> Node:
+        return dataclasses.replace(node, op=with_bodies(node.op, change))
+
+    if not any(bodies(node.op) for node in graph.nodes):
+        return graph
+    return dataclasses.replace(graph, nodes=tuple(changed(n) for n in graph.nodes))
+
+
+def adopted(op: Op, weights: WeightPool) -> Op:
+    """The operator with the arrays of its bodies in `weights`: nested graphs share one pool."""
+
+    def adopt(body: Graph) -> Graph:
+        if body.weights is weights:
+            return body
+        for constant in body.constants:
+            weights.add(body.weights[constant.key])
+        return dataclasses.replace(map_bodies(body, adopt), weights=weights)
+
+    return with_bodies(op, adopt)

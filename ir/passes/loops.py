@@ -1,0 +1,220 @@
+"""Loops: unrolled where they are short, rid of what nobody needs, products taken out of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ir.graph import Constant, Graph, Node, Port
+from ir.nested import map_bodies
+from ir.ops.dense import Dense
+from ir.ops.loop import Loop, Walk
+from ir.ops.shape import Concat, Reshape, Slice
+from ir.passes.base import Pass, register_pass
+from ir.passes.eliminate_dead import EliminateDead
+from ir.rewrite import Editor
+
+
+@register_pass("unroll_loops")
+@dataclass(frozen=True)
+class UnrollLoops(Pass):
+    """Write out loops of at most `most_trips` trips."""
+
+    most_trips: int = 1
+
+    def run(self, graph: Graph) -> Graph:
+        """See the class."""
+        editor = Editor(graph)
+        for node in editor.nodes():
+            if isinstance(node.op, Loop) and node.op.trips <= self.most_trips:
+                _unroll(editor, node, node.op)
+        return editor.graph()
+
+
+@register_pass("simplify_loops")
+@dataclass(frozen=True)
+class SimplifyLoops(Pass):
+    """Constants go into bodies, results and operands that nobody needs go away.
+
+    A dense layer that reads nothing but an element of a sequence is applied to the whole sequence
+    before the loop, if all results together take at most `sequence_bytes`: its weights are then
+    read once instead of on every trip.
+    """
+
+    sequence_bytes: int = 1 << 20
+
+    def run(self, graph: Graph) -> Graph:
+        """See the class."""
+        editor = Editor(graph)
+        for node in editor.nodes():
+            if isinstance(node.op, Loop) and any(editor.uses(v) for v in node.outputs):
+                _Simplified(editor, node, node.op, self.sequence_bytes).replace()
+        return editor.graph()
+
+
+def unrolled(graph: Graph) -> Graph:
+    """The graph without loops: every trip's nodes written out."""
+    inner = map_bodies(graph, unrolled)
+    trips = (node.op.trips for node in inner.nodes if isinstance(node.op, Loop))
+    return UnrollLoops(max(trips, default=0)).run(inner)
+
+
+def _unroll(editor: Editor, node: Node, op: Loop) -> None:
+    carried, sequences, fixed = op.parts(node.inputs)
+    source = node.source
+    made: list[list[str]] = [[] for _ in op.outward]
+    exact = op.body.exact
+    constants = {
+        c.value: editor.rounded(exact[c.value], op.body.types[c.value].dtype)
+        if c.value in exact
+        else editor.constant(op.body.weights[c.key], op.body.types[c.value].dtype)
+        for c in op.body.constants
+    }
+    for trip in range(op.trips):
+        elements = [
+            _element(editor, node, value, walk, walk.place(trip, op.trips))
+            for value, walk in zip(sequences, op.inward, strict=True)
+        ]
+        ports = (p.value for p in op.body.inputs)
+        names = dict(zip(ports, (*carried, *elements, *fixed), strict=True))
+        names.update(constants)
+        for inner in op.body.nodes:
+            operands = (names[v] for v in inner.inputs)
+            results = editor.insert_multi(node, inner.op, *operands, source=inner.source or source)
+            names.update(zip(inner.outputs, results, strict=True))
+        following = tuple(names[p.value] for p in op.body.outputs)
+        carried = following[: op.carried]
+        for values, value in zip(made, following[op.carried :], strict=True):
+            values.append(value)
+    stacked = (
+        _stacked(editor, node, [v[w.place(t, op.trips)] for t in range(op.trips)], w)
+        for v, w in zip(made, op.outward, strict=True)
+    )
+    results = (*(_owned(editor, node, v) for v in carried), *stacked)
+    editor.forward(node, *results)
+
+
+def _owned(editor: Editor, node: Node, value: str) -> str:
+    """A value that a public output may be: an input or constant is copied."""
+    if editor.producer(value) is not None:
+        return value
+    return editor.insert(node, Reshape(editor.type(value).shape), value, source=node.source)
+
+
+def _element(editor: Editor, node: Node, value: str, walk: Walk, place: int) -> str:
+    type_ = editor.type(value)
+    starts = tuple(place if a == walk.axis else 0 for a in range(type_.rank))
+    sizes = tuple(1 if a == walk.axis else n for a, n in enumerate(type_.shape))
+    row = editor.insert(node, Slice(starts, sizes, (1,) * type_.rank), value, source=node.source)
+    shape = walk.element(type_).shape
+    return editor.insert(node, Reshape(shape), row, source=node.source)
+
+
+def _stacked(editor: Editor, node: Node, values: list[str], walk: Walk) -> str:
+    thin = [
+        editor.insert(node, Reshape(walk.sequence(editor.type(v), 1).shape), v, source=node.source)
+        for v in values
+    ]
+    return thin[0] if len(thin) == 1 else editor.insert(node, Concat(walk.axis), *thin)
+
+
+class _Simplified:
+    """One loop being rewritten: its body's ports beside the operands they stand for."""
+
+    def __init__(self, editor: Editor, node: Node, op: Loop, sequence_bytes: int) -> None:
+        self._editor, self._node, self._op = editor, node, op
+        self._sequence_bytes = sequence_bytes
+        self._body = op.body
+        starts, sequences, fixed = op.parts(tuple(zip(op.body.inputs, node.inputs, strict=True)))
+        self._starts = list(starts)
+        self._walked = list(zip(op.inward, sequences, strict=True))
+        self._fixed = list(fixed)
+
+    def replace(self) -> None:
+        """Put the simpler loop in the place of the old one, if it is any simpler."""
+        self._sink_constants()
+        self._hoist()
+        kept = self._drop_outputs()
+        self._body = EliminateDead().run(self._body)
+        self._drop_unread()
+        ports = [*self._starts, *(pair for _, pair in self._walked), *self._fixed]
+        op = replace(
+            self._op,
+            body=replace(self._body, inputs=tuple(p for p, _ in ports)),
+            inward=tuple(w for w, _ in self._walked),
+            outward=tuple(
+                w for i, w in enumerate(self._op.outward) if i + self._op.carried in kept
+            ),
+        )
+        if op == self._op:
+            return
+        operands = [v for _, v in ports]
+        editor, node = self._editor, self._node
+        made = iter(editor.insert_multi(node, op, *operands, source=node.source))
+        results = [next(made) if i in kept else "" for i in range(len(node.outputs))]
+        some = next(r for r in results if r)
+        editor.forward(node, *(r or some for r in results))
+
+    def _sink_constants(self) -> None:
+        for port, value in list(self._fixed):
+            array = self._editor.array(value)
+            if array is None:
+                continue
+            exact = self._editor.exact(value)
+            body = self._body
+            self._fixed.remove((port, value))
+            self._body = replace(
+                body,
+                constants=(*body.constants, Constant(port.value, body.weights.add(array))),
+                exact=body.exact if exact is None else {**body.exact, port.value: exact},
+            )
+
+    def _hoist(self) -> None:
+        """Dense layers of elements become dense layers of sequences, first ones first."""
+        for inner in self._body.nodes:
+            element = {p.value: (walk, value) for walk, (p, value) in self._walked}
+            if not isinstance(inner.op, Dense) or inner.inputs[0] not in element:
+                continue
+            walk, sequence = element[inner.inputs[0]]
+            others = [self._outside(v) for v in inner.inputs[1:]]
+            if walk.axis >= self._body.types[inner.inputs[0]].rank or None in others:
+                continue
+            result = walk.sequence(self._body.types[inner.output].meaning, self._op.trips)
+            if result.elements * result.dtype.item_bytes > self._sequence_bytes:
+                continue
+            operands = [v for v in others if v is not None]
+            source = inner.source or self._node.source
+            made = self._editor.insert(self._node, inner.op, sequence, *operands, source=source)
+            self._walked.append((walk, (Port(inner.output, inner.output), made)))
+            rest = tuple(n for n in self._body.nodes if n is not inner)
+            self._body = replace(self._body, nodes=rest)
+
+    def _outside(self, value: str) -> str | None:
+        """A constant or invariant of the body as a value of the graph around it."""
+        for port, outer in self._fixed:
+            if port.value == value:
+                return outer
+        body = self._body
+        if value in body.exact:
+            return self._editor.rounded(body.exact[value], body.types[value].dtype)
+        key = next((c.key for c in body.constants if c.value == value), None)
+        if key is None:
+            return None
+        return self._editor.constant(body.weights[key], body.types[value].dtype)
+
+    def _drop_outputs(self) -> set[int]:
+        """Drop sequences that nobody reads; the places of the results that stay."""
+        carried = self._op.carried
+        kept = {
+            i
+            for i, value in enumerate(self._node.outputs)
+            if i < carried or self._editor.uses(value)
+        }
+        outputs = tuple(p for i, p in enumerate(self._body.outputs) if i in kept)
+        self._body = replace(self._body, outputs=outputs)
+        return kept
+
+    def _drop_unread(self) -> None:
+        body = self._body
+        read = {v for n in body.nodes for v in n.inputs} | {p.value for p in body.outputs}
+        self._walked = [(w, (p, v)) for w, (p, v) in self._walked if p.value in read]
+        self._fixed = [(p, v) for p, v in self._fixed if p.value in read]

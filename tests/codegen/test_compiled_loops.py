@@ -1,0 +1,141 @@
+"""Compiled loops: bit for bit what their trips written out give, in code that does not grow."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from operator_graphs import samples
+
+from codegen.lowering import Options
+from codegen.plan import Plan, make_plan
+from codegen.targets import resolve
+from codegen.testing import Trial, run_trials
+from ir.builder import GraphBuilder
+from ir.errors import EllcError, InternalError
+from ir.graph import Graph
+from ir.ops.loop import Loop, Walk
+from ir.ops.pointwise import Add, Mul, Tanh
+from ir.ops.recurrent import GRUCell, LSTMCell
+from ir.passes.loops import unrolled
+from ir.pipeline import run_pipeline
+from ir.types import Array, DType, TensorType
+
+HOST = resolve("host")
+
+
+def floats(*shape: int) -> TensorType:
+    return TensorType(DType.F32, shape)
+
+
+def network(trips: int, hidden: int = 12) -> Graph:
+    """An LSTM there, a GRU back over its results, and sums of both walked together."""
+    rng = np.random.default_rng(0)
+    b = GraphBuilder("network")
+    value = b.input("x", floats(trips, 2, 5))
+    results = [value]
+    for cell, gates, states, way in ((LSTMCell(), 4, 2, False), (GRUCell(), 3, 1, True)):
+        size = results[-1].type.shape[2]
+        body = GraphBuilder(cell.name)
+        held = [body.input(f"s{i}", floats(2, hidden)) for i in range(states)]
+        x = body.input("x", floats(2, size))
+        shapes = ((gates * hidden, size), (gates * hidden, hidden), (gates * hidden,))
+        w, r, bias = (
+            body.constant((rng.normal(size=s) / np.sqrt(s[-1])).astype(np.float32)) for s in shapes
+        )
+        made = body.add_multi(cell, x, *held, w, r, bias, bias)
+        for index, ref in enumerate((*made, made[0])):
+            body.output(f"y{index}", ref)
+        walk = Walk(reverse=way)
+        loop = Loop(body.build(), trips, states, (walk,), (walk,))
+        starts = [b.constant(np.zeros((2, hidden), np.float32)) for _ in range(states)]
+        results.append(b.add_multi(loop, *starts, results[-1])[-1])
+    b.output("y", b.add(Add(), results[1], results[2]))
+    return b.build()
+
+
+def needed_again() -> Graph:
+    """A computed factor that every trip reads, last by a kernel that could overwrite it."""
+    body = GraphBuilder("body")
+    total, x, factor = (body.input(n, floats(2, 5)) for n in ("total", "x", "factor"))
+    scaled = body.add(Tanh(), body.add(Mul(), factor, x))
+    body.output("total", body.add(Add(), total, scaled))
+    b = GraphBuilder("needed")
+    x, start = b.input("x", floats(4, 2, 5)), b.input("start", floats(2, 5))
+    operands = b.add(Tanh(), start), b.add(Tanh(), x), b.add(Tanh(), b.add(Mul(), start, start))
+    b.output("y", b.add_multi(Loop(body.build(), 4, 1, (Walk(),)), *operands)[0])
+    return b.build()
+
+
+def plan(graph: Graph) -> Plan:
+    return make_plan(run_pipeline(graph)[0], HOST, Options(), "m")
+
+
+def calls(graph: Graph, count: int) -> tuple[tuple[Array, ...], ...]:
+    rng = np.random.default_rng(1)
+    return tuple(
+        tuple(rng.normal(size=t.shape).astype(np.float32) for t in graph.input_types())
+        for _ in range(count)
+    )
+
+
+@pytest.mark.parametrize("emitter", ["llvm", "c"])
+def test_a_loop_gives_the_bits_of_its_trips_written_out(emitter: str) -> None:
+    graphs = [network(6), needed_again()]
+    graphs += [s.trial.graph for s in samples(Loop)]
+    ready = [run_pipeline(g)[0] for g in graphs]
+    trials = [Trial(form, calls(form, 2)) for graph in ready for form in (graph, unrolled(graph))]
+    results = run_trials(trials, HOST, "c" if emitter == "c" else "llvm")
+    for graph, a, b in zip(ready, results[::2], results[1::2], strict=True):
+        assert not isinstance(a, Exception) and not isinstance(b, Exception), (a, b)
+        for x, y in zip(a, b, strict=True):
+            for one, other in zip(x, y, strict=True):
+                assert one.tobytes() == other.tobytes(), graph.name
+
+
+def test_threads_change_no_bit() -> None:
+    # The wide one has enough to do for its trips to be shared among threads.
+    graphs = [run_pipeline(network(5, hidden))[0] for hidden in (12, 300)]
+    trials = [Trial(g, calls(g, 2)) for g in graphs]
+    alone = run_trials(trials, HOST)
+    assert [any(s.repeat and not s.repeat.alone for s in plan(g).steps) for g in graphs] == [
+        False,
+        True,
+    ]
+    for threads in (2, 3):
+        together = run_trials(trials, HOST, options=Options(threads=threads))
+        for one, several in zip(alone, together, strict=True):
+            assert not isinstance(one, Exception) and not isinstance(several, Exception)
+            for x, y in zip(one, several, strict=True):
+                assert [v.tobytes() for v in x] == [v.tobytes() for v in y]
+
+
+def test_kernels_do_not_grow_with_the_trips() -> None:
+    short, long = plan(network(4)), plan(network(400))
+    assert [(s.name, s.op) for s in short.steps] == [(s.name, s.op) for s in long.steps]
+    assert short.weight_bytes == long.weight_bytes
+    assert sum(s.macs for s in long.steps) == 100 * sum(s.macs for s in short.steps)
+
+
+def test_a_plan_that_forgets_the_next_trip_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("codegen.storage.last_uses_in_loops", lambda nodes, last: last)
+        with pytest.raises(InternalError, match="a part is overwritten"):
+            plan(needed_again())
+    monkeypatch.setattr("codegen.plan._Steps._widen", lambda self, spans: None)
+    with pytest.raises(InternalError, match="nothing has written"):
+        plan(network(6))
+
+
+def test_a_loop_in_a_loop_is_refused() -> None:
+    row = GraphBuilder("row")
+    total, x = row.input("total", floats()), row.input("x", floats())
+    row.output("total", row.add(Add(), total, x))
+    b = GraphBuilder("rows")
+    total, line = b.input("total", floats()), b.input("line", floats(5))
+    b.output("total", b.add_multi(Loop(row.build(), 5, 1, (Walk(),)), total, line)[0])
+    top = GraphBuilder("table")
+    x = top.input("x", floats(3, 5))
+    start = top.input("start", floats())
+    top.output("last", top.add_multi(Loop(b.build(), 3, 1, (Walk(),)), start, x)[0])
+    with pytest.raises(EllcError, match="E304"):
+        make_plan(top.build(), HOST, Options(), "m")
