@@ -27,9 +27,7 @@ pytestmark = pytest.mark.needs_data
 NOT_YET: dict[str, str] = {
     "div_int8.tflite": "DIV of 8 bits is refused",
     "keras_gru_while_float.tflite": "WHILE is refused",
-    "keras_lstm_dynamic_range.tflite": "clipping of cells is refused",
-    "keras_lstm_float.tflite": "clipping of cells is refused",
-    "keras_lstm_int8.tflite": "clipping of cells is refused",
+    "keras_lstm_int8.tflite": "an LSTM of stored integers is refused",
     "keras_simple_rnn_while_float.tflite": "WHILE is refused",
     "l2norm_int8.tflite": "L2_NORMALIZATION of 8 bits is refused",
     "max_pool_minus_infinity.onnx": "the lowest float instead of minus infinity",
