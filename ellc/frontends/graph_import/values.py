@@ -62,6 +62,18 @@ class Value:
         return self.array is not None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Listed(Value):
+    """A sequence of tensors. Only handlers that ask for sequences are given one."""
+
+    items: tuple[Value, ...] = ()
+
+    @staticmethod
+    def of(items: Iterable[Value]) -> Listed:
+        """The sequence of these tensors."""
+        return Listed(TensorType(DType.F32, (0,)), items=tuple(items))
+
+
 class Emitter:
     """Builds the graph of one import; operators on known arrays are computed instead of added."""
 
@@ -138,7 +150,8 @@ class Emitter:
         """The value inside the graph under construction."""
         if value.ref is not None:
             return value.ref
-        assert value.array is not None
+        if value.array is None:
+            raise Unsupported("a sequence where a tensor is expected")
         _want_elements(value.type)
         return self._builder.constant(value.array, value.type.dtype)
 

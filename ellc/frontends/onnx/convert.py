@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from ellc.frontends.graph_import.fixed import fixed_input
 from ellc.frontends.graph_import.handlers import import_nodes, needed_nodes
-from ellc.frontends.graph_import.values import Emitter, Value
+from ellc.frontends.graph_import.values import Emitter, Listed, Value
 from ellc.frontends.onnx.functions import without_calls
 from ellc.frontends.onnx.inner import stored_values
 from ellc.frontends.onnx.model import OnnxGraph, OnnxInput, OnnxModel, OnnxNode
@@ -52,6 +52,13 @@ def convert(model: OnnxModel, options: ImportOptions, where: str) -> Graph:
     values.update(stored_values(emitter, graph, nodes, outputs))
     known = import_nodes(emitter, with_joined(), nodes, values, where)
     for name in outputs:
+        if isinstance(known[name], Listed):
+            raise EllcError(
+                f"the output '{name}' is a sequence of tensors",
+                code="E212",
+                where=where,
+                hint="--outputs with the names of tensors",
+            )
         layouts.output(emitter, name, known[name])
     return EliminateDead().run(emitter.build())
 

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from ellc.frontends.graph_import.handlers import Function, Handler, Inputs, Registry
-from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
+from ellc.frontends.graph_import.values import Emitter, Listed, Unsupported, Value, known_ints
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.schemas import default_value
 from ellc.frontends.onnx.tensors import MAX_RANK
@@ -69,14 +69,18 @@ class OnnxRegistry(Registry[OnnxNode]):
         limits: str = "",
         declines: Sequence[Declined] = (),
         ignores: Mapping[str, str] = NOTHING,
+        sequences: bool = False,
     ) -> Callable[[Function[OnnxNode]], Function[OnnxNode]]:
-        """Decorator: this function imports these operators."""
+        """Decorator: this function imports these operators.
+
+        `sequences`: operands may be sequences of tensors.
+        """
         register = super().imports(*kinds, limits=limits)
         self.declined.update(dict.fromkeys(kinds, tuple(declines)))
         self.ignored.update(dict.fromkeys(kinds, ignores))
 
         def add(function: Function[OnnxNode]) -> Function[OnnxNode]:
-            register(_checked(function, declines, ignores))
+            register(_checked(function, declines, ignores, sequences))
             return function
 
         return add
@@ -101,10 +105,15 @@ def with_joined() -> OnnxRegistry:
 
 
 def _checked(
-    function: Function[OnnxNode], declines: Sequence[Declined], ignores: Mapping[str, str]
+    function: Function[OnnxNode],
+    declines: Sequence[Declined],
+    ignores: Mapping[str, str],
+    sequences: bool,
 ) -> Function[OnnxNode]:
     @wraps(function)
     def handler(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value | Sequence[Value]:
+        if not sequences and any(isinstance(v, Listed) for v in inputs):
+            raise Unsupported("a sequence where a tensor is expected")
         _refuse(declines, node, inputs)
         node.ignore(*ignores)
         made = function(emitter, node, inputs)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx import helper, numpy_helper
 from onnx_models import compare, floats, model, node, read
@@ -299,11 +300,72 @@ def test_branch_of_a_known_condition_is_taken() -> None:
     }
     proto = model([node("If", ["c"], ["y"], **branches)], {"x": x}, ["y"], {"c": np.array(False)})
     compare(proto, {"x": x})
-    open_ = model([node("If", ["c"], ["y"], "choice", **branches)],
-                  {"x": x, "c": np.array(True)}, ["y"])  # fmt: skip
-    with pytest.raises(EllcError, match="the condition is computed by the network") as caught:
-        read(open_)
-    assert caught.value.code == "E212"
+
+
+@pytest.mark.parametrize("positive", [True, False])
+def test_computed_condition_chooses_between_results(positive: bool) -> None:
+    """Branches that read from around them, with constants of their own and two results."""
+    x = np.abs(floats(2, 3)) * (1 if positive else -1)
+
+    def branch(name: str, kind: str) -> onnx.GraphProto:
+        nodes = [node(kind, ["x", "c"], [f"{name}a"]), node("Neg", [f"{name}a"], [f"{name}b"])]
+        results = [onnx.ValueInfoProto(name=f"{name}{r}") for r in "ab"]
+        constant = numpy_helper.from_array(np.array([2.5], np.float32), "c")
+        return helper.make_graph(nodes, name, [], results, [constant])
+
+    nodes = [
+        node("ReduceSum", ["x"], ["s"], keepdims=0),
+        node("Greater", ["s", "zero"], ["positive"]),
+        node("If", ["positive"], ["y", "z"], then_branch=branch("t", "Add"),
+             else_branch=branch("e", "Mul")),
+    ]  # fmt: skip
+    compare(model(nodes, {"x": x}, ["y", "z"], {"zero": np.float32(0)}), {"x": x})
+
+
+def test_branches_of_different_shapes_need_a_known_condition() -> None:
+    def branch(name: str, kind: str, **said: object) -> onnx.GraphProto:
+        result = onnx.ValueInfoProto(name=name)
+        return helper.make_graph([node(kind, ["x"], [name], **said)], name, [], [result])
+
+    nodes = [node("ReduceMax", ["x"], ["m"], keepdims=0), node("Cast", ["m"], ["c"], to=9),
+             node("If", ["c"], ["y"], "the node", then_branch=branch("t", "Relu"),
+                  else_branch=branch("e", "Flatten"))]  # fmt: skip
+    with pytest.raises(EllcError) as caught:
+        read(model(nodes, {"x": floats(2, 3, 4)}, ["y"]))
+    assert "--set" in caught.value.problems[0]
+
+
+def _pieces(split: Array | None, **attributes: int) -> onnx.NodeProto:
+    return node("SplitToSequence", ["x", "sizes" if split is not None else ""], ["s"], **attributes)
+
+
+@pytest.mark.parametrize("split", [None, np.array(2), np.array([1, 3, 1])], ids=str)
+@pytest.mark.parametrize("axis", [1, -2])
+def test_sequences_of_known_length(split: Array | None, axis: int) -> None:
+    x = floats(2, 5, 3)
+    nodes = [
+        _pieces(split, axis=axis),
+        node("SequenceAt", ["s", "last"], ["a"]),
+        node("SequenceInsert", ["s", "a", "first"], ["t"]),
+        node("SequenceErase", ["t"], ["u"]),
+        node("Identity", ["u"], ["v"]),
+        node("SequenceLength", ["v"], ["n"]),
+        node("ConcatFromSequence", ["v"], ["joined"], axis=axis),
+        node("SequenceConstruct", ["a", "a"], ["two"]),
+        node("ConcatFromSequence", ["two"], ["stacked"], axis=-1, new_axis=1),
+    ]
+    constants = {"last": np.array(-1), "first": np.array(0)}
+    if split is not None:
+        constants["sizes"] = split
+    compare(model(nodes, {"x": x}, ["joined", "stacked", "n"], constants), {"x": x})
+
+
+def test_a_sequence_is_no_tensor() -> None:
+    for nodes in ([_pieces(None), node("Relu", ["s"], ["y"])], [_pieces(None)]):
+        proto = model(nodes, {"x": floats(2, 3)}, ["y" if len(nodes) > 1 else "s"])
+        with pytest.raises(EllcError) as caught:
+            read(proto)
+        assert "sequence" in "".join([caught.value.message, *caught.value.problems])
 
 
 def test_every_operator_says_in_one_line_what_it_is() -> None:

@@ -100,7 +100,7 @@ def _one(value: Value) -> Array:
     return one
 
 
-@ONNX.imports("Identity")
+@ONNX.imports("Identity", sequences=True)
 def identity(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """The operand."""
     return operand(inputs, 0)

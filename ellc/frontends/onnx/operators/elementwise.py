@@ -190,6 +190,14 @@ def is_infinite(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     return emitter.add(op, operand(inputs, 0))
 
 
+@ONNX.imports("ai.onnx.ml.Binarizer")
+def binarizer(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """1 above a threshold, else 0."""
+    x = operand(inputs, 0)
+    threshold = emitter.constant(np.array(node.number("threshold", 0.0), x.dtype.numpy))
+    return to_dtype(emitter, pointwise(emitter, Greater(), x, threshold), x.dtype)
+
+
 @ONNX.imports("BitShift")
 def bit_shift(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """x shifted by y bits to the left or right."""

@@ -148,6 +148,30 @@ def non_zero(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     return emitter.constant(np.array(np.nonzero(np.atleast_1d(x)), np.int64))
 
 
+@ONNX.imports("Unique", limits="an operand known at import")
+def unique(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
+    """Different elements, or parts along an axis; first places, which one each is, how often."""
+    x: Array = known(operand(inputs, 0), "the operand")
+    axis = axis_of(node.integer("axis"), x.ndim) if node.has("axis") else None
+    values, first, inverse, counts = np.unique(x, True, True, True, axis=axis)
+    inverse = inverse.reshape(-1)
+    if not node.flag("sorted", True):
+        order = np.argsort(first)
+        values = np.take(values, order, 0 if axis is None else axis)
+        first, counts, inverse = first[order], counts[order], np.argsort(order)[inverse]
+    numbers = (a.astype(np.int64) for a in (first, inverse, counts))
+    results = [emitter.constant(a) for a in (values, *numbers)]
+    return results[: len(node.outputs)]
+
+
+@ONNX.imports("ai.onnx.ml.ArrayFeatureExtractor")
+def array_feature_extractor(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Elements at indices along the last axis."""
+    x, places = operand(inputs, 0), operand(inputs, 1)
+    flat = reshaped(emitter, places, (places.type.elements,))
+    return emitter.add(Gather(x.type.rank - 1), x, flat)
+
+
 @ONNX.imports("CumSum", "CumProd", limits="an axis known at import")
 def running(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """Running sums or products along an axis."""

@@ -41,7 +41,7 @@ def split(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
         raise Unsupported(f"{x.shape[axis]} elements cannot be split into {sizes}")
     if min(sizes) == 0:
         starts = np.cumsum((0, *sizes[:-1])).tolist()
-        return [_part(emitter, x, axis, a, n) for a, n in zip(starts, sizes, strict=True)]
+        return [part(emitter, x, axis, a, n) for a, n in zip(starts, sizes, strict=True)]
     return emitter.add_multi(Split(axis, sizes), x)
 
 
@@ -50,7 +50,8 @@ def _equal_sizes(extent: int, count: int) -> tuple[int, ...]:
     return tuple(max(0, min(size, extent - i * size)) for i in range(count))
 
 
-def _part(emitter: Emitter, x: Value, axis: int, start: int, size: int) -> Value:
+def part(emitter: Emitter, x: Value, axis: int, start: int, size: int) -> Value:
+    """`size` elements along an axis, from `start` on."""
     starts = tuple(start if a == axis and size else 0 for a in range(x.type.rank))
     sizes = tuple(size if a == axis else e for a, e in enumerate(x.shape))
     return emitter.add(Slice(starts, sizes, (1,) * x.type.rank), x)
@@ -193,9 +194,9 @@ def _wrapped(emitter: Emitter, x: Value, before: tuple[int, ...], after: tuple[i
             raise Unsupported(f"wrapping {max(head, tail)} of {extent} elements")
         parts = [x]
         if head:
-            parts.insert(0, _part(emitter, x, axis, extent - head, head))
+            parts.insert(0, part(emitter, x, axis, extent - head, head))
         if tail:
-            parts.append(_part(emitter, x, axis, 0, tail))
+            parts.append(part(emitter, x, axis, 0, tail))
         if len(parts) > 1:
             x = emitter.add(Concat(axis), *parts)
     return x

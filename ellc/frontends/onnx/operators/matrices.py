@@ -1,0 +1,97 @@
+"""Determinants, and columns put back into images."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
+from ellc.frontends.onnx.images import to_pixels, to_planes
+from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.operators.shapes import reshaped
+from ellc.frontends.onnx.registry import ONNX, no_integers, operand
+from ir.ops.conv_transpose import ConvTranspose2D
+from ir.ops.pointwise import Add, Mul, Sub
+from ir.ops.shape import Slice
+
+_LARGEST = 4
+
+
+@ONNX.imports("Det", limits=f"matrices of at most {_LARGEST} rows")
+def determinant(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """The determinant of every matrix, by its first row."""
+    x = operand(inputs, 0)
+    if x.type.rank < 2 or x.shape[-1] != x.shape[-2] or x.shape[-1] > _LARGEST:
+        raise Unsupported(f"matrices of shape {x.shape[-2:]}; square ones of at most {_LARGEST}")
+    outer, size = x.shape[:-2], x.shape[-1]
+    stacked = reshaped(emitter, x, (prod(outer), size, size))
+
+    def element(row: int, column: int) -> Value:
+        cut = Slice((0, row, column), (prod(outer), 1, 1), (1, 1, 1))
+        return emitter.add(cut, stacked)
+
+    def minor(row: int, columns: tuple[int, ...]) -> Value:
+        """Of the rows from one on and these columns."""
+        if len(columns) == 1:
+            return element(row, columns[0])
+        total: Value | None = None
+        for place, column in enumerate(columns):
+            rest = minor(row + 1, columns[:place] + columns[place + 1 :])
+            term = emitter.add(Mul(), element(row, column), rest)
+            op = Sub() if place % 2 else Add()
+            total = term if total is None else emitter.add(op, total, term)
+        assert total is not None
+        return total
+
+    return reshaped(emitter, minor(0, tuple(range(size))), outer)
+
+
+@ONNX.imports(
+    "Col2Im",
+    limits="1 and 2 spatial axes; shapes known at import",
+    declines=(no_integers("blocks of whole numbers; cast them to float32"),),
+)
+def columns_to_image(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Blocks of an image, one a column, added where they overlap.
+
+    A transposed convolution in which every element of a block is a channel with one tap.
+    """
+    x = operand(inputs, 0)
+    image, block = (known_ints(operand(inputs, i), "a shape") for i in (1, 2))
+    rank = len(image)
+    if rank not in (1, 2) or len(block) != rank or x.type.rank != 3:
+        raise Unsupported(f"blocks {block} of images {image}")
+    stride, dilation = (node.integers(name, (1,) * rank) for name in ("strides", "dilations"))
+    pads = node.integers("pads", (0,) * (2 * rank))
+    batch, channels = x.shape[0], x.shape[1] // prod(block)
+    counts = tuple(
+        (e + pads[i] + pads[rank + i] - d * (b - 1) - 1) // s + 1
+        for i, (e, b, s, d) in enumerate(zip(image, block, stride, dilation, strict=True))
+    )
+    if prod(counts) != x.shape[2] or channels * prod(block) != x.shape[1]:
+        raise Unsupported(f"{x.shape[1]} x {x.shape[2]} columns for blocks {block} of {image}")
+    rest = tuple(
+        e + pads[i] + pads[rank + i] - ((n - 1) * s + d * (b - 1) + 1)
+        for i, (e, n, b, s, d) in enumerate(
+            zip(image, counts, block, stride, dilation, strict=True)
+        )
+    )
+
+    def pair(values: tuple[int, ...], row: int) -> tuple[int, int]:
+        return (values[0], values[1]) if rank == 2 else (row, values[0])
+
+    op = ConvTranspose2D(
+        pair(stride, 1),
+        (*pair(pads[:rank], 0), *pair(pads[rank:], 0)),
+        pair(rest, 0),
+        pair(dilation, 1),
+        channels,
+    )
+    size = pair(block, 1)
+    taps = np.eye(prod(block), dtype=x.dtype.numpy).reshape(1, *size, prod(block))
+    weights = emitter.constant(np.tile(taps, (channels, 1, 1, 1)))
+    columns = reshaped(emitter, x, (batch, x.shape[1], *pair(counts, 1)))
+    planes = to_planes(emitter, emitter.add(op, to_pixels(emitter, columns), weights), 4)
+    return reshaped(emitter, planes, (batch, channels, *image))

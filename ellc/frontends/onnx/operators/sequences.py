@@ -1,0 +1,112 @@
+"""Sequences of tensors, as long as their length and the places in them are known at import."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Listed, Unsupported, Value, known_ints
+from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.operators.movement import part
+from ellc.frontends.onnx.operators.shapes import reshaped
+from ellc.frontends.onnx.registry import ONNX, axis_of, operand, optional
+from ir.ops.shape import Concat
+
+
+def _items(inputs: Inputs, index: int = 0) -> tuple[Value, ...]:
+    value = operand(inputs, index)
+    if not isinstance(value, Listed):
+        raise Unsupported("a tensor where a sequence is expected")
+    return value.items
+
+
+def _place(value: Value | None, count: int, default: int) -> int:
+    """A place in a sequence; negative ones count from the end."""
+    place = default if value is None else known_ints(value, "the place in the sequence")[0]
+    if not -count <= place < count:
+        raise Unsupported(f"place {place} of a sequence of {count}")
+    return place % count
+
+
+@ONNX.imports("SequenceEmpty", ignores={"dtype": "of tensors that are not there"})
+def sequence_empty(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """A sequence without tensors."""
+    return Listed.of(())
+
+
+@ONNX.imports("SequenceConstruct")
+def sequence_construct(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """A sequence of the operands."""
+    return Listed.of([operand(inputs, i) for i in range(len(inputs))])
+
+
+@ONNX.imports("SequenceInsert", limits="a place known at import", sequences=True)
+def sequence_insert(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """The sequence with a tensor more, at the end or at a place."""
+    items = _items(inputs)
+    place = _place(optional(inputs, 2), len(items) + 1, len(items))
+    return Listed.of([*items[:place], operand(inputs, 1), *items[place:]])
+
+
+@ONNX.imports("SequenceErase", limits="a place known at import", sequences=True)
+def sequence_erase(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """The sequence without the tensor at a place, or without the last."""
+    items = _items(inputs)
+    place = _place(optional(inputs, 1), len(items), len(items) - 1)
+    return Listed.of([*items[:place], *items[place + 1 :]])
+
+
+@ONNX.imports("SequenceAt", limits="a place known at import", sequences=True)
+def sequence_at(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """The tensor at a place."""
+    items = _items(inputs)
+    return items[_place(operand(inputs, 1), len(items), 0)]
+
+
+@ONNX.imports("SequenceLength", sequences=True)
+def sequence_length(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """How many tensors there are."""
+    return emitter.constant(np.array(len(_items(inputs)), np.int64))
+
+
+@ONNX.imports("SplitToSequence", limits="sizes known at import")
+def split_to_sequence(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Parts along an axis: of one size (the last may be smaller), of given sizes, or of 1."""
+    x, given = operand(inputs, 0), optional(inputs, 1)
+    axis, keep = axis_of(node.integer("axis", 0), x.type.rank), node.flag("keepdims", True)
+    extent = x.shape[axis]
+    sizes = _sizes(given, extent)
+    if sum(sizes) != extent or min(sizes, default=1) < 0:
+        raise Unsupported(f"{extent} elements cannot be split into {sizes}")
+    starts = np.cumsum((0, *sizes[:-1])).tolist()
+    parts = [part(emitter, x, axis, a, n) for a, n in zip(starts, sizes, strict=True)]
+    if given is None and not keep:
+        shape = (*x.shape[:axis], *x.shape[axis + 1 :])
+        parts = [reshaped(emitter, p, shape) for p in parts]
+    return Listed.of(parts)
+
+
+def _sizes(given: Value | None, extent: int) -> Sequence[int]:
+    if given is None:
+        return (1,) * extent
+    sizes = known_ints(given, "the sizes")
+    if given.type.rank:
+        return sizes
+    if sizes[0] < 1:
+        raise Unsupported(f"parts of {sizes[0]} elements")
+    return [min(sizes[0], extent - start) for start in range(0, extent, sizes[0])]
+
+
+@ONNX.imports("ConcatFromSequence", sequences=True)
+def concat_from_sequence(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """All tensors of a sequence along an axis that they have, or along a new one."""
+    items = list(_items(inputs))
+    if not items:
+        raise Unsupported("an empty sequence")
+    new, rank = node.flag("new_axis"), items[0].type.rank
+    axis = axis_of(node.integer("axis"), rank + new)
+    if new:
+        items = [reshaped(emitter, x, (*x.shape[:axis], 1, *x.shape[axis:])) for x in items]
+    return items[0] if len(items) == 1 else emitter.add(Concat(axis), *items)
