@@ -72,7 +72,15 @@ def _n(value: float) -> Array:
 X = floats(2, 3, 6, 6)
 SMALL = (0.9 * np.tanh(floats(2, 3, 4, seed=4))).astype(np.float32)
 POSITIVE = np.abs(X) + np.float32(1.1)
-_KNOWN_X = {"Range", "Unique", "HannWindow", "HammingWindow", "BlackmanWindow", "MelWeightMatrix", "NonZero"}
+_KNOWN_X = {
+    "Range",
+    "Unique",
+    "HannWindow",
+    "HammingWindow",
+    "BlackmanWindow",
+    "MelWeightMatrix",
+    "NonZero",
+}
 _KERNEL = {"kernel_shape": [3, 3]}
 _CONV_INT = np.arange(36, dtype=np.int8).reshape(4, 1, 3, 3) - 17
 _BYTES = (10 * np.abs(floats(2, 2, 6, 6))).astype(np.uint8)

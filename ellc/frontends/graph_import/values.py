@@ -209,7 +209,10 @@ def _want_elements(type_: TensorType) -> None:
 def known(value: Value, what: str) -> Array:
     """The array of a value that a handler must know; raises `Unsupported` if it is computed."""
     if value.array is None:
-        raise Unsupported(f"{what} is computed by the network; it must be a constant")
+        raise Unsupported(
+            f"{what} is computed by the network; it must be known at import: a constant, or of "
+            "inputs fixed by --set"
+        )
     return value.array
 
 

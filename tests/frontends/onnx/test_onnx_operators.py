@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
-from onnx_models import compare, floats, model, node, read
+from onnx_models import compare, expected, floats, model, node, read
 
 from ellc.frontends.onnx.registry import all_operators
 from ir.errors import EllcError
@@ -358,6 +358,25 @@ def test_sequences_of_known_length(split: Array | None, axis: int) -> None:
     if split is not None:
         constants["sizes"] = split
     compare(model(nodes, {"x": x}, ["joined", "stacked", "n"], constants), {"x": x})
+
+
+@pytest.mark.parametrize("centred", [0, 1])
+@pytest.mark.parametrize(("overlap", "least"), [(0.3, 0.2), (0.0, 0.0), (0.9, 1.5)])
+def test_boxes_that_overlap_are_left_out(centred: int, overlap: float, least: float) -> None:
+    """All boxes that ONNX keeps, in its order; what is left of the capacity is -1."""
+    boxes = np.random.default_rng(1).uniform(0, 1, (2, 20, 4)).astype(np.float32)
+    scores = floats(2, 3, 20, seed=2)
+    made = node("NonMaxSuppression", ["b", "s", "most", "o", "t"], ["y"], center_point_box=centred)
+    constants = {"most": ints(7), "o": np.float32([overlap]), "t": np.float32([least])}
+    given = {"b": boxes, "s": scores}
+    proto = model([made], given, ["y"], constants)
+    graph = read(proto)
+    (got,) = evaluate(graph, tuple(given[p.name] for p in graph.inputs)).outputs
+    (want,) = expected(proto, given)
+    np.testing.assert_array_equal(got[: len(want)], want)
+    assert got.shape == (2 * 3 * 7, 3)
+    assert (got[len(want) :] == -1).all()
+    assert "-1" in graph.metadata["note.0"]
 
 
 def test_a_sequence_is_no_tensor() -> None:
