@@ -1,4 +1,4 @@
-"""Means of bytes over windows: sums in 16 bits where they fit, divided in 32."""
+"""Means of bytes and 16-bit numbers over windows: sums in 16 bits where they fit, else in 32."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ class _IntMean(Rule):
         super().__init__(ctx, b, op, shape, args)
         self._stored = shape.x.elem
         narrow = Elem.I16 if self._stored.is_signed else Elem.U16
-        self.elem = narrow if self._area <= _NARROW_AREA else Elem.I32
+        small = self._stored.bytes == 1 and self._area <= _NARROW_AREA
+        self.elem = narrow if small else Elem.I32
 
     def identity(self, type_: VType) -> Operand:
         return self._b.const(0, type_)

@@ -119,10 +119,10 @@ def quotient(b: KernelBuilder, x: Operand, y: Operand, mantissa: int, shift: int
 def log_of_sum(b: KernelBuilder, x: Operand) -> Operand:
     """The natural logarithm, as Q5, of a number from 1 up, as Q12."""
     half_root, one = b.const(_q0(math.sqrt(0.5)), x), b.const(1, x)
-    zeros = _zeros_above(b, x)
+    zeros = zeros_above(b, x)
     scaled = b.op("mul_high", b.op("shl_by", x, b.sub(zeros, one)), half_root)
     lower = b.op("mul_high", x, half_root)
-    lower_zeros = b.sub(_zeros_above(b, lower), one)
+    lower_zeros = b.sub(zeros_above(b, lower), one)
     raised = _saturating_shift_by(b, x, lower_zeros)
     r = b.min(saturating_shift(b, scaled, 1), raised)
     unit, integer_bits = _BITS - (LOG_BITS + 1), b.const(SOFTMAX_SUM_BITS, x)
@@ -186,11 +186,11 @@ def _even_shift(b: KernelBuilder, x: Operand) -> tuple[Operand, Operand]:
     positive = b.max(x, b.const(1, x))
     large = b.compare("ge", positive, b.const(1 << 29, x))
     wide = b.select(large, b.shift_right(positive, 2), positive)
-    zeros = _zeros_above(b, wide)
+    zeros = zeros_above(b, wide)
     return wide, b.sub(b.shift_right(b.sub(zeros, b.const(1, x)), 1), b.const(1, x))
 
 
-def _zeros_above(b: KernelBuilder, x: Operand) -> Operand:
+def zeros_above(b: KernelBuilder, x: Operand) -> Operand:
     """Zero bits above the highest one of a number that is not negative, as signed numbers."""
     return b.bitcast(leading_zeros(b, b.bitcast(x, Elem.U32))[0], Elem.I32)
 

@@ -1,4 +1,4 @@
-"""Functions of 32-bit integers that normalisations of stored integers are made of.
+"""Functions of 32-bit integers that functions of stored integers are made of.
 
 `ir.fixed_point` says what each computes, to the bit.
 """
@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ir.fixed_point import inverse_root, log_of_sum
-from ir.op import Arrays, Case, Pointwise, Types, register_op, require
+from ir.fixed_point import inverse_root, leading_zeros, log_of_sum, wrapped
+from ir.op import Arrays, Case, Op, Pointwise, Types, register_op, require
 from ir.ops.common import want_operands
 from ir.ops.quantised import want_type
 from ir.types import Array, DType, TensorType
@@ -75,3 +75,61 @@ class InverseRoot(Pointwise):
         for part in PARTS:
             yield Case(cls(part), (_drawn(rng, 1, 1, 5, 7, 33),), label=f"{part} of numbers")
             yield Case(cls(part), (ends,), label=f"{part} of ends")
+
+
+@register_op("leading_zeros")
+@dataclass(frozen=True, slots=True)
+class LeadingZeros(Pointwise):
+    """x i32 >= 0 -> i32: how many of 32 bits are 0 above the highest one; 31 for 0."""
+
+    def infer(self, *inputs: TensorType) -> Types:
+        return _whole("leading_zeros", *inputs)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        return (leading_zeros(inputs[0].astype(np.int64)).astype(np.int32),)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        yield Case(cls(), (_drawn(rng, 1, 1, 5, 7, 3),), label="numbers")
+        ends = np.array([0, 1, 2, 3, 2**30 - 1, 2**30, 2**31 - 1], np.int32)
+        yield Case(cls(), (ends,), label="ends")
+
+
+@register_op("interpolate")
+@dataclass(frozen=True, slots=True)
+class Interpolate(Op):
+    """(x i32, bases i32 [N], slopes i32 [N]) -> i32: a function that is linear in pieces.
+
+    Pieces are 2^bits long, the first begins at 0 and the last one never ends: the result is
+    `bases[p] + slopes[p] * (x modulo 2^bits)` for the piece p of x, modulo 2^32.
+    """
+
+    bits: int
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("interpolate", inputs, 3)
+        for what, type_ in zip(("x", "a base", "a slope"), inputs, strict=True):
+            want_type("interpolate", what, type_, DType.I32)
+        x, bases, slopes = inputs
+        good = bases.rank == 1 and bases.shape == slopes.shape and bases.elements > 0
+        require(good, f"interpolate: {bases.shape} bases and {slopes.shape} slopes")
+        require(0 <= self.bits < 31, f"interpolate: pieces of {self.bits} bits")
+        return (TensorType(DType.I32, x.shape),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        x, bases, slopes = inputs
+        piece = np.clip(x >> self.bits, 0, len(bases) - 1)
+        rest = (x & ((1 << self.bits) - 1)).astype(np.int64)
+        return (wrapped(bases[piece] + rest * slopes[piece]),)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        def case(label: str, bits: int, pieces: int, *shape: int) -> Case:
+            x = rng.integers(0, (pieces + 2) << bits, shape).astype(np.int32)
+            tables = (rng.integers(-9999, 9999, pieces).astype(np.int32) for _ in range(2))
+            return Case(cls(bits), (x, *tables), (1, 2), label=label)
+
+        yield case("one element", 3, 1, 1, 1, 1, 1)
+        yield case("image", 7, 512, 1, 5, 7, 3)
+        yield case("rows", 9, 256, 3, 101)
+        yield replace(case("computed tables", 0, 19, 2, 33), constants=())

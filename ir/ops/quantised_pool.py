@@ -17,7 +17,7 @@ from ir.types import Array, DType, Padding, TensorType, type_of
 @register_op("int_avg_pool2d")
 @dataclass(frozen=True, slots=True)
 class IntAvgPool2D(Op):
-    """Mean over a window: x [N,H,W,C], i8 or u8 -> [N,OH,OW,C], sizes as in `MaxPool2D`.
+    """Mean over a window: x [N,H,W,C], i8, u8 or i16 -> [N,OH,OW,C], sizes as in `MaxPool2D`.
 
     Only cells inside the image count: `padding` gives amounts, and every window meets some cell.
     The quotient is rounded to the nearest integer, halves away from zero, and clamped to `low` and
@@ -33,7 +33,7 @@ class IntAvgPool2D(Op):
     def infer(self, *inputs: TensorType) -> Types:
         want_operands("int_avg_pool2d", inputs, 1)
         (x,) = inputs
-        want_type("int_avg_pool2d", "x", x, *BYTES)
+        want_type("int_avg_pool2d", "x", x, *BYTES, DType.I16)
         sizes = window_sizes("int_avg_pool2d", x, self.window, self.stride, self.padding)
         require(self.padding.values == (0.0,), "int_avg_pool2d: padding has amounts, no values")
         inside = all(a < w for a, w in zip(self.padding.amounts, self.window * 2, strict=True))
@@ -72,6 +72,8 @@ class IntAvgPool2D(Op):
         uneven = cls((4, 2), (1, 3), Padding(2, 0, 1, 1), -20, 33)
         yield case("uneven, with bounds", uneven, 1, 5, 7, 4)
         yield case("large window", cls((13, 11), (2, 1), one, *signed), 1, 16, 14, 20)
+        wide = cls((3, 2), (2, 1), one, -(2**15), 2**15 - 1)
+        yield case("16 bits", wide, 1, 7, 6, 9, dtype=DType.I16)
         halves = np.arange(-128, 128).astype(np.int8)
         pairs = np.stack([halves, np.roll(halves, 1)]).reshape(1, 1, 2, 256)
         yield Case(cls((1, 2), (1, 1), none, *signed), (pairs,), label="halves")

@@ -10,6 +10,7 @@ from ir.graph import Graph, Node
 from ir.op import Op, Pointwise
 from ir.ops.conv import Conv2D
 from ir.ops.dense import Dense
+from ir.ops.fixed_point_functions import Interpolate
 from ir.ops.quantised import Lookup
 from ir.ops.quantised_conv import IntConv2D, IntDense
 from ir.ops.shape import Gather, Transpose
@@ -96,7 +97,7 @@ def _changed(
             return user.op, (x, _reordered(editor, others[0], 1, back), *others[1:]), None
         case Transpose(permutation=permutation):
             return user.op, user.inputs, permutation.index(axis)
-        case Lookup() if all(constants):
+        case Lookup() | Interpolate() if all(constants):
             return user.op, user.inputs, axis
         case Pointwise() if all(constants):
             operands = tuple(_reordered(editor, v, axis - rank, back) for v in others)

@@ -13,6 +13,7 @@ from typing import Any
 
 from ir.op import Op, Pointwise
 from ir.ops.dense import Dense
+from ir.ops.fixed_point_functions import Interpolate
 from ir.ops.fused import Fused, Stage
 from ir.ops.norm import LRN
 from ir.ops.quantised import Lookup
@@ -283,6 +284,7 @@ _RULES: dict[type[Op], Rule] = {
     LRN: _along_last,
     QuantSoftmax: _along_last,
     Lookup: _lookup,
+    Interpolate: _lookup,
     CumSum: _along_axis,
     CumProd: _along_axis,
     TopK: _along_axis,

@@ -9,6 +9,7 @@ from ir.op import Op, Pointwise
 from ir.ops.binary import Binarize, BinaryConv2D
 from ir.ops.conv import Conv2D
 from ir.ops.dense import Dense, MatMul
+from ir.ops.fixed_point_functions import Interpolate
 from ir.ops.fused import Fused, Stage
 from ir.ops.pointwise import Add, Div, Maximum, Minimum, Mod, Mul
 from ir.ops.pool import AvgPool2D, MaxPool2D
@@ -37,6 +38,7 @@ ANCHORS: tuple[type[Op], ...] = (
     IntAvgPool2D,
     Reduce,
     Lookup,
+    Interpolate,
     Pointwise,
 )
 _COMMUTATIVE = (Add, Mul, Minimum, Maximum)

@@ -22,6 +22,9 @@ def wide_cases() -> Iterator[TfliteCase]:
     yield from _depthwise()
     yield from _dense("")
     yield from _transposed("")
+    yield from _functions()
+    yield from _rows()
+    yield from _images()
 
 
 def _weights(shape: tuple[int, ...], filters: int, axis: int = 0) -> T:
@@ -107,3 +110,60 @@ def _transposed(bias: str) -> Iterator[TfliteCase]:
             (stored("int16", (1, 8, 6, 5), scale),),
             _chosen("TransposeConvOptions", bias, padding=0, strideH=2, strideW=2),
         )
+
+
+def _every() -> np.ndarray:
+    """All 16-bit numbers."""
+    return np.arange(-(2**15), 2**15).astype(np.int16).reshape(64, 1024)
+
+
+def _functions() -> Iterator[TfliteCase]:
+    every = _every()
+    for scale in (1 / 4096, 1 / 2048, 1e-4, 2e-3):
+        for kind, to, chosen in (
+            ("LOGISTIC", 1 / 32768, None),
+            ("TANH", 1 / 32768, None),
+            ("EXP", 1e-3, None),
+            ("LOG", 3e-4, None),
+            ("RSQRT", 1e-3, None),
+            ("GELU", 2e-4, options("GeluOptions", approximate=True)),
+            ("GELU", 2e-4, options("GeluOptions", approximate=False)),
+            ("RELU", 2e-4, None),
+            ("RELU6", 2e-4, None),
+            ("ABS", 2e-4, None),
+            ("LEAKY_RELU", 2e-4, options("LeakyReluOptions", alpha=0.13)),
+        ):
+            operand, results = stored("int16", every.shape, scale), stored("int16", every.shape, to)
+            given = np.maximum(every, 0) if kind == "RSQRT" else every
+            label = f"int16 {scale} {chosen and vars(chosen)}"
+            yield TfliteCase(kind, label, (operand,), (results,), chosen, given=(given,))
+
+
+def _rows() -> Iterator[TfliteCase]:
+    for beta, scale, length in ((1.0, 1e-4, 40), (0.3, 1e-3, 7), (1.0, 1e-5, 3000), (1.0, 0.1, 1)):
+        operand, to = stored("int16", (30, length), scale), stored("int16", (30, length), 1 / 32768)
+        chosen = options("SoftmaxOptions", beta=beta)
+        yield TfliteCase("SOFTMAX", f"int16 {beta} {length}", (operand,), (to,), chosen)
+
+
+def _images() -> Iterator[TfliteCase]:
+    """Pools, and what moves or joins numbers."""
+    image = stored("int16", (2, 9, 8, 4), 1e-4)
+    for kind in ("AVERAGE_POOL_2D", "MAX_POOL_2D"):
+        for window, activation in ((3, 0), (2, 1), (8, 3)):
+            rest = {"padding": 0, "strideH": 2, "strideW": 2, "filterHeight": window}
+            chosen = options(
+                "Pool2DOptions", **rest, filterWidth=window, fusedActivationFunction=activation
+            )
+            to = stored("int16", (2, 5, 4, 4), 1e-4)
+            yield TfliteCase(kind, f"int16 {window}", (image,), (to,), chosen)
+    for axes, shape in (((1, 2), (2, 4)), ((3,), (2, 9, 8)), ((0, 1, 2, 3), ())):
+        to = stored("int16", shape, 3e-5)
+        yield TfliteCase("MEAN", f"int16 {axes}", (image, ints(*axes)), (to,))
+    frame = T.of(np.array([[0, 0], [1, 2], [0, 1], [0, 3]], np.int32))
+    yield TfliteCase("PAD", "int16", (image, frame), (stored("int16", (2, 12, 9, 7), 1e-4),))
+    chosen = options("ConcatenationOptions", axis=-1)
+    to = stored("int16", (2, 9, 8, 8), 1e-4)
+    yield TfliteCase("CONCATENATION", "int16", (image, image), (to,), chosen)
+    to = stored("int16", (2, 72, 4), 1e-4)
+    yield TfliteCase("RESHAPE", "int16", (image, ints(2, 72, 4)), (to,))

@@ -25,6 +25,15 @@ from ellc.frontends.tflite.operators.quantised_tables import (
     square_root,
     tabled,
 )
+from ellc.frontends.tflite.operators.wide_functions import (
+    absolute_wide,
+    function_of_wide,
+    leaky_wide,
+    logistic_wide,
+    rescaled_wide,
+    softmax_wide,
+    tanh_wide,
+)
 from ellc.frontends.tflite.registry import TFLITE
 from ellc.frontends.tflite.scales import limits_of, scale_of, zero_of
 from ir.op import Op
@@ -49,7 +58,9 @@ from ir.ops.reduce import LogSoftmax, Softmax
 from ir.types import Array, DType
 
 Transform = Callable[[Array], Array]
+Wide = Callable[[Emitter, TfliteNode, Value], Value]
 _NO_16 = "no 16-bit activations"
+_NO_RUNTIME_16 = "no runtime has it for 16-bit activations"
 _FLOATS = "no runtime has it for 8-bit operands"
 
 
@@ -58,17 +69,21 @@ def _each(function: Callable[[float], float]) -> Transform:
     return np.vectorize(lambda x: np.float32(function(float(x))), otypes=[np.float32])
 
 
-def _rectifier(kind: str, op: Op, low: float, high: float | None) -> None:
-    @TFLITE.imports(kind, limits=_NO_16)
+def _rectifier(
+    kind: str, op: Op, low: float, high: float | None, *, has_wide: bool = False
+) -> None:
+    @TFLITE.imports(kind, limits="" if has_wide else _NO_RUNTIME_16)
     def rectify(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
         x = operand(inputs, 0)
+        if is_stored(node) and has_wide and x.dtype is DType.I16:
+            return rescaled_wide(emitter, node, x, low, high)
         if is_stored(node):
             return rescaled(emitter, node, x, low, high)
         return emitter.add(op, want_float(x))
 
 
-_rectifier("RELU", Relu(), 0.0, None)
-_rectifier("RELU6", Clip(0.0, 6.0), 0.0, 6.0)
+_rectifier("RELU", Relu(), 0.0, None, has_wide=True)
+_rectifier("RELU6", Clip(0.0, 6.0), 0.0, 6.0, has_wide=True)
 _rectifier("RELU_N1_TO_1", Clip(-1.0, 1.0), -1.0, 1.0)
 _rectifier("RELU_0_TO_1", Clip(0.0, 1.0), 0.0, 1.0)
 
@@ -84,23 +99,32 @@ def _exponential(x: float) -> float:
     return math.exp(x) if x < 700 else math.inf
 
 
-def _function(kind: str, op: Op, of_real: Transform | None = None) -> None:
-    """Import a function of floats; 8-bit numbers go through a table of the same function."""
+def _function(
+    kind: str, op: Op, of_real: Transform | None = None, of_wide: Wide | None = None
+) -> None:
+    """Import a function of floats; 8-bit numbers go through a table of the same function.
 
-    @TFLITE.imports(kind, limits=_FLOATS if of_real is None else _NO_16)
+    `of_wide` imports it for 16-bit numbers.
+    """
+    limits = _FLOATS if of_real is None else _NO_RUNTIME_16 if of_wide is None else ""
+
+    @TFLITE.imports(kind, limits=limits)
     def apply(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
         x = operand(inputs, 0)
         if not is_stored(node):
             return emitter.add(op, x)
         if of_real is None:
             raise Unsupported("no runtime has it for 8- or 16-bit numbers that stand for reals")
+        if of_wide is not None and x.dtype is DType.I16:
+            return of_wide(emitter, node, x)
         return tabled(emitter, node, x, of_reals(node, of_real))
 
 
-_function("LOGISTIC", Sigmoid(), _logistic)
-_function("TANH", Tanh(), _each(math.tanh))
+_EXP = _each(_exponential)
+_function("LOGISTIC", Sigmoid(), _logistic, logistic_wide)
+_function("TANH", Tanh(), _each(math.tanh), tanh_wide)
 _function("ELU", Elu(), _each(lambda x: math.expm1(x) if x < 0 else x))
-_function("EXP", Exp(), _each(_exponential))
+_function("EXP", Exp(), _EXP, lambda e, n, x: function_of_wide(e, n, x, _EXP))
 _function("SIN", Sin())
 _function("COS", Cos())
 _function("FLOOR", Floor())
@@ -119,14 +143,16 @@ def negative(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return emitter.add(Neg(), x)
 
 
-@TFLITE.imports("ABS", limits=_NO_16)
+@TFLITE.imports("ABS", limits="no runtime has it for uint8 operands")
 def magnitude(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """|x|."""
     x = operand(inputs, 0)
-    return absolute(emitter, node, x) if is_stored(node) else emitter.add(Abs(), x)
+    if is_stored(node):
+        return (absolute_wide if x.dtype is DType.I16 else absolute)(emitter, node, x)
+    return emitter.add(Abs(), x)
 
 
-@TFLITE.imports("LOG", limits=_NO_16)
+@TFLITE.imports("LOG", limits="no runtime has it for uint8 operands")
 def logarithm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """The natural logarithm; stored numbers have the lowest they can store for what has none."""
     x = operand(inputs, 0)
@@ -135,6 +161,8 @@ def logarithm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     to = result(node)
     lowest = np.float32(limits_of(to.dtype)[0] - zero_of(to)) * scale_of(to)
     function = _each(lambda v: math.log(v) if v > 0 else float(lowest))
+    if x.dtype is DType.I16:
+        return function_of_wide(emitter, node, x, function)
     return tabled(emitter, node, x, of_reals(node, function))
 
 
@@ -145,17 +173,29 @@ def root(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return square_root(emitter, node, x) if is_stored(node) else emitter.add(Sqrt(), want_float(x))
 
 
-@TFLITE.imports("RSQRT", limits=_NO_16)
+@TFLITE.imports("RSQRT", limits="no runtime has it for uint8 operands")
 def inverse_root(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """1 / sqrt(x)."""
     x = operand(inputs, 0)
-    return reciprocal_root(emitter, node, x) if is_stored(node) else emitter.add(Rsqrt(), x)
+    if not is_stored(node):
+        return emitter.add(Rsqrt(), x)
+    if x.dtype is not DType.I16:
+        return reciprocal_root(emitter, node, x)
+    highest, one = np.float32(limits_of(x.dtype)[1]) * scale_of(result(node)), np.float32(1)
+
+    def function(v: Array) -> Array:
+        root = np.sqrt(np.where(v > 0, v, one))
+        return np.where(v > 0, one / root, highest)
+
+    return function_of_wide(emitter, node, x, function)
 
 
-@TFLITE.imports("LEAKY_RELU", limits=_NO_16)
+@TFLITE.imports("LEAKY_RELU")
 def leaky_relu(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """x, below zero times a slope."""
     x, slope = operand(inputs, 0), node.options.number("Alpha")
+    if is_stored(node) and x.dtype is DType.I16:
+        return leaky_wide(emitter, node, x, slope)
     if is_stored(node):
         return leaky(emitter, node, x, slope)
     return emitter.add(LeakyRelu(slope), want_float(x))
@@ -170,7 +210,7 @@ def prelu(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return pointwise(emitter, PRelu(), want_float(x), slopes)
 
 
-@TFLITE.imports("HARD_SWISH", limits=_NO_16)
+@TFLITE.imports("HARD_SWISH", limits=_NO_RUNTIME_16)
 def hard_swish_of(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """x times (x + 3) / 6 kept between 0 and 1."""
     x = operand(inputs, 0)
@@ -179,7 +219,7 @@ def hard_swish_of(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return emitter.add(HardSwish(), want_float(x))
 
 
-@TFLITE.imports("GELU", limits=_NO_16)
+@TFLITE.imports("GELU")
 def gelu(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """x times the share of a normal distribution below x."""
     x, approximate = operand(inputs, 0), node.options.flag("Approximate")
@@ -191,13 +231,17 @@ def gelu(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
             return 0.5 * v * (1 + math.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v**3)))
         return 0.5 * v * (1 + math.erf(v / math.sqrt(2)))
 
+    if x.dtype is DType.I16:
+        return function_of_wide(emitter, node, x, _each(share))
     return tabled(emitter, node, x, of_reals(node, _each(share)))
 
 
-@TFLITE.imports("SOFTMAX", limits=_NO_16)
+@TFLITE.imports("SOFTMAX")
 def softmax(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """Shares that grow with e^(beta x), along the last axis."""
     x, beta = operand(inputs, 0), node.options.number("Beta")
+    if is_stored(node) and x.dtype is DType.I16:
+        return softmax_wide(emitter, node, x, beta)
     if is_stored(node):
         return stored_softmax(emitter, tensor(node, 0), result(node), x, beta)
     if beta != 1:

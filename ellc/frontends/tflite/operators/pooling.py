@@ -7,7 +7,6 @@ from dataclasses import replace
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.common import (
-    BYTES,
     activated,
     is_stored,
     operand,
@@ -36,13 +35,13 @@ def _want_same_scale(node: TfliteNode) -> None:
         raise Unsupported("operand and result have different scales or zero points")
 
 
-@TFLITE.imports("AVERAGE_POOL_2D", limits="no 16-bit activations")
+@TFLITE.imports("AVERAGE_POOL_2D")
 def average_pool_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """The mean of the cells that lie inside the image."""
     x, options = operand(inputs, 0), node.options
     window, stride = _window(options), strides_of(options)
     padding = window_padding(options, x, window, stride)
-    if x.dtype in BYTES:
+    if is_stored(node):
         _want_same_scale(node)
         low, high = activation_range(options.activation, result(node))
         return emitter.add(IntAvgPool2D(window, stride, padding, low, high), x)

@@ -1,0 +1,49 @@
+"""A function that is linear in pieces: two numbers from tables for each element."""
+
+from __future__ import annotations
+
+from codegen.epilogue import Epilogue
+from codegen.kernels.elementwise import common_walk
+from codegen.kernels.walking import Walk
+from codegen.kir.build import KernelBuilder
+from codegen.kir.ir import Operand
+from codegen.kir.types import Elem
+from codegen.lowering import KernelCall, NodeContext, access_arg, lowers
+from codegen.operands import Operands
+from ir.ops.fixed_point_functions import Interpolate
+
+_UNROLLED = 4  # independent loads in flight
+
+
+@lowers(Interpolate)
+def lower_interpolate(ctx: NodeContext) -> list[KernelCall]:
+    """Element by element: no vector unit of a target loads from places of its own."""
+    op = ctx.anchor
+    assert isinstance(op, Interpolate)
+    data, walk = ctx.inputs[:1], common_walk(ctx, ctx.inputs[:1])
+    bases, slopes = (ctx.place(x) for x in ctx.inputs[1:])
+    b = KernelBuilder(ctx.name)
+    operands = Operands(ctx, b, data, ctx.result_type().shape, walk, "x")
+    tables = [b.param(n, p.elem, p.align_bytes) for n, p in (("bases", bases), ("slopes", slopes))]
+    steps = (bases.strides[0], slopes.strides[0])
+    epilogue = Epilogue(ctx, b, walk)
+    last_piece, mask = bases.shape[0] - 1, (1 << op.bits) - 1
+
+    def value(at: list[Operand], start: int) -> Operand:
+        x = operands.load(0, at, (*[0] * (len(walk) - 1), start), 1, 1)
+        piece = b.min(b.shift_right(x, op.bits), b.const(last_piece, x))
+        place = b.convert(b.max(piece, b.const(0, x)), Elem.INDEX)
+        base, slope = (
+            b.load(table, b.mul(place, step)) for table, step in zip(tables, steps, strict=True)
+        )
+        return b.add(base, b.mul(slope, b.op("and", x, b.const(mask, x))))
+
+    def body(at: list[Operand], length: int, last: bool) -> None:
+        parts = [value(at, start) for start in range(length)]
+        epilogue.store(parts, at, count=length, last=last)
+
+    block = max(8 if epilogue.is_bits else 1, min(_UNROLLED, walk[-1]))
+    loops = Walk(walk, block, ctx.options.threads, split_last=epilogue.has_tail)
+    extent = loops.write(b, body)
+    args = (*operands.args, access_arg(bases), access_arg(slopes), *epilogue.args)
+    return [KernelCall(b.finish(), args, extent, "interpolation")]

@@ -1,0 +1,231 @@
+"""Functions of stored 16-bit numbers: interpolation between points, where bytes have tables.
+
+16-bit numbers have no zero point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.tflite.common import result, tensor
+from ellc.frontends.tflite.model import Activation, Tensor, TfliteNode
+from ellc.frontends.tflite.scales import limits_of, requantize, scale_of, stored, zero_of
+from ir.fixed_point import quantize_multiplier
+from ir.ops.arithmetic import Add, Mul, Sub
+from ir.ops.cast import Cast
+from ir.ops.comparisons import GreaterEqual, Select, ShiftLeft, ShiftRight, Xor
+from ir.ops.fixed_point_functions import Interpolate, LeadingZeros
+from ir.ops.functions import Abs
+from ir.ops.quantised import Requantize
+from ir.ops.reduce import Reduce
+from ir.types import Array, DType, Quant
+
+_LOW, _HIGH = -(1 << 15), (1 << 15) - 1
+_POINTS, _POINT_BITS = 512, 7  # pieces of a table and the bits of each
+_UNIT = np.float32(1 / 32768)
+
+
+def want_no_zero(*tensors: Tensor) -> None:
+    """Raise `Unsupported` unless 16-bit numbers have the zero point 0."""
+    for each in tensors:
+        if each.dtype is not DType.I16 or zero_of(each):
+            raise Unsupported(f"'{each.name}': 16-bit operands that have a zero point")
+
+
+def wide(emitter: Emitter, x: Value) -> Value:
+    """The same numbers with 32 bits."""
+    return emitter.add(Cast(DType.I32), x)
+
+
+def _number(emitter: Emitter, value: int) -> Value:
+    return emitter.constant(np.full(1, value, np.int32))
+
+
+def _narrowed(
+    emitter: Emitter, x: Value, bits: int, quant: Quant | None, low: int = _LOW, high: int = _HIGH
+) -> Value:
+    """32-bit numbers / 2^bits, rounded, halves up, between two 16-bit ones."""
+    op = Requantize("tflite_once", 0, low, high, DType.I16, quant)
+    return emitter.add(op, x, _number(emitter, 1 << 30), _number(emitter, 1 - bits))
+
+
+# --- scaling -------------------------------------------------------------------------------------
+
+
+def rescaled_wide(
+    emitter: Emitter, node: TfliteNode, x: Value, low: float | None, high: float | None
+) -> Value:
+    """x in the result's scale between two real bounds."""
+    source, to = tensor(node, 0), result(node)
+    want_no_zero(source, to)
+    least, most = limits_of(to.dtype)
+    bounds = (stored(low, to), stored(high, to))
+    bottom = least if bounds[0] is None else max(least, bounds[0])
+    top = most if bounds[1] is None else min(most, bounds[1])
+    factor = quantize_multiplier(float(scale_of(source) / scale_of(to)))
+    op = Requantize("tflite", 0, bottom, top, to.dtype, to.quant)
+    return emitter.add(op, wide(emitter, x), *(_number(emitter, part) for part in factor))
+
+
+def leaky_wide(emitter: Emitter, node: TfliteNode, x: Value, slope: float) -> Value:
+    """LEAKY_RELU."""
+    source, to = tensor(node, 0), result(node)
+    above = rescaled_wide(emitter, node, x, None, None)
+    factor = float(scale_of(source) * np.float32(slope) / scale_of(to))
+    if factor < 0:
+        raise Unsupported("a slope below 0 of 16-bit numbers")
+    below = requantize(emitter, wide(emitter, x), [factor], to, Activation.NONE)
+    zero = emitter.constant(np.zeros(1, np.int16))
+    return emitter.add(Select(), above, below, emitter.add(GreaterEqual(), x, zero))
+
+
+def absolute_wide(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
+    """ABS."""
+    source, to = tensor(node, 0), result(node)
+    want_no_zero(source, to)
+    factor = float(scale_of(source) / scale_of(to))
+    magnitude = emitter.add(Abs(), wide(emitter, x))
+    return requantize(emitter, magnitude, [factor], to, Activation.NONE)
+
+
+# --- tables of 513 points ------------------------------------------------------------------------
+
+
+def function_of_wide(
+    emitter: Emitter, node: TfliteNode, x: Value, function: Callable[[Array], Array]
+) -> Value:
+    """A function of real numbers, from points that are 128 stored numbers apart."""
+    source, to = tensor(node, 0), result(node)
+    want_no_zero(source, to)
+    ends = np.array([_LOW, _HIGH], np.float32)
+    points = _points(function, scale_of(source) * ends, scale_of(to) * ends)
+    return _interpolated(emitter, x, points, to.quant)
+
+
+def _points(function: Callable[[Array], Array], ends: Array, results: Array) -> Array:
+    """The stored results at 513 points between two ends, in the ends' precision.
+
+    All but the last are moved by half of what a straight line misses in the middle to the next.
+    """
+    kind = ends.dtype.type
+    step = (ends[1] - ends[0]) / kind(_POINTS)
+    inverse = kind(1 << 16) / (results[1] - results[0])
+
+    def scaled(x: Array) -> Array:
+        return np.asarray(function(x.astype(ends.dtype)).astype(ends.dtype) * inverse)
+
+    places = ends[0] + np.arange(_POINTS).astype(ends.dtype) * step
+    following = ends[0] + np.arange(1, _POINTS + 1).astype(ends.dtype) * step
+    exact = _rounded(scaled(places))
+    middle = _rounded((scaled(following) + exact) / kind(2))
+    missed = _rounded((middle - _rounded(scaled(places + step / kind(2)))) / kind(2))
+    every = np.append(exact - missed, _rounded(scaled(ends[1:])))
+    every = np.nan_to_num(every, nan=_HIGH)  # between infinities
+    return np.asarray(np.clip(every, _LOW, _HIGH).astype(np.int32))
+
+
+def _rounded(x: Array) -> Array:
+    """The nearest integers, halves away from zero, in x's own precision."""
+    return np.asarray(np.copysign(np.floor(np.abs(x) + x.dtype.type(0.5)), x))
+
+
+def _interpolated(emitter: Emitter, x: Value, points: Array, quant: Quant | None) -> Value:
+    """16-bit numbers between 513 points, rounded to 16 bits."""
+    place = emitter.add(Sub(), wide(emitter, x), _number(emitter, _LOW))
+    tables = (points[:-1] << _POINT_BITS, np.diff(points))
+    made = emitter.add(Interpolate(_POINT_BITS), place, *(emitter.constant(t) for t in tables))
+    return _narrowed(emitter, made, _POINT_BITS, quant)
+
+
+# --- logistic function and hyperbolic tangent ----------------------------------------------------
+
+_SIGMOID_STEPS = 24  # points for every 1 of the operand; there are 256
+_FINE_BITS = 12  # of an operand's 1 before it is multiplied by 3
+
+
+def logistic_wide(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
+    """LOGISTIC: points of 16 bits, 9 bits apart; results of 15 bits."""
+    points = _sigmoid_points()
+    bases = (points << 9) - (1 << 24)
+    value = _symmetric(emitter, node, x, 9, bases, np.append(np.diff(points), 0))
+    return _narrowed(
+        emitter, emitter.add(Add(), value, _number(emitter, 1 << 24)), 10, result(node).quant
+    )
+
+
+def tanh_wide(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
+    """TANH: 2 sigmoid(2x) - 1 from the same points, 8 bits apart, the last one 1."""
+    ends = np.append(_sigmoid_points()[:-1], (1 << 16) - 1)
+    bases = (ends << 8) - (1 << 23)
+    value = _symmetric(emitter, node, x, 8, bases, np.append(np.diff(ends), 0))
+    return _narrowed(emitter, value, 8, result(node).quant)
+
+
+def _sigmoid_points() -> Array:
+    """65536 / (1 + e^(-i / 24)) for i = 0..255, raised by half of what lines between them miss."""
+
+    def curve(i: Array) -> Array:
+        return np.asarray(65536 / (1 + np.exp(-i / _SIGMOID_STEPS)))
+
+    i = np.arange(256.0)
+    missed = (curve(i) + curve(i + 1)) / 2 - curve(i + 0.5)
+    return np.floor(curve(i) - missed / 2 + 0.5).astype(np.int32)
+
+
+def _symmetric(
+    emitter: Emitter, node: TfliteNode, x: Value, bits: int, bases: Array, slopes: Array
+) -> Value:
+    """An odd function of x, in pieces; negative results are less by one, as halves go there."""
+    source, to = tensor(node, 0), result(node)
+    want_no_zero(source, to)
+    if scale_of(to) != _UNIT:
+        raise Unsupported(f"{node.kind} in steps of {scale_of(to)}")
+    mantissa, shift = float(scale_of(source)) * 3 * 2**_FINE_BITS, 0
+    while mantissa <= _HIGH / 2 and shift <= 30:
+        mantissa, shift = mantissa * 2, shift + 1
+    if mantissa > _HIGH:
+        raise Unsupported(f"{node.kind} of steps of {scale_of(source)}")
+    y = emitter.add(Mul(), wide(emitter, x), _number(emitter, int(mantissa)))
+    if shift:
+        y = emitter.add(Add(), y, _number(emitter, 1 << (shift - 1)))
+        y = emitter.add(ShiftRight(), y, _number(emitter, shift))
+    tables = (emitter.constant(t.astype(np.int32)) for t in (bases, slopes))
+    value = emitter.add(Interpolate(bits), emitter.add(Abs(), y), *tables)
+    return emitter.add(Xor(), value, emitter.add(ShiftRight(), y, _number(emitter, 31)))
+
+
+# --- softmax -------------------------------------------------------------------------------------
+
+_DEEPEST = 10.0  # below the largest number exponentials count nothing
+
+
+def softmax_wide(emitter: Emitter, node: TfliteNode, x: Value, beta: float) -> Value:
+    """SOFTMAX: exponentials and one reciprocal from tables, all of 15 bits."""
+    source, to = tensor(node, 0), result(node)
+    want_no_zero(source, to)
+    if abs(float(scale_of(to)) * 32768 - 1) > 0.001:
+        raise Unsupported(f"a softmax in steps of {scale_of(to)}")
+    last = (x.type.rank - 1,)
+    factor = float(scale_of(source)) * float(np.float32(beta)) / (_DEEPEST / 65535)
+    top = wide(emitter, emitter.add(Reduce("max", last, True), x))
+    below = emitter.add(Sub(), wide(emitter, x), top)
+    scaled = Requantize("tflite", _HIGH, _LOW, _HIGH, DType.I16)
+    parts = (_number(emitter, part) for part in quantize_multiplier(factor))
+    unit = np.array([-1.0, 1.0])
+    table = _points(np.exp, np.array([-_DEEPEST, 0.0]), unit)
+    powers = wide(emitter, _interpolated(emitter, emitter.add(scaled, below, *parts), table, None))
+    total = emitter.add(Reduce("sum", last, True), powers)
+    zeros = emitter.add(LeadingZeros(), total)
+    # The sum between 2^30 and 2^31, which is 1 to 2, less 3/2.
+    room = emitter.add(Sub(), zeros, _number(emitter, 1))
+    raised = emitter.add(ShiftLeft(), total, room)
+    centred = emitter.add(Sub(), raised, _number(emitter, 3 << 29))
+    table = _points(lambda v: 1 / (1 + v), np.array([0.0, 1.0]), unit)
+    inverse = _interpolated(emitter, _narrowed(emitter, centred, 14, None), table, None)
+    mantissa = emitter.add(ShiftLeft(), wide(emitter, inverse), _number(emitter, 16))
+    shift = emitter.add(Sub(), zeros, _number(emitter, 16))
+    share = Requantize("tflite_once", 0, 0, _HIGH, DType.I16, to.quant)
+    return emitter.add(share, powers, mantissa, shift)
