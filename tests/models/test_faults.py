@@ -60,7 +60,7 @@ MODELS = [pytest.param(m, id=str(m)) for m in models()] or [pytest.param(None, i
 def answers(target: str) -> dict[str, str]:
     """What is wrong with each model, empty where nothing is; all are in one program."""
     said: dict[str, str] = {}
-    trials: dict[str, tuple[Trial, list[Arrays]]] = {}
+    trials: list[tuple[str, Trial, list[Arrays]]] = []
     for model in models():
         try:
             graph, _ = run_pipeline(model.graph())
@@ -69,11 +69,15 @@ def answers(target: str) -> dict[str, str]:
             continue
         samples = list(model.samples())
         samples += samples[::-1]  # each follows another one in memory that has been used
-        calls = tuple(inputs for inputs, _ in samples)
-        trials[str(model)] = Trial(graph, calls), [want for _, want in samples]
-    results = run_trials([trial for trial, _ in trials.values()], resolve(target))
-    for (name, (_, wanted)), got in zip(trials.items(), results, strict=True):
-        said[name] = str(got) if isinstance(got, Exception) else _differences(name, got, wanted)
+        # Samples are results of single calls; a state makes a second one another.
+        runs = [[sample] for sample in samples] if graph.states else [samples]
+        for run in runs:
+            calls = tuple(inputs for inputs, _ in run)
+            trials.append((str(model), Trial(graph, calls), [want for _, want in run]))
+    results = run_trials([trial for _, trial, _ in trials], resolve(target))
+    for (name, _, wanted), got in zip(trials, results, strict=True):
+        text = str(got) if isinstance(got, Exception) else _differences(name, got, wanted)
+        said[name] = said.get(name, "") + text
     return said
 
 
