@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -113,7 +114,7 @@ class _Builder:
         self._plan, self._name, self._target = plan, name, plan.target
         self._folder, self._work = folder, work
         self._options, self._progress = options, progress
-        self._include = (folder, runtime_dir())
+        self._include = (work, runtime_dir())
         self.model = make_model(plan, name, options.threads)
         self.stack_bytes: int | None = None
 
@@ -123,7 +124,7 @@ class _Builder:
             case "so":
                 return (self._shared(),)
             case "obj":
-                return (self._merged(self._folder / f"{self._name}.o"),)
+                return (self._delivered(self._merged(self._work / f"{self._name}.o")),)
             case "lib":
                 return (self._archive(),)
             case "h":
@@ -150,7 +151,7 @@ class _Builder:
     def _shared(self) -> Path:
         suffix = self._target.shared_suffix
         prefix = "lib" if suffix in (".so", ".dylib") else ""
-        out = self._folder / f"{prefix}{self._name}{suffix}"
+        out = self._work / f"{prefix}{self._name}{suffix}"
         objects = self._objects
         self._progress("linking", 0, 0)
         link.link_shared(
@@ -163,7 +164,7 @@ class _Builder:
             strip=self._options.strip,
             tools=self._options.tools,
         )
-        return out
+        return self._delivered(out)
 
     def _merged(self, out: Path) -> Path:
         """One object that shows the API's names only."""
@@ -175,12 +176,16 @@ class _Builder:
         return out
 
     def _archive(self) -> Path:
-        out = self._folder / f"lib{self._name}.a"
+        out = self._work / f"lib{self._name}.a"
         if self._target.object_format == "coff":  # these cannot be merged
             link.archive(self._objects, self._target, out)
         else:
             link.archive([self._merged(self._work / f"{self._name}.o")], self._target, out)
-        return out
+        return self._delivered(out)
+
+    def _delivered(self, made: Path) -> Path:
+        """A file moved to the user's folder, of whose path compilers and linkers never hear."""
+        return Path(shutil.move(made, self._folder / made.name))
 
     @cached_property
     def _header(self) -> Path:
@@ -232,7 +237,7 @@ class _Builder:
         return paths, largest + self._return_address_bytes
 
     def _glue_source(self) -> Path:
-        _ = self._header  # what the source includes
+        shutil.copyfile(self._header, self._work / self._header.name)
         source = self._work / f"{self._name}_api.c"
         source.write_text(
             source_text(self.model, self._options.version), encoding="utf-8", newline="\n"

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from codegen.emit import plan_kernels
+from codegen.foreign_text import CCode, c_code, joined
 from codegen.glue import Model, WeightArray, header_text, make_model, source_text
 from codegen.kir.c99 import c_kernels
 from codegen.kir.types import Elem
@@ -40,7 +41,7 @@ def write_c_package(
         _write_weights(files[-1], model)
     source = folder / f"{name}.c"
     constants = c_constants(model, extern=separate)
-    preamble = f"{constants}\n\n{c_kernels(plan_kernels(plan), plan.target)}"
+    preamble = joined((constants, c_kernels(plan_kernels(plan), plan.target)), "\n\n")
     source.write_text(source_text(model, version, preamble), encoding="utf-8", newline="\n")
     files.append(source)
     if threads > 1:
@@ -50,11 +51,16 @@ def write_c_package(
     return tuple(files)
 
 
-def c_constants(model: Model, *, extern: bool = False) -> str:
+def c_constants(model: Model, *, extern: bool = False) -> CCode:
     """The model's constants as C arrays, or with `extern` their names only."""
-    return "\n".join(
-        f"extern {_head(array)};" if extern else f"static {''.join(_definition(array))}"
-        for array in model.arrays
+    return joined(
+        (
+            c_code("extern {};", _head(array))
+            if extern
+            else c_code("static {}", joined(_definition(array), ""))
+            for array in model.arrays
+        ),
+        "\n",
     )
 
 
@@ -67,29 +73,29 @@ def _write_weights(path: Path, model: Model) -> None:
             file.write("\n\n")
 
 
-def _head(array: WeightArray) -> str:
+def _head(array: WeightArray) -> CCode:
     count = array.weight.bytes // array.elem.bytes
-    return f"const {array.c_type} {array.name}[{count}]"
+    return c_code("const {} {}[{}]", array.c_type, array.name, count)
 
 
-def _definition(array: WeightArray) -> Iterator[str]:
+def _definition(array: WeightArray) -> Iterator[CCode]:
     """The array with its values, in pieces."""
-    yield f"{_head(array)} = {{\n"
+    yield c_code("{} = {{\n", _head(array))
     data = np.ascontiguousarray(array.weight.make()).reshape(-1).view(array.elem.numpy)
     for start in range(0, len(data), _CHUNK_ELEMENTS):
         yield from _lines(data[start : start + _CHUNK_ELEMENTS], array.elem)
-    yield "};"
+    yield CCode("};")
 
 
-def _lines(values: Array, elem: Elem) -> Iterator[str]:
+def _lines(values: Array, elem: Elem) -> Iterator[CCode]:
     line = "   "
     for value in values.tolist():
         text = _literal(value, elem)
         if len(line) + len(text) + 2 > _LINE_LENGTH:
-            yield line + "\n"
+            yield CCode(line + "\n")
             line = "   "
         line += f" {text},"
-    yield line + "\n"
+    yield CCode(line + "\n")
 
 
 def _literal(value: float | int, elem: Elem) -> str:

@@ -12,10 +12,11 @@ from itertools import groupby
 import numpy as np
 
 from codegen.cpu_check import CpuCheck, cpu_check
+from codegen.foreign_text import CCode, Comment, Identifier, c_code, comment
 from codegen.kir.types import Elem
 from codegen.loops import Repeat
 from codegen.lowering import BufferArg, WeightArg, stored_array
-from codegen.names import distinct_names
+from codegen.names import port_names
 from codegen.plan import Plan, Step
 from codegen.render import render
 from codegen.storage import ARENA_ALIGN, WEIGHT_ALIGN, Weight, stored_shape
@@ -33,17 +34,17 @@ _COLOURS = (1, 3, 4)
 ABOUT = "about."
 """Metadata under such keys is text for people, shown in the header and the Python module."""
 
-_C_TYPES = {
-    Elem.F32: "float",
-    Elem.F64: "double",
-    Elem.I8: "int8_t",
-    Elem.U8: "uint8_t",
-    Elem.I16: "int16_t",
-    Elem.U16: "uint16_t",
-    Elem.I32: "int32_t",
-    Elem.U32: "uint32_t",
-    Elem.I64: "int64_t",
-    Elem.U64: "uint64_t",
+_C_TYPES: dict[Elem, CCode] = {
+    Elem.F32: CCode("float"),
+    Elem.F64: CCode("double"),
+    Elem.I8: CCode("int8_t"),
+    Elem.U8: CCode("uint8_t"),
+    Elem.I16: CCode("int16_t"),
+    Elem.U16: CCode("uint16_t"),
+    Elem.I32: CCode("int32_t"),
+    Elem.U32: CCode("uint32_t"),
+    Elem.I64: CCode("int64_t"),
+    Elem.U64: CCode("uint64_t"),
 }
 
 
@@ -52,8 +53,8 @@ class Port:
     """A public input or output. `elements` are stored ones: bytes of 8 signs if `packed`."""
 
     name: str
-    c_name: str
-    c_type: str
+    c_name: Identifier
+    c_type: CCode
     dtype: DType
     shape: tuple[int, ...]
     elements: int
@@ -84,12 +85,12 @@ class Port:
         return self.shape[1 if self.planes else 3]
 
     @property
-    def quant(self) -> tuple[str, int] | None:
-        """Scale as a C literal and zero point, where one pair serves the whole tensor."""
+    def quant(self) -> tuple[float, int] | None:
+        """Scale and zero point, where one pair serves the whole tensor."""
         q = self.quantisation
         if q is None or len(q.scale) != 1 or len(q.zero_point) != 1:
             return None
-        return repr(float(q.scale[0])), q.zero_point[0]
+        return float(q.scale[0]), int(q.zero_point[0])
 
     @property
     def _is_image(self) -> bool:
@@ -100,9 +101,9 @@ class Port:
 class Call:
     """One kernel call as C: `arguments` and `parameter_types` end with a comma if not empty."""
 
-    kernel: str
-    arguments: str
-    parameter_types: str
+    kernel: Identifier
+    arguments: CCode
+    parameter_types: CCode
     extent: int
     repeat: Repeat | None = None
 
@@ -127,19 +128,19 @@ class State:
     name: str
     offset: int
     bytes: int
-    first: str | None
+    first: CCode | None
 
 
 @dataclass(frozen=True, slots=True)
 class WeightArray:
     """A constant as a C array of its own."""
 
-    name: str
+    name: Identifier
     elem: Elem
     weight: Weight
 
     @property
-    def c_type(self) -> str:
+    def c_type(self) -> CCode:
         """Type of its elements."""
         return _C_TYPES[self.elem]
 
@@ -151,7 +152,7 @@ class Model:
     `threads` is what a call uses by default; with 1 the code knows nothing of threads.
     """
 
-    name: str
+    name: Identifier
     target: str
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
@@ -167,7 +168,7 @@ class Model:
     pool_offset: int
     threads: int
     metadata: tuple[tuple[str, str], ...]
-    description: tuple[str, ...]
+    description: tuple[Comment, ...]
     hash: str
     cpu: CpuCheck
     arena_align: int = ARENA_ALIGN
@@ -199,14 +200,14 @@ class Model:
         return tuple(f"{self.name}_{word}" for word in sorted(words))
 
 
-def make_model(plan: Plan, name: str, threads: int = 1, *, portable: bool = False) -> Model:
-    """The templates' view of a plan whose kernels' names start with `name`, a valid identifier.
+def make_model(plan: Plan, prefix: str, threads: int = 1, *, portable: bool = False) -> Model:
+    """The templates' view of a plan whose kernels' names start with `prefix`, the model's name.
 
     `portable` is for C that any compiler may get: constants are arrays of their own types, and init
-    asks nothing of the CPU.
+    asks nothing of the CPU. Raises `ValueError` for a name that is no identifier.
     """
-    graph = plan.graph
-    names = distinct_names([p.name for p in (*graph.inputs, *graph.outputs)], taken=("m",))
+    graph, name = plan.graph, Identifier(prefix)
+    names = port_names([p.name for p in (*graph.inputs, *graph.outputs)], name)
     c_names = iter(names)
     inputs = tuple(_port(graph, p, next(c_names)) for p in graph.inputs)
     outputs = tuple(_port(graph, p, next(c_names)) for p in graph.outputs)
@@ -238,10 +239,10 @@ def make_model(plan: Plan, name: str, threads: int = 1, *, portable: bool = Fals
 
 def header_text(model: Model, version: str) -> str:
     """`NAME.h`."""
-    return render("model.h.j2", m=model, version=version, quote=c_string)
+    return render("model.h.j2", m=model, version=version)
 
 
-def source_text(model: Model, version: str, preamble: str | None = None) -> str:
+def source_text(model: Model, version: str, preamble: CCode | None = None) -> str:
     """The C file of the API's functions.
 
     `preamble` holds kernels and constants of a portable model; without it other objects have them.
@@ -256,25 +257,7 @@ def source_text(model: Model, version: str, preamble: str | None = None) -> str:
     )
 
 
-def c_string(text: str) -> str:
-    """A string literal of C for any text, in UTF-8.
-
-    >>> c_string('say "hi"')
-    '"say \\\\"hi\\\\""'
-    """
-    parts = []
-    for byte in text.encode():
-        char = chr(byte)
-        if char in '"\\?':
-            parts.append("\\" + char)
-        elif 32 <= byte < 127:
-            parts.append(char)
-        else:
-            parts.append(f"\\{byte:03o}")
-    return f'"{"".join(parts)}"'
-
-
-def _port(graph: Graph, port: GraphPort, c_name: str) -> Port:
+def _port(graph: Graph, port: GraphPort, c_name: Identifier) -> Port:
     type_ = graph.types[port.value]
     elem = Elem.of(type_.dtype)
     elements = math.prod(stored_shape(type_))
@@ -303,7 +286,7 @@ class _Section:
 
     arrays: tuple[WeightArray, ...] = ()
 
-    def __init__(self, name: str, plan: Plan) -> None:
+    def __init__(self, name: Identifier, plan: Plan) -> None:
         self._name = name
         self._offsets = {weight.key: offset for weight, offset in plan.weights}
         self._placed = list(plan.weights)
@@ -314,13 +297,13 @@ class _Section:
         """Every constant and its offset."""
         return tuple(self._placed)
 
-    def pointer(self, weight: Weight, elem: Elem) -> str:
+    def pointer(self, weight: Weight, elem: Elem) -> CCode:
         """C expression of a constant's address."""
         if weight.key not in self._offsets:
             self._offsets[weight.key] = self.bytes
             self._placed.append((weight, self.bytes))
             self.bytes += -(-weight.bytes // WEIGHT_ALIGN) * WEIGHT_ALIGN
-        return f"({self._name}_weights + {self._offsets[weight.key]})"
+        return c_code("({}_weights + {})", self._name, self._offsets[weight.key])
 
 
 class _Arrays:
@@ -328,7 +311,7 @@ class _Arrays:
 
     placed: tuple[tuple[Weight, int], ...] = ()
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: Identifier) -> None:
         self._name = name
         self._found: dict[tuple[str, Elem], WeightArray] = {}
 
@@ -342,36 +325,38 @@ class _Arrays:
         """Size of all."""
         return sum(array.weight.bytes for array in self._found.values())
 
-    def pointer(self, weight: Weight, elem: Elem) -> str:
+    def pointer(self, weight: Weight, elem: Elem) -> CCode:
         """C expression of a constant's address."""
-        new = WeightArray(f"{self._name}_weights{len(self._found)}", elem, weight)
+        new = WeightArray(Identifier(f"{self._name}_weights{len(self._found)}"), elem, weight)
         return self._found.setdefault((weight.key, elem), new).name
 
 
 def _call(plan: Plan, constants: _Section | _Arrays, step: Step) -> Call:
-    arguments, types = "", ""
+    arguments, types = CCode(), CCode()
     for param, arg in zip(step.call.kernel.params, step.call.args, strict=True):
-        kind = "void *" if param.writable else "const void *"
+        kind = CCode("void *" if param.writable else "const void *")
         if isinstance(arg, WeightArg):
             where = constants.pointer(arg.weight, param.elem)
             if arg.offset_bytes:
-                where = f"((const unsigned char *){where} + {arg.offset_bytes})"
+                where = c_code("((const unsigned char *){} + {})", where, arg.offset_bytes)
         else:
             where = _pointer(plan, arg)
-        types += f"{kind}, "
-        arguments += f"({kind}){where}, "
-    return Call(step.call.kernel.name, arguments, types, step.call.extent, step.repeat)
+        types = c_code("{}{}, ", types, kind)
+        arguments = c_code("{}({}){}, ", arguments, kind, where)
+    kernel = Identifier(step.call.kernel.name)
+    return Call(kernel, arguments, types, step.call.extent, step.repeat)
 
 
-def _pointer(plan: Plan, arg: BufferArg) -> str:
-    moved = f" + f->trip * {arg.trip_bytes}" if arg.trip_bytes else ""
+def _pointer(plan: Plan, arg: BufferArg) -> CCode:
+    moved = c_code(" + f->trip * {}", arg.trip_bytes) if arg.trip_bytes else CCode()
     match arg.buffer.kind:
         case "input":
-            return f"(f->in[{arg.buffer.index}] + {arg.offset_bytes}{moved})"
+            return c_code("(f->in[{}] + {}{})", arg.buffer.index, arg.offset_bytes, moved)
         case "output":
-            return f"(f->out[{arg.buffer.index}] + {arg.offset_bytes}{moved})"
+            return c_code("(f->out[{}] + {}{})", arg.buffer.index, arg.offset_bytes, moved)
         case _:
-            return f"(f->arena + {plan.arena_offset(arg.buffer) + arg.offset_bytes}{moved})"
+            offset = plan.arena_offset(arg.buffer) + arg.offset_bytes
+            return c_code("(f->arena + {}{})", offset, moved)
 
 
 def _states(plan: Plan, constants: _Section | _Arrays) -> Iterator[State]:
@@ -381,32 +366,30 @@ def _states(plan: Plan, constants: _Section | _Arrays) -> Iterator[State]:
         first = None
         if data.reshape(-1).view(np.uint8).any():
             weight = Weight(content_key(data), data.nbytes, lambda data=data: data)  # type: ignore[misc]
-            first = f"((const unsigned char *){constants.pointer(weight, Elem.of(type_.dtype))})"
+            first = c_code(
+                "((const unsigned char *){})", constants.pointer(weight, Elem.of(type_.dtype))
+            )
         where = plan.arena_offset(plan.accesses[state.current].buffer)
         yield State(state.name, where, data.nbytes, first)
 
 
 def _description(
     inputs: Sequence[Port], outputs: Sequence[Port], metadata: Mapping[str, str]
-) -> tuple[str, ...]:
+) -> tuple[Comment, ...]:
     lines = [f"in:  {_port_text(p)}" for p in inputs] + [f"out: {_port_text(p)}" for p in outputs]
     for key, value in metadata.items():
         if key.startswith(ABOUT):
-            lines += [_ascii(line) for line in value.splitlines()]
-    return tuple(line.replace("*/", "* /") for line in lines)
+            lines += value.splitlines()
+    return tuple(comment(line) for line in lines)
 
 
 def _port_text(port: Port) -> str:
     shape = "x".join(map(str, port.shape)) or "scalar"
-    text = f"{_ascii(port.name)} {shape} {port.c_type}{' (packed signs)' if port.packed else ''}"
+    text = f"{port.name} {shape} {port.c_type}{' (packed signs)' if port.packed else ''}"
     if port.quant is None:
         return text
     scale, zero = port.quant
     return f"{text}, stands for {scale} * (stored {'-' if zero >= 0 else '+'} {abs(zero)})"
-
-
-def _ascii(text: str) -> str:
-    return text.encode("ascii", "backslashreplace").decode()
 
 
 def _hash(plan: Plan, name: str, threads: int) -> str:

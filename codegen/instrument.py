@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from codegen.emit import kernel_jobs, plan_kernels, weight_pieces
+from codegen.foreign_text import CCode, Identifier, c_code
 from codegen.glue import Call, Model, Port, header_text, make_model, source_text
 from codegen.kir.types import Elem
 from codegen.lowering import BufferArg, stored_array
@@ -68,9 +69,14 @@ def build_kept(plan: Plan, name: str, folder: Path) -> KeptProgram:
         for buffer in _written(step):
             steps.append(
                 Call(
-                    "ellc_keep",
-                    f"(void *)(f->out[{record}] + {at}), (const void *){_base(plan, buffer)}, ",
-                    "void *, const void *, ",
+                    Identifier("ellc_keep"),
+                    c_code(
+                        "(void *)(f->out[{}] + {}), (const void *){}, ",
+                        record,
+                        at,
+                        _base(plan, buffer),
+                    ),
+                    CCode("void *, const void *, "),
                     buffer.bytes,
                     call.repeat,
                 )
@@ -186,19 +192,22 @@ def _written(step: Step) -> list[Buffer]:
     return list(found.values())
 
 
-def _base(plan: Plan, buffer: Buffer) -> str:
+def _base(plan: Plan, buffer: Buffer) -> CCode:
     if buffer.kind == "output":
-        return f"f->out[{buffer.index}]"
-    return f"(f->arena + {plan.arena_offset(buffer)})"
+        return c_code("f->out[{}]", buffer.index)
+    return c_code("(f->arena + {})", plan.arena_offset(buffer))
 
 
 def _tick(place: int, index: int) -> Call:
-    return Call("ellc_tick", f"(void *)f->out[{place}], ", "void *, ", index)
+    where = c_code("(void *)f->out[{}], ", place)
+    return Call(Identifier("ellc_tick"), where, CCode("void *, "), index)
 
 
 def _extra_output(name: str, size: int, item_bytes: int = 1) -> Port:
     elem = Elem.U8 if item_bytes == 1 else Elem.U64
     count = size // item_bytes
-    c_type = "uint8_t" if elem is Elem.U8 else "uint64_t"
+    c_type = CCode("uint8_t" if elem is Elem.U8 else "uint64_t")
     dtype = DType.U8 if elem is Elem.U8 else DType.U64
-    return Port(name, f"ellc_{name}", c_type, dtype, (count,), count, size, item_bytes, None)
+    return Port(
+        name, Identifier(f"ellc_{name}"), c_type, dtype, (count,), count, size, item_bytes, None
+    )

@@ -1,56 +1,83 @@
 """Names of models and ports as C, C++ and Python identifiers: one rule for all of them.
 
-Every character that is not an ASCII letter, digit or underscore becomes `_`; a leading digit gets a
-`_` before it, an empty name becomes `model`; a keyword of C, C++ or Python gets a `_` behind it.
+Every character that is not an ASCII letter, digit or underscore becomes `_`; what is longer than
+64 characters is cut. Underscores before a capital or another underscore go, because C keeps such
+names for itself; a leading digit gets a `_` before it, an empty name becomes `model`. A reserved
+word (`reserved_words`) gets a `_` at its end, and so does
+* a port's name that is a macro or in capitals only, and so may be anybody's (`linux`, `INT32_MAX`),
+  one that the templates use themselves, and one that begins like the model's functions (`NAME_`);
+* a model's name whose files or functions would hide others (`random.py`, `libm.so`, `sem_init`).
+
 Where several names must differ, later ones that fall together get `_2`, `_3`, ...
 """
 
 from __future__ import annotations
 
-import keyword
 import re
 from collections.abc import Iterable, Sequence
 
-_C_WORDS = """
-alignas alignof and and_eq asm auto bitand bitor bool break case catch char char16_t char32_t
-char8_t class co_await co_return co_yield compl concept const const_cast consteval constexpr
-constinit continue decltype default delete do double dynamic_cast else enum explicit export
-extern false float for friend goto if inline int long mutable namespace new noexcept not not_eq
-nullptr operator or or_eq private protected public register reinterpret_cast requires restrict
-return short signed sizeof static static_assert static_cast struct switch template this
-thread_local throw true try typedef typeid typename typeof typeof_unqual union unsigned using
-virtual void volatile wchar_t while xor xor_eq
-size_t ptrdiff_t int8_t uint8_t int16_t uint16_t int32_t uint32_t int64_t uint64_t
-"""
+from codegen.foreign_text import Identifier
+from codegen.reserved_words import MACROS, PARAMETERS, WORDS, is_taken_for_models
+
+LONGEST_NAME = 64
 
 
-def valid_name(text: str) -> str:
-    """The identifier for a name, by the rule above.
+def valid_name(text: str) -> Identifier:
+    """The identifier for the name of a model, by the rule above.
 
     >>> valid_name("mobilenet-v1 1.0"), valid_name("3d"), valid_name("class")
     ('mobilenet_v1_1_0', '_3d', 'class_')
     """
-    name = re.sub(r"[^A-Za-z0-9_]", "_", text) or "model"
-    if name[0].isdigit():
-        name = f"_{name}"
-    is_word = name in _C_WORDS.split() or keyword.iskeyword(name) or keyword.issoftkeyword(name)
-    return f"{name}_" if is_word else name
+    name = identifier(text)
+    return Identifier(f"{name}_") if name in WORDS or is_taken_for_models(name) else name
 
 
-def distinct_names(texts: Sequence[str], taken: Iterable[str] = ()) -> tuple[str, ...]:
-    """Identifiers for several names, all different from each other and from those `taken`.
+def port_names(texts: Sequence[str], model: Identifier) -> tuple[Identifier, ...]:
+    """Identifiers for the ports of a model, all different, by the rule above.
 
-    >>> distinct_names(["x", "x", "m"], taken=("m",))
-    ('x', 'x_2', 'm_2')
+    >>> port_names(["x", "x", "m", "NULL", "net_t"], Identifier("net"))
+    ('x', 'x_2', 'm_', 'NULL_', 'net_t_')
     """
-    used = set(taken)
-    names: list[str] = []
+    return distinct_names([_port_name(text, model) for text in texts])
+
+
+def distinct_names(texts: Iterable[str]) -> tuple[Identifier, ...]:
+    """Identifiers in order, all different from each other.
+
+    >>> distinct_names(["x", "x", "x_2"])
+    ('x', 'x_2', 'x_2_2')
+    """
+    used: set[str] = set()
+    names: list[Identifier] = []
     for text in texts:
-        first = valid_name(text)
-        name, count = first, 1
+        name, count = text, 1
         while name in used:
             count += 1
-            name = f"{first}_{count}"
+            name = f"{text}_{count}"
         used.add(name)
-        names.append(name)
+        names.append(Identifier(name))
     return tuple(names)
+
+
+def identifier(text: str) -> Identifier:
+    """The identifier for a text, whatever words are reserved: for parts of names.
+
+    >>> identifier("__3d x"), identifier("__x"), identifier("_x")
+    ('_3d_x', 'x', '_x')
+    """
+    name = re.sub(r"[^A-Za-z0-9_]", "_", text)[:LONGEST_NAME]
+    name = re.sub(r"^(__+|_(?=[A-Z]|$))", "", name)
+    name = f"_{name}" if name[:1].isdigit() else name
+    return Identifier(name or "model")
+
+
+def wrapper_name(model: Identifier) -> Identifier:
+    """The class that carries ELL's names in the Python module."""
+    return Identifier(f"{model[:1].upper()}{model[1:]}Wrapper")
+
+
+def _port_name(text: str, model: Identifier) -> str:
+    name = identifier(text)
+    is_macro = name in MACROS or (len(name) > 1 and name.isupper())
+    is_ours = name in PARAMETERS or name.startswith(f"{model}_")
+    return f"{name}_" if name in WORDS or is_macro or is_ours else name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,6 +19,7 @@ from codegen.lowering import (
     lower_node,
 )
 from codegen.memory import ArenaPlan, Lifetime, plan_arena
+from codegen.names import identifier
 from codegen.storage import (
     ARENA_ALIGN,
     WEIGHT_ALIGN,
@@ -34,6 +34,8 @@ from codegen.verify_plan import verify_plan
 from ir.errors import EllcError
 from ir.graph import Graph, Node
 from ir.ops.fused import Fused
+
+_LONGEST_PART = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +262,7 @@ class _Steps:
         return self._storage.accesses[value]
 
     def _copy(self, source: Access, target: Access, label: str) -> None:
-        name = f"{self._prefix}_{len(self._steps):03d}_copy_{identifier(label)}"
+        name = f"{self._prefix}_{len(self._steps):03d}_copy_{_part(label)}"
         call = copy_call(name, self._target, source, target)
         op = "copy" if self._repeat is None else Leave.name
         self._steps.append(Step(name, call, op, (), (label,), repeat=self._repeat))
@@ -272,10 +274,10 @@ class _Steps:
         once: list[Step] = []
         each: dict[int, list[Step]] = {}
         by_id = {x.id: x for x in lifetimes}
-        for access in self._bordered():
+        for index, access in enumerate(self._bordered()):
             mine = by_id[access.buffer.id]
             shared = any(self._overlap(mine, x) for x in lifetimes if x.id != mine.id)
-            name = f"{self._prefix}_border_{identifier(access.buffer.id)}"
+            name = f"{self._prefix}_border{index}_{_part(access.buffer.id)}"
             step = Step(name, fill_border(name, self._target, access), "border")
             if shared:
                 step = replace(step, repeat=self._steps[mine.first].repeat)
@@ -325,15 +327,14 @@ class _Steps:
                     spans[name] = (min(first, begin), max(last, end))
 
 
-def identifier(text: str) -> str:
-    """A C identifier for any text: other characters become `_`, a leading digit gets one before."""
-    name = re.sub(r"[^A-Za-z0-9_]", "_", text)
-    return f"_{name}" if not name or name[0].isdigit() else name
+def _part(text: str) -> str:
+    """A foreign text as a part of a kernel's name: what precedes it tells kernels apart."""
+    return identifier(text)[:_LONGEST_PART]
 
 
 def _label(node: Node) -> str:
     op = node.op.anchor.name if isinstance(node.op, Fused) else node.op.name
-    source = identifier(node.source[0])[:40] if node.source else ""
+    source = _part(node.source[0]) if node.source else ""
     return f"{op}_{source}" if source else op
 
 

@@ -11,6 +11,7 @@ Exit codes: 0 all well; 1 the command ran and its answer is no (`check` found a 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from pathlib import Path
 import click
 
 from ellc import __version__
+from ellc.commands.output import echo
 from ir.errors import EllcError, InternalError
 from ir.files import cannot_write, is_full
 
@@ -67,7 +69,7 @@ def _show_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> 
     if wanted and not ctx.resilient_parsing:
         from ellc.version import version_text
 
-        click.echo(version_text())
+        echo(version_text())
         ctx.exit()
 
 
@@ -109,12 +111,12 @@ def _crash_report(error: BaseException, arguments: Sequence[str]) -> Path | None
 def _report_internal(error: BaseException, arguments: Sequence[str]) -> None:
     reproducer = error.reproducer if isinstance(error, InternalError) else ""
     what = str(error) if isinstance(error, InternalError) else f"{type(error).__name__}: {error}"
-    click.echo(f"internal error: {what}", err=True)
+    echo(f"internal error: {what}", err=True)
     report = _crash_report(error, arguments)
     for label, path in (("reproducer", reproducer), ("details", report)):
         if path:
-            click.echo(f"  {label}: {path}", err=True)
-    click.echo("hint: this is a bug of ellc; please report it with the files named above", err=True)
+            echo(f"  {label}: {path}", err=True)
+    echo("hint: this is a bug of ellc; please report it with the files named above", err=True)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -124,13 +126,15 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return int(cli.main(list(arguments), prog_name="ellc", standalone_mode=False) or 0)
     except EllcError as error:
-        click.echo(error.report(), err=True)
+        echo(error.report(), err=True)
         return EXIT_BAD_INPUT
     except click.ClickException as error:
-        error.show()
+        said = io.StringIO()
+        error.show(said)
+        echo(said.getvalue(), err=True, nl=False)
         return EXIT_BAD_INPUT
     except click.Abort:
-        click.echo("interrupted", err=True)
+        echo("interrupted", err=True)
         return EXIT_INTERRUPTED
     except SystemExit:
         # Only click raises this, when the reader of our output has gone (`ellc print m | head`).
@@ -138,7 +142,7 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if isinstance(error, OSError) and is_full(error):
             place = Path(error.filename or tempfile.gettempdir())
-            click.echo(cannot_write(place, error).report(), err=True)
+            echo(cannot_write(place, error).report(), err=True)
             return EXIT_BAD_INPUT
         _report_internal(error, arguments)
         return EXIT_INTERNAL

@@ -7,7 +7,6 @@ a chain is one column, a residual connection or a branch opens a second one.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -70,16 +69,31 @@ def dot(graph: Graph) -> str:
     """The graph in Graphviz's language."""
     shapes = {"input": "ellipse", "output": "ellipse", "state": "cds", "node": "box"}
     lines = [
-        f"digraph {json.dumps(graph.name, ensure_ascii=False)} {{",
+        f"digraph {_dot_text(graph.name)} {{",
         "  node [fontname=Helvetica];",
     ]
     makers: dict[str, int] = {}
     for index, box in enumerate(boxes(graph)):
-        label = json.dumps(f"{box.title}\n{box.subtitle}", ensure_ascii=False)
+        label = f"{_dot_text(box.title)[:-1]}\\n{_dot_text(box.subtitle)[1:]}"
         lines.append(f"  n{index} [shape={shapes[box.kind]}, label={label}];")
         lines += [f"  n{makers[v]} -> n{index};" for v in box.reads if v in makers]
         makers |= dict.fromkeys(box.makes, index)
     return "\n".join([*lines, "}", ""])
+
+
+def _dot_text(text: str) -> str:
+    """A quoted string of Graphviz."""
+    escaped = _printable(text).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _printable(text: str) -> str:
+    """Text for a picture: what cannot be shown, or not even written in XML, becomes a mark."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _xml_text(text: str) -> str:
+    return escape(_printable(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +134,7 @@ def svg(graph: Graph) -> str:
     body = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{size[0]}" height="{size[1]}" '
         f'viewBox="0 0 {size[0]} {size[1]}" font-family="monospace" font-size="12">',
-        f"<title>{escape(graph.name)}</title>",
+        f"<title>{_xml_text(graph.name)}</title>",
         '<rect width="100%" height="100%" fill="#fff"/>',
     ]
     for row, item in enumerate(placed):
@@ -152,7 +166,7 @@ def _lines_svg(item: Placed, row: int, width: int) -> Iterator[str]:
 
 def _box_svg(item: Placed, row: int, width: int) -> Iterator[str]:
     left, top = _left(item.lane, width), _top(row)
-    full = escape(f"{item.box.title}\n{item.box.subtitle}")
+    full = f"{_xml_text(item.box.title)}\n{_xml_text(item.box.subtitle)}"
     yield (
         f'<g><title>{full}</title><rect x="{left}" y="{top}" width="{width}" height="{_BOX_PX}" '
         f'rx="5" fill="{_FILL[item.box.kind]}" stroke="#345"/>'
@@ -161,7 +175,7 @@ def _box_svg(item: Placed, row: int, width: int) -> Iterator[str]:
         (item.box.title, 18, 'font-weight="bold"'),
         (item.box.subtitle, 35, 'fill="#333"'),
     ):
-        yield f'<text x="{left + 8}" y="{top + drop}" {style}>{escape(_clip(text))}</text>'
+        yield f'<text x="{left + 8}" y="{top + drop}" {style}>{_xml_text(_clip(text))}</text>'
     yield "</g>"
 
 

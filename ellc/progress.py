@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from ir.printable import visible
+
 # (what is being done, parts finished, parts in all; 0 in all: not known)
 Progress = Callable[[str, int, int], None]
 
@@ -24,10 +26,12 @@ def progress(quiet: bool = False) -> Iterator[Progress]:
         yield silent
         return
     from rich.console import Console
+    from rich.markup import escape
 
     with Console(stderr=True).status("") as status:
 
         def show(stage: str, done: int = 0, total: int = 0) -> None:
-            status.update(f"{stage} ({done}/{total})" if total else stage)
+            text = escape(visible(stage))  # stages name files
+            status.update(f"{text} ({done}/{total})" if total else text)
 
         yield show

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ir.printable import visible
+
 
 class EllcError(Exception):
     """Anything the user can fix: it has a code, a place and a next step.
@@ -29,16 +31,21 @@ class EllcError(Exception):
         self.problems = tuple(problems)
 
     def report(self) -> str:
-        """The whole report, as it is shown on a terminal."""
-        place = f"{self.where}: " if self.where else ""
-        lines = [f"error[{self.code}]: {place}{self.message}"]
-        lines += [f"  {problem}" for problem in self.problems]
+        """The whole report, as it is shown on a terminal: only the first word of a line is ours."""
+        place = f"{visible(self.where)}: " if self.where else ""
+        lines = [f"error[{self.code}]: {place}{_indented(self.message)}"]
+        lines += [f"  {_indented(problem)}" for problem in self.problems]
         if self.hint:
-            lines.append(f"hint: {self.hint}")
+            lines.append(f"hint: {_indented(self.hint)}")
         return "\n".join(lines)
 
     def __str__(self) -> str:
         return self.report()
+
+
+def _indented(text: str) -> str:
+    """Text that may quote a model or a compiler: its further lines do not begin as ours do."""
+    return visible(text.expandtabs(), keep="\n").rstrip("\n").replace("\n", "\n  ")
 
 
 class ShapeError(EllcError):

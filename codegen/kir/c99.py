@@ -12,6 +12,7 @@ from typing import Any, assert_never
 
 import numpy as np
 
+from codegen.foreign_text import CCode
 from codegen.kir.c_prelude import C_TYPES, Prelude
 from codegen.kir.interp import literal
 from codegen.kir.ir import (
@@ -37,7 +38,7 @@ from codegen.targets import Target
 LINE_LENGTH = 100
 
 
-def c_kernels(kernels: Iterable[Kernel], target: Target, *, static: bool = True) -> str:
+def c_kernels(kernels: Iterable[Kernel], target: Target, *, static: bool = True) -> CCode:
     """Helpers and one function for each kernel, as one C file.
 
     The functions are `void NAME(const T0 *restrict p0, ..., ptrdiff_t begin, ptrdiff_t end)` with
@@ -47,7 +48,7 @@ def c_kernels(kernels: Iterable[Kernel], target: Target, *, static: bool = True)
     """
     prelude = Prelude()
     functions = [_Function(kernel, prelude).text(static) for kernel in kernels]
-    return "\n".join([prelude.text(), *functions])
+    return CCode("\n".join([prelude.text(), *functions]))  # `verify` has looked at every name
 
 
 class _Function:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from codegen.glue import Model, Port
 from codegen.plan import Plan, Step
+from ir.printable import visible
 
 FORMAT = 1
 
@@ -66,7 +67,8 @@ def manifest(
 
 def write_manifest(path: Path, document: dict[str, object]) -> None:
     """Write the document, keys in its order."""
-    text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
+    # Escaped, because the file is also read by people: on a terminal.
+    text = visible(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False), keep="\n")
     path.write_text(text + "\n", encoding="utf-8", newline="\n")
 
 

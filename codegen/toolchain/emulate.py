@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
-
+from codegen.render import render
 from codegen.targets import Target, resolve
 from codegen.toolchain import zig
 from ir.errors import EllcError, InternalError
@@ -193,15 +192,8 @@ def build_runner(
 
     The objects together define the symbols of all cases. Errors as `build_program`.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("codegen"),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined,
-    )
     source, program = folder / "runner.c", folder / "runner"
-    source.write_text(environment.get_template("runner.c.j2").render(cases=cases))
+    source.write_text(render("runner.c.j2", cases=cases))
     build_program(target, [source], objects, program, options=["-Wall", "-Wextra", "-Werror"])
     return Runner(program, target, tuple(cases))
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 
-from ellc.commands.output import echo_json, json_option, table
+from ellc.commands.output import echo, echo_json, json_option, table
 from ellc.commands.parameters import model_options
 from ir.errors import EllcError
+from ir.printable import visible
 
 if TYPE_CHECKING:
     from codegen.plan import Plan
@@ -122,7 +123,7 @@ def command(
     if as_json:
         echo_json(asdict(latency))
     else:
-        click.echo(text(latency))
+        echo(text(latency))
 
 
 def _bench_layers(
@@ -142,7 +143,7 @@ def _bench_layers(
     if as_json:
         echo_json(asdict(layers))
     else:
-        click.echo(layers_text(layers))
+        echo(layers_text(layers))
 
 
 def time_layers(model: Path, seconds: float, options: ModelOptions, progress: Progress) -> Layers:
@@ -213,8 +214,8 @@ def layers_text(layers: Layers) -> str:
         [
             table(header, rows, "  rrrrr"),
             "",
-            f"{layers.name} on one core: median {layers.median_ms:.3f} ms of {layers.calls:,} "
-            f"calls; fma peak {layers.peak_gflops:.0f} GFLOP/s, memory "
+            f"{visible(layers.name)} on one core: median {layers.median_ms:.3f} ms of "
+            f"{layers.calls:,} calls; fma peak {layers.peak_gflops:.0f} GFLOP/s, memory "
             f"{layers.memory_gb_per_second:.1f} GB/s",
         ]
     )
@@ -256,7 +257,7 @@ def summary(network: Network, target: str, times_ns: tuple[int, ...]) -> Latency
 def text(latency: Latency) -> str:
     """Two lines for people."""
     return (
-        f"{latency.name} on {latency.target}: median {latency.median_ms:.3f} ms "
+        f"{visible(latency.name)} on {latency.target}: median {latency.median_ms:.3f} ms "
         f"of {latency.calls:,} calls\n"
         f"  fastest {latency.fastest_ms:.3f} ms, 10 % below {latency.p10_ms:.3f} ms, "
         f"10 % above {latency.p90_ms:.3f} ms; {latency.gmacs_per_second:.2f} GMAC/s"

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ellc.commands.output import echo_json, echo_notes, json_option, shortened, table
+from ellc.commands.output import echo, echo_json, echo_notes, json_option, shortened, table
 from ellc.commands.parameters import model_options, target_option
+from ir.printable import visible
 
 if TYPE_CHECKING:
     from ellc.checking import Checked, Report
@@ -64,7 +65,7 @@ def command(
     if as_json:
         echo_json(document(found))
     else:
-        click.echo(text(found))
+        echo(text(found))
     if not found.agrees:
         ctx.exit(EXIT_DIFFERENT)
 
@@ -103,8 +104,8 @@ def text(report: Report) -> str:
     lines += _led(report)
     seeds = "1 input" if report.seeds == 1 else f"{report.seeds} inputs"
     if report.agrees:
-        return "\n".join([*lines, f"{report.name} on {report.target}: agrees on {seeds}"])
-    lines.append(f"{report.name} on {report.target}: DIFFERS")
+        return "\n".join([*lines, f"{visible(report.name)} on {report.target}: agrees on {seeds}"])
+    lines.append(f"{visible(report.name)} on {report.target}: DIFFERS")
     if report.first_difference is not None:
         lines += _difference(report.first_difference)
     return "\n".join(lines)
@@ -133,9 +134,9 @@ def _led(report: Report) -> list[str]:
 
 
 def _difference(first: Checked) -> list[str]:
-    layers = f", layers {', '.join(first.source)}" if first.source else ""
+    layers = f", layers {visible(', '.join(first.source))}" if first.source else ""
     return [
-        f"  first difference: {first.name} ({first.operator}{layers})",
+        f"  first difference: {visible(first.name)} ({first.operator}{layers})",
         f"  {first.agreement.wrong:,} of {first.agreement.elements:,} elements, "
         f"in seed {first.seed} {first.agreement.first}",
     ]

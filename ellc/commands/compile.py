@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ellc.commands.output import bytes_text, echo_json, json_option
+from ellc.commands.output import bytes_text, echo, echo_json, json_option
 from ellc.commands.parameters import model_options, target_option
+from ir.printable import visible
 
 if TYPE_CHECKING:
     from codegen.targets import Target
@@ -82,7 +83,7 @@ def command(
 
     if emit == "help":
         for kind, what in emit_kinds().items():
-            click.echo(f"{kind:<8}  {what}")
+            echo(f"{kind:<8}  {what}")
         return
     row = resolve(target, Overrides(triple=triple, cpu=cpu, llvm_features=features))
     kinds = tuple(word.strip() for word in emit.split(",")) if emit else default_emit(row)
@@ -100,11 +101,11 @@ def command(
     with progress(quiet=as_json) as report:
         made = compile_model(model, row, chosen, output, report)
     for note in made.notes:
-        click.echo(f"note: {note}", err=True)
+        echo(f"note: {visible(note)}", err=True)
     if as_json:
         echo_json(_document(made, row))
     else:
-        click.echo(_text(made, row))
+        echo(_text(made, row))
 
 
 def _document(made: Artifact, target: Target) -> dict[str, object]:
@@ -130,7 +131,8 @@ def _text(made: Artifact, target: Target) -> str:
     ]
     said = [f"{word} {_bytes(count)}" for word, count in costs if count is not None]
     took = f"{sum(made.seconds.values()):.1f} s"
-    return f"{made.folder}: {files}\n{made.name} for {target.name} in {took}: {', '.join(said)}"
+    folder = visible(str(made.folder))
+    return f"{folder}: {files}\n{made.name} for {target.name} in {took}: {', '.join(said)}"
 
 
 def _bytes(count: int) -> str:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ellc.commands.output import bytes_text, echo_json, echo_notes, json_option
+from ellc.commands.output import bytes_text, echo, echo_json, echo_notes, json_option
 from ellc.commands.parameters import model_options
+from ir.printable import visible
 
 if TYPE_CHECKING:
     from ellc.models import ModelOptions
@@ -49,7 +50,7 @@ def command(model: Path, output: Path, options: ModelOptions, as_json: bool) -> 
             }
         )
         return
-    click.echo(
-        f"{output}: {len(made.graph.nodes)} operators, {made.parameters:,} parameters, "
-        f"{bytes_text(made.file_bytes)}"
+    echo(
+        f"{visible(str(output))}: {len(made.graph.nodes)} operators, "
+        f"{made.parameters:,} parameters, {bytes_text(made.file_bytes)}"
     )

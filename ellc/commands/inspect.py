@@ -7,9 +7,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ellc.commands.output import bytes_text, echo_json, echo_notes, json_option, shortened, table
+from ellc.commands.output import (
+    bytes_text,
+    echo,
+    echo_json,
+    echo_notes,
+    json_option,
+    shortened,
+    table,
+)
 from ellc.commands.parameters import model_options
 from ellc.inspect import Layer, PortFacts, Report
+from ir.printable import visible
 
 if TYPE_CHECKING:
     from ellc.models import ModelOptions
@@ -42,15 +51,15 @@ def command(model: Path, options: ModelOptions, as_json: bool) -> None:
     if as_json:
         echo_json(report.document())
     else:
-        click.echo(text(report))
+        echo(text(report))
 
 
 def text(report: Report) -> str:
     """The report for people."""
-    lines = [f"{report.name}"]
+    lines = [visible(report.name)]
     lines += [f"  input  {_port(port)}" for port in report.inputs]
     lines += [f"  output {_port(port)}" for port in report.outputs]
-    lines += [f"  {line}" for line in report.about]
+    lines += [f"  {visible(line)}" for line in report.about]
     header = ["#", "layer", "operator", "output", "parameters", "MACs", "live", "sees", "step"]
     rows = [list(_row(layer)) for layer in report.layers]
     if any(layer.quantisation for layer in report.layers):
@@ -67,7 +76,7 @@ def text(report: Report) -> str:
 
 
 def _port(port: PortFacts) -> str:
-    text = f"{port.name}: {port.type} {_shape(port.shape)}"
+    text = f"{visible(port.name)}: {port.type} {_shape(port.shape)}"
     if port.quantisation is None:
         return text
     scale, zero = _steps(port.quantisation)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ellc.commands.output import echo_json, json_option, table
+from ellc.commands.output import echo, echo_json, json_option, table
 from ir.op import Op, Pointwise, all_ops
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def command(form: Format | None, as_json: bool) -> None:
     if as_json:
         echo_json(rows)
     else:
-        click.echo(
+        echo(
             table(("name", "kind", "summary"), [[r["name"], r["kind"], r["summary"]] for r in rows])
         )
 
@@ -56,7 +56,7 @@ def _list_format(form: Format, as_json: bool) -> None:
     if as_json:
         echo_json([asdict(row) for row in found])
     else:
-        click.echo(table(("operator", "limits"), [(row.operator, row.limits) for row in found]))
+        echo(table(("operator", "limits"), [(row.operator, row.limits) for row in found]))
 
 
 def kind(cls: type[Op]) -> str:

@@ -1,4 +1,8 @@
-"""How commands print: plain aligned tables for people, one JSON document for scripts."""
+"""How commands print: plain aligned tables for people, one JSON document for scripts.
+
+Everything that reaches a terminal passes `echo`: names and metadata are text of whoever made the
+model, and a terminal obeys control characters. (ruff refuses `click.echo` elsewhere.)
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,25 @@ from collections.abc import Mapping, Sequence
 
 import click
 
+from ir.printable import visible
+
 _LONGEST_NAME = 48
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document instead of text."
 )
 
 
+def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Print text, on stderr with `err`, `nl` with a line end; what is not printable is escaped.
+
+    Line ends stay: put `visible` around a name that stands in a line.
+    """
+    click.echo(visible(text.expandtabs(), keep="\n"), err=err, nl=nl)  # noqa: TID251
+
+
 def echo_json(document: object) -> None:
     """Print a JSON document on stdout, keys in the order given; NaN and infinity become null."""
-    click.echo(json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False))
+    echo(json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def _finite(document: object) -> object:
@@ -35,7 +49,7 @@ def echo_notes(metadata: Mapping[str, str]) -> None:
     """Show on stderr what the reader of a model remarked (metadata `note.N`)."""
     for key, note in metadata.items():
         if key.startswith("note."):
-            click.echo(f"note: {note}", err=True)
+            echo(f"note: {visible(note)}", err=True)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]], right: str = "") -> str:
@@ -44,7 +58,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]], right: str = 
     `right` has one character per column, `r` to align to the right; missing ones mean left.
     Widths are counted in characters, and trailing blanks are removed.
     """
-    cells = [[str(cell) for cell in row] for row in (header, *rows)]
+    cells = [[visible(str(cell)) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     lines = []
     for row in cells:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ellc.commands.output import echo
 from ellc.commands.parameters import model_options
 
 if TYPE_CHECKING:
@@ -36,6 +37,6 @@ def command(model: Path, form: str, output: Path | None, options: ModelOptions) 
 
     text = {"text": print_graph, "dot": dot, "svg": svg}[form](read_model(model, options))
     if output is None:
-        click.echo(text, nl=False)
+        echo(text, nl=False)
     else:
         write_text(output, text)

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from ellc.commands.output import echo_json, echo_notes, json_option, table
+from ellc.commands.output import echo, echo_json, echo_notes, json_option, table
 from ellc.commands.parameters import model_options, target_option
 from ellc.execute import Arrays, Executable, Network
 from ellc.images import dequantise, load_input, load_labels, top_scores
@@ -19,6 +19,7 @@ from ellc.pixels import PixelOptions, Preprocessing
 from ellc.preprocessing import PREPROCESSING_KEY, has_preprocessing
 from ir.errors import EllcError
 from ir.files import whole_file
+from ir.printable import visible
 from ir.types import Array, TensorType
 
 LABELS_KEY = "labels"
@@ -78,7 +79,7 @@ def command(
         echo_json([_document(*port, r, names, top) for port, r in ported])
         return
     for port, result in ported:
-        click.echo(_text(*port, result, names, top))
+        echo(_text(*port, result, names, top))
 
 
 def _want_files(files: Sequence[Path]) -> None:
@@ -158,7 +159,7 @@ def _is_list(result: Array) -> bool:
 
 
 def _text(name: str, type_: TensorType, result: Array, labels: Sequence[str], top: int) -> str:
-    head = f"{name}: {type_.dtype.value} {'x'.join(map(str, type_.shape)) or 'scalar'}"
+    head = f"{visible(name)}: {type_.dtype.value} {'x'.join(map(str, type_.shape)) or 'scalar'}"
     result = dequantise(result, type_)
     if not _is_list(result):
         return f"{head}, {_extent_text(result)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ellc.commands.output import bytes_text, echo_json, json_option, table
+from ellc.commands.output import bytes_text, echo, echo_json, json_option, table
 
 
 @click.command("targets")
@@ -35,7 +35,7 @@ def command(as_json: bool) -> None:
             ]
         )
         return
-    click.echo(
+    echo(
         table(
             ("name", "cpu", "cores", "SIMD", "L2", "makes", "what it is"),
             [
@@ -53,4 +53,4 @@ def command(as_json: bool) -> None:
             right="  rrr",
         )
     )
-    click.echo("custom: any other machine, described by --triple, --cpu and --features")
+    echo("custom: any other machine, described by --triple, --cpu and --features")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ellc.commands.output import bytes_text, echo_json, json_option, table
+from ellc.commands.output import bytes_text, echo, echo_json, json_option, table
 
 
 @click.group("zoo", context_settings={"help_option_names": ["-h", "--help"]})
@@ -43,7 +43,7 @@ def list_(as_json: bool) -> None:
         (n.name, "x".join(map(str, n.input)), n.layers, n.origin, " ".join(n.formats))
         for n in networks()
     ]
-    click.echo(table(header, lines, "  r"))
+    echo(table(header, lines, "  r"))
 
 
 def _complete_name(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
@@ -94,4 +94,4 @@ def build_(name: str, output: Path, seed: int, width: str, as_json: bool) -> Non
             }
         )
     else:
-        click.echo(f"{output}: {made.parameters:,} parameters, {bytes_text(made.file_bytes)}")
+        echo(f"{output}: {made.parameters:,} parameters, {bytes_text(made.file_bytes)}")

@@ -6,7 +6,7 @@ import keyword
 
 import pytest
 
-from codegen.names import distinct_names, valid_name
+from codegen.names import LONGEST_NAME, distinct_names, port_names, valid_name
 
 
 @pytest.mark.parametrize(
@@ -33,4 +33,35 @@ def test_names_are_identifiers_and_no_keywords() -> None:
 
 
 def test_equal_names_are_told_apart() -> None:
-    assert distinct_names(["x", "x", "x_2", "m"], taken=("m",)) == ("x", "x_2", "x_2_2", "m_2")
+    assert distinct_names(["x", "x", "x_2"]) == ("x", "x_2", "x_2_2")
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("x", "x"),
+        ("X", "X"),
+        ("_x", "_x"),
+        ("__x", "x"),
+        ("_Bool", "Bool_"),
+        ("NULL", "NULL_"),
+        ("INT32_MAX", "INT32_MAX_"),
+        ("linux", "linux_"),
+        ("out", "out_"),
+        ("net_ABI", "net_ABI_"),
+        ("netto", "netto"),
+        ("", "model"),
+        ("y" * 99, "y" * LONGEST_NAME),
+    ],
+)
+def test_names_of_ports(text: str, name: str) -> None:
+    assert port_names([text], valid_name("net")) == (name,)
+    assert port_names([text, text], valid_name("net")) == (name, f"{name}_2")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["random", "numpy", "m", "c", "size", "int32", "sem", "demo", "test", "NUL", "ellc_pool"],
+)
+def test_a_model_hides_no_file_and_no_function(name: str) -> None:
+    assert valid_name(name) == f"{name}_"

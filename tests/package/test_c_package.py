@@ -118,7 +118,7 @@ def test_headers_in_cxx(tmp_path: Path) -> None:
 def test_names_that_collide_are_told_apart(tmp_path: Path) -> None:
     header = (compiled(two_way_network(), tmp_path, "h") / "two.h").read_text()
     assert re.search(
-        r"two_predict\(\s+two_t \*m,\s+const float \*class_,\s+const float \*m_2,", header
+        r"two_predict\(\s+two_t \*m,\s+const float \*class_,\s+const float \*m_,", header
     )
 
 

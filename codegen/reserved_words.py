@@ -1,0 +1,87 @@
+"""Words that a name in generated files must not be, by who has taken them."""
+
+from __future__ import annotations
+
+import keyword
+import sys
+
+_C_AND_CXX = """
+alignas alignof and and_eq asm auto bitand bitor bool break case catch char char16_t char32_t
+char8_t class co_await co_return co_yield compl concept const const_cast consteval constexpr
+constinit continue contract_assert decltype default delete do double dynamic_cast else enum explicit
+export extern false final float for friend goto if import inline int long module mutable namespace
+new noexcept not not_eq nullptr operator or or_eq override private protected public register
+reinterpret_cast requires restrict return short signed sizeof static static_assert static_cast
+struct switch template this thread_local throw true try typedef typeid typename typeof typeof_unqual
+union unsigned using virtual void volatile wchar_t while xor xor_eq
+"""
+
+# <stddef.h> and <stdint.h>
+_TYPES = """
+size_t ssize_t rsize_t ptrdiff_t nullptr_t max_align_t wint_t intptr_t uintptr_t intmax_t uintmax_t
+int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t
+int_least8_t int_least16_t int_least32_t int_least64_t
+uint_least8_t uint_least16_t uint_least32_t uint_least64_t
+int_fast8_t int_fast16_t int_fast32_t int_fast64_t
+uint_fast8_t uint_fast16_t uint_fast32_t uint_fast64_t
+"""
+
+# Compilers define them by themselves (gnu modes), or headers that programs include with ours do.
+_MACROS = """
+linux unix i386 i486 i586 i686 mips sparc sun sgi vax hpux m68k mc68000 tahoe pyr bfin vms arm
+offsetof assert errno stdin stdout stderr complex imaginary noreturn alloca min max near far
+interface small hyper bit L_tmpnam L_ctermid L_cuserid P_tmpdir math_errhandling
+I F Bool Status Success Always
+"""
+
+_TEMPLATES = """
+m in out f i k r threads bytes abi arena context get instance ready index shape shapes key none
+entries nothing inputs outputs frame begin end size TensorShape ELL_TensorShape
+"""
+
+WORDS = frozenset([*_C_AND_CXX.split(), *_TYPES.split(), *keyword.kwlist, *keyword.softkwlist])
+"""No name is one of these: words of C up to C23, C++ up to C++26 and Python."""
+
+MACROS = frozenset(_MACROS.split())
+"""No port has one of these names. Macros in capitals only need no list: see `names`."""
+
+PARAMETERS = frozenset(_TEMPLATES.split())
+"""Names that the C of our templates uses beside those of ports."""
+
+# Their files would be found in place of Python's own modules.
+_MODULES = sys.stdlib_module_names | {"numpy", "cffi", "sitecustomize", "usercustomize"}
+
+# NAME_t, NAME_init, NAME_destroy, ... are types and functions of the C library.
+_FAMILIES = """
+wchar char8 char16 char32 sem mtx cnd tss thrd div ldiv lldiv fpos time clock off pid uid gid mode
+id key regex iconv va_list jmp_buf sigset mbstate locale atomic
+"""
+
+# `libc.so`; `-lm` and CMake's `target_link_libraries(x m)` would find these first.
+_LIBRARIES = "c m dl rt pthread util stdc gcc gcc_s atomic resolv crypt unwind"
+
+_FILES = "demo ellc ellc_pool ellc_clock ellc_step CMakeLists"
+
+_TARGETS = """
+all test help clean install package package_source edit_cache rebuild_cache preinstall
+ALL_BUILD ZERO_CHECK RUN_TESTS INSTALL PACKAGE
+"""
+
+_DEVICES = """
+con prn aux nul com0 com1 com2 com3 com4 com5 com6 com7 com8 com9
+lpt0 lpt1 lpt2 lpt3 lpt4 lpt5 lpt6 lpt7 lpt8 lpt9
+"""
+
+_TAKEN_FOR_MODELS = _MODULES.union(
+    (word.removesuffix("_t") for word in _TYPES.split()),
+    *(words.split() for words in (_FAMILIES, _LIBRARIES, _FILES, _TARGETS)),
+)
+
+
+def is_taken_for_models(name: str) -> bool:
+    """Whether files or functions called after a model of this name would hide others.
+
+    Modules of Python, functions of C, libraries, files of ours, CMake's targets, Windows' devices.
+    """
+    is_device = name.lower() in _DEVICES.split()
+    return is_device or name in _TAKEN_FOR_MODELS or name.startswith("pthread_")

@@ -1,0 +1,246 @@
+"""Text of a model stays text: every hostile text, in every place where text enters, in every file.
+
+A file made of a hostile network is compared with one made of a harmless network of the same form.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from c_tokens import Token, tokens
+from hostile_texts import PLACES, TEXTS, WORDS, many_ports, network
+from small_networks import ready
+
+from codegen.emit import plan_kernels
+from codegen.foreign_text import (
+    CCode,
+    CMakeCode,
+    Comment,
+    Identifier,
+    PythonCode,
+    c_code,
+    c_string,
+    comment,
+    python_literal,
+)
+from codegen.glue import header_text, make_model, source_text
+from codegen.kir.llvm import llvm_module
+from codegen.lowering import Options
+from codegen.names import valid_name
+from codegen.package.manifest import Costs, manifest, write_manifest
+from codegen.package.texts import write_cmake, write_demo, write_ell_names, write_python_module
+from codegen.plan import make_plan
+from codegen.render import environment
+from codegen.targets import resolve
+from codegen.toolchain import zig
+from ir.graph import Graph
+
+
+class Files:
+    """Everything that is written as text about one network."""
+
+    def __init__(self, graph: Graph, folder: Path) -> None:
+        name = valid_name(graph.name)
+        plan = make_plan(ready(graph), resolve("host"), Options(), name)
+        self.model = make_model(plan, name)
+        python = write_python_module(self.model, f"lib{name}.so", "1", folder)
+        ell = write_ell_names(self.model, "1", folder)
+        demo = write_demo(self.model, "1", folder)[0]
+        cmake = write_cmake(self.model, "so", [folder / f"lib{name}.so"], "1", folder, demo=True)
+        write_manifest(folder / "m.json", manifest(plan, self.model, Costs(0, 0, 0), "1", []))
+        self.python, self.cmake, self.json = (
+            path.read_text("utf-8") for path in (python, cmake, folder / "m.json")
+        )
+        self.c = {
+            "header": header_text(self.model, "1"),
+            "source": source_text(self.model, "1"),
+            "ell": "".join(path.read_text("utf-8") for path in ell),
+            "demo": demo.read_text("utf-8"),
+        }
+        self.llvm = llvm_module(plan_kernels(plan), plan.target)
+
+    def tokens(self, file: str) -> list[Token]:
+        """Tokens of a C file; literals, kernels and (the demo names none) ports are equal."""
+        kernels = {c.kernel: f"kernel{i}" for i, c in enumerate(self.model.once + self.model.steps)}
+        ports = {p.c_name: f"port{i}" for i, p in enumerate(self.model.inputs + self.model.outputs)}
+        names = kernels if file == "demo" else kernels | ports
+        return [_plain(token, names) for token in tokens(self.c[file])]
+
+
+def _plain(token: Token, names: dict[str, str]) -> Token:
+    if token.kind == "string":
+        return Token("string", "")
+    said = re.sub(r"^0x[0-9a-f]{8}u$", "hash", token.text)
+    return Token(token.kind, names.get(said, said))
+
+
+def _tree(source: str) -> str:
+    """The syntax of a Python file, all strings equal."""
+    parsed = ast.parse(source)
+    for node in ast.walk(parsed):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            node.value = ""
+    return ast.dump(parsed)
+
+
+@pytest.fixture(scope="module")
+def fine(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """The files of a network that says nothing odd."""
+    return Files(network("", ""), tmp_path_factory.mktemp("fine"))
+
+
+@pytest.mark.parametrize("place", [place for place in PLACES if place != "graph"])
+def test_files_differ_in_literals_and_names_only(fine: Files, place: str, tmp_path: Path) -> None:
+    wanted = {file: fine.tokens(file) for file in fine.c}
+    for text in TEXTS:
+        made = Files(network(text, place), tmp_path)
+        assert {file: made.tokens(file) for file in made.c} == wanted, text
+        assert _tree(made.python) == _tree(fine.python), text
+        assert made.cmake == fine.cmake
+        assert list(json.loads(made.json)) == list(json.loads(fine.json))
+        assert all(map(_is_plain, (made.python, made.json, made.llvm, *made.c.values()))), text
+
+
+def _is_plain(text: str) -> bool:
+    return text.replace("\n", "").isprintable()
+
+
+def test_reserved_words_as_names_of_ports(tmp_path: Path) -> None:
+    made = Files(many_ports(WORDS), tmp_path)
+    wanted = Files(many_ports([f"port {i}" for i in range(len(WORDS))]), tmp_path)
+    assert all(made.tokens(file) == wanted.tokens(file) for file in made.c)
+    assert _tree(made.python) == _tree(wanted.python)
+
+
+def test_only_the_valid_name_of_a_network_gets_into_files(tmp_path: Path) -> None:
+    for text in TEXTS:
+        made = Files(network(text, "graph"), tmp_path)
+        same = Files(network(valid_name(text), "graph"), tmp_path)
+        assert (made.c, made.python, made.cmake) == (same.c, same.python, same.cmake)
+        assert (made.json, made.llvm) == (same.json, same.llvm)
+
+
+def test_literals_mean_the_text(tmp_path: Path) -> None:
+    """Nothing is lost on the way."""
+    document = json.loads(Files(many_ports([]), tmp_path).json)
+    for text in TEXTS:
+        assert document["metadata"][text] == text
+        assert ast.literal_eval(python_literal(text)) == text
+        c = ast.literal_eval(f"b{c_string(text)}".replace("\\?", "?"))
+        assert c.decode("utf-8", "surrogatepass") == text
+
+
+# --- templates take nothing else ---
+
+
+@pytest.mark.parametrize("language", [CCode, PythonCode, CMakeCode])
+def test_templates_refuse_plain_text(language: type[CCode]) -> None:
+    template = environment(language).from_string("{{ x }}")
+    for value in (language("x"), Identifier("x"), Comment("x")):
+        assert template.render(x=value) == "x"
+    assert template.render(x=1) == "1"
+    others = [other("x") for other in (CCode, PythonCode, CMakeCode) if other is not language]
+    for wrong in ("x", None, 1.5, True, b"x", ("x",), language("x") + "", *others):
+        with pytest.raises(TypeError, match="foreign_text"):
+            template.render(x=wrong)
+
+
+def test_parts_are_looked_at() -> None:
+    assert c_code("f({}, {});", Identifier("x"), 1) == "f(x, 1);"
+    for wrong in ("x", PythonCode("x"), 1.5):
+        with pytest.raises(TypeError):
+            c_code("f({});", wrong)  # type: ignore[arg-type]
+    for text in (*TEXTS, *WORDS):
+        assert Comment(comment(text)) == comment(text)
+        Identifier(valid_name(text))
+        if text != comment(text):
+            with pytest.raises(ValueError, match="not safe"):
+                Comment(text)
+    for text in ("", "1x", "a-b", "a\n", "é"):
+        with pytest.raises(ValueError, match="no identifier"):
+            Identifier(text)
+
+
+# --- compilers and other tools ---
+
+_HEADERS = [
+    "stddef",
+    "stdint",
+    "stdio",
+    "stdlib",
+    "string",
+    "limits",
+    "float",
+    "math",
+    "complex",
+    "errno",
+    "assert",
+    "iso646",
+]
+_MADE_MACRO = re.compile(r"^#define (\w+)", re.MULTILINE)
+
+
+def _compilers() -> dict[str, tuple[str, ...]]:
+    """Compilers of this machine by name; those of zig are always there."""
+    found = {}
+    for name, standard in (
+        *(("gcc", "c99"), ("gcc", "gnu17"), ("g++", "gnu++20")),
+        *(("clang", "gnu17"), ("clang++", "gnu++20")),
+    ):
+        if path := shutil.which(name):
+            found[f"{name} {standard}"] = (path, f"-std={standard}")
+    for program, standard in (("cc", "c99"), ("cc", "gnu2x"), ("c++", "gnu++20")):
+        command = (*zig.command(), program, "-target", "x86_64-linux-musl", f"-std={standard}")
+        found[f"zig {standard}"] = command
+    return found
+
+
+def _macros(compiler: Sequence[str]) -> list[str]:
+    """Macros after the usual headers of C; of those in capitals only the rule needs no list."""
+    source = "".join(f"#include <{header}.h>\n" for header in _HEADERS)
+    command = [*compiler, "-x", "c", "-dM", "-E", "-"]
+    ran = subprocess.run(command, input=source, capture_output=True, text=True, check=True)
+    return [name for name in _MADE_MACRO.findall(ran.stdout) if not name.isupper()]
+
+
+_COMPILERS = _compilers()
+
+
+@pytest.fixture(scope="module")
+def odd_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ports are called like every hostile text, reserved word, macro, and name in the templates."""
+    folder = tmp_path_factory.mktemp("odd")
+    plain = Files(many_ports([]), folder)
+    ours = {t.text for file in plain.c for t in tokens(plain.c[file]) if t.kind == "name"}
+    ours = {name for name in ours if not name.startswith("net_")}  # WORDS has some of these
+    macros = [x for name, how in _COMPILERS.items() if "++" not in name for x in _macros(how)]
+    names = [*TEXTS, *WORDS, *macros, *sorted(ours)]
+    made = Files(many_ports(dict.fromkeys(names)), folder)
+    (folder / "net.h").write_text(made.c["header"])
+    (folder / "net_api.c").write_text(made.c["source"])
+    return folder
+
+
+@pytest.mark.parametrize("compiler", _COMPILERS)
+def test_compilers_take_every_name(compiler: str, odd_package: Path) -> None:
+    is_cxx = "++" in compiler
+    files = ["net.h", "net_ell.h"] if is_cxx else ["net_ell.c", "demo.c", "net_api.c"]
+    headers = "".join(f"#include <{header}.h>\n" for header in _HEADERS)
+    options = ["-Wall", "-Wextra", "-Werror", "-Wno-trigraphs", "-I.", "-c", "-o", "made.o"]
+    for file in files:
+        ran = subprocess.run(
+            [*_COMPILERS[compiler], *options, "-x", "c++" if is_cxx else "c", "-"],
+            input=f'{headers}#include "{file}"\n',
+            cwd=odd_package,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stderr[:3000]

@@ -1,0 +1,100 @@
+"""What a model says reaches a terminal as text: no control characters, in its line."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+import pytest
+from c_tokens import tokens
+from hostile_texts import PLACES, TEXTS, network
+
+from ellc.cli import EXIT_BAD_INPUT, run
+from ellc.draw import dot, svg
+from ellc.progress import progress
+from ir.container import save
+from ir.errors import EllcError
+from ir.printable import visible
+from ir.text import parse
+
+HOSTILE = "".join(TEXTS)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_commands_print_no_control_characters(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(network(HOSTILE, place), tmp_path / "m.eir")
+    for index, channels in enumerate((2, 3)):
+        np.save(tmp_path / f"{index}.npy", np.ones((1, 4, 4, channels), np.float32))
+    for words in (
+        ["inspect", "m.eir"],
+        ["inspect", "m.eir", "--json"],
+        *(["print", "m.eir", "--format", form] for form in ("text", "dot", "svg")),
+        ["import", "m.eir", "-o", "again.eir"],
+        ["run", "m.eir", "0.npy", "1.npy", "--reference"],
+        ["run", "m.eir", "0.npy", "1.npy", "--reference", "--json"],
+        ["run", "m.eir", "0.npy", "--reference"],
+        ["run", "m.eir", f"{HOSTILE[:40]}.npy".replace("\0", "")],
+    ):
+        run(words)
+        said = capsys.readouterr()
+        for text in (said.out, said.err):
+            assert text.replace("\n", "").isprintable(), words
+        if "--json" in words and not said.err.startswith("error"):
+            json.loads(said.out)
+        # A text that imitates a report stays within a line of ours.
+        assert said.err.count("\nerror[") + said.err.startswith("error[") <= 1
+        assert "\nhint: y" not in said.out + said.err
+
+
+def test_a_printed_graph_can_be_read_back(capsys: pytest.CaptureFixture[str], tmp_path) -> None:
+    for graph in (network(HOSTILE, place) for place in PLACES):
+        save(graph, tmp_path / "m.eir")
+        assert run(["print", str(tmp_path / "m.eir")]) == 0
+        assert parse(capsys.readouterr().out, graph.weights) == graph
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_pictures_are_well_formed(text: str) -> None:
+    for place in ("graph", "input", "node"):
+        graph = network(text, place)
+        root = ElementTree.fromstring(svg(graph))
+        plain = ElementTree.fromstring(svg(network("", "")))
+        assert [e.tag for e in root.iter()] == [e.tag for e in plain.iter()]
+        # Graphviz writes strings as C does, but for the escapes it knows.
+        kinds = [token.kind for token in tokens(dot(graph), trigraphs=False)]
+        assert kinds == [token.kind for token in tokens(dot(network("", "")))]
+
+
+def test_errors_keep_their_form() -> None:
+    said = EllcError(
+        HOSTILE, code="E001", where=HOSTILE, hint=HOSTILE, problems=[HOSTILE, HOSTILE]
+    ).report()
+    assert said.replace("\n", "").isprintable()
+    first, *others = said.split("\n")
+    assert first.startswith("error[E001]: ")
+    assert [line[:5] for line in others if not line.startswith("  ")] == ["hint:"]
+
+
+def test_usage_errors_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["inspect", "--\x1b[31m"]) == EXIT_BAD_INPUT
+    assert run(["\x1b[31m\x9b"]) == EXIT_BAD_INPUT
+    assert capsys.readouterr().err.replace("\n", "").isprintable()
+
+
+def test_progress_is_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with progress() as report:
+        for text in TEXTS:
+            report(f"writing {text}", 0, 0)
+
+
+def test_visible_keeps_json() -> None:
+    for text in TEXTS:
+        assert visible(text).isprintable()
+        assert json.loads(visible(json.dumps(text, ensure_ascii=False))) == text
+    assert visible("a\nb", keep="\n") == "a\nb"
