@@ -76,6 +76,15 @@ def _volumes() -> Iterator[Example]:
     yield Example("Conv", x, (w,), {"pads": [1, 0, 2, 1, 1, 0], "strides": [2, 1, 3]})
     yield Example("Conv", x, (w,), {"dilations": [2, 1, 2], "auto_pad": "SAME_UPPER"})
     yield Example("Conv", x, (grouped,), {"group": 2, "pads": [1] * 6})
+    back = floats(4, 3, 3, 2, 2, seed=3)
+    yield Example("ConvTranspose", x, (back, floats(3)))
+    yield Example("ConvTranspose", x, (back,), {"strides": [2, 1, 3], "pads": [1, 0, 1, 0, 1, 1]})
+    yield Example(
+        "ConvTranspose",
+        x,
+        (back,),
+        {"strides": [3, 2, 1], "dilations": [2, 1, 1], "output_padding": [1, 1, 0]},
+    )
     window = {"kernel_shape": [3, 2, 2], "strides": [2, 1, 2]}
     for kind in ("MaxPool", "AveragePool", "LpPool"):
         yield Example(kind, x, (), window)

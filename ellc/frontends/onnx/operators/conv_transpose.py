@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
 from ellc.frontends.onnx.images import to_pixels, to_planes, with_rows
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.shapes import reshaped, transposed
+from ellc.frontends.onnx.operators.volumes import transposed_convolved
 from ellc.frontends.onnx.registry import ONNX, operand, optional
 from ir.ops.conv_transpose import ConvTranspose2D
+from ir.types import Array
 
 Pair = tuple[int, int]
 
 
-@ONNX.imports("ConvTranspose", limits="1 and 2 spatial axes; constant weights")
+@ONNX.imports("ConvTranspose", limits="1 to 3 spatial axes; constant weights")
 def conv_transpose(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """Weights [C, F/groups, kh, kw] over planes, with a bias or none."""
     x, w, bias = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
     rank = x.type.rank
-    if w.type.rank != rank or rank not in (3, 4):
+    if w.type.rank != rank or rank not in (3, 4, 5):
         raise Unsupported(f"weights of shape {w.shape} over a tensor of shape {x.shape}")
     known(w, "the weights")
     groups = node.integer("group", 1)
@@ -35,16 +39,31 @@ def conv_transpose(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
         _pair(dilation, 1),
         groups,
     )
+    if rank == 5:
+        deep = (v[0] for v in (stride, dilation, before, after, extra))
+        places = _places_along_depth(x.shape[2], kernel[0], *deep)
+        return transposed_convolved(emitter, x, w, bias, places, op)
     operands = [to_pixels(emitter, x), _filters(emitter, with_rows(emitter, w), groups)]
     made = emitter.add(op, *operands, *([bias] if bias else []))
     return to_planes(emitter, made, rank)
 
 
 def _pair(values: tuple[int, ...], missing: int) -> Pair:
-    """Values for rows and columns; one spatial axis is the columns of one row."""
-    if len(values) not in (1, 2):
-        raise Unsupported(f"{len(values)} numbers for one or two spatial axes")
-    return values if len(values) == 2 else (missing, values[0])
+    """Values for rows and columns, the last two; one spatial axis is the columns of one row."""
+    if len(values) not in (1, 2, 3):
+        raise Unsupported(f"{len(values)} numbers for one to three spatial axes")
+    return (values[-2], values[-1]) if len(values) > 1 else (missing, values[0])
+
+
+def _places_along_depth(
+    extent: int, taps: int, stride: int, dilation: int, before: int, after: int, extra: int
+) -> Array:
+    """[slices of the result, taps]: the slice of the operand that a tap takes there, or -1."""
+    count = (extent - 1) * stride + dilation * (taps - 1) + 1 - before - after + extra
+    full = np.arange(max(count, 0))[:, None] + before - dilation * np.arange(taps)
+    place = full // stride
+    good = (full % stride == 0) & (place >= 0) & (place < extent)
+    return np.where(good, place, -1)
 
 
 def _filters(emitter: Emitter, w: Value, groups: int) -> Value:

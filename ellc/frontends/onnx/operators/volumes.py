@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.operators.shapes import reshaped, transposed
 from ellc.frontends.onnx.windows import Span, Window, window_of
 from ir.ops.conv import Conv2D
+from ir.ops.conv_transpose import ConvTranspose2D
 from ir.ops.shape import Gather, Pad
+from ir.types import Array
 
 Pool = Callable[[Value, Window], Value]
 """A pool of pixels [N,H,W,C] under a window."""
@@ -17,35 +21,68 @@ Pool = Callable[[Value, Window], Value]
 def convolved(
     emitter: Emitter, x: Value, w: Value, bias: Value | None, spans: Sequence[Span], groups: int
 ) -> Value:
-    """Volumes [N,C,D,H,W] under weights [F,C/groups,kd,kh,kw].
-
-    The slices under a window are the channels of one image for every place along depth.
-    """
-    batch, channels, extent = x.shape[:3]
-    if groups < 1 or channels % groups:
-        raise Unsupported(f"{channels} channels in {groups} groups")
+    """Volumes [N,C,D,H,W] under weights [F,C/groups,kd,kh,kw]."""
     deep, *flat = spans
-    window, each = window_of(flat), channels // groups
-    places = deep.places(extent) + deep.before
-    padded = _padded(emitter, x, deep)
-    slices = emitter.add(Gather(2), padded, emitter.constant(places))
-    depth, taps = places.shape
-    rows, columns = x.shape[3:]
-    split = reshaped(emitter, slices, (batch, groups, each, depth, taps, rows, columns))
-    turned = transposed(emitter, split, (0, 3, 5, 6, 1, 4, 2))
-    pixels = reshaped(emitter, turned, (batch * depth, rows, columns, taps * channels))
+    window = window_of(flat)
+    pixels = _slices(emitter, x, deep.places(x.shape[2]), groups)
     order = transposed(emitter, w, (0, 3, 4, 2, 1))
-    filters = reshaped(emitter, order, (w.shape[0], *w.shape[3:], taps * w.shape[1]))
+    filters = reshaped(emitter, order, (w.shape[0], *w.shape[3:], w.shape[2] * w.shape[1]))
     op = Conv2D(window.stride, window.padding(), window.dilation, groups)
     made = emitter.add(op, pixels, filters, *([bias] if bias else []))
-    volume = reshaped(emitter, made, (batch, depth, *made.shape[1:]))
-    return transposed(emitter, volume, (0, 4, 1, 2, 3))
+    return _volumes(emitter, made, x.shape[0])
 
 
-def _padded(emitter: Emitter, x: Value, deep: Span) -> Value:
-    if not deep.before and not deep.after:
-        return x
-    return emitter.add(Pad((0, 0, deep.before, 0, 0), (0, 0, deep.after, 0, 0), 0.0), x)
+def transposed_convolved(
+    emitter: Emitter,
+    x: Value,
+    w: Value,
+    bias: Value | None,
+    places: Array,
+    op: ConvTranspose2D,
+) -> Value:
+    """Volumes [N,C,D,H,W] under weights [C,F/groups,kd,kh,kw]; `op` is what happens to planes.
+
+    `places` [depth, kd] says which slice of x a tap puts into a slice of the result; -1: none.
+    """
+    channels, filters, taps, rows, columns = w.shape
+    pixels = _slices(emitter, x, places, op.groups)
+    each = channels // op.groups
+    split = reshaped(emitter, w, (op.groups, each, filters, taps, rows, columns))
+    order = transposed(emitter, split, (0, 2, 4, 5, 3, 1))
+    weights = reshaped(emitter, order, (op.groups * filters, rows, columns, taps * each))
+    made = emitter.add(op, pixels, weights, *([bias] if bias else []))
+    return _volumes(emitter, made, x.shape[0])
+
+
+def _slices(emitter: Emitter, x: Value, places: Array, groups: int) -> Value:
+    """[N * depth, H, W, channels * taps]: the slices at `places` [depth, taps] as channels.
+
+    A place outside of x is a slice of zeros. Channels of one group stay together.
+    """
+    batch, channels, extent, rows, columns = x.shape
+    if groups < 1 or channels % groups:
+        raise Unsupported(f"{channels} channels in {groups} groups")
+    outside = (places < 0) | (places >= extent)
+    if outside.any():
+        x = emitter.add(Pad((0,) * 5, (0, 0, 1, 0, 0), 0.0), x)
+    chosen = emitter.constant(np.where(outside, extent, places))
+    depth, taps = places.shape
+    each = channels // groups
+    split = reshaped(
+        emitter,
+        emitter.add(Gather(2), x, chosen),
+        (batch, groups, each, depth, taps, rows, columns),
+    )
+    turned = transposed(emitter, split, (0, 3, 5, 6, 1, 4, 2))
+    return reshaped(emitter, turned, (batch * depth, rows, columns, channels * taps))
+
+
+def _volumes(emitter: Emitter, pixels: Value, batch: int) -> Value:
+    """[N * depth, H, W, C] as [N, C, depth, H, W]."""
+    depth = pixels.shape[0] // batch
+    return transposed(
+        emitter, reshaped(emitter, pixels, (batch, depth, *pixels.shape[1:])), (0, 4, 1, 2, 3)
+    )
 
 
 def pooled(emitter: Emitter, x: Value, spans: Sequence[Span], pool: Pool) -> Value:
