@@ -25,15 +25,11 @@ from ir.types import Array
 pytestmark = pytest.mark.needs_data
 
 NOT_YET: dict[str, str] = {
-    "div_int8.tflite": "DIV of 8 bits is refused",
     "keras_gru_while_float.tflite": "WHILE is refused",
     "keras_lstm_int8.tflite": "an LSTM of stored integers is refused",
     "keras_simple_rnn_while_float.tflite": "WHILE is refused",
-    "l2norm_int8.tflite": "L2_NORMALIZATION of 8 bits is refused",
     "max_pool_minus_infinity.onnx": "the lowest float instead of minus infinity",
     "relu_nan.onnx": "0 instead of NaN",
-    "rsqrt_int8.tflite": "RSQRT of 8 bits is refused",
-    "tf_cnn_16x8.tflite": "16 x 8 is refused",
 }
 HALF_STEP = 2e-3
 """Of stored results in half precision, which compiled code computes in single precision."""

@@ -242,7 +242,7 @@ def _quant(name: str, entry: Any, shape: tuple[int, ...]) -> Quant | None:
         return None
     scales = tuple(float(x) for x in entry.ScaleAsNumpy())
     zeros = _wholes(entry.ZeroPointAsNumpy()) or (0,) * len(scales)
-    axis = entry.QuantizedDimension()
+    axis = _axis_of_scales(entry.QuantizedDimension(), shape, len(scales))
     if len(zeros) == 1:
         zeros *= len(scales)
     sound = all(math.isfinite(s) and s >= 0 for s in scales) and len(zeros) == len(scales)
@@ -252,6 +252,15 @@ def _quant(name: str, entry: Any, shape: tuple[int, ...]) -> Quant | None:
     if not sound:
         raise Damaged(f"the quantisation of tensor '{name}' does not fit it")
     return Quant(scales, zeros, axis if len(scales) > 1 else None)
+
+
+def _axis_of_scales(axis: int, shape: tuple[int, ...], count: int) -> int:
+    """The axis that has a scale for each extent; of one beyond the shape, the only one that fits.
+
+    Converters of 2020 gave a bias the axis of its weights.
+    """
+    fitting = [a for a, extent in enumerate(shape) if extent == count]
+    return fitting[0] if axis >= len(shape) and len(fitting) == 1 else axis
 
 
 def _unpacked(name: str, content: Array, size: int) -> Array:

@@ -398,3 +398,29 @@ def test_without_its_package_the_reader_says_what_to_install(
     error = refused(data, tmp_path)
     assert error.code == "E211"
     assert "ellc[tflite]" in error.hint
+
+
+def test_a_scale_axis_beyond_the_shape_is_the_only_one_that_fits(tmp_path: Path) -> None:
+    # Converters of 2020 gave a bias, which has one axis, that of depthwise weights.
+    def change(axis: int, shape: list[int]) -> Callable[[schema.ModelT], None]:
+        def changed(model: schema.ModelT) -> None:
+            model.subgraphs[0].tensors[2].quantization.quantizedDimension = axis
+            model.subgraphs[0].tensors[2].shape = shape
+
+        return changed
+
+    scales, bias = (0.01, 0.02, 0.03), np.array([100, -7, 0], np.int32)
+    operands = [
+        stored("int8", (1, 4)),
+        T.of(np.ones((3, 4), np.int8), scale=scales, zero=(0, 0, 0)),
+        T.of(bias, scale=(0.05 * 0.01,) * 3, zero=(0, 0, 0)),
+    ]
+    chosen = options("FullyConnectedOptions")
+    data = single("FULLY_CONNECTED", operands, [stored("int8", (1, 3), 0.1)], chosen)
+    x = (np.array([[1, 2, 3, 4]], np.int8),)
+    (want,) = evaluate(read(data, tmp_path), x).outputs
+    (found,) = evaluate(read(repacked(data, change(3, [3])), tmp_path), x).outputs
+    np.testing.assert_array_equal(found, want)
+    assert refused(repacked(data, change(3, [1, 3, 1])), tmp_path).code == "E212"
+    for axis, shape in ((1, [3, 1]), (-1, [3])):
+        assert refused(repacked(data, change(axis, shape)), tmp_path).code == "E210"
