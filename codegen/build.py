@@ -234,7 +234,7 @@ class _Builder:
                 path.write_bytes(compiled.data)
                 paths.append(path)
                 largest = max(largest, *compiled.frame_bytes.values(), 0)
-        return paths, largest + self._return_address_bytes
+        return paths, largest + self._return_address_bytes + self._alignment_bytes
 
     def _glue_source(self) -> Path:
         shutil.copyfile(self._header, self._work / self._header.name)
@@ -276,3 +276,9 @@ class _Builder:
     def _return_address_bytes(self) -> int:
         """What a call pushes that is not in the called function's frame."""
         return 8 if self._target.arch == "x86_64" else 0
+
+    @property
+    def _alignment_bytes(self) -> int:
+        """What aligning a kernel's frame to whole vectors takes at most."""
+        aligned_bytes = 16 if self._target.arch == "aarch64" else 8
+        return max(0, self._target.vector_bytes - aligned_bytes)

@@ -25,9 +25,11 @@ from codegen.plan import Plan, make_plan
 from codegen.runtime import compile_runtime, runtime_dir
 from codegen.storage import bit_bytes
 from codegen.targets import Target
-from codegen.toolchain import elf, emulate
+from codegen.toolchain import emulate
 from codegen.toolchain.compile_c import compile_c
 from codegen.toolchain.elf_reader import ElfFile
+from codegen.toolchain.guarded_constants import guard_symbols, write_guarded
+from codegen.toolchain.link import Tools
 from codegen.toolchain.llvm import LlvmPool, usable_cores
 from ir.errors import EllcError, InternalError
 from ir.graph import Graph
@@ -52,6 +54,16 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class _Making:
+    """How a program of trials is made; see `run_trials`."""
+
+    target: Target
+    emitter: Emitter
+    guard: emulate.Guard
+    cc: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class _Part:
     """A trial that could be planned."""
 
@@ -61,8 +73,13 @@ class _Part:
     model: Model
 
     @property
-    def case(self) -> emulate.Case:
+    def weights(self) -> str:
+        """The symbol of its constants, where they are an object of their own."""
+        return f"{self.model.name}_weights"
+
+    def case(self, made: _Making) -> emulate.Case:
         """What the runner calls."""
+        has_weights = made.emitter == "llvm" and self.model.weight_bytes > 0
         return emulate.Case(
             self.model.name,
             tuple(emulate.Buffer(p.bytes, p.item_bytes) for p in self.model.inputs),
@@ -70,6 +87,7 @@ class _Part:
             self.model.arena_bytes,
             is_model=True,
             threads=self.model.threads if self.model.threads > 1 else 0,
+            guards=guard_symbols(self.weights) if has_weights else (),
         )
 
 
@@ -78,10 +96,16 @@ def run_trials(
     target: Target,
     emitter: Emitter = "llvm",
     options: Options | None = None,
+    *,
+    guard: emulate.Guard = "end",
+    cc: Sequence[str] = (),
 ) -> list[list[Outputs] | Exception]:
     """Compile and run all trials; for each the outputs of its calls, or what went wrong with it.
 
-    With `options.threads` above 1 every call runs on that many threads.
+    With `options.threads` above 1 every call runs on that many threads. `guard` says which end of
+    every buffer and of each trial's constants lies at a page that may not be touched. `cc`, words
+    that start a C compiler of this machine, takes the place of the built-in one for everything in
+    C, so that it can be one with a sanitizer.
 
     A trial whose operators have no kernel, whose code does not compile, crashes or writes where it
     must not gets an `EllcError` or `InternalError` and does not spoil the others.
@@ -97,44 +121,44 @@ def run_trials(
             parts.append(_Part(index, trial, plan, model))
         except Exception as error:
             found[index] = error
-    _run_parts(parts, target, emitter, found)
+    _run_parts(parts, _Making(target, emitter, guard, tuple(cc)), found)
     return found
 
 
 def _run_parts(
     parts: Sequence[_Part],
-    target: Target,
-    emitter: Emitter,
+    made: _Making,
     found: list[list[Outputs] | Exception],
 ) -> None:
     """Run parts together; when that fails, halves of them, until it is known which one it was."""
     if not parts:
         return
     try:
-        results = _run_together(parts, target, emitter)
+        results = _run_together(parts, made)
     except (EllcError, InternalError) as error:
         if len(parts) == 1:
             found[parts[0].index] = error
             return
         middle = len(parts) // 2
-        _run_parts(parts[:middle], target, emitter, found)
-        _run_parts(parts[middle:], target, emitter, found)
+        _run_parts(parts[:middle], made, found)
+        _run_parts(parts[middle:], made, found)
         return
     for part, result in zip(parts, results, strict=True):
         found[part.index] = result
 
 
-def _run_together(
-    parts: Sequence[_Part], target: Target, emitter: Emitter
-) -> list[list[Outputs] | Exception]:
+def _run_together(parts: Sequence[_Part], made: _Making) -> list[list[Outputs] | Exception]:
     with tempfile.TemporaryDirectory(prefix="ellc-trials-") as name:
         folder = Path(name)
-        objects = _glue(parts, target, emitter, folder)
-        if emitter == "llvm":
-            objects += _kernels(parts, target, folder) + _weights(parts, target, folder)
+        objects = _glue(parts, made, folder)
+        if made.emitter == "llvm":
+            objects += _kernels(parts, made.target, folder) + _weights(parts, made, folder)
         if any(part.model.threads > 1 for part in parts):
-            objects.append(_pool(target, folder))
-        runner = emulate.build_runner(target, objects, [p.case for p in parts], folder)
+            objects.append(_pool(made, folder))
+        cases = [part.case(made) for part in parts]
+        runner = emulate.build_runner(
+            made.target, objects, cases, folder, guard=made.guard, cc=made.cc
+        )
         requests = [
             emulate.Request(place, _encoded(part, inputs), keep_state=number > 0)
             for place, part in enumerate(parts)
@@ -144,43 +168,46 @@ def _run_together(
     return [_decoded_calls(part, [next(answers) for _ in part.trial.calls]) for part in parts]
 
 
-def _glue(parts: Sequence[_Part], target: Target, emitter: Emitter, folder: Path) -> list[Path]:
+def _glue(parts: Sequence[_Part], made: _Making, folder: Path) -> list[Path]:
     """Objects with the API functions of all parts, and for C their kernels."""
-    size = C_FILE_PARTS if emitter == "c" else len(parts)
+    size = C_FILE_PARTS if made.emitter == "c" else len(parts)
     sources = [
-        _source(parts[start : start + size], target, emitter, folder / f"part{start}.c")
+        _source(parts[start : start + size], made, folder / f"part{start}.c")
         for start in range(0, len(parts), size)
     ]
     with ThreadPoolExecutor(usable_cores()) as executor:
-        return list(executor.map(lambda source: _compiled(source, target, emitter), sources))
+        return list(executor.map(lambda source: _compiled(source, made), sources))
 
 
-def _source(parts: Sequence[_Part], target: Target, emitter: Emitter, path: Path) -> Path:
+def _source(parts: Sequence[_Part], made: _Making, path: Path) -> Path:
     """One C file with several models. Their kernels are printed together: they share helpers."""
     text: list[str] = []
-    if emitter == "c":
-        text.append(c_kernels([k for part in parts for k in plan_kernels(part.plan)], target))
+    if made.emitter == "c":
+        text.append(c_kernels([k for part in parts for k in plan_kernels(part.plan)], made.target))
     for part in parts:
         header = path.parent / f"{part.model.name}.h"
         header.write_text(header_text(part.model, "test"), encoding="utf-8")
-        preamble = c_constants(part.model) if emitter == "c" else None
+        preamble = c_constants(part.model) if made.emitter == "c" else None
         text.append(source_text(part.model, "test", preamble))
     path.write_text("\n".join(text), encoding="utf-8")
     return path
 
 
-def _compiled(source: Path, target: Target, emitter: Emitter) -> Path:
+def _compiled(source: Path, made: _Making) -> Path:
     out = source.with_suffix(".o")
     # Results do not depend on it, and it takes a quarter of the time; wide vectors on a CPU that
     # has none take ten times as long.
-    extra = ("-O0", f"-mcpu={target.zig_cpu}") if emitter == "c" else ("-O0",)
-    compile_c(source, target, (source.parent, runtime_dir()), out, extra=extra)
+    extra = ["-O0"]
+    if made.emitter == "c" and not made.cc:
+        extra.append(f"-mcpu={made.target.zig_cpu}")
+    include = (source.parent, runtime_dir())
+    compile_c(source, made.target, include, out, Tools(cc=made.cc), extra)
     return out
 
 
-def _pool(target: Target, folder: Path) -> Path:
+def _pool(made: _Making, folder: Path) -> Path:
     out = folder / "ellc_pool.o"
-    (data,) = compile_runtime(["ellc_pool.c"], target)
+    (data,) = compile_runtime(["ellc_pool.c"], made.target, tools=Tools(cc=made.cc))
     out.write_bytes(data)
     return out
 
@@ -206,15 +233,15 @@ def want_no_calls(data: bytes) -> None:
         raise InternalError(f"kernels call {', '.join(sorted(needed))}")
 
 
-def _weights(parts: Sequence[_Part], target: Target, folder: Path) -> list[Path]:
-    paths = []
-    for part in parts:
-        if part.model.weight_bytes:
-            name = part.model.name
-            paths.append(folder / f"{name}_weights.o")
-            pieces = weight_pieces(part.model.weights)
-            elf.write_constants(paths[-1], f"{name}_weights", pieces, target)
-    return paths
+def _weights(parts: Sequence[_Part], made: _Making, folder: Path) -> list[Path]:
+    constants = {
+        part.weights: weight_pieces(part.model.weights) for part in parts if part.model.weight_bytes
+    }
+    if not constants:
+        return []
+    out = folder / "weights.o"
+    write_guarded(out, constants, made.target, made.guard)
+    return [out]
 
 
 def _encoded(part: _Part, inputs: Sequence[Array]) -> tuple[bytes, ...]:

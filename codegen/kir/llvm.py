@@ -37,7 +37,7 @@ def llvm_module(kernels: Iterable[Kernel], target: Target) -> str:
     declared = sorted({d for e in emitters for d in e.declarations} | needed)
     width = target.vector_bytes * 8
     attributes = (
-        'nounwind "no-builtins" "no-trapping-math"="true" "warn-stack-size"="0" '
+        'noredzone nounwind "no-builtins" "no-trapping-math"="true" "warn-stack-size"="0" '
         f'"prefer-vector-width"="{width}" "min-legal-vector-width"="{width}"'
     )
     return "\n".join(

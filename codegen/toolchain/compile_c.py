@@ -45,7 +45,7 @@ def compile_c(
     So that the code which looks what the CPU has can itself run anywhere. `extra` options come
     last. Raises `EllcError` (`E610`) when the compiler refuses.
     """
-    words = [*_OPTIONS, *_position_independent(target)]
+    words = [*_OPTIONS, *_of_machine(target)]
     words += [f"-I{folder}" for folder in include]
     ends = [*extra, "-c", str(source), "-o", str(out)]
     what = f"compiling {source.name} for target {target.name!r}"
@@ -63,7 +63,7 @@ def c_frames(source: Path, target: Target, include: Sequence[Path], work: Path) 
     if target.object_format != "elf":
         return []
     out = work / f"{source.stem}.stack.o"
-    words = ["cc", *_zig_words(target), *_OPTIONS, *_position_independent(target)]
+    words = ["cc", *_zig_words(target), *_OPTIONS, *_of_machine(target)]
     words += [f"-I{folder}" for folder in include]
     zig.run(
         [*words, "-fstack-size-section", "-c", source, "-o", out],
@@ -83,8 +83,11 @@ def _zig_words(target: Target) -> list[str]:
     return ["-target", target.c_target, f"-mcpu={cpu}", *_ZIG_OPTIONS]
 
 
-def _position_independent(target: Target) -> list[str]:
-    return ["-fPIC"] if target.os in ("linux", "macos") else []
+def _of_machine(target: Target) -> list[str]:
+    independent = ["-fPIC"] if target.os in ("linux", "macos") else []
+    # Below the stack pointer there are bytes of no frame, which no figure would hold.
+    exact = ["-mno-red-zone"] if target.arch == "x86_64" else []
+    return independent + exact
 
 
 def _stack_sizes(data: bytes, address_bytes: int) -> list[int]:

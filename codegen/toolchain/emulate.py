@@ -12,11 +12,18 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from codegen.render import render
 from codegen.targets import Target, resolve
 from codegen.toolchain import zig
 from ir.errors import EllcError, InternalError
+
+Guard = Literal["start", "end"]
+"""Which end of a buffer lies at a page that may not be touched."""
+
+GUARD_BYTES = 4096
+"""A page of all machines that tests run on; where pages are larger, weights are not guarded."""
 
 _KEEP_STATE = 1
 _STATUS_WORDS = {
@@ -135,6 +142,8 @@ class Case:
     arena_bytes: int = 0
     is_model: bool = False
     threads: int = 0
+    guards: tuple[str, ...] = ()
+    """Symbols of whole pages (`GUARD_BYTES`, aligned) that may not be touched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +173,12 @@ def build_program(
     out: Path,
     *,
     options: Sequence[str] = (),
+    cc: Sequence[str] = (),
 ) -> None:
     """Compile C sources and link them with objects into a static program for the target.
+
+    With `cc`, words that start another compiler of this machine, that makes the program its own
+    way.
 
     The first program of an architecture takes up to a minute, because its C library is built; after
     that a tenth of a second. Raises `EllcError`: `E620` for a target without such programs, `E610`
@@ -177,24 +190,40 @@ def build_program(
             code="E620",
             hint="targets with Linux have them",
         )
-    words = ["cc", "-static", "-target", target.musl_target, f"-mcpu={target.musl_cpu}"]
-    words += ["-std=c99", "-D_DEFAULT_SOURCE", "-O1", "-g0", *options]
-    zig.run(
-        [*words, *sources, *objects, "-o", out],
-        what=f"building {out.name} for target {target.name!r}",
-    )
+    words = ["-std=c99", "-D_DEFAULT_SOURCE", "-O1", "-g0", *options]
+    words += [*map(str, sources), *map(str, objects), "-o", str(out)]
+    what = f"building {out.name} for target {target.name!r}"
+    if cc:
+        zig.run_tool([*cc, *words], what=what, code="E610")
+        return
+    machine = ["-static", "-target", target.musl_target, f"-mcpu={target.musl_cpu}"]
+    zig.run(["cc", *machine, *words], what=what)
 
 
 def build_runner(
-    target: Target, objects: Sequence[Path], cases: Sequence[Case], folder: Path
+    target: Target,
+    objects: Sequence[Path],
+    cases: Sequence[Case],
+    folder: Path,
+    *,
+    guard: Guard = "end",
+    cc: Sequence[str] = (),
 ) -> Runner:
     """Write, compile and link a runner in `folder` that holds all the cases.
 
-    The objects together define the symbols of all cases. Errors as `build_program`.
+    The objects together define the symbols of all cases. `guard` says which end of every buffer
+    lies at a page that may not be touched. `cc` and errors as `build_program`.
     """
     source, program = folder / "runner.c", folder / "runner"
-    source.write_text(render("runner.c.j2", cases=cases))
-    build_program(target, [source], objects, program, options=["-Wall", "-Wextra", "-Werror"])
+    values = {
+        "cases": cases,
+        "guards": sorted({name for case in cases for name in case.guards}),
+        "guard_bytes": GUARD_BYTES,
+        "at_start": int(guard == "start"),
+    }
+    source.write_text(render("runner.c.j2", **values))
+    words = ["-Wall", "-Wextra", "-Werror"]
+    build_program(target, [source], objects, program, options=words, cc=cc)
     return Runner(program, target, tuple(cases))
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import shutil
 import struct
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from codegen.targets import resolve
 from codegen.toolchain import disassemble, emulate, zig
-from codegen.toolchain.emulate import Buffer, Case, Request, Runner
+from codegen.toolchain.elf import Piece
+from codegen.toolchain.emulate import Buffer, Case, Guard, Request, Runner
+from codegen.toolchain.guarded_constants import guard_symbols, write_guarded
 from codegen.toolchain.llvm import EmitKind, IrJob, compile_ir
 from ir.errors import EllcError, InternalError
 from tests.toolchain.toolchain_samples import AXPY
@@ -61,6 +64,12 @@ int net_predict_v(model *m, const float *const *in, float **out) {
     return 0;
 }
 void net_destroy(model *m) { m->scale = 0; }
+"""
+READER_C = """
+extern const int data[];
+int reads_constant(void *arena, const int *const *in, int *const *out) {
+    (void)arena; out[0][0] = data[in[0][0]]; return 0;
+}
 """
 FIVE, ONE = Buffer(20), Buffer(4)
 PLAIN = (
@@ -238,3 +247,32 @@ def test_missing_disassembler_says_what_to_install(
     with pytest.raises(EllcError) as caught:
         disassemble.instructions_above(tmp_path / "x.o", resolve("pi3"))
     assert caught.value.code == "E622" and "llvm" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("guard", get_args(Guard))
+def test_pages_around_constants_are_guarded(name: str, guard: Guard, tmp_path: Path) -> None:
+    target = resolve(name)
+    if not emulate.can_run(target):
+        pytest.skip(f"no emulator for {target.name}")
+    data = np.arange(1000, dtype=np.int32)
+    pieces = [Piece(64, data.tobytes())]
+    write_guarded(tmp_path / "data.o", {"data": pieces, "other": pieces}, target, guard)
+    source = tmp_path / "cases.c"
+    source.write_text(READER_C)
+    words = ["cc", "-c", "-O1", "-g0", "-target", target.c_target, f"-mcpu={target.zig_cpu}"]
+    zig.run([*words, source.name, "-o", "cases.o"], what="compiling cases", cwd=tmp_path)
+    pages = (*guard_symbols("data"), *guard_symbols("other"))
+    case = Case("reads_constant", (ONE,), (ONE,), guards=pages)
+    objects = [tmp_path / "cases.o", tmp_path / "data.o"]
+    runner = emulate.build_runner(target, objects, [case], tmp_path, guard=guard)
+
+    def read(at: int) -> int:
+        (answer,) = emulate.run_cases(runner, [Request(0, (struct.pack("<i", at),))])
+        return int(struct.unpack("<i", answer[0])[0])
+
+    assert [read(at) for at in (0, 1, 999)] == [0, 1, 999]
+    # 4000 bytes of a page of 4096, aligned to 64: what is left lies on the other side.
+    for at in (-1, -1008) if guard == "start" else (1008, 2000):
+        with pytest.raises(InternalError, match="killed by signal 11"):
+            read(at)

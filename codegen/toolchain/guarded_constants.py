@@ -1,0 +1,60 @@
+"""Read-only data between pages that a test program makes untouchable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from codegen.targets import Target
+from codegen.toolchain import zig
+from codegen.toolchain.elf import SECTION_ALIGN, Piece, layout
+from codegen.toolchain.emulate import GUARD_BYTES, Guard
+
+_FILL = 0xA5  # as the runner fills its buffers
+
+
+def guard_symbols(symbol: str) -> tuple[str, str]:
+    """The pages before and after the data of a symbol."""
+    return f"{symbol}_page_before", f"{symbol}_page_after"
+
+
+def write_guarded(
+    out: Path, constants: Mapping[str, Sequence[Piece]], target: Target, guard: Guard
+) -> None:
+    """Write an object that defines each symbol, like `elf.write_constants`, between guard pages.
+
+    The data's end, up to its alignment, or its start lies at a guard page, as `guard` says. Raises
+    `EllcError` (`E610`) when the assembler refuses.
+    """
+    text = ['.section .rodata.guarded,"a"']
+    for symbol, pieces in constants.items():
+        data = out.with_name(f"{symbol}.bin")
+        with data.open("wb") as file:
+            file.writelines(_contents(pieces))
+        text += _guarded(symbol, data, guard)
+    source = out.with_suffix(".s")
+    source.write_text("\n".join(text) + "\n", encoding="utf-8")
+    words = ["cc", "-c", "-g0", "-target", target.musl_target, source.name, "-o", out.name]
+    zig.run(words, what=f"assembling {source.name}", cwd=out.parent)
+
+
+def _contents(pieces: Sequence[Piece]) -> Iterator[bytes | memoryview]:
+    end = 0
+    for piece, start in zip(pieces, layout(pieces).offsets, strict=True):
+        yield bytes(start - end)
+        yield piece.view()
+        end = start + piece.bytes
+
+
+def _guarded(symbol: str, data: Path, guard: Guard) -> list[str]:
+    before, after = guard_symbols(symbol)
+    room = -data.stat().st_size % GUARD_BYTES // SECTION_ALIGN * SECTION_ALIGN
+    return [
+        *(f".globl {name}\n.hidden {name}" for name in (before, symbol, after)),
+        f".balign {GUARD_BYTES}",
+        f"{before}: .skip {GUARD_BYTES}",
+        f".skip {room if guard == 'end' else 0}, {_FILL}",
+        f'{symbol}: .incbin "{data.name}"',
+        f".balign {GUARD_BYTES}, {_FILL}",
+        f"{after}: .skip {GUARD_BYTES}",
+    ]

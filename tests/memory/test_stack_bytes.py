@@ -1,0 +1,37 @@
+"""The stack bytes that a manifest says are enough for every call, on each kind of machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from painted_stack import measure_stacks
+from random_graphs import random_graph
+from small_networks import convolution_network
+
+from codegen.lowering import Options
+from codegen.plan import make_plan
+from codegen.targets import resolve
+from ir.pipeline import run_pipeline
+
+MOST_OVER_BYTES = 160
+"""Not every call goes through the largest functions; much more would be a wrong figure, too."""
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "host",
+        pytest.param("pi3", marks=pytest.mark.emulated("qemu-arm")),
+        pytest.param("pi3_64", marks=pytest.mark.emulated("qemu-aarch64")),
+    ],
+)
+def test_painted_stack_stays_within_the_said_bytes(target: str, tmp_path: Path) -> None:
+    row = resolve(target)
+    graphs = [convolution_network(), *(random_graph(seed) for seed in range(3))]
+    plans = [
+        make_plan(run_pipeline(graph)[0], row, Options(), f"m{index}")
+        for index, graph in enumerate(graphs)
+    ]
+    for use in measure_stacks(plans, row, tmp_path):
+        assert 0 < use.used <= use.said <= use.used + MOST_OVER_BYTES, use

@@ -1,0 +1,126 @@
+"""What a call really takes of the stack: painted before it, looked at after it.
+
+The call runs on a thread whose stack is filled with a pattern below the caller's frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from codegen.build import BuildOptions, build
+from codegen.glue import Model
+from codegen.plan import Plan
+from codegen.targets import Target
+from codegen.toolchain import emulate
+
+_MAIN = """
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+enum { STACK_BYTES = 1 << 20, PAINT = 0xA5 };
+typedef struct {
+    int (*init)(void *, void *, size_t);
+    int (*predict)(void *, const void *const *, void *const *);
+    size_t arena, n_in, n_out;
+    const size_t *in, *out;
+    long used;
+    int status;
+} test;
+static unsigned char *stack;
+static void *room(size_t bytes) {
+    void *made = aligned_alloc(64, (bytes + 127) / 64 * 64);
+    unsigned char *p = made;
+    for (size_t i = 0; made && i < bytes; i++) p[i] = 0;
+    return made;
+}
+#ifdef __x86_64__
+#define STACK_POINTER(sp) __asm__ volatile("mov %%rsp, %0" : "=r"(sp))
+#else
+#define STACK_POINTER(sp) __asm__ volatile("mov %0, sp" : "=r"(sp))
+#endif
+#define PAINTED(call) do { \
+    unsigned char *sp; volatile unsigned char *p; \
+    STACK_POINTER(sp); \
+    for (p = stack; p < sp; p++) *p = PAINT; \
+    t->status |= (call); \
+    for (p = stack; p < sp && *p == PAINT; p++) {} \
+    if (sp - p > t->used) t->used = sp - p; } while (0)
+static void *measured(void *argument) {
+    test *t = argument;
+    void *in[64], *out[64], *model = room(1024), *arena = room(t->arena);
+    for (size_t i = 0; i < t->n_in; i++) in[i] = room(t->in[i]);
+    for (size_t i = 0; i < t->n_out; i++) out[i] = room(t->out[i]);
+    PAINTED(t->init(model, arena, t->arena));
+    PAINTED(t->predict(model, (const void *const *)in, out));
+    PAINTED(t->predict(model, (const void *const *)in, out));
+    return 0;
+}
+"""
+
+_RUN = """
+int main(void) {
+    stack = aligned_alloc(65536, STACK_BYTES);
+    for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
+        pthread_attr_t attributes; pthread_t thread;
+        pthread_attr_init(&attributes);
+        if (pthread_attr_setstack(&attributes, stack, STACK_BYTES)) return 2;
+        if (pthread_create(&thread, &attributes, measured, &tests[i])) return 3;
+        pthread_join(thread, 0);
+        if (tests[i].status) return 4;
+        printf("%ld\\n", tests[i].used);
+    }
+    return 0;
+}
+"""
+
+
+@dataclass(frozen=True)
+class StackUse:
+    """Bytes of the calling thread's stack."""
+
+    said: int
+    used: int
+
+
+def measure_stacks(plans: Sequence[Plan], target: Target, folder: Path) -> list[StackUse]:
+    """What the manifest says and what init and two calls take, for each plan on one thread."""
+    objects: list[Path] = []
+    said: list[int] = []
+    text = [_MAIN]
+    rows: list[str] = []
+    for index, plan in enumerate(plans):
+        name = f"m{index}"
+        built = build(plan, name, ("h", "obj"), folder, BuildOptions("test"))
+        objects += built.files["obj"]
+        assert built.stack_bytes is not None
+        said.append(built.stack_bytes)
+        text += _declared(built.model)
+        rows.append(_row(built.model))
+    text.append(f"static test tests[] = {{ {', '.join(rows)} }};")
+    source = folder / "stacks.c"
+    source.write_text("\n".join([*text, _RUN]), encoding="utf-8")
+    program = folder / "stacks"
+    emulate.build_program(target, [source], objects, program, options=["-std=c11"])
+    used = [int(line) for line in emulate.run(target, [program]).split()]
+    return [StackUse(s, u) for s, u in zip(said, used, strict=True)]
+
+
+def _declared(model: Model) -> list[str]:
+    ports = {"in": model.inputs, "out": model.outputs}
+    text = [
+        f"extern int {model.name}_init(void *, void *, size_t);",
+        f"extern int {model.name}_predict_v(void *, const void *const *, void *const *);",
+    ]
+    for word, of_way in ports.items():
+        sizes = "".join(f"{port.bytes}, " for port in of_way)
+        text.append(f"static const size_t {model.name}_{word}[] = {{ {sizes}0 }};")
+    return text
+
+
+def _row(model: Model) -> str:
+    counts = f"{model.arena_bytes}, {len(model.inputs)}, {len(model.outputs)}"
+    name = model.name
+    return f"{{ {name}_init, {name}_predict_v, {counts}, {name}_in, {name}_out, 0, 0 }}"

@@ -1,0 +1,30 @@
+"""Samples as portable C, compiled by GCC with a sanitizer that ends a program at what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from agreement import disagreement
+from operator_graphs import Sample
+
+from codegen.targets import resolve
+from codegen.testing import run_trials
+
+ADDRESS = ("gcc", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+THREAD = ("gcc", "-fsanitize=thread", "-pthread")
+
+
+def sanitized(chosen: Sequence[Sample], cc: Sequence[str]) -> list[str]:
+    """What is wrong with samples: reports of the sanitizer and other results."""
+    results = run_trials([sample.trial for sample in chosen], resolve("host"), "c", cc=cc)
+    wrong = []
+    for sample, result in zip(chosen, results, strict=True):
+        if isinstance(result, Exception):
+            wrong.append(f"{sample.label}: {result}")
+            continue
+        for outputs in result:
+            pairs = zip(outputs, sample.want, strict=True)
+            said = [disagreement(got, np.asarray(want)) for got, want in pairs]
+            wrong += [f"{sample.label}: {difference}" for difference in said if difference]
+    return wrong
