@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ir.errors import EllcError
+
+MOST_ARENA_BYTES = (1 << 31) - 1
+"""What an offset of 32 bits with a sign reaches; no board has more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lifetime:
@@ -34,8 +39,18 @@ def plan_arena(lifetimes: Sequence[Lifetime], align_bytes: int) -> ArenaPlan:
 
     Several orders of first-fit are tried and the smallest arena wins; ties go to the first, so
     the plan is deterministic. Offsets and sizes are multiples of `align_bytes`.
+
+    Raises `EllcError` E304 if even the largest sum of live bytes is beyond `MOST_ARENA_BYTES`.
     """
     rounded = [_rounded(x, align_bytes) for x in lifetimes]
+    bound = lower_bound(rounded)
+    if bound > MOST_ARENA_BYTES:
+        raise EllcError(
+            f"the network needs {bound:,} bytes of memory for intermediate results, at most"
+            f" {MOST_ARENA_BYTES:,} can be addressed",
+            code="E304",
+            hint="give smaller inputs (--shape)",
+        )
     orders = (
         sorted(rounded, key=lambda x: (-x.bytes, x.first, x.id)),
         sorted(rounded, key=lambda x: (x.first, -x.bytes, x.id)),
@@ -45,7 +60,7 @@ def plan_arena(lifetimes: Sequence[Lifetime], align_bytes: int) -> ArenaPlan:
     plans = [_first_fit(order) for order in orders]
     best = min(plans, key=_size)
     offsets = {x.id: offset for x, offset in best}
-    return ArenaPlan(offsets, _size(best), lower_bound(rounded))
+    return ArenaPlan(offsets, _size(best), bound)
 
 
 def lower_bound(lifetimes: Sequence[Lifetime]) -> int:

@@ -13,6 +13,7 @@ from onnx_models import compare, computed, model, node, read
 from tflite_cases import TfliteCase, ints, stored
 from tflite_files import T, options, reference
 
+from ellc.driver import CompileOptions, compile_model
 from ellc.frontends.tflite.read import read_tflite
 from ir.errors import EllcError, ShapeError
 from ir.graph import Graph
@@ -223,3 +224,18 @@ def test_pad_of_a_number(mode: str) -> None:
     ]
     proto = model(nodes, {"x": X}, ["y"], {"p": np.zeros(0, np.int64)})
     np.testing.assert_allclose(computed(proto, {"x": X})[0], X.sum(), atol=1e-6)
+
+
+# ---- memory of the graph itself -----------------------------------------------------------------
+
+
+def test_more_memory_than_can_be_addressed(tmp_path: Path) -> None:
+    """Each tensor may be one that the limits allow; what they need together is named."""
+    shape = [1, 1 << 29]
+    info = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, shape)
+    nodes = [node("Softmax", [a], [b], axis=1) for a, b in pairwise("xabcy")]
+    path = tmp_path / "x.onnx"
+    path.write_bytes(model(nodes, [info], ["y"]).SerializeToString())
+    with pytest.raises(EllcError, match="needs 4,294,967,296 bytes of memory") as caught:
+        compile_model(path, "host", CompileOptions(), tmp_path / "out")
+    assert caught.value.code == "E304"
