@@ -6,6 +6,7 @@ Members are stored, not compressed, so that reading maps the weights instead of 
 from __future__ import annotations
 
 import json
+import re
 import struct
 import zipfile
 from collections.abc import Iterable
@@ -25,6 +26,7 @@ from ir.verify import verify
 from ir.weights import WeightPool, content_key
 
 ALIGN_BYTES = 64
+_ELEMENT = re.compile(r"[<>=|]?(b1|[iu][1248]|f[248])")
 FORMAT = 1
 _DAMAGE = (*ZIP_DAMAGE, TypeError, AttributeError, RecursionError)
 _ZIP64_EXTRA_BYTES = 20
@@ -169,9 +171,10 @@ def _data_offset(path: Path, info: zipfile.ZipInfo) -> int:
 
 
 def _slice(raw: Array, entry: dict[str, object]) -> Array:
-    dtype = np.dtype(str(entry["dtype"]))
-    if dtype.kind not in "fiub":
-        raise ValueError(f"element type {dtype}")
+    kind = str(entry["dtype"])
+    if not _ELEMENT.fullmatch(kind):  # numpy evaluates other texts
+        raise ValueError(f"element type {kind[:40]!r}")
+    dtype = np.dtype(kind)
     shape = tuple(int(d) for d in entry["shape"])  # type: ignore[attr-defined]
     count = 1
     for extent in shape:
