@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cache
+from types import MappingProxyType
 
 from ellc.frontends.graph_import.handlers import Handler, Inputs, Registry
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
-from ellc.frontends.tflite.model import TfliteNode
+from ellc.frontends.tflite.model import Option, Options, TfliteNode
 from ellc.frontends.tflite.registry import TFLITE
 
 _FAMILIES = (
@@ -32,6 +35,44 @@ _STATEFUL = (
     "UNIDIRECTIONAL_SEQUENCE_LSTM",
     "UNIDIRECTIONAL_SEQUENCE_RNN",
 )
+# Options that may be left unread whatever they are, and why.
+SAID_ELSEWHERE = MappingProxyType(
+    {
+        "AsymmetricQuantizeInputs": "8-bit weights become floats: their inputs are not quantised",
+        "DepthMultiplier": "the shapes of image and weights say it",
+        "InDataType": "the operand says it",
+        "Num": "the operand's shape says it",
+        "NumSplits": "the list of sizes says it, if there is one",
+        "OutDataType": "the result says it",
+        "OutType": "the result says it",
+        "OutputType": "the result says it",
+        "PotScaleInt16": "scales that are powers of two are refused themselves",
+        "QuantizedBiasType": "the bias says it",
+        "ValuesCount": "the number of operands says it",
+    }
+)
+
+
+class _Read(Mapping[str, Option]):
+    """An operator's options, which remembers those that a handler asks for."""
+
+    def __init__(self, values: Mapping[str, Option]) -> None:
+        self._values = values
+        self._names: set[str] = set()
+
+    def __getitem__(self, name: str) -> Option:
+        self._names.add(name)
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def unread(self) -> dict[str, Option]:
+        """What nobody has asked for."""
+        return {name: self._values[name] for name in self if name not in self._names}
 
 
 def operators() -> Registry[TfliteNode]:
@@ -44,11 +85,13 @@ def operators() -> Registry[TfliteNode]:
 @cache
 def checked_operators() -> Registry[TfliteNode]:
     """The same, each behind a check of its operands' declarations."""
-    checked = {kind: _checked(handler) for kind, handler in operators().handlers.items()}
+    checked = {kind: checked_handler(handler) for kind, handler in operators().handlers.items()}
     return Registry(TFLITE.format, checked)
 
 
-def _checked(handler: Handler[TfliteNode]) -> Handler[TfliteNode]:
+def checked_handler(handler: Handler[TfliteNode]) -> Handler[TfliteNode]:
+    """A handler that refuses what no handler takes, and options that it does not read."""
+
     def call(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value | list[Value]:
         for tensor in (*node.operands, *node.results):
             if tensor is None:
@@ -58,7 +101,11 @@ def _checked(handler: Handler[TfliteNode]) -> Handler[TfliteNode]:
                 raise Unsupported(f"'{tensor.name}' is stored sparsely")
             if tensor.is_variable and node.kind not in _STATEFUL:
                 raise Unsupported(f"'{tensor.name}' is a variable")
-        made = handler.function(emitter, node, inputs)
+        options = _Read(node.options.values)
+        made = handler.function(emitter, replace(node, options=Options(options)), inputs)
+        for name, value in options.unread().items():
+            if value and name not in SAID_ELSEWHERE:
+                raise Unsupported(f"its option {name} = {value} is not supported")
         return made if isinstance(made, Value) else list(made)
 
     return Handler(call, handler.limits)

@@ -86,11 +86,10 @@ def window_padding_of(
     dilation: Sequence[int] = (1, 1),
 ) -> Padding:
     """The frame of rows and columns: of an odd number the larger part comes behind."""
-    explicit = options.wholes(EXPLICIT_PADDING)
+    explicit, scheme = options.wholes(EXPLICIT_PADDING), options.whole("Padding")
     if explicit:
         top, left, bottom, right = explicit
         return Padding(top, left, bottom, right)
-    scheme = options.whole("Padding")
     if scheme == _VALID:
         return Padding()
     if scheme != _SAME:

@@ -65,6 +65,9 @@ class Tensor:
         return DTYPES[self.kind]
 
 
+Option = int | float | bool | tuple[int, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """The options of an operator by the schema's names, defaults filled in.
@@ -72,7 +75,7 @@ class Options:
     What the operator's table does not know is 0, false or an empty list.
     """
 
-    values: Mapping[str, int | float | bool | tuple[int, ...]]
+    values: Mapping[str, Option]
 
     def whole(self, name: str) -> int:
         """A whole number."""

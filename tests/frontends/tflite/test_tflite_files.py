@@ -14,7 +14,11 @@ from ai_edge_litert import schema_py_generated as schema
 from tflite_cases import ints, stored
 from tflite_files import T, TFLiteFile, options, reference, saved, single
 
+from ellc.frontends.graph_import.handlers import Handler, Inputs
+from ellc.frontends.graph_import.values import Emitter, Value
 from ellc.frontends.options import ImportOptions
+from ellc.frontends.tflite.checks import checked_handler
+from ellc.frontends.tflite.model import Options, TfliteNode
 from ellc.frontends.tflite.read import read_tflite
 from ir.errors import EllcError
 from ir.graph import Graph
@@ -153,6 +157,25 @@ def test_what_is_not_supported_is_said(
     error = refused(single(kind, operands, [operands[0]]), tmp_path)
     assert error.code == "E212"
     assert said in error.problems[0]
+
+
+def test_an_option_that_nobody_reads_is_refused() -> None:
+    def handler(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+        assert node.options.whole("Axis") == 1
+        return emitter.constant(np.zeros(1, np.float32))
+
+    checked = checked_handler(Handler(handler))
+    emitter = Emitter("", Limits())
+    for values, said in (
+        ({"Axis": 1, "Keep": False, "OutType": 2}, ""),
+        ({"Axis": 1, "Keep": True}, "its option Keep = True is not supported"),
+    ):
+        node = TfliteNode("", "PACK", (), (), Options(values))
+        if not said:
+            checked.function(emitter, node, ())
+            continue
+        with pytest.raises(EllcError, match=said):
+            checked.function(emitter, node, ())
 
 
 def test_tensors_of_text_are_refused_where_they_are_read(tmp_path: Path) -> None:
