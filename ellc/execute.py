@@ -15,6 +15,7 @@ import numpy as np
 from codegen.targets import Overrides, Target, fixed_targets, resolve
 from codegen.toolchain import emulate
 from codegen.toolchain.load import call_library, has_c_library
+from ellc.arrays import as_input
 from ellc.models import DEFAULT_OPTIONS, ModelOptions, read_model
 from ellc.progress import Progress, silent
 from ir.errors import EllcError
@@ -40,8 +41,8 @@ class Network:
 class Executable:
     """A network that can be run.
 
-    `call` takes one array per input, of exactly its type, and returns one per output. Raises
-    `EllcError` where it cannot be run here.
+    `call` takes one array per input, as `ellc.arrays.as_input` does, and returns one per output.
+    Raises `EllcError` for arrays that do not fit, and where it cannot be run here.
     """
 
     network: Network
@@ -100,7 +101,7 @@ class Library:
 
     def _bytes(self, inputs: Arrays) -> tuple[bytes, ...]:
         ports = zip(inputs, self.network.inputs, strict=True)
-        return tuple(_to_memory(array, type_) for array, (_, type_) in ports)
+        return tuple(_to_memory(as_input(x, type_, name), type_) for x, (name, type_) in ports)
 
     def _arrays(self, outputs: Sequence[bytes]) -> Arrays:
         ports = zip(outputs, self.network.outputs, strict=True)
@@ -122,7 +123,13 @@ def reference(path: Path, options: ModelOptions = DEFAULT_OPTIONS) -> Executable
         graph.metadata,
         sum(node.op.macs(*graph.node_types(node)) for node in graph.nodes),
     )
-    return Executable(network, lambda inputs: evaluate(graph, inputs).outputs)
+
+    def call(inputs: Arrays) -> Arrays:
+        ports = zip(inputs, network.inputs, strict=True)
+        fitting = tuple(as_input(x, type_, name) for x, (name, type_) in ports)
+        return evaluate(graph, fitting).outputs
+
+    return Executable(network, call)
 
 
 @contextmanager

@@ -21,13 +21,14 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from ellc.arrays import as_input
 from ellc.npy import read_npy
 from ellc.pixels import Geometry, Preprocessing
 from ellc.preprocessing import prepare
 from ir.errors import EllcError
 from ir.limits import DEFAULT_LIMITS
 from ir.reading import read_stream
-from ir.types import Array, DType, TensorType
+from ir.types import Array, TensorType
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM")
 """Kinds of picture that are read, as Pillow calls them."""
@@ -114,22 +115,10 @@ def dequantise(values: Array, type: TensorType) -> Array:
 def load_array(path: Path, type: TensorType) -> Array:
     """Read a .npy file as an input tensor: the values as they are, no preprocessing.
 
-    The shape may differ as long as the number of elements is right (row, column, channel order).
-    Integers must be in range for an integer input; floats are converted to the input's precision.
-    Raises `EllcError` for a file that is no .npy, holds objects, or does not fit.
+    Shapes and values are those of `as_input`. Raises `EllcError` for a file that is no .npy, holds
+    objects, or does not fit.
     """
-    array = read_npy(path, type.elements)
-    shaped = np.asarray(array).reshape(type.shape)
-    if type.dtype.is_float or type.dtype in (DType.BOOL, DType.BIT):
-        return shaped.astype(type.dtype.numpy)
-    converted = shaped.astype(type.dtype.numpy)
-    if not np.array_equal(converted, shaped):
-        raise EllcError(
-            f"the values do not fit the network's input type {type.dtype.value}",
-            code="E722",
-            where=str(path),
-        )
-    return converted
+    return as_input(read_npy(path, type.elements), type, str(path))
 
 
 def load_input(path: Path, type: TensorType, preprocessing: Preprocessing) -> Array:

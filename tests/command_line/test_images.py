@@ -137,17 +137,25 @@ def test_integer_inputs_go_through_their_quantisation(colours: Path) -> None:
 
 
 def test_arrays_are_taken_as_they_are(tmp_path: Path) -> None:
-    values = np.arange(48, dtype=np.float64).reshape(4, 12)
-    np.save(tmp_path / "x.npy", values)
-    tensor = load_input(tmp_path / "x.npy", RGB_4x4, Preprocessing(mean=(9, 9, 9)))
-    assert tensor.dtype == np.float32
-    assert tensor.ravel().tolist() == list(range(48))
+    values = np.arange(48, dtype=np.float64)
+    for shape in ((1, 4, 4, 3), (4, 4, 3), (48,)):
+        np.save(tmp_path / "x.npy", values.reshape(shape))
+        tensor = load_input(tmp_path / "x.npy", RGB_4x4, Preprocessing(mean=(9, 9, 9)))
+        assert tensor.dtype == np.float32 and tensor.shape == (1, 4, 4, 3)
+        assert tensor.ravel().tolist() == list(range(48))
+    np.save(tmp_path / "x.npy", np.array([-1, 1, 0.5, -2]))
+    signs = load_input(tmp_path / "x.npy", TensorType(DType.BIT, (4,)), Preprocessing())
+    assert signs.tolist() == [False, True, True, False]
 
 
 @pytest.mark.parametrize(
     ("array", "type", "code"),
     [
         (np.zeros(47), RGB_4x4, "E721"),
+        *((np.zeros(s), RGB_4x4, "E721") for s in ((3, 4, 4), (1, 3, 4, 4), (1, 1, 4, 4, 3))),
+        *((np.zeros(s), RGB_4x4, "E721") for s in ((48, 1), (4, 12), (1, 48), (4, 4, 3, 1))),
+        (np.zeros(48) + 2, TensorType(DType.BOOL, (48,)), "E722"),
+        (np.zeros(48) + np.nan, TensorType(DType.I32, (48,)), "E722"),
         (np.zeros(48) + 300, TensorType(DType.U8, (48,)), "E722"),
         (np.zeros(48) + 0.5, TensorType(DType.I32, (48,)), "E722"),
         (np.zeros(48, "U3"), RGB_4x4, "E720"),

@@ -12,6 +12,12 @@ from agreement import disagreement
 from small_networks import convolution_network, inputs_of, reference_of, two_way_network
 
 from ellc.driver import CompileOptions, compile_model
+from ir.builder import GraphBuilder
+from ir.ops.pointwise import Relu
+from ir.types import DType, TensorType
+
+OTHER_SHAPES = ((1, 3, 9, 11), (3, 9, 11), (27, 11), (1, 297))
+"""With as many elements as (1, 9, 11, 3), which says nothing of their order."""
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +61,9 @@ y = m.predict(x.astype(np.float32))
 for other in (x, x[0], x.reshape(-1).astype(np.float64), x.tolist(),
               np.asfortranarray(x.astype(np.float32)), np.repeat(x, 2, axis=3)[..., ::2]):
     assert np.array_equal(m.predict(other), y)
-for wrong, error in ((x[:, 1:], ValueError), (x.astype(np.complex64), TypeError)):
+for wrong, error in (
+    *((x.reshape(s), ValueError) for s in ((1, 3, 9, 11), (3, 9, 11), (27, 11), (1, 297))),
+    (x[:, 1:], ValueError), (x.astype(np.complex64), TypeError)):
     try:
         m.predict(wrong)
     except error as said:
@@ -67,10 +75,31 @@ except TypeError as said:
 """
     said = run(folder, script).splitlines()
     assert said == [
+        *(f"input 'image' needs shape (1, 9, 11, 3), not {shape}" for shape in OTHER_SHAPES),
         "input 'image' needs shape (1, 9, 11, 3), not (1, 8, 11, 3)",
         "input 'image' needs float32, not complex64",
         "predict takes 1 arrays, not 0",
     ]
+
+
+def test_integers_are_taken_in_range_only(tmp_path: Path) -> None:
+    b = GraphBuilder("whole")
+    b.output("y", b.add(Relu(), b.input("x", TensorType(DType.I8, (1, 3)))))
+    compile_model(b.build(), "host", CompileOptions(emit=("so", "py")), tmp_path / "out")
+    script = """
+import whole
+m = whole.Model()
+for x in ([-128, 127, 3], [[1, 2, 3]], np.array([1, 2, 3], np.uint64), [True, False, True]):
+    print(m.predict(x).tolist())
+for x in ([128, 0, 0], [-129, 0, 0], [1.0, 2, 3], ["1", "2", "3"], [1j, 0, 0]):
+    try:
+        m.predict(x)
+    except (TypeError, ValueError) as error:
+        print(type(error).__name__, error)
+"""
+    said = run(tmp_path / "out", script).splitlines()
+    assert said[:4] == ["[[0, 127, 3]]", "[[1, 2, 3]]", "[[1, 2, 3]]", "[[1, 0, 1]]"]
+    assert [line.split()[0] for line in said[4:]] == ["ValueError"] * 2 + ["TypeError"] * 3
 
 
 def test_several_inputs_outputs_states_and_instances(folder: Path) -> None:
