@@ -25,9 +25,7 @@ from ir.types import Array
 pytestmark = pytest.mark.needs_data
 
 NOT_YET: dict[str, str] = {
-    "keras_gru_while_float.tflite": "WHILE is refused",
     "keras_lstm_int8.tflite": "an LSTM of stored integers is refused",
-    "keras_simple_rnn_while_float.tflite": "WHILE is refused",
     "max_pool_minus_infinity.onnx": "the lowest float instead of minus infinity",
     "relu_nan.onnx": "0 instead of NaN",
 }

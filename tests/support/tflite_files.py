@@ -50,6 +50,7 @@ class TFLiteFile:
     tensors: list[T] = field(default_factory=list)
     operators: list[tuple[str, list[int], list[int], object]] = field(default_factory=list)
     names: dict[str, dict[int, str]] = field(default_factory=dict)
+    inner: list[tuple[TFLiteFile, list[int], list[int]]] = field(default_factory=list)
 
     def add(self, tensor: T) -> int:
         self.tensors.append(tensor)
@@ -62,21 +63,27 @@ class TFLiteFile:
         self.operators.append((kind, inputs, outputs, options))
 
     def data(self, inputs: list[int], outputs: list[int]) -> bytes:
-        """The file's bytes."""
+        """The file's bytes; graphs in `inner` are those with the numbers 1, 2, .."""
         model = schema.ModelT()
         model.version = 3
         model.buffers = [schema.BufferT()]
         model.operatorCodes = []
-        graph = schema.SubGraphT()
-        graph.tensors = [self._tensor(i, t, model) for i, t in enumerate(self.tensors)]
-        graph.inputs, graph.outputs = inputs, outputs
-        graph.operators = [self._operator(o, model) for o in self.operators]
-        model.subgraphs = [graph]
+        graphs = ((self, inputs, outputs), *self.inner)
+        model.subgraphs = [f._graph(ins, outs, model) for f, ins, outs in graphs]
         if self.names:
             model.signatureDefs = [self._signature()]
         builder = flatbuffers.Builder(1024)
         builder.Finish(model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
+
+    def _graph(
+        self, inputs: list[int], outputs: list[int], model: schema.ModelT
+    ) -> schema.SubGraphT:
+        graph = schema.SubGraphT()
+        graph.tensors = [self._tensor(i, t, model) for i, t in enumerate(self.tensors)]
+        graph.inputs, graph.outputs = inputs, outputs
+        graph.operators = [self._operator(o, model) for o in self.operators]
+        return graph
 
     @staticmethod
     def _tensor(index: int, tensor: T, model: schema.ModelT) -> schema.TensorT:

@@ -85,6 +85,17 @@ class Emitter:
         self.work = 0  # multiply-adds, and elements of what functions make, so far
         self.source: tuple[str, ...] = ()  # names of the model's node at work, for every new node
 
+    def inner(self, name: str) -> Emitter:
+        """For a graph inside this one, such as the body of a loop."""
+        made = Emitter(name, self._limits)
+        made.source = self.source
+        return made
+
+    @property
+    def limits(self) -> Limits:
+        """What the import may take."""
+        return self._limits
+
     def input(self, name: str, type: TensorType) -> Value:
         """A public input."""
         _want_elements(type)

@@ -16,6 +16,7 @@ from ellc.frontends.tflite.registry import TFLITE
 _FAMILIES = (
     "activation",
     "arithmetic",
+    "control",
     "convolution",
     "indexing",
     "movement",

@@ -18,6 +18,7 @@ from ellc.frontends.tflite.model import (
     Interface,
     Options,
     Tensor,
+    TfliteGraph,
     TfliteModel,
     TfliteNode,
 )
@@ -35,8 +36,11 @@ from ir.limits import Limits
 from ir.types import Array, Quant
 
 _IDENTIFIER = b"TFL3"
+# Options that name a graph, by operator.
+_GRAPHS = {"WHILE": ("CondSubgraphIndex", "BodySubgraphIndex")}
 _LEAST_BUDGET = 1 << 16
 _MOST_AXES = 16
+_MOST_NESTED = 8
 _CUSTOM = "CUSTOM"
 _METADATA = "TFLITE_METADATA"
 _ELEMENT_KINDS = {
@@ -81,13 +85,16 @@ class _Container:
         self._budget = Budget(max(len(data), _LEAST_BUDGET))
         self._root = root(tflite.Model, data, self._budget)
         self._buffers = list(entries(self._root, "Buffers"))
+        self._graphs: list[Any] = []
+        self._inner_graphs: dict[int, TfliteGraph] = {}
+        self._open: list[int] = []  # inner graphs under work
         self._kinds = [_kind(code) for code in entries(self._root, "OperatorCodes")]
 
     def model(self) -> TfliteModel:
         graphs = list(entries(self._root, "Subgraphs"))
         if not graphs:
             raise Damaged("it has no graph")
-        graph = graphs[0]
+        graph, self._graphs = graphs[0], graphs
         tensors = self._tensors(graph)
         nodes = tuple(self._node(operator, tensors) for operator in entries(graph, "Operators"))
         inputs, outputs = self._signature()
@@ -178,7 +185,28 @@ class _Container:
         operands = tuple(self._picked(tensors, operator.InputsAsNumpy(), optional=True))
         results = tuple(t for t in self._picked(tensors, operator.OutputsAsNumpy()) if t)
         label = results[0].name if results else ""
-        return TfliteNode(label, self._kinds[code], operands, results, self._options(operator))
+        options = self._options(operator)
+        graphs = tuple(self._inner(options.whole(n)) for n in _GRAPHS.get(self._kinds[code], ()))
+        return TfliteNode(label, self._kinds[code], operands, results, options, graphs)
+
+    def _inner(self, index: int) -> TfliteGraph:
+        """A graph that an operator runs; one that runs itself is damage."""
+        if not 0 < index < len(self._graphs) or index in self._open:
+            raise Damaged(f"graph {index} of {len(self._graphs)} is asked for")
+        if len(self._open) > _MOST_NESTED:
+            raise Damaged("its graphs run each other without end")
+        if index not in self._inner_graphs:
+            self._open.append(index)
+            graph = self._graphs[index]
+            tensors = self._tensors(graph)
+            self._inner_graphs[index] = TfliteGraph(
+                tuple(t for t in self._picked(tensors, graph.InputsAsNumpy()) if t),
+                tuple(t for t in self._picked(tensors, graph.OutputsAsNumpy()) if t),
+                tuple(tensors),
+                tuple(self._node(operator, tensors) for operator in entries(graph, "Operators")),
+            )
+            self._open.pop()
+        return self._inner_graphs[index]
 
     def _picked(
         self, tensors: Sequence[Tensor], indices: object, *, optional: bool = False

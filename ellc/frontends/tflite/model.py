@@ -112,14 +112,25 @@ NO_OPTIONS = Options(MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
+class TfliteGraph:
+    """A graph that an operator runs."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    tensors: tuple[Tensor, ...]
+    nodes: tuple[TfliteNode, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TfliteNode:
-    """One operator. An operand that is left out is None."""
+    """One operator. An operand that is left out is None. `graphs` are those that it runs."""
 
     label: str
     kind: str
     operands: tuple[Tensor | None, ...]
     results: tuple[Tensor, ...]
     options: Options = NO_OPTIONS
+    graphs: tuple[TfliteGraph, ...] = ()
 
     @property
     def said(self) -> str:

@@ -6,16 +6,15 @@ import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from ellc.frontends.graph_import.fixed import fixed_input
 from ellc.frontends.graph_import.handlers import import_nodes, needed_nodes
 from ellc.frontends.graph_import.values import Emitter, Value
 from ellc.frontends.options import ImportOptions
 from ellc.frontends.tflite.checks import checked_operators
 from ellc.frontends.tflite.dilation import merge_dilations
+from ellc.frontends.tflite.inner import constants
 from ellc.frontends.tflite.labels import labels_behind
-from ellc.frontends.tflite.model import DTYPES, Interface, TfliteModel
+from ellc.frontends.tflite.model import Interface, TfliteModel
 from ir.errors import EllcError
 from ir.graph import Graph
 from ir.limits import Limits
@@ -68,7 +67,7 @@ def _model(source: Path, data: bytes, limits: Limits) -> TfliteModel:
 def _graph(name: str, model: TfliteModel, labels: str, options: ImportOptions) -> Graph:
     emitter = Emitter(name, options.limits)
     outputs = _wanted(model, options.outputs)
-    values = _constants(emitter, model, options.limits) | _inputs(emitter, model, options)
+    values = constants(emitter, model.tensors) | _inputs(emitter, model, options)
     nodes = needed_nodes(merge_dilations(model.nodes, outputs), [o.tensor.name for o in outputs])
     known = import_nodes(emitter, checked_operators(), nodes, values, "")
     for output in outputs:
@@ -81,21 +80,6 @@ def _graph(name: str, model: TfliteModel, labels: str, options: ImportOptions) -
     if labels:
         emitter.metadata({"labels": labels})
     return emitter.build()
-
-
-def _constants(emitter: Emitter, model: TfliteModel, limits: Limits) -> dict[str, Value]:
-    values = {}
-    for tensor in model.tensors:
-        if tensor.array is not None:
-            values[tensor.name] = emitter.constant(tensor.array, tensor.quant)
-        elif tensor.is_variable and tensor.kind in DTYPES:
-            limits.product(tensor.shape, where=f"variable '{tensor.name}'", filled=True)
-            zeros = np.zeros(tensor.shape, DTYPES[tensor.kind].numpy)
-            values[tensor.name] = emitter.constant(zeros)
-        elif tensor.is_sparse:
-            # Somebody asks for it: `checked_operators` refuses that by the operator's name.
-            values[tensor.name] = emitter.constant(np.zeros(0, np.float32))
-    return values
 
 
 def _inputs(emitter: Emitter, model: TfliteModel, options: ImportOptions) -> dict[str, Value]:

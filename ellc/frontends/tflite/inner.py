@@ -1,0 +1,49 @@
+"""Graphs inside operators, and the stored tensors that a graph reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from ellc.frontends.graph_import.handlers import import_nodes, needed_nodes
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.tflite.checks import checked_operators
+from ellc.frontends.tflite.model import DTYPES, Tensor, TfliteGraph
+from ir.errors import EllcError
+
+
+def constants(emitter: Emitter, tensors: Iterable[Tensor]) -> dict[str, Value]:
+    """The stored tensors by name; variables begin as zeros."""
+    values = {}
+    for tensor in tensors:
+        if tensor.array is not None:
+            values[tensor.name] = emitter.constant(tensor.array, tensor.quant)
+        elif tensor.is_variable and tensor.kind in DTYPES:
+            emitter.limits.product(tensor.shape, where=f"variable '{tensor.name}'", filled=True)
+            zeros = np.zeros(tensor.shape, DTYPES[tensor.kind].numpy)
+            values[tensor.name] = emitter.constant(zeros)
+        elif tensor.is_sparse:
+            # Somebody asks for it: `checked_operators` refuses that by the operator's name.
+            values[tensor.name] = emitter.constant(np.zeros(0, np.float32))
+    return values
+
+
+def import_inner(
+    emitter: Emitter, graph: TfliteGraph, inputs: Sequence[Value | None], wanted: Sequence[int]
+) -> list[Value]:
+    """The outputs `wanted` of a graph inside an operator; inputs they do not need may be None."""
+    names = [graph.outputs[i].name for i in wanted]
+    values = constants(emitter, graph.tensors)
+    given = zip(graph.inputs, inputs, strict=True)
+    values.update((t.name, v) for t, v in given if v is not None)
+    try:
+        known = import_nodes(
+            emitter, checked_operators(), needed_nodes(graph.nodes, names), values, ""
+        )
+    except EllcError as error:
+        inside = "; ".join(error.problems[:3]) or error.message
+        raise Unsupported(f"inside it: {inside}") from error
+    if missing := [n for n in names if n not in known]:
+        raise Unsupported(f"nothing inside it makes '{missing[0]}'")
+    return [known[n] for n in names]

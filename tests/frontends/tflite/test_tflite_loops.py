@@ -1,0 +1,102 @@
+"""WHILE: loops whose trips are known at import, against TensorFlow Lite's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tflite_files import T, TFLiteFile, options, reference, saved
+
+from ellc.frontends.tflite.read import read_tflite
+from ir.errors import EllcError
+from ir.interp import evaluate
+from ir.ops.loop import Loop
+from ir.verify import verify
+
+STEPS = 5
+
+
+def number(value: int) -> T:
+    return T.of(np.array(value, np.int32))
+
+
+def scalar() -> T:
+    return T((), "int32")
+
+
+def layer(limit: T | None, step: int = 1, condition: str = "LESS") -> bytes:
+    """`while i < limit: h = tanh(x[i] * scale + h); i += step` over x [STEPS, 3].
+
+    Operands: i, h, x, scale, the limit. The limit is a constant, or an input of the model.
+    """
+    cond = TFLiteFile()
+    ends = [cond.add(t) for t in (scalar(), T((1, 3)), T((STEPS, 1, 3)), T((1, 3)), scalar())]
+    more = cond.add(T((), "bool"))
+    cond.apply(condition, [ends[0], ends[4]], [more])
+    body = TFLiteFile()
+    i, h, x, scale, most = (
+        body.add(t) for t in (scalar(), T((1, 3)), T((STEPS, 1, 3)), T((1, 3)), scalar())
+    )
+    following, row, product, total, new = (
+        body.add(t) for t in (scalar(), T((1, 3)), T((1, 3)), T((1, 3)), T((1, 3)))
+    )
+    body.apply("ADD", [i, body.add(number(step))], [following], options("AddOptions"))
+    body.apply("GATHER", [x, i], [row], options("GatherOptions"))
+    body.apply("MUL", [row, scale], [product], options("MulOptions"))
+    body.apply("ADD", [product, h], [total], options("AddOptions"))
+    body.apply("TANH", [total], [new])
+    main = TFLiteFile()
+    x_in, scale_in = main.add(T((STEPS, 1, 3))), main.add(T((1, 3)))
+    free = [x_in, scale_in]
+    limit_in = main.add(limit or scalar())
+    free += [] if limit else [limit_in]
+    start, zeros = main.add(number(0)), main.add(T.of(np.zeros((1, 3), np.float32)))
+    results = [main.add(t) for t in (scalar(), T((1, 3)), T((STEPS, 1, 3)), T((1, 3)), scalar())]
+    chosen = options("WhileOptions", condSubgraphIndex=1, bodySubgraphIndex=2)
+    main.apply("WHILE", [start, zeros, x_in, scale_in, limit_in], results, chosen)
+    main.inner = [
+        (cond, ends, [more]),
+        (body, [i, h, x, scale, most], [following, new, x, scale, most]),
+    ]
+    return main.data(free, results[:2])
+
+
+@pytest.mark.parametrize(("limit", "step"), [(STEPS, 1), (3, 1), (STEPS, 2), (1, 1), (0, 1)])
+def test_a_loop_with_known_trips_is_what_the_runtime_computes(
+    limit: int, step: int, tmp_path: Path
+) -> None:
+    data = layer(number(limit), step)
+    graph = read_tflite(saved(data, tmp_path))
+    verify(graph)
+    trips = [n.op.trips for n in graph.nodes if isinstance(n.op, Loop)]
+    assert trips == ([-(-limit // step)] if limit else [])
+    rng = np.random.default_rng(0)
+    inputs = tuple(rng.normal(size=s).astype(np.float32) for s in ((STEPS, 1, 3), (1, 3)))
+    (wanted,) = reference(data, inputs, 1)
+    for found, want in zip(evaluate(graph, inputs).outputs, wanted, strict=True):
+        np.testing.assert_allclose(found, want, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (layer(None), "its condition is computed"),
+        (layer(number(0), condition="GREATER_EQUAL"), "more than 4096 trips"),
+    ],
+)
+def test_trips_that_are_not_known_are_refused(data: bytes, said: str, tmp_path: Path) -> None:
+    with pytest.raises(EllcError) as caught:
+        read_tflite(saved(data, tmp_path))
+    assert said in caught.value.report()
+
+
+def test_a_graph_that_runs_itself_is_damage(tmp_path: Path) -> None:
+    main, inside = TFLiteFile(), TFLiteFile()
+    chosen = options("WhileOptions", condSubgraphIndex=1, bodySubgraphIndex=1)
+    for file in (main, inside):
+        ends = file.add(T((1,))), file.add(T((1,)))
+        file.apply("WHILE", [ends[0]], [ends[1]], chosen)
+    main.inner = [(inside, [0], [1])]
+    with pytest.raises(EllcError, match="E210"):
+        read_tflite(saved(main.data([0], [1]), tmp_path))
