@@ -185,11 +185,9 @@ class Model:
 
     @property
     def abi(self) -> int:
-        """32 bits that change whenever a caller compiled with an older header would be wrong."""
-        ports = [[(p.name, p.c_type, p.shape) for p in x] for x in (self.inputs, self.outputs)]
-        said = [API_VERSION, self.name, self.arena_bytes, self.arena_align, *ports]
-        digest = hashlib.sha256(json.dumps(said).encode()).digest()
-        return int.from_bytes(digest[:4], "little") | 1  # never 0, the mark of a dead instance
+        """`interface_hash` of this model: `NAME_ABI`."""
+        ports = ([(p.name, p.c_type, p.shape) for p in x] for x in (self.inputs, self.outputs))
+        return interface_hash(self.name, self.arena_bytes, self.arena_align, *ports)
 
     @property
     def exports(self) -> tuple[str, ...]:
@@ -198,6 +196,30 @@ class Model:
         words += ["predict_v", "reset", "set_threads"]
         words += ["pool", "share_pool"] if self.threads > 1 else []
         return tuple(f"{self.name}_{word}" for word in sorted(words))
+
+
+PortFacts = tuple[str, str, tuple[int, ...]]
+
+
+def interface_hash(
+    name: str,
+    arena_bytes: int,
+    arena_align: int,
+    inputs: Sequence[PortFacts],
+    outputs: Sequence[PortFacts],
+) -> int:
+    """32 bits that change whenever a caller compiled with an older header would be wrong.
+
+    Ports by name, C type and shape.
+    """
+    said = [API_VERSION, name, arena_bytes, arena_align, inputs, outputs]
+    digest = hashlib.sha256(json.dumps(said).encode()).digest()
+    return int.from_bytes(digest[:4], "little") | 1  # never 0, the mark of a dead instance
+
+
+def c_type(dtype: DType) -> CCode:
+    """C type of the elements of a port; signs are packed into words."""
+    return _C_TYPES[Elem.of(dtype)]
 
 
 def make_model(plan: Plan, prefix: str, threads: int = 1, *, portable: bool = False) -> Model:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,15 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
-from codegen.targets import Overrides, Target, fixed_targets, resolve
+from codegen.targets import Target
 from codegen.toolchain import emulate
-from codegen.toolchain.load import call_library, has_c_library
+from codegen.toolchain.load import call_library, has_c_library, library_abi
 from ellc.arrays import as_input
+from ellc.manifest import read_manifest
 from ellc.models import DEFAULT_OPTIONS, ModelOptions, read_model
 from ellc.progress import Progress, silent
 from ir.errors import EllcError
 from ir.interp import evaluate
-from ir.types import Array, DType, Quant, TensorType
+from ir.types import Array, DType, TensorType
 
 Arrays = tuple[Array, ...]
 LIBRARY_SUFFIXES = (".so", ".dylib", ".dll")
@@ -153,59 +153,41 @@ def compiled(
         chosen = CompileOptions(emit=("so", "obj"), threads=threads, model=options)
         made = compile_model(path, target, chosen, Path(folder) / "out", progress)
         assert made.library is not None
-        yield open_library(made.library)
+        library, _ = _described(made.library)
+        yield library
 
 
 def open_library(path: Path) -> Library:
     """A library by its path; its manifest NAME.json must lie beside it.
 
-    Raises `EllcError` E705 if there is none or it does not describe a library.
+    Raises `EllcError` E705 if there is none, or it is not this library's: where the library can be
+    loaded here, it is asked.
     """
+    library, abi = _described(path)
+    if library.target.os == "linux" and has_c_library(library.target):
+        found = library_abi(library.target, path, library.prefix)
+        if found != abi:
+            raise EllcError(
+                f"the manifest is another library's: it tells of an interface 0x{abi:08x}, "
+                f"the library has 0x{found:08x}",
+                code="E705",
+                where=str(path),
+                hint="keep the files of one `ellc compile` together",
+            )
+    return library
+
+
+def _described(path: Path) -> tuple[Library, int]:
+    """A library as its manifest tells, and the number of the interface it must have."""
     name = path.name[: -len(path.suffix)]
     name = name if path.suffix == ".dll" else name.removeprefix("lib")
-    manifest = path.with_name(f"{name}.json")
     if not path.is_file():
         raise EllcError("no such file", code="E701", where=str(path))
-    try:
-        document = json.loads(manifest.read_text(encoding="utf-8"))
-        network = Network(
-            document["name"],
-            tuple(_port(port) for port in document["inputs"]),
-            tuple(_port(port) for port in document["outputs"]),
-            {str(k): str(v) for k, v in document["metadata"].items()},
-            int(document["macs"]),
-        )
-        target = _target(document["target"])
-        arena_bytes = int(document["memory"]["arena_bytes"])
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise EllcError(
-            f"what the library takes and gives stands in {manifest.name}, and that cannot be read: "
-            f"{error}",
-            code="E705",
-            where=str(path),
-            hint="keep the files of `ellc compile` together, or give the model itself",
-        ) from None
+    said = read_manifest(path.with_name(f"{name}.json"), path)
+    network = Network(said.name, said.inputs, said.outputs, said.metadata, said.macs)
     made = path.with_name(f"{name}.o")
-    return Library(
-        path, network.name, target, network, arena_bytes, made if made.is_file() else None
-    )
-
-
-def _target(said: Mapping[str, str]) -> Target:
-    if said["name"] == "host" or any(row.name == said["name"] for row in fixed_targets()):
-        return resolve(said["name"])
-    return resolve("custom", Overrides(triple=said["triple"], cpu=said["cpu"]))
-
-
-def _port(said: Mapping[str, object]) -> tuple[str, TensorType]:
-    shape, quantisation = said["shape"], said.get("quantisation")
-    if not isinstance(shape, list) or not all(isinstance(d, int) for d in shape):
-        raise ValueError(f"shape {shape!r}")
-    quant = None
-    if isinstance(quantisation, dict):
-        scale, zero = quantisation["scale"], quantisation["zero_point"]
-        quant = Quant(tuple(map(float, scale)), tuple(map(int, zero)), quantisation["axis"])
-    return str(said["name"]), TensorType(DType(said["type"]), tuple(shape), quant=quant)
+    beside = made if made.is_file() else None
+    return Library(path, said.name, said.target, network, said.arena_bytes, beside), said.abi
 
 
 # --- how arrays lie in memory at the C interface ---

@@ -1,6 +1,7 @@
 /* Runs one generated shared library: loads it, reads the inputs on stdin, writes the outputs on stdout.
  *
  *     load_library LIBRARY NAME THREADS MILLISECONDS IN_BYTES... : OUT_BYTES...
+ *     load_library LIBRARY NAME      prints what NAME_abi() says, in digits
  *
  * NAME is the prefix of the library's functions; THREADS 0 leaves the library's own choice. With
  * MILLISECONDS, predict is then repeated for that long, and the time of each call in nanoseconds follows
@@ -18,6 +19,7 @@ enum { INSTANCE_BYTES = 1024, ARENA_ALIGN = 64, MAX_PORTS = 64, MAX_NAME = 4096,
        MIN_CALLS = 3, MAX_CALLS = 1000000 };
 
 typedef size_t (*arena_bytes_fn)(void);
+typedef uint32_t (*abi_fn)(void);
 typedef int (*init_fn)(void *, void *, size_t);
 typedef int (*set_threads_fn)(void *, int);
 typedef int (*predict_v_fn)(void *, const void *const *, void *const *);
@@ -91,6 +93,21 @@ static void repeat(predict_v_fn predict_v, void *ports[2][MAX_PORTS], uint64_t f
     }
 }
 
+static void *open_library(const char *path)
+{
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!library)
+        fail("the library cannot be loaded: ", dlerror());
+    return library;
+}
+
+static void tell_abi(const char *path, const char *name)
+{
+    abi_fn abi;
+    find(open_library(path), name, "_abi", 0, &abi);
+    printf("%lu\n", (unsigned long)abi());
+}
+
 int main(int argc, char **argv)
 {
     void *ports[2][MAX_PORTS], *library, *arena;
@@ -102,6 +119,10 @@ int main(int argc, char **argv)
     predict_v_fn predict_v;
     destroy_fn destroy;
 
+    if (argc == 3) {
+        tell_abi(argv[1], argv[2]);
+        return 0;
+    }
     if (argc < 5)
         fail("usage: load_library LIBRARY NAME THREADS MILLISECONDS IN_BYTES... : OUT_BYTES...", 0);
     threads = atoi(argv[3]);
@@ -117,9 +138,7 @@ int main(int argc, char **argv)
         sizes[side][counts[side]] = bytes;
         ports[side][counts[side]++] = allocate(bytes);
     }
-    library = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
-    if (!library)
-        fail("the library cannot be loaded: ", dlerror());
+    library = open_library(argv[1]);
     find(library, argv[2], "_arena_bytes", 0, &arena_bytes);
     find(library, argv[2], "_init", 0, &init);
     find(library, argv[2], "_set_threads", threads == 0, &set_threads);

@@ -69,6 +69,18 @@ def call_library(
     return _split(answer, output_bytes)
 
 
+def library_abi(target: Target, library: Path, name: str) -> int:
+    """What `NAME_abi` of a library says. Raises `EllcError` as `call_library`."""
+    machine = _with_system_root(target)
+    with tempfile.TemporaryDirectory(prefix="ellc-load-") as folder:
+        loader = Path(folder) / "load_library"
+        _build(target, loader)
+        said = emulate.run(machine, [loader, library.resolve(), name], limit_s=60.0)
+    if not said.strip().isdigit():
+        raise EllcError("the library does not tell its interface", code="E621", where=str(library))
+    return int(said)
+
+
 def _build(target: Target, loader: Path) -> None:
     words = ["cc", "-target", target.c_target, f"-mcpu={target.zig_cpu}", "-std=c99", "-O1", "-g0"]
     zig.run(

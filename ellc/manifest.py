@@ -1,0 +1,149 @@
+"""`NAME.json` beside a library, read as what anybody may have written.
+
+Everything that is used of it is looked at here: types, ranges, and that what it says of inputs,
+outputs and memory hashes to its own number of the interface.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from codegen.glue import c_type, interface_hash
+from codegen.targets import Overrides, Target, fixed_targets, resolve
+from ir.errors import EllcError
+from ir.types import DType, Quant, TensorType
+
+_LONGEST_BYTES = 64 << 20
+_MOST_BYTES = 1 << 40
+_MOST_AXES = 16
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+
+Port = tuple[str, TensorType]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a manifest says of a library. `abi` is the library's number of its interface."""
+
+    name: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    metadata: Mapping[str, str]
+    macs: int
+    target: Target
+    arena_bytes: int
+    abi: int
+
+
+def read_manifest(path: Path, library: Path) -> Manifest:
+    """The manifest of a library. Raises `EllcError` E705 for a file that is none, in any way."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LONGEST_BYTES + 1)
+        if len(data) > _LONGEST_BYTES:
+            raise ValueError("the file is too long")
+        return _manifest(json.loads(data))
+    except (OSError, ValueError, LookupError, TypeError, RecursionError, OverflowError) as error:
+        said = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise EllcError(
+            f"what the library takes and gives stands in {path.name}, and that cannot be read: "
+            f"{said[:200]}",
+            code="E705",
+            where=str(library),
+            hint="keep the files of `ellc compile` together, or give the model itself",
+        ) from None
+
+
+def _manifest(document: object) -> Manifest:
+    said, memory = _mapping(document), _mapping(_mapping(document)["memory"])
+    name = _plain(said["name"])
+    inputs, outputs = (tuple(_port(p) for p in _list(said[k])) for k in ("inputs", "outputs"))
+    arena_bytes = _whole(memory["arena_bytes"])
+    abi = interface_hash(
+        name,
+        arena_bytes,
+        _whole(memory["arena_align"]),
+        *([(n, c_type(t.dtype), t.shape) for n, t in ports] for ports in (inputs, outputs)),
+    )
+    if abi != _whole(said["abi"]):
+        raise ValueError("its inputs, outputs and memory are not those of its `abi`")
+    metadata = {_text(key): _text(value) for key, value in _mapping(said["metadata"]).items()}
+    target = _target(_mapping(said["target"]))
+    macs = _whole(said["macs"])
+    return Manifest(name, inputs, outputs, metadata, macs, target, arena_bytes, abi)
+
+
+def _target(said: Mapping[str, object]) -> Target:
+    name = _plain(said["name"])
+    if name == "host" or any(row.name == name for row in fixed_targets()):
+        return resolve(name)
+    return resolve("custom", Overrides(triple=_plain(said["triple"]), cpu=_plain(said["cpu"])))
+
+
+def _port(value: object) -> Port:
+    said = _mapping(value)
+    dtype = DType(said["type"])
+    shape = tuple(_whole(extent) for extent in _list(said["shape"]))
+    item_bytes = 1 if dtype is DType.BIT else dtype.item_bytes
+    if len(shape) > _MOST_AXES or math.prod(shape) * item_bytes > _MOST_BYTES:
+        raise ValueError(f"a shape of {len(shape)} axes and {math.prod(shape)} elements")
+    if dtype is DType.BIT and not shape:
+        raise ValueError("a shape for signs without channels")
+    quant = _quant(said["quantisation"], len(shape)) if "quantisation" in said else None
+    return _text(said["name"]), TensorType(dtype, shape, quant=quant)
+
+
+def _quant(value: object, rank: int) -> Quant:
+    said = _mapping(value)
+    scale = tuple(_number(x) for x in _list(said["scale"]))
+    zero = tuple(_whole(x, signed=True) for x in _list(said["zero_point"]))
+    axis = None if said["axis"] is None else _whole(said["axis"])
+    if not scale or not zero or (axis is not None and axis >= rank):
+        raise ValueError("a quantisation without scale, zero point or axis")
+    return Quant(scale, zero, axis)
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{_short(value)} where an object is wanted")
+    return value
+
+
+def _list(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise TypeError(f"{_short(value)} where a list is wanted")
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{_short(value)} where a text is wanted")
+    return value
+
+
+def _plain(value: object) -> str:
+    """A name that is a part of a command."""
+    if not _PLAIN.fullmatch(_text(value)):
+        raise ValueError(f"{_short(value)} is no name")
+    return _text(value)
+
+
+def _whole(value: object, *, signed: bool = False) -> int:
+    if type(value) is not int or not (-(2**63) if signed else 0) <= value < 2**63:
+        raise ValueError(f"{_short(value)} where a whole number is wanted")
+    return value
+
+
+def _number(value: object) -> float:
+    if type(value) not in (int, float) or not math.isfinite(value):  # type: ignore[arg-type]
+        raise ValueError(f"{_short(value)} where a number is wanted")
+    return float(value)  # type: ignore[arg-type]
+
+
+def _short(value: object) -> str:
+    return repr(value)[:40] if isinstance(value, str | int | float | None) else "something else"

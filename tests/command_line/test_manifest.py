@@ -1,0 +1,111 @@
+"""`ellc run` of a library believes no manifest: every damaged or foreign one is one clear error."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ellc.cli import EXIT_BAD_INPUT, run
+from ellc.driver import CompileOptions, compile_model
+from ellc.execute import open_library
+from ellc.manifest import read_manifest
+from ir.builder import GraphBuilder
+from ir.errors import EllcError
+from ir.ops.pointwise import Relu
+from ir.types import DType, TensorType
+
+
+def library(folder: Path, elements: int) -> Path:
+    b = GraphBuilder("tiny")
+    b.output("y", b.add(Relu(), b.input("x", TensorType(DType.F32, (1, elements)))))
+    options = CompileOptions(emit=("so",), threads=1)
+    made = compile_model(b.build(), "host", options, folder).library
+    assert made is not None
+    return made
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return library(tmp_path_factory.mktemp("manifest") / "out", 4)
+
+
+def test_a_manifest_of_another_library_is_refused(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is sound in itself, so the library is asked."""
+    folder = shutil.copytree(made.parent, tmp_path / "out")
+    np.save(tmp_path / "x.npy", np.ones(4, np.float32))
+    assert run(["run", str(folder / made.name), str(tmp_path / "x.npy")]) == 0
+    other = library(tmp_path / "other", 4096)
+    shutil.copy(other.with_name("tiny.json"), folder / "tiny.json")
+    np.save(tmp_path / "x.npy", np.ones(4096, np.float32))
+    capsys.readouterr()
+    assert run(["run", str(folder / made.name), str(tmp_path / "x.npy")]) == EXIT_BAD_INPUT
+    assert "error[E705]" in capsys.readouterr().err
+
+
+def leaves(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """Places in a document, inner ones too."""
+    match value:
+        case dict():
+            inner = [leaves(v, (*path, k)) for k, v in value.items()]
+        case list():
+            inner = [leaves(v, (*path, i)) for i, v in enumerate(value)]
+        case _:
+            inner = []
+    return [path, *(p for places in inner for p in places)]
+
+
+VALUES = (None, True, -1, 0, 1, 2**31, 2**63, 10**400, 1.5, float("nan"), "", "\0", "../x", [], {})
+
+
+def test_every_change_of_a_manifest_is_an_error_or_harmless(made: Path, tmp_path: Path) -> None:
+    text = made.with_name("tiny.json").read_text()
+    path = tmp_path / "tiny.json"
+    wanted = read_manifest(made.with_name("tiny.json"), made)
+
+    def change(document: dict[str, object], place: tuple[str | int, ...], value: object) -> object:
+        inner: object = document
+        for key in place[:-1]:
+            inner = inner[key]  # type: ignore[index]
+        inner[place[-1]] = value  # type: ignore[index]
+        return document
+
+    for place in leaves(json.loads(text))[1:]:
+        for value in VALUES:
+            path.write_text(json.dumps(change(json.loads(text), place, value)))
+            try:
+                said = read_manifest(path, made)
+            except EllcError as error:
+                assert error.code.startswith("E")
+                continue
+            shapes = [(n, t.dtype, t.shape) for n, t in (*said.inputs, *said.outputs)]
+            assert shapes == [(n, t.dtype, t.shape) for n, t in (*wanted.inputs, *wanted.outputs)]
+            assert (said.arena_bytes, said.abi) == (wanted.arena_bytes, wanted.abi), place
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: data[: len(data) // 2],
+        lambda data: b"[" * 200_000,
+        lambda data: b'{"a":' * 200_000,
+        lambda data: b"\xff\xfe" + data,
+        lambda data: b"9" * 10_000,
+        lambda data: b"null",
+        lambda data: b'"text"',
+    ],
+)
+def test_damaged_manifests(made: Path, tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    folder = shutil.copytree(made.parent, tmp_path / "out")
+    path = folder / "tiny.json"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(EllcError) as caught:
+        open_library(folder / made.name)
+    assert caught.value.code == "E705"
