@@ -67,6 +67,7 @@ def window_sizes(
         x.shape[2] + padding.left + padding.right,
     )
     reach = [d * (w - 1) + 1 for w, d in zip(window, dilation, strict=True)]
+    require(max(extents) < 2**31, f"{name}: a padded input of {extents[0]}x{extents[1]}")
     require(
         extents[0] >= reach[0] and extents[1] >= reach[1],
         f"{name}: a window of {reach[0]}x{reach[1]} on a padded input of {extents[0]}x{extents[1]}",

@@ -26,8 +26,9 @@ from ir.ops.resize_maps import (
 )
 from ir.types import Array, DType, Quant, TensorType, type_of
 
-MOST_WEIGHTS = 1 << 22
-"""Of one axis: what a model says in a few bytes must not fill the memory."""
+MOST_WEIGHTS = 1 << 20
+"""Of one axis: what a model says in a few bytes must not fill the memory;
+2^22 weights take more than 2 s."""
 MODES = ("nearest", "linear", "cubic")
 _SMALL_INTEGERS = (DType.I8, DType.U8, DType.I16)
 

@@ -239,3 +239,12 @@ def test_more_memory_than_can_be_addressed(tmp_path: Path) -> None:
     with pytest.raises(EllcError, match="needs 4,294,967,296 bytes of memory") as caught:
         compile_model(path, "host", CompileOptions(), tmp_path / "out")
     assert caught.value.code == "E304"
+
+
+@pytest.mark.parametrize("kind", ["AveragePool", "MaxPool"])
+def test_pool_with_a_border_without_end(kind: str) -> None:
+    """The result is small: its window and its border are as large as one another."""
+    far = 2**62 - 1
+    chosen = {"kernel_shape": [2, 2 * far + 1], "pads": [1, far, 0, far]}
+    proto = model([node(kind, ["x"], ["y"], **chosen)], {"x": np.ones((1, 1, 4, 4), "f4")}, ["y"])
+    assert outcome(proto) == "E212"
