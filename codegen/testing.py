@@ -1,8 +1,8 @@
 """Compile many graphs into one program and run them all: cheap tests of every operator.
 
 The program is that of `toolchain.emulate`: one process, each buffer between guard pages and aligned
-to no more than promised, memory filled with a pattern before a call. It runs here or, for a foreign
-target, under an emulator.
+to no more than promised. Calls are repeated in memory full of junk and after a reset, and must give
+the same bytes (`toolchain.repeats`). It runs here or, for a foreign target, under an emulator.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from codegen.toolchain.elf_reader import ElfFile
 from codegen.toolchain.guarded_constants import guard_symbols, write_guarded
 from codegen.toolchain.link import Tools
 from codegen.toolchain.llvm import LlvmPool, usable_cores
+from codegen.toolchain.repeats import first_and_steady, repeated
 from ir.errors import EllcError, InternalError
 from ir.graph import Graph
 from ir.types import Array, DType, TensorType
@@ -107,8 +108,9 @@ def run_trials(
     that start a C compiler of this machine, takes the place of the built-in one for everything in
     C, so that it can be one with a sanitizer.
 
-    A trial whose operators have no kernel, whose code does not compile, crashes or writes where it
-    must not gets an `EllcError` or `InternalError` and does not spoil the others.
+    A trial whose operators have no kernel, whose code does not compile, crashes, writes where it
+    must not or whose results depend on what memory held gets an `EllcError` or `InternalError` and
+    does not spoil the others.
     """
     chosen = options or Options()
     found: list[list[Outputs] | Exception] = [InternalError("did not run")] * len(trials)
@@ -159,13 +161,12 @@ def _run_together(parts: Sequence[_Part], made: _Making) -> list[list[Outputs] |
         runner = emulate.build_runner(
             made.target, objects, cases, folder, guard=made.guard, cc=made.cc
         )
-        requests = [
-            emulate.Request(place, _encoded(part, inputs), keep_state=number > 0)
-            for place, part in enumerate(parts)
-            for number, inputs in enumerate(part.trial.calls)
-        ]
-        answers = iter(emulate.run_cases(runner, requests))
-    return [_decoded_calls(part, [next(answers) for _ in part.trial.calls]) for part in parts]
+        requests = [_requests(place, part) for place, part in enumerate(parts)]
+        answers = iter(emulate.run_cases(runner, [r for some in requests for r in some]))
+    return [
+        _decoded_calls(part, [next(answers) for _ in some])
+        for part, some in zip(parts, requests, strict=True)
+    ]
 
 
 def _glue(parts: Sequence[_Part], made: _Making, folder: Path) -> list[Path]:
@@ -244,6 +245,12 @@ def _weights(parts: Sequence[_Part], made: _Making, folder: Path) -> list[Path]:
     return [out]
 
 
+def _requests(place: int, part: _Part) -> list[emulate.Request]:
+    calls = [_encoded(part, inputs) for inputs in part.trial.calls]
+    other = tuple(np.flip(x) for x in part.trial.calls[0])
+    return repeated(place, calls, _encoded(part, other))
+
+
 def _encoded(part: _Part, inputs: Sequence[Array]) -> tuple[bytes, ...]:
     types = part.trial.graph.input_types()
     return tuple(to_bytes(x, t) for x, t in zip(inputs, types, strict=True))
@@ -251,10 +258,13 @@ def _encoded(part: _Part, inputs: Sequence[Array]) -> tuple[bytes, ...]:
 
 def _decoded_calls(part: _Part, answers: Sequence[tuple[bytes, ...]]) -> list[Outputs] | Exception:
     types = part.trial.graph.output_types()
+    first, steady = first_and_steady(answers, len(part.trial.calls))
+    if not steady:
+        return InternalError("results depend on what memory held before")
     try:
         return [
             tuple(from_bytes(data, t) for data, t in zip(answer, types, strict=True))
-            for answer in answers
+            for answer in first
         ]
     except InternalError as error:
         return error

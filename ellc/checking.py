@@ -23,6 +23,7 @@ from codegen.plan import Plan, make_plan
 from codegen.targets import Target
 from codegen.testing import from_bytes, to_bytes
 from codegen.toolchain import emulate
+from codegen.toolchain.repeats import first_and_steady, repeated
 from ellc import __version__
 from ellc.agreement import Agreement, compare
 from ellc.following import follow
@@ -38,6 +39,7 @@ from ir.types import Array, TensorType
 CALLS_WITH_STATE = 3
 """Calls in a row of a network with state, from each seed."""
 _SIGNAL_SPAN = 1.0
+_OTHER_SEED = 1 << 20  # of the inputs of a call whose results nobody looks at
 _VIEW = "view "  # of values that no kernel makes; no kernel's name has a blank
 
 Bytes = tuple[bytes, ...]
@@ -83,7 +85,8 @@ class Report:
 
     `decides` tells that the network takes signs or other steps, which rounding can change: then
     not `outputs` are the judge but `led`, the signs and outputs of a reference that takes undecided
-    signs as the compiled code did, and the layers.
+    signs as the compiled code did, and the layers. `steady` tells that repeated calls gave the same
+    bytes, whatever memory held before (`codegen.toolchain.repeats`).
     """
 
     name: str
@@ -94,11 +97,12 @@ class Report:
     led: tuple[Checked, ...] = ()
     same_bytes: bool | None = None
     decides: bool = False
+    steady: bool = True
 
     @property
     def agrees(self) -> bool:
         """Whether the compiled code computes what the reference does."""
-        if self.same_bytes is False:
+        if self.same_bytes is False or not self.steady:
             return False
         return all(c.agrees for c in self._judged)
 
@@ -161,6 +165,7 @@ def check(
         checker.led() if decides else (),
         same,
         decides,
+        checker.steady,
     )
 
 
@@ -232,6 +237,7 @@ class _Checker:
     def __init__(self, graph: Graph, plan: Plan, progress: Progress) -> None:
         self._graph, self._plan, self._progress = graph, plan, progress
         self.name = valid_name(graph.name)
+        self.steady = True
         self._constants = plan.graph.constant_arrays()
         self._made = {v: i for i, step in enumerate(plan.steps) for v in step.values}
         self._outputs: dict[str, _Tally] = {}
@@ -254,11 +260,11 @@ class _Checker:
         """Calls of one seed; their outputs are compared and returned as they lay in memory."""
         self._progress("running", seed, 0)
         calls = self._calls(seed)
-        requests = [
-            emulate.Request(0, self._encoded(inputs), keep_state=i > 0)
-            for i, inputs in enumerate(calls)
-        ]
-        answers = emulate.run_cases(runner, requests)
+        other = self._encoded(plausible_inputs(self._graph, _OTHER_SEED + seed))
+        requests = repeated(0, [self._encoded(inputs) for inputs in calls], other)
+        every = emulate.run_cases(runner, requests)
+        answers, steady = first_and_steady(every, len(calls))
+        self.steady = self.steady and steady
         states: Mapping[str, Array] | None = None
         for inputs, answer in zip(calls, answers, strict=True):
             result = evaluate(self._graph, inputs, states=states)

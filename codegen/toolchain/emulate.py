@@ -25,7 +25,9 @@ Guard = Literal["start", "end"]
 GUARD_BYTES = 4096
 """A page of all machines that tests run on; where pages are larger, weights are not guarded."""
 
-_KEEP_STATE = 1
+_KEEP_STATE, _RESET, _JUNK_SHIFT = 1, 2, 8
+JUNK_KINDS = 4
+"""What memory may hold before a call: 0xFF bytes, 0x7F bytes, zeros, bytes without an order."""
 _STATUS_WORDS = {
     -1001: "it changed one of its inputs",
     -1002: "it wrote outside its buffers",
@@ -133,7 +135,8 @@ class Case:
 
     A plain case is `int SYMBOL(void *arena, const void *const *in, void *const *out)`, 0 for
     success. A model case (`is_model`) is the C API of a package: SYMBOL_init, SYMBOL_predict_v,
-    SYMBOL_destroy and, with `threads`, SYMBOL_set_threads. The arena is aligned to 64 bytes.
+    SYMBOL_reset, SYMBOL_destroy and, with `threads`, SYMBOL_set_threads. The arena is
+    aligned to 64 bytes.
     """
 
     symbol: str
@@ -155,6 +158,10 @@ class Request:
     inputs: tuple[bytes, ...]
     keep_state: bool = False
     """Call again what the request before has called, with its arena (and instance) as it is now."""
+    reset: bool = False
+    """Reset a model before the call."""
+    junk: int = 0
+    """What new memory holds, below `JUNK_KINDS`: outputs, and all unless the state is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +224,7 @@ def build_runner(
     source, program = folder / "runner.c", folder / "runner"
     values = {
         "cases": cases,
+        "junk_kinds": JUNK_KINDS,
         "guards": sorted({name for case in cases for name in case.guards}),
         "guard_bytes": GUARD_BYTES,
         "at_start": int(guard == "start"),
@@ -232,7 +240,7 @@ def run_cases(
 ) -> list[tuple[bytes, ...]]:
     """Make all calls in one process, in order, and return the outputs of each.
 
-    Memory holds a pattern, not zeros, before a call, and is guarded around. Raises `ValueError` for
+    New memory holds junk before a call, and is guarded around. Raises `ValueError` for
     a request that does not fit its case, `InternalError` when compiled code crashes, answers with
     an error, changes an input or writes where it must not, and `EllcError` as `run`.
     """
@@ -264,7 +272,8 @@ def _encode(case: Case, request: Request) -> bytes:
     want = [buffer.bytes for buffer in case.inputs]
     if got != want:
         raise ValueError(f"case {case.symbol!r} takes inputs of {want} bytes, not {got}")
-    flags = _KEEP_STATE if request.keep_state else 0
+    flags = _KEEP_STATE * request.keep_state | _RESET * request.reset
+    flags |= request.junk << _JUNK_SHIFT
     return struct.pack("<II", request.case, flags) + b"".join(request.inputs)
 
 

@@ -81,6 +81,7 @@ def document(report: Report) -> dict[str, object]:
         "seeds": report.seeds,
         "agrees": report.agrees,
         "same_bytes_as_shipped": report.same_bytes,
+        "steady": report.steady,
         "undecided_signs": report.undecided,
         "undecided_signs_in_kernels": report.undecided_in_kernels,
         "first_difference": None if first is None else first.name,
@@ -101,6 +102,8 @@ def text(report: Report) -> str:
     if report.same_bytes is not None:
         same = "the same bytes as" if report.same_bytes else "OTHER BYTES THAN"
         lines.append(f"the build that keeps results gives {same} the shipped one")
+    if not report.steady:
+        lines.append("repeated calls give OTHER BYTES: results depend on what memory held before")
     lines += _led(report)
     seeds = "1 input" if report.seeds == 1 else f"{report.seeds} inputs"
     if report.agrees:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from small_networks import two_way_network
+from small_networks import convolution_network, two_way_network
 
 from codegen import lowering
 from codegen.instrument import KeptProgram
+from codegen.plan import Plan, make_plan
 from codegen.targets import resolve
+from ellc import checking
 from ellc.agreement import Agreement, compare
 from ellc.checking import CheckOptions, check, plausible_inputs
 from ellc.cli import run
+from ellc.commands.check import text
 from ellc.following import Led, follow
 from ellc.undecided import undecided
 from ellc.zoo.catalogue import build as build_network
@@ -100,6 +104,21 @@ def test_a_broken_kernel_is_the_first_difference(
     assert "pool" in report.first_difference.source
     wrong = [c.name for c in report.layers if not c.agrees]
     assert wrong == [report.first_difference.name], "layers behind it are fed what it made"
+
+
+def test_results_that_depend_on_what_memory_held_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the verifier of plans refuses is seen in the results, too."""
+
+    def incomplete(*args: Any) -> Plan:
+        plan = make_plan(*args)
+        return replace(plan, steps=plan.steps[1:])
+
+    monkeypatch.setattr(checking, "make_plan", incomplete)
+    report = check(convolution_network(), resolve("host"), CheckOptions(seeds=1))
+    assert not report.steady and not report.agrees
+    assert "OTHER BYTES" in text(report)
 
 
 def test_the_command_names_it_and_exits_with_one(

@@ -41,7 +41,7 @@ CASE(changes_input) { (void)arena; (void)out; ((float *)in[0])[1] += 1; return 0
 CASE(overruns_arena) { (void)in; (void)out; arena[100] = 1; return 0; }
 CASE(counts) {
     (void)in;
-    arena[0] = arena[0] == 0xA5 ? 1 : arena[0] + 1;
+    arena[0] = arena[0] == 0xFF ? 1 : arena[0] + 1;
     out[0][0] = arena[0];
     return 0;
 }
@@ -63,6 +63,7 @@ int net_predict_v(model *m, const float *const *in, float **out) {
     out[0][0] = in[0][0] * m->scale[0] + (float)m->threads; m->scale[0] += 1;
     return 0;
 }
+void net_reset(model *m) { m->scale[0] = 10; }
 void net_destroy(model *m) { m->scale = 0; }
 """
 READER_C = """
@@ -136,6 +137,23 @@ def test_state_lives_as_long_as_asked(runner: Runner) -> None:
     keep = [False, True, True, False, True]
     answers = emulate.run_cases(runner, [Request(COUNTS, (), keep_state=k) for k in keep])
     assert [floats(answer)[0][0] for answer in answers] == [1, 2, 3, 1, 2]
+
+
+def test_new_memory_holds_the_junk_that_is_asked_for(runner: Runner) -> None:
+    answers = emulate.run_cases(
+        runner, [Request(COUNTS, (), junk=kind) for kind in range(emulate.JUNK_KINDS)]
+    )
+    first = [floats(answer)[0][0] for answer in answers]
+    assert first[:3] == [1, 0x7F + 1, 0 + 1] and len(set(first)) >= 3
+
+
+def test_a_model_is_reset_where_asked(runner: Runner) -> None:
+    resets = [False, False, True, False]
+    requests = [
+        Request(NET, one(2), keep_state=i > 0, reset=reset) for i, reset in enumerate(resets)
+    ]
+    answers = emulate.run_cases(runner, requests)
+    assert [floats(answer)[0][0] for answer in answers] == [21, 23, 21, 23]
 
 
 def test_models_are_made_called_and_destroyed(runner: Runner) -> None:

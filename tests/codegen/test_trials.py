@@ -1,0 +1,51 @@
+"""The judge of compiled operators: it sees results that depend on what memory held."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from small_networks import convolution_network, inputs_of, ready, two_way_network
+
+from codegen import testing
+from codegen.plan import Plan, make_plan
+from codegen.targets import resolve
+from codegen.testing import Trial, run_trials
+from ir.errors import InternalError
+
+
+def test_steps_that_are_missing_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any one of its steps, or of what init writes, a network is not steady."""
+    graph = ready(convolution_network())
+    plan = make_plan(graph, resolve("host"), testing.Options(), "t")
+    broken = [replace(plan, once=())] if plan.once else []
+    broken += [
+        replace(plan, steps=plan.steps[:i] + plan.steps[i + 1 :]) for i in range(len(plan.steps))
+    ]
+    plans = iter([plan, *broken])
+
+    def planned(*args: Any) -> Plan:
+        made = next(plans)
+        name = args[-1]
+        return replace(made, once=_renamed(made.once, name), steps=_renamed(made.steps, name))
+
+    monkeypatch.setattr(testing, "make_plan", planned)
+    trial = Trial(graph, (inputs_of(graph),))
+    right, *wrong = run_trials([trial] * (1 + len(broken)), resolve("host"))
+    assert not isinstance(right, Exception), right
+    for result in wrong:
+        assert isinstance(result, InternalError) and "depend on what memory held" in str(result)
+
+
+def _renamed(steps: tuple[Any, ...], name: str) -> tuple[Any, ...]:
+    return tuple(
+        replace(s, call=replace(s.call, kernel=replace(s.call.kernel, name=f"{name}_{s.name}")))
+        for s in steps
+    )
+
+
+def test_states_are_carried_and_reset() -> None:
+    graph = ready(two_way_network())
+    (got,) = run_trials([Trial(graph, (inputs_of(graph), inputs_of(graph, 1)))], resolve("host"))
+    assert not isinstance(got, Exception), got
