@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
 
 import onnx  # noqa: E402
-from onnx_node_cases import node_tests, run_node_tests, supported, table  # noqa: E402
+from onnx_node_cases import OTHERWISE, node_tests, run_node_tests, supported, table  # noqa: E402
 
 DOCUMENT = ROOT / "ellc" / "frontends" / "onnx" / "NODE_TESTS.md"
 
@@ -37,6 +37,8 @@ def document(results: list) -> str:
             f"{count['declined']} declined with a report, {count['failed']} failed.",
             "A compiler needs shapes and weights beforehand:",
             f"in {fixed} of the passed tests inputs were made constants of the model.",
+            f"{len(OTHERWISE)} tests are left out in which onnxruntime and PyTorch compute",
+            "otherwise; ellc follows them.",
             "Declined means that `ellc` says what it does not take, before any code is made.",
             "",
             table(results),
