@@ -40,6 +40,8 @@ _STATEFUL = (
 SAID_ELSEWHERE = MappingProxyType(
     {
         "AsymmetricQuantizeInputs": "8-bit weights become floats: their inputs are not quantised",
+        "BodySubgraphIndex": "the reader puts the graph into the operator",
+        "CondSubgraphIndex": "the reader puts the graph into the operator",
         "DepthMultiplier": "the shapes of image and weights say it",
         "InDataType": "the operand says it",
         "Num": "the operand's shape says it",
