@@ -16,8 +16,7 @@ from ir.ops import pointwise
 
 @emits(pointwise.Relu)
 def _relu(op: Any, b: KernelBuilder, x: Operand) -> Operand:
-    zero = b.const(0, x)
-    return b.select(b.compare("gt", x, zero), x, zero)
+    return b.max(x, b.const(0, x))
 
 
 @emits(pointwise.LeakyRelu)

@@ -23,12 +23,13 @@ SELU_SCALE = 1.0507009873554805
 @register_op("relu")
 @dataclass(frozen=True, slots=True)
 class Relu(Unary):
-    """x > 0 ? x : 0, so NaN gives 0."""
+    """max(x, 0); NaN stays NaN. Which zero -0 gives is left open."""
 
     kinds: ClassVar[str] = "fi"
 
     def value(self, x: Array) -> Array:
-        return np.where(x > 0, x, 0)
+        result: Array = np.maximum(x, x.dtype.type(0))
+        return result
 
 
 @register_op("leaky_relu")

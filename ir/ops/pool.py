@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,8 +20,8 @@ from ir.ops.common import (
 from ir.ops.elementwise import SPECIAL, want_kind
 from ir.types import Array, Padding, TensorType, type_of
 
-# The lowest float32, which never wins against a number; minus infinity still loses to it.
-LOWEST = Padding(values=(float(np.finfo(np.float32).min),))
+# It never wins: a window of nothing but minus infinity keeps that.
+LOWEST = Padding(values=(-math.inf,))
 
 
 @register_op("max_pool2d")

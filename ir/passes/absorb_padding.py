@@ -9,7 +9,7 @@ import numpy as np
 from ir.graph import Graph, Node
 from ir.ops.binary import Binarize, BinaryConv2D
 from ir.ops.conv import Conv2D
-from ir.ops.pool import LOWEST, AvgPool2D, MaxPool2D
+from ir.ops.pool import AvgPool2D, MaxPool2D
 from ir.ops.quantised_conv import IntConv2D
 from ir.ops.shape import Embed, Pad
 from ir.passes.base import Pass, register_pass
@@ -136,12 +136,14 @@ def with_frame(
 def _only_hangs_over(op: MaxPool2D, outer: Padding) -> bool:
     """Whether padding that never wins may as well hold the value of the frame inside it.
 
+    It never wins where none of its values is above one of the frame's.
+
     Each window that reaches it must contain a cell of that frame already: on every side on which
     there is padding, the frame has cells and the padding is narrower than the window, which has no
     gaps.
     """
     own = op.padding
-    if own.is_empty or op.dilation != (1, 1) or any(v > LOWEST.values[0] for v in own.values):
+    if own.is_empty or op.dilation != (1, 1) or max(own.values) > min(outer.values):
         return False
     rows, columns = op.window
     reach = (rows, columns, rows, columns)

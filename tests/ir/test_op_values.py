@@ -169,7 +169,7 @@ def test_signs_of_zero_and_nan_are_minus() -> None:
 @pytest.mark.parametrize(
     ("op", "x", "expected"),
     [
-        (Relu(), [-1, 0, 2, NAN, INF], [0, 0, 2, 0, INF]),
+        (Relu(), [-1, 0, 2, NAN, INF], [0, 0, 2, NAN, INF]),
         (Clip(-1, 1), [-2, 0.5, 3, NAN], [-1, 0.5, 1, NAN]),
         (Sigmoid(), [0, -200, 200, math.log(3)], [0.5, 0, 1, 0.75]),
         (Tanh(), [0, 100, -100], [0, 1, -1]),

@@ -26,8 +26,6 @@ pytestmark = pytest.mark.needs_data
 
 NOT_YET: dict[str, str] = {
     "keras_lstm_int8.tflite": "an LSTM of stored integers is refused",
-    "max_pool_minus_infinity.onnx": "the lowest float instead of minus infinity",
-    "relu_nan.onnx": "0 instead of NaN",
 }
 HALF_STEP = 2e-3
 """Of stored results in half precision, which compiled code computes in single precision."""

@@ -19,7 +19,7 @@ from ir.ops.conv import Conv2D
 from ir.ops.dense import Dense
 from ir.ops.detection import RegionDetection
 from ir.ops.norm import BatchNorm, Dropout
-from ir.ops.pool import AvgPool2D, MaxPool2D
+from ir.ops.pool import LOWEST, AvgPool2D, MaxPool2D
 from ir.ops.reduce import Softmax
 from ir.ops.shape import Reshape
 from ir.types import Array, DType, Padding
@@ -259,6 +259,9 @@ class _Writer:
         if op.dilation != (1, 1):
             raise _Unfit("windows of pools have no gaps")
         padding = op.padding
+        if isinstance(op, MaxPool2D) and padding.values == LOWEST.values:
+            # The format's own lowest number; only minus infinity in the image loses to it.
+            padding = Padding(*padding.amounts, (outside,))
         if isinstance(op, AvgPool2D):
             function, outside = "Mean", 0.0
             if not op.include_padding and not padding.is_empty:
