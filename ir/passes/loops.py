@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from ir.graph import Constant, Graph, Node, Port
 from ir.nested import map_bodies
 from ir.ops.dense import Dense
 from ir.ops.loop import Loop, Walk
-from ir.ops.shape import Concat, Reshape, Slice
+from ir.ops.shape import Concat, Gather, Reshape, Slice
 from ir.passes.base import Pass, register_pass
 from ir.passes.eliminate_dead import EliminateDead
 from ir.rewrite import Editor
+from ir.types import Array
 
 
 @register_pass("unroll_loops")
@@ -37,7 +40,8 @@ class SimplifyLoops(Pass):
 
     A dense layer that reads nothing but an element of a sequence is applied to the whole sequence
     before the loop, if all results together take at most `sequence_bytes`: its weights are then
-    read once instead of on every trip.
+    read once instead of on every trip. What a `Gather` picks of an operand that stays the same, at
+    places one after another that are known, is walked as a sequence.
     """
 
     sequence_bytes: int = 1 << 20
@@ -117,6 +121,10 @@ def _stacked(editor: Editor, node: Node, values: list[str], walk: Walk) -> str:
     return thin[0] if len(thin) == 1 else editor.insert(node, Concat(walk.axis), *thin)
 
 
+def _with(axis: int, number: int, numbers: tuple[int, ...]) -> tuple[int, ...]:
+    return (*numbers[:axis], number, *numbers[axis + 1 :])
+
+
 class _Simplified:
     """One loop being rewritten: its body's ports beside the operands they stand for."""
 
@@ -132,6 +140,7 @@ class _Simplified:
     def replace(self) -> None:
         """Put the simpler loop in the place of the old one, if it is any simpler."""
         self._sink_constants()
+        self._walk_gathers()
         self._hoist()
         kept = self._drop_outputs()
         self._body = EliminateDead().run(self._body)
@@ -167,6 +176,65 @@ class _Simplified:
                 constants=(*body.constants, Constant(port.value, body.weights.add(array))),
                 exact=body.exact if exact is None else {**body.exact, port.value: exact},
             )
+
+    def _walk_gathers(self) -> None:
+        """Elements picked of invariants by a counter become elements of walked sequences."""
+        fixed = {p.value: v for p, v in self._fixed}
+        picks = [n for n in self._body.nodes if isinstance(n.op, Gather) and n.inputs[0] in fixed]
+        places = self._known() if picks else {}
+        for inner in picks:
+            assert isinstance(inner.op, Gather)
+            if inner.inputs[1] not in places:
+                continue
+            axis, value = inner.op.axis, fixed[inner.inputs[0]]
+            type_ = self._editor.type(value)
+            every = np.concatenate([a.reshape(-1) for a in places[inner.inputs[1]]])
+            steps = np.diff(np.clip(every, 0, type_.shape[axis] - 1))
+            if every.size != self._op.trips or not steps.size or np.any(steps != steps[0]):
+                continue
+            if steps[0]:
+                self._walk(inner, value, axis, every, int(steps[0]))
+
+    def _walk(self, pick: Node, value: str, axis: int, places: Array, step: int) -> None:
+        """One `Gather` becomes a walk along what it picks of, from the first place to the last."""
+        type_, trips = self._editor.type(value), self._op.trips
+        first = int(np.clip(places, 0, type_.shape[axis] - 1).min())
+        if trips != type_.shape[axis]:
+            ones = (1,) * type_.rank
+            part = Slice(
+                _with(axis, first, (0,) * type_.rank),
+                _with(axis, trips, type_.shape),
+                _with(axis, abs(step), ones),
+            )
+            value = self._editor.insert(self._node, part, value, source=pick.source)
+        walk, body = Walk(axis, step < 0), self._body
+        element, name = walk.element(self._editor.type(value)), pick.output
+        nodes: tuple[Node, ...] = ()
+        if element.shape != body.types[name].shape:
+            name = f"{pick.output}_walked"
+            nodes = (
+                Node(Reshape(body.types[pick.output].shape), (name,), pick.outputs, pick.source),
+            )
+        self._walked.append((walk, (Port(name, name), value)))
+        rest = (n for n in body.nodes if n is not pick)
+        types = {**body.types, name: element}
+        self._body = replace(body, nodes=(*nodes, *rest), types=types)
+
+    def _known(self) -> dict[str, list[Array]]:
+        """Single numbers in the body that are known: what they are on every trip."""
+        trips, body = range(self._op.trips), self._body
+        known = {c.value: [body.weights[c.key]] * len(trips) for c in body.constants}
+        for walk, (port, value) in self._walked:
+            array = self._editor.array(value)
+            if array is not None:
+                places = (walk.place(t, len(trips)) for t in trips)
+                known[port.value] = [np.take(array, p, walk.axis) for p in places]
+        for node in body.nodes:
+            single = all(body.types[v].elements == 1 for v in node.outputs)
+            if single and all(v in known for v in node.inputs):
+                made = [node.op.reference(*(known[v][t] for v in node.inputs)) for t in trips]
+                known.update(zip(node.outputs, map(list, zip(*made, strict=True)), strict=True))
+        return known
 
     def _hoist(self) -> None:
         """Dense layers of elements become dense layers of sequences, first ones first."""
