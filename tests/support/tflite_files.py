@@ -91,7 +91,8 @@ class TFLiteFile:
         made.name = tensor.name or f"t{index}"
         made.shape = list(tensor.shape)
         made.shapeSignature = None if tensor.signature is None else list(tensor.signature)
-        made.type = KINDS[np.dtype(tensor.dtype)]
+        is_handle = tensor.dtype == "resource"
+        made.type = schema.TensorType.RESOURCE if is_handle else KINDS[np.dtype(tensor.dtype)]
         made.isVariable = tensor.variable
         if tensor.scale:
             made.quantization = schema.QuantizationParametersT()
@@ -165,7 +166,12 @@ def single(
 
 
 def reference(data: bytes, inputs: Sequence[Array], calls: int = 1) -> list[list[Array]]:
-    """What the reference kernels give in each of some calls, output by output.
+    """What the reference kernels give in each of some calls, output by output."""
+    return stream(data, [inputs] * calls)
+
+
+def stream(data: bytes, steps: Sequence[Sequence[Array]]) -> list[list[Array]]:
+    """What the reference kernels give step by step, output by output.
 
     Some operators have only one kernel, which is not among the reference ones.
     """
@@ -176,7 +182,7 @@ def reference(data: bytes, inputs: Sequence[Array], calls: int = 1) -> list[list
             raise
         interpreter = _interpreter(data, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
     results = []
-    for _ in range(calls):
+    for inputs in steps:
         for detail, array in zip(interpreter.get_input_details(), inputs, strict=True):
             interpreter.set_tensor(detail["index"], array)
         interpreter.invoke()

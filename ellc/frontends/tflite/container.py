@@ -16,6 +16,7 @@ from tflite.utils import BUILTIN_OPCODE2NAME
 from ellc.frontends.tflite.model import (
     NO_OPTIONS,
     Interface,
+    Option,
     Options,
     Tensor,
     TfliteGraph,
@@ -37,7 +38,10 @@ from ir.types import Array, Quant
 
 _IDENTIFIER = b"TFL3"
 # Options that name a graph, by operator.
-_GRAPHS = {"WHILE": ("CondSubgraphIndex", "BodySubgraphIndex")}
+_GRAPHS = {
+    "CALL_ONCE": ("InitSubgraphIndex",),
+    "WHILE": ("CondSubgraphIndex", "BodySubgraphIndex"),
+}
 _LEAST_BUDGET = 1 << 16
 _MOST_AXES = 16
 _MOST_NESTED = 8
@@ -199,11 +203,13 @@ class _Container:
             self._open.append(index)
             graph = self._graphs[index]
             tensors = self._tensors(graph)
+            nodes = tuple(self._node(operator, tensors) for operator in entries(graph, "Operators"))
             self._inner_graphs[index] = TfliteGraph(
                 tuple(t for t in self._picked(tensors, graph.InputsAsNumpy()) if t),
                 tuple(t for t in self._picked(tensors, graph.OutputsAsNumpy()) if t),
                 tuple(tensors),
-                tuple(self._node(operator, tensors) for operator in entries(graph, "Operators")),
+                nodes,
+                any(n.kind == "ASSIGN_VARIABLE" or any(g.assigns for g in n.graphs) for n in nodes),
             )
             self._open.pop()
         return self._inner_graphs[index]
@@ -300,7 +306,7 @@ def _unpacked(name: str, content: Array, size: int) -> Array:
 
 
 def _options(table: Any) -> Options:
-    values: dict[str, int | float | bool | tuple[int, ...]] = {}
+    values: dict[str, Option] = {}
     for name, is_list in _fields(table.__class__):
         value = getattr(table, f"{name}AsNumpy" if is_list else name)()
         if is_list:
@@ -308,6 +314,8 @@ def _options(table: Any) -> Options:
             values[name] = _wholes(value)
         elif isinstance(value, bool | int | float):
             values[name] = value
+        elif isinstance(value, bytes):
+            values[name] = _text(value)
     return Options(MappingProxyType(values))
 
 

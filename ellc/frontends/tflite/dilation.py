@@ -8,16 +8,19 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from ellc.frontends.tflite.common import EXPLICIT_PADDING
-from ellc.frontends.tflite.model import Interface, Options, TfliteNode
+from ellc.frontends.tflite.model import Options, TfliteNode
 
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 _VALID = 1
 
 
-def merge_dilations(nodes: Sequence[TfliteNode], outputs: Iterable[Interface]) -> list[TfliteNode]:
-    """The nodes with every such group as one convolution with dilation and a frame of its own."""
+def merge_dilations(nodes: Sequence[TfliteNode], wanted: Iterable[str]) -> list[TfliteNode]:
+    """The nodes with every such group as one convolution with dilation and a frame of its own.
+
+    Names in `wanted` are read from outside.
+    """
     readers = Counter(name for node in nodes for name in node.inputs)
-    readers.update(port.tensor.name for port in outputs)
+    readers.update(wanted)
     makers = {name: node for node in nodes for name in node.outputs}
     merged = []
     for node in nodes:

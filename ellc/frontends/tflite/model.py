@@ -65,7 +65,7 @@ class Tensor:
         return DTYPES[self.kind]
 
 
-Option = int | float | bool | tuple[int, ...]
+Option = int | float | bool | str | tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +94,14 @@ class Options:
         value = self.values.get(name)
         return value if isinstance(value, tuple) else ()
 
+    def text(self, name: str) -> str:
+        """A text."""
+        value = self.values.get(name)
+        return value if isinstance(value, str) else ""
+
     def _scalar(self, name: str) -> int | float | bool:
         value = self.values.get(name, 0)
-        return 0 if isinstance(value, tuple) else value
+        return 0 if isinstance(value, tuple | str) else value
 
     @property
     def activation(self) -> Activation:
@@ -113,12 +118,13 @@ NO_OPTIONS = Options(MappingProxyType({}))
 
 @dataclass(frozen=True, slots=True)
 class TfliteGraph:
-    """A graph that an operator runs."""
+    """A graph that an operator runs. `assigns` says whether it, or one inside, sets variables."""
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     tensors: tuple[Tensor, ...]
     nodes: tuple[TfliteNode, ...]
+    assigns: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from ellc.frontends.tflite.dilation import merge_dilations
 from ellc.frontends.tflite.inner import constants
 from ellc.frontends.tflite.labels import labels_behind
 from ellc.frontends.tflite.model import Interface, TfliteModel
+from ellc.frontends.tflite.resources import keep_variables, variable_values, without_handles
 from ir.errors import EllcError
 from ir.graph import Graph
 from ir.limits import Limits
@@ -68,8 +69,12 @@ def _graph(name: str, model: TfliteModel, labels: str, options: ImportOptions) -
     emitter = Emitter(name, options.limits)
     outputs = _wanted(model, options.outputs)
     values = constants(emitter, model.tensors) | _inputs(emitter, model, options)
-    nodes = needed_nodes(merge_dilations(model.nodes, outputs), [o.tensor.name for o in outputs])
+    nodes, variables = without_handles(model.nodes, [o.tensor.name for o in outputs])
+    values |= variable_values(emitter, variables)
+    wanted = [t.name for t in (*(o.tensor for o in outputs), *(v.after for v in variables)) if t]
+    nodes = needed_nodes(merge_dilations(nodes, wanted), wanted)
     known = import_nodes(emitter, checked_operators(), nodes, values, "")
+    keep_variables(emitter, variables, known)
     for output in outputs:
         if output.tensor.name not in known:
             raise EllcError(f"nothing makes the output '{output.name}'", code="E210")

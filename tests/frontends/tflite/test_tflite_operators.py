@@ -23,7 +23,10 @@ from ir.verify import verify
 
 CASES = list(chain(float_cases(), movement_cases(), byte_cases(), layer_cases(), wide_cases()))
 # What the runtime's own kernels refuse or do otherwise; tested by hand below.
-BY_HAND = {"BROADCAST_TO", "LOCAL_RESPONSE_NORMALIZATION", "WHILE"}
+BY_HAND = {
+    *("BROADCAST_TO", "LOCAL_RESPONSE_NORMALIZATION", "WHILE"),
+    *("ASSIGN_VARIABLE", "CALL_ONCE", "READ_VARIABLE", "VAR_HANDLE"),
+}
 
 
 def by_kind() -> dict[str, list[TfliteCase]]:

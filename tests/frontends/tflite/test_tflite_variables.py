@@ -1,0 +1,270 @@
+"""Variables that files keep between calls, over streams, against TensorFlow Lite's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tflite_files import T, TFLiteFile, options, saved, stream
+
+from codegen.targets import resolve
+from codegen.testing import Trial, run_trials
+from ellc.frontends.tflite.read import read_tflite
+from ir.errors import EllcError
+from ir.graph import Graph
+from ir.interp import evaluate
+from ir.pipeline import run_pipeline
+from ir.types import Array
+from ir.verify import verify
+
+STEPS = 10
+
+
+class Streaming:
+    """A file with variables under construction; `start` is the graph of its CALL_ONCE."""
+
+    def __init__(self, *, starts: bool = True) -> None:
+        self.main, self.start = TFLiteFile(), TFLiteFile()
+        self.handles: dict[str, int] = {}
+        if starts:
+            self.main.apply("CALL_ONCE", [], [], options("CallOnceOptions", initSubgraphIndex=1))
+
+    def variable(self, name: str, initial: Array | None, container: str = "") -> None:
+        """One with this name, and its first value."""
+        if initial is not None:
+            handle = self._handle(self.start, name, container)
+            self.start.apply("ASSIGN_VARIABLE", [handle, self.start.add(T.of(initial))], [])
+        self.handles[container + name] = self._handle(self.main, name, container)
+
+    @staticmethod
+    def _handle(file: TFLiteFile, name: str, container: str) -> int:
+        handle = file.add(T((), "resource"))
+        chosen = options("VarHandleOptions", sharedName=name, container=container)
+        file.apply("VAR_HANDLE", [], [handle], chosen)
+        return handle
+
+    def read(self, name: str, like: T) -> int:
+        result = self.main.add(like)
+        self.main.apply("READ_VARIABLE", [self.handles[name]], [result])
+        return result
+
+    def assign(self, name: str, value: int) -> None:
+        self.main.apply("ASSIGN_VARIABLE", [self.handles[name], value], [])
+
+    def add(self, a: int, b: int, like: T) -> int:
+        total = self.main.add(like)
+        self.main.apply("ADD", [a, b], [total], options("AddOptions"))
+        return total
+
+    def data(self, inputs: list[int], outputs: list[int]) -> bytes:
+        self.main.inner = [(self.start, [], [])]
+        return self.main.data(inputs, outputs)
+
+
+def ring(starts: bool = True, zero: int = -3) -> bytes:
+    """A window of 5 rows over a stream of 2 at a time, as streaming layers keep it, in int8."""
+
+    def rows(count: int) -> T:
+        return T((1, count, 4), "int8", scale=(0.05,), zero=(zero,))
+
+    file = Streaming(starts=starts)
+    file.variable("window", np.full((1, 5, 4), zero, np.int8) if starts else None)
+    x, whole, kept = (file.main.add(rows(n)) for n in (2, 7, 5))
+    held = file.read("window", rows(5))
+    file.main.apply("CONCATENATION", [held, x], [whole], options("ConcatenationOptions", axis=1))
+    ends = [file.main.add(T.of(np.array(n, np.int32))) for n in ((0, -5, 0), (0, 0, 0), (1, 1, 1))]
+    chosen = options("StridedSliceOptions", beginMask=5, endMask=7)
+    file.main.apply("STRIDED_SLICE", [whole, *ends], [kept], chosen)
+    file.assign("window", kept)
+    return file.data([x], [whole])
+
+
+def orders() -> bytes:
+    """Reads before, between and after assignments; old values that change places; a constant."""
+    file, like = Streaming(), T((1, 3))
+    for index, name in enumerate("abcde"):
+        file.variable(name, np.full((1, 3), index + 1, np.float32))
+    file.variable("a", np.full((1, 3), -1, np.float32), "elsewhere")
+    x = file.main.add(like)
+    old = file.read("a", like)
+    file.assign("a", x)
+    between = file.read("a", like)
+    file.assign("a", file.add(old, x, like))
+    file.assign("b", old)
+    first, second = file.read("c", like), file.read("d", like)
+    file.assign("c", second)
+    file.assign("d", first)
+    fixed, other = file.read("e", like), file.read("elsewherea", like)
+    file.assign("elsewherea", file.add(file.add(other, x, like), fixed, like))
+    outputs = [old, between, file.read("a", like), file.read("b", like), first, fixed, other]
+    return file.data([x], outputs)
+
+
+def copies() -> bytes:
+    """Next values that nobody computes: an input, a constant, another variable."""
+    file, like = Streaming(), T((1, 3))
+    for index, name in enumerate("abc"):
+        file.variable(name, np.full((1, 3), index, np.float32))
+    x = file.main.add(like)
+    held = [file.read(name, like) for name in "abc"]
+    file.assign("a", x)
+    file.assign("b", file.main.add(T.of(np.full((1, 3), 9, np.float32))))
+    file.assign("c", held[0])
+    return file.data([x], [file.add(value, x, like) for value in held])
+
+
+def counter() -> bytes:
+    """A sum of integers that starts at another number."""
+    file, like = Streaming(), T((2,), "int32")
+    file.variable("sum", np.array([7, -7], np.int32))
+    x = file.main.add(like)
+    total = file.add(file.read("sum", like), x, like)
+    file.assign("sum", total)
+    return file.data([x], [total])
+
+
+def half_read() -> bytes:
+    """One variable that outputs need only by way of another, and one that they do not need."""
+    file, like = Streaming(), T((1, 2))
+    for name in ("seen", "behind", "unseen"):
+        file.variable(name, np.ones((1, 2), np.float32))
+    x = file.main.add(like)
+    seen, behind = file.read("seen", like), file.read("behind", like)
+    file.assign("seen", behind)
+    file.assign("behind", file.add(behind, x, like))
+    file.assign("unseen", file.add(file.read("unseen", like), x, like))
+    return file.data([x], [seen])
+
+
+FILES = {
+    "ring": ring(),
+    "orders": orders(),
+    "copies": copies(),
+    "counter": counter(),
+    "half read": half_read(),
+}
+
+
+def steps_of(graph: Graph) -> list[tuple[Array, ...]]:
+    rng = np.random.default_rng(3)
+    types = [graph.types[port.value] for port in graph.inputs]
+    return [
+        tuple(rng.integers(-100, 100, t.shape).astype(t.dtype.numpy) for t in types)
+        for _ in range(STEPS)
+    ]
+
+
+def evaluated(graph: Graph, steps: Sequence[tuple[Array, ...]]) -> list[Sequence[Array]]:
+    states, found = None, []
+    for inputs in steps:
+        result = evaluate(graph, inputs, states=states)
+        states = result.states
+        found.append(result.outputs)
+    return found
+
+
+def want_equal(found: Sequence[Sequence[Array]], wanted: Sequence[Sequence[Array]]) -> None:
+    for ours, theirs in zip(found, wanted, strict=True):
+        for mine, other in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(mine, other)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_variables_hold_what_the_runtime_keeps(name: str, tmp_path: Path) -> None:
+    graph = read_tflite(saved(FILES[name], tmp_path))
+    verify(graph)
+    steps = steps_of(graph)
+    want_equal(evaluated(graph, steps), stream(FILES[name], steps))
+
+
+@pytest.mark.slow
+def test_compiled_variables_hold_what_the_runtime_keeps(tmp_path: Path) -> None:
+    trials, wanted = [], []
+    for data in FILES.values():
+        graph, _ = run_pipeline(read_tflite(saved(data, tmp_path)))
+        steps = steps_of(graph)
+        trials.append(Trial(graph, tuple(steps)))
+        wanted.append(stream(data, steps))
+    for found, want in zip(run_trials(trials, resolve("host")), wanted, strict=True):
+        assert not isinstance(found, Exception), found
+        want_equal(found, want)
+
+
+def test_only_variables_that_outputs_need_are_states(tmp_path: Path) -> None:
+    assert len(read_tflite(saved(half_read(), tmp_path)).states) == 2
+    assert len(read_tflite(saved(orders(), tmp_path)).states) == 4  # a, c, d, elsewhere/a
+
+
+def test_a_variable_without_a_first_value_starts_at_its_zero_point(tmp_path: Path) -> None:
+    with_one, without = (read_tflite(saved(ring(s), tmp_path, str(s))) for s in (True, False))
+    steps = steps_of(with_one)
+    want_equal(evaluated(without, steps), evaluated(with_one, steps))
+
+
+def grows() -> bytes:
+    file = Streaming()
+    file.variable("a", np.ones((1, 3), np.float32))
+    held, twice = file.read("a", T((1, 3))), file.main.add(T((1, 6)))
+    x = file.main.add(T((1, 3)))
+    file.main.apply("CONCATENATION", [held, x], [twice], options("ConcatenationOptions", axis=1))
+    file.assign("a", twice)
+    return file.data([x], [twice])
+
+
+def starts_late() -> bytes:
+    file, like = Streaming(starts=False), T((1, 3))
+    file.variable("a", np.ones((1, 3), np.float32))
+    x = file.main.add(like)
+    file.assign("a", x)
+    file.main.apply("CALL_ONCE", [], [], options("CallOnceOptions", initSubgraphIndex=1))
+    return file.data([x], [file.read("a", like)])
+
+
+def no_handle() -> bytes:
+    file = TFLiteFile()
+    handle, result = file.add(T((), "resource")), file.add(T((1, 3)))
+    file.apply("READ_VARIABLE", [handle], [result])
+    return file.data([], [result])
+
+
+def inside_a_loop() -> bytes:
+    """The loop's result is not needed, but what it assigns would be."""
+    file, like, number = Streaming(), T((1, 3)), T((), "int32")
+    file.variable("a", np.ones((1, 3), np.float32))
+    body, condition = Streaming(starts=False), TFLiteFile()
+    body.variable("a", None)
+    body.assign("a", body.main.add(T.of(np.zeros((1, 3), np.float32))))
+    trip, more = body.main.add(number), condition.add(T((), "bool"))
+    condition.apply("LESS", [condition.add(number), condition.add(T.of(np.int32(3)))], [more])
+    ends = file.main.add(T.of(np.int32(0))), file.main.add(number)
+    chosen = options("WhileOptions", condSubgraphIndex=2, bodySubgraphIndex=3)
+    file.main.apply("WHILE", [ends[0]], [ends[1]], chosen)
+    x = file.main.add(like)
+    total = file.add(file.read("a", like), x, like)
+    file.main.inner = [(file.start, [], []), (condition, [1], [more]), (body.main, [trip], [trip])]
+    return file.main.data([x], [total])
+
+
+def nothing_given() -> bytes:
+    file = TFLiteFile()
+    file.apply("ASSIGN_VARIABLE", [], [])
+    x = file.add(T((1, 3)))
+    return file.data([x], [x])
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (grows(), "changes from f32[1, 3] to f32[1, 6]"),
+        (starts_late(), "is in use before"),
+        (inside_a_loop(), "it assigns variables"),
+        (no_handle(), "not of a VAR_HANDLE"),
+        (nothing_given(), "an operand or result is missing"),
+    ],
+)
+def test_what_has_no_place_in_a_graph_is_refused(data: bytes, said: str, tmp_path: Path) -> None:
+    with pytest.raises(EllcError, match="E212") as caught:
+        read_tflite(saved(data, tmp_path))
+    assert said in caught.value.report()
