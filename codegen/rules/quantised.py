@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 
-from codegen.kir import fixed_point
+from codegen.kir import fixed_point, fixed_point_16
 from codegen.kir.build import KernelBuilder
 from codegen.kir.ir import Imm, Operand
 from codegen.kir.types import Elem
 from codegen.pointwise import emits
-from ir.ops.fixed_point_functions import InverseRoot, LeadingZeros, LogOfSum
+from ir.ops.fixed_point_functions import Function16, InverseRoot, LeadingZeros, LogOfSum
 from ir.ops.quantised import Dequantize, Quantize, Requantize
 from ir.ops.quantised_arithmetic import QuantAdd, QuantDiv, QuantMul
 from ir.types import DType
@@ -82,6 +82,11 @@ def _log_of_sum(op: LogOfSum, b: KernelBuilder, x: Operand) -> Operand:
 def _inverse_root(op: InverseRoot, b: KernelBuilder, x: Operand) -> Operand:
     part = {"mantissa": fixed_point.inverse_root, "shift": fixed_point.inverse_root_shift}
     return part[op.part](b, x)
+
+
+@emits(Function16, costly=True)
+def _function_16(op: Function16, b: KernelBuilder, x: Operand) -> Operand:
+    return fixed_point_16.function_16(b, x, op.function, op.integer_bits)
 
 
 @emits(LeadingZeros)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ir import fixed_point_16
 from ir.fixed_point import inverse_root, leading_zeros, log_of_sum, wrapped
 from ir.op import Arrays, Case, Op, Pointwise, Types, register_op, require
 from ir.ops.common import want_operands
@@ -93,6 +94,39 @@ class LeadingZeros(Pointwise):
         yield Case(cls(), (_drawn(rng, 1, 1, 5, 7, 3),), label="numbers")
         ends = np.array([0, 1, 2, 3, 2**30 - 1, 2**30, 2**31 - 1], np.int32)
         yield Case(cls(), (ends,), label="ends")
+
+
+@register_op("function_16")
+@dataclass(frozen=True, slots=True)
+class Function16(Pointwise):
+    """x i32 of 16 bits, a Q number of `integer_bits` -> i32, a Q0: a function of real numbers.
+
+    `function` is `logistic` or `tanh`; `ir.fixed_point_16` says what each computes, to the bit.
+    """
+
+    function: str
+    integer_bits: int
+
+    def infer(self, *inputs: TensorType) -> Types:
+        known = self.function in fixed_point_16.FUNCTIONS
+        require(known, f"function_16: unknown function '{self.function}'")
+        good = 0 <= self.integer_bits <= fixed_point_16.MOST_INTEGER_BITS
+        require(good, f"function_16: {self.integer_bits} integer bits")
+        return _whole("function_16", *inputs)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        return (fixed_point_16.function_16(self.function, self.integer_bits, inputs[0]),)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        every = np.arange(-(1 << 15), 1 << 15, 7).astype(np.int32)
+        ends = np.array([-(1 << 15), 1 - (1 << 15), -2, -1, 0, 1, 2, (1 << 15) - 1], np.int32)
+        for function, bits in (("logistic", 3), ("tanh", 3), ("tanh", 0), ("tanh", 6)):
+            label = f"{function} of {bits} bits"
+            yield Case(cls(function, bits), (every,), label=label)
+            yield Case(cls(function, bits), (ends,), label=f"{label}, ends")
+        x = rng.integers(-(1 << 15), 1 << 15, (1, 5, 7, 3)).astype(np.int32)
+        yield Case(cls("tanh", 4), (x,), label="image")
 
 
 @register_op("interpolate")

@@ -49,6 +49,8 @@ _MULTIPLIERS = {
 class Requantize(Pointwise):
     """A sum times a real factor, as a stored integer between `low` and `high`.
 
+    Rules of TFLite also make 32-bit numbers, without a zero point, to go on with.
+
     Rule `tflite`: (x i32, multiplier i32, shift i32), `ir.fixed_point.multiply` plus the zero
     point; `tflite_once` is the same with `multiply_once`, `tflite_reduced` with `multiply_reduced`,
     multipliers from 0 up. Those two take sums of 64 bits, too.
@@ -73,7 +75,8 @@ class Requantize(Pointwise):
         for type_ in (factor, *shift):
             want_type("requantize", "a factor", type_, wanted)
         want_broadcast("requantize", *inputs)
-        require(self.dtype in STORED, f"requantize: makes no {self.dtype.value}")
+        to_32 = self.dtype is DType.I32 and self.rule != "half_even" and not self.zero_point
+        require(self.dtype in STORED or to_32, f"requantize: makes no {self.dtype.value}")
         want_range("requantize", self.low, self.high, self.dtype)
         want_range("requantize", self.zero_point, self.zero_point, self.dtype)
         return (TensorType(self.dtype, x.shape, quant=self.quant),)
@@ -120,6 +123,10 @@ class Requantize(Pointwise):
         grid = np.meshgrid(extreme, mantissas, np.array([0, -1, -30, -31, 3]), indexing="ij")
         every = tuple(a.reshape(-1).astype(np.int32) for a in grid)
         yield Case(wide, every, (1, 2), label="extremes")
+        long_ = cls("tflite", 0, -(2**31), 2**31 - 1, DType.I32)
+        yield Case(long_, every, (1, 2), label="32 bits")
+        bounded = replace(long_, low=-9, high=2**17)
+        yield Case(bounded, (sums * 999, half, shifts), (1, 2), label="32 bits, bounds")
         computed = (sums[:40] * 1000, np.resize(mantissas, (40, 1)), shifts)
         yield Case(byte, computed, label="computed factors")
         once = replace(wide, rule="tflite_once")

@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from ir import fixed_point
+from ir import fixed_point, fixed_point_16
 from ir.types import Array
 
 LOWEST, HIGHEST = -(2**31), 2**31 - 1
@@ -105,6 +105,16 @@ def test_reciprocal_is_that_of_real_numbers() -> None:
     y, bits = fixed_point.reciprocal(fixed_point.wrapped(x))
     assert y.min() > 2**30 - 16
     np.testing.assert_allclose(y / 2.0**31 / 2.0**bits, 2.0**19 / x, rtol=1e-8)
+
+
+@pytest.mark.parametrize("integer_bits", range(7))
+def test_functions_of_16_bits_are_those_of_real_numbers(integer_bits: int) -> None:
+    x = np.arange(-(2**15), 2**15).astype(np.int32)
+    real = x / 2.0 ** (15 - integer_bits)
+    for function, want in (("logistic", 1 / (1 + np.exp(-real))), ("tanh", np.tanh(real))):
+        got = fixed_point_16.function_16(function, integer_bits, x)
+        assert abs(got).max() <= 2**15 - 1
+        np.testing.assert_allclose(got / 2.0**15, want, atol=15 / 2.0**15)
 
 
 def test_logarithm_is_that_of_real_numbers() -> None:

@@ -24,9 +24,7 @@ from ir.types import Array
 
 pytestmark = pytest.mark.needs_data
 
-NOT_YET: dict[str, str] = {
-    "keras_lstm_int8.tflite": "an LSTM of stored integers is refused",
-}
+NOT_YET: dict[str, str] = {}
 HALF_STEP = 2e-3
 """Of stored results in half precision, which compiled code computes in single precision."""
 HALF = frozenset({"conv_half_precision.onnx"})

@@ -26,13 +26,14 @@ class TfliteCase:
     low: float = -3.0
     high: float = 3.0
     given: tuple[Array, ...] = field(default=(), compare=False)
+    intermediates: tuple[T, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.kind} {self.label}".strip()
 
     def data(self) -> bytes:
         """The file."""
-        return single(self.kind, self.operands, self.results, self.options)
+        return single(self.kind, self.operands, self.results, self.options, self.intermediates)
 
     def inputs(self) -> tuple[Array, ...]:
         """Operands for the places that are not constant."""

@@ -48,7 +48,9 @@ class TFLiteFile:
     """A model under construction; operators come in order of execution."""
 
     tensors: list[T] = field(default_factory=list)
-    operators: list[tuple[str, list[int], list[int], object]] = field(default_factory=list)
+    operators: list[tuple[str, list[int], list[int], object, list[int]]] = field(
+        default_factory=list
+    )
     names: dict[str, dict[int, str]] = field(default_factory=dict)
     inner: list[tuple[TFLiteFile, list[int], list[int]]] = field(default_factory=list)
 
@@ -57,10 +59,15 @@ class TFLiteFile:
         return len(self.tensors) - 1
 
     def apply(
-        self, kind: str, inputs: list[int], outputs: list[int], options: object = None
+        self,
+        kind: str,
+        inputs: list[int],
+        outputs: list[int],
+        options: object = None,
+        intermediates: Sequence[int] = (),
     ) -> None:
         """An operator; `options` is an object of the schema such as `Conv2DOptionsT`."""
-        self.operators.append((kind, inputs, outputs, options))
+        self.operators.append((kind, inputs, outputs, options, list(intermediates)))
 
     def data(self, inputs: list[int], outputs: list[int]) -> bytes:
         """The file's bytes; graphs in `inner` are those with the numbers 1, 2, .."""
@@ -108,9 +115,9 @@ class TFLiteFile:
 
     @staticmethod
     def _operator(
-        operator: tuple[str, list[int], list[int], object], model: schema.ModelT
+        operator: tuple[str, list[int], list[int], object, list[int]], model: schema.ModelT
     ) -> schema.OperatorT:
-        kind, inputs, outputs, options = operator
+        kind, inputs, outputs, options, intermediates = operator
         code = schema.OperatorCodeT()
         custom = kind.startswith("CUSTOM:")
         number = getattr(schema.BuiltinOperator, "CUSTOM" if custom else kind)
@@ -121,6 +128,7 @@ class TFLiteFile:
         made.opcodeIndex = len(model.operatorCodes)
         model.operatorCodes.append(code)
         made.inputs, made.outputs = inputs, outputs
+        made.intermediates = intermediates or None
         if options is not None:
             name = type(options).__name__.removesuffix("T")
             made.builtinOptionsType = getattr(schema.BuiltinOptions, name)
@@ -151,13 +159,17 @@ def options(name: str, **values: object) -> object:
 
 
 def single(
-    kind: str, operands: Sequence[T | None], results: Sequence[T], chosen: object = None
+    kind: str,
+    operands: Sequence[T | None],
+    results: Sequence[T],
+    chosen: object = None,
+    intermediates: Sequence[T] = (),
 ) -> bytes:
     """A file with one operator; its operands without data are the inputs."""
     file = TFLiteFile()
     indices = [-1 if t is None else file.add(t) for t in operands]
     outputs = [file.add(t) for t in results]
-    file.apply(kind, indices, outputs, chosen)
+    file.apply(kind, indices, outputs, chosen, [file.add(t) for t in intermediates])
     inputs = [
         i for i, t in zip(indices, operands, strict=True)
         if t is not None and t.data is None and not t.variable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from tflite_cases import TfliteCase, ints, stored
@@ -178,6 +179,7 @@ def _recurrent() -> Iterator[TfliteCase]:
             label = f"{first} {activation}"
             yield TfliteCase("UNIDIRECTIONAL_SEQUENCE_RNN", label, operands, to, chosen, calls=3)
         yield from _lstms(first)
+        yield from _stored_lstms(first)
     operands = (T((batch, inputs)), *_rnn(inputs, hidden), _state(batch, hidden))
     chosen = options("RNNOptions", fusedActivationFunction=4)
     yield TfliteCase("RNN", "", operands, (T((batch, hidden)),), chosen, calls=3)
@@ -210,6 +212,35 @@ def _lstms(first: bool) -> Iterator[TfliteCase]:
             yield TfliteCase(
                 "BIDIRECTIONAL_SEQUENCE_LSTM", said, operands, results, chosen, calls=3
             )
+
+
+def _stored_lstms(first: bool) -> Iterator[TfliteCase]:
+    """Of int8 with cells of int16 in steps of powers of two, some weights saturating the gates."""
+    inputs, hidden = 5, 11
+    for bits, clip, size, zero in ((11, 0.0, 0.02, 12), (15, 0.5, 0.004, -30), (9, 3.0, 0.09, 0)):
+        given = {"timeMajor": first, "fusedActivationFunction": 4, "cellClip": clip}
+        chosen = options("UnidirectionalSequenceLSTMOptions", **given)
+        matrices = [_small(size, hidden, n) for n in (inputs, hidden) for _ in range(4)]
+        biases = [
+            T.of(_RNG.integers(-2000, 2000, hidden, np.int32), scale=(1e-4,)) for _ in range(4)
+        ]
+        output = {"scale": (0.0071,), "zero": (zero,)}
+        state = T((2, hidden), "int8", variable=True, **output)
+        cell = T((2, hidden), "int16", variable=True, scale=(2.0**-bits,))
+        x = replace(_steps(2, first, inputs), dtype="int8", scale=(0.03,), zero=(5,))
+        operands = (x, *matrices, *[None] * 3, *biases, None, None, state, cell, *[None] * 4)
+        to = replace(_steps(2, first, hidden), dtype="int8", **output)
+        within = (*[T((0,))] * 4, T((0,), "int8", **output))
+        yield TfliteCase(
+            "UNIDIRECTIONAL_SEQUENCE_LSTM", f"{first} stored {bits}", operands, (to,), chosen,
+            calls=4, intermediates=within,
+        )  # fmt: skip
+
+
+def _small(size: float, rows: int, columns: int) -> T:
+    """Stored weights of reals up to `size` * 127."""
+    data = _RNG.integers(-127, 128, (rows, columns), np.int8)
+    return T.of(data, scale=(size * float(_RNG.uniform(0.5, 1.0)),))
 
 
 def _steps(batch: int, first: bool, size: int) -> T:

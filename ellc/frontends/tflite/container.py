@@ -191,7 +191,8 @@ class _Container:
         label = results[0].name if results else ""
         options = self._options(operator)
         graphs = tuple(self._inner(options.whole(n)) for n in _GRAPHS.get(self._kinds[code], ()))
-        return TfliteNode(label, self._kinds[code], operands, results, options, graphs)
+        within = tuple(self._picked(tensors, operator.IntermediatesAsNumpy(), optional=True))
+        return TfliteNode(label, self._kinds[code], operands, results, options, graphs, within)
 
     def _inner(self, index: int) -> TfliteGraph:
         """A graph that an operator runs; one that runs itself is damage."""

@@ -129,7 +129,10 @@ class TfliteGraph:
 
 @dataclass(frozen=True, slots=True)
 class TfliteNode:
-    """One operator. An operand that is left out is None. `graphs` are those that it runs."""
+    """One operator. An operand that is left out is None. `graphs` are those that it runs.
+
+    `intermediates` say how values that only the operator itself sees are stored.
+    """
 
     label: str
     kind: str
@@ -137,6 +140,7 @@ class TfliteNode:
     results: tuple[Tensor, ...]
     options: Options = NO_OPTIONS
     graphs: tuple[TfliteGraph, ...] = ()
+    intermediates: tuple[Tensor | None, ...] = ()
 
     @property
     def said(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from tflite_byte_cases import byte_cases
 from tflite_cases import TfliteCase, stored
-from tflite_files import options, reference, saved
+from tflite_files import T, options, reference, saved
 from tflite_float_cases import float_cases
 from tflite_layer_cases import layer_cases
 from tflite_movement_cases import movement_cases
@@ -17,6 +18,7 @@ from tflite_wide_cases import wide_cases
 
 from ellc.frontends.tflite.checks import operators
 from ellc.frontends.tflite.read import read_tflite
+from ir.errors import EllcError
 from ir.interp import evaluate
 from ir.types import Array
 from ir.verify import verify
@@ -80,6 +82,30 @@ def test_a_stored_sum_of_all_is_that_of_two(tmp_path: Path) -> None:
     every = TfliteCase("ADD_N", "", both, to, options("AddNOptions"), given=pair.inputs())
     ((found,),), ((wanted,),) = imported(every, tmp_path), reference(pair.data(), pair.inputs())
     assert not difference(found, wanted)
+
+
+@pytest.mark.parametrize(
+    ("place", "given", "said"),
+    [
+        (9, T.of(np.ones(11, np.int16), scale=(1e-4,)), "peepholes of stored integers"),
+        (16, T.of(np.ones((11, 11), np.int8), scale=(1e-4,)), "a projection of stored integers"),
+        (1, T.of(np.ones((), np.int8), scale=(1.0,)), "weights ()"),
+        (2, T.of(np.ones((9, 5), np.int8), scale=(1.0,)), "int8(9, 5), where INT8 weights"),
+        (12, T.of(np.ones(9, np.int32), scale=(1.0,)), "int32(9,), where INT32 biases"),
+        (19, T((2, 11), "int16", variable=True, scale=(0.001,)), "cells in steps of 0.001"),
+        (19, T((2, 11), "int16", variable=True, scale=(2.0**-8,)), "cells in steps of"),
+        (19, T((2, 11), "int8", variable=True, scale=(2.0**-5,)), "cells of INT8"),
+    ],
+)
+def test_what_an_lstm_of_stored_integers_lacks_is_said(
+    place: int, given: T, said: str, tmp_path: Path
+) -> None:
+    (case, *_) = (c for c in by_kind()["UNIDIRECTIONAL_SEQUENCE_LSTM"] if c.intermediates)
+    changed = replace(case, operands=(*case.operands[:place], given, *case.operands[place + 1 :]))
+    for each, want in ((changed, said), (replace(case, intermediates=()), "hidden state")):
+        with pytest.raises(EllcError) as caught:
+            imported(each, tmp_path)
+        assert want in caught.value.problems[0]
 
 
 def test_every_operator_has_a_case() -> None:

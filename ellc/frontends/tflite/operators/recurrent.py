@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,16 +11,17 @@ import numpy as np
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.recurrence import run_cell
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
-from ellc.frontends.tflite.common import activated, operand, optional, tensor, want_float
+from ellc.frontends.tflite.common import activated, is_stored, operand, optional, tensor, want_float
 from ellc.frontends.tflite.model import Activation, TfliteNode
 from ellc.frontends.tflite.operators.convolution import float_weights
+from ellc.frontends.tflite.operators.quantised_recurrent import stored_lstm
+from ellc.frontends.tflite.operators.recurrent_parts import refuse, state_of, walk_of
 from ellc.frontends.tflite.operators.shapes import reshaped
 from ellc.frontends.tflite.registry import TFLITE
 from ir.op import Pointwise
 from ir.ops.activations import Clip, Relu, Tanh
 from ir.ops.arithmetic import Add, Mul
 from ir.ops.dense import Dense
-from ir.ops.loop import Walk
 from ir.ops.recurrent import LSTMCell, RNNCell
 from ir.ops.reduce import Reduce
 from ir.ops.shape import Concat, Slice
@@ -41,26 +42,11 @@ def _activation(node: TfliteNode) -> Pointwise:
     return found
 
 
-def _walk(node: TfliteNode, x: Value) -> Walk:
-    """How the steps of the operand [time, batch, inputs] or [batch, time, inputs] are read."""
-    if x.type.rank != 3:
-        raise Unsupported(f"a sequence {x.shape}")
-    return Walk(0 if node.options.flag("TimeMajor") else 1)
-
-
-def _state(emitter: Emitter, node: TfliteNode, index: int, shape: tuple[int, ...]) -> Value:
-    """The current value of a variable tensor."""
-    declared = tensor(node, index)
-    if not declared.is_variable:
-        raise Unsupported(f"its state '{declared.name}' is no variable")
-    return emitter.state(declared.name, np.zeros(shape, np.float32))
-
-
 @TFLITE.imports("UNIDIRECTIONAL_SEQUENCE_RNN", limits=_LIMITS)
 def sequence_rnn(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """h = activation(W x + R h + bias) for every step."""
     x = want_float(operand(inputs, 0))
-    walk = _walk(node, x)
+    walk = walk_of(node, x)
     h, fixed = _rnn_operands(emitter, node, inputs, walk.element(x.type).shape[0])
     every, (h,) = run_cell(emitter, RNNCell(_activation(node)), x, [h], fixed, walk)
     emitter.set_state(tensor(node, 4).name, h)
@@ -85,7 +71,7 @@ def _rnn_operands(
     recurrent = float_weights(emitter, node, operand(inputs, 2), 2)
     bias = operand(inputs, 3, "bias")
     none = emitter.constant(np.zeros(bias.shape, np.float32))
-    h = _state(emitter, node, 4, (batch, weights.shape[0]))
+    h = state_of(emitter, node, 4, (batch, weights.shape[0]))
     return h, [weights, recurrent, bias, none]
 
 
@@ -106,17 +92,22 @@ class _Direction:
         return (self.weights + 15, self.weights + 16)
 
 
-@TFLITE.imports("UNIDIRECTIONAL_SEQUENCE_LSTM", limits=_LSTM_LIMITS)
+@TFLITE.imports(
+    "UNIDIRECTIONAL_SEQUENCE_LSTM",
+    limits=f"{_LSTM_LIMITS}; all of int8 with cells of int16, then no peepholes either",
+)
 def sequence_lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """An LSTM; operands come gate by gate in the order input, forget, cell, output."""
-    _refuse(inputs, range(20, 24), "layer normalisation")
+    refuse(inputs, range(20, 24), "layer normalisation")
+    if is_stored(node):
+        return stored_lstm(emitter, node, inputs)
     return _lstm(emitter, node, inputs, _Direction(1, (18, 19)))
 
 
 @TFLITE.imports("BIDIRECTIONAL_SEQUENCE_LSTM", limits=_LSTM_LIMITS + "; no auxiliary input")
 def bidirectional_lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
     """One LSTM forwards and one backwards, joined or as two results."""
-    _refuse(inputs, range(39, 48), "an auxiliary input")
+    refuse(inputs, range(39, 48), "an auxiliary input")
     there = _lstm(emitter, node, inputs, _Direction(1, (35, 36)))
     back = _lstm(emitter, node, inputs, _Direction(18, (37, 38), reverse=True))
     results = [there, back]
@@ -126,8 +117,8 @@ def bidirectional_lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> li
 def _lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs, way: _Direction) -> Value:
     """The result of every step."""
     x = want_float(operand(inputs, 0))
-    walk = replace(_walk(node, x), reverse=way.reverse)
-    _refuse(inputs, way.refused, "a projection")
+    walk = replace(walk_of(node, x), reverse=way.reverse)
+    refuse(inputs, way.refused, "a projection")
     first = way.weights
     weights, recurrent, bias = (
         _gates(emitter, node, inputs, range(first + begin, first + begin + 4))
@@ -139,7 +130,7 @@ def _lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs, way: _Direction) -
     further = [_gates(emitter, node, inputs, seen)] if seen else []
     none = emitter.constant(np.zeros(bias.shape, np.float32))
     shape = (walk.element(x.type).shape[0], recurrent.shape[1])
-    states = [_state(emitter, node, index, shape) for index in way.states]
+    states = [state_of(emitter, node, index, shape) for index in way.states]
     # The cell state is bounded, not the gates' sums; 0 says that it is not.
     limit = node.options.number("CellClip") or math.inf
     cell = LSTMCell(_activation(node), cell_clip=limit, peepholes=bool(seen))
@@ -148,11 +139,6 @@ def _lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs, way: _Direction) -
     for index, value in zip(way.states, last, strict=True):
         emitter.set_state(tensor(node, index).name, value)
     return every
-
-
-def _refuse(inputs: Inputs, indices: Iterable[int], what: str) -> None:
-    if any(optional(inputs, i) is not None for i in indices):
-        raise Unsupported(what)
 
 
 def _gates(emitter: Emitter, node: TfliteNode, inputs: Inputs, indices: Sequence[int]) -> Value:
@@ -170,7 +156,7 @@ def svdf(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     if rank < 1 or filters % rank:
         raise Unsupported(f"{filters} filters of rank {rank}")
     batch = x.shape[0]
-    held = _state(emitter, node, 4, (batch, filters * memory))
+    held = state_of(emitter, node, 4, (batch, filters * memory))
     latest = reshaped(emitter, emitter.add(Dense(), x, features), (batch, filters, 1))
     if memory > 1:
         before = reshaped(emitter, held, (batch, filters, memory))

@@ -1,0 +1,81 @@
+"""Functions of 16-bit fixed-point numbers on 32-bit lanes; `ir.fixed_point_16` says what they are.
+
+No product of two numbers of 16 bits leaves the lane it is in.
+"""
+
+from __future__ import annotations
+
+import math
+
+from codegen.kir.build import KernelBuilder
+from codegen.kir.fixed_point import divide_by_power
+from codegen.kir.ir import Operand
+from ir.fixed_point_16 import ONE, QUARTER_BITS, constant, deepest, exponential_factors
+
+
+def function_16(b: KernelBuilder, x: Operand, function: str, integer_bits: int) -> Operand:
+    """A function of Q numbers, as Q0."""
+    zero = b.const(0, x)
+    negative = b.sub(zero, b.op("abs", x))
+    if function == "logistic":
+        above = _one_over_one_plus(b, _exp_of_negative(b, negative, integer_bits))
+        below, middle = b.sub(b.const(ONE, x), above), b.const(1 << 14, x)
+    else:
+        above = _one_minus_over_one_plus(b, _exp_of_negative(b, negative, integer_bits + 1))
+        below, middle = b.sub(zero, above), zero
+    result = b.select(b.compare("gt", x, zero), above, below)
+    return b.select(b.compare("eq", x, zero), middle, result)
+
+
+def _product(b: KernelBuilder, first: Operand, second: Operand | int) -> Operand:
+    """Twice the upper half of a product, rounded, halves up."""
+    return b.op("shr_round", b.mul(first, second), b.const(15, first))
+
+
+def _exp_of_negative(b: KernelBuilder, x: Operand, integer_bits: int) -> Operand:
+    """e^x as Q0 for x <= 0."""
+    zero, quarter = b.const(0, x), 1 << (QUARTER_BITS - integer_bits)
+    inside = b.sub(b.op("and", x, b.const(quarter - 1, x)), b.const(quarter, x))
+    result = _exp_of_quarter(b, b.shift_left(inside, integer_bits))
+    quarters = b.sub(inside, x)
+    for bit, factor in exponential_factors(integer_bits):
+        has = b.compare("ne", b.op("and", quarters, b.const(bit, x)), zero)
+        result = b.select(has, _product(b, result, b.const(factor, x)), result)
+    least = deepest(integer_bits)
+    if least is not None:
+        result = b.select(b.compare("lt", x, b.const(least, x)), zero, result)
+    return b.select(b.compare("eq", x, zero), b.const(ONE, x), result)
+
+
+def _exp_of_quarter(b: KernelBuilder, x: Operand) -> Operand:
+    """e^x for -1/4 <= x < 0, both Q0."""
+    d = b.add(x, b.const(1 << 12, x))
+    square = _product(b, d, d)
+    cube, fourth = _product(b, square, d), _product(b, square, square)
+    sum_ = b.add(divide_by_power(b, fourth, 2), cube)
+    last = _product(b, sum_, b.const(constant(1 / 3), x))
+    centre = b.const(constant(math.exp(-1 / 8)), x)
+    rest = b.add(d, divide_by_power(b, b.add(last, square), 1))
+    return b.min(b.add(centre, _product(b, rest, centre)), b.const(ONE, x))
+
+
+def _reciprocal(b: KernelBuilder, x: Operand) -> Operand:
+    """2 / (1 + x) as Q2 for 0 <= x <= 1 as Q0."""
+    half = b.shift_right(b.add(x, b.const(ONE + 1, x)), 1)
+    first = _product(b, half, b.const(constant(-32 / 17, 2), x))
+    guess = b.add(b.const(constant(48 / 17, 2), x), first)
+    for _ in range(3):
+        error = b.sub(b.const(1 << 13, x), _product(b, half, guess))
+        guess = b.add(guess, b.shift_left(_product(b, guess, error), 2))
+    return guess
+
+
+def _one_over_one_plus(b: KernelBuilder, x: Operand) -> Operand:
+    """1 / (1 + x) for 0 <= x <= 1, both Q0."""
+    return b.min(b.shift_left(_reciprocal(b, x), 1), b.const(ONE, x))
+
+
+def _one_minus_over_one_plus(b: KernelBuilder, x: Operand) -> Operand:
+    """(1 - x) / (1 + x) for 0 <= x <= 1, both Q0."""
+    rest = b.sub(_reciprocal(b, x), b.const(1 << 13, x))
+    return b.min(b.shift_left(rest, 2), b.const(ONE, x))

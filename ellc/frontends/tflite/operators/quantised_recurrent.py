@@ -1,0 +1,208 @@
+"""The LSTM of stored integers: 8-bit operands and results, a cell state of 16 bits.
+
+Gates' sums are Q numbers of three integer bits, gates are Q0 (`ir.fixed_point_16`); the cell state
+is a Q number whose integer bits its scale says.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
+from ellc.frontends.tflite.common import operand, result, tensor
+from ellc.frontends.tflite.model import Activation, Tensor, TfliteNode
+from ellc.frontends.tflite.operators.recurrent_parts import refuse, state_of, walk_of
+from ellc.frontends.tflite.scales import scale_of, zero_of
+from ir.fixed_point import quantize_multiplier
+from ir.fixed_point_16 import MOST_INTEGER_BITS
+from ir.ops.arithmetic import Add, Mul
+from ir.ops.cast import Cast
+from ir.ops.comparisons import ShiftRight
+from ir.ops.fixed_point_functions import Function16
+from ir.ops.loop import Loop
+from ir.ops.quantised import Requantize
+from ir.ops.quantised_conv import IntDense
+from ir.ops.shape import Slice
+from ir.types import Array, DType, Quant
+
+_WEIGHTS, _RECURRENT, _BIASES = 1, 5, 12  # where the operands of the four gates begin
+_STATE, _CELL = 18, 19
+_HIDDEN = 4  # the intermediate that says how the product of output gate and cell is stored
+_LOW, _HIGH = -(1 << 15), (1 << 15) - 1
+_WIDE = (-(1 << 31), (1 << 31) - 1)
+_SUM_BITS = 3  # integer bits of the gates' sums
+_UNIT_BITS = 15  # of 1 as Q0
+
+
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """Products of all gates with one operand: weights, bias without zero points, factors."""
+
+    weights: Array
+    bias: Array
+    factors: list[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """What one step needs to know; `cell_bits` are the cell state's integer bits."""
+
+    inputs: _Sums
+    recurrent: _Sums
+    cell_bits: int
+    cell_clip: int
+    hidden: tuple[int, int]
+    hidden_zero: int
+    quant: Quant | None
+
+    @property
+    def units(self) -> int:
+        """Cells."""
+        return int(self.recurrent.weights.shape[1])
+
+
+def stored_lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """UNIDIRECTIONAL_SEQUENCE_LSTM of int8."""
+    refuse(inputs, range(9, 12), "peepholes of stored integers")
+    refuse(inputs, (16, 17), "a projection of stored integers")
+    if node.options.activation is not Activation.TANH:
+        raise Unsupported(f"{node.options.activation.name} of stored integers")
+    x = operand(inputs, 0)
+    kinds = tuple(tensor(node, i).kind for i in (0, _STATE, _CELL))
+    if kinds != ("INT8", "INT8", "INT16"):
+        raise Unsupported(f"operands of {kinds[0]}, a state of {kinds[1]} and cells of {kinds[2]}")
+    walk, cell = walk_of(node, x), _cell(node, inputs)
+    shape = (walk.element(x.type).shape[0], cell.units)
+    states = [
+        state_of(emitter, node, _STATE, shape, zero_of(tensor(node, _STATE))),
+        state_of(emitter, node, _CELL, shape),
+    ]
+    body = emitter.inner("lstm")
+    old = [body.input(f"state{i}", s.type) for i, s in enumerate(states)]
+    new = _step(body, cell, body.input("x", walk.element(x.type)), *old)
+    for index, value in enumerate(new):
+        body.output(f"state{index}", value)
+    body.output("y", new[0])
+    loop = Loop(body.build(), x.shape[walk.axis], len(states), (walk,), (walk,))
+    *last, every = emitter.add_multi(loop, *states, x)
+    for index, value in zip((_STATE, _CELL), last, strict=True):
+        emitter.set_state(tensor(node, index).name, value)
+    return every
+
+
+# --- numbers of the file -------------------------------------------------------------------------
+
+
+def _cell(node: TfliteNode, inputs: Inputs) -> _Cell:
+    state, cell_scale = tensor(node, _STATE), float(scale_of(tensor(node, _CELL)))
+    fraction, exponent = math.frexp(cell_scale)
+    bits = _UNIT_BITS + exponent - 1
+    if fraction != 0.5 or not 0 <= bits <= MOST_INTEGER_BITS:
+        raise Unsupported(f"cells in steps of {cell_scale}")
+    hidden = node.intermediates[_HIDDEN] if len(node.intermediates) > _HIDDEN else None
+    if hidden is None:
+        raise Unsupported("its file does not say how the hidden state is stored")
+    clip = np.float32(node.options.number("CellClip")) / scale_of(tensor(node, _CELL))
+    weights = operand(inputs, _WEIGHTS, "weights")
+    if weights.type.rank != 2:
+        raise Unsupported(f"weights {weights.shape}")
+    units = weights.shape[0]
+    return _Cell(
+        _sums(node, inputs, _WEIGHTS, tensor(node, 0), (units, operand(inputs, 0).shape[-1])),
+        _sums(node, inputs, _RECURRENT, state, (units, units)),
+        bits,
+        int(min(max(_LOW, float(clip)), _HIGH)),
+        quantize_multiplier(float(np.float32(2.0**-30 / float(scale_of(hidden))))),
+        zero_of(hidden),
+        result(node).quant,
+    )
+
+
+def _sums(node: TfliteNode, inputs: Inputs, first: int, x: Tensor, shape: tuple[int, int]) -> _Sums:
+    """The products of x with the weights of the gates, of this shape, in the order of the file.
+
+    Factors are computed in float32. A zero point of x goes into the bias, which the products with
+    the layer's operand have.
+    """
+    weights, bias, factors = [], [], []
+    for gate in range(4):
+        declared = tensor(node, first + gate)
+        if zero_of(declared):
+            raise Unsupported(f"'{declared.name}': weights with a zero point")
+        stored = _stored(inputs, first + gate, "INT8 weights", np.int8, shape)
+        start = -zero_of(x) * stored.sum(axis=1, dtype=np.int64)
+        if first == _WEIGHTS:
+            start += _stored(inputs, _BIASES + gate, "INT32 biases", np.int32, shape[:1])
+        factor = scale_of(declared) * scale_of(x) * np.float32(2.0 ** (_UNIT_BITS - _SUM_BITS))
+        weights.append(stored)
+        bias.append(start.astype(np.int32))
+        factors += [quantize_multiplier(float(factor))] * len(stored)
+    return _Sums(np.concatenate(weights), np.concatenate(bias), factors)
+
+
+def _stored(
+    inputs: Inputs, index: int, what: str, dtype: type[np.integer], shape: tuple[int, ...]
+) -> Array:
+    """A constant operand of a gate."""
+    array = known(operand(inputs, index, what), what)
+    if array.dtype != dtype or array.shape != shape:
+        raise Unsupported(f"{array.dtype}{array.shape}, where {what} {shape} are expected")
+    return array
+
+
+# --- one step ------------------------------------------------------------------------------------
+
+
+def _step(body: Emitter, cell: _Cell, x: Value, h: Value, c: Value) -> tuple[Value, Value]:
+    """The next output state and cell state."""
+    from_x = _product(body, cell.inputs, x, (_LOW, _HIGH))
+    from_h = _product(body, cell.recurrent, h, _WIDE)
+    total = _bounded(body, body.add(Add(), from_x, from_h), _LOW, _HIGH, DType.I32)
+    update, forget, new, output = (
+        body.add(Function16(function, _SUM_BITS), _gate(body, cell, total, index))
+        for index, function in enumerate(("logistic", "logistic", "tanh", "logistic"))
+    )
+    kept = _shifted(body, body.add(Mul(), forget, body.add(Cast(DType.I32), c)), _UNIT_BITS)
+    added = _shifted(body, body.add(Mul(), update, new), _UNIT_BITS + cell.cell_bits)
+    low, high = (-cell.cell_clip, cell.cell_clip) if cell.cell_clip > 0 else (_LOW, _HIGH)
+    wide = _bounded(body, body.add(Add(), kept, added), low, high, DType.I32)
+    shown = body.add(Function16("tanh", cell.cell_bits), wide)
+    stored = Requantize("tflite", cell.hidden_zero, -128, 127, DType.I8, cell.quant)
+    factor = (_number(body, part) for part in cell.hidden)
+    state = body.add(stored, body.add(Mul(), output, shown), *factor)
+    return state, body.add(Cast(DType.I16), wide)
+
+
+def _product(body: Emitter, sums: _Sums, x: Value, bounds: tuple[int, int]) -> Value:
+    """The sums of all gates, as 32-bit numbers between two bounds."""
+    total = body.add(IntDense(), x, body.constant(sums.weights), body.constant(sums.bias))
+    pairs = np.array(sums.factors, np.int32)
+    parts = (body.constant(pairs[:, side].copy()) for side in (0, 1))
+    return body.add(Requantize("tflite", 0, *bounds, DType.I32), total, *parts)
+
+
+def _gate(body: Emitter, cell: _Cell, total: Value, index: int) -> Value:
+    """The sums of one gate."""
+    batch = total.shape[0]
+    return body.add(Slice((0, index * cell.units), (batch, cell.units), (1, 1)), total)
+
+
+def _shifted(body: Emitter, x: Value, bits: int) -> Value:
+    """x / 2^bits, rounded, halves away from zero: a negative half less one rounds down."""
+    lower = body.add(Add(), x, body.add(ShiftRight(), x, _number(body, 31)))
+    op = Requantize("tflite_once", 0, *_WIDE, DType.I32)
+    return body.add(op, lower, _number(body, 1 << 30), _number(body, 1 - bits))
+
+
+def _bounded(body: Emitter, x: Value, low: int, high: int, dtype: DType) -> Value:
+    """x between two bounds."""
+    op = Requantize("tflite_once", 0, low, high, dtype)
+    return body.add(op, x, _number(body, 1 << 30), _number(body, 1))
+
+
+def _number(body: Emitter, value: int) -> Value:
+    return body.constant(np.full(1, value, np.int32))

@@ -1,0 +1,36 @@
+"""What recurrent layers of floats and of stored integers share: how steps are read, and states."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.tflite.common import optional, tensor
+from ellc.frontends.tflite.model import TfliteNode
+from ir.ops.loop import Walk
+
+
+def walk_of(node: TfliteNode, x: Value) -> Walk:
+    """How the steps of the operand [time, batch, inputs] or [batch, time, inputs] are read."""
+    if x.type.rank != 3:
+        raise Unsupported(f"a sequence {x.shape}")
+    return Walk(0 if node.options.flag("TimeMajor") else 1)
+
+
+def state_of(
+    emitter: Emitter, node: TfliteNode, index: int, shape: tuple[int, ...], first: int = 0
+) -> Value:
+    """The current value of a variable tensor, which begins with the number `first` everywhere."""
+    declared = tensor(node, index)
+    if not declared.is_variable:
+        raise Unsupported(f"its state '{declared.name}' is no variable")
+    return emitter.state(declared.name, np.full(shape, first, declared.dtype.numpy))
+
+
+def refuse(inputs: Inputs, indices: Iterable[int], what: str) -> None:
+    """Raise `Unsupported` where one of these operands is there."""
+    if any(optional(inputs, i) is not None for i in indices):
+        raise Unsupported(what)
