@@ -1,8 +1,9 @@
-"""Recurrent layers: a cell in a loop over the steps of a sequence."""
+"""Repetition: a recurrent layer's cell over the steps of a sequence; what counts the trips."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence, Set
+from typing import TypeVar
 
 import numpy as np
 
@@ -12,6 +13,22 @@ from ir.op import Op
 from ir.ops.loop import Loop, Walk
 from ir.ops.pointwise import Select
 from ir.types import Array
+
+KeyT = TypeVar("KeyT", bound=Hashable)
+
+MOST_COUNTED_TRIPS = 4096
+"""Trips that an import follows one by one to know what a loop's counters are."""
+
+
+def counters(known: Set[KeyT], reads: Mapping[KeyT, Set[KeyT]]) -> set[KeyT]:
+    """The carried values that are known on every trip, of those that are known before the first.
+
+    `reads` says on which ones a trip's next value of each depends.
+    """
+    found = set(known)
+    while lost := {i for i in found if not reads[i] <= found}:
+        found -= lost
+    return found
 
 
 def run_cell(

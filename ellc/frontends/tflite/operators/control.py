@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from ellc.frontends.graph_import.handlers import Inputs, needed_nodes
+from ellc.frontends.graph_import.recurrence import MOST_COUNTED_TRIPS, counters
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
 from ellc.frontends.tflite.common import operand
 from ellc.frontends.tflite.inner import import_inner
 from ellc.frontends.tflite.model import TfliteGraph, TfliteNode
 from ellc.frontends.tflite.registry import TFLITE
 from ir.ops.loop import Loop, Walk
-
-_MOST_TRIPS = 4096
 
 
 @TFLITE.imports("WHILE", limits="a number of trips known at import, at most 4096")
@@ -23,7 +22,8 @@ def while_(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
     if not len(values) == len(condition.inputs) == len(body.outputs) == len(node.results):
         raise Unsupported("its graphs do not fit its operands")
     same = {i for i, (a, b) in enumerate(zip(body.inputs, body.outputs, strict=True)) if a == b}
-    counted = _counted(body, values) - same
+    constant = {i for i, v in enumerate(values) if v.is_constant}
+    counted = counters(constant, {i: _reads(body, i) for i in constant}) - same
     trips = _trips(emitter, condition, body, values, counted)
     if len(trips) == 1:
         return values
@@ -45,17 +45,6 @@ def while_(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
     results = emitter.add_multi(loop, *(stacks.get(i, values[i]) for i in order))
     made = dict(zip(carried, results, strict=True))
     return [made.get(i) or _last(emitter, v, i, trips) for i, v in enumerate(values)]
-
-
-def _counted(body: TfliteGraph, values: list[Value]) -> set[int]:
-    """The operands whose values are known on every trip: those that depend on each other alone."""
-    found = {i for i, v in enumerate(values) if v.is_constant}
-    while True:
-        needs = {i: _reads(body, i) for i in found}
-        kept = {i for i in found if needs[i] <= found}
-        if kept == found:
-            return found
-        found = kept
 
 
 def _reads(graph: TfliteGraph, index: int) -> set[int]:
@@ -86,8 +75,8 @@ def _trips(
         (more,) = import_inner(emitter.inner("condition"), condition, current, [0])
         if not known(more, "its condition").all():
             return found
-        if len(found) > _MOST_TRIPS:
-            raise Unsupported(f"more than {_MOST_TRIPS} trips")
+        if len(found) > MOST_COUNTED_TRIPS:
+            raise Unsupported(f"more than {MOST_COUNTED_TRIPS} trips")
         made = import_inner(emitter.inner("counters"), body, current, order)
         for index, value in zip(order, made, strict=True):
             current[index] = value

@@ -1,0 +1,322 @@
+"""Loops: Scan over the elements of sequences, and Loop with a number of trips known at import."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ellc.frontends.graph_import.handlers import Inputs, needed_nodes
+from ellc.frontends.graph_import.recurrence import MOST_COUNTED_TRIPS, counters
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known, known_ints
+from ellc.frontends.onnx.inner import import_inner
+from ellc.frontends.onnx.model import OnnxGraph, OnnxNode
+from ellc.frontends.onnx.operators.shapes import reshaped
+from ellc.frontends.onnx.order import in_order
+from ellc.frontends.onnx.registry import ONNX, axis_of, operand
+from ir.ops.loop import Loop, Walk
+from ir.ops.shape import Concat, Slice
+from ir.types import Array
+
+_COUNTER_ELEMENTS = 64
+"""A carried value of more elements counts nothing: it is not followed from trip to trip."""
+_MOST_TRIPS_WRITTEN_OUT = 64
+"""Trips of a body that is no loop of the graph, since what must be known differs between them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """A body's graph and what its names stand for; `around` is the same on every trip."""
+
+    graph: OnnxGraph
+    label: str
+    around: Mapping[str, Value]
+    carried: Mapping[str, Value] = field(default_factory=dict)
+    walked: Mapping[str, tuple[Walk, Value]] = field(default_factory=dict)
+
+    def repeat(
+        self, emitter: Emitter, trips: int, outputs: Iterable[str], ways: Sequence[tuple[int, bool]]
+    ) -> list[Value]:
+        """The values of `outputs`: the carried ones after the last trip, then those of all trips.
+
+        `ways` are the axis of each of the latter and whether the last trip stands first.
+        """
+        if not (self.carried or ways):
+            return []
+        inner = emitter.inner("body")
+        made = self._import(inner, outputs)
+        stacked = made[len(self.carried) :]
+        outward = tuple(
+            Walk(axis_of(axis, v.type.rank + 1), back)
+            for v, (axis, back) in zip(stacked, ways, strict=True)
+        )
+        if not trips:
+            types = (w.sequence(v.type, 0) for w, v in zip(outward, stacked, strict=True))
+            empty = (emitter.constant(np.zeros(t.shape, t.dtype.numpy)) for t in types)
+            return [*self.carried.values(), *empty]
+        inward = tuple(walk for walk, _ in self.walked.values())
+        loop = Loop(inner.build(), trips, len(self.carried), inward, outward)
+        sequences = (v for _, v in self.walked.values())
+        fixed = (v for v in self.around.values() if not v.is_constant)
+        return emitter.add_multi(loop, *self.carried.values(), *sequences, *fixed)
+
+    def _import(self, inner: Emitter, outputs: Iterable[str]) -> list[Value]:
+        """The outputs inside, where all that is not constant is an input."""
+        seen = {n: v.type for n, v in self.carried.items()}
+        seen.update((n, walk.element(v.type)) for n, (walk, v) in self.walked.items())
+        seen.update((n, v.type) for n, v in self.around.items() if not v.is_constant)
+        ports = {n: inner.input(f"x{i}", t) for i, (n, t) in enumerate(seen.items())}
+        graph = replace(self.graph, outputs=tuple(outputs))
+        made = import_inner(inner, graph, {**self.around, **ports}, self.label)
+        for index, value in enumerate(made):
+            inner.output(f"y{index}", value)
+        for (name, old), new in zip(self.carried.items(), made, strict=False):
+            if (old.shape, old.dtype) != (new.shape, new.dtype):
+                raise Unsupported(
+                    f"'{name}' is {old.dtype.value}{list(old.shape)} before a trip and "
+                    f"{new.dtype.value}{list(new.shape)} after it; what grows with the trips must "
+                    "be a scan output"
+                )
+        return made
+
+
+@ONNX.imports("Scan")
+def scan(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
+    """A body over the elements of sequences, with states from one to the next."""
+    body, own, around = _parts(node, inputs)
+    count = node.integer("num_scan_inputs")
+    first = 0 if node.version >= 9 else 1  # operand 0 was the sequences' lengths
+    if not 1 <= count <= len(own) - first or len(body.inputs) != len(own) - first:
+        raise Unsupported("its body does not fit its operands")
+    values = [operand(own, i) for i in range(first, len(own))]
+    states, sequences = values[:-count], values[-count:]
+    if node.version < 9:
+        lengths = own[0]
+        return _scan_of_batch(emitter, node, body, around, lengths, states, sequences)
+    made = len(body.outputs) - len(states)
+    ways = [
+        tuple(zip(_each(node, f"{p}_axes", n), _each(node, f"{p}_directions", n), strict=True))
+        for p, n in (("scan_input", count), ("scan_output", made))
+    ]
+    walks = [
+        Walk(axis_of(axis, v.type.rank), bool(back))
+        for v, (axis, back) in zip(sequences, ways[0], strict=True)
+    ]
+    outward = [(axis, bool(back)) for axis, back in ways[1]]
+    return _scanned(emitter, _Body(body, node.label, around), states, sequences, walks, outward)
+
+
+def _scanned(
+    emitter: Emitter,
+    body: _Body,
+    states: Sequence[Value],
+    sequences: Sequence[Value],
+    walks: Sequence[Walk],
+    outward: Sequence[tuple[int, bool]],
+) -> list[Value]:
+    trips = {v.shape[w.axis] for v, w in zip(sequences, walks, strict=True)}
+    if len(trips) != 1:
+        raise Unsupported(f"its sequences have {' and '.join(map(str, sorted(trips)))} elements")
+    names = [i.name for i in body.graph.inputs]
+    walked = dict(zip(names[len(states) :], zip(walks, sequences, strict=True), strict=True))
+    carried = dict(zip(names, states, strict=False))
+    whole = replace(body, carried=carried, walked=walked)
+    return whole.repeat(emitter, trips.pop(), body.graph.outputs, outward)
+
+
+def _scan_of_batch(
+    emitter: Emitter,
+    node: OnnxNode,
+    body: OnnxGraph,
+    around: Mapping[str, Value],
+    lengths: Value | None,
+    states: Sequence[Value],
+    sequences: Sequence[Value],
+) -> list[Value]:
+    """Version 8: axis 0 of all operands is the batch, whose items are scanned one by one."""
+    if min(v.type.rank for v in sequences) < 2 or any(v.type.rank < 1 for v in states):
+        raise Unsupported("operands without a batch and a sequence axis")
+    batch, steps = sequences[0].shape[:2]
+    if lengths is not None and set(known_ints(lengths, "its operand 0 (lengths)")) - {steps}:
+        raise Unsupported(f"sequences that end before step {steps}; leave out operand 0")
+    walks = [Walk(0, bool(d)) for d in _each(node, "directions", len(sequences))]
+    outward = [(0, False)] * (len(body.outputs) - len(states))
+    parts = [
+        _scanned(
+            emitter,
+            _Body(body, node.label, around),
+            [_item(emitter, v, index) for v in states],
+            [_item(emitter, v, index) for v in sequences],
+            walks,
+            outward,
+        )
+        for index in range(batch)
+    ]
+    return [
+        emitter.add(Concat(0), *(reshaped(emitter, v, (1, *v.shape)) for v in results))
+        for results in zip(*parts, strict=True)
+    ]
+
+
+def _item(emitter: Emitter, value: Value, index: int) -> Value:
+    rank = value.type.rank
+    starts, sizes = (index, *(0,) * (rank - 1)), (1, *value.shape[1:])
+    return reshaped(emitter, emitter.add(Slice(starts, sizes, (1,) * rank), value), sizes[1:])
+
+
+def _each(node: OnnxNode, name: str, count: int) -> tuple[int, ...]:
+    numbers = node.integers(name, (0,) * count)
+    if len(numbers) != count:
+        raise Unsupported(f"its attribute '{name}' has {len(numbers)} numbers, not {count}")
+    return numbers
+
+
+def _parts(node: OnnxNode, inputs: Inputs) -> tuple[OnnxGraph, Inputs, dict[str, Value]]:
+    """(the body, the node's own operands, what the body reads from around it)."""
+    own = len(inputs) - len(node.captured)
+    around = zip(node.captured, inputs[own:], strict=True)
+    return node.graph("body"), inputs[:own], {n: v for n, v in around if v is not None}
+
+
+@ONNX.imports(
+    "Loop", limits="trips known at import, at most 4096; 64 where shapes change from trip to trip"
+)
+def loop(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
+    """Counters, known on every trip, are walked; what never changes stays; the rest is carried."""
+    body, own, around = _parts(node, inputs)
+    starts = [operand(own, i) for i in range(2, len(own))]
+    if len(body.inputs) != len(starts) + 2 or len(body.outputs) <= len(starts):
+        raise Unsupported("its body does not fit its operands")
+    names = [i.name for i in body.inputs]
+    initial = dict(zip(names[2:], starts, strict=True))
+    following = dict(zip(names[1:], body.outputs, strict=False))
+    around |= {n: v for n, v in initial.items() if _source(body, following[n]) == n}
+    rank = len(body.inputs[0].shape or ())
+    go = own[1] if len(own) > 1 and own[1] is not None else emitter.constant(np.array(True))
+    counting = {names[0]: emitter.constant(np.zeros((1,) * rank, np.int64)), names[1]: go}
+    counting.update(initial)
+    whole = _Body(body, node.label, around)
+    limit = known_ints(own[0], "its number of trips")[0] if own and own[0] is not None else None
+    trips = _follow(emitter, whole, counting, following, limit)
+    last = trips[-1]
+    carried = {n: v for n, v in initial.items() if n not in around and n not in last}
+    stacked = body.outputs[1 + len(starts) :]
+    wanted = (*(following[n] for n in carried), *stacked)
+    whole = replace(whole, carried=carried)
+    try:
+        made = _looped(emitter, whole, trips, wanted)
+    except Unsupported:
+        if len(trips) - 1 > _MOST_TRIPS_WRITTEN_OUT:
+            raise
+        made = _written_out(emitter, whole, trips, wanted)
+    results = dict(zip(carried, made, strict=False))
+    ends = (results.get(n) or _end(emitter, n, v, last) for n, v in initial.items())
+    return [*ends, *made[len(carried) :]]
+
+
+def _looped(
+    emitter: Emitter, body: _Body, trips: Sequence[Mapping[str, Array]], wanted: Sequence[str]
+) -> list[Value]:
+    """The values of `wanted`, made by a loop of the graph that walks the counters it reads."""
+    read = set().union(*(_reads(body, name) for name in wanted))
+    walked = {n: (Walk(), _stack(emitter, n, trips)) for n in trips[0] if n in read}
+    stacked = len(wanted) - len(body.carried)
+    whole = replace(body, walked=walked)
+    return whole.repeat(emitter, len(trips) - 1, wanted, [(0, False)] * stacked)
+
+
+def _written_out(
+    emitter: Emitter, body: _Body, trips: Sequence[Mapping[str, Array]], wanted: Sequence[str]
+) -> list[Value]:
+    """The same, trip after trip: counters are known, and shapes may change."""
+    carried, rows = dict(body.carried), []
+    graph = replace(body.graph, outputs=tuple(wanted))
+    for trip in trips[:-1]:
+        counted = {n: emitter.constant(a) for n, a in trip.items()}
+        made = import_inner(emitter, graph, {**body.around, **counted, **carried}, body.label)
+        carried = dict(zip(carried, made, strict=False))
+        rows.append(made[len(carried) :])
+    if not rows:
+        raise Unsupported("no trip, whose results would have unknown shapes")
+    stacked = (
+        emitter.add(Concat(0), *(reshaped(emitter, v, (1, *v.shape)) for v in values))
+        for values in zip(*rows, strict=True)
+    )
+    return [*carried.values(), *stacked]
+
+
+def _follow(
+    emitter: Emitter,
+    body: _Body,
+    first: Mapping[str, Value],
+    following: Mapping[str, str],
+    limit: int | None,
+) -> list[dict[str, Array]]:
+    """The counters before every trip and after the last one, by their names in the body.
+
+    `first` has all of the body's inputs before the first trip: the trip's number, the condition,
+    then what is carried.
+    """
+    number, condition = list(first)[:2]
+    reads = {n: _reads(body, name) for n, name in following.items()} | {number: set()}
+    small = {
+        n
+        for n, v in first.items()
+        if n not in body.around and v.is_constant and v.type.elements <= _COUNTER_ELEMENTS
+    }
+    counted = counters(small, reads)
+    if condition not in counted:
+        raise Unsupported(
+            "its condition is computed by the network, so its trips are not known at import; give "
+            "it a number of trips and a condition that stays true"
+        )
+    order = [n for n in first if n in counted and n != number]
+    graph = replace(body.graph, outputs=tuple(following[n] for n in order))
+    current = {n: first[n] for n in (number, *order)}
+    found: list[dict[str, Array]] = []
+    while True:
+        found.append({n: known(v, f"the counter '{n}'") for n, v in current.items()})
+        trip = len(found) - 1
+        if (limit is not None and trip >= limit) or not found[-1][condition].all():
+            return found
+        if trip >= MOST_COUNTED_TRIPS:
+            raise Unsupported(f"more than {MOST_COUNTED_TRIPS} trips; Scan has no such bound")
+        inner = emitter.inner("counters")
+        made = import_inner(inner, graph, {**body.around, **current}, body.label)
+        current = dict(zip(order, made, strict=True))
+        current[number] = emitter.constant(found[-1][number] + 1)
+
+
+def _reads(body: _Body, output: str) -> set[str]:
+    """What an output depends on and is not known whatever the trip."""
+    nodes = needed_nodes(in_order(body.graph.nodes, body.label), [output])
+    names = {output, *(n for node in nodes for n in node.inputs)}
+    own = {i.name for i in body.graph.inputs}
+    around = body.around
+    return {n for n in names if (n in own or n in around) and not _is_fixed(around.get(n))}
+
+
+def _is_fixed(value: Value | None) -> bool:
+    return value is not None and value.is_constant
+
+
+def _source(graph: OnnxGraph, name: str) -> str:
+    """What a name is a copy of."""
+    copies = {n.outputs[0]: n.inputs[0] for n in graph.nodes if n.kind == "Identity"}
+    for _ in copies:
+        name = copies.get(name, name)
+    return name
+
+
+def _stack(emitter: Emitter, name: str, trips: Sequence[Mapping[str, Array]]) -> Value:
+    """A counter on all trips; on one that is never made, for the shape, if there are none."""
+    arrays = [t[name] for t in trips[: max(len(trips) - 1, 1)]]
+    if len({a.shape for a in arrays}) > 1:
+        raise Unsupported(f"the shape of '{name}' changes from trip to trip")
+    return emitter.constant(np.stack(arrays))
+
+
+def _end(emitter: Emitter, name: str, value: Value, last: Mapping[str, Array]) -> Value:
+    """What is left of a counter, or of a value that no trip changes."""
+    return emitter.constant(last[name]) if name in last else value

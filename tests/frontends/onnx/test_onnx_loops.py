@@ -1,0 +1,282 @@
+"""Scan and Loop as ONNX's own evaluator computes them.
+
+That evaluator takes no axes and directions of Scan and none of its version 8: what it makes of
+sequences turned beforehand is turned after it. It joins what a Loop's trips make along axis 0, so
+that these results are vectors here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+from onnx_models import compare, computed, expected, floats, model, node, read
+
+from codegen.targets import resolve
+from codegen.testing import Trial, run_trials
+from ir.errors import EllcError
+from ir.graph import Graph
+from ir.interp import evaluate
+from ir.nested import all_graphs
+from ir.ops.loop import Loop
+from ir.pipeline import run_pipeline
+from ir.types import Array
+
+TRIPS = 4
+SEQUENCES = {"a": floats(TRIPS, 2, 3, seed=1), "b": floats(TRIPS, 2, seed=2)}
+STATES = {"s": floats(2, 3, seed=3), "n": floats(2, seed=4), "k0": floats(3, seed=5)}
+STACKED = ("y", "z")
+
+
+def body(
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    **constants: Array,
+) -> onnx.GraphProto:
+    """A graph inside a node, whose ports have no types, as exporters may leave them."""
+    ports = [[onnx.ValueInfoProto(name=n) for n in names] for names in (inputs, outputs)]
+    stored = [numpy_helper.from_array(np.asarray(a), n) for n, a in constants.items()]
+    return helper.make_graph(nodes, "body", *ports, stored)
+
+
+def scan(opset: int = 21, **attributes: Sequence[int]) -> tuple[onnx.NodeProto, ...]:
+    """Two states, two sequences, two results; reads a constant and a computed value from around."""
+    inside = body(
+        [
+            node("Mul", ["a_i", "k"], ["scaled"]),
+            node("Add", ["scaled", "s_i"], ["sum"]),
+            node("Tanh", ["sum"], ["s_o"]),
+            node("Add", ["n_i", "b_i"], ["n_o"]),
+            node("MatMul", ["s_o", "w"], ["y_o"]),
+            node("Mul", ["n_o", "two"], ["z_o"]),
+        ],
+        ["s_i", "n_i", "a_i", "b_i"],
+        ["s_o", "n_o", "y_o", "z_o"],
+        two=np.float32(2),
+    )
+    lengths = [""] if opset < 9 else []
+    results = ["s_last", "n_last", *STACKED]
+    return (
+        node("Relu", ["k0"], ["k"]),
+        node("Scan", [*lengths, "s", "n", "a", "b"], results, body=inside, num_scan_inputs=2,
+             **attributes),
+    )  # fmt: skip
+
+
+def scan_model(opset: int = 21, **attributes: Sequence[int]) -> onnx.ModelProto:
+    given = {**STATES, **SEQUENCES}
+    for index, name in enumerate(SEQUENCES):
+        axis = attributes.get("scan_input_axes", [0, 0])[index]
+        given[name] = np.moveaxis(given[name], 0, axis)
+    results = ["s_last", "n_last", *STACKED]
+    constants = {"w": floats(3, 5, seed=6)}
+    return model(scan(opset, **attributes), given, results, constants, opset=opset)
+
+
+def loops(graph: Graph) -> list[Loop]:
+    return [n.op for g in all_graphs(graph) for n in g.nodes if isinstance(n.op, Loop)]
+
+
+@pytest.mark.parametrize("opset", [9, 11, 16, 21])
+@pytest.mark.parametrize(
+    ("axes", "backward", "out_axes", "out_backward"),
+    [
+        ([0, 0], [0, 0], [0, 0], [0, 0]),
+        ([1, 1], [1, 0], [1, 0], [0, 1]),
+        ([2, 0], [0, 1], [-1, 1], [1, 1]),
+        ([-3, -1], [1, 1], [2, -2], [0, 0]),
+    ],
+)
+def test_scan(
+    axes: list[int], backward: list[int], out_axes: list[int], out_backward: list[int], opset: int
+) -> None:
+    wanted = expected(scan_model(), {**STATES, **SEQUENCES})
+    turned = {n: x[::-1] if b else x for (n, x), b in zip(SEQUENCES.items(), backward, strict=True)}
+    placed = {n: np.moveaxis(x, 0, a) for (n, x), a in zip(turned.items(), axes, strict=True)}
+    tested = scan_model(
+        opset,
+        scan_input_axes=axes,
+        scan_input_directions=backward,
+        scan_output_axes=out_axes,
+        scan_output_directions=out_backward,
+    )
+    found = list(computed(tested, {**STATES, **placed}))
+    for index, (axis, back) in enumerate(zip(out_axes, out_backward, strict=True), 2):
+        found[index] = np.moveaxis(found[index], axis, 0)
+        found[index] = found[index][::-1] if back else found[index]
+    for a, b in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_scan_of_a_batch() -> None:
+    """Version 8: each item is what version 9 makes of it alone."""
+    rng = np.random.default_rng(0)
+    batch = {n: rng.normal(size=(2, *x.shape)).astype(np.float32)
+             for n, x in {**STATES, **SEQUENCES}.items() if n != "k0"}  # fmt: skip
+    k0 = STATES["k0"]
+    nodes = scan(8, directions=[0, 1])
+    results = ["s_last", "n_last", *STACKED]
+    tested = model(nodes, {**batch, "k0": k0}, results, {"w": floats(3, 5, seed=6)}, opset=8)
+    found = computed(tested, {**batch, "k0": k0})
+    for index in range(2):
+        item = {n: x[index] for n, x in batch.items()} | {"k0": k0}
+        item["b"] = item["b"][::-1]
+        for a, b in zip(found, expected(scan_model(), item), strict=True):
+            np.testing.assert_allclose(a[index], b, rtol=1e-5, atol=1e-6)
+
+
+def loop(kind: str) -> onnx.ModelProto:
+    """`total += x[i] * k` over rows; how many trips, and what else happens, depends on `kind`."""
+    nodes = [
+        node("Gather", ["x", "i"], ["row"]),
+        node("Mul", ["row", "k"], ["part"]),
+        node("Add", ["total", "part"], ["total_o"]),
+        node("Identity", ["c"], ["c_o"]),
+    ]
+    carried, results = {"total": "start"}, ["total_o"]
+    constants = {"start": np.zeros(3, np.float32), "five": np.array(5), "go": np.array(True)}
+    trips, condition = "five", "go"
+    match kind:
+        case "condition":
+            nodes[3:] = [node("Add", ["j", "two"], ["j_o"]), node("Less", ["j_o", "five"], ["c_o"])]
+            carried["j"] = "one"
+            results.append("j_o")
+            constants |= {"one": np.array(1), "two": np.array(2)}
+            trips = ""
+        case "no trips":
+            constants["go"] = np.array(False)
+        case "no condition":
+            condition = ""
+        case "from the end":
+            nodes[:1] = [
+                node("Sub", ["last", "i"], ["place"]),
+                node("Gather", ["x", "place"], ["row"]),
+            ]
+            constants["last"] = np.array(-1)
+        case "slices":
+            nodes[:1] = [
+                node("Unsqueeze", ["i", "zero"], ["first"]),
+                node("Add", ["first", "one"], ["end"]),
+                node("Slice", ["x", "first", "end"], ["rows"]),
+                node("Squeeze", ["rows", "zero"], ["row"]),
+            ]
+            constants |= {"zero": np.array([0]), "one": np.array([1])}
+        case "grows":
+            nodes.append(node("Concat", ["grown", "part"], ["grown_o"], axis=0))
+            carried["grown"] = "start"
+            results.append("grown_o")
+        case "kept":
+            nodes.append(node("Identity", ["kept"], ["kept_o"]))
+            carried["kept"] = "k0"
+            results.append("kept_o")
+    stacked = [] if kind == "no trips" else ["part"]
+    inside = body(nodes, ["i", "c", *carried], ["c_o", *results, *stacked])
+    ends = [f"{n}_end" for n in results]
+    stacks = [f"{n}_all" for n in stacked]
+    whole = [
+        node("Exp", ["k0"], ["k"]),
+        node("Loop", [trips, condition, *carried.values()], [*ends, *stacks], body=inside),
+    ]
+    return model(whole, LOOP_INPUTS, [*ends, *stacks], constants)
+
+
+LOOP_INPUTS = {"x": floats(5, 3, seed=7), "k0": floats(3, seed=8)}
+KINDS = {"plain": 1, "condition": 1, "no trips": 0, "from the end": 1, "slices": 0, "grows": 0,
+         "kept": 1}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_loop(kind: str) -> None:
+    graph = compare(loop(kind), LOOP_INPUTS)
+    assert len(loops(graph)) == KINDS[kind]
+    assert all(op.carried == 1 for op in loops(graph))  # counters and what is kept are not
+
+
+def test_a_condition_that_is_left_out_is_true() -> None:
+    for a, b in zip(
+        computed(loop("no condition"), LOOP_INPUTS),
+        computed(loop("plain"), LOOP_INPUTS),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(a, b, strict=True)
+
+
+def test_compiled_loops_give_what_the_graphs_do() -> None:
+    """The interpreter's results, of all kinds in one program; weights are outside of no loop."""
+    turned = {"scan_input_axes": [1, 1], "scan_output_directions": [0, 1]}
+    protos = [scan_model(), scan_model(**turned), *map(loop, KINDS)]
+    ready = [run_pipeline(read(p))[0] for p in protos]
+    rng = np.random.default_rng(0)
+    calls = [
+        tuple(rng.normal(size=t.shape).astype(np.float32) for t in g.input_types()) for g in ready
+    ]
+    trials = [Trial(g, (c,)) for g, c in zip(ready, calls, strict=True)]
+    for graph, given, made in zip(ready, calls, run_trials(trials, resolve("host")), strict=True):
+        assert not isinstance(made, Exception), made
+        for a, b in zip(made[0], evaluate(graph, given).outputs, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def _refused(kind: str) -> onnx.ModelProto:
+    start, k0 = np.zeros(3, np.float32), floats(3)
+    grow = [node("Concat", ["v", "k0"], ["v_o"], axis=0), node("Identity", ["c"], ["c_o"])]
+    add = [node("Add", ["v", "k0"], ["v_o"]), node("Identity", ["c"], ["c_o"])]
+    computed_end = [
+        *add[:1],
+        node("ReduceSum", ["v_o"], ["sum"], keepdims=0),
+        node("Cast", ["sum"], ["c_o"], to=9),
+    ]
+    nodes, trips, before, carried = add, "m", [], ["start"]
+    match kind:
+        case "condition":
+            nodes = computed_end
+        case "trips":
+            before = [node("ReduceSum", ["k0"], ["sum0"], keepdims=0),
+                      node("Cast", ["sum0"], ["m2"], to=7)]  # fmt: skip
+            trips = "m2"
+        case "grows":
+            nodes = grow
+        case "for ever":
+            trips = ""
+        case "body":
+            carried += ["k0"]
+    inside = body(nodes, ["i", "c", "v"], ["c_o", "v_o"])
+    whole = [*before, node("Loop", [trips, "", *carried], ["y"], body=inside)]
+    return model(whole, {"k0": k0}, ["y"], {"start": start, "m": np.array(65)})
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("condition", "give it a number of trips and a condition that stays true"),
+        ("trips", "its number of trips is computed by the network; it must be known at import"),
+        ("grows", "'v' is f32[3] before a trip and f32[6] after it"),
+        ("for ever", "more than 4096 trips; Scan has no such bound"),
+        ("body", "its body does not fit its operands"),
+    ],
+)
+def test_what_no_loop_of_the_graph_can_be_is_refused(kind: str, said: str) -> None:
+    with pytest.raises(EllcError) as caught:
+        read(_refused(kind))
+    assert said in caught.value.report()
+
+
+@pytest.mark.parametrize(
+    ("attributes", "said"),
+    [
+        ({"scan_input_axes": [0, 2]}, "axis 2 of a tensor of rank 2"),
+        ({"scan_input_axes": [1, 0]}, "its sequences have 2 and 4 elements"),
+        ({"scan_output_axes": [0]}, "'scan_output_axes' has 1 numbers, not 2"),
+    ],
+)
+def test_a_scan_that_does_not_fit_is_refused(attributes: dict[str, list[int]], said: str) -> None:
+    given = {**STATES, **SEQUENCES}
+    results = ["s_last", "n_last", *STACKED]
+    proto = model(scan(**attributes), given, results, {"w": floats(3, 5, seed=6)})
+    with pytest.raises(EllcError) as caught:
+        read(proto)
+    assert said in caught.value.report()
