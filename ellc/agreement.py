@@ -10,17 +10,28 @@ from ir.types import Array
 
 RELATIVE = 1e-4
 OF_LARGEST = 1e-2
+MOST_OF_LARGEST = 1e-2
+"""Of the largest magnitude: rounding that moves a result further is no excuse. Such a network is
+not computed by its arithmetic, and to say that it agrees would say nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How two tensors compare. `worst` is the largest error in units of what is allowed there."""
+    """How two tensors compare. `worst` is the largest error in units of what is allowed there.
+
+    `grown` elements are beyond the house tolerance, by `growth` times at most, and within what
+    rounding makes of them in a recurrence (`ellc.growth`). `unbounded` of the wrong ones are within
+    that, too, but it is more than may be forgiven.
+    """
 
     elements: int
     wrong: int = 0
     undecided: int = 0
     worst: float = 0.0
     first: str = ""
+    grown: int = 0
+    growth: float = 0.0
+    unbounded: int = 0
 
     def merged(self, other: Agreement) -> Agreement:
         """Both together; the first difference is the earlier one's."""
@@ -30,17 +41,27 @@ class Agreement:
             self.undecided + other.undecided,
             max(self.worst, other.worst),
             self.first or other.first,
+            self.grown + other.grown,
+            max(self.growth, other.growth),
+            self.unbounded + other.unbounded,
         )
 
 
-def allowed_error(want: Array) -> Array:
-    """What a float may differ by: 1e-4 * max(|b|, 1e-2 * max|tensor|), float64."""
+def allowed_error(want: Array, movement: Array | None = None) -> Array:
+    """What a float may differ by: 1e-4 * max(|b|, 1e-2 * max|tensor|), float64.
+
+    With `movement`, how far rounding alone moved each element (`ellc.growth`), that where it is
+    larger, up to 1e-2 * max|tensor|.
+    """
     size = np.abs(want.astype(np.float64))
     largest = size[np.isfinite(size)].max(initial=0.0)
-    return np.asarray(RELATIVE * np.maximum(size, OF_LARGEST * largest))
+    house = np.asarray(RELATIVE * np.maximum(size, OF_LARGEST * largest))
+    if movement is None:
+        return house
+    return np.asarray(np.maximum(house, np.minimum(movement, MOST_OF_LARGEST * largest)))
 
 
-def wrong_elements(got: Array, want: Array) -> Array:
+def wrong_elements(got: Array, want: Array, movement: Array | None = None) -> Array:
     """Where results do not agree.
 
     Integers, booleans and bits must be equal; floats as `allowed_error` says, with NaN and
@@ -49,33 +70,45 @@ def wrong_elements(got: Array, want: Array) -> Array:
     if not np.issubdtype(want.dtype, np.floating):
         return np.asarray(got != want)
     same = (got == want) | (np.isnan(got) & np.isnan(want))
-    return np.asarray(np.where(np.isfinite(want), ~(_error(got, want) <= 1.0), ~same))
+    return np.asarray(np.where(np.isfinite(want), ~(_error(got, want, movement) <= 1.0), ~same))
 
 
-def compare(got: Array, want: Array, forgiven: Array | None = None) -> Agreement:
+def compare(
+    got: Array, want: Array, forgiven: Array | None = None, movement: Array | None = None
+) -> Agreement:
     """Compare a result with the reference.
 
     `forgiven` marks elements that may be as they are although they differ: they are counted as
-    undecided. Raises `ValueError` for tensors of different type or shape.
+    undecided. `movement` is that of `allowed_error`. Raises `ValueError` for tensors of different
+    type or shape.
     """
     if got.dtype != want.dtype or got.shape != want.shape:
         raise ValueError(f"{got.dtype}{got.shape} compared with {want.dtype}{want.shape}")
-    wrong = wrong_elements(got, want)
+    wrong = wrong_elements(got, want, movement)
     undecided = np.zeros_like(wrong) if forgiven is None else wrong & forgiven
     wrong = wrong & ~undecided
-    worst = 0.0
+    worst, grown, growth, unbounded = 0.0, 0, 0.0, 0
     if np.issubdtype(want.dtype, np.floating):
-        near = np.where(np.isfinite(want) & ~undecided, _error(got, want), 0.0)
-        worst = float(near.max(initial=0.0))
+        counted = np.isfinite(want) & ~undecided
+        worst = _worst(got, want, movement, counted)
+        explained = counted & ~wrong & wrong_elements(got, want)
+        grown, growth = int(explained.sum()), _worst(got, want, None, explained)
+        if movement is not None:
+            unbounded = int((wrong & (np.abs(got.astype(np.float64) - want) <= movement)).sum())
     first = ""
     if wrong.any():
         place = tuple(int(i) for i in np.argwhere(wrong)[0])
         first = f"at {place}: {got[place].item()!r} instead of {want[place].item()!r}"
-    return Agreement(want.size, int(wrong.sum()), int(undecided.sum()), worst, first)
+    counts = int(wrong.sum()), int(undecided.sum())
+    return Agreement(want.size, *counts, worst, first, grown, growth, unbounded)
 
 
-def _error(got: Array, want: Array) -> Array:
+def _worst(got: Array, want: Array, movement: Array | None, where: Array) -> float:
+    return float(np.where(where, _error(got, want, movement), 0.0).max(initial=0.0))
+
+
+def _error(got: Array, want: Array, movement: Array | None) -> Array:
     """|a - b| in units of what is allowed; 0 where both are equal, infinite for NaN."""
     with np.errstate(all="ignore"):
-        ratio = np.abs(got.astype(np.float64) - want) / allowed_error(want)
+        ratio = np.abs(got.astype(np.float64) - want) / allowed_error(want, movement)
     return np.where(got == want, 0.0, np.where(np.isnan(ratio), np.inf, ratio))

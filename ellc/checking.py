@@ -27,6 +27,7 @@ from codegen.toolchain.repeats import first_and_steady, repeated
 from ellc import __version__
 from ellc.agreement import Agreement, compare
 from ellc.following import follow
+from ellc.growth import is_recurrent, movement, node_movement, recurrent_values
 from ellc.pixels import Geometry, Preprocessing, is_picture
 from ellc.progress import Progress, silent
 from ellc.undecided import takes_steps, undecided
@@ -120,6 +121,11 @@ class Report:
     def undecided_in_kernels(self) -> int:
         """Signs that differ on the very same operands, and may: rounding decides them."""
         return sum(c.agreement.undecided for c in self.layers)
+
+    @property
+    def grown(self) -> tuple[Checked, ...]:
+        """What agrees only because rounding grows through a recurrence (`ellc.growth`)."""
+        return tuple(c for c in self._judged if c.agreement.grown)
 
     @property
     def _judged(self) -> tuple[Checked, ...]:
@@ -239,6 +245,8 @@ class _Checker:
         self.name = valid_name(graph.name)
         self.steady = True
         self._constants = plan.graph.constant_arrays()
+        self._recurrent = recurrent_values(graph)
+        self._moved: dict[int, list[tuple[Array, ...]]] = {}
         self._made = {v: i for i, step in enumerate(plan.steps) for v in step.values}
         self._outputs: dict[str, _Tally] = {}
         self._layers: dict[str, _Tally] = {}
@@ -265,16 +273,29 @@ class _Checker:
         every = emulate.run_cases(runner, requests)
         answers, steady = first_and_steady(every, len(calls))
         self.steady = self.steady and steady
-        states: Mapping[str, Array] | None = None
-        for inputs, answer in zip(calls, answers, strict=True):
-            result = evaluate(self._graph, inputs, states=states)
-            states = result.states
-            for i, (port, want) in enumerate(zip(self._graph.outputs, result.outputs, strict=True)):
-                type_ = self._graph.types[port.value]
-                got = from_bytes(answer[i], type_)
-                tally = self._tally(self._outputs, port.name, "output", (), type_)
-                tally.add(compare(got, _as(want, type_)), seed)
+        for call, wanted in enumerate(_references(self._graph, calls)):
+            self._compare_outputs(self._outputs, answers[call], wanted, (seed, call))
         return answers
+
+    def _compare_outputs(
+        self, into: dict[str, _Tally], got: Bytes, wanted: Sequence[Array], at: tuple[int, int]
+    ) -> None:
+        """Outputs of a call, which is `at` (seed, number of the call)."""
+        seed, call = at
+        for i, (port, data, want) in enumerate(zip(self._graph.outputs, got, wanted, strict=True)):
+            type_ = self._graph.types[port.value]
+            result = from_bytes(data, type_)
+            found = compare(result, want)
+            if found.wrong and port.value in self._recurrent:
+                found = compare(result, want, movement=self._movements(seed)[call][i])
+            self._tally(into, port.name, "output", (), type_).add(found, seed)
+
+    def _movements(self, seed: int) -> list[tuple[Array, ...]]:
+        """How far rounding moves the outputs of a seed's calls; worked out when first asked for."""
+        if seed not in self._moved:
+            self._progress("measuring how rounding grows", seed, 0)
+            self._moved[seed] = movement(self._plan.graph, self._calls(seed))
+        return self._moved[seed]
 
     def run_kept(self, program: KeptProgram, seed: int, shipped: Sequence[Bytes]) -> bool:
         """Compare every kernel boundary; whether the outputs are those of the shipped build."""
@@ -284,11 +305,11 @@ class _Checker:
         answers = program.run(encoded)
         memory = Memory(program)
         states: Mapping[str, Array] | None = None
-        for arrays, inputs, (outputs, record) in zip(calls, encoded, answers, strict=True):
-            memory.begin(inputs)
+        for call, (outputs, record) in enumerate(answers):
+            memory.begin(encoded[call])
             steps = self._walk(memory, record, seed)
             if steps:
-                states = self._follow(arrays, states, steps, outputs, seed)
+                states = self._follow(calls[call], states, steps, outputs, (seed, call))
         return [outputs for outputs, _ in answers] == list(shipped)
 
     def _follow(
@@ -297,19 +318,16 @@ class _Checker:
         states: Mapping[str, Array] | None,
         steps: Mapping[str, Array],
         outputs: Bytes,
-        seed: int,
+        at: tuple[int, int],
     ) -> Mapping[str, Array]:
-        """Run the led reference; its states."""
+        """Run the led reference for a call; its states."""
         graph = self._plan.graph
         found = follow(graph, inputs, states, steps)
         makers = {v: n for n in graph.nodes for v in n.outputs}
         for value, agreement in found.steps.items():
             source, type_ = makers[value].source, graph.types[value]
-            self._tally(self._led, f"signs {value}", "step", source, type_).add(agreement, seed)
-        for port, data, want in zip(graph.outputs, outputs, found.outputs, strict=True):
-            type_ = graph.types[port.value]
-            tally = self._tally(self._led, port.name, "output", (), type_)
-            tally.add(compare(from_bytes(data, type_), _as(want, type_)), seed)
+            self._tally(self._led, f"signs {value}", "step", source, type_).add(agreement, at[0])
+        self._compare_outputs(self._led, outputs, _typed(self._graph, found.outputs), at)
         return found.states
 
     def _walk(self, memory: Memory, record: bytes, seed: int) -> dict[str, Array]:
@@ -346,14 +364,17 @@ class _Checker:
     ) -> None:
         types = [self._plan.graph.types[v] for v in node.outputs]
         want = [_as(x, t) for x, t in zip(_evaluated(node, operands), types, strict=True)]
+        moved: Sequence[Array | None] = [None] * len(want)
+        if is_recurrent(node.op) and any(compare(*p).wrong for p in zip(got, want, strict=True)):
+            moved = node_movement(self._plan.graph, node, _widened(operands))
         name = f"{_VIEW}{', '.join(node.outputs)}" if step is None else self._plan.steps[step].name
         op = node.op.anchor.name if isinstance(node.op, Fused) else node.op.name
         tally = self._tally(self._layers, name, op, node.source, types[0])
-        for g, w in zip(got, want, strict=True):
+        for g, w, far in zip(got, want, moved, strict=True):
             forgiven = None
             if takes_steps(node.op) and not np.array_equal(g, w):
                 forgiven = undecided(node, [operands[v] for v in node.inputs], g)
-            tally.add(compare(g, w, forgiven), seed)
+            tally.add(compare(g, w, forgiven, far), seed)
 
     def _compare_final(self, memory: Memory, carried: Mapping[str, Array], seed: int) -> None:
         """Outputs and states must hold, bit for bit, what their kernels made."""
@@ -399,8 +420,26 @@ def _evaluated(node: Node, operands: Mapping[str, Array]) -> Sequence[Array]:
     """
     if takes_steps(node.op):
         return run_node(node, operands)
-    wide = {k: x.astype(np.float64) if x.dtype == np.float32 else x for k, x in operands.items()}
-    return run_double(node, wide)
+    return run_double(node, _widened(operands))
+
+
+def _widened(operands: Mapping[str, Array]) -> dict[str, Array]:
+    return {k: x.astype(np.float64) if x.dtype == np.float32 else x for k, x in operands.items()}
+
+
+def _references(graph: Graph, calls: Sequence[tuple[Array, ...]]) -> list[tuple[Array, ...]]:
+    """What calls in a row must give."""
+    found = []
+    states: Mapping[str, Array] | None = None
+    for inputs in calls:
+        result = evaluate(graph, inputs, states=states)
+        states = result.states
+        found.append(_typed(graph, result.outputs))
+    return found
+
+
+def _typed(graph: Graph, outputs: Sequence[Array]) -> tuple[Array, ...]:
+    return tuple(_as(x, t) for x, t in zip(outputs, graph.output_types(), strict=True))
 
 
 def _as(array: Array, type_: TensorType) -> Array:
@@ -428,6 +467,8 @@ def documents(checked: Sequence[Checked]) -> Iterator[dict[str, object]]:
             "wrong": c.agreement.wrong,
             "undecided": c.agreement.undecided,
             "worst_of_allowed": c.agreement.worst,
+            "grown": c.agreement.grown,
+            "grown_by": c.agreement.growth,
             "first": c.agreement.first,
             "seed": c.seed,
         }

@@ -46,7 +46,7 @@ def run_double(node: Node, env: Mapping[str, Array]) -> Arrays:
 
 def _double(op: Op, operands: Arrays) -> Arrays:
     if isinstance(op, Loop):
-        return op.run(operands, _constants(op.body, True), run_double)
+        return op.run(operands, constants(op.body, True), run_double)
     if not isinstance(op, Fused):
         return tuple(_precise(r, True) for r in op.reference(*operands))
     head, *rest = op.split(operands)
@@ -78,7 +78,7 @@ def evaluate(
     env: dict[str, Array] = {}
     for port, array in zip(graph.inputs, inputs, strict=True):
         env[port.value] = _checked(port.name, graph.types[port.value], array, double)
-    env.update(_constants(graph, double))
+    env.update(constants(graph, double))
     env.update({s.current: _precise(carried[s.name], double) for s in graph.states})
     step = run or (run_double if double else run_node)
     last = {} if keep else _last_uses(graph)
@@ -93,7 +93,8 @@ def evaluate(
     )
 
 
-def _constants(graph: Graph, double: bool) -> dict[str, Array]:
+def constants(graph: Graph, double: bool) -> dict[str, Array]:
+    """The graph's constants by value; with `double` those that were float32 as exact as known."""
     found = {v: _precise(a, double) for v, a in graph.constant_arrays().items()}
     return {**found, **graph.exact} if double else found
 
