@@ -10,6 +10,7 @@ from ir.graph import Constant, Graph, Node, Port
 from ir.nested import map_bodies
 from ir.ops.dense import Dense
 from ir.ops.loop import Loop, Walk
+from ir.ops.quantised_conv import IntDense
 from ir.ops.shape import Concat, Gather, Reshape, Slice
 from ir.passes.base import Pass, register_pass
 from ir.passes.eliminate_dead import EliminateDead
@@ -240,7 +241,7 @@ class _Simplified:
         """Dense layers of elements become dense layers of sequences, first ones first."""
         for inner in self._body.nodes:
             element = {p.value: (walk, value) for walk, (p, value) in self._walked}
-            if not isinstance(inner.op, Dense) or inner.inputs[0] not in element:
+            if not isinstance(inner.op, Dense | IntDense) or inner.inputs[0] not in element:
                 continue
             walk, sequence = element[inner.inputs[0]]
             others = [self._outside(v) for v in inner.inputs[1:]]

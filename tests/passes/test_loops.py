@@ -17,6 +17,7 @@ from ir.op import Case
 from ir.ops.dense import Dense
 from ir.ops.loop import Loop, Walk
 from ir.ops.pointwise import Add, Mul, Tanh
+from ir.ops.quantised_conv import IntDense
 from ir.passes.loops import SimplifyLoops, UnrollLoops, unrolled
 from ir.pipeline import run_pipeline
 from ir.text import parse, print_graph
@@ -29,6 +30,10 @@ CASES = list(Loop.samples(np.random.default_rng(3)))
 
 def floats(*shape: int) -> TensorType:
     return TensorType(DType.F32, shape)
+
+
+def stored(*shape: int) -> TensorType:
+    return TensorType(DType.I8, shape)
 
 
 def loops(graph: Graph) -> list[Node]:
@@ -102,6 +107,25 @@ def test_products_of_elements_leave_the_loop(axis: int) -> None:
     x = np.random.default_rng(1).normal(size=graph.input_types()[0].shape).astype(np.float32)
     want = evaluate(layer(axis=axis), (x,)).outputs[0]
     assert np.abs(evaluate(graph, (x,)).outputs[0] - want).max() < 1e-6
+
+
+def test_products_of_stored_elements_leave_the_loop() -> None:
+    inner = GraphBuilder("body")
+    total, x = inner.input("total", TensorType(DType.I32, (2, 4))), inner.input("x", stored(2, 3))
+    weights = inner.constant(np.arange(12, dtype=np.int8).reshape(4, 3))
+    inner.output("total", inner.add(Add(), total, inner.add(IntDense(5), x, weights)))
+    b = GraphBuilder("sums")
+    start, sequence = b.input("start", TensorType(DType.I32, (2, 4))), b.input("x", stored(6, 2, 3))
+    b.output("last", b.add(Loop(inner.build(), 6, 1, (Walk(),)), start, sequence))
+    graph = SimplifyLoops().run(b.build())
+    verify(graph)
+    product, node = graph.nodes
+    assert isinstance(product.op, IntDense) and isinstance(node.op, Loop)
+    drawn = np.random.default_rng(2).integers(-128, 128, (6, 2, 3)).astype(np.int8)
+    start_array = np.ones((2, 4), np.int32)
+    (found,) = evaluate(graph, (start_array, drawn)).outputs
+    want = start_array + (drawn.astype(np.int32) - 5).sum(0) @ np.arange(12).reshape(4, 3).T
+    np.testing.assert_array_equal(found, want)
 
 
 def test_products_whose_results_are_too_many_stay() -> None:
