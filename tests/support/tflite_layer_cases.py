@@ -188,6 +188,27 @@ def _recurrent() -> Iterator[TfliteCase]:
         matrices = (_half(6 * rank, inputs), _half(6 * rank, memory))
         operands = (T((batch, inputs)), *matrices, bias, _state(batch, 6 * rank * memory))
         yield TfliteCase("SVDF", f"rank {rank}", operands, (T((batch, 6)),), chosen, calls=4)
+    yield from _stored_svdf()
+
+
+def _stored_svdf() -> Iterator[TfliteCase]:
+    """SVDF of int8: a state of 16 bits, which overflows in the last case."""
+    scales = ((0.05, 0.0113, 0.004), (0.031, 0.0171, 0.0023), (0.05, 0.0113, 0.0004))
+    sizes = ((1, 5, True), (2, 3, True), (3, 1, False))
+    for (x, weight, held), (rank, memory, biased) in zip(scales, sizes, strict=True):
+        filters, batch = 6 * rank, 2
+        features = _RNG.integers(-127, 128, (filters, 9), np.int8)
+        times = _RNG.integers(-32767, 32768, (filters, memory), np.int16)
+        operands = (
+            stored("int8", (batch, 9), x),
+            stored("int8", (filters, 9), weight, 128, features),
+            stored("int16", (filters, memory), 0.00003, data=times),
+            T.of(_RNG.integers(-(2**22), 2**22, 6, np.int32)) if biased else None,
+            T((batch, filters * memory), "int16", scale=(held,), zero=(0,), variable=True),
+        )
+        to = stored("int8", (batch, 6), 0.05, 140)
+        chosen = options("SVDFOptions", rank=rank, fusedActivationFunction=1)
+        yield TfliteCase("SVDF", f"int8 rank {rank}", operands, (to,), chosen, calls=10)
 
 
 def _lstms(first: bool) -> Iterator[TfliteCase]:

@@ -27,6 +27,7 @@ _FAMILIES = (
     "resize",
     "shapes",
     "strided_slice",
+    "svdf",
     "variables",
 )
 # Operators that change their variables; anybody else would read what they held at first.

@@ -125,6 +125,20 @@ def counter() -> bytes:
     return file.data([x], [total])
 
 
+def decayed() -> bytes:
+    """int8 results of operators as next values, also one that is stored in another scale."""
+    file = Streaming()
+    like, other = (T((1, 4), "int8", scale=(s,), zero=(5,)) for s in (0.05, 0.09))
+    for name in "ab":
+        file.variable(name, np.full((1, 4), 5, np.int8))
+    x = file.main.add(like)
+    total = file.add(file.read("a", like), x, like)
+    file.assign("a", total)
+    wider = file.add(file.read("b", like), total, other)
+    file.assign("b", wider)
+    return file.data([x], [total, wider])
+
+
 def half_read() -> bytes:
     """One variable that outputs need only by way of another, and one that they do not need."""
     file, like = Streaming(), T((1, 2))
@@ -143,6 +157,7 @@ FILES = {
     "orders": orders(),
     "copies": copies(),
     "counter": counter(),
+    "decayed": decayed(),
     "half read": half_read(),
 }
 

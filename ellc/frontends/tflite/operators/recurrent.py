@@ -11,20 +11,16 @@ import numpy as np
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.recurrence import run_cell
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
-from ellc.frontends.tflite.common import activated, is_stored, operand, optional, tensor, want_float
+from ellc.frontends.tflite.common import is_stored, operand, optional, tensor, want_float
 from ellc.frontends.tflite.model import Activation, TfliteNode
 from ellc.frontends.tflite.operators.convolution import float_weights
 from ellc.frontends.tflite.operators.quantised_recurrent import stored_lstm
 from ellc.frontends.tflite.operators.recurrent_parts import refuse, state_of, walk_of
-from ellc.frontends.tflite.operators.shapes import reshaped
 from ellc.frontends.tflite.registry import TFLITE
 from ir.op import Pointwise
 from ir.ops.activations import Clip, Relu, Tanh
-from ir.ops.arithmetic import Add, Mul
-from ir.ops.dense import Dense
 from ir.ops.recurrent import LSTMCell, RNNCell
-from ir.ops.reduce import Reduce
-from ir.ops.shape import Concat, Slice
+from ir.ops.shape import Concat
 
 _ACTIVATIONS: dict[Activation, Pointwise] = {
     Activation.RELU: Relu(),
@@ -144,32 +140,6 @@ def _lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs, way: _Direction) -
 def _gates(emitter: Emitter, node: TfliteNode, inputs: Inputs, indices: Sequence[int]) -> Value:
     """The operands of several gates as one."""
     return emitter.add(Concat(0), *(_gate(emitter, node, inputs, i) for i in indices))
-
-
-@TFLITE.imports("SVDF", limits="floats, or 8-bit weights beside floats")
-def svdf(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Filters over what each of them made of the latest operands, a rank of them for each unit."""
-    x = want_float(operand(inputs, 0))
-    features = float_weights(emitter, node, operand(inputs, 1), 1)
-    times = float_weights(emitter, node, operand(inputs, 2), 2)
-    (filters, memory), rank = times.shape, node.options.whole("Rank")
-    if rank < 1 or filters % rank:
-        raise Unsupported(f"{filters} filters of rank {rank}")
-    batch = x.shape[0]
-    held = state_of(emitter, node, 4, (batch, filters * memory))
-    latest = reshaped(emitter, emitter.add(Dense(), x, features), (batch, filters, 1))
-    if memory > 1:
-        before = reshaped(emitter, held, (batch, filters, memory))
-        kept = emitter.add(Slice((0, 0, 1), (batch, filters, memory - 1), (1, 1, 1)), before)
-        latest = emitter.add(Concat(2), kept, latest)
-    emitter.set_state(tensor(node, 4).name, reshaped(emitter, latest, held.shape))
-    weighted = emitter.add(Reduce("sum", (2,)), emitter.add(Mul(), latest, times))
-    units = reshaped(emitter, weighted, (batch, filters // rank, rank))
-    total = emitter.add(Reduce("sum", (2,)), units)
-    bias = optional(inputs, 3)
-    if bias is not None:
-        total = emitter.add(Add(), total, bias)
-    return activated(emitter, total, node.options.activation)
 
 
 def _gate(emitter: Emitter, node: TfliteNode, inputs: Inputs, index: int) -> Value:

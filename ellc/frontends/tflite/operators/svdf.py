@@ -1,0 +1,110 @@
+"""SVDF: a dense layer in time and features, each a product of low rank, over the latest operands.
+
+With stored integers it is `EvalIntegerSVDF` of the reference kernels: features are rounded to the
+state's 16 bits, the sum over time and rank is exact modulo 2^32 and rounded once more. The kernels
+want RELU and leave it to the result's range: with a zero point above the lowest number, negative
+results pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.tflite.common import (
+    activated,
+    is_stored,
+    operand,
+    optional,
+    result,
+    tensor,
+    want_float,
+)
+from ellc.frontends.tflite.model import Activation, TfliteNode
+from ellc.frontends.tflite.operators.convolution import float_weights
+from ellc.frontends.tflite.operators.quantised_convolution import tensor_factor
+from ellc.frontends.tflite.operators.recurrent_parts import state_of
+from ellc.frontends.tflite.operators.shapes import reshaped
+from ellc.frontends.tflite.registry import TFLITE
+from ellc.frontends.tflite.scales import requantize, zero_of
+from ir.ops.arithmetic import Add, Mul
+from ir.ops.cast import Cast
+from ir.ops.dense import Dense
+from ir.ops.quantised_conv import IntDense
+from ir.ops.reduce import Reduce
+from ir.ops.shape import Concat, Slice
+from ir.types import DType
+
+_STATE = 4  # the operand
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """How many operands at once, filters, operands remembered, and filters of a unit."""
+
+    batch: int
+    filters: int
+    memory: int
+    rank: int
+
+
+@TFLITE.imports("SVDF", limits="floats, 8-bit weights beside floats, or int8 with states of int16")
+def svdf(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """Filters over what each of them made of the latest operands, a rank of them for each unit."""
+    x, times = operand(inputs, 0), operand(inputs, 2)
+    (filters, memory), rank = times.shape, node.options.whole("Rank")
+    if rank < 1 or filters % rank:
+        raise Unsupported(f"{filters} filters of rank {rank}")
+    layer = _Layer(x.shape[0], filters, memory, rank)
+    return (_stored if is_stored(node) else _floats)(emitter, node, inputs, layer)
+
+
+def _floats(emitter: Emitter, node: TfliteNode, inputs: Inputs, layer: _Layer) -> Value:
+    x = want_float(operand(inputs, 0))
+    features = float_weights(emitter, node, operand(inputs, 1), 1)
+    times = float_weights(emitter, node, operand(inputs, 2), 2)
+    latest = _remembered(emitter, node, emitter.add(Dense(), x, features), layer)
+    total = _units(emitter, latest, times, optional(inputs, 3), layer)
+    return activated(emitter, total, node.options.activation)
+
+
+def _stored(emitter: Emitter, node: TfliteNode, inputs: Inputs, layer: _Layer) -> Value:
+    source, filters, times, held = (tensor(node, i) for i in (0, 1, 2, _STATE))
+    to, activation = result(node), node.options.activation
+    kinds = [t.kind for t in (source, filters, times, held, to)]
+    if kinds != ["INT8", "INT8", "INT16", "INT16", "INT8"] or zero_of(held):
+        raise Unsupported(f"an SVDF of {', '.join(kinds).lower()}")
+    if activation is not Activation.RELU:
+        raise Unsupported(f"the activation {activation.name}; no runtime has it")
+    total = emitter.add(IntDense(zero_of(source)), operand(inputs, 0), operand(inputs, 1))
+    factor = tensor_factor(source, filters, held)
+    feature = requantize(emitter, total, [factor], held, Activation.NONE)
+    latest = _remembered(emitter, node, feature, layer)
+    wide = [emitter.add(Cast(DType.I32), v) for v in (latest, operand(inputs, 2))]
+    total = _units(emitter, wide[0], wide[1], optional(inputs, 3), layer)
+    return requantize(emitter, total, [tensor_factor(held, times, to)], to, Activation.NONE)
+
+
+def _remembered(emitter: Emitter, node: TfliteNode, feature: Value, layer: _Layer) -> Value:
+    """[batch, filters, memory]: the state after this call, the newest feature last."""
+    batch, filters, memory = layer.batch, layer.filters, layer.memory
+    flat = (batch, filters * memory)
+    before = state_of(emitter, node, _STATE, flat)
+    latest = reshaped(emitter, feature, (batch, filters, 1))
+    if memory > 1:
+        whole = reshaped(emitter, before, (batch, filters, memory))
+        kept = emitter.add(Slice((0, 0, 1), (batch, filters, memory - 1), (1, 1, 1)), whole)
+        latest = emitter.add(Concat(2), kept, latest)
+    emitter.set_state(tensor(node, _STATE).name, reshaped(emitter, latest, flat))
+    return latest
+
+
+def _units(
+    emitter: Emitter, latest: Value, times: Value, bias: Value | None, layer: _Layer
+) -> Value:
+    """[batch, units]: weighted by time, summed over it and over the filters of a unit."""
+    weighted = emitter.add(Reduce("sum", (2,)), emitter.add(Mul(), latest, times))
+    shape = (layer.batch, layer.filters // layer.rank, layer.rank)
+    total = emitter.add(Reduce("sum", (2,)), reshaped(emitter, weighted, shape))
+    return total if bias is None else emitter.add(Add(), total, bias)
