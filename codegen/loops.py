@@ -121,7 +121,10 @@ class _Inlined:
     def _inner(self, node: Node) -> Node:
         if isinstance(node.op, Loop):
             raise EllcError(
-                "a loop in a loop has no kernels", code="E304", where=", ".join(node.source)
+                "a loop in a loop has no kernels, and is too long to be written out",
+                code="E304",
+                where=", ".join(node.source),
+                hint="give the inner or the outer one fewer trips, or end the network before it",
             )
         inputs = tuple(self._names[v] for v in node.inputs)
         outputs = tuple(self._names[v] for v in node.outputs)

@@ -38,14 +38,15 @@ WEIGHTS_FILE = "weights.eir"
 # that make some: a recurrent layer's first step reads a constant state. One run of `fold_constants`
 # is a fixpoint, since it goes from operands to results.
 _ORDER = (
-    "unroll_loops, simplify_loops, fold_constants, lower_composites, fold_constants, "
+    "unroll_loops, unroll_nested_loops, simplify_loops, fold_constants, lower_composites, "
+    "fold_constants, "
     "simplify_loops, eliminate_common, eliminate_dead, simplify, sink_reshape, "
     "move_transposes, binary_products, eliminate_dead, sink_reshape, simplify, "
     "recognise_activations, eliminate_dead, absorb_order, absorb_padding, fold_affine, "
     "absorb_padding, fold_affine, fold_constants, simplify, eliminate_common, eliminate_dead, "
     "fuse_epilogue, fold_padding"
 )
-_REQUIRED = ("lower_composites",)
+_REQUIRED = ("unroll_nested_loops", "lower_composites")
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def default_passes(options: PipelineOptions | None = None) -> tuple[Pass, ...]:
     """The passes in order. Raises `EllcError` (E150) if a pass to skip does not exist or is needed.
 
     >>> [p.name for p in default_passes(PipelineOptions(optimize=False))]
-    ['lower_composites', 'eliminate_dead']
+    ['unroll_nested_loops', 'lower_composites', 'eliminate_dead']
     """
     chosen = options or PipelineOptions()
     for name in chosen.skip:

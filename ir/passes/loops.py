@@ -30,7 +30,7 @@ class UnrollLoops(Pass):
         editor = Editor(graph)
         for node in editor.nodes():
             if isinstance(node.op, Loop) and node.op.trips <= self.most_trips:
-                _unroll(editor, node, node.op)
+                unroll(editor, node, node.op)
         return editor.graph()
 
 
@@ -63,7 +63,8 @@ def unrolled(graph: Graph) -> Graph:
     return UnrollLoops(max(trips, default=0)).run(inner)
 
 
-def _unroll(editor: Editor, node: Node, op: Loop) -> None:
+def unroll(editor: Editor, node: Node, op: Loop) -> None:
+    """Put the nodes of all trips in the place of a loop."""
     carried, sequences, fixed = op.parts(node.inputs)
     source = node.source
     made: list[list[str]] = [[] for _ in op.outward]

@@ -13,11 +13,12 @@ from codegen.testing import Trial, run_trials
 from ir.builder import GraphBuilder
 from ir.errors import EllcError, InternalError
 from ir.graph import Graph
+from ir.interp import evaluate
 from ir.ops.loop import Loop, Walk
 from ir.ops.pointwise import Add, Mul, Tanh
 from ir.ops.recurrent import GRUCell, LSTMCell
 from ir.passes.loops import unrolled
-from ir.pipeline import run_pipeline
+from ir.pipeline import PipelineOptions, default_passes, run_pipeline
 from ir.types import Array, DType, TensorType
 
 HOST = resolve("host")
@@ -67,7 +68,11 @@ def needed_again() -> Graph:
 
 
 def plan(graph: Graph) -> Plan:
-    return make_plan(run_pipeline(graph)[0], HOST, Options(), "m")
+    return plan_of(run_pipeline(graph)[0])
+
+
+def plan_of(ready: Graph) -> Plan:
+    return make_plan(ready, HOST, Options(), "m")
 
 
 def calls(graph: Graph, count: int) -> tuple[tuple[Array, ...], ...]:
@@ -126,16 +131,40 @@ def test_a_plan_that_forgets_the_next_trip_is_refused(monkeypatch: pytest.Monkey
         plan(network(6))
 
 
-def test_a_loop_in_a_loop_is_refused() -> None:
+def table(rows: int, columns: int) -> Graph:
+    """A loop of loops: running sums of rows, row by row."""
     row = GraphBuilder("row")
     total, x = row.input("total", floats()), row.input("x", floats())
-    row.output("total", row.add(Add(), total, x))
+    row.output("total", row.add(Tanh(), row.add(Add(), total, x)))
     b = GraphBuilder("rows")
-    total, line = b.input("total", floats()), b.input("line", floats(5))
-    b.output("total", b.add_multi(Loop(row.build(), 5, 1, (Walk(),)), total, line)[0])
+    total, line = b.input("total", floats()), b.input("line", floats(columns))
+    total = b.add_multi(Loop(row.build(), columns, 1, (Walk(),)), total, line)[0]
+    b.output("total", total)
+    b.output("every", total)
     top = GraphBuilder("table")
-    x = top.input("x", floats(3, 5))
+    x = top.input("x", floats(rows, columns))
     start = top.input("start", floats())
-    top.output("last", top.add_multi(Loop(b.build(), 3, 1, (Walk(),)), start, x)[0])
+    loop = Loop(b.build(), rows, 1, (Walk(),), (Walk(),))
+    for name, value in zip(("last", "every"), top.add_multi(loop, start, x), strict=True):
+        top.output(name, value)
+    return top.build()
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+@pytest.mark.parametrize(("rows", "columns"), [(30, 5), (5, 30)])
+def test_of_a_loop_in_a_loop_the_shorter_one_is_written_out(
+    rows: int, columns: int, optimize: bool
+) -> None:
+    passes = default_passes(PipelineOptions(optimize))
+    ready = run_pipeline(table(rows, columns), passes, paranoid=True)[0]
+    assert {s.repeat.trips for s in plan_of(ready).steps if s.repeat} == {max(rows, columns)}
+    given = calls(ready, 1)
+    (made,) = run_trials([Trial(ready, given)], HOST)
+    assert not isinstance(made, Exception), made
+    for a, b in zip(made[0], evaluate(table(rows, columns), given[0]).outputs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_a_loop_in_a_loop_that_is_too_long_is_refused() -> None:
     with pytest.raises(EllcError, match="E304"):
-        make_plan(top.build(), HOST, Options(), "m")
+        plan(table(3000, 3000))

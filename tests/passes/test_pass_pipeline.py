@@ -153,7 +153,7 @@ def test_the_architecture_s_order() -> None:
 
 def test_options() -> None:
     plain = default_passes(PipelineOptions(optimize=False))
-    assert [p.name for p in plain] == ["lower_composites", "eliminate_dead"]
+    assert [p.name for p in plain] == ["unroll_nested_loops", "lower_composites", "eliminate_dead"]
     skipped = default_passes(PipelineOptions(skip=("fold_padding", "simplify")))
     assert {"fold_padding", "simplify"}.isdisjoint(p.name for p in skipped)
     with pytest.raises(EllcError, match="does not exist"):

@@ -169,6 +169,10 @@ def loop(kind: str) -> onnx.ModelProto:
             nodes.append(node("Concat", ["grown", "part"], ["grown_o"], axis=0))
             carried["grown"] = "start"
             results.append("grown_o")
+        case "nested":
+            each = [node("Mul", ["e", "k"], ["e_k"]), node("Add", ["sum", "e_k"], ["sum_o"])]
+            row = body(each, ["sum", "e"], ["sum_o"])
+            nodes[1] = node("Scan", ["start", "row"], ["part"], body=row, num_scan_inputs=1)
         case "kept":
             nodes.append(node("Identity", ["kept"], ["kept_o"]))
             carried["kept"] = "k0"
@@ -186,7 +190,7 @@ def loop(kind: str) -> onnx.ModelProto:
 
 LOOP_INPUTS = {"x": floats(5, 3, seed=7), "k0": floats(3, seed=8)}
 KINDS = {"plain": 1, "condition": 1, "no trips": 0, "from the end": 1, "slices": 0, "grows": 0,
-         "kept": 1}  # fmt: skip
+         "kept": 1, "nested": 2}  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,0 +1,54 @@
+"""Loops in loops, which no kernels run: the inner ones or the outer one are written out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from ir.graph import Graph, Node
+from ir.nested import all_graphs
+from ir.ops.loop import Loop
+from ir.passes.base import Pass, register_pass
+from ir.passes.loops import unroll, unrolled
+from ir.rewrite import Editor
+
+
+@register_pass("unroll_nested_loops")
+@dataclass(frozen=True)
+class UnrollNestedLoops(Pass):
+    """Of a loop with loops in its body write out these or itself, whichever makes fewer nodes.
+
+    A loop that would make more than `most_nodes` either way stays.
+    """
+
+    most_nodes: int = 4096
+
+    def run(self, graph: Graph) -> Graph:
+        """See the class."""
+        editor = Editor(graph)
+        for node in editor.nodes():
+            match node.op:
+                case Loop(body=body) as op if any(_loops(body.nodes)):
+                    inside, around = _written_out(body), op.trips * _nodes(body)
+                    if min(inside, around) > self.most_nodes:
+                        continue
+                    if inside <= around:
+                        editor.replace(node, replace(op, body=unrolled(body)), *node.inputs)
+                    else:
+                        unroll(editor, node, op)
+        return editor.graph()
+
+
+def _loops(nodes: Iterable[Node]) -> list[Loop]:
+    return [n.op for n in nodes if isinstance(n.op, Loop)]
+
+
+def _nodes(graph: Graph) -> int:
+    """Nodes with those of bodies."""
+    return sum(len(g.nodes) for g in all_graphs(graph))
+
+
+def _written_out(graph: Graph) -> int:
+    """Nodes after every loop inside is written out."""
+    others = sum(not isinstance(n.op, Loop) for n in graph.nodes)
+    return others + sum(op.trips * _written_out(op.body) for op in _loops(graph.nodes))
