@@ -237,25 +237,45 @@ def _lstms(first: bool) -> Iterator[TfliteCase]:
 
 def _stored_lstms(first: bool) -> Iterator[TfliteCase]:
     """Of int8 with cells of int16 in steps of powers of two, some weights saturating the gates."""
+    plain = ((11, 0.0, 0.02, 12), (15, 0.5, 0.004, -30), (9, 3.0, 0.09, 0))
+    for bits, clip, size, zero in plain:
+        yield _stored_lstm(first, f"stored {bits}", size, bits, zero, cellClip=clip)
+    yield _stored_lstm(first, "coupled", 0.01, 11, 7, coupled=True)
+    yield _stored_lstm(first, "projected", 0.01, 12, 3, outputs=7, coupled=first)
+    yield _stored_lstm(first, "projection clipped", 0.01, 12, -9, outputs=4, projClip=0.2)
+
+
+def _stored_lstm(
+    first: bool, label: str, size: float, bits: int, zero: int, *, outputs: int = 0,
+    coupled: bool = False, **given: float,
+) -> TfliteCase:  # fmt: skip
+    """One of them: with `outputs` a projection, `coupled` without an input gate."""
     inputs, hidden = 5, 11
-    for bits, clip, size, zero in ((11, 0.0, 0.02, 12), (15, 0.5, 0.004, -30), (9, 3.0, 0.09, 0)):
-        given = {"timeMajor": first, "fusedActivationFunction": 4, "cellClip": clip}
-        chosen = options("UnidirectionalSequenceLSTMOptions", **given)
-        matrices = [_small(size, hidden, n) for n in (inputs, hidden) for _ in range(4)]
-        biases = [
-            T.of(_RNG.integers(-2000, 2000, hidden, np.int32), scale=(1e-4,)) for _ in range(4)
-        ]
-        output = {"scale": (0.0071,), "zero": (zero,)}
-        state = T((2, hidden), "int8", variable=True, **output)
-        cell = T((2, hidden), "int16", variable=True, scale=(2.0**-bits,))
-        x = replace(_steps(2, first, inputs), dtype="int8", scale=(0.03,), zero=(5,))
-        operands = (x, *matrices, *[None] * 3, *biases, None, None, state, cell, *[None] * 4)
-        to = replace(_steps(2, first, hidden), dtype="int8", **output)
-        within = (*[T((0,))] * 4, T((0,), "int8", **output))
-        yield TfliteCase(
-            "UNIDIRECTIONAL_SEQUENCE_LSTM", f"{first} stored {bits}", operands, (to,), chosen,
-            calls=4, intermediates=within,
-        )  # fmt: skip
+    width = outputs or hidden
+    chosen = options(
+        "UnidirectionalSequenceLSTMOptions", timeMajor=first, fusedActivationFunction=4, **given
+    )
+    gates: list[T | None] = [_small(size, hidden, n) for n in (inputs, width) for _ in range(4)]
+    biases: list[T | None] = [_small_bias(hidden) for _ in range(4)]
+    if coupled:
+        gates[0] = gates[4] = biases[0] = None
+    projection = (_small(size, width, hidden), _small_bias(width)) if outputs else (None, None)
+    output = {"scale": (0.0071,), "zero": (zero,)}
+    state = T((2, width), "int8", variable=True, **output)
+    cell = T((2, hidden), "int16", variable=True, scale=(2.0**-bits,))
+    x = replace(_steps(2, first, inputs), dtype="int8", scale=(0.03,), zero=(5,))
+    operands = (x, *gates, *[None] * 3, *biases, *projection, state, cell, *[None] * 4)
+    to = replace(_steps(2, first, width), dtype="int8", **output)
+    between = {"scale": (0.0083,), "zero": (-4,)} if outputs else output
+    within = (*[T((0,))] * 4, T((0,), "int8", **between))
+    return TfliteCase(
+        "UNIDIRECTIONAL_SEQUENCE_LSTM", f"{first} {label}", operands, (to,), chosen,
+        calls=4, intermediates=within,
+    )  # fmt: skip
+
+
+def _small_bias(rows: int) -> T:
+    return T.of(_RNG.integers(-2000, 2000, rows, np.int32), scale=(1e-4,))
 
 
 def _small(size: float, rows: int, columns: int) -> T:

@@ -88,8 +88,11 @@ def test_a_stored_sum_of_all_is_that_of_two(tmp_path: Path) -> None:
     ("place", "given", "said"),
     [
         (9, T.of(np.ones(11, np.int16), scale=(1e-4,)), "peepholes of stored integers"),
-        (16, T.of(np.ones((11, 11), np.int8), scale=(1e-4,)), "a projection of stored integers"),
-        (1, T.of(np.ones((), np.int8), scale=(1.0,)), "weights ()"),
+        (16, T.of(np.ones((9, 11), np.int8), scale=(1.0,)), "int8(9, 11), where INT8 weights (11,"),
+        (1, None, "parts of an input gate"),
+        (1, T.of(np.ones((), np.int8), scale=(1.0,)), "int8(), where INT8 weights"),
+        (6, T.of(np.ones((), np.int8), scale=(1.0,)), "recurrent weights ()"),
+        (6, T.of(np.ones((11, 7), np.int8), scale=(1.0,)), "(11, 7) without a projection"),
         (2, T.of(np.ones((9, 5), np.int8), scale=(1.0,)), "int8(9, 5), where INT8 weights"),
         (12, T.of(np.ones(9, np.int32), scale=(1.0,)), "int32(9,), where INT32 biases"),
         (19, T((2, 11), "int16", variable=True, scale=(0.001,)), "cells in steps of 0.001"),
@@ -98,7 +101,7 @@ def test_a_stored_sum_of_all_is_that_of_two(tmp_path: Path) -> None:
     ],
 )
 def test_what_an_lstm_of_stored_integers_lacks_is_said(
-    place: int, given: T, said: str, tmp_path: Path
+    place: int, given: T | None, said: str, tmp_path: Path
 ) -> None:
     (case, *_) = (c for c in by_kind()["UNIDIRECTIONAL_SEQUENCE_LSTM"] if c.intermediates)
     changed = replace(case, operands=(*case.operands[:place], given, *case.operands[place + 1 :]))

@@ -13,13 +13,13 @@ import numpy as np
 
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
-from ellc.frontends.tflite.common import operand, result, tensor
+from ellc.frontends.tflite.common import operand, optional, result, tensor
 from ellc.frontends.tflite.model import Activation, Tensor, TfliteNode
 from ellc.frontends.tflite.operators.recurrent_parts import refuse, state_of, walk_of
-from ellc.frontends.tflite.scales import scale_of, zero_of
+from ellc.frontends.tflite.scales import limits_of, scale_of, zero_of
 from ir.fixed_point import quantize_multiplier
-from ir.fixed_point_16 import MOST_INTEGER_BITS
-from ir.ops.arithmetic import Add, Mul
+from ir.fixed_point_16 import MOST_INTEGER_BITS, ONE
+from ir.ops.arithmetic import Add, Mul, Sub
 from ir.ops.cast import Cast
 from ir.ops.comparisons import ShiftRight
 from ir.ops.fixed_point_functions import Function16
@@ -30,6 +30,7 @@ from ir.ops.shape import Slice
 from ir.types import Array, DType, Quant
 
 _WEIGHTS, _RECURRENT, _BIASES = 1, 5, 12  # where the operands of the four gates begin
+_PROJECTION, _PROJECTION_BIAS = 16, 17
 _STATE, _CELL = 18, 19
 _HIDDEN = 4  # the intermediate that says how the product of output gate and cell is stored
 _LOW, _HIGH = -(1 << 15), (1 << 15) - 1
@@ -40,7 +41,7 @@ _UNIT_BITS = 15  # of 1 as Q0
 
 @dataclass(frozen=True, slots=True)
 class _Sums:
-    """Products of all gates with one operand: weights, bias without zero points, factors."""
+    """Products with one operand: weights, bias without zero points, factors of the rows."""
 
     weights: Array
     bias: Array
@@ -48,27 +49,46 @@ class _Sums:
 
 
 @dataclass(frozen=True, slots=True)
+class _Projection:
+    """What makes the output state of the hidden one."""
+
+    sums: _Sums
+    zero: int
+    clip: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Cell:
-    """What one step needs to know; `cell_bits` are the cell state's integer bits."""
+    """What one step needs to know.
+
+    `coupled` gates have no input gate: it is what the forget gate leaves of 1. `cell_bits` are the
+    cell state's integer bits. Of both clips 0 says that there is none.
+    """
 
     inputs: _Sums
     recurrent: _Sums
+    coupled: bool
     cell_bits: int
     cell_clip: int
     hidden: tuple[int, int]
     hidden_zero: int
+    projection: _Projection | None
     quant: Quant | None
 
     @property
     def units(self) -> int:
         """Cells."""
+        return len(self.recurrent.weights) // (3 if self.coupled else 4)
+
+    @property
+    def outputs(self) -> int:
+        """Numbers of the output state."""
         return int(self.recurrent.weights.shape[1])
 
 
 def stored_lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """UNIDIRECTIONAL_SEQUENCE_LSTM of int8."""
+    """UNIDIRECTIONAL_SEQUENCE_LSTM of int8, without peepholes and layer normalisation."""
     refuse(inputs, range(9, 12), "peepholes of stored integers")
-    refuse(inputs, (16, 17), "a projection of stored integers")
     if node.options.activation is not Activation.TANH:
         raise Unsupported(f"{node.options.activation.name} of stored integers")
     x = operand(inputs, 0)
@@ -76,10 +96,10 @@ def stored_lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     if kinds != ("INT8", "INT8", "INT16"):
         raise Unsupported(f"operands of {kinds[0]}, a state of {kinds[1]} and cells of {kinds[2]}")
     walk, cell = walk_of(node, x), _cell(node, inputs)
-    shape = (walk.element(x.type).shape[0], cell.units)
+    batch = walk.element(x.type).shape[0]
     states = [
-        state_of(emitter, node, _STATE, shape, zero_of(tensor(node, _STATE))),
-        state_of(emitter, node, _CELL, shape),
+        state_of(emitter, node, _STATE, (batch, cell.outputs), zero_of(tensor(node, _STATE))),
+        state_of(emitter, node, _CELL, (batch, cell.units)),
     ]
     body = emitter.inner("lstm")
     old = [body.input(f"state{i}", s.type) for i, s in enumerate(states)]
@@ -98,50 +118,98 @@ def stored_lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 
 def _cell(node: TfliteNode, inputs: Inputs) -> _Cell:
-    state, cell_scale = tensor(node, _STATE), float(scale_of(tensor(node, _CELL)))
-    fraction, exponent = math.frexp(cell_scale)
+    state, cells = tensor(node, _STATE), tensor(node, _CELL)
+    fraction, exponent = math.frexp(scale_of(cells))
     bits = _UNIT_BITS + exponent - 1
     if fraction != 0.5 or not 0 <= bits <= MOST_INTEGER_BITS:
-        raise Unsupported(f"cells in steps of {cell_scale}")
+        raise Unsupported(f"cells in steps of {scale_of(cells)}")
     hidden = node.intermediates[_HIDDEN] if len(node.intermediates) > _HIDDEN else None
     if hidden is None:
         raise Unsupported("its file does not say how the hidden state is stored")
-    clip = np.float32(node.options.number("CellClip")) / scale_of(tensor(node, _CELL))
-    weights = operand(inputs, _WEIGHTS, "weights")
-    if weights.type.rank != 2:
-        raise Unsupported(f"weights {weights.shape}")
-    units = weights.shape[0]
+    recurrent = operand(inputs, _RECURRENT + 1, "recurrent weights")
+    if recurrent.type.rank != 2:
+        raise Unsupported(f"recurrent weights {recurrent.shape}")
+    units, outputs = recurrent.shape
+    projection = _projection(node, inputs, hidden, (outputs, units))
+    if projection is None and units != outputs:
+        raise Unsupported(f"recurrent weights {recurrent.shape} without a projection")
+    coupled = optional(inputs, _WEIGHTS) is None
+    if coupled:
+        refuse(inputs, (_RECURRENT, _BIASES), "parts of an input gate without its weights")
+    gates = range(1 if coupled else 0, 4)
     return _Cell(
-        _sums(node, inputs, _WEIGHTS, tensor(node, 0), (units, operand(inputs, 0).shape[-1])),
-        _sums(node, inputs, _RECURRENT, state, (units, units)),
+        _gates(
+            node, inputs, gates, _WEIGHTS, tensor(node, 0), (units, operand(inputs, 0).shape[-1])
+        ),
+        _gates(node, inputs, gates, _RECURRENT, state, (units, outputs)),
+        coupled,
         bits,
-        int(min(max(_LOW, float(clip)), _HIGH)),
+        _clip(node, "CellClip", cells),
         quantize_multiplier(float(np.float32(2.0**-30 / float(scale_of(hidden))))),
         zero_of(hidden),
+        projection,
         result(node).quant,
     )
 
 
-def _sums(node: TfliteNode, inputs: Inputs, first: int, x: Tensor, shape: tuple[int, int]) -> _Sums:
-    """The products of x with the weights of the gates, of this shape, in the order of the file.
+def _clip(node: TfliteNode, option: str, to: Tensor) -> int:
+    """The stored number of a bound, cut off."""
+    low, high = limits_of(to.dtype)
+    return int(min(max(low, float(np.float32(node.options.number(option)) / scale_of(to))), high))
 
-    Factors are computed in float32. A zero point of x goes into the bias, which the products with
-    the layer's operand have.
+
+def _gates(
+    node: TfliteNode, inputs: Inputs, gates: range, first: int, x: Tensor, shape: tuple[int, int]
+) -> _Sums:
+    """The products of x with the weights of gates, of this shape, in the order of the file.
+
+    Biases belong to the products with the layer's operand.
     """
-    weights, bias, factors = [], [], []
-    for gate in range(4):
-        declared = tensor(node, first + gate)
-        if zero_of(declared):
-            raise Unsupported(f"'{declared.name}': weights with a zero point")
-        stored = _stored(inputs, first + gate, "INT8 weights", np.int8, shape)
-        start = -zero_of(x) * stored.sum(axis=1, dtype=np.int64)
-        if first == _WEIGHTS:
-            start += _stored(inputs, _BIASES + gate, "INT32 biases", np.int32, shape[:1])
-        factor = scale_of(declared) * scale_of(x) * np.float32(2.0 ** (_UNIT_BITS - _SUM_BITS))
-        weights.append(stored)
-        bias.append(start.astype(np.int32))
-        factors += [quantize_multiplier(float(factor))] * len(stored)
-    return _Sums(np.concatenate(weights), np.concatenate(bias), factors)
+    biases = _BIASES if first == _WEIGHTS else None
+    unit = np.float32(2.0 ** (_SUM_BITS - _UNIT_BITS))
+    parts = [
+        _sums(node, inputs, (first + g, None if biases is None else biases + g), x, unit, shape)
+        for g in gates
+    ]
+    return _Sums(
+        np.concatenate([p.weights for p in parts]),
+        np.concatenate([p.bias for p in parts]),
+        [f for p in parts for f in p.factors],
+    )
+
+
+def _projection(
+    node: TfliteNode, inputs: Inputs, hidden: Tensor, shape: tuple[int, int]
+) -> _Projection | None:
+    if optional(inputs, _PROJECTION) is None:
+        return None
+    state = tensor(node, _STATE)
+    bias = None if optional(inputs, _PROJECTION_BIAS) is None else _PROJECTION_BIAS
+    sums = _sums(node, inputs, (_PROJECTION, bias), hidden, scale_of(state), shape)
+    return _Projection(sums, zero_of(state), _clip(node, "ProjClip", result(node)))
+
+
+def _sums(
+    node: TfliteNode,
+    inputs: Inputs,
+    places: tuple[int, int | None],
+    x: Tensor,
+    unit: np.float32,
+    shape: tuple[int, int],
+) -> _Sums:
+    """The products of x with weights, and a bias, in steps of `unit`.
+
+    Factors are computed in float32. A zero point of x goes into the bias.
+    """
+    declared = tensor(node, places[0])
+    if zero_of(declared):
+        raise Unsupported(f"'{declared.name}': weights with a zero point")
+    weights = _stored(inputs, places[0], "INT8 weights", np.int8, shape)
+    bias = -zero_of(x) * weights.sum(axis=1, dtype=np.int64)
+    if places[1] is not None:
+        bias += _stored(inputs, places[1], "INT32 biases", np.int32, shape[:1])
+    factor = quantize_multiplier(float(scale_of(declared) * scale_of(x) / unit))
+    return _Sums(weights, bias.astype(np.int32), [factor] * shape[0])
 
 
 def _stored(
@@ -161,28 +229,46 @@ def _step(body: Emitter, cell: _Cell, x: Value, h: Value, c: Value) -> tuple[Val
     """The next output state and cell state."""
     from_x = _product(body, cell.inputs, x, (_LOW, _HIGH))
     from_h = _product(body, cell.recurrent, h, _WIDE)
-    total = _bounded(body, body.add(Add(), from_x, from_h), _LOW, _HIGH, DType.I32)
-    update, forget, new, output = (
+    total = _bounded(body, body.add(Add(), from_x, from_h), _LOW, _HIGH)
+    functions = ("logistic",) * (1 if cell.coupled else 2) + ("tanh", "logistic")
+    *update, forget, new, output = (
         body.add(Function16(function, _SUM_BITS), _gate(body, cell, total, index))
-        for index, function in enumerate(("logistic", "logistic", "tanh", "logistic"))
+        for index, function in enumerate(functions)
     )
     kept = _shifted(body, body.add(Mul(), forget, body.add(Cast(DType.I32), c)), _UNIT_BITS)
-    added = _shifted(body, body.add(Mul(), update, new), _UNIT_BITS + cell.cell_bits)
+    if cell.coupled:
+        one = body.constant(np.full(forget.shape, ONE, np.int32))
+        update = [body.add(Sub(), one, forget)]
+    added = _shifted(body, body.add(Mul(), update[0], new), _UNIT_BITS + cell.cell_bits)
     low, high = (-cell.cell_clip, cell.cell_clip) if cell.cell_clip > 0 else (_LOW, _HIGH)
-    wide = _bounded(body, body.add(Add(), kept, added), low, high, DType.I32)
+    wide = _bounded(body, body.add(Add(), kept, added), low, high)
     shown = body.add(Function16("tanh", cell.cell_bits), wide)
-    stored = Requantize("tflite", cell.hidden_zero, -128, 127, DType.I8, cell.quant)
+    hidden = Requantize("tflite", cell.hidden_zero, -128, 127, DType.I8, cell.quant)
     factor = (_number(body, part) for part in cell.hidden)
-    state = body.add(stored, body.add(Mul(), output, shown), *factor)
+    state = body.add(hidden, body.add(Mul(), output, shown), *factor)
+    if cell.projection is not None:
+        state = _projected(body, cell.projection, state)
     return state, body.add(Cast(DType.I16), wide)
+
+
+def _projected(body: Emitter, projection: _Projection, hidden: Value) -> Value:
+    """The output state; its bounds are stored numbers, whatever the zero point."""
+    clip = projection.clip
+    low, high = (-clip, clip) if clip > 0 else (-128, 127)
+    op = Requantize("tflite", projection.zero, low, high, DType.I8)
+    return _scaled(body, projection.sums, hidden, op)
 
 
 def _product(body: Emitter, sums: _Sums, x: Value, bounds: tuple[int, int]) -> Value:
     """The sums of all gates, as 32-bit numbers between two bounds."""
+    return _scaled(body, sums, x, Requantize("tflite", 0, *bounds, DType.I32))
+
+
+def _scaled(body: Emitter, sums: _Sums, x: Value, op: Requantize) -> Value:
+    """Sums times their factors."""
     total = body.add(IntDense(), x, body.constant(sums.weights), body.constant(sums.bias))
     pairs = np.array(sums.factors, np.int32)
-    parts = (body.constant(pairs[:, side].copy()) for side in (0, 1))
-    return body.add(Requantize("tflite", 0, *bounds, DType.I32), total, *parts)
+    return body.add(op, total, *(body.constant(pairs[:, side].copy()) for side in (0, 1)))
 
 
 def _gate(body: Emitter, cell: _Cell, total: Value, index: int) -> Value:
@@ -198,9 +284,9 @@ def _shifted(body: Emitter, x: Value, bits: int) -> Value:
     return body.add(op, lower, _number(body, 1 << 30), _number(body, 1 - bits))
 
 
-def _bounded(body: Emitter, x: Value, low: int, high: int, dtype: DType) -> Value:
+def _bounded(body: Emitter, x: Value, low: int, high: int) -> Value:
     """x between two bounds."""
-    op = Requantize("tflite_once", 0, low, high, dtype)
+    op = Requantize("tflite_once", 0, low, high, DType.I32)
     return body.add(op, x, _number(body, 1 << 30), _number(body, 1))
 
 

@@ -90,7 +90,7 @@ class _Direction:
 
 @TFLITE.imports(
     "UNIDIRECTIONAL_SEQUENCE_LSTM",
-    limits=f"{_LSTM_LIMITS}; all of int8 with cells of int16, then no peepholes either",
+    limits=f"{_LSTM_LIMITS}; of int8 with cells of int16: no peepholes or layer norm",
 )
 def sequence_lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """An LSTM; operands come gate by gate in the order input, forget, cell, output."""
