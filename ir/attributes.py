@@ -9,12 +9,15 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+_INTEGER_BITS = 64
+"""Whole numbers fit into this many, sign included: numpy computes with them."""
+
 
 def build(cls: type, values: Mapping[str, object]) -> Any:
     """An object of a dataclass; raises `TypeError` for wrong names or values that do not fit.
 
-    A whole number fits a `float` field, a `bool` is no number, tuples must have the length that
-    the annotation gives them.
+    A whole number fits a `float` field and has at most 64 bits, a `bool` is no number, tuples must
+    have the length that the annotation gives them.
     """
     hints = field_types(cls)
     unknown = sorted(set(values) - set(hints))
@@ -46,5 +49,6 @@ def fits(value: object, hint: Any) -> bool:
         return len(value) == len(arguments) and all(map(fits, value, arguments))
     if hint in (int, float):
         number = int if hint is int else (int, float)
-        return isinstance(value, number) and not isinstance(value, bool)
+        small = not isinstance(value, int) or value.bit_length() < _INTEGER_BITS
+        return isinstance(value, number) and not isinstance(value, bool) and small
     return isinstance(value, hint)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ir.container import load_weights, save_weights, used_keys
-from ir.errors import EllcError, InternalError
+from ir.errors import EllcError, InternalError, ShapeError
 from ir.files import cannot_write, write_text
 from ir.graph import Graph
 from ir.meaning import Difference, MeaningCheck
@@ -123,9 +123,10 @@ def run_pipeline(
     and one file all their weights (`load_dump`). With `paranoid`, the graph is evaluated in
     float64 before and after every pass that changed it, on inputs drawn from `seed`.
 
-    Raises `EllcError` (E110) if the graph handed in is not well formed, `InternalError` naming
-    the first pass that raised, broke the graph, its interface or its meaning; the graph that was
-    given to that pass is then the reproducer, if there is a dump.
+    Raises `EllcError` if the graph handed in is not well formed (E110) or a pass refuses what an
+    operator asks for (E302), `InternalError` naming the first pass that failed in another way,
+    broke the graph, its interface or its meaning; the graph that was given to that pass is then
+    the reproducer, if there is a dump.
     """
     dump = _Dump(dump_dir)
     check: MeaningCheck | None = None
@@ -161,7 +162,9 @@ def _run_one(
     start = time.perf_counter()
     try:
         after = _run_nested(step, graph)
-    except Exception as error:  # whatever it is, the graph was well formed: the pass erred
+    except Exception as error:  # the graph was well formed: the pass erred or says what it refuses
+        if isinstance(error, EllcError) and not isinstance(error, ShapeError):
+            raise
         raise InternalError(f"pass '{step}' failed: {error!r}", reproducer=reproducer) from error
     seconds = time.perf_counter() - start
     changed = after != graph

@@ -89,7 +89,7 @@ class _Lrn:
 
     def interior(self, block: int) -> tuple[int, int]:
         """The channels [first, end) whose blocks have whole neighbourhoods; never the last."""
-        before, after = (self.op.size - 1) // 2, self.op.size // 2
+        before, after = self.op.reach(self.channels)
         first = -(-before // block) * block
         end = (self.channels - max(after, 1)) // block * block
         return (first, end) if first < end else (0, 0)
@@ -98,7 +98,8 @@ class _Lrn:
         """`count` channels from `start + shift`."""
         b, op = self.b, self.op
         total: Operand = b.const(0.0, self.type)
-        for offset in range(-((op.size - 1) // 2), op.size // 2 + 1):
+        before, after = op.reach(self.channels)
+        for offset in range(-before, after + 1):
             value = self._shifted(base, start, shift + offset)
             total = b.mul_add(value, value, total)
         energy = b.mul_add(total, b.const(op.alpha / op.size, total), b.const(op.bias, total))

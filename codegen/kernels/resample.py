@@ -46,7 +46,8 @@ def lower_resample(ctx: NodeContext) -> list[KernelCall]:
         lanes //= 2
     kernel = _Resample(b, source, places, factors, axes, indices.shape[1], lanes, epilogue)
     extent = Walk((*axes.outer, axes.size), 1, ctx.options.threads).write(b, kernel.element)
-    offsets = ctx.constant((indices.astype(np.int64) * x.strides[op.axis]).astype(np.int32))
+    inside = np.clip(indices.astype(np.int64), 0, x.shape[op.axis] - 1)
+    offsets = ctx.constant((inside * x.strides[op.axis]).astype(np.int32))
     args = (access_arg(x), offsets, ctx.constant(weights), *epilogue.args)
     return [KernelCall(b.finish(), args, extent, f"resample {indices.shape[1]} taps")]
 

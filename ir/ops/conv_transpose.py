@@ -11,7 +11,7 @@ import numpy as np
 
 from ir.op import Arrays, Case, Op, Types, register_op, require
 from ir.ops.common import normal, want_floats, want_operands, want_shape, weights
-from ir.ops.quantised import want_type
+from ir.ops.quantised_conv import want_zeros
 from ir.types import Array, DType, TensorType
 
 Pair = tuple[int, int]
@@ -193,13 +193,9 @@ class IntConvTranspose2D(_ConvTranspose):
     def infer(self, *inputs: TensorType) -> Types:
         want_operands(self.name, inputs, 2, 3)
         x, w, *bias = inputs
-        want_type(self.name, "x", x, DType.I8, DType.U8, DType.I16)
-        want_type(self.name, "w", w, DType.I8, DType.U8)
-        good = x.dtype is not DType.I16 or not self.input_zero
-        require(good, f"{self.name}: a zero point of 16-bit numbers")
+        want_zeros(self.name, x, (self.input_zero,), 1, DType.I8, DType.U8, DType.I16)
         shape = self.result_shape(x, w)
-        good = len(self.weight_zero) in (1, w.shape[0])
-        require(good, f"{self.name}: {len(self.weight_zero)} zeros for {w.shape[0]} filters")
+        want_zeros(self.name, w, self.weight_zero, w.shape[0])
         if bias:
             require(bias[0].dtype is DType.I32, f"{self.name}: bias of {bias[0].dtype.value}")
             want_shape(self.name, "bias", bias[0], w.shape[0])

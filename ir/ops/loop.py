@@ -65,7 +65,8 @@ class Loop(Op):
 
     def infer(self, *inputs: TensorType) -> Types:
         body, moving = self.body, self.carried + len(self.inward)
-        require(self.trips >= 1, f"loop: {self.trips} trips")
+        require(1 <= self.trips < 2**31, f"loop: {self.trips} trips")
+        require(self.carried >= 0, f"loop: {self.carried} carried values")
         require(not body.states, "loop: its body has states")
         good = len(inputs) == len(body.inputs) >= moving
         require(good, f"loop: {len(inputs)} operands, its body has {len(body.inputs)} inputs")

@@ -36,13 +36,17 @@ class LRN(Op):
         require(x.rank >= 1 and self.size >= 1, f"lrn: size {self.size}, rank {x.rank}")
         return (TensorType(x.dtype, x.shape),)
 
+    def reach(self, channels: int) -> tuple[int, int]:
+        """How many channels before and after a channel count, of those that there can be."""
+        return min((self.size - 1) // 2, channels), min(self.size // 2, channels)
+
     def reference(self, *inputs: Array) -> Arrays:
         (x,) = inputs
-        before, after = (self.size - 1) // 2, self.size // 2
+        before, after = self.reach(x.shape[-1])
         frame = [(0, 0)] * (x.ndim - 1) + [(before, after)]
         squares = np.pad(x * x, frame)
         total = np.zeros_like(x)
-        for offset in range(self.size):
+        for offset in range(before + after + 1):
             total += squares[..., offset : offset + x.shape[-1]]
         return (x / np.power(self.bias + self.alpha / self.size * total, self.beta),)
 

@@ -52,8 +52,8 @@ class IntConv2D(Op):
         )
         require(filters % self.groups == 0, f"int_conv2d: {filters} filters, {self.groups} groups")
         require(self.padding.values == (0.0,), "int_conv2d: padding has amounts, no values")
-        _want_zeros("int_conv2d", x, (self.input_zero,), 1, *_IMAGES)
-        _want_zeros("int_conv2d", w, self.weight_zero, filters)
+        want_zeros("int_conv2d", x, (self.input_zero,), 1, *_IMAGES)
+        want_zeros("int_conv2d", w, self.weight_zero, filters)
         _want_bias("int_conv2d", bias, filters)
         return (TensorType(DType.I32, (x.shape[0], *sizes, filters)),)
 
@@ -142,8 +142,8 @@ class IntDense(Op):
             x.rank >= 1 and x.shape[-1] == w.shape[1],
             f"int_dense: operand {x.shape} does not fit weights {w.shape}",
         )
-        _want_zeros("int_dense", x, (self.input_zero,), 1, *_IMAGES)
-        _want_zeros("int_dense", w, self.weight_zero, w.shape[0])
+        want_zeros("int_dense", x, (self.input_zero,), 1, *_IMAGES)
+        want_zeros("int_dense", w, self.weight_zero, w.shape[0])
         _want_bias("int_dense", bias, w.shape[0])
         return (TensorType(DType.I32, (*x.shape[:-1], w.shape[0])),)
 
@@ -202,8 +202,8 @@ class IntMatMul(Op):
         rows, depth = a.shape[-2:][:: -1 if self.transpose_a else 1]
         other, columns = b.shape[-2:][:: -1 if self.transpose_b else 1]
         require(depth == other, f"int_mat_mul: {a.shape} and {b.shape} do not fit")
-        _want_zeros("int_mat_mul", a, (self.a_zero,), 1)
-        _want_zeros("int_mat_mul", b, self.b_zero, columns)
+        want_zeros("int_mat_mul", a, (self.a_zero,), 1)
+        want_zeros("int_mat_mul", b, self.b_zero, columns)
         try:
             batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
         except ValueError:
@@ -242,7 +242,7 @@ class IntMatMul(Op):
         yield case(cls(-128, (127,)), (1, 40), (40, 1), "dot product")
 
 
-def _want_zeros(
+def want_zeros(
     name: str, type_: TensorType, zeros: tuple[int, ...], count: int, *allowed: DType
 ) -> None:
     """Raise `ShapeError` unless an operand has an allowed type, bytes if none is named, and its

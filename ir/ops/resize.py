@@ -209,8 +209,8 @@ class Resize(Op):
 
 
 def weighted_gather(x: Array, axis: int, indices: Array, weights: Array) -> Array:
-    """Sum over k of x[..., indices[o, k], ...] * weights[o, k]."""
-    taps = np.take(x, indices, axis)
+    """Sum over k of x[..., indices[o, k], ...] * weights[o, k], indices clamped to the axis."""
+    taps = np.take(x, indices, axis, mode="clip")
     factors = weights.reshape(*weights.shape, *(1,) * (x.ndim - axis - 1)).astype(x.dtype)
     return np.asarray((taps * factors).sum(axis + 1, dtype=x.dtype))
 
@@ -221,7 +221,8 @@ class Resample(Op):
     """(x, indices [O,K] I32, weights [O,K]): along `axis` O weighted sums of K elements of x.
 
     y[..., o, ...] = sum over k of weights[o, k] * x[..., indices[o, k], ...]. Floats, or integers,
-    which wrap around. Indices and weights are constants, indices within the axis.
+    which wrap around. Indices and weights are constants; an index outside the axis is clamped to
+    it, as `Gather` does.
     """
 
     axis: int
@@ -233,6 +234,7 @@ class Resample(Op):
         want_axes("resample", (self.axis,), x.rank)
         good = indices.dtype is DType.I32 and indices.rank == 2 and indices.elements > 0
         require(good, f"resample: indices {indices.dtype.value} {indices.shape}")
+        require(x.shape[self.axis] > 0, f"resample: axis {self.axis} of {x.shape} is empty")
         want_shape("resample", "weights", weights, *indices.shape)
         return (
             TensorType(
@@ -263,6 +265,8 @@ class Resample(Op):
         yield case(0, rng.integers(-99, 99, (6, 33), np.int32), 5, 2, "integers")
         wide = rng.integers(-(2**40), 2**40, (4, 9), np.int64)
         yield case(0, wide, 5, 2, "wide integers")
+        ends = np.array([[-(2**31), 2**31 - 1], [-1, 4], [5, 0]], np.int32)
+        yield Case(cls(1), (normal(rng, 2, 5, 3), ends, normal(rng, 3, 2)), (1, 2), label="outside")
 
 
 @register_op("rounding_shift")

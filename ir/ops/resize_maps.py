@@ -181,8 +181,8 @@ def neighbours(rule: AxisRule) -> tuple[AxisTable, AxisTable]:
     At an edge both may be one element; the weights are then beside 0..1.
     """
     at = rule.positions()
-    lower = np.maximum(np.floor(at), 0).astype(np.int32)
-    upper = np.clip(np.ceil(at), 0, rule.extent - 1).astype(np.int32)
+    lower = _clamped(np.floor(at), rule.extent)
+    upper = _clamped(np.ceil(at), rule.extent)
     part = np.asarray(at - lower.astype(_F32), _F32)
     first = np.asarray(_F32(1) - part, _F32)
     return AxisTable(lower[:, None], first[:, None]), AxisTable(upper[:, None], part[:, None])
@@ -221,7 +221,9 @@ def _cubic(distance: Array, a: float) -> Array:
 
 
 def _clamped(indices: Array, extent: int) -> Array:
-    return np.clip(indices, 0, extent - 1).astype(np.int32)
+    """Within the axis, whatever a scale makes of a place: 0 for what is no number."""
+    inside: Array = np.clip(np.nan_to_num(indices), 0, extent - 1).astype(np.int32)
+    return inside
 
 
 def _pruned(table: AxisTable) -> AxisTable:

@@ -17,6 +17,7 @@ from ir.ops.pointwise import Add
 from ir.ops.quantised_conv import IntConv2D, IntMatMul
 from ir.ops.shape import Concat, Pad, Reshape, Slice, Transpose
 from ir.rewrite import Editor
+from ir.types import DType
 
 
 def lower_computed_conv(editor: Editor, node: Node, op: Conv2D | IntConv2D) -> None:
@@ -80,6 +81,8 @@ class _Step:
         """[.., windows, taps] times [.., filters, taps]."""
         if isinstance(op, Conv2D):
             return MatMul(False, True)
+        if self.editor.type(self.node.inputs[0]).dtype is DType.I16:
+            raise self._refused("operands of 8 bits")
         if op.groups > 1 and len(set(op.weight_zero)) > 1:
             raise self._refused("one zero point")
         zero = op.weight_zero if op.groups == 1 else op.weight_zero[:1]

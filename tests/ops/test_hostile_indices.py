@@ -1,0 +1,84 @@
+"""Whatever integers come in, as data or as constants, no operator leaves its buffers.
+
+Every operator with integer operands gets the ends of their types, -1 and the extents around it; a
+pointwise one computes with them and addresses nothing by them. The program keeps each buffer, and
+each graph's constants, between pages that may not be touched.
+"""
+
+from __future__ import annotations
+
+import functools
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from agreement import disagreement
+from operator_graphs import Sample, sample_of
+
+from codegen.targets import resolve
+from codegen.testing import Emitter, run_trials
+from codegen.toolchain.emulate import Guard
+from ir.errors import EllcError
+from ir.op import Case, Op, Pointwise, all_ops
+from ir.ops.fused import Fused
+from ir.types import Array
+
+SOME, MOST_ELEMENTS = 4, 1000
+"""Of all operands of a case together."""
+
+
+def hostile(array: Array, extents: set[int]) -> Array:
+    """An integer operand filled with what an index must not be; anything else as it is."""
+    if array.dtype.kind not in "iu":
+        return array
+    info = np.iinfo(array.dtype)
+    odd = [info.min, info.max, -1, 0, *sorted({e + d for e in extents for d in (-1, 0)})]
+    kept = np.array([n for n in odd if info.min <= n <= info.max], array.dtype)
+    return np.resize(kept, array.shape)
+
+
+@functools.cache
+def hostile_samples() -> tuple[Sample, ...]:
+    """Of every operator and every mix of operand types the smallest case, both ways."""
+    chosen = (op for op in all_ops().values() if not issubclass(op, Pointwise | Fused))
+    return tuple(sample for op in chosen for sample in _of(op))
+
+
+def _of(op: type[Op]) -> Iterator[Sample]:
+    name = op.name
+    smallest: dict[object, Case] = {}
+    for case in op.samples(np.random.default_rng(zlib.crc32(name.encode()))):
+        size = sum(x.size for x in case.inputs)
+        kind = tuple(x.dtype.str for x in case.inputs), bool(case.constants)
+        if SOME < size < MOST_ELEMENTS and any(x.dtype.kind in "iu" for x in case.inputs):
+            best = smallest.get(kind)
+            if best is None or size < sum(x.size for x in best.inputs):
+                smallest[kind] = case
+    for index, case in enumerate(smallest.values()):
+        extents = {extent for x in case.inputs for extent in x.shape}
+        odd = replace(case, inputs=tuple(hostile(x, extents) for x in case.inputs))
+        for constants in dict.fromkeys((case.constants, ())):
+            with suppress(EllcError):  # refused: a pass makes nothing of computed ones
+                label = f"{name} {index}, constants {constants}"
+                yield sample_of(replace(odd, constants=constants), label, f"{name}_{index}")
+
+
+@pytest.mark.parametrize(("emitter", "guard"), [("llvm", "end"), ("c", "start")])
+def test_hostile_integers_stay_inside(emitter: Emitter, guard: Guard) -> None:
+    found = run_trials([s.trial for s in hostile_samples()], resolve("host"), emitter, guard=guard)
+    wrong = []
+    for sample, result in zip(hostile_samples(), found, strict=True):
+        match result:
+            case EllcError():  # refused: there is no kernel for computed ones
+                continue
+            case Exception():
+                wrong.append(f"{sample.label}: {result}")
+            case [outputs]:
+                for got, want in zip(outputs, sample.want, strict=True):
+                    said = disagreement(got, np.asarray(want))
+                    wrong += [f"{sample.label}: {said}"] if said else []
+    assert not wrong, "\n".join(wrong)
+    assert len(hostile_samples()) > 50
