@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from operator_graphs import samples
 from small_networks import convolution_network
 
 from codegen.plan import Plan, make_plan
@@ -21,7 +22,7 @@ from ellc.growth import movement, recurrent_values
 from ir.builder import GraphBuilder
 from ir.graph import Graph
 from ir.interp import evaluate
-from ir.op import Op
+from ir.op import Op, all_ops
 from ir.ops.dense import Dense
 from ir.ops.loop import Loop, Walk
 from ir.ops.pointwise import Add, HardSigmoid, Sigmoid, Sign, Tanh
@@ -145,10 +146,11 @@ def test_grown_rounding_is_no_error() -> None:
 def test_mistakes_are_seen_in_networks_in_which_rounding_grows() -> None:
     pairs = [(r, name, wrong) for r in RECIPES for name, wrong in r.mistakes()]
     found = judged([r for r, _, _ in pairs], [wrong for _, _, wrong in pairs])
+    # Beyond what was measured, not only beyond the hundredth that is forgiven at most.
     missed = [
         f"{name} in {recipe}"
         for (recipe, name, _), (_, grown) in zip(pairs, found, strict=True)
-        if not grown.wrong
+        if grown.wrong <= grown.unbounded
     ]
     assert not missed, "\n".join(missed)
 
@@ -193,6 +195,16 @@ def test_values_that_depend_on_a_recurrence() -> None:
     loop = RECIPES[0].graph()
     assert {p.value for p in loop.outputs} <= recurrent_values(loop)
     assert not recurrent_values(convolution_network())
+
+
+def test_every_operator_can_be_moved() -> None:
+    """By finite numbers, and signs and integers not at all."""
+    for op in all_ops().values():
+        for sample in samples(op):
+            (moved,) = movement(sample.trial.graph, sample.trial.calls)
+            for far, want in zip(moved, sample.want, strict=True):
+                assert far.shape == want.shape and np.isfinite(far).all(), sample.label
+                assert want.dtype.kind == "f" or not far.any(), sample.label
 
 
 def test_signs_are_not_moved() -> None:
