@@ -14,11 +14,12 @@ import numpy as np
 from codegen.targets import Target
 from codegen.toolchain import emulate
 from codegen.toolchain.load import call_library, has_c_library, library_abi
+from codegen.toolchain.repeats import first_and_steady, repeated
 from ellc.arrays import as_input
 from ellc.manifest import read_manifest
 from ellc.models import DEFAULT_OPTIONS, ModelOptions, read_model
 from ellc.progress import Progress, silent
-from ir.errors import EllcError
+from ir.errors import EllcError, InternalError
 from ir.interp import evaluate
 from ir.types import Array, DType, TensorType
 
@@ -72,7 +73,9 @@ class Library:
         own choice. Raises `EllcError` where it cannot be run here, or refuses.
         """
         if self.object is not None and not repeat_ms and not has_c_library(self.target):
-            return self._run_object(self.object, inputs, threads), ()
+            request = emulate.Request(0, self._bytes(inputs))
+            (data,) = self._run_object(self.object, [request], threads)
+            return self._arrays(data), ()
         answer = call_library(
             self.target,
             self.path,
@@ -84,8 +87,28 @@ class Library:
         )
         return self._arrays(answer.outputs), answer.call_ns
 
-    def _run_object(self, object: Path, inputs: Arrays, threads: int) -> Arrays:
-        """The same without a C library of the target: the object in a static program."""
+    def run_in_junk(self, calls: Sequence[Arrays]) -> list[Arrays]:
+        """The outputs of calls that each start from init, all in one program with the object.
+
+        Memory that nothing wrote is full of junk. The first call is made again in junk of every
+        kind, and after another call and a reset: raises `InternalError` if it gives other bytes.
+        """
+        assert self.object is not None
+        given = [self._bytes(inputs) for inputs in calls]
+        again = repeated(0, given[:1], given[-1])
+        fresh = [
+            emulate.Request(0, data, junk=i % emulate.JUNK_KINDS) for i, data in enumerate(given)
+        ]
+        answers = self._run_object(self.object, [*again, *fresh[1:]])
+        (first,), steady = first_and_steady(answers[: len(again)], 1)
+        if not steady:
+            raise InternalError(f"{self.path.name}: results depend on what memory held before")
+        return [self._arrays(data) for data in (first, *answers[len(again) :])]
+
+    def _run_object(
+        self, object: Path, requests: Sequence[emulate.Request], threads: int = 0
+    ) -> list[tuple[bytes, ...]]:
+        """The outputs of all requests, by the object in a static program: needs no C library."""
         case = emulate.Case(
             self.prefix,
             tuple(_buffer(t) for _, t in self.network.inputs),
@@ -96,8 +119,7 @@ class Library:
         )
         with tempfile.TemporaryDirectory(prefix="ellc-run-") as folder:
             runner = emulate.build_runner(self.target, [object], [case], Path(folder))
-            request = emulate.Request(0, self._bytes(inputs))
-            return self._arrays(emulate.run_cases(runner, [request])[0])
+            return emulate.run_cases(runner, requests)
 
     def _bytes(self, inputs: Arrays) -> tuple[bytes, ...]:
         ports = zip(inputs, self.network.inputs, strict=True)

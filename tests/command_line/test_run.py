@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from small_networks import convolution_network
 
+from codegen.plan import Plan, make_plan
+from codegen.targets import resolve
+from ellc.checking import plausible_inputs
 from ellc.commands.bench import noise, summary
-from ellc.execute import Network, _from_memory, _memory_bytes, _to_memory, open_library
+from ellc.driver import CompileOptions, compile_model
+from ellc.execute import (
+    Library,
+    Network,
+    _from_memory,
+    _memory_bytes,
+    _to_memory,
+    open_library,
+)
 from ir.builder import GraphBuilder
 from ir.container import save
-from ir.errors import EllcError
+from ir.errors import EllcError, InternalError
 from ir.graph import Graph
 from ir.ops.conv import Conv2D
 from ir.ops.dense import Dense
@@ -109,6 +123,32 @@ def test_without_a_foreign_c_library_the_object_runs(
     with pytest.raises(EllcError) as caught:
         open_library(library.path).run(inputs)
     assert caught.value.code == "E620"
+
+
+def test_results_that_depend_on_what_memory_held_are_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = convolution_network()
+    calls = [plausible_inputs(network, seed) for seed in range(2)]
+    target, options = resolve("host"), CompileOptions(emit=("so", "obj"), threads=1)
+
+    def compiled(folder: str) -> Library:
+        made = compile_model(network, target, options, tmp_path / folder)
+        assert made.library is not None
+        return open_library(made.library)
+
+    right = compiled("right")
+    for inputs, got in zip(calls, right.run_in_junk(calls), strict=True):
+        for a, b in zip(got, right.run(inputs)[0], strict=True):
+            assert np.array_equal(a, b)
+
+    def incomplete(*args: Any) -> Plan:
+        plan = make_plan(*args)
+        return replace(plan, steps=plan.steps[1:])
+
+    monkeypatch.setattr("ellc.driver.make_plan", incomplete)
+    with pytest.raises(InternalError, match="what memory held"):
+        compiled("wrong").run_in_junk(calls)
 
 
 def test_flags_override_what_the_metadata_says(folder: Path, ellc_command) -> None:
