@@ -182,9 +182,12 @@ def reference(data: bytes, inputs: Sequence[Array], calls: int = 1) -> list[list
     return stream(data, [inputs] * calls)
 
 
-def stream(data: bytes, steps: Sequence[Sequence[Array]]) -> list[list[Array]]:
+def stream(
+    data: bytes, steps: Sequence[Sequence[Array]], reset_at: int | None = None
+) -> list[list[Array]]:
     """What the reference kernels give step by step, output by output.
 
+    Variable tensors are reset before the step `reset_at`.
     Some operators have only one kernel, which is not among the reference ones.
     """
     try:
@@ -194,7 +197,9 @@ def stream(data: bytes, steps: Sequence[Sequence[Array]]) -> list[list[Array]]:
             raise
         interpreter = _interpreter(data, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
     results = []
-    for inputs in steps:
+    for step, inputs in enumerate(steps):
+        if step == reset_at:
+            interpreter.reset_all_variables()
         for detail, array in zip(interpreter.get_input_details(), inputs, strict=True):
             interpreter.set_tensor(detail["index"], array)
         interpreter.invoke()

@@ -16,6 +16,7 @@ from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, know
 from ellc.frontends.tflite.common import tensor
 from ellc.frontends.tflite.inner import import_inner
 from ellc.frontends.tflite.model import Tensor, TfliteGraph, TfliteNode
+from ir.errors import EllcError
 from ir.types import Array
 
 _Key = tuple[str, str]  # container and name: handles with the same ones are one variable
@@ -169,7 +170,10 @@ def _started(emitter: Emitter, variables: Iterable[Variable]) -> dict[str, Array
     found = {}
     for group in groups.values():
         graph = group[0][1].graph
-        made = import_inner(emitter.inner("start"), graph, [], [s.output for _, s in group])
+        try:
+            made = import_inner(emitter.inner("start"), graph, [], [s.output for _, s in group])
+        except EllcError as error:
+            raise Unsupported(f"CALL_ONCE: {error.message}") from error
         for (variable, _), value in zip(group, made, strict=True):
             name = variable.before.name
             found[name] = known(value, f"the first value of '{name}'")

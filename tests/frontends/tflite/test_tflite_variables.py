@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tflite_files import T, TFLiteFile, options, saved, stream
+from tflite_layer_cases import layer_cases
 
 from codegen.targets import resolve
 from codegen.testing import Trial, run_trials
@@ -125,6 +126,21 @@ def counter() -> bytes:
     return file.data([x], [total])
 
 
+def computed_start() -> bytes:
+    """A first value that the graph of CALL_ONCE computes of constants and stores after another."""
+    file, like = Streaming(), T((1, 3))
+    file.variable("a", np.zeros((1, 3), np.float32))
+    start = file.start
+    parts = [start.add(T.of(np.array([row], np.float32))) for row in ([1, 2, 3], [4, 5, 7])]
+    first = start.add(like)
+    start.apply("MUL", parts, [first], options("MulOptions"))
+    start.apply("ASSIGN_VARIABLE", [0, first], [])
+    x = file.main.add(like)
+    total = file.add(file.read("a", like), x, like)
+    file.assign("a", total)
+    return file.data([x], [total])
+
+
 def decayed() -> bytes:
     """int8 results of operators as next values, also one that is stored in another scale."""
     file = Streaming()
@@ -157,6 +173,7 @@ FILES = {
     "orders": orders(),
     "copies": copies(),
     "counter": counter(),
+    "computed start": computed_start(),
     "decayed": decayed(),
     "half read": half_read(),
 }
@@ -218,6 +235,16 @@ def test_a_variable_without_a_first_value_starts_at_its_zero_point(tmp_path: Pat
     want_equal(evaluated(without, steps), evaluated(with_one, steps))
 
 
+def test_a_reset_of_variable_tensors_is_that_of_the_runtime() -> None:
+    """Ours gives states their first values, so the runtime's must repeat its first calls."""
+    cases = [case for case in layer_cases() if case.calls > 1]
+    assert {"SVDF", "RNN", "UNIDIRECTIONAL_SEQUENCE_LSTM"} <= {case.kind for case in cases}
+    for case in cases:
+        once = [case.inputs()] * case.calls
+        first, again = np.split(np.array(stream(case.data(), once * 2, case.calls)), 2)
+        np.testing.assert_array_equal(first, again, str(case))
+
+
 def grows() -> bytes:
     file = Streaming()
     file.variable("a", np.ones((1, 3), np.float32))
@@ -235,6 +262,15 @@ def starts_late() -> bytes:
     file.assign("a", x)
     file.main.apply("CALL_ONCE", [], [], options("CallOnceOptions", initSubgraphIndex=1))
     return file.data([x], [file.read("a", like)])
+
+
+def strange_start() -> bytes:
+    file, like = Streaming(), T((1, 3))
+    file.variable("a", np.ones((1, 3), np.float32))
+    odd = file.start.add(like)
+    file.start.apply("CUSTOM:Odd", [], [odd])
+    file.start.apply("ASSIGN_VARIABLE", [0, odd], [])
+    return file.data([], [file.read("a", like)])
 
 
 def no_handle() -> bytes:
@@ -274,6 +310,7 @@ def nothing_given() -> bytes:
     [
         (grows(), "changes from f32[1, 3] to f32[1, 6]"),
         (starts_late(), "is in use before"),
+        (strange_start(), "CALL_ONCE: inside it: "),
         (inside_a_loop(), "it assigns variables"),
         (no_handle(), "not of a VAR_HANDLE"),
         (nothing_given(), "an operand or result is missing"),
