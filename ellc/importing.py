@@ -11,6 +11,7 @@ from ellc.progress import Progress, silent
 from ir.container import save
 from ir.errors import EllcError
 from ir.graph import Graph
+from ir.nested import parameters
 from ir.pipeline import parse_passes, run_pipeline
 
 _TIDYING = (
@@ -30,7 +31,7 @@ class Imported:
     @property
     def parameters(self) -> int:
         """Numbers in constants."""
-        return sum(int(array.size) for array in self.graph.constant_arrays().values())
+        return parameters(self.graph)
 
 
 def tidied(graph: Graph) -> Graph:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from ir.graph import Graph, Node, Port
+from ir.nested import bodies, constant_types
 from ir.op import Op, Types
 from ir.ops.fused import Fused
 from ir.ops.shape import Embed, Pad, Reshape, Slice, Transpose
@@ -211,8 +212,16 @@ def _live_bytes(graph: Graph) -> list[int]:
 
 
 def _parameters(graph: Graph, node: Node, constants: dict[str, str]) -> dict[str, TensorType]:
-    """The constants a node reads: key -> type."""
-    return {constants[v]: graph.types[v] for v in node.inputs if v in constants}
+    """The constants a node reads, in bodies too: key -> type."""
+    own = {constants[v]: graph.types[v] for v in node.inputs if v in constants}
+    for body in bodies(node.op):
+        own |= constant_types(body)
+    return own
+
+
+def _shown(graph: Graph, node: Node, read: set[str]) -> TensorType:
+    """The type of the first result that something reads: not a loop's state that is not wanted."""
+    return graph.types[next((v for v in node.outputs if v in read), node.outputs[0])]
 
 
 def _port_facts(graph: Graph, port: Port) -> PortFacts:
@@ -224,11 +233,13 @@ def inspect(graph: Graph) -> Report:
     """Measure a network as it stands; nothing is compiled or computed."""
     constants = {c.value: c.key for c in graph.constants}
     live = _live_bytes(graph)
+    read = {v for node in graph.nodes for v in node.inputs} | {p.value for p in graph.outputs}
+    read |= {s.next for s in graph.states}
     layers = []
     every: dict[str, TensorType] = {}
     for index, (node, field) in enumerate(zip(graph.nodes, _fields(graph), strict=True)):
         operands, results = graph.node_types(node)
-        own = _parameters(graph, node, constants)
+        own, result = _parameters(graph, node, constants), _shown(graph, node, read)
         every |= own
         seen = field or Field((0, 0), (0, 0))
         layers.append(
@@ -236,8 +247,8 @@ def inspect(graph: Graph) -> Report:
                 index=index,
                 operator=operator_text(node.op, operands),
                 sources=node.source,
-                output_shape=results[0].shape,
-                output_type=results[0].dtype.value,
+                output_shape=result.shape,
+                output_type=result.dtype.value,
                 parameters=sum(t.elements for t in own.values()),
                 parameter_bytes=sum(type_bytes(t) for t in own.values()),
                 macs=node.op.macs(operands, results),
@@ -245,7 +256,7 @@ def inspect(graph: Graph) -> Report:
                 live_bytes=live[index],
                 field=None if seen.whole else seen.size,
                 field_stride=None if seen.whole else seen.stride,
-                quantisation=results[0].quant,
+                quantisation=result.quant,
             )
         )
     return Report(

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from ir.graph import Graph, Node
 from ir.op import Op, attributes
+from ir.types import TensorType
 from ir.weights import WeightPool
 
 
@@ -22,6 +23,16 @@ def all_graphs(graph: Graph) -> Iterator[Graph]:
     for node in graph.nodes:
         for body in bodies(node.op):
             yield from all_graphs(body)
+
+
+def constant_types(graph: Graph) -> dict[str, TensorType]:
+    """The type of every constant of the graph and of those inside it, by its key."""
+    return {c.key: g.types[c.value] for g in all_graphs(graph) for c in g.constants}
+
+
+def parameters(graph: Graph) -> int:
+    """Numbers in constants, those inside bodies too, equal ones once."""
+    return sum(t.elements for t in constant_types(graph).values())
 
 
 def with_bodies(op: Op, change: Callable[[Graph], Graph]) -> Op:

@@ -10,6 +10,7 @@ from ellc.progress import Progress, silent
 from ellc.zoo.catalogue import build, find
 from ir.container import save
 from ir.errors import EllcError
+from ir.nested import parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,5 +53,4 @@ def build_file(
         write_ell(graph, path)
     else:
         save(graph, path)
-    parameters = sum(int(array.size) for array in graph.constant_arrays().values())
-    return Built(parameters, path.stat().st_size)
+    return Built(parameters(graph), path.stat().st_size)

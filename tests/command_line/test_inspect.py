@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 
 from ellc.draw import boxes, dot, place, svg
+from ellc.importing import Imported
 from ellc.inspect import inspect
 from ir.builder import GraphBuilder, Ref
 from ir.container import save
 from ir.graph import Graph
 from ir.op import all_ops
 from ir.ops.conv import Conv2D
+from ir.ops.loop import Loop, Walk
+from ir.passes.loops import unrolled
 from ir.text import parse
 from ir.types import DType, Padding, TensorType
 
@@ -81,6 +84,27 @@ def test_a_shared_constant_counts_once_in_the_totals() -> None:
     report = inspect(b.build())
     assert [layer.parameters for layer in report.layers] == [4, 4]
     assert report.parameters == 4
+
+
+def test_a_loop_counts_what_its_body_holds() -> None:
+    """As many parameters as its trips written out have; its shape is that of what is read."""
+    body = GraphBuilder("body")
+    h, x = (body.input(n, TensorType(DType.F32, (1, 4))) for n in "hx")
+    new = body.add(all_ops()["dense"](), h, body.constant(weights(4, 4)))
+    new = body.add(all_ops()["add"](), new, x)
+    body.output("h", new)
+    body.output("y", new)
+    b = GraphBuilder("layer")
+    operands = (
+        b.input("h", TensorType(DType.F32, (1, 4))),
+        b.input("x", TensorType(DType.F32, (3, 1, 4))),
+    )
+    b.output("y", b.add_multi(Loop(body.build(), 3, 1, (Walk(),), (Walk(),)), *operands)[1])
+    graph = b.build()
+    (layer,) = inspect(graph).layers
+    assert (layer.parameters, layer.parameter_bytes, layer.output_shape) == (16, 64, (3, 1, 4))
+    for form in (graph, unrolled(graph)):
+        assert inspect(form).parameters == Imported(form, 0).parameters == 16
 
 
 def test_command_prints_table_and_json(residual: Graph, tmp_path: Path, ellc_command) -> None:
