@@ -6,12 +6,14 @@ import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from onnx_models import floats, model, node, read
 
+from ellc.driver import CompileOptions, compile_model
 from ir.interp import evaluate
 from ir.types import Array
 
@@ -155,3 +157,17 @@ def test_a_wrong_formula_is_seen() -> None:
     clipped = Layer("LSTM", attributes=(("clip", 0.6),))
     for other in (dataclasses.replace(clipped, attributes=()), Layer("LSTM", peepholes=True)):
         assert np.abs(clipped.expected(x)[0] - other.expected(x)[0]).max() > 1e-3
+
+
+@pytest.mark.parametrize("operator", ["GRU", "LSTM"])
+def test_flash_does_not_grow_with_the_steps(operator: str, tmp_path: Path) -> None:
+    """Sixteen times the steps change how numbers are encoded, and nothing else."""
+    rows = GATES[operator] * HIDDEN
+    fixed = {"w": floats(1, rows, INPUTS, seed=1), "r": floats(1, rows, HIDDEN, seed=2)}
+    layer = node(operator, ["x", "w", "r"], ["y"], hidden_size=HIDDEN)
+    sizes = []
+    for steps in (100, 1600):
+        graph = read(model([layer], {"x": floats(steps, 1, INPUTS)}, ["y"], fixed))
+        made = compile_model(graph, "imxrt1050", CompileOptions(emit=("obj",)), tmp_path / "made")
+        sizes.append(made.costs.flash_bytes or 0)
+    assert 0 < sizes[1] < 1.05 * sizes[0]
