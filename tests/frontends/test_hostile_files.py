@@ -234,7 +234,7 @@ def test_headers_of_arrays(data: bytes, tmp_path: Path) -> None:
 
 
 def test_arrays_of_every_order_and_version(tmp_path: Path) -> None:
-    values = np.arange(48, dtype=np.float32).reshape(4, 12)
+    values = np.arange(48, dtype=np.float32).reshape(4, 4, 3)
     for order in (values, np.asfortranarray(values), values.astype(">i2")):
         for version in ((1, 0), (2, 0), (3, 0)):
             with (tmp_path / "x.npy").open("wb") as file:
