@@ -69,6 +69,7 @@ class Mutants:
     walk: Walk
     outcome: Callable[[Path], str]
     batch: int = 20_000
+    quick_count: int = 150
     quick: bool = False
 
     def run(self, seed: int, count: int, folder: Path) -> Findings:
@@ -87,6 +88,10 @@ class Mutants:
             number = int(finding.again.rsplit(" ", 1)[1])
             finding.files = {self.file: self._least(bases, seed, number, place, folder)}
         return findings
+
+    def input(self, seed: int, number: int, folder: Path) -> dict[str, bytes]:
+        """The file of one mutant."""
+        return {self.file: self.mutant(self.bases(self.quick), seed, number)}
 
     def mutant(self, bases: Bases, seed: int, number: int, left_out: Sequence[int] = ()) -> bytes:
         """The mutant of a number, without some of its edits."""

@@ -1,9 +1,10 @@
 """Run the campaigns for long: `make soak`.
 
     python tests/soak/run.py                          every campaign for ten minutes together
-    python tests/soak/run.py --count 1000000          so many inputs, spread over the campaigns
+    python tests/soak/run.py --count 1000000          so many inputs, more of the cheaper ones
     python tests/soak/run.py --only onnx --seed 7     one campaign, from this seed on
     python tests/soak/run.py --only onnx --seed 7 --number 12 --keep DIR     one input again
+    python tests/soak/run.py --only guards            real models between guard pages, both ends
     python tests/soak/run.py --quick                  seconds, as `make test` does
 
 A campaign runs in batches, each with a seed of its own: SEED, SEED + 1, ... Findings are folded by
@@ -27,16 +28,17 @@ sys.path.extend(str(Path(__file__).resolve().parents[1] / n) for n in ("support"
 
 from findings import Findings
 
-MODULES = ("mutants",)
+MODULES = ("mutants", "memory")
 """Modules beside this one with a tuple `CAMPAIGNS`."""
-QUICK_COUNT = 150
 
 
 class Campaign(Protocol):
     """What a module puts into `CAMPAIGNS`: a frozen dataclass with these fields.
 
-    `batch` inputs are one call of `run`, some minutes at most; `quick` asks for bases and a set-up
-    that take a second.
+    `batch` inputs are one call of `run`, some minutes at most. With `quick` one call is all there
+    is, of `quick_count` inputs and with a set-up that take seconds; 0 leaves the campaign out.
+    `run` hands back an outcome for each input; fewer than it was asked for tell that all inputs of
+    the campaign have been tried. `input` makes the files of one input again.
     """
 
     @property
@@ -44,8 +46,11 @@ class Campaign(Protocol):
     @property
     def batch(self) -> int: ...
     @property
+    def quick_count(self) -> int: ...
+    @property
     def quick(self) -> bool: ...
     def run(self, seed: int, count: int, folder: Path) -> Findings: ...
+    def input(self, seed: int, number: int, folder: Path) -> dict[str, bytes]: ...
 
 
 @dataclass
@@ -57,6 +62,7 @@ class _Progress:
     seed: int
     inputs: int = 0
     seconds: float = 0.0
+    is_over: bool = False
 
     def step(self, count: int, folder: Path) -> None:
         start = time.monotonic()
@@ -66,8 +72,10 @@ class _Progress:
                 print(f"  {place}: {finding.said[:300]} ({finding.again})", flush=True)
         self.findings.merge(found)
         self.seconds += time.monotonic() - start
-        self.inputs += count
+        tried = found.outcomes.total()
+        self.inputs += tried
         self.seed += 1
+        self.is_over = tried < count
 
     def line(self, first_seed: int) -> str:
         counted = ", ".join(f"{k} {n}" for k, n in sorted(self.findings.outcomes.items()))
@@ -79,27 +87,40 @@ class _Progress:
 
 
 def campaigns(only: str, quick: bool) -> list[Campaign]:
-    """The registered campaigns whose names begin with `only`."""
+    """The registered campaign called `only`, else those whose names begin with it."""
     found: list[Any] = [c for m in MODULES for c in importlib.import_module(m).CAMPAIGNS]
-    return [replace(c, quick=quick) for c in found if c.name.startswith(only)]
+    named = [c for c in found if c.name == only] or [c for c in found if c.name.startswith(only)]
+    if not named:
+        sys.exit(f"no campaign {only!r}; there are {', '.join(c.name for c in found)}")
+    return [replace(c, quick=quick) for c in named if c.quick_count or not quick]
 
 
 def soak(given: argparse.Namespace, folder: Path) -> list[_Progress]:
     """Run the campaigns in turns until the time or the count is used up."""
     chosen = campaigns(given.only, given.quick)
-    share = given.count // len(chosen) if given.count else 0
+    batches = sum(campaign.batch for campaign in chosen)
     running = [_Progress(campaign, Findings(), given.seed) for campaign in chosen]
     done: list[_Progress] = []
     end = time.monotonic() + given.seconds
     while running:
         progress = running.pop(0)
-        batch = progress.campaign.batch
-        count = min(batch, share - progress.inputs) if share else batch
-        progress.step(QUICK_COUNT if given.quick else count, folder)
+        campaign = progress.campaign
+        share = -(-given.count * campaign.batch // batches)
+        count = min(campaign.batch, share - progress.inputs) if share else campaign.batch
+        progress.step(campaign.quick_count if given.quick else count, folder)
         print(progress.line(given.seed), flush=True)
         left = progress.inputs < share if share else time.monotonic() < end
-        (running if left and not given.quick else done).append(progress)
+        goes_on = left and not given.quick and not progress.is_over
+        (running if goes_on else done).append(progress)
     return done
+
+
+def keep_input(given: argparse.Namespace, folder: Path) -> None:
+    """Write the files of one input of one campaign."""
+    (campaign,) = campaigns(given.only, given.quick)
+    given.keep.mkdir(parents=True, exist_ok=True)
+    for name, data in campaign.input(given.seed, given.number, folder).items():
+        (given.keep / name).write_bytes(data)
 
 
 def main() -> None:
@@ -115,14 +136,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--keep", type=Path, default=Path("out/soak"), help="for what is found")
     given = parser.parse_args()
-    if given.number is not None:
-        (campaign,) = campaigns(given.only, given.quick)
-        given.keep.mkdir(parents=True, exist_ok=True)
-        made: Any = campaign
-        data = made.mutant(made.bases(given.quick), given.seed, given.number)
-        (given.keep / made.file).write_bytes(data)
-        return
     with tempfile.TemporaryDirectory(prefix="ellc-soak-") as name:
+        if given.number is not None:
+            keep_input(given, Path(name))
+            return
         done = soak(given, Path(name))
     wrong = Findings()
     for progress in done:

@@ -5,6 +5,7 @@ The call runs on a thread whose stack is filled with a pattern below the caller'
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,8 +86,13 @@ class StackUse:
     used: int
 
 
-def measure_stacks(plans: Sequence[Plan], target: Target, folder: Path) -> list[StackUse]:
+def measure_stacks(plans: Sequence[Plan], target: Target) -> list[StackUse]:
     """What the manifest says and what init and two calls take, for each plan on one thread."""
+    with tempfile.TemporaryDirectory(prefix="ellc-stacks-") as folder:
+        return _measured(plans, target, Path(folder))
+
+
+def _measured(plans: Sequence[Plan], target: Target, folder: Path) -> list[StackUse]:
     objects: list[Path] = []
     said: list[int] = []
     text = [_MAIN]
