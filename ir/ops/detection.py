@@ -1,4 +1,4 @@
-"""Heads of detection networks."""
+"""Heads of detection networks, and what chooses among their boxes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ir.op import Arrays, Case, Op, Types, register_op, require
 from ir.ops.common import normal, want_floats, want_operands
 from ir.ops.pointwise import Sigmoid
 from ir.ops.reduce import Softmax
-from ir.types import Array, TensorType
+from ir.types import Array, DType, TensorType
 
 
 @register_op("region_detection")
@@ -59,3 +59,107 @@ class RegionDetection(Op):
         yield Case(cls(1, 1), (normal(rng, 1, 1, 1, 6),), label="one box")
         yield Case(cls(5, 20), (normal(rng, 1, 5, 7, 125),), label="grid")
         yield Case(cls(3, 7, 4, True), (normal(rng, 1, 4, 4, 36),), label="softmax")
+
+
+@register_op("non_max_suppression")
+@dataclass(frozen=True, slots=True)
+class NonMaxSuppression(Op):
+    """(corners, scores, overlap, threshold) -> rows: boxes chosen greedily, class by class.
+
+    corners [N,4,B] float32: top, left, bottom, right of the boxes of an image; scores [N,C,B]
+    float32; overlap and threshold [1] float32. Of every image and class the box with the highest
+    score comes first, of equal ones the first; then those that share more than `overlap` with it
+    (intersection over union; 0 for a box without area) are left out, up to `most` times. Boxes
+    count whose score is above the threshold, or equal to it with `at_least`, but never -inf.
+
+    rows [N*C*most,3] int32: (image, class, box) in the order of images and classes, after the
+    last one -1.
+    """
+
+    most: int
+    at_least: bool = False
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("non_max_suppression", inputs, 4)
+        corners, scores, *limits = inputs
+        require(
+            all(x.dtype is DType.F32 for x in inputs)
+            and corners.rank == scores.rank == 3
+            and corners.shape == (scores.shape[0], 4, scores.shape[2])
+            and all(x.shape == (1,) for x in limits),
+            f"non_max_suppression: {', '.join(str(x) for x in inputs)}",
+        )
+        images, classes, boxes = scores.shape
+        require(1 <= self.most <= boxes, f"non_max_suppression: {self.most} of {boxes} boxes")
+        return (TensorType(DType.I32, (images * classes * self.most, 3)),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        corners, scores, overlap, threshold = inputs
+        images, classes, _ = scores.shape
+        rows = np.full((images * classes * self.most, 3), -1, np.int32)
+        good = scores >= threshold if self.at_least else scores > threshold
+        found = [
+            (image, kind, box)
+            for image in range(images)
+            for kind in range(classes)
+            for box in self._chosen(
+                corners[image], np.where(good, scores, -np.inf)[image, kind], overlap
+            )
+        ]
+        rows[: len(found)] = np.array(found, np.int32).reshape(-1, 3)
+        return (rows,)
+
+    def _chosen(self, corners: Array, scores: Array, overlap: Array) -> Iterator[int]:
+        left = scores.copy()
+        for _ in range(self.most):
+            best = int(left.argmax())
+            if left[best] == -np.inf:
+                return
+            yield best
+            left[_overlaps(corners, corners[:, best : best + 1]) > overlap] = -np.inf
+            left[best] = -np.inf
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        limits = np.array([0.5], np.float32), np.array([0.1], np.float32)
+        for label, op, images, classes, boxes in (
+            ("one box", cls(1), 1, 1, 1),
+            ("fewer boxes than lanes", cls(2), 1, 2, 3),
+            ("images and classes", cls(7), 2, 3, 37),
+            ("all of them", cls(16, True), 1, 1, 16),
+        ):
+            shape = (images, classes, boxes)
+            scores = rng.permutation(np.arange(images * classes * boxes)).reshape(shape) / 64
+            corners = _boxes(rng, images, boxes)
+            yield Case(op, (corners, scores.astype(np.float32), *limits), label=label)
+        few = rng.integers(0, 3, (1, 2, 29)).astype(np.float32)
+        few[0, 1, ::5] = -np.inf
+        corners = _boxes(rng, 1, 29)
+        corners[:, 2, 3:7] = corners[:, 0, 3:7]  # boxes without area
+        ones = np.ones(1, np.float32)
+        for at_least in (False, True):
+            inputs = (corners, few, limits[0], ones)
+            yield Case(cls(9, at_least), inputs, label=f"equal scores {at_least}")
+        yield Case(cls(9), (corners, few, ones, ones * 5), label="nothing is good enough")
+        same = np.repeat(corners[:, :, :1], 29, 2)
+        yield Case(cls(9), (same, few, limits[0], limits[1]), (0,), label="one place")
+
+
+def _boxes(rng: np.random.Generator, images: int, boxes: int) -> Array:
+    """[images,4,boxes]: on a grid, where areas are exact and many boxes overlap."""
+    start, size = rng.integers(0, 6, (2, images, 2, boxes))
+    return np.concatenate((start, start + size + 1), 1).astype(np.float32)
+
+
+def _overlaps(corners: Array, own: Array) -> Array:
+    """[boxes]: intersection over union of boxes [4,boxes] and one of them [4,1]."""
+    zero = corners.dtype.type(0)
+    height, width = (
+        np.maximum(np.minimum(corners[i + 2], own[i + 2]) - np.maximum(corners[i], own[i]), zero)
+        for i in (0, 1)
+    )
+    shared = height * width
+    area, other = ((c[2] - c[0]) * (c[3] - c[1]) for c in (corners, own))
+    with np.errstate(all="ignore"):
+        ratio = shared / (area + other - shared)
+    return np.asarray(np.where((area > 0) & (other > 0), ratio, zero))

@@ -1,0 +1,215 @@
+"""Boxes chosen greedily: one pass over all boxes for each that is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from codegen.kernels.movement import scratch_access
+from codegen.kir.build import KernelBuilder
+from codegen.kir.ir import Imm, Operand, Param
+from codegen.kir.types import Elem, VType
+from codegen.lowering import KernelCall, NodeContext, access_arg, lowers
+from codegen.storage import Access
+from codegen.vectors import load_lanes, vector_lanes
+from ir.errors import EllcError
+from ir.ops.detection import NonMaxSuppression
+
+_NONE = float("-inf")
+# scores(start, count): `count` scores from a place on, and -inf in the other lanes
+_Scores = Callable[[Operand, int], Operand]
+
+
+@lowers(NonMaxSuppression)
+def lower_suppression(ctx: NodeContext) -> list[KernelCall]:
+    """One thread for all: where a row is written depends on how many came before it."""
+    op = ctx.anchor
+    assert isinstance(op, NonMaxSuppression)
+    if ctx.stages:
+        raise EllcError(f"'{op.name}' with an epilogue", code="E301", where=ctx.name)
+    places = [ctx.place(x) for x in ctx.inputs]
+    lanes = vector_lanes(ctx.target, Elem.F32)
+    boxes = places[1].shape[2]
+    left = scratch_access(ctx, Elem.F32, (-(-boxes // lanes) * lanes,))
+    rows = ctx.result()
+    b = KernelBuilder(ctx.name)
+    names = ("corners", "scores", "overlap", "threshold")
+    corners, scores, overlap, threshold = (
+        b.param(n, a.elem, a.align_bytes) for n, a in zip(names, places, strict=True)
+    )
+    search = _Search(
+        b,
+        op,
+        corners,
+        scores,
+        overlap,
+        threshold,
+        b.param("left", left.elem, left.align_bytes, writable=True),
+        b.param("rows", rows.elem, rows.align_bytes, writable=True),
+        (places[0], places[1], rows),
+        lanes,
+    )
+    search.write()
+    args = tuple(access_arg(a) for a in (*places, left, rows))
+    return [KernelCall(b.finish(), args, 1, op.name)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """The kernel under work. `left` holds the scores of one class that are not yet decided.
+
+    Those of boxes that are chosen or left out, and what fills its last vector, are -inf.
+    """
+
+    b: KernelBuilder
+    op: NonMaxSuppression
+    corners: Param
+    scores: Param
+    overlap: Param
+    threshold: Param
+    left: Param
+    rows: Param
+    accesses: tuple[Access, Access, Access]
+    lanes: int
+
+    def write(self) -> None:
+        """Chosen boxes of every image and class, then rows of -1."""
+        b = self.b
+        images, classes, _ = self.accesses[1].shape
+        with b.loop("once", b.begin, b.end):
+            with b.loop("image", 0, images, carry=(Imm(0),)) as image:
+                with b.loop("class", 0, classes, carry=image.carried) as kind:
+                    kind.carry((self._class(image.index, kind.index, kind.carried[0]),))
+                image.carry(kind.results)
+            with b.loop("row", image.results[0], self.accesses[2].shape[0]) as row:
+                nothing = Imm(-1, VType(Elem.I32))
+                self._store(row.index, (nothing, nothing, nothing))
+
+    def _class(self, image: Operand, kind: Operand, count: Operand) -> Operand:
+        """The rows of one class from row `count` on; how many rows there are then."""
+        b = self.b
+        value, place = self._first(image, kind)
+        with b.loop("rank", 0, self.op.most, carry=(count, value, place)) as rank:
+            row, value, place = rank.carried
+            found = b.compare("gt", value, b.const(_NONE, value))
+            with b.when(found):
+                where = (b.convert(image, Elem.I32), b.convert(kind, Elem.I32), place)
+                self._store(row, where)
+            stop = b.select(found, Imm(self._vectors[0]), Imm(0))
+            following = b.add(row, b.select(found, Imm(1), Imm(0)))
+            rank.carry((following, *self._without(image, place, stop)))
+        return rank.results[0]
+
+    def _first(self, image: Operand, kind: Operand) -> tuple[Operand, Operand]:
+        """Scores that are good enough, put into `left`; the best of them and its place."""
+        b, access = self.b, self.accesses[1]
+        base = b.add(b.mul(image, access.strides[0]), b.mul(kind, access.strides[1]))
+        least = b.splat(b.load(self.threshold, 0), self.lanes)
+
+        def scores(start: Operand, count: int) -> Operand:
+            index = b.add(base, b.mul(start, access.strides[2]))
+            found = load_lanes(b, self.scores, index, self.lanes, count, access.strides[2])
+            good = b.compare("ge" if self.op.at_least else "gt", found, least)
+            if count < self.lanes:
+                inside = b.iota(Elem.I32, self.lanes)
+                good = b.op("and", good, b.compare("lt", inside, b.const(count, inside)))
+            return b.select(good, found, b.const(_NONE, found))
+
+        return self._best(scores, Imm(self._vectors[0]))
+
+    def _without(self, image: Operand, place: Operand, stop: Operand) -> tuple[Operand, Operand]:
+        """`left` without the box at `place` and what overlaps it; the best and its place."""
+        b, lanes = self.b, self.lanes
+        access = self.accesses[0]
+        image_base = b.mul(image, access.strides[0])
+        bases = [b.add(image_base, i * access.strides[1]) for i in range(4)]
+        # Where nothing was found, nothing is read below; any place will do.
+        own_place = b.max(b.convert(place, Elem.INDEX), 0)
+        step = b.mul(own_place, access.strides[2])
+        own = [b.splat(b.load(self.corners, b.add(base, step)), lanes) for base in bases]
+        limit = b.splat(b.load(self.overlap, 0), lanes)
+        own_lanes = b.splat(place, lanes)
+
+        def scores(start: Operand, count: int) -> Operand:
+            ends = [
+                load_lanes(b, self.corners, b.add(base, b.mul(start, access.strides[2])), lanes,
+                           count, access.strides[2])
+                for base in bases
+            ]  # fmt: skip
+            gone = b.op("or", self._overlaps(ends, own, limit), b.compare(
+                "eq", self._numbers(start), own_lanes))  # fmt: skip
+            found = b.load(self.left, start, lanes)
+            return b.select(gone, b.const(_NONE, found), found)
+
+        return self._best(scores, stop)
+
+    def _overlaps(self, ends: list[Operand], own: list[Operand], limit: Operand) -> Operand:
+        """Whether boxes share more with one of them than allowed."""
+        b = self.b
+        zero = b.const(0.0, limit)
+        height, width = (
+            b.max(b.sub(b.min(ends[i + 2], own[i + 2]), b.max(ends[i], own[i])), zero)
+            for i in (0, 1)
+        )
+        shared = b.mul(height, width)
+        area, other = (b.mul(b.sub(c[2], c[0]), b.sub(c[3], c[1])) for c in (ends, own))
+        ratio = b.div(shared, b.sub(b.add(area, other), shared))
+        solid = b.op("and", b.compare("gt", area, zero), b.compare("gt", other, zero))
+        return b.compare("gt", b.select(solid, ratio, zero), limit)
+
+    def _best(self, scores: _Scores, stop: Operand) -> tuple[Operand, Operand]:
+        """Keep what `scores` gives from each place on; the best of it and its place.
+
+        Whole vectors are visited up to `stop`; of equal scores the first is the best.
+        """
+        b = self.b
+        none = b.const(_NONE, VType(Elem.F32, self.lanes))
+        with b.loop(
+            "box", 0, stop, self.lanes, (none, b.const(0, VType(Elem.I32, self.lanes)))
+        ) as box:
+            box.carry(self._better(scores, box.index, self.lanes, box.carried))
+        best = box.results
+        whole, rest = self._vectors
+        if rest:
+            best = self._better(scores, Imm(whole), rest, best)
+        value, place = best
+        while value.type.lanes > 1:
+            half = value.type.lanes // 2
+            value, place = self._first_of(
+                *((b.part(value, at, half), b.part(place, at, half)) for at in (0, half))
+            )
+        return value, place
+
+    def _better(
+        self, scores: _Scores, start: Operand, count: int, best: tuple[Operand, ...]
+    ) -> tuple[Operand, ...]:
+        value = scores(start, count)
+        self.b.store(value, self.left, start)
+        wins = self.b.compare("gt", value, best[0])
+        numbers = self._numbers(start)
+        return self.b.select(wins, value, best[0]), self.b.select(wins, numbers, best[1])
+
+    def _first_of(
+        self, one: tuple[Operand, Operand], two: tuple[Operand, Operand]
+    ) -> tuple[Operand, Operand]:
+        b = self.b
+        earlier = b.op("and", b.compare("eq", two[0], one[0]), b.compare("lt", two[1], one[1]))
+        wins = b.op("or", b.compare("gt", two[0], one[0]), earlier)
+        return b.select(wins, two[0], one[0]), b.select(wins, two[1], one[1])
+
+    def _numbers(self, start: Operand) -> Operand:
+        b = self.b
+        first = b.splat(b.convert(start, Elem.I32), self.lanes)
+        return b.add(first, b.iota(Elem.I32, self.lanes))
+
+    @property
+    def _vectors(self) -> tuple[int, int]:
+        """Boxes in whole vectors, and those after them."""
+        boxes = self.accesses[1].shape[2]
+        return boxes - boxes % self.lanes, boxes % self.lanes
+
+    def _store(self, row: Operand, values: tuple[Operand, Operand, Operand]) -> None:
+        down, across = self.accesses[2].strides
+        for column, value in enumerate(values):
+            index = self.b.add(self.b.mul(row, down), column * across)
+            self.b.store(value, self.rows, index)
