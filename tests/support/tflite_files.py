@@ -10,6 +10,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from flatbuffers import flexbuffers
 
 from ir.types import Array
 
@@ -66,7 +67,10 @@ class TFLiteFile:
         options: object = None,
         intermediates: Sequence[int] = (),
     ) -> None:
-        """An operator; `options` is an object of the schema such as `Conv2DOptionsT`."""
+        """An operator; `options` is an object of the schema such as `Conv2DOptionsT`.
+
+        Those of a custom operator are a dictionary.
+        """
         self.operators.append((kind, inputs, outputs, options, list(intermediates)))
 
     def data(self, inputs: list[int], outputs: list[int]) -> bytes:
@@ -129,7 +133,9 @@ class TFLiteFile:
         model.operatorCodes.append(code)
         made.inputs, made.outputs = inputs, outputs
         made.intermediates = intermediates or None
-        if options is not None:
+        if isinstance(options, dict):
+            made.customOptions = list(flexbuffers.Dumps(options))
+        elif options is not None:
             name = type(options).__name__.removesuffix("T")
             made.builtinOptionsType = getattr(schema.BuiltinOptions, name)
             made.builtinOptions = options

@@ -18,6 +18,7 @@ _FAMILIES = (
     "arithmetic",
     "control",
     "convolution",
+    "detection",
     "indexing",
     "movement",
     "pooling",

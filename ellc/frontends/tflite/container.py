@@ -13,6 +13,7 @@ import numpy as np
 import tflite
 from tflite.utils import BUILTIN_OPCODE2NAME
 
+from ellc.frontends.tflite.custom import custom_options
 from ellc.frontends.tflite.model import (
     NO_OPTIONS,
     Interface,
@@ -189,7 +190,8 @@ class _Container:
         operands = tuple(self._picked(tensors, operator.InputsAsNumpy(), optional=True))
         results = tuple(t for t in self._picked(tensors, operator.OutputsAsNumpy()) if t)
         label = results[0].name if results else ""
-        options = self._options(operator)
+        custom = self._custom(operator) if self._kinds[code].startswith(_CUSTOM) else b""
+        options = custom_options(custom, self._budget) if custom else self._options(operator)
         graphs = tuple(self._inner(options.whole(n)) for n in _GRAPHS.get(self._kinds[code], ()))
         within = tuple(self._picked(tensors, operator.IntermediatesAsNumpy(), optional=True))
         return TfliteNode(label, self._kinds[code], operands, results, options, graphs, within)
@@ -236,6 +238,16 @@ class _Container:
         if union is None:
             return _options(without_fields(kind))
         return _options(as_table(kind, self._data, union.Pos, self._budget))
+
+    def _custom(self, operator: Any) -> bytes:
+        """The bytes of a custom operator's options, after the tables in a file beyond 2 GB."""
+        start, size = operator.LargeCustomOptionsOffset(), operator.LargeCustomOptionsSize()
+        if start > 1:
+            if start + size > len(self._data):
+                raise Damaged("an operator's options end after the file")
+            return self._data[start : start + size]
+        found = operator.CustomOptionsAsNumpy()
+        return found.tobytes() if isinstance(found, np.ndarray) else b""
 
     def _signature(self) -> tuple[dict[int, str], dict[int, str]]:
         """Names that callers use for tensors, if the file has one signature for its main graph."""

@@ -28,6 +28,7 @@ CASES = list(chain(float_cases(), movement_cases(), byte_cases(), layer_cases(),
 BY_HAND = {
     *("BROADCAST_TO", "LOCAL_RESPONSE_NORMALIZATION", "WHILE"),
     *("ASSIGN_VARIABLE", "CALL_ONCE", "READ_VARIABLE", "VAR_HANDLE"),
+    "CUSTOM:TFLite_Detection_PostProcess",
 }
 
 

@@ -1,0 +1,234 @@
+"""The end of SSD detectors: boxes decoded, chosen and written as lists of fixed size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ellc.frontends.graph_import.broadcast import pointwise
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.tflite.common import operand, tensor
+from ellc.frontends.tflite.model import Options, TfliteNode
+from ellc.frontends.tflite.registry import TFLITE
+from ellc.frontends.tflite.scales import dequantized
+from ir.op import Op
+from ir.ops.cast import Cast
+from ir.ops.detection import NonMaxSuppression
+from ir.ops.pointwise import Add, Exp, Less, Mul, Select, Sub
+from ir.ops.reduce import Reduce
+from ir.ops.shape import Concat, Gather, Reshape, Slice, Transpose
+from ir.ops.sorting import TopK
+from ir.types import DType
+
+_PER_CLASS = 100
+_MOST_DETECTIONS = 1 << 20
+
+
+@TFLITE.imports("CUSTOM:TFLite_Detection_PostProcess", limits="one image")
+def detection_post_process(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
+    """Boxes, classes, scores and number of detections; after the last one zeros."""
+    boxes, scores, anchors = (
+        _real(emitter, node, inputs, i, what)
+        for i, what in enumerate(("boxes", "scores", "anchors"))
+    )
+    count = boxes.shape[1] if boxes.type.rank == 3 else 0
+    good = boxes.type.rank == scores.type.rank == 3 and boxes.shape[2] >= 4 and count
+    good = good and scores.shape[:2] == (1, count) == boxes.shape[:2]
+    if not good or anchors.shape != (count, 4):
+        shapes = f"{boxes.shape}, scores {scores.shape}, anchors {anchors.shape}"
+        raise Unsupported(f"boxes {shapes}; those of one image are wanted")
+    settings = _Settings.of(node.options, scores.shape[2])
+    post = _Post(
+        emitter,
+        settings,
+        _decoded(emitter, boxes, anchors, node.options),
+        emitter.add(
+            Slice((0, 0, settings.offset), (1, count, settings.classes), (1, 1, 1)), scores
+        ),
+        count,
+    )
+    return post.regular() if settings.is_regular else post.fast()
+
+
+def _real(emitter: Emitter, node: TfliteNode, inputs: Inputs, index: int, what: str) -> Value:
+    value = operand(inputs, index, what)
+    return value if value.dtype is DType.F32 else dequantized(emitter, value, tensor(node, index))
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """The operator's options; `offset` classes before the first one are background."""
+
+    detections: int
+    kinds: int  # classes of one detection
+    per_class: int
+    classes: int
+    offset: int
+    least: float
+    overlap: float
+    is_regular: bool
+
+    @staticmethod
+    def of(options: Options, columns: int) -> _Settings:
+        """Raises `Unsupported` where LiteRT refuses them."""
+        # Read either way, as both ways of choosing may stand in the file.
+        per_class = options.whole("detections_per_class")
+        made = _Settings(
+            options.whole("max_detections"),
+            options.whole("max_classes_per_detection"),
+            per_class if "detections_per_class" in options.values else _PER_CLASS,
+            options.whole("num_classes"),
+            columns - options.whole("num_classes"),
+            options.number("nms_score_threshold"),
+            options.number("nms_iou_threshold"),
+            options.flag("use_regular_nms"),
+        )
+        counts = (made.detections, made.kinds, made.per_class, made.classes)
+        if min(counts) < 1 or made.detections * made.kinds > _MOST_DETECTIONS:
+            raise Unsupported(f"{made.detections} detections of {made.kinds} classes each")
+        if made.offset not in (0, 1):
+            raise Unsupported(f"scores of {columns} classes, where {made.classes} are named")
+        if not 0 < made.overlap <= 1:
+            raise Unsupported(f"boxes may overlap by {made.overlap}; more than 0, at most 1")
+        return made
+
+
+def _decoded(emitter: Emitter, boxes: Value, anchors: Value, options: Options) -> Value:
+    """[4, boxes]: top, left, bottom, right. Sizes are logarithms of the anchors' multiples."""
+    count = boxes.shape[1]
+    scales = [options.number(f"{name}_scale") for name in "yxhw"]
+    if not all(s > 0 for s in scales):
+        raise Unsupported(f"scales {scales} of boxes")
+    four = emitter.add(Slice((0, 0, 0), (1, count, 4), (1, 1, 1)), boxes)
+    planes = emitter.add(Transpose((1, 0)), emitter.add(Reshape((count, 4)), four))
+    inverse = emitter.constant(np.array([[1 / s] for s in scales], np.float32))
+    planes = pointwise(emitter, Mul(), planes, inverse)
+    corner, size = (_rows(emitter, planes, at) for at in (0, 2))
+    anchor = emitter.add(Transpose((1, 0)), anchors)
+    middle, extent = (_rows(emitter, anchor, at) for at in (0, 2))
+    centre = emitter.add(Add(), emitter.add(Mul(), corner, extent), middle)
+    half = emitter.constant(np.full((1, 1), 0.5, np.float32))
+    half_size = emitter.add(
+        Mul(), emitter.add(Exp(), size), pointwise(emitter, Mul(), extent, half)
+    )
+    ends = [emitter.add(op, centre, half_size) for op in (Sub(), Add())]
+    return emitter.add(Concat(0), *ends)
+
+
+def _rows(emitter: Emitter, planes: Value, start: int) -> Value:
+    return emitter.add(Slice((start, 0), (2, planes.shape[1]), (1, 1)), planes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Post:
+    """corners [4,B], scores [1,B,C] -> the four results."""
+
+    emitter: Emitter
+    settings: _Settings
+    corners: Value
+    scores: Value
+    count: int
+
+    def fast(self) -> list[Value]:
+        """By the best class of each box; then the best classes of those that are chosen."""
+        add, s = self.emitter.add, self.settings
+        best = add(Reshape((1, 1, self.count)), add(Reduce("max", (2,), True), self.scores))
+        rows = self._suppressed(best, s.detections)
+        found = rows.shape[0]
+        chosen = self._column(rows, 2)
+        there = self._there(chosen)
+        kinds = min(s.kinds, s.classes)
+        table = add(Reshape((self.count, s.classes)), self.scores)
+        values, classes = self.emitter.add_multi(TopK(1, kinds), add(Gather(0), table, chosen))
+        mask = add(Reshape((found, 1)), there)
+        values, classes = (
+            self._filled(self._masked(v, mask), s.kinds) for v in (values, self._floats(classes))
+        )
+        boxes = self._masked(self._boxes(chosen), mask)
+        every = [boxes if i < kinds else self._zeros(boxes) for i in range(s.kinds)]
+        return self._results(
+            boxes if s.kinds == 1 else add(Concat(1), *every), classes, values, there
+        )
+
+    def regular(self) -> list[Value]:
+        """Class by class; of all that are chosen the best."""
+        add, s = self.emitter.add, self.settings
+        by_class = add(Transpose((0, 2, 1)), self.scores)
+        rows = self._suppressed(by_class, s.per_class)
+        kind, box = self._column(rows, 1), self._column(rows, 2)
+        # What is not there is clamped to the first score, and then left out.
+        stride = self.emitter.constant(np.full((1,), self.count, np.int32))
+        where = add(Add(), pointwise(self.emitter, Mul(), kind, stride), box)
+        flat = add(Reshape((s.classes * self.count,)), by_class)
+        lowest = self.emitter.constant(np.full((1,), -np.inf, np.float32))
+        values = add(Gather(0), flat, where)
+        values = pointwise(self.emitter, Select(), values, lowest, self._there(box))
+        most = min(s.detections, rows.shape[0])
+        values, places = self.emitter.add_multi(TopK(0, most), values)
+        chosen = add(Gather(0), box, places)
+        there = self._there(chosen)
+        mask = add(Reshape((most, 1)), there)
+        classes = self._floats(add(Gather(0), kind, places))
+        return self._results(
+            self._masked(self._boxes(chosen), mask),
+            self._masked(classes, there),
+            self._masked(values, there),
+            there,
+        )
+
+    def _suppressed(self, scores: Value, most: int) -> Value:
+        """Rows of (image, class, box) for scores [1,classes,B]."""
+        op, emitter = NonMaxSuppression(min(most, self.count), at_least=True), self.emitter
+        corners = emitter.add(Reshape((1, 4, self.count)), self.corners)
+        limits = (self.settings.overlap, self.settings.least)
+        numbers = (emitter.constant(np.full((1,), x, np.float32)) for x in limits)
+        return emitter.add(op, corners, scores, *numbers)
+
+    def _column(self, rows: Value, column: int) -> Value:
+        count = rows.shape[0]
+        part = self.emitter.add(Slice((0, column), (count, 1), (1, 1)), rows)
+        return self.emitter.add(Reshape((count,)), part)
+
+    def _there(self, chosen: Value) -> Value:
+        """Whether rows are no filling."""
+        return self._pointwise(Less(), self.emitter.constant(np.full((1,), -1, np.int32)), chosen)
+
+    def _boxes(self, chosen: Value) -> Value:
+        table = self.emitter.add(Transpose((1, 0)), self.corners)
+        return self.emitter.add(Gather(0), table, chosen)
+
+    def _floats(self, value: Value) -> Value:
+        return self.emitter.add(Cast(DType.F32), value)
+
+    def _masked(self, value: Value, mask: Value) -> Value:
+        zero = self.emitter.constant(np.zeros((1,) * value.type.rank, np.float32))
+        return self._pointwise(Select(), value, zero, mask)
+
+    def _zeros(self, like: Value) -> Value:
+        return self.emitter.constant(np.zeros(like.shape, np.float32))
+
+    def _pointwise(self, op: Op, *operands: Value) -> Value:
+        return pointwise(self.emitter, op, *operands)
+
+    def _filled(self, value: Value, length: int) -> Value:
+        """With zeros up to a length along the last axis."""
+        missing = length - value.shape[-1]
+        if not missing:
+            return value
+        shape = (*value.shape[:-1], missing)
+        zeros = self.emitter.constant(np.zeros(shape, np.float32))
+        return self.emitter.add(Concat(value.type.rank - 1), value, zeros)
+
+    def _results(self, boxes: Value, classes: Value, scores: Value, there: Value) -> list[Value]:
+        """With zeros up to as many as there can be."""
+        total = self.settings.detections * self.settings.kinds
+        results = []
+        for value, last in ((boxes, (4,)), (classes, ()), (scores, ())):
+            length = value.type.elements // (4 if last else 1)
+            shaped = self.emitter.add(Reshape((1, length * (4 if last else 1))), value)
+            filled = self._filled(shaped, total * (4 if last else 1))
+            results.append(self.emitter.add(Reshape((1, total, *last)), filled))
+        number = self.emitter.add(Reduce("sum", (0,), True), self._floats(there))
+        return [*results, number]
