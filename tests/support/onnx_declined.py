@@ -20,16 +20,16 @@ def page() -> str:
     from ellc.frontends.onnx.registry import all_operators
     from ellc.frontends.onnx.tensors import ELEMENT_TYPES, HALF_TYPES, UNREAD
 
-    table = all_operators()
+    operators = all_operators()
     declined = [
         (f"`{kind}`", f"{d.part} {d.name}", d.reason)
-        for kind in sorted(table.declined)
-        for d in table.declined[kind]
+        for kind in sorted(operators.declined)
+        for d in operators.declined[kind]
     ]
     ignored = [
         (f"`{kind}`", name, why)
-        for kind in sorted(table.ignored)
-        for name, why in table.ignored[kind].items()
+        for kind in sorted(operators.ignored)
+        for name, why in operators.ignored[kind].items()
     ]
     read = [e.name for e in ELEMENT_TYPES.values() if e.name not in HALF_TYPES]
     return "\n".join(
@@ -41,10 +41,10 @@ def page() -> str:
             "element type of every version from set 7 on is taken except these; the report gives",
             "the reason. A test makes a model of each.",
             "",
-            *_table(("operator", "what", "reason"), declined),
+            *table(("operator", "what", "reason"), declined),
             "Without effect on what is computed:",
             "",
-            *_table(("operator", "attribute", "why"), ignored),
+            *table(("operator", "attribute", "why"), ignored),
             f"Element types: {', '.join(read)}; {' and '.join(HALF_TYPES)} computed in float32.",
             f"Declined everywhere: {', '.join(sorted({*UNREAD.values()}))}: no kernel has them.",
             "",
@@ -52,7 +52,8 @@ def page() -> str:
     )
 
 
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    """Lines of a table, with an empty one after it."""
     lines = [head, ("---",) * len(head), *rows]
     return [*(f"| {' | '.join(line)} |" for line in lines), ""]
 

@@ -54,6 +54,7 @@ class TFLiteFile:
     )
     names: dict[str, dict[int, str]] = field(default_factory=dict)
     inner: list[tuple[TFLiteFile, list[int], list[int]]] = field(default_factory=list)
+    version: int = 1  # of every operator
 
     def add(self, tensor: T) -> int:
         self.tensors.append(tensor)
@@ -93,7 +94,7 @@ class TFLiteFile:
         graph = schema.SubGraphT()
         graph.tensors = [self._tensor(i, t, model) for i, t in enumerate(self.tensors)]
         graph.inputs, graph.outputs = inputs, outputs
-        graph.operators = [self._operator(o, model) for o in self.operators]
+        graph.operators = [self._operator(o, model, self.version) for o in self.operators]
         return graph
 
     @staticmethod
@@ -119,7 +120,9 @@ class TFLiteFile:
 
     @staticmethod
     def _operator(
-        operator: tuple[str, list[int], list[int], object, list[int]], model: schema.ModelT
+        operator: tuple[str, list[int], list[int], object, list[int]],
+        model: schema.ModelT,
+        version: int,
     ) -> schema.OperatorT:
         kind, inputs, outputs, options, intermediates = operator
         code = schema.OperatorCodeT()
@@ -127,7 +130,7 @@ class TFLiteFile:
         number = getattr(schema.BuiltinOperator, "CUSTOM" if custom else kind)
         code.builtinCode, code.deprecatedBuiltinCode = number, min(number, 127)
         code.customCode = kind.removeprefix("CUSTOM:") if custom else None
-        code.version = 1
+        code.version = version
         made = schema.OperatorT()
         made.opcodeIndex = len(model.operatorCodes)
         model.operatorCodes.append(code)
@@ -181,6 +184,22 @@ def single(
         if t is not None and t.data is None and not t.variable
     ]  # fmt: skip
     return file.data(inputs, outputs)
+
+
+def runs_version(kind: str, version: int) -> bool:
+    """Whether the runtime has a kernel for a version of an operator."""
+    file = TFLiteFile(version=version)
+    file.apply(kind, [], [])
+    try:
+        Interpreter(
+            model_content=file.data([], []),
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
+    except ValueError as error:
+        if "Didn't find op" in str(error):
+            return False
+        raise
+    return True
 
 
 def reference(data: bytes, inputs: Sequence[Array], calls: int = 1) -> list[list[Array]]:

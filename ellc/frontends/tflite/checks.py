@@ -8,10 +8,11 @@ from dataclasses import replace
 from functools import cache
 from types import MappingProxyType
 
-from ellc.frontends.graph_import.handlers import Handler, Inputs, Registry
+from ellc.frontends.graph_import.handlers import Handler, Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.model import Option, Options, TfliteNode
-from ellc.frontends.tflite.registry import TFLITE
+from ellc.frontends.tflite.registry import TFLITE, TfliteRegistry
+from ellc.frontends.tflite.versions import want_known_version
 
 _FAMILIES = (
     "activation",
@@ -81,7 +82,7 @@ class _Read(Mapping[str, Option]):
         return {name: self._values[name] for name in self if name not in self._names}
 
 
-def operators() -> Registry[TfliteNode]:
+def operators() -> TfliteRegistry:
     """Every supported operator."""
     for family in _FAMILIES:
         importlib.import_module(f"ellc.frontends.tflite.operators.{family}")
@@ -89,16 +90,17 @@ def operators() -> Registry[TfliteNode]:
 
 
 @cache
-def checked_operators() -> Registry[TfliteNode]:
+def checked_operators() -> TfliteRegistry:
     """The same, each behind a check of its operands' declarations."""
     checked = {kind: checked_handler(handler) for kind, handler in operators().handlers.items()}
-    return Registry(TFLITE.format, checked)
+    return TfliteRegistry(checked)
 
 
 def checked_handler(handler: Handler[TfliteNode]) -> Handler[TfliteNode]:
     """A handler that refuses what no handler takes, and options that it does not read."""
 
     def call(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value | list[Value]:
+        want_known_version(node.kind, node.version)
         for tensor in (*node.operands, *node.results):
             if tensor is None:
                 continue
@@ -111,7 +113,9 @@ def checked_handler(handler: Handler[TfliteNode]) -> Handler[TfliteNode]:
         made = handler.function(emitter, replace(node, options=Options(options)), inputs)
         for name, value in options.unread().items():
             if value and name not in SAID_ELSEWHERE:
-                raise Unsupported(f"its option {name} = {value} is not supported")
+                reasons = [d.reason for d in TFLITE.declined[node.kind] if d.option == name]
+                said = f": {reasons[0]}" if reasons else ""
+                raise Unsupported(f"its option {name} = {value} is not supported{said}")
         return made if isinstance(made, Value) else list(made)
 
     return Handler(call, handler.limits)

@@ -80,6 +80,11 @@ def read_container(data: bytes, limits: Limits) -> TfliteModel:
     return _Container(data, limits).model()
 
 
+def option_names() -> set[str]:
+    """The names of all options that the schema has."""
+    return {name for kind in _OPTION_KINDS.values() if kind for name, _ in _fields(kind)}
+
+
 class _Container:
     """One file under work."""
 
@@ -93,7 +98,9 @@ class _Container:
         self._graphs: list[Any] = []
         self._inner_graphs: dict[int, TfliteGraph] = {}
         self._open: list[int] = []  # inner graphs under work
-        self._kinds = [_kind(code) for code in entries(self._root, "OperatorCodes")]
+        codes = list(entries(self._root, "OperatorCodes"))
+        self._kinds = [_kind(code) for code in codes]
+        self._versions = [code.Version() for code in codes]
 
     def model(self) -> TfliteModel:
         graphs = list(entries(self._root, "Subgraphs"))
@@ -194,7 +201,10 @@ class _Container:
         options = custom_options(custom, self._budget) if custom else self._options(operator)
         graphs = tuple(self._inner(options.whole(n)) for n in _GRAPHS.get(self._kinds[code], ()))
         within = tuple(self._picked(tensors, operator.IntermediatesAsNumpy(), optional=True))
-        return TfliteNode(label, self._kinds[code], operands, results, options, graphs, within)
+        return TfliteNode(
+            label, self._kinds[code], operands, results, options, graphs, within,
+            self._versions[code],
+        )  # fmt: skip
 
     def _inner(self, index: int) -> TfliteGraph:
         """A graph that an operator runs; one that runs itself is damage."""

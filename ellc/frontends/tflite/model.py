@@ -141,6 +141,7 @@ class TfliteNode:
     options: Options = NO_OPTIONS
     graphs: tuple[TfliteGraph, ...] = ()
     intermediates: tuple[Tensor | None, ...] = ()
+    version: int = 1
 
     @property
     def said(self) -> str:

@@ -16,6 +16,7 @@ from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, know
 from ellc.frontends.tflite.common import tensor
 from ellc.frontends.tflite.inner import import_inner
 from ellc.frontends.tflite.model import Tensor, TfliteGraph, TfliteNode
+from ellc.frontends.tflite.versions import want_known_version
 from ir.errors import EllcError
 from ir.types import Array
 
@@ -63,6 +64,8 @@ class _Walk:
 
     def step(self, node: TfliteNode) -> None:
         """Take the next operator."""
+        if node.kind in _SIZES:  # the others are looked at when they are imported
+            want_known_version(node.kind, node.version)
         _want_operands(node)
         match node.kind:
             case "VAR_HANDLE":

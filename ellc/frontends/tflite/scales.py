@@ -12,6 +12,7 @@ import numpy as np
 
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.model import Activation, Tensor
+from ellc.frontends.tflite.registry import NOT_ON_INTEGERS
 from ir.fixed_point import quantize_multiplier
 from ir.ops.quantised import Dequantize, Quantize, Requantize
 from ir.types import DType, Quant
@@ -62,7 +63,7 @@ def limits_of(dtype: DType) -> tuple[int, int]:
 def activation_range(activation: Activation, tensor: Tensor) -> tuple[int, int]:
     """Between what the stored numbers of a result lie behind its fused activation."""
     if activation not in _BOUNDS:
-        raise Unsupported(f"fused activation {activation.name} on {tensor.kind}")
+        raise Unsupported(f"{NOT_ON_INTEGERS.reason}: {activation.name} on {tensor.kind}")
     lowest, highest = limits_of(tensor.dtype)
     low, high = (stored(b, tensor) for b in _BOUNDS[activation])
     bounds = (

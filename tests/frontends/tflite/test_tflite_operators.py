@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tflite_byte_cases import byte_cases
+from tflite_agreement import difference, every_case, imported
 from tflite_cases import TfliteCase, stored
-from tflite_files import T, options, reference, saved
-from tflite_float_cases import float_cases
-from tflite_layer_cases import layer_cases
-from tflite_movement_cases import movement_cases
-from tflite_wide_cases import wide_cases
+from tflite_files import T, options, reference
 
 from ellc.frontends.tflite.checks import operators
-from ellc.frontends.tflite.read import read_tflite
 from ir.errors import EllcError
-from ir.interp import evaluate
-from ir.types import Array
-from ir.verify import verify
 
-CASES = list(chain(float_cases(), movement_cases(), byte_cases(), layer_cases(), wide_cases()))
+CASES = every_case()
 # What the runtime's own kernels refuse or do otherwise; tested by hand below.
 BY_HAND = {
     *("BROADCAST_TO", "LOCAL_RESPONSE_NORMALIZATION", "WHILE"),
@@ -37,29 +28,6 @@ def by_kind() -> dict[str, list[TfliteCase]]:
     for case in CASES:
         kinds.setdefault(case.kind, []).append(case)
     return dict(sorted(kinds.items()))
-
-
-def imported(case: TfliteCase, folder: Path) -> list[list[Array]]:
-    """What the imported graph gives, call by call."""
-    graph = read_tflite(saved(case.data(), folder))
-    verify(graph)
-    states, results = None, []
-    for _ in range(case.calls):
-        done = evaluate(graph, case.inputs(), states=states)
-        states = done.states
-        results.append(list(done.outputs))
-    return results
-
-
-def difference(found: Array, wanted: Array) -> str:
-    """'' if a result is right: integers equal, floats within rounding."""
-    if (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
-        return f"{found.dtype}{found.shape} instead of {wanted.dtype}{wanted.shape}"
-    if wanted.dtype.kind != "f":
-        wrong = int((found != wanted).sum())
-        return f"{wrong} of {wanted.size} differ" if wrong else ""
-    far = np.abs(found - wanted).max(initial=0) / max(np.abs(wanted).max(initial=0), 1e-30)
-    return f"differs by {far}" if far > 3e-6 else ""
 
 
 @pytest.mark.parametrize("kind", by_kind())

@@ -18,7 +18,7 @@ from ellc.frontends.tflite.operators.quantised_arithmetic import (
     stored_sum_of_all,
 )
 from ellc.frontends.tflite.operators.shapes import reshaped
-from ellc.frontends.tflite.registry import TFLITE
+from ellc.frontends.tflite.registry import NOT_ON_INTEGERS, TFLITE
 from ir.op import Op
 from ir.ops.arithmetic import (
     Add,
@@ -64,10 +64,12 @@ def difference(emitter: Emitter, x: Value, y: Value) -> Value:
 def _activated(emitter: Emitter, node: TfliteNode, value: Value) -> Value:
     if value.dtype.is_float or node.options.activation is Activation.NONE:
         return activated(emitter, value, node.options.activation)
-    raise Unsupported(f"fused activation {node.options.activation.name} on {value.dtype.value}")
+    raise Unsupported(
+        f"{NOT_ON_INTEGERS.reason}: {node.options.activation.name} on {value.dtype.value}"
+    )
 
 
-@TFLITE.imports("ADD")
+@TFLITE.imports("ADD", declines=(NOT_ON_INTEGERS,))
 def add(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """x + y."""
     if is_stored(node):
@@ -75,7 +77,7 @@ def add(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return _activated(emitter, node, pointwise(emitter, Add(), *_both(inputs), commutes=True))
 
 
-@TFLITE.imports("SUB")
+@TFLITE.imports("SUB", declines=(NOT_ON_INTEGERS,))
 def sub(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """x - y."""
     if is_stored(node):
@@ -83,7 +85,7 @@ def sub(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return _activated(emitter, node, difference(emitter, *_both(inputs)))
 
 
-@TFLITE.imports("MUL")
+@TFLITE.imports("MUL", declines=(NOT_ON_INTEGERS,))
 def mul(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """x * y."""
     if is_stored(node):
@@ -91,7 +93,7 @@ def mul(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return _activated(emitter, node, pointwise(emitter, Mul(), *_both(inputs), commutes=True))
 
 
-@TFLITE.imports("DIV")
+@TFLITE.imports("DIV", declines=(NOT_ON_INTEGERS,))
 def div(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """x / y."""
     if is_stored(node):

@@ -23,7 +23,7 @@ from ellc.frontends.tflite.operators.quantised_convolution import (
     stored_product,
     stored_transpose_convolution,
 )
-from ellc.frontends.tflite.registry import TFLITE
+from ellc.frontends.tflite.registry import NOT_ON_INTEGERS, TFLITE, Declined
 from ellc.frontends.tflite.scales import dequantized
 from ir.ops.conv import Conv2D
 from ir.ops.conv_transpose import ConvTranspose2D
@@ -71,7 +71,14 @@ def _present(*values: Value | None) -> list[Value]:
     return [value for value in values if value is not None]
 
 
-@TFLITE.imports("CONV_2D", limits="float weights of 8 bits are dequantised at import")
+_SHUFFLED = Declined("WeightsFormat", "shuffled weights")
+
+
+@TFLITE.imports(
+    "CONV_2D",
+    limits="float weights of 8 bits are dequantised at import",
+    declines=(NOT_ON_INTEGERS,),
+)
 def conv_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """Convolution, grouped if the weights are less deep than the image."""
     x, weights, bias = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
@@ -87,7 +94,7 @@ def conv_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return activated(emitter, emitter.add(op, *operands), options.activation)
 
 
-@TFLITE.imports("DEPTHWISE_CONV_2D", limits="weights as for CONV_2D")
+@TFLITE.imports("DEPTHWISE_CONV_2D", limits="weights as for CONV_2D", declines=(NOT_ON_INTEGERS,))
 def depthwise_conv_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """One or several filters for each channel; filter f meets channel f // multiplier."""
     x, weights, bias = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
@@ -107,7 +114,11 @@ def depthwise_conv_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Val
     return activated(emitter, value, options.activation)
 
 
-@TFLITE.imports("TRANSPOSE_CONV", limits="the result's shape must be a constant")
+@TFLITE.imports(
+    "TRANSPOSE_CONV",
+    limits="the result's shape must be a constant",
+    declines=(NOT_ON_INTEGERS,),
+)
 def transpose_conv(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """The reverse of a convolution: every pixel adds a filter's window to the result."""
     shape = known_ints(operand(inputs, 0), "the result's shape")
@@ -140,12 +151,16 @@ def _crop(
     return (frame.top, frame.left, bottom, right), (more_rows, more_columns)
 
 
-@TFLITE.imports("FULLY_CONNECTED", limits="no shuffled weights; weights otherwise as for CONV_2D")
+@TFLITE.imports(
+    "FULLY_CONNECTED",
+    limits="no shuffled weights; weights otherwise as for CONV_2D",
+    declines=(NOT_ON_INTEGERS, _SHUFFLED),
+)
 def fully_connected(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """A dense layer on rows as long as the weights want them."""
     x, weights, bias = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
     if node.options.whole("WeightsFormat"):
-        raise Unsupported("shuffled weights")
+        raise Unsupported(_SHUFFLED.reason)
     depth = weights.shape[1] if weights.type.rank == 2 else 0
     if depth < 1 or x.type.elements % depth:
         raise Unsupported(f"an operand {x.shape} and weights {weights.shape} do not fit")

@@ -18,7 +18,7 @@ from ellc.frontends.tflite.common import (
 from ellc.frontends.tflite.model import Activation, TfliteNode
 from ellc.frontends.tflite.operators.quantised_movement import joined
 from ellc.frontends.tflite.operators.shapes import reshaped, transposed
-from ellc.frontends.tflite.registry import TFLITE
+from ellc.frontends.tflite.registry import ACTIVATION, TFLITE, Declined
 from ellc.frontends.tflite.scales import dequantized, scalar_quant, zero_of
 from ir.ops.arithmetic import Add, Mul
 from ir.ops.reduce import Reduce
@@ -88,12 +88,15 @@ def unpack(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
 # ---- joining ------------------------------------------------------------------------------------
 
 
-@TFLITE.imports("CONCATENATION", limits="no fused activation")
+_NO_ACTIVATION = Declined(ACTIVATION, "no operands, or a fused activation")
+
+
+@TFLITE.imports("CONCATENATION", limits="no fused activation", declines=(_NO_ACTIVATION,))
 def concatenation(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """Behind each other along an axis."""
     parts = [operand(inputs, i) for i in range(len(inputs))]
     if not parts or node.options.activation is not Activation.NONE:
-        raise Unsupported("no operands, or a fused activation")
+        raise Unsupported(_NO_ACTIVATION.reason)
     axis = axis_of(node.options.whole("Axis"), parts[0].type.rank)
     if is_stored(node):
         parts = joined(emitter, node, parts)
@@ -187,7 +190,10 @@ def gather(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """Elements at indices along an axis; behind batch dimensions each batch has its own indices."""
     x, indices = operand(inputs, 0), operand(inputs, 1)
     axis = axis_of(node.options.whole("Axis"), x.type.rank)
-    batch = node.options.whole("BatchDims") % max(indices.type.rank, 1)
+    batch = node.options.whole("BatchDims")
+    batch += indices.type.rank if batch < 0 else 0
+    if not 0 <= batch <= min(indices.type.rank, x.type.rank):
+        raise Unsupported(f"{batch} batch dimensions of indices {indices.shape}")
     if batch == 0:
         return emitter.add(Gather(axis), x, indices)
     lead = x.shape[:batch]

@@ -17,7 +17,7 @@ from ellc.frontends.tflite.common import (
 )
 from ellc.frontends.tflite.model import Options, TfliteNode
 from ellc.frontends.tflite.operators.convolution import strides_of
-from ellc.frontends.tflite.registry import TFLITE
+from ellc.frontends.tflite.registry import NOT_ON_INTEGERS, TFLITE
 from ellc.frontends.tflite.scales import activation_range, limits_of, scalar_quant
 from ir.ops.activations import Clip
 from ir.ops.functions import Sqrt, Square
@@ -35,7 +35,7 @@ def _want_same_scale(node: TfliteNode) -> None:
         raise Unsupported("operand and result have different scales or zero points")
 
 
-@TFLITE.imports("AVERAGE_POOL_2D")
+@TFLITE.imports("AVERAGE_POOL_2D", declines=(NOT_ON_INTEGERS,))
 def average_pool_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """The mean of the cells that lie inside the image."""
     x, options = operand(inputs, 0), node.options
@@ -49,7 +49,7 @@ def average_pool_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value
     return activated(emitter, emitter.add(pool, want_float(x)), options.activation)
 
 
-@TFLITE.imports("MAX_POOL_2D")
+@TFLITE.imports("MAX_POOL_2D", declines=(NOT_ON_INTEGERS,))
 def max_pool_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """The maximum of the cells that lie inside the image."""
     x, options = operand(inputs, 0), node.options

@@ -15,7 +15,7 @@ from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
 from ellc.frontends.tflite.common import operand, optional, result, tensor
 from ellc.frontends.tflite.model import Activation, Tensor, TfliteNode
-from ellc.frontends.tflite.operators.recurrent_parts import refuse, state_of, walk_of
+from ellc.frontends.tflite.operators.recurrent_parts import NO_SUCH_CELL, refuse, state_of, walk_of
 from ellc.frontends.tflite.scales import limits_of, scale_of, zero_of
 from ir.fixed_point import quantize_multiplier
 from ir.fixed_point_16 import MOST_INTEGER_BITS, ONE
@@ -90,7 +90,9 @@ def stored_lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """UNIDIRECTIONAL_SEQUENCE_LSTM of int8, without peepholes and layer normalisation."""
     refuse(inputs, range(9, 12), "peepholes of stored integers")
     if node.options.activation is not Activation.TANH:
-        raise Unsupported(f"{node.options.activation.name} of stored integers")
+        raise Unsupported(
+            f"{NO_SUCH_CELL.reason}: {node.options.activation.name} of stored integers"
+        )
     x = operand(inputs, 0)
     kinds = tuple(tensor(node, i).kind for i in (0, _STATE, _CELL))
     if kinds != ("INT8", "INT8", "INT16"):

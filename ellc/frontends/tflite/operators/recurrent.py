@@ -15,8 +15,14 @@ from ellc.frontends.tflite.common import is_stored, operand, optional, tensor, w
 from ellc.frontends.tflite.model import Activation, TfliteNode
 from ellc.frontends.tflite.operators.convolution import float_weights
 from ellc.frontends.tflite.operators.quantised_recurrent import stored_lstm
-from ellc.frontends.tflite.operators.recurrent_parts import refuse, state_of, walk_of
-from ellc.frontends.tflite.registry import TFLITE
+from ellc.frontends.tflite.operators.recurrent_parts import (
+    NO_PROJECTION_CLIP,
+    NO_SUCH_CELL,
+    refuse,
+    state_of,
+    walk_of,
+)
+from ellc.frontends.tflite.registry import TFLITE, Declined
 from ir.op import Pointwise
 from ir.ops.activations import Clip, Relu, Tanh
 from ir.ops.recurrent import LSTMCell, RNNCell
@@ -34,11 +40,11 @@ _LIMITS = "floats, or 8-bit weights beside floats"
 def _activation(node: TfliteNode) -> Pointwise:
     found = _ACTIVATIONS.get(node.options.activation)
     if found is None:
-        raise Unsupported(f"the activation {node.options.activation.name}")
+        raise Unsupported(f"{NO_SUCH_CELL.reason}: {node.options.activation.name}")
     return found
 
 
-@TFLITE.imports("UNIDIRECTIONAL_SEQUENCE_RNN", limits=_LIMITS)
+@TFLITE.imports("UNIDIRECTIONAL_SEQUENCE_RNN", limits=_LIMITS, declines=(NO_SUCH_CELL,))
 def sequence_rnn(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """h = activation(W x + R h + bias) for every step."""
     x = want_float(operand(inputs, 0))
@@ -49,7 +55,7 @@ def sequence_rnn(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return every
 
 
-@TFLITE.imports("RNN", limits=_LIMITS)
+@TFLITE.imports("RNN", limits=_LIMITS, declines=(NO_SUCH_CELL,))
 def rnn(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """One such step for each call."""
     x = want_float(operand(inputs, 0))
@@ -91,6 +97,11 @@ class _Direction:
 @TFLITE.imports(
     "UNIDIRECTIONAL_SEQUENCE_LSTM",
     limits=f"{_LSTM_LIMITS}; of int8 with cells of int16: no peepholes or layer norm",
+    declines=(
+        NO_SUCH_CELL,
+        NO_PROJECTION_CLIP,
+        Declined("DiagonalRecurrentTensors", "recurrent weights that are a diagonal"),
+    ),
 )
 def sequence_lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """An LSTM; operands come gate by gate in the order input, forget, cell, output."""
@@ -100,7 +111,11 @@ def sequence_lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return _lstm(emitter, node, inputs, _Direction(1, (18, 19)))
 
 
-@TFLITE.imports("BIDIRECTIONAL_SEQUENCE_LSTM", limits=_LSTM_LIMITS + "; no auxiliary input")
+@TFLITE.imports(
+    "BIDIRECTIONAL_SEQUENCE_LSTM",
+    limits=_LSTM_LIMITS + "; no auxiliary input",
+    declines=(NO_SUCH_CELL, NO_PROJECTION_CLIP),
+)
 def bidirectional_lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
     """One LSTM forwards and one backwards, joined or as two results."""
     refuse(inputs, range(39, 48), "an auxiliary input")

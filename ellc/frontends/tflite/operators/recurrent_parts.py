@@ -10,6 +10,7 @@ from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.common import optional, tensor
 from ellc.frontends.tflite.model import TfliteNode
+from ellc.frontends.tflite.registry import ACTIVATION, Declined
 from ir.ops.loop import Walk
 
 
@@ -28,6 +29,10 @@ def state_of(
     if not declared.is_variable:
         raise Unsupported(f"its state '{declared.name}' is no variable")
     return emitter.state(declared.name, np.full(shape, first, declared.dtype.numpy))
+
+
+NO_SUCH_CELL = Declined(ACTIVATION, "a cell with this activation")
+NO_PROJECTION_CLIP = Declined("ProjClip", "a bound of projections")
 
 
 def refuse(inputs: Inputs, indices: Iterable[int], what: str) -> None:

@@ -21,7 +21,7 @@ from ellc.frontends.tflite.operators.quantised_reduce import (
     stored_mean,
     stored_sum,
 )
-from ellc.frontends.tflite.registry import TFLITE
+from ellc.frontends.tflite.registry import NOT_ON_INTEGERS, TFLITE
 from ir.ops.arithmetic import Div, Maximum
 from ir.ops.cast import Cast
 from ir.ops.functions import Sqrt
@@ -114,13 +114,19 @@ def running_sum(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return emitter.add(op, x)
 
 
-@TFLITE.imports("L2_NORMALIZATION", limits="no runtime has it for 16-bit activations")
+@TFLITE.imports(
+    "L2_NORMALIZATION",
+    limits="no runtime has it for 16-bit activations",
+    declines=(NOT_ON_INTEGERS,),
+)
 def l2_normalization(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """Divided by the length of the vectors along the last axis."""
     x = operand(inputs, 0)
     if is_stored(node):
         if node.options.activation is not Activation.NONE:
-            raise Unsupported(f"fused activation {node.options.activation.name} on {x.dtype.value}")
+            raise Unsupported(
+                f"{NOT_ON_INTEGERS.reason}: {node.options.activation.name} on {x.dtype.value}"
+            )
         return stored_l2_normalization(emitter, node, x)
     squares = emitter.add(Reduce("l2sum", (x.type.rank - 1,), True), want_float(x))
     least = emitter.constant(np.full(1, _LEAST_NORM))

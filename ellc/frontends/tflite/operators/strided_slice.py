@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
 from ellc.frontends.tflite.common import operand
 from ellc.frontends.tflite.model import Options, TfliteNode
 from ellc.frontends.tflite.operators.shapes import reshaped
-from ellc.frontends.tflite.registry import TFLITE
+from ellc.frontends.tflite.registry import TFLITE, Declined
 from ir.ops.shape import Slice
 
 
@@ -35,7 +35,15 @@ class _Entry:
         return (taken.start if len(taken) else 0), len(taken), self.step
 
 
-@TFLITE.imports("STRIDED_SLICE", limits="what is not the data must be a constant")
+_NO_ENTRY = Declined("NewAxisMask", "a mask of more axes than the slice has entries")
+_ELLIPSES = Declined("EllipsisMask", "more than one ellipsis")
+
+
+@TFLITE.imports(
+    "STRIDED_SLICE",
+    limits="what is not the data must be a constant",
+    declines=(_NO_ENTRY, replace(_NO_ENTRY, option="EllipsisMask"), _ELLIPSES),
+)
 def strided_slice(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """Every n-th element between bounds, axes dropped or added."""
     x = operand(inputs, 0)
@@ -65,6 +73,8 @@ def _entries(options: Options, inputs: Inputs) -> list[_Entry]:
     )
     if not len(begin) == len(end) == len(step) or 0 in step:
         raise Unsupported(f"a slice from {begin} to {end} by {step}")
+    if options.whole("NewAxisMask") >> len(begin) or options.whole("EllipsisMask") >> len(begin):
+        raise Unsupported(f"{_NO_ENTRY.reason}, of which there are {len(begin)}")
     if options.flag("Offset"):
         end = tuple(b + e for b, e in zip(begin, end, strict=True))
 
@@ -87,7 +97,9 @@ def _entries(options: Options, inputs: Inputs) -> list[_Entry]:
 def _complete(entries: list[_Entry], rank: int) -> list[_Entry]:
     """Entries for all axes: the ellipsis, or what is left out behind, stands for whole axes."""
     taken = sum(not (e.new or e.rest) for e in entries)
-    if taken > rank or sum(e.rest for e in entries) > 1:
+    if sum(e.rest for e in entries) > 1:
+        raise Unsupported(_ELLIPSES.reason)
+    if taken > rank:
         raise Unsupported(f"{len(entries)} entries for rank {rank}")
     whole = [_Entry(None, None, 1)] * (rank - taken)
     at = next((i for i, e in enumerate(entries) if e.rest), len(entries))

@@ -24,7 +24,7 @@ from ellc.frontends.tflite.common import (
 from ellc.frontends.tflite.model import Activation, TfliteNode
 from ellc.frontends.tflite.operators.convolution import float_weights
 from ellc.frontends.tflite.operators.quantised_convolution import tensor_factor
-from ellc.frontends.tflite.operators.recurrent_parts import state_of
+from ellc.frontends.tflite.operators.recurrent_parts import NO_SUCH_CELL, state_of
 from ellc.frontends.tflite.operators.shapes import reshaped
 from ellc.frontends.tflite.registry import TFLITE
 from ellc.frontends.tflite.scales import requantize, zero_of
@@ -49,7 +49,11 @@ class _Layer:
     rank: int
 
 
-@TFLITE.imports("SVDF", limits="floats, 8-bit weights beside floats, or int8 with states of int16")
+@TFLITE.imports(
+    "SVDF",
+    limits="floats, 8-bit weights beside floats, or int8 with states of int16",
+    declines=(NO_SUCH_CELL,),
+)
 def svdf(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """Filters over what each of them made of the latest operands, a rank of them for each unit."""
     x, times = operand(inputs, 0), operand(inputs, 2)
@@ -76,7 +80,7 @@ def _stored(emitter: Emitter, node: TfliteNode, inputs: Inputs, layer: _Layer) -
     if kinds != ["INT8", "INT8", "INT16", "INT16", "INT8"] or zero_of(held):
         raise Unsupported(f"an SVDF of {', '.join(kinds).lower()}")
     if activation is not Activation.RELU:
-        raise Unsupported(f"the activation {activation.name}; no runtime has it")
+        raise Unsupported(f"{NO_SUCH_CELL.reason}: {activation.name}; no runtime has it")
     total = emitter.add(IntDense(zero_of(source)), operand(inputs, 0), operand(inputs, 1))
     factor = tensor_factor(source, filters, held)
     feature = requantize(emitter, total, [factor], held, Activation.NONE)

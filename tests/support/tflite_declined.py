@@ -1,0 +1,61 @@
+"""The page of what is declined of TensorFlow Lite, made from the table that declines it.
+
+    python tests/support/tflite_declined.py [--write]
+
+Prints it, or writes it to ellc/frontends/tflite/OPTIONS.md.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from onnx_declined import table
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = ROOT / "ellc" / "frontends" / "tflite" / "OPTIONS.md"
+
+
+def page() -> str:
+    """The whole page."""
+    from ellc.frontends.tflite.checks import SAID_ELSEWHERE, operators
+    from ellc.frontends.tflite.versions import latest_version
+
+    registry = operators()
+    declined = [
+        (f"`{kind}`", d.option, d.reason)
+        for kind in sorted(registry.declined)
+        for d in registry.declined[kind]
+    ]
+    latest: dict[int, list[str]] = {}
+    for kind in sorted(registry.handlers):
+        latest.setdefault(latest_version(kind), []).append(f"`{kind}`")
+    return "\n".join(
+        [
+            "# What of TensorFlow Lite's options and versions is declined",
+            "",
+            "Written by `python tests/support/tflite_declined.py --write` from the table in",
+            "`registry.py` and from `versions.py`. Every option of every operator that is read is",
+            "taken except these; the report gives the reason. Values that the schema does not",
+            "have are refused. A test makes a model of each.",
+            "",
+            *table(("operator", "option", "reason"), declined),
+            "Without effect on what is computed:",
+            "",
+            *table(("option", "why"), SAID_ELSEWHERE.items()),
+            "Operators are read up to the latest version that is known; later ones are refused.",
+            "",
+            *table(
+                ("latest version", "operators"),
+                ((str(n), ", ".join(kinds)) for n, kinds in sorted(latest.items())),
+            ),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    if sys.argv[1:] == ["--write"]:
+        DOCUMENT.write_text(page(), encoding="utf-8")
+    else:
+        print(page())
