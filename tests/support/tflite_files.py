@@ -70,7 +70,7 @@ class TFLiteFile:
     ) -> None:
         """An operator; `options` is an object of the schema such as `Conv2DOptionsT`.
 
-        Those of a custom operator are a dictionary.
+        Those of a custom operator are a dictionary, or bytes.
         """
         self.operators.append((kind, inputs, outputs, options, list(intermediates)))
 
@@ -136,7 +136,9 @@ class TFLiteFile:
         model.operatorCodes.append(code)
         made.inputs, made.outputs = inputs, outputs
         made.intermediates = intermediates or None
-        if isinstance(options, dict):
+        if isinstance(options, bytes):
+            made.customOptions = list(options)
+        elif isinstance(options, dict):
             made.customOptions = list(flexbuffers.Dumps(options))
         elif options is not None:
             name = type(options).__name__.removesuffix("T")

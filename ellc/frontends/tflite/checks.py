@@ -21,6 +21,7 @@ _FAMILIES = (
     "convolution",
     "detection",
     "indexing",
+    "mediapipe",
     "movement",
     "pooling",
     "quantised_movement",

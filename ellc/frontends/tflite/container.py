@@ -204,6 +204,7 @@ class _Container:
         return TfliteNode(
             label, self._kinds[code], operands, results, options, graphs, within,
             self._versions[code],
+            custom,
         )  # fmt: skip
 
     def _inner(self, index: int) -> TfliteGraph:

@@ -131,7 +131,8 @@ class TfliteGraph:
 class TfliteNode:
     """One operator. An operand that is left out is None. `graphs` are those that it runs.
 
-    `intermediates` say how values that only the operator itself sees are stored.
+    `intermediates` say how values that only the operator itself sees are stored, `custom` are the
+    bytes of a custom operator's options, which `options` holds, too, if they are a map.
     """
 
     label: str
@@ -142,6 +143,7 @@ class TfliteNode:
     graphs: tuple[TfliteGraph, ...] = ()
     intermediates: tuple[Tensor | None, ...] = ()
     version: int = 1
+    custom: bytes = b""
 
     @property
     def said(self) -> str:

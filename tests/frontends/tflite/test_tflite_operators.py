@@ -19,6 +19,7 @@ CASES = every_case()
 BY_HAND = {
     *("BROADCAST_TO", "LOCAL_RESPONSE_NORMALIZATION", "WHILE"),
     *("ASSIGN_VARIABLE", "CALL_ONCE", "READ_VARIABLE", "VAR_HANDLE"),
+    *("CUSTOM:MaxPoolingWithArgmax2D", "CUSTOM:MaxUnpooling2D"),
     "CUSTOM:TFLite_Detection_PostProcess",
 }
 

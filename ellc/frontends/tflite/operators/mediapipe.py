@@ -1,0 +1,118 @@
+"""MediaPipe's operators: a pool that tells where its maxima are, and its inverse.
+
+Their options are the bytes of the runtime's struct TfLitePoolParams. An index counts the cells of
+its own window row by row and is a float, 0.1 above the number so that rounding does not matter.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+import numpy as np
+
+from ellc.frontends.graph_import.broadcast import pointwise
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.tflite.common import activated, operand, want_float, window_padding
+from ellc.frontends.tflite.model import Activation, Options, TfliteNode
+from ellc.frontends.tflite.registry import TFLITE
+from ir.ops.cast import Cast
+from ir.ops.pointwise import Equal, GreaterEqual, Maximum, Select
+from ir.ops.pool import LOWEST, MaxPool2D
+from ir.ops.shape import Concat, Pad, Reshape, Slice, Transpose
+from ir.types import DType, Padding
+
+_FIELDS = struct.Struct("<6i")
+_MOST_CELLS = 64
+_ABOVE = np.float32(0.1)
+# The struct counts schemes from 1; 0 is unknown.
+_SCHEMES = {1: 0, 2: 1}
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """What the options say: windows and strides in rows and columns, the schema's scheme."""
+
+    scheme: int
+    stride: tuple[int, int]
+    window: tuple[int, int]
+    activation: int
+
+    @staticmethod
+    def of(node: TfliteNode) -> _Pool:
+        """Raises `Unsupported` for options that are no pool's."""
+        if len(node.custom) < _FIELDS.size:
+            raise Unsupported(f"options of {len(node.custom)} bytes, where a pool's are wanted")
+        scheme, across, down, width, height, activation = _FIELDS.unpack_from(node.custom)
+        made = _Pool(_SCHEMES.get(scheme, -1), (down, across), (height, width), activation)
+        if min(across, down, width, height) < 1 or width * height > _MOST_CELLS:
+            raise Unsupported(f"windows {made.window} with strides {made.stride}")
+        return made
+
+    def padding(self, x: Value) -> Padding:
+        """The frame of an image."""
+        options = Options(MappingProxyType({"Padding": self.scheme}))
+        return window_padding(options, x, self.window, self.stride)
+
+
+@TFLITE.imports(
+    "CUSTOM:MaxPoolingWithArgmax2D", limits=f"floats; windows of at most {_MOST_CELLS} cells"
+)
+def max_pool_with_places(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
+    """The maximum under a window, and which of its cells is the first that holds it."""
+    x, pool = want_float(operand(inputs, 0)), _Pool.of(node)
+    frame = replace(pool.padding(x), values=LOWEST.values)
+    largest = emitter.add(MaxPool2D(pool.window, pool.stride, frame), x)
+    cells = _cells(emitter, x, pool, frame, largest.shape)
+    best = cells[0]
+    place = emitter.constant(np.full(largest.shape, _ABOVE))
+    for number, cell in enumerate(cells[1:], 1):
+        here = emitter.constant(np.full((1,), np.float32(number) + _ABOVE, np.float32))
+        place = pointwise(emitter, Select(), place, here, emitter.add(GreaterEqual(), best, cell))
+        best = emitter.add(Maximum(), best, cell)
+    options = Options(MappingProxyType({"FusedActivationFunction": pool.activation}))
+    return [activated(emitter, largest, options.activation), place]
+
+
+def _cells(
+    emitter: Emitter, x: Value, pool: _Pool, frame: Padding, shape: tuple[int, ...]
+) -> list[Value]:
+    """For every cell of a window what lies there under all windows; minus infinity outside."""
+    before, after = (0, frame.top, frame.left, 0), (0, frame.bottom, frame.right, 0)
+    framed = x if frame.is_empty else emitter.add(Pad(before, after, LOWEST.values[0]), x)
+    steps = (1, *pool.stride, 1)
+    return [
+        emitter.add(Slice((0, row, column, 0), shape, steps), framed)
+        for row in range(pool.window[0])
+        for column in range(pool.window[1])
+    ]
+
+
+@TFLITE.imports(
+    "CUSTOM:MaxUnpooling2D",
+    limits="floats; windows side by side; places as MaxPoolingWithArgmax2D gives them",
+)
+def max_unpool(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """Every element at its place in a window of zeros."""
+    x, places, pool = want_float(operand(inputs, 0)), operand(inputs, 1), _Pool.of(node)
+    if x.type.rank != 4 or places.shape != x.shape or pool.stride != pool.window:
+        raise Unsupported(
+            f"elements {x.shape}, places {places.shape}, windows {pool.window} every {pool.stride}"
+        )
+    if pool.activation != Activation.NONE:
+        raise Unsupported(f"fused activation {pool.activation}; the runtime has none here")
+    batch, rows, columns, channels = x.shape
+    height, width = pool.window
+    number = emitter.add(Cast(DType.I32), want_float(places))
+    zero = emitter.constant(np.zeros((1,), np.float32))
+    cells = []
+    for cell in range(height * width):
+        here = emitter.constant(np.full((1,), cell, np.int32))
+        kept = pointwise(emitter, Select(), x, zero, pointwise(emitter, Equal(), number, here))
+        cells.append(emitter.add(Reshape((batch, rows, columns, 1, channels)), kept))
+    whole = cells[0] if len(cells) == 1 else emitter.add(Concat(3), *cells)
+    split = emitter.add(Reshape((batch, rows, columns, height, width, channels)), whole)
+    woven = emitter.add(Transpose((0, 1, 3, 2, 4, 5)), split)
+    return emitter.add(Reshape((batch, rows * height, columns * width, channels)), woven)

@@ -1,0 +1,120 @@
+"""MediaPipe's pool with places, and its inverse, against loops over windows and cells.
+
+No runtime at hand has these operators; the loops are what MediaPipe's own kernels do.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tflite_files import T, TFLiteFile, saved
+
+from codegen.targets import resolve
+from codegen.testing import Trial, run_trials
+from ellc.frontends.tflite.read import read_tflite
+from ir.errors import EllcError
+from ir.graph import Graph
+from ir.interp import evaluate
+from ir.pipeline import run_pipeline
+from ir.types import Array
+
+SAME, VALID = 1, 2
+POOL, UNPOOL = "CUSTOM:MaxPoolingWithArgmax2D", "CUSTOM:MaxUnpooling2D"
+
+
+def pool_options(scheme: int, stride: int, window: tuple[int, int], activation: int = 0) -> bytes:
+    """The struct TfLitePoolParams, with what a kernel computes into it."""
+    return struct.pack("<10i", scheme, stride, stride, window[1], window[0], activation, 0, 0, 0, 0)
+
+
+def image(rows: int, columns: int) -> Array:
+    """Few different numbers, so that maxima are often not alone."""
+    rng = np.random.default_rng(rows * columns)
+    return rng.integers(-4, 5, (2, rows, columns, 3)).astype(np.float32)
+
+
+def pooled(x: Array, scheme: int, stride: int, window: tuple[int, int]) -> tuple[Array, Array]:
+    """Maxima and their cells, one window after the other."""
+    size = np.array(x.shape[1:3])
+    if scheme == SAME:
+        count = -(-size // stride)
+        before = np.maximum((count - 1) * stride + window - size, 0) // 2
+    else:
+        count, before = (size - window + stride) // stride, np.zeros(2, int)
+    largest = np.empty((x.shape[0], *count, x.shape[3]), np.float32)
+    places = np.empty_like(largest)
+    for n, row, column, channel in np.ndindex(largest.shape):
+        best, cell = np.finfo(np.float32).min, 0
+        for y, x_ in np.ndindex(window):
+            at = row * stride - before[0] + y, column * stride - before[1] + x_
+            if 0 <= at[0] < size[0] and 0 <= at[1] < size[1] and x[n, *at, channel] > best:
+                best, cell = x[n, *at, channel], y * window[1] + x_
+        largest[n, row, column, channel], places[n, row, column, channel] = best, cell
+    return largest, places + np.float32(0.1)
+
+
+def imported(file: TFLiteFile, inputs: list[int], outputs: list[int], folder: Path) -> Graph:
+    return read_tflite(saved(file.data(inputs, outputs), folder))
+
+
+@pytest.mark.parametrize("scheme", [SAME, VALID])
+@pytest.mark.parametrize(("stride", "window"), [(2, (2, 2)), (1, (3, 2)), (3, (2, 4)), (1, (1, 1))])
+def test_a_pool_tells_the_first_cell_of_its_maximum(
+    scheme: int, stride: int, window: tuple[int, int], tmp_path: Path
+) -> None:
+    x, file = image(7, 8), TFLiteFile()
+    places = [file.add(T(x.shape)), file.add(T()), file.add(T())]
+    file.apply(POOL, places[:1], places[1:], pool_options(scheme, stride, window))
+    graph = imported(file, places[:1], places[1:], tmp_path)
+    for ours, theirs in zip(
+        evaluate(graph, (x,)).outputs, pooled(x, scheme, stride, window), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.slow
+def test_what_is_pooled_goes_back_to_its_place(tmp_path: Path) -> None:
+    """Both in one network, as segmentation models have them, imported and compiled."""
+    x, file = image(6, 8), TFLiteFile()
+    places = [file.add(T(x.shape)), *(file.add(T()) for _ in range(3))]
+    options = pool_options(SAME, 2, (2, 2))
+    file.apply(POOL, places[:1], places[1:3], options)
+    file.apply(UNPOOL, places[1:3], places[3:], options)
+    graph = imported(file, places[:1], places[3:], tmp_path)
+    largest, cells = pooled(x, SAME, 2, (2, 2))
+    wanted = np.zeros_like(x)
+    for n, row, column, channel in np.ndindex(largest.shape):
+        y, across = divmod(int(cells[n, row, column, channel]), 2)
+        wanted[n, 2 * row + y, 2 * column + across, channel] = largest[n, row, column, channel]
+    (found,) = evaluate(graph, (x,)).outputs
+    np.testing.assert_array_equal(found, wanted)
+    made, _ = run_pipeline(graph)
+    (result,) = run_trials([Trial(made, ((x,),))], resolve("host"))
+    assert not isinstance(result, Exception), result
+    np.testing.assert_array_equal(result[0][0], wanted)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "said"),
+    [
+        (POOL, b"", "options of 0 bytes"),
+        (POOL, pool_options(0, 2, (2, 2)), "padding scheme -1 is unknown"),
+        (POOL, pool_options(SAME, 0, (2, 2)), "with strides (0, 0)"),
+        (POOL, pool_options(SAME, 2, (100, 100)), "windows (100, 100)"),
+        (POOL, pool_options(SAME, 2, (2, 2), 9), "fused activation 9 is unknown"),
+        (UNPOOL, pool_options(SAME, 1, (2, 2)), "windows (2, 2) every (1, 1)"),
+        (UNPOOL, pool_options(SAME, 2, (2, 2), 1), "fused activation 1"),
+    ],
+)
+def test_odd_options_of_pools_are_said(
+    kind: str, options: bytes, said: str, tmp_path: Path
+) -> None:
+    file = TFLiteFile()
+    places = [file.add(T((1, 4, 4, 3))) for _ in range(2)] + [file.add(T()) for _ in range(2)]
+    file.apply(kind, places[:2], places[2:], options)
+    with pytest.raises(EllcError) as caught:
+        imported(file, places[:2], places[2:3], tmp_path)
+    assert said in caught.value.problems[0]
