@@ -23,6 +23,8 @@ def wide_cases() -> Iterator[TfliteCase]:
     yield from _dense("")
     yield from _transposed("")
     yield from _functions()
+    yield from _slopes()
+    yield from _comparisons()
     yield from _rows()
     yield from _images()
 
@@ -126,6 +128,7 @@ def _functions() -> Iterator[TfliteCase]:
             ("EXP", 1e-3, None),
             ("LOG", 3e-4, None),
             ("RSQRT", 1e-3, None),
+            ("SQRT", 3e-4, None),
             ("GELU", 2e-4, options("GeluOptions", approximate=True)),
             ("GELU", 2e-4, options("GeluOptions", approximate=False)),
             ("RELU", 2e-4, None),
@@ -134,9 +137,27 @@ def _functions() -> Iterator[TfliteCase]:
             ("LEAKY_RELU", 2e-4, options("LeakyReluOptions", alpha=0.13)),
         ):
             operand, results = stored("int16", every.shape, scale), stored("int16", every.shape, to)
-            given = np.maximum(every, 0) if kind == "RSQRT" else every
+            given = np.maximum(every, 0) if kind in ("RSQRT", "SQRT") else every
             label = f"int16 {scale} {chosen and vars(chosen)}"
             yield TfliteCase(kind, label, (operand,), (results,), chosen, given=(given,))
+
+
+def _slopes() -> Iterator[TfliteCase]:
+    every = _every()
+    for shape in ((1024,), (64, 1), (1, 1)):
+        data = _RNG.integers(-128, 128, shape).astype(np.int8)
+        slopes = T(shape, "int8", data, scale=(0.02,), zero=(0,))
+        for scale, to in ((1e-4, 1e-4), (2e-3, 3e-3)):
+            operands = (stored("int16", every.shape, scale), slopes)
+            results = (stored("int16", every.shape, to),)
+            yield TfliteCase("PRELU", f"int16 {shape} {scale}", operands, results, given=(every,))
+
+
+def _comparisons() -> Iterator[TfliteCase]:
+    """Those of the runtime that compare numbers of 16 bits as they are."""
+    for kind in ("LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL"):
+        operands = (stored("int16", (3, 50), _IN), stored("int16", (50,), _IN))
+        yield TfliteCase(kind, "int16", operands, (T((3, 50), "bool"),))
 
 
 def _rows() -> Iterator[TfliteCase]:

@@ -54,6 +54,32 @@ def test_a_stored_sum_of_all_is_that_of_two(tmp_path: Path) -> None:
     assert not difference(found, wanted)
 
 
+def test_slopes_of_16_bits_are_refused(tmp_path: Path) -> None:
+    """The runtime takes them, and reads their bytes as slopes of 8 bits."""
+    x = stored("int16", (4, 5), 0.01)
+    slopes = T.of(np.ones(5, np.int16), scale=(0.1,))
+    case = TfliteCase("PRELU", "", (x, slopes), (x,))
+    with pytest.raises(EllcError) as caught:
+        imported(case, tmp_path)
+    assert "slopes of i16" in caught.value.problems[0]
+
+
+@pytest.mark.parametrize("kind", ["EQUAL", "NOT_EQUAL"])
+def test_stored_16_bit_numbers_of_one_scale_are_equal_or_not(kind: str, tmp_path: Path) -> None:
+    """The runtime at hand gives neither this nor anything like it for 16 bits."""
+    x, y = np.random.default_rng(3).integers(-2, 3, (2, 4, 50)).astype(np.int16)
+    for other in (0.01, 0.02):
+        both = (stored("int16", (4, 50), 0.01), stored("int16", (4, 50), other))
+        case = TfliteCase(kind, "", both, (T((4, 50), "bool"),), given=(x, y))
+        if other == 0.01:
+            ((found,),) = imported(case, tmp_path)
+            np.testing.assert_array_equal(found, (x == y) == (kind == "EQUAL"))
+            continue
+        with pytest.raises(EllcError) as caught:
+            imported(case, tmp_path)
+        assert "16-bit operands of different scales" in caught.value.problems[0]
+
+
 @pytest.mark.parametrize(
     ("place", "given", "said"),
     [

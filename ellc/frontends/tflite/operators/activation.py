@@ -30,8 +30,10 @@ from ellc.frontends.tflite.operators.wide_functions import (
     function_of_wide,
     leaky_wide,
     logistic_wide,
+    prelu_wide,
     rescaled_wide,
     softmax_wide,
+    square_root_wide,
     tanh_wide,
 )
 from ellc.frontends.tflite.registry import TFLITE
@@ -59,7 +61,6 @@ from ir.types import Array, DType
 
 Transform = Callable[[Array], Array]
 Wide = Callable[[Emitter, TfliteNode, Value], Value]
-_NO_16 = "no 16-bit activations"
 _NO_RUNTIME_16 = "no runtime has it for 16-bit activations"
 _FLOATS = "no runtime has it for 8-bit operands"
 
@@ -166,11 +167,13 @@ def logarithm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return tabled(emitter, node, x, of_reals(node, function))
 
 
-@TFLITE.imports("SQRT", limits=_NO_16)
+@TFLITE.imports("SQRT")
 def root(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """The square root."""
     x = operand(inputs, 0)
-    return square_root(emitter, node, x) if is_stored(node) else emitter.add(Sqrt(), want_float(x))
+    if is_stored(node):
+        return (square_root_wide if x.dtype is DType.I16 else square_root)(emitter, node, x)
+    return emitter.add(Sqrt(), want_float(x))
 
 
 @TFLITE.imports("RSQRT", limits="no runtime has it for uint8 operands")
@@ -201,12 +204,12 @@ def leaky_relu(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return emitter.add(LeakyRelu(slope), want_float(x))
 
 
-@TFLITE.imports("PRELU", limits=_NO_16)
+@TFLITE.imports("PRELU", limits="8-bit slopes beside stored integers")
 def prelu(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """x, below zero times a learnt slope."""
     x, slopes = operand(inputs, 0), operand(inputs, 1)
     if is_stored(node):
-        return stored_prelu(emitter, node, x, slopes)
+        return (prelu_wide if x.dtype is DType.I16 else stored_prelu)(emitter, node, x, slopes)
     return pointwise(emitter, PRelu(), want_float(x), slopes)
 
 

@@ -166,7 +166,7 @@ def logical_not(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 def _comparison(kind: str, op: Op, mirrored: Op) -> None:
     """Import a comparison; `mirrored` is the one of exchanged operands."""
 
-    @TFLITE.imports(kind, limits="no 16-bit operands that stand for real numbers")
+    @TFLITE.imports(kind, limits="16-bit operands that stand for real numbers have one scale")
     def compare(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
         x, y = _both(inputs)
         if is_stored(node):

@@ -124,8 +124,15 @@ def stored_squared_difference(emitter: Emitter, node: TfliteNode, x: Value, y: V
 
 
 def compared_parts(emitter: Emitter, node: TfliteNode, x: Value, y: Value) -> tuple[Value, Value]:
-    """Both operands on one scale, as 32-bit integers."""
+    """Both operands on one scale: 32-bit integers, or stored numbers of 16 bits.
+
+    The runtime compares what is stored of 16 bits whatever the scales are.
+    """
     first, second = tensor(node, 0), tensor(node, 1)
+    if x.dtype is DType.I16:
+        if scalar_quant(first) != scalar_quant(second) or y.dtype is not x.dtype:
+            raise Unsupported("16-bit operands of different scales: no runtime compares them")
+        return x, y
     if max(scale_of(first), scale_of(second)) >= 1:
         raise Unsupported("a comparison of 8-bit numbers whose scale is 1 or more")
     return (

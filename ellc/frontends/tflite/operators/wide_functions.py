@@ -9,16 +9,25 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ellc.frontends.graph_import.broadcast import common_shape, expanded, pointwise
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.common import result, tensor
 from ellc.frontends.tflite.model import Activation, Tensor, TfliteNode
-from ellc.frontends.tflite.scales import limits_of, requantize, scale_of, stored, zero_of
+from ellc.frontends.tflite.scales import (
+    dequantized,
+    limits_of,
+    requantize,
+    scale_of,
+    stored,
+    zero_of,
+)
 from ir.fixed_point import quantize_multiplier
-from ir.ops.arithmetic import Add, Mul, Sub
+from ir.ops.activations import Relu
+from ir.ops.arithmetic import Add, Div, Mul, Sub
 from ir.ops.cast import Cast
 from ir.ops.comparisons import GreaterEqual, Select, ShiftLeft, ShiftRight, Xor
 from ir.ops.fixed_point_functions import Interpolate, LeadingZeros
-from ir.ops.functions import Abs
+from ir.ops.functions import Abs, Sqrt
 from ir.ops.quantised import Requantize
 from ir.ops.reduce import Reduce
 from ir.types import Array, DType, Quant
@@ -80,6 +89,35 @@ def leaky_wide(emitter: Emitter, node: TfliteNode, x: Value, slope: float) -> Va
     below = requantize(emitter, wide(emitter, x), [factor], to, Activation.NONE)
     zero = emitter.constant(np.zeros(1, np.int16))
     return emitter.add(Select(), above, below, emitter.add(GreaterEqual(), x, zero))
+
+
+def prelu_wide(emitter: Emitter, node: TfliteNode, x: Value, slopes: Value) -> Value:
+    """PRELU: below zero the product of stored numbers times a factor.
+
+    Slopes have 8 bits, as weights have; of 16 bits the runtime would read every other half.
+    """
+    source, slope, to = tensor(node, 0), tensor(node, 1), result(node)
+    if slopes.dtype is not DType.I8 or zero_of(slope):
+        raise Unsupported(f"slopes of {slopes.dtype.value} beside 16-bit numbers")
+    x = expanded(emitter, x, common_shape(x, slopes))
+    above = rescaled_wide(emitter, node, x, None, None)
+    factor = float(scale_of(source) * scale_of(slope) / scale_of(to))
+    product = pointwise(emitter, Mul(), wide(emitter, x), wide(emitter, slopes))
+    below = requantize(emitter, product, [factor], to, Activation.NONE)
+    zero = emitter.constant(np.zeros(1, np.int16))
+    return emitter.add(Select(), above, below, emitter.add(GreaterEqual(), x, zero))
+
+
+def square_root_wide(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
+    """SQRT in float32, whose quotient is cut off; of a negative number 0, an error elsewhere."""
+    source, to = tensor(node, 0), result(node)
+    want_no_zero(source, to)
+    real = emitter.add(Relu(), dequantized(emitter, x, source))
+    step = emitter.constant(np.full(1, scale_of(to), np.float32))
+    quotient = emitter.add(Div(), emitter.add(Sqrt(), real), step)
+    whole = emitter.add(Cast(DType.I32), quotient)
+    op = Requantize("tflite", 0, _LOW, _HIGH, DType.I16, to.quant)
+    return emitter.add(op, whole, _number(emitter, 1 << 30), _number(emitter, 1))
 
 
 def absolute_wide(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
