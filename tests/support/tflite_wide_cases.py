@@ -19,6 +19,7 @@ def wide_cases() -> Iterator[TfliteCase]:
         yield from _dense(bias)
         yield from _convolutions(bias)
         yield from _transposed(bias)
+    yield from _fine_steps()
     yield from _depthwise()
     yield from _dense("")
     yield from _transposed("")
@@ -78,6 +79,24 @@ def _convolutions(bias: str) -> Iterator[TfliteCase]:
                     dilationHFactor=1, dilationWFactor=1, fusedActivationFunction=activation,
                 ),
             )  # fmt: skip
+
+
+def _fine_steps() -> Iterator[TfliteCase]:
+    """Factors around 1 and far above, of sums that fit into the result."""
+    for scale, depth, span in ((3e-7, 3, 30), (1e-7, 3, 30), (4e-9, 2, 3), (1e-7, 300, 2)):
+        given = _RNG.integers(-span, span + 1, (1, 6, 5, depth)).astype(np.int16)
+        operands = (stored("int16", given.shape, _IN), _weights((7, 1, 1, depth), 7))
+        yield TfliteCase(
+            "CONV_2D",
+            f"int16 steps {scale} {depth}",
+            (*operands, *_bias("int64", 7, span * 100)),
+            (stored("int16", (1, 6, 5, 7), scale),),
+            _chosen(
+                "Conv2DOptions", "int64", padding=0, strideH=1, strideW=1,
+                dilationHFactor=1, dilationWFactor=1,
+            ),
+            given=(given,),
+        )  # fmt: skip
 
 
 def _depthwise() -> Iterator[TfliteCase]:

@@ -11,16 +11,20 @@ import numpy as np
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
 from ellc.frontends.tflite.model import Activation, Tensor
 from ellc.frontends.tflite.scales import requantize, zero_of
+from ir.fixed_point import quantize_multiplier
 from ir.op import Op
 from ir.ops.arithmetic import Add, Mul
 from ir.ops.cast import Cast
 from ir.ops.comparisons import ShiftRight
 from ir.ops.conv_transpose import IntConvTranspose2D
 from ir.ops.quantised_conv import IntConv2D, IntDense
-from ir.types import DType
+from ir.types import Array, DType
 
 _Layer = IntConv2D | IntDense | IntConvTranspose2D
 _ENDS_32 = 1 << 31
+_ENDS_48 = 1 << 47
+_MOST_SHIFT = 7  # of factors in the reference kernels
+_MOST_REDUCED_SHIFT = -2  # of factors in the rule `tflite_reduced`
 _LOWEST_16 = 1 << 15
 _HIGHEST_BYTE = 255
 
@@ -46,20 +50,51 @@ def wide_layer(
         rule = "tflite_once" if dense else "tflite"
         return requantize(emitter, emitter.add(op, *parts), factors, to, activation, rule)
     total = _exact_sum(emitter, op, x, weights, bias)
-    rule = "tflite_once" if dense else "tflite_reduced"
-    return requantize(emitter, total, factors, to, activation, rule)
+    if dense:
+        return requantize(emitter, total, factors, to, activation, "tflite_once")
+    bits = _bits_missing(factors)
+    if bits:
+        _want_room(weights, bias, bits)
+        wide = emitter.add(Cast(DType.I64), total) if total.dtype is DType.I32 else total
+        total = emitter.add(Mul(), wide, emitter.constant(np.full(1, 1 << bits, np.int64)))
+        factors = [factor / (1 << bits) for factor in factors]
+    return requantize(emitter, total, factors, to, activation, "tflite_reduced")
+
+
+def _bits_missing(factors: list[float]) -> int:
+    """By how many bits factors are too large for the rule `tflite_reduced`.
+
+    Sums that are larger by a power of two, and factors that are smaller by it, give the same.
+    """
+    largest = max(quantize_multiplier(factor)[1] for factor in factors)
+    return max(0, min(largest, _MOST_SHIFT) - _MOST_REDUCED_SHIFT)
+
+
+def _want_room(weights: Value, bias: Value | None, bits: int) -> None:
+    """Raise `Unsupported` where a sum times 2^bits may have more than 48 bits."""
+    size, start = _sizes(weights, bias)
+    if (_LOWEST_16 * size + np.abs(start.astype(np.float64))).max() * 2.0**bits >= _ENDS_48:
+        raise Unsupported("a result in steps that are too fine for its sums")
+
+
+def _sizes(weights: Value, bias: Value | None) -> tuple[Array, Array]:
+    """For every filter the sum of its weights' magnitudes, and its bias."""
+    stored = known(weights, "a weight").astype(np.int64)
+    sizes = np.abs(stored.reshape(stored.shape[0], -1)).sum(axis=1)
+    start = np.zeros(len(sizes), np.int64) if bias is None else known(bias, "a bias")
+    return sizes, start
 
 
 def _exact_sum(emitter: Emitter, op: Op, x: Value, weights: Value, bias: Value | None) -> Value:
     """The sum without overflow, of 32 or 64 bits."""
-    stored = known(weights, "a weight").astype(np.int64)
-    sizes = np.abs(stored.reshape(stored.shape[0], -1)).sum(axis=1)
-    start = np.zeros(len(sizes), np.int64) if bias is None else known(bias, "a bias")
+    sizes, start = _sizes(weights, bias)
     if (_LOWEST_16 * sizes + np.abs(start.astype(np.float64))).max() < _ENDS_32:
         parts = [] if bias is None else [emitter.constant(start.astype(np.int32))]
         return emitter.add(op, x, weights, *parts)
     if _HIGHEST_BYTE * sizes.max() >= _ENDS_32:
-        raise Unsupported(f"sums of {stored[0].size} products of 16-bit numbers")
+        raise Unsupported(
+            f"sums of {weights.type.elements // len(sizes)} products of 16-bit numbers"
+        )
     eight = emitter.constant(np.full(1, 8, np.int16))
     upper = emitter.add(Cast(DType.I8), emitter.add(ShiftRight(), x, eight))
     sums = [
