@@ -12,6 +12,7 @@ import math
 
 import numpy as np
 
+from ellc.frontends.ell.lower.buffers import FLT_MAX
 from ellc.progress import Progress, silent
 from ellc.zoo.draws import Draws
 from ellc.zoo.gallery import LEAKY_SLOPE, Shape3
@@ -24,7 +25,7 @@ from ir.ops.conv import Conv2D
 from ir.ops.dense import Dense
 from ir.ops.norm import LRN, Dropout
 from ir.ops.pointwise import Add, LeakyRelu, Mul, MulAdd, PRelu, Relu
-from ir.ops.pool import LOWEST, AvgPool2D, MaxPool2D
+from ir.ops.pool import AvgPool2D, MaxPool2D
 from ir.ops.reduce import Softmax
 from ir.ops.shape import Reshape
 from ir.types import Array, DType, Padding, TensorType
@@ -184,7 +185,8 @@ class Chain:
 
     def max_pool(self, window: int, stride: int, pad: int = 0, *, beyond: int = 0) -> None:
         """Maximum; windows may reach so many pixels beyond the right and lower border."""
-        frame = Padding(pad, pad, pad + beyond, pad + beyond, LOWEST.values)
+        # What ELL's own files pad with: a network comes back from one as it was.
+        frame = Padding(pad, pad, pad + beyond, pad + beyond, (-FLT_MAX,))
         self._add(MaxPool2D((window, window), (stride, stride), frame))
         self._moments = self._moments.largest(window * window)
 
