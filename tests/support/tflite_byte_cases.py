@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 
 import numpy as np
-from tflite_cases import TfliteCase, ints, stored
+from tflite_cases import TfliteCase, drawn_once, ints, stored
 from tflite_files import T, options
 
 BYTES = ("int8", "uint8")
@@ -14,6 +14,7 @@ _IMAGE = (1, 5, 6, 7)
 _RNG = np.random.default_rng(11)
 
 
+@drawn_once
 def byte_cases() -> Iterator[TfliteCase]:
     """Every operator that takes bytes."""
     for dtype in BYTES:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from tflite_files import T, single
@@ -54,6 +55,13 @@ class TfliteCase:
             return rng.integers(low, high, tensor.shape, dtype, endpoint=True)
         info = np.iinfo(dtype)
         return rng.integers(info.min, info.max, tensor.shape, dtype, endpoint=True)
+
+
+def drawn_once(
+    draw: Callable[[], Iterator[TfliteCase]],
+) -> Callable[[], tuple[TfliteCase, ...]]:
+    """Decorator of a family: its numbers do not depend on which test asked for it before."""
+    return cache(lambda: tuple(draw()))
 
 
 def ints(*values: int) -> T:

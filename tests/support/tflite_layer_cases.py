@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-from tflite_cases import TfliteCase, ints, stored
+from tflite_cases import TfliteCase, drawn_once, ints, stored
 from tflite_files import T, options
 
 from ir.types import Array
@@ -21,6 +21,7 @@ _GEOMETRY = (
 _SHAPE = (2, 9, 8, 4)
 
 
+@drawn_once
 def layer_cases() -> Iterator[TfliteCase]:
     """Every layer with weights, and the pools."""
     for padding in (0, 1):

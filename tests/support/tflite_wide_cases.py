@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from tflite_cases import TfliteCase, ints, stored
+from tflite_cases import TfliteCase, drawn_once, ints, stored
 from tflite_files import T, options
 
 _RNG = np.random.default_rng(14)
@@ -13,6 +13,7 @@ _IN, _OUT = 1e-4, 6e-4
 _INT32 = 2  # the code of that element type, by which an option says what a bias is
 
 
+@drawn_once
 def wide_cases() -> Iterator[TfliteCase]:
     """Every operator that takes 16-bit numbers and is not among those of bytes."""
     for bias in ("int64", "int32"):
