@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -107,6 +108,14 @@ def load_filled(
     """`count` consecutive elements and `fill` in the lanes behind them."""
     value = load_lanes(b, param, index, lanes, count)
     return filled(b, value, count, fill)
+
+
+def nan_ranked(b: KernelBuilder, value: Operand, *, largest: bool) -> Operand:
+    """What a search of the largest or smallest compares: NaN is the infinity that never wins."""
+    if not value.type.elem.is_float:
+        return value
+    worst = b.const(-math.inf if largest else math.inf, value)
+    return b.select(b.compare("eq", value, value), value, worst)
 
 
 def filled(b: KernelBuilder, value: Operand, count: int, fill: float) -> Operand:

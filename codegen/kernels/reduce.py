@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from codegen.epilogue import Epilogue
-from codegen.kernels.folding import Group, filled, group, index_of, kept_axes, sweep
+from codegen.kernels.folding import Group, filled, group, index_of, kept_axes, nan_ranked, sweep
 from codegen.kernels.walking import Walk
 from codegen.kir.build import KernelBuilder
 from codegen.kir.ir import Operand, Param
@@ -193,7 +193,8 @@ class _Search:
 
     def __init__(self, b: KernelBuilder, op: ArgMax | ArgMin, x: Param, layout: _Layout) -> None:
         self._b, self._x, self._layout = b, x, layout
-        strict, equal = ("gt", "ge") if isinstance(op, ArgMax) else ("lt", "le")
+        self._largest = isinstance(op, ArgMax)
+        strict, equal = ("gt", "ge") if self._largest else ("lt", "le")
         self._better = equal if op.last else strict  # what a later element must be to win
         self._strict, self._sooner = strict, "gt" if op.last else "lt"
 
@@ -201,14 +202,14 @@ class _Search:
         """Places for a vector of kept elements."""
         b, layout = self._b, self._layout
         stride, step = layout.kept.x[-1], layout.folded.x[0]
-        best = load_lanes(b, self._x, base, layout.lanes, length, stride)
+        best = self._loaded(base, layout.lanes, length, stride)
         zero = b.const(0, best.type.with_elem(Elem.I32))
         extent = layout.folded.extents[0]
         with b.loop("candidate", 1, extent, carry=(best, zero, zero)) as loop:
             value, place, number = loop.carried
             number = b.add(number, b.const(1, number))
             index = b.add(base, b.mul(loop.index, step))
-            found = load_lanes(b, self._x, index, layout.lanes, length, stride)
+            found = self._loaded(index, layout.lanes, length, stride)
             wins = b.compare(self._better, found, value)
             loop.carry((b.select(wins, found, value), b.select(wins, number, place), number))
         return loop.results[1]
@@ -219,17 +220,17 @@ class _Search:
         while lanes > extent:
             lanes //= 2
         whole = extent - extent % lanes
-        best: Operand = b.load(self._x, base, lanes)
+        best = self._loaded(base, lanes, lanes)
         place = b.iota(Elem.I32, lanes)
         width = b.const(lanes, place)
         with b.loop("candidate", lanes, whole, lanes, carry=(best, place, place)) as loop:
             value, where, number = loop.carried
             number = b.add(number, width)
-            found = b.load(self._x, b.add(base, loop.index), lanes)
+            found = self._loaded(b.add(base, loop.index), lanes, lanes)
             loop.carry((*self._better_of(value, where, found, number, later=True), number))
         best, place = loop.results[0], loop.results[1]
         if extent - whole:
-            rest = load_lanes(b, self._x, b.add(base, whole), lanes, extent - whole)
+            rest = self._loaded(b.add(base, whole), lanes, extent - whole)
             # Lanes behind the end repeat what is known already, place and all.
             inside = filled(b, b.const(1, place), extent - whole, 0)
             real = b.compare("ne", inside, b.const(0, inside))
@@ -243,6 +244,11 @@ class _Search:
             first, second = b.part(place, 0, half), b.part(place, half, half)
             best, place = self._better_of(low, first, high, second, later=False)
         return place
+
+    def _loaded(self, index: Operand, lanes: int, count: int, stride: int = 1) -> Operand:
+        """`count` elements as they are compared."""
+        found = load_lanes(self._b, self._x, index, lanes, count, stride)
+        return nan_ranked(self._b, found, largest=self._largest)
 
     def _better_of(
         self, value: Operand, place: Operand, other: Operand, where: Operand, *, later: bool

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -104,7 +105,12 @@ class Terms:
 
     def depends_on_taps(self, *, edges: bool) -> bool:
         """Whether where a sum starts depends on the taps that its output reads."""
-        return edges and not self.padding.is_zero
+        return edges and self._frame_adds
+
+    @cached_property
+    def _frame_adds(self) -> bool:
+        """Whether a tap in the frame adds anything: 0 times a weight that is not finite is NaN."""
+        return not self.padding.is_zero or not bool(np.isfinite(self.weights).all())
 
     def start(self, groups: int, taps: Sequence[tuple[int, int]] | None) -> Array:
         """What each filter's sum starts from where the window rows and columns `taps` are read.
@@ -114,14 +120,15 @@ class Terms:
         filters, depth = self.weights.shape[0], self.weights.shape[3]
         kind = np.dtype(np.float64 if self.numbers.total.is_float else np.int64)
         total = np.zeros(filters, kind) if self.exact is None else self.exact
-        if taps is not None and not self.padding.is_zero:
+        if taps is not None and self._frame_adds:
             (top, bottom), (left, right) = taps
             outside = np.ones(self.weights.shape[1:3], bool)
             outside[top:bottom, left:right] = False
             frame = np.resize(np.array(self.padding.values).astype(kind), groups * depth)
             share = frame.reshape(groups, depth)[np.arange(filters) // (filters // groups)]
             missed = self.weights[:, outside].astype(kind)
-            total = total + (missed * share[:, None, :]).sum(axis=(1, 2))
+            with np.errstate(invalid="ignore"):
+                total = total + (missed * share[:, None, :]).sum(axis=(1, 2))
         return total.astype(self.numbers.total.numpy)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codegen.kernels.folding import index_of, kept_axes
+from codegen.kernels.folding import index_of, kept_axes, nan_ranked
 from codegen.kernels.walking import Walk
 from codegen.kir.build import KernelBuilder
 from codegen.kir.ir import Operand, Param
@@ -78,18 +78,21 @@ class _Search:
         with b.loop("rank", 0, self.op.count, carry=(b.const(self._best(), type_), none)) as loop:
             value, place = loop.carried
             extent = self.accesses[0].shape[axis]
-            start = (b.const(0, type_), none, b.const(0, none))
+            nothing = b.const(0, type_)
+            start = (nothing, nothing, none, b.const(0, none))
             with b.loop("candidate", 0, extent, carry=start) as inner:
                 index = b.add(x_base, b.mul(inner.index, x_step))
                 found = load_lanes(b, self.x, index, self.lanes, length, x_lane)
-                best, where, number = inner.carried
-                wins = self._wins(found, number, value, place, best, where)
-                following = b.add(number, b.const(1, number))
-                inner.carry((b.select(wins, found, best), b.select(wins, number, where), following))
-            best, where, _ = inner.results
+                ranked = nan_ranked(b, found, largest=self.op.largest)
+                stored, best, where, number = inner.carried
+                wins = self._wins(ranked, number, value, place, best, where)
+                kept = [b.select(wins, new, old) for new, old in ((found, stored), (ranked, best))]
+                where = b.select(wins, number, where)
+                inner.carry((*kept, where, b.add(number, b.const(1, number))))
+            stored, best, where, _ = inner.results
             y_index = b.add(y_base, b.mul(loop.index, y_step))
             z_index = b.add(z_base, b.mul(loop.index, z_step))
-            store_lanes(b, best, self.values, y_index, length, y_lane)
+            store_lanes(b, stored, self.values, y_index, length, y_lane)
             store_lanes(b, where, self.places, z_index, length, z_lane)
             loop.carry((best, where))
 

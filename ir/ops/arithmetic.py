@@ -163,7 +163,10 @@ class Pow(Binary):
         return spread(rng, 0.1, 4.0, *x), spread(rng, -3.0, 3.0, *y)
 
     def value(self, x: Array, y: Array) -> Array:
-        return np.power(x, y) if x.dtype.kind == "f" else _integer_power(x, y)
+        if x.dtype.kind != "f":
+            return _integer_power(x, y)
+        # Where one exponent serves all, numpy takes the root, which differs at -infinity and -0.
+        return np.asarray(np.power(x, np.broadcast_to(y, x.shape).copy()))
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:

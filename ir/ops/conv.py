@@ -30,7 +30,8 @@ class Conv2D(Op):
 
     y[n,r,c,f] = bias[f] + sum of x[n, r*stride+i*dilation, c*stride+j*dilation, ch] * w[f,i,j,ch]
     over the padded x; filter f of F meets the channels of group f // (F/groups). Depthwise is
-    `groups == C`. OH = floor((H + top + bottom - dilation*(kh-1) - 1) / stride) + 1.
+    `groups == C`. OH = floor((H + top + bottom - dilation*(kh-1) - 1) / stride) + 1. A frame of 0
+    gives NaN with an infinite weight, as any other 0 does.
     """
 
     stride: tuple[int, int] = (1, 1)

@@ -119,7 +119,8 @@ class ConvTranspose2D(_ConvTranspose):
     Input pixel (r, c) times tap (i, j) is added to output pixel (r*stride + i*dilation - top,
     c*stride + j*dilation - left); filter f meets the channels of group f // (F/groups). `crop` is
     (top, left, bottom, right): what is cut off the result. OH = (H-1)*stride + dilation*(kh-1) + 1
-    - top - bottom + output_padding.
+    - top - bottom + output_padding. Kernels may multiply with zeros that fill a window up to whole
+    strides, or with zeros around x: NaN and infinities then make NaN there, too.
     """
 
     stride: Pair = (1, 1)

@@ -33,6 +33,13 @@ def want_broadcast(name: str, x: TensorType, *others: TensorType) -> None:
         require(fits, f"{name}: {other.shape} does not broadcast to {x.shape}")
 
 
+def nan_ranked(x: Array, largest: bool) -> Array:
+    """x for a search of the largest or smallest: NaN counts as the infinity that never wins."""
+    if x.dtype.kind != "f":
+        return x
+    return np.where(np.isnan(x), x.dtype.type(-np.inf if largest else np.inf), x)
+
+
 def spread(rng: np.random.Generator, low: float, high: float, *shape: int) -> Array:
     """Uniform float32 samples that contain both ends, and 0 where it lies between."""
     values: Array = rng.uniform(low, high, shape).astype(np.float32)

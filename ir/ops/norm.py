@@ -83,7 +83,8 @@ class Dropout(Unary):
 class BatchNorm(Op):
     """(x [...,C], gamma [C], beta [C], mean [C], variance [C]) -> [...,C], float.
 
-    y = gamma * (x - mean) / sqrt(variance + epsilon) + beta
+    y = x * scale + (beta - mean * scale) with scale = gamma / sqrt(variance + epsilon), as ONNX
+    Runtime computes it: infinite parameters make the same infinities and NaN.
     """
 
     epsilon: float = 1e-5
@@ -100,7 +101,8 @@ class BatchNorm(Op):
 
     def reference(self, *inputs: Array) -> Arrays:
         x, gamma, beta, mean, variance = inputs
-        return (gamma * (x - mean) / np.sqrt(variance + self.epsilon) + beta,)
+        scale = gamma / np.sqrt(variance + self.epsilon)
+        return (x * scale + (beta - mean * scale),)
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:

@@ -55,7 +55,7 @@ class Requantize(Pointwise):
     point; `tflite_once` is the same with `multiply_once`, `tflite_reduced` with `multiply_reduced`,
     multipliers from 0 up. Those two take sums of 64 bits, too.
     Rule `half_even`: (x i32, scale f32), the float32 product of x and scale, rounded to the nearest
-    integer, halves to the even one, plus the zero point.
+    integer, halves to the even one, plus the zero point, which is all where the product is NaN.
     """
 
     rule: str
@@ -84,7 +84,7 @@ class Requantize(Pointwise):
     def reference(self, *inputs: Array) -> Arrays:
         x, factor, *shift = inputs
         if self.rule == "half_even":
-            real = x.astype(np.float32) * factor.astype(np.float32)
+            real = np.nan_to_num(x.astype(np.float32) * factor.astype(np.float32), nan=0.0)
             scaled = np.rint(np.clip(real, -(2.0**24), 2.0**24)).astype(np.int32)
         else:
             scaled = _MULTIPLIERS[self.rule](x, factor, shift[0])

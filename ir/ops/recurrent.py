@@ -148,11 +148,12 @@ class LSTMCell(Op):
     def reference(self, *inputs: Array) -> Arrays:
         x, h, c, wx, wh, bx, bh = inputs[:7]
         i, f, g, o = np.split(x @ wx.T + bx + (h @ wh.T + bh), 4, -1)
-        pi, pf, po = np.split(inputs[7] if self.peepholes else np.zeros(3, x.dtype), 3)
-        i = self._gate(i + pi * c)
-        f = 1 - i if self.coupled else self._gate(f + pf * c)
+        peep = np.split(inputs[7], 3) if self.peepholes else None
+        i = self._gate(i if peep is None else i + peep[0] * c)
+        f = 1 - i if self.coupled else self._gate(f if peep is None else f + peep[1] * c)
         kept = _within(f * c + i * _apply(self.activation, _within(g, self.clip)), self.cell_clip)
-        return (self._gate(o + po * kept) * _apply(self.shown, kept), kept)
+        o = self._gate(o if peep is None else o + peep[2] * kept)
+        return (o * _apply(self.shown, kept), kept)
 
     def _gate(self, total: Array) -> Array:
         return _apply(self.recurrent_activation, _within(total, self.clip))

@@ -10,7 +10,7 @@ import numpy as np
 
 from ir.op import Arrays, Case, Op, Types, register_op, require
 from ir.ops.common import normal, want_axes, want_floats, want_operands
-from ir.ops.elementwise import want_kind
+from ir.ops.elementwise import nan_ranked, want_kind
 from ir.types import Array, DType, TensorType
 
 KINDS = ("sum", "mean", "max", "min", "prod", "l2sum")
@@ -130,7 +130,8 @@ class _Arg(Op):
 
     def place(self, search: Callable[..., Array], x: Array) -> Array:
         """What `search` (`np.argmax` or `np.argmin`) finds, from the side asked for."""
-        ahead = np.flip(x, self.axis) if self.last else x
+        ranked = nan_ranked(x, search is np.argmax)
+        ahead = np.flip(ranked, self.axis) if self.last else ranked
         found = search(ahead, self.axis, keepdims=self.keep_dims)
         return np.asarray(x.shape[self.axis] - 1 - found if self.last else found, np.int32)
 
@@ -152,7 +153,7 @@ class _Arg(Op):
 class ArgMax(_Arg):
     """Where along an axis the largest element stands, I32; of equal ones the first or `last`.
 
-    What comes out where there is NaN is not defined, but lies within the axis.
+    NaN counts as minus infinity, in `ArgMin` as infinity.
     """
 
     axis: int

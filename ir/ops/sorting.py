@@ -9,7 +9,7 @@ import numpy as np
 
 from ir.op import Arrays, Case, Op, Types, register_op, require
 from ir.ops.common import normal, want_axes, want_operands
-from ir.ops.elementwise import want_kind
+from ir.ops.elementwise import nan_ranked, want_kind
 from ir.types import Array, DType, TensorType
 
 
@@ -18,7 +18,7 @@ from ir.types import Array, DType, TensorType
 class TopK(Op):
     """x -> (values, places I32): the `count` largest (or smallest) along an axis, best first.
 
-    Of equal elements the first comes first. What comes out where there is NaN is not defined.
+    Of equal elements the first comes first; NaN counts as the worst there can be, an infinity.
     """
 
     axis: int
@@ -37,8 +37,9 @@ class TopK(Op):
 
     def reference(self, *inputs: Array) -> Arrays:
         (x,) = inputs
+        ranked = nan_ranked(x, self.largest)
         # Backwards and turned round, a stable sort leaves the first of equal ones in front.
-        ahead = np.flip(x, self.axis) if self.largest else x
+        ahead = np.flip(ranked, self.axis) if self.largest else ranked
         order = np.argsort(ahead, self.axis, kind="stable")
         if self.largest:
             order = x.shape[self.axis] - 1 - np.flip(order, self.axis)

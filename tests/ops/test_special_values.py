@@ -1,17 +1,29 @@
-"""NaN and infinities where networks meet them: activations and pools, compiled, on every target."""
+"""NaN and infinities where networks meet them, compiled through all passes, on every target.
+
+`test_compiled_ops.py` has them in the inputs of every operator, `tests/soak/special.py` everywhere.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from agreement import disagreement
+from operator_graphs import sample_graph
 
 from codegen.targets import resolve
 from codegen.testing import Trial, run_trials
-from ir.builder import GraphBuilder
+from ir.op import Case
 from ir.ops.activations import Clip, LeakyRelu, Relu
+from ir.ops.arithmetic import Pow
+from ir.ops.common import normal
+from ir.ops.conv import Conv2D
+from ir.ops.norm import BatchNorm
 from ir.ops.pool import LOWEST, MaxPool2D
+from ir.ops.recurrent import LSTMCell
+from ir.ops.reduce import ArgMax, ArgMin
+from ir.ops.sorting import TopK
 from ir.pipeline import run_pipeline
-from ir.types import Padding, type_of
+from ir.types import Padding
 
 SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.5, -2.0], np.float32)
 TARGETS = [
@@ -26,14 +38,40 @@ def test_special_values_come_through(target: str) -> None:
     x = np.resize(SPECIAL, (1, 6, 6, 5))
     low = np.full((1, 6, 6, 5), -np.inf, np.float32)
     padded = MaxPool2D((3, 3), (2, 2), Padding(1, 1, 1, 1, LOWEST.values))
-    cases = [(op, x) for op in (Relu(), LeakyRelu(0.1), Clip(0.0, 6.0), padded)] + [(padded, low)]
-    trials = []
-    for index, (op, values) in enumerate(cases):
-        builder = GraphBuilder(f"special{index}")
-        builder.output("y", builder.add(op, builder.input("x", type_of(values))))
-        trials.append(Trial(run_pipeline(builder.build())[0], ((values,),)))
-    for (op, values), found in zip(cases, run_trials(trials, resolve(target)), strict=True):
+    few = np.array([[np.nan, -np.inf, np.nan, 2.0], [np.nan] * 4], np.float32)
+    cases = [Case(op, (x,)) for op in (Relu(), LeakyRelu(0.1), Clip(0.0, 6.0), padded)]
+    cases += [Case(padded, (low,)), Case(ArgMax(1), (few,)), Case(ArgMin(1, last=True), (few,))]
+    cases += [Case(TopK(1, 4), (few,)), Case(TopK(1, 3, largest=False), (few,)), *_constants()]
+    trials = [
+        Trial(run_pipeline(graph)[0], (inputs,))
+        for graph, inputs in (sample_graph(c, f"special{i}") for i, c in enumerate(cases))
+    ]
+    for case, found in zip(cases, run_trials(trials, resolve(target)), strict=True):
         assert not isinstance(found, Exception), found
-        np.testing.assert_array_equal(found[0][0], op.reference(values)[0], err_msg=f"{op}")
+        with np.errstate(all="ignore"):
+            wanted = case.op.reference(*case.inputs)
+        for got, want in zip(found[0], wanted, strict=True):
+            assert not disagreement(got, np.asarray(want)), f"{case.op}: {got}, not {want}"
     assert np.isnan(Relu().reference(SPECIAL)[0][0])
     assert np.isneginf(padded.reference(low)[0]).all()
+    assert TopK(1, 2).reference(few)[1].tolist() == [[3, 0], [0, 1]]
+
+
+def _constants() -> list[Case]:
+    """Special values in weights and states: a frame of zeros, parameters, an infinite cell."""
+    rng = np.random.default_rng(20)
+    x, weights = normal(rng, 1, 5, 6, 4), normal(rng, 8, 3, 3, 4)
+    weights[2, 0, 1, 3], weights[5, 2, 2, 0] = np.inf, np.nan
+    one_each = weights[:4, :, :, :1].copy()
+    gamma = np.array([1.0, np.inf, -np.inf, 0.5], np.float32)
+    cell = normal(rng, 1, 3)
+    cell[0, 1] = np.inf
+    lstm = (normal(rng, 1, 2), normal(rng, 1, 3), cell, normal(rng, 12, 2), normal(rng, 12, 3))
+    root = np.array([0.5], np.float32)
+    return [
+        Case(Conv2D(padding=Padding.same(1)), (x, weights), (1,)),
+        Case(Conv2D(padding=Padding.same(1), groups=4), (x, one_each), (1,)),
+        Case(BatchNorm(), (x, gamma, *np.abs(normal(rng, 3, 4))), (1, 2, 3, 4)),
+        Case(LSTMCell(), (*lstm, normal(rng, 12), normal(rng, 12)), (3, 4, 5, 6)),
+        Case(Pow(), (SPECIAL, root), (1,)),
+    ]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from pass_cases import GoldenCase
 from random_graphs import random_graph
+from special_values import sprinkled
 
 import ir.passes.absorb_order
 import ir.passes.absorb_padding
@@ -37,6 +40,7 @@ from ir.rewrite import Editor
 from ir.types import DType, Padding, TensorType
 
 SEEDS = range(120)
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "passes"
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -84,6 +88,26 @@ def test_float32_stays_as_close_to_the_truth_as_tolerated() -> None:
             assert np.all(np.abs(got - want) <= bound), seed
         compared += 1
     assert compared > 20
+
+
+@pytest.mark.parametrize("kind", ["nan", "infinities"])
+def test_nan_and_infinities_come_out_in_the_same_places(kind: str) -> None:
+    graphs = [random_graph(seed) for seed in range(12)]
+    graphs += [GoldenCase.read(path).graph() for path in sorted(GOLDEN.glob("*.txt"))]
+    reached = 0
+    for number, graph in enumerate(graphs):
+        after, _ = run_pipeline(graph)
+        rng = np.random.default_rng(number)
+        drawn = [sample_array(t, rng, 3.0) for t in graph.input_types()]
+        inputs = tuple(sprinkled(x, kind, rng) for x in drawn)
+        with np.errstate(all="ignore"):
+            wanted, found = evaluate(graph, inputs).outputs, evaluate(after, inputs).outputs
+        for want, got in zip(wanted, found, strict=True):
+            special = ~np.isfinite(want)
+            np.testing.assert_array_equal(~np.isfinite(got), special, err_msg=graph.name)
+            np.testing.assert_array_equal(got[special], want[special], err_msg=graph.name)
+            reached += int(special.sum())
+    assert reached > 100
 
 
 def check_structure(before: Graph, after: Graph) -> None:

@@ -99,10 +99,10 @@ def node_tests() -> list[NodeTest]:
 def run_node_tests(tests: Sequence[NodeTest]) -> list[Result]:
     """Import, compile for this machine, run and compare every test."""
     found: dict[str, Result] = {}
-    ready: list[tuple[NodeTest, _Imported]] = []
+    ready: list[tuple[NodeTest, Imported]] = []
     with tempfile.TemporaryDirectory(prefix="ellc-nodes-") as folder:
         for test in tests:
-            made = _import(test, Path(folder))
+            made = imported(test, Path(folder))
             if isinstance(made, Result):
                 found[test.name] = made
             else:
@@ -116,7 +116,9 @@ def run_node_tests(tests: Sequence[NodeTest]) -> list[Result]:
 
 
 @dataclass(frozen=True)
-class _Imported:
+class Imported:
+    """A test's graph after the passes, its inputs, and the names of those made constant."""
+
     graph: Graph
     inputs: tuple[Array, ...]
     fixed: tuple[str, ...]
@@ -126,7 +128,7 @@ def _kind(node: onnx.NodeProto) -> str:
     return f"{node.domain}.{node.op_type}" if node.domain else node.op_type
 
 
-def _import(test: NodeTest, folder: Path) -> _Imported | Result:
+def imported(test: NodeTest, folder: Path) -> Imported | Result:
     """The graph of a test, or why there is none: what the last attempt said."""
     declined: Result | None = None
     if not all(isinstance(x, np.ndarray | np.generic) for x in (*test.inputs, *test.outputs)):
@@ -151,7 +153,7 @@ def _import(test: NodeTest, folder: Path) -> _Imported | Result:
         inputs = tuple(_widened(np.asarray(given[n])) for n in names)
         if [x.shape for x in inputs] != [t.shape for t in graph.input_types()]:
             return Result(test, "declined", "its data has another shape than its model says", fixed)
-        return _Imported(graph, inputs, fixed)
+        return Imported(graph, inputs, fixed)
     assert declined is not None
     return declined
 
@@ -210,7 +212,7 @@ def _reason(error: EllcError) -> str:
     return re.sub(r"^\S* ?\([\w.]+\): ", "", text)
 
 
-def _judged(test: NodeTest, made: _Imported, answer: list[Any] | Exception) -> Result:
+def _judged(test: NodeTest, made: Imported, answer: list[Any] | Exception) -> Result:
     if isinstance(answer, EllcError):
         # Without a kernel the command line would decline as well, in one clear report.
         declined = answer.code in ("E300", "E301", "E302", "E303")

@@ -402,3 +402,13 @@ def test_every_operator_says_in_one_line_what_it_is() -> None:
         doc = handler.function.__doc__ or ""
         assert doc.strip(), f"{kind} has no docstring"
         assert len(handler.limits) < 120, f"{kind}: limits are for a table"
+
+
+def test_the_logarithm_of_a_sum_that_is_infinite() -> None:
+    x = np.array([[np.inf, 1], [-np.inf, -np.inf], [np.nan, 0], [1, -np.inf]], np.float32)
+    proto = model(
+        [node("ReduceLogSumExp", ["x"], ["y"], axes=[1], keepdims=0)], {"x": x}, ["y"], opset=11
+    )
+    with np.errstate(all="ignore"):
+        (got,) = evaluate(read(proto), (x,)).outputs
+    np.testing.assert_array_equal(got, np.array([np.inf, -np.inf, np.nan, 1], np.float32))

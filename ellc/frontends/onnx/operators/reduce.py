@@ -10,7 +10,7 @@ from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.shapes import reshaped
 from ellc.frontends.onnx.registry import ONNX, axes_of, axis_of, integers_at, no_integers, operand
-from ir.ops.pointwise import Abs, Add, Cast, Equal, Exp, Log, Sqrt, Sub
+from ir.ops.pointwise import Abs, Add, Cast, Clip, Equal, Exp, Log, Sqrt, Sub
 from ir.ops.reduce import ArgMax, ArgMin, LogSoftmax, Reduce, Softmax
 from ir.types import DType
 
@@ -46,12 +46,14 @@ def reduce(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("ReduceLogSumExp", limits="axes known at import", declines=(_OF_FRACTIONS,))
 def log_sum_exp(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """log(sum of e^x), computed so that no exponential is larger than 1."""
+    """log(sum of e^x), computed so that no exponential of a finite x is larger than 1."""
     x = operand(inputs, 0)
     axes, keep = _axes(node, inputs, x.type.rank)
     if axes is None:
         return x
     largest = emitter.add(Reduce("max", axes, True), x)
+    finite = float(np.finfo(x.type.dtype.numpy).max)  # infinity minus infinity would be NaN
+    largest = emitter.add(Clip(-finite, finite), largest)
     raised = emitter.add(Exp(), pointwise(emitter, Sub(), x, largest))
     total = emitter.add(Log(), emitter.add(Reduce("sum", axes, True), raised))
     made = emitter.add(Add(), total, largest)

@@ -1,0 +1,150 @@
+"""NaN, infinities, zeros of both signs and denormal numbers in the operators' samples.
+
+What comes out must be what the reference says, with NaN and infinities in the same places. What
+may differ, and why, is a table in `codegen/README.md`.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from agreement import disagreement
+from operator_graphs import sample_graph, sample_of
+
+from codegen.targets import Target
+from codegen.testing import Outputs, Trial
+from ir.op import Arrays, Case, Op
+from ir.ops.binary import Binarize
+from ir.ops.conv import Conv2D
+from ir.ops.conv_transpose import ConvTranspose2D
+from ir.ops.fused import Fused
+from ir.types import Array
+
+KINDS: dict[str, tuple[float, ...]] = {
+    "nan": (np.nan,),
+    "infinities": (np.inf, -np.inf),
+    "zeros": (0.0, -0.0),
+    "denormals": (1e-40, -1e-40, 1e-45, -1e-45),
+}
+_SPARSE = 16  # one element of so many is replaced: the others show what it must not reach
+
+
+@dataclass(frozen=True)
+class SpecialSample:
+    """A sample's graph, called as it is and then with special values of each kind.
+
+    `kinds` says which; the cases differ in their operands only.
+    """
+
+    label: str
+    trial: Trial
+    kinds: tuple[str, ...]
+    cases: tuple[Case, ...]
+
+
+def injected(case: Case, kind: str, places: Sequence[int], rng: np.random.Generator) -> Case:
+    """The case with special values of one kind in the operands at `places`."""
+    operands = list(case.inputs)
+    for place in places:
+        operands[place] = sprinkled(operands[place], kind, rng)
+    return replace(case, inputs=tuple(operands))
+
+
+def sprinkled(x: Array, kind: str, rng: np.random.Generator) -> Array:
+    """Floats with special values of one kind among them, at least one; anything else as it is."""
+    changed = x.copy()
+    if x.dtype.kind == "f" and x.size:
+        count = max(1, x.size // _SPARSE)
+        at = rng.choice(x.size, count, replace=False)
+        changed.reshape(-1)[at] = rng.choice(np.array(KINDS[kind], x.dtype), count)
+    return changed
+
+
+def float_places(case: Case) -> list[int]:
+    """Operands that can hold such values."""
+    return [place for place, x in enumerate(case.inputs) if x.dtype.kind == "f" and x.size]
+
+
+def special_samples(op: type[Op], rng: np.random.Generator) -> Iterator[SpecialSample]:
+    """Every sample of an operator; where it has floats as inputs, with every kind in them, too."""
+    other = np.random.default_rng(zlib.crc32(op.name.encode()))
+    for index, case in enumerate(op.samples(rng)):
+        places = [p for p in float_places(case) if p not in case.constants]
+        kinds = ("", *KINDS) if places else ("",)
+        cases = (case, *(injected(case, kind, places, other) for kind in kinds[1:]))
+        trial = sample_of(case, case.label, f"{op.name}_{index}").trial
+        calls = tuple(sample_graph(c, "inputs")[1] for c in cases)
+        label = f"{index} {case.label} {case.op}"
+        yield SpecialSample(label, replace(trial, calls=calls), kinds, cases)
+
+
+def differences(sample: SpecialSample, found: Sequence[Outputs], target: Target) -> list[str]:
+    """A line for each result that is not what the reference says."""
+    said = []
+    for kind, case, outputs in zip(sample.kinds, sample.cases, found, strict=True):
+        wanted = references(case, target) if kind else [reference(case)]
+        for number, got in enumerate(outputs):
+            choices = [np.asarray(want[number]) for want in wanted]
+            why = difference(case.op, got, choices) if kind else disagreement(got, *choices)
+            said += [f"{sample.label}: {kind} result {number}: {why}"] if why else []
+    return said
+
+
+def reference(case: Case) -> Arrays:
+    """What the operator's definition says."""
+    with np.errstate(all="ignore"):
+        return case.op.reference(*case.inputs)
+
+
+def references(case: Case, target: Target) -> list[Arrays]:
+    """What may come out: the reference, and that of a unit that flushes denormal numbers."""
+    if not flushes(target):
+        return [reference(case)]
+    return [reference(case), reference(replace(case, inputs=tuple(map(_flushed, case.inputs))))]
+
+
+def flushes(target: Target) -> bool:
+    """Vectors of 32-bit NEON take a denormal float32 as 0; scalars, and copies, do not."""
+    return target.arch == "arm" and target.has("neon")
+
+
+def difference(op: Op, got: Array, wanted: Sequence[Array]) -> str:
+    """Empty if every element is what one of the references says, else how it is not."""
+    best, *flushed = (_adopted(op, got, want) for want in wanted)
+    for other in flushed:
+        best = np.where(_equal(_flushed(got), other), got, best)
+    return disagreement(got, best)
+
+
+def _adopted(op: Op, got: Array, want: Array) -> Array:
+    """The reference with what may differ taken from the result."""
+    if spreads(op):
+        return np.where(np.isnan(got) if got.dtype.kind == "f" else ~got, got, want)
+    return want
+
+
+def spreads(op: Op) -> bool:
+    """Whether NaN may reach results that no product of the definition takes it to.
+
+    A transposed convolution computes its phases with one window and zeros in it. Signs of groups
+    that share a byte come from filters over all groups, zeros in them.
+    """
+    match op:
+        case ConvTranspose2D():
+            return True
+        case Fused(Conv2D() as conv, _, stages):
+            return conv.groups > 1 and any(isinstance(s.op, Binarize) for s in stages)
+    return False
+
+
+def _equal(got: Array, want: Array) -> Array:
+    return np.asarray((got == want) | ((got != got) & (want != want)))
+
+
+def _flushed(x: Array) -> Array:
+    if x.dtype != np.float32:
+        return x
+    return np.where(np.abs(x) < np.finfo(np.float32).tiny, np.copysign(np.float32(0), x), x)
