@@ -1,0 +1,243 @@
+"""Random whole networks through ONNX, computed in every way there is, judged by one interval.
+
+The ways: ONNX's evaluator, the graph as it was read and after the passes in numpy, code of LLVM and
+portable C for this machine, code for both ARM states under qemu, and as arbiters ONNX Runtime with
+and without its fusions, if ELLC_ONNXRUNTIME names a Python that has it. The judge is
+`rounding_bounds`.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from findings import Finding, Findings
+from minimised_onnx import Case, minimised
+from onnx_models import expected, read, read_as_written
+from random_onnx import RandomOnnx
+from rounding_bounds import Bounds, bounds
+
+from codegen.targets import resolve
+from codegen.testing import Emitter, Trial, run_trials
+from codegen.toolchain import emulate
+from ir.graph import Graph
+from ir.interp import evaluate
+from ir.pipeline import run_pipeline
+from ir.types import Array
+
+SEEDS_OF_A_BATCH = 1_000_000
+"""The seed of a network is the batch's times this, plus its number."""
+_WORKER = Path(__file__).with_name("onnxruntime_worker.py")
+_FIRST_WORDS = 12  # of a message: what differs after them is no other place
+
+
+@dataclass(frozen=True)
+class Network:
+    """A model, the graph as it was read and after the passes, its inputs and its bounds."""
+
+    case: Case
+    graph: Graph
+    ready: Graph
+    inputs: tuple[Array, ...]
+    bounds: Bounds
+
+
+Result = Array | Exception
+Way = Callable[[Sequence[Network], Path], list[Result]]
+
+
+def network(case: Case) -> Network:
+    """Read a model and bound its result."""
+    graph = read(case.proto)
+    ready, _ = run_pipeline(graph)
+    inputs = tuple(case.inputs[port.name] for port in graph.inputs)
+    written = read_as_written(case.proto)
+    return Network(case, graph, ready, inputs, bounds(written, inputs)[0])
+
+
+def _in_numpy(compute: Callable[[Network], Sequence[Array]]) -> Way:
+    def result(each: Network) -> Result:
+        try:
+            return compute(each)[0]
+        except Exception as error:
+            return error
+
+    return lambda networks, folder: list(map(result, networks))
+
+
+def _compiled(target: str, emitter: Emitter) -> Way:
+    def way(networks: Sequence[Network], folder: Path) -> list[Result]:
+        trials = [Trial(n.ready, (n.inputs, n.inputs)) for n in networks]
+        results = run_trials(trials, resolve(target), emitter)
+        return [_same(result) for result in results]
+
+    return way
+
+
+def _same(result: list[tuple[Array, ...]] | Exception) -> Result:
+    """The output of two equal calls."""
+    if isinstance(result, Exception):
+        return result
+    (first,), (second,) = result
+    if not np.array_equal(first, second, equal_nan=first.dtype.kind == "f"):
+        return ValueError("the second call gives something else")
+    return first
+
+
+def _onnxruntime(networks: Sequence[Network], folder: Path) -> dict[str, list[Result]]:
+    """Both of its ways, in a process of the Python that has it."""
+    python = os.environ.get("ELLC_ONNXRUNTIME")
+    if not python:
+        return {}
+    for old in folder.glob("[0-9]*.*"):
+        old.unlink()
+    for number, each in enumerate(networks):
+        for name, data in files(each.case).items():
+            (folder / f"{number:06d}{Path(name).suffix}").write_bytes(data)
+    subprocess.run([python, _WORKER, folder], check=True)
+    ways = "fused", "unfused"
+    return {
+        f"onnxruntime {way}": [_answer(folder, n, way) for n in range(len(networks))]
+        for way in ways
+    }
+
+
+def _answer(folder: Path, number: int, way: str) -> Result:
+    said = folder / f"{number:06d}.{way}.txt"
+    if said.exists():
+        return ValueError(said.read_text())
+    with np.load(said.with_suffix(".npz")) as stored:
+        return np.asarray(stored["0"])
+
+
+WAYS: dict[str, Way] = {
+    "onnx": _in_numpy(lambda n: expected(n.case.proto, n.case.inputs)),
+    "reader": _in_numpy(lambda n: evaluate(n.graph, n.inputs).outputs),
+    "passes": _in_numpy(lambda n: evaluate(n.ready, n.inputs).outputs),
+    "host": _compiled("host", "llvm"),
+    "C": _compiled("host", "c"),
+    "pi3": _compiled("pi3", "llvm"),
+    "pi3_64": _compiled("pi3_64", "llvm"),
+}
+QUICK_WAYS = ("onnx", "reader", "passes", "C")  # tests/ops/test_random_onnx.py compiles with LLVM
+APPROXIMATE = "onnxruntime fused"
+"""Its fused kernels of 8 bits have tables and scales of their own. Where it differs alone, from its
+own unfused kernels, too, it is counted and no finding."""
+_EMULATED = ("pi3", "pi3_64")
+
+
+def files(case: Case) -> dict[str, bytes]:
+    """A case as a model and its inputs."""
+    stored = io.BytesIO()
+    np.savez(stored, **case.inputs)  # type: ignore[arg-type]
+    return {"graph.onnx": case.proto.SerializeToString(), "graph.npz": stored.getvalue()}
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """The campaign."""
+
+    name: str = "graphs"
+    batch: int = 100
+    quick_count: int = 8
+    quick: bool = False
+
+    def run(self, seed: int, count: int, folder: Path) -> Findings:
+        """Draw `count` networks, compute them in all ways, and judge each result."""
+        findings = Findings()
+        networks, numbers = [], []
+        for number in range(count):
+            again = f"--only {self.name} --seed {seed} --number {number}"
+            case = self.case(seed, number)
+            try:
+                networks.append(network(case))
+                numbers.append(number)
+            except Exception as error:
+                findings.outcomes["REFUSED"] += 1
+                place = f"refused: {type(error).__name__} {_words(str(error))}"
+                findings.add(Finding(place, str(error), again, files(case)))
+        results = self._results(networks, folder)
+        for i, (each, number) in enumerate(zip(networks, numbers, strict=True)):
+            of_one = {way: given[i] for way, given in results.items()}
+            findings.outcomes[self._judged(each, of_one, findings, seed, number, folder)] += 1
+        return findings
+
+    def input(self, seed: int, number: int, folder: Path) -> dict[str, bytes]:
+        """The model of one number and its inputs."""
+        return files(self.case(seed, number))
+
+    def case(self, seed: int, number: int) -> Case:
+        """The model of one number."""
+        drawn = RandomOnnx(seed * SEEDS_OF_A_BATCH + number)
+        return Case.of(drawn.proto, {"x": drawn.input}, drawn.outputs[0])
+
+    def _ways(self) -> dict[str, Way]:
+        chosen = QUICK_WAYS if self.quick else tuple(WAYS)
+        return {
+            way: WAYS[way]
+            for way in chosen
+            if way not in _EMULATED or emulate.can_run(resolve(way))
+        }
+
+    def _results(self, networks: Sequence[Network], folder: Path) -> dict[str, list[Result]]:
+        found = {way: run(networks, folder) for way, run in self._ways().items()}
+        if not self.quick:
+            found |= _onnxruntime(networks, folder)
+            for way in (*_EMULATED, APPROXIMATE):
+                if way not in found:
+                    print(f"  {self.name}: nothing here runs {way}", flush=True)
+        return found
+
+    def _judged(
+        self,
+        each: Network,
+        results: dict[str, Result],
+        findings: Findings,
+        seed: int,
+        number: int,
+        folder: Path,
+    ) -> str:
+        """One word for a network; what is wrong with it goes to the findings."""
+        said = {way: text for way, got in results.items() if (text := judged(each, got))}
+        if list(said) == [APPROXIMATE]:
+            return f"equal but for {APPROXIMATE}"
+        if said:
+            way = next(iter(said))
+            least = minimised(each.case, lambda case: self._fails(case, way, folder))
+            kinds = " ".join(node.op_type for node in least.nodes)
+            wrong = ", ".join(said)
+            again = f"--only {self.name} --seed {seed} --number {number}"
+            place = f"{wrong}: {kinds}"
+            findings.add(Finding(place, said[way], again, files(least)))
+            return "WRONG"
+        arrays = [got for got in results.values() if isinstance(got, np.ndarray)]
+        if each.bounds.is_loose:
+            return "loosely bounded"
+        return "undecided" if any(map(each.bounds.is_undecided, arrays)) else "equal"
+
+    def _fails(self, case: Case, way: str, folder: Path) -> bool:
+        try:
+            one = network(case)
+            ways = WAYS[way]([one], folder) if way in WAYS else _onnxruntime([one], folder)[way]
+        except Exception:  # another fault than the one looked for
+            return False
+        return bool(judged(one, ways[0]))
+
+
+def judged(each: Network, got: Result) -> str:
+    """What is wrong with a result."""
+    if isinstance(got, Exception):
+        return f"{type(got).__name__}: {got}"
+    return each.bounds.disagreement(got)
+
+
+def _words(text: str) -> str:
+    return " ".join(text.split()[:_FIRST_WORDS])
+
+
+CAMPAIGNS = (Graphs(),)

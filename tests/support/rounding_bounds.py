@@ -1,0 +1,130 @@
+"""Between which numbers a network's results lie, whatever way its floats are rounded.
+
+The network as it was read runs in float64 with an interval around every value (`ellc.undecided`).
+Where a quantisation's boundary lies inside an interval both steps are right, and everything after
+it is as wide as the two make it; elsewhere an interval stays as narrow as float32 is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ellc.agreement import allowed_error, wrong_elements
+from ellc.undecided import SINGLE, interval, takes_steps
+from ir.graph import Graph, Node
+from ir.interp import evaluate, run_double
+from ir.op import Arrays
+from ir.ops.loop import Loop
+from ir.types import Array
+
+LOOSE = 0.1
+"""Of the largest result: an interval wider than this hardly judges its element."""
+_OWN_ROUNDINGS = 4.0  # of a step's scaling, in units of eps
+_TRIALS = 8  # of a loop whose operands are a little wrong
+
+Ends = tuple[Array, Array]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """A result in float64, and the least and the largest that rounding can make of it."""
+
+    middle: Array
+    low: Array
+    high: Array
+
+    def disagreement(self, got: Array) -> str:
+        """Empty if a result is right, else where it is not."""
+        if got.shape != self.middle.shape:
+            return f"shape {got.shape} instead of {self.middle.shape}"
+        if got.dtype.kind != "f":
+            wrong = ~((self.low <= got) & (got <= self.high))
+        else:
+            slack = allowed_error(self.middle)
+            inside = (self.low - slack <= got) & (got <= self.high + slack)
+            wrong = wrong_elements(got, self.middle) & ~inside
+        if not wrong.any():
+            return ""
+        place = tuple(int(i) for i in np.argwhere(wrong)[0])
+        ends = f"{self.low[place].item()!r} to {self.high[place].item()!r}"
+        return f"{wrong.sum()} of {got.size}, at {place}: {got[place].item()!r}, not {ends}"
+
+    def is_undecided(self, got: Array) -> bool:
+        """Whether a right result has an element beyond the house tolerance."""
+        return bool(wrong_elements(got, self.middle).any())
+
+    @property
+    def is_loose(self) -> bool:
+        """Whether some element's interval is too wide to tell much."""
+        if self.middle.dtype.kind != "f":
+            return bool((self.high - self.low > 1).any())
+        largest = np.abs(self.middle).max(initial=0.0)
+        return bool((self.high - self.low > LOOSE * largest).any())
+
+
+def bounds(graph: Graph, inputs: Sequence[Array]) -> list[Bounds]:
+    """The bounds of every output. `inputs` are exact."""
+    ends: dict[str, Ends] = {}
+
+    def run(node: Node, env: Mapping[str, Array]) -> Arrays:
+        results = run_double(node, env)
+        operands = [env[v] for v in node.inputs]
+        of_operands = [ends.get(v, (env[v], env[v])) for v in node.inputs]
+        found = _ends(node, operands, of_operands, results)
+        ends.update(zip(node.outputs, found, strict=True))
+        return results
+
+    made = evaluate(graph, tuple(inputs), double=True, run=run).outputs
+    pairs = [ends.get(port.value, (x, x)) for port, x in zip(graph.outputs, made, strict=True)]
+    return [Bounds(x, low, high) for x, (low, high) in zip(made, pairs, strict=True)]
+
+
+def _ends(node: Node, operands: list[Array], of: list[Ends], results: Arrays) -> list[Ends]:
+    if isinstance(node.op, Loop) or len(results) != 1:
+        return _tried(node, operands, of, results)
+    if any(x.dtype.kind in "iu" and np.any(a != b) for x, (a, b) in zip(operands, of, strict=True)):
+        return [_of_integers(node, operands, of, results[0])]
+    errors = [_error(x, e) for x, e in zip(operands, of, strict=True)]
+    if takes_steps(node.op):
+        errors[0] = errors[0] + _OWN_ROUNDINGS * SINGLE * np.abs(operands[0])
+    low, _, high = interval(node.op, operands, errors, SINGLE)
+    return [(low, high)]
+
+
+def _error(x: Array, ends: Ends) -> Array | float:
+    if x.dtype.kind != "f":
+        return 0.0
+    low, high = ends
+    return np.asarray(np.maximum(high - x, x - low))
+
+
+def _of_integers(node: Node, operands: list[Array], of: list[Ends], middle: Array) -> Ends:
+    """Results of the ends of stored integers, which are monotonic in them; floats round once."""
+    names = node.inputs
+    tried = [run_double(node, dict(zip(names, (e[i] for e in of), strict=True)))[0] for i in (0, 1)]
+    low = np.minimum.reduce([*tried, middle])
+    high = np.maximum.reduce([*tried, middle])
+    slack = _OWN_ROUNDINGS * SINGLE * np.abs(high) if high.dtype.kind == "f" else 0
+    return low - slack, high + slack
+
+
+def _tried(node: Node, operands: list[Array], of: list[Ends], results: Arrays) -> list[Ends]:
+    """Twice what wrong operands move results by, and the house tolerance for what is inside."""
+    rng = np.random.default_rng(0)
+    worst = [np.zeros(x.shape) for x in results]
+    errors = [_error(x, e) for x, e in zip(operands, of, strict=True)]
+    if any(np.any(e) for e in errors):
+        for _ in range(_TRIALS):
+            moved = [
+                x + e * rng.choice((-1.0, 1.0), x.shape) if x.dtype.kind == "f" else x
+                for x, e in zip(operands, errors, strict=True)
+            ]
+            made = run_double(node, dict(zip(node.inputs, moved, strict=True)))
+            worst = [
+                np.maximum(w, np.abs(a - b)) for w, a, b in zip(worst, made, results, strict=True)
+            ]
+    slack = [2.0 * w + allowed_error(x) for w, x in zip(worst, results, strict=True)]
+    return [(x - s, x + s) for x, s in zip(results, slack, strict=True)]
