@@ -155,6 +155,28 @@ def test_external_tensor_in_a_file_of_holes(tmp_path: Path) -> None:
     assert code_of(external(tmp_path, "weights", 1 << 24)) == "E203"
 
 
+def test_many_tensors_on_one_file(tmp_path: Path) -> None:
+    """One range is read once; other ranges of one file are read in proportion to it."""
+    rows, names = 1 << 18, [f"w{i}" for i in range(20)]
+    (tmp_path / "weights").write_bytes(bytes(rows * 4 + 4 * len(names)))
+
+    def written(step: int) -> Path:
+        x = np.ones((1, rows), "f4")
+        nodes = [node("Add", ["x", name], [f"y{name}"]) for name in names]
+        proto = model(nodes, {"x": x}, [f"y{name}" for name in names])
+        for index, name in enumerate(names):
+            tensor = proto.graph.initializer.add(name=name, data_type=1, dims=(1, rows))
+            tensor.data_location = onnx.TensorProto.EXTERNAL
+            for key, value in (("location", "weights"), ("offset", str(index * step))):
+                tensor.external_data.add(key=key, value=value)
+        path = tmp_path / f"{step}.onnx"
+        path.write_bytes(proto.SerializeToString())
+        return path
+
+    assert len(read_model(written(0)).outputs) == len(names)
+    assert code_of(written(4)) == "E203"
+
+
 @pytest.mark.parametrize(
     "location", ["sub", "sub/", ".", "", "\n", "a\0b", "%s", "a\\b", "x" * 5000, "sub/../sub"]
 )

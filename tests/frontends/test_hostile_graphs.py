@@ -91,6 +91,34 @@ def test_many_constants_are_left_to_the_graph() -> None:
     assert any(n.op.name == "exp" for n in graph.nodes)
 
 
+def counting(trips: int, filled: int) -> onnx.ModelProto:
+    """A loop whose counter needs a filled constant on every trip."""
+    inside = helper.make_graph(
+        [
+            node("Range", ["zero", "size", "one"], ["all"]),
+            node("ReduceMax", ["all", "axis"], ["most"], keepdims=0),
+            node("Min", ["most", "j"], ["less"]),
+            node("Max", ["less", "one"], ["j_o"]),
+            node("Identity", ["c"], ["c_o"]),
+            node("Mul", ["s", "j_float"], ["s_o"]),
+            node("Cast", ["j"], ["j_float"], to=1),
+        ],
+        "body",
+        [onnx.ValueInfoProto(name=n) for n in ("i", "c", "j", "s")],
+        [onnx.ValueInfoProto(name=n) for n in ("c_o", "j_o", "s_o")],
+    )
+    given = {"zero": np.array(0), "one": np.array(1), "size": np.array(filled)}
+    given |= {"axis": np.array([0]), "trips": np.array(trips), "go": np.array(True)}
+    loop = node("Loop", ["trips", "go", "one", "x"], ["j_last", "y"], body=inside)
+    return model([loop], {"x": X}, ["y"], given)
+
+
+def test_one_budget_for_all_trips() -> None:
+    """Graphs inside nodes take from the same account, on every trip."""
+    assert outcome(counting(20, 1000)) == "graph"
+    assert outcome(counting(1000, 1 << 16)) == "E212"
+
+
 @pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
 @pytest.mark.parametrize("dtype", [DType.F32, DType.I8, DType.U8])
 def test_resize_to_no_end(mode: str, dtype: DType) -> None:

@@ -31,5 +31,6 @@ def fixed_input(emitter: Emitter, name: str, type: TensorType, numbers: Sequence
             code="E215",
             hint="--set takes numbers that the element type holds",
         )
-    whole = np.broadcast_to(stored.reshape(-1), type.elements) if len(numbers) == 1 else stored
-    return emitter.constant(whole.reshape(type.shape), type.quant)
+    whole = emitter.full(type.shape, 0, stored.dtype)
+    whole[...] = stored if len(numbers) == 1 else stored.reshape(type.shape)
+    return emitter.constant(whole, type.quant)

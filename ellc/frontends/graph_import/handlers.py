@@ -158,7 +158,7 @@ def _call(
     emitter: Emitter, registry: Registry[NodeT], node: NodeT, operands: Inputs
 ) -> list[Value | None]:
     handler = registry.handlers[node.kind]
-    emitter.source = (node.label,)
+    emitter.begin(node.label)
     try:
         # Numbers of a damaged file may overflow in any product; that is no fault of the reader.
         with np.errstate(all="ignore"):

@@ -39,11 +39,11 @@ def gather_elements(emitter: Emitter, x: Value, indices: Value, axis: int) -> Va
     steps = _steps(x.shape)
     chosen = wrapped(emitter, indices, np.array([x.shape[axis]]))
     scaled = _times(emitter, chosen, np.array([steps[axis]]))
-    emitter.want_room(*indices.shape)
-    rest = np.zeros(indices.shape, np.int64)
+    rest = emitter.full(indices.shape, 0, np.int64)
     for other, step in enumerate(steps):
         if other != axis:
-            rest += step * np.indices(indices.shape, sparse=True)[other]
+            along = (-1, *(1,) * (len(steps) - other - 1))
+            rest += step * emitter.counted(indices.shape[other]).reshape(along)
     places = emitter.add(Add(), scaled, emitter.constant(rest.astype(indices.dtype.numpy)))
     return emitter.add(Gather(0), _flat(emitter, x, x.type.rank), places)
 
@@ -56,8 +56,7 @@ def gather_nd(emitter: Emitter, x: Value, indices: Value, batch: int = 0) -> Val
     places = _rows_at(emitter, x.shape[batch : batch + depth], indices)
     if batch:
         size = prod(x.shape[batch : batch + depth])
-        emitter.want_room(*x.shape[:batch])
-        first = size * np.arange(prod(x.shape[:batch])).reshape(x.shape[:batch])
+        first = size * emitter.counted(*x.shape[:batch])
         spread = first.reshape(*first.shape, *(1,) * (places.type.rank - batch))
         places = emitter.add(Add(), places, emitter.constant(spread.astype(places.dtype.numpy)))
     return emitter.add(Gather(0), _flat(emitter, x, batch + depth), places)
@@ -86,11 +85,10 @@ def scattered(
     block = flat.shape[1:]
     changes = emitter.add(Reshape((rows.size, *block)), updates)
     order = rows.reshape(-1)
-    turns = [np.arange(order.size)] if op is None else _turns(order)
+    turns = [emitter.counted(order.size)] if op is None else _turns(order)
     for turn in turns:
-        emitter.want_room(flat.shape[0])
-        source = np.arange(flat.shape[0])
         if op is None:
+            source = emitter.counted(flat.shape[0])
             source[order[turn]] = flat.shape[0] + turn
             both = emitter.add(Concat(0), flat, changes)
             flat = emitter.add(Gather(0), both, emitter.constant(source))
@@ -107,8 +105,7 @@ def one_hot(emitter: Emitter, indices: Value, depth: int, values: Value, axis: i
     shape = (*indices.shape[:axis], depth, *indices.shape[axis:])
     lifted = (*indices.shape[:axis], 1, *indices.shape[axis:])
     chosen = wrapped(emitter, emitter.add(Reshape(lifted), indices), np.array([depth]))
-    emitter.want_room(depth)
-    numbers = np.arange(depth, dtype=indices.dtype.numpy)
+    numbers = emitter.counted(depth, dtype=indices.dtype.numpy)
     along = emitter.constant(numbers.reshape(depth, *(1,) * (rank - axis - 1)))
     hit = emitter.add(Equal(), expanded(emitter, chosen, shape), along)
     off, on = (
@@ -125,17 +122,17 @@ def reversed_sequences(
         raise Unsupported(f"sequences along axis {time_axis} of {x.shape}, {lengths.shape} lengths")
     time, batch = x.shape[time_axis], x.shape[batch_axis]
     shape = x.shape[:2]
-    emitter.want_room(*shape)
     dtype = lengths.dtype.numpy
     across = (batch, 1) if batch_axis == 0 else (1, batch)
     along = (1, time) if time_axis == 1 else (time, 1)
     ends = expanded(emitter, emitter.add(Reshape(across), lengths), shape)
-    place = emitter.constant(np.broadcast_to(np.arange(time, dtype=dtype).reshape(along), shape))
+    numbers = emitter.full(shape, 0, dtype) + emitter.counted(*along, dtype=dtype)
+    place = emitter.constant(numbers)
     one = emitter.constant(np.ones((1,), dtype))
     turned = emitter.add(Sub(), emitter.add(Sub(), ends, one), place)
     when = emitter.add(Select(), turned, place, emitter.add(Less(), place, ends))
     steps = _steps(shape)
-    first = steps[batch_axis] * np.arange(batch, dtype=dtype).reshape(across)
+    first = steps[batch_axis] * emitter.counted(*across, dtype=dtype)
     scaled = _times(emitter, when, np.array([steps[time_axis]]))
     rows = emitter.add(Add(), scaled, emitter.constant(first.astype(dtype)))
     flat = emitter.add(Gather(0), _flat(emitter, x, 2), emitter.add(Reshape((time * batch,)), rows))
@@ -185,9 +182,9 @@ def _combined(
     emitter: Emitter, flat: Value, changes: Value, rows: Array, turn: Array, op: Op
 ) -> Value:
     """Rows that change are combined with their update, the others stay."""
-    source = np.zeros(flat.shape[0], np.int64)
+    source = emitter.full((flat.shape[0],), 0, np.int64)
     source[rows] = turn
-    changed = np.zeros((flat.shape[0], *(1,) * (flat.type.rank - 1)), np.bool_)
+    changed = emitter.full((flat.shape[0], *(1,) * (flat.type.rank - 1)), False, np.bool_)
     changed[rows] = True
     spread = emitter.add(Gather(0), changes, emitter.constant(source))
     made = emitter.add(op, flat, spread)

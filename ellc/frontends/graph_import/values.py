@@ -10,7 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import DTypeLike
 
+from ellc.frontends.budget import Budget
 from ir.builder import GraphBuilder, Ref
 from ir.errors import EllcError
 from ir.graph import Graph
@@ -77,17 +79,17 @@ class Listed(Value):
 class Emitter:
     """Builds the graph of one import; operators on known arrays are computed instead of added."""
 
-    def __init__(self, name: str, limits: Limits) -> None:
+    def __init__(self, name: str, budget: Budget) -> None:
         self._builder = GraphBuilder(name)
-        self._limits = limits
-        self._left = limits.computed_elements
+        self._budget = budget
+        self._limits = budget.limits
         self._notes: dict[str, None] = {}
         self.work = 0  # multiply-adds, and elements of what functions make, so far
         self.source: tuple[str, ...] = ()  # names of the model's node at work, for every new node
 
     def inner(self, name: str) -> Emitter:
-        """For a graph inside this one, such as the body of a loop."""
-        made = Emitter(name, self._limits)
+        """For a graph inside this one, such as the body of a loop; the budget is the same."""
+        made = Emitter(name, self._budget)
         made.source = self.source
         return made
 
@@ -118,16 +120,24 @@ class Emitter:
 
         To be asked before anything is allocated whose size stands in the file.
         """
-        where = ", ".join(self.source)
-        self._left -= self._limits.product(shape, where=where, what="constant", filled=True)
-        if self._left < 0:
-            raise EllcError(
-                f"more than {self._limits.computed_elements} elements of constants are to be"
-                " computed",
-                code="E203",
-                where=where,
-                hint="the file is damaged, or raise Limits.computed_elements",
-            )
+        self._budget.want(shape, self._where)
+
+    def full(self, shape: tuple[int, ...], value: float | np.floating, dtype: DTypeLike) -> Array:
+        """An array of one number. Raises `EllcError` E203 as `want_room` does."""
+        return self._budget.full(shape, value, dtype, self._where)
+
+    def counted(self, *shape: int, dtype: DTypeLike = np.int64) -> Array:
+        """The numbers from 0 on in the order of rows. Raises as `want_room` does."""
+        return self._budget.counted(shape, dtype, self._where)
+
+    def want_work(self, array: Array) -> None:
+        """Raise `EllcError` E203 if a handler works on whole stored arrays again and again."""
+        self._budget.pay_again(array, self._where)
+
+    def begin(self, label: str) -> None:
+        """The model's node with this name is next. Raises `EllcError` E203 beyond the limits."""
+        self.source = (label,)
+        self._budget.pay_node(label)
 
     def add(self, op: Op, *operands: Value) -> Value:
         """The only result of an operator. Raises `ShapeError`."""
@@ -139,10 +149,10 @@ class Emitter:
         operand_types = tuple(v.type for v in operands)
         types = op.infer(*operand_types)
         for type_ in types:
-            self._limits.product(type_.shape, where=", ".join(self.source), what="result")
+            self._limits.product(type_.shape, where=self._where, what="result")
         arrays = [v.array for v in operands if v.array is not None]
         if len(arrays) == len(operands) and self._is_small(op, operand_types, types):
-            self._left -= _folding_work(op, operand_types, types)
+            self._budget.pay(_folding_work(op, operand_types, types), self._where)
             with np.errstate(all="ignore"):
                 results = op.reference(*arrays)
             return [
@@ -150,7 +160,7 @@ class Emitter:
                 for t, r in zip(types, results, strict=True)
             ]
         if not any(t.elements for t in types):
-            return [Value(t, array=np.zeros(t.shape, t.dtype.numpy)) for t in types]
+            return [Value(t, array=self.full(t.shape, 0, t.dtype.numpy)) for t in types]
         for type_ in types:
             _want_elements(type_)
         self.work += _work(op, operand_types, types)
@@ -188,6 +198,10 @@ class Emitter:
         self.metadata({f"note.{i}": text for i, text in enumerate(self._notes)})
         return self._builder.build()
 
+    @property
+    def _where(self) -> str:
+        return ", ".join(self.source)
+
     def _is_small(
         self, op: Op, operands: tuple[TensorType, ...], results: tuple[TensorType, ...]
     ) -> bool:
@@ -196,7 +210,7 @@ class Emitter:
         return (
             made <= min(max(2 * held, 4096) + 4096, _FOLDED_ELEMENTS)
             and op.macs(operands, results) <= _FOLDED_MACS
-            and _folding_work(op, operands, results) <= self._left
+            and _folding_work(op, operands, results) <= self._budget.left
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from ellc.frontends.budget import Budget
 from ellc.frontends.graph_import.fixed import fixed_input
 from ellc.frontends.graph_import.handlers import import_nodes, needed_nodes
 from ellc.frontends.graph_import.values import Emitter, Listed, Value
@@ -33,7 +34,7 @@ def convert(model: OnnxModel, options: ImportOptions, where: str) -> Graph:
     nodes = with_blocks(nodes, graph.constants)
     quants = input_quants(nodes, graph.constants)
     nodes = needed_nodes(joined(nodes, graph.constants, outputs), outputs)
-    emitter = Emitter(model.name, options.limits)
+    emitter = Emitter(model.name, Budget(options.limits))
     emitter.metadata(dict(model.metadata))
     layouts = Layouts.of(nodes, options.layout)
     values: dict[str, Value] = {}

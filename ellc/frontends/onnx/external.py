@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
 
@@ -14,17 +16,68 @@ from ir.limits import Limits
 from ir.reading import want_dense
 
 
-def read_external(
-    folder: Path | None, entries: Mapping[str, str], size: int, tensor: str, limits: Limits
-) -> bytes:
-    """`size` bytes of the file that a tensor's entries (location, offset, length) name.
+@dataclass(slots=True)
+class ExternalFiles:
+    """The files beside one model. `folder` is where the model lies, None if it has no place.
 
-    The file must lie in `folder` or below it; no link is followed on the way there. Raises
-    `EllcError`: E210, or E203 for a file beyond the limits or nearly all of holes.
+    A range is read once, whoever names it. All ranges of a file together are at most twice as long
+    as the file (the first `small_bytes` are free), so that what is read is in proportion to it.
     """
 
+    folder: Path | None
+    limits: Limits
+    _read: dict[tuple[str, int, int], bytes] = field(default_factory=dict)
+    _bytes: Counter[str] = field(default_factory=Counter)  # by location
+
+    def read(self, entries: Mapping[str, str], size: int, tensor: str) -> bytes:
+        """`size` bytes of the file that a tensor's entries (location, offset, length) name.
+
+        The file must lie in `folder` or below it; no link is followed on the way there. Raises
+        `EllcError`: E210, or E203 for a file beyond the limits, nearly all of holes, or read too
+        often.
+        """
+        location, offset = _range(self.folder, entries, size, tensor)
+        key = (location, offset, size)
+        if key not in self._read:
+            self._read[key] = self._new_range(*key, tensor)
+        return self._read[key]
+
+    def _new_range(self, location: str, offset: int, size: int, tensor: str) -> bytes:
+        assert self.folder is not None
+        shown = f"'{location[:200]}'"
+        try:
+            with os.fdopen(_opened(self.folder / location), "rb") as file:
+                stored = os.fstat(file.fileno()).st_size
+                if offset + size > stored:
+                    raise _refused(
+                        tensor, f"{shown}, which does not hold bytes {offset} and {size} more"
+                    )
+                want_dense(file, self.limits, shown)
+                self._bytes[location] += size
+                if self._bytes[location] > self.limits.small_bytes + _READINGS * stored:
+                    raise EllcError(
+                        f"tensors take more than {_READINGS} times what the file holds",
+                        code="E203",
+                        where=shown,
+                    )
+                file.seek(offset)
+                return file.read(size)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise _refused(tensor, f"{shown}: {reason}") from None
+
+
+def _refused(tensor: str, what: str) -> EllcError:
+    return EllcError(f"the tensor '{tensor}' lies in another file, {what}", code="E210")
+
+
+def _range(
+    folder: Path | None, entries: Mapping[str, str], size: int, tensor: str
+) -> tuple[str, int]:
+    """The location and the offset that a tensor's entries name."""
+
     def refuse(what: str) -> EllcError:
-        return EllcError(f"the tensor '{tensor}' lies in another file, {what}", code="E210")
+        return _refused(tensor, what)
 
     location = entries.get("location", "")
     if folder is None:
@@ -36,18 +89,7 @@ def read_external(
         raise refuse("at an offset or of a length that is no number")
     if entries.get("length") and length != size:
         raise refuse(f"of which it takes {length} bytes, its shape needs {size}")
-    try:
-        with os.fdopen(_opened(folder / location), "rb") as file:
-            if offset + size > os.fstat(file.fileno()).st_size:
-                raise refuse(
-                    f"'{location[:200]}', which does not hold bytes {offset} and {size} more"
-                )
-            want_dense(file, limits, f"'{location[:200]}'")
-            file.seek(offset)
-            return file.read(size)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise refuse(f"'{location[:200]}': {reason}") from None
+    return location, offset
 
 
 def _opened(path: Path) -> int:
@@ -61,6 +103,7 @@ def _opened(path: Path) -> int:
 
 
 _RANGE = (("offset", "0"), ("length", "0"))
+_READINGS = 2  # how often all of a file may be read, in other ranges
 
 
 def _is_below(folder: Path, location: str) -> bool:

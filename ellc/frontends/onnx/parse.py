@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ellc.frontends.onnx.attributes import Attribute, AttributeReference, UnreadableAttribute
+from ellc.frontends.onnx.external import ExternalFiles
 from ellc.frontends.onnx.model import (
     STANDARD_DOMAIN,
     OnnxFunction,
@@ -35,7 +36,7 @@ def load_model(source: Path, limits: Limits) -> OnnxModel:
     where = str(source)
     data = read_file(source, limits, code="E210")
     proto = _parse(data, where)
-    reader = _Reader(source.parent, limits, where)
+    reader = _Reader(ExternalFiles(source.parent, limits), limits, where)
     try:
         return reader.model(proto, source.stem)
     except UnicodeDecodeError:
@@ -72,7 +73,7 @@ def read_definition(
     """
     import onnx
 
-    reader = _Reader(Path(), DEFAULT_LIMITS, where)
+    reader = _Reader(ExternalFiles(None, DEFAULT_LIMITS), DEFAULT_LIMITS, where)
     function = reader.function(onnx.FunctionProto.FromString(data), opsets)
     formal = dict(function.attributes)
     formal.update((str(a.name), reader.attribute(a, opsets)) for a in defaults)
@@ -83,7 +84,7 @@ def read_definition(
 class _Reader:
     """Turns messages into values; `nodes` counts those of all graphs together."""
 
-    folder: Path
+    files: ExternalFiles
     limits: Limits
     where: str
     nodes: int = 0
@@ -183,7 +184,7 @@ class _Reader:
                 return UnreadableAttribute(_ATTRIBUTE_KINDS[kind] if known else f"kind {kind}")
 
     def tensor(self, proto: Any, sparse: bool = False) -> StoredTensor:
-        return StoredTensor(proto, self.folder, self.limits, sparse)
+        return StoredTensor(proto, self.files, self.limits, sparse)
 
     def input(self, proto: Any) -> OnnxInput:
         name = str(proto.name)

@@ -55,8 +55,10 @@ class Affine:
         count = max(self.scale.size, self.zero.size)
         if count > _LISTED_SCALES or (count > 1 and axis is None):
             return None
-        scales, zeros = (np.broadcast_to(a, count).tolist() for a in (self.scale, self.zero))
-        return Quant(tuple(scales), tuple(int(z) for z in zeros), axis if count > 1 else None)
+        scales, zeros = np.broadcast_arrays(*map(np.atleast_1d, (self.scale, self.zero)))
+        return Quant(
+            tuple(scales.tolist()), tuple(int(z) for z in zeros), axis if count > 1 else None
+        )
 
 
 def unsound(scale: Array, zero: Array) -> str:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ellc.frontends.graph_import.values import Unsupported
-from ellc.frontends.onnx.external import read_external
+from ellc.frontends.onnx.external import ExternalFiles
 from ir.errors import EllcError
 from ir.limits import Limits
 from ir.types import Array, DType
@@ -100,15 +99,16 @@ def number_of(dtype: DType) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredTensor:
-    """A tensor of the file, read when somebody wants it. `folder` is where the model lies.
+    """A tensor of the file, read when somebody wants it. `files` are those beside the model.
 
     Half precision becomes float32, which holds it exactly.
     """
 
     proto: Any
-    folder: Path | None
+    files: ExternalFiles
     limits: Limits
     sparse: bool = False
+    made: list[Array] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -126,7 +126,15 @@ class StoredTensor:
         return prod(int(d) for d in self.proto.dims)
 
     def array(self) -> Array:
-        """The elements. Raises `EllcError`, or `Unsupported` for a type nobody computes in."""
+        """The elements. Raises `EllcError`, or `Unsupported` for a type nobody computes in.
+
+        Whoever asks again, as the body of a loop does, gets the same array.
+        """
+        if not self.made:
+            self.made.append(self._array())
+        return self.made[0]
+
+    def _array(self) -> Array:
         if self.sparse:
             raise Unsupported(f"'{self.name}' is stored sparse; store it dense")
         kind = ELEMENT_TYPES.get(self.element_type)
@@ -149,7 +157,7 @@ class StoredTensor:
         size = count * kind.stored.itemsize
         if self.proto.data_location == _EXTERNAL:
             entries = {str(e.key): str(e.value) for e in self.proto.external_data}
-            raw = read_external(self.folder, entries, size, self.name, self.limits)
+            raw = self.files.read(entries, size, self.name)
         elif self.proto.HasField("raw_data"):
             raw = self.proto.raw_data
         else:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from ellc.frontends.graph_import.values import Unsupported
+from ellc.frontends.graph_import.values import Emitter, Unsupported
 from ellc.frontends.onnx.model import OnnxNode
 from ir.types import Array, Padding
 
@@ -62,10 +60,13 @@ class Span:
             raise Unsupported(f"a window of {self.reach} over {total} elements")
         return (total - self.reach) // self.stride + 1
 
-    def places(self, extent: int) -> Array:
+    def places(self, emitter: Emitter, extent: int) -> Array:
         """[count, size]: which element every tap stands on; outside of 0..extent-1 is padding."""
-        starts = np.arange(self.count(extent))[:, None] * self.stride - self.before
-        return starts + self.dilation * np.arange(self.size)
+        count = self.count(extent)
+        emitter.want_room(count, self.size)
+        starts = emitter.counted(count, 1) * self.stride - self.before
+        made: Array = starts + self.dilation * emitter.counted(self.size)
+        return made
 
 
 def read_window(

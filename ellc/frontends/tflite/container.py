@@ -95,6 +95,8 @@ class _Container:
         self._budget = Budget(max(len(data), _LEAST_BUDGET))
         self._root = root(tflite.Model, data, self._budget)
         self._buffers = list(entries(self._root, "Buffers"))
+        # Any number of tensors may name one buffer; what is made of it is made once.
+        self._made: dict[tuple[int, str], Array] = {}
         self._graphs: list[Any] = []
         self._inner_graphs: dict[int, TfliteGraph] = {}
         self._open: list[int] = []  # inner graphs under work
@@ -164,21 +166,16 @@ class _Container:
                 return None
             raise Damaged(f"tensor '{name}' is in buffer {index} of {len(self._buffers)}")
         if not size and kind in _STORED:
-            return np.empty(shape, np.float32 if kind == "FLOAT16" else _STORED[kind])
+            return np.empty(0, np.float32 if kind == "FLOAT16" else _STORED[kind]).reshape(shape)
         content = self._content(index)
         if not content.size or (kind not in _STORED and kind != "INT4"):
             return None
-        if kind == "INT4":
-            return _unpacked(name, content, size).reshape(shape)
-        dtype = _STORED[kind]
-        if content.size != size * dtype.itemsize:
-            raise Damaged(
-                f"tensor '{name}' of shape {shape} has {content.size} bytes,"
-                f" not {size * dtype.itemsize}"
-            )
-        array: Array = content.view(dtype) if dtype.kind != "b" else content != 0
-        wanted = np.dtype(np.float32) if kind == "FLOAT16" else dtype.newbyteorder("=")
-        return array.astype(wanted, copy=False).reshape(shape)
+        if (index, kind) not in self._made:
+            self._made[index, kind] = _elements(name, kind, content, size)
+        found = self._made[index, kind]
+        if found.size != size:
+            raise Damaged(f"tensor '{name}' of shape {shape} is in a buffer of {found.size}")
+        return found.reshape(shape)
 
     def _content(self, index: int) -> Array:
         entry = self._buffers[index]
@@ -319,6 +316,21 @@ def _axis_of_scales(axis: int, shape: tuple[int, ...], count: int) -> int:
     """
     fitting = [a for a, extent in enumerate(shape) if extent == count]
     return fitting[0] if axis >= len(shape) and len(fitting) == 1 else axis
+
+
+def _elements(name: str, kind: str, content: Array, size: int) -> Array:
+    """The elements of a buffer, flat."""
+    if kind == "INT4":
+        return _unpacked(name, content, size)
+    dtype = _STORED[kind]
+    if content.size != size * dtype.itemsize:
+        raise Damaged(
+            f"tensor '{name}' of {size} elements has {content.size} bytes,"
+            f" not {size * dtype.itemsize}"
+        )
+    array: Array = content.view(dtype) if dtype.kind != "b" else content != 0
+    wanted = np.dtype(np.float32) if kind == "FLOAT16" else dtype.newbyteorder("=")
+    return array.astype(wanted, copy=False)
 
 
 def _unpacked(name: str, content: Array, size: int) -> Array:

@@ -20,8 +20,7 @@ def constants(emitter: Emitter, tensors: Iterable[Tensor]) -> dict[str, Value]:
         if tensor.array is not None:
             values[tensor.name] = emitter.constant(tensor.array, tensor.quant)
         elif tensor.is_variable and tensor.kind in DTYPES:
-            emitter.limits.product(tensor.shape, where=f"variable '{tensor.name}'", filled=True)
-            zeros = np.zeros(tensor.shape, DTYPES[tensor.kind].numpy)
+            zeros = emitter.full(tensor.shape, 0, DTYPES[tensor.kind].numpy)
             values[tensor.name] = emitter.constant(zeros)
         elif tensor.is_sparse:
             # Somebody asks for it: `checked_operators` refuses that by the operator's name.

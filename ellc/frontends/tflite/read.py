@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
+from ellc.frontends.budget import Budget
 from ellc.frontends.graph_import.fixed import fixed_input
 from ellc.frontends.graph_import.handlers import import_nodes, needed_nodes
 from ellc.frontends.graph_import.values import Emitter, Value
@@ -66,7 +67,7 @@ def _model(source: Path, data: bytes, limits: Limits) -> TfliteModel:
 
 
 def _graph(name: str, model: TfliteModel, labels: str, options: ImportOptions) -> Graph:
-    emitter = Emitter(name, options.limits)
+    emitter = Emitter(name, Budget(options.limits))
     outputs = _wanted(model, options.outputs)
     values = constants(emitter, model.tensors) | _inputs(emitter, model, options)
     nodes, variables = without_handles(model.nodes, [o.tensor.name for o in outputs])

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
 from ellc.frontends.tflite.common import tensor
 from ellc.frontends.tflite.inner import import_inner
@@ -185,9 +183,8 @@ def _started(emitter: Emitter, variables: Iterable[Variable]) -> dict[str, Array
 
 def _zeros(emitter: Emitter, held: Tensor) -> Array:
     """As TensorFlow Lite Micro has it; the interpreter refuses to read such a variable."""
-    emitter.limits.product(held.shape, where=f"variable '{held.name}'", filled=True)
     zero = held.quant.zero_point[0] if held.quant else 0
-    return np.full(held.shape, zero, held.dtype.numpy)
+    return emitter.full(held.shape, zero, held.dtype.numpy)
 
 
 def keep_variables(

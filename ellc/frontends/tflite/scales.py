@@ -131,7 +131,7 @@ def dequantized(emitter: Emitter, value: Value, tensor: Tensor) -> Value:
 def quantized(emitter: Emitter, value: Value, to: Tensor) -> Value:
     """Real numbers as `to` stores them."""
     shape = (1,) if value.shape else ()
-    scale = np.full(shape, scale_of(to), np.float32)
-    zero = np.full(shape, zero_of(to), np.int32)
+    scale = emitter.full(shape, scale_of(to), np.float32)
+    zero = emitter.full(shape, zero_of(to), np.int32)
     op = Quantize("half_away", to.dtype, to.quant)
     return emitter.add(op, value, emitter.constant(scale), emitter.constant(zero))

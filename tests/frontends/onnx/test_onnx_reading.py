@@ -16,6 +16,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx_models import compare, expected, floats, model, node, of_array, read
 
+from ellc.frontends.onnx.external import ExternalFiles
 from ellc.frontends.onnx.read import read_onnx
 from ellc.frontends.onnx.tensors import ELEMENT_TYPES, StoredTensor
 from ellc.frontends.options import ImportOptions
@@ -106,7 +107,7 @@ def test_stored_elements_of_every_type(number: int, raw: bool) -> None:
     values = np.array([[0, 1, 3], [1, 0, 100]]).astype(kind)
     flat = values.tobytes() if raw else values.reshape(-1).tolist()
     proto = helper.make_tensor("t", number, values.shape, flat, raw)
-    got = StoredTensor(proto, None, Limits()).array()
+    got = StoredTensor(proto, ExternalFiles(None, Limits()), Limits()).array()
     np.testing.assert_array_equal(got, values.astype(got.dtype))
     assert got.shape == (2, 3)
 

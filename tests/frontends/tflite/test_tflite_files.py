@@ -14,6 +14,7 @@ from ai_edge_litert import schema_py_generated as schema
 from tflite_cases import ints, stored
 from tflite_files import T, TFLiteFile, options, reference, saved, single
 
+from ellc.frontends.budget import Budget
 from ellc.frontends.graph_import.handlers import Handler, Inputs
 from ellc.frontends.graph_import.values import Emitter, Value
 from ellc.frontends.options import ImportOptions
@@ -165,7 +166,7 @@ def test_an_option_that_nobody_reads_is_refused() -> None:
         return emitter.constant(np.zeros(1, np.float32))
 
     checked = checked_handler(Handler(handler))
-    emitter = Emitter("", Limits())
+    emitter = Emitter("", Budget(Limits()))
     for values, said in (
         ({"Axis": 1, "Keep": False, "OutType": 2}, ""),
         ({"Axis": 1, "Keep": True}, "its option Keep = True is not supported"),

@@ -8,6 +8,7 @@ from math import prod
 
 import numpy as np
 
+from ellc.frontends.budget import Budget
 from ellc.frontends.ell.archive import Archive, Node
 from ellc.frontends.ell.layout import MemoryLayout, read_layout
 from ellc.frontends.ell.lower.buffers import Buffer, plain_layout, same_memory, tensor_shape
@@ -90,6 +91,7 @@ class Lowering:
     def __init__(self, archive: Archive, options: EllOptions, builder: GraphBuilder) -> None:
         self.archive = archive
         self.options = options
+        self.budget = Budget(options.limits)
         self.builder = builder
         self.problems = Problems()
         self.source: tuple[str, ...] = ()
@@ -135,7 +137,7 @@ class Lowering:
 
     def zero_state(self, job: Job, name: str, shape: tuple[int, ...], like: Ref) -> Ref:
         """A state of the node that starts with zeros; `set_state` says how it goes on."""
-        self.limits.product(shape, where=job.node.path, what="state", filled=True)
+        self.budget.want(shape, job.node.path)
         zeros = np.zeros(shape, like.type.dtype.numpy)
         return self.builder.state(f"{job.node.id}.{name}", zeros)
 

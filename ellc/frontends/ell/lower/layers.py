@@ -114,7 +114,7 @@ def _lower_one(lw: Lowering, layer: ell.Layer, value: Buffer, shape: Shape3 | No
     pad = frame.output_padding
     layout = MemoryLayout.of((rows, columns, channels), (pad, pad, 0))
     if pad and frame.output_scheme in PATTERNED:
-        lw.limits.product(frame.output_shape, where=layer.path, what="border", filled=True)
+        lw.budget.want(frame.output_shape, layer.path)
     fill = border_fill(frame.output_scheme, frame.output_shape) if pad else 0.0
     return Buffer(result, layout, fill)
 

@@ -86,9 +86,8 @@ def number_range(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     count = max(0, ceil((limit - start) / delta))
     if count > _RANGE_ELEMENTS:
         raise Unsupported(f"{count} numbers, at most {_RANGE_ELEMENTS} are supported")
-    emitter.want_room(count)
     dtype = operand(inputs, 0).dtype.numpy
-    return emitter.constant((start + np.arange(count) * delta).astype(dtype))
+    return emitter.constant((start + emitter.counted(count) * delta).astype(dtype))
 
 
 def _one(value: Value) -> Array:

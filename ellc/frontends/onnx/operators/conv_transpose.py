@@ -41,7 +41,7 @@ def conv_transpose(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     )
     if rank == 5:
         deep = (v[0] for v in (stride, dilation, before, after, extra))
-        places = _places_along_depth(x.shape[2], kernel[0], *deep)
+        places = _places_along_depth(emitter, x.shape[2], kernel[0], *deep)
         return transposed_convolved(emitter, x, w, bias, places, op)
     operands = [to_pixels(emitter, x), _filters(emitter, with_rows(emitter, w), groups)]
     made = emitter.add(op, *operands, *([bias] if bias else []))
@@ -56,11 +56,20 @@ def _pair(values: tuple[int, ...], missing: int) -> Pair:
 
 
 def _places_along_depth(
-    extent: int, taps: int, stride: int, dilation: int, before: int, after: int, extra: int
+    emitter: Emitter,
+    extent: int,
+    taps: int,
+    stride: int,
+    dilation: int,
+    before: int,
+    after: int,
+    extra: int,
 ) -> Array:
     """[slices of the result, taps]: the slice of the operand that a tap takes there, or -1."""
     count = (extent - 1) * stride + dilation * (taps - 1) + 1 - before - after + extra
-    full = np.arange(max(count, 0))[:, None] + before - dilation * np.arange(taps)
+    emitter.want_room(max(count, 0), taps)
+    slices, tap = (emitter.counted(n) for n in (max(count, 0), taps))
+    full = slices[:, None] + before - dilation * tap
     place = full // stride
     good = (full % stride == 0) & (place >= 0) & (place < extent)
     return np.where(good, place, -1)

@@ -72,8 +72,7 @@ def _diagonals(emitter: Emitter, value: Value, letters: str) -> tuple[Value, str
                 raise Unsupported(f"'{letter}' is {extent} and {value.shape[second]}")
             turned = transposed(emitter, value, (*others, first, second))
             flat = reshaped(emitter, turned, (*turned.shape[:-2], extent * extent))
-            emitter.want_room(extent)
-            places = emitter.constant(np.arange(extent, dtype=np.int32) * (extent + 1))
+            places = emitter.constant(emitter.counted(extent, dtype=np.int32) * (extent + 1))
             value = emitter.add(Gather(len(others)), flat, places)
             letters = "".join(letters[a] for a in others) + letter
     return value, letters

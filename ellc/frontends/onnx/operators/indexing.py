@@ -77,7 +77,8 @@ def scatter_elements(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     x, indices = operand(inputs, 0), known(operand(inputs, 1), "the indices")
     axis = axis_of(node.integer("axis", 0), x.type.rank)
     emitter.want_room(indices.ndim, *indices.shape)
-    places = np.moveaxis(np.indices(indices.shape), 0, -1)
+    numbers = emitter.counted(*indices.shape)
+    places = np.stack(np.unravel_index(numbers, indices.shape), -1)
     places[..., axis] = indices
     rows = rows_of(x.shape, places)
     return scattered(emitter, x, rows, operand(inputs, 2), _combination(node), 0)
@@ -105,8 +106,9 @@ def eye_like(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     x = operand(inputs, 0)
     dtype = dtype_of(node.integer("dtype")) if node.has("dtype") else x.dtype
     rows, columns = x.shape
+    row, column = emitter.counted(rows, 1), emitter.counted(columns)
     emitter.want_room(rows, columns)
-    eye = np.eye(rows, columns, node.integer("k", 0))
+    eye = column - row == node.integer("k", 0)
     return emitter.constant(eye.astype(dtype.numpy))
 
 
@@ -115,8 +117,7 @@ def trilu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """The upper or lower triangle of matrices, zeros elsewhere."""
     x, given = operand(inputs, 0), optional(inputs, 1)
     diagonal = known_ints(given, "the diagonal")[0] if given else 0
-    emitter.want_room(*x.shape[-2:])
-    ones = np.ones(x.shape[-2:], np.bool_)
+    ones = emitter.full(x.shape[-2:], True, np.bool_)
     kept = np.triu(ones, diagonal) if node.flag("upper", True) else np.tril(ones, diagonal)
     zero = emitter.constant(np.zeros((1,), x.dtype.numpy))
     return emitter.add(Select(), x, zero, emitter.constant(kept))
@@ -204,11 +205,10 @@ def tensor_scatter(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
         raise Unsupported(f"its mode '{mode}'")
     shape, batch = cache.shape, cache.shape[0]
     size, count = shape[axis], update.shape[axis]
-    emitter.want_room(batch, size)
-    start = optional(inputs, 2) or emitter.constant(np.zeros(batch, np.int64))
+    start = optional(inputs, 2) or emitter.constant(emitter.full((batch,), 0, np.int64))
     dtype = start.dtype.numpy
     numbers = {n: emitter.constant(np.array([n], dtype)) for n in (0, size, count)}
-    place = emitter.constant(np.tile(np.arange(size, dtype=dtype), (batch, 1)))
+    place = emitter.constant((emitter.counted(batch, size) % size).astype(dtype))
     behind = emitter.add(Sub(), place, reshaped(emitter, start, (batch, 1)))
     if mode == "circular":
         behind = emitter.add(FloorMod(), behind, numbers[size])

@@ -53,7 +53,7 @@ class _Body:
         )
         if not trips:
             types = (w.sequence(v.type, 0) for w, v in zip(outward, stacked, strict=True))
-            empty = (emitter.constant(np.zeros(t.shape, t.dtype.numpy)) for t in types)
+            empty = (emitter.constant(emitter.full(t.shape, 0, t.dtype.numpy)) for t in types)
             return [*self.carried.values(), *empty]
         inward = tuple(walk for walk, _ in self.walked.values())
         loop = Loop(inner.build(), trips, len(self.carried), inward, outward)

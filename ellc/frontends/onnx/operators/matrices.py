@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from math import prod
 
-import numpy as np
-
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
 from ellc.frontends.onnx.images import to_pixels, to_planes
@@ -90,8 +88,10 @@ def columns_to_image(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
         channels,
     )
     size = pair(block, 1)
-    taps = np.eye(prod(block), dtype=x.dtype.numpy).reshape(1, *size, prod(block))
-    weights = emitter.constant(np.tile(taps, (channels, 1, 1, 1)))
+    number = emitter.counted(channels, prod(block), prod(block))
+    one = number // prod(block) % prod(block) == number % prod(block)
+    taps = one.astype(x.dtype.numpy).reshape(channels, *size, prod(block))
+    weights = emitter.constant(taps)
     columns = reshaped(emitter, x, (batch, x.shape[1], *pair(counts, 1)))
     planes = to_planes(emitter, emitter.add(op, to_pixels(emitter, columns), weights), 4)
     return reshaped(emitter, planes, (batch, channels, *image))

@@ -19,8 +19,6 @@ from ir.ops.reduce import ArgMax
 from ir.ops.shape import Concat, Gather, Pad
 from ir.types import Array, DType
 
-_MOST_TAPS = 1 << 24  # elements of the table of places
-
 
 def places_of_largest(
     emitter: Emitter, x: Value, spans: Sequence[Span], column_major: bool
@@ -30,19 +28,18 @@ def places_of_largest(
     With `column_major` the index counts the first spatial axis fastest, as ONNX has it.
     """
     extents = x.shape[2:]
-    taps = _taps(extents, spans)
+    taps = _taps(emitter, extents, spans)
     size = prod(extents)
-    lowest = np.full((1,), _lowest(x.dtype), x.dtype.numpy)
     planes = reshaped(emitter, x, (*x.shape[:2], size))
-    outside = emitter.constant(np.broadcast_to(lowest, (*x.shape[:2], 1)))
+    outside = emitter.constant(emitter.full((*x.shape[:2], 1), _lowest(x.dtype), x.dtype.numpy))
     framed = emitter.add(Concat(2), planes, outside)
     under = emitter.add(Gather(2), framed, emitter.constant(np.where(taps < 0, size, taps)))
     tap = emitter.add(ArgMax(3, False), under)
-    table = _stored_order(taps, extents) if column_major else taps
-    rows = np.arange(len(taps), dtype=tap.dtype.numpy) * taps.shape[1]
+    table = _stored_order(emitter, taps, extents) if column_major else taps
+    rows = emitter.counted(len(taps), dtype=tap.dtype.numpy) * taps.shape[1]
     index = emitter.add(Add(), tap, emitter.constant(rows))
     place = emitter.add(Gather(0), emitter.constant(table.reshape(-1).astype(np.int32)), index)
-    whole = emitter.add(Add(), place, emitter.constant(_plane_starts(x.shape[:2], size)))
+    whole = emitter.add(Add(), place, emitter.constant(_plane_starts(emitter, x.shape[:2], size)))
     counts = [span.count(extent) for span, extent in zip(spans, extents, strict=True)]
     return to_dtype(emitter, reshaped(emitter, whole, (*x.shape[:2], *counts)), DType.I64)
 
@@ -51,14 +48,13 @@ def _lowest(dtype: DType) -> float:
     return -np.inf if dtype.is_float else float(np.iinfo(dtype.numpy).min)
 
 
-def _taps(extents: Sequence[int], spans: Sequence[Span]) -> Array:
+def _taps(emitter: Emitter, extents: Sequence[int], spans: Sequence[Span]) -> Array:
     """[places, taps]: the elements of a plane under a window, row by row; -1 is outside."""
     flat = np.zeros((1, 1), np.int64)
     inside = np.ones((1, 1), np.bool_)
     for extent, span in zip(extents, spans, strict=True):
-        along = span.places(extent)
-        if flat.size * along.size > _MOST_TAPS:
-            raise Unsupported("the places under its windows are too many to list")
+        along = span.places(emitter, extent)
+        emitter.want_room(flat.size, along.size)
         good = (along >= 0) & (along < extent)
         flat = _crossed(flat * extent, np.where(good, along, 0), np.add)
         inside = _crossed(inside, good, np.logical_and)
@@ -71,17 +67,17 @@ def _crossed(outer: Array, inner: Array, joined: np.ufunc) -> Array:
     return np.asarray(made.reshape(len(outer) * len(inner), -1))
 
 
-def _stored_order(taps: Array, extents: Sequence[int]) -> Array:
+def _stored_order(emitter: Emitter, taps: Array, extents: Sequence[int]) -> Array:
     """Places counted with the first axis fastest."""
-    index = np.arange(prod(extents)).reshape(extents).transpose(*reversed(range(len(extents))))
-    order = np.empty(prod(extents), np.int64)
-    order[index.reshape(-1)] = np.arange(prod(extents))
+    backwards = tuple(reversed(range(len(extents))))
+    turned = emitter.counted(*(extents[axis] for axis in backwards))
+    order = turned.transpose(*backwards).reshape(-1)
     return np.where(taps < 0, 0, order[taps])
 
 
-def _plane_starts(outer: Sequence[int], size: int) -> Array:
+def _plane_starts(emitter: Emitter, outer: Sequence[int], size: int) -> Array:
     """[N,C,1]: where every plane begins in the whole tensor."""
-    return (np.arange(prod(outer), dtype=np.int32) * size).reshape(*outer, 1)
+    return emitter.counted(*outer, 1, dtype=np.int32) * size
 
 
 @ONNX.imports("MaxUnpool", limits="1 to 3 spatial axes; indices as MaxPool makes them")
@@ -94,14 +90,14 @@ def max_unpool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
         (e - 1) * s.stride + s.size - s.before - s.after for e, s in zip(small, spans, strict=True)
     )
     shape = (*x.shape[:2], *extents)
-    candidates = _candidates(_taps(extents, spans), prod(extents))
+    candidates = _candidates(_taps(emitter, extents, spans), prod(extents))
     planes = [
         reshaped(emitter, v, (*x.shape[:2], prod(small)))
         for v in (x, to_dtype(emitter, indices, DType.I32))
     ]
-    starts = _plane_starts(x.shape[:2], prod(extents))
-    here = emitter.constant(starts + np.arange(prod(extents), dtype=np.int32))
-    made = emitter.constant(np.zeros((*x.shape[:2], prod(extents)), x.dtype.numpy))
+    starts = _plane_starts(emitter, x.shape[:2], prod(extents))
+    here = emitter.constant(starts + emitter.counted(prod(extents), dtype=np.int32))
+    made = emitter.constant(emitter.full((*x.shape[:2], prod(extents)), 0, x.dtype.numpy))
     for window in candidates.T:
         value, place = (emitter.add(Gather(2), v, emitter.constant(window)) for v in planes)
         made = emitter.add(Select(), value, made, emitter.add(Equal(), place, here))

@@ -70,7 +70,9 @@ def stored_bias(emitter: Emitter, bias: Value | None, scale: Array, count: int) 
         raise Unsupported("a bias that is computed by the network")
     units = np.rint(bias.array.reshape(-1).astype(np.float64) / scale.astype(np.float64))
     info = np.iinfo(np.int32)
-    return emitter.constant(np.broadcast_to(np.clip(units, info.min, info.max), count).astype("i4"))
+    whole = emitter.full((count,), 0, np.int32)
+    whole[:] = np.clip(units, info.min, info.max)
+    return emitter.constant(whole)
 
 
 @ONNX.imports("QLinearMatMul", limits=_LIMITS)
@@ -201,7 +203,7 @@ def every_code(emitter: Emitter, dtype: DType) -> Value:
     if dtype not in (DType.I8, DType.U8):
         raise Unsupported(f"a table for {dtype.value}; 8 bits are supported")
     info = np.iinfo(dtype.numpy)
-    return emitter.constant(np.arange(info.min, info.max + 1).astype(dtype.numpy))
+    return emitter.constant((emitter.counted(256) + info.min).astype(dtype.numpy))
 
 
 @ONNX.imports(MS + "QLinearSigmoid", MS + "QLinearLeakyRelu", limits=_LIMITS)

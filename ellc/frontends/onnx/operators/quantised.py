@@ -75,7 +75,7 @@ def dequantize_linear(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value
         return _computed_scale(emitter, Dequantize(), x, scale, zero)
     block = node.integer("block_size", 0)
     if x.array is not None:
-        return emitter.constant(_known_reals(node, x, inputs, block))
+        return emitter.constant(_known_reals(emitter, node, x, inputs, block))
     if block:
         raise Unsupported(_NO_BLOCKS)
     return dequantised(emitter, x, affine(inputs, 1, 2), _axis(node, x, scale))
@@ -89,24 +89,25 @@ def _axis(node: OnnxNode, x: Value, scale: Value) -> int | None:
     return axis_of(axis, x.type.rank) if scale.type.elements > 1 else None
 
 
-def _known_reals(node: OnnxNode, x: Value, inputs: Inputs, block: int) -> Array:
+def _known_reals(emitter: Emitter, node: OnnxNode, x: Value, inputs: Inputs, block: int) -> Array:
     """Weights: as many as the file holds, so they are computed whatever their size."""
     assert x.array is not None
+    emitter.want_work(x.array)
     scale, given = operand(inputs, 1), optional(inputs, 2)
     parameters = [scale.array, given.array if given else np.zeros((), np.int32)]
     axis = node.integer("axis", 1)
-    spread = [_along(a, x, axis, block) for a in parameters if a is not None]
+    spread = [_along(emitter, a, x, axis, block) for a in parameters if a is not None]
     difference = x.array.astype(np.int32) - spread[1].astype(np.int32)
     real: Array = difference.astype(np.float32) * spread[0].astype(np.float32)
     return real
 
 
-def _along(parameter: Array, x: Value, axis: int, block: int) -> Array:
+def _along(emitter: Emitter, parameter: Array, x: Value, axis: int, block: int) -> Array:
     if parameter.size == 1:
         return parameter.reshape(())
     place = axis_of(axis, x.type.rank)
     if block:
-        return np.take(parameter, np.arange(x.shape[place]) // block, place)
+        return np.take(parameter, emitter.counted(x.shape[place]) // block, place)
     return parameter.reshape(-1, *(1,) * (x.type.rank - place - 1))
 
 

@@ -137,7 +137,7 @@ def _sequence(emitter: Emitter, inputs: Inputs, batch_first: bool) -> _Sequence:
     if lengths.shape != (batch,):
         raise Unsupported(f"{lengths.size} lengths of {batch} sequences")
     emitter.want_room(steps, len(lengths))
-    counts = np.arange(steps)[:, None] < lengths
+    counts = emitter.counted(steps, 1) < lengths
     return _Sequence(x, None if counts.all() else counts)
 
 
@@ -177,8 +177,8 @@ def _weights(
     bias = optional(inputs, 3)
     gates = len(kind.gates)
     if bias is None:
-        emitter.want_room(w.shape[0], 2 * gates * hidden)
-        bias = emitter.constant(np.zeros((w.shape[0], 2 * gates * hidden), w.dtype.numpy))
+        zeros = emitter.full((w.shape[0], 2 * gates * hidden), 0, w.dtype.numpy)
+        bias = emitter.constant(zeros)
     halves = [_part(emitter, bias, number, i * gates * hidden, gates * hidden) for i in (0, 1)]
     matrices = [_part(emitter, v, number, 0, gates * hidden) for v in (w, r)]
     made = [_reordered(emitter, v, kind.gates, hidden) for v in (*matrices, *halves)]
@@ -231,8 +231,8 @@ def _initial(
     for index in range(kind.states):
         given = optional(inputs, 5 + index)
         if given is None:
-            emitter.want_room(batch, hidden)
-            states.append(emitter.constant(np.zeros((batch, hidden), sequence.x.dtype.numpy)))
+            zeros = emitter.full((batch, hidden), 0, sequence.x.dtype.numpy)
+            states.append(emitter.constant(zeros))
             continue
         if batch_first:
             given = transposed(emitter, given, (1, 0, 2))

@@ -135,7 +135,9 @@ class _Sampler:
         batch, channels, extents = x.shape[0], x.shape[1], x.shape[2:]
         rows = reshaped(self.emitter, rows, (batch * prod(extents), channels))
         size = prod(extents)
-        first = (size * np.arange(batch, dtype=np.int32)).reshape(-1, *(1,) * len(extents))
+        first = (size * self.emitter.counted(batch, dtype=np.int32)).reshape(
+            -1, *(1,) * len(extents)
+        )
         start = self.emitter.constant(first)
         terms = [self._corner(rows, start, extents, c) for c in itertools.product(*axes)]
         total = reduce(lambda a, b: self.add(Add(), a, b), terms)
@@ -175,7 +177,7 @@ class _Sampler:
             above = self.add(GreaterEqual(), index, self.number(0, index))
             inside = self.add(And(), above, self.add(Less(), index, self.number(extent, index)))
             if weight is None:
-                weight = self.emitter.constant(np.ones(index.shape, grid.dtype.numpy))
+                weight = self.emitter.constant(self.emitter.full(index.shape, 1, grid.dtype.numpy))
             weight = self.add(Select(), weight, self.number(0.0, weight), inside)
         elif self.padding == "reflection":
             index = self._reflected(index, extent)

@@ -69,7 +69,7 @@ def stft(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
         (length,) = known_ints(size, "the length of a part")
     count = 1 + (x.shape[1] - length) // step
     emitter.want_room(count, length)
-    places = step * np.arange(count)[:, None] + np.arange(length)
+    places = step * emitter.counted(count, 1) + emitter.counted(length)
     parts = emitter.add(Gather(1), x, emitter.constant(places))
     if window is not None:
         parts = emitter.add(Mul(), parts, reshaped(emitter, window, (length, 1)))
@@ -84,15 +84,17 @@ def _transformed(
     if not 1 <= length <= _MOST_FREQUENCIES or parts not in (1, 2):
         raise Unsupported(f"a transform of length {length} on {parts} parts")
     emitter.want_room(length, parts, taps, parts)
-    matrix = _matrix(taps, parts, length, inverse, onesided)
+    number = emitter.counted(taps * parts, taps * parts)
+    units = 1.0 * (number // (taps * parts) == number % (taps * parts))
+    matrix = _matrix(units.reshape(taps, parts, -1), length, inverse, onesided)
     weights = emitter.constant(matrix.reshape(-1, taps * parts).astype(rows.dtype.numpy))
     flat = reshaped(emitter, rows, (prod(outer), taps * parts))
     return reshaped(emitter, emitter.add(Dense(), flat, weights), (*outer, *matrix.shape[:2]))
 
 
-def _matrix(taps: int, parts: int, length: int, inverse: bool, onesided: bool) -> Array:
+def _matrix(units: Array, length: int, inverse: bool, onesided: bool) -> Array:
     """[frequencies, parts of them, taps, parts]: what the transform makes of every unit signal."""
-    units = np.eye(taps * parts).reshape(taps, parts, taps * parts)
+    taps, parts, _ = units.shape
     signal = units[:, 0] + (1j * units[:, 1] if parts == 2 else 0)
     if inverse:
         made = np.fft.irfft(signal, length, 0)[:, None]
@@ -107,9 +109,13 @@ def _matrix(taps: int, parts: int, length: int, inverse: bool, onesided: bool) -
 def window(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """A window of cosines."""
     (size,) = known_ints(operand(inputs, 0), "the size")
-    emitter.want_room(size)
     constant, first, second = _COSINES[node.operator]
-    turn = 2 * np.pi * np.arange(size) / max(1, size if node.flag("periodic", True) else size - 1)
+    turn = (
+        2
+        * np.pi
+        * emitter.counted(size)
+        / max(1, size if node.flag("periodic", True) else size - 1)
+    )
     made = constant - first * np.cos(turn) + second * np.cos(2 * turn)
     return emitter.constant(made.astype(_result_type(node).numpy))
 
@@ -120,12 +126,11 @@ def mel_weight_matrix(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value
     bands, length, rate = (known_ints(operand(inputs, i), "a size")[0] for i in range(3))
     edges = [float(known(operand(inputs, i), "an edge").reshape(-1)[0]) for i in (3, 4)]
     low, high = (_MEL_FACTOR * np.log1p(edge / _MEL_HERTZ) for edge in edges)
-    emitter.want_room(length // 2 + 1, bands + 2)
-    mel = low + np.arange(bands + 2) * (high - low) / (bands + 2)
+    mel = low + emitter.counted(bands + 2) * (high - low) / (bands + 2)
     hertz = _MEL_HERTZ * np.expm1(mel / _MEL_FACTOR)
     bins = np.floor((length + 1) * hertz / rate).astype(np.int64)
-    made = np.zeros((length // 2 + 1, bands))
-    place = np.arange(len(made))
+    made = emitter.full((length // 2 + 1, bands), 0, np.float64)
+    place = emitter.counted(len(made))
     for band, (left, middle, right) in enumerate(zip(bins, bins[1:], bins[2:], strict=False)):
         rising = (place >= left) & (place <= middle)
         made[rising, band] = (place[rising] - left) / max(middle - left, 1)

@@ -24,7 +24,7 @@ def convolved(
     """Volumes [N,C,D,H,W] under weights [F,C/groups,kd,kh,kw]."""
     deep, *flat = spans
     window = window_of(flat)
-    pixels = _slices(emitter, x, deep.places(x.shape[2]), groups)
+    pixels = _slices(emitter, x, deep.places(emitter, x.shape[2]), groups)
     order = transposed(emitter, w, (0, 3, 4, 2, 1))
     filters = reshaped(emitter, order, (w.shape[0], *w.shape[3:], w.shape[2] * w.shape[1]))
     op = Conv2D(window.stride, window.padding(), window.dilation, groups)

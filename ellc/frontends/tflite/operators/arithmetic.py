@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ellc.frontends.graph_import.broadcast import common_shape, expanded, pointwise
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
@@ -207,7 +205,6 @@ def one_hot(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     axis = node.options.whole("Axis") % (rank + 1)
     shape = (*indices.shape[:axis], count, *indices.shape[axis:])
     thin = reshaped(emitter, indices, (*indices.shape[:axis], 1, *indices.shape[axis:]))
-    emitter.want_room(count)
-    places = np.arange(count, dtype=indices.dtype.numpy).reshape(-1, *[1] * (rank - axis))
+    places = emitter.counted(count, dtype=indices.dtype.numpy).reshape(-1, *[1] * (rank - axis))
     hit = emitter.add(Equal(), expanded(emitter, thin, shape), emitter.constant(places))
     return emitter.add(Select(), expanded(emitter, on, shape), off, hit)

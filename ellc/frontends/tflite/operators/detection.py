@@ -207,7 +207,7 @@ class _Post:
         return self._pointwise(Select(), value, zero, mask)
 
     def _zeros(self, like: Value) -> Value:
-        return self.emitter.constant(np.zeros(like.shape, np.float32))
+        return self.emitter.constant(self.emitter.full(like.shape, 0, np.float32))
 
     def _pointwise(self, op: Op, *operands: Value) -> Value:
         return pointwise(self.emitter, op, *operands)
@@ -218,7 +218,7 @@ class _Post:
         if not missing:
             return value
         shape = (*value.shape[:-1], missing)
-        zeros = self.emitter.constant(np.zeros(shape, np.float32))
+        zeros = self.emitter.constant(self.emitter.full(shape, 0, np.float32))
         return self.emitter.add(Concat(value.type.rank - 1), value, zeros)
 
     def _results(self, boxes: Value, classes: Value, scores: Value, there: Value) -> list[Value]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.indexing import reversed_sequences, rows_of, scattered
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known, known_ints
@@ -31,8 +29,7 @@ def scatter_nd(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     shape = known_ints(operand(inputs, 2), "the shape")
     if updates.quant is not None or not places.ndim or places.shape[-1] > len(shape):
         raise Unsupported(f"indices of shape {places.shape}, updates of {updates.dtype.value}")
-    emitter.want_room(*shape)
-    nothing = emitter.constant(np.zeros(shape, updates.dtype.numpy))
+    nothing = emitter.constant(emitter.full(shape, 0, updates.dtype.numpy))
     inner = len(shape) - places.shape[-1]
     return scattered(emitter, nothing, rows_of(shape, places), updates, Add(), inner)
 

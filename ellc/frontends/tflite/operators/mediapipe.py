@@ -67,7 +67,7 @@ def max_pool_with_places(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> 
     largest = emitter.add(MaxPool2D(pool.window, pool.stride, frame), x)
     cells = _cells(emitter, x, pool, frame, largest.shape)
     best = cells[0]
-    place = emitter.constant(np.full(largest.shape, _ABOVE))
+    place = emitter.constant(emitter.full(largest.shape, _ABOVE, np.float32))
     for number, cell in enumerate(cells[1:], 1):
         here = emitter.constant(np.full((1,), np.float32(number) + _ABOVE, np.float32))
         place = pointwise(emitter, Select(), place, here, emitter.add(GreaterEqual(), best, cell))

@@ -199,8 +199,7 @@ def gather(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     lead = x.shape[:batch]
     if axis != batch or indices.shape[:batch] != lead or indices.dtype is not DType.I32:
         raise Unsupported(f"axis {axis} of {x.shape} behind {batch} batch dimensions")
-    emitter.want_room(*lead)
-    starts = np.arange(math.prod(lead), dtype=np.int32) * np.int32(x.shape[axis])
+    starts = emitter.counted(*lead, dtype=np.int32) * np.int32(x.shape[axis])
     offsets = starts.reshape(*lead, *[1] * (indices.type.rank - batch))
     flat = emitter.add(Add(), indices, emitter.constant(offsets))
     rows = reshaped(emitter, x, (math.prod(lead) * x.shape[axis], *x.shape[axis + 1 :]))

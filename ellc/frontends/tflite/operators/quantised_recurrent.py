@@ -239,7 +239,7 @@ def _step(body: Emitter, cell: _Cell, x: Value, h: Value, c: Value) -> tuple[Val
     )
     kept = _shifted(body, body.add(Mul(), forget, body.add(Cast(DType.I32), c)), _UNIT_BITS)
     if cell.coupled:
-        one = body.constant(np.full(forget.shape, ONE, np.int32))
+        one = body.constant(body.full(forget.shape, ONE, np.int32))
         update = [body.add(Sub(), one, forget)]
     added = _shifted(body, body.add(Mul(), update[0], new), _UNIT_BITS + cell.cell_bits)
     low, high = (-cell.cell_clip, cell.cell_clip) if cell.cell_clip > 0 else (_LOW, _HIGH)

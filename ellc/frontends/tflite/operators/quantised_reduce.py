@@ -33,7 +33,7 @@ def _centred_sum(emitter: Emitter, node: TfliteNode, x: Value, axes: tuple[int, 
     total = emitter.add(Reduce("sum", axes, node.options.flag("KeepDims")), wide)
     count = math.prod(x.shape[a] for a in axes)
     shape = (1,) if total.shape else ()
-    offset = np.full(shape, zero_of(tensor(node, 0)) * count, np.int32)
+    offset = emitter.full(shape, zero_of(tensor(node, 0)) * count, np.int32)
     return emitter.add(Sub(), total, emitter.constant(offset))
 
 
@@ -61,7 +61,7 @@ def _in_scale(emitter: Emitter, node: TfliteNode, total: Value, factor: tuple[in
     to = result(node)
     low, high = activation_range(Activation.NONE, to)
     shape = (1,) if total.shape else ()
-    parts = (emitter.constant(np.full(shape, number, np.int32)) for number in factor)
+    parts = (emitter.constant(emitter.full(shape, number, np.int32)) for number in factor)
     return emitter.add(
         Requantize("tflite", zero_of(to), low, high, to.dtype, to.quant), total, *parts
     )

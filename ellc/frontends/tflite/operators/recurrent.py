@@ -72,7 +72,7 @@ def _rnn_operands(
     weights = float_weights(emitter, node, operand(inputs, 1), 1)
     recurrent = float_weights(emitter, node, operand(inputs, 2), 2)
     bias = operand(inputs, 3, "bias")
-    none = emitter.constant(np.zeros(bias.shape, np.float32))
+    none = emitter.constant(emitter.full(bias.shape, 0, np.float32))
     h = state_of(emitter, node, 4, (batch, weights.shape[0]))
     return h, [weights, recurrent, bias, none]
 
@@ -139,7 +139,7 @@ def _lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs, way: _Direction) -
     if len(seen) not in (0, 3):
         raise Unsupported(f"{len(seen)} peepholes")
     further = [_gates(emitter, node, inputs, seen)] if seen else []
-    none = emitter.constant(np.zeros(bias.shape, np.float32))
+    none = emitter.constant(emitter.full(bias.shape, 0, np.float32))
     shape = (walk.element(x.type).shape[0], recurrent.shape[1])
     states = [state_of(emitter, node, index, shape) for index in way.states]
     # The cell state is bounded, not the gates' sums; 0 says that it is not.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
-
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.common import optional, tensor
@@ -28,7 +26,7 @@ def state_of(
     declared = tensor(node, index)
     if not declared.is_variable:
         raise Unsupported(f"its state '{declared.name}' is no variable")
-    return emitter.state(declared.name, np.full(shape, first, declared.dtype.numpy))
+    return emitter.state(declared.name, emitter.full(shape, first, declared.dtype.numpy))
 
 
 NO_SUCH_CELL = Declined(ACTIVATION, "a cell with this activation")

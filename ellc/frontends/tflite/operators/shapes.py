@@ -148,8 +148,9 @@ def number_range(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     first, end, step = (_number(operand(inputs, i)) for i in range(3))
     if step == 0 or abs((end - first) / step) > 1 << 24:
         raise Unsupported(f"numbers from {first} to {end} by {step}")
-    emitter.want_room(abs(int((end - first) / step)) + 1)
-    return emitter.constant(np.arange(first, end, step).astype(result(node).dtype.numpy))
+    count = max(0, math.ceil((end - first) / step))
+    numbers = first + step * emitter.counted(count)
+    return emitter.constant(numbers.astype(result(node).dtype.numpy))
 
 
 def _number(value: Value) -> float:

@@ -155,8 +155,8 @@ def _points(function: Callable[[Array], Array], ends: Array, results: Array) -> 
     def scaled(x: Array) -> Array:
         return np.asarray(function(x.astype(ends.dtype)).astype(ends.dtype) * inverse)
 
-    places = ends[0] + np.arange(_POINTS).astype(ends.dtype) * step
-    following = ends[0] + np.arange(1, _POINTS + 1).astype(ends.dtype) * step
+    number = np.arange(_POINTS).astype(ends.dtype)
+    places, following = ends[0] + number * step, ends[0] + (number + 1) * step
     exact = _rounded(scaled(places))
     middle = _rounded((scaled(following) + exact) / kind(2))
     missed = _rounded((middle - _rounded(scaled(places + step / kind(2)))) / kind(2))

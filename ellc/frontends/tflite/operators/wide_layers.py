@@ -81,7 +81,7 @@ def _sizes(weights: Value, bias: Value | None) -> tuple[Array, Array]:
     """For every filter the sum of its weights' magnitudes, and its bias."""
     stored = known(weights, "a weight").astype(np.int64)
     sizes = np.abs(stored.reshape(stored.shape[0], -1)).sum(axis=1)
-    start = np.zeros(len(sizes), np.int64) if bias is None else known(bias, "a bias")
+    start = np.zeros_like(sizes) if bias is None else known(bias, "a bias")
     return sizes, start
 
 
