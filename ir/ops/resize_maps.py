@@ -129,20 +129,23 @@ class AxisTable:
 
 
 def nearest(rule: AxisRule, rounding: str) -> AxisTable:
-    """One element each."""
+    """One element each.
+
+    Halves are added in single precision, as in onnxruntime: 0.49999997 is then a tie for
+    `round_prefer_ceil`.
+    """
     at = rule.positions()
-    below = np.floor(at)
-    rest = at - below
+    half = _F32(0.5)
     match rounding:
         case "floor":
-            up = np.zeros_like(rest, np.bool_)
+            chosen = np.floor(at)
         case "ceil":
-            up = rest > 0
+            chosen = np.ceil(at)
         case "round_prefer_ceil":
-            up = rest >= 0.5
+            chosen = np.floor(at + half)
         case _:
-            up = rest > 0.5
-    found = _clamped(below + up, rule.extent)[:, None]
+            chosen = np.ceil(at - half)
+    found = _clamped(chosen, rule.extent)[:, None]
     return AxisTable(found, np.ones(found.shape))
 
 
@@ -157,7 +160,8 @@ def interpolated(
     """Linear, or with `cubic` (the coefficient a) cubic interpolation; weights are float64.
 
     A smoothed axis whose length does not change stays as it is, whatever scale is stated: so do
-    onnxruntime (`upsample_antialias.h`) and PyTorch.
+    onnxruntime (`upsample_antialias.h`) and PyTorch. A result that no element of x has a part in
+    is NaN, as 0 / 0 is there; a smoothed one is 0, also where only copies of the edge are met.
     """
     if antialias and rule.size == rule.extent:
         return AxisTable(np.arange(rule.size, dtype=np.int32)[:, None], np.ones((rule.size, 1)))
@@ -168,10 +172,14 @@ def interpolated(
     places = base[:, None] + np.arange(1 - reach, reach + 1)
     distance = np.abs(places - at[:, None]) * shrink
     weights = _hat(distance) if cubic is None else _cubic(distance, cubic)
+    outside = (places < 0) | (places > rule.extent - 1)
     if exclude_outside:
-        weights = np.where((places < 0) | (places > rule.extent - 1), 0.0, weights)
+        weights = np.where(outside, 0.0, weights)
+    elif antialias:
+        weights = np.where(outside.all(1, keepdims=True), 0.0, weights)
     total = weights.sum(1, keepdims=True)
-    weights = weights / np.where(total == 0, 1.0, total)
+    nothing = 1.0 if antialias else np.nan
+    weights = weights / np.where(total == 0, nothing, total)
     return _pruned(AxisTable(_clamped(places, rule.extent), weights))
 
 

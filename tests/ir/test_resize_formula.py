@@ -49,14 +49,12 @@ def place(rule: AxisRule, index: int) -> np.float32:
 
 
 def chosen(at: float, rounding: str, extent: int) -> int:
-    """The nearest element."""
-    lower = math.floor(at)
-    half = at - lower == 0.5
+    """The nearest element; a half is added in single precision."""
     found = {
-        "floor": lower,
+        "floor": math.floor(at),
         "ceil": math.ceil(at),
-        "round_prefer_floor": lower if half else math.floor(at + 0.5),
-        "round_prefer_ceil": math.floor(at + 0.5),
+        "round_prefer_floor": math.ceil(F(at) - F(0.5)),
+        "round_prefer_ceil": math.floor(F(at) + F(0.5)),
     }[rounding]
     return min(max(found, 0), extent - 1)
 
@@ -80,7 +78,9 @@ def curved(x: list[float], at: float, a: float, exclude: bool) -> float:
             continue
         total += weight * x[min(max(tap, 0), len(x) - 1)]
         weights += weight
-    return total / weights if exclude else total
+    if exclude:
+        return total / weights if weights else math.nan
+    return total
 
 
 def rules() -> Iterator[AxisRule]:
@@ -88,8 +88,9 @@ def rules() -> Iterator[AxisRule]:
     for coordinates, extent in itertools.product(COORDINATES, EXTENTS):
         region = REGION if "crop" in coordinates else (0.0, 1.0)
         for scale in SCALES:
-            size = int(np.floor(F(extent) * F(scale)))
-            if size:
+            cut = int(np.floor(F(extent) * F(scale)))
+            rounded = math.floor(extent * scale + 0.5)  # under `keep_aspect_ratio_policy`
+            for size in {cut, rounded} - {0}:
                 yield AxisRule(extent, size, float(F(scale)), coordinates, region)
         for size in (1, 4, 6, 13):
             yield AxisRule(extent, size, float(F(size) / F(extent)), coordinates, region)
@@ -138,6 +139,8 @@ STORED: list[tuple[str, str, str, int, float, list[float]]] = [
     ("nearest", "half_pixel", "round_prefer_floor", 6, 0.75, [0, 1, 3, 4]),
     ("nearest", "half_pixel", "round_prefer_ceil", 3, 2.0, [0, 0, 1, 1, 2, 2]),
     ("linear", "asymmetric", "", 7, 0.6, [0, 1.6666666, 3.3333333, 5]),
+    ("nearest", "half_pixel_symmetric", "round_prefer_ceil", 2, 0.75, [1]),  # at 0.49999997
+    ("nearest", "half_pixel_symmetric", "round_prefer_floor", 2, 0.75, [0]),
 ]  # fmt: skip
 
 
@@ -149,3 +152,13 @@ def test_onnxruntime_s_results(
     x = [float(i) for i in range(extent)]
     extra = {"rounding": rounding} if mode == "nearest" else {}
     np.testing.assert_allclose(resized(rule, x, mode, **extra), want, rtol=0, atol=2e-6)
+
+
+def test_results_without_an_element() -> None:
+    """The last place lies beyond the axis; values from onnxruntime."""
+    rule = AxisRule(1, 4, 3.5, "tf_half_pixel_for_nn")
+    for exclude in (False, True):
+        smoothed = resized(rule, [5.0], "linear", antialias=True, exclude_outside=exclude)
+        np.testing.assert_array_equal(smoothed, [5, 5, 5, 0])
+    curved = resized(rule, [5.0], "cubic", exclude_outside=True)
+    np.testing.assert_array_equal(curved, [5, 5, 5, np.nan])

@@ -214,6 +214,31 @@ def test_operator_is_what_onnx_computes(example: Example) -> None:
     compare(of_one_node(example), {"x": example.x}, rtol=2e-5, atol=2e-6)
 
 
+@pytest.mark.parametrize("scales", [(0.6, 2.5), (1.5, 0.75), (0.4, 0.7), (1.3, 1.0), (1.2, 0.5)])
+@pytest.mark.parametrize(("operator", "opset"), [("Resize", 10), ("Upsample", 9)])
+def test_old_resizing_rounds_up_along_axes_that_shrink(
+    operator: str, opset: int, scales: tuple[float, float]
+) -> None:
+    """As in onnxruntime, which the reference evaluator does not follow here."""
+    if operator == "Upsample":
+        scales = (max(scales[0], 1.0), max(scales[1], 1.0))
+    x = floats(5, 7)
+    stated = np.array(scales, np.float32)
+    made = model([node(operator, ["x", "s"], ["y"])], {"x": x}, ["y"], {"s": stated}, opset=opset)
+    rows, columns = (
+        [min(int(np.ceil(p) if s < 1 else p), e - 1) for p in np.arange(int(e * s)) / s]
+        for e, s in zip(x.shape, stated, strict=True)
+    )
+    np.testing.assert_array_equal(evaluate(read(made), (x,)).outputs[0], x[np.ix_(rows, columns)])
+
+
+def test_a_resized_image_without_elements_is_refused() -> None:
+    policy = {"axes": [2, 3], "keep_aspect_ratio_policy": "not_larger"}
+    narrow = Example("Resize", floats(1, 1, 2, 9), (None, None, ints(7, 2)), policy)
+    with pytest.raises(EllcError, match=r"without elements: \(1, 1, 2, 9\) becomes \(1, 1, 0, 2\)"):
+        read(of_one_node(narrow))
+
+
 @pytest.mark.parametrize("column_major", [0, 1])
 @pytest.mark.parametrize(
     ("shape", "attributes"),

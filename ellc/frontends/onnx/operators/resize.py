@@ -67,18 +67,25 @@ def resize(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def _old(emitter: Emitter, node: OnnxNode, x: Value, scales: Sequence[float]) -> Value:
-    """Places are index / scale; the nearest element is below, when shrinking above."""
+    """Places are index / scale; the nearest element is below, along an axis that shrinks above.
+
+    Each axis rounds its own way (`get_nearest_pixel_` in onnxruntime's `upsample.cc`): where some
+    shrink and others grow, that takes two operators.
+    """
     if len(scales) != x.type.rank or min(scales, default=1.0) <= 0:
         raise Unsupported(f"scales {tuple(scales)} of a tensor of shape {x.shape}")
-    shrinks = min(scales) < 1 and max(scales) <= 1
-    op = Resize(
-        _scaled(x.shape, scales),
-        _mode(node),
-        "asymmetric",
-        tuple(scales),
-        "ceil" if shrinks else "floor",
-    )
-    return _resized(emitter, x, op)
+    mode, sizes = _mode(node), _scaled(x.shape, scales)
+    if sizes == x.shape:
+        return x
+    _want_elements(x.shape, sizes)
+    shrinking, growing = (tuple(limit(s, 1.0) for s in scales) for limit in (min, max))
+    if mode != "nearest" or min(shrinking, default=1.0) == 1:
+        return _laid_out(emitter, x, Resize(sizes, mode, "asymmetric", tuple(scales), "floor"))
+    above = Resize(_scaled(x.shape, shrinking), mode, "asymmetric", shrinking, "ceil")
+    x = _laid_out(emitter, x, above)
+    if max(growing) == 1:
+        return x
+    return _laid_out(emitter, x, Resize(sizes, mode, "asymmetric", growing, "floor"))
 
 
 def resized_by(
@@ -97,9 +104,20 @@ def _mode(node: OnnxNode) -> str:
 
 
 def _resized(emitter: Emitter, x: Value, op: Resize) -> Value:
-    """The operator on pixels if x is an image, else on x as it is."""
+    """The operator, unless nothing changes."""
     if op.sizes == x.shape:
         return x
+    _want_elements(x.shape, op.sizes)
+    return _laid_out(emitter, x, op)
+
+
+def _want_elements(shape: tuple[int, ...], sizes: tuple[int, ...]) -> None:
+    if 0 in sizes:
+        raise Unsupported(f"a result without elements: {shape} becomes {sizes}")
+
+
+def _laid_out(emitter: Emitter, x: Value, op: Resize) -> Value:
+    """The operator on pixels if x is an image, else on x as it is."""
     if x.type.rank != 4:
         return emitter.add(op, x)
     turned = replace(
