@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +19,7 @@ from codegen.toolchain.compile_c import c_frames, compile_c
 from codegen.toolchain.llvm import EmitKind, IrJob, LlvmPool, usable_cores
 from codegen.toolchain.localize import localize
 from ir.errors import EllcError
+from ir.work_folders import temporary_folder
 
 Progress = Callable[[str, int, int], None]
 
@@ -93,8 +93,8 @@ def build(
         raise EllcError(
             f"target {plan.target.name!r} has no threads", code="E311", hint="use --threads 1"
         )
-    with tempfile.TemporaryDirectory(prefix="ellc-build-") as work:
-        builder = _Builder(plan, name, folder, Path(work), options, progress)
+    with temporary_folder("build") as work:
+        builder = _Builder(plan, name, folder, work, options, progress)
         files = {kind: builder.make(kind) for kind in dict.fromkeys(kinds)}
         return Built(builder.model, files, builder.stack_bytes)
 

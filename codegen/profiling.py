@@ -8,7 +8,6 @@ multiply-adds in all registers (the peak), one that reads a block larger than th
 from __future__ import annotations
 
 import statistics
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from codegen.targets import Target
 from codegen.toolchain import emulate
 from codegen.toolchain.llvm import IrJob, LlvmPool
 from ir.types import DType
+from ir.work_folders import temporary_folder
 
 _PEAK_TURNS = 5000
 _STREAM_BYTES = 256 << 20  # larger than any cache
@@ -61,8 +61,7 @@ def time_steps(plans: Sequence[tuple[str, Plan]], target: Target, limit_ms: int)
     One thread. Raises `EllcError` (`E620`) where the target is not this machine: times under an
     emulator say nothing.
     """
-    with tempfile.TemporaryDirectory(prefix="ellc-profile-") as name:
-        folder = Path(name)
+    with temporary_folder("profile") as folder:
         program = folder / "profile"
         models = [ticking_model(plan, prefix) for prefix, plan in plans]
         peak, peak_macs = _peak_kernel(target)
@@ -84,9 +83,9 @@ def build_calls(plans: Sequence[tuple[str, Plan]], target: Target, program: Path
 
     Kernels keep their names as symbols, so that a profiler or a cycle model can tell them apart.
     """
-    with tempfile.TemporaryDirectory(prefix="ellc-profile-") as name:
+    with temporary_folder("profile") as folder:
         models = [make_model(plan, prefix) for prefix, plan in plans]
-        _build(plans, models, target, Path(name), program, {"timed": False}, [])
+        _build(plans, models, target, folder, program, {"timed": False}, [])
 
 
 def _build(

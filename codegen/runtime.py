@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from codegen.targets import Target
 from codegen.toolchain import zig
 from codegen.toolchain.link import BUILT_IN, Tools
 from ir.errors import InternalError
+from ir.work_folders import temporary_folder
 
 
 @functools.cache
@@ -41,8 +41,7 @@ def compile_runtime(
     The objects need no C library but for the functions of `system_libraries`, hold no path of this
     machine, and are the same bytes each time. Raises `EllcError` (`E610`) when the compiler fails.
     """
-    with tempfile.TemporaryDirectory(prefix="ellc-runtime-") as name:
-        folder = Path(name)
+    with temporary_folder("runtime") as folder:
         # Relative names in a folder of their own: the compiler writes the file's name into the
         # object.
         for file in sorted(runtime_dir().glob("ellc_*.[ch]")):

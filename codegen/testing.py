@@ -7,7 +7,6 @@ the same bytes (`toolchain.repeats`). It runs here or, for a foreign target, und
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from codegen.toolchain.repeats import first_and_steady, repeated
 from ir.errors import EllcError, InternalError
 from ir.graph import Graph
 from ir.types import Array, DType, TensorType
+from ir.work_folders import temporary_folder
 
 C_FILE_PARTS = 20
 """Models in one C file: fewer compilers to start, still enough files for every core."""
@@ -150,8 +150,7 @@ def _run_parts(
 
 
 def _run_together(parts: Sequence[_Part], made: _Making) -> list[list[Outputs] | Exception]:
-    with tempfile.TemporaryDirectory(prefix="ellc-trials-") as name:
-        folder = Path(name)
+    with temporary_folder("trials") as folder:
         objects = _glue(parts, made, folder)
         if made.emitter == "llvm":
             objects += _kernels(parts, made.target, folder) + _weights(parts, made, folder)

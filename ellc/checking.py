@@ -8,7 +8,6 @@ not carried on.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +35,7 @@ from ir.interp import evaluate, run_double, run_node
 from ir.ops.fused import Fused
 from ir.pipeline import run_pipeline
 from ir.types import Array, TensorType
+from ir.work_folders import temporary_folder
 
 CALLS_WITH_STATE = 3
 """Calls in a row of a network with state, from each seed."""
@@ -149,14 +149,14 @@ def check(
     progress("compiling", 0, 0)
     plan = _plan(graph, target, chosen.threads)
     checker = _Checker(graph, plan, progress)
-    with tempfile.TemporaryDirectory(prefix="ellc-check-") as folder:
-        shipped = _shipped(plan, checker.name, Path(folder))
+    with temporary_folder("check") as folder:
+        shipped = _shipped(plan, checker.name, folder)
         runs = [checker.run_shipped(shipped, seed) for seed in range(chosen.seeds)]
         decides = any(takes_steps(node.op) for node in plan.graph.nodes)
         differs = any(not c.agrees for c in checker.outputs())
         same: bool | None = None
         if chosen.layers or (differs and decides):
-            kept_folder = Path(folder) / "kept"
+            kept_folder = folder / "kept"
             kept_folder.mkdir()
             kept = build_kept(plan, checker.name, kept_folder)
             pairs = zip(range(chosen.seeds), runs, strict=True)

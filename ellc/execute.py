@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from ellc.progress import Progress, silent
 from ir.errors import EllcError, InternalError
 from ir.interp import evaluate
 from ir.types import Array, DType, TensorType
+from ir.work_folders import temporary_folder
 
 Arrays = tuple[Array, ...]
 LIBRARY_SUFFIXES = (".so", ".dylib", ".dll")
@@ -117,8 +117,8 @@ class Library:
             is_model=True,
             threads=threads,
         )
-        with tempfile.TemporaryDirectory(prefix="ellc-run-") as folder:
-            runner = emulate.build_runner(self.target, [object], [case], Path(folder))
+        with temporary_folder("run") as folder:
+            runner = emulate.build_runner(self.target, [object], [case], folder)
             return emulate.run_cases(runner, requests)
 
     def _bytes(self, inputs: Arrays) -> tuple[bytes, ...]:
@@ -171,9 +171,9 @@ def compiled(
         return
     from ellc.driver import CompileOptions, compile_model
 
-    with tempfile.TemporaryDirectory(prefix="ellc-run-") as folder:
+    with temporary_folder("run") as folder:
         chosen = CompileOptions(emit=("so", "obj"), threads=threads, model=options)
-        made = compile_model(path, target, chosen, Path(folder) / "out", progress)
+        made = compile_model(path, target, chosen, folder / "out", progress)
         assert made.library is not None
         library, _ = _described(made.library)
         yield library

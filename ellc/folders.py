@@ -12,23 +12,18 @@ import errno
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ir.files import cannot_write
-
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks: there leftovers stay
-    fcntl = None  # type: ignore[assignment]
+from ir.work_folders import abandoned, remove, work_folder
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EMLINK)
-_LOCK, _NEW, _OLD = "lock", "new", "old"
+_NEW, _OLD = "new", "old"
 
 
 @contextmanager
@@ -47,7 +42,7 @@ def replaced_folder(folder: Path, last: str, *, needed_bytes: int = 0) -> Iterat
         _want_writable(place)
         _tidy(place)
         renamed = _can_be_renamed(place)
-        with _work_folder(place, place.parent if renamed else place) as work:
+        with work_folder(place.parent if renamed else place, _prefix(place)) as work:
             new = work / _NEW
             new.mkdir()
             yield new
@@ -93,19 +88,6 @@ def _folders(place: Path) -> Iterator[Path]:
 # --- where new files are made ---------------------------------------------------------------------
 
 
-@contextmanager
-def _work_folder(place: Path, beside: Path) -> Iterator[Path]:
-    """A private folder for what is not yet, or no longer, the result; locked while it is used."""
-    work = Path(tempfile.mkdtemp(prefix=_prefix(place), dir=beside))
-    try:
-        with (work / _LOCK).open("wb") as lock:
-            if fcntl is not None:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            yield work
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
 def _prefix(place: Path) -> str:
     """Other folders' leftovers are called otherwise, and no name of a folder is too long."""
     return f".ellc-{hashlib.sha256(os.fsencode(place.name)).hexdigest()[:12]}-"
@@ -114,24 +96,10 @@ def _prefix(place: Path) -> str:
 def _tidy(place: Path) -> None:
     """Remove what killed writers left; an old folder whose new one never came goes back."""
     for beside in (place.parent, place):
-        for work in sorted(beside.glob(f"{_prefix(place)}*")):
-            if not _is_abandoned(work):
-                continue
+        for work, lock in abandoned(beside, _prefix(place)):
             if (work / _OLD).exists() and not place.exists():
                 (work / _OLD).rename(place)
-            shutil.rmtree(work, ignore_errors=True)
-
-
-def _is_abandoned(work: Path) -> bool:
-    try:
-        with (work / _LOCK).open("rb") as lock:
-            if fcntl is not None:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return fcntl is not None
-    except FileNotFoundError:
-        return True  # killed before there was a lock
-    except OSError:
-        return False
+            remove(work, lock)
 
 
 # --- from the old folder to the new one -----------------------------------------------------------

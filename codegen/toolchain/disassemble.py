@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
 from pathlib import Path
 
 from codegen.targets import Target
 from codegen.toolchain import zig
 from ir.errors import EllcError
+from ir.work_folders import temporary_folder
 
 _ARCH_DIRECTIVE = re.compile(r"^\s*\.(cpu|fpu|arch|arch_extension|eabi_attribute)\b.*$", re.M)
 _INSTRUCTION = re.compile(r"^\s*[0-9a-f]+:\s")
@@ -78,12 +78,12 @@ def reassemble(assembly: str, target: Target) -> tuple[str, ...]:
     `assembly` is what `EmitKind.ASM` gives. Lines in it that name an architecture are left out:
     they would allow what they name.
     """
-    with tempfile.TemporaryDirectory(prefix="ellc-asm-") as name:
-        source = Path(name) / "code.s"
+    with temporary_folder("asm") as folder:
+        source = folder / "code.s"
         source.write_text(_ARCH_DIRECTIVE.sub("", assembly))
         words = ["cc", "-c", "-target", target.c_target, f"-mcpu={target.zig_cpu}", "code.s"]
         try:
-            zig.run([*words, "-o", "code.o"], what="assembling", cwd=Path(name))
+            zig.run([*words, "-o", "code.o"], what="assembling", cwd=folder)
         except EllcError as error:
             return tuple(line for line in error.problems if "error:" in line) or error.problems
     return ()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import struct
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 
 from codegen.targets import Target
 from codegen.toolchain import zig
+from ir.work_folders import temporary_folder
 
 Buffer = bytes | bytearray | memoryview | np.ndarray[Any, np.dtype[Any]]
 """What holds bytes. (`collections.abc.Buffer` says it better, from Python 3.12 on.)"""
@@ -224,8 +224,7 @@ def _assemble(
     out: Path, symbol: str, pieces: Sequence[Piece], where: Layout, target: Target
 ) -> None:
     """Let zig's assembler include the bytes from a file beside the source."""
-    with tempfile.TemporaryDirectory(prefix="ellc-data-") as name:
-        folder = Path(name)
+    with temporary_folder("data") as folder:
         with (folder / "data.bin").open("wb") as file:
             _stream(file, pieces, where)
         source = _assembly(symbol, _digest(folder / "data.bin"), where.total_bytes, target)

@@ -9,7 +9,6 @@ options).
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 from codegen.targets import Target
 from codegen.toolchain import elf, elf_reader, system_libraries, zig
 from ir.errors import EllcError, InternalError
+from ir.work_folders import temporary_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,8 @@ def link_shared(
             code="E613",
             hint="it serves ELF targets (Linux and bare metal); leave it out for this target",
         )
-    with tempfile.TemporaryDirectory(prefix="ellc-link-") as name:
-        step = _Step(list(objects), tuple(sorted(exports)), soname, target, out, Path(name), strip)
+    with temporary_folder("link") as folder:
+        step = _Step(list(objects), tuple(sorted(exports)), soname, target, out, folder, strip)
         match target.os:
             case "linux":
                 _shared_elf(step, needed, tools)

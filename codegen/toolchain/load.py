@@ -7,7 +7,6 @@ runs under qemu with the C library of Debian's cross packages.
 from __future__ import annotations
 
 import struct
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 from codegen.targets import Target
 from codegen.toolchain import emulate, zig
 from ir.errors import EllcError
+from ir.work_folders import temporary_folder
 
 _SOURCE = Path(__file__).resolve().parents[1] / "templates" / "load_library.c"
 
@@ -55,8 +55,8 @@ def call_library(
             f"libraries for target {target.name!r} cannot be run on this machine", code="E620"
         )
     machine = _with_system_root(target)
-    with tempfile.TemporaryDirectory(prefix="ellc-load-") as folder:
-        loader = Path(folder) / "load_library"
+    with temporary_folder("load") as folder:
+        loader = folder / "load_library"
         _build(target, loader)
         numbers = [threads, repeat_ms, *(len(data) for data in inputs)]
         words = [*map(str, numbers), ":", *map(str, output_bytes)]
@@ -72,8 +72,8 @@ def call_library(
 def library_abi(target: Target, library: Path, name: str) -> int:
     """What `NAME_abi` of a library says. Raises `EllcError` as `call_library`."""
     machine = _with_system_root(target)
-    with tempfile.TemporaryDirectory(prefix="ellc-load-") as folder:
-        loader = Path(folder) / "load_library"
+    with temporary_folder("load") as folder:
+        loader = folder / "load_library"
         _build(target, loader)
         said = emulate.run(machine, [loader, library.resolve(), name], limit_s=60.0)
     if not said.strip().isdigit():

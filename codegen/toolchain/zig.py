@@ -10,6 +10,7 @@ import contextlib
 import functools
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -116,7 +117,7 @@ def run_tool(
         ) from error
     if ran.returncode != 0:
         said = (ran.stderr + ran.stdout).decode(errors="replace").strip().splitlines()
-        if _is_full(said):
+        if ran.returncode == _NO_PAGE or _is_full(said):
             raise EllcError(
                 f"{what}: no space left on the disk",
                 code="E703",
@@ -130,6 +131,10 @@ def run_tool(
             hint=f"the command was: {' '.join(words)}"[:2000],
         )
     return ran.stdout
+
+
+_NO_PAGE = -getattr(signal, "SIGBUS", 0) or None
+"""How lld ends on a full disk: it maps its output and writes to pages that the disk has not."""
 
 
 def _is_full(said: Sequence[str]) -> bool:

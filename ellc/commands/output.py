@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 
 import click
 
+from ir.errors import EllcError
+from ir.files import is_full
 from ir.printable import visible
 
 _LONGEST_NAME = 48
@@ -25,7 +27,13 @@ def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
 
     Line ends stay: put `visible` around a name that stands in a line.
     """
-    click.echo(visible(text.expandtabs(), keep="\n"), err=err, nl=nl)  # noqa: TID251
+    try:
+        click.echo(visible(text.expandtabs(), keep="\n"), err=err, nl=nl)  # noqa: TID251
+    except OSError as error:
+        if not is_full(error):  # a reader that has gone is click's business
+            raise
+        stream = "error" if err else "output"
+        raise EllcError(f"no space left for standard {stream}", code="E703") from error
 
 
 def echo_json(document: object) -> None:

@@ -137,6 +137,18 @@ def test_a_closed_pipe_is_no_error(ellc_command) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_full_disk_under_standard_output() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "ellc", "targets"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 2
+    assert done.stderr == "error[E703]: no space left for standard output\n"
+
+
 def test_targets_as_table_and_as_json(ellc_command) -> None:
     text = ellc_command("targets").stdout
     rows = json.loads(ellc_command("targets", "--json").stdout)

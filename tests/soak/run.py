@@ -28,7 +28,7 @@ sys.path.extend(str(Path(__file__).resolve().parents[1] / n) for n in ("support"
 
 from findings import Findings
 
-MODULES = ("mutants", "memory", "special", "graphs")
+MODULES = ("mutants", "memory", "special", "graphs", "outputs")
 """Modules beside this one with a tuple `CAMPAIGNS`."""
 
 

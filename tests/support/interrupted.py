@@ -24,8 +24,10 @@ DONE, REFUSED, KILLED, BROKEN = 0, 10, 20, 30
 
 Write = Callable[[], object]
 
+_FULL = "no space left on the disk"
 _MAKING = frozenset(f"os.{name}" for name in ("mkdir", "link", "symlink", "rename"))
 _CHANGING = _MAKING | {f"os.{name}" for name in ("chmod", "remove", "rmdir", "utime", "truncate")}
+_CHANGING |= {"subprocess.Popen"}
 
 
 def killed_at(count: int, write: Write) -> int:
@@ -39,7 +41,7 @@ def full_from(count: int, write: Write) -> int:
     def fail() -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    return _tried(write, lambda: _at(count, fail, _MAKING))
+    return _tried(write, lambda: _at(count, fail, _MAKING), _FULL)
 
 
 def limited(file_bytes: int, write: Write) -> int:
@@ -50,6 +52,11 @@ def limited(file_bytes: int, write: Write) -> int:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
 
     return _tried(write, limit)
+
+
+def on_small_disk(write: Write) -> int:
+    """Let `write` do what a disk made small by others lets it."""
+    return _tried(write, lambda: None, _FULL)
 
 
 def killed_everywhere(write: Write) -> Iterator[int]:
@@ -101,7 +108,7 @@ def _opens_to_write(event: str, arguments: tuple[object, ...]) -> bool:
     return isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR))
 
 
-def _tried(write: Write, prepare: Callable[[], None]) -> int:
+def _tried(write: Write, prepare: Callable[[], None], refusal: str = "") -> int:
     sys.stderr.flush()
     pid = os.fork()
     if pid:
@@ -112,7 +119,8 @@ def _tried(write: Write, prepare: Callable[[], None]) -> int:
         write()
         outcome = DONE
     except EllcError as error:
-        outcome = REFUSED if error.code in ("E703", "E207", "E612") else BROKEN
+        is_right = error.code in ("E703", "E207", "E612") and refusal in error.report()
+        outcome = REFUSED if is_right else BROKEN
         if outcome == BROKEN:
             traceback.print_exc()
     except BaseException:

@@ -14,9 +14,9 @@ from ir.pipeline import run_pipeline
 from ir.types import Array, DType, Padding, TensorType
 
 
-def convolution_network(name: str = "small") -> Graph:
+def convolution_network(name: str = "small", seed: int = 3) -> Graph:
     """Convolution, bias, ReLU, pooling, convolution: padding, borders and weights are in it."""
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(seed)
     b = GraphBuilder(name)
     x = b.input("image", TensorType(DType.F32, (1, 9, 11, 3)))
     first = b.constant(rng.normal(size=(6, 3, 3, 3)).astype(np.float32))

@@ -85,3 +85,9 @@ def test_wheel_without_the_program_is_started_as_a_module(
     spec.submodule_search_locations = [str(tmp_path)]
     monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
     assert zig.command()[1:] == ("-m", "ziglang")
+
+
+@pytest.mark.parametrize("ends", ["echo 'No space left on device' >&2; exit 1", "kill -BUS $$"])
+def test_a_full_disk_is_said_as_such(ends: str) -> None:
+    with pytest.raises(EllcError, match="linking: no space left on the disk"):
+        zig.run_tool(["sh", "-c", ends], what="linking", code="E612")

@@ -1,0 +1,285 @@
+"""Everything that a command writes, interrupted anywhere: the old or the new stands, whole.
+
+An input is one command line and one way to fail: killed before each of its file operations in turn,
+a disk that is full from each of them on, a disk too small, a limit on the bytes of a file. After
+them the same command once in peace: the new result stands, and nothing is left beside it or among
+the temporary files.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from findings import Finding, Findings
+from interrupted import (
+    DONE,
+    KILLED,
+    REFUSED,
+    full_from,
+    killed_at,
+    limited,
+    on_small_disk,
+    small_disk,
+    tree,
+)
+from small_networks import convolution_network
+
+from ellc.cli import run
+from ellc.driver import emit_kinds
+from ir.container import save
+from ir.errors import EllcError
+
+MACHINES = ("host", "pi3", "imxrt1050", "windows", "mac", "wasm")
+"""One for each way to make what a machine loads."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """A command that writes `{out}`, a file or a folder called `name`, or only temporary files.
+
+    With `by_file` it is a folder to which one file comes after the other, each whole.
+    """
+
+    label: str
+    words: tuple[str, ...]
+    name: str = "out"
+    by_file: bool = False
+    quick: bool = False
+
+
+@cache
+def outputs() -> tuple[Output, ...]:
+    """Every kind of result of every command."""
+    made = ("-o", "{out}")
+    emitted = [
+        Output(f"compile {kind}", ("compile", "{model}", "--emit", f"{kind}{also}", *made))
+        for kind in emit_kinds()
+        for also in (",so" if kind in ("py", "wheel") else "",)
+    ]
+    machines = [
+        Output(f"compile for {name}", ("compile", "{model}", "-t", name, *made))
+        for name in MACHINES
+    ]
+    printed = [
+        Output(f"print {kind}", ("print", "{model}", "--format", kind, *made), f"out.{kind}")
+        for kind in ("text", "dot", "svg")
+    ]
+    return (
+        *emitted,
+        *machines,
+        *printed,
+        Output("dump", ("compile", "{model}", "--emit", "c", "--dump-dir", "{out}",
+                        "-o", "{scratch}"), by_file=True, quick=True),
+        Output("import ell", ("import", "{model}", *made), "out.ell", quick=True),
+        Output("import eir", ("import", "{model}", *made), "out.eir"),
+        Output("zoo build", ("zoo", "build", "{zoo}", "--width", "1/16", "--seed", "{seed}",
+                             *made), "out.eir"),
+        Output("run", ("run", "{model}", "{input}", *made), "out.npy"),
+        Output("run --reference", ("run", "{model}", "{input}", "--reference", *made), "out.npy",
+               quick=True),
+        Output("check", ("check", "{model}", "--seeds", "1")),
+        Output("check --layers", ("check", "{model}", "--layers", "--seeds", "1")),
+        Output("bench --layers", ("bench", "{model}", "--layers", "--seconds", "0.01")),
+    )  # fmt: skip
+
+
+@dataclass
+class _Place:
+    """A folder with models, the result and temporary files, and what the command made in peace."""
+
+    output: Output
+    folder: Path
+    others: Path
+
+    def __post_init__(self) -> None:
+        for folder in (self.folder, self.temporary, self.others):
+            folder.mkdir(parents=True, exist_ok=True)
+        for kind, seed in (("old", 1), ("new", 2)):
+            (self.others / kind).mkdir(exist_ok=True)
+            save(convolution_network(seed=seed), self.others / kind / "net.eir")
+        np.save(self.others / "input.npy", np.ones((1, 9, 11, 3), np.float32))
+
+    @property
+    def temporary(self) -> Path:
+        return self.folder / "tmp"
+
+    @property
+    def out(self) -> Path:
+        return self.folder / self.output.name
+
+    def write(self, kind: str) -> None:
+        """Run the command for the old or the new model; a refusal is raised."""
+        places = {
+            "model": self.others / kind / "net.eir",
+            "zoo": "d_I160x160x3CMCMCMCMCMCMC1A",
+            "seed": int(kind == "new"),
+            "out": self.out,
+            "scratch": self.others / "scratch",
+            "input": self.others / "input.npy",
+        }
+        said = io.StringIO()
+        with _temporary_files_at(self.temporary), redirect_stdout(said), redirect_stderr(said):
+            code = run([word.format(**places) for word in self.output.words])
+        if code:
+            raise EllcError(said.getvalue(), code="E703" if code == 2 else "E000")
+
+    def write_new(self) -> None:
+        """What is interrupted."""
+        self.write("new")
+
+    def result(self) -> dict[str, bytes]:
+        """The files at `out`."""
+        return {"": self.out.read_bytes()} if self.out.is_file() else tree(self.out)
+
+    def is_whole(self, *kinds: dict[str, bytes]) -> bool:
+        """Whether one of these stands at `out`; with `by_file`, each file of one of them."""
+        found = self.result()
+        if self.output.by_file:
+            return all(any(data == k.get(name) for k in kinds) for name, data in found.items())
+        return found in kinds
+
+    def left(self) -> list[str]:
+        """What lies about beside the result."""
+        beside = [p.name for p in self.folder.iterdir() if p not in (self.out, self.temporary)]
+        return sorted(beside) + sorted(f"tmp/{p.name}" for p in self.temporary.iterdir())
+
+    def start(self) -> None:
+        """Leave the old result and nothing else."""
+        for path in self.folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self.temporary.mkdir()
+        self.write("old")
+
+
+@contextmanager
+def _temporary_files_at(folder: Path) -> Iterator[None]:
+    before, named = tempfile.tempdir, os.environ.get("TMPDIR")
+    tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+        if named is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = named
+
+
+# ---- ways to fail -------------------------------------------------------------------------------
+
+Try = Callable[[int], int]
+"""What became of try number 0, 1, ..."""
+
+
+@contextmanager
+def _killed(place: _Place) -> Iterator[Try]:
+    yield lambda count: killed_at(count, place.write_new)
+
+
+@contextmanager
+def _full_disk(place: _Place) -> Iterator[Try]:
+    yield lambda count: full_from(count, place.write_new)
+
+
+@contextmanager
+def _short_files(place: _Place) -> Iterator[Try]:
+    """Files that may not grow beyond 0, 1, 4, 16, ... bytes."""
+    yield lambda count: limited(4**count // 4, place.write_new)
+
+
+@contextmanager
+def _small_disk(place: _Place) -> Iterator[Try]:
+    """A disk with room for 0, 4, 8, 16, ... kB more."""
+    with small_disk(place.folder, 1 << 30) as mounted:
+        if not mounted:
+            yield lambda _: DONE
+            return
+        place.start()
+        used_bytes = shutil.disk_usage(place.folder).used
+
+        def tried(count: int) -> int:
+            size_bytes = used_bytes + (2048 << count if count else 0)
+            words = ["mount", "-o", f"remount,size={size_bytes}", str(place.folder)]
+            subprocess.run(words, check=True)
+            return on_small_disk(place.write_new)
+
+        yield tried
+
+
+WAYS = {
+    "killed": _killed,
+    "full disk": _full_disk,
+    "short files": _short_files,
+    "small disk": _small_disk,
+}
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """The campaign; its inputs are listed: every command with every way."""
+
+    name: str = "outputs"
+    batch: int = 4
+    quick_count: int = 100
+    quick: bool = False
+
+    def run(self, seed: int, count: int, folder: Path) -> Findings:
+        """The next `count` of the list."""
+        findings = Findings()
+        first = (seed - 1) * self.batch
+        for number, (output, way) in enumerate(self._pairs()[first : first + count]):
+            place = _Place(output, folder / "place", folder / "models")
+            wrong = list(_wrong(place, way, self.quick))
+            findings.outcomes["WRONG" if wrong else "whole"] += 1
+            if wrong:
+                again = f"--only {self.name} --seed {seed} --number {number}"
+                findings.add(Finding(f"{output.label}, {way}", "; ".join(wrong), again))
+        return findings
+
+    def input(self, seed: int, number: int, folder: Path) -> dict[str, bytes]:
+        """The command line."""
+        output, way = self._pairs()[(seed - 1) * self.batch + number]
+        return {"command.txt": f"{way}: ellc {' '.join(output.words)}\n".encode()}
+
+    def _pairs(self) -> list[tuple[Output, str]]:
+        chosen = [o for o in outputs() if o.quick or not self.quick]
+        return [(output, way) for output in chosen for way in WAYS]
+
+
+def _wrong(place: _Place, way: str, quick: bool) -> Iterator[str]:
+    """What is wrong after each of the tries, and after one in peace."""
+    place.start()
+    place.write("new")
+    new = place.result()
+    place.start()
+    old = place.result()
+    with WAYS[way](place) as tried:
+        count = 0
+        while (was := tried(count)) != DONE:
+            if was not in (KILLED, REFUSED):
+                yield f"try {count} ends with {was}"
+            if not place.is_whole(old, new):
+                yield f"after try {count} neither the old nor the new stands"
+            if was == REFUSED and not (place.is_whole(old) or place.output.by_file):
+                yield f"after try {count} the old is gone"
+            if was == REFUSED and place.left():
+                yield f"after try {count} there are {place.left()}"
+            count = 4 * count + 1 if quick else count + 1
+        place.write("new")
+        if place.result() != new:
+            yield "at the end the new does not stand"
+        if place.left():
+            yield f"at the end there are {place.left()}"
+
+
+CAMPAIGNS = (Interrupted(),)
