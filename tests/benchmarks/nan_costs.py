@@ -1,0 +1,122 @@
+"""What it costs that NaN comes out of kernels that compare: with it, and as if there were none.
+
+    python tests/benchmarks/nan_costs.py [--target host] [--limit-ms 300]
+
+Compiles kernels as they are, and with `min` and `max` as one comparison and one choice (b where
+either is NaN; one instruction stays one) and searches that do not look for NaN. Prints a row for
+each kernel: microseconds of one call on this machine, the fastest of many, or modelled cycles of
+one Cortex-A53 core for pi3 and pi3_64 (from the tool that ELLC_CYCLE_TOOL names).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from unittest.mock import patch
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
+
+import numpy as np  # noqa: E402
+from cycles import kernel_cycles  # noqa: E402
+from operator_graphs import sample_graph  # noqa: E402
+
+from codegen.kernels import reduce, top_k  # noqa: E402
+from codegen.kir import llvm_operations  # noqa: E402
+from codegen.kir.ir import Let  # noqa: E402
+from codegen.kir.llvm_operations import OperationWriter  # noqa: E402
+from codegen.lowering import Options  # noqa: E402
+from codegen.plan import make_plan  # noqa: E402
+from codegen.profiling import time_steps  # noqa: E402
+from codegen.targets import Target, resolve  # noqa: E402
+from ir.graph import Graph  # noqa: E402
+from ir.op import Case  # noqa: E402
+from ir.ops.activations import Clip, LeakyRelu, Relu  # noqa: E402
+from ir.ops.common import normal  # noqa: E402
+from ir.ops.pool import LOWEST, MaxPool2D  # noqa: E402
+from ir.ops.reduce import ArgMax, Reduce  # noqa: E402
+from ir.ops.sorting import TopK  # noqa: E402
+from ir.pipeline import run_pipeline  # noqa: E402
+from ir.types import Padding  # noqa: E402
+
+IMAGE = (1, 14, 14, 64)  # with its result in the second cache of every target
+FRAME = Padding(1, 1, 1, 1, LOWEST.values)
+KERNELS = {
+    "relu": (Relu(), IMAGE),
+    "clip to 0..6": (Clip(0.0, 6.0), IMAGE),
+    "leaky relu": (LeakyRelu(0.1), IMAGE),
+    "max pool 2x2, stride 2": (MaxPool2D((2, 2), (2, 2)), IMAGE),
+    "max pool 3x3, stride 2, frame": (MaxPool2D((3, 3), (2, 2), FRAME), IMAGE),
+    "maximum of all pixels": (Reduce("max", (1, 2)), IMAGE),
+    "arg max of 64 channels": (ArgMax(3), IMAGE),
+    "arg max of 1000": (ArgMax(1), (64, 1000)),
+    "top 5 of 1000": (TopK(1, 5), (4, 1000)),
+}
+"""Operators, and the shapes of what they are called with."""
+
+
+def without_nan() -> ExitStack:
+    """Kernels emitted inside take NaN as it comes."""
+    stack = ExitStack()
+    shorter = {"min": _one_choice, "max": _one_choice}
+    stack.enter_context(patch.dict(llvm_operations._SPECIAL, shorter))
+    for module in (reduce, top_k):
+        stack.enter_context(patch.object(module, "nan_ranked", lambda b, value, *, largest: value))
+    return stack
+
+
+def _one_choice(writer: OperationWriter, let: Let) -> str:
+    """`min` or `max` of floats as one comparison and one choice where it is no instruction."""
+    type_ = let.result.type
+    if not type_.elem.is_float or writer._has_float_min(type_):
+        return writer.min_max(let)
+    better = writer._compare("olt" if let.op == "min" else "ogt", *let.args)
+    return writer._select(better, *let.args)
+
+
+def measured(target: Target, limit_ms: int) -> dict[str, float]:
+    """Microseconds, or modelled cycles, of each kernel."""
+    plans = [(f"k{i}", make_plan(g, target, Options(), f"k{i}")) for i, g in enumerate(_graphs())]
+    if target.name == "host":
+        times = time_steps(plans, target, limit_ms).plans
+        return {
+            name: sum(step.fastest_ns for step in steps) / 1000
+            for name, steps in zip(KERNELS, times, strict=True)
+        }
+    cycles = kernel_cycles(plans, target)
+    return {
+        name: sum(c for kernel, c in cycles.items() if kernel.startswith(f"k{i}_0"))
+        for i, name in enumerate(KERNELS)
+    }
+
+
+def _graphs() -> Iterator[Graph]:
+    rng = np.random.default_rng(0)
+    for name, (op, shape) in KERNELS.items():
+        graph, _ = sample_graph(Case(op, (normal(rng, *shape),)), name)
+        yield run_pipeline(graph)[0]
+
+
+def main() -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--target", default="host", choices=("host", "pi3", "pi3_64"))
+    parser.add_argument("--limit-ms", type=int, default=300, help="time for each kernel on host")
+    given = parser.parse_args()
+    target = resolve(given.target)
+    kept = measured(target, given.limit_ms)
+    with without_nan():
+        lost = measured(target, given.limit_ms)
+    unit = "µs" if given.target == "host" else "cycles"
+    print(f"| {given.target} | {unit} | without NaN | cost |\n|---|---:|---:|---:|")
+    for name, time in kept.items():
+        print(f"| {name} | {time:.5g} | {lost[name]:.5g} | {time / lost[name] - 1:+.0%} |")
+
+
+if __name__ == "__main__":
+    main()
