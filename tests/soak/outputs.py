@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -29,6 +28,7 @@ from interrupted import (
     killed_at,
     limited,
     on_small_disk,
+    resize_disk,
     small_disk,
     tree,
 )
@@ -208,10 +208,11 @@ def _small_disk(place: _Place) -> Iterator[Try]:
         used_bytes = shutil.disk_usage(place.folder).used
 
         def tried(count: int) -> int:
-            size_bytes = used_bytes + (2048 << count if count else 0)
-            words = ["mount", "-o", f"remount,size={size_bytes}", str(place.folder)]
-            subprocess.run(words, check=True)
-            return on_small_disk(place.write_new)
+            resize_disk(place.folder, used_bytes + (2048 << count if count else 0))
+            try:
+                return on_small_disk(place.write_new)
+            finally:
+                resize_disk(place.folder, 1 << 30)
 
         yield tried
 

@@ -79,6 +79,12 @@ def small_disk(folder: Path, size_bytes: int) -> Iterator[bool]:
             subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+def resize_disk(folder: Path, size_bytes: int) -> None:
+    """Make a `small_disk` larger or smaller."""
+    words = ["mount", "-o", f"remount,size={size_bytes}", str(folder)]
+    subprocess.run(words, check=True)
+
+
 def tree(folder: Path) -> dict[str, bytes]:
     """All files below a folder with their bytes; links as what they point to."""
     return {

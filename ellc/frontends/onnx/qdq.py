@@ -21,8 +21,10 @@ from ellc.frontends.onnx.schemas import has_operands
 from ellc.frontends.onnx.tensors import StoredTensor
 from ir.types import Array
 
-_UINT8, _INT8, _INT32, _FLOAT = 2, 3, 6, 1
+_UINT8, _INT8, _FLOAT = 2, 3, 1
 _BYTES = (_UINT8, _INT8)
+_MOST_UNITS = 2.0**30
+"""Of a bias in 32 bits: the sums need room, too."""
 _NO_ZERO: Array = np.zeros(1, np.uint8)
 _DOMAINS = ("", MICROSOFT)
 _MOVING = frozenset(
@@ -160,15 +162,40 @@ class _Neighbours:
         makes_bytes = not stored.zero or self.element_type(stored.zero) in _BYTES
         return stored if makes_bytes and self.array(stored.scale).size == 1 else None
 
-    def bias(self, name: str) -> str | None:
-        """The name of a known bias: 32-bit units of the sums, or real numbers."""
+    def bias(self, name: str, x: _Stored, w: _Stored, factor: float = 1.0) -> str | None:
+        """The name of a known bias of factor * x * w: 32-bit units of the sums, or real numbers.
+
+        None if it is unknown, or such that sums in whole units cannot hold it.
+        """
+        unit = np.float32(factor) * self.array(x.scale) * self.array(w.scale)
         node = self.makers.get(name)
-        if node is not None and _is(node, "DequantizeLinear"):
-            raw = node.inputs[0]
-            if raw not in self.constants:
-                return None
-            return raw if self.element_type(raw) == _INT32 else name
-        return name if self.element_type(name) == _FLOAT else None
+        if node is None or not _is(node, "DequantizeLinear"):
+            is_real = self.element_type(name) == _FLOAT
+            return (
+                name if is_real and self._fits(self._shape(name), self.array(name), unit) else None
+            )
+        stored = self.parameters(node, 0)
+        if stored is None or stored.value not in self.constants:
+            return None
+        values, scale = self.array(stored.value), self.array(stored.scale)
+        zero = self.array(stored.zero) if stored.zero else _NO_ZERO
+        if values.dtype == np.int32 and not zero.any() and _alike(scale, unit):
+            return stored.value
+        if scale.size not in (1, values.size) or zero.size not in (1, values.size):
+            return None
+        reals = (values.astype(np.float64) - zero) * scale
+        return name if self._fits(self._shape(stored.value), reals, unit) else None
+
+    @staticmethod
+    def _fits(shape: Sequence[int], reals: Array, unit: Array) -> bool:
+        """Whether real numbers, one for all sums or one for each column, can be whole units."""
+        if max(shape, default=1) != reals.size or unit.size not in (1, reals.size):
+            return False
+        with np.errstate(all="ignore"):
+            return bool(np.all(np.abs(reals.astype(np.float64) / unit) < _MOST_UNITS))
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self.constants[name].proto.dims)
 
     def same(self, a: _Stored, b: _Stored) -> bool:
         """Whether both store the same real numbers as the same integers."""
@@ -186,6 +213,12 @@ class _Neighbours:
         if self.element_type(name) != _FLOAT or self.array(name).size != 1:
             return None
         return float(self.array(name)[0])
+
+
+def _alike(scale: Array, unit: Array) -> bool:
+    """Whether a bias has the scale of the sums, but for the rounding of whoever computed it."""
+    fitting = scale.size in (1, unit.size) or unit.size == 1
+    return fitting and bool(np.allclose(scale, unit, rtol=1e-6, atol=0.0))
 
 
 def _join(graph: _Neighbours, quantize: OnnxNode) -> OnnxNode | None:
@@ -249,8 +282,10 @@ Bounds = Mapping[str, Attribute]
 
 def _conv(graph: _Neighbours, node: OnnxNode, y: _Stored, bounds: Bounds) -> OnnxNode | None:
     x, w = graph.dequantised(node.inputs[0]), graph.dequantised(node.inputs[1], 0)
-    bias = graph.bias(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else ""
-    if x is None or w is None or bias is None:
+    if x is None or w is None:
+        return None
+    bias = graph.bias(node.inputs[2], x, w) if len(node.inputs) > 2 and node.inputs[2] else ""
+    if bias is None:
         return None
     inputs = (*x.names, *w.names, y.scale, y.zero, bias)
     return _node(node, "QLinearConv", inputs, bounds, "")
@@ -266,9 +301,11 @@ def _mat_mul(graph: _Neighbours, node: OnnxNode, y: _Stored, bounds: Bounds) -> 
 def _gemm(graph: _Neighbours, node: OnnxNode, y: _Stored, bounds: Bounds) -> OnnxNode | None:
     columns = 0 if node.attributes.get("transB", 0) else 1
     a, b = graph.dequantised(node.inputs[0]), graph.dequantised(node.inputs[1], columns)
-    c = graph.bias(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else ""
-    beta = node.attributes.get("beta", 1.0)
-    if a is None or b is None or c is None or (c and beta != 1.0):
+    alpha, beta = node.attributes.get("alpha", 1.0), node.attributes.get("beta", 1.0)
+    if a is None or b is None or not isinstance(alpha, float | int):
+        return None
+    c = graph.bias(node.inputs[2], a, b, alpha) if len(node.inputs) > 2 and node.inputs[2] else ""
+    if c is None or (c and beta != 1.0):
         return None
     kept = {k: v for k, v in node.attributes.items() if k != "beta"}
     middle = replace(node, attributes=MappingProxyType(kept))
@@ -280,8 +317,10 @@ def _add(graph: _Neighbours, node: OnnxNode, y: _Stored, bounds: Bounds) -> Onnx
         product = graph.behind(node.inputs[index])
         if product is not None and _is(product, "MatMul"):
             a, b = graph.dequantised(product.inputs[0]), graph.dequantised(product.inputs[1], -1)
-            c = graph.bias(node.inputs[1 - index])
-            if a is not None and b is not None and c is not None:
+            if a is None or b is None:
+                continue
+            c = graph.bias(node.inputs[1 - index], a, b)
+            if c is not None:
                 inputs = (*a.names, *b.names, c, y.scale, y.zero)
                 return _node(node, "QGemm", inputs, bounds)
     return _two(graph, node, y, bounds)

@@ -139,6 +139,39 @@ def test_product(form: str) -> None:
     assert not kinds(graph)["dense"]
 
 
+@pytest.mark.parametrize("form", ["Conv", "MatMul and Add", "Gemm", "Gemm with alpha"])
+@pytest.mark.parametrize(
+    ("scale", "zero", "is_joined"),
+    [
+        ([0.0007] * 4, [0] * 4, True),
+        (0.0004, 0, True),
+        ([0.0003, 0.0006, 0.0009, 0.0012], [0, 5000, 0, -800], True),
+        ([0.0003, 0.0006, 0.0009, 3e6], [0] * 4, False),
+    ],
+)
+def test_bias_of_other_units(form: str, scale: object, zero: object, is_joined: bool) -> None:
+    """A bias's own scale and zero point are what count, not those that the sums have."""
+    b = Builder(np.int8)
+    b.quantise("x", "xq", 0.03, 5)
+    b.dequantise("xq", "xr")
+    columns = [0.01, 0.02, 0.03, 0.04]
+    is_conv = form == "Conv"
+    w = b.weights("w", columns, [0] * 4, *((4, 6, 1) if is_conv else (6, 4)), axis=1 - is_conv)
+    bias = b.bias("b", scale, 4)
+    b.constants["b_z"] = np.array(zero, np.int32)
+    match form:
+        case "MatMul and Add":
+            b.nodes += [node("MatMul", ["xr", w], ["m"]), node("Add", [bias, "m"], ["c"])]
+        case "Gemm with alpha":
+            b.nodes.append(node("Gemm", ["xr", w, bias], ["c"], alpha=1.5))
+        case _:
+            b.nodes.append(node(form, ["xr", w, bias], ["c"]))
+    b.quantise("c", "yq", 0.05, -11)
+    x = floats(2, 6, 8) if is_conv else floats(8, 6)
+    graph = compare_steps(b.model({"x": x}, ["yq"]), {"x": x})
+    assert (kinds(graph)["requantize"] > 0) == is_joined
+
+
 @pytest.mark.parametrize("kind", ["Add", "Mul"])
 @pytest.mark.parametrize("activation", [False, True])
 def test_two_computed_operands(kind: str, activation: bool) -> None:
