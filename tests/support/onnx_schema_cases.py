@@ -189,6 +189,11 @@ BASES: dict[str, Base] = {
     "Trilu": Base((floats(3, 4), np.array(1))),
     "Where": Base((X > 0, floats(2, 3, 6, 6, seed=1), floats(2, 3, 6, 6, seed=2))),
 }  # fmt: skip
+BASES["LinearAttention"] = Base(
+    (*(floats(2, 3, n, seed=n) for n in (16, 8, 12)), floats(2, 2, 4, 6),
+     -np.abs(floats(2, 3, 8)), 1 / (1 + np.exp(-floats(2, 3, 2)))),
+    {"q_num_heads": 4, "kv_num_heads": 2}, 2,
+)  # fmt: skip
 BASES["Attention"] = Base(
     (floats(2, 3, 4, 8), floats(2, 3, 6, 8, seed=1), floats(2, 3, 6, 8, seed=2), floats(4, 6))
 )
@@ -274,6 +279,8 @@ VALUES: dict[str, dict[str, list[Any]]] = {
     "MeanVarianceNormalization": {"axes": [[1, 3]]},
     "NegativeLogLikelihoodLoss": {"ignore_index": [2], "reduction": ["none", "sum"]},
     "SoftmaxCrossEntropyLoss": {"ignore_index": [2], "reduction": ["none", "sum"]},
+    "LinearAttention": {"update_rule": ["linear", "gated", "delta"],
+                        "q_num_heads": [], "kv_num_heads": []},
     "OneHot": {"axis": [0]},
     "Pad": {"mode": ["edge", "reflect", "wrap"]},
     "Range": {"stash_type": [1]},
@@ -300,6 +307,11 @@ VALUES: dict[str, dict[str, list[Any]]] = {
     "BatchNormalization": {"spatial": [0], "momentum": [0.5]},
     "Dropout": {"seed": [3], "ratio": [0.25]},
 }  # fmt: skip
+WITHOUT: dict[tuple[str, str], dict[str, Any]] = {
+    ("LinearAttention", "decay"): {"update_rule": "delta"},
+    ("LinearAttention", "beta"): {"update_rule": "gated"},
+}
+"""Attributes that an operator needs where it is not given an operand."""
 _OF_SIZE = {1: 3, 2: 5, 4: 6, 8: 7}  # whole numbers by bytes, as `TensorProto` counts them
 _RENAMED = {"constant_value": "value", "K": "k"}  # operands that were attributes of another name
 
@@ -331,7 +343,9 @@ def cases(name: str) -> Iterator[Case]:
                 if (name, formal.name) == ("Resize", "scales"):
                     continue  # sizes would stand for them
                 left = [None if i == index else x for i, x in enumerate(there.operands)]
-                yield _case(schema, replace(there, operands=tuple(left)), f"input {formal.name}")
+                said = {**there.attributes, **WITHOUT.get((name, formal.name), {})}
+                without = replace(there, operands=tuple(left), attributes=said)
+                yield _case(schema, without, f"input {formal.name}")
         yield from _type_cases(schema, there, seen)
 
 

@@ -29,6 +29,7 @@ _DEFINED = (
     "AffineGrid",
     "CausalConvWithState",
     "CenterCropPad",
+    "LinearAttention",
     "NegativeLogLikelihoodLoss",
     "RotaryEmbedding",
     "SoftmaxCrossEntropyLoss",
