@@ -35,7 +35,7 @@ class LowerComposites(Pass):
 
     Recurrent cells become dense layers and pointwise operators, resizing weighted gathers,
     transposed convolutions ordinary ones, convolutions with computed weights products of
-    matrices, normalisation reductions and pointwise operators.
+    matrices, computed biases of convolutions sums, normalisation reductions and pointwise operators.
 
     Raises `InternalError` for a composite operator without a rule here.
     """
@@ -58,9 +58,11 @@ class LowerComposites(Pass):
                 case ConvTranspose2D() | IntConvTranspose2D() as op:
                     for weights in node.inputs[1:]:
                         fold_ancestors(editor, weights)
-                    lower_conv_transpose(editor, node, op)
+                    lower_conv_transpose(editor, _without_computed_bias(editor, node), op)
                 case Conv2D() | IntConv2D() as op if not _has_weights(editor, node):
                     lower_computed_conv(editor, node, op)
+                case Conv2D() | IntConv2D():
+                    _without_computed_bias(editor, node)
                 case Normalize() as op:
                     _lower_normalize(editor, node, op)
                 case op if op.composite:
@@ -72,6 +74,20 @@ def _has_weights(editor: Editor, node: Node) -> bool:
     """Whether the second operand is a constant, or can be made one."""
     fold_ancestors(editor, node.inputs[1])
     return editor.array(node.inputs[1]) is not None
+
+
+def _without_computed_bias(editor: Editor, node: Node) -> Node:
+    """The node itself, or the one that has its place and a sum after it: kernels store biases."""
+    x, w, *bias = node.inputs
+    for value in bias:
+        fold_ancestors(editor, value)
+    if not bias or editor.array(bias[0]) is not None:
+        return node
+    total = editor.insert(node, node.op, x, w, source=node.source)
+    editor.replace(node, Add(), total, *bias)
+    made = editor.producer(total)
+    assert made is not None
+    return made
 
 
 def _drop(editor: Editor, node: Node) -> None:
