@@ -35,7 +35,7 @@ class LowerComposites(Pass):
 
     Recurrent cells become dense layers and pointwise operators, resizing weighted gathers,
     transposed convolutions ordinary ones, convolutions with computed weights products of
-    matrices, computed biases of convolutions sums, normalisation reductions and pointwise operators.
+    matrices, their computed biases sums, normalisation reductions and pointwise operators.
 
     Raises `InternalError` for a composite operator without a rule here.
     """
