@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from operator import setitem
+from typing import Any, NamedTuple
+
+import numpy as np
 
 ODD_INTEGERS = (
     *(-1, 0, 1, 2, 3, 4, 7, 16, 64, 100, 127, 128, 255, 256, 1000, 32767, 65536, 10**6),
@@ -24,33 +27,36 @@ ODD_FLOATS = (
 ODD_TEXTS = ("", "\0", "\n", "%s", "a\\b", '"""', "x *\\\n/", "../x", "é", "\u202e", "x" * 3000)
 
 
-@dataclass(frozen=True)
-class Place:
-    """One value of a structure; `owner` is the list it is an entry of, if it is."""
+class Place(NamedTuple):
+    """One value of a structure: what `owner` has at `key`; `assign` puts another there."""
 
     value: Any
-    put: Callable[[Any], None]
-    owner: Any = None
-    index: int = 0
+    owner: Any
+    key: Any
+    assign: Callable[[Any, Any, Any], None] = setitem
+    is_entry: bool = False
+    """`owner` is a list, in which entries can be lost, doubled and moved."""
 
 
-Walk = Callable[[Any], Iterator[Place]]
+Walk = Callable[[Any], list[Place]]
 
 
-def edit(structure: Any, walk: Walk, seed: str) -> None:
-    """Change one place of a structure, in place."""
-    rng = random.Random(seed)
-    places = list(walk(structure))
-    if not places:
-        return
-    place = rng.choice(places)
-    try:
-        if place.owner is not None and rng.random() < 0.2:
-            _move(place, rng)
-        else:
-            place.put(other(place.value, places, rng))
-    except (TypeError, ValueError, OverflowError):  # the format cannot say it
-        return
+def edit(structure: Any, walk: Walk, seeds: Iterable[str]) -> None:
+    """Change one place of a structure for each seed, in place.
+
+    The places are those at the start, so that an edit is the same whatever others are made.
+    """
+    places = walk(structure)
+    for seed in seeds if places else ():
+        rng = random.Random(seed)
+        place = rng.choice(places)
+        try:
+            if place.is_entry and rng.random() < 0.2:
+                _move(place, rng)
+            else:
+                place.assign(place.owner, place.key, other(place.value, places, rng))
+        except (TypeError, ValueError, OverflowError, IndexError):
+            continue  # the format cannot say it, or another edit took the place away
 
 
 def other(value: Any, places: Sequence[Place], rng: random.Random) -> Any:
@@ -91,7 +97,7 @@ def _other_bytes(value: bytes, rng: random.Random) -> bytes:
 
 def _move(place: Place, rng: random.Random) -> None:
     """Lose, double or swap an entry of a list."""
-    owner, index = place.owner, place.index
+    owner, index = place.owner, place.key
     match rng.randrange(3):
         case 0:
             del owner[index]
@@ -105,71 +111,82 @@ def _move(place: Place, rng: random.Random) -> None:
 # ---- walkers ------------------------------------------------------------------------------------
 
 
-def walk_json(tree: Any) -> Iterator[Place]:
+def walk_json(tree: Any) -> list[Place]:
     """Every value of nested dictionaries and lists, containers too."""
-    items = tree.items() if isinstance(tree, dict) else enumerate(tree)
-    for key, value in list(items):
-        is_list = isinstance(tree, list)
+    places, waiting = [], [tree]
+    while waiting:
+        owner = waiting.pop()
+        is_list = isinstance(owner, list)
+        for key, value in enumerate(owner) if is_list else owner.items():
+            places.append(Place(value, owner, key, is_entry=is_list))
+            if isinstance(value, dict | list):
+                waiting.append(value)
+    return places
 
-        def put(new: Any, tree: Any = tree, key: Any = key) -> None:
-            tree[key] = new
 
-        yield Place(value, put, tree if is_list else None, key if is_list else 0)
-        if isinstance(value, dict | list):
-            yield from walk_json(value)
-
-
-def walk_objects(owner: Any) -> Iterator[Place]:
+def walk_objects(root: Any) -> list[Place]:
     """Every attribute of the objects that flatbuffers' object interface makes."""
-    for name, value in list(vars(owner).items()):
-
-        def put(new: Any, name: str = name) -> None:
-            setattr(owner, name, new)
-
-        if isinstance(value, int | float | str | bytes):
-            yield Place(value, put)
-        elif isinstance(value, list):
-            yield from _walk_list(value)
-        elif hasattr(value, "__dict__"):
-            yield from walk_objects(value)
-        elif value is not None and hasattr(value, "tolist"):
-            listed = value.tolist()
-            put(listed)
-            yield from _walk_list(listed)
-
-
-def _walk_list(values: list[Any]) -> Iterator[Place]:
-    for index, value in enumerate(values):
-
-        def put(new: Any, index: int = index) -> None:
-            values[index] = new
-
-        yield Place(value, put, values, index)
-        if hasattr(value, "__dict__"):
-            yield from walk_objects(value)
+    places: list[Place] = []
+    waiting = [root]
+    while waiting:
+        owner = waiting.pop()
+        is_list = isinstance(owner, list)
+        for key, value in enumerate(owner) if is_list else list(vars(owner).items()):
+            if isinstance(value, np.ndarray) and value.dtype == np.uint8:
+                places.append(Place(value.tobytes(), owner, key, _set_bytes))
+                continue
+            if isinstance(value, np.ndarray):
+                value = value.tolist()
+                setattr(owner, key, value)
+            if is_list:
+                places.append(Place(value, owner, key, is_entry=True))
+            elif isinstance(value, int | float | str | bytes):
+                places.append(Place(value, owner, key, setattr))
+            if isinstance(value, list) or hasattr(value, "__dict__"):
+                waiting.append(value)
+    return places
 
 
-def walk_message(message: Any) -> Iterator[Place]:
+def _set_bytes(owner: Any, name: str, value: bytes) -> None:
+    setattr(owner, name, np.frombuffer(value, np.uint8))
+
+
+def walk_message(root: Any) -> list[Place]:
     """Every field of a protocol buffer that is set, and the scalar ones that are not."""
-    for descriptor in message.DESCRIPTOR.fields:
-        name = descriptor.name
-        value = getattr(message, name)
-        if descriptor.message_type is None and not _repeats(descriptor):
-            yield Place(value, lambda new, name=name: setattr(message, name, new))
-        elif descriptor.message_type is None:
-            for index, entry in enumerate(value):
+    places: list[Place] = []
+    waiting = [root]
+    while waiting:
+        owner = waiting.pop()
+        for name, is_message, repeats in _fields(type(owner)):
+            value = getattr(owner, name)
+            if repeats:
+                entries = _Messages(value) if is_message else value
+                for index, entry in enumerate(value):
+                    assign = _leave if is_message else setitem
+                    shown = None if is_message else entry
+                    places.append(Place(shown, entries, index, assign, is_entry=True))
+                waiting += value if is_message else ()
+            elif not is_message:
+                places.append(Place(value, owner, name, setattr))
+            elif owner.HasField(name):
+                places.append(Place(None, owner, name, _clear))
+                waiting.append(value)
+    return places
 
-                def put(new: Any, value: Any = value, index: int = index) -> None:
-                    value[index] = new
 
-                yield Place(entry, put, value, index)
-        elif _repeats(descriptor):
-            for index, entry in enumerate(value):
-                yield Place(None, lambda new: None, _Messages(value), index)
-                yield from walk_message(entry)
-        elif message.HasField(name):
-            yield Place(None, lambda new, name=name: message.ClearField(name))
-            yield from walk_message(value)
+@cache
+def _fields(kind: Any) -> tuple[tuple[str, bool, bool], ...]:
+    """The fields of a kind of message: name, whether it is of messages, whether it repeats."""
+    fields = kind.DESCRIPTOR.fields
+    return tuple((f.name, f.message_type is not None, _repeats(f)) for f in fields)
+
+
+def _leave(owner: Any, key: Any, value: Any) -> None:
+    """A message is edited by its fields."""
+
+
+def _clear(owner: Any, name: str, value: Any) -> None:
+    owner.ClearField(name)
 
 
 def _repeats(descriptor: Any) -> bool:

@@ -100,9 +100,8 @@ class Mutants:
         if rng.random() < 0.15:
             return next(damaged(data, rng.randrange(2**32), 1)).data
         structure = self.decoded(data)
-        for index in range(rng.choice((1, 1, 1, 2, 3, 5))):
-            if index not in left_out:
-                edit(structure, self.walk, f"{seed} {number} {index}")
+        edits = range(rng.choice((1, 1, 1, 2, 3, 5)))
+        edit(structure, self.walk, [f"{seed} {number} {i}" for i in edits if i not in left_out])
         try:
             return self.encoded(structure)
         except Exception:  # the format's own writer cannot say it: no mutant
@@ -122,6 +121,7 @@ class Mutants:
         own = folder / str(os.getpid())
         own.mkdir(exist_ok=True)
         path = own / self.file
+        path.unlink(missing_ok=True)  # a file system may wait for the disk where one is replaced
         path.write_bytes(data)
         return path
 

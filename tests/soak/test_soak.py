@@ -15,6 +15,8 @@ sys.path.insert(0, sys.argv[1])
 import workers
 workers.CPU_S, workers.HANG_S = 0.5, 3
 
+kept = []
+
 def judge(number):
     match number:
         case 1: raise IndexError("list index out of range")
@@ -25,6 +27,7 @@ def judge(number):
         case 5: time.sleep(60)
         case 6: return str(len(bytearray(600 << 20)))
         case 7: os._exit(0)
+        case 8 | 9: kept.append(bytearray(300 << 20))
     return "good"
 
 findings = workers.judge_all(range(10), judge, 2, "{}")

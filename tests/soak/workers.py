@@ -1,7 +1,8 @@
 """Inputs judged in forked workers: 512 MB of address space and 2 s of processor time for each.
 
 A worker has everything imported and judges many inputs one after the other; who dies or hangs is
-found by the number it was at, and another goes on after it.
+found by the number it was at, and another goes on after it. So it does where an input has left the
+worker larger, which would take from the memory of the next.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from findings import Finding, Findings
 CPU_S = 2.0
 HANG_S = 60
 MEMORY_BYTES = 512 << 20
+LEFT_BYTES = 64 << 20
+"""What inputs may leave allocated before another worker goes on."""
+_GREW = 3  # exit status of a worker in which they left more
 _OWN = ("ellc", "ir", "codegen")
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -82,14 +86,15 @@ def _start(numbers: range, judge: Judge) -> _Worker:
         return _Worker(pid, answers, numbers, at, since=time.monotonic())
     try:
         os.close(answers)
-        _work(numbers, judge, at, writing)
+        os._exit(_work(numbers, judge, at, writing))
     finally:
         os._exit(0)
 
 
-def _work(numbers: range, judge: Judge, at: mmap.mmap, writing: int) -> None:
-    """In the worker: one line of JSON for each input."""
-    limit = _address_space_bytes() + MEMORY_BYTES
+def _work(numbers: range, judge: Judge, at: mmap.mmap, writing: int) -> int:
+    """In the worker: one line of JSON for each input; the exit status."""
+    first_bytes = _address_space_bytes()
+    limit = first_bytes + MEMORY_BYTES + LEFT_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     warnings.simplefilter("error")
@@ -98,6 +103,9 @@ def _work(numbers: range, judge: Judge, at: mmap.mmap, writing: int) -> None:
         line = json.dumps(_judged(number, judge)).encode() + b"\n"
         while line:
             line = line[os.write(writing, line) :]
+        if _address_space_bytes() > first_bytes + LEFT_BYTES:
+            return _GREW
+    return 0
 
 
 def _judged(number: int, judge: Judge) -> tuple[int, str, str]:
@@ -151,15 +159,13 @@ def _after(worker: _Worker, judge: Judge, findings: Findings, again: str) -> lis
     """A worker has ended: the one that goes on after the input it died of, if it did."""
     _, status = os.waitpid(worker.pid, 0)
     os.close(worker.answers)
-    if (
-        os.WIFEXITED(status)
-        and os.WEXITSTATUS(status) == 0
-        and worker.number in worker.numbers[-1:]
-    ):
+    exit_status = os.waitstatus_to_exitcode(status)
+    if exit_status == 0 and worker.number in worker.numbers[-1:]:
         return []
-    cause = signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else "no word"
-    findings.outcomes["FAILED"] += 1
-    findings.add(Finding(f"dies: {cause}", "", again.format(worker.number)))
+    if exit_status != _GREW:
+        cause = signal.Signals(-exit_status).name if exit_status < 0 else "no word"
+        findings.outcomes["FAILED"] += 1
+        findings.add(Finding(f"dies: {cause}", "", again.format(worker.number)))
     left = worker.numbers[worker.numbers.index(worker.number) + 1 :]
     return [_start(left, judge)] if left else []
 
@@ -175,7 +181,5 @@ def _watch(worker: _Worker) -> None:
 
 
 def _address_space_bytes() -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmSize:"):
-            return int(line.split()[1]) << 10
-    raise OSError("no VmSize in /proc/self/status")
+    pages = Path("/proc/self/statm").read_text().split()[0]
+    return int(pages) * mmap.PAGESIZE
