@@ -60,6 +60,8 @@ def read_npy(path: Path, elements: int) -> Array:
             data = file.read(elements * header.dtype.itemsize)
         if len(data) != elements * header.dtype.itemsize:
             raise ValueError("the file ends before its array does")
+        if header.dtype.kind == "b" and max(data, default=0) > 1:
+            raise ValueError(f"its array of booleans holds the byte {max(data)}")
     except FileNotFoundError as error:
         raise EllcError("no such file", code="E713", where=str(path)) from error
     except (OSError, ValueError) as error:

@@ -182,4 +182,7 @@ def _slice(raw: Array, entry: dict[str, object]) -> Array:
     start = int(str(entry["offset"]))
     if min(shape, default=0) < 0 or start < 0 or start + count * dtype.itemsize > raw.size:
         raise ValueError(f"array {entry['key']} lies outside the file")
-    return raw[start : start + count * dtype.itemsize].view(dtype).reshape(shape)
+    content = raw[start : start + count * dtype.itemsize]
+    if dtype.kind == "b" and content.size and content.max() > 1:
+        raise ValueError(f"array {entry['key']} of booleans holds the byte {content.max()}")
+    return content.view(dtype).reshape(shape)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
@@ -14,6 +14,19 @@ from ir.types import Array, DType, TensorType, type_of
 
 Types = tuple[TensorType, ...]
 Arrays = tuple[Array, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The whole numbers that an operand may hold, both ends included; `what` is one of them."""
+
+    what: str
+    low: int
+    high: int
+
+    def within(self, other: Range) -> Range:
+        """What two readers of one operand take."""
+        return Range(self.what, max(self.low, other.low), min(self.high, other.high))
 
 
 class Op:
@@ -30,6 +43,14 @@ class Op:
     def infer(self, *inputs: TensorType) -> Types:
         """The result types; raises `ShapeError` when the operands do not fit."""
         raise NotImplementedError(self.name)
+
+    def ranges(self, *inputs: TensorType) -> Mapping[int, Range]:
+        """Operands for which some numbers of their type have no meaning, and which ones have one.
+
+        A constant outside is refused (`ir.ranges`). Computed indices are clamped; whoever computes
+        another operand keeps it inside.
+        """
+        return {}
 
     def reference(self, *inputs: Array) -> Arrays:
         """The meaning, as slow and obvious numpy.

@@ -14,6 +14,7 @@ from ir.graph import Graph
 from ir.meaning import Difference, MeaningCheck
 from ir.nested import map_bodies
 from ir.passes.base import Pass, all_passes, parse_passes, register_pass
+from ir.ranges import CODE
 from ir.text import parse, print_graph
 from ir.verify import verify
 
@@ -123,8 +124,9 @@ def run_pipeline(
     and one file all their weights (`load_dump`). With `paranoid`, the graph is evaluated in
     float64 before and after every pass that changed it, on inputs drawn from `seed`.
 
-    Raises `EllcError` if the graph handed in is not well formed (E110) or a pass refuses what an
-    operator asks for (E302), `InternalError` naming the first pass that failed in another way,
+    Raises `EllcError` if the graph handed in is not well formed (E110), holds or computes constants
+    that operators do not take (E111), or a pass refuses what an operator asks for (E302),
+    `InternalError` naming the first pass that failed in another way,
     broke the graph, its interface or its meaning; the graph that was given to that pass is then
     the reproducer, if there is a dump.
     """
@@ -194,6 +196,8 @@ def _check_form(step: Pass, before: Graph, after: Graph, reproducer: str) -> Non
     try:
         verify(after, f"after pass '{step}'")
     except EllcError as error:
+        if error.code == CODE:  # numbers of the model, which the pass folded
+            raise
         raise InternalError(error.report(), reproducer=reproducer) from error
     if _interface(before) != _interface(after):
         raise InternalError(f"pass '{step}' changes the interface", reproducer=reproducer)

@@ -7,11 +7,15 @@ from dataclasses import replace
 from ir.errors import EllcError
 from ir.graph import Graph, Node, State
 from ir.nested import bodies
+from ir.ranges import CODE, constants_outside
 from ir.types import TensorType
 
 
 def verify(graph: Graph, stage: str = "") -> None:
-    """Raise one `EllcError` (E110) that lists everything wrong with the graph."""
+    """Raise one `EllcError` that lists everything wrong with the graph.
+
+    E110: it is not well formed; E111: it is, but operators have no meaning for some constants.
+    """
     problems = _problems(graph)
     if problems:
         raise EllcError(
@@ -20,6 +24,14 @@ def verify(graph: Graph, stage: str = "") -> None:
             where=stage,
             problems=problems,
             hint="this is a mistake in the pass or frontend that made it",
+        )
+    if found := constants_outside(graph):
+        raise EllcError(
+            f"graph '{graph.name}' has constants that its operators do not take",
+            code=CODE,
+            where=stage,
+            problems=found,
+            hint="correct these numbers in the model, or export it again",
         )
 
 

@@ -5,19 +5,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ir import fixed_point_16
-from ir.fixed_point import inverse_root, leading_zeros, log_of_sum, wrapped
-from ir.op import Arrays, Case, Op, Pointwise, Types, register_op, require
+from ir.fixed_point import SOFTMAX_SUM_BITS, inverse_root, leading_zeros, log_of_sum, wrapped
+from ir.op import Arrays, Case, Op, Pointwise, Range, Types, register_op, require
 from ir.ops.common import want_operands
 from ir.ops.quantised import want_type
 from ir.types import Array, DType, TensorType
 
 PARTS = ("mantissa", "shift")
+_HIGHEST = 2**31 - 1
 
 
 def _whole(name: str, *inputs: TensorType) -> Types:
@@ -40,6 +41,9 @@ class LogOfSum(Pointwise):
 
     def infer(self, *inputs: TensorType) -> Types:
         return _whole("log_of_sum", *inputs)
+
+    def ranges(self, *inputs: TensorType) -> Mapping[int, Range]:
+        return {0: Range("a sum", 1 << (31 - SOFTMAX_SUM_BITS), _HIGHEST)}
 
     def reference(self, *inputs: Array) -> Arrays:
         return (log_of_sum(inputs[0]),)
@@ -86,6 +90,9 @@ class LeadingZeros(Pointwise):
     def infer(self, *inputs: TensorType) -> Types:
         return _whole("leading_zeros", *inputs)
 
+    def ranges(self, *inputs: TensorType) -> Mapping[int, Range]:
+        return {0: Range("a number", 0, _HIGHEST)}
+
     def reference(self, *inputs: Array) -> Arrays:
         return (leading_zeros(inputs[0].astype(np.int64)).astype(np.int32),)
 
@@ -113,6 +120,9 @@ class Function16(Pointwise):
         good = 0 <= self.integer_bits <= fixed_point_16.MOST_INTEGER_BITS
         require(good, f"function_16: {self.integer_bits} integer bits")
         return _whole("function_16", *inputs)
+
+    def ranges(self, *inputs: TensorType) -> Mapping[int, Range]:
+        return {0: Range("a Q number", -(1 << 15), (1 << 15) - 1)}
 
     def reference(self, *inputs: Array) -> Arrays:
         return (fixed_point_16.function_16(self.function, self.integer_bits, inputs[0]),)

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 
-from ir.op import Arrays, Case, Op, Pointwise, Types, register_attribute, register_op, require
+from ir.op import (
+    Arrays,
+    Case,
+    Op,
+    Pointwise,
+    Range,
+    Types,
+    register_attribute,
+    register_op,
+    require,
+)
 from ir.types import TensorType
 
 ItemT = TypeVar("ItemT")
@@ -56,6 +66,18 @@ class Fused(Op):
             (result,) = stage.op.infer(result, *extras)
             require(result.shape == shape, "fused: a stage changes the shape")
         return (result,)
+
+    def ranges(self, *inputs: TensorType) -> Mapping[int, Range]:
+        head, *rest = self.split(inputs)
+        found = dict(self.anchor.ranges(*head))
+        (running,) = self.anchor.infer(*head)
+        first = self.operands - 1  # what a stage counts its further operands from
+        for stage, extras in zip(self.stages, rest, strict=True):
+            taken = stage.op.ranges(running, *extras)
+            found.update({first + place: r for place, r in taken.items() if place})
+            (running,) = stage.op.infer(running, *extras)
+            first += stage.extras
+        return found
 
     def reference(self, *inputs: np.ndarray) -> Arrays:
         head, *rest = self.split(inputs)

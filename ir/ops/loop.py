@@ -11,7 +11,7 @@ import numpy as np
 from ir.builder import GraphBuilder
 from ir.errors import ShapeError
 from ir.graph import Graph, Node
-from ir.op import Arrays, Case, Op, Types, register_attribute, register_op, require
+from ir.op import Arrays, Case, Op, Range, Types, register_attribute, register_op, require
 from ir.ops.common import normal, weights
 from ir.ops.pointwise import Add, Mul, Tanh
 from ir.ops.recurrent import GRUCell, LSTMCell
@@ -88,6 +88,17 @@ class Loop(Op):
             _want_same(f"'{port.name}'", want, have)
         made = zip(self.outward, results[self.carried :], strict=True)
         return (*starts, *(w.sequence(t.meaning, self.trips) for w, t in made))
+
+    def ranges(self, *inputs: TensorType) -> Mapping[int, Range]:
+        places = {port.value: place for place, port in enumerate(self.body.inputs)}
+        found: dict[int, Range] = {}
+        for node in self.body.nodes:
+            taken = node.op.ranges(*(self.body.types[v].meaning for v in node.inputs))
+            for operand, accepted in taken.items():
+                place = places.get(node.inputs[operand])
+                if place is not None:
+                    found[place] = accepted.within(found.get(place, accepted))
+        return found
 
     def parts(self, operands: tuple[AnyT, ...]) -> tuple[tuple[AnyT, ...], ...]:
         """(initial values, sequences, invariants) of something there is for each operand."""

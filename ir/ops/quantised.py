@@ -7,13 +7,13 @@ them gets the same bits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ir.fixed_point import multiply, multiply_once, multiply_reduced, quantize_multiplier
-from ir.op import Arrays, Case, Op, Pointwise, Types, register_op, require
+from ir.op import Arrays, Case, Op, Pointwise, Range, Types, register_op, require
 from ir.ops.common import want_operands
 from ir.ops.elementwise import want_broadcast
 from ir.types import Array, DType, Quant, TensorType
@@ -81,6 +81,22 @@ class Requantize(Pointwise):
         want_range("requantize", self.zero_point, self.zero_point, self.dtype)
         return (TensorType(self.dtype, x.shape, quant=self.quant),)
 
+    def ranges(self, *inputs: TensorType) -> Mapping[int, Range]:
+        if self.rule == "half_even":
+            return {}
+        lowest, highest = 0, 31
+        match self.rule:
+            case "tflite":
+                lowest = -(2**31)
+            case "tflite_reduced":
+                highest = -2
+            case "tflite_once" if inputs[0].dtype is DType.I64:
+                highest = 14
+        return {
+            1: Range("a multiplier", lowest, 2**31 - 1),
+            2: Range("a shift", -31, highest),
+        }
+
     def reference(self, *inputs: Array) -> Arrays:
         x, factor, *shift = inputs
         if self.rule == "half_even":
@@ -137,7 +153,7 @@ class Requantize(Pointwise):
         yield Case(once, per_channel, (1, 2), label="per channel, rounded once")
         yield Case(once, per_channel, label="computed factors, rounded once")
         few = np.array([quantize_multiplier(f) for f in (5e-4, 0.2, 0, 1e-7, 3e-3, 9e-6)], np.int32)
-        of_sums = (few[:, 0].copy(), few[:, 1].copy())
+        of_sums = (few[:, 0].copy(), np.minimum(few[:, 1], -2))
         far = scattered.astype(np.int64) * rng.integers(1, 2**20, scattered.shape)
         for rule in ("tflite_once", "tflite_reduced"):
             long = replace(wide, rule=rule)
@@ -186,6 +202,10 @@ class Quantize(Pointwise):
         want_broadcast("quantize", *inputs)
         require(self.dtype in STORED, f"quantize: makes no {self.dtype.value}")
         return (TensorType(self.dtype, inputs[0].shape, quant=self.quant),)
+
+    def ranges(self, *inputs: TensorType) -> Mapping[int, Range]:
+        info = np.iinfo(self.dtype.numpy)
+        return {2: Range("a zero point", int(info.min), int(info.max))}
 
     def reference(self, *inputs: Array) -> Arrays:
         x, scale, zero = inputs

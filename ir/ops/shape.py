@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 
-from ir.op import Arrays, Case, Op, Types, register_op, require
+from ir.op import Arrays, Case, Op, Range, Types, register_op, require
 from ir.ops.common import normal, padding_values, want_axes, want_operands, want_same
 from ir.ops.elementwise import want_broadcast, want_kind
 from ir.types import Array, DType, Padding, TensorType
@@ -334,7 +334,7 @@ class Gather(Op):
     """(x, indices): the elements of x at integer indices along an axis.
 
     The result has the shape x.shape[:axis] + indices.shape + x.shape[axis+1:]. An index outside
-    0..extent-1 is clamped to that range (a frontend resolves negative ones).
+    0..extent-1 is clamped to that range if it is computed (a frontend resolves negative ones).
     """
 
     axis: int
@@ -348,6 +348,9 @@ class Gather(Op):
         shape = (*x.shape[: self.axis], *indices.shape, *x.shape[self.axis + 1 :])
         return (x.with_shape(*shape),)
 
+    def ranges(self, *inputs: TensorType) -> Mapping[int, Range]:
+        return {1: Range("an index", 0, inputs[0].shape[self.axis] - 1)}
+
     def reference(self, *inputs: Array) -> Arrays:
         x, indices = inputs
         return (np.asarray(np.take(x, indices, self.axis, mode="clip")),)
@@ -360,6 +363,7 @@ class Gather(Op):
         yield case(0, (1,), [0], "one element")
         yield case(3, (1, 5, 7, 6), [5, 0, 0, 3], "channels")
         yield case(1, (1, 6, 3, 4), [[1, 2], [3, 0]], "rows by a matrix")
-        yield case(0, (9, 5), [8, -3, 40], "outside")
+        far = np.array([8, -3, 40], np.int32)
+        yield Case(cls(0), (normal(rng, 9, 5), far), label="outside, computed")
         wide = np.array([2, 0, 1], np.int64)
         yield Case(cls(0), (rng.integers(-9, 9, (3, 11), np.int32), wide), label="computed")

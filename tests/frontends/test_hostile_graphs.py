@@ -36,6 +36,72 @@ def outcome(proto: onnx.ModelProto) -> str:
     return "graph"
 
 
+# ---- indices that are constants ---------------------------------------------------------------
+
+
+def reading_at(kind: str, index: int, is_known: bool) -> onnx.ModelProto:
+    """One operator that reads or writes row `index` of two, or of a known table of as many."""
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    given = {"i": np.array([0, index]), "j": np.array([[index, 0, 1]]), "k": np.array([[index]])}
+    given |= {"u": np.ones((1, 3), "f4"), **({"t": x} if is_known else {})}
+    table = "t" if is_known else "x"
+    nodes = {
+        "Gather": node(kind, [table, "i"], ["y"]),
+        "GatherElements": node(kind, [table, "j"], ["y"]),
+        "GatherND": node(kind, [table, "k"], ["y"]),
+        "ScatterElements": node(kind, [table, "j", "u"], ["y"]),
+        "ScatterND": node(kind, [table, "k", "u"], ["y"]),
+    }
+    return model([nodes[kind], node("Add", ["x", "x"], ["z"])], {"x": x}, ["y", "z"], given)
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+@pytest.mark.parametrize(
+    "kind", ["Gather", "GatherElements", "GatherND", "ScatterElements", "ScatterND"]
+)
+def test_a_constant_index_is_inside_or_refused(kind: str, is_known: bool) -> None:
+    """ONNX counts -1 from the end, and calls any other index outside an error."""
+    for index in (-2, -1, 0, 1):
+        assert outcome(reading_at(kind, index, is_known)) == "graph"
+    for index in (-HUGE, -3, 2, HUGE):
+        with pytest.raises(EllcError, match="E212") as caught:
+            read(reading_at(kind, index, is_known))
+        assert f"index {index} " in caught.value.problems[0]
+        assert kind in caught.value.problems[0]
+
+
+TFLITE_READERS = {
+    "GATHER": lambda i: ((T((2, 3)), ints(0, i)), (2, 3), options("GatherOptions")),
+    "GATHER in batches": lambda i: (
+        (T((2, 2)), T.of(np.array([[0], [i]], np.int32))),
+        (2, 1),
+        options("GatherOptions", axis=1, batchDims=1),
+    ),
+    "GATHER_ND": lambda i: (
+        (T((2, 3)), T.of(np.array([[0, i]], np.int32))),
+        (1,),
+        options("GatherNdOptions"),
+    ),
+    "EMBEDDING_LOOKUP": lambda i: ((ints(0, i), T((2, 3))), (2, 3), None),
+}
+
+
+@pytest.mark.parametrize("kind", TFLITE_READERS)
+def test_a_constant_index_of_tflite_is_inside_or_refused(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.tflite"
+
+    def written(index: int) -> Path:
+        operands, shape, chosen = TFLITE_READERS[kind](index)
+        path.write_bytes(TfliteCase(kind.split()[0], "", operands, (T(shape),), chosen).data())
+        return path
+
+    verify(read_tflite(written(1)))
+    for index in (-HUGE, -1, 3, HUGE):
+        with pytest.raises(EllcError, match="E212") as caught:
+            read_tflite(written(index))
+        assert str(index) in caught.value.problems[0]
+
+
 # ---- constants that are computed at import ------------------------------------------------------
 
 

@@ -29,6 +29,24 @@ def wrapped(emitter: Emitter, indices: Value, extents: Array) -> Value:
     return emitter.add(Select(), indices, behind, emitter.add(GreaterEqual(), indices, zero))
 
 
+def want_inside(indices: Value, extents: Array, *, from_end: bool = True) -> None:
+    """Raise `Unsupported` for a known index outside its axis; `extents` broadcasts to `indices`.
+
+    Computed ones are clamped. With `from_end` negative ones count from the end.
+    """
+    if indices.array is not None:
+        want_array_inside(indices.array, extents, from_end=from_end)
+
+
+def want_array_inside(indices: Array, extents: Array, *, from_end: bool = True) -> None:
+    """Raise `Unsupported` as `want_inside` does."""
+    lowest = -extents if from_end else np.zeros_like(extents)
+    beyond = np.extract((indices < lowest) | (indices >= extents), indices)
+    if beyond.size:
+        axes = ", ".join(map(str, extents.reshape(-1).tolist()))
+        raise Unsupported(f"the index {beyond[0]} lies outside of {axes} elements")
+
+
 def gather_elements(emitter: Emitter, x: Value, indices: Value, axis: int) -> Value:
     """Element i of the result is that of x at i with `indices[i]` along an axis."""
     fits = indices.type.rank == x.type.rank and all(
@@ -36,6 +54,7 @@ def gather_elements(emitter: Emitter, x: Value, indices: Value, axis: int) -> Va
     )
     if not fits:
         raise Unsupported(f"indices of shape {indices.shape} into {x.shape}")
+    want_inside(indices, np.array([x.shape[axis]]))
     steps = _steps(x.shape)
     chosen = wrapped(emitter, indices, np.array([x.shape[axis]]))
     scaled = _times(emitter, chosen, np.array([steps[axis]]))
@@ -65,9 +84,8 @@ def gather_nd(emitter: Emitter, x: Value, indices: Value, batch: int = 0) -> Val
 def rows_of(shape: tuple[int, ...], indices: Array) -> Array:
     """For known coordinates along the last axis the row of a tensor whose other axes are joined."""
     axes = shape[: indices.shape[-1]]
+    want_array_inside(indices, np.array(axes))
     turned = np.where(indices < 0, indices + np.array(axes), indices)
-    if turned.size and not ((turned >= 0) & (turned < np.array(axes))).all():
-        raise Unsupported(f"an index lies outside {shape}")
     found: Array = (turned * np.array(_steps(axes), np.int64)).sum(-1)
     return found
 
@@ -121,6 +139,7 @@ def reversed_sequences(
     if {time_axis, batch_axis} != {0, 1} or lengths.shape != (x.shape[batch_axis],):
         raise Unsupported(f"sequences along axis {time_axis} of {x.shape}, {lengths.shape} lengths")
     time, batch = x.shape[time_axis], x.shape[batch_axis]
+    want_inside(lengths, np.array([time + 1]), from_end=False)
     shape = x.shape[:2]
     dtype = lengths.dtype.numpy
     across = (batch, 1) if batch_axis == 0 else (1, batch)
@@ -158,6 +177,7 @@ def _times(emitter: Emitter, x: Value, factor: Array) -> Value:
 
 def _rows_at(emitter: Emitter, axes: tuple[int, ...], indices: Value) -> Value:
     """The number of the row that coordinates along the last axis of `indices` mean."""
+    want_inside(indices, np.array(axes))
     chosen = wrapped(emitter, indices, np.array(axes))
     scaled = _times(emitter, chosen, np.array(_steps(axes)))
     return emitter.add(Reduce("sum", (indices.type.rank - 1,)), scaled)

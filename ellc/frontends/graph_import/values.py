@@ -19,6 +19,7 @@ from ir.graph import Graph
 from ir.limits import Limits
 from ir.op import Op, Pointwise
 from ir.ops.pointwise import Cast
+from ir.ranges import outside
 from ir.types import Array, DType, Quant, TensorType, type_of
 
 # Beyond these, and beyond `Limits.computed_elements` of one import, an operator on constants stays
@@ -150,6 +151,8 @@ class Emitter:
         types = op.infer(*operand_types)
         for type_ in types:
             self._limits.product(type_.shape, where=self._where, what="result")
+        if said := outside(op, operand_types, [v.array for v in operands]):
+            raise Unsupported("; ".join(said))
         arrays = [v.array for v in operands if v.array is not None]
         if len(arrays) == len(operands) and self._is_small(op, operand_types, types):
             self._budget.pay(_folding_work(op, operand_types, types), self._where)

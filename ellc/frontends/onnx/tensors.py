@@ -164,6 +164,8 @@ class StoredTensor:
             return self._listed(kind, count)
         if len(raw) != size:
             raise self._damaged(f"has {len(raw)} bytes, {count} x {kind.name} need {size}")
+        if kind.name == "bool" and (highest := np.frombuffer(raw, np.uint8).max(initial=0)) > 1:
+            raise self._damaged(f"is of booleans and holds the byte {highest}")
         return np.frombuffer(raw, kind.stored)
 
     def _listed(self, kind: ElementType, count: int) -> Array:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ellc.frontends.graph_import.broadcast import pointwise
 from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.indexing import want_array_inside
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known, known_ints
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.shapes import reshaped
@@ -116,8 +117,7 @@ def gather(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 def front_indices(indices: Array, extent: int) -> Array:
     """Known indices counted from the front. Raises `Unsupported` for one outside."""
-    if indices.size and not (-extent <= indices.min() and indices.max() < extent):
-        raise Unsupported(f"an index outside of {extent} elements")
+    want_array_inside(indices, np.array([extent]))
     wide = indices.astype(np.int64)
     return np.where(wide < 0, wide + extent, wide)
 

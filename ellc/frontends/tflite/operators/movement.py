@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.indexing import want_inside
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known, known_ints
 from ellc.frontends.tflite.common import (
     axis_of,
@@ -196,6 +197,7 @@ def gather(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
         raise Unsupported(f"{batch} batch dimensions of indices {indices.shape}")
     if batch == 0:
         return emitter.add(Gather(axis), x, indices)
+    want_inside(indices, np.array([x.shape[axis]]), from_end=False)
     lead = x.shape[:batch]
     if axis != batch or indices.shape[:batch] != lead or indices.dtype is not DType.I32:
         raise Unsupported(f"axis {axis} of {x.shape} behind {batch} batch dimensions")
@@ -214,6 +216,7 @@ def gather_nd(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     if not 1 <= depth <= x.type.rank or places.dtype is not DType.I32:
         raise Unsupported(f"{places.dtype.value} indices of shape {places.shape} into {x.shape}")
     lead = x.shape[:depth]
+    want_inside(places, np.array(lead), from_end=False)
     steps = np.array([math.prod(lead[i + 1 :]) for i in range(depth)], np.int32)
     parts = emitter.add(Mul(), places, emitter.constant(steps))
     flat = emitter.add(Reduce("sum", (places.type.rank - 1,)), parts)

@@ -1,0 +1,107 @@
+"""Constants are data: what an operator has no meaning for is refused, by place and number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from operator_graphs import sample_graph
+
+from ir.builder import GraphBuilder
+from ir.container import load, save
+from ir.errors import EllcError
+from ir.op import Case, all_ops
+from ir.ops.functions import Neg
+from ir.ops.loop import Loop
+from ir.ops.shape import Gather
+from ir.pipeline import run_pipeline
+from ir.types import DType, TensorType
+from ir.verify import verify
+
+MOST_ELEMENTS = 1000
+X = TensorType(DType.F32, (4, 3))
+
+
+def with_constant(case: Case, place: int, number: int, low: int, high: int) -> Case:
+    """The case with this operand a constant from low to high, but for the number last in it."""
+    array = np.clip(case.inputs[place], low, high)
+    array.reshape(-1)[-1] = number
+    inputs = (*case.inputs[:place], array, *case.inputs[place + 1 :])
+    return replace(case, inputs=inputs, constants=tuple({*case.constants, place}))
+
+
+def cases_with_ranges() -> Iterator[tuple[Case, int, int, int]]:
+    """Of every operator the small cases with an operand that does not take every number."""
+    for op in all_ops().values():
+        for case in op.samples(np.random.default_rng(0)):
+            if sum(x.size for x in case.inputs) <= MOST_ELEMENTS:
+                for place, accepted in case.op.ranges(*case.types()).items():
+                    yield case, place, accepted.low, accepted.high
+
+
+def test_constants_are_refused_outside_of_what_an_operator_takes() -> None:
+    named = set()
+    for case, place, low, high in cases_with_ranges():
+        info = np.iinfo(case.inputs[place].dtype)
+        for number in (low, high):
+            verify(sample_graph(with_constant(case, place, number, low, high), "inside")[0])
+        beyond = {n for n in (low - 1, high + 1, info.min, info.max) if not low <= n <= high}
+        for number in sorted(n for n in beyond if info.min <= n <= info.max):
+            with pytest.raises(EllcError, match="E111") as caught:
+                verify(
+                    sample_graph(with_constant(case, place, number, low, high), "outside")[0],
+                    "g.eir",
+                )
+            assert str(number) in caught.value.problems[0]
+            assert caught.value.where == "g.eir"
+        named.add(case.op.name)
+    assert {"gather", "resample", "requantize", "quantize", "function_16", "fused"} <= named
+
+
+def test_an_index_in_a_file_says_which_layer(tmp_path: Path) -> None:
+    b = GraphBuilder("g")
+    x = b.input("x", X)
+    b.output("y", b.add(Gather(0), x, b.constant(np.array([0, 4])), source="table"))
+    save(b.build(), tmp_path / "g.eir")
+    with pytest.raises(EllcError, match="E111") as caught:
+        load(tmp_path / "g.eir")
+    assert caught.value.where.endswith("g.eir")
+    assert "(table)" in caught.value.problems[0]
+    assert "an index is 4, not 0 to 3" in caught.value.problems[0]
+
+
+def test_an_index_that_a_pass_computes_is_no_internal_error() -> None:
+    b = GraphBuilder("g")
+    x = b.input("x", X)
+    index = b.add(Neg(), b.constant(np.array([2], np.int32)))
+    b.output("y", b.add(Gather(0), x, index))
+    with pytest.raises(EllcError, match="E111"):
+        run_pipeline(b.build())
+
+
+def test_an_index_that_a_loop_hands_to_its_body() -> None:
+    body = GraphBuilder("body")
+    x, index = body.input("x", X), body.input("index", TensorType(DType.I32, (4,)))
+    body.output("x", body.add(Gather(0), x, index))
+    b = GraphBuilder("g")
+    start = b.input("x", X)
+    far = b.constant(np.array([0, 1, 2, 9], np.int32))
+    b.output("y", b.add(Loop(body.build(), 2, 1), start, far))
+    with pytest.raises(EllcError, match="E111"):
+        verify(b.build())
+
+
+def test_a_byte_that_is_no_boolean(tmp_path: Path) -> None:
+    b = GraphBuilder("g")
+    b.output("y", b.constant(np.array([True, False, True])))
+    path = tmp_path / "g.eir"
+    save(b.build(), path)
+    content = path.read_bytes()
+    at = content.index(b"\1\0\1", content.index(b"weights.bin"))
+    path.write_bytes(content[:at] + b"\1\0\7" + content[at + 3 :])
+    with pytest.raises(EllcError, match="E140") as caught:
+        load(path)
+    assert "byte 7" in caught.value.message
