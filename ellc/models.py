@@ -35,12 +35,14 @@ _BY_SUFFIX: dict[str, Kind] = {".onnx": "onnx", ".tflite": "tflite", ".lite": "t
 class ModelOptions:
     """What a user may choose when a model is read; every command that takes a model has these.
 
-    `keep_double` computes in double what an `.ell` model says is double, not in float32. `pixels`
-    are compiled in (`ellc.pixels`) if anything is said there.
+    `keep_double` computes in double what an `.ell` model says is double, not in float32. With
+    `stepwise` a call computes one step of the sequences that loops go through (`ir.stepwise`).
+    `pixels` are compiled in (`ellc.pixels`) if anything is said there.
     """
 
     imports: ImportOptions = field(default_factory=ImportOptions)
     keep_double: bool = False
+    stepwise: bool = False
     pixels: PixelOptions = field(default_factory=PixelOptions)
 
 
@@ -52,7 +54,7 @@ def read_model(path: Path, options: ModelOptions = DEFAULT_OPTIONS) -> Graph:
 
     Raises `EllcError` for a file that is missing, damaged, of an unknown kind, or holds something
     that is not supported; the report lists every problem. E211: a package for the format is
-    missing; E704: an option means nothing for the format.
+    missing; E704: an option means nothing for the format; E160: it cannot be made stepwise.
     """
     kind = model_kind(path)
     _check_options(path, kind, options.imports)
@@ -62,6 +64,10 @@ def read_model(path: Path, options: ModelOptions = DEFAULT_OPTIONS) -> Graph:
         raise EllcError(
             "the model needs more memory than there is", code="E203", where=str(path)
         ) from None
+    if options.stepwise:
+        from ir.stepwise import stepwise
+
+        graph = stepwise(graph, str(path))
     if not options.pixels.is_given:
         return graph
     from ellc.preprocessing import with_preprocessing

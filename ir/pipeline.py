@@ -13,7 +13,7 @@ from ir.files import cannot_write, write_text
 from ir.graph import Graph
 from ir.meaning import Difference, MeaningCheck
 from ir.nested import map_bodies
-from ir.passes.base import Pass, all_passes, parse_passes, register_pass
+from ir.passes.base import Pass, all_passes, parse_passes, register_pass, run_nested
 from ir.ranges import CODE
 from ir.text import parse, print_graph
 from ir.verify import verify
@@ -163,7 +163,7 @@ def _run_one(
     reproducer = dump.latest
     start = time.perf_counter()
     try:
-        after = _run_nested(step, graph)
+        after = run_nested(step, graph)
     except Exception as error:  # the graph was well formed: the pass erred or says what it refuses
         if isinstance(error, EllcError) and not isinstance(error, ShapeError):
             raise
@@ -185,11 +185,6 @@ def _run_one(
         difference = Difference()
     counts = len(graph.nodes), len(after.nodes)
     return after, PassRecord(step.name, changed, *counts, seconds, difference)
-
-
-def _run_nested(step: Pass, graph: Graph) -> Graph:
-    """The pass on every body, then on the graph around it."""
-    return step.run(map_bodies(graph, lambda body: _run_nested(step, body)))
 
 
 def _check_form(step: Pass, before: Graph, after: Graph, reproducer: str) -> None:

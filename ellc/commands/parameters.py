@@ -142,6 +142,12 @@ _MODEL_OPTIONS = (
         help="What to compute in that an .ell model says is double.",
     ),
     click.option(
+        "--stepwise",
+        is_flag=True,
+        help="One call is one step of the sequence that recurrent layers go through; what they "
+        "carry is kept until a reset.",
+    ),
+    click.option(
         "--pixels",
         type=_COLOURS,
         help="Take uint8 pixels with colours in this order; what the model wants is done inside.",
@@ -204,6 +210,7 @@ def _options(values: dict[str, Any]) -> ModelOptions:
     return ModelOptions(
         imports=imports,
         keep_double=values.pop("double_is") == "double",
+        stepwise=values.pop("stepwise"),
         pixels=PixelOptions(
             pixels=values.pop("pixels"),
             color=values.pop("color"),

@@ -11,6 +11,7 @@ from typing import ClassVar, TypeVar
 from ir.errors import EllcError
 from ir.graph import Graph
 from ir.meaning import TOLERANCE
+from ir.nested import map_bodies
 
 
 class Pass:
@@ -59,6 +60,11 @@ def all_passes() -> dict[str, type[Pass]]:
     import ir.passes  # noqa: F401  (fills the registry)
 
     return dict(sorted(_PASSES.items()))
+
+
+def run_nested(step: Pass, graph: Graph) -> Graph:
+    """The pass on every body, then on the graph around it."""
+    return step.run(map_bodies(graph, lambda body: run_nested(step, body)))
 
 
 _ONE = re.compile(r"\s*([a-z_]+)\s*(?:\(([^()]*)\))?\s*(?:,|$)")

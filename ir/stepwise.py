@@ -1,0 +1,336 @@
+"""A network of N steps made one of a single step: what its loops carry becomes its state.
+
+Every value outside the loops has one element a step along an axis, or is always the same, or is
+known as of the last step only. Which axis an input has its steps along is found by trying.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from enum import Enum, auto
+from itertools import islice, product
+
+import numpy as np
+
+from ir.errors import EllcError
+from ir.graph import Constant, Graph, Node, State
+from ir.op import Op
+from ir.ops.loop import Loop, Walk
+from ir.ops.shape import Gather, Reshape
+from ir.passes.base import run_nested
+from ir.pipeline import PipelineOptions, default_passes
+from ir.step_rules import (
+    OTHERS,
+    UNEQUAL,
+    Axes,
+    NotStepwise,
+    last_step,
+    one_step,
+    resized,
+)
+from ir.types import Array
+
+STEPS_KEY = "about.steps"
+"""Metadata key: what a call is; shown to users as all `about.*` is."""
+
+_NOT_YET = ("fuse_epilogue", "fold_padding")
+"""Passes that follow when the network for one step is compiled."""
+_MOST_GUESSES = 256
+
+
+class Fixed(Enum):
+    """What a value without an axis of steps is."""
+
+    ALWAYS = auto()
+    """The same at every step."""
+    LATEST = auto()
+    """That of the last step; where there is one step, of this one."""
+    KEPT = auto()
+    """A state that the network keeps from call to call already."""
+    UNKNOWN = auto()
+    """The result of a node that was refused, or of one that reads such a result."""
+
+
+Kind = int | Fixed
+"""What a value is: its axis of steps, or why it has none."""
+
+
+def stepwise(graph: Graph, where: str = "") -> Graph:
+    """The network of which one call is one step of `graph`'s; `reset` begins a new sequence.
+
+    What its loops carry becomes its state, which begins with the loops' initial values; a state
+    that a loop begins with and leaves behind stays one. Inputs and outputs have extent 1 along
+    their axis of steps. The k-th call gives what `graph` gives for its k-th step; results that
+    `graph` has of its last step alone come with every call, as if it were the last.
+
+    What is folded into weights is folded before, so that a step is computed as it would be among
+    the others: where kernels add up alike, to the same bits.
+
+    Raises `EllcError` (E160) that lists every operator which needs more than the step itself;
+    `where` is the file that the graph comes from.
+    """
+    for tidying in default_passes(PipelineOptions(skip=_NOT_YET)):
+        graph = run_nested(tidying, graph)
+    best: _Stepped | None = None
+    for steps, kinds in islice(_guesses(graph), _MOST_GUESSES):
+        tried = _Stepped(graph, steps, kinds)
+        if not tried.problems:
+            return tried.graph()
+        if best is None or tried.unknown < best.unknown:
+            best = tried
+    raise _refused(where or graph.name, best.problems if best else ())
+
+
+def _refused(where: str, problems: Sequence[str]) -> EllcError:
+    if not problems:
+        return EllcError(
+            "the network has no loop over the steps of a sequence",
+            code="E160",
+            where=where,
+            hint="either a call is one step already, or it was read with a sequence of one step: "
+            "then give its input more of them (--shape)",
+        )
+    return EllcError(
+        "the network cannot be computed step by step",
+        code="E160",
+        where=where,
+        problems=problems,
+        hint="outside of loops every operator has to treat each step by itself; "
+        "--outputs NAME takes the part of a network before one that does not",
+    )
+
+
+def _guesses(graph: Graph) -> Iterator[tuple[int, tuple[Kind, ...]]]:
+    """How many steps there may be, and along which axis every input may have them."""
+    trips = {n.op.trips for n in graph.nodes if isinstance(n.op, Loop) and n.op.trips > 1}
+    for steps in sorted(trips, reverse=True):
+        choices: list[list[Kind]] = [
+            [*(a for a, extent in enumerate(t.shape) if extent == steps), Fixed.ALWAYS]
+            for t in graph.input_types()
+        ]
+        yield from ((steps, kinds) for kinds in product(*choices))
+
+
+class _Stepped:
+    """The nodes for one step, if there are `steps` and the inputs are what `kinds` say."""
+
+    def __init__(self, graph: Graph, steps: int, kinds: Sequence[Kind]) -> None:
+        self._old, self._steps = graph, steps
+        self._arrays = graph.constant_arrays()
+        self._kinds: dict[str, Kind] = dict.fromkeys(self._arrays, Fixed.ALWAYS)
+        self._types, self._exact = dict(graph.types), dict(graph.exact)
+        self._constants, self._states = list(graph.constants), list(graph.states)
+        self._nodes: list[Node] = []
+        self.problems: list[str] = []
+        for state in graph.states:
+            self._set(state.current, Fixed.KEPT)
+        for port, kind in zip(graph.inputs, kinds, strict=True):
+            self._set(port.value, kind)
+        for node in graph.nodes:
+            self._enter(node)
+        self.problems += [
+            f"output '{p.name}': shows a state before the call"
+            for p in graph.outputs
+            if self._kinds[p.value] is Fixed.KEPT
+        ]
+
+    @property
+    def unknown(self) -> int:
+        """How many values could not be told to be anything."""
+        return sum(kind is Fixed.UNKNOWN for kind in self._kinds.values())
+
+    def graph(self) -> Graph:
+        """What was made."""
+        said = (
+            "One call is one step: a reset begins a new sequence, of any number of steps; results\n"
+            f"are those of the network of {self._steps} steps at this one."
+        )
+        return replace(
+            self._old,
+            nodes=tuple(self._nodes),
+            types=self._types,
+            constants=tuple(self._constants),
+            states=tuple(self._states),
+            exact=self._exact,
+            metadata={**self._old.metadata, STEPS_KEY: said},
+        )
+
+    def _set(self, value: str, kind: Kind) -> None:
+        """Note what a value is; along its axis of steps there is one left."""
+        self._kinds[value] = kind
+        if isinstance(kind, int):
+            type_ = self._old.types[value]
+            self._types[value] = type_.with_shape(*resized(type_.shape, kind, 1))
+
+    def _enter(self, node: Node) -> None:
+        """Add what is computed of a node at each step; a refused one is a problem."""
+        kinds = [self._kinds[v] for v in node.inputs]
+        try:
+            if Fixed.UNKNOWN in kinds:
+                self._set_all(node.outputs, Fixed.UNKNOWN)
+            elif isinstance(node.op, Loop) and node.op.trips == self._steps:
+                self._enter_loop(node, node.op)
+            elif any(isinstance(kind, int) for kind in kinds):
+                self._enter_step(node, kinds)
+            else:
+                _want(Fixed.KEPT not in kinds, "reads a state that is not a loop's alone")
+                self._nodes.append(node)
+                latest = Fixed.LATEST in kinds
+                self._set_all(node.outputs, Fixed.LATEST if latest else Fixed.ALWAYS)
+        except NotStepwise as reason:
+            self._set_all(node.outputs, Fixed.UNKNOWN)
+            self.problems.append(f"{_label(node)}: {reason}")
+
+    def _set_all(self, values: Sequence[str], kind: Kind) -> None:
+        for value in values:
+            self._set(value, kind)
+
+    # --- nodes outside of loops ------------------------------------------------------------------
+
+    def _enter_step(self, node: Node, kinds: Sequence[Kind]) -> None:
+        """A node that reads steps."""
+        _want(Fixed.LATEST not in kinds, "joins every step with the last one")
+        _want(Fixed.KEPT not in kinds, "reads a state that is not a loop's alone")
+        axes = tuple(kind if isinstance(kind, int) else None for kind in kinds)
+        types, _ = self._old.node_types(node)
+        last = last_step(node.op, types, axes, self._picked(node))
+        if last is not None:
+            self._nodes.append(replace(node, op=last))
+            self._set_all(node.outputs, Fixed.LATEST)
+            return
+        axes, op, axis = self._one_step(node, axes)
+        operands = tuple(
+            self._repeated(v, a) if a is not None and v in self._arrays else v
+            for v, a in zip(node.inputs, axes, strict=True)
+        )
+        self._nodes.append(replace(node, op=op, inputs=operands))
+        self._set_all(node.outputs, axis)
+
+    def _picked(self, node: Node) -> int | None:
+        """The only index of a `Gather`, if it is known."""
+        array = self._arrays.get(node.inputs[1]) if isinstance(node.op, Gather) else None
+        return int(array.item()) if array is not None and array.size == 1 else None
+
+    def _one_step(self, node: Node, axes: Axes) -> tuple[Axes, Op, int]:
+        """The axes of the operands - of constants that repeat, too -, the operator, its axis."""
+        types, _ = self._old.node_types(node)
+        try:
+            return axes, *one_step(node.op, types, axes)
+        except NotStepwise:
+            choices = [
+                [axis, *self._axes_of_repetition(value)]
+                for value, axis in zip(node.inputs, axes, strict=True)
+            ]
+            for others in islice(product(*choices), 1, _MOST_GUESSES):
+                try:
+                    return others, *one_step(node.op, types, others)
+                except NotStepwise:
+                    continue
+            raise
+
+    def _axes_of_repetition(self, value: str) -> list[int]:
+        """Along which axes a constant is the same `steps` times."""
+        array = self._arrays.get(value)
+        if array is None:
+            return []
+        axes = (a for a, extent in enumerate(array.shape) if extent == self._steps)
+        return [a for a in axes if _is_repeated(array, a)]
+
+    def _repeated(self, value: str, axis: int) -> str:
+        """One of the equal parts of a constant along an axis, whose extent is then 1."""
+        name = f"{value}.part{axis}"
+        if name not in self._types:
+            part = np.take(self._arrays[value], [0], axis)
+            key = self._old.weights.add(part)
+            self._constants.append(Constant(name, key))
+            self._types[name] = self._old.types[value].with_shape(*part.shape)
+            if value in self._exact:
+                self._exact[name] = np.take(self._exact[value], [0], axis)
+        return name
+
+    # --- loops -----------------------------------------------------------------------------------
+
+    def _enter_loop(self, node: Node, op: Loop) -> None:
+        """The nodes of a loop's body, between its states and the elements of one step."""
+        backwards = any(walk.reverse for walk in (*op.inward, *op.outward))
+        _want(not backwards, "goes through the sequence backwards, from the last step")
+        _, sequences, fixed = op.parts(node.inputs)
+        for value in fixed:
+            _want(self._kinds[value] is Fixed.ALWAYS, OTHERS)
+        states = [self._state(node, i) for i in range(op.carried)]
+        walked = zip(sequences, op.inward, strict=True)
+        elements = [self._element(node, value, walk) for value, walk in walked]
+        prefix = f"{node.outputs[0]}."
+        names = {v: prefix + v for v in op.body.types}
+        ports = (p.value for p in op.body.inputs)
+        given = (*(s.current for s in states), *elements, *fixed)
+        names.update(zip(ports, given, strict=True))
+        self._states += [s for s in states if s not in self._states]
+        self._enter_body(node, op.body, names)
+        made = [names[p.value] for p in op.body.outputs]
+        axes: list[Kind] = [Fixed.LATEST] * op.carried
+        axes += [walk.axis for walk in op.outward]
+        for value, result, kind in zip(made, node.outputs, axes, strict=True):
+            self._set(result, kind)
+            copy = Reshape(self._types[result].shape)
+            self._nodes.append(Node(copy, (value,), (result,), node.source))
+
+    def _enter_body(self, node: Node, body: Graph, names: dict[str, str]) -> None:
+        """The nodes, constants and types of a body under other names."""
+        given = {p.value for p in body.inputs}
+        self._types.update((names[v], t) for v, t in body.types.items() if v not in given)
+        self._constants += [Constant(names[c.value], c.key) for c in body.constants]
+        self._exact.update((names[v], a) for v, a in body.exact.items())
+        for inner in body.nodes:
+            inputs = tuple(names[v] for v in inner.inputs)
+            outputs = tuple(names[v] for v in inner.outputs)
+            self._nodes.append(Node(inner.op, inputs, outputs, inner.source or node.source))
+
+    def _state(self, node: Node, index: int) -> State:
+        """What becomes of a carried value: a state that is there already, or a new one."""
+        start, following = node.inputs[index], node.outputs[index]
+        for state in self._old.states:
+            if (state.current, state.next) == (start, following):
+                return state
+        if start not in self._arrays:
+            raise NotStepwise(
+                "begins with values that are computed; what an input gives can be made a constant "
+                "(--set INPUT=0)"
+            )
+        name = f"{_label(node)}.{index}"
+        while any(s.name == name for s in self._states):
+            name += "n"
+        key = self._old.weights.add(self._arrays[start])
+        current = f"{following}.before"
+        self._types[current] = self._old.types[start]
+        return State(name, current, following, key)
+
+    def _element(self, node: Node, value: str, walk: Walk) -> str:
+        """What a loop reads of a sequence at one step."""
+        kind = self._kinds[value]
+        if value in self._arrays:
+            _want(_is_repeated(self._arrays[value], walk.axis), UNEQUAL)
+            value = self._repeated(value, walk.axis)
+        else:
+            _want(kind == walk.axis, "walks along another axis than that of the steps")
+        element = f"{node.outputs[0]}.of.{value}.{walk.axis}"
+        if element not in self._types:
+            type_ = walk.element(self._types[value])
+            self._types[element] = type_
+            self._nodes.append(Node(Reshape(type_.shape), (value,), (element,), node.source))
+        return element
+
+
+def _want(condition: bool, reason: str) -> None:
+    if not condition:
+        raise NotStepwise(reason)
+
+
+def _is_repeated(array: Array, axis: int) -> bool:
+    first = np.take(array, [0], axis)
+    return np.broadcast_to(first, array.shape).tobytes() == array.tobytes()
+
+
+def _label(node: Node) -> str:
+    return ", ".join(node.source) or f"{node.op.name} %{node.outputs[0]}"
