@@ -246,3 +246,20 @@ def _q0(real: float) -> int:
 def _q2(real: float) -> int:
     """The nearest number with two integer bits."""
     return round(real * 2.0**29)
+
+
+def rounded_root(b: KernelBuilder, x: Operand) -> Operand:
+    """The root of 64 bits as 32, bit by bit from the highest, then rounded."""
+    zero, top = b.const(0, x), b.const(1 << 62, x)
+    with b.loop("digit", 0, 32, carry=(x, zero, top)) as loop:
+        rest, root, bit = loop.carried
+        tried = b.add(root, bit)
+        fits = b.compare("ge", rest, tried)
+        half = b.shift_right(root, 1)
+        rest = b.select(fits, b.sub(rest, tried), rest)
+        loop.carry((rest, b.select(fits, b.add(half, bit), half), b.shift_right(bit, 2)))
+    rest, root, _ = loop.results
+    rounded = b.select(b.compare("gt", rest, root), b.add(root, b.const(1, root)), root)
+    short = b.compare("lt", x, b.const(1 << 32, x))
+    most = b.select(short, b.const((1 << 16) - 1, x), b.const((1 << 32) - 1, x))
+    return b.convert(b.min(rounded, most), Elem.U32)

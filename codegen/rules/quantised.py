@@ -11,7 +11,13 @@ from codegen.kir.build import KernelBuilder
 from codegen.kir.ir import Imm, Operand
 from codegen.kir.types import Elem
 from codegen.pointwise import emits
-from ir.ops.fixed_point_functions import Function16, InverseRoot, LeadingZeros, LogOfSum
+from ir.ops.fixed_point_functions import (
+    Function16,
+    InverseRoot,
+    LeadingZeros,
+    LogOfSum,
+    RoundedRoot,
+)
 from ir.ops.quantised import Dequantize, Quantize, Requantize
 from ir.ops.quantised_arithmetic import QuantAdd, QuantDiv, QuantMul
 from ir.types import DType
@@ -82,6 +88,11 @@ def _log_of_sum(op: LogOfSum, b: KernelBuilder, x: Operand) -> Operand:
 def _inverse_root(op: InverseRoot, b: KernelBuilder, x: Operand) -> Operand:
     part = {"mantissa": fixed_point.inverse_root, "shift": fixed_point.inverse_root_shift}
     return part[op.part](b, x)
+
+
+@emits(RoundedRoot, costly=True)
+def _rounded_root(op: RoundedRoot, b: KernelBuilder, x: Operand) -> Operand:
+    return fixed_point.rounded_root(b, x)
 
 
 @emits(Function16, costly=True)

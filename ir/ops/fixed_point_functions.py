@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from math import isqrt
 
 import numpy as np
 
@@ -101,6 +102,40 @@ class LeadingZeros(Pointwise):
         yield Case(cls(), (_drawn(rng, 1, 1, 5, 7, 3),), label="numbers")
         ends = np.array([0, 1, 2, 3, 2**30 - 1, 2**30, 2**31 - 1], np.int32)
         yield Case(cls(), (ends,), label="ends")
+
+
+@register_op("rounded_root")
+@dataclass(frozen=True, slots=True)
+class RoundedRoot(Pointwise):
+    """x u64 -> u32: the whole number nearest to the square root.
+
+    It is at most 2^16 - 1 for numbers of 32 bits and 2^32 - 1 for larger ones, as in the signal
+    library of TensorFlow Lite Micro (`Sqrt64`).
+    """
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("rounded_root", inputs, 1)
+        want_type("rounded_root", "x", inputs[0], DType.U64)
+        return (TensorType(DType.U32, inputs[0].shape),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        (x,) = inputs
+        return (np.array([_rounded_root(int(n)) for n in x.flat], np.uint32).reshape(x.shape),)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        drawn = np.exp2(rng.uniform(0, 64, (3, 5, 7))).astype(np.uint64)
+        yield Case(cls(), (drawn,), label="numbers")
+        root = np.array([1, 2, 255, 65534, 65535, 65536, 99999, 2**32 - 1], np.uint64)
+        halves = root * root + root  # the largest numbers that are rounded down
+        ends = np.concatenate((halves, halves + np.uint64(1), root, root * root - np.uint64(1)))
+        yield Case(cls(), (np.append(ends, np.array([0, 2**64 - 1], np.uint64)),), label="ends")
+
+
+def _rounded_root(number: int) -> int:
+    root = isqrt(number)
+    largest = 2**16 - 1 if number < 2**32 else 2**32 - 1
+    return min(root + (number - root * root > root), largest)
 
 
 @register_op("function_16")

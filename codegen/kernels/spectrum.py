@@ -1,0 +1,195 @@
+"""Spectra of real signals: decimation in time, one loop of butterflies for each stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from codegen.kernels.movement import scratch_access
+from codegen.kir.build import KernelBuilder
+from codegen.kir.ir import Imm, Operand, Param
+from codegen.kir.types import Elem, VType
+from codegen.lowering import KernelCall, NodeContext, access_arg, lowers
+from codegen.storage import Access
+from ir.errors import EllcError
+from ir.ops.spectrum import Rfft, radices
+
+_Complex = tuple[Operand, Operand]
+
+
+@lowers(Rfft)
+def lower_rfft(ctx: NodeContext) -> list[KernelCall]:
+    """One thread, row after row: the stages of a transform need all of the one before."""
+    op = ctx.anchor
+    if ctx.stages:
+        raise EllcError(f"'{op.name}' with an epilogue", code="E301", where=ctx.name)
+    places = [ctx.place(x) for x in ctx.inputs]
+    x, y = places[0], ctx.result()
+    work = scratch_access(ctx, x.elem, (x.shape[1],))
+    b = KernelBuilder(ctx.name)
+    names = ("x", "turns", "joints")
+    signal, turns, joints = (
+        b.param(n, a.elem, a.align_bytes) for n, a in zip(names, places, strict=True)
+    )
+    held = b.param("work", work.elem, work.align_bytes, writable=True)
+    made = b.param("y", y.elem, y.align_bytes, writable=True)
+    transform = _Transform(b, signal, turns, joints, held, made, (*places, y))
+    with b.loop("once", b.begin, b.end), b.loop("row", 0, x.shape[0]) as row:
+        transform.row(row.index)
+    args = tuple(access_arg(a) for a in (*places, work, y))
+    return [KernelCall(b.finish(), args, 1, op.name)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Transform:
+    """The kernel under work. `work` holds the complex numbers of one row."""
+
+    b: KernelBuilder
+    x: Param
+    turns: Param
+    joints: Param
+    work: Param
+    y: Param
+    accesses: tuple[Access, ...]  # of x, turns, joints, y
+
+    @property
+    def half(self) -> int:
+        """How many complex numbers there are."""
+        return self.accesses[0].shape[1] // 2
+
+    def row(self, row: Operand) -> None:
+        """The spectrum of one row."""
+        self._fetch(row)
+        size = 1
+        for radix in reversed(radices(self.half)):
+            self._stage(size, radix)
+            size *= radix
+        self._unmix(row)
+
+    # --- memory ------------------------------------------------------------------------------
+
+    def _fetch(self, row: Operand) -> None:
+        """Pairs of the row into `work`, in the order in which stages want them."""
+        b, access = self.b, self.accesses[0]
+        base = b.mul(row, access.strides[0])
+        with b.loop("pair", 0, self.half) as pair:
+            rest: Operand = pair.index
+            place: Operand = Imm(0)
+            size, step = self.half, 1
+            for radix in radices(self.half):  # digits of the place, the highest first
+                size //= radix
+                digit, rest = b.div(rest, size), b.rem(rest, size)
+                place, step = b.add(place, b.mul(digit, step)), step * radix
+            index = b.add(base, b.mul(place, 2 * access.strides[1]))
+            for part in (0, 1):
+                value = b.load(self.x, index, offset=part * access.strides[1])
+                b.store(value, self.work, b.mul(pair.index, 2), offset=part)
+
+    def _load(self, param: Param, index: Operand, step: int = 1) -> _Complex:
+        """A complex number whose parts are as wide as products."""
+        real, imaginary = (self.b.load(param, index, offset=part * step) for part in (0, 1))
+        return self.b.convert(real, self._wide), self.b.convert(imaginary, self._wide)
+
+    def _store(self, value: _Complex, param: Param, index: Operand, step: int = 1) -> None:
+        for part, number in enumerate(value):
+            self.b.store(self.b.convert(number, param.elem), param, index, offset=part * step)
+
+    def _turn(self, place: Operand) -> _Complex:
+        access = self.accesses[1]
+        return self._load(self.turns, self.b.mul(place, access.strides[0]), access.strides[1])
+
+    # --- stages ------------------------------------------------------------------------------
+
+    def _stage(self, size: int, radix: int) -> None:
+        """Join `radix` neighbouring transforms of `size` numbers, all over `work`."""
+        b = self.b
+        step = self.half // (size * radix)
+        with b.loop("block", 0, step) as block, b.loop("place", 0, size) as place:
+            first = b.add(b.mul(block.index, size * radix), place.index)
+            indices = [b.mul(b.add(first, size * q), 2) for q in range(radix)]
+            parts = [self._shared(self._load(self.work, index), radix) for index in indices]
+            turned = [
+                self._product(part, self._turn(b.mul(place.index, step * q)))
+                for q, part in enumerate(parts[1:], 1)
+            ]
+            results = self._butterfly(parts[0], turned)
+            for value, index in zip(results, indices, strict=True):
+                self._store(value, self.work, index)
+
+    def _butterfly(self, first: _Complex, turned: list[_Complex]) -> list[_Complex]:
+        if len(turned) == 1:
+            return [self._sum("add", first, turned[0]), self._sum("sub", first, turned[0])]
+        low, high = (self._sum(how, first, turned[1]) for how in ("add", "sub"))
+        both, apart = (self._sum(how, turned[0], turned[2]) for how in ("add", "sub"))
+        b = self.b
+        quarter = b.add(high[0], apart[1]), b.sub(high[1], apart[0])
+        last = b.sub(high[0], apart[1]), b.add(high[1], apart[0])
+        return [self._sum("add", low, both), quarter, self._sum("sub", low, both), last]
+
+    def _unmix(self, row: Operand) -> None:
+        """From the spectrum of pairs in `work` to that of the row."""
+        b, access = self.b, self.accesses[3]
+        base, step = b.mul(row, access.strides[0]), access.strides[1]
+        zero = b.const(0, self._wide_type)
+        real, imaginary = self._shared(self._load(self.work, Imm(0)), 2)
+        self._store((b.add(real, imaginary), zero), self.y, base, step)
+        middle = b.add(base, 2 * self.half * step)
+        self._store((b.sub(real, imaginary), zero), self.y, middle, step)
+        joints = self.accesses[2]
+        with b.loop("place", 1, self.half // 2 + 1) as place:
+            other = b.sub(self.half, place.index)
+            front = self._shared(self._load(self.work, b.mul(place.index, 2)), 2)
+            real, imaginary = self._load(self.work, b.mul(other, 2))
+            back = self._shared((real, self._kept(b.op("neg", imaginary))), 2)
+            both, apart = self._sum("add", front, back), self._sum("sub", front, back)
+            row_of = b.mul(b.sub(place.index, 1), joints.strides[0])
+            joined = self._product(apart, self._load(self.joints, row_of, joints.strides[1]))
+            sums = [b.add(p, q) for p, q in zip(both, joined, strict=True)]
+            index = b.add(base, b.mul(place.index, 2 * step))
+            self._store((self._halved(sums[0]), self._halved(sums[1])), self.y, index, step)
+            rest = b.sub(both[0], joined[0]), b.sub(joined[1], both[1])
+            index = b.add(base, b.mul(other, 2 * step))
+            self._store((self._halved(rest[0]), self._halved(rest[1])), self.y, index, step)
+
+    # --- numbers, as `ir.ops.spectrum` has them ------------------------------------------------
+
+    @property
+    def _wide(self) -> Elem:
+        return self.x.elem if self.x.elem.is_float else self.x.elem.wider
+
+    @property
+    def _wide_type(self) -> VType:
+        return VType(self._wide)
+
+    def _kept(self, value: Operand) -> Operand:
+        return self.b.convert(self.b.convert(value, self.x.elem), self._wide)
+
+    def _rounded(self, product: Operand) -> Operand:
+        if product.type.elem.is_float:
+            return product
+        bits = 8 * self.x.elem.bytes - 1
+        product = self.b.add(product, self.b.const(1 << (bits - 1), product))
+        return self._kept(self.b.shift_right(product, bits))
+
+    def _shared(self, value: _Complex, count: int) -> _Complex:
+        if self.x.elem.is_float:
+            return value
+        share = self.b.const(int(np.iinfo(self.x.elem.numpy).max) // count, value[0])
+        real, imaginary = (self._rounded(self.b.mul(part, share)) for part in value)
+        return real, imaginary
+
+    def _product(self, x: _Complex, y: _Complex) -> _Complex:
+        b = self.b
+        real = b.sub(b.mul(x[0], y[0]), b.mul(x[1], y[1]))
+        imaginary = b.add(b.mul(x[0], y[1]), b.mul(x[1], y[0]))
+        return self._rounded(real), self._rounded(imaginary)
+
+    def _sum(self, how: str, x: _Complex, y: _Complex) -> _Complex:
+        real, imaginary = (self._kept(self.b.op(how, p, q)) for p, q in zip(x, y, strict=True))
+        return real, imaginary
+
+    def _halved(self, value: Operand) -> Operand:
+        if value.type.elem.is_float:
+            return self.b.mul(value, self.b.const(0.5, value))
+        return self.b.shift_right(self.b.convert(value, Elem.I32), 1)

@@ -1,0 +1,98 @@
+"""Signal operators of TensorFlow Lite Micro on samples and spectra, to the bit of its own kernels.
+
+Those here and in `signal_channels.py` and `signal_loudness.py` together make the features of a wake
+word. All but the spectrum are integer arithmetic that the graph has anyway.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.tflite.common import operand, result
+from ellc.frontends.tflite.model import TfliteNode
+from ellc.frontends.tflite.operators.shapes import reshaped
+from ellc.frontends.tflite.operators.signal_parts import as_type, bits_option, want, with_number
+from ellc.frontends.tflite.registry import TFLITE
+from ir.ops.arithmetic import Maximum, Minimum, Mul, Sub
+from ir.ops.comparisons import Less, Select, ShiftLeft, ShiftRight
+from ir.ops.fixed_point_functions import LeadingZeros
+from ir.ops.functions import Abs
+from ir.ops.reduce import Reduce
+from ir.ops.shape import Pad, Slice
+from ir.ops.spectrum import Rfft, rfft_tables
+from ir.types import DType
+
+_MOST_LENGTH = 1 << 16  # of a transform
+
+
+@TFLITE.imports("CUSTOM:SignalWindow", limits="as many samples as weights, or frames of them")
+def window(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """Samples times weights, without the lowest bits, saturated."""
+    x, weights = operand(inputs, 0), operand(inputs, 1)
+    want(x, DType.I16, "operand")
+    want(weights, DType.I16, "window", 1)
+    (count,) = weights.shape
+    if not count or x.type.elements % count:
+        raise Unsupported(f"a window of {count} samples over {x.shape}")
+    rows = as_type(emitter, reshaped(emitter, x, (x.type.elements // count, count)), DType.I32)
+    product = emitter.add(Mul(), rows, as_type(emitter, weights, DType.I32))
+    shifted = with_number(emitter, ShiftRight(), product, bits_option(node, "shift"))
+    clipped = with_number(emitter, Minimum(), shifted, 2**15 - 1)
+    clipped = with_number(emitter, Maximum(), clipped, -(2**15))
+    return reshaped(emitter, as_type(emitter, clipped, DType.I16), x.shape)
+
+
+@TFLITE.imports(
+    "CUSTOM:SignalFftAutoScale",
+    limits="-32768 counts as 32768, where the reference kernel depends on the order of samples",
+)
+def auto_scale(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
+    """Samples moved to the left as far as all of them have room; by how many bits."""
+    x = want(operand(inputs, 0), DType.I16, "operand", 1)
+    wide = as_type(emitter, x, DType.I32)
+    top = emitter.add(Reduce("max", (0,), True), emitter.add(Abs(), wide))
+    room = with_number(emitter, Sub(), emitter.add(LeadingZeros(), top), 17)
+    room = with_number(emitter, Maximum(), room, 0)
+    silent = with_number(emitter, Less(), top, 1)  # the kernels count 32 bits in 0
+    bits = emitter.add(Select(), emitter.constant(np.zeros(1, np.int32)), room, silent)
+    scaled = as_type(emitter, emitter.add(ShiftLeft(), wide, bits), DType.I16)
+    return [scaled, reshaped(emitter, bits, ())]
+
+
+@TFLITE.imports(
+    "CUSTOM:SignalRfft", limits=f"lengths that are powers of two from 4 to {_MOST_LENGTH}"
+)
+def rfft(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """Pairs (real, imaginary) of every row, which is filled up with zeros."""
+    x, length = operand(inputs, 0), node.options.whole("fft_length")
+    _ = node.options.whole("T")  # the operand says it
+    if x.dtype not in (DType.F32, DType.I16, DType.I32) or x.type.rank < 1:
+        raise Unsupported(f"its operand is {x.dtype.value}{list(x.shape)}")
+    *outer, given = x.shape
+    if not 4 <= length <= _MOST_LENGTH or length.bit_count() != 1 or given > length:
+        raise Unsupported(f"a transform of length {length} of {given} samples")
+    rows = reshaped(emitter, x, (x.type.elements // given, given))
+    if given < length:
+        rows = emitter.add(Pad((0, 0), (0, length - given), 0.0), rows)
+    tables = (emitter.constant(table) for table in rfft_tables(length, x.dtype))
+    return reshaped(emitter, emitter.add(Rfft(), rows, *tables), (*outer, length + 2))
+
+
+@TFLITE.imports("CUSTOM:SignalEnergy")
+def energy(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """The square of every pair between two places."""
+    x = want(operand(inputs, 0), DType.I16, "operand", 1)
+    start, end = node.options.whole("start_index"), node.options.whole("end_index")
+    (count,) = shape = result(node).shape if len(result(node).shape) == 1 else (0,)
+    if x.type.elements % 2 or not 0 <= start < end <= min(x.type.elements // 2, count):
+        raise Unsupported(f"places {start} to {end} of {x.type.elements} numbers, of {shape}")
+    pairs = reshaped(emitter, x, (x.type.elements // 2, 2))
+    part = emitter.add(Slice((start, 0), (end - start, 2), (1, 1)), pairs)
+    wide = as_type(emitter, part, DType.I32)
+    squares = as_type(emitter, emitter.add(Mul(), wide, wide), DType.U32)
+    made = emitter.add(Reduce("sum", (1,)), squares)
+    if (start, end) == (0, count):
+        return made
+    return emitter.add(Pad((start,), (count - end,), 0.0), made)

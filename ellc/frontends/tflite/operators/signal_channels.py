@@ -1,0 +1,120 @@
+"""Signal operators of TensorFlow Lite Micro that make channels of spectra: sums, roots, noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
+from ellc.frontends.tflite.common import operand, result
+from ellc.frontends.tflite.model import TfliteNode
+from ellc.frontends.tflite.operators.shapes import reshaped
+from ellc.frontends.tflite.operators.signal_parts import (
+    as_type,
+    bits_option,
+    u32_option,
+    want,
+    with_number,
+)
+from ellc.frontends.tflite.registry import TFLITE
+from ir.ops.arithmetic import Add, Maximum, Minimum, Mul, Sub
+from ir.ops.comparisons import ShiftLeft, ShiftRight
+from ir.ops.fixed_point_functions import RoundedRoot
+from ir.ops.scan import CumSum
+from ir.ops.shape import Gather, Pad, Slice
+from ir.types import Array, DType
+
+
+@TFLITE.imports("CUSTOM:SignalFilterBank", limits="constant weights and places")
+def filter_bank(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """Weighted sums of neighbouring energies; what is left of each counts for the next channel."""
+    x = want(operand(inputs, 0), DType.U32, "operand", 1)
+    names = ("weights", "unweights", "frequency starts", "weight starts", "widths")
+    tables = [
+        known(want(operand(inputs, i), DType.I16, name, 1), f"its {name}").astype(np.int64)
+        for i, name in enumerate(names, 1)
+    ]
+    weights, unweights, *places = tables
+    channels = node.options.whole("num_channels") + 1
+    if channels < 2 or any(len(table) < channels for table in places):
+        raise Unsupported(f"{channels - 1} channels, and places {[len(t) for t in places]}")
+    frequencies, firsts, widths = (table[:channels] for table in places)
+    emitter.want_room(int(np.maximum(widths, 0).sum()))
+    bins = _runs(frequencies, widths, x.shape[0], "energies")
+    chosen = _runs(firsts, widths, min(len(weights), len(unweights)), "weights")
+    if not len(bins):
+        return emitter.constant(np.zeros(channels - 1, np.uint64))
+    picked = emitter.add(Gather(0), as_type(emitter, x, DType.U64), emitter.constant(bins))
+    ends = np.cumsum(np.maximum(widths, 0))
+    own, passed = (_sums(emitter, picked, table[chosen], ends) for table in (weights, unweights))
+    count = channels - 1
+    own = emitter.add(Slice((1,), (count,), (1,)), own)
+    return emitter.add(Add(), own, emitter.add(Slice((0,), (count,), (1,)), passed))
+
+
+def _runs(starts: Array, widths: Array, most: int, what: str) -> Array:
+    """Every place of runs one after the other, which must be below `most`."""
+    runs = [start + np.arange(max(width, 0)) for start, width in zip(starts, widths, strict=True)]
+    every = np.concatenate(runs)
+    if len(every) and not 0 <= every.min() <= every.max() < most:
+        raise Unsupported(f"places {every.min()} to {every.max()} of {most} {what}")
+    return every.astype(np.int32)
+
+
+def _sums(emitter: Emitter, x: Value, weights: Array, ends: Array) -> Value:
+    """Weighted sums of runs that end at `ends`, modulo 2^64: differences of running sums."""
+    weighted = emitter.add(Mul(), x, emitter.constant(weights.astype(np.uint64)))
+    running = emitter.add(Pad((1,), (0,), 0.0), emitter.add(CumSum(0), weighted))
+    first = np.concatenate(([0], ends[:-1]))
+    upper, lower = (
+        emitter.add(Gather(0), running, emitter.constant(places.astype(np.int32)))
+        for places in (ends, first)
+    )
+    return emitter.add(Sub(), upper, lower)
+
+
+@TFLITE.imports("CUSTOM:SignalFilterBankSquareRoot")
+def square_root(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """Roots, without the bits that samples were moved by."""
+    x = want(operand(inputs, 0), DType.U64, "operand", 1)
+    bits = want(operand(inputs, 1), DType.I32, "number of bits")
+    if bits.type.elements != 1:
+        raise Unsupported(f"its number of bits is {list(bits.shape)}")
+    shift = as_type(emitter, reshaped(emitter, bits, (1,)), DType.U32)
+    return emitter.add(ShiftRight(), emitter.add(RoundedRoot(), x), shift)
+
+
+@TFLITE.imports("CUSTOM:SignalFilterBankSpectralSubtraction")
+def spectral_subtraction(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
+    """What is above the noise, which is estimated over all calls; the estimate."""
+    x, options = want(operand(inputs, 0), DType.U32, "operand", 1), node.options
+    (channels,) = x.shape
+    if options.whole("num_channels") != channels:
+        raise Unsupported(f"{options.whole('num_channels')} channels in {channels} numbers")
+    bits, fine = (bits_option(node, n) for n in ("spectral_subtraction_bits", "smoothing_bits"))
+    name = f"{result(node, 1).name}.noise"
+    before = emitter.state(name, np.zeros(channels, np.uint32))
+    scaled = with_number(emitter, ShiftLeft(), x, fine)
+    latest = _per_channel(emitter, node, scaled, ("smoothing", "alternate_smoothing"))
+    rest = ("one_minus_smoothing", "alternate_one_minus_smoothing")
+    total = emitter.add(Add(), latest, _per_channel(emitter, node, before, rest))
+    noise = as_type(emitter, with_number(emitter, ShiftRight(), total, bits), DType.U32)
+    below = emitter.add(Minimum(), noise, scaled)
+    if options.flag("clamping"):
+        noise = below
+    emitter.set_state(name, noise)
+    kept = with_number(
+        emitter, Mul(), as_type(emitter, x, DType.U64), u32_option(node, "min_signal_remaining")
+    )
+    kept = as_type(emitter, with_number(emitter, ShiftRight(), kept, bits), DType.U32)
+    left = with_number(emitter, ShiftRight(), emitter.add(Sub(), scaled, below), fine)
+    return [emitter.add(Maximum(), left, kept), noise]
+
+
+def _per_channel(emitter: Emitter, node: TfliteNode, x: Value, names: Sequence[str]) -> Value:
+    """u32 -> u64: times one option in even channels and another one in odd channels."""
+    factors = np.array([u32_option(node, name) for name in names], np.uint64)
+    every = emitter.constant(np.resize(factors, x.shape))
+    return emitter.add(Mul(), as_type(emitter, x, DType.U64), every)

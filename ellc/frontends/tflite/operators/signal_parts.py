@@ -1,0 +1,57 @@
+"""What the signal operators share: wants, casts, and arithmetic with one number."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.tflite.model import TfliteNode
+from ir.op import Op
+from ir.ops.arithmetic import Sub
+from ir.ops.cast import Cast
+from ir.ops.comparisons import Greater, Select, ShiftRight
+from ir.ops.fixed_point_functions import LeadingZeros
+from ir.types import DType
+
+_MOST_BITS = 31  # that a number is shifted by
+
+
+def want(value: Value, dtype: DType, what: str, rank: int | None = None) -> Value:
+    """The value, which must be of this type and rank."""
+    if value.dtype is not dtype or (rank is not None and value.type.rank != rank):
+        raise Unsupported(f"its {what} is {value.dtype.value}{list(value.shape)}")
+    return value
+
+
+def with_number(emitter: Emitter, op: Op, x: Value, number: int) -> Value:
+    """An operator of two operands with one number, taken modulo what x's type holds."""
+    bits = 8 * x.dtype.item_bytes
+    whole = np.array([number % (1 << bits)], np.uint64)
+    return emitter.add(op, x, emitter.constant(whole.astype(x.dtype.numpy)))
+
+
+def as_type(emitter: Emitter, x: Value, dtype: DType) -> Value:
+    """The value cast to a type."""
+    return x if x.dtype is dtype else emitter.add(Cast(dtype), x)
+
+
+def u32_option(node: TfliteNode, name: str) -> int:
+    """A number of 32 bits without sign."""
+    return node.options.whole(name) % (1 << 32)
+
+
+def bits_option(node: TfliteNode, name: str) -> int:
+    """A number of bits to shift by."""
+    bits = node.options.whole(name)
+    if not 0 <= bits <= _MOST_BITS:
+        raise Unsupported(f"{name} = {bits}")
+    return bits
+
+
+def length_in_bits(emitter: Emitter, x: Value) -> Value:
+    """u32 -> i32: the place of the highest bit, counted from 1; 0 for 0."""
+    half = as_type(emitter, with_number(emitter, ShiftRight(), x, 1), DType.I32)
+    zeros = emitter.add(LeadingZeros(), half)
+    above = emitter.add(Sub(), emitter.constant(np.full(x.shape, 33, np.int32)), zeros)
+    is_long = with_number(emitter, Greater(), x, 1)
+    return emitter.add(Select(), above, as_type(emitter, x, DType.I32), is_long)

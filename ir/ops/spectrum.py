@@ -1,0 +1,174 @@
+"""Transforms of real signals into spectra, of floats and of fixed-point numbers.
+
+Fixed-point transforms are those of KISS FFT, which TensorFlow Lite Micro uses: every butterfly
+divides by its radix, products are rounded, halves up, and sums keep the low bits. The result is the
+spectrum divided by the transform's length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ir.op import Arrays, Case, Op, Types, register_op, require
+from ir.ops.common import normal, want_operands, want_same, want_shape
+from ir.types import Array, DType, TensorType
+
+_KINDS = (DType.F32, DType.I16, DType.I32)
+
+
+def radices(length: int) -> tuple[int, ...]:
+    """The radices of a complex transform, a power of two long, from the last stage to the first."""
+    fours, rest = divmod(length.bit_length() - 1, 2)
+    return (4,) * fours + (2,) * rest
+
+
+def rfft_tables(length: int, dtype: DType) -> tuple[Array, Array]:
+    """(turns [length/2, 2], joints [length/4, 2]): the constant operands of a `Rfft`.
+
+    Row k of the turns is e^(-2 pi i k / n) with n = length / 2, row k of the joints
+    e^(-pi i ((k + 1) / n + 1/2)), both as (real, imaginary).
+    """
+    half = length // 2
+    turns = -2 * np.pi * np.arange(half) / half
+    joints = -np.pi * (np.arange(1, half // 2 + 1) / half + 0.5)
+    turned, joined = (np.stack((np.cos(p), np.sin(p)), -1) for p in (turns, joints))
+    if dtype.is_float:
+        return turned.astype(dtype.numpy), joined.astype(dtype.numpy)
+    most = np.iinfo(dtype.numpy).max
+    whole = [np.floor(0.5 + most * table).astype(dtype.numpy) for table in (turned, joined)]
+    return whole[0], whole[1]
+
+
+@register_op("rfft")
+@dataclass(frozen=True, slots=True)
+class Rfft(Op):
+    """(x [R,L], turns [L/2,2], joints [L/4,2]) -> [R,L+2]: the spectrum of every row.
+
+    Floats, or integers of 16 or 32 bits; all operands have one type. L is a power of two from 4
+    up. The result holds L/2 + 1 pairs (real, imaginary), from frequency 0 to half the sampling
+    rate. The tables are those of `rfft_tables`.
+    """
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("rfft", inputs, 3)
+        x, turns, joints = inputs
+        dtype = want_same("rfft", *inputs)
+        require(dtype in _KINDS, f"rfft: works on f32, i16 and i32, not on {dtype.value}")
+        good = x.rank == 2 and x.shape[1] >= 4 and x.shape[1].bit_count() == 1
+        require(good, f"rfft: rows {x.shape}; wants [rows, a power of two from 4 up]")
+        rows, length = x.shape
+        want_shape("rfft", "the table of turns", turns, length // 2, 2)
+        want_shape("rfft", "the table of joints", joints, length // 4, 2)
+        return (TensorType(dtype, (rows, length + 2)),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        x, turns, joints = inputs
+        numbers = _Numbers(x.dtype)
+        pairs = x.reshape(len(x), -1, 2)
+        mixed = _transformed(numbers, pairs, turns, radices(pairs.shape[1]))
+        return (_unmixed(numbers, mixed, joints).reshape(len(x), -1),)
+
+    def macs(self, inputs: Types, outputs: Types) -> int:
+        rows, length = inputs[0].shape
+        return rows * length * (length.bit_length() + 1)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        for rows, length in ((1, 4), (2, 8), (3, 16), (1, 64), (2, 128)):
+            label = f"{rows} x {length}"
+            x = normal(rng, rows, length)
+            yield Case(cls(), (x, *rfft_tables(length, DType.F32)), (1, 2), label=label)
+            for dtype in (DType.I16, DType.I32):
+                info = np.iinfo(dtype.numpy)
+                whole = rng.integers(info.min, info.max, (rows, length), info.dtype, endpoint=True)
+                whole[0, : length // 2] //= 99
+                tables = rfft_tables(length, dtype)
+                yield Case(cls(), (whole, *tables), (1, 2), label=f"{label} {dtype.value}")
+        ends = np.where(rng.integers(0, 2, (3, 32)), 2**15 - 1, -(2**15)).astype(np.int16)
+        yield Case(cls(), (ends, *rfft_tables(32, DType.I16)), (1, 2), label="ends")
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    """Arithmetic on complex numbers [.., 2]: plain for floats, fixed-point for integers."""
+
+    dtype: np.dtype[np.generic]
+
+    def kept(self, x: Array) -> Array:
+        """What fits into the type: the low bits of integers."""
+        return np.asarray(x).astype(self.dtype)
+
+    def rounded(self, product: Array) -> Array:
+        """A product of two fractions as a fraction."""
+        if self.dtype.kind == "f":
+            return product
+        bits = 8 * self.dtype.itemsize - 1
+        return self.kept((product + (1 << (bits - 1))) >> bits)
+
+    def shared(self, x: Array, count: int) -> Array:
+        """x / count, of integers only."""
+        if self.dtype.kind == "f":
+            return x
+        return self.rounded(x.astype(np.int64) * (np.iinfo(self.dtype).max // count))  # type: ignore[type-var]
+
+    def halved(self, x: Array) -> Array:
+        """x / 2, of integers rounded down after they are brought into 32 bits."""
+        return x / 2 if self.dtype.kind == "f" else self.kept(x.astype(np.int32) >> 1)
+
+    def wide(self, x: Array) -> Array:
+        """x as sums are computed."""
+        return x if self.dtype.kind == "f" else x.astype(np.int64)
+
+    def product(self, a: Array, b: Array) -> Array:
+        """The complex product."""
+        (ar, ai), (br, bi) = (np.moveaxis(self.wide(v), -1, 0) for v in (a, b))
+        return self.rounded(np.stack((ar * br - ai * bi, ar * bi + ai * br), -1))
+
+    def sum(self, a: Array, b: Array, sign: int = 1) -> Array:
+        """a + b, or a - b with the sign -1."""
+        return self.kept(self.wide(a) + sign * self.wide(b))
+
+
+def _transformed(numbers: _Numbers, x: Array, turns: Array, stages: tuple[int, ...]) -> Array:
+    """The complex transform of [R,n,2]: first those of every radix-th number, then one stage."""
+    radix = stages[0]
+    parts = [x[:, first::radix] for first in range(radix)]
+    if len(stages) > 1:
+        parts = [_transformed(numbers, part, turns, stages[1:]) for part in parts]
+    parts = [numbers.shared(part, radix) for part in parts]
+    step = len(turns) // x.shape[1]
+    places = np.arange(x.shape[1] // radix) * step
+    first, *rest = parts
+    turned = [numbers.product(p, turns[places * q]) for q, p in enumerate(rest, 1)]
+    if radix == 2:
+        results = [numbers.sum(first, turned[0]), numbers.sum(first, turned[0], -1)]
+    else:
+        low, high = numbers.sum(first, turned[1]), numbers.sum(first, turned[1], -1)
+        both, apart = numbers.sum(turned[0], turned[2]), numbers.sum(turned[0], turned[2], -1)
+        aside = np.stack((apart[..., 1], apart[..., 0]), -1)
+        sign = np.array([1, -1], x.dtype)
+        quarter = numbers.kept(numbers.wide(high) + sign * numbers.wide(aside))
+        last = numbers.kept(numbers.wide(high) - sign * numbers.wide(aside))
+        results = [numbers.sum(low, both), quarter, numbers.sum(low, both, -1), last]
+    return np.concatenate(results, 1)
+
+
+def _unmixed(numbers: _Numbers, mixed: Array, joints: Array) -> Array:
+    """[R,n+1,2]: the spectrum of a real signal of 2n from that of its pairs [R,n,2]."""
+    half = mixed.shape[1]
+    result = np.zeros((len(mixed), half + 1, 2), mixed.dtype)
+    ends = numbers.shared(mixed[:, 0], 2)
+    result[:, 0, 0] = numbers.sum(ends[:, 0], ends[:, 1])
+    result[:, half, 0] = numbers.sum(ends[:, 0], ends[:, 1], -1)
+    places = np.arange(1, half // 2 + 1)
+    turned_round = numbers.kept(numbers.wide(mixed[:, half - places]) * np.array([1, -1]))
+    front, back = (numbers.shared(v, 2) for v in (mixed[:, places], turned_round))
+    both, apart = numbers.sum(front, back), numbers.sum(front, back, -1)
+    joined = numbers.wide(numbers.product(apart, joints))
+    both = numbers.wide(both)
+    result[:, places] = numbers.halved(both + joined)
+    result[:, half - places] = numbers.halved((both - joined) * np.array([1, -1]))
+    return result
