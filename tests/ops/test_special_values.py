@@ -8,22 +8,27 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from agreement import disagreement
-from operator_graphs import sample_graph
+from operator_graphs import sample_graph, sample_of
+from special_values import SpecialSample, differences
 
 from codegen.targets import resolve
 from codegen.testing import Trial, run_trials
-from ir.op import Case
+from ir.interp import evaluate
+from ir.op import Case, Op
 from ir.ops.activations import Clip, LeakyRelu, Relu
 from ir.ops.arithmetic import Pow
+from ir.ops.binary import Binarize
 from ir.ops.common import normal
 from ir.ops.conv import Conv2D
+from ir.ops.conv_transpose import ConvTranspose2D
+from ir.ops.fused import Fused, Stage
 from ir.ops.norm import BatchNorm
 from ir.ops.pool import LOWEST, MaxPool2D
 from ir.ops.recurrent import LSTMCell
 from ir.ops.reduce import ArgMax, ArgMin
 from ir.ops.sorting import TopK
 from ir.pipeline import run_pipeline
-from ir.types import Padding
+from ir.types import Array, Padding
 
 SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.5, -2.0], np.float32)
 TARGETS = [
@@ -75,3 +80,41 @@ def _constants() -> list[Case]:
         Case(LSTMCell(), (*lstm, normal(rng, 12), normal(rng, 12)), (3, 4, 5, 6)),
         Case(Pow(), (SPECIAL, root), (1,)),
     ]
+
+
+def _judged(case: Case, kind: str, result: Array) -> list[str]:
+    sample = SpecialSample("judged", sample_of(case, "", "judged").trial, (kind,), (case,))
+    return differences(sample, [(result,)], resolve("host"))
+
+
+def test_nan_of_a_transposed_convolution_stays_near() -> None:
+    x = np.ones((1, 6, 6, 1), np.float32)
+    x[0, 0, 0, 0] = np.nan
+    case = Case(ConvTranspose2D((2, 2)), (x, np.ones((1, 3, 3, 1), np.float32)), (1,))
+    (made,) = evaluate(sample_of(case, "", "near").trial.graph, (x,)).outputs
+    assert np.isnan(made).sum() > np.isnan(case.op.reference(*case.inputs)[0]).sum()
+    assert not _judged(case, "nan", made)
+    made[0, 8, 8, 0] = np.nan
+    assert _judged(case, "nan", made)
+
+
+def test_signs_of_groups_are_those_of_their_own_or_of_all_channels() -> None:
+    x = np.ones((1, 1, 2, 4), np.float32)
+    x[0, 0, 0, 0] = np.nan
+    op = Fused(Conv2D(groups=2), 2, (Stage(Binarize()),))
+    case = Case(op, (x, np.ones((4, 1, 1, 2), np.float32)), (1,))
+    (made,) = op.reference(*case.inputs)
+    assert made.tolist() == [[[[False, False, True, True], [True] * 4]]]
+    for pixel, is_right in ((0, True), (1, False)):
+        changed = made.copy()
+        changed[0, 0, pixel, 3] = False
+        assert bool(_judged(case, "nan", changed)) != is_right
+
+
+@pytest.mark.parametrize(("op", "is_open"), [(LeakyRelu(0.5), False), (Relu(), True)])
+def test_signs_of_zeros_are_open_for_searches_only(op: Op, is_open: bool) -> None:
+    case = Case(op, (np.array([0.0, -0.0, 1.0], np.float32),))
+    (made,) = op.reference(*case.inputs)
+    assert not _judged(case, "zeros", made)
+    made = np.where(made == 0, -made, made)
+    assert bool(_judged(case, "zeros", made)) != is_open

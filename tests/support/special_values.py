@@ -16,6 +16,8 @@ from operator_graphs import sample_graph, sample_of
 
 from codegen.targets import Target
 from codegen.testing import Outputs, Trial
+from ir.graph import Graph
+from ir.interp import evaluate
 from ir.op import Arrays, Case, Op
 from ir.ops.binary import Binarize
 from ir.ops.conv import Conv2D
@@ -29,6 +31,14 @@ KINDS: dict[str, tuple[float, ...]] = {
     "zeros": (0.0, -0.0),
     "denormals": (1e-40, -1e-40, 1e-45, -1e-45),
 }
+_SEARCHES = ("clip", "max_pool2d", "maximum", "minimum", "reduce", "relu")
+_PRODUCTS = ("conv2d", "conv_transpose2d", "dense", "fused", "mat_mul")
+_CELLS = ("fast_grnn_cell", "gru_cell", "loop", "lstm_cell", "rnn_cell")
+_SUMS = ("avg_pool2d", "batch_norm", "cum_sum", "interpolate", "lrn", "normalize")
+_PLACES = ("resample", "resize")
+_FUNCTIONS = ("expm1", "floor_mod", "log1p", "mod", "sign", "sin", "tan")
+SIGN_IS_OPEN = frozenset(_SEARCHES + _PRODUCTS + _CELLS + _SUMS + _PLACES + _FUNCTIONS)
+"""Operators whose zeros may have either sign."""
 _SPARSE = 16  # one element of so many is replaced: the others show what it must not reach
 
 
@@ -84,11 +94,17 @@ def special_samples(op: type[Op], rng: np.random.Generator) -> Iterator[SpecialS
 def differences(sample: SpecialSample, found: Sequence[Outputs], target: Target) -> list[str]:
     """A line for each result that is not what the reference says."""
     said = []
-    for kind, case, outputs in zip(sample.kinds, sample.cases, found, strict=True):
+    calls = zip(sample.kinds, sample.cases, sample.trial.calls, found, strict=True)
+    for kind, case, call, outputs in calls:
         wanted = references(case, target) if kind else [reference(case)]
+        spread = with_zeros(case, sample.trial.graph, call) if kind else None
         for number, got in enumerate(outputs):
             choices = [np.asarray(want[number]) for want in wanted]
-            why = difference(case.op, got, choices) if kind else disagreement(got, *choices)
+            if spread is not None:
+                choices = [_adopted(got, np.asarray(spread[number]), want) for want in choices]
+            why = difference(got, choices) if kind else disagreement(got, *choices)
+            if kind == "zeros":
+                why = why or wrong_signs(case.op, got, choices[0])
             said += [f"{sample.label}: {kind} result {number}: {why}"] if why else []
     return said
 
@@ -111,33 +127,55 @@ def flushes(target: Target) -> bool:
     return target.arch == "arm" and target.has("neon")
 
 
-def difference(op: Op, got: Array, wanted: Sequence[Array]) -> str:
+def difference(got: Array, wanted: Sequence[Array]) -> str:
     """Empty if every element is what one of the references says, else how it is not."""
-    best, *flushed = (_adopted(op, got, want) for want in wanted)
+    best, *flushed = wanted
     for other in flushed:
         best = np.where(_equal(_flushed(got), other), got, best)
     return disagreement(got, best)
 
 
-def _adopted(op: Op, got: Array, want: Array) -> Array:
-    """The reference with what may differ taken from the result."""
-    if spreads(op):
-        return np.where(np.isnan(got) if got.dtype.kind == "f" else ~got, got, want)
-    return want
+def wrong_signs(op: Op, got: Array, want: Array) -> str:
+    """Empty if zeros have the reference's signs, or may have either, else how many have not."""
+    if got.dtype.kind != "f" or op.name in SIGN_IS_OPEN:
+        return ""
+    wrong = (got == 0) & (want == 0) & (np.signbit(got) != np.signbit(want))
+    return f"{int(wrong.sum())} zeros of the other sign" if wrong.any() else ""
 
 
-def spreads(op: Op) -> bool:
-    """Whether NaN may reach results that no product of the definition takes it to.
+def with_zeros(case: Case, lowered: Graph, call: Arrays) -> Arrays | None:
+    """What kernels with zeros among their weights make of a case; None if they have none.
 
-    A transposed convolution computes its phases with one window and zeros in it. Signs of groups
-    that share a byte come from filters over all groups, zeros in them.
+    A transposed convolution computes its phases with one window, as the lowered graph says. Signs
+    of groups that share a byte come from filters over all groups.
     """
-    match op:
-        case ConvTranspose2D():
-            return True
-        case Fused(Conv2D() as conv, _, stages):
-            return conv.groups > 1 and any(isinstance(s.op, Binarize) for s in stages)
-    return False
+    with np.errstate(all="ignore"):
+        match case.op:
+            case ConvTranspose2D():
+                return evaluate(lowered, call).outputs
+            case Fused(Conv2D() as conv, _, stages) if any(
+                isinstance(s.op, Binarize) for s in stages
+            ):
+                x, w, *rest = case.inputs
+                if w.shape[3] > 1 and w.shape[0] // conv.groups % 8:
+                    over_all = replace(case.op, anchor=replace(conv, groups=1))
+                    return over_all.reference(x, _over_all_groups(w, conv.groups), *rest)
+    return None
+
+
+def _over_all_groups(w: Array, groups: int) -> Array:
+    """Filters [F,kh,kw,C/groups] over all channels, 0 for those of other groups."""
+    made = np.zeros((*w.shape[:3], groups, w.shape[3]), w.dtype)
+    filters = np.arange(w.shape[0])
+    made[filters, :, :, filters // (w.shape[0] // groups)] = w
+    return made.reshape(*w.shape[:3], groups * w.shape[3])
+
+
+def _adopted(got: Array, spread: Array, want: Array) -> Array:
+    """The reference with what zeros among the weights spread taken from the result."""
+    if got.dtype.kind == "f":
+        return np.where(np.isnan(got) & np.isnan(spread), got, want)
+    return np.where(got == spread, got, want)
 
 
 def _equal(got: Array, want: Array) -> Array:
