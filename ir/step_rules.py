@@ -63,9 +63,9 @@ def one_step(op: Op, operands: Types, axes: Axes) -> tuple[Op, int]:
 
 
 def last_step(op: Op, operands: Types, axes: Axes, picked: int | None) -> Op | None:
-    """The operator on one step's elements if it takes the last step's and no other, else None.
+    """What to apply to one step's first operand if `op` takes the last step's and no other.
 
-    `picked` is the only index of a `Gather`, if it is known.
+    None if it does not. `picked` is the only index of a `Gather`, if it is known.
     """
     axis = axes[0]
     if axis is None:
@@ -74,8 +74,8 @@ def last_step(op: Op, operands: Types, axes: Axes, picked: int | None) -> Op | N
     match op:
         case Slice(starts=starts, sizes=sizes) if (starts[axis], sizes[axis]) == (last, 1):
             return replace(op, starts=resized(starts, axis, 0))
-        case Gather(axis=along) if along == axis and picked is not None and picked >= last:
-            return op  # the index is clamped to the one step there is
+        case Gather(axis=along) if (along, picked) == (axis, last):
+            return Reshape(op.infer(*operands)[0].shape)
     return None
 
 

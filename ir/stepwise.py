@@ -77,7 +77,7 @@ def stepwise(graph: Graph, where: str = "") -> Graph:
         tried = _Stepped(graph, steps, kinds)
         if not tried.problems:
             return tried.graph()
-        if best is None or tried.unknown < best.unknown:
+        if best is None or tried.doubt < best.doubt:
             best = tried
     raise _refused(where or graph.name, best.problems if best else ())
 
@@ -122,6 +122,7 @@ class _Stepped:
         self._types, self._exact = dict(graph.types), dict(graph.exact)
         self._constants, self._states = list(graph.constants), list(graph.states)
         self._nodes: list[Node] = []
+        self._is_astray = False
         self.problems: list[str] = []
         for state in graph.states:
             self._set(state.current, Fixed.KEPT)
@@ -136,9 +137,10 @@ class _Stepped:
         ]
 
     @property
-    def unknown(self) -> int:
-        """How many values could not be told to be anything."""
-        return sum(kind is Fixed.UNKNOWN for kind in self._kinds.values())
+    def doubt(self) -> tuple[bool, int]:
+        """How little speaks for the guess: a loop along another axis, values of no known kind."""
+        unknown = sum(kind is Fixed.UNKNOWN for kind in self._kinds.values())
+        return self._is_astray, unknown
 
     def graph(self) -> Graph:
         """What was made."""
@@ -196,7 +198,7 @@ class _Stepped:
         types, _ = self._old.node_types(node)
         last = last_step(node.op, types, axes, self._picked(node))
         if last is not None:
-            self._nodes.append(replace(node, op=last))
+            self._nodes.append(replace(node, op=last, inputs=node.inputs[:1]))
             self._set_all(node.outputs, Fixed.LATEST)
             return
         axes, op, axis = self._one_step(node, axes)
@@ -313,6 +315,7 @@ class _Stepped:
             _want(_is_repeated(self._arrays[value], walk.axis), UNEQUAL)
             value = self._repeated(value, walk.axis)
         else:
+            self._is_astray |= kind != walk.axis
             _want(kind == walk.axis, "walks along another axis than that of the steps")
         element = f"{node.outputs[0]}.of.{value}.{walk.axis}"
         if element not in self._types:

@@ -59,7 +59,8 @@ def onnx_network(
     shape = (BATCH, STEPS, INPUTS) if said.get("layout") else (STEPS, BATCH, INPUTS)
     arrays |= {
         "scale": floats(INPUTS, seed=4), "m": floats(HIDDEN, 7, seed=5), "one": np.float32(1),
-        "last": np.array(STEPS - 1), "from": np.array([-1]), "to": np.array([STEPS]),
+        "last": np.array(STEPS - 1), "chosen": np.arange(STEPS) == STEPS - 1,
+        "from": np.array([-1]), "to": np.array([STEPS]), "base": np.abs(floats(HIDDEN, seed=7)) + 1,
         "first": np.array([0]), "sum": np.array([0]),
     }  # fmt: skip
     scaled = node("Mul", ["scale", "x"], ["scaled"])
@@ -100,8 +101,12 @@ def networks(folder: Path) -> Iterator[Network]:
     yield Network("batch first", onnx_network("LSTM", after, ["o", "h"], layout=1))
     gathered = [node("Gather", ["s", "last"], ["g"], axis=0), node("MatMul", ["g", "m"], ["o"])]
     yield Network("last by index", onnx_network("GRU", gathered, ["o"]))
+    chosen = [node("Compress", ["s", "chosen"], ["o"], axis=0)]
+    yield Network("last by condition", onnx_network("GRU", chosen, ["o"]))
     cut = [node("Slice", ["s", "from", "to", "first"], ["o"])]
     yield Network("last by slice", onnx_network("GRU", cut, ["o"]))
+    repeated = [node("Pow", ["base", "s"], ["o"])]
+    yield Network("repeated constant", onnx_network("GRU", repeated, ["o"]))
     yield Network("scan", scan())
     yield Network("linear attention", linear_attention())
     lstms = [c for c in layer_cases() if c.kind == "UNIDIRECTIONAL_SEQUENCE_LSTM"]
@@ -207,6 +212,15 @@ def test_a_computed_beginning_is_refused() -> None:
     inputs = {"x": floats(STEPS, BATCH, INPUTS), "begin": floats(1, BATCH, HIDDEN)}
     with pytest.raises(EllcError, match=r"begins with values that are computed.*--set"):
         stepwise(read(model([made], inputs, ["y"], arrays)))
+
+
+def test_constants_that_differ_between_steps_are_refused() -> None:
+    made, arrays = layer("GRU", "placed")
+    arrays |= {"places": floats(STEPS, 1, INPUTS, seed=8)}
+    placed = node("Add", ["x", "places"], ["placed"])
+    inputs = {"x": floats(STEPS, BATCH, INPUTS)}
+    with pytest.raises(EllcError, match="placed: has other constants for every step"):
+        stepwise(read(model([placed, made], inputs, ["y"], arrays)))
 
 
 def test_a_network_without_steps_is_refused() -> None:
