@@ -130,6 +130,98 @@ def logarithm(number: int, scale: int, correction: int) -> int:
     return min(unsigned(scale * natural + 32768) >> 16, 2**15 - 1)
 
 
+# --- streams -------------------------------------------------------------------------------------
+
+
+@dataclass
+class Queue:
+    """A circular buffer as the kernels use theirs."""
+
+    samples: list[int] = field(default_factory=list)
+
+    def taken(self, count: int, dropped: int) -> list[int] | None:
+        """The oldest samples, of which some go; None if there are too few."""
+        if len(self.samples) < count:
+            return None
+        first = self.samples[:count]
+        del self.samples[:dropped]
+        return first
+
+
+@dataclass
+class Framer:
+    """One row's frames; what is missing is 0."""
+
+    size: int
+    step: int
+    prefill: bool
+    queue: Queue = field(default_factory=Queue)
+
+    def __post_init__(self) -> None:
+        if self.prefill:
+            self.queue.samples += [0] * (self.size - self.step)
+
+    def __call__(self, samples: Sequence[int]) -> tuple[list[int], bool]:
+        frames: list[int] = []
+        valid = True
+        for start in range(0, len(samples), self.step):
+            self.queue.samples += samples[start : start + self.step]
+            frame = self.queue.taken(self.size, self.step)
+            valid = valid and frame is not None
+            frames += frame or [0] * self.size
+        return frames, valid
+
+
+@dataclass
+class Stacker:
+    """Frames beside one another; zeros while there are too few."""
+
+    left: int
+    right: int
+    step: int
+    started: bool = False
+    queue: Queue = field(default_factory=Queue)
+
+    def __call__(self, frame: Sequence[int]) -> tuple[list[int], bool]:
+        self.queue.samples += [*frame] * (1 if self.started else self.left + 1)
+        self.started = True
+        size = len(frame) * (self.left + self.right + 1)
+        stack = self.queue.taken(size, self.step * len(frame))
+        return stack or [0] * size, stack is not None
+
+
+@dataclass
+class Delay:
+    """One row's samples some samples later."""
+
+    length: int
+    queue: Queue = field(default_factory=Queue)
+
+    def __post_init__(self) -> None:
+        self.queue.samples += [0] * self.length
+
+    def __call__(self, samples: Sequence[int]) -> list[int]:
+        self.queue.samples += samples
+        return self.queue.taken(len(samples), len(samples)) or []
+
+
+@dataclass
+class OverlapAdd:
+    """One row's frames added up in 16 bits."""
+
+    step: int
+    buffer: list[int] = field(default_factory=list)
+
+    def __call__(self, frames: Sequence[Sequence[int]]) -> list[int]:
+        results = []
+        for frame in frames:
+            held = self.buffer or [0] * len(frame)
+            sums = [max(-(2**15), min(2**15 - 1, a + b)) for a, b in zip(frame, held, strict=True)]
+            results += sums[: self.step]
+            self.buffer = sums[self.step :] + [0] * self.step
+        return results
+
+
 # --- KISS FFT ------------------------------------------------------------------------------------
 
 

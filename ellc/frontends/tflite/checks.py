@@ -32,6 +32,7 @@ _FAMILIES = (
     "signal",
     "signal_channels",
     "signal_loudness",
+    "signal_streams",
     "strided_slice",
     "svdf",
     "variables",

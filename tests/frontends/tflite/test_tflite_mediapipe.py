@@ -1,4 +1,4 @@
-"""MediaPipe's pool with places, and its inverse, against loops over windows and cells.
+"""MediaPipe's pool with places, its inverse and its transposed convolution, against loops.
 
 No runtime at hand has these operators; the loops are what MediaPipe's own kernels do.
 """
@@ -23,6 +23,7 @@ from ir.types import Array
 
 SAME, VALID = 1, 2
 POOL, UNPOOL = "CUSTOM:MaxPoolingWithArgmax2D", "CUSTOM:MaxUnpooling2D"
+TRANSPOSED = "CUSTOM:Convolution2DTransposeBias"
 
 
 def pool_options(scheme: int, stride: int, window: tuple[int, int], activation: int = 0) -> bytes:
@@ -75,6 +76,39 @@ def test_a_pool_tells_the_first_cell_of_its_maximum(
         np.testing.assert_array_equal(ours, theirs)
 
 
+def spread(x: Array, weights: Array, bias: Array, scheme: int, stride: tuple[int, int]) -> Array:
+    """Every pixel's window of filters onto the result, one product after the other."""
+    size, window = np.array(x.shape[1:3]), np.array(weights.shape[1:3])
+    cut = np.maximum(0, window - (size - 1) % stride - 1) if scheme == SAME else np.zeros(2, int)
+    whole = np.array(stride) * (size - 1) + window - cut
+    result = np.tile(bias.astype(np.float64), (x.shape[0], *whole, 1))
+    for n, row, column in np.ndindex(x.shape[:3]):
+        for y, across in np.ndindex(*window):
+            at = row * stride[0] + y - cut[0] // 2, column * stride[1] + across - cut[1] // 2
+            if 0 <= at[0] < whole[0] and 0 <= at[1] < whole[1]:
+                result[n, *at] += weights[:, y, across].astype(np.float64) @ x[n, row, column]
+    return result
+
+
+@pytest.mark.parametrize("scheme", [SAME, VALID])
+@pytest.mark.parametrize(
+    ("stride", "window"), [((2, 2), (2, 2)), ((2, 1), (3, 4)), ((3, 2), (2, 5)), ((1, 3), (1, 1))]
+)
+def test_a_transposed_convolution_spreads_pixels(
+    scheme: int, stride: tuple[int, int], window: tuple[int, int], tmp_path: Path
+) -> None:
+    rng, x, file = np.random.default_rng(3), image(4, 5), TFLiteFile()
+    weights = rng.standard_normal((6, *window, 3)).astype(np.float32)
+    bias = rng.standard_normal(6).astype(np.float32)
+    places = [file.add(T(x.shape)), file.add(T.of(weights)), file.add(T.of(bias)), file.add(T())]
+    chosen = struct.pack("<5i", scheme, stride[1], stride[0], 0, 0)
+    file.apply(TRANSPOSED, places[:3], places[3:], chosen)
+    graph = imported(file, places[:1], places[3:], tmp_path)
+    (found,) = evaluate(graph, (x,)).outputs
+    wanted = spread(x, weights, bias, scheme, stride)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.slow
 def test_what_is_pooled_goes_back_to_its_place(tmp_path: Path) -> None:
     """Both in one network, as segmentation models have them, imported and compiled."""
@@ -107,14 +141,18 @@ def test_what_is_pooled_goes_back_to_its_place(tmp_path: Path) -> None:
         (POOL, pool_options(SAME, 2, (2, 2), 9), "fused activation 9 is unknown"),
         (UNPOOL, pool_options(SAME, 1, (2, 2)), "windows (2, 2) every (1, 1)"),
         (UNPOOL, pool_options(SAME, 2, (2, 2), 1), "fused activation 1"),
+        (TRANSPOSED, b"", "options of 0 bytes"),
+        (TRANSPOSED, struct.pack("<3i", 0, 2, 2), "padding scheme 0"),
+        (TRANSPOSED, struct.pack("<3i", SAME, 0, 2), "with strides (2, 0)"),
     ],
 )
 def test_odd_options_of_pools_are_said(
     kind: str, options: bytes, said: str, tmp_path: Path
 ) -> None:
     file = TFLiteFile()
-    places = [file.add(T((1, 4, 4, 3))) for _ in range(2)] + [file.add(T()) for _ in range(2)]
-    file.apply(kind, places[:2], places[2:], options)
+    count = 3 if kind == TRANSPOSED else 2
+    places = [file.add(T((1, 4, 4, 3))) for _ in range(count)] + [file.add(T()) for _ in range(2)]
+    file.apply(kind, places[:count], places[count:], options)
     with pytest.raises(EllcError) as caught:
-        imported(file, places[:2], places[2:3], tmp_path)
+        imported(file, places[:count], places[count : count + 1], tmp_path)
     assert said in caught.value.problems[0]

@@ -20,6 +20,7 @@ BY_HAND = {
     *("BROADCAST_TO", "LOCAL_RESPONSE_NORMALIZATION", "WHILE"),
     *("ASSIGN_VARIABLE", "CALL_ONCE", "READ_VARIABLE", "VAR_HANDLE"),
     *("CUSTOM:MaxPoolingWithArgmax2D", "CUSTOM:MaxUnpooling2D"),
+    "CUSTOM:Convolution2DTransposeBias",
     "CUSTOM:TFLite_Detection_PostProcess",
     *(kind for kind in operators().handlers if kind.startswith("CUSTOM:Signal")),
 }

@@ -137,8 +137,82 @@ def wanted(*, clamping: bool) -> list[list[list[int]]]:
     return results
 
 
-def want_equal(found: Sequence[Sequence[Array]], clamping: bool) -> None:
-    for step, (ours, theirs) in enumerate(zip(found, wanted(clamping=clamping), strict=True)):
+# --- streams -------------------------------------------------------------------------------------
+
+SAMPLES, SIZES = 480, ((400, 160, False), (200, 120, True), (480, 480, False), (1000, 480, False))
+DELAYS = (0, 7, 480, 700)
+STACKS = ((0, 0, 1), (1, 1, 2), (3, 0, 4), (0, 2, 3), (2, 4, 1))
+BANDS = 5
+
+
+def streams() -> bytes:
+    """Everything that remembers samples, beside one another; two rows of samples and one frame."""
+    file, outputs = TFLiteFile(), list[int]()
+    x, frame = file.add(T((2, SAMPLES), "int16")), file.add(T((BANDS,), "int16"))
+
+    def apply(kind: str, given: int, options: object, *results: T) -> None:
+        made = [file.add(r) for r in results]
+        file.apply(f"CUSTOM:Signal{kind}", [given], made, options)
+        outputs.extend(made)
+
+    for size, step, prefill in SIZES:
+        chosen = {"frame_size": size, "frame_step": step, "prefill": prefill}
+        frames = T((2, SAMPLES // step, size), "int16")
+        apply("Framer", x, chosen, frames, T((), "bool"))
+        whole = T((2, SAMPLES), "int16")
+        apply("OverlapAdd", outputs[-2], {"T": 7, "frame_step": step}, whole)
+    for length in DELAYS:
+        apply("Delay", x, {"delay_length": length}, T((2, SAMPLES), "int16"))
+    for left, right, step in STACKS:
+        chosen = {
+            "num_channels": BANDS,
+            "stacker_left_context": left,
+            "stacker_right_context": right,
+            "stacker_step": step,
+        }
+        stack = T((BANDS * (left + right + 1),), "int16")
+        apply("Stacker", frame, chosen, stack, T((), "bool"))
+    return file.data([x, frame], outputs)
+
+
+@cache
+def stream_inputs() -> list[tuple[Array, ...]]:
+    rng = np.random.default_rng(8)
+    shapes = ((2, SAMPLES), (BANDS,))
+    return [
+        tuple(rng.integers(-(2**15), 2**15, shape).astype(np.int16) for shape in shapes)
+        for _ in range(9)
+    ]
+
+
+@cache
+def wanted_streams() -> list[list[list[int]]]:
+    """Every operator's results in every call."""
+    framers = [[ref.Framer(*given) for _ in range(2)] for given in SIZES]
+    adders = [[ref.OverlapAdd(step) for _ in range(2)] for _, step, _ in SIZES]
+    delays = [[ref.Delay(length) for _ in range(2)] for length in DELAYS]
+    stackers = [ref.Stacker(*given) for given in STACKS]
+    results = []
+    for x, frame in stream_inputs():
+        rows, outputs = x.tolist(), list[list[int]]()
+        for (size, _, _), pair, two in zip(SIZES, framers, adders, strict=True):
+            made = [framer(row) for framer, row in zip(pair, rows, strict=True)]
+            outputs += [made[0][0] + made[1][0], [made[0][1]]]
+            split = [[m[i : i + size] for i in range(0, len(m), size)] for m, _ in made]
+            outputs.append([v for add, m in zip(two, split, strict=True) for v in add(m)])
+        for later in delays:
+            outputs.append([v for one, row in zip(later, rows, strict=True) for v in one(row)])
+        for stacker in stackers:
+            stack, is_valid = stacker(frame.tolist())
+            outputs += [stack, [is_valid]]
+        results.append(outputs)
+    return results
+
+
+def want_equal(
+    found: Sequence[Sequence[Array]], everything: Sequence[Sequence[Sequence[int]]]
+) -> None:
+    for step, (ours, theirs) in enumerate(zip(found, everything, strict=True)):
         for place, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
             assert mine.ravel().tolist() == other, f"step {step}, output {place}"
 
@@ -147,10 +221,10 @@ def imported(data: bytes, folder: Path) -> Graph:
     return read_tflite(saved(data, folder))
 
 
-def evaluated(graph: Graph, steps: Sequence[Array]) -> list[tuple[Array, ...]]:
+def evaluated(graph: Graph, steps: Sequence[tuple[Array, ...]]) -> list[tuple[Array, ...]]:
     found, states = [], None
-    for frame in steps:
-        result = evaluate(graph, (frame,), states=states)
+    for given in steps:
+        result = evaluate(graph, given, states=states)
         states = result.states
         found.append(result.outputs)
     return found
@@ -159,7 +233,50 @@ def evaluated(graph: Graph, steps: Sequence[Array]) -> list[tuple[Array, ...]]:
 @pytest.mark.parametrize("clamping", [False, True])
 def test_a_front_end_is_that_of_the_definition(clamping: bool, tmp_path: Path) -> None:
     graph = imported(front_end(clamping=clamping), tmp_path)
-    want_equal(evaluated(graph, samples()), clamping)
+    want_equal(evaluated(graph, [(frame,) for frame in samples()]), wanted(clamping=clamping))
+
+
+def test_streams_are_those_of_the_definition(tmp_path: Path) -> None:
+    graph = imported(streams(), tmp_path)
+    want_equal(evaluated(graph, stream_inputs()), wanted_streams())
+
+
+def test_overlapping_floats_add_up(tmp_path: Path) -> None:
+    """With the rest of the frames before in a state."""
+    x, y = T((2, 3, 10), "float32"), T((2, 12), "float32")
+    data = single("CUSTOM:SignalOverlapAdd", (x,), (y,), {"T": 0, "frame_step": 4})
+    calls = [np.random.default_rng(i).standard_normal(x.shape).astype(np.float32) for i in (1, 2)]
+    whole = np.zeros((2, 12 * 2 + 6))
+    for i, frame in enumerate(np.concatenate(calls, 1).swapaxes(0, 1)):
+        whole[:, 4 * i : 4 * i + 10] += frame
+    found = evaluated(imported(data, tmp_path), [(call,) for call in calls])
+    ours = np.concatenate([outputs for (outputs,) in found], 1)
+    np.testing.assert_allclose(ours, whole[:, :24], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "to", "options", "said"),
+    [
+        ("Framer", (8,), (1, 4), {"frame_size": 4, "frame_step": 8}, "frames of 4 every 8"),
+        ("Framer", (8,), (1, 4), {"frame_size": 4, "frame_step": 3}, "frames of 4 every 3"),
+        ("Delay", (8,), (8,), {"delay_length": -1}, "-1 samples to remember"),
+        ("OverlapAdd", (2, 4), (10,), {"frame_step": 5}, "2 frames of 4 every 5"),
+        ("Stacker", (3,), (3,), {"num_channels": 3, "stacker_step": 2}, "3 channels"),
+    ],
+)
+def test_what_no_stream_has_is_declined(
+    kind: str,
+    shape: tuple[int, ...],
+    to: tuple[int, ...],
+    options: dict[str, int],
+    said: str,
+    tmp_path: Path,
+) -> None:
+    results = (T(to, "int16"), *([T((), "bool")] if kind in ("Framer", "Stacker") else []))
+    data = single(f"CUSTOM:Signal{kind}", (T(shape, "int16"),), results, options)
+    with pytest.raises(EllcError) as caught:
+        imported(data, tmp_path)
+    assert said in caught.value.problems[0]
 
 
 def transform(dtype: str, length: int, given: int) -> bytes:
@@ -190,13 +307,14 @@ def test_other_lengths_are_declined(length: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_compiled_front_ends_are_those_of_the_definition(tmp_path: Path) -> None:
-    every = [False, True]
-    graphs = [
-        run_pipeline(imported(front_end(clamping=clamping), tmp_path))[0] for clamping in every
-    ]
-    trials = [Trial(graph, tuple((frame,) for frame in samples())) for graph in graphs]
+def test_compiled_streams_are_those_of_the_definition(tmp_path: Path) -> None:
+    files = [front_end(clamping=False), front_end(clamping=True), streams()]
+    everything = [wanted(clamping=False), wanted(clamping=True), wanted_streams()]
+    graphs = [run_pipeline(imported(data, tmp_path))[0] for data in files]
+    frames = [(frame,) for frame in samples()]
+    calls = [frames, frames, stream_inputs()]
+    trials = [Trial(graph, tuple(given)) for graph, given in zip(graphs, calls, strict=True)]
     for target in ("host", "pi0"):
-        for found, clamping in zip(run_trials(trials, resolve(target)), every, strict=True):
+        for found, theirs in zip(run_trials(trials, resolve(target)), everything, strict=True):
             assert not isinstance(found, Exception), found
-            want_equal(found, clamping)
+            want_equal(found, theirs)

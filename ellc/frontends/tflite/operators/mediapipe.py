@@ -1,7 +1,8 @@
-"""MediaPipe's operators: a pool that tells where its maxima are, and its inverse.
+"""MediaPipe's operators: a pool that tells where its maxima are, its inverse, a convolution's.
 
-Their options are the bytes of the runtime's struct TfLitePoolParams. An index counts the cells of
-its own window row by row and is a float, 0.1 above the number so that rounding does not matter.
+Their options are the bytes of the runtime's structs TfLitePoolParams and TfLiteTransposeConvParams.
+A pool's index counts the cells of its own window row by row and is a float, 0.1 above the number so
+that rounding does not matter.
 """
 
 from __future__ import annotations
@@ -17,14 +18,17 @@ from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.common import activated, operand, want_float, window_padding
 from ellc.frontends.tflite.model import Activation, Options, TfliteNode
+from ellc.frontends.tflite.operators.convolution import float_weights
 from ellc.frontends.tflite.registry import TFLITE
 from ir.ops.cast import Cast
+from ir.ops.conv_transpose import ConvTranspose2D
 from ir.ops.pointwise import Equal, GreaterEqual, Maximum, Select
 from ir.ops.pool import LOWEST, MaxPool2D
 from ir.ops.shape import Concat, Pad, Reshape, Slice, Transpose
 from ir.types import DType, Padding
 
 _FIELDS = struct.Struct("<6i")
+_CONVOLUTION = struct.Struct("<3i")  # scheme, stride of columns, stride of rows
 _MOST_CELLS = 64
 _ABOVE = np.float32(0.1)
 # The struct counts schemes from 1; 0 is unknown.
@@ -116,3 +120,24 @@ def max_unpool(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     split = emitter.add(Reshape((batch, rows, columns, height, width, channels)), whole)
     woven = emitter.add(Transpose((0, 1, 3, 2, 4, 5)), split)
     return emitter.add(Reshape((batch, rows * height, columns * width, channels)), woven)
+
+
+@TFLITE.imports("CUSTOM:Convolution2DTransposeBias", limits="floats")
+def transpose_conv_bias(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """The reverse of a convolution and a bias; the schemes say how much the result is smaller."""
+    x, weights, bias = (operand(inputs, i) for i in range(3))
+    if len(node.custom) < _CONVOLUTION.size:
+        raise Unsupported(f"options of {len(node.custom)} bytes, where a convolution's are wanted")
+    scheme, across, down = _CONVOLUTION.unpack_from(node.custom)
+    stride = (down, across)
+    if scheme not in _SCHEMES or min(stride) < 1:
+        raise Unsupported(f"padding scheme {scheme} with strides {stride}")
+    if x.type.rank != 4 or weights.type.rank != 4 or not x.type.elements:
+        raise Unsupported(f"an image {x.shape} and weights {weights.shape}")
+    ends = zip(x.shape[1:3], weights.shape[1:3], stride, strict=True)
+    cut = [max(0, taps - (size - 1) % step - 1) for size, taps, step in ends]
+    if _SCHEMES[scheme] == 1:  # VALID
+        cut = [0, 0]
+    (rows, columns), (top, left) = cut, [amount // 2 for amount in cut]
+    op = ConvTranspose2D(stride, (top, left, rows - top, columns - left), (0, 0))
+    return emitter.add(op, want_float(x), float_weights(emitter, node, weights), want_float(bias))
