@@ -20,6 +20,7 @@ from codegen.targets import resolve
 from codegen.testing import Trial, run_trials
 from ir.errors import EllcError
 from ir.pipeline import run_pipeline
+from ir.stepwise import stepwise
 from ir.types import Array
 
 pytestmark = pytest.mark.needs_data
@@ -98,3 +99,19 @@ def test_fault_is_mended(model: RealModel, target: str) -> None:
 
 def test_every_fault_not_mended_yet_is_a_file() -> None:
     assert NOT_YET.keys() <= {str(model) for model in models()}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_steps_one_by_one_end_as_the_runtime_s_whole_sequence(target: str) -> None:
+    chosen = [model for model in models() if str(model).startswith("keras_")]
+    assert chosen
+    trials, wanted = [], []
+    for model in chosen:
+        (x,), want = next(model.samples())
+        graph, _ = run_pipeline(stepwise(model.graph()))
+        trials.append(Trial(graph, tuple((x[:, i : i + 1],) for i in range(x.shape[1]))))
+        wanted.append(want)
+    results = run_trials(trials, resolve(target))
+    for model, want, calls in zip(chosen, wanted, results, strict=True):
+        assert not isinstance(calls, Exception), calls
+        assert not _differences(str(model), calls[-1:], [want])
