@@ -21,6 +21,7 @@ def wide_cases() -> Iterator[TfliteCase]:
         yield from _convolutions(bias)
         yield from _transposed(bias)
     yield from _fine_steps()
+    yield from _products()
     yield from _depthwise()
     yield from _dense("")
     yield from _transposed("")
@@ -98,6 +99,21 @@ def _fine_steps() -> Iterator[TfliteCase]:
             ),
             given=(given,),
         )  # fmt: skip
+
+
+def _products() -> Iterator[TfliteCase]:
+    """Matrices of which both are computed; factors far below 1 and around it."""
+    most = 2**15
+    for turn, depth, scale, span in (
+        (False, 20, 6e-3, most), (True, 20, 3e-8, 30), (True, 600, 3e-2, most), (False, 9, 1e-9, 9),
+    ):  # fmt: skip
+        shapes = (2, 3, 5, depth), ((3, 7, depth) if turn else (3, depth, 7))
+        given = tuple(_RNG.integers(-span, span, shape).astype(np.int16) for shape in shapes)
+        operands = (stored("int16", shapes[0], _IN), stored("int16", shapes[1], 3e-4))
+        to = (stored("int16", (2, 3, 5, 7), scale),)
+        chosen = options("BatchMatMulOptions", adjX=False, adjY=turn)
+        label = f"int16 {turn} {depth}"
+        yield TfliteCase("BATCH_MATMUL", label, operands, to, chosen, given=given)
 
 
 def _depthwise() -> Iterator[TfliteCase]:

@@ -172,9 +172,7 @@ def fully_connected(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value
     return activated(emitter, emitter.add(Dense(), *operands), node.options.activation)
 
 
-@TFLITE.imports(
-    "BATCH_MATMUL", limits="no 16-bit activations; 8-bit weights beside floats are dequantised"
-)
+@TFLITE.imports("BATCH_MATMUL", limits="8-bit weights beside floats are dequantised")
 def batch_matmul(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """The product of matrices, either of them computed."""
     a, b = operand(inputs, 0), operand(inputs, 1)

@@ -11,7 +11,7 @@ import numpy as np
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.common import BYTES, result, tensor
 from ellc.frontends.tflite.model import Activation, Tensor, TfliteNode
-from ellc.frontends.tflite.operators.wide_layers import wide_layer
+from ellc.frontends.tflite.operators.wide_layers import wide_layer, wide_product
 from ellc.frontends.tflite.scales import quant_of, requantize, scale_of, zero_of
 from ir.op import Op
 from ir.ops.cast import Cast
@@ -123,6 +123,11 @@ def stored_product(
 ) -> Value:
     """BATCH_MATMUL: both operands have one scale, the right one a zero point, too."""
     left, right, to = tensor(node, 0), tensor(node, 1), result(node)
+    if a.dtype is DType.I16:
+        if zero_of(left) or zero_of(right):
+            raise Unsupported("16-bit matrices with zero points")
+        factor = tensor_factor(left, right, to)
+        return wide_product(emitter, a, b, (turn_a, turn_b), factor, to)
     op = IntMatMul(zero_of(left), (zero_of(right),), turn_a, turn_b)
     total = summed(emitter, op, a, b, None)
     return requantize(emitter, total, [tensor_factor(left, right, to)], to, Activation.NONE)

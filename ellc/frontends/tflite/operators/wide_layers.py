@@ -6,6 +6,8 @@ A bias of 64 bits says so. Weights are constants, so it is known how large a sum
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
@@ -17,7 +19,7 @@ from ir.ops.arithmetic import Add, Mul
 from ir.ops.cast import Cast
 from ir.ops.comparisons import ShiftRight
 from ir.ops.conv_transpose import IntConvTranspose2D
-from ir.ops.quantised_conv import IntConv2D, IntDense
+from ir.ops.quantised_conv import IntConv2D, IntDense, IntMatMul
 from ir.types import Array, DType
 
 _Layer = IntConv2D | IntDense | IntConvTranspose2D
@@ -27,6 +29,7 @@ _MOST_SHIFT = 7  # of factors in the reference kernels
 _MOST_REDUCED_SHIFT = -2  # of factors in the rule `tflite_reduced`
 _LOWEST_16 = 1 << 15
 _HIGHEST_BYTE = 255
+_MOST_DEPTH = 1 << 15  # of products of bytes whose sums fit into 32 bits
 
 
 def wide_layer(
@@ -52,13 +55,63 @@ def wide_layer(
     total = _exact_sum(emitter, op, x, weights, bias)
     if dense:
         return requantize(emitter, total, factors, to, activation, "tflite_once")
+    size, start = _sizes(weights, bias)
+    largest = float((_LOWEST_16 * size + np.abs(start.astype(np.float64))).max())
+    return _reduced(emitter, total, largest, factors, to, activation)
+
+
+def wide_product(
+    emitter: Emitter, a: Value, b: Value, turned: tuple[bool, bool], factor: float, to: Tensor
+) -> Value:
+    """BATCH_MATMUL of 16-bit matrices, either of them computed: four products of bytes."""
+    depth = a.shape[-2 if turned[0] else -1] if a.type.rank > 1 else 0
+    if a.dtype is not b.dtype or zero_of(to) or depth >= _MOST_DEPTH:
+        raise Unsupported(f"{a.dtype.value} times {b.dtype.value}, sums of {depth} or a zero point")
+    op = IntMatMul(transpose_a=turned[0], transpose_b=turned[1])
+    left, right = _bytes(emitter, a), _bytes(emitter, b)
+    sums = [
+        _times(emitter, emitter.add(Cast(DType.I64), emitter.add(op, x, y)), 1 << (8 * (2 - i - j)))
+        for i, x in enumerate(left)
+        for j, y in enumerate(right)
+    ]
+    total = reduce(lambda x, y: emitter.add(Add(), x, y), sums)
+    largest = float(depth * _LOWEST_16**2)
+    return _reduced(emitter, total, largest, [factor], to, Activation.NONE)
+
+
+def _reduced(
+    emitter: Emitter,
+    total: Value,
+    largest: float,
+    factors: list[float],
+    to: Tensor,
+    activation: Activation,
+) -> Value:
+    """Sums of 64 bits, whose magnitude is at most `largest`, times 15 bits of their factors.
+
+    Raises `Unsupported` where a sum may have more than 48 bits.
+    """
     bits = _bits_missing(factors)
+    if bits and largest * 2.0**bits >= _ENDS_48:
+        raise Unsupported("a result in steps that are too fine for its sums")
     if bits:
-        _want_room(weights, bias, bits)
         wide = emitter.add(Cast(DType.I64), total) if total.dtype is DType.I32 else total
-        total = emitter.add(Mul(), wide, emitter.constant(np.full(1, 1 << bits, np.int64)))
+        total = _times(emitter, wide, 1 << bits)
         factors = [factor / (1 << bits) for factor in factors]
     return requantize(emitter, total, factors, to, activation, "tflite_reduced")
+
+
+def _times(emitter: Emitter, x: Value, factor: int) -> Value:
+    if factor == 1:
+        return x
+    return emitter.add(Mul(), x, emitter.constant(np.full(1, factor, np.int64)))
+
+
+def _bytes(emitter: Emitter, x: Value) -> tuple[Value, Value]:
+    """The upper, signed byte of 16-bit numbers and the lower one."""
+    eight = emitter.constant(np.full(1, 8, np.int16))
+    upper = emitter.add(Cast(DType.I8), emitter.add(ShiftRight(), x, eight))
+    return upper, emitter.add(Cast(DType.U8), x)
 
 
 def _bits_missing(factors: list[float]) -> int:
@@ -68,13 +121,6 @@ def _bits_missing(factors: list[float]) -> int:
     """
     largest = max(quantize_multiplier(factor)[1] for factor in factors)
     return max(0, min(largest, _MOST_SHIFT) - _MOST_REDUCED_SHIFT)
-
-
-def _want_room(weights: Value, bias: Value | None, bits: int) -> None:
-    """Raise `Unsupported` where a sum times 2^bits may have more than 48 bits."""
-    size, start = _sizes(weights, bias)
-    if (_LOWEST_16 * size + np.abs(start.astype(np.float64))).max() * 2.0**bits >= _ENDS_48:
-        raise Unsupported("a result in steps that are too fine for its sums")
 
 
 def _sizes(weights: Value, bias: Value | None) -> tuple[Array, Array]:
@@ -95,12 +141,8 @@ def _exact_sum(emitter: Emitter, op: Op, x: Value, weights: Value, bias: Value |
         raise Unsupported(
             f"sums of {weights.type.elements // len(sizes)} products of 16-bit numbers"
         )
-    eight = emitter.constant(np.full(1, 8, np.int16))
-    upper = emitter.add(Cast(DType.I8), emitter.add(ShiftRight(), x, eight))
     sums = [
-        emitter.add(Cast(DType.I64), emitter.add(op, part, weights))
-        for part in (upper, emitter.add(Cast(DType.U8), x))
+        emitter.add(Cast(DType.I64), emitter.add(op, part, weights)) for part in _bytes(emitter, x)
     ]
-    raised = emitter.add(Mul(), sums[0], emitter.constant(np.full(1, 256, np.int64)))
-    total = emitter.add(Add(), raised, sums[1])
+    total = emitter.add(Add(), _times(emitter, sums[0], 256), sums[1])
     return total if bias is None else emitter.add(Add(), total, emitter.constant(start))
