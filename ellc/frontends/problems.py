@@ -31,11 +31,19 @@ class Problems:
         if line not in self.lines[-8:]:
             self.lines.append(line)
 
-    def raise_if_any(self, message: str, *, code: str, where: str = "", hint: str = "") -> None:
+    def raise_if_any(
+        self,
+        message: str,
+        *,
+        code: str,
+        where: str = "",
+        hint: str = "",
+        cause: EllcError | None = None,
+    ) -> None:
         """Raise one `EllcError` with all lines (at most 100 are shown) if there are any."""
         if not self.lines:
             return
         shown = self.lines[:_LISTED]
         if len(self.lines) > _LISTED:
             shown.append(f"... and {len(self.lines) - _LISTED} more")
-        raise EllcError(message, code=code, where=where, hint=hint, problems=shown)
+        raise EllcError(message, code=code, where=where, hint=hint, problems=shown) from cause

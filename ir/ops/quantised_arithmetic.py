@@ -223,7 +223,7 @@ class QuantDiv(Pointwise):
         """
         first, second, last = (np.float32(q.scale[0]) for q in (x, y, quant))
         multiplier, shift = quantize_multiplier(float(first / (second * last)))
-        if shift > _QUOTIENT_SHIFTS[dtype]:
+        if shift > _QUOTIENT_SHIFTS.get(dtype, shift):  # of another type: `infer` refuses it
             raise ValueError(f"scales {first} / {second} to {last}")
         zeros = (x.zero_point[0], y.zero_point[0], quant.zero_point[0])
         return cls(zeros[0], zeros[1], multiplier, shift, zeros[2], low, high, dtype, quant)

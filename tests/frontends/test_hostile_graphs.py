@@ -14,6 +14,7 @@ from tflite_cases import TfliteCase, ints, stored
 from tflite_files import T, options, reference
 
 from ellc.driver import CompileOptions, compile_model
+from ellc.frontends.graph_import.values import Nonsense
 from ellc.frontends.tflite.read import read_tflite
 from ir.errors import EllcError, ShapeError
 from ir.graph import Graph
@@ -100,6 +101,41 @@ def test_a_constant_index_of_tflite_is_inside_or_refused(kind: str, tmp_path: Pa
         with pytest.raises(EllcError, match="E212") as caught:
             read_tflite(written(index))
         assert str(index) in caught.value.problems[0]
+
+
+# ---- numbers that no handler can use ------------------------------------------------------------
+
+
+def with_operand(kind: str, operand: object) -> onnx.ModelProto:
+    """One operator whose number, or whose matrix, is this."""
+    given = {"n": np.array(operand), "v": np.array([0, 1], "f4"), "i": np.zeros((1, 1), np.int64)}
+    nodes = {
+        "OneHot": node(kind, ["i", "n", "v"], ["y"]),
+        "EyeLike": node(kind, ["n"], ["y"]),
+        "Trilu": node(kind, ["x", "n"], ["y"]),
+        "CumSum": node(kind, ["x", "n"], ["y"]),
+        "TopK": node(kind, ["x", "n"], ["y", "places"]),
+        "HannWindow": node(kind, ["n"], ["y"]),
+    }
+    return model([nodes[kind], node("Add", ["x", "x"], ["z"])], {"x": X}, ["z", "y"], given)
+
+
+@pytest.mark.parametrize("operand", [np.nan, np.inf, [], [1, 2, 3], [[[1]]]])
+@pytest.mark.parametrize("kind", ["OneHot", "EyeLike", "Trilu", "CumSum", "TopK", "HannWindow"])
+def test_a_number_that_is_none_is_said_by_a_check(kind: str, operand: object) -> None:
+    """Not by what Python says to it: `Nonsense` is what handlers do not check."""
+    try:
+        read(with_operand(kind, operand))
+    except EllcError as error:
+        assert not isinstance(error.__cause__, Nonsense), error
+
+
+@pytest.mark.parametrize("version", [2**31, 2**40, 2**62])
+def test_a_version_that_there_cannot_be(version: int) -> None:
+    proto = with_operand("HannWindow", 4)
+    proto.opset_import[0].version = version
+    with pytest.raises(EllcError, match="E210"):
+        read(proto)
 
 
 # ---- constants that are computed at import ------------------------------------------------------

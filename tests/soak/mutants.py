@@ -40,6 +40,7 @@ from workers import judge_all
 from codegen.targets import resolve
 from ellc.execute import open_library
 from ellc.frontends.ell.write import write_ell
+from ellc.frontends.graph_import.values import Nonsense
 from ellc.images import load_input
 from ellc.manifest import read_manifest
 from ellc.models import read_model
@@ -117,6 +118,9 @@ class Mutants:
                 raise AssertionError(f"an error that says nothing: {error.report()!r}") from error
             if error.code == "E110" and self.name in ("onnx", "tflite", "ell"):
                 raise AssertionError(error.report()) from error
+            hidden = hidden_cause(error)
+            if hidden is not None:
+                raise hidden from error
             return error.code
 
     def _written(self, data: bytes, folder: Path) -> Path:
@@ -136,6 +140,14 @@ class Mutants:
             if place in shown.found:
                 left_out.append(index)
         return self.mutant(bases, seed, number, left_out)
+
+
+def hidden_cause(error: EllcError) -> BaseException | None:
+    """What Python said to numbers that an importer does not check, if an error hides it."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, Nonsense):
+        cause = cause.__cause__
+    return None if cause is None else cause.__cause__
 
 
 # ---- what becomes of a file ---------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 
 from ellc.frontends.graph_import.cuts import Cuts
-from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.graph_import.values import Emitter, Nonsense, Unsupported, Value
 from ellc.frontends.problems import Problems
 from ir.errors import EllcError, ShapeError
 
@@ -108,6 +108,7 @@ def import_nodes(
     """
     known: dict[str, Value | None] = dict(values)
     problems = Problems()
+    nonsense: Nonsense | None = None
     cuts = Cuts()
     for node in nodes:
         operands = [known.get(name) if name else None for name in node.inputs]
@@ -126,6 +127,7 @@ def import_nodes(
             results = _call(emitter, registry, node, operands)
         except (Unsupported, ShapeError) as error:
             problems.add(_place(node), getattr(error, "message", "") or str(error))
+            nonsense = error if isinstance(error, Nonsense) else nonsense
             cuts.ended(node.inputs)
             results = [None] * len(node.outputs)
         if any(v is not None and not v.is_constant for v in results):
@@ -142,6 +144,7 @@ def import_nodes(
         where=where,
         hint=(f"--outputs {cut} takes the part before; " if cut else "")
         + f"`ellc ops --format {registry.format}` lists what is supported",
+        cause=nonsense,
     )
     return {name: value for name, value in known.items() if value is not None}
 
@@ -166,10 +169,11 @@ def _call(
     except EllcError as error:
         if isinstance(error, ShapeError):
             raise
-        raise Unsupported(error.message) from error
+        kind = Nonsense if isinstance(error, Nonsense) else Unsupported
+        raise kind(error.message) from (error.__cause__ if kind is Nonsense else error)
     except _NONSENSE as error:
         # Operands and attributes that no exporter writes; the walk goes on after them.
-        raise Unsupported(f"its operands or attributes make no sense ({error})") from error
+        raise Nonsense(f"its operands or attributes make no sense ({error})") from error
     except MemoryError:
         raise Unsupported("its constants need more memory than there is") from None
     return [made] if isinstance(made, Value) else list(made)

@@ -36,6 +36,13 @@ class Unsupported(EllcError):
         super().__init__(message, code="E212")
 
 
+class Nonsense(Unsupported):
+    """A handler met numbers that it does not check; the cause is what Python said.
+
+    A user is told the node, no more: `tests/soak` looks for these, to be given checks of their own.
+    """
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Value:
     """A tensor of the model: `array` if it is known now, `ref` if a node or input makes it."""
@@ -245,8 +252,26 @@ def known(value: Value, what: str) -> Array:
 
 
 def known_ints(value: Value, what: str) -> tuple[int, ...]:
-    """A known array of whole numbers, flat."""
-    return tuple(int(x) for x in _flat(known(value, what)))
+    """A known array of whole numbers, flat; raises `Unsupported` for NaN and infinities."""
+    array = known(value, what)
+    if not np.isfinite(array).all():
+        raise Unsupported(f"{what} holds a number that is not finite")
+    return tuple(int(x) for x in _flat(array))
+
+
+def known_int(value: Value, what: str) -> int:
+    """A known whole number; raises `Unsupported` for an array of more or less than one."""
+    numbers = known_ints(value, what)
+    if len(numbers) != 1:
+        raise Unsupported(f"{what} is {len(numbers)} numbers, not one")
+    return numbers[0]
+
+
+def extents(value: Value, rank: int, what: str) -> tuple[int, ...]:
+    """The shape of an operand that must have `rank` axes; raises `Unsupported` for others."""
+    if len(value.shape) != rank:
+        raise Unsupported(f"{what} has the shape {list(value.shape)}, not {rank} axes")
+    return value.shape
 
 
 def _flat(array: Array) -> Iterable[int]:

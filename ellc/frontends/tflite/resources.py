@@ -14,6 +14,7 @@ from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, know
 from ellc.frontends.tflite.common import tensor
 from ellc.frontends.tflite.inner import import_inner
 from ellc.frontends.tflite.model import Tensor, TfliteGraph, TfliteNode
+from ellc.frontends.tflite.scales import quant_of
 from ellc.frontends.tflite.versions import want_known_version
 from ir.errors import EllcError
 from ir.types import Array
@@ -183,7 +184,7 @@ def _started(emitter: Emitter, variables: Iterable[Variable]) -> dict[str, Array
 
 def _zeros(emitter: Emitter, held: Tensor) -> Array:
     """As TensorFlow Lite Micro has it; the interpreter refuses to read such a variable."""
-    zero = held.quant.zero_point[0] if held.quant else 0
+    zero = quant_of(held).zero_point[0] if held.quant else 0
     return emitter.full(held.shape, zero, held.dtype.numpy)
 
 

@@ -29,6 +29,11 @@ def quant_of(tensor: Tensor) -> Quant:
     """The quantisation of a tensor that must have one, be it per tensor or per channel."""
     if tensor.quant is None:
         raise Unsupported(f"'{tensor.name}' is {tensor.kind} without scale and zero point")
+    if tensor.dtype.is_integer:
+        info = np.iinfo(tensor.dtype.numpy)
+        for zero in tensor.quant.zero_point:
+            if not info.min <= zero <= info.max:
+                raise Unsupported(f"'{tensor.name}' has the zero point {zero}, no {tensor.kind}")
     return tensor.quant
 
 

@@ -6,6 +6,7 @@ Operators with a handler of their own are not here, even if they have a definiti
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,7 @@ def _definition(node: OnnxNode, inputs: Inputs) -> OnnxFunction:
         schema = onnx.defs.get_schema(node.operator, node.version, node.domain)
     except onnx.defs.SchemaError:
         raise Unsupported(f"version {node.version} of the operators has none such") from None
-    proto = _node_proto(node, inputs)
+    proto = _node_proto(node, schema)
     defaults = [
         attribute.default_value
         for name, attribute in schema.attributes.items()
@@ -104,20 +105,30 @@ def _definition_for(schema: Any, node: OnnxNode, inputs: Inputs, proto: NodeProt
     return data
 
 
-def _node_proto(node: OnnxNode, inputs: Inputs) -> NodeProto:
-    from onnx import helper
+def _node_proto(node: OnnxNode, schema: Any) -> NodeProto:
+    """The node with its attributes as the specification types them."""
+    from onnx import AttributeProto, helper
 
-    given: dict[str, Any] = {}
-    for name, value in node.attributes.items():
-        if isinstance(value, int | float | str):
-            given[name] = value
-        elif isinstance(value, tuple):
-            given[name] = list(value)
-        else:
-            raise Unsupported(f"its attribute '{name}' is not a plain value")
-    return helper.make_node(
-        node.operator, list(node.inputs), list(node.outputs), domain=node.domain, **given
+    kinds: dict[str, Callable[[str], Any]] = {
+        "INT": node.integer,
+        "FLOAT": node.number,
+        "STRING": node.text,
+        "INTS": node.integers,
+        "FLOATS": node.numbers,
+        "STRINGS": node.texts,
+    }
+    proto = helper.make_node(
+        node.operator, list(node.inputs), list(node.outputs), domain=node.domain
     )
+    for name in node.attributes:
+        formal = schema.attributes.get(name)
+        read = kinds.get(AttributeProto.AttributeType.Name(int(formal.type))) if formal else None
+        if read is None:
+            raise Unsupported(f"its attribute '{name}' is not a plain value of the specification")
+        value = read(name)
+        given = list(value) if isinstance(value, tuple) else value
+        proto.attribute.append(helper.make_attribute(name, given, attr_type=int(formal.type)))
+    return proto
 
 
 def _type_proto(value: Value | None) -> TypeProto:

@@ -6,7 +6,7 @@ import numpy as np
 
 from ellc.frontends.graph_import.broadcast import pointwise
 from ellc.frontends.graph_import.handlers import Inputs
-from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_int
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.constants import to_dtype
 from ellc.frontends.onnx.operators.shapes import reshaped
@@ -36,7 +36,7 @@ def non_max_suppression(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Val
         raise Unsupported(_NO_NUMBER)
     if boxes.type.rank != 3 or scores.type.rank != 3:
         raise Unsupported(f"boxes {boxes.shape} and scores {scores.shape}")
-    most = min(known_ints(given, "the number of boxes")[0], scores.shape[2])
+    most = min(known_int(given, "the number of boxes"), scores.shape[2])
     if most < 1 or not scores.type.elements:
         raise Unsupported(f"{most} boxes of scores {scores.shape}: there is no result")
     emitter.note(NOTE)

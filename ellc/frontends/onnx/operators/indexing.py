@@ -14,7 +14,14 @@ from ellc.frontends.graph_import.indexing import (
     rows_of,
     scattered,
 )
-from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known, known_ints
+from ellc.frontends.graph_import.values import (
+    Emitter,
+    Unsupported,
+    Value,
+    extents,
+    known,
+    known_int,
+)
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.shapes import reshaped
 from ellc.frontends.onnx.registry import ONNX, axis_of, operand, optional
@@ -95,7 +102,7 @@ def _combination(node: OnnxNode) -> Op | None:
 def import_one_hot(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """One value where a new axis is at the index, another elsewhere."""
     indices = operand(inputs, 0)
-    (depth,) = known_ints(operand(inputs, 1), "the depth")
+    depth = known_int(operand(inputs, 1), "the depth")
     axis = axis_of(node.integer("axis", -1), indices.type.rank + 1)
     return one_hot(emitter, indices, depth, operand(inputs, 2), axis)
 
@@ -105,7 +112,7 @@ def eye_like(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """Ones on a diagonal of a matrix as large as the operand."""
     x = operand(inputs, 0)
     dtype = dtype_of(node.integer("dtype")) if node.has("dtype") else x.dtype
-    rows, columns = x.shape
+    rows, columns = extents(x, 2, "the matrix")
     row, column = emitter.counted(rows, 1), emitter.counted(columns)
     emitter.want_room(rows, columns)
     eye = column - row == node.integer("k", 0)
@@ -116,7 +123,7 @@ def eye_like(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 def trilu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """The upper or lower triangle of matrices, zeros elsewhere."""
     x, given = operand(inputs, 0), optional(inputs, 1)
-    diagonal = known_ints(given, "the diagonal")[0] if given else 0
+    diagonal = known_int(given, "the diagonal") if given else 0
     ones = emitter.full(x.shape[-2:], True, np.bool_)
     kept = np.triu(ones, diagonal) if node.flag("upper", True) else np.tril(ones, diagonal)
     zero = emitter.constant(np.zeros((1,), x.dtype.numpy))
@@ -177,7 +184,7 @@ def array_feature_extractor(emitter: Emitter, node: OnnxNode, inputs: Inputs) ->
 def running(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """Running sums or products along an axis."""
     x = operand(inputs, 0)
-    axis = axis_of(known_ints(operand(inputs, 1), "the axis")[0], x.type.rank)
+    axis = axis_of(known_int(operand(inputs, 1), "the axis"), x.type.rank)
     kind = CumSum if node.operator == "CumSum" else CumProd
     return emitter.add(kind(axis, node.flag("exclusive"), node.flag("reverse")), x)
 
@@ -190,7 +197,7 @@ def running(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 def top_k(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     """The largest or smallest elements along an axis, best first, and where they stand."""
     x = operand(inputs, 0)
-    k = node.integer("k") if node.version < 10 else known_ints(operand(inputs, 1), "k")[0]
+    k = node.integer("k") if node.version < 10 else known_int(operand(inputs, 1), "k")
     axis = axis_of(node.integer("axis", -1), x.type.rank)
     values, places = emitter.add_multi(TopK(axis, k, node.flag("largest", True)), x)
     return [values, emitter.add(Cast(DType.I64), places)]

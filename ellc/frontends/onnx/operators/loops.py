@@ -9,7 +9,14 @@ import numpy as np
 
 from ellc.frontends.graph_import.handlers import Inputs, needed_nodes
 from ellc.frontends.graph_import.recurrence import MOST_COUNTED_TRIPS, counters
-from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known, known_ints
+from ellc.frontends.graph_import.values import (
+    Emitter,
+    Unsupported,
+    Value,
+    known,
+    known_int,
+    known_ints,
+)
 from ellc.frontends.onnx.inner import import_inner
 from ellc.frontends.onnx.model import OnnxGraph, OnnxNode
 from ellc.frontends.onnx.operators.shapes import reshaped
@@ -197,7 +204,7 @@ def loop(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     counting = {names[0]: emitter.constant(np.zeros((1,) * rank, np.int64)), names[1]: go}
     counting.update(initial)
     whole = _Body(body, node.label, around)
-    limit = known_ints(own[0], "its number of trips")[0] if own and own[0] is not None else None
+    limit = known_int(own[0], "its number of trips") if own and own[0] is not None else None
     trips = _follow(emitter, whole, counting, following, limit)
     last = trips[-1]
     carried = {n: v for n, v in initial.items() if n not in around and n not in last}

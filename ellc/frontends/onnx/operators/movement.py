@@ -71,6 +71,9 @@ def slice_(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     axes = axes_of(range(len(starts)) if axes is None else axes, x.type.rank)
     if steps is None:
         steps = (1,) * len(axes)
+    if not len(starts) == len(ends) == len(axes) == len(steps):
+        counts = f"{len(starts)} starts, {len(ends)} ends, {len(axes)} axes, {len(steps)} steps"
+        raise Unsupported(f"{counts}; they come together")
     ranges = {a: (0, e, 1) for a, e in enumerate(x.shape)}
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         ranges[axis] = _range(x.shape[axis], start, end, step)

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from ellc.frontends.graph_import.handlers import Inputs
-from ellc.frontends.graph_import.values import Emitter, Listed, Unsupported, Value, known_ints
+from ellc.frontends.graph_import.values import (
+    Emitter,
+    Listed,
+    Unsupported,
+    Value,
+    known_int,
+    known_ints,
+)
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.movement import part
 from ellc.frontends.onnx.operators.shapes import reshaped
@@ -24,7 +31,7 @@ def _items(inputs: Inputs, index: int = 0) -> tuple[Value, ...]:
 
 def _place(value: Value | None, count: int, default: int) -> int:
     """A place in a sequence; negative ones count from the end."""
-    place = default if value is None else known_ints(value, "the place in the sequence")[0]
+    place = default if value is None else known_int(value, "the place in the sequence")
     if not -count <= place < count:
         raise Unsupported(f"place {place} of a sequence of {count}")
     return place % count

@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 
 from ellc.frontends.graph_import.handlers import Inputs
-from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known, known_ints
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known, known_int
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.shapes import reshaped, transposed
 from ellc.frontends.onnx.registry import ONNX, Declined, axis_of, operand, optional
@@ -43,7 +43,7 @@ def dft(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     length = optional(inputs, 1)
     taps = x.shape[axis]
     whole = 2 * (taps - 1) if inverse and onesided else taps
-    count = known_ints(length, "the length")[0] if length else whole
+    count = known_int(length, "the length") if length else whole
     last = x.type.rank - 1
     order = (*(a for a in range(last) if a != axis), axis, last)
     back = tuple(order.index(a) for a in range(last + 1))
@@ -56,17 +56,17 @@ def _axis(node: OnnxNode, inputs: Inputs) -> int:
     if node.version < 20:
         return node.integer("axis", 1)
     given = optional(inputs, 2)
-    return known_ints(given, "the axis")[0] if given else -2
+    return known_int(given, "the axis") if given else -2
 
 
 @ONNX.imports("STFT", limits="steps and lengths known at import, at most 2,048 frequencies")
 def stft(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """The Fourier transforms of overlapping parts of signals [batch, length, 1 or 2]."""
     x, window, size = operand(inputs, 0), optional(inputs, 2), optional(inputs, 3)
-    (step,) = known_ints(operand(inputs, 1), "the step")
+    step = known_int(operand(inputs, 1), "the step")
     length = x.shape[1] if window is None else window.shape[0]
     if size is not None:
-        (length,) = known_ints(size, "the length of a part")
+        length = known_int(size, "the length of a part")
     count = 1 + (x.shape[1] - length) // step
     emitter.want_room(count, length)
     places = step * emitter.counted(count, 1) + emitter.counted(length)
@@ -108,7 +108,7 @@ def _matrix(units: Array, length: int, inverse: bool, onesided: bool) -> Array:
 @ONNX.imports(*_COSINES, limits="a size known at import")
 def window(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """A window of cosines."""
-    (size,) = known_ints(operand(inputs, 0), "the size")
+    size = known_int(operand(inputs, 0), "the size")
     constant, first, second = _COSINES[node.operator]
     turn = (
         2
@@ -123,7 +123,7 @@ def window(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 @ONNX.imports("MelWeightMatrix", limits="operands known at import")
 def mel_weight_matrix(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """Triangular filters whose middles are equally far apart in mel."""
-    bands, length, rate = (known_ints(operand(inputs, i), "a size")[0] for i in range(3))
+    bands, length, rate = (known_int(operand(inputs, i), "a size") for i in range(3))
     edges = [float(known(operand(inputs, i), "an edge").reshape(-1)[0]) for i in (3, 4)]
     low, high = (_MEL_FACTOR * np.log1p(edge / _MEL_HERTZ) for edge in edges)
     mel = low + emitter.counted(bands + 2) * (high - low) / (bands + 2)
