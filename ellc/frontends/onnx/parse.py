@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 _ATTRIBUTE_KINDS = ("undefined", "float", "int", "string", "tensor", "graph", "floats", "ints",
                     "strings", "tensors", "graphs", "sparse tensor", "sparse tensors", "type",
                     "types")  # fmt: skip
-_LAST_OPSET = 2**31 - 1
 
 
 def load_model(source: Path, limits: Limits) -> OnnxModel:
@@ -213,12 +212,11 @@ def free_names(graph: OnnxGraph) -> list[str]:
 def _opsets(imports: Iterable[Any], where: str) -> dict[str, int]:
     """The version of every operator set that a model or function names.
 
-    Raises `EllcError` E210 for a version that none can have: below 1, or wider than the 32 bits
-    in which `onnx` looks one up.
+    Raises `EllcError` E210 for a version below 1: there is none.
     """
     opsets = {_domain(entry.domain): int(entry.version) for entry in imports}
     for domain, version in opsets.items():
-        if not 1 <= version <= _LAST_OPSET:
+        if version < 1:
             raise EllcError(
                 f"the file asks for version {version} of the operator set '{domain or 'ai.onnx'}'",
                 code="E210",

@@ -18,6 +18,7 @@ from ellc.frontends.onnx.model import OnnxFunction, OnnxGraph, OnnxModel, OnnxNo
 from ellc.frontends.onnx.operators.constants import to_dtype
 from ellc.frontends.onnx.parse import read_definition
 from ellc.frontends.onnx.registry import ONNX, Declined, operand
+from ellc.frontends.onnx.schemas import schema_of
 from ir.limits import DEFAULT_LIMITS
 from ir.types import DType
 
@@ -67,12 +68,9 @@ def _as_defined(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Inputs:
 
 def _definition(node: OnnxNode, inputs: Inputs) -> OnnxFunction:
     """The definition for this node's version, attributes and operand types."""
-    import onnx
-
-    try:
-        schema = onnx.defs.get_schema(node.operator, node.version, node.domain)
-    except onnx.defs.SchemaError:
-        raise Unsupported(f"version {node.version} of the operators has none such") from None
+    schema = schema_of(node)
+    if schema is None:
+        raise Unsupported(f"version {node.version} of the operators has none such")
     proto = _node_proto(node, schema)
     defaults = [
         attribute.default_value
