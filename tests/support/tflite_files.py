@@ -18,7 +18,7 @@ KINDS = {
     np.dtype(getattr(np, name.lower())): getattr(schema.TensorType, name)
     for name in (
         *("FLOAT16", "FLOAT32", "FLOAT64", "INT8", "UINT8", "INT16"),
-        *("UINT16", "INT32", "UINT32", "INT64", "UINT64", "BOOL"),
+        *("UINT16", "INT32", "UINT32", "INT64", "UINT64", "BOOL", "COMPLEX64"),
     )
 }
 

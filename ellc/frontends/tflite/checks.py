@@ -33,6 +33,7 @@ _FAMILIES = (
     "signal_channels",
     "signal_loudness",
     "signal_streams",
+    "spectrum",
     "strided_slice",
     "svdf",
     "variables",

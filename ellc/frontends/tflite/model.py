@@ -61,7 +61,8 @@ class Tensor:
     def dtype(self) -> DType:
         """The element type; raises `Unsupported` for one that has no counterpart."""
         if self.kind not in DTYPES:
-            raise Unsupported(f"'{self.name}' holds {self.kind}, which is not supported")
+            hint = "; magnitudes and parts of a RFFT2D are" if "COMPLEX" in self.kind else ""
+            raise Unsupported(f"'{self.name}' holds {self.kind}, which is not supported{hint}")
         return DTYPES[self.kind]
 
 

@@ -17,6 +17,7 @@ from ellc.frontends.tflite.inner import constants
 from ellc.frontends.tflite.labels import labels_behind
 from ellc.frontends.tflite.model import Interface, TfliteModel
 from ellc.frontends.tflite.resources import keep_variables, variable_values, without_handles
+from ellc.frontends.tflite.spectra import without_complex
 from ir.errors import EllcError
 from ir.graph import Graph
 from ir.limits import Limits
@@ -73,7 +74,7 @@ def _graph(name: str, model: TfliteModel, labels: str, options: ImportOptions) -
     nodes, variables = without_handles(model.nodes, [o.tensor.name for o in outputs])
     values |= variable_values(emitter, variables)
     wanted = [t.name for t in (*(o.tensor for o in outputs), *(v.after for v in variables)) if t]
-    nodes = needed_nodes(merge_dilations(nodes, wanted), wanted)
+    nodes = needed_nodes(without_complex(merge_dilations(nodes, wanted)), wanted)
     known = import_nodes(emitter, checked_operators(), nodes, values, "")
     keep_variables(emitter, variables, known)
     for output in outputs:

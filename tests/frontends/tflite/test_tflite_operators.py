@@ -21,6 +21,7 @@ BY_HAND = {
     *("ASSIGN_VARIABLE", "CALL_ONCE", "READ_VARIABLE", "VAR_HANDLE"),
     *("CUSTOM:MaxPoolingWithArgmax2D", "CUSTOM:MaxUnpooling2D"),
     "CUSTOM:Convolution2DTransposeBias",
+    *("COMPLEX_ABS", "IMAG", "REAL", "RFFT2D"),
     "CUSTOM:TFLite_Detection_PostProcess",
     *(kind for kind in operators().handlers if kind.startswith("CUSTOM:Signal")),
 }

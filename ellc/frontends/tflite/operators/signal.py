@@ -24,7 +24,7 @@ from ir.ops.shape import Pad, Slice
 from ir.ops.spectrum import Rfft, rfft_tables
 from ir.types import DType
 
-_MOST_LENGTH = 1 << 16  # of a transform
+MOST_LENGTH = 1 << 16  # of a transform
 
 
 @TFLITE.imports("CUSTOM:SignalWindow", limits="as many samples as weights, or frames of them")
@@ -62,16 +62,22 @@ def auto_scale(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value
 
 
 @TFLITE.imports(
-    "CUSTOM:SignalRfft", limits=f"lengths that are powers of two from 4 to {_MOST_LENGTH}"
+    "CUSTOM:SignalRfft", limits=f"lengths that are powers of two from 4 to {MOST_LENGTH}"
 )
 def rfft(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Pairs (real, imaginary) of every row, which is filled up with zeros."""
+    """Pairs (real, imaginary) of every row."""
     x, length = operand(inputs, 0), node.options.whole("fft_length")
     _ = node.options.whole("T")  # the operand says it
-    if x.dtype not in (DType.F32, DType.I16, DType.I32) or x.type.rank < 1:
+    return spectrum_of(emitter, x, length)
+
+
+def spectrum_of(emitter: Emitter, x: Value, length: int) -> Value:
+    """[.., L] -> [.., length + 2]: pairs of every row, which is filled up with zeros."""
+    wanted = (DType.F32, DType.I16, DType.I32)
+    if x.dtype not in wanted or x.type.rank < 1 or not x.type.elements:
         raise Unsupported(f"its operand is {x.dtype.value}{list(x.shape)}")
     *outer, given = x.shape
-    if not 4 <= length <= _MOST_LENGTH or length.bit_count() != 1 or given > length:
+    if not 4 <= length <= MOST_LENGTH or length.bit_count() != 1 or given > length:
         raise Unsupported(f"a transform of length {length} of {given} samples")
     rows = reshaped(emitter, x, (x.type.elements // given, given))
     if given < length:
