@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ellc.frontends.graph_import.handlers import Inputs
-from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, extents
 from ellc.frontends.tflite.common import (
     activated,
     is_stored,
@@ -57,10 +57,12 @@ class _Layer:
 def svdf(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """Filters over what each of them made of the latest operands, a rank of them for each unit."""
     x, times = operand(inputs, 0), operand(inputs, 2)
-    (filters, memory), rank = times.shape, node.options.whole("Rank")
+    filters, memory = extents(times, 2, "the filters over time")
+    batch, _ = extents(x, 2, "the operand")
+    rank = node.options.whole("Rank")
     if rank < 1 or filters % rank:
         raise Unsupported(f"{filters} filters of rank {rank}")
-    layer = _Layer(x.shape[0], filters, memory, rank)
+    layer = _Layer(batch, filters, memory, rank)
     return (_stored if is_stored(node) else _floats)(emitter, node, inputs, layer)
 
 
