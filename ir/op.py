@@ -69,6 +69,10 @@ class Op:
         """Multiply-adds (or sign products) of one evaluation; 0 where none are counted."""
         return 0
 
+    def inner_steps(self, inputs: Types, outputs: Types) -> int:
+        """What the reference does beyond one step for each element that it reads or makes."""
+        return self.macs(inputs, outputs)
+
 
 @dataclass(frozen=True)
 class Case:

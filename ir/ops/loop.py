@@ -141,6 +141,14 @@ class Loop(Op):
         body = self.body
         return self.trips * sum(n.op.macs(*body.node_types(n)) for n in body.nodes)
 
+    def inner_steps(self, inputs: Types, outputs: Types) -> int:
+        body, steps = self.body, 0
+        for node in body.nodes:
+            given, made = body.node_types(node)
+            steps += sum(t.elements for t in (*given, *made))
+            steps += node.op.inner_steps(given, made)
+        return self.trips * steps
+
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
         yield _running_sum(rng)

@@ -57,6 +57,9 @@ class MaxPool2D(Op):
     def _sizes(self, x: TensorType) -> tuple[int, int]:
         return window_sizes("max_pool2d", x, self.window, self.stride, self.padding, self.dilation)
 
+    def inner_steps(self, inputs: Types, outputs: Types) -> int:
+        return outputs[0].elements * math.prod(self.window)
+
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
         low = LOWEST.values
@@ -126,6 +129,9 @@ class AvgPool2D(Op):
 
     def _sizes(self, x: TensorType, frame: Padding) -> tuple[int, int]:
         return window_sizes("avg_pool2d", x, self.window, self.stride, frame, self.dilation)
+
+    def inner_steps(self, inputs: Types, outputs: Types) -> int:
+        return outputs[0].elements * math.prod(self.window)
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:

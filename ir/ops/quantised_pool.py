@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -55,6 +56,9 @@ class IntAvgPool2D(Op):
         for _, _, pixels in window_taps(padded, self.window, self.stride, sizes):
             total += pixels
         return total
+
+    def inner_steps(self, inputs: Types, outputs: Types) -> int:
+        return outputs[0].elements * math.prod(self.window)
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:

@@ -20,29 +20,34 @@ class FoldConstants(Pass):
 
     Floats are computed in float64 from unrounded operands and rounded once. A node whose results
     take more than `growth_bytes` above the operands that only it reads stays: a constant that is
-    tiled to a megabyte costs flash.
+    tiled to a megabyte costs flash. So do those that would take more than `most_steps` together
+    (`Op.inner_steps`): a small file may ask for hours.
     """
 
     growth_bytes: int = 1 << 16
+    most_steps: int = 1 << 28
 
     def run(self, graph: Graph) -> Graph:
         """See the class."""
-        editor = Editor(graph)
+        editor, left = Editor(graph), self.most_steps
         for node in editor.nodes():
             if node.inputs and all(editor.array(v) is not None for v in node.inputs):
-                self._fold(editor, node)
+                steps = _steps(editor, node)
+                if steps <= left and self._is_small(editor, node):
+                    left -= steps
+                    _replace(editor, node)
         return editor.graph()
 
-    def _fold(self, editor: Editor, node: Node) -> None:
+    def _is_small(self, editor: Editor, node: Node) -> bool:
         freed = sum(_bytes(editor, v) for v in set(node.inputs) if len(editor.users(v)) == 1)
-        if sum(_bytes(editor, v) for v in node.outputs) <= freed + self.growth_bytes:
-            _replace(editor, node)
+        return sum(_bytes(editor, v) for v in node.outputs) <= freed + self.growth_bytes
 
 
 def fold_ancestors(editor: Editor, value: str) -> None:
     """Compute a value that depends on constants only, however much larger than those it is.
 
     For operands that kernels read arranged: weights stored as bytes and made floats by operators.
+    What would take more than `most_steps` is left, as it is by the pass.
     """
     found: list[Node] = []
     pending, seen = [value], set[str]()
@@ -56,6 +61,8 @@ def fold_ancestors(editor: Editor, value: str) -> None:
             return  # an input, a state, or something that constants do not make
         found.append(node)
         pending += node.inputs
+    if sum(_steps(editor, n) for n in found) > FoldConstants.most_steps:
+        return
     while found:
         ready = [n for n in found if all(editor.array(v) is not None for v in n.inputs)]
         found = [n for n in found if n not in ready]
@@ -71,6 +78,11 @@ def _replace(editor: Editor, node: Node) -> bool:
     made = [_emit(editor, v, r) for v, r in zip(node.outputs, results, strict=True)]
     editor.forward(node, *made)
     return True
+
+
+def _steps(editor: Editor, node: Node) -> int:
+    types = [tuple(map(editor.type, values)) for values in (node.inputs, node.outputs)]
+    return node.op.inner_steps(*types)
 
 
 def _bytes(editor: Editor, value: str) -> int:

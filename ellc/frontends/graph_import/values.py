@@ -26,7 +26,7 @@ from ir.types import Array, DType, Quant, TensorType, type_of
 # in the graph (where `fold_constants` decides): what a file makes the reader compute or hold must
 # stay in proportion to the file.
 _FOLDED_ELEMENTS = 1 << 22
-_FOLDED_MACS = 1 << 24
+_FOLDED_STEPS = 1 << 24
 
 
 class Unsupported(EllcError):
@@ -219,7 +219,7 @@ class Emitter:
         made = sum(t.elements for t in results)
         return (
             made <= min(max(2 * held, 4096) + 4096, _FOLDED_ELEMENTS)
-            and op.macs(operands, results) <= _FOLDED_MACS
+            and op.inner_steps(operands, results) <= _FOLDED_STEPS
             and _folding_work(op, operands, results) <= self._budget.left
         )
 
@@ -232,8 +232,8 @@ def _work(op: Op, operands: tuple[TensorType, ...], results: tuple[TensorType, .
 
 
 def _folding_work(op: Op, operands: tuple[TensorType, ...], results: tuple[TensorType, ...]) -> int:
-    """What computing an operator costs: elements read and made, multiply-adds."""
-    return sum(t.elements for t in (*operands, *results)) + op.macs(operands, results)
+    """What computing an operator costs: elements read and made, and the steps between."""
+    return sum(t.elements for t in (*operands, *results)) + op.inner_steps(operands, results)
 
 
 def _want_elements(type_: TensorType) -> None:
