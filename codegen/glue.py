@@ -33,6 +33,7 @@ HASH_LENGTH = 32
 _COLOURS = (1, 3, 4)
 ABOUT = "about."
 """Metadata under such keys is text for people, shown in the header and the Python module."""
+_ABOUT_LINES, _ABOUT_CHARACTERS = 100, 500  # in the comment of the header; the metadata has all
 
 _C_TYPES: dict[Elem, CCode] = {
     Elem.F32: CCode("float"),
@@ -399,10 +400,15 @@ def _description(
     inputs: Sequence[Port], outputs: Sequence[Port], metadata: Mapping[str, str]
 ) -> tuple[Comment, ...]:
     lines = [f"in:  {_port_text(p)}" for p in inputs] + [f"out: {_port_text(p)}" for p in outputs]
-    for key, value in metadata.items():
-        if key.startswith(ABOUT):
-            lines += value.splitlines()
+    about = [v for key, v in metadata.items() if key.startswith(ABOUT)]
+    said = [line for value in about for line in value.splitlines()]
+    lines += [_shortened(line) for line in said[:_ABOUT_LINES]]
+    lines += [f"... and {len(said) - _ABOUT_LINES} lines more"] * (len(said) > _ABOUT_LINES)
     return tuple(comment(line) for line in lines)
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= _ABOUT_CHARACTERS else f"{line[:_ABOUT_CHARACTERS]}..."
 
 
 def _port_text(port: Port) -> str:

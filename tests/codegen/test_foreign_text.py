@@ -40,7 +40,10 @@ from codegen.plan import make_plan
 from codegen.render import environment
 from codegen.targets import resolve
 from codegen.toolchain import zig
+from ir.builder import GraphBuilder
 from ir.graph import Graph
+from ir.ops.pointwise import Relu
+from ir.types import DType, TensorType
 
 
 class Files:
@@ -125,6 +128,15 @@ def test_only_the_valid_name_of_a_network_gets_into_files(tmp_path: Path) -> Non
         same = Files(network(valid_name(text), "graph"), tmp_path)
         assert (made.c, made.python, made.cmake) == (same.c, same.python, same.cmake)
         assert (made.json, made.llvm) == (same.json, same.llvm)
+
+
+def test_a_long_text_does_not_fill_the_comment_of_the_header(tmp_path: Path) -> None:
+    b = GraphBuilder("net")
+    b.output("y", b.add(Relu(), b.input("x", TensorType(DType.F32, (4,)))))
+    b.metadata({"about.long": "x" * 10**6, "about.lines": "y\n" * 10**5})
+    said = Files(b.build(), tmp_path).c["header"].split("*/")[0]
+    assert len(said) < 20_000
+    assert "99901 lines more" in said
 
 
 def test_literals_mean_the_text(tmp_path: Path) -> None:
