@@ -130,14 +130,6 @@ def test_a_number_that_is_none_is_said_by_a_check(kind: str, operand: object) ->
         assert not isinstance(error.__cause__, Nonsense), error
 
 
-@pytest.mark.parametrize("version", [2**31, 2**40, 2**62])
-def test_a_version_that_there_cannot_be(version: int) -> None:
-    proto = with_operand("HannWindow", 4)
-    proto.opset_import[0].version = version
-    with pytest.raises(EllcError, match="E210"):
-        read(proto)
-
-
 # ---- constants that are computed at import ------------------------------------------------------
 
 
