@@ -66,12 +66,15 @@ def _locked_folder(beside: Path, prefix: str) -> tuple[Path, int]:
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=beside))
         if sys.platform == "win32":
             return folder, -1
-        lock = _opened(folder)
+        try:
+            lock = _opened(folder)
+        except FileNotFoundError:  # taken for abandoned at once
+            continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError:  # a disk without locks, where none is ever found abandoned
             return folder, lock
-        if folder.exists():  # else it was taken for abandoned before it had its lock
+        if folder.exists():  # else taken for abandoned before it had its lock
             return folder, lock
         os.close(lock)
 

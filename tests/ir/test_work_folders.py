@@ -1,0 +1,40 @@
+"""Temporary folders: nobody removes one whose process lives."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ir.work_folders import temporary_folder
+
+MANY_FOLDERS = """
+from ir.work_folders import temporary_folder
+for number in range(300):
+    with temporary_folder("test") as folder:
+        (folder / "file").write_bytes(b"mine")
+        assert (folder / "file").read_bytes() == b"mine"
+"""
+
+
+def test_processes_leave_each_other_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    root = Path(__file__).resolve().parent.parent.parent
+    workers = [
+        subprocess.Popen([sys.executable, "-c", MANY_FOLDERS], cwd=root, stderr=subprocess.PIPE)
+        for _ in range(4)
+    ]
+    said = [worker.communicate(timeout=120)[1].decode() for worker in workers]
+    assert said == [""] * len(workers)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dead_process_leaves_nothing_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "ellc-test-dead").mkdir()
+    with temporary_folder("test") as folder:
+        assert list(tmp_path.iterdir()) == [folder]
