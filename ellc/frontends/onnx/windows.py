@@ -69,18 +69,6 @@ class Span:
         return made
 
 
-def read_window(
-    node: OnnxNode, extents: Sequence[int], kernel: Sequence[int] | None = None
-) -> Window:
-    """The window of a node over one or two spatial axes; `kernel` are the weights' own extents.
-
-    One spatial axis is the columns of one row.
-    """
-    if len(extents) not in (1, 2):
-        raise Unsupported(f"{len(extents)} spatial axes; 1 and 2 are supported")
-    return window_of(read_spans(node, extents, kernel))
-
-
 def window_of(spans: Sequence[Span]) -> Window:
     """The window that spans along rows and columns make, or along columns only."""
     none = Span(1, 1, 1, 0, 0, 0)

@@ -348,6 +348,33 @@ def test_integer_products_with_known_zero_points() -> None:
     compare(model(nodes, given, ["p", "c"], constants), given)
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_integers_over_three_spatial_axes(known: bool) -> None:
+    """What is padded, along depth too, adds nothing: it counts as the zero point."""
+    rng = np.random.default_rng(7)
+    x = rng.integers(0, 256, (2, 4, 5, 4, 6), np.uint8)
+    w = rng.integers(-128, 128, (6, 2, 3, 2, 2), np.int8)
+    scales, zeros = np.linspace(0.01, 0.05, 6).astype(np.float32), np.zeros(6, np.int8)
+    point = np.uint8(131)
+    constants = {"w": w, "xs": np.float32(0.02), "xz": point, "ws": scales, "wz": zeros,
+                 "ys": np.float32(1.5), "yz": np.uint8(90),
+                 "b": rng.integers(-3000, 3000, 6, np.int32)}  # fmt: skip
+    window = {"group": 2, "pads": [2, 0, 1, 0, 1, 2], "strides": [2, 1, 3], "dilations": [2, 1, 1]}
+    qlinear = node("QLinearConv", ["x", "xs", "xz", "w", "ws", "wz", "ys", "yz", "b"], ["q"],
+                   **window)  # fmt: skip
+    nodes = [node("ConvInteger", ["x", "w", "xz" if known else "z"], ["c"], **window), qlinear]
+    given = {"x": x} | ({} if known else {"z": point})
+    graph = read(model(nodes, given, ["c", "q"], constants))
+    sums, stored = evaluate(graph, tuple(given.values())).outputs
+    plain = node("Conv", ["d", "f"], ["y"], **window)
+    want = expected(model([plain], {"d": x - np.float32(point)}, ["y"], {"f": w.astype("f4")}),
+                    {"d": x - np.float32(point)})[0]  # fmt: skip
+    np.testing.assert_array_equal(sums, want)
+    factor = np.float32(0.02) * scales / np.float32(1.5)
+    total = (want + constants["b"].reshape(-1, 1, 1, 1)) * factor.reshape(-1, 1, 1, 1)
+    np.testing.assert_array_equal(stored, np.clip(np.rint(total) + 90, 0, 255))
+
+
 def one_node(
     kind: str, inputs: Sequence[object], given: dict[str, Array], **attributes: object
 ) -> onnx.ModelProto:

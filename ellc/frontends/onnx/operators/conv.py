@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.images import to_pixels, to_planes, with_rows
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.shapes import transposed
-from ellc.frontends.onnx.operators.volumes import convolved
+from ellc.frontends.onnx.operators.volumes import as_pixels, to_volumes
 from ellc.frontends.onnx.ports import TO_PIXELS
 from ellc.frontends.onnx.registry import ONNX, operand, optional
-from ellc.frontends.onnx.windows import read_spans, window_of
+from ellc.frontends.onnx.windows import Window, read_spans, window_of
+from ir.op import Op
 from ir.ops.conv import Conv2D
+
+ConvOf = Callable[[Window, int], Op]
+"""The operator on pixels and filters, of a window over rows and columns and a number of groups."""
 
 
 @ONNX.imports("Conv", limits="1 to 3 spatial axes")
@@ -23,15 +29,42 @@ def conv(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 def convolution(emitter: Emitter, node: OnnxNode, x: Value, w: Value, bias: Value | None) -> Value:
     """What a node with the attributes of `Conv` makes."""
+    return from_pixels(emitter, x, pixels_of(emitter, node, x, w, bias, _conv2d))
+
+
+def _conv2d(window: Window, groups: int) -> Conv2D:
+    return Conv2D(window.stride, window.padding(), window.dilation, groups)
+
+
+def pixels_of(
+    emitter: Emitter,
+    node: OnnxNode,
+    x: Value,
+    w: Value,
+    bias: Value | None,
+    op_of: ConvOf,
+    outside: float = 0.0,
+) -> Value:
+    """The pixels [N,OH,OW,F] of a convolution; over three spatial axes [N * OD,OH,OW,F].
+
+    `outside` is an element of x that adds nothing.
+    """
     if x.type.rank != w.type.rank:
         raise Unsupported(f"weights of shape {w.shape} over a tensor of shape {x.shape}")
     spans, groups = read_spans(node, x.shape[2:], w.shape[2:]), node.integer("group", 1)
     if len(spans) == 3:
-        return convolved(emitter, x, w, bias, spans, groups)
-    window = window_of(spans)
-    op = Conv2D(window.stride, window.padding(), window.dilation, groups)
-    operands = [to_pixels(emitter, x), filters(emitter, w), *([bias] if bias else [])]
-    return to_planes(emitter, emitter.add(op, *operands), x.type.rank)
+        operands = as_pixels(emitter, x, w, spans[0], groups, outside)
+    else:
+        operands = to_pixels(emitter, x), filters(emitter, w)
+    op = op_of(window_of(spans[-2:]), groups)
+    return emitter.add(op, *operands, *([bias] if bias else []))
+
+
+def from_pixels(emitter: Emitter, x: Value, pixels: Value) -> Value:
+    """What `pixels_of` made of x, as a tensor of the rank of x."""
+    if x.type.rank == 5:
+        return to_volumes(emitter, pixels, x.shape[0])
+    return to_planes(emitter, pixels, x.type.rank)
 
 
 def filters(emitter: Emitter, w: Value) -> Value:

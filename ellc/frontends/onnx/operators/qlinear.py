@@ -13,9 +13,9 @@ import numpy as np
 from ellc.frontends.graph_import.broadcast import pointwise
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
-from ellc.frontends.onnx.images import to_planes
 from ellc.frontends.onnx.inner import import_inner
 from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.operators.conv import from_pixels
 from ellc.frontends.onnx.operators.pool import averaged
 from ellc.frontends.onnx.operators.quantised import int_pixels, int_product
 from ellc.frontends.onnx.operators.shapes import reshaped, transposed
@@ -59,7 +59,7 @@ def qlinear_conv(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     total = int_pixels(emitter, node, x, w, bias, of_x, of_w)
     factor = of_x.one_scale * of_w.scale / of_y.one_scale
     made = requantised(emitter, total, factor, of_y, bounds_of(node))
-    return to_planes(emitter, made, x.type.rank)
+    return from_pixels(emitter, x, made)
 
 
 def stored_bias(emitter: Emitter, bias: Value | None, scale: Array, count: int) -> Value | None:

@@ -9,10 +9,9 @@ import numpy as np
 from ellc.frontends.graph_import.broadcast import pointwise
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
-from ellc.frontends.onnx.images import to_pixels, to_planes
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.constants import to_dtype
-from ellc.frontends.onnx.operators.conv import filters
+from ellc.frontends.onnx.operators.conv import from_pixels, pixels_of
 from ellc.frontends.onnx.operators.shapes import reshaped, transposed
 from ellc.frontends.onnx.quantisation import (
     Affine,
@@ -23,7 +22,7 @@ from ellc.frontends.onnx.quantisation import (
 )
 from ellc.frontends.onnx.registry import ONNX, Declined, axis_of, operand, optional
 from ellc.frontends.onnx.tensors import dtype_of
-from ellc.frontends.onnx.windows import read_window
+from ellc.frontends.onnx.windows import Window
 from ir.ops.pointwise import Cast, Clip, Div, Maximum, Minimum, Mul, Neg, Round, Sub
 from ir.ops.quantised import Dequantize, Quantize
 from ir.ops.quantised_conv import IntConv2D, IntDense, IntMatMul
@@ -153,7 +152,7 @@ def mat_mul_integer(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     return _corrected(emitter, total, int_product(emitter, ones, b, _zero(), of_b), point)
 
 
-@ONNX.imports("ConvInteger", limits="8 bits; 1 and 2 spatial axes")
+@ONNX.imports("ConvInteger", limits="8 bits; 1 to 3 spatial axes")
 def conv_integer(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """Convolution of differences from the zero points, in 32 bits."""
     x, w = operand(inputs, 0), operand(inputs, 1)
@@ -201,8 +200,7 @@ def int_convolved(
     of_w: Affine,
 ) -> Value:
     """32-bit sums [N,F,OH,OW] of a node with the attributes of a convolution."""
-    pixels = int_pixels(emitter, node, x, w, bias, of_x, of_w)
-    return to_planes(emitter, pixels, x.type.rank)
+    return from_pixels(emitter, x, int_pixels(emitter, node, x, w, bias, of_x, of_w))
 
 
 def int_pixels(
@@ -215,19 +213,13 @@ def int_pixels(
     of_w: Affine,
 ) -> Value:
     """The same sums, pixel by pixel: [N,OH,OW,F]."""
-    if x.type.rank != w.type.rank:
-        raise Unsupported(f"weights of shape {w.shape} over a tensor of shape {x.shape}")
-    window = read_window(node, x.shape[2:], w.shape[2:])
-    op = IntConv2D(
-        window.stride,
-        window.padding(),
-        window.dilation,
-        node.integer("group", 1),
-        of_x.one_zero,
-        zeros_of(of_w),
-    )
-    extra = [bias] if bias else []
-    return emitter.add(op, to_pixels(emitter, x), filters(emitter, w), *extra)
+    zero, zeros = of_x.one_zero, zeros_of(of_w)
+
+    def op_of(window: Window, groups: int) -> IntConv2D:
+        padding = window.padding()
+        return IntConv2D(window.stride, padding, window.dilation, groups, zero, zeros)
+
+    return pixels_of(emitter, node, x, w, bias, op_of, float(zero))
 
 
 def int_product(emitter: Emitter, a: Value, b: Value, of_a: Affine, of_b: Affine) -> Value:

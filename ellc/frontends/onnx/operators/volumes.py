@@ -9,7 +9,6 @@ import numpy as np
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.operators.shapes import reshaped, transposed
 from ellc.frontends.onnx.windows import Span, Window, window_of
-from ir.ops.conv import Conv2D
 from ir.ops.conv_transpose import ConvTranspose2D
 from ir.ops.shape import Gather, Pad
 from ir.types import Array
@@ -18,18 +17,16 @@ Pool = Callable[[Value, Window], Value]
 """A pool of pixels [N,H,W,C] under a window."""
 
 
-def convolved(
-    emitter: Emitter, x: Value, w: Value, bias: Value | None, spans: Sequence[Span], groups: int
-) -> Value:
-    """Volumes [N,C,D,H,W] under weights [F,C/groups,kd,kh,kw]."""
-    deep, *flat = spans
-    window = window_of(flat)
-    pixels = _slices(emitter, x, deep.places(emitter, x.shape[2]), groups)
+def as_pixels(
+    emitter: Emitter, x: Value, w: Value, deep: Span, groups: int, outside: float
+) -> tuple[Value, Value]:
+    """Volumes [N,C,D,H,W] and weights [F,C/groups,kd,kh,kw] as those of a convolution of pixels.
+
+    Its result is [N * depth, OH, OW, F]; `outside` is what x holds beyond its first and last slice.
+    """
+    pixels = _slices(emitter, x, deep.places(emitter, x.shape[2]), groups, outside)
     order = transposed(emitter, w, (0, 3, 4, 2, 1))
-    filters = reshaped(emitter, order, (w.shape[0], *w.shape[3:], w.shape[2] * w.shape[1]))
-    op = Conv2D(window.stride, window.padding(), window.dilation, groups)
-    made = emitter.add(op, pixels, filters, *([bias] if bias else []))
-    return _volumes(emitter, made, x.shape[0])
+    return pixels, reshaped(emitter, order, (w.shape[0], *w.shape[3:], w.shape[2] * w.shape[1]))
 
 
 def transposed_convolved(
@@ -51,21 +48,21 @@ def transposed_convolved(
     order = transposed(emitter, split, (0, 2, 4, 5, 3, 1))
     weights = reshaped(emitter, order, (op.groups * filters, rows, columns, taps * each))
     made = emitter.add(op, pixels, weights, *([bias] if bias else []))
-    return _volumes(emitter, made, x.shape[0])
+    return to_volumes(emitter, made, x.shape[0])
 
 
-def _slices(emitter: Emitter, x: Value, places: Array, groups: int) -> Value:
+def _slices(emitter: Emitter, x: Value, places: Array, groups: int, outside: float = 0.0) -> Value:
     """[N * depth, H, W, channels * taps]: the slices at `places` [depth, taps] as channels.
 
-    A place outside of x is a slice of zeros. Channels of one group stay together.
+    A place beyond x is a slice of `outside`. Channels of one group stay together.
     """
     batch, channels, extent, rows, columns = x.shape
     if groups < 1 or channels % groups:
         raise Unsupported(f"{channels} channels in {groups} groups")
-    outside = (places < 0) | (places >= extent)
-    if outside.any():
-        x = emitter.add(Pad((0,) * 5, (0, 0, 1, 0, 0), 0.0), x)
-    chosen = emitter.constant(np.where(outside, extent, places))
+    beyond = (places < 0) | (places >= extent)
+    if beyond.any():
+        x = emitter.add(Pad((0,) * 5, (0, 0, 1, 0, 0), outside), x)
+    chosen = emitter.constant(np.where(beyond, extent, places))
     depth, taps = places.shape
     each = channels // groups
     split = reshaped(
@@ -77,7 +74,7 @@ def _slices(emitter: Emitter, x: Value, places: Array, groups: int) -> Value:
     return reshaped(emitter, turned, (batch * depth, rows, columns, channels * taps))
 
 
-def _volumes(emitter: Emitter, pixels: Value, batch: int) -> Value:
+def to_volumes(emitter: Emitter, pixels: Value, batch: int) -> Value:
     """[N * depth, H, W, C] as [N, C, depth, H, W]."""
     depth = pixels.shape[0] // batch
     return transposed(
