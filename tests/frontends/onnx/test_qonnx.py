@@ -160,6 +160,14 @@ def test_operators_on_pixels(kind: str) -> None:
     np.testing.assert_allclose(got, want.transpose(0, 2, 3, 1), rtol=1e-5, atol=1e-5)
 
 
+def test_equal_bits_are_counted() -> None:
+    rng = np.random.default_rng(8)
+    a, b = (rng.integers(0, 2, shape).astype(np.float32) for shape in ((5, 37), (37, 6)))
+    counted = node("XnorPopcountMatMul", ["a", "b"], ["y"], domain=DOMAIN)
+    (got,) = computed(model([counted], {"a": a}, ["y"], {"b": b}, domains=DOMAINS), {"a": a})
+    np.testing.assert_array_equal(got, (a[:, :, None] == b).sum(1))
+
+
 def network() -> tuple[list[NodeProto], dict[str, Array]]:
     """Signs, two convolutions with a pool between, a dense layer; numbers that often tie at 0."""
     rng = np.random.default_rng(5)

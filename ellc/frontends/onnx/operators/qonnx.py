@@ -15,6 +15,7 @@ from ellc.frontends.graph_import.handlers import Function, Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.conv import conv
+from ellc.frontends.onnx.operators.dense import product
 from ellc.frontends.onnx.operators.norm import batch_normalization
 from ellc.frontends.onnx.operators.pool import average_pool, max_pool
 from ellc.frontends.onnx.operators.shapes import transposed
@@ -108,6 +109,17 @@ def truncated(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     number = pointwise(emitter, Div(), whole, emitter.constant(factor))
     number = emitter.add(_range(node, _bits(inputs, 5)), number)
     return _unscaled(emitter, _rounded(emitter, mode, number), new_scale, zero / factor)
+
+
+@ONNX.imports(*_names("XnorPopcountMatMul"))
+def equal_bits(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """(a, b) of zeros and ones: in how many places a row of a and a column of b are equal."""
+    a, b = operand(inputs, 0), operand(inputs, 1)
+    one, two, half = (emitter.constant(np.full(1, v, np.float32)) for v in (1, 2, 0.5))
+    signs = [pointwise(emitter, Sub(), pointwise(emitter, Mul(), x, two), one) for x in (a, b)]
+    depth = emitter.constant(np.full(1, a.shape[-1], np.float32))
+    total = pointwise(emitter, Add(), product(emitter, *signs), depth)
+    return pointwise(emitter, Mul(), total, half)
 
 
 _STANDARD: dict[str, tuple[Function[OnnxNode], int]] = {
