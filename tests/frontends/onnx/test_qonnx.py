@@ -168,6 +168,20 @@ def test_equal_bits_are_counted() -> None:
     np.testing.assert_array_equal(got, (a[:, :, None] == b).sum(1))
 
 
+@pytest.mark.parametrize(
+    ("shape", "layout", "axis"),
+    [((2, 3, 4, 5), "", 1), ((2, 4, 5, 3), "NHWC", 3), ((2, 4, 3), "", 2), ((2, 3), "", 1)],
+)
+def test_thresholds_are_counted(shape: tuple[int, ...], layout: str, axis: int) -> None:
+    x = np.round(floats(*shape) * 4) / np.float32(4)
+    steps = np.sort(np.round(floats(3, 7, seed=2) * 4) / np.float32(4))
+    attributes = {"out_dtype": "INT4", "out_scale": 0.5, "out_bias": -2.0, "data_layout": layout}
+    counted = node("MultiThreshold", ["x", "t"], ["y"], domain=DOMAIN, **attributes)
+    (got,) = computed(model([counted], {"x": x}, ["y"], {"t": steps}, domains=DOMAINS), {"x": x})
+    last = np.moveaxis(x, axis, -1)[..., None]
+    np.testing.assert_array_equal(got, np.moveaxis((last >= steps).sum(-1), -1, axis) * 0.5 - 2)
+
+
 def network() -> tuple[list[NodeProto], dict[str, Array]]:
     """Signs, two convolutions with a pool between, a dense layer; numbers that often tie at 0."""
     rng = np.random.default_rng(5)

@@ -18,7 +18,7 @@ from ellc.frontends.onnx.operators.conv import conv
 from ellc.frontends.onnx.operators.dense import product
 from ellc.frontends.onnx.operators.norm import batch_normalization
 from ellc.frontends.onnx.operators.pool import average_pool, max_pool
-from ellc.frontends.onnx.operators.shapes import transposed
+from ellc.frontends.onnx.operators.shapes import reshaped, transposed
 from ellc.frontends.onnx.registry import ONNX, operand
 from ir.op import Op
 from ir.ops.pointwise import (
@@ -36,6 +36,7 @@ from ir.ops.pointwise import (
     Sign,
     Sub,
 )
+from ir.ops.reduce import Reduce
 from ir.types import Array
 
 _DOMAINS = ("onnx.brevitas", "qonnx.custom_op.general", "finn.custom_op.general")
@@ -120,6 +121,31 @@ def equal_bits(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     depth = emitter.constant(np.full(1, a.shape[-1], np.float32))
     total = pointwise(emitter, Add(), product(emitter, *signs), depth)
     return pointwise(emitter, Mul(), total, half)
+
+
+@ONNX.imports(
+    *_names("MultiThreshold"),
+    limits="constant thresholds",
+    ignores={"out_dtype": "results are floats"},
+)
+def multi_threshold(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """(x, thresholds [C or 1, n]): how many thresholds of its channel x reaches, scaled."""
+    x, steps = operand(inputs, 0), _constant(inputs, 1, "thresholds")
+    rank = x.type.rank
+    layout = node.text("data_layout", "") or {3: "NWC"}.get(rank, "")
+    channels = layout.index("C") if "C" in layout else 1
+    if steps.ndim != 2 or channels >= rank or len(steps) not in (1, x.shape[channels]):
+        raise Unsupported(f"thresholds of shape {steps.shape} on {x.shape}")
+    each = steps.reshape(len(steps), *(1,) * (rank - channels - 1), steps.shape[1])
+    column = reshaped(emitter, x, (*x.shape, 1))
+    reached = pointwise(emitter, GreaterEqual(), column, emitter.constant(each))
+    count = emitter.add(Reduce("sum", (rank,)), emitter.add(Cast(x.dtype), reached))
+    scale, bias = (
+        np.full(1, node.number(f"out_{n}", v), np.float32)
+        for n, v in (("scale", 1.0), ("bias", 0.0))
+    )
+    scaled = pointwise(emitter, Mul(), count, emitter.constant(scale))
+    return pointwise(emitter, Add(), scaled, emitter.constant(bias))
 
 
 _STANDARD: dict[str, tuple[Function[OnnxNode], int]] = {
