@@ -100,13 +100,17 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One kernel call as C: `arguments` and `parameter_types` end with a comma if not empty."""
+    """One kernel call as C: `arguments` and `parameter_types` end with a comma if not empty.
+
+    It is made only if `only_if` holds, where there is such an expression.
+    """
 
     kernel: Identifier
     arguments: CCode
     parameter_types: CCode
     extent: int
     repeat: Repeat | None = None
+    only_if: CCode | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,7 +371,15 @@ def _call(plan: Plan, constants: _Section | _Arrays, step: Step) -> Call:
         types = c_code("{}{}, ", types, kind)
         arguments = c_code("{}({}){}, ", arguments, kind, where)
     kernel = Identifier(step.call.kernel.name)
-    return Call(kernel, arguments, types, step.call.extent, step.repeat)
+    return Call(kernel, arguments, types, step.call.extent, step.repeat, _only_if(plan, step))
+
+
+def _only_if(plan: Plan, step: Step) -> CCode | None:
+    found = None
+    for guard in step.guards:
+        flag = c_code("{}*{}", CCode() if guard.wanted else CCode("!"), _pointer(plan, guard.flag))
+        found = flag if found is None else c_code("{} && {}", found, flag)
+    return found
 
 
 def _pointer(plan: Plan, arg: BufferArg) -> CCode:

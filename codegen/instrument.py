@@ -65,7 +65,7 @@ def build_kept(plan: Plan, name: str, folder: Path) -> KeptProgram:
     copies: list[Copy] = []
     at = 0
     for index, (step, call) in enumerate(zip(plan.steps, model.steps, strict=True)):
-        steps.append(call)
+        steps.append(replace(call, only_if=None))  # what nothing reads is compared, too
         for buffer in _written(step):
             steps.append(
                 Call(

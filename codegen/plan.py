@@ -15,6 +15,7 @@ from codegen.lowering import (
     NodeContext,
     Options,
     WeightArg,
+    access_arg,
     constant_access,
     lower_node,
 )
@@ -31,6 +32,7 @@ from codegen.storage import (
 )
 from codegen.targets import Target
 from codegen.verify_plan import verify_plan
+from ir.branches import Needs, needs
 from ir.errors import EllcError
 from ir.graph import Graph, Node
 from ir.ops.fused import Fused
@@ -39,12 +41,22 @@ _LONGEST_PART = 40
 
 
 @dataclass(frozen=True, slots=True)
+class Guard:
+    """A condition: the byte of `value` that `flag` points to says `wanted`."""
+
+    value: str
+    flag: BufferArg
+    wanted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One kernel call of `predict`, in order.
 
     `values` are the graph values it makes, `source` the layers of the model it stands for, `macs`
     its multiply-adds and `moved_bytes` the operands, weights and results it touches once, on all
-    trips together. The steps of a loop are neighbours and have one `repeat`.
+    trips together. The steps of a loop are neighbours and have one `repeat`. A step runs only if
+    all its `guards` hold; else nothing reads what it would make.
     """
 
     name: str
@@ -55,6 +67,7 @@ class Step:
     macs: int = 0
     moved_bytes: int = 0
     repeat: Repeat | None = None
+    guards: tuple[Guard, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,7 +107,8 @@ def make_plan(graph: Graph, target: Target, options: Options, prefix: str) -> Pl
     without a kernel, and `InternalError` for a plan that does not hold (`verify_plan`).
     """
     flat = flattened(graph)
-    plan = _Steps(flat, Storage(flat), target, options, prefix).plan()
+    needed = needs(flat)
+    plan = _Steps(flat, needed, Storage(flat, needed), target, options, prefix).plan()
     verify_plan(plan)
     return replace(plan, graph=graph)
 
@@ -103,19 +117,28 @@ class _Steps:
     """Collects steps, then lays out the arena and settles the borders."""
 
     def __init__(
-        self, graph: Graph, storage: Storage, target: Target, options: Options, prefix: str
+        self,
+        graph: Graph,
+        needed: Sequence[Needs],
+        storage: Storage,
+        target: Target,
+        options: Options,
+        prefix: str,
     ) -> None:
-        self._graph, self._storage = graph, storage
+        self._graph, self._needed, self._storage = graph, needed, storage
         self._target, self._options, self._prefix = target, options, prefix
         self._steps: list[Step] = []
         self._scratch: list[tuple[Buffer, int]] = []
         self._problems: list[EllcError] = []
         self._repeat: Repeat | None = None
+        self._guards: tuple[Guard, ...] = ()
         self._arrays = {c.value: graph.weights[c.key] for c in graph.constants}
 
     def plan(self) -> Plan:
-        for node in self._graph.nodes:
+        for node, conditions in zip(self._graph.nodes, self._needed, strict=True):
+            self._guards = self._as_guards(conditions)
             self._lower(node)
+        self._guards = ()
         if self._problems:
             raise _all_problems(self._problems, self._target)
         self._copy_results()
@@ -180,8 +203,17 @@ class _Steps:
                     macs if final else 0,
                     self._moved_bytes(node) * trips if final else 0,
                     self._repeat,
+                    self._guards,
                 )
             )
+
+    def _as_guards(self, conditions: Needs) -> tuple[Guard, ...]:
+        guards = []
+        for condition in sorted(conditions):
+            flag = access_arg(self._storage.accesses[condition.condition])
+            assert isinstance(flag, BufferArg)  # constants are no conditions
+            guards.append(Guard(condition.condition, flag, condition.wanted))
+        return tuple(guards)
 
     def _moved_bytes(self, node: Node) -> int:
         total = 0
@@ -265,7 +297,9 @@ class _Steps:
         name = f"{self._prefix}_{len(self._steps):03d}_copy_{_part(label)}"
         call = copy_call(name, self._target, source, target)
         op = "copy" if self._repeat is None else Leave.name
-        self._steps.append(Step(name, call, op, (), (label,), repeat=self._repeat))
+        self._steps.append(
+            Step(name, call, op, (), (label,), repeat=self._repeat, guards=self._guards)
+        )
 
     def _borders(self) -> tuple[list[Step], dict[int, list[Step]]]:
         """Lay out the arena; a border nobody overwrites is written once, others before use."""
@@ -302,7 +336,7 @@ class _Steps:
         sizes: dict[str, int] = {}
         last = len(self._steps)
         for index, step in enumerate(self._steps):
-            for arg in step.call.args:
+            for arg in (*step.call.args, *(guard.flag for guard in step.guards)):
                 if isinstance(arg, BufferArg) and arg.buffer.kind in ("arena", "scratch"):
                     first = spans.get(arg.buffer.id, (index, index))[0]
                     spans[arg.buffer.id] = (first, index)

@@ -8,12 +8,13 @@ concatenations are views: they move nothing, their operands are written where th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from codegen.kir.types import Elem
 from codegen.loops import Enter, Leave, last_uses_in_loops
+from ir.branches import Needs
 from ir.errors import InternalError
 from ir.graph import Graph, Node
 from ir.op import Op, Pointwise
@@ -131,16 +132,19 @@ def stored_shape(type_: TensorType) -> tuple[int, ...]:
 
 
 class Storage:
-    """The accesses of a graph's values and the order in which buffers live."""
+    """The accesses of a graph's values and the order in which buffers live.
 
-    def __init__(self, graph: Graph) -> None:
+    `needed` has the conditions under which each node runs: they are read then.
+    """
+
+    def __init__(self, graph: Graph, needed: Sequence[Needs]) -> None:
         self._graph = graph
         self._buffers: dict[str, Buffer] = {}
         self.accesses: dict[str, Access] = {}
         self.viewed: set[str] = set()  # results that are views: their node has no kernel
         self._homes: dict[str, Access] = {}
         self._makers = {v: n for n in graph.nodes for v in n.outputs}
-        self._last_use = _last_uses(graph)
+        self._last_use = _last_uses(graph, needed)
         self._root_of: dict[str, str] = {}
         self._assign_ports()
         self._assign_homes_backwards()
@@ -359,11 +363,12 @@ def _sliced(source: Access, starts: tuple[int, ...], type_: TensorType) -> Acces
     return replace(source, shape=shape, offset=source.offset + shift, border=None)
 
 
-def _last_uses(graph: Graph) -> dict[str, int]:
-    """Index of the last node that reads or makes each value; public results live on."""
+def _last_uses(graph: Graph, needed: Sequence[Needs]) -> dict[str, int]:
+    """Index of the last node that reads, makes or depends on each value; public results live on."""
     last: dict[str, int] = {}
-    for index, node in enumerate(graph.nodes):
+    for index, (node, conditions) in enumerate(zip(graph.nodes, needed, strict=True)):
         last.update(dict.fromkeys((*node.inputs, *node.outputs), index))
+        last.update(dict.fromkeys((c.condition for c in conditions), index))
     last.update({p.value: len(graph.nodes) for p in graph.outputs})
     last.update({s.next: len(graph.nodes) for s in graph.states})
     return last_uses_in_loops(graph.nodes, last)

@@ -5,7 +5,7 @@ each element belongs to. A step's kernel says which of its arguments it loads an
 a node's operands and results say which elements. So these are errors of the planner:
 
 * a load from a buffer that no step has written in this call, in init or as a state;
-* an operand of which some element was last written for another value, or for none;
+* an operand, or a condition, of which some element was last written for another value or for none;
 * buffers that share bytes while both hold something that is read later, within a step too;
 * an argument that points to or past the end of its buffer, as any of a zero-size one does;
 * a part of the arena, or a result, that nothing writes.
@@ -144,7 +144,7 @@ class _Follower:
         for buffer in loaded:
             if buffer.kind != "input" and buffer.id not in self._owners:
                 raise _error(step, f"reads '{buffer.id}', which nothing has written")
-        for value in self._operands.get(step.name, ()):
+        for value in (*self._operands.get(step.name, ()), *(g.value for g in step.guards)):
             self._want(value, step.name)
         for buffer in stored:
             self._store(buffer)

@@ -18,7 +18,7 @@ _BRANCHES = ("then_branch", "else_branch")
 
 @ONNX.imports("If", limits="a condition known at import, or branches with results of equal shapes")
 def if_(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
-    """The results of one branch; on a computed condition both are computed and one is chosen."""
+    """The results of one branch; a computed condition chooses when the network runs."""
     condition = operand(inputs, 0)
     if condition.type.elements != 1:
         raise Unsupported(f"a condition of shape {condition.shape}")
@@ -34,7 +34,7 @@ def if_(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
 def _chosen(
     emitter: Emitter, node: OnnxNode, condition: Value, values: Mapping[str, Value]
 ) -> list[Value]:
-    """Both branches' results, selected element by element."""
+    """Both branches, and a choice that lets the planner leave one out (`ir.branches`)."""
     then, other = (
         import_inner(emitter, node.graph(branch), values, node.label) for branch in _BRANCHES
     )

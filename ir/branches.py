@@ -1,0 +1,85 @@
+"""What a network computes for one side of a choice alone, and so need not compute for the other.
+
+A `Select` whose condition is a single computed element is a branch: its sides are needed under the
+condition's two values. Whether a node runs is then known as soon as the condition is. No epilogue
+has room for a `Select`: it never becomes a part of the kernel of one of its sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ir.graph import Graph, Node
+from ir.ops.comparisons import Select
+from ir.ops.fused import Fused
+from ir.ops.shape import Reshape
+
+Needs = frozenset["OnlyIf"]
+"""All of them hold whenever something is needed; none: it always is."""
+
+ALWAYS: Needs = frozenset()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class OnlyIf:
+    """`condition`, a value of one `BOOL`, is `wanted`."""
+
+    condition: str
+    wanted: bool
+
+
+def needs(graph: Graph) -> tuple[Needs, ...]:
+    """For every node when its results are needed, by conditions that are computed before it."""
+    return _Needs(graph).of_nodes()
+
+
+class _Needs:
+    """Conditions of values, from the last node to the first."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._makers = {v: i for i, n in enumerate(graph.nodes) for v in n.outputs}
+        self._constants = {c.value for c in graph.constants}
+        self._of: dict[str, Needs] = {p.value: ALWAYS for p in graph.outputs}
+        self._of.update({s.next: ALWAYS for s in graph.states})
+        self._nodes: list[Needs] = []
+        for node in reversed(graph.nodes):
+            self._enter(node)
+        self._nodes.reverse()
+
+    def of_nodes(self) -> tuple[Needs, ...]:
+        """Of each node those conditions that are known when its turn comes."""
+        return tuple(
+            frozenset(c for c in conditions if self._makers.get(c.condition, -1) < index)
+            for index, conditions in enumerate(self._nodes)
+        )
+
+    def _condition(self, node: Node) -> str | None:
+        """The value that decides a node's choice: single, computed, whatever its rank."""
+        op = node.op.anchor if isinstance(node.op, Fused) else node.op
+        if not isinstance(op, Select):
+            return None
+        value = node.inputs[2]
+        if self._graph.types[value].elements != 1:
+            return None
+        while value in self._makers and isinstance(self._maker(value).op, Reshape):
+            value = self._maker(value).inputs[0]
+        return None if value in self._constants else value
+
+    def _maker(self, value: str) -> Node:
+        return self._graph.nodes[self._makers[value]]
+
+    def _enter(self, node: Node) -> None:
+        known = [self._of[v] for v in node.outputs if v in self._of]
+        own = frozenset.intersection(*known) if known else ALWAYS
+        self._nodes.append(own)
+        for value, read in self._reads(node, own):
+            self._of[value] = self._of[value] & read if value in self._of else read
+
+    def _reads(self, node: Node, own: Needs) -> Iterator[tuple[str, Needs]]:
+        """Every operand with the conditions under which the node uses it."""
+        root = self._condition(node)
+        for position, value in enumerate(node.inputs):
+            is_side = root is not None and position < 2
+            yield value, own | {OnlyIf(root, position == 0)} if is_side and root else own
