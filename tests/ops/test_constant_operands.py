@@ -21,16 +21,23 @@ from codegen.targets import resolve
 from codegen.testing import run_trials
 from ir.op import Case, all_ops
 from ir.ops.fused import Fused
+from ir.ranges import outside
 
 MOST_FREE_OPERANDS = 3
 """Of more operands that no sample fixes, each alone and all together are made constants."""
 
 
 def with_constants(case: Case) -> Iterator[Case]:
-    """The case with every choice of further operands as constants."""
+    """The case with every choice of further operands as constants, of those that may be some.
+
+    Samples of operators that bound what an operand holds go beyond: computed, that has a meaning.
+    """
     free = [i for i in range(len(case.inputs)) if i not in case.constants]
     sizes = range(1, len(free) + 1) if len(free) <= MOST_FREE_OPERANDS else (1, len(free))
     for chosen in chain.from_iterable(combinations(free, n) for n in sizes):
+        constant = [x if i in chosen else None for i, x in enumerate(case.inputs)]
+        if outside(case.op, case.types(), constant):
+            continue
         label = f"{case.label}, constant {', '.join(map(str, chosen))}"
         yield replace(case, constants=(*case.constants, *chosen), label=label)
 

@@ -42,10 +42,10 @@ def filter_bank(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
         raise Unsupported(f"{channels - 1} channels, and places {[len(t) for t in places]}")
     frequencies, firsts, widths = (table[:channels] for table in places)
     emitter.want_room(int(np.maximum(widths, 0).sum()))
-    bins = _runs(frequencies, widths, x.shape[0], "energies")
-    chosen = _runs(firsts, widths, min(len(weights), len(unweights)), "weights")
+    bins = _runs(emitter, frequencies, widths, x.shape[0], "energies")
+    chosen = _runs(emitter, firsts, widths, min(len(weights), len(unweights)), "weights")
     if not len(bins):
-        return emitter.constant(np.zeros(channels - 1, np.uint64))
+        return emitter.constant(emitter.full((channels - 1,), 0, np.uint64))
     picked = emitter.add(Gather(0), as_type(emitter, x, DType.U64), emitter.constant(bins))
     ends = np.cumsum(np.maximum(widths, 0))
     own, passed = (_sums(emitter, picked, table[chosen], ends) for table in (weights, unweights))
@@ -54,10 +54,10 @@ def filter_bank(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return emitter.add(Add(), own, emitter.add(Slice((0,), (count,), (1,)), passed))
 
 
-def _runs(starts: Array, widths: Array, most: int, what: str) -> Array:
+def _runs(emitter: Emitter, starts: Array, widths: Array, most: int, what: str) -> Array:
     """Every place of runs one after the other, which must be below `most`."""
-    runs = [start + np.arange(max(width, 0)) for start, width in zip(starts, widths, strict=True)]
-    every = np.concatenate(runs)
+    pairs = zip(starts, widths, strict=True)
+    every = np.concatenate([start + emitter.counted(max(int(n), 0)) for start, n in pairs])
     if len(every) and not 0 <= every.min() <= every.max() < most:
         raise Unsupported(f"places {every.min()} to {every.max()} of {most} {what}")
     return every.astype(np.int32)
@@ -95,7 +95,7 @@ def spectral_subtraction(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> 
         raise Unsupported(f"{options.whole('num_channels')} channels in {channels} numbers")
     bits, fine = (bits_option(node, n) for n in ("spectral_subtraction_bits", "smoothing_bits"))
     name = f"{result(node, 1).name}.noise"
-    before = emitter.state(name, np.zeros(channels, np.uint32))
+    before = emitter.state(name, emitter.full((channels,), 0, np.uint32))
     scaled = with_number(emitter, ShiftLeft(), x, fine)
     latest = _per_channel(emitter, node, scaled, ("smoothing", "alternate_smoothing"))
     rest = ("one_minus_smoothing", "alternate_one_minus_smoothing")
@@ -116,5 +116,5 @@ def spectral_subtraction(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> 
 def _per_channel(emitter: Emitter, node: TfliteNode, x: Value, names: Sequence[str]) -> Value:
     """u32 -> u64: times one option in even channels and another one in odd channels."""
     factors = np.array([u32_option(node, name) for name in names], np.uint64)
-    every = emitter.constant(np.resize(factors, x.shape))
+    every = emitter.constant(factors[emitter.counted(*x.shape) % len(names)])
     return emitter.add(Mul(), as_type(emitter, x, DType.U64), every)

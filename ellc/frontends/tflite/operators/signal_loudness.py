@@ -56,7 +56,7 @@ def _gain(emitter: Emitter, x: Value, table: Value) -> Value:
     The fraction has 10 bits.
     """
     length = length_in_bits(emitter, x)
-    eleven = emitter.constant(np.full(x.shape, 11, np.int32))
+    eleven = emitter.constant(emitter.full(x.shape, 11, np.int32))
     up = as_type(emitter, emitter.add(Sub(), eleven, length), DType.U32)
     down = as_type(emitter, emitter.add(Sub(), length, eleven), DType.U32)
     is_short = with_number(emitter, Less(), length, 11)
@@ -104,9 +104,9 @@ def _log2(emitter: Emitter, x: Value) -> Value:
     """u32 -> i32: logarithms to base 2 of numbers from 1 up, with 16 bits behind the point."""
     whole = with_number(emitter, Sub(), length_in_bits(emitter, x), 1)
     bits = as_type(emitter, whole, DType.U32)
-    ones = emitter.constant(np.ones(x.shape, np.uint32))
+    ones = emitter.constant(emitter.full(x.shape, 1, np.uint32))
     rest = emitter.add(Sub(), x, emitter.add(ShiftLeft(), ones, bits))
-    sixteen = emitter.constant(np.full(x.shape, _LOG_BITS, np.uint32))
+    sixteen = emitter.constant(emitter.full(x.shape, _LOG_BITS, np.uint32))
     moved = [
         emitter.add(ShiftLeft(), rest, emitter.add(Sub(), sixteen, bits)),
         emitter.add(ShiftRight(), rest, emitter.add(Sub(), bits, sixteen)),
@@ -114,7 +114,7 @@ def _log2(emitter: Emitter, x: Value) -> Value:
     is_short = with_number(emitter, Less(), bits, _LOG_BITS)
     fraction = as_type(emitter, emitter.add(Select(), *moved, is_short), DType.I32)
     points = _log_points()
-    tables = (np.zeros(len(points) - 1, np.int32), np.diff(points))
+    tables = (emitter.full((len(points) - 1,), 0, np.int32), np.diff(points))
     line = emitter.add(
         Interpolate(_SEGMENT_BITS), fraction, *(emitter.constant(table) for table in tables)
     )

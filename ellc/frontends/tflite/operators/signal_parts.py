@@ -52,6 +52,6 @@ def length_in_bits(emitter: Emitter, x: Value) -> Value:
     """u32 -> i32: the place of the highest bit, counted from 1; 0 for 0."""
     half = as_type(emitter, with_number(emitter, ShiftRight(), x, 1), DType.I32)
     zeros = emitter.add(LeadingZeros(), half)
-    above = emitter.add(Sub(), emitter.constant(np.full(x.shape, 33, np.int32)), zeros)
+    above = emitter.add(Sub(), emitter.constant(emitter.full(x.shape, 33, np.int32)), zeros)
     is_long = with_number(emitter, Greater(), x, 1)
     return emitter.add(Select(), above, as_type(emitter, x, DType.I32), is_long)

@@ -48,7 +48,7 @@ def _longer(
     rows, count = x.shape
     emitter.want_room(rows, before)
     name = f"{result(node).name}.{what}"
-    held = emitter.state(name, np.zeros((rows, before), x.dtype.numpy))
+    held = emitter.state(name, emitter.full((rows, before), 0, x.dtype.numpy))
     whole = emitter.add(Concat(1), held, x)
     emitter.set_state(name, _columns(emitter, whole, count, before))
     return whole
@@ -111,7 +111,7 @@ def _once_there(
     name, past = _number(emitter, node, "steps", 0)
     seen = with_number(emitter, Minimum(), with_number(emitter, Add(), past, count), steps)
     emitter.set_state(name, seen)
-    numbers = emitter.constant(np.arange(1, count + 1, dtype=np.int32).reshape(1, count, 1))
+    numbers = emitter.constant(emitter.counted(1, count, 1, dtype=np.int32) + np.int32(1))
     there = with_number(emitter, GreaterEqual(), pointwise(emitter, Add(), numbers, past), steps)
     first = with_number(emitter, GreaterEqual(), past, steps - 1)
     return _or_zero(emitter, frames, there), reshaped(emitter, first, ())
@@ -154,7 +154,7 @@ def _stacked(emitter: Emitter, node: TfliteNode, row: Value, before: int, is_fir
         raise Unsupported(f"{before * channels} numbers to remember")
     emitter.want_room(before, channels)
     name = f"{result(node).name}.stack"
-    held = emitter.state(name, np.zeros((before, channels), np.int16))
+    held = emitter.state(name, emitter.full((before, channels), 0, np.int16))
     alike = emitter.add(Expand((before, channels)), row)
     earlier = pointwise(emitter, Select(), alike, held, is_first)
     whole = emitter.add(Concat(0), earlier, row)
@@ -177,7 +177,7 @@ def overlap_add(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     rows, rest = x.type.elements // (count * size), size - step
     frames = reshaped(emitter, x, (rows, count * size))
     name = f"{result(node).name}.overlap"
-    tail = emitter.state(name, np.zeros((rows, rest), x.dtype.numpy)) if rest else None
+    tail = emitter.state(name, emitter.full((rows, rest), 0, x.dtype.numpy)) if rest else None
     made = []
     for i in range(count):
         total = _columns(emitter, frames, i * size, size)
