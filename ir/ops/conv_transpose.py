@@ -39,15 +39,16 @@ class Enlargement:
         """Elements of the result."""
         return self.reach - self.before - self.after + self.extra
 
-    @property
-    def whole(self) -> int:
-        """Elements from the first that is reached to the last of the result, or that is reached."""
-        return max(self.reach, self.before + self.size)
-
-    def met(self, tap: int) -> slice:
-        """Where the products of one tap go among the `whole`."""
-        first = tap * self.dilation
-        return slice(first, first + (self.extent - 1) * self.stride + 1, self.stride)
+    def met(self, tap: int) -> tuple[slice, slice]:
+        """(inputs, elements of the result) between which one tap has products that are kept."""
+        shift = tap * self.dilation - self.before
+        first = max(0, -(shift // self.stride))  # the first input that goes to element 0 or above
+        count = min(self.extent, -((shift - self.size) // self.stride)) - first
+        if count <= 0:
+            return slice(0), slice(0)
+        start = first * self.stride + shift
+        stop = start + (count - 1) * self.stride + 1
+        return slice(first, first + count), slice(start, stop, self.stride)
 
 
 class _ConvTranspose(Op):
@@ -94,18 +95,19 @@ class _ConvTranspose(Op):
         return (x.shape[0], rows.size, columns.size, filters)
 
     def sums(self, x: Array, w: Array) -> Array:
-        """Every input pixel times every tap, added where it belongs."""
+        """Every input pixel times every tap, added where it belongs; what is cut off, nowhere."""
         rows, columns = self.axes(x.shape, w.shape)
         filters, depth = w.shape[0], w.shape[3]
         grouped = x.reshape(*x.shape[:3], self.groups, depth)
         stacked = w.reshape(self.groups, filters // self.groups, *w.shape[1:3], depth)
-        full = np.zeros((x.shape[0], rows.whole, columns.whole, filters), x.dtype)
+        total = np.zeros((x.shape[0], rows.size, columns.size, filters), x.dtype)
         for i in range(rows.taps):
             for j in range(columns.taps):
-                part = np.einsum("nrcgd,gfd->nrcgf", grouped, stacked[:, :, i, j])
-                full[:, rows.met(i), columns.met(j)] += part.reshape(*x.shape[:3], filters)
-        top, left = rows.before, columns.before
-        return np.array(full[:, top : top + rows.size, left : left + columns.size])
+                (of_rows, to_rows), (of_columns, to_columns) = rows.met(i), columns.met(j)
+                pixels = grouped[:, of_rows, of_columns]
+                part = np.einsum("nrcgd,gfd->nrcgf", pixels, stacked[:, :, i, j])
+                total[:, to_rows, to_columns] += part.reshape(*pixels.shape[:3], filters)
+        return total
 
     def macs(self, inputs: Types, outputs: Types) -> int:
         return inputs[0].elements * prod(inputs[1].shape[:3]) // self.groups

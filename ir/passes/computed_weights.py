@@ -19,6 +19,9 @@ from ir.ops.shape import Concat, Pad, Reshape, Slice, Transpose
 from ir.rewrite import Editor
 from ir.types import DType
 
+_MOST_TAPS = 4096
+"""Each becomes an operator of its own; computed weights have windows of some ten pixels."""
+
 
 def lower_computed_conv(editor: Editor, node: Node, op: Conv2D | IntConv2D) -> None:
     """Replace a convolution. Raises `EllcError` (E302) for what only constant weights can have."""
@@ -26,6 +29,8 @@ def lower_computed_conv(editor: Editor, node: Node, op: Conv2D | IntConv2D) -> N
     _, w, *bias = node.inputs
     batch, rows, columns, filters = editor.type(node.output).shape
     _, height, width, depth = editor.type(w).shape
+    if height * width > _MOST_TAPS:
+        raise step.refused(f"a window of at most {_MOST_TAPS} pixels")
     padded = step.padded(op)
     taps = [step.tap(padded, op, i, j) for i in range(height) for j in range(width)]
     pixels, groups, share = batch * rows * columns, op.groups, filters // op.groups
@@ -65,7 +70,7 @@ class _Step:
         if frame.is_empty:
             return x
         if len(set(frame.values)) > 1:
-            raise self._refused("a frame of one value")
+            raise self.refused("a frame of one value")
         value = float(op.input_zero) if isinstance(op, IntConv2D) else frame.values[0]
         before, after = (0, frame.top, frame.left, 0), (0, frame.bottom, frame.right, 0)
         return self.add(Pad(before, after, value), x)
@@ -82,13 +87,13 @@ class _Step:
         if isinstance(op, Conv2D):
             return MatMul(False, True)
         if self.editor.type(self.node.inputs[0]).dtype is DType.I16:
-            raise self._refused("operands of 8 bits")
+            raise self.refused("operands of 8 bits")
         if op.groups > 1 and len(set(op.weight_zero)) > 1:
-            raise self._refused("one zero point")
+            raise self.refused("one zero point")
         zero = op.weight_zero if op.groups == 1 else op.weight_zero[:1]
         return IntMatMul(op.input_zero, zero, False, True)
 
-    def _refused(self, wanted: str) -> EllcError:
+    def refused(self, wanted: str) -> EllcError:
         return EllcError(
             f"'{self.node.op.name}' with computed weights needs {wanted}",
             code="E302",

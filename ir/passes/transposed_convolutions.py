@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, prod
 
 import numpy as np
 
+from ir.errors import EllcError
 from ir.graph import Node
 from ir.op import Op
 from ir.ops.conv import Conv2D
@@ -25,6 +26,12 @@ from ir.rewrite import Editor
 from ir.types import Array, Padding
 
 _Transposed = ConvTranspose2D | IntConvTranspose2D
+
+_MOST_STRIDE = 1024
+"""The window is planned once for every phase; networks enlarge by 2 to 32."""
+_SMALL_WEIGHTS, _MOST_GROWTH = 1 << 24, 4
+"""Weights of the ordinary convolution, with a filter for every phase and windows padded to whole
+strides: so many, or so many times the given ones. A stride up to the window's size pads less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +51,13 @@ class _Axis:
 
 
 def lower_conv_transpose(editor: Editor, node: Node, op: _Transposed) -> None:
-    """Replace the node; computed weights are arranged by a gather."""
+    """Replace the node; computed weights are arranged by a gather.
+
+    Raises `EllcError` (E302) for strides with more phases than there is room for.
+    """
     x, w, *bias = node.inputs
     shape = editor.type(w).shape
+    _want_few_phases(node, op, shape)
     rows, columns = (_planned(e) for e in op.axes(editor.type(x).shape, shape))
     phases = _Phases(op.stride, grouped=op.groups > 1)
     zero = _per_filter(op, shape[0])
@@ -78,6 +89,20 @@ def lower_conv_transpose(editor: Editor, node: Node, op: _Transposed) -> None:
     if made is not None and editor.array(operands[0]) is None:
         assert isinstance(made.op, Conv2D | IntConv2D)
         lower_computed_conv(editor, made, made.op)
+
+
+def _want_few_phases(node: Node, op: _Transposed, shape: tuple[int, ...]) -> None:
+    filters, *taps, depth = shape
+    padded = (s * ceil(t / s) for s, t in zip(op.stride, taps, strict=True))
+    most = max(_SMALL_WEIGHTS, _MOST_GROWTH * prod(shape))
+    if max(op.stride) > _MOST_STRIDE or prod((filters, depth, *padded)) > most:
+        raise EllcError(
+            f"'{op.name}' with strides of {op.stride} and weights {shape} has too many phases",
+            code="E302",
+            where=", ".join(node.source),
+            hint=f"strides of at most {_MOST_STRIDE}; at most {most} weights, windows padded to "
+            "whole strides",
+        )
 
 
 def _arranged(

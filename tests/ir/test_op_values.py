@@ -12,6 +12,7 @@ from ir.errors import ShapeError
 from ir.op import Case, Op
 from ir.ops.binary import Binarize, BinaryConv2D
 from ir.ops.conv import Conv2D
+from ir.ops.conv_transpose import ConvTranspose2D
 from ir.ops.dense import Dense, MatMul
 from ir.ops.detection import RegionDetection
 from ir.ops.norm import LRN, BatchNorm
@@ -443,3 +444,21 @@ def test_operands_that_do_not_fit(op: Op, types: tuple[TensorType, ...]) -> None
 def test_padding_may_make_a_window_fit() -> None:
     (result,) = Conv2D(padding=Padding(1, 0, 0, 2)).infer(t(1, 2, 1, 1), t(1, 3, 3, 1))
     assert result.shape == (1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 5, 10**9])
+def test_a_transposed_convolution_makes_no_more_than_it_keeps(stride: int) -> None:
+    """Every input times every tap, one at a time; strides of 10^9 cut off all but the ends."""
+    rng = np.random.default_rng(stride)
+    x, w = rng.integers(-9, 9, (1, 4, 1, 1)), rng.integers(-9, 9, (1, 3, 1, 1))
+    for dilation, before, extra in product((1, 3), (0, 1, 4), (0, 2)):
+        reach = 3 * stride + 2 * dilation + 1
+        after = max(0, reach - before - 12)
+        op = ConvTranspose2D((stride, 1), (before, 0, after, 0), (extra, 0), (dilation, 1))
+        want = np.zeros(reach - before - after + extra)
+        for i, tap in product(range(4), range(3)):
+            place = i * stride + tap * dilation - before
+            if 0 <= place < len(want):
+                want[place] += x[0, i, 0, 0] * w[0, tap, 0, 0]
+        (got,) = op.reference(x.astype(np.float32), w.astype(np.float32))
+        np.testing.assert_array_equal(got[0, :, 0, 0], want)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ir.builder import GraphBuilder, Ref
+from ir.errors import EllcError
 from ir.graph import Graph
 from ir.interp import evaluate
 from ir.ops.cast import Cast
@@ -44,6 +45,27 @@ def test_weights_stored_as_bytes_become_constants(
     image = np.random.default_rng(3).standard_normal(IMAGE.shape).astype(np.float32)
     (want,), (got,) = evaluate(builder.build(), (image,)).outputs, evaluate(graph, (image,)).outputs
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("stride", [(2, 2**31 - 1), (1000, 1000)])
+def test_strides_with_many_phases_are_refused(stride: tuple[int, int]) -> None:
+    builder = GraphBuilder("strides")
+    weights = builder.constant(np.ones((8, 3, 3, 64), np.float32))
+    crop = (0, 0, 0, (IMAGE.shape[2] - 1) * stride[1])
+    builder.output(
+        "y", builder.add(ConvTranspose2D(stride, crop), builder.input("x", IMAGE), weights)
+    )
+    with pytest.raises(EllcError, match="too many phases"):
+        lowered(builder, optimize=False)
+
+
+def test_computed_windows_of_many_pixels_are_refused() -> None:
+    builder = GraphBuilder("window")
+    x = builder.input("x", TensorType(DType.F32, (1, 65, 64, 1)))
+    weights = builder.input("w", TensorType(DType.F32, (1, 65, 64, 1)))
+    builder.output("y", builder.add(Conv2D(), x, weights))
+    with pytest.raises(EllcError, match="a window of at most"):
+        lowered(builder, optimize=False)
 
 
 def test_weights_that_are_computed_make_a_product() -> None:

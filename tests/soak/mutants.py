@@ -157,7 +157,7 @@ def _model(path: Path) -> str:
     graph = read_model(path)
     verify(graph)
     work = sum(t.elements for t in graph.types.values())
-    work += sum(node.op.macs(*graph.node_types(node)) for node in graph.nodes)
+    work += sum(node.op.inner_steps(*graph.node_types(node)) for node in graph.nodes)
     if work > _MOST_WORK:
         return "graph"
     zeros = tuple(np.zeros(t.shape, t.dtype.numpy) for t in graph.input_types())

@@ -46,6 +46,8 @@ class CheckedTable(Table):  # type: ignore[misc]
     __slots__ = ("budget",)
 
     def __init__(self, data: bytes, position: int, budget: Budget) -> None:
+        if not 0 <= position < len(data):
+            raise Damaged(f"a table at byte {position} is outside the file")
         super().__init__(data, position)
         self.budget = budget
 
