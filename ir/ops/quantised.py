@@ -109,75 +109,96 @@ class Requantize(Pointwise):
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
-        byte = cls("tflite", 3, -128, 127, DType.I8)
-        unsigned = cls("tflite", 128, 130, 255, DType.U8, Quant((0.02,), (128,)))
-        for op, factors, label in (
-            (byte, (0.0005,), "one factor"),
-            (unsigned, tuple(0.0001 * (i + 1) for i in range(11)), "per channel"),
-            (replace(byte, dtype=DType.I16), (3.7, 0.9, 0.0, 1e-9, 200.0), "factors above one"),
-        ):
-            drawn = rng.integers(-300_000, 300_000, (1, 4, 5, len(factors) if factors[1:] else 9))
-            pairs = np.array([quantize_multiplier(f) for f in factors], np.int32)
-            operands = (drawn.astype(np.int32), pairs[:, 0].copy(), pairs[:, 1].copy())
-            yield Case(op, operands, (1, 2), label=label)
-        # Halves of both signs: 2^30 is the factor 1/2, here shifted by 0, 1, 2 and 8 bits more.
-        sums = np.resize(np.arange(-700, 701, dtype=np.int32), (4, 1401)).T.copy()
-        half, shifts = np.array([1 << 30], np.int32), np.array([0, -1, -2, -8], np.int32)
-        wide = replace(byte, low=-(2**15), high=2**15 - 1, dtype=DType.I16)
-        # What is known of constant shifts makes different code.
-        for ends, label in (
-            (shifts, "halves"),
-            (shifts - 1, "halves, all shifted right"),
-            (shifts[2:3], "halves, one shift"),
-            (-shifts // 2, "none shifted right"),
-            (shifts + 2, "halves, both ways"),
-        ):
-            yield Case(wide, (sums, half, ends), (1, 2), label=label)
-        yield Case(byte, (sums, half, shifts), (1, 2), label="halves as bytes")
-        extreme = np.array([-(2**31), 2**31 - 1, -(2**31) + 1, 0, -1, 1], np.int32)
-        mantissas = np.array([-(2**31), 2**31 - 1, 1 << 30, -(1 << 30), 0, 5], np.int32)
-        grid = np.meshgrid(extreme, mantissas, np.array([0, -1, -30, -31, 3]), indexing="ij")
-        every = tuple(a.reshape(-1).astype(np.int32) for a in grid)
-        yield Case(wide, every, (1, 2), label="extremes")
-        long_ = cls("tflite", 0, -(2**31), 2**31 - 1, DType.I32)
-        yield Case(long_, every, (1, 2), label="32 bits")
-        bounded = replace(long_, low=-9, high=2**17)
-        yield Case(bounded, (sums * 999, half, shifts), (1, 2), label="32 bits, bounds")
-        computed = (sums[:40] * 1000, np.resize(mantissas, (40, 1)), shifts)
-        yield Case(byte, computed, label="computed factors")
-        once = replace(wide, rule="tflite_once")
-        yield Case(once, (sums, half, shifts), (1, 2), label="halves, rounded once")
-        scattered = rng.integers(-300_000, 300_000, (1, 4, 5, 6)).astype(np.int32)
-        six = np.array([quantize_multiplier(f) for f in (5e-4, 0.9, 0, 1e-9, 3.7, 40)], np.int32)
-        per_channel = (scattered, six[:, 0].copy(), six[:, 1].copy())
-        yield Case(once, per_channel, (1, 2), label="per channel, rounded once")
-        yield Case(once, per_channel, label="computed factors, rounded once")
-        few = np.array([quantize_multiplier(f) for f in (5e-4, 0.2, 0, 1e-7, 3e-3, 9e-6)], np.int32)
-        of_sums = (few[:, 0].copy(), np.minimum(few[:, 1], -2))
-        far = scattered.astype(np.int64) * rng.integers(1, 2**20, scattered.shape)
-        for rule in ("tflite_once", "tflite_reduced"):
-            long = replace(wide, rule=rule)
-            yield Case(long, (far, *of_sums), (1, 2), label=f"{rule}, 64 bits")
-            yield Case(long, (far, *of_sums), label=f"{rule}, 64 bits, computed")
-            one = (few[:1, 0].copy(), few[:1, 1].copy())
-            yield Case(long, (far, *one), (1, 2), label=f"{rule}, 64 bits, one factor")
-        short = replace(wide, rule="tflite_reduced")
-        yield Case(short, (scattered * 5000, *of_sums), (1, 2), label="reduced")
-        yield Case(short, (scattered * 5000, *of_sums), label="reduced, computed")
-        ends = np.resize(extreme, (1, 4, 5, 6))
-        yield Case(
-            replace(short, dtype=DType.I8, low=-9, high=9),
-            (ends, *of_sums),
-            (1, 2),
-            label="reduced ends",
-        )
-        even = cls("half_even", -7, -128, 127, DType.I8)
-        yield Case(even, (sums, np.array([0.5], np.float32)), (1,), label="even halves")
-        scales = (rng.random(4) / 5).astype(np.float32)
-        yield Case(replace(even, low=-7), (sums, scales), (1,), label="scale per channel")
-        large = np.array([[1e20], [1.0], [-3e-9]], np.float32)
-        plain = cls("half_even", 0, 0, 255, DType.U8)
-        yield Case(plain, (np.tile(extreme, (3, 1)), large), label="large sums")
+        yield from _scaled_down(rng)
+        yield from _scaled_at_halves()
+        yield from _scaled_once(rng)
+        yield from _scaled_to_even(rng)
+
+
+_BYTE = Requantize("tflite", 3, -128, 127, DType.I8)
+_WIDE = replace(_BYTE, low=-(2**15), high=2**15 - 1, dtype=DType.I16)
+_SUMS = np.resize(np.arange(-700, 701, dtype=np.int32), (4, 1401)).T.copy()
+_HALF = np.array([1 << 30], np.int32)
+_SHIFTS = np.array([0, -1, -2, -8], np.int32)
+"""With `_HALF`, the factor 1/2, and `_SUMS`: halves of both signs, shifted by so many bits more."""
+_EXTREME = np.array([-(2**31), 2**31 - 1, -(2**31) + 1, 0, -1, 1], np.int32)
+
+
+def _factors(*factors: float) -> tuple[Array, Array]:
+    """(multipliers, shifts) of real factors."""
+    pairs = np.array([quantize_multiplier(f) for f in factors], np.int32)
+    return pairs[:, 0].copy(), pairs[:, 1].copy()
+
+
+def _scaled_down(rng: np.random.Generator) -> Iterator[Case]:
+    """Sums of usual sizes, by factors for all and for each channel."""
+    unsigned = Requantize("tflite", 128, 130, 255, DType.U8, Quant((0.02,), (128,)))
+    for op, factors, label in (
+        (_BYTE, (0.0005,), "one factor"),
+        (unsigned, tuple(0.0001 * (i + 1) for i in range(11)), "per channel"),
+        (replace(_BYTE, dtype=DType.I16), (3.7, 0.9, 0.0, 1e-9, 200.0), "factors above one"),
+    ):
+        drawn = rng.integers(-300_000, 300_000, (1, 4, 5, len(factors) if factors[1:] else 9))
+        yield Case(op, (drawn.astype(np.int32), *_factors(*factors)), (1, 2), label=label)
+
+
+def _scaled_at_halves() -> Iterator[Case]:
+    """Where rounding decides, and the ends of what fits."""
+    # What is known of constant shifts makes different code.
+    for ends, label in (
+        (_SHIFTS, "halves"),
+        (_SHIFTS - 1, "halves, all shifted right"),
+        (_SHIFTS[2:3], "halves, one shift"),
+        (-_SHIFTS // 2, "none shifted right"),
+        (_SHIFTS + 2, "halves, both ways"),
+    ):
+        yield Case(_WIDE, (_SUMS, _HALF, ends), (1, 2), label=label)
+    yield Case(_BYTE, (_SUMS, _HALF, _SHIFTS), (1, 2), label="halves as bytes")
+    mantissas = np.array([-(2**31), 2**31 - 1, 1 << 30, -(1 << 30), 0, 5], np.int32)
+    grid = np.meshgrid(_EXTREME, mantissas, np.array([0, -1, -30, -31, 3]), indexing="ij")
+    every = tuple(a.reshape(-1).astype(np.int32) for a in grid)
+    yield Case(_WIDE, every, (1, 2), label="extremes")
+    whole = Requantize("tflite", 0, -(2**31), 2**31 - 1, DType.I32)
+    yield Case(whole, every, (1, 2), label="32 bits")
+    bounded = replace(whole, low=-9, high=2**17)
+    yield Case(bounded, (_SUMS * 999, _HALF, _SHIFTS), (1, 2), label="32 bits, bounds")
+    computed = (_SUMS[:40] * 1000, np.resize(mantissas, (40, 1)), _SHIFTS)
+    yield Case(_BYTE, computed, label="computed factors")
+
+
+def _scaled_once(rng: np.random.Generator) -> Iterator[Case]:
+    """The rules that round once, on sums of 32 and of 64 bits."""
+    once, short = (replace(_WIDE, rule=rule) for rule in ("tflite_once", "tflite_reduced"))
+    yield Case(once, (_SUMS, _HALF, _SHIFTS), (1, 2), label="halves, rounded once")
+    scattered = rng.integers(-300_000, 300_000, (1, 4, 5, 6)).astype(np.int32)
+    per_channel = (scattered, *_factors(5e-4, 0.9, 0, 1e-9, 3.7, 40))
+    yield Case(once, per_channel, (1, 2), label="per channel, rounded once")
+    yield Case(once, per_channel, label="computed factors, rounded once")
+    multipliers, shifts = _factors(5e-4, 0.2, 0, 1e-7, 3e-3, 9e-6)
+    of_sums = (multipliers, np.minimum(shifts, -2))  # what the reduced rule takes
+    far = scattered.astype(np.int64) * rng.integers(1, 2**20, scattered.shape)
+    for op in (once, short):
+        label = f"{op.rule}, 64 bits"
+        yield Case(op, (far, *of_sums), (1, 2), label=label)
+        yield Case(op, (far, *of_sums), label=f"{label}, computed")
+        one = (multipliers[:1], shifts[:1])
+        yield Case(op, (far, *one), (1, 2), label=f"{label}, one factor")
+    yield Case(short, (scattered * 5000, *of_sums), (1, 2), label="reduced")
+    yield Case(short, (scattered * 5000, *of_sums), label="reduced, computed")
+    narrow = replace(short, dtype=DType.I8, low=-9, high=9)
+    ends = np.resize(_EXTREME, (1, 4, 5, 6))
+    yield Case(narrow, (ends, *of_sums), (1, 2), label="reduced ends")
+
+
+def _scaled_to_even(rng: np.random.Generator) -> Iterator[Case]:
+    """The rule of real factors."""
+    even = Requantize("half_even", -7, -128, 127, DType.I8)
+    yield Case(even, (_SUMS, np.array([0.5], np.float32)), (1,), label="even halves")
+    scales = (rng.random(4) / 5).astype(np.float32)
+    yield Case(replace(even, low=-7), (_SUMS, scales), (1,), label="scale per channel")
+    large = np.array([[1e20], [1.0], [-3e-9]], np.float32)
+    plain = Requantize("half_even", 0, 0, 255, DType.U8)
+    yield Case(plain, (np.tile(_EXTREME, (3, 1)), large), label="large sums")
 
 
 @register_op("quantize")
