@@ -414,6 +414,12 @@ def test_boxes_that_overlap_are_left_out(centred: int, overlap: float, least: fl
     assert len(graph.nodes) < 12, "nodes for every box"
 
 
+def test_a_tensor_in_thousands_of_parts() -> None:
+    with pytest.raises(EllcError) as caught:
+        read(model([_pieces(None)], {"x": floats(5000, 1)}, ["s"]))
+    assert "5000 parts" in caught.value.problems[0]
+
+
 def test_a_sequence_is_no_tensor() -> None:
     for nodes in ([_pieces(None), node("Relu", ["s"], ["y"])], [_pieces(None)]):
         proto = model(nodes, {"x": floats(2, 3)}, ["y" if len(nodes) > 1 else "s"])

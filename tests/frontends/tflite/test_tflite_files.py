@@ -21,6 +21,8 @@ from ellc.frontends.options import ImportOptions
 from ellc.frontends.tflite.checks import checked_handler
 from ellc.frontends.tflite.model import Options, TfliteNode
 from ellc.frontends.tflite.read import read_tflite
+from ellc.frontends.tflite.tables import Budget as EntryBudget
+from ellc.frontends.tflite.tables import CheckedTable, Damaged
 from ir.errors import EllcError
 from ir.graph import Graph
 from ir.interp import evaluate
@@ -448,3 +450,9 @@ def test_a_scale_axis_beyond_the_shape_is_the_only_one_that_fits(tmp_path: Path)
     assert refused(repacked(data, change(3, [1, 3, 1])), tmp_path).code == "E212"
     for axis, shape in ((1, [3, 1]), (-1, [3])):
         assert refused(repacked(data, change(axis, shape)), tmp_path).code == "E210"
+
+
+@pytest.mark.parametrize("position", [-1, 8, 2**32 + 163])
+def test_tables_outside_of_the_file_are_damage(position: int) -> None:
+    with pytest.raises(Damaged, match=f"byte {position} is outside"):
+        CheckedTable(bytes(8), position, EntryBudget(1))
