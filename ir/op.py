@@ -47,7 +47,7 @@ class Op:
     def ranges(self, *inputs: TensorType) -> Mapping[int, Range]:
         """Operands for which some numbers of their type have no meaning, and which ones have one.
 
-        A constant outside is refused (`ir.ranges`). Computed indices are clamped; whoever computes
+        A constant outside is refused (`ir.ranges`). Computed indices are clamped; what computes
         another operand keeps it inside.
         """
         return {}

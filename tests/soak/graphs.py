@@ -2,8 +2,8 @@
 
 The ways: ONNX's evaluator, the graph as it was read and after the passes in numpy, code of LLVM and
 portable C for this machine, code for both ARM states under qemu, and as arbiters ONNX Runtime with
-and without its fusions, if ELLC_ONNXRUNTIME names a Python that has it. The four compiled ways take
-turns by batch. The judge is `rounding_bounds`.
+and without its fusions, if ELLC_ONNXRUNTIME names a Python that has it. The judge is
+`rounding_bounds`.
 """
 
 from __future__ import annotations
@@ -127,8 +127,7 @@ WAYS: dict[str, Way] = {
 IN_NUMPY = ("onnx", "reader", "passes")
 QUICK_WAYS = (*IN_NUMPY, "C")  # tests/ops/test_random_onnx.py compiles with LLVM
 COMPILED = ("host", "C", "pi3_64", "pi3")
-"""One of them for a batch: kernels of one network are no other's, so compiling them is nearly all
-that a network costs, and four times as many networks show more than four ways of each."""
+"""Nearly all that a network costs: kernels of one network are no other's."""
 APPROXIMATE = "onnxruntime fused"
 """Its fused kernels of 8 bits have tables and scales of their own. Where it differs alone, from its
 own unfused kernels, too, it is counted and no finding."""
@@ -152,7 +151,7 @@ class Graphs:
     quick: bool = False
 
     def run(self, seed: int, count: int, folder: Path) -> Findings:
-        """Draw `count` networks, compute them in the ways of a batch, and judge each result."""
+        """Draw `count` networks, compute them in all ways, and judge each result."""
         findings = Findings()
         networks, numbers = [], []
         for number in range(count):
@@ -165,7 +164,7 @@ class Graphs:
                 findings.outcomes["REFUSED"] += 1
                 place = f"refused: {type(error).__name__} {_words(str(error))}"
                 findings.add(Finding(place, str(error), again, files(case)))
-        results = self._results(seed, networks, folder)
+        results = self._results(networks, folder)
         for i, (each, number) in enumerate(zip(networks, numbers, strict=True)):
             of_one = {way: given[i] for way, given in results.items()}
             findings.outcomes[self._judged(each, of_one, findings, seed, number, folder)] += 1
@@ -180,19 +179,17 @@ class Graphs:
         drawn = RandomOnnx(seed * SEEDS_OF_A_BATCH + number)
         return Case.of(drawn.proto, {"x": drawn.input}, drawn.outputs[0])
 
-    def _ways(self, seed: int) -> tuple[str, ...]:
-        """The ways of a batch but for ONNX Runtime."""
+    def _ways(self) -> tuple[str, ...]:
+        """All ways but ONNX Runtime."""
         if self.quick:
             return QUICK_WAYS
         usable = [w for w in COMPILED if w not in _EMULATED or emulate.can_run(resolve(w))]
         for way in sorted({*COMPILED} - {*usable}):
             print(f"  {self.name}: nothing here runs {way}", flush=True)
-        return (*IN_NUMPY, usable[(seed - 1) % len(usable)])
+        return (*IN_NUMPY, *usable)
 
-    def _results(
-        self, seed: int, networks: Sequence[Network], folder: Path
-    ) -> dict[str, list[Result]]:
-        found = {way: WAYS[way](networks, folder) for way in self._ways(seed)}
+    def _results(self, networks: Sequence[Network], folder: Path) -> dict[str, list[Result]]:
+        found = {way: WAYS[way](networks, folder) for way in self._ways()}
         if not self.quick:
             found |= _onnxruntime(networks, folder)
             if APPROXIMATE not in found:

@@ -216,7 +216,7 @@ class _Neighbours:
 
 
 def _alike(scale: Array, unit: Array) -> bool:
-    """Whether a bias has the scale of the sums, but for the rounding of whoever computed it."""
+    """Whether a bias has the scale of the sums, but for the rounding of its computation."""
     fitting = scale.size in (1, unit.size) or unit.size == 1
     return fitting and bool(np.allclose(scale, unit, rtol=1e-6, atol=0.0))
 

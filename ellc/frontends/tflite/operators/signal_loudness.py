@@ -25,7 +25,7 @@ from ir.ops.shape import Gather
 from ir.types import Array, DType
 
 _GAINS = 125  # 3 coefficients for each of 33 lengths in bits, 4 apart, from 2 numbers on
-_RATIO_BITS, _GAIN_BITS = 12, 6  # behind the point of ratios and of results
+_RATIO_BITS, _GAIN_BITS = 12, 6  # after the point of ratios and of results
 
 
 @TFLITE.imports("CUSTOM:SignalPCAN", limits=f"a table of {_GAINS} gains")
@@ -78,7 +78,7 @@ def _gain(emitter: Emitter, x: Value, table: Value) -> Value:
     return as_type(emitter, as_type(emitter, chosen, DType.I16), DType.I32)
 
 
-_LOG_BITS = 16  # behind the point of logarithms
+_LOG_BITS = 16  # after the point of logarithms
 _SEGMENT_BITS = 9  # of a fraction between two points of the table
 _LN_2 = 45426  # the natural logarithm of 2, times 2^16, rounded
 
@@ -101,7 +101,7 @@ def logarithm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 
 def _log2(emitter: Emitter, x: Value) -> Value:
-    """u32 -> i32: logarithms to base 2 of numbers from 1 up, with 16 bits behind the point."""
+    """u32 -> i32: logarithms to base 2 of numbers from 1 up, with 16 bits after the point."""
     whole = with_number(emitter, Sub(), length_in_bits(emitter, x), 1)
     bits = as_type(emitter, whole, DType.U32)
     ones = emitter.constant(emitter.full(x.shape, 1, np.uint32))
