@@ -1,8 +1,9 @@
 """Run the campaigns for long: `make soak`.
 
     python tests/soak/run.py                          every campaign for ten minutes together
-    python tests/soak/run.py --count 1000000          so many inputs, more of the cheaper ones
     python tests/soak/run.py --only onnx --seed 7     one campaign, from this seed on
+    python tests/soak/run.py --only onnx,tflite,eir,ell,pictures,npy,manifests --count 1000000
+                                                      a million mutants, more of the cheaper ones
     python tests/soak/run.py --only onnx --seed 7 --number 12 --keep DIR     one input again
     python tests/soak/run.py --only guards            real models between guard pages, both ends
     python tests/soak/run.py --quick                  seconds, as `make test` does
@@ -87,11 +88,15 @@ class _Progress:
 
 
 def campaigns(only: str, quick: bool) -> list[Campaign]:
-    """The registered campaign called `only`, else those whose names begin with it."""
+    """For each word of `only`: the campaign of that name, else those whose names begin with it."""
     found: list[Any] = [c for m in MODULES for c in importlib.import_module(m).CAMPAIGNS]
-    named = [c for c in found if c.name == only] or [c for c in found if c.name.startswith(only)]
-    if not named:
-        sys.exit(f"no campaign {only!r}; there are {', '.join(c.name for c in found)}")
+    named = []
+    for word in only.split(","):
+        exactly = [c for c in found if c.name == word]
+        meant = exactly or [c for c in found if c.name.startswith(word)]
+        if not meant:
+            sys.exit(f"no campaign {word!r}; there are {', '.join(c.name for c in found)}")
+        named += [c for c in meant if c not in named]
     return [replace(c, quick=quick) for c in named if c.quick_count or not quick]
 
 
@@ -128,7 +133,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", default="", help="campaigns whose names begin with this")
+    parser.add_argument("--only", default="", help="campaigns whose names begin with one of these")
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--count", type=int, default=0, help="inputs, instead of seconds")
     parser.add_argument("--seed", type=int, default=1)
