@@ -127,7 +127,8 @@ WAYS: dict[str, Way] = {
 IN_NUMPY = ("onnx", "reader", "passes")
 QUICK_WAYS = (*IN_NUMPY, "C")  # tests/ops/test_random_onnx.py compiles with LLVM
 COMPILED = ("host", "C", "pi3_64", "pi3")
-"""Nearly all that a network costs: kernels of one network are no other's."""
+"""Nearly all that a network costs: kernels of one network are no other's. `graphs-in-turns`
+takes one of them for each batch, so that it tries four times as many networks in the same time."""
 APPROXIMATE = "onnxruntime fused"
 """Its fused kernels of 8 bits have tables and scales of their own. Where it differs alone, from its
 own unfused kernels, too, it is counted and no finding."""
@@ -149,6 +150,8 @@ class Graphs:
     batch: int = 100
     quick_count: int = 8
     quick: bool = False
+    in_turns: bool = False
+    """One compiled way for a batch, by its seed, instead of all."""
 
     def run(self, seed: int, count: int, folder: Path) -> Findings:
         """Draw `count` networks, compute them in all ways, and judge each result."""
@@ -164,7 +167,7 @@ class Graphs:
                 findings.outcomes["REFUSED"] += 1
                 place = f"refused: {type(error).__name__} {_words(str(error))}"
                 findings.add(Finding(place, str(error), again, files(case)))
-        results = self._results(networks, folder)
+        results = self._results(seed, networks, folder)
         for i, (each, number) in enumerate(zip(networks, numbers, strict=True)):
             of_one = {way: given[i] for way, given in results.items()}
             findings.outcomes[self._judged(each, of_one, findings, seed, number, folder)] += 1
@@ -179,17 +182,19 @@ class Graphs:
         drawn = RandomOnnx(seed * SEEDS_OF_A_BATCH + number)
         return Case.of(drawn.proto, {"x": drawn.input}, drawn.outputs[0])
 
-    def _ways(self) -> tuple[str, ...]:
-        """All ways but ONNX Runtime."""
+    def _ways(self, seed: int) -> tuple[str, ...]:
+        """Those of a batch, without ONNX Runtime's."""
         if self.quick:
             return QUICK_WAYS
         usable = [w for w in COMPILED if w not in _EMULATED or emulate.can_run(resolve(w))]
         for way in sorted({*COMPILED} - {*usable}):
             print(f"  {self.name}: nothing here runs {way}", flush=True)
-        return (*IN_NUMPY, *usable)
+        return (*IN_NUMPY, *([usable[seed % len(usable)]] if self.in_turns else usable))
 
-    def _results(self, networks: Sequence[Network], folder: Path) -> dict[str, list[Result]]:
-        found = {way: WAYS[way](networks, folder) for way in self._ways()}
+    def _results(
+        self, seed: int, networks: Sequence[Network], folder: Path
+    ) -> dict[str, list[Result]]:
+        found = {way: WAYS[way](networks, folder) for way in self._ways(seed)}
         if not self.quick:
             found |= _onnxruntime(networks, folder)
             if APPROXIMATE not in found:
@@ -243,4 +248,4 @@ def _words(text: str) -> str:
     return " ".join(text.split()[:_FIRST_WORDS])
 
 
-CAMPAIGNS = (Graphs(),)
+CAMPAIGNS = (Graphs(), Graphs("graphs-in-turns", quick_count=0, in_turns=True))
