@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ellc.frontends.graph_import.handlers import import_nodes, needed_nodes
+from ellc.frontends.graph_import.handlers import Inputs, import_nodes, needed_nodes
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.model import OnnxGraph, OnnxNode
 from ellc.frontends.onnx.order import in_order
 from ellc.frontends.onnx.registry import all_operators
 from ir.errors import EllcError
+
+
+def own_and_around(node: OnnxNode, inputs: Inputs) -> tuple[Inputs, dict[str, Value]]:
+    """(the node's own operands, what the graphs inside it read from around it)."""
+    own = len(inputs) - len(node.captured)
+    around = zip(node.captured, inputs[own:], strict=True)
+    return inputs[:own], {n: v for n, v in around if v is not None}
 
 
 def import_inner(

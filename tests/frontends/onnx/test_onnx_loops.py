@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx
 import pytest
-from onnx import helper, numpy_helper
+from onnx_graph_bases import graph as body
 from onnx_models import compare, computed, expected, floats, model, node, read
 
 from codegen.targets import resolve
@@ -23,24 +23,11 @@ from ir.interp import evaluate
 from ir.nested import all_graphs
 from ir.ops.loop import Loop
 from ir.pipeline import run_pipeline
-from ir.types import Array
 
 TRIPS = 4
 SEQUENCES = {"a": floats(TRIPS, 2, 3, seed=1), "b": floats(TRIPS, 2, seed=2)}
 STATES = {"s": floats(2, 3, seed=3), "n": floats(2, seed=4), "k0": floats(3, seed=5)}
 STACKED = ("y", "z")
-
-
-def body(
-    nodes: Sequence[onnx.NodeProto],
-    inputs: Sequence[str],
-    outputs: Sequence[str],
-    **constants: Array,
-) -> onnx.GraphProto:
-    """A graph inside a node, whose ports have no types, as exporters may leave them."""
-    ports = [[onnx.ValueInfoProto(name=n) for n in names] for names in (inputs, outputs)]
-    stored = [numpy_helper.from_array(np.asarray(a), n) for n, a in constants.items()]
-    return helper.make_graph(nodes, "body", *ports, stored)
 
 
 def scan(opset: int = 21, **attributes: Sequence[int]) -> tuple[onnx.NodeProto, ...]:
@@ -248,6 +235,9 @@ def _refused(kind: str) -> onnx.ModelProto:
             trips = ""
         case "body":
             carried += ["k0"]
+        case "sequence":
+            nodes = [node("SequenceInsert", ["v", "k0"], ["v_o"]), add[1]]
+            before, carried = [node("SequenceEmpty", [], ["none"])], ["none"]
     inside = body(nodes, ["i", "c", "v"], ["c_o", "v_o"])
     whole = [*before, node("Loop", [trips, "", *carried], ["y"], body=inside)]
     return model(whole, {"k0": k0}, ["y"], {"start": start, "m": np.array(65)})
@@ -261,6 +251,7 @@ def _refused(kind: str) -> onnx.ModelProto:
         ("grows", "'v' is f32[3] before a trip and f32[6] after it"),
         ("for ever", "more than 4096 trips; Scan has no such bound"),
         ("body", "its body does not fit its operands"),
+        ("sequence", "'v' is a sequence of tensors, which a loop of more than 64 trips cannot"),
     ],
 )
 def test_what_no_loop_of_the_graph_can_be_is_refused(kind: str, said: str) -> None:

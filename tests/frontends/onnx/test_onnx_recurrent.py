@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx_models import floats, model, node, read
+from onnx_references import run
 
 from ellc.driver import CompileOptions, compile_model
 from ir.interp import evaluate
@@ -19,13 +19,6 @@ from ir.types import Array
 
 STEPS, BATCH, INPUTS, HIDDEN = 5, 3, 4, 6
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "Sigmoid": lambda x: 1 / (1 + np.exp(-x)),
-    "Tanh": np.tanh,
-    "Relu": lambda x: np.maximum(x, 0),
-    "LeakyRelu": lambda x: np.where(x < 0, 0.3 * x, x),
-    "HardSigmoid": lambda x: np.clip(0.25 * x + 0.4, 0, 1),
-}
 # The layers here name HardSigmoid, if they do, before LeakyRelu: parameters are taken in order.
 PARAMETERS = (("activation_alpha", [0.25, 0.3]), ("activation_beta", [0.4]))
 
@@ -62,54 +55,20 @@ class Layer:
             found["P"] = floats(ways, 3 * HIDDEN, seed=4)
         return found
 
-    def step(self, part: dict[str, Array], number: int, x: Array, *state: Array) -> list[Array]:
-        """One step of one direction in float64."""
-        usual = {"RNN": ["Tanh"], "GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"]}
-        names = self.said.get("activations", usual[self.operator] * len(self.ways))
-        count = len(usual[self.operator])
-        used = [ACTIVATIONS[n] for n in names[number * count : (number + 1) * count]]
-        limit = self.said.get("clip", math.inf)
-
-        def act(index: int, total: Array) -> Array:
-            return used[index](np.clip(total, -limit, limit))
-
-        w, r = part["W"], part["R"]
-        wb, rb = np.split(part["B"], 2)
-        xs = np.split(x @ w.T + wb, GATES[self.operator], -1)
-        h = state[0]
-        hs = np.split(h @ r.T + rb, GATES[self.operator], -1)
-        match self.operator:
-            case "RNN":
-                return [act(0, xs[0] + hs[0])]
-            case "GRU":
-                z, reset = act(0, xs[0] + hs[0]), act(0, xs[1] + hs[1])
-                inner = reset * hs[2]
-                if not self.said.get("linear_before_reset"):
-                    inner = (reset * h) @ np.split(r, 3)[2].T + np.split(rb, 3)[2]
-                return [(1 - z) * act(1, xs[2] + inner) + z * h]
-        c = state[1]
-        pi, po, pf = np.split(part.get("P", np.zeros(3)), 3)
-        i, o, f, g = (a + b for a, b in zip(xs, hs, strict=True))
-        i = act(0, i + pi * c)
-        f = 1 - i if self.said.get("input_forget") else act(0, f + pf * c)
-        c = f * c + i * act(1, g)
-        return [act(0, o + po * c) * used[2](c), c]
+    def model(self, x: Array) -> onnx.ModelProto:
+        """A model of the layer alone."""
+        constants = self.operands()
+        order = ["W", "R", "B", "lengths", "", "", "P"]
+        names = ["x", *(n if n in constants else "" for n in order)]
+        names = names[: 8 if self.operator == "LSTM" else 5]
+        results = ["y", "yh", "yc"][: 3 if self.operator == "LSTM" else 2]
+        made = node(self.operator, names, results, hidden_size=HIDDEN, direction=self.direction,
+                    **self.said)  # fmt: skip
+        return model([made], {"x": x}, results, constants)
 
     def expected(self, x: Array) -> list[Array]:
         """(Y, Y_h and for an LSTM Y_c)."""
-        every = np.zeros((STEPS, len(self.ways), BATCH, HIDDEN))
-        states = 2 if self.operator == "LSTM" else 1
-        last = np.zeros((states, len(self.ways), BATCH, HIDDEN))
-        lengths = self.lengths or (STEPS,) * BATCH
-        for number, way in enumerate(self.ways):
-            part = {k: v[number] for k, v in self.operands().items() if k != "lengths"}
-            for row, length in enumerate(lengths):
-                state = [np.zeros(HIDDEN) for _ in range(states)]
-                for t in range(length)[::way]:
-                    state = self.step(part, number, x[t, row], *state)
-                    every[t, number, row] = state[0]
-                last[:, number, row] = state
-        return [every, *last]
+        return run(self.model(x).graph, {"x": x})
 
 
 def _layers() -> list[Layer]:
@@ -140,14 +99,7 @@ def _layers() -> list[Layer]:
 @pytest.mark.parametrize("layer", _layers(), ids=str)
 def test_every_attribute_means_what_the_specification_says(layer: Layer) -> None:
     x = floats(STEPS, BATCH, INPUTS)
-    constants = layer.operands()
-    order = ["W", "R", "B", "lengths", "", "", "P"]
-    names = [n if n in constants else "" for n in order]
-    names = ["x", *names][: 8 if layer.operator == "LSTM" else 5]
-    results = ["y", "yh", "yc"][: 3 if layer.operator == "LSTM" else 2]
-    made = node(layer.operator, names, results, hidden_size=HIDDEN, direction=layer.direction,
-                **layer.said)  # fmt: skip
-    graph = read(model([made], {"x": x}, results, constants))
+    graph = read(layer.model(x))
     for found, wanted in zip(evaluate(graph, (x,)).outputs, layer.expected(x), strict=True):
         assert np.abs(found - wanted).max() < 2e-6
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from ellc.frontends.graph_import.broadcast import pointwise
 from ellc.frontends.graph_import.handlers import Inputs
-from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
-from ellc.frontends.onnx.inner import import_inner
+from ellc.frontends.graph_import.values import Emitter, Listed, Unsupported, Value
+from ellc.frontends.onnx.inner import import_inner, own_and_around
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.shapes import reshaped
 from ellc.frontends.onnx.registry import ONNX, operand
@@ -16,14 +16,17 @@ from ir.ops.pointwise import Select
 _BRANCHES = ("then_branch", "else_branch")
 
 
-@ONNX.imports("If", limits="a condition known at import, or branches with results of equal shapes")
+@ONNX.imports(
+    "If",
+    limits="a condition known at import, or branches with results of equal shapes",
+    sequences=True,
+)
 def if_(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     """The results of one branch; a computed condition chooses when the network runs."""
     condition = operand(inputs, 0)
     if condition.type.elements != 1:
         raise Unsupported(f"a condition of shape {condition.shape}")
-    around = inputs[len(inputs) - len(node.captured) :]
-    values = {n: v for n, v in zip(node.captured, around, strict=True) if v is not None}
+    _, values = own_and_around(node, inputs)
     node.ignore(*_BRANCHES)
     if condition.array is not None:
         taken = _BRANCHES[0 if condition.array.all() else 1]
@@ -38,14 +41,43 @@ def _chosen(
     then, other = (
         import_inner(emitter, node.graph(branch), values, node.label) for branch in _BRANCHES
     )
-    made = []
-    for name, a, b in zip(node.outputs, then, other, strict=False):
-        if (a.shape, a.dtype) != (b.shape, b.dtype):
-            raise Unsupported(
-                f"'{name}' is {a.dtype.value}{list(a.shape)} in one branch and "
-                f"{b.dtype.value}{list(b.shape)} in the other, and the network computes its "
-                "condition; fix the inputs that decide with --set"
-            )
-        flag = reshaped(emitter, condition, (1,) * a.type.rank)
-        made.append(pointwise(emitter, Select(), a, b, flag))
-    return made
+    return [
+        _either(emitter, name, a, b, condition)
+        for name, a, b in zip(node.outputs, then, other, strict=False)
+    ]
+
+
+def _either(emitter: Emitter, name: str, a: Value, b: Value, condition: Value) -> Value:
+    """`a` or `b`; of sequences of one length, item by item."""
+    if isinstance(a, Listed) and isinstance(b, Listed) and len(a.items) == len(b.items):
+        pairs = zip(a.items, b.items, strict=True)
+        return Listed.of(_either(emitter, name, x, y, condition) for x, y in pairs)
+    if isinstance(a, Listed) or isinstance(b, Listed) or (a.shape, a.dtype) != (b.shape, b.dtype):
+        raise Unsupported(
+            f"'{name}' is {_said(a)} in one branch and {_said(b)} in the other, and the network "
+            "computes its condition; fix the inputs that decide with --set"
+        )
+    flag = reshaped(emitter, condition, (1,) * a.type.rank)
+    return pointwise(emitter, Select(), a, b, flag)
+
+
+def _said(value: Value) -> str:
+    if isinstance(value, Listed):
+        return f"a sequence of {len(value.items)}"
+    return f"{value.dtype.value}{list(value.shape)}"
+
+
+@ONNX.imports("SequenceMap", sequences=True)
+def sequence_map(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
+    """The results of a graph for every tensor of a sequence, or of several sequences at once."""
+    own, around = own_and_around(node, inputs)
+    body, values = node.graph("body"), [operand(own, i) for i in range(len(own))]
+    lengths = {len(v.items) for v in values if isinstance(v, Listed)}
+    if not isinstance(values[0], Listed) or len(lengths) != 1 or len(body.inputs) != len(values):
+        raise Unsupported("its body does not fit its operands")
+    names, rows = [i.name for i in body.inputs], []
+    for index in range(lengths.pop()):
+        items = [v.items[index] if isinstance(v, Listed) else v for v in values]
+        given = {**around, **dict(zip(names, items, strict=True))}
+        rows.append(import_inner(emitter, body, given, node.label))
+    return [Listed.of(row[i] for row in rows) for i in range(len(body.outputs))]

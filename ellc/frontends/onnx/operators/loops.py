@@ -11,13 +11,14 @@ from ellc.frontends.graph_import.handlers import Inputs, needed_nodes
 from ellc.frontends.graph_import.recurrence import MOST_COUNTED_TRIPS, counters
 from ellc.frontends.graph_import.values import (
     Emitter,
+    Listed,
     Unsupported,
     Value,
     known,
     known_int,
     known_ints,
 )
-from ellc.frontends.onnx.inner import import_inner
+from ellc.frontends.onnx.inner import import_inner, own_and_around
 from ellc.frontends.onnx.model import OnnxGraph, OnnxNode
 from ellc.frontends.onnx.operators.shapes import reshaped
 from ellc.frontends.onnx.order import in_order
@@ -70,6 +71,12 @@ class _Body:
 
     def _import(self, inner: Emitter, outputs: Iterable[str]) -> list[Value]:
         """The outputs inside, where all that is not constant is an input."""
+        for name, value in {**self.carried, **self.around}.items():
+            if isinstance(value, Listed):
+                raise Unsupported(
+                    f"'{name}' is a sequence of tensors, which a loop of more than "
+                    f"{_MOST_TRIPS_WRITTEN_OUT} trips cannot read; make it a scan output"
+                )
         seen = {n: v.type for n, v in self.carried.items()}
         seen.update((n, walk.element(v.type)) for n, (walk, v) in self.walked.items())
         seen.update((n, v.type) for n, v in self.around.items() if not v.is_constant)
@@ -91,7 +98,7 @@ class _Body:
 @ONNX.imports("Scan")
 def scan(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     """A body over the elements of sequences, with states from one to the next."""
-    body, own, around = _parts(node, inputs)
+    body, (own, around) = node.graph("body"), own_and_around(node, inputs)
     count = node.integer("num_scan_inputs")
     first = 0 if node.version >= 9 else 1  # operand 0 was the sequences' lengths
     if not 1 <= count <= len(own) - first or len(body.inputs) != len(own) - first:
@@ -179,19 +186,15 @@ def _each(node: OnnxNode, name: str, count: int) -> tuple[int, ...]:
     return numbers
 
 
-def _parts(node: OnnxNode, inputs: Inputs) -> tuple[OnnxGraph, Inputs, dict[str, Value]]:
-    """(the body, the node's own operands, what the body reads from around it)."""
-    own = len(inputs) - len(node.captured)
-    around = zip(node.captured, inputs[own:], strict=True)
-    return node.graph("body"), inputs[:own], {n: v for n, v in around if v is not None}
-
-
 @ONNX.imports(
-    "Loop", limits="trips known at import, at most 4096; 64 where shapes change from trip to trip"
+    "Loop",
+    limits="trips known at import, at most 4096; 64 where shapes change from trip to trip, or a "
+    "sequence of tensors is carried",
+    sequences=True,
 )
 def loop(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     """Counters, known on every trip, are walked; what never changes stays; the rest is carried."""
-    body, own, around = _parts(node, inputs)
+    body, (own, around) = node.graph("body"), own_and_around(node, inputs)
     starts = [operand(own, i) for i in range(2, len(own))]
     if len(body.inputs) != len(starts) + 2 or len(body.outputs) <= len(starts):
         raise Unsupported("its body does not fit its operands")
@@ -244,7 +247,7 @@ def _written_out(
         made = import_inner(emitter, graph, {**body.around, **counted, **carried}, body.label)
         carried = dict(zip(carried, made, strict=False))
         rows.append(made[len(carried) :])
-    if not rows:
+    if not rows and len(wanted) > len(carried):
         raise Unsupported("no trip, whose results would have unknown shapes")
     stacked = (
         emitter.add(Concat(0), *(reshaped(emitter, v, (1, *v.shape)) for v in values))

@@ -13,7 +13,7 @@ from ellc.frontends.graph_import.recurrence import run_cell
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.shapes import reshaped, transposed
-from ellc.frontends.onnx.registry import ONNX, operand, optional
+from ellc.frontends.onnx.registry import ONNX, Declined, operand, optional
 from ir.op import Op, Pointwise
 from ir.ops.loop import Walk
 from ir.ops.pointwise import (
@@ -32,6 +32,7 @@ from ir.ops.shape import Concat, Slice
 from ir.types import Array
 
 _LIMITS = "a length known at import; no activations `Affine` or `ScaledTanh`"
+_PARAMETRIC = "an activation (Affine, ScaledTanh) of which there is no kernel"
 _PLAIN: dict[str, Pointwise] = {
     "relu": Relu(),
     "sigmoid": Sigmoid(),
@@ -88,7 +89,9 @@ class _Sequence:
     counts: Array | None
 
 
-@ONNX.imports(*_KINDS, limits=_LIMITS)
+@ONNX.imports(
+    *_KINDS, limits=_LIMITS, declines=(Declined("attribute", "activations", _PARAMETRIC),)
+)
 def recurrent(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     """Every step's state, and the last one's, for each direction."""
     kind = _KINDS[node.operator]
@@ -147,7 +150,8 @@ def _activations(node: OnnxNode, kind: _Kind, number: int, ways: int) -> list[Po
     names = node.texts("activations", kind.activations * ways)
     alphas = iter(node.numbers("activation_alpha", ()))
     betas = iter(node.numbers("activation_beta", ()))
-    if len(names) != count * ways:
+    # An RNN's are two unless said otherwise, whatever its directions.
+    if len(names) != count * ways and not (count == 1 and len(names) > ways):
         raise Unsupported(f"{len(names)} activations, expected {count * ways}")
     used = [_activation(name.lower(), alphas, betas) for name in names]
     return used[number * count : (number + 1) * count]
@@ -164,6 +168,8 @@ def _activation(name: str, alphas: Iterator[float], betas: Iterator[float]) -> P
             return Elu(next(alphas, 1.0))
         case "hardsigmoid":
             return HardSigmoid(next(alphas, 0.2), next(betas, 0.5))
+        case "affine" | "scaledtanh":
+            raise Unsupported(_PARAMETRIC)
     if name not in _PLAIN:
         raise Unsupported(f"the activation '{name}'")
     return _PLAIN[name]

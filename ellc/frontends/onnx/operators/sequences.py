@@ -1,4 +1,4 @@
-"""Sequences of tensors, as long as their length and the places in them are known at import."""
+"""Sequences of tensors of which length and places are known at import; optional values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ellc.frontends.graph_import.values import (
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.movement import part
 from ellc.frontends.onnx.operators.shapes import reshaped
-from ellc.frontends.onnx.registry import ONNX, axis_of, operand, optional
+from ellc.frontends.onnx.registry import ONNX, Declined, axis_of, operand, optional
 from ir.ops.shape import Concat
 
 _MOST_PARTS = 4096
@@ -122,3 +122,32 @@ def concat_from_sequence(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Va
     if new:
         items = [reshaped(emitter, x, (*x.shape[:axis], 1, *x.shape[axis:])) for x in items]
     return items[0] if len(items) == 1 else emitter.add(Concat(axis), *items)
+
+
+_NOT_THERE = "an optional value that is not there; leave its readers out of the model"
+
+
+@ONNX.imports(
+    "Optional",
+    sequences=True,
+    declines=(Declined("input", "input", _NOT_THERE),),
+    ignores={"type": "of a value that has its own"},
+)
+def optional_of(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """The operand: whether there is one is known at import."""
+    value = optional(inputs, 0)
+    if value is None:
+        raise Unsupported(_NOT_THERE)
+    return value
+
+
+@ONNX.imports("OptionalGetElement", sequences=True)
+def optional_element(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """What is there."""
+    return operand(inputs, 0)
+
+
+@ONNX.imports("OptionalHasElement", sequences=True)
+def has_element(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Whether an operand is given."""
+    return emitter.constant(np.array(optional(inputs, 0) is not None))
