@@ -10,11 +10,13 @@ import contextlib
 import functools
 import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from ir.errors import EllcError
@@ -117,7 +119,7 @@ def run_tool(
         ) from error
     if ran.returncode != 0:
         said = (ran.stderr + ran.stdout).decode(errors="replace").strip().splitlines()
-        if ran.returncode == _NO_PAGE or _is_full(said):
+        if ran.returncode == _NO_PAGE or _is_full(said) or _stopped_by_a_full_disk(ran, cwd):
             raise EllcError(
                 f"{what}: no space left on the disk",
                 code="E703",
@@ -135,6 +137,23 @@ def run_tool(
 
 _NO_PAGE = -getattr(signal, "SIGBUS", 0) or None
 """How lld ends on a full disk: it maps its output and writes to pages that the disk has not."""
+
+
+_LEAST_BYTES = 1 << 20
+"""A disk with less room counts as full once a tool has stopped there without a word."""
+
+
+def _stopped_by_a_full_disk(ran: subprocess.CompletedProcess[bytes], cwd: Path | None) -> bool:
+    """Whether a tool that said nothing was ended by a signal where there was no room to write.
+
+    Clang does so on a full disk: a file that it cannot finish is removed again, and it aborts.
+    """
+    if ran.returncode >= 0 or ran.stderr:
+        return False
+    after_o = [Path(b).parent for a, b in pairwise(map(str, ran.args)) if a == "-o"]
+    folders = [cwd or Path(), *((cwd or Path()) / folder for folder in after_o)]
+    folders.append(Path(tempfile.gettempdir()))
+    return any(f.is_dir() and shutil.disk_usage(f).free < _LEAST_BYTES for f in folders)
 
 
 def _is_full(said: Sequence[str]) -> bool:

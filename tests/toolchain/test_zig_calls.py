@@ -6,6 +6,7 @@ import importlib.machinery
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -85,6 +86,21 @@ def test_wheel_without_the_program_is_started_as_a_module(
     spec.submodule_search_locations = [str(tmp_path)]
     monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
     assert zig.command()[1:] == ("-m", "ziglang")
+
+
+@pytest.mark.parametrize(("free_bytes", "said"), [(4096, "no space left"), (1 << 30, "signal 6")])
+def test_a_tool_that_aborts_without_a_word(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free_bytes: int, said: str
+) -> None:
+    """Clang on a full disk: no message, and its unfinished file is gone again."""
+
+    def usage(folder: Path) -> SimpleNamespace:
+        return SimpleNamespace(free=free_bytes if folder == tmp_path else 1 << 30)
+
+    monkeypatch.setattr("shutil.disk_usage", usage)
+    words = ["sh", "-c", "kill -ABRT $$", "-o", str(tmp_path / "made.o")]
+    with pytest.raises(EllcError, match=said):
+        zig.run_tool(words, what="compiling", code="E610")
 
 
 @pytest.mark.parametrize("ends", ["echo 'No space left on device' >&2; exit 1", "kill -BUS $$"])
