@@ -86,7 +86,8 @@ def test_stored_16_bit_numbers_of_one_scale_are_equal_or_not(kind: str, tmp_path
 @pytest.mark.parametrize(
     ("place", "given", "said"),
     [
-        (9, T.of(np.ones(11, np.int16), scale=(1e-4,)), "peepholes of stored integers"),
+        (9, T.of(np.ones(11, np.int16), scale=(1e-4,)), "1 peepholes"),
+        (9, T.of(np.ones(9, np.int16), scale=(1e-4,)), "int16(9,), where INT16 peepholes"),
         (16, T.of(np.ones((9, 11), np.int8), scale=(1.0,)), "int8(9, 11), where INT8 weights (11,"),
         (1, None, "parts of an input gate"),
         (1, T.of(np.ones((), np.int8), scale=(1.0,)), "int8(), where INT8 weights"),

@@ -7,6 +7,7 @@ is a Q number whose integer bits its scale says.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,7 @@ from ir.ops.shape import Slice
 from ir.types import Array, DType, Quant
 
 _WEIGHTS, _RECURRENT, _BIASES = 1, 5, 12  # where the operands of the four gates begin
+_PEEPHOLES = {0: 9, 1: 10, 3: 11}  # operands by gate
 _PROJECTION, _PROJECTION_BIAS = 16, 17
 _STATE, _CELL = 18, 19
 _HIDDEN = 4  # the intermediate that says how the product of output gate and cell is stored
@@ -37,6 +39,7 @@ _LOW, _HIGH = -(1 << 15), (1 << 15) - 1
 _WIDE = (-(1 << 31), (1 << 31) - 1)
 _SUM_BITS = 3  # integer bits of the gates' sums
 _UNIT_BITS = 15  # of 1 as Q0
+_UNIT = np.float32(2.0 ** (_SUM_BITS - _UNIT_BITS))  # of the gates' sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,14 @@ class _Sums:
     weights: Array
     bias: Array
     factors: list[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Peephole:
+    """What a gate sees of the cell state: weights [1, units] and their factor."""
+
+    weights: Array
+    factor: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +72,15 @@ class _Projection:
 class _Cell:
     """What one step needs to know.
 
-    `coupled` gates have no input gate: it is what the forget gate leaves of 1. `cell_bits` are the
-    cell state's integer bits. Of both clips 0 says that there is none.
+    `coupled` gates have no input gate: it is what the forget gate leaves of 1. `peepholes` are by
+    the gate's number in the file. `cell_bits` are the cell state's integer bits. Of both clips 0
+    says that there is none.
     """
 
     inputs: _Sums
     recurrent: _Sums
     coupled: bool
+    peepholes: Mapping[int, _Peephole]
     cell_bits: int
     cell_clip: int
     hidden: tuple[int, int]
@@ -87,8 +100,7 @@ class _Cell:
 
 
 def stored_lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """UNIDIRECTIONAL_SEQUENCE_LSTM of int8, without peepholes and layer normalisation."""
-    refuse(inputs, range(9, 12), "peepholes of stored integers")
+    """UNIDIRECTIONAL_SEQUENCE_LSTM of int8, without layer normalisation."""
     if node.options.activation is not Activation.TANH:
         raise Unsupported(
             f"{NO_SUCH_CELL.reason}: {node.options.activation.name} of stored integers"
@@ -145,6 +157,7 @@ def _cell(node: TfliteNode, inputs: Inputs) -> _Cell:
         ),
         _gates(node, inputs, gates, _RECURRENT, state, (units, outputs)),
         coupled,
+        _peepholes(node, inputs, gates, (units, outputs)),
         bits,
         _clip(node, "CellClip", cells),
         quantize_multiplier(float(np.float32(2.0**-30 / float(scale_of(hidden))))),
@@ -152,6 +165,27 @@ def _cell(node: TfliteNode, inputs: Inputs) -> _Cell:
         projection,
         result(node).quant,
     )
+
+
+def _peepholes(
+    node: TfliteNode, inputs: Inputs, gates: range, shape: tuple[int, int]
+) -> dict[int, _Peephole]:
+    """Those of gates that may have one; either all or none of them do."""
+    found = {}
+    for gate, place in _PEEPHOLES.items():
+        if optional(inputs, place) is None:
+            continue
+        weights = _stored(inputs, place, "INT16 peepholes", np.int16, shape[:1])
+        scale = scale_of(tensor(node, place)) * scale_of(tensor(node, _CELL)) / _UNIT
+        found[gate] = _Peephole(weights[None].astype(np.int32), quantize_multiplier(float(scale)))
+    if found and set(found) != {*gates} & {*_PEEPHOLES}:
+        raise Unsupported(f"{len(found)} peepholes")
+    if found and shape[0] != shape[1]:
+        raise Unsupported(
+            "peepholes beside a projection to another size, of which TensorFlow Lite's kernel "
+            "reads other cells; export it without peepholes"
+        )
+    return found
 
 
 def _clip(node: TfliteNode, option: str, to: Tensor) -> int:
@@ -168,9 +202,8 @@ def _gates(
     Biases belong to the products with the layer's operand.
     """
     biases = _BIASES if first == _WEIGHTS else None
-    unit = np.float32(2.0 ** (_SUM_BITS - _UNIT_BITS))
     parts = [
-        _sums(node, inputs, (first + g, None if biases is None else biases + g), x, unit, shape)
+        _sums(node, inputs, (first + g, None if biases is None else biases + g), x, _UNIT, shape)
         for g in gates
     ]
     return _Sums(
@@ -232,18 +265,17 @@ def _step(body: Emitter, cell: _Cell, x: Value, h: Value, c: Value) -> tuple[Val
     from_x = _product(body, cell.inputs, x, (_LOW, _HIGH))
     from_h = _product(body, cell.recurrent, h, _WIDE)
     total = _bounded(body, body.add(Add(), from_x, from_h), _LOW, _HIGH)
-    functions = ("logistic",) * (1 if cell.coupled else 2) + ("tanh", "logistic")
-    *update, forget, new, output = (
-        body.add(Function16(function, _SUM_BITS), _gate(body, cell, total, index))
-        for index, function in enumerate(functions)
-    )
-    kept = _shifted(body, body.add(Mul(), forget, body.add(Cast(DType.I32), c)), _UNIT_BITS)
+    c = body.add(Cast(DType.I32), c)
+    first = 1 if cell.coupled else 0
+    *update, forget, new = (_gate(body, cell, total, gate, c) for gate in range(first, 3))
+    kept = _shifted(body, body.add(Mul(), forget, c), _UNIT_BITS)
     if cell.coupled:
         one = body.constant(body.full(forget.shape, ONE, np.int32))
         update = [body.add(Sub(), one, forget)]
     added = _shifted(body, body.add(Mul(), update[0], new), _UNIT_BITS + cell.cell_bits)
     low, high = (-cell.cell_clip, cell.cell_clip) if cell.cell_clip > 0 else (_LOW, _HIGH)
     wide = _bounded(body, body.add(Add(), kept, added), low, high)
+    output = _gate(body, cell, total, 3, wide)
     shown = body.add(Function16("tanh", cell.cell_bits), wide)
     hidden = Requantize("tflite", cell.hidden_zero, -128, 127, DType.I8, cell.quant)
     factor = (_number(body, part) for part in cell.hidden)
@@ -273,10 +305,16 @@ def _scaled(body: Emitter, sums: _Sums, x: Value, op: Requantize) -> Value:
     return body.add(op, total, *(body.constant(pairs[:, side].copy()) for side in (0, 1)))
 
 
-def _gate(body: Emitter, cell: _Cell, total: Value, index: int) -> Value:
-    """The sums of one gate."""
-    batch = total.shape[0]
-    return body.add(Slice((0, index * cell.units), (batch, cell.units), (1, 1)), total)
+def _gate(body: Emitter, cell: _Cell, total: Value, gate: int, c: Value) -> Value:
+    """A gate, by its number in the file, of the sums of all; through its peephole it sees c."""
+    start = (gate - 1 if cell.coupled else gate) * cell.units
+    own = body.add(Slice((0, start), (total.shape[0], cell.units), (1, 1)), total)
+    if (peephole := cell.peepholes.get(gate)) is not None:
+        seen = body.add(Mul(), c, body.constant(peephole.weights))
+        factor = (_number(body, part) for part in peephole.factor)
+        seen = body.add(Requantize("tflite", 0, *_WIDE, DType.I32), seen, *factor)
+        own = _bounded(body, body.add(Add(), own, seen), _LOW, _HIGH)
+    return body.add(Function16("tanh" if gate == 2 else "logistic", _SUM_BITS), own)
 
 
 def _shifted(body: Emitter, x: Value, bits: int) -> Value:
