@@ -25,6 +25,7 @@ from ir.ops.reduce import ArgMax, ArgMin, LogSoftmax, Reduce, Softmax
 from ir.ops.scan import CumProd, CumSum
 from ir.ops.shape import Concat, Expand, Gather, Pad, Reshape, Slice, Split, Transpose
 from ir.ops.sorting import TopK
+from ir.ops.thresholds import CountReached
 from ir.types import TensorType
 
 Axes = tuple[int | None, ...]
@@ -106,6 +107,9 @@ def _of_first(op: Op, operands: Types, axis: int) -> tuple[Op, int]:
     """Operators whose first operand has steps and whose further ones are parameters."""
     last = operands[0].rank - 1
     match op:
+        case CountReached():
+            _want(operands[1].shape[axis + 1] == 1, OTHERS)
+            return op, axis
         case Dense() | IntDense() | QuantSoftmax() | BatchNorm() | LRN():
             return op, _apart(axis, last)
         case Lookup() | Interpolate():

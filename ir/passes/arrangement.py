@@ -23,6 +23,7 @@ from ir.ops.reduce import ArgMax, ArgMin, LogSoftmax, Reduce, Softmax
 from ir.ops.scan import CumProd, CumSum
 from ir.ops.shape import Concat, Embed, Expand, Gather, Pad, Reshape, Slice, Split
 from ir.ops.sorting import TopK
+from ir.ops.thresholds import CountReached
 from ir.types import Quant, TensorType
 
 Permutation = tuple[int, ...]
@@ -184,6 +185,10 @@ def _lookup(op: Op, operands: Types, results: Types, p: Permutation) -> Arranged
     return Arranged(_requantised(op, p), (p, *[None] * (len(operands) - 1)), (p,))
 
 
+def _count_reached(op: Op, operands: Types, results: Types, p: Permutation) -> Arranged | None:
+    return Arranged(op, (p, (0, *(axis + 1 for axis in p))), (p,))
+
+
 def _along_last(op: Op, operands: Types, results: Types, p: Permutation) -> Arranged | None:
     """Operators on the last axis; they do not care about the others."""
     if p[-1] != len(p) - 1:
@@ -288,6 +293,7 @@ _RULES: dict[type[Op], Rule] = {
     CumSum: _along_axis,
     CumProd: _along_axis,
     TopK: _along_axis,
+    CountReached: _count_reached,
 }
 
 

@@ -18,6 +18,7 @@ from ir.ops.quantised_arithmetic import QuantAdd, QuantMul
 from ir.ops.quantised_conv import IntConv2D, IntDense, IntMatMul
 from ir.ops.quantised_pool import IntAvgPool2D
 from ir.ops.reduce import Reduce
+from ir.ops.thresholds import CountReached
 from ir.passes.base import Pass, register_pass
 from ir.rewrite import Editor, merged_source
 from ir.types import DType
@@ -39,6 +40,7 @@ ANCHORS: tuple[type[Op], ...] = (
     Reduce,
     Lookup,
     Interpolate,
+    CountReached,
     Pointwise,
 )
 _COMMUTATIVE = (Add, Mul, Minimum, Maximum)

@@ -25,6 +25,7 @@ from ir.ops.resize import Resample
 from ir.ops.scan import CumProd, CumSum
 from ir.ops.shape import Concat, Expand, Pad, Reshape, Slice, Split, Transpose
 from ir.ops.sorting import TopK
+from ir.ops.thresholds import CountReached
 from ir.types import Array, DType, Padding, TensorType
 
 Build = Callable[[GraphBuilder, Sequence[Ref]], Ref | Sequence[Ref]]
@@ -193,6 +194,14 @@ LAYOUTS: dict[str, tuple[Build, Shapes]] = {
     "largest side by side": (
         lambda b, xs: b.add(Concat(1), *(b.add_multi(TopK(1, k, k > 1), xs[0])[0] for k in (1, 4))),
         ((3, 9, 21),),
+    ),
+    "thresholds reached by a crop": (
+        lambda b, xs: b.add(
+            CountReached(),
+            crop(b, xs[0], (1, 1, 2), (3, 4, 5)),
+            b.add(Transpose((2, 0, 1, 3)), xs[1]),
+        ),
+        ((5, 6, 8), (3, 1, 7, 5)),
     ),
     "softmax of a column": (lambda b, xs: b.add(Softmax((0,)), column(b, xs[0], 2, 9)), ((9, 4),)),
     "padded transpose": (

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 
+import ml_dtypes
 import numpy as np
 import pytest
 from onnx import NodeProto, helper
 from onnx_models import computed, expected, floats, model, node, read
 
+from codegen.lowering import Options
+from codegen.plan import make_plan
 from codegen.targets import resolve
 from codegen.testing import Trial, run_trials
 from ir.errors import EllcError
@@ -118,7 +121,7 @@ def test_truncation(zero: float) -> None:
     ("constants", "inputs", "attributes", "message"),
     [
         ({"s": 1.0, "z": 0.0}, {"b": 4.0}, {}, "bit width is computed"),
-        ({"s": 1.0, "z": 0.0, "b": 1.0}, {}, {}, "bit width of"),
+        ({"s": 1.0, "z": 0.0, "b": 0.0}, {}, {}, "bit width of"),
         ({"s": 1.0, "z": 0.0, "b": 2.5}, {}, {}, "bit width of"),
         ({"s": 1.0, "z": 0.0, "b": 4.0}, {}, {"rounding_mode": "ODD"}, "rounding_mode 'ODD'"),
         ({"s": 1.0, "z": 0.0, "b": 4.0}, {}, {"mean": 1}, "attribute 'mean'"),
@@ -180,6 +183,160 @@ def test_thresholds_are_counted(shape: tuple[int, ...], layout: str, axis: int) 
     (got,) = computed(model([counted], {"x": x}, ["y"], {"t": steps}, domains=DOMAINS), {"x": x})
     last = np.moveaxis(x, axis, -1)[..., None]
     np.testing.assert_array_equal(got, np.moveaxis((last >= steps).sum(-1), -1, axis) * 0.5 - 2)
+
+
+def test_thresholds_need_no_memory_of_their_own() -> None:
+    x = floats(1, 16, 8, 8)
+    constants = {"w": floats(16, 16, 1, 1, seed=1), "t": np.sort(floats(16, 255, seed=2))}
+    nodes = [
+        node("Conv", ["x", "w"], ["a"]),
+        node("MultiThreshold", ["a", "t"], ["b"], domain=DOMAIN, out_dtype="UINT8"),
+        node("Conv", ["b", "w"], ["y"]),
+    ]
+    graph, _ = run_pipeline(read(model(nodes, {"x": x}, ["y"], constants, domains=DOMAINS)))
+    plan = make_plan(graph, resolve("host"), Options(), "thresholds")
+    assert plan.arena.arena_bytes <= 2 * x.nbytes
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_one_bit(signed: bool) -> None:
+    x = np.linspace(-2, 2, 17, dtype=np.float32)
+    constants = {n: np.float32(v) for n, v in (("s", 0.5), ("z", 0), ("b", 1))}
+    quantised = node("Quant", ["x", "s", "z", "b"], ["y"], domain=DOMAIN, signed=int(signed))
+    (got,) = computed(model([quantised], {"x": x}, ["y"], constants, domains=DOMAINS), {"x": x})
+    want = np.where(x >= 0, 0.5, -0.5) if signed else np.rint(np.clip(x / 0.5, 0, 1)) * 0.5
+    np.testing.assert_array_equal(got, want)
+
+
+FLOATS = {
+    # Exponent bits, mantissa bits, bias, largest number, attributes.
+    "float8_e4m3fn": (4, 3, 7, 448, {"saturation": 0, "has_nan": 1}),
+    "float8_e5m2": (5, 2, 15, 57344, {"saturation": 0, "has_inf": 1}),
+    "float6_e3m2fn": (3, 2, 3, 28, {}),
+    "float6_e2m3fn": (2, 3, 1, 7.5, {}),
+    "float4_e2m1fn": (2, 1, 1, 6, {}),
+    "float16": (5, 10, 15, 65504, {"saturation": 0, "has_inf": 1}),
+}
+
+
+def float_quant(**attributes: object) -> NodeProto:
+    names = ["x", "s", "e", "m", "b", "largest"]
+    return node("FloatQuant", names, ["y"], domain=DOMAIN, has_subnormal=1, **attributes)
+
+
+def float_constants(e: float, m: float, b: float, largest: float) -> dict[str, Array]:
+    numbers = {"s": 0.25, "e": e, "m": m, "b": b, "largest": largest}
+    return {name: np.float32(number) for name, number in numbers.items()}
+
+
+@pytest.mark.parametrize("name", FLOATS)
+def test_float_formats(name: str) -> None:
+    """Those that numpy has, too: every number of the format, those between, and far beyond."""
+    *numbers, attributes = FLOATS[name]
+    rng = np.random.default_rng(4)
+    drawn = rng.standard_normal(2000) * 2.0 ** rng.integers(-20, 20, 2000)
+    special = [0, -0.0, np.nan, *2.0 ** np.arange(-24, 18), *-1.5 * 2.0 ** np.arange(-24, 18)]
+    plain = np.array([*drawn, *special], np.float32)
+    largest = np.float32(numbers[-1])
+    limit = np.inf if "saturation" in attributes else largest
+    with np.errstate(all="ignore"):
+        kept = np.clip(plain, -limit, limit)
+        want = kept.astype(getattr(ml_dtypes, name, np.float16)).astype(np.float32)
+    want[np.isnan(plain)] = np.nan  # also of types without one
+    if attributes.get("has_nan"):
+        want[np.abs(want) > largest] = np.nan
+    x = plain / np.float32(4)
+    constants = float_constants(*numbers)
+    quantised = model([float_quant(**attributes)], {"x": x}, ["y"], constants, domains=DOMAINS)
+    (got,) = computed(quantised, {"x": x})
+    np.testing.assert_array_equal(got, want / np.float32(4))
+
+
+@pytest.mark.parametrize("mode", ROUNDINGS)
+def test_float_rounding_modes(mode: str) -> None:
+    """With three bits of mantissa steps are 1 from 8 on, 1/2 from 4 on, 1/4 from 2 on."""
+    x = np.array([5.5, 2.5, 1.6, 1.1, 1.0, -1.0, -1.1, -1.6, -2.5, -5.5], np.float32) + 8
+    constants = float_constants(4, 3, 7, 448)
+    constants["s"] = np.float32(1)
+    quantised = model(
+        [float_quant(rounding_mode=mode)], {"x": x}, ["y"], constants, domains=DOMAINS
+    )
+    (got,) = computed(quantised, {"x": x})
+    steps = np.where(x >= 8, 1, np.where(x >= 4, 0.5, 0.25))
+    rounding = {"CEIL": np.ceil, "UP": np.ceil, "ROUND": np.rint}.get(mode.upper(), np.floor)
+    if mode == "HALF_UP":
+        rounding = lambda v: np.floor(v + 0.5)  # noqa: E731
+    if mode == "HALF_DOWN":
+        rounding = lambda v: np.ceil(v - 0.5)  # noqa: E731
+    np.testing.assert_array_equal(got, rounding(x / steps) * steps)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "attributes", "message"),
+    [
+        ((8, 7, 127, 3e38), {}, "steps of 2"),
+        ((4, 3.5, 7, 448), {}, "one whole number"),
+        ((4, 3, 7, 0), {}, "largest value"),
+        ((4, 3, 7, 448), {"saturation": 0}, "neither infinities nor NaN"),
+    ],
+)
+def test_float_formats_that_are_not_taken(
+    numbers: tuple[float, ...], attributes: dict[str, object], message: str
+) -> None:
+    x = floats(3)
+    constants = float_constants(*numbers)
+    with pytest.raises(EllcError, match=message):
+        read(model([float_quant(**attributes)], {"x": x}, ["y"], constants, domains=DOMAINS))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "bits", "kept", "layout"),
+    [(2, 2, 4, 4, "NCHW"), (3, 1, 8, 8, "NHWC"), (4, 3, 5, 20, "NCHW"), (1, 1, 8, 3, "NHWC")],
+)
+def test_pools_of_whole_numbers(
+    kernel: int, stride: int, bits: int, kept: int, layout: str
+) -> None:
+    x = np.random.default_rng(2).integers(-(2 ** (bits - 1)), 2 ** (bits - 1), (1, 7, 9, 4))
+    windows = np.lib.stride_tricks.sliding_window_view(x, (kernel, kernel), (1, 2))
+    sums = windows[:, ::stride, ::stride].sum((-1, -2))
+    dropped = ((2**bits - 1) * kernel**2).bit_length() - kept
+    want = sums >> max(dropped, 0)
+    image = x.astype(np.float32)
+    if layout == "NCHW":
+        image, want = image.transpose(0, 3, 1, 2), want.transpose(0, 3, 1, 2)
+    attributes = {"kernel": kernel, "stride": stride, "ibits": bits, "obits": kept, "signed": 1}
+    pool = node("QuantAvgPool2d", ["x"], ["y"], domain=DOMAIN, data_layout=layout, **attributes)
+    (got,) = computed(model([pool], {"x": image}, ["y"], domains=DOMAINS), {"x": image})
+    np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "frame", "dilation"),
+    [
+        ((3, 3), (1, 1), (1, 1, 1, 1), (1, 1)),
+        ((2, 3), (2, 1), (0, 1, 2, 0), (1, 2)),
+        ((1, 1), (1, 1), (0, 0, 0, 0), (1, 1)),
+    ],
+)
+def test_columns_make_a_convolution_a_product(
+    size: tuple[int, int],
+    stride: tuple[int, int],
+    frame: tuple[int, int, int, int],
+    dilation: tuple[int, int],
+) -> None:
+    x = np.random.default_rng(1).integers(-8, 8, (1, 7, 8, 3)).astype(np.float32)
+    w = np.random.default_rng(2).integers(-3, 4, (5, *size, 3)).astype(np.float32)
+    planes = {"x": x.transpose(0, 3, 1, 2)}
+    conv = node("Conv", ["x", "w"], ["y"], strides=stride, pads=frame, dilations=dilation)
+    (want,) = expected(model([conv], planes, ["y"], {"w": w.transpose(0, 3, 1, 2)}), planes)
+    attributes = {"stride": stride, "pad_amount": frame, "dilations": dilation}
+    columns = node(
+        "Im2Col", ["x"], ["c"], domain=DOMAIN, kernel_size=size, input_shape="", **attributes
+    )
+    nodes = [columns, node("MatMul", ["c", "w"], ["y"])]
+    constants = {"w": w.reshape(5, -1).T}
+    (got,) = computed(model(nodes, {"x": x}, ["y"], constants, domains=DOMAINS), {"x": x})
+    np.testing.assert_array_equal(got, want.transpose(0, 2, 3, 1))
 
 
 def network() -> tuple[list[NodeProto], dict[str, Array]]:

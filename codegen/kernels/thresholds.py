@@ -1,0 +1,66 @@
+"""Counting the thresholds that every element reaches: one pass over memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from codegen.epilogue import Epilogue
+from codegen.kernels.elementwise import common_walk
+from codegen.kernels.walking import Walk
+from codegen.kir.build import KernelBuilder
+from codegen.kir.ir import Operand
+from codegen.lowering import KernelCall, NodeContext, access_arg, lowers
+from codegen.lowering import Operand as NodeOperand
+from codegen.operands import Operands, address
+from codegen.vectors import load_lanes, vector_lanes
+from codegen.views import broadcast_strides, regrouped
+from ir.errors import InternalError
+from ir.ops.thresholds import CountReached
+
+_VECTORS = 4  # counted side by side
+
+
+@lowers(CountReached)
+def lower_count_reached(ctx: NodeContext) -> list[KernelCall]:
+    """A block of elements in registers; the loop over thresholds counts for all of them."""
+    x, thresholds = ctx.inputs
+    shape = ctx.result_type().shape
+    place = ctx.place(thresholds)
+    each = replace(place, shape=place.shape[1:], strides=place.strides[1:], border=None)
+    first = NodeOperand(thresholds.type.with_shape(*each.shape), each, None)
+    walk = common_walk(ctx, (x, first))
+    steps = regrouped(shape, broadcast_strides(each.shape, each.strides, shape), walk)
+    if steps is None:
+        raise InternalError(f"{ctx.name}: a walk of {walk} over thresholds {place.shape}")
+    b = KernelBuilder(ctx.name)
+    operands = Operands(ctx, b, (x,), shape, walk, "x")
+    table = b.param("thresholds", place.elem, place.align_bytes)
+    epilogue = Epilogue(ctx, b, walk)
+    lanes = vector_lanes(ctx.target, place.elem)
+    while lanes > 1 and lanes // 2 >= walk[-1]:
+        lanes //= 2
+
+    def body(at: list[Operand], length: int, last: bool) -> None:
+        starts = range(0, length, lanes)
+        counts = [min(lanes, length - start) for start in starts]
+        deltas = [(*[0] * (len(walk) - 1), start) for start in starts]
+        pairs = list(zip(deltas, counts, strict=True))
+        values = [operands.load(0, at, delta, lanes, count) for delta, count in pairs]
+        one, zero = (b.const(n, values[0]) for n in (1, 0))
+        with b.loop("threshold", 0, place.shape[0], carry=[zero] * len(values)) as loop:
+            row = b.mul(loop.index, place.strides[0])
+            reached = []
+            for value, total, (delta, count) in zip(values, loop.carried, pairs, strict=True):
+                index, offset = address(b, steps, at, delta)
+                index = b.add(row, index)
+                threshold = load_lanes(b, table, index, lanes, count, steps[-1], offset)
+                reached.append(b.add(total, b.select(b.compare("ge", value, threshold), one, zero)))
+            loop.carry(reached)
+        epilogue.store(loop.results, at, count=length, last=last)
+
+    vectors = max(1, min(_VECTORS, walk[-1] // lanes))
+    block = max(8 if epilogue.is_bits else 1, lanes * vectors)
+    loops = Walk(walk, block, ctx.options.threads, split_last=epilogue.has_tail)
+    extent = loops.write(b, body)
+    args = (*operands.args, access_arg(place), *epilogue.args)
+    return [KernelCall(b.finish(), args, extent, f"thresholds {vectors}x{lanes}")]

@@ -1,0 +1,99 @@
+"""QONNX's `FloatQuant`: numbers rounded to a float format of few bits, kept as float32."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ellc.frontends.graph_import.broadcast import pointwise
+from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.operators.qonnx_parts import constant_operand, names, rounded
+from ellc.frontends.onnx.registry import ONNX, operand, optional
+from ir.op import Op
+from ir.ops.pointwise import And, BitCast, Clip, Div, Greater, Less, Maximum, Mul, Not, Select
+from ir.types import DType
+
+_EXPONENT_BITS = 0x7F800000  # of a float32
+_LEAST_EXPONENT, _MOST_EXPONENT = -126, 127  # of float32 numbers that no unit flushes to zero
+_MOST_MANTISSA_BITS = 23
+_LARGEST_FLOAT = float(np.finfo(np.float32).max)
+
+
+@ONNX.imports(
+    *names("FloatQuant"),
+    limits="constant scale, bit widths, bias and largest value; steps that float32 holds",
+    ignores={"has_subnormal": "every format has numbers below its smallest exponent"},
+)
+def float_quantised(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """(x, scale, exponent bits, mantissa bits, exponent bias, largest value).
+
+    With 2^e the largest power of two that is not above |x / scale|, results are whole numbers of
+    2^(e - mantissa bits), of 2^(1 - bias - mantissa bits) at least. The dialect's own program takes
+    e from a logarithm in float32: a number just below a power of two counts as that power there,
+    which makes no difference to modes that round to the nearest.
+    """
+    scale = constant_operand(inputs, 1, "scale")
+    mantissa = _whole(inputs, 3, "mantissa bit width")
+    smallest, largest = _limits(inputs, mantissa)
+    mode = node.text("rounding_mode", "ROUND").upper()
+    x = pointwise(emitter, Div(), operand(inputs, 0), emitter.constant(scale))
+    step = _with(emitter, Mul(), _power_below(emitter, x), 2.0**-mantissa)
+    step = _with(emitter, Maximum(), step, smallest)
+    near = emitter.add(Mul(), rounded(emitter, mode, emitter.add(Div(), x, step)), step)
+    kept = emitter.add(Clip(-largest, largest), near)
+    kept = _overflown(emitter, node, kept, near, largest)
+    return pointwise(emitter, Mul(), kept, emitter.constant(scale))
+
+
+def _power_below(emitter: Emitter, x: Value) -> Value:
+    """The largest power of two that is not above |x|; 0 for what is below all normal numbers."""
+    mask = emitter.constant(np.full(1, _EXPONENT_BITS, np.int32))
+    bits = emitter.add(BitCast(DType.I32), x)
+    return emitter.add(BitCast(DType.F32), pointwise(emitter, And(), bits, mask))
+
+
+def _overflown(emitter: Emitter, node: OnnxNode, kept: Value, near: Value, largest: float) -> Value:
+    """The kept numbers; without saturation infinities or NaN where they are beyond the largest."""
+    infinite, undefined = node.flag("has_inf"), node.flag("has_nan")
+    if node.flag("saturation", True):
+        return kept
+    if not infinite and not undefined:
+        raise Unsupported("saturation=0 of a format that has neither infinities nor NaN")
+    for op, bound, beyond in ((Greater(), largest, np.inf), (Less(), -largest, -np.inf)):
+        special = emitter.constant(np.full(1, beyond if infinite else np.nan, np.float32))
+        inside = emitter.add(Not(), _with(emitter, op, near, bound))
+        kept = pointwise(emitter, Select(), kept, special, inside)
+    return kept
+
+
+def _with(emitter: Emitter, op: Op, x: Value, number: float) -> Value:
+    return pointwise(emitter, op, x, emitter.constant(np.full(1, number, np.float32)))
+
+
+def _limits(inputs: Inputs, mantissa: int) -> tuple[float, float]:
+    """The smallest step between numbers of the format, and its largest number."""
+    exponent = _whole(inputs, 2, "exponent bit width")
+    bias = 2 ** (exponent - 1) - 1
+    if optional(inputs, 4) is not None:
+        bias = _whole(inputs, 4, "exponent bias")
+    lowest, highest = 1 - bias - mantissa, 2**exponent - 1 - bias
+    if not (exponent >= 1 and 0 <= mantissa <= _MOST_MANTISSA_BITS):
+        raise Unsupported(f"a format of {exponent} and {mantissa} bits")
+    if lowest < _LEAST_EXPONENT or lowest > _MOST_EXPONENT:
+        raise Unsupported(f"a format with steps of 2^{lowest}, which float32 does not hold")
+    largest = (2 - 2.0**-mantissa) * 2.0 ** min(highest, 1000)
+    if optional(inputs, 5) is not None:
+        given = np.unique(constant_operand(inputs, 5, "largest value"))
+        if len(given) != 1 or not given[0] > 0:
+            raise Unsupported(f"largest value {given.tolist()}; one number above 0 is supported")
+        largest = min(largest, float(given[0]))
+    # Float32 numbers are never beyond a limit that float32 does not hold.
+    return 2.0**lowest, largest if largest <= _LARGEST_FLOAT else np.inf
+
+
+def _whole(inputs: Inputs, index: int, what: str) -> int:
+    numbers = np.unique(constant_operand(inputs, index, what))
+    if len(numbers) != 1 or not abs(numbers[0]) < 256 or numbers[0] != int(numbers[0]):
+        raise Unsupported(f"{what} {numbers.tolist()}; one whole number is supported")
+    return int(numbers[0])

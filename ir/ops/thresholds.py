@@ -1,0 +1,58 @@
+"""How many thresholds a number reaches: an activation that takes few values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ir.op import Arrays, Case, Op, Types, register_op, require
+from ir.ops.common import normal, want_floats, want_operands
+from ir.ops.elementwise import SPECIAL, want_broadcast
+from ir.types import Array, TensorType
+
+
+@register_op("count_reached")
+@dataclass(frozen=True, slots=True)
+class CountReached(Op):
+    """(x, thresholds): how many thresholds t have x >= t, as a number of x's float type.
+
+    The thresholds [n, ...] lie along their first axis, in any order; what follows has as many axes
+    as x and broadcasts to it. NaN reaches none, and is not reached.
+    """
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("count_reached", inputs, 2)
+        x, thresholds = inputs
+        want_floats("count_reached", *inputs)
+        fits = thresholds.rank == x.rank + 1
+        require(fits, f"count_reached: thresholds {thresholds.shape} for {x.shape}")
+        require(thresholds.shape[0] > 0, "count_reached: no thresholds")
+        want_broadcast("count_reached", x, thresholds.with_shape(*thresholds.shape[1:]))
+        return (TensorType(x.dtype, x.shape),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        x, thresholds = inputs
+        total = np.zeros(x.shape, x.dtype)
+        for threshold in thresholds:
+            total += x >= threshold
+        return (total,)
+
+    def inner_steps(self, inputs: Types, outputs: Types) -> int:
+        return inputs[1].shape[0] * outputs[0].elements
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        def case(x: tuple[int, ...], *thresholds: int, label: str) -> Case:
+            numbers = (np.round(2 * normal(rng, *shape)) for shape in (x, thresholds))
+            return Case(cls(), tuple(numbers), (1,), label=label)
+
+        yield case((1,), 1, 1, label="one element")
+        yield case((1, 5, 7, 3), 4, 1, 1, 1, 3, label="per channel")
+        yield case((1, 4, 4, 16), 15, 1, 1, 1, 16, label="image")
+        yield case((1, 3, 5, 7), 7, 1, 3, 1, 1, label="per plane")
+        yield case((2, 37), 255, 1, 1, label="the same for all")
+        yield Case(cls(), (SPECIAL.copy(), SPECIAL.reshape(-1, 1)), (1,), label="special values")
+        x, thresholds = normal(rng, 3, 6, 9), normal(rng, 5, 3, 1, 9)
+        yield Case(cls(), (x, thresholds), label="computed thresholds")
