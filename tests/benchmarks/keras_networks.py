@@ -76,6 +76,13 @@ def recurrent(kind: type[tf.keras.layers.Layer], *, unroll: bool) -> tf.keras.Mo
     return tf.keras.Model(inputs, layers.Dense(4)(kind(16, unroll=unroll)(x)))
 
 
+def of_every_step(kind: type[tf.keras.layers.Layer], **given: bool) -> tf.keras.Model:
+    """Two recurrent layers, both with the results of all steps, and a classifier of each step."""
+    x = inputs = layers.Input((12, 8), batch_size=1)
+    x = layers.Bidirectional(kind(6, return_sequences=True))(x)
+    return tf.keras.Model(inputs, layers.Dense(4)(kind(10, return_sequences=True, **given)(x)))
+
+
 def autoencoder() -> tf.keras.Model:
     """Dense layers that narrow and widen."""
     x = inputs = layers.Input((64,), batch_size=1)
@@ -92,6 +99,8 @@ NETWORKS: dict[str, Callable[[], tf.keras.Model]] = {
     "keras_lstm_unrolled": lambda: recurrent(layers.LSTM, unroll=True),
     "keras_gru": lambda: recurrent(layers.GRU, unroll=False),
     "keras_gru_unrolled": lambda: recurrent(layers.GRU, unroll=True),
+    "keras_gru_steps": lambda: of_every_step(layers.GRU),
+    "keras_rnn_steps": lambda: of_every_step(layers.SimpleRNN, go_backwards=True),
     "autoencoder": autoencoder,
 }
 

@@ -98,6 +98,96 @@ def test_trips_that_are_not_known_are_refused(data: bytes, said: str, tmp_path: 
     assert said in caught.value.report()
 
 
+ROWS = 6
+
+
+def filled(
+    start: int,
+    step: int,
+    end: int,
+    condition: str = "LESS",
+    *,
+    open_list: bool = False,
+    gap: int = 1,
+) -> bytes:
+    """`while i < end: h = tanh(x[i] + h); rows[i] = h; i += step`, as Keras writes its lists.
+
+    Results: the rows [ROWS, 1, 3], h. The rows are zeros before, or an input of the model; those
+    from i + `gap` on stay.
+    """
+    rows, x, h = T((ROWS, 1, 3)), T((ROWS, 1, 3)), T((1, 3))
+    cond, body, main = TFLiteFile(), TFLiteFile(), TFLiteFile()
+    ends = [cond.add(t) for t in (scalar(), rows, h, x)]
+    more = cond.add(T((), "bool"))
+    cond.apply(condition, [ends[0], cond.add(number(end))], [more])
+    i, old, state, sequence = (body.add(t) for t in (scalar(), rows, h, x))
+    following, next_row, total, new = (body.add(t) for t in (scalar(), scalar(), h, h))
+    row, picked = body.add(T((1, 1, 3))), body.add(h)
+    body.apply("ADD", [i, body.add(number(step))], [following], options("AddOptions"))
+    body.apply("ADD", [i, body.add(number(gap))], [next_row], options("AddOptions"))
+    body.apply("GATHER", [sequence, i], [picked], options("GatherOptions"))
+    body.apply("ADD", [picked, state], [total], options("AddOptions"))
+    body.apply("TANH", [total], [new])
+
+    def numbers(counter: int, *rest: int) -> int:
+        """The counter and two numbers as one operand."""
+        first, whole = body.add(T((1,), "int32")), body.add(T((3,), "int32"))
+        one, others = (body.add(T.of(np.array(v, np.int32))) for v in ([1], rest))
+        body.apply("RESHAPE", [counter, one], [first], options("ReshapeOptions"))
+        body.apply("CONCATENATION", [first, others], [whole], options("ConcatenationOptions"))
+        return whole
+
+    some = T((1, 1, 3), signature=(-1, 1, 3))  # the runtime asks how many they are
+    before, after, made = (body.add(t) for t in (some, some, rows))
+    zeros, every = (body.add(T.of(np.full(3, v, np.int32))) for v in (0, -1))
+    body.apply("SLICE", [old, zeros, numbers(i, -1, -1)], [before], options("SliceOptions"))
+    body.apply("SLICE", [old, numbers(next_row, 0, 0), every], [after], options("SliceOptions"))
+    shape = body.add(T.of(np.array([1, 1, 3], np.int32)))
+    body.apply("RESHAPE", [new, shape], [row], options("ReshapeOptions"))
+    body.apply("CONCATENATION", [before, row, after], [made], options("ConcatenationOptions"))
+    x_in, rows_in = main.add(x), main.add(rows if open_list else T.of(np.zeros((ROWS, 1, 3), "f4")))
+    begin, first = main.add(number(start)), main.add(T.of(np.zeros((1, 3), np.float32)))
+    results = [main.add(t) for t in (scalar(), rows, h, x)]
+    chosen = options("WhileOptions", condSubgraphIndex=1, bodySubgraphIndex=2)
+    main.apply("WHILE", [begin, rows_in, first, x_in], results, chosen)
+    main.inner = [
+        (cond, ends, [more]),
+        (body, [i, old, state, sequence], [following, made, new, sequence]),
+    ]
+    return main.data([x_in, *([rows_in] if open_list else [])], results[1:3])
+
+
+@pytest.mark.parametrize("start, end", [(0, ROWS), (0, 4), (2, ROWS), (1, 4), (3, 4)])
+@pytest.mark.parametrize("open_list", [False, True])
+def test_rows_of_a_list_are_a_sequence(
+    start: int, end: int, open_list: bool, tmp_path: Path
+) -> None:
+    data = filled(start, 1, end, open_list=open_list)
+    graph = read_tflite(saved(data, tmp_path))
+    (loop,) = (n.op for n in graph.nodes if isinstance(n.op, Loop))
+    assert (loop.trips, loop.carried, len(loop.outward)) == (end - start, 1, 1)
+    rng = np.random.default_rng(0)
+    inputs = tuple(rng.normal(size=t.shape).astype(np.float32) for t in graph.input_types())
+    (wanted,) = reference(data, inputs, 1)
+    for form in (graph, run_pipeline(graph)[0]):
+        for found, want in zip(evaluate(form, inputs).outputs, wanted, strict=True):
+            np.testing.assert_allclose(found, want, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (filled(0, 2, ROWS), "in another order than that of the trips"),
+        (filled(ROWS - 1, -1, -1, "GREATER"), "in another order than that of the trips"),
+        (filled(0, 1, ROWS, gap=2), "a row is written, and other rows change"),
+    ],
+)
+def test_rows_that_are_no_sequence_are_refused(data: bytes, said: str, tmp_path: Path) -> None:
+    with pytest.raises(EllcError) as caught:
+        read_tflite(saved(data, tmp_path))
+    assert said in caught.value.report()
+
+
 def test_a_graph_that_runs_itself_is_damage(tmp_path: Path) -> None:
     main, inside = TFLiteFile(), TFLiteFile()
     chosen = options("WhileOptions", condSubgraphIndex=1, bodySubgraphIndex=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ellc.frontends.graph_import.handlers import Inputs, needed_nodes
@@ -10,13 +12,22 @@ from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, know
 from ellc.frontends.tflite.common import operand
 from ellc.frontends.tflite.inner import import_inner
 from ellc.frontends.tflite.model import TfliteGraph, TfliteNode
+from ellc.frontends.tflite.operators.written_rows import (
+    WrittenRows,
+    first_row,
+    with_rows,
+    written_rows,
+)
 from ellc.frontends.tflite.registry import TFLITE
 from ir.ops.loop import Loop, Walk
 
 
 @TFLITE.imports("WHILE", limits="a number of trips known at import, at most 4096")
 def while_(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
-    """Counters, known on every trip, are walked; what never changes stays; the rest is carried."""
+    """Counters, known on every trip, are walked; what never changes stays; the rest is carried.
+
+    A list of which every trip writes the next row is a sequence that the loop makes.
+    """
     condition, body = node.graphs
     values = [operand(inputs, i) for i in range(len(body.inputs))]
     if not len(values) == len(condition.inputs) == len(body.outputs) == len(node.results):
@@ -27,24 +38,51 @@ def while_(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
     trips = _trips(emitter, condition, body, values, counted)
     if len(trips) == 1:
         return values
-    carried = [i for i in range(len(values)) if i not in counted | same]
-    if not carried:
+    lists = _lists(emitter, body, values, counted | same, trips)
+    carried = [i for i in range(len(values)) if i not in counted | same | {*lists}]
+    if not (carried or lists):
         return [_last(emitter, v, i, trips) for i, v in enumerate(values)]
     walked = sorted(counted)
     inner = emitter.inner("body")
-    within: list[Value] = list(values)
+    within: list[Value | None] = [None if i in lists else v for i, v in enumerate(values)]
     order = [*carried, *walked, *(i for i in sorted(same) if not values[i].is_constant)]
     for index in order:
         within[index] = inner.input(f"x{index}", values[index].type)
-    for index, value in zip(carried, import_inner(inner, body, within, carried), strict=True):
-        if value.type.shape != values[index].type.shape:
+    rows = [written.row for written, _ in lists.values()]
+    graph = replace(body, outputs=(*(body.outputs[i] for i in carried), *rows))
+    made = import_inner(inner, graph, within, range(len(graph.outputs)))
+    for index, value in zip([*carried, *lists], made, strict=True):
+        if index in carried and value.type.shape != values[index].type.shape:
             raise Unsupported(f"a value grows from {values[index].shape} to {value.shape}")
         inner.output(f"y{index}", value)
-    loop = Loop(inner.build(), len(trips) - 1, len(carried), (Walk(),) * len(walked))
+    ways = (Walk(),) * len(walked), (Walk(),) * len(lists)
+    loop = Loop(inner.build(), len(trips) - 1, len(carried), *ways)
     stacks = {i: emitter.constant(np.stack([t[i] for t in trips[:-1]])) for i in walked}
     results = emitter.add_multi(loop, *(stacks.get(i, values[i]) for i in order))
-    made = dict(zip(carried, results, strict=True))
-    return [made.get(i) or _last(emitter, v, i, trips) for i, v in enumerate(values)]
+    ends = dict(zip([*carried, *lists], results, strict=True))
+    for index, (_, first) in lists.items():
+        ends[index] = with_rows(emitter, values[index], ends[index], first)
+    return [ends.get(i) or _last(emitter, v, i, trips) for i, v in enumerate(values)]
+
+
+def _lists(
+    emitter: Emitter,
+    body: TfliteGraph,
+    values: list[Value],
+    others: set[int],
+    trips: list[dict[int, np.ndarray]],
+) -> dict[int, tuple[WrittenRows, int]]:
+    """The values of which a trip writes one row, and the row that the first trip writes."""
+    fixed = [v if i in others and v.is_constant else None for i, v in enumerate(values)]
+    found = {}
+    for index in set(range(len(values))) - others:
+        written = written_rows(body, index)
+        if written is None:
+            continue
+        first = first_row(emitter, body, written, fixed, trips[:-1])
+        if first is not None:
+            found[index] = written, first
+    return found
 
 
 def _reads(graph: TfliteGraph, index: int) -> set[int]:
