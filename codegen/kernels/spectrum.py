@@ -1,4 +1,4 @@
-"""Spectra of real signals: decimation in time, one loop of butterflies for each stage."""
+"""Spectra of real signals and back: decimation in time, a loop of butterflies for each stage."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from codegen.kir.types import Elem, VType
 from codegen.lowering import KernelCall, NodeContext, access_arg, lowers
 from codegen.storage import Access
 from ir.errors import EllcError
-from ir.ops.spectrum import Rfft, radices
+from ir.ops.spectrum import Irfft, Rfft, radices
 
 _Complex = tuple[Operand, Operand]
 
 
-@lowers(Rfft)
+@lowers(Rfft, Irfft)
 def lower_rfft(ctx: NodeContext) -> list[KernelCall]:
     """One thread, row after row: the stages of a transform need all of the one before."""
     op = ctx.anchor
@@ -26,7 +26,8 @@ def lower_rfft(ctx: NodeContext) -> list[KernelCall]:
         raise EllcError(f"'{op.name}' with an epilogue", code="E301", where=ctx.name)
     places = [ctx.place(x) for x in ctx.inputs]
     x, y = places[0], ctx.result()
-    work = scratch_access(ctx, x.elem, (x.shape[1],))
+    length = min(x.shape[1], y.shape[1])
+    work = scratch_access(ctx, x.elem, (length,))
     b = KernelBuilder(ctx.name)
     names = ("x", "turns", "joints")
     signal, turns, joints = (
@@ -34,16 +35,19 @@ def lower_rfft(ctx: NodeContext) -> list[KernelCall]:
     )
     held = b.param("work", work.elem, work.align_bytes, writable=True)
     made = b.param("y", y.elem, y.align_bytes, writable=True)
-    transform = _Transform(b, signal, turns, joints, held, made, (*places, y))
+    transform = _Transform(b, signal, turns, joints, held, made, (*places, y), length // 2)
     with b.loop("once", b.begin, b.end), b.loop("row", 0, x.shape[0]) as row:
-        transform.row(row.index)
+        if isinstance(op, Irfft):
+            transform.signal(row.index)
+        else:
+            transform.spectrum(row.index)
     args = tuple(access_arg(a) for a in (*places, work, y))
     return [KernelCall(b.finish(), args, 1, op.name)]
 
 
 @dataclass(frozen=True, slots=True)
 class _Transform:
-    """The kernel under work. `work` holds the complex numbers of one row."""
+    """The kernel under work. `work` holds the `half` complex numbers of one row."""
 
     b: KernelBuilder
     x: Param
@@ -52,26 +56,26 @@ class _Transform:
     work: Param
     y: Param
     accesses: tuple[Access, ...]  # of x, turns, joints, y
+    half: int
 
-    @property
-    def half(self) -> int:
-        """How many complex numbers there are."""
-        return self.accesses[0].shape[1] // 2
-
-    def row(self, row: Operand) -> None:
+    def spectrum(self, row: Operand) -> None:
         """The spectrum of one row."""
-        self._fetch(row)
-        size = 1
-        for radix in reversed(radices(self.half)):
-            self._stage(size, radix)
-            size *= radix
+        self._fetch(self.x, self.accesses[0], row)
+        self._stages(inverse=False)
         self._unmix(row)
+
+    def signal(self, row: Operand) -> None:
+        """The signal of one row's spectrum; the result's memory holds the pairs before, too."""
+        self._mix(row)
+        self._fetch(self.y, self.accesses[3], row)
+        self._stages(inverse=True)
+        self._put(row)
 
     # --- memory ------------------------------------------------------------------------------
 
-    def _fetch(self, row: Operand) -> None:
+    def _fetch(self, source: Param, access: Access, row: Operand) -> None:
         """Pairs of the row into `work`, in the order in which stages want them."""
-        b, access = self.b, self.accesses[0]
+        b = self.b
         base = b.mul(row, access.strides[0])
         with b.loop("pair", 0, self.half) as pair:
             rest: Operand = pair.index
@@ -83,8 +87,18 @@ class _Transform:
                 place, step = b.add(place, b.mul(digit, step)), step * radix
             index = b.add(base, b.mul(place, 2 * access.strides[1]))
             for part in (0, 1):
-                value = b.load(self.x, index, offset=part * access.strides[1])
+                value = b.load(source, index, offset=part * access.strides[1])
                 b.store(value, self.work, b.mul(pair.index, 2), offset=part)
+
+    def _put(self, row: Operand) -> None:
+        """What is in `work` into the result; floats are divided by the length."""
+        b, access = self.b, self.accesses[3]
+        base = b.mul(row, access.strides[0])
+        with b.loop("number", 0, 2 * self.half) as number:
+            value: Operand = b.load(self.work, number.index)
+            if value.type.elem.is_float:
+                value = b.mul(value, b.const(1 / (2 * self.half), value))
+            b.store(value, self.y, b.add(base, b.mul(number.index, access.strides[1])))
 
     def _load(self, param: Param, index: Operand, step: int = 1) -> _Complex:
         """A complex number whose parts are as wide as products."""
@@ -101,7 +115,13 @@ class _Transform:
 
     # --- stages ------------------------------------------------------------------------------
 
-    def _stage(self, size: int, radix: int) -> None:
+    def _stages(self, *, inverse: bool) -> None:
+        size = 1
+        for radix in reversed(radices(self.half)):
+            self._stage(size, radix, inverse=inverse)
+            size *= radix
+
+    def _stage(self, size: int, radix: int, *, inverse: bool) -> None:
         """Join `radix` neighbouring transforms of `size` numbers, all over `work`."""
         b = self.b
         step = self.half // (size * radix)
@@ -114,6 +134,8 @@ class _Transform:
                 for q, part in enumerate(parts[1:], 1)
             ]
             results = self._butterfly(parts[0], turned)
+            if inverse and radix == 4:
+                results[1], results[3] = results[3], results[1]
             for value, index in zip(results, indices, strict=True):
                 self._store(value, self.work, index)
 
@@ -127,6 +149,39 @@ class _Transform:
         last = b.sub(high[0], apart[1]), b.add(high[1], apart[0])
         return [self._sum("add", low, both), quarter, self._sum("sub", low, both), last]
 
+    def _mix(self, row: Operand) -> None:
+        """From the spectrum of the row to that of its pairs, in the result's memory."""
+        b, source, access = self.b, self.accesses[0], self.accesses[3]
+        read, base = b.mul(row, source.strides[0]), b.mul(row, access.strides[0])
+        step = access.strides[1]
+
+        def pair(place: Operand | int) -> _Complex:
+            index = b.add(read, b.mul(place, 2 * source.strides[1]))
+            return self._load(self.x, index, source.strides[1])
+
+        (first, _), (last, _) = pair(0), pair(self.half)
+        ends = self._kept(b.add(first, last)), self._kept(b.sub(first, last))
+        self._store(self._shared(ends, 2), self.y, base, step)
+        with b.loop("place", 1, self.half // 2 + 1) as place:
+            other = b.sub(self.half, place.index)
+            both, joined = self._joined(place.index, pair(place.index), pair(other))
+            sums = self._sum("add", both, joined)
+            self._store(sums, self.y, b.add(base, b.mul(place.index, 2 * step)), step)
+            rest = b.sub(both[0], joined[0]), b.sub(joined[1], both[1])
+            self._store(rest, self.y, b.add(base, b.mul(other, 2 * step)), step)
+
+    def _joined(
+        self, place: Operand, first: _Complex, second: _Complex
+    ) -> tuple[_Complex, _Complex]:
+        """A pair and the conjugate of the other: half the sum; half the difference, turned."""
+        b, joints = self.b, self.accesses[2]
+        real, imaginary = second
+        front = self._shared(first, 2)
+        back = self._shared((real, self._kept(b.op("neg", imaginary))), 2)
+        both, apart = self._sum("add", front, back), self._sum("sub", front, back)
+        row_of = b.mul(b.sub(place, 1), joints.strides[0])
+        return both, self._product(apart, self._load(self.joints, row_of, joints.strides[1]))
+
     def _unmix(self, row: Operand) -> None:
         """From the spectrum of pairs in `work` to that of the row."""
         b, access = self.b, self.accesses[3]
@@ -136,15 +191,10 @@ class _Transform:
         self._store((b.add(real, imaginary), zero), self.y, base, step)
         middle = b.add(base, 2 * self.half * step)
         self._store((b.sub(real, imaginary), zero), self.y, middle, step)
-        joints = self.accesses[2]
         with b.loop("place", 1, self.half // 2 + 1) as place:
             other = b.sub(self.half, place.index)
-            front = self._shared(self._load(self.work, b.mul(place.index, 2)), 2)
-            real, imaginary = self._load(self.work, b.mul(other, 2))
-            back = self._shared((real, self._kept(b.op("neg", imaginary))), 2)
-            both, apart = self._sum("add", front, back), self._sum("sub", front, back)
-            row_of = b.mul(b.sub(place.index, 1), joints.strides[0])
-            joined = self._product(apart, self._load(self.joints, row_of, joints.strides[1]))
+            pairs = (self._load(self.work, b.mul(where, 2)) for where in (place.index, other))
+            both, joined = self._joined(place.index, *pairs)
             sums = [b.add(p, q) for p, q in zip(both, joined, strict=True)]
             index = b.add(base, b.mul(place.index, 2 * step))
             self._store((self._halved(sums[0]), self._halved(sums[1])), self.y, index, step)

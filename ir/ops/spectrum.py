@@ -1,8 +1,8 @@
-"""Transforms of real signals into spectra, of floats and of fixed-point numbers.
+"""Transforms of real signals into spectra and back, of floats and of fixed-point numbers.
 
 Fixed-point transforms are those of KISS FFT, which TensorFlow Lite Micro uses: every butterfly
-divides by its radix, products are rounded, halves up, and sums keep the low bits. The result is the
-spectrum divided by the transform's length.
+divides by its radix, products are rounded, halves up, and sums keep the low bits. Spectra are so
+divided by the transform's length; a signal of whole numbers has the size of what floats give.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ def radices(length: int) -> tuple[int, ...]:
     return (4,) * fours + (2,) * rest
 
 
-def rfft_tables(length: int, dtype: DType) -> tuple[Array, Array]:
+def rfft_tables(length: int, dtype: DType, inverse: bool = False) -> tuple[Array, Array]:
     """(turns [length/2, 2], joints [length/4, 2]): the constant operands of a `Rfft`.
 
     Row k of the turns is e^(-2 pi i k / n) with n = length / 2, row k of the joints
-    e^(-pi i ((k + 1) / n + 1/2)), both as (real, imaginary).
+    e^(-pi i ((k + 1) / n + 1/2)), both as (real, imaginary); those of an `Irfft` turn the other
+    way round.
     """
-    half = length // 2
-    turns = -2 * np.pi * np.arange(half) / half
-    joints = -np.pi * (np.arange(1, half // 2 + 1) / half + 0.5)
+    half, way = length // 2, 1 if inverse else -1
+    turns = way * 2 * np.pi * np.arange(half) / half
+    joints = way * np.pi * (np.arange(1, half // 2 + 1) / half + 0.5)
     turned, joined = (np.stack((np.cos(p), np.sin(p)), -1) for p in (turns, joints))
     if dtype.is_float:
         return turned.astype(dtype.numpy), joined.astype(dtype.numpy)
@@ -53,22 +54,14 @@ class Rfft(Op):
     """
 
     def infer(self, *inputs: TensorType) -> Types:
-        want_operands("rfft", inputs, 3)
-        x, turns, joints = inputs
-        dtype = want_same("rfft", *inputs)
-        require(dtype in _KINDS, f"rfft: works on f32, i16 and i32, not on {dtype.value}")
-        good = x.rank == 2 and x.shape[1] >= 4 and x.shape[1].bit_count() == 1
-        require(good, f"rfft: rows {x.shape}; wants [rows, a power of two from 4 up]")
-        rows, length = x.shape
-        want_shape("rfft", "the table of turns", turns, length // 2, 2)
-        want_shape("rfft", "the table of joints", joints, length // 4, 2)
-        return (TensorType(dtype, (rows, length + 2)),)
+        rows, length = _rows("rfft", inputs, 0)
+        return (TensorType(inputs[0].dtype, (rows, length + 2)),)
 
     def reference(self, *inputs: Array) -> Arrays:
         x, turns, joints = inputs
         numbers = _Numbers(x.dtype)
         pairs = x.reshape(len(x), -1, 2)
-        mixed = _transformed(numbers, pairs, turns, radices(pairs.shape[1]))
+        mixed = _transformed(numbers, pairs, turns, radices(pairs.shape[1]), inverse=False)
         return (_unmixed(numbers, mixed, joints).reshape(len(x), -1),)
 
     def macs(self, inputs: Types, outputs: Types) -> int:
@@ -77,18 +70,69 @@ class Rfft(Op):
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
-        for rows, length in ((1, 4), (2, 8), (3, 16), (1, 64), (2, 128)):
-            label = f"{rows} x {length}"
-            x = normal(rng, rows, length)
-            yield Case(cls(), (x, *rfft_tables(length, DType.F32)), (1, 2), label=label)
-            for dtype in (DType.I16, DType.I32):
-                info = np.iinfo(dtype.numpy)
-                whole = rng.integers(info.min, info.max, (rows, length), info.dtype, endpoint=True)
-                whole[0, : length // 2] //= 99
-                tables = rfft_tables(length, dtype)
-                yield Case(cls(), (whole, *tables), (1, 2), label=f"{label} {dtype.value}")
-        ends = np.where(rng.integers(0, 2, (3, 32)), 2**15 - 1, -(2**15)).astype(np.int16)
-        yield Case(cls(), (ends, *rfft_tables(32, DType.I16)), (1, 2), label="ends")
+        yield from _cases(cls(), rng, inverse=False)
+
+
+@register_op("irfft")
+@dataclass(frozen=True, slots=True)
+class Irfft(Op):
+    """(x [R,L+2], turns [L/2,2], joints [L/4,2]) -> [R,L]: the signal of every row's spectrum.
+
+    Operands are as the results of a `Rfft`, of which it is the inverse for floats; imaginary parts
+    of the first and the last pair count as 0. The tables are those of `rfft_tables`, inverse.
+    """
+
+    def infer(self, *inputs: TensorType) -> Types:
+        rows, length = _rows("irfft", inputs, 2)
+        return (TensorType(inputs[0].dtype, (rows, length)),)
+
+    def reference(self, *inputs: Array) -> Arrays:
+        x, turns, joints = inputs
+        numbers = _Numbers(x.dtype)
+        mixed = _mixed(numbers, x.reshape(len(x), -1, 2), joints)
+        pairs = _transformed(numbers, mixed, turns, radices(mixed.shape[1]), inverse=True)
+        signal = pairs.reshape(len(x), -1)
+        return (signal / signal.shape[1] if x.dtype.kind == "f" else signal,)
+
+    def macs(self, inputs: Types, outputs: Types) -> int:
+        rows, length = outputs[0].shape
+        return rows * length * (length.bit_length() + 1)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        yield from _cases(cls(), rng, inverse=True)
+
+
+def _rows(name: str, inputs: Types, extra: int) -> tuple[int, int]:
+    """(rows, length) of the signals of operands whose rows have `extra` numbers more."""
+    want_operands(name, inputs, 3)
+    x, turns, joints = inputs
+    dtype = want_same(name, *inputs)
+    require(dtype in _KINDS, f"{name}: works on f32, i16 and i32, not on {dtype.value}")
+    length = x.shape[1] - extra if x.rank == 2 else 0
+    good = length >= 4 and length.bit_count() == 1
+    more = f" + {extra}" if extra else ""
+    require(good, f"{name}: rows {x.shape}; wants [rows, a power of two from 4 up{more}]")
+    want_shape(name, "the table of turns", turns, length // 2, 2)
+    want_shape(name, "the table of joints", joints, length // 4, 2)
+    return x.shape[0], length
+
+
+def _cases(op: Op, rng: np.random.Generator, *, inverse: bool) -> Iterator[Case]:
+    extra = 2 if inverse else 0
+    for rows, length in ((1, 4), (2, 8), (3, 16), (1, 64), (2, 128)):
+        label, shape = f"{rows} x {length}", (rows, length + extra)
+        tables = rfft_tables(length, DType.F32, inverse)
+        yield Case(op, (normal(rng, *shape), *tables), (1, 2), label=label)
+        for dtype in (DType.I16, DType.I32):
+            info = np.iinfo(dtype.numpy)
+            whole = rng.integers(info.min, info.max, shape, info.dtype, endpoint=True)
+            whole[0, : length // 2] //= 99
+            tables = rfft_tables(length, dtype, inverse)
+            yield Case(op, (whole, *tables), (1, 2), label=f"{label} {dtype.value}")
+    drawn = rng.integers(0, 2, (3, 32 + extra))
+    ends = np.where(drawn, 2**15 - 1, -(2**15)).astype(np.int16)
+    yield Case(op, (ends, *rfft_tables(32, DType.I16, inverse)), (1, 2), label="ends")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +176,14 @@ class _Numbers:
         return self.kept(self.wide(a) + sign * self.wide(b))
 
 
-def _transformed(numbers: _Numbers, x: Array, turns: Array, stages: tuple[int, ...]) -> Array:
+def _transformed(
+    numbers: _Numbers, x: Array, turns: Array, stages: tuple[int, ...], *, inverse: bool
+) -> Array:
     """The complex transform of [R,n,2]: first those of every radix-th number, then one stage."""
     radix = stages[0]
     parts = [x[:, first::radix] for first in range(radix)]
     if len(stages) > 1:
-        parts = [_transformed(numbers, part, turns, stages[1:]) for part in parts]
+        parts = [_transformed(numbers, part, turns, stages[1:], inverse=inverse) for part in parts]
     parts = [numbers.shared(part, radix) for part in parts]
     step = len(turns) // x.shape[1]
     places = np.arange(x.shape[1] // radix) * step
@@ -152,8 +198,28 @@ def _transformed(numbers: _Numbers, x: Array, turns: Array, stages: tuple[int, .
         sign = np.array([1, -1], x.dtype)
         quarter = numbers.kept(numbers.wide(high) + sign * numbers.wide(aside))
         last = numbers.kept(numbers.wide(high) - sign * numbers.wide(aside))
+        if inverse:
+            quarter, last = last, quarter
         results = [numbers.sum(low, both), quarter, numbers.sum(low, both, -1), last]
     return np.concatenate(results, 1)
+
+
+def _mixed(numbers: _Numbers, pairs: Array, joints: Array) -> Array:
+    """[R,n,2]: what transforms to the pairs of a real signal of 2n; from its spectrum [R,n+1,2]."""
+    half = pairs.shape[1] - 1
+    result = np.zeros((len(pairs), half, 2), pairs.dtype)
+    first, last = pairs[:, 0, 0], pairs[:, half, 0]
+    ends = np.stack((numbers.sum(first, last), numbers.sum(first, last, -1)), -1)
+    result[:, 0] = numbers.shared(ends, 2)
+    places = np.arange(1, half // 2 + 1)
+    turned_round = numbers.kept(numbers.wide(pairs[:, half - places]) * np.array([1, -1]))
+    front, back = (numbers.shared(v, 2) for v in (pairs[:, places], turned_round))
+    both, apart = numbers.sum(front, back), numbers.sum(front, back, -1)
+    joined = numbers.product(apart, joints)
+    result[:, places] = numbers.sum(both, joined)
+    other = numbers.wide(both) - numbers.wide(joined)
+    result[:, half - places] = numbers.kept(other * np.array([1, -1]))
+    return result
 
 
 def _unmixed(numbers: _Numbers, mixed: Array, joints: Array) -> Array:

@@ -249,20 +249,40 @@ class FixedFft:
             results[half - k] = self._half(f1[0] - tw[0], tw[1] - f1[1])
         return results
 
-    def _transform(self, x: list[Pair], whole: int) -> list[Pair]:
+    def signal(self, spectrum: Sequence[Pair]) -> list[int]:
+        half = len(spectrum) - 1
+        first, last = spectrum[0][0], spectrum[half][0]
+        mixed = [self._divided(self._kept(first + last, first - last), 2)] * half
+        for k in range(1, half // 2 + 1):
+            real, imaginary = spectrum[half - k]
+            front = self._divided(spectrum[k], 2)
+            back = self._divided(self._kept(real, -imaginary), 2)
+            f1 = self._kept(front[0] + back[0], front[1] + back[1])
+            f2 = self._kept(front[0] - back[0], front[1] - back[1])
+            tw = self._product(f2, self._turn(math.pi * (k / half + 0.5)))
+            mixed[k] = self._kept(f1[0] + tw[0], f1[1] + tw[1])
+            mixed[half - k] = self._kept(f1[0] - tw[0], tw[1] - f1[1])
+        pairs = self._transform(mixed, half, inverse=True)
+        return [number for pair in pairs for number in pair]
+
+    def _transform(self, x: list[Pair], whole: int, *, inverse: bool = False) -> list[Pair]:
         if len(x) == 1:
             return x
         radix = 4 if len(x) % 4 == 0 else 2
-        parts = [self._transform(x[q::radix], whole) for q in range(radix)]
+        parts = [self._transform(x[q::radix], whole, inverse=inverse) for q in range(radix)]
+        way = 2 if inverse else -2
         size = len(x) // radix
         results = [(0, 0)] * len(x)
         for k in range(size):
             first, *rest = (self._divided(part[k], radix) for part in parts)
             turned = [
-                self._product(v, self._turn(-2 * math.pi * (k * q * whole // len(x)) / whole))
+                self._product(v, self._turn(way * math.pi * (k * q * whole // len(x)) / whole))
                 for q, v in enumerate(rest, 1)
             ]
-            for q, value in enumerate(self._butterfly(first, turned)):
+            made = self._butterfly(first, turned)
+            if inverse:  # against the clock
+                made[1:] = made[:0:-1]
+            for q, value in enumerate(made):
                 results[k + q * size] = value
         return results
 

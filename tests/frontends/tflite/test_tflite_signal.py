@@ -300,6 +300,38 @@ def test_transforms_of_32_bits_and_of_floats(length: int, given: int, tmp_path: 
     np.testing.assert_allclose(found, wanted, atol=2e-6 * length)
 
 
+def inverse(dtype: str, length: int) -> bytes:
+    """Two rows of spectra to their samples."""
+    x, y = T((2, length + 2), dtype), T((2, length), dtype)
+    return single("CUSTOM:SignalIrfft", (x,), (y,), {"T": 0, "fft_length": length})
+
+
+@pytest.mark.parametrize("length", [4, 8, 256, 512])
+def test_signals_of_spectra(length: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(length)
+    for bits in (16, 32):
+        dtype = f"int{bits}"
+        end = 2 ** (bits - 1)
+        whole = rng.integers(-end, end, (2, length + 2), np.int64).astype(dtype)
+        whole[1] //= 64
+        (found,) = evaluate(imported(inverse(dtype, length), tmp_path), (whole,)).outputs
+        for row, ours in zip(whole.tolist(), found.tolist(), strict=True):
+            assert ours == ref.FixedFft(bits).signal(list(zip(row[::2], row[1::2], strict=True)))
+    x = rng.standard_normal((2, length + 2)).astype(np.float32)
+    (found,) = evaluate(imported(inverse("float32", length), tmp_path), (x,)).outputs
+    pairs = x.astype(np.float64).reshape(2, -1, 2)
+    wanted = np.fft.irfft(pairs[..., 0] + 1j * pairs[..., 1], length)
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize(("length", "given"), [(6, 8), (8, 8), (2, 4)])
+def test_other_spectra_are_declined(length: int, given: int, tmp_path: Path) -> None:
+    x, y = T((2, given), "int16"), T((2, length), "int16")
+    data = single("CUSTOM:SignalIrfft", (x,), (y,), {"T": 0, "fft_length": length})
+    with pytest.raises(EllcError, match=f"a signal of length {length} of {given // 2} pairs"):
+        imported(data, tmp_path)
+
+
 @pytest.mark.parametrize("length", [2, 6, 480, 1 << 17])
 def test_other_lengths_are_declined(length: int, tmp_path: Path) -> None:
     with pytest.raises(EllcError, match=f"a transform of length {length} of 2 samples"):

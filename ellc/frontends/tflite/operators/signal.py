@@ -21,7 +21,7 @@ from ir.ops.fixed_point_functions import LeadingZeros
 from ir.ops.functions import Abs
 from ir.ops.reduce import Reduce
 from ir.ops.shape import Pad, Slice
-from ir.ops.spectrum import Rfft, rfft_tables
+from ir.ops.spectrum import Irfft, Rfft, rfft_tables
 from ir.types import DType
 
 MOST_LENGTH = 1 << 16  # of a transform
@@ -73,9 +73,7 @@ def rfft(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 def spectrum_of(emitter: Emitter, x: Value, length: int) -> Value:
     """[.., L] -> [.., length + 2]: pairs of every row, which is filled up with zeros."""
-    wanted = (DType.F32, DType.I16, DType.I32)
-    if x.dtype not in wanted or x.type.rank < 1 or not x.type.elements:
-        raise Unsupported(f"its operand is {x.dtype.value}{list(x.shape)}")
+    _want_numbers(x)
     *outer, given = x.shape
     if not 4 <= length <= MOST_LENGTH or length.bit_count() != 1 or given > length:
         raise Unsupported(f"a transform of length {length} of {given} samples")
@@ -84,6 +82,29 @@ def spectrum_of(emitter: Emitter, x: Value, length: int) -> Value:
         rows = emitter.add(Pad((0, 0), (0, length - given), 0.0), rows)
     tables = (emitter.constant(table) for table in rfft_tables(length, x.dtype))
     return reshaped(emitter, emitter.add(Rfft(), rows, *tables), (*outer, length + 2))
+
+
+@TFLITE.imports(
+    "CUSTOM:SignalIrfft", limits=f"lengths that are powers of two from 4 to {MOST_LENGTH}"
+)
+def irfft(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """The signal of every row of pairs (real, imaginary)."""
+    x, length = operand(inputs, 0), node.options.whole("fft_length")
+    _ = node.options.whole("T")
+    _want_numbers(x)
+    *outer, given = x.shape
+    if not 4 <= length <= MOST_LENGTH or length.bit_count() != 1 or given != length + 2:
+        raise Unsupported(f"a signal of length {length} of {given // 2} pairs")
+    rows = reshaped(emitter, x, (x.type.elements // given, given))
+    tables = (emitter.constant(t) for t in rfft_tables(length, x.dtype, inverse=True))
+    return reshaped(emitter, emitter.add(Irfft(), rows, *tables), (*outer, length))
+
+
+def _want_numbers(x: Value) -> None:
+    """Raise `Unsupported` unless there are rows of numbers that have transforms."""
+    wanted = (DType.F32, DType.I16, DType.I32)
+    if x.dtype not in wanted or x.type.rank < 1 or not x.type.elements:
+        raise Unsupported(f"its operand is {x.dtype.value}{list(x.shape)}")
 
 
 @TFLITE.imports("CUSTOM:SignalEnergy")
