@@ -180,7 +180,7 @@ def interpolated(
     total = weights.sum(1, keepdims=True)
     nothing = 1.0 if antialias else np.nan
     weights = weights / np.where(total == 0, nothing, total)
-    return _pruned(AxisTable(_clamped(places, rule.extent), weights))
+    return _without_zeros(_pruned(AxisTable(_clamped(places, rule.extent), weights)))
 
 
 def neighbours(rule: AxisRule) -> tuple[AxisTable, AxisTable]:
@@ -232,6 +232,21 @@ def _clamped(indices: Array, extent: int) -> Array:
     """Within the axis, whatever a scale makes of a place: 0 for what is no number."""
     inside: Array = np.clip(np.nan_to_num(indices), 0, extent - 1).astype(np.int32)
     return inside
+
+
+def _without_zeros(table: AxisTable) -> AxisTable:
+    """Taps of no weight become the heaviest again, with 2^-64 of its weight.
+
+    That is lost in every rounding of float32 and float64, but leaves an infinity one: 0 * inf
+    would be NaN. So what is met exactly stays as it is, as in onnxruntime's linear kernels.
+    """
+    heaviest = np.abs(table.weights).argmax(1)[:, None]
+    index, weight = (np.take_along_axis(a, heaviest, 1) for a in (table.indices, table.weights))
+    unused = table.weights == 0
+    return AxisTable(
+        np.where(unused, index, table.indices),
+        np.where(unused, weight * 2.0**-64, table.weights),
+    )
 
 
 def _pruned(table: AxisTable) -> AxisTable:

@@ -126,6 +126,25 @@ def test_every_place_is_the_formula_s(mode: str) -> None:
     assert count > 400
 
 
+@pytest.mark.parametrize("mode", ["linear", "cubic"])
+def test_an_infinity_met_exactly_stays_and_reaches_no_other_place(mode: str) -> None:
+    count = 0
+    for rule in rules():
+        places = np.array([float(place(rule, o)) for o in range(rule.size)])
+        inside = (places >= 0) & (places <= rule.extent - 1)
+        roi = (0.0, rule.region[0], 1.0, rule.region[1]) if "crop" in rule.coordinates else ()
+        scales = () if rule.scale is None else (1.0, rule.scale)
+        op = Resize((rule.extent, rule.size), mode, rule.coordinates, scales, roi=roi)
+        x = np.where(np.eye(rule.extent, dtype=bool), F(np.inf), F(1))  # one in each row
+        with np.errstate(invalid="ignore"):
+            (got,) = op.reference(x)
+        for o in np.flatnonzero(inside & (places == np.floor(places))):
+            want = np.where(np.arange(rule.extent) == places[o], np.inf, 1)
+            np.testing.assert_array_equal(got[:, o], want, err_msg=f"{rule}: {o}")
+            count += 1
+    assert count > 400
+
+
 # (mode, coordinates, rounding, size of 0, 1, 2 .., scale) -> result, from onnxruntime 1.32.
 STORED: list[tuple[str, str, str, int, float, list[float]]] = [
     ("linear", "align_corners", "", 5, 1.5, [0, 2 / 3, 4 / 3, 2, 8 / 3, 10 / 3, 4]),

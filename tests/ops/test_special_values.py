@@ -26,6 +26,7 @@ from ir.ops.norm import BatchNorm
 from ir.ops.pool import LOWEST, MaxPool2D
 from ir.ops.recurrent import LSTMCell
 from ir.ops.reduce import ArgMax, ArgMin
+from ir.ops.resize import Resize
 from ir.ops.sorting import TopK
 from ir.pipeline import run_pipeline
 from ir.types import Array, Padding
@@ -47,6 +48,8 @@ def test_special_values_come_through(target: str) -> None:
     cases = [Case(op, (x,)) for op in (Relu(), LeakyRelu(0.1), Clip(0.0, 6.0), padded)]
     cases += [Case(padded, (low,)), Case(ArgMax(1), (few,)), Case(ArgMin(1, last=True), (few,))]
     cases += [Case(TopK(1, 4), (few,)), Case(TopK(1, 3, largest=False), (few,)), *_constants()]
+    doubled = [Resize((1, 11, 11, 5), mode, "align_corners") for mode in ("linear", "cubic")]
+    cases += [Case(op, (x,)) for op in doubled]
     trials = [
         Trial(run_pipeline(graph)[0], (inputs,))
         for graph, inputs in (sample_graph(c, f"special{i}") for i, c in enumerate(cases))
@@ -59,6 +62,9 @@ def test_special_values_come_through(target: str) -> None:
             assert not disagreement(got, np.asarray(want)), f"{case.op}: {got}, not {want}"
     assert np.isnan(Relu().reference(SPECIAL)[0][0])
     assert np.isneginf(padded.reference(low)[0]).all()
+    with np.errstate(invalid="ignore"):
+        met = [op.reference(x)[0][:, ::2, ::2] for op in doubled]
+    np.testing.assert_array_equal(met, [x, x])
     assert TopK(1, 2).reference(few)[1].tolist() == [[3, 0], [0, 1]]
 
 
