@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch_architectures as architectures
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -255,6 +256,7 @@ NETWORKS = (
     Network("convnext", ConvNext, ((1, 3, 32, 32),)),
     Network("tcn", TemporalConvolutions, ((1, 4, 50),)),
     Network("audio", Audio, ((1, 1600),)),
+    *(Network(name, make, (shape,)) for name, (make, shape) in architectures.NETWORKS.items()),
 )
 
 EXPORTERS = {"script13": (13, False), "script18": (18, False), "dynamo18": (18, True)}
@@ -264,7 +266,7 @@ EXPORTERS = {"script13": (13, False), "script18": (18, False), "dynamo18": (18, 
 def randomise_statistics(module: nn.Module) -> None:
     """Batch norms that do something: statistics and factors away from 0 and 1."""
     for part in module.modules():
-        if isinstance(part, nn.BatchNorm2d):
+        if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.normal_(part.running_mean, 0, 0.3)
             nn.init.uniform_(part.running_var, 0.5, 2)
             nn.init.uniform_(part.weight, 0.5, 1.5)
