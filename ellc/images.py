@@ -89,6 +89,13 @@ def load_picture(
             middle = middle.convert("L" if channels == 1 else "RGB")
     except FileNotFoundError as error:
         raise EllcError("no such file", code="E713", where=str(path)) from error
+    except MemoryError:
+        raise EllcError(
+            "the picture needs more memory than there is",
+            code="E715",
+            where=str(path),
+            hint="scale it down first",
+        ) from None
     except UnidentifiedImageError as error:
         raise EllcError(
             "this is no picture in a format that is read",

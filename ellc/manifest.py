@@ -48,7 +48,7 @@ def read_manifest(path: Path, library: Path) -> Manifest:
         if len(data) > _LONGEST_BYTES:
             raise ValueError("the file is too long")
         return _manifest(json.loads(data))
-    except (OSError, ValueError, LookupError, TypeError, RecursionError, OverflowError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         said = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise EllcError(
             f"what the library takes and gives stands in {path.name}, and that cannot be read: "
@@ -78,7 +78,7 @@ def _manifest(document: object) -> Manifest:
     return Manifest(name, inputs, outputs, metadata, macs, target, arena_bytes, abi)
 
 
-def _target(said: Mapping[str, object]) -> Target:
+def _target(said: _Object) -> Target:
     name = _plain(said["name"])
     if name == "host" or any(row.name == name for row in fixed_targets()):
         return resolve(name)
@@ -87,7 +87,7 @@ def _target(said: Mapping[str, object]) -> Target:
 
 def _port(value: object) -> Port:
     said = _mapping(value)
-    dtype = DType(said["type"])
+    dtype = _dtype(said["type"])
     shape = tuple(_whole(extent) for extent in _list(said["shape"]))
     item_bytes = 1 if dtype is DType.BIT else dtype.item_bytes
     if len(shape) > _MOST_AXES or math.prod(shape) * item_bytes > _MOST_BYTES:
@@ -108,21 +108,35 @@ def _quant(value: object, rank: int) -> Quant:
     return Quant(scale, zero, axis)
 
 
-def _mapping(value: object) -> Mapping[str, object]:
+class _Object(dict[str, object]):
+    """An object of the file, which says which of its entries is missing."""
+
+    def __missing__(self, key: str) -> object:
+        raise ValueError(f"it has no '{key}'")
+
+
+def _mapping(value: object) -> _Object:
     if not isinstance(value, dict):
-        raise TypeError(f"{_short(value)} where an object is wanted")
-    return value
+        raise ValueError(f"{_short(value)} where an object is wanted")
+    return _Object(value)
+
+
+def _dtype(value: object) -> DType:
+    found = next((dtype for dtype in DType if dtype.value == value), None)
+    if found is None:
+        raise ValueError(f"{_short(value)} where an element type is wanted")
+    return found
 
 
 def _list(value: object) -> list[object]:
     if not isinstance(value, list):
-        raise TypeError(f"{_short(value)} where a list is wanted")
+        raise ValueError(f"{_short(value)} where a list is wanted")
     return value
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{_short(value)} where a text is wanted")
+        raise ValueError(f"{_short(value)} where a text is wanted")
     return value
 
 

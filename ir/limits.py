@@ -60,14 +60,15 @@ class Limits:
         """
         name = "filled_elements" if filled else "tensor_elements"
         limit: int = getattr(self, name)
-        total = 1
+        total = most = 1
         for size in dimensions:
             if size < 0:
                 raise EllcError(
                     f"a {what} has the negative dimension {size}", code="E203", where=where
                 )
             total *= size
-            if total > limit:
+            most *= max(size, 1)  # arrays without elements have bounds of the same kind
+            if most > limit:
                 raise EllcError(
                     f"a {what} would have more than {limit} elements",
                     code="E203",

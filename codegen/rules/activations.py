@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from codegen.kir import vmath
 from codegen.kir.build import KernelBuilder
 from codegen.kir.ir import Operand
@@ -38,9 +36,7 @@ def _clip(op: pointwise.Clip, b: KernelBuilder, x: Operand) -> Operand:
     elem = x.type.elem
     if elem.is_float:
         return _between(b, x, op.low, op.high)
-    info = np.iinfo(elem.numpy)
-    low = info.min if op.low <= info.min else math.ceil(op.low)
-    high = info.max if op.high >= info.max else math.floor(op.high)
+    low, high = op.whole_bounds(elem.numpy)
     # In numpy's order: the upper bound wins where no integer lies between.
     return b.min(b.max(x, b.const(low, x)), b.const(high, x))
 

@@ -62,8 +62,11 @@ class Budget:
     def full(
         self, shape: tuple[int, ...], value: float | np.floating, dtype: DTypeLike, where: str
     ) -> Array:
-        """An array of one number."""
+        """An array of one number. Raises E212 for one that the type does not hold."""
         self.want(shape, where)
+        kind = np.dtype(dtype)
+        if kind.kind in "iu" and not np.iinfo(kind).min <= value <= np.iinfo(kind).max:
+            raise EllcError(f"{value} does not fit into {kind.name}", code="E212", where=where)
         return np.full(shape, value, dtype)
 
     def counted(self, shape: tuple[int, ...], dtype: DTypeLike, where: str) -> Array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -62,7 +62,9 @@ class Clip(Unary):
 
     @classmethod
     def variants(cls) -> tuple[Self, ...]:
-        return (cls(0.0, 6.0), cls(-1.0, 1.0), cls(-math.inf, 0.5), cls(0.25, 0.25))
+        inf = math.inf
+        bounds = ((0.0, 6.0), (-1.0, 1.0), (-inf, 0.5), (0.25, 0.25), (inf, inf), (-inf, -inf))
+        return tuple(cls(low, high) for low, high in bounds)
 
     def infer(self, *inputs: TensorType) -> Types:
         require(self.low <= self.high, f"clip: low {self.low} above high {self.high}")
@@ -71,10 +73,13 @@ class Clip(Unary):
     def value(self, x: Array) -> Array:
         if x.dtype.kind == "f":
             return np.clip(x, self.low, self.high)
-        info = np.iinfo(x.dtype)
-        low = info.min if self.low <= info.min else math.ceil(self.low)
-        high = info.max if self.high >= info.max else math.floor(self.high)
-        return np.clip(x, low, high)
+        return np.clip(x, *self.whole_bounds(x.dtype))
+
+    def whole_bounds(self, dtype: np.dtype[Any]) -> tuple[int, int]:
+        """(low, high) as whole numbers that an integer type holds; they may be low > high."""
+        info = np.iinfo(dtype)
+        low, high = (min(max(n, info.min), info.max) for n in (self.low, self.high))
+        return math.ceil(low), math.floor(high)
 
 
 @register_op("sigmoid")

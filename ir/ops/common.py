@@ -76,6 +76,12 @@ def window_sizes(
     return rows, columns
 
 
+def padded_elements(x: TensorType, padding: Padding) -> int:
+    """How many elements `pad_image` makes of an image."""
+    n, h, w, c = x.shape
+    return n * (h + padding.top + padding.bottom) * (w + padding.left + padding.right) * c
+
+
 def pad_image(x: Array, padding: Padding) -> Array:
     """An NHWC array with its frame around it; values are clamped to what the dtype holds."""
     n, h, w, c = x.shape

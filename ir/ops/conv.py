@@ -13,6 +13,7 @@ from ir.op import Arrays, Case, Op, Types, register_op, require
 from ir.ops.common import (
     normal,
     pad_image,
+    padded_elements,
     want_floats,
     want_operands,
     want_shape,
@@ -67,6 +68,9 @@ class Conv2D(Op):
 
     def macs(self, inputs: Types, outputs: Types) -> int:
         return outputs[0].elements * prod(inputs[1].shape[1:])
+
+    def inner_steps(self, inputs: Types, outputs: Types) -> int:
+        return self.macs(inputs, outputs) + padded_elements(inputs[0], self.padding)
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:

@@ -12,6 +12,7 @@ from ir.op import Arrays, Case, Op, Types, register_op
 from ir.ops.common import (
     normal,
     pad_image,
+    padded_elements,
     want_floats,
     want_operands,
     window_sizes,
@@ -58,7 +59,8 @@ class MaxPool2D(Op):
         return window_sizes("max_pool2d", x, self.window, self.stride, self.padding, self.dilation)
 
     def inner_steps(self, inputs: Types, outputs: Types) -> int:
-        return outputs[0].elements * math.prod(self.window)
+        taps = outputs[0].elements * math.prod(self.window)
+        return taps + padded_elements(inputs[0], self.padding)
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
@@ -131,7 +133,8 @@ class AvgPool2D(Op):
         return window_sizes("avg_pool2d", x, self.window, self.stride, frame, self.dilation)
 
     def inner_steps(self, inputs: Types, outputs: Types) -> int:
-        return outputs[0].elements * math.prod(self.window)
+        taps = outputs[0].elements * math.prod(self.window)
+        return taps + padded_elements(inputs[0], self.padding)
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:

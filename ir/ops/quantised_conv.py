@@ -14,7 +14,14 @@ from math import prod
 import numpy as np
 
 from ir.op import Arrays, Case, Op, Types, register_op, require
-from ir.ops.common import pad_image, want_operands, want_shape, window_sizes, window_taps
+from ir.ops.common import (
+    pad_image,
+    padded_elements,
+    want_operands,
+    want_shape,
+    window_sizes,
+    window_taps,
+)
 from ir.ops.quantised import want_type
 from ir.types import Array, DType, Padding, TensorType, type_of
 
@@ -72,6 +79,9 @@ class IntConv2D(Op):
 
     def macs(self, inputs: Types, outputs: Types) -> int:
         return outputs[0].elements * prod(inputs[1].shape[1:])
+
+    def inner_steps(self, inputs: Types, outputs: Types) -> int:
+        return self.macs(inputs, outputs) + padded_elements(inputs[0], self.padding)
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:

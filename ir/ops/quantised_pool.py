@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from ir.op import Arrays, Case, Op, Types, register_op, require
-from ir.ops.common import pad_image, want_operands, window_sizes, window_taps
+from ir.ops.common import pad_image, padded_elements, want_operands, window_sizes, window_taps
 from ir.ops.quantised import BYTES, want_range, want_type
 from ir.types import Array, DType, Padding, TensorType, type_of
 
@@ -58,7 +58,8 @@ class IntAvgPool2D(Op):
         return total
 
     def inner_steps(self, inputs: Types, outputs: Types) -> int:
-        return outputs[0].elements * math.prod(self.window)
+        taps = outputs[0].elements * math.prod(self.window)
+        return taps + padded_elements(inputs[0], self.padding)
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:

@@ -36,6 +36,8 @@ class Place(NamedTuple):
     assign: Callable[[Any, Any, Any], None] = setitem
     is_entry: bool = False
     """`owner` is a list, in which entries can be lost, doubled and moved."""
+    is_field: bool = False
+    """`owner` is a dictionary, of which fields can be lost."""
 
 
 Walk = Callable[[Any], list[Place]]
@@ -53,9 +55,11 @@ def edit(structure: Any, walk: Walk, seeds: Iterable[str]) -> None:
         try:
             if place.is_entry and rng.random() < 0.2:
                 _move(place, rng)
+            elif place.is_field and rng.random() < 0.1:
+                del place.owner[place.key]
             else:
                 place.assign(place.owner, place.key, other(place.value, places, rng))
-        except (TypeError, ValueError, OverflowError, IndexError):
+        except (TypeError, ValueError, OverflowError, LookupError):
             continue  # the format cannot say it, or another edit took the place away
 
 
@@ -118,7 +122,7 @@ def walk_json(tree: Any) -> list[Place]:
         owner = waiting.pop()
         is_list = isinstance(owner, list)
         for key, value in enumerate(owner) if is_list else owner.items():
-            places.append(Place(value, owner, key, is_entry=is_list))
+            places.append(Place(value, owner, key, is_entry=is_list, is_field=not is_list))
             if isinstance(value, dict | list):
                 waiting.append(value)
     return places

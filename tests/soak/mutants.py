@@ -30,6 +30,8 @@ from damage import mutants as damaged
 from edits import Walk, edit, walk_json, walk_message, walk_objects
 from ell_samples import ALL_TEXTS
 from findings import Findings
+from hidden import hidden_cause
+from operands import edit_onnx_node, edit_tflite_operator
 from operator_graphs import sample_graph
 from PIL import Image
 from random_graphs import random_graph
@@ -40,7 +42,6 @@ from workers import judge_all
 from codegen.targets import resolve
 from ellc.execute import open_library
 from ellc.frontends.ell.write import write_ell
-from ellc.frontends.graph_import.values import Nonsense
 from ellc.images import load_input
 from ellc.manifest import read_manifest
 from ellc.models import read_model
@@ -61,7 +62,8 @@ class Mutants:
     """A campaign over files of one kind; `name` is what a user calls it.
 
     `decoded` and `encoded` go from bytes to a structure that `walk` walks, and back. `bases` makes
-    the files to start from, few of them if it is told to be quick.
+    the files to start from, few of them if it is told to be quick. `edit_node`, of a format with
+    operators, changes one of them, which a part of the mutants gets before other edits.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Mutants:
     walk: Walk
     outcome: Callable[[Path], str]
     batch: int = 20_000
+    edit_node: Callable[[Any, random.Random], None] | None = None
     quick_count: int = 150
     quick: bool = False
 
@@ -103,11 +106,15 @@ class Mutants:
         if rng.random() < 0.15:
             return next(damaged(data, rng.randrange(2**32), 1)).data
         structure = self.decoded(data)
-        edits = range(rng.choice((1, 1, 1, 2, 3, 5)))
-        edit(structure, self.walk, [f"{seed} {number} {i}" for i in edits if i not in left_out])
+        edits = [i for i in range(rng.choice((1, 1, 1, 2, 3, 5))) if i not in left_out]
+        on_node = self.edit_node if rng.random() < 0.4 else None
+        seeds = [f"{seed} {number} {i}" for i in edits]
         try:
+            if on_node is not None and 0 in edits:
+                on_node(structure, random.Random(seeds.pop(0)))
+            edit(structure, self.walk, seeds)
             return self.encoded(structure)
-        except Exception:  # the format's own writer cannot say it: no mutant
+        except Exception:  # the format cannot say it: no mutant
             return data
 
     def _judged(self, data: bytes, folder: Path) -> str:
@@ -140,14 +147,6 @@ class Mutants:
             if place in shown.found:
                 left_out.append(index)
         return self.mutant(bases, seed, number, left_out)
-
-
-def hidden_cause(error: EllcError) -> BaseException | None:
-    """What Python said to numbers that an importer does not check, if an error hides it."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, Nonsense):
-        cause = cause.__cause__
-    return None if cause is None else cause.__cause__
 
 
 # ---- what becomes of a file ---------------------------------------------------------------------
@@ -394,10 +393,10 @@ def _to_npy(parts: Any) -> bytes:
 CAMPAIGNS = (
     Mutants(
         "onnx", "x.onnx", _onnx_bases, onnx.ModelProto.FromString,
-        lambda model: model.SerializeToString(), walk_message, _model, 40_000,
+        lambda model: model.SerializeToString(), walk_message, _model, 40_000, edit_onnx_node,
     ),
     Mutants("tflite", "x.tflite", _tflite_bases, _from_tflite, _to_tflite, walk_objects, _model,
-            40_000),
+            40_000, edit_tflite_operator),
     Mutants("eir", "x.eir", _eir_bases, _from_eir, _to_eir, walk_json, _model),
     Mutants("ell", "x.ell", _ell_bases, _from_json, _to_json, walk_json, _model),
     Mutants("pictures", "x.png", _picture_bases, _from_picture, _to_picture, walk_json, _input),

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
 from ellc.frontends.graph_import.cuts import Cuts
-from ellc.frontends.graph_import.values import Emitter, Nonsense, Unsupported, Value
+from ellc.frontends.graph_import.values import (
+    Emitter,
+    Nonsense,
+    Unsupported,
+    Value,
+    nonsense_before,
+)
 from ellc.frontends.problems import Problems
 from ir.errors import EllcError, ShapeError
 
@@ -106,7 +112,7 @@ def import_nodes(
 
     Raises `EllcError` E212 with every node that cannot be imported, and where to cut.
     """
-    known: dict[str, Value | None] = dict(values)
+    known: dict[str, Value | None] = {n: _named(v, n) for n, v in values.items()}
     problems = Problems()
     nonsense: Nonsense | None = None
     cuts = Cuts()
@@ -127,12 +133,12 @@ def import_nodes(
             results = _call(emitter, registry, node, operands)
         except (Unsupported, ShapeError) as error:
             problems.add(_place(node), getattr(error, "message", "") or str(error))
-            nonsense = error if isinstance(error, Nonsense) else nonsense
+            nonsense = nonsense_before(error) or nonsense
             cuts.ended(node.inputs)
             results = [None] * len(node.outputs)
         if any(v is not None and not v.is_constant for v in results):
             cuts.made(node.inputs, node.outputs, emitter.work - before)
-        known.update((n, v) for n, v in zip(node.outputs, results, strict=False) if n)
+        known.update((n, _named(v, n)) for n, v in zip(node.outputs, results, strict=False) if n)
         for name in node.outputs[len(results) :]:
             if name:
                 known[name] = None
@@ -147,6 +153,19 @@ def import_nodes(
         cause=nonsense,
     )
     return {name: value for name, value in known.items() if value is not None}
+
+
+def _named(value: Value | None, name: str) -> Value | None:
+    """The value under the name that reports shall use: the first that the model gave it."""
+    return value if value is None or value.name else replace(value, name=name)
+
+
+def wanted_values(known: Mapping[str, Value], names: Iterable[str]) -> list[Value]:
+    """The outputs of a graph inside a node; raises `Unsupported` for one that nothing makes."""
+    wanted = list(names)
+    if missing := [n for n in wanted if n not in known]:
+        raise Unsupported(f"nothing inside it makes its output '{missing[0]}'")
+    return [known[n] for n in wanted]
 
 
 def _want_known(registry: Registry[NodeT], node: NodeT, say_close: bool) -> None:
@@ -169,8 +188,7 @@ def _call(
     except EllcError as error:
         if isinstance(error, ShapeError):
             raise
-        kind = Nonsense if isinstance(error, Nonsense) else Unsupported
-        raise kind(error.message) from (error.__cause__ if kind is Nonsense else error)
+        raise Unsupported(error.message) from error
     except _NONSENSE as error:
         # Operands and attributes that no exporter writes; the walk goes on after them.
         raise Nonsense(f"its operands or attributes make no sense ({error})") from error

@@ -83,7 +83,10 @@ def gather_nd(emitter: Emitter, x: Value, indices: Value, batch: int = 0) -> Val
 
 def rows_of(shape: tuple[int, ...], indices: Array) -> Array:
     """For known coordinates along the last axis the row of a tensor whose other axes are joined."""
-    axes = shape[: indices.shape[-1]]
+    depth = indices.shape[-1] if indices.ndim else 0
+    if not 0 < depth <= len(shape):
+        raise Unsupported(f"coordinates of shape {list(indices.shape)} into {list(shape)}")
+    axes = shape[:depth]
     want_array_inside(indices, np.array(axes))
     turned = np.where(indices < 0, indices + np.array(axes), indices)
     found: Array = (turned * np.array(_steps(axes), np.int64)).sum(-1)
@@ -136,7 +139,8 @@ def reversed_sequences(
     emitter: Emitter, x: Value, lengths: Value, time_axis: int, batch_axis: int
 ) -> Value:
     """The first `lengths[b]` elements along the time axis backwards, for every b of the other."""
-    if {time_axis, batch_axis} != {0, 1} or lengths.shape != (x.shape[batch_axis],):
+    axes = {time_axis, batch_axis}
+    if axes != {0, 1} or x.type.rank < 2 or lengths.shape != (x.shape[batch_axis],):
         raise Unsupported(f"sequences along axis {time_axis} of {x.shape}, {lengths.shape} lengths")
     time, batch = x.shape[time_axis], x.shape[batch_axis]
     want_inside(lengths, np.array([time + 1]), from_end=False)
@@ -177,6 +181,8 @@ def _times(emitter: Emitter, x: Value, factor: Array) -> Value:
 
 def _rows_at(emitter: Emitter, axes: tuple[int, ...], indices: Value) -> Value:
     """The number of the row that coordinates along the last axis of `indices` mean."""
+    if not 0 < indices.shape[-1] == len(axes):
+        raise Unsupported(f"coordinates of shape {list(indices.shape)} into {list(axes)}")
     want_inside(indices, np.array(axes))
     chosen = wrapped(emitter, indices, np.array(axes))
     scaled = _times(emitter, chosen, np.array(_steps(axes)))

@@ -6,8 +6,10 @@ at once by its own reference, so a handler that needs a number (the shape of a r
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import SupportsIndex, overload
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -36,6 +38,35 @@ class Unsupported(EllcError):
         super().__init__(message, code="E212")
 
 
+class Extents(tuple[int, ...]):
+    """The shape of an operand, which says what is wrong where an axis is asked for that is missing.
+
+    Elsewhere it is the tuple.
+    """
+
+    name: str
+
+    @staticmethod
+    def of(shape: tuple[int, ...], name: str) -> Extents:
+        """The shape of the tensor of a name, which may be ''."""
+        made = Extents(shape)
+        made.name = name
+        return made
+
+    @overload
+    def __getitem__(self, axis: SupportsIndex) -> int: ...
+    @overload
+    def __getitem__(self, axis: slice) -> tuple[int, ...]: ...
+    def __getitem__(self, axis: SupportsIndex | slice) -> int | tuple[int, ...]:
+        try:
+            return super().__getitem__(axis)
+        except IndexError:
+            said = f" '{self.name}'" if self.name else ""
+            raise Unsupported(
+                f"its operand{said} of shape {list(self)} has no axis {axis}"
+            ) from None
+
+
 class Nonsense(Unsupported):
     """A handler met numbers that it does not check; the cause is what Python said.
 
@@ -43,18 +74,29 @@ class Nonsense(Unsupported):
     """
 
 
+def nonsense_before(error: BaseException | None) -> Nonsense | None:
+    """An error itself or what it was raised from, if that is `Nonsense`: of an inner graph, say."""
+    while error is not None and not isinstance(error, Nonsense):
+        error = error.__cause__
+    return error
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Value:
-    """A tensor of the model: `array` if it is known now, `ref` if a node or input makes it."""
+    """A tensor of the model: `array` if it is known now, `ref` if a node or input makes it.
+
+    `name` is what the model calls it, for reports.
+    """
 
     type: TensorType
     array: Array | None = None
     ref: Ref | None = None
+    name: str = ""
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> Extents:
         """The static shape."""
-        return self.type.shape
+        return Extents.of(self.type.shape, self.name)
 
     @property
     def dtype(self) -> DType:
@@ -92,6 +134,7 @@ class Emitter:
         self._budget = budget
         self._limits = budget.limits
         self._notes: dict[str, None] = {}
+        self._states: set[str] = set()
         self.work = 0  # multiply-adds, and elements of what functions make, so far
         self.source: tuple[str, ...] = ()  # names of the model's node at work, for every new node
 
@@ -137,6 +180,19 @@ class Emitter:
     def counted(self, *shape: int, dtype: DTypeLike = np.int64) -> Array:
         """The numbers from 0 on in the order of rows. Raises as `want_room` does."""
         return self._budget.counted(shape, dtype, self._where)
+
+    def numbers(self, values: Sequence[int | float], dtype: DType) -> Value:
+        """Numbers as a constant vector of a type of the file's choice.
+
+        Raises `Unsupported` for a number that the type does not hold.
+        """
+        array = np.asarray(values)
+        if dtype.is_integer:
+            info = np.iinfo(dtype.numpy)
+            beyond = [n for n in values if not info.min <= n <= info.max]
+            if beyond:
+                raise Unsupported(f"{beyond[0]} does not fit into {dtype.value}")
+        return self.constant(array.astype(dtype.numpy))
 
     def want_work(self, array: Array) -> None:
         """Raise `EllcError` E203 if a handler works on whole stored arrays again and again."""
@@ -187,7 +243,13 @@ class Emitter:
         return self._builder.constant(value.array, value.type.dtype)
 
     def state(self, name: str, initial: Array) -> Value:
-        """The current value of a state that lives between calls."""
+        """The current value of a state that lives between calls.
+
+        Raises `Unsupported` for a second state of a name.
+        """
+        if name in self._states:
+            raise Unsupported(f"its state '{name}' is that of another operator, too")
+        self._states.add(name)
         ref = self._builder.state(name, initial)
         return Value(ref.type, ref=ref)
 
@@ -265,6 +327,17 @@ def known_int(value: Value, what: str) -> int:
     if len(numbers) != 1:
         raise Unsupported(f"{what} is {len(numbers)} numbers, not one")
     return numbers[0]
+
+
+def known_number(value: Value, what: str) -> int | float:
+    """A known finite number; raises `Unsupported` for an array of more or less than one."""
+    array = known(value, what)
+    if array.size != 1:
+        raise Unsupported(f"{what} is {array.size} numbers, not one")
+    number: int | float = array.reshape(()).item()
+    if not math.isfinite(number):
+        raise Unsupported(f"{what} is {number}, which is not finite")
+    return number
 
 
 def extents(value: Value, rank: int, what: str) -> tuple[int, ...]:

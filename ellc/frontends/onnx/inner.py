@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ellc.frontends.graph_import.handlers import Inputs, import_nodes, needed_nodes
+from ellc.frontends.graph_import.handlers import (
+    Inputs,
+    import_nodes,
+    needed_nodes,
+    wanted_values,
+)
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.model import OnnxGraph, OnnxNode
 from ellc.frontends.onnx.order import in_order
@@ -30,7 +35,7 @@ def import_inner(
     except EllcError as error:
         inside = "; ".join(error.problems[:3]) or error.message
         raise Unsupported(f"inside it: {inside}") from error
-    return [known[name] for name in graph.outputs]
+    return wanted_values(known, graph.outputs)
 
 
 def stored_values(

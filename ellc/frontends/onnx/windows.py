@@ -91,10 +91,10 @@ def read_spans(
     size = node.integers("kernel_shape", None if kernel is None else tuple(kernel))
     if kernel is not None and tuple(kernel) != size:
         raise Unsupported(f"its kernel_shape is {size}, that of its weights {tuple(kernel)}")
-    stride = _several(node, "strides", rank)
-    dilation = _several(node, "dilations", rank)
-    if len(size) != rank or min(*size, *stride, *dilation) < 1:
-        raise Unsupported(f"kernel {size}, strides {stride}, dilations {dilation}")
+    stride = per_axis(node, "strides", rank)
+    dilation = per_axis(node, "dilations", rank)
+    if len(size) != rank or min(size) < 1:
+        raise Unsupported(f"a kernel {list(size)} for {rank} spatial axes")
     reach = [d * (k - 1) + 1 for d, k in zip(dilation, size, strict=True)]
     before, after = _amounts(node, extents, reach, stride)
     overhang: tuple[int, ...] = (0,) * rank
@@ -138,8 +138,9 @@ def _overhang(extent: int, before: int, after: int, reach: int, stride: int) -> 
     return max(0, (count - 1) * stride + reach - total)
 
 
-def _several(node: OnnxNode, name: str, rank: int) -> tuple[int, ...]:
+def per_axis(node: OnnxNode, name: str, rank: int) -> tuple[int, ...]:
+    """An attribute with a number from 1 up for each spatial axis, 1 by default."""
     values = node.integers(name, (1,) * rank)
-    if len(values) != rank:
-        raise Unsupported(f"{len(values)} {name} for {rank} spatial axes")
+    if len(values) != rank or min(values, default=1) < 1:
+        raise Unsupported(f"{name} {list(values)} for {rank} spatial axes")
     return values

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ellc.frontends.graph_import.handlers import import_nodes, needed_nodes
+from ellc.frontends.graph_import.handlers import import_nodes, needed_nodes, wanted_values
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.checks import checked_operators
 from ellc.frontends.tflite.model import DTYPES, Tensor, TfliteGraph
@@ -43,6 +43,4 @@ def import_inner(
     except EllcError as error:
         inside = "; ".join(error.problems[:3]) or error.message
         raise Unsupported(f"inside it: {inside}") from error
-    if missing := [n for n in names if n not in known]:
-        raise Unsupported(f"nothing inside it makes '{missing[0]}'")
-    return [known[n] for n in names]
+    return wanted_values(known, names)

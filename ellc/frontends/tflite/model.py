@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -83,8 +84,11 @@ class Options:
         return int(self._scalar(name))
 
     def number(self, name: str) -> float:
-        """A floating-point number."""
-        return float(self._scalar(name))
+        """A floating-point number; raises `Unsupported` for one that is not finite."""
+        number = float(self._scalar(name))
+        if not math.isfinite(number):
+            raise Unsupported(f"its option {name} is {number}, which is not finite")
+        return number
 
     def flag(self, name: str) -> bool:
         """A truth value."""

@@ -105,7 +105,8 @@ def _lower_one(lw: Lowering, layer: ell.Layer, value: Buffer, shape: Shape3 | No
         if isinstance(layer, ell.InputLayer):
             result = _input_layer(lw, layer, value)
         else:
-            assert shape is not None
+            if shape is None:
+                raise Refused(f"the first layer is no input layer but {layer.kind}")
             result = _apply(lw, layer, value, _input_layout(frame, shape))
     except Refused as refused:
         raise LayerRefused(refused.text, refused.key, layer.path) from None

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import ceil, prod
+from math import prod
 
 import numpy as np
 
 from ellc.frontends.graph_import.handlers import Inputs
-from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known, known_ints
+from ellc.frontends.graph_import.steps import stepped
+from ellc.frontends.graph_import.values import (
+    Emitter,
+    Unsupported,
+    Value,
+    known,
+    known_ints,
+    known_number,
+)
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.registry import ONNX, Declined, no_attribute, operand, optional
 from ellc.frontends.onnx.tensors import HALF_NOTE, dtype_of, element_name, is_half
@@ -80,23 +88,9 @@ def size(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 @ONNX.imports("Range", limits="operands known at import, at most 1,048,576 numbers", ignores=STASH)
 def number_range(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """Numbers from start to limit by delta."""
-    start, limit, delta = (_one(operand(inputs, i)) for i in range(3))
-    if delta == 0:
-        raise Unsupported("the numbers do not go on")
-    count = max(0, ceil((limit - start) / delta))
-    if count > _RANGE_ELEMENTS:
-        raise Unsupported(f"{count} numbers, at most {_RANGE_ELEMENTS} are supported")
-    dtype = operand(inputs, 0).dtype.numpy
-    return emitter.constant((start + emitter.counted(count) * delta).astype(dtype))
-
-
-def _one(value: Value) -> Array:
-    array = known(value, "an end of the range")
-    if array.size != 1:
-        raise Unsupported(f"an end of the range has the shape {array.shape}")
-    wide = np.float64 if array.dtype.kind == "f" else np.int64
-    one: Array = array.reshape(-1)[0].astype(wide)
-    return one
+    names = ("start", "limit", "delta")
+    start, limit, delta = (known_number(operand(inputs, i), n) for i, n in enumerate(names))
+    return stepped(emitter, start, limit, delta, operand(inputs, 0).dtype, _RANGE_ELEMENTS)
 
 
 @ONNX.imports("Identity", sequences=True)

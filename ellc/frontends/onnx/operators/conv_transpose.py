@@ -11,6 +11,7 @@ from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.shapes import reshaped, transposed
 from ellc.frontends.onnx.operators.volumes import transposed_convolved
 from ellc.frontends.onnx.registry import ONNX, operand, optional
+from ellc.frontends.onnx.windows import per_axis
 from ir.ops.conv_transpose import ConvTranspose2D
 from ir.types import Array
 
@@ -29,8 +30,7 @@ def conv_transpose(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     kernel = w.shape[2:]
     if node.integers("kernel_shape", kernel) != kernel:
         raise Unsupported(f"its kernel_shape is not that of its weights, {kernel}")
-    stride = node.integers("strides", (1,) * (rank - 2))
-    dilation = node.integers("dilations", (1,) * (rank - 2))
+    stride, dilation = (per_axis(node, name, rank - 2) for name in ("strides", "dilations"))
     before, after, extra = _crop(node, x.shape[2:], kernel, stride, dilation)
     op = ConvTranspose2D(
         _pair(stride, 1),
@@ -109,6 +109,8 @@ def _crop(
     elif mode not in ("NOTSET", "VALID"):
         raise Unsupported(f"auto_pad '{mode}'")
     pads = node.integers("pads", (0,) * (2 * rank))
+    if (len(extra), len(pads), len(wanted or extra)) != (rank, 2 * rank, rank):
+        raise Unsupported(f"pads {pads}, output_padding {extra}, output_shape {wanted}")
     if wanted is None:
         return pads[:rank], pads[rank:], extra
     total = [f + o - w for f, o, w in zip(full, extra, wanted, strict=True)]

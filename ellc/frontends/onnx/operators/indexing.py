@@ -83,6 +83,8 @@ def scatter_elements(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """x with single elements replaced, or combined with updates, along an axis."""
     x, indices = operand(inputs, 0), known(operand(inputs, 1), "the indices")
     axis = axis_of(node.integer("axis", 0), x.type.rank)
+    if indices.ndim != x.type.rank:
+        raise Unsupported(f"indices of shape {list(indices.shape)} into {list(x.shape)}")
     emitter.want_room(indices.ndim, *indices.shape)
     numbers = emitter.counted(*indices.shape)
     places = np.stack(np.unravel_index(numbers, indices.shape), -1)
@@ -124,7 +126,7 @@ def trilu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """The upper or lower triangle of matrices, zeros elsewhere."""
     x, given = operand(inputs, 0), optional(inputs, 1)
     diagonal = known_int(given, "the diagonal") if given else 0
-    ones = emitter.full(x.shape[-2:], True, np.bool_)
+    ones = emitter.full((x.shape[-2], x.shape[-1]), True, np.bool_)
     kept = np.triu(ones, diagonal) if node.flag("upper", True) else np.tril(ones, diagonal)
     zero = emitter.constant(np.zeros((1,), x.dtype.numpy))
     return emitter.add(Select(), x, zero, emitter.constant(kept))
@@ -214,8 +216,8 @@ def tensor_scatter(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     size, count = shape[axis], update.shape[axis]
     start = optional(inputs, 2) or emitter.constant(emitter.full((batch,), 0, np.int64))
     dtype = start.dtype.numpy
-    numbers = {n: emitter.constant(np.array([n], dtype)) for n in (0, size, count)}
-    place = emitter.constant((emitter.counted(batch, size) % size).astype(dtype))
+    numbers = {n: emitter.numbers([n], start.dtype) for n in (0, size, count)}
+    place = emitter.constant((emitter.counted(batch, size) % max(size, 1)).astype(dtype))
     behind = emitter.add(Sub(), place, reshaped(emitter, start, (batch, 1)))
     if mode == "circular":
         behind = emitter.add(FloorMod(), behind, numbers[size])

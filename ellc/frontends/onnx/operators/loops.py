@@ -313,7 +313,7 @@ def _is_fixed(value: Value | None) -> bool:
 
 def _source(graph: OnnxGraph, name: str) -> str:
     """What a name is a copy of."""
-    copies = {n.outputs[0]: n.inputs[0] for n in graph.nodes if n.kind == "Identity"}
+    copies = {n.outputs[0]: n.inputs[0] for n in graph.nodes if n.kind == "Identity" and n.inputs}
     for _ in copies:
         name = copies.get(name, name)
     return name

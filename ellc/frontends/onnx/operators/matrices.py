@@ -10,6 +10,7 @@ from ellc.frontends.onnx.images import to_pixels, to_planes
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.shapes import reshaped
 from ellc.frontends.onnx.registry import ONNX, no_integers, operand
+from ellc.frontends.onnx.windows import per_axis
 from ir.ops.conv_transpose import ConvTranspose2D
 from ir.ops.pointwise import Add, Mul, Sub
 from ir.ops.shape import Slice
@@ -61,8 +62,10 @@ def columns_to_image(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     rank = len(image)
     if rank not in (1, 2) or len(block) != rank or x.type.rank != 3:
         raise Unsupported(f"blocks {block} of images {image}")
-    stride, dilation = (node.integers(name, (1,) * rank) for name in ("strides", "dilations"))
+    stride, dilation = (per_axis(node, name, rank) for name in ("strides", "dilations"))
     pads = node.integers("pads", (0,) * (2 * rank))
+    if len(pads) != 2 * rank or min(*pads, *image) < 0 or min(block) < 1:
+        raise Unsupported(f"blocks {block} of images {image} with pads {pads}")
     batch, channels = x.shape[0], x.shape[1] // prod(block)
     counts = tuple(
         (e + pads[i] + pads[rank + i] - d * (b - 1) - 1) // s + 1

@@ -85,7 +85,7 @@ def group_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """
     x, scale, offset = (operand(inputs, i) for i in range(3))
     groups = node.integer("num_groups")
-    batch, channels = x.shape[:2]
+    batch, channels = x.shape[0], x.shape[1]
     if groups < 1 or channels % groups:
         raise Unsupported(f"{channels} channels in {groups} groups")
     grouped = reshaped(emitter, x, (batch, groups, prod(x.shape[1:]) // groups))

@@ -148,6 +148,8 @@ def nchwc_conv(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 def _in_onnx_order(w: Array, block: int) -> Array:
     """Filters stored by blocks of output channels, and of input channels where there are any."""
+    if w.ndim != 4:
+        raise Unsupported(f"filters of shape {list(w.shape)} in blocks")
     outputs, channels, rows, columns = w.shape
     if outputs % block:
         raise Unsupported(f"{outputs} filters in blocks of {block}")

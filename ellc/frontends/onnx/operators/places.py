@@ -19,6 +19,8 @@ from ir.ops.reduce import ArgMax
 from ir.ops.shape import Concat, Gather, Pad
 from ir.types import Array, DType
 
+_MOST_WINDOWS = 1024  # over one element of a MaxUnpool: each takes operators of its own
+
 
 def places_of_largest(
     emitter: Emitter, x: Value, spans: Sequence[Span], column_major: bool
@@ -90,7 +92,7 @@ def max_unpool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
         (e - 1) * s.stride + s.size - s.before - s.after for e, s in zip(small, spans, strict=True)
     )
     shape = (*x.shape[:2], *extents)
-    candidates = _candidates(_taps(emitter, extents, spans), prod(extents))
+    candidates = _candidates(emitter, _taps(emitter, extents, spans), prod(extents))
     planes = [
         reshaped(emitter, v, (*x.shape[:2], prod(small)))
         for v in (x, to_dtype(emitter, indices, DType.I32))
@@ -105,18 +107,27 @@ def max_unpool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     if given is None:
         return made
     wanted = known_ints(given, "the output shape")
+    if len(wanted) != len(shape):
+        raise Unsupported(f"an output shape of {wanted} for {shape}")
     more = tuple(w - e for w, e in zip(wanted, shape, strict=True))
     if min(more) < 0:
         raise Unsupported(f"an output shape of {wanted}, smaller than {shape}")
     return emitter.add(Pad((0,) * len(more), more, 0.0), made) if any(more) else made
 
 
-def _candidates(taps: Array, size: int) -> Array:
+def _candidates(emitter: Emitter, taps: Array, size: int) -> Array:
     """[elements, windows]: the windows that hold an element of a plane, one repeated."""
-    found: list[list[int]] = [[] for _ in range(size)]
-    for window, elements in enumerate(taps.tolist()):
-        for element in elements:
-            if element >= 0:
-                found[element].append(window)
-    most = max(map(len, found), default=1) or 1
-    return np.array([(f or [0]) + [(f or [0])[0]] * (most - max(len(f), 1)) for f in found])
+    window, tap = np.nonzero(taps >= 0)
+    element = taps[window, tap]
+    order = np.argsort(element, kind="stable")
+    element, window = element[order], window[order]
+    counts = np.bincount(element, minlength=size)
+    most = max(int(counts.max(initial=0)), 1)
+    if most > _MOST_WINDOWS:
+        raise Unsupported(f"{most} windows over one element, at most {_MOST_WINDOWS}")
+    emitter.want_room(size, most)
+    ends = np.cumsum(counts)
+    first = np.where(counts > 0, np.append(window, 0)[ends - counts], 0)
+    made = np.repeat(first[:, None], most, axis=1)
+    made[element, np.arange(element.size) - (ends - counts)[element]] = window
+    return made

@@ -158,6 +158,8 @@ def _sized(
     shape: tuple[int, ...], axes: tuple[int, ...], sizes: Sequence[int], policy: str
 ) -> tuple[tuple[int, ...], tuple[float, ...]]:
     """(sizes, scales) of every axis for given sizes of some."""
+    if not all(shape[a] for a in axes):
+        raise Unsupported(f"sizes {list(sizes)} for {list(shape)}, which has no elements")
     ratios = [size / shape[a] for a, size in zip(axes, sizes, strict=True)]
     if policy in ("not_larger", "not_smaller"):
         ratio = min(ratios) if policy == "not_larger" else max(ratios)
@@ -175,9 +177,10 @@ def _sized(
 
 def _scaled(shape: tuple[int, ...], scales: Sequence[float]) -> tuple[int, ...]:
     """Extents times scales, in single precision as runtimes multiply, cut off."""
-    return tuple(
-        int(np.floor(np.float32(e) * np.float32(s))) for e, s in zip(shape, scales, strict=True)
-    )
+    extents = [np.float32(e) * np.float32(s) for e, s in zip(shape, scales, strict=True)]
+    if not np.isfinite(extents).all():
+        raise Unsupported(f"scales {list(scales)} of {list(shape)}")
+    return tuple(int(np.floor(e)) for e in extents)
 
 
 def _spread(

@@ -23,6 +23,8 @@ def transposed(emitter: Emitter, x: Value, permutation: tuple[int, ...]) -> Valu
     """The value with its axes in another order; a known one is turned at once."""
     if permutation == tuple(range(x.type.rank)):
         return x
+    if sorted(permutation) != list(range(x.type.rank)):
+        raise Unsupported(f"{list(x.shape)} with its axes in the order {list(permutation)}")
     if x.array is not None:
         # In proportion to the file, however large it is: weights are turned here.
         return emitter.constant(np.transpose(x.array, permutation))

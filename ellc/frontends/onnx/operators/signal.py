@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 
 from ellc.frontends.graph_import.handlers import Inputs
-from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known, known_int
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_int, known_number
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.shapes import reshaped, transposed
 from ellc.frontends.onnx.registry import ONNX, Declined, axis_of, operand, optional
@@ -67,6 +67,8 @@ def stft(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     length = x.shape[1] if window is None else window.shape[0]
     if size is not None:
         length = known_int(size, "the length of a part")
+    if step < 1 or not 1 <= length <= x.shape[1]:
+        raise Unsupported(f"parts of {length} every {step} of signals {list(x.shape)}")
     count = 1 + (x.shape[1] - length) // step
     emitter.want_room(count, length)
     places = step * emitter.counted(count, 1) + emitter.counted(length)
@@ -124,7 +126,9 @@ def window(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 def mel_weight_matrix(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """Triangular filters whose middles are equally far apart in mel."""
     bands, length, rate = (known_int(operand(inputs, i), "a size") for i in range(3))
-    edges = [float(known(operand(inputs, i), "an edge").reshape(-1)[0]) for i in (3, 4)]
+    edges = [known_number(operand(inputs, i), "an edge") for i in (3, 4)]
+    if min(bands, length, rate) < 1 or min(edges) < 0:
+        raise Unsupported(f"{bands} bands of {length} samples at {rate} Hz from {edges} Hz")
     low, high = (_MEL_FACTOR * np.log1p(edge / _MEL_HERTZ) for edge in edges)
     mel = low + emitter.counted(bands + 2) * (high - low) / (bands + 2)
     hertz = _MEL_HERTZ * np.expm1(mel / _MEL_FACTOR)
@@ -136,7 +140,7 @@ def mel_weight_matrix(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value
         made[rising, band] = (place[rising] - left) / max(middle - left, 1)
         falling = (place >= middle) & (place < right)
         made[falling, band] = (right - place[falling]) / max(right - middle, 1)
-        if left == middle:
+        if left == middle < len(made):
             made[middle, band] = 1
     return emitter.constant(made.astype(_result_type(node).numpy))
 

@@ -9,13 +9,21 @@ import numpy as np
 
 from ellc.frontends.graph_import.broadcast import expanded
 from ellc.frontends.graph_import.handlers import Inputs
-from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
+from ellc.frontends.graph_import.steps import stepped
+from ellc.frontends.graph_import.values import (
+    Emitter,
+    Unsupported,
+    Value,
+    known_ints,
+    known_number,
+)
 from ellc.frontends.tflite.common import axes_of, axis_of, operand, optional, result
 from ellc.frontends.tflite.model import TfliteNode
 from ellc.frontends.tflite.registry import TFLITE
 from ir.ops.cast import Cast
 from ir.ops.shape import Expand, Reshape, Slice, Transpose
 
+_MOST_NUMBERS = 1 << 24  # of a RANGE
 _KNOWN = "what is not the data must be a constant"
 
 
@@ -88,7 +96,7 @@ def transpose(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 @TFLITE.imports("SHAPE")
 def shape_of(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """The shape as a vector: always known here."""
-    return emitter.constant(np.array(operand(inputs, 0).shape, result(node).dtype.numpy))
+    return emitter.numbers(operand(inputs, 0).shape, result(node).dtype)
 
 
 @TFLITE.imports("RANK")
@@ -112,7 +120,7 @@ def broadcast_args(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
         shape = np.broadcast_shapes(first, second)
     except ValueError:
         raise Unsupported(f"the shapes {first} and {second} do not broadcast") from None
-    return emitter.constant(np.array(shape, result(node).dtype.numpy))
+    return emitter.numbers(shape, result(node).dtype)
 
 
 @TFLITE.imports("TILE", limits=_KNOWN)
@@ -145,19 +153,9 @@ def zeros_like(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 @TFLITE.imports("RANGE", limits="constants only")
 def number_range(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """Numbers in even steps, of which the last lies before the end."""
-    first, end, step = (_number(operand(inputs, i)) for i in range(3))
-    if step == 0 or abs((end - first) / step) > 1 << 24:
-        raise Unsupported(f"numbers from {first} to {end} by {step}")
-    count = max(0, math.ceil((end - first) / step))
-    numbers = first + step * emitter.counted(count)
-    return emitter.constant(numbers.astype(result(node).dtype.numpy))
-
-
-def _number(value: Value) -> float:
-    if value.array is None or value.array.size != 1:
-        raise Unsupported("its bounds are computed by the network; they must be constants")
-    number: float = value.array.reshape(()).item()
-    return number
+    names = ("the first number", "the end", "the step")
+    first, end, step = (known_number(operand(inputs, i, n), n) for i, n in enumerate(names))
+    return stepped(emitter, first, end, step, result(node).dtype, _MOST_NUMBERS)
 
 
 @TFLITE.imports("REVERSE_V2", limits=_KNOWN)

@@ -1,0 +1,165 @@
+"""Every operator with operands of another rank, type or value: an error says what is wrong.
+
+What Python says to numbers that nobody looked at is no error for a user (`hidden_cause`).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from hidden import hidden_cause
+from onnx_models import model, node
+from onnx_schema_cases import BASES, Base
+from tflite_byte_cases import byte_cases
+from tflite_cases import TfliteCase
+from tflite_files import T, TFLiteFile
+from tflite_float_cases import float_cases
+from tflite_layer_cases import layer_cases
+from tflite_movement_cases import movement_cases
+
+from ellc.frontends.onnx.read import read_onnx
+from ellc.frontends.tflite.read import read_tflite
+from ir.errors import EllcError
+from ir.types import Array
+
+ODD = {"f": (np.nan, np.inf), "i": (-1, 2**62), "u": (255,)}
+
+
+def others(array: Array) -> Iterator[Array]:
+    """The same as a scalar, with one more axis, with none of its elements, and with odd ones."""
+    yield np.resize(array, ())
+    yield array[None]
+    yield array[:0] if array.ndim else array.reshape(1)[:0]
+    for number in ODD.get(array.dtype.kind, ()):
+        if array.dtype.kind == "f" or number <= np.iinfo(array.dtype).max:
+            yield np.full_like(array, number)
+
+
+def odd_onnx(operator: str, base: Base) -> Iterator[onnx.ModelProto]:
+    """Each operand changed, known and computed; the others as they are, the first computed."""
+    for index, changed in enumerate(base.operands):
+        for array in () if changed is None else others(np.asarray(changed)):
+            for computed in {0, index} if array.size else {0}:
+                given = [array if i == index else x for i, x in enumerate(base.operands)]
+                names = [f"x{i}" if x is not None else "" for i, x in enumerate(given)]
+                outputs = [f"y{i}" for i in range(base.outputs)]
+                values = {n: np.asarray(x) for n, x in zip(names, given, strict=True) if n}
+                inputs = {f"x{computed}": values.pop(f"x{computed}")}
+                nodes = [node(operator, names, outputs, **base.attributes)]
+                yield model(nodes, inputs, outputs, values, opset=23)
+
+
+def odd_tflite(cases: Iterable[TfliteCase]) -> Iterator[TfliteCase]:
+    """The first case of each kind, stored or not, with each operand, and each option, changed."""
+    firsts: dict[object, TfliteCase] = {}
+    for case in cases:
+        firsts.setdefault((case.kind, any(t and t.scale for t in case.operands)), case)
+    for case in firsts.values():
+        for index, operand in enumerate(case.operands):
+            for changed in () if operand is None else _other_tensors(operand):
+                given = list(case.operands)
+                given[index] = changed
+                yield replace(case, operands=tuple(given))
+        yield from (replace(case, options=o) for o in _other_options(case.options))
+
+
+def _other_options(options: object) -> Iterator[object]:
+    """Each whole number negative, each other number none."""
+    for name, value in (
+        () if options is None or isinstance(options, dict) else vars(options).items()
+    ):
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            changed = copy.copy(options)
+            setattr(changed, name, np.nan if isinstance(value, float) else -1)
+            yield changed
+
+
+def _other_tensors(tensor: T) -> Iterator[T]:
+    if tensor.data is not None:
+        for data in others(tensor.data):
+            yield replace(tensor, shape=data.shape, data=data)
+        return
+    for shape in ((), (1, *tensor.shape), (0, *tensor.shape[1:])):
+        yield replace(tensor, shape=shape)
+
+
+def slip(data: bytes, path: Path, read: Callable[[Path], object]) -> str:
+    """What an error about a file hides, '' if nothing."""
+    path.unlink(missing_ok=True)  # a file system may wait for the disk where one is replaced
+    path.write_bytes(data)
+    try:
+        read(path)
+    except EllcError as error:
+        hidden = hidden_cause(error)
+        return "" if hidden is None else f"{error.report()}: {hidden!r}"
+    return ""
+
+
+def test_onnx_operators_look_at_their_operands(tmp_path: Path) -> None:
+    path, found = tmp_path / "x.onnx", {}
+    for operator, base in BASES.items():
+        for odd in odd_onnx(operator, base):
+            if said := slip(odd.SerializeToString(), path, read_onnx):
+                found[operator] = said
+    assert not found
+
+
+def test_tflite_operators_look_at_their_operands(tmp_path: Path) -> None:
+    path, found = tmp_path / "x.tflite", {}
+    families = (byte_cases, float_cases, layer_cases, movement_cases)
+    for odd in odd_tflite(case for family in families for case in family()):
+        if said := slip(odd.data(), path, read_tflite):
+            found[odd.kind] = said
+    assert not found
+
+
+def test_what_an_operator_says_of_its_operands(tmp_path: Path) -> None:
+    """Each a kind: an axis, a finite number, one that fits, an output of an inner graph."""
+    scalar = np.float32(1)
+    body = onnx.helper.make_graph([], "body", [], [onnx.ValueInfoProto(name="")])
+    branches = {"then_branch": body, "else_branch": body}
+    for made, given, known, said in (
+        (node("Trilu", ["x"], ["y"]), scalar, {}, "its operand 'x' of shape [] has no axis -2"),
+        (node("Range", ["a", "a", "x"], ["y"]), scalar, {"a": np.float32(np.nan)}, "start is nan"),
+        (node("If", ["c"], ["y"], **branches), scalar, {"c": np.array(True)},
+         "nothing inside it makes its output ''"),
+    ):  # fmt: skip
+        onnx.save(model([made], {"x": given}, ["y"], known), tmp_path / "x.onnx")
+        with pytest.raises(EllcError) as caught:
+            read_onnx(tmp_path / "x.onnx")
+        assert said in caught.value.report()
+    shape = TfliteCase("SHAPE", "", (T((1, 200)),), (T((2,), "int8"),))
+    option = schema.LeakyReluOptionsT()
+    option.alpha = np.nan
+    bytes_ = T((1, 4), "int8", scale=(0.1,))
+    slope = TfliteCase("LEAKY_RELU", "", (bytes_,), (bytes_,), option)
+    huge = TfliteCase("RELU", "", (T((0, 2**31 - 1, 2**31 - 1)),), (T((1, 2)),))
+    for data, said in (
+        (shape.data(), "200 does not fit into i8"),
+        (slope.data(), "its option Alpha is nan, which is not finite"),
+        (huge.data(), "would have more than"),
+        (_two_cells_of_one_state(), "its state 'h' is that of another operator, too"),
+    ):
+        (tmp_path / "x.tflite").write_bytes(data)
+        with pytest.raises(EllcError) as caught:
+            read_tflite(tmp_path / "x.tflite")
+        assert said in caught.value.report()
+
+
+def _two_cells_of_one_state() -> bytes:
+    file, square = TFLiteFile(), np.eye(2, dtype=np.float32)
+    tensors = (T((1, 2)), T.of(square), T.of(square), T.of(square[0]))
+    operands = [*map(file.add, tensors), file.add(T((1, 2), variable=True, name="h"))]
+    options = schema.RNNOptionsT()
+    options.fusedActivationFunction = 4
+    made = [file.add(T((1, 2))) for _ in range(2)]
+    for result in made:
+        file.apply("RNN", operands, [result], options)
+    return file.data(operands[:1], made)
