@@ -215,3 +215,15 @@ def test_labels_that_are_no_text(tmp_path: Path) -> None:
     for name in ("labels.txt", "nothing.txt"):
         with pytest.raises(EllcError):
             load_labels(tmp_path / name)
+
+
+def test_a_picture_beyond_the_memory_is_an_error(
+    colours: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crop(*_: object) -> Image.Image:
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "crop", crop)
+    with pytest.raises(EllcError, match="more memory than there is") as caught:
+        load_input(colours, RGB_4x4, Preprocessing())
+    assert caught.value.code == "E715"

@@ -35,6 +35,19 @@ WORK: dict[str, tuple[list[onnx.NodeProto], dict[str, Array]]] = {
         [node("MaxPool", ["a"], ["b"], kernel_shape=[40, 40])],
         {"a": ones(1, 1, 600, 600)},
     ),
+    "a frame": (
+        [
+            node(
+                "MaxPool",
+                ["a"],
+                ["b"],
+                kernel_shape=[1, 1],
+                strides=[40000, 40000],
+                pads=[50000] * 4,
+            )
+        ],
+        {"a": ones(1, 1, 2, 2)},
+    ),
 }
 
 

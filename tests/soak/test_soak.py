@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import ast
+import linecache
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
+from hidden import hidden_cause
+
+from ir.errors import EllcError
 
 HERE = Path(__file__).resolve().parent
 
@@ -52,6 +59,35 @@ def test_workers_see_every_way_to_fail() -> None:
         (7, "dies: no word"),
     ]
     assert counts == "3 7"
+
+
+READER = """
+def size_of(entries):
+    return entries["size"]
+
+def checked(entries):
+    if "size" not in entries:
+        raise KeyError("no size")
+    return size_of(entries)
+
+def read(look, entries):
+    try:
+        return look(entries)
+    except KeyError:
+        raise EllcError("no size", code="E705") from None
+"""
+
+
+def test_a_slip_behind_an_error_is_seen() -> None:
+    """It came from below the function that caught it, and nobody raised it."""
+    name = str(HERE.parents[1] / "ellc" / "reader.py")
+    linecache.cache[name] = (len(READER), None, READER.splitlines(True), name)
+    own: dict[str, Any] = {"EllcError": EllcError}
+    exec(compile(READER, name, "exec"), own)
+    for look, is_slip in ((own["size_of"], True), (own["checked"], False)):
+        with pytest.raises(EllcError) as caught:
+            own["read"](look, {})
+        assert isinstance(hidden_cause(caught.value), KeyError) is is_slip
 
 
 def test_every_campaign_for_a_moment(tmp_path: Path) -> None:

@@ -127,6 +127,14 @@ def test_a_convolution_beyond_its_input_is_refused() -> None:
     assert "4 output rows need 6 input rows" in caught.value.report()
 
 
+def test_layers_that_begin_with_none_of_the_input_are_refused() -> None:
+    root = predictor_map([input_layer((4, 4, 1)), conv(frame((2, 2, 2)), 2, 1, 2)])
+    text = archive_bytes(root).decode()
+    with pytest.raises(EllcError) as caught:
+        read_ell(text.replace("InputLayer<float>", "SoftmaxLayer<float>").encode())
+    assert "the first layer is no input layer but SoftmaxLayer" in caught.value.report()
+
+
 @pytest.mark.parametrize("scaled", [0, 1])
 @pytest.mark.parametrize("channels", [1, 7, 16, 64, 65])
 def test_binary_convolution_masks_zero_padding(channels: int, scaled: int) -> None:
