@@ -7,13 +7,14 @@ NaN and infinity go through as in numpy unless a docstring says otherwise. HardT
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from ir.op import Types, register_op, require
-from ir.ops.elementwise import Binary, Unary
+from ir.op import Case, Types, register_op, require
+from ir.ops.elementwise import INTEGERS, Binary, Unary
 from ir.types import Array, TensorType
 
 SELU_ALPHA = 1.6732632423543772
@@ -62,9 +63,13 @@ class Clip(Unary):
 
     @classmethod
     def variants(cls) -> tuple[Self, ...]:
-        inf = math.inf
-        bounds = ((0.0, 6.0), (-1.0, 1.0), (-inf, 0.5), (0.25, 0.25), (inf, inf), (-inf, -inf))
-        return tuple(cls(low, high) for low, high in bounds)
+        return (cls(0.0, 6.0), cls(-1.0, 1.0), cls(-math.inf, 0.5), cls(0.25, 0.25))
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        yield from super(Clip, cls).samples(rng)
+        for bound in (math.inf, -math.inf, 2.0**40):
+            yield Case(cls(bound, bound), (INTEGERS.copy(),), label=f"integers to {bound}")
 
     def infer(self, *inputs: TensorType) -> Types:
         require(self.low <= self.high, f"clip: low {self.low} above high {self.high}")

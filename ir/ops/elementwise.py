@@ -15,7 +15,7 @@ from ir.types import Array, DType, TensorType
 SPECIAL = np.array(
     [0.0, -0.0, 1.0, -1.0, 2.5, -3.0, 1e15, -1e15, 1e-15, np.inf, -np.inf, np.nan], np.float32
 )
-_INTEGERS = np.array([0, 1, -1, 2, -7, 13, 100_000, -(2**31), 2**31 - 1], np.int32)
+INTEGERS = np.array([0, 1, -1, 2, -7, 13, 100_000, -(2**31), 2**31 - 1], np.int32)
 
 
 def want_kind(name: str, dtype: DType, kinds: str) -> None:
@@ -93,7 +93,7 @@ class Unary(Pointwise):
             if cls.special:
                 yield Case(first, (SPECIAL.copy(),), label="special values")
         if "i" in cls.kinds:
-            yield Case(first, (_INTEGERS.copy(),), label="integers")
+            yield Case(first, (INTEGERS.copy(),), label="integers")
         if "b" in cls.kinds:
             yield Case(first, (rng.random((1, 3, 5, 7)) < 0.5,), label="booleans")
         for index, op in enumerate(others):
@@ -155,7 +155,7 @@ class Binary(Pointwise):
             if cls.special:
                 yield Case(op, _pairs(SPECIAL), label="special values")
         if "i" in cls.kinds:
-            yield Case(op, _pairs(_INTEGERS), label="integers")
+            yield Case(op, _pairs(INTEGERS), label="integers")
         if "b" in cls.kinds:
             x, y = rng.random((1, 3, 5, 7)) < 0.5, rng.random((5, 7)) < 0.5
             yield Case(op, (x, y), label="booleans")
