@@ -122,6 +122,17 @@ def test_reserved_words_as_names_of_ports(tmp_path: Path) -> None:
     assert _tree(made.python) == _tree(wanted.python)
 
 
+def test_ports_that_differ_in_case_only_share_no_macro(tmp_path: Path) -> None:
+    """Macros count ports: no name of one is put in capitals."""
+    header = Files(many_ports(["out", "Out", "OUT", "oUT"]), tmp_path).c["header"]
+    ports = re.search(r"int net_predict\(([^)]*)\)", header)
+    assert ports is not None
+    names = [words.split()[-1].lstrip("*") for words in ports[1].split(",")]
+    assert len(set(names)) == len(names) == 10  # m, an input of its own, four in, four out
+    macros = _MADE_MACRO.findall(header)
+    assert len({name.upper() for name in macros}) == len(macros)
+
+
 def test_only_the_valid_name_of_a_network_gets_into_files(tmp_path: Path) -> None:
     for text in TEXTS:
         made = Files(network(text, "graph"), tmp_path)
@@ -233,7 +244,8 @@ def odd_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ours = {t.text for file in plain.c for t in tokens(plain.c[file]) if t.kind == "name"}
     ours = {name for name in ours if not name.startswith("net_")}  # WORDS has some of these
     macros = [x for name, how in _COMPILERS.items() if "++" not in name for x in _macros(how)]
-    names = [*TEXTS, *WORDS, *macros, *sorted(ours)]
+    cases = [f(word) for word in WORDS for f in (str.upper, str.lower, str.capitalize)]
+    names = [*TEXTS, *WORDS, *macros, *sorted(ours), *cases]
     made = Files(many_ports(dict.fromkeys(names)), folder)
     (folder / "net.h").write_text(made.c["header"])
     (folder / "net_api.c").write_text(made.c["source"])

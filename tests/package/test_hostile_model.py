@@ -63,14 +63,31 @@ def test_the_wheel_names_its_files_plainly(made: Artifact) -> None:
 
 @pytest.mark.skipif(shutil.which("cmake") is None, reason="cmake not installed")
 def test_cmake_builds_the_demo_and_the_demo_prints_text(made: Artifact, tmp_path: Path) -> None:
-    # Make takes no line ends in paths.
-    source, build = shutil.copytree(made.folder, tmp_path / "a $package"), tmp_path / "build"
+    odd = "a $package(${HOME})'@x@'%<y>&é"
+    source, build = shutil.copytree(made.folder, tmp_path / odd), tmp_path / "build"
     for words in (["-S", source, "-B", build], ["--build", build]):
         ran = subprocess.run(["cmake", *words], capture_output=True, text=True, check=False)
         assert ran.returncode == 0, ran.stderr
     demo = build / f"{made.name}_demo"
     ran = subprocess.run([demo], capture_output=True, text=True, check=True)
     assert ran.stdout.replace("\n", "").isprintable()
+
+
+@pytest.mark.skipif(shutil.which("cmake") is None, reason="cmake not installed")
+def test_cmake_refuses_folders_that_no_build_could_quote(made: Artifact, tmp_path: Path) -> None:
+    both = ["a;b", "a[b;c", 'a"b', "a\nb", "$<1:x>"]
+    makes = ["a#b", "a[b", "a]b", "a:b"]
+    refused = {"Ninja": both if shutil.which("ninja") else [], "Unix Makefiles": both + makes}
+    for generator, names in refused.items():
+        for name in names:
+            source = tmp_path / generator / name
+            source.mkdir(parents=True)
+            shutil.copy(made.folder / "CMakeLists.txt", source)
+            build = tmp_path / generator / f"build {names.index(name)}"
+            words = ["cmake", "-G", generator, "-S", source, "-B", build]
+            ran = subprocess.run(words, capture_output=True, text=True, check=False)
+            said = " ".join(ran.stderr.split())
+            assert ran.returncode == 1 and "rename or move" in said, f"{name!r}: {said}"
 
 
 @pytest.mark.parametrize("name", ["random", "numpy", "threading", "weakref"])
