@@ -18,7 +18,7 @@ DOCUMENT = ROOT / "ellc" / "frontends" / "onnx" / "ATTRIBUTES.md"
 def page() -> str:
     """The whole page."""
     from ellc.frontends.onnx.registry import all_operators
-    from ellc.frontends.onnx.tensors import ELEMENT_TYPES, HALF_TYPES, UNREAD
+    from ellc.frontends.onnx.tensors import ELEMENT_TYPES, HALF_TYPES, NARROW_TYPES, UNREAD
 
     operators = all_operators()
     declined = [
@@ -46,6 +46,9 @@ def page() -> str:
             "",
             *table(("operator", "attribute", "why"), ignored),
             f"Element types: {', '.join(read)}; {' and '.join(HALF_TYPES)} computed in float32.",
+            f"Of {', '.join(t.name for t in NARROW_TYPES.values())} constants are read, and what",
+            "QuantizeLinear makes, by DequantizeLinear and Cast, and moved by those that keep all",
+            "elements (Transpose, Reshape, ...).",
             f"Declined everywhere: {', '.join(sorted({*UNREAD.values()}))}: no kernel has them.",
             "",
         ]

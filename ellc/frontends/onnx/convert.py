@@ -12,6 +12,7 @@ from ellc.frontends.graph_import.values import Emitter, Listed, Value
 from ellc.frontends.onnx.functions import without_calls
 from ellc.frontends.onnx.inner import stored_values
 from ellc.frontends.onnx.model import OnnxGraph, OnnxInput, OnnxModel, OnnxNode
+from ellc.frontends.onnx.narrow import Narrow
 from ellc.frontends.onnx.nchwc import with_blocks
 from ellc.frontends.onnx.order import in_order
 from ellc.frontends.onnx.ports import Layouts, input_quants, input_type, known_symbols
@@ -59,6 +60,13 @@ def convert(model: OnnxModel, options: ImportOptions, where: str) -> Graph:
                 code="E212",
                 where=where,
                 hint="--outputs with the names of tensors",
+            )
+        if isinstance(value := known[name], Narrow):
+            raise EllcError(
+                f"the output '{name}' is of type {value.kind.name}",
+                code="E212",
+                where=where,
+                hint=f"export the model with a DequantizeLinear or a Cast after '{name}'",
             )
         layouts.output(emitter, name, known[name])
     return EliminateDead().run(emitter.build())

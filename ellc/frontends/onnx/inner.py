@@ -12,6 +12,7 @@ from ellc.frontends.graph_import.handlers import (
 )
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.model import OnnxGraph, OnnxNode
+from ellc.frontends.onnx.narrow import Narrow, stored_value
 from ellc.frontends.onnx.order import in_order
 from ellc.frontends.onnx.registry import all_operators
 from ir.errors import EllcError
@@ -35,7 +36,11 @@ def import_inner(
     except EllcError as error:
         inside = "; ".join(error.problems[:3]) or error.message
         raise Unsupported(f"inside it: {inside}") from error
-    return wanted_values(known, graph.outputs)
+    made = wanted_values(known, graph.outputs)
+    for name, value in zip(graph.outputs, made, strict=True):
+        if isinstance(value, Narrow):
+            raise Unsupported(f"inside it: '{name}' is {value.kind.name}, and leaves it as such")
+    return made
 
 
 def stored_values(
@@ -44,7 +49,7 @@ def stored_values(
     """The stored tensors that the nodes read or the outputs name."""
     read = {name for node in nodes for name in node.inputs} | set(outputs)
     return {
-        name: emitter.constant(stored.array())
+        name: stored_value(emitter, stored)
         for name, stored in graph.constants.items()
         if name in read
     }

@@ -19,10 +19,12 @@ from typing import Literal
 from ellc.frontends.graph_import.handlers import Function, Handler, Inputs, Registry
 from ellc.frontends.graph_import.values import Emitter, Listed, Unsupported, Value, known_ints
 from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.narrow import Narrow, same_kind
 from ellc.frontends.onnx.schemas import default_value
 from ellc.frontends.onnx.tensors import MAX_RANK
 
 MICROSOFT = "com.microsoft"
+Narrowness = Literal["refused", "read", "kept", "seen"]
 JOINED_DOMAIN = "ellc"
 """Of nodes that no file has: what the reader itself makes of groups of nodes."""
 
@@ -70,17 +72,20 @@ class OnnxRegistry(Registry[OnnxNode]):
         declines: Sequence[Declined] = (),
         ignores: Mapping[str, str] = NOTHING,
         sequences: bool = False,
+        narrow: Narrowness = "refused",
     ) -> Callable[[Function[OnnxNode]], Function[OnnxNode]]:
         """Decorator: this function imports these operators.
 
-        `sequences`: operands may be sequences of tensors.
+        `sequences`: operands may be sequences of tensors. `narrow`: operands may be of fewer than
+        8 bits; they are `read` as bytes, `kept` (results hold elements of the first operand) or
+        given to the function as they are (`seen`).
         """
         register = super().imports(*kinds, limits=limits)
         self.declined.update(dict.fromkeys(kinds, tuple(declines)))
         self.ignored.update(dict.fromkeys(kinds, ignores))
 
         def add(function: Function[OnnxNode]) -> Function[OnnxNode]:
-            register(_checked(function, declines, ignores, sequences))
+            register(_checked(function, declines, ignores, sequences, narrow))
             return function
 
         return add
@@ -109,6 +114,7 @@ def _checked(
     declines: Sequence[Declined],
     ignores: Mapping[str, str],
     sequences: bool,
+    narrow: Narrowness,
 ) -> Function[OnnxNode]:
     @wraps(function)
     def handler(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value | Sequence[Value]:
@@ -116,7 +122,14 @@ def _checked(
             raise Unsupported("a sequence where a tensor is expected")
         _refuse(declines, node, inputs)
         node.ignore(*ignores)
+        held = [v for v in inputs if isinstance(v, Narrow)]
+        if held and narrow == "refused":
+            raise Unsupported(_no_narrow(held[0]))
+        if held and narrow != "seen":
+            inputs = [v.wide if isinstance(v, Narrow) else v for v in inputs]
         made = function(emitter, node, inputs)
+        if held and narrow == "kept":
+            made = [same_kind(v, held[0]) for v in ([made] if isinstance(made, Value) else made)]
         for name in node.unasked():
             if node.attributes[name] != default_value(node, name):
                 raise Unsupported(f"its attribute '{name}' is not supported")
@@ -126,6 +139,11 @@ def _checked(
         return made
 
     return handler
+
+
+def _no_narrow(value: Narrow) -> str:
+    name, bytes_ = value.kind.name, value.kind.dtype.numpy.name
+    return f"it computes with {name}; DequantizeLinear, or Cast to {bytes_}, must stand before it"
 
 
 def _refuse(declines: Sequence[Declined], node: OnnxNode, inputs: Inputs) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ellc.frontends.graph_import.packed import packed_bytes, unpacked
 from ellc.frontends.graph_import.values import Unsupported
 from ellc.frontends.onnx.external import ExternalFiles
 from ir.errors import EllcError
@@ -16,6 +17,7 @@ from ir.types import Array, DType
 
 MAX_RANK = 16
 _EXTERNAL = 1  # TensorProto.DataLocation
+_UINT8 = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,33 @@ ELEMENT_TYPES: dict[int, ElementType] = {
     13: _element("uint64", "<u8", "uint64_data", DType.U64),
     16: _element("bfloat16", "<u2", "int32_data", DType.F32),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class NarrowType:
+    """A type of several numbers in a byte; `dtype` are the bytes that hold one each."""
+
+    name: str
+    bits: int
+    dtype: DType
+
+    @property
+    def low(self) -> int:
+        """The least number."""
+        return -(1 << (self.bits - 1)) if self.dtype is DType.I8 else 0
+
+    @property
+    def high(self) -> int:
+        """The largest number."""
+        return self.low + (1 << self.bits) - 1
+
+
+NARROW_TYPES: dict[int, NarrowType] = {
+    21: NarrowType("uint4", 4, DType.U8),
+    22: NarrowType("int4", 4, DType.I8),
+    25: NarrowType("uint2", 2, DType.U8),
+    26: NarrowType("int2", 2, DType.I8),
+}
 HALF_TYPES = ("float16", "bfloat16")
 HALF_NOTE = (
     "the model's half precision is computed in float32: results differ by the rounding that it "
@@ -64,18 +93,14 @@ UNREAD = {
     18: "float8",
     19: "float8",
     20: "float8",
-    21: "uint4",
-    22: "int4",
     23: "float4",
     24: "float8",
-    25: "uint2",
-    26: "int2",
 }
 
 
 def element_name(number: int) -> str:
     """What ONNX calls an element type."""
-    known = ELEMENT_TYPES.get(number)
+    known = ELEMENT_TYPES.get(number) or NARROW_TYPES.get(number)
     return known.name if known else UNREAD.get(number, f"element type {number}")
 
 
@@ -88,7 +113,9 @@ def dtype_of(number: int) -> DType:
     """The graph's element type for ONNX's; raises `Unsupported` where there is none."""
     known = ELEMENT_TYPES.get(number)
     if known is None:
-        raise Unsupported(f"values of type {element_name(number)} are not supported")
+        narrow = NARROW_TYPES.get(number)
+        held = f"; {narrow.dtype.numpy.name} holds the same numbers" if narrow else ""
+        raise Unsupported(f"values of type {element_name(number)} are not supported{held}")
     return known.dtype
 
 
@@ -101,7 +128,7 @@ def number_of(dtype: DType) -> int:
 class StoredTensor:
     """A tensor of the file, read when somebody wants it. `files` are those beside the model.
 
-    Half precision becomes float32, which holds it exactly.
+    Half precision becomes float32, which holds it exactly, numbers of fewer than 8 bits bytes.
     """
 
     proto: Any
@@ -138,12 +165,16 @@ class StoredTensor:
         if self.sparse:
             raise Unsupported(f"'{self.name}' is stored sparse; store it dense")
         kind = ELEMENT_TYPES.get(self.element_type)
-        if kind is None:
+        narrow = NARROW_TYPES.get(self.element_type)
+        if kind is None and narrow is None:
             raise Unsupported(f"'{self.name}' is of type {element_name(self.element_type)}")
         shape = tuple(int(d) for d in self.proto.dims)
         if len(shape) > MAX_RANK:
             raise self._damaged(f"has {len(shape)} dimensions, at most {MAX_RANK} are read")
         count = self.limits.product(shape, where=self.name)
+        if narrow is not None:
+            return self._unpacked(narrow, count).reshape(shape)
+        assert kind is not None
         array = self._flat(kind, count)
         if kind.name == "bfloat16":
             array = (array.astype(np.uint32) << np.uint32(16)).view(np.float32)
@@ -154,19 +185,35 @@ class StoredTensor:
 
     def _flat(self, kind: ElementType, count: int) -> Array:
         """The elements as they are stored."""
-        size = count * kind.stored.itemsize
-        if self.proto.data_location == _EXTERNAL:
-            entries = {str(e.key): str(e.value) for e in self.proto.external_data}
-            raw = self.files.read(entries, size, self.name)
-        elif self.proto.HasField("raw_data"):
-            raw = self.proto.raw_data
-        else:
+        raw = self._raw(count * kind.stored.itemsize, f"{count} x {kind.name}")
+        if raw is None:
             return self._listed(kind, count)
-        if len(raw) != size:
-            raise self._damaged(f"has {len(raw)} bytes, {count} x {kind.name} need {size}")
         if kind.name == "bool" and (highest := np.frombuffer(raw, np.uint8).max(initial=0)) > 1:
             raise self._damaged(f"is of booleans and holds the byte {highest}")
         return np.frombuffer(raw, kind.stored)
+
+    def _unpacked(self, kind: NarrowType, count: int) -> Array:
+        """The elements one by one; a list of integers has a byte in each."""
+        size = packed_bytes(count, kind.bits)
+        raw = self._raw(size, f"{count} x {kind.name}")
+        if raw is None:
+            content = self._listed(ELEMENT_TYPES[_UINT8], size)
+        else:
+            content = np.frombuffer(raw, np.uint8)
+        return unpacked(content, kind.bits, count, signed=kind.dtype is DType.I8)
+
+    def _raw(self, size: int, what: str) -> bytes | None:
+        """The bytes of the elements; None where they are listed one by one."""
+        if self.proto.data_location == _EXTERNAL:
+            entries = {str(e.key): str(e.value) for e in self.proto.external_data}
+            raw: bytes = self.files.read(entries, size, self.name)
+        elif self.proto.HasField("raw_data"):
+            raw = self.proto.raw_data
+        else:
+            return None
+        if len(raw) != size:
+            raise self._damaged(f"has {len(raw)} bytes, {what} need {size}")
+        return raw
 
     def _listed(self, kind: ElementType, count: int) -> Array:
         values = getattr(self.proto, kind.field)

@@ -13,6 +13,7 @@ import numpy as np
 import tflite
 from tflite.utils import BUILTIN_OPCODE2NAME
 
+from ellc.frontends.graph_import.packed import packed_bytes, unpacked
 from ellc.frontends.tflite.custom import custom_options
 from ellc.frontends.tflite.model import (
     NO_OPTIONS,
@@ -335,10 +336,9 @@ def _elements(name: str, kind: str, content: Array, size: int) -> Array:
 
 def _unpacked(name: str, content: Array, size: int) -> Array:
     """Signed numbers of four bits, the low half of a byte first."""
-    if content.size != (size + 1) // 2:
+    if content.size != packed_bytes(size, 4):
         raise Damaged(f"tensor '{name}' has {content.size} bytes for {size} numbers of 4 bits")
-    both = np.stack([content & 15, content >> 4], axis=-1).reshape(-1)[:size].astype(np.int8)
-    return np.where(both > 7, both - 16, both).astype(np.int8)
+    return unpacked(content, 4, size, signed=True)
 
 
 def _options(table: Any) -> Options:

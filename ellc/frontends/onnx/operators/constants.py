@@ -18,8 +18,10 @@ from ellc.frontends.graph_import.values import (
     known_number,
 )
 from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.narrow import same_kind, stored_value
+from ellc.frontends.onnx.operators.shapes import reshaped
 from ellc.frontends.onnx.registry import ONNX, Declined, no_attribute, operand, optional
-from ellc.frontends.onnx.tensors import HALF_NOTE, dtype_of, element_name, is_half
+from ellc.frontends.onnx.tensors import HALF_NOTE, NARROW_TYPES, dtype_of, element_name, is_half
 from ir.ops.pointwise import BitCast, Cast
 from ir.ops.shape import Expand
 from ir.types import Array, DType
@@ -48,7 +50,7 @@ _ABOUT_BYTES = {
 def constant(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """A tensor or numbers in an attribute."""
     if node.has("value"):
-        return emitter.constant(node.tensor("value").array())
+        return stored_value(emitter, node.tensor("value"))
     if node.has("value_float"):
         return emitter.constant(np.array(node.number("value_float"), np.float32))
     if node.has("value_floats"):
@@ -64,13 +66,15 @@ def constant(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 def constant_of_shape(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """One value, everywhere."""
     shape = known_ints(operand(inputs, 0), "the shape")
-    value = node.tensor("value").array() if node.has("value") else np.zeros(1, np.float32)
-    if value.size != 1:
+    value = emitter.constant(np.zeros(1, np.float32))
+    if node.has("value"):
+        value = stored_value(emitter, node.tensor("value"))
+    if value.type.elements != 1:
         raise Unsupported(f"a value of shape {value.shape}; one element is expected")
-    return emitter.add(Expand(shape), emitter.constant(value.reshape(())))
+    return same_kind(emitter.add(Expand(shape), reshaped(emitter, value, ())), value)
 
 
-@ONNX.imports("Shape")
+@ONNX.imports("Shape", narrow="read")
 def shape(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """The extents of a tensor, or some of them."""
     extents = operand(inputs, 0).shape
@@ -79,7 +83,7 @@ def shape(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     return emitter.constant(np.array(extents[slice(start, end)], np.int64))
 
 
-@ONNX.imports("Size")
+@ONNX.imports("Size", narrow="read")
 def size(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """The number of elements."""
     return emitter.constant(np.array(prod(operand(inputs, 0).shape), np.int64))
@@ -93,7 +97,7 @@ def number_range(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     return stepped(emitter, start, limit, delta, operand(inputs, 0).dtype, _RANGE_ELEMENTS)
 
 
-@ONNX.imports("Identity", sequences=True)
+@ONNX.imports("Identity", sequences=True, narrow="kept")
 def identity(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """The operand."""
     return operand(inputs, 0)
@@ -117,7 +121,7 @@ def dropout(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     return [x, emitter.add(Expand(x.shape), emitter.constant(kept))]
 
 
-@ONNX.imports("Cast", ignores=_ABOUT_BYTES)
+@ONNX.imports("Cast", ignores=_ABOUT_BYTES, narrow="read")
 def cast(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """Another element type."""
     return converted(emitter, operand(inputs, 0), node.integer("to"))
@@ -156,7 +160,9 @@ def converted(emitter: Emitter, x: Value, element_type: int) -> Value:
     try:
         return to_dtype(emitter, x, dtype_of(element_type))
     except Unsupported:
-        raise Unsupported(f"values of type {element_name(element_type)} are not computed") from None
+        other = "; QuantizeLinear makes them" if element_type in NARROW_TYPES else ""
+        said = f"values of type {element_name(element_type)} are not computed{other}"
+        raise Unsupported(said) from None
 
 
 def halved(array: Array, element_type: int) -> Array:

@@ -10,6 +10,7 @@ from ellc.frontends.graph_import.broadcast import pointwise
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.narrow import Narrow
 from ellc.frontends.onnx.operators.constants import to_dtype
 from ellc.frontends.onnx.operators.conv import from_pixels, pixels_of
 from ellc.frontends.onnx.operators.shapes import reshaped, transposed
@@ -21,7 +22,7 @@ from ellc.frontends.onnx.quantisation import (
     zeros_of,
 )
 from ellc.frontends.onnx.registry import ONNX, Declined, axis_of, operand, optional
-from ellc.frontends.onnx.tensors import dtype_of
+from ellc.frontends.onnx.tensors import NARROW_TYPES, dtype_of
 from ellc.frontends.onnx.windows import Window
 from ir.ops.pointwise import Cast, Clip, Div, Maximum, Minimum, Mul, Neg, Round, Sub
 from ir.ops.quantised import Dequantize, Quantize
@@ -36,7 +37,8 @@ _NO_BLOCKS = "scales of blocks, on computed values"
 @ONNX.imports(
     "QuantizeLinear",
     "com.microsoft.QuantizeLinear",
-    limits="8 and 16 bits",
+    limits="2, 4, 8 and 16 bits",
+    narrow="seen",
     declines=(
         Declined("attribute", "precision", "a division in another type than float32"),
         Declined("attribute", "block_size", _NO_BLOCKS),
@@ -46,11 +48,20 @@ _NO_BLOCKS = "scales of blocks, on computed values"
 )
 def quantize_linear(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """round(x / scale) + zero point, saturated; halves to the even integer."""
+    zero, output = optional(inputs, 2), node.integer("output_dtype", 0)
+    kind = zero.kind if isinstance(zero, Narrow) else None if zero else NARROW_TYPES.get(output)
+    if kind is None:
+        return _stored_bytes(emitter, node, inputs, dtype_of(output) if output else DType.U8)
+    made = _stored_bytes(emitter, node, inputs, kind.dtype)
+    return Narrow.of(emitter.add(Clip(kind.low, kind.high), made), kind)
+
+
+def _stored_bytes(emitter: Emitter, node: OnnxNode, inputs: Inputs, unsaid: DType) -> Value:
+    """Integers of the zero point's type, or of another one without a zero point."""
     if node.integer("precision", 0) not in (0, 1):
         raise Unsupported("a division in another type than float32")
     x, scale, zero = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
-    output = node.integer("output_dtype", 0)
-    stored = zero.dtype if zero else dtype_of(output) if output else DType.U8
+    stored = zero.dtype if zero else unsaid
     if not (scale.is_constant and (zero is None or zero.is_constant)):
         node.ignore("axis", "block_size")
         return _computed_scale(emitter, Quantize("half_even", stored), x, scale, zero)
@@ -62,7 +73,8 @@ def quantize_linear(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 @ONNX.imports(
     "DequantizeLinear",
     "com.microsoft.DequantizeLinear",
-    limits="8, 16 and 32 bits",
+    limits="2, 4, 8, 16 and 32 bits",
+    narrow="read",
     declines=(Declined("attribute", "block_size", _NO_BLOCKS),),
 )
 def dequantize_linear(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:

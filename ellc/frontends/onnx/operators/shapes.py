@@ -31,7 +31,7 @@ def transposed(emitter: Emitter, x: Value, permutation: tuple[int, ...]) -> Valu
     return emitter.add(Transpose(permutation), x)
 
 
-@ONNX.imports("Reshape", limits="a shape known at import")
+@ONNX.imports("Reshape", limits="a shape known at import", narrow="kept")
 def reshape(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """A shape in which 0 copies an extent (unless `allowzero`) and -1 takes what is left."""
     x = operand(inputs, 0)
@@ -58,7 +58,7 @@ def resolved_shape(
     return tuple(extents)
 
 
-@ONNX.imports("Flatten")
+@ONNX.imports("Flatten", narrow="kept")
 def flatten(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """Two axes: those before `axis` together, and the others."""
     x = operand(inputs, 0)
@@ -69,7 +69,7 @@ def flatten(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     return reshaped(emitter, x, (prod(x.shape[:split]), prod(x.shape[split:])))
 
 
-@ONNX.imports("Squeeze")
+@ONNX.imports("Squeeze", narrow="kept")
 def squeeze(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """Without the named axes of extent 1, or without any."""
     x = operand(inputs, 0)
@@ -82,7 +82,7 @@ def squeeze(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     return reshaped(emitter, x, tuple(e for a, e in enumerate(x.shape) if a not in axes))
 
 
-@ONNX.imports("Unsqueeze")
+@ONNX.imports("Unsqueeze", narrow="kept")
 def unsqueeze(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """With more axes of extent 1."""
     x = operand(inputs, 0)
@@ -93,7 +93,7 @@ def unsqueeze(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     return reshaped(emitter, x, tuple(shape))
 
 
-@ONNX.imports("Transpose")
+@ONNX.imports("Transpose", narrow="kept")
 def transpose(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """Axes in another order, backwards if none is given."""
     x = operand(inputs, 0)
