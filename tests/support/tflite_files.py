@@ -22,6 +22,17 @@ KINDS = {
     )
 }
 
+PACKED = {"int4": 4, "uint4": 4, "int2": 2}
+"""Bits of a number, of the types that have several in a byte; arrays of them are int8 or uint8."""
+
+
+def packed(numbers: Array, bits: int) -> Array:
+    """Numbers of a few bits as bytes, the first in the lowest bits."""
+    each = 8 // bits
+    flat = numbers.reshape(-1).astype(np.uint8) & ((1 << bits) - 1)
+    rows = np.pad(flat, (0, -flat.size % each)).reshape(-1, each)
+    return (rows << np.arange(0, 8, bits)).sum(1).astype(np.uint8)
+
 
 @dataclass(frozen=True)
 class T:
@@ -103,8 +114,12 @@ class TFLiteFile:
         made.name = tensor.name or f"t{index}"
         made.shape = list(tensor.shape)
         made.shapeSignature = None if tensor.signature is None else list(tensor.signature)
-        is_handle = tensor.dtype == "resource"
-        made.type = schema.TensorType.RESOURCE if is_handle else KINDS[np.dtype(tensor.dtype)]
+        by_name = tensor.dtype in ("resource", *PACKED)
+        made.type = (
+            getattr(schema.TensorType, tensor.dtype.upper())
+            if by_name
+            else KINDS[np.dtype(tensor.dtype)]
+        )
         made.isVariable = tensor.variable
         if tensor.scale:
             made.quantization = schema.QuantizationParametersT()
@@ -113,7 +128,8 @@ class TFLiteFile:
             made.quantization.quantizedDimension = tensor.axis
         if tensor.data is not None:
             buffer = schema.BufferT()
-            buffer.data = np.frombuffer(np.ascontiguousarray(tensor.data).tobytes(), np.uint8)
+            stored = packed(tensor.data, PACKED[tensor.dtype]) if by_name else tensor.data
+            buffer.data = np.frombuffer(np.ascontiguousarray(stored).tobytes(), np.uint8)
             made.buffer = len(model.buffers)
             model.buffers.append(buffer)
         return made

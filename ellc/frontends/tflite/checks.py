@@ -46,6 +46,18 @@ _STATEFUL = (
     "UNIDIRECTIONAL_SEQUENCE_LSTM",
     "UNIDIRECTIONAL_SEQUENCE_RNN",
 )
+# Operators that read constants of fewer than 8 bits, as in the runtime; others would compute with
+# them as with bytes.
+_OF_PACKED: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "INT2": ("DEQUANTIZE", "EMBEDDING_LOOKUP", "FULLY_CONNECTED"),
+        "INT4": (
+            *("CAST", "CONV_2D", "DEPTHWISE_CONV_2D"),
+            *("DEQUANTIZE", "EMBEDDING_LOOKUP", "FULLY_CONNECTED"),
+        ),
+        "UINT4": ("DEQUANTIZE",),
+    }
+)
 # Options that may be left unread whatever they are, and why.
 SAID_ELSEWHERE = MappingProxyType(
     {
@@ -102,6 +114,23 @@ def checked_operators() -> TfliteRegistry:
     return TfliteRegistry(checked)
 
 
+def _want_packed_constants(node: TfliteNode) -> None:
+    """Raise `Unsupported` where numbers of fewer than 8 bits are more than weights."""
+    for tensor in (*node.operands, *node.results):
+        if tensor is None or tensor.kind not in _OF_PACKED:
+            continue
+        if tensor.array is None:
+            held = tensor.dtype.numpy.name.upper()
+            raise Unsupported(
+                f"'{tensor.name}' holds {tensor.kind} and is no constant; {held} holds the same "
+                "numbers: export activations with 8 bits"
+            )
+        if node.kind not in _OF_PACKED[tensor.kind]:
+            raise Unsupported(
+                f"it reads '{tensor.name}' of {tensor.kind}, which a DEQUANTIZE must read first"
+            )
+
+
 def checked_handler(handler: Handler[TfliteNode]) -> Handler[TfliteNode]:
     """A handler that refuses what no handler takes, and options that it does not read."""
 
@@ -115,6 +144,7 @@ def checked_handler(handler: Handler[TfliteNode]) -> Handler[TfliteNode]:
                 raise Unsupported(f"'{tensor.name}' is stored sparsely")
             if tensor.is_variable and node.kind not in _STATEFUL:
                 raise Unsupported(f"'{tensor.name}' is a variable")
+        _want_packed_constants(node)
         options = _Read(node.options.values)
         made = handler.function(emitter, replace(node, options=Options(options)), inputs)
         for name, value in options.unread().items():

@@ -16,7 +16,9 @@ from tflite.utils import BUILTIN_OPCODE2NAME
 from ellc.frontends.graph_import.packed import packed_bytes, unpacked
 from ellc.frontends.tflite.custom import custom_options
 from ellc.frontends.tflite.model import (
+    DTYPES,
     NO_OPTIONS,
+    PACKED,
     Interface,
     Option,
     Options,
@@ -36,7 +38,7 @@ from ellc.frontends.tflite.tables import (
     without_fields,
 )
 from ir.limits import Limits
-from ir.types import Array, Quant
+from ir.types import Array, DType, Quant
 
 _IDENTIFIER = b"TFL3"
 # Options that name a graph, by operator.
@@ -49,7 +51,8 @@ _MOST_AXES = 16
 _MOST_NESTED = 8
 _CUSTOM = "CUSTOM"
 _METADATA = "TFLITE_METADATA"
-_ELEMENT_KINDS = {
+_YOUNGER_KINDS = {19: "INT2", 20: "UINT4"}  # than the package
+_ELEMENT_KINDS = _YOUNGER_KINDS | {
     code: name for name, code in vars(tflite.TensorType).items() if isinstance(code, int)
 }
 _OPTION_KINDS = {
@@ -169,7 +172,7 @@ class _Container:
         if not size and kind in _STORED:
             return np.empty(0, np.float32 if kind == "FLOAT16" else _STORED[kind]).reshape(shape)
         content = self._content(index)
-        if not content.size or (kind not in _STORED and kind != "INT4"):
+        if not content.size or (kind not in _STORED and kind not in PACKED):
             return None
         if (index, kind) not in self._made:
             self._made[index, kind] = _elements(name, kind, content, size)
@@ -321,8 +324,8 @@ def _axis_of_scales(axis: int, shape: tuple[int, ...], count: int) -> int:
 
 def _elements(name: str, kind: str, content: Array, size: int) -> Array:
     """The elements of a buffer, flat."""
-    if kind == "INT4":
-        return _unpacked(name, content, size)
+    if kind in PACKED:
+        return _unpacked(name, kind, content, size)
     dtype = _STORED[kind]
     if content.size != size * dtype.itemsize:
         raise Damaged(
@@ -334,11 +337,12 @@ def _elements(name: str, kind: str, content: Array, size: int) -> Array:
     return array.astype(wanted, copy=False)
 
 
-def _unpacked(name: str, content: Array, size: int) -> Array:
-    """Signed numbers of four bits, the low half of a byte first."""
-    if content.size != packed_bytes(size, 4):
-        raise Damaged(f"tensor '{name}' has {content.size} bytes for {size} numbers of 4 bits")
-    return unpacked(content, 4, size, signed=True)
+def _unpacked(name: str, kind: str, content: Array, size: int) -> Array:
+    """Numbers of a few bits, the lowest of a byte first."""
+    bits = PACKED[kind]
+    if content.size != packed_bytes(size, bits):
+        raise Damaged(f"tensor '{name}' has {content.size} bytes for {size} numbers of {bits} bits")
+    return unpacked(content, bits, size, signed=DTYPES[kind] is DType.I8)
 
 
 def _options(table: Any) -> Options:

@@ -17,7 +17,9 @@ DTYPES: Mapping[str, DType] = MappingProxyType(
         "FLOAT32": DType.F32,
         "FLOAT16": DType.F32,  # constants only: widened when read, which is exact
         "FLOAT64": DType.F64,
-        "INT4": DType.I8,  # constants only: unpacked when read
+        "INT2": DType.I8,  # those of fewer bits: constants only, unpacked when read
+        "INT4": DType.I8,
+        "UINT4": DType.U8,
         "INT8": DType.I8,
         "UINT8": DType.U8,
         "INT16": DType.I16,
@@ -29,6 +31,8 @@ DTYPES: Mapping[str, DType] = MappingProxyType(
         "BOOL": DType.BOOL,
     }
 )
+PACKED: Mapping[str, int] = MappingProxyType({"INT2": 2, "INT4": 4, "UINT4": 4})
+"""Bits of a number, of the types that have several in a byte."""
 
 
 class Activation(enum.IntEnum):

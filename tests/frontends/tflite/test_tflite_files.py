@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from tflite_cases import ints, stored
-from tflite_files import T, TFLiteFile, options, reference, saved, single
+from tflite_files import T, TFLiteFile, options, saved, single
 
 from ellc.frontends.budget import Budget
 from ellc.frontends.graph_import.handlers import Handler, Inputs
@@ -263,26 +263,6 @@ def repacked(data: bytes, change: Callable[[schema.ModelT], None]) -> bytes:
     builder = flatbuffers.Builder(64)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
-
-
-def test_numbers_of_four_bits_are_unpacked(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    weights = rng.integers(-8, 8, (3, 5), np.int8)
-    operands = [stored("int8", (2, 5)), stored("int8", (3, 5), 0.02, 128, weights), None]
-    to = [stored("int8", (2, 3), 0.05)]
-    data = single("FULLY_CONNECTED", operands, to, options("FullyConnectedOptions"))
-
-    def pack(model: schema.ModelT) -> None:
-        tensor = model.subgraphs[0].tensors[1]
-        tensor.type = schema.TensorType.INT4
-        halves = np.append(weights.reshape(-1), 0).astype(np.uint8) & 15
-        model.buffers[tensor.buffer].data = halves[::2] | halves[1::2] << 4
-
-    x = rng.integers(-128, 128, (2, 5), np.int8)
-    packed = repacked(data, pack)
-    (found,) = evaluate(read(packed, tmp_path), (x,)).outputs
-    np.testing.assert_array_equal(found, evaluate(read(data, tmp_path), (x,)).outputs[0])
-    np.testing.assert_array_equal(found, reference(packed, (x,))[0][0])
 
 
 # ---- behind and beyond the file -----------------------------------------------------------------

@@ -1,0 +1,140 @@
+"""Numbers of 4 and 2 bits: weights of the operators that take them, to the bit; else refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from tflite_files import PACKED, T, TFLiteFile, reference, saved, single
+
+from ellc.frontends.tflite.read import read_tflite
+from ir.errors import EllcError
+from ir.interp import evaluate
+from ir.types import Array
+
+
+def options(name: str, **values: object) -> Any:
+    made = getattr(schema, f"{name}OptionsT")()
+    for key, value in values.items():
+        setattr(made, key, value)
+    return made
+
+
+WINDOW: Mapping[str, int] = dict.fromkeys(
+    ("strideW", "strideH", "dilationWFactor", "dilationHFactor"), 1
+)
+DENSE = options("FullyConnected")
+SCALES = (0.02, 0.03, 0.05)
+BIAS = T.of(np.zeros(3, np.int32), scale=tuple(0.1 * s for s in SCALES), zero=(0, 0, 0))
+
+
+def weights(kind: str, *shape: int) -> Array:
+    """Numbers over the whole range of a type, an odd number of them where the shape is odd."""
+    high = 1 << PACKED[kind]
+    low = 0 if kind == "uint4" else -high // 2
+    drawn = np.random.default_rng(1).integers(low, low + high, shape)
+    return drawn.astype(np.uint8 if kind == "uint4" else np.int8)
+
+
+def stored(kind: str, data: Array, axis: int = 0, *, each: bool = True) -> T:
+    scale = SCALES if each else SCALES[:1]
+    return T(data.shape, kind, data, scale, (0,) * len(scale), axis)
+
+
+def layer(operator: str, kind: str, as_type: str) -> bytes:
+    """A layer whose weights are of a narrow range, stored in the type of it or in bytes."""
+    x8, y8 = (T(s, "int8", None, (0.1,), (3,)) for s in ((2, 7), (2, 3)))
+    match operator:
+        case "dense":
+            w = stored(as_type, weights(kind, 3, 7))
+            return single("FULLY_CONNECTED", (x8, w, None), (y8,), DENSE)
+        case "wide dense":
+            w = stored(as_type, weights(kind, 3, 7))
+            x, y = (T(s, "int16", None, (0.002,), (0,)) for s in ((2, 7), (2, 3)))
+            return single("FULLY_CONNECTED", (x, w, None), (y,), DENSE)
+        case "hybrid dense":
+            w = stored(as_type, weights(kind, 3, 7), each=False)
+            return single("FULLY_CONNECTED", (T((2, 7)), w, None), (T((2, 3)),), DENSE)
+        case "embedding":
+            w = stored(as_type, weights(kind, 3, 8), each=False)
+            return single("EMBEDDING_LOOKUP", (T((2,), "int32"), w), (T((2, 8)),))
+        case "convolution":
+            w = stored(as_type, weights(kind, 3, 3, 3, 3))
+            x, y = (T((1, 5, 4, 3), "int8", None, (0.1,), (3,)) for _ in range(2))
+            return single("CONV_2D", (x, w, BIAS), (y,), options("Conv2D", **WINDOW))
+        case "depthwise":
+            w = stored(as_type, weights(kind, 1, 3, 3, 3), 3)
+            x, y = (T((1, 5, 4, 3), "int8", None, (0.1,), (3,)) for _ in range(2))
+            how = options("DepthwiseConv2D", depthMultiplier=1, **WINDOW)
+            return single("DEPTHWISE_CONV_2D", (x, w, BIAS), (y,), how)
+    file = TFLiteFile()
+    x, y, r = file.add(T((2, 7))), file.add(T((2, 3))), file.add(T((3, 7)))
+    w = file.add(stored(as_type, weights(kind, 3, 7), each=False))
+    file.apply("DEQUANTIZE", [w], [r])
+    file.apply("FULLY_CONNECTED", [x, r, -1], [y], DENSE)
+    return file.data([x], [y])
+
+
+EXACT = ("dense", "wide dense", "embedding", "convolution", "depthwise")
+CASES = [
+    *(("int4", o) for o in (*EXACT, "hybrid dense", "dequantised")),
+    *(("int2", o) for o in ("dense", "wide dense", "embedding", "hybrid dense", "dequantised")),
+    ("uint4", "dequantised"),
+]
+
+
+@pytest.mark.parametrize(("kind", "operator"), CASES)
+def test_weights_of_a_few_bits(kind: str, operator: str, tmp_path: Path) -> None:
+    """What bytes of the same numbers give, and the runtime."""
+    in_bytes = "uint8" if kind == "uint4" else "int8"
+    data = layer(operator, kind, kind)
+    graph = read_tflite(saved(data, tmp_path))
+    (port,) = graph.inputs
+    dtype = graph.types[port.value].dtype.numpy
+    drawn = np.random.default_rng(2).integers(-128, 128, graph.types[port.value].shape)
+    x = np.abs(drawn) % 3 if operator == "embedding" else drawn
+    given = (x.astype(dtype),)
+    (found,) = evaluate(graph, given).outputs
+    plain = read_tflite(saved(layer(operator, kind, in_bytes), tmp_path))
+    np.testing.assert_array_equal(found, evaluate(plain, given).outputs[0])
+    if operator in EXACT:
+        np.testing.assert_array_equal(found, reference(data, given)[0][0])
+    elif operator == "dequantised":
+        np.testing.assert_allclose(found, reference(data, given)[0][0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "tensors", "said"),
+    [
+        ("QUANTIZE", (T((3,)), T((3,), "int4", None, (0.1,), (0,))), "INT4 and is no constant"),
+        ("CAST", (T((3,)), T((3,), "int4")), "INT8 holds the same numbers"),
+        ("CAST", (T((3,)), T((3,), "uint4")), "UINT8 holds the same numbers"),
+        ("DEQUANTIZE", (T((3,), "int2", None, (0.1,), (0,)), T((3,))), "INT2 and is no constant"),
+    ],
+)
+def test_what_is_computed_has_eight_bits(
+    kind: str, tensors: tuple[T, T], said: str, tmp_path: Path
+) -> None:
+    x, y = tensors
+    with pytest.raises(EllcError) as caught:
+        read_tflite(saved(single(kind, (x,), (y,)), tmp_path))
+    assert said in caught.value.problems[0]
+
+
+def test_other_operators_do_not_take_their_bytes(tmp_path: Path) -> None:
+    w = stored("int4", weights("int4", 3, 5), each=False)
+    x, y = (T((3, 5), "int8", None, (0.1,), (0,)) for _ in range(2))
+    with pytest.raises(EllcError) as caught:
+        read_tflite(saved(single("ADD", (x, w), (y,), options("Add")), tmp_path))
+    assert "(ADD): it reads 't1' of INT4" in caught.value.problems[0]
+
+
+def test_a_buffer_of_another_size_is_damage(tmp_path: Path) -> None:
+    w = T((3, 7), "int4", weights("int4", 3, 5), SCALES, (0, 0, 0))
+    x, y = (T(s, "int8", None, (0.1,), (3,)) for s in ((2, 7), (2, 3)))
+    with pytest.raises(EllcError, match="8 bytes for 21 numbers of 4 bits"):
+        read_tflite(saved(single("FULLY_CONNECTED", (x, w, None), (y,), DENSE), tmp_path))
