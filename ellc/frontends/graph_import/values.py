@@ -116,14 +116,18 @@ class Value:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Listed(Value):
-    """A sequence of tensors. Only handlers that ask for sequences are given one."""
+    """A sequence of tensors. Only handlers that ask for sequences are given one.
+
+    `stack` is the tensor along whose axis 0 all of them stand, if there is one.
+    """
 
     items: tuple[Value, ...] = ()
+    stack: Value | None = None
 
     @staticmethod
-    def of(items: Iterable[Value]) -> Listed:
+    def of(items: Iterable[Value], stack: Value | None = None) -> Listed:
         """The sequence of these tensors."""
-        return Listed(TensorType(DType.F32, (0,)), items=tuple(items))
+        return Listed(TensorType(DType.F32, (0,)), items=tuple(items), stack=stack)
 
 
 class Emitter:

@@ -160,6 +160,12 @@ def loop(kind: str) -> onnx.ModelProto:
             each = [node("Mul", ["e", "k"], ["e_k"]), node("Add", ["sum", "e_k"], ["sum_o"])]
             row = body(each, ["sum", "e"], ["sum_o"])
             nodes[1] = node("Scan", ["start", "row"], ["part"], body=row, num_scan_inputs=1)
+        case "appended" | "appended to one" | "put first":
+            at = ["zero"] if kind == "put first" else []
+            nodes.append(node("SequenceInsert", ["list", "part", *at], ["list_o"]))
+            carried["list"] = "none"
+            results.append("list_o")
+            constants["zero"] = np.array(0)
         case "kept":
             nodes.append(node("Identity", ["kept"], ["kept_o"]))
             carried["kept"] = "k0"
@@ -172,12 +178,35 @@ def loop(kind: str) -> onnx.ModelProto:
         node("Exp", ["k0"], ["k"]),
         node("Loop", [trips, condition, *carried.values()], [*ends, *stacks], body=inside),
     ]
+    if "list" in carried:
+        before = (
+            node("SequenceEmpty", [], ["none"])
+            if kind == "appended"
+            else node("SequenceConstruct", ["start"], ["none"])
+        )
+        whole = [before, *whole, *_joins(ends.pop())]
+        ends += JOINED
     return model(whole, LOOP_INPUTS, [*ends, *stacks], constants)
+
+
+JOINED = ("along_0", "before_0", "before_1", "length", "second")
+
+
+def _joins(name: str) -> list[onnx.NodeProto]:
+    """What tells all of a sequence of vectors."""
+    return [
+        node("ConcatFromSequence", [name], ["along_0"], axis=0),
+        node("ConcatFromSequence", [name], ["before_0"], axis=0, new_axis=1),
+        node("ConcatFromSequence", [name], ["before_1"], axis=-1, new_axis=1),
+        node("SequenceLength", [name], ["length"]),
+        node("Constant", [], ["at"], value_int=1),
+        node("SequenceAt", [name, "at"], ["second"]),
+    ]
 
 
 LOOP_INPUTS = {"x": floats(5, 3, seed=7), "k0": floats(3, seed=8)}
 KINDS = {"plain": 1, "condition": 1, "no trips": 0, "from the end": 1, "slices": 0, "grows": 0,
-         "kept": 1, "nested": 2}  # fmt: skip
+         "kept": 1, "nested": 2, "appended": 1, "appended to one": 1, "put first": 0}  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -236,11 +265,11 @@ def _refused(kind: str) -> onnx.ModelProto:
         case "body":
             carried += ["k0"]
         case "sequence":
-            nodes = [node("SequenceInsert", ["v", "k0"], ["v_o"]), add[1]]
+            nodes = [node("SequenceInsert", ["v", "k0", "zero"], ["v_o"]), add[1]]
             before, carried = [node("SequenceEmpty", [], ["none"])], ["none"]
     inside = body(nodes, ["i", "c", "v"], ["c_o", "v_o"])
     whole = [*before, node("Loop", [trips, "", *carried], ["y"], body=inside)]
-    return model(whole, {"k0": k0}, ["y"], {"start": start, "m": np.array(65)})
+    return model(whole, {"k0": k0}, ["y"], {"start": start, "m": np.array(65), "zero": np.array(0)})
 
 
 @pytest.mark.parametrize(
@@ -251,7 +280,7 @@ def _refused(kind: str) -> onnx.ModelProto:
         ("grows", "'v' is f32[3] before a trip and f32[6] after it"),
         ("for ever", "more than 4096 trips; Scan has no such bound"),
         ("body", "its body does not fit its operands"),
-        ("sequence", "'v' is a sequence of tensors, which a loop of more than 64 trips cannot"),
+        ("sequence", "'v' is a sequence of tensors, which a loop of more than 64 trips can only"),
     ],
 )
 def test_what_no_loop_of_the_graph_can_be_is_refused(kind: str, said: str) -> None:

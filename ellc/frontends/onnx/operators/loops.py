@@ -20,6 +20,7 @@ from ellc.frontends.graph_import.values import (
 )
 from ellc.frontends.onnx.inner import import_inner, own_and_around
 from ellc.frontends.onnx.model import OnnxGraph, OnnxNode
+from ellc.frontends.onnx.operators.sequences import appended, extended
 from ellc.frontends.onnx.operators.shapes import reshaped
 from ellc.frontends.onnx.order import in_order
 from ellc.frontends.onnx.registry import ONNX, axis_of, operand
@@ -75,7 +76,7 @@ class _Body:
             if isinstance(value, Listed):
                 raise Unsupported(
                     f"'{name}' is a sequence of tensors, which a loop of more than "
-                    f"{_MOST_TRIPS_WRITTEN_OUT} trips cannot read; make it a scan output"
+                    f"{_MOST_TRIPS_WRITTEN_OUT} trips can only append to"
                 )
         seen = {n: v.type for n, v in self.carried.items()}
         seen.update((n, walk.element(v.type)) for n, (walk, v) in self.walked.items())
@@ -188,8 +189,8 @@ def _each(node: OnnxNode, name: str, count: int) -> tuple[int, ...]:
 
 @ONNX.imports(
     "Loop",
-    limits="trips known at import, at most 4096; 64 where shapes change from trip to trip, or a "
-    "sequence of tensors is carried",
+    limits="trips known at import, at most 4096; 64 where shapes change, or sequences but at their "
+    "ends",
     sequences=True,
 )
 def loop(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
@@ -212,34 +213,51 @@ def loop(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     last = trips[-1]
     carried = {n: v for n, v in initial.items() if n not in around and n not in last}
     stacked = body.outputs[1 + len(starts) :]
-    wanted = (*(following[n] for n in carried), *stacked)
     whole = replace(whole, carried=carried)
     try:
-        made = _looped(emitter, whole, trips, wanted)
+        results, made = _looped(emitter, whole, trips, following, stacked)
     except Unsupported:
         if len(trips) - 1 > _MOST_TRIPS_WRITTEN_OUT:
             raise
-        made = _written_out(emitter, whole, trips, wanted)
-    results = dict(zip(carried, made, strict=False))
+        results, made = _written_out(emitter, whole, trips, following, stacked)
     ends = (results.get(n) or _end(emitter, n, v, last) for n, v in initial.items())
-    return [*ends, *made[len(carried) :]]
+    return [*ends, *made]
 
 
 def _looped(
-    emitter: Emitter, body: _Body, trips: Sequence[Mapping[str, Array]], wanted: Sequence[str]
-) -> list[Value]:
-    """The values of `wanted`, made by a loop of the graph that walks the counters it reads."""
+    emitter: Emitter,
+    body: _Body,
+    trips: Sequence[Mapping[str, Array]],
+    following: Mapping[str, str],
+    stacked: Sequence[str],
+) -> tuple[dict[str, Value], list[Value]]:
+    """(what is carried, after the last trip; `stacked` of all trips), made by a loop of the graph.
+
+    It walks the counters it reads; what is only appended to sequences is stacked, too.
+    """
+    lists = appended(body.graph, body.carried, following)
+    carried = {n: v for n, v in body.carried.items() if n not in lists}
+    wanted = (*(following[n] for n in carried), *stacked, *lists.values())
     read = set().union(*(_reads(body, name) for name in wanted))
     walked = {n: (Walk(), _stack(emitter, n, trips)) for n in trips[0] if n in read}
-    stacked = len(wanted) - len(body.carried)
-    whole = replace(body, walked=walked)
-    return whole.repeat(emitter, len(trips) - 1, wanted, [(0, False)] * stacked)
+    whole = replace(body, carried=carried, walked=walked)
+    ways = [(0, False)] * (len(wanted) - len(carried))
+    made = whole.repeat(emitter, len(trips) - 1, wanted, ways)
+    ends, rest = dict(zip(carried, made, strict=False)), made[len(carried) :]
+    for name, rows in zip(lists, rest[len(stacked) :], strict=True):
+        ends[name] = extended(emitter, body.carried[name], rows)
+    return ends, rest[: len(stacked)]
 
 
 def _written_out(
-    emitter: Emitter, body: _Body, trips: Sequence[Mapping[str, Array]], wanted: Sequence[str]
-) -> list[Value]:
+    emitter: Emitter,
+    body: _Body,
+    trips: Sequence[Mapping[str, Array]],
+    following: Mapping[str, str],
+    stacked: Sequence[str],
+) -> tuple[dict[str, Value], list[Value]]:
     """The same, trip after trip: counters are known, and shapes may change."""
+    wanted = (*(following[n] for n in body.carried), *stacked)
     carried, rows = dict(body.carried), []
     graph = replace(body.graph, outputs=tuple(wanted))
     for trip in trips[:-1]:
@@ -247,13 +265,12 @@ def _written_out(
         made = import_inner(emitter, graph, {**body.around, **counted, **carried}, body.label)
         carried = dict(zip(carried, made, strict=False))
         rows.append(made[len(carried) :])
-    if not rows and len(wanted) > len(carried):
+    if stacked and not rows:
         raise Unsupported("no trip, whose results would have unknown shapes")
-    stacked = (
+    return carried, [
         emitter.add(Concat(0), *(reshaped(emitter, v, (1, *v.shape)) for v in values))
         for values in zip(*rows, strict=True)
-    )
-    return [*carried.values(), *stacked]
+    ]
 
 
 def _follow(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -15,9 +15,9 @@ from ellc.frontends.graph_import.values import (
     known_int,
     known_ints,
 )
-from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.model import OnnxGraph, OnnxNode
 from ellc.frontends.onnx.operators.movement import part
-from ellc.frontends.onnx.operators.shapes import reshaped
+from ellc.frontends.onnx.operators.shapes import reshaped, transposed
 from ellc.frontends.onnx.registry import ONNX, Declined, axis_of, operand, optional
 from ir.ops.shape import Concat
 
@@ -119,9 +119,50 @@ def concat_from_sequence(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Va
         raise Unsupported("an empty sequence")
     new, rank = node.flag("new_axis"), items[0].type.rank
     axis = axis_of(node.integer("axis"), rank + new)
+    if isinstance(whole := inputs[0], Listed) and whole.stack is not None:
+        return _unstacked(emitter, whole.stack, axis, new)
     if new:
         items = [reshaped(emitter, x, (*x.shape[:axis], 1, *x.shape[axis:])) for x in items]
     return items[0] if len(items) == 1 else emitter.add(Concat(axis), *items)
+
+
+def _unstacked(emitter: Emitter, stack: Value, axis: int, new: bool) -> Value:
+    """The tensors along axis 0, joined along another one, which they have unless it is `new`."""
+    order = (*range(1, axis + 1), 0, *range(axis + 1, stack.type.rank))
+    moved, (count, *shape) = transposed(emitter, stack, order), stack.shape
+    if not new:
+        shape[axis] *= count
+    return moved if new else reshaped(emitter, moved, tuple(shape))
+
+
+def appended(
+    body: OnnxGraph, carried: Mapping[str, Value], following: Mapping[str, str]
+) -> dict[str, str]:
+    """The carried sequences to which a trip appends a tensor and does nothing else; that tensor."""
+    makers = {name: node for node in body.nodes for name in node.outputs if name}
+    found = {}
+    for name, value in carried.items():
+        maker = makers.get(following[name])
+        at_the_end = (
+            maker is not None and maker.kind == "SequenceInsert" and not any(maker.inputs[2:])
+        )
+        if not isinstance(value, Listed) or maker is None or not at_the_end:
+            continue
+        readers = [node for node in body.nodes if {name, following[name]} & {*node.inputs}]
+        if maker.inputs[0] == name and readers == [maker] and name not in body.outputs:
+            found[name] = maker.inputs[1]
+    return found
+
+
+def extended(emitter: Emitter, value: Value, rows: Value) -> Listed:
+    """A sequence with the tensors along axis 0 of another one after its own."""
+    if not isinstance(value, Listed):
+        raise Unsupported("a tensor where a sequence is expected")
+    if len(value.items) + rows.shape[0] > _MOST_PARTS:
+        raise Unsupported(f"a sequence of more than {_MOST_PARTS} tensors")
+    parts = (part(emitter, rows, 0, index, 1) for index in range(rows.shape[0]))
+    items = [reshaped(emitter, p, rows.shape[1:]) for p in parts]
+    return Listed.of([*value.items, *items], None if value.items else rows)
 
 
 _NOT_THERE = "an optional value that is not there; leave its readers out of the model"
