@@ -54,7 +54,8 @@ class Executable:
 class Library:
     """A finished shared library and what its manifest says of it.
 
-    `object` is the same code as an object file, where it lies beside the library.
+    `abi` is the number of the interface that both must have. `object` is the same code as an object
+    file, where it lies beside the library.
     """
 
     path: Path
@@ -62,6 +63,7 @@ class Library:
     target: Target
     network: Network
     arena_bytes: int
+    abi: int
     object: Path | None = None
 
     def run(
@@ -116,6 +118,7 @@ class Library:
             arena_bytes=self.arena_bytes,
             is_model=True,
             threads=threads,
+            abi=self.abi,
         )
         with temporary_folder("run") as folder:
             runner = emulate.build_runner(self.target, [object], [case], folder)
@@ -175,22 +178,21 @@ def compiled(
         chosen = CompileOptions(emit=("so", "obj"), threads=threads, model=options)
         made = compile_model(path, target, chosen, folder / "out", progress)
         assert made.library is not None
-        library, _ = _described(made.library)
-        yield library
+        yield _described(made.library)
 
 
 def open_library(path: Path) -> Library:
     """A library by its path; its manifest NAME.json must lie beside it.
 
     Raises `EllcError` E705 if there is none, or it is not this library's: where the library can be
-    loaded here, it is asked.
+    loaded here, it is asked; an object that runs in its place is asked when it runs.
     """
-    library, abi = _described(path)
+    library = _described(path)
     if library.target.os == "linux" and has_c_library(library.target):
         found = library_abi(library.target, path, library.prefix)
-        if found != abi:
+        if found != library.abi:
             raise EllcError(
-                f"the manifest is another library's: it tells of an interface 0x{abi:08x}, "
+                f"the manifest is another library's: it tells of an interface 0x{library.abi:08x}, "
                 f"the library has 0x{found:08x}",
                 code="E705",
                 where=str(path),
@@ -199,8 +201,8 @@ def open_library(path: Path) -> Library:
     return library
 
 
-def _described(path: Path) -> tuple[Library, int]:
-    """A library as its manifest tells, and the number of the interface it must have."""
+def _described(path: Path) -> Library:
+    """A library as its manifest tells."""
     name = path.name[: -len(path.suffix)]
     name = name if path.suffix == ".dll" else name.removeprefix("lib")
     if not path.is_file():
@@ -209,7 +211,7 @@ def _described(path: Path) -> tuple[Library, int]:
     network = Network(said.name, said.inputs, said.outputs, said.metadata, said.macs)
     made = path.with_name(f"{name}.o")
     beside = made if made.is_file() else None
-    return Library(path, said.name, said.target, network, said.arena_bytes, beside), said.abi
+    return Library(path, said.name, said.target, network, said.arena_bytes, said.abi, beside)
 
 
 # --- how arrays lie in memory at the C interface ---

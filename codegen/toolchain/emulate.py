@@ -28,6 +28,7 @@ GUARD_BYTES = 4096
 _KEEP_STATE, _RESET, _JUNK_SHIFT = 1, 2, 8
 JUNK_KINDS = 4
 """What memory may hold before a call: 0xFF bytes, 0x7F bytes, zeros, bytes without an order."""
+_OTHER_ABI = -5  # NAME_EABI
 _STATUS_WORDS = {
     -1001: "it changed one of its inputs",
     -1002: "it wrote outside its buffers",
@@ -145,6 +146,8 @@ class Case:
     arena_bytes: int = 0
     is_model: bool = False
     threads: int = 0
+    abi: int = 0
+    """The interface that a model is asked for (SYMBOL_init_abi), or 0: whatever it has."""
     guards: tuple[str, ...] = ()
     """Symbols of whole pages (`GUARD_BYTES`, aligned) that may not be touched."""
 
@@ -242,7 +245,8 @@ def run_cases(
 
     New memory holds junk before a call, and is guarded around. Raises `ValueError` for
     a request that does not fit its case, `InternalError` when compiled code crashes, answers with
-    an error, changes an input or writes where it must not, and `EllcError` as `run`.
+    an error, changes an input or writes where it must not, and `EllcError` as `run`, and E705 for a
+    model of another interface than asked for.
     """
     stdin = b"".join(_encode(runner.cases[request.case], request) for request in requests)
     ran = _execute(runner.target, [runner.program], stdin, None, limit_s)
@@ -255,6 +259,13 @@ def run_cases(
             raise _wrong(runner, case, f"{_ending(ran.returncode)}; {said}")
         (status,) = struct.unpack_from("<i", ran.stdout, at)
         at += 4
+        if status == _OTHER_ABI and case.abi:
+            raise EllcError(
+                f"the compiled code has another interface than 0x{case.abi:08x}",
+                code="E705",
+                where=case.symbol,
+                hint="keep the files of one `ellc compile` together",
+            )
         if status:
             raise _wrong(runner, case, _STATUS_WORDS.get(status, f"it returned {status}"))
         outputs = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,13 @@ def test_a_finished_library_runs_by_its_manifest(folder: Path, ellc_command, tar
     assert three.stdout == by_library.stdout
 
 
+def two_numbers() -> Graph:
+    """Another network of the same name."""
+    b = GraphBuilder("little")
+    b.output("y", b.add(Relu(), b.input("x", TensorType(DType.F32, (2,)))))
+    return b.build()
+
+
 @pytest.mark.emulated("qemu-arm")
 @pytest.mark.parametrize("threads", [0, 3])
 def test_without_a_foreign_c_library_the_object_runs(
@@ -119,6 +127,11 @@ def test_without_a_foreign_c_library_the_object_runs(
     monkeypatch.setattr("codegen.toolchain.load._SYSTEM_ROOTS", {})
     (given,), _ = library.run(inputs, threads=threads)
     assert np.array_equal(given, wanted)
+    other = compile_model(two_numbers(), "pi3", CompileOptions(emit=("obj",)), folder / "other")
+    shutil.copy(other.folder / "little.o", folder / "out")
+    with pytest.raises(EllcError, match="another interface") as caught:
+        library.run(inputs, threads=threads)
+    assert caught.value.code == "E705"
     (folder / "out" / "little.o").unlink()
     with pytest.raises(EllcError) as caught:
         open_library(library.path).run(inputs)
