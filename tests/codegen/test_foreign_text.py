@@ -40,6 +40,8 @@ from codegen.plan import make_plan
 from codegen.render import environment
 from codegen.targets import resolve
 from codegen.toolchain import zig
+from ellc.pixels import Preprocessing
+from ellc.preprocessing import with_preprocessing
 from ir.builder import GraphBuilder
 from ir.graph import Graph
 from ir.ops.pointwise import Relu
@@ -108,6 +110,17 @@ def test_files_differ_in_literals_and_names_only(fine: Files, place: str, tmp_pa
         assert _tree(made.python) == _tree(fine.python), text
         assert made.cmake == fine.cmake
         assert list(json.loads(made.json)) == list(json.loads(fine.json))
+        assert all(map(_is_plain, (made.python, made.json, made.llvm, *made.c.values()))), text
+
+
+def test_ports_in_the_description_of_pixels(tmp_path: Path) -> None:
+    """A network with its preprocessing inside says in `about.input` which port takes pixels."""
+    how = Preprocessing("rgb", mean=(1.0, 2.0, 3.0))
+    wanted = Files(with_preprocessing(network("", ""), how), tmp_path)
+    for text in TEXTS:
+        made = Files(with_preprocessing(network(text, "input"), how), tmp_path)
+        assert all(made.tokens(file) == wanted.tokens(file) for file in made.c), text
+        assert _tree(made.python) == _tree(wanted.python), text
         assert all(map(_is_plain, (made.python, made.json, made.llvm, *made.c.values()))), text
 
 

@@ -59,8 +59,17 @@ assert
 
 WORDS: tuple[str, ...] = tuple(_WORDS.split())
 
-PLACES = ("graph", "input", "output", "state", "node", "metadata")
+PLACES = ("graph", "input", "output", "state", "node", "metadata", "preprocessing")
 """Where text enters a network."""
+
+PREPROCESSING = {
+    "expectedColorChannelOrder": "rgb",
+    "expectedPixelRangeLow": "0",
+    "expectedPixelRangeHigh": "1",
+    **{f"{colour}ChannelMean": "0.5" for colour in ("red", "green", "blue")},
+    **{f"{colour}ChannelStdDev": "0.25" for colour in ("red", "green", "blue")},
+}
+"""What ELL's files say of their pictures, each after `model.input.`, and a harmless value."""
 
 
 def network(text: str, place: str) -> Graph:
@@ -81,6 +90,10 @@ def network(text: str, place: str) -> Graph:
     b.output(f"{at('output')} ", b.add(Add(), y, other, source=at("node")))
     said = at("metadata")
     b.metadata({said: said, "about.text": said, "labels": said, "note.0": said})
+    pixels = {**PREPROCESSING, at("preprocessing"): "0"}
+    if place == "preprocessing":
+        pixels = dict.fromkeys(pixels, text)
+    b.metadata({f"model.input.{key}": said for key, said in pixels.items()})
     return b.build()
 
 
