@@ -158,8 +158,12 @@ class TFLiteFile:
             made.customOptions = list(flexbuffers.Dumps(options))
         elif options is not None:
             name = type(options).__name__.removesuffix("T")
-            made.builtinOptionsType = getattr(schema.BuiltinOptions, name)
-            made.builtinOptions = options
+            if hasattr(schema.BuiltinOptions, name):
+                made.builtinOptionsType = getattr(schema.BuiltinOptions, name)
+                made.builtinOptions = options
+            else:
+                made.builtinOptions2Type = getattr(schema.BuiltinOptions2, name)
+                made.builtinOptions2 = options
         return made
 
     def _signature(self) -> schema.SignatureDefT:
@@ -183,6 +187,23 @@ def options(name: str, **values: object) -> object:
         assert hasattr(made, key), f"{name} has no {key}"
         setattr(made, key, value)
     return made
+
+
+def with_graphs(graph: int) -> dict[str, object]:
+    """By operator, of those that run graphs: options by which it runs one graph alone."""
+    kinds = {name.replace("_", "").lower(): name for name in vars(schema.BuiltinOperator)}
+    found = {}
+    for name, made in vars(schema).items():
+        if not name.endswith("OptionsT"):
+            continue
+        chosen = made()
+        fields = [field for field in vars(chosen) if "subgraph" in field.lower()]
+        for field_name in fields:
+            several = field_name.endswith("Indices")
+            setattr(chosen, field_name, [graph] if several else graph)
+        if fields:
+            found[kinds[name.removesuffix("OptionsT").lower()]] = chosen
+    return found
 
 
 def single(

@@ -15,10 +15,12 @@ from tflite.utils import BUILTIN_OPCODE2NAME
 
 from ellc.frontends.graph_import.packed import packed_bytes, unpacked
 from ellc.frontends.tflite.custom import custom_options
+from ellc.frontends.tflite.effects import assigns
 from ellc.frontends.tflite.model import (
     DTYPES,
     NO_OPTIONS,
     PACKED,
+    UNKNOWN_KIND,
     Interface,
     Option,
     Options,
@@ -41,11 +43,8 @@ from ir.limits import Limits
 from ir.types import Array, DType, Quant
 
 _IDENTIFIER = b"TFL3"
-# Options that name a graph, by operator.
-_GRAPHS = {
-    "CALL_ONCE": ("InitSubgraphIndex",),
-    "WHILE": ("CondSubgraphIndex", "BodySubgraphIndex"),
-}
+# What the schema has in the names of all options that are numbers of graphs, and of no others.
+_GRAPH = "Subgraph"
 _LEAST_BUDGET = 1 << 16
 _MOST_AXES = 16
 _MOST_NESTED = 8
@@ -55,11 +54,10 @@ _YOUNGER_KINDS = {19: "INT2", 20: "UINT4"}  # than the package
 _ELEMENT_KINDS = _YOUNGER_KINDS | {
     code: name for name, code in vars(tflite.TensorType).items() if isinstance(code, int)
 }
-_OPTION_KINDS = {
-    code: getattr(tflite, name, None)
-    for name, code in vars(tflite.BuiltinOptions).items()
-    if isinstance(code, int)
-}
+_OPTION_KINDS, _LATER_OPTION_KINDS = (
+    {code: getattr(tflite, name, None) for name, code in vars(union).items() if type(code) is int}
+    for union in (tflite.BuiltinOptions, tflite.BuiltinOptions2)
+)
 _STORED: dict[str, np.dtype[Any]] = {
     kind: np.dtype(name).newbyteorder("<")
     for kind, name in (
@@ -86,7 +84,8 @@ def read_container(data: bytes, limits: Limits) -> TfliteModel:
 
 def option_names() -> set[str]:
     """The names of all options that the schema has."""
-    return {name for kind in _OPTION_KINDS.values() if kind for name, _ in _fields(kind)}
+    kinds = (*_OPTION_KINDS.values(), *_LATER_OPTION_KINDS.values())
+    return {name for kind in kinds if kind for name, _ in _fields(kind)}
 
 
 class _Container:
@@ -200,7 +199,7 @@ class _Container:
         label = results[0].name if results else ""
         custom = self._custom(operator) if self._kinds[code].startswith(_CUSTOM) else b""
         options = custom_options(custom, self._budget) if custom else self._options(operator)
-        graphs = tuple(self._inner(options.whole(n)) for n in _GRAPHS.get(self._kinds[code], ()))
+        graphs = () if custom else tuple(map(self._inner, _graph_numbers(options)))
         within = tuple(self._picked(tensors, operator.IntermediatesAsNumpy(), optional=True))
         return TfliteNode(
             label, self._kinds[code], operands, results, options, graphs, within,
@@ -224,7 +223,7 @@ class _Container:
                 tuple(t for t in self._picked(tensors, graph.OutputsAsNumpy()) if t),
                 tuple(tensors),
                 nodes,
-                any(n.kind == "ASSIGN_VARIABLE" or any(g.assigns for g in n.graphs) for n in nodes),
+                assigns(nodes),
             )
             self._open.pop()
         return self._inner_graphs[index]
@@ -243,10 +242,12 @@ class _Container:
                 raise Damaged(f"tensor {index} of {len(tensors)} is asked for")
 
     def _options(self, operator: Any) -> Options:
-        kind = _OPTION_KINDS.get(operator.BuiltinOptionsType())
+        kind, union = _OPTION_KINDS.get(operator.BuiltinOptionsType()), operator.BuiltinOptions()
+        if kind is None:
+            kind = _LATER_OPTION_KINDS.get(operator.BuiltinOptions2Type())
+            union = operator.BuiltinOptions2()
         if kind is None:
             return NO_OPTIONS
-        union = operator.BuiltinOptions()
         if union is None:
             return _options(without_fields(kind))
         return _options(as_table(kind, self._data, union.Pos, self._budget))
@@ -272,7 +273,7 @@ class _Container:
 def _kind(code: Any) -> str:
     # The first field has room for 127 kinds; later ones are in the second.
     number = max(code.DeprecatedBuiltinCode(), code.BuiltinCode())
-    name = BUILTIN_OPCODE2NAME.get(number, f"number {number}")
+    name = BUILTIN_OPCODE2NAME.get(number, f"{UNKNOWN_KIND} {number}")
     return f"{_CUSTOM}:{_text(code.CustomCode())}" if name == _CUSTOM else name
 
 
@@ -343,6 +344,13 @@ def _unpacked(name: str, kind: str, content: Array, size: int) -> Array:
     if content.size != packed_bytes(size, bits):
         raise Damaged(f"tensor '{name}' has {content.size} bytes for {size} numbers of {bits} bits")
     return unpacked(content, bits, size, signed=DTYPES[kind] is DType.I8)
+
+
+def _graph_numbers(options: Options) -> Iterator[int]:
+    """The graphs that an operator runs, in the schema's order."""
+    for name, value in options.values.items():
+        if _GRAPH in name:
+            yield from value if isinstance(value, tuple) else (options.whole(name),)
 
 
 def _options(table: Any) -> Options:

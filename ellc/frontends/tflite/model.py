@@ -35,6 +35,10 @@ PACKED: Mapping[str, int] = MappingProxyType({"INT2": 2, "INT4": 4, "UINT4": 4})
 """Bits of a number, of the types that have several in a byte."""
 
 
+UNKNOWN_KIND = "number"
+"""What the kind of an operator begins with that came after the schema; its number follows."""
+
+
 class Activation(enum.IntEnum):
     """Functions that an operator applies to its own result."""
 
@@ -127,7 +131,7 @@ NO_OPTIONS = Options(MappingProxyType({}))
 
 @dataclass(frozen=True, slots=True)
 class TfliteGraph:
-    """A graph that an operator runs. `assigns` says whether it, or one inside, sets variables."""
+    """A graph that an operator runs. `assigns`: it, or one inside, may set variables."""
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
 from ellc.frontends.tflite.common import tensor
+from ellc.frontends.tflite.effects import effect
 from ellc.frontends.tflite.inner import import_inner
 from ellc.frontends.tflite.model import Tensor, TfliteGraph, TfliteNode
 from ellc.frontends.tflite.scales import quant_of
@@ -77,8 +78,8 @@ class _Walk:
             case "READ_VARIABLE":
                 self.nodes.append(replace(node, operands=(self._read(node),)))
             case _:
-                if any(graph.assigns for graph in node.graphs):
-                    raise Unsupported(f"{node.label} ({node.kind}): it assigns variables")
+                if said := effect(node):
+                    raise Unsupported(f"{node.label or 'an operator'} ({node.kind}): {said}")
                 self.nodes.append(node)
 
     def _key(self, node: TfliteNode) -> _Key:
@@ -97,6 +98,8 @@ class _Walk:
         if id(graph) in self.started:
             return
         self.started.add(id(graph))
+        if graph.inputs:
+            raise Unsupported("CALL_ONCE: its graph takes operands, and it has none")
         if any(inner.kind == "CALL_ONCE" for inner in graph.nodes):
             raise Unsupported("CALL_ONCE: its graph calls another one once")
         inside = _walked(graph.nodes)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tflite_files import T, TFLiteFile, options, saved, stream
+from tflite_files import T, TFLiteFile, options, saved, stream, with_graphs
 from tflite_layer_cases import layer_cases
 
 from codegen.targets import resolve
@@ -280,22 +280,30 @@ def no_handle() -> bytes:
     return file.data([], [result])
 
 
-def inside_a_loop() -> bytes:
-    """The loop's result is not needed, but what it assigns would be."""
+def inside(kind: str, chosen: object) -> bytes:
+    """The operator's result is not needed, but what its graph 2 assigns would be."""
     file, like, number = Streaming(), T((1, 3)), T((), "int32")
     file.variable("a", np.ones((1, 3), np.float32))
-    body, condition = Streaming(starts=False), TFLiteFile()
+    body = Streaming(starts=False)
     body.variable("a", None)
     body.assign("a", body.main.add(T.of(np.zeros((1, 3), np.float32))))
-    trip, more = body.main.add(number), condition.add(T((), "bool"))
-    condition.apply("LESS", [condition.add(number), condition.add(T.of(np.int32(3)))], [more])
+    trip = body.main.add(number)
     ends = file.main.add(T.of(np.int32(0))), file.main.add(number)
-    chosen = options("WhileOptions", condSubgraphIndex=2, bodySubgraphIndex=3)
-    file.main.apply("WHILE", [ends[0]], [ends[1]], chosen)
+    file.main.apply(kind, [ends[0]], [ends[1]], chosen)
     x = file.main.add(like)
     total = file.add(file.read("a", like), x, like)
-    file.main.inner = [(file.start, [], []), (condition, [1], [more]), (body.main, [trip], [trip])]
+    file.main.inner = [(file.start, [], []), (body.main, [trip], [trip])]
     return file.main.data([x], [total])
+
+
+def given_to(kind: str, given: T, results: int = 1) -> bytes:
+    """A variable `a`, and an operator with a handle of it, or another operand: nobody reads it."""
+    file, like = Streaming(), T((1, 3))
+    file.variable("a", np.ones((1, 3), np.float32))
+    operand = file.handles["a"] if given.dtype == "resource" else file.main.add(given)
+    file.main.apply(kind, [operand], [file.main.add(like) for _ in range(results)])
+    x = file.main.add(like)
+    return file.data([x], [file.add(file.read("a", like), x, like)])
 
 
 def nothing_given() -> bytes:
@@ -305,13 +313,30 @@ def nothing_given() -> bytes:
     return file.data([x], [x])
 
 
+RUNS_GRAPHS = with_graphs(2)
+
+
+@pytest.mark.parametrize("kind", RUNS_GRAPHS)
+def test_no_operator_whose_graph_assigns_a_variable_is_left_out(kind: str, tmp_path: Path) -> None:
+    """Every operator of the schema that runs graphs."""
+    assert {"CALL", "CALL_ONCE", "IF", "WHILE", "STABLEHLO_COMPOSITE"} <= set(RUNS_GRAPHS)
+    with pytest.raises(EllcError, match="E212") as caught:
+        read_tflite(saved(inside(kind, RUNS_GRAPHS[kind]), tmp_path))
+    said = ("it assigns variables", "its graph takes operands", "may have any effect")
+    assert any(text in caught.value.report() for text in said)
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [
         (grows(), "changes from f32[1, 3] to f32[1, 6]"),
         (starts_late(), "is in use before"),
         (strange_start(), "CALL_ONCE: inside it: "),
-        (inside_a_loop(), "it assigns variables"),
+        (given_to("CUSTOM:Odd", T((), "resource")), "t1 (CUSTOM:Odd): it may change the variable"),
+        (given_to("HASHTABLE_SIZE", T((), "resource")), "it may change the variable"),
+        (given_to("CUSTOM:Odd", T((1, 3), variable=True)), "it may change the variable"),
+        (given_to("CUSTOM:Odd", T((1, 3)), results=0), "it has no result"),
+        (given_to("ADD", T((1, 3)), results=0), "it has no result"),
         (no_handle(), "not of a VAR_HANDLE"),
         (nothing_given(), "an operand or result is missing"),
     ],
