@@ -8,8 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from operator_graphs import sample_graph
+from agreement import disagreement
+from operator_graphs import sample_graph, sample_of
 
+from codegen.targets import resolve
+from codegen.testing import run_trials
 from ir.builder import GraphBuilder
 from ir.container import load, save
 from ir.errors import EllcError
@@ -59,6 +62,29 @@ def test_constants_are_refused_outside_of_what_an_operator_takes() -> None:
             assert caught.value.where == "g.eir"
         named.add(case.op.name)
     assert {"gather", "resample", "requantize", "quantize", "function_16", "fused"} <= named
+
+
+def cases_at_the_ends() -> list[Case]:
+    """Of every operator and range a case whose constant goes to its one end, and to its other."""
+    found: dict[tuple[str, int, int, int], tuple[Case, Case]] = {}
+    for case, place, low, high in cases_with_ranges():
+        ends = (with_constant(case, place, number, low, high) for number in (low, high))
+        found.setdefault((case.op.name, place, low, high), (next(ends), next(ends)))
+    return [case for pair in found.values() for case in pair]
+
+
+@pytest.mark.parametrize(
+    "target", ["host", pytest.param("pi3_64", marks=pytest.mark.emulated("qemu-aarch64"))]
+)
+def test_compiled_code_takes_constants_to_the_ends(target: str) -> None:
+    samples = [sample_of(c, c.label, f"end{i}") for i, c in enumerate(cases_at_the_ends())]
+    assert len(samples) > 50
+    results = run_trials([sample.trial for sample in samples], resolve(target))
+    for sample, result in zip(samples, results, strict=True):
+        assert not isinstance(result, Exception), f"{sample.label}: {result}"
+        for got, want in zip(result[0], sample.want, strict=True):
+            difference = disagreement(got, np.asarray(want))
+            assert not difference, f"{sample.label}: {difference}"
 
 
 def test_an_index_in_a_file_says_which_layer(tmp_path: Path) -> None:
