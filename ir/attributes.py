@@ -26,7 +26,15 @@ def build(cls: type, values: Mapping[str, object]) -> Any:
     for name, value in values.items():
         if not fits(value, hints[name]):
             raise TypeError(f"attribute {name} cannot be {value!r}")
+    required = {f.name for f in dataclasses.fields(cls) if _is_required(f)}
+    if missing := sorted(required - set(values)):
+        raise TypeError(f"needs the attribute {', '.join(missing)}")
     return cls(**values)
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    missing = dataclasses.MISSING
+    return field.default is missing and field.default_factory is missing
 
 
 @cache

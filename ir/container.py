@@ -11,6 +11,7 @@ import struct
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 
@@ -123,10 +124,9 @@ def _read(path: Path, limits: Limits) -> tuple[WeightPool, str | None]:
             text = content(archive, "graph.txt").decode("utf-8") if has_text else None
             start = _data_offset(path, archive.getinfo("weights.bin"))
             size = archive.getinfo("weights.bin").file_size
-        if head["format"] != FORMAT:
-            raise ValueError(f"file format {head['format']}, this ellc reads {FORMAT}")
+        entries = _entries(head)
         raw = np.memmap(path, np.uint8, "r", start, (size,)) if size else np.empty(0, np.uint8)
-        return _MappedPool({e["key"]: _slice(raw, e) for e in head["weights"]}), text
+        return _MappedPool({e["key"]: _slice(raw, e) for e in entries}), text
     except _DAMAGE as e:
         raise EllcError(f"cannot be read: {e}", code="E140", where=str(path)) from None
 
@@ -170,16 +170,43 @@ def _data_offset(path: Path, info: zipfile.ZipInfo) -> int:
     return info.header_offset + 30 + lengths
 
 
-def _slice(raw: Array, entry: dict[str, object]) -> Array:
-    kind = str(entry["dtype"])
+class _Entry(TypedDict):
+    """Where an array lies in the weights."""
+
+    key: str
+    dtype: str
+    shape: list[int]
+    offset: int
+
+
+def _entries(head: object) -> list[_Entry]:
+    """What the head says of the weights. Raises `ValueError` for a head that is none."""
+    match head:
+        case {"format": int(format_), "weights": list(found)}:
+            if format_ != FORMAT:
+                raise ValueError(f"file format {format_}, this ellc reads {FORMAT}")
+        case _:
+            raise ValueError("ellc.json is no head with its format and a list of weights")
+    for index, entry in enumerate(found):
+        match entry:
+            case {"key": str(), "dtype": str(), "shape": list(shape), "offset": int()}:
+                is_sound = all(type(extent) is int for extent in shape)
+            case _:
+                is_sound = False
+        if not is_sound:
+            raise ValueError(f"weights[{index}] of ellc.json has no key, dtype, shape and offset")
+    return found
+
+
+def _slice(raw: Array, entry: _Entry) -> Array:
+    kind, extents, start = entry["dtype"], entry["shape"], entry["offset"]
     if not _ELEMENT.fullmatch(kind):  # numpy evaluates other texts
         raise ValueError(f"element type {kind[:40]!r}")
     dtype = np.dtype(kind)
-    shape = tuple(int(d) for d in entry["shape"])  # type: ignore[attr-defined]
+    shape = tuple(extents)
     count = 1
     for extent in shape:
         count *= extent
-    start = int(str(entry["offset"]))
     if min(shape, default=0) < 0 or start < 0 or start + count * dtype.itemsize > raw.size:
         raise ValueError(f"array {entry['key']} lies outside the file")
     content = raw[start : start + count * dtype.itemsize]

@@ -210,3 +210,19 @@ def test_a_number_and_a_vector_of_one_number_are_different_weights() -> None:
     scalar, vector = np.float32(2).reshape(()), np.full(1, 2, np.float32)
     assert pool.add(scalar) != pool.add(vector)
     assert pool[pool.add(scalar)].shape == ()
+
+
+@pytest.mark.parametrize("entry", ["key", "dtype", "shape", "offset"])
+def test_an_index_without_an_entry_says_so(entry: str, varied_graph: Graph, tmp_path: Path) -> None:
+    path = tmp_path / "x.eir"
+    save(varied_graph, path)
+    with zipfile.ZipFile(path) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    head = json.loads(contents["ellc.json"])
+    del head["weights"][0][entry]
+    contents["ellc.json"] = json.dumps(head).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in contents.items():
+            archive.writestr(name, data)
+    with pytest.raises(EllcError, match="has no key, dtype, shape and offset"):
+        load(path)

@@ -126,7 +126,9 @@ def trilu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """The upper or lower triangle of matrices, zeros elsewhere."""
     x, given = operand(inputs, 0), optional(inputs, 1)
     diagonal = known_int(given, "the diagonal") if given else 0
-    ones = emitter.full((x.shape[-2], x.shape[-1]), True, np.bool_)
+    rows, columns = x.shape[-2], x.shape[-1]
+    diagonal = min(max(diagonal, -rows), columns)  # beyond these nothing changes
+    ones = emitter.full((rows, columns), True, np.bool_)
     kept = np.triu(ones, diagonal) if node.flag("upper", True) else np.tril(ones, diagonal)
     zero = emitter.constant(np.zeros((1,), x.dtype.numpy))
     return emitter.add(Select(), x, zero, emitter.constant(kept))
