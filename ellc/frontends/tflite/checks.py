@@ -17,6 +17,7 @@ from ellc.frontends.tflite.versions import want_known_version
 _FAMILIES = (
     "activation",
     "arithmetic",
+    "branches",
     "control",
     "convolution",
     "detection",
@@ -65,6 +66,7 @@ SAID_ELSEWHERE = MappingProxyType(
         "BodySubgraphIndex": "the reader puts the graph into the operator",
         "CondSubgraphIndex": "the reader puts the graph into the operator",
         "DepthMultiplier": "the shapes of image and weights say it",
+        "ElseSubgraphIndex": "the reader puts the graph into the operator",
         "InDataType": "the operand says it",
         "Num": "the operand's shape says it",
         "NumSplits": "the list of sizes says it, if there is one",
@@ -73,6 +75,7 @@ SAID_ELSEWHERE = MappingProxyType(
         "OutputType": "the result says it",
         "PotScaleInt16": "scales that are powers of two are refused themselves",
         "QuantizedBiasType": "the bias says it",
+        "ThenSubgraphIndex": "the reader puts the graph into the operator",
         "ValuesCount": "the number of operands says it",
     }
 )

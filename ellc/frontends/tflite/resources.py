@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
+from ellc.frontends.tflite.choices import Branch, Key, assigned, fresh, touched, with_values
 from ellc.frontends.tflite.common import tensor
 from ellc.frontends.tflite.effects import effect
 from ellc.frontends.tflite.inner import import_inner
@@ -20,7 +22,7 @@ from ellc.frontends.tflite.versions import want_known_version
 from ir.errors import EllcError
 from ir.types import Array
 
-_Key = tuple[str, str]  # container and name: handles with the same ones are one variable
+_NO_HANDLES: Mapping[str, Key] = MappingProxyType({})
 # How many operands, results and graphs there must be.
 _SIZES = {
     "ASSIGN_VARIABLE": (2, 0, 0),
@@ -56,11 +58,12 @@ class _Walk:
     """The operators of one graph so far."""
 
     nodes: list[TfliteNode] = field(default_factory=list)
-    handles: dict[str, _Key] = field(default_factory=dict)  # by the handle's tensor
-    before: dict[_Key, Tensor] = field(default_factory=dict)
-    after: dict[_Key, Tensor] = field(default_factory=dict)
-    starts: dict[_Key, Start] = field(default_factory=dict)
+    handles: dict[str, Key] = field(default_factory=dict)  # by the handle's tensor
+    before: dict[Key, Tensor] = field(default_factory=dict)
+    after: dict[Key, Tensor] = field(default_factory=dict)
+    starts: dict[Key, Start] = field(default_factory=dict)
     started: set[int] = field(default_factory=set)  # identities of graphs
+    names: set[str] = field(default_factory=set)  # of tensors, in the graph as it becomes
 
     def step(self, node: TfliteNode) -> None:
         """Take the next operator."""
@@ -77,21 +80,46 @@ class _Walk:
                 self.after[self._key(node)] = tensor(node, 1)
             case "READ_VARIABLE":
                 self.nodes.append(replace(node, operands=(self._read(node),)))
+            case "IF":
+                self._choose(node)
             case _:
                 if said := effect(node):
                     raise Unsupported(f"{node.label or 'an operator'} ({node.kind}): {said}")
                 self.nodes.append(node)
 
-    def _key(self, node: TfliteNode) -> _Key:
+    def _key(self, node: TfliteNode) -> Key:
         if node.inputs[0] not in self.handles:
             raise Unsupported(f"{node.kind}: its variable is not of a VAR_HANDLE before it")
         return self.handles[node.inputs[0]]
 
     def _read(self, node: TfliteNode) -> Tensor:
-        key = self._key(node)
-        if key in self.after:
-            return self.after[key]
-        return self.before.setdefault(key, replace(node.results[0], name=node.inputs[0]))
+        return self._held(self._key(node), replace(node.results[0], name=node.inputs[0]))
+
+    def _held(self, key: Key, like: Tensor) -> Tensor:
+        """What a variable holds now; `like` stands for that if nothing does yet."""
+        return self.after[key] if key in self.after else self.before.setdefault(key, like)
+
+    def _choose(self, node: TfliteNode) -> None:
+        branches = [self._branch(node, graph) for graph in node.graphs]
+        like = touched(branches)
+        named = {key: name for name, key in self.handles.items()}
+        held = {
+            key: self._held(key, replace(t, name=named.get(key) or fresh(key, self.names)))
+            for key, t in like.items()
+        }
+        changed = {k: replace(like[k], name=fresh(k, self.names)) for k in assigned(branches)}
+        self.nodes.append(with_values(node, branches, held, tuple(changed.values())))
+        self.after |= changed
+
+    def _branch(self, node: TfliteNode, graph: TfliteGraph) -> Branch:
+        given = zip(graph.inputs, node.inputs[1:], strict=False)
+        handles = {t.name: self.handles[name] for t, name in given if name in self.handles}
+        inside = _walked(graph.nodes, [t.name for t in graph.tensors], handles)
+        if inside.started:
+            raise Unsupported(f"{node.label} (IF): a branch has CALL_ONCE")
+        within = replace(graph, nodes=tuple(inside.nodes))
+        names = frozenset(inside.names)
+        return Branch(within, names, frozenset(handles), inside.before, inside.after)
 
     def _start(self, node: TfliteNode) -> None:
         graph = node.graphs[0]
@@ -102,7 +130,7 @@ class _Walk:
             raise Unsupported("CALL_ONCE: its graph takes operands, and it has none")
         if any(inner.kind == "CALL_ONCE" for inner in graph.nodes):
             raise Unsupported("CALL_ONCE: its graph calls another one once")
-        inside = _walked(graph.nodes)
+        inside = _walked(graph.nodes, [t.name for t in graph.tensors])
         if inside.before:
             raise Unsupported("CALL_ONCE: its graph reads variables")
         outputs = tuple(inside.after.values())
@@ -120,8 +148,11 @@ def _want_operands(node: TfliteNode) -> None:
         raise Unsupported(f"{node.kind}: an operand or result is missing")
 
 
-def _walked(nodes: Iterable[TfliteNode]) -> _Walk:
-    walk = _Walk()
+def _walked(
+    nodes: Iterable[TfliteNode], names: Iterable[str], handles: Mapping[str, Key] = _NO_HANDLES
+) -> _Walk:
+    """The operators of a graph in which there are these names and handles."""
+    walk = _Walk(handles=dict(handles), names=set(names))
     for node in nodes:
         walk.step(node)
     return walk
@@ -134,7 +165,8 @@ def without_handles(
 
     Raises `Unsupported` for what does not stand in the main graph, or not in this order.
     """
-    walk = _walked(nodes)
+    names = [name for node in nodes for name in (*node.inputs, *node.outputs)]
+    walk = _walked(nodes, [*names, *outputs])
     makers = {name: node for node in walk.nodes for name in node.outputs}
     variables = {
         held.name: Variable(held, walk.after.get(key), walk.starts.get(key))

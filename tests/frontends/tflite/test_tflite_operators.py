@@ -17,7 +17,7 @@ from ir.errors import EllcError
 CASES = every_case()
 # What the runtime's own kernels refuse or do otherwise; tested by hand below.
 BY_HAND = {
-    *("BROADCAST_TO", "LOCAL_RESPONSE_NORMALIZATION", "WHILE"),
+    *("BROADCAST_TO", "IF", "LOCAL_RESPONSE_NORMALIZATION", "WHILE"),
     *("ASSIGN_VARIABLE", "CALL_ONCE", "READ_VARIABLE", "VAR_HANDLE"),
     *("CUSTOM:MaxPoolingWithArgmax2D", "CUSTOM:MaxUnpooling2D"),
     "CUSTOM:Convolution2DTransposeBias",

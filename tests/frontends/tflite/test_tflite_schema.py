@@ -25,6 +25,7 @@ BUILTIN = sorted(k for k in TABLE.handlers if not k.startswith("CUSTOM:"))
 
 _GRAPHS = {
     "CALL_ONCE": options("CallOnceOptions", initSubgraphIndex=1),
+    "IF": options("IfOptions", thenSubgraphIndex=1, elseSubgraphIndex=1),
     "WHILE": options("WhileOptions", condSubgraphIndex=1, bodySubgraphIndex=1),
 }
 

@@ -29,6 +29,7 @@ class Streaming:
     def __init__(self, *, starts: bool = True) -> None:
         self.main, self.start = TFLiteFile(), TFLiteFile()
         self.handles: dict[str, int] = {}
+        self.branches: list[tuple[TFLiteFile, list[int], list[int]]] = []
         if starts:
             self.main.apply("CALL_ONCE", [], [], options("CallOnceOptions", initSubgraphIndex=1))
 
@@ -59,8 +60,15 @@ class Streaming:
         self.main.apply("ADD", [a, b], [total], options("AddOptions"))
         return total
 
+    def choose(self, condition: int, given: list[int], like: T, then: int = 2) -> int:
+        """A result of the graphs `then` and the one after it."""
+        result = self.main.add(like)
+        chosen = options("IfOptions", thenSubgraphIndex=then, elseSubgraphIndex=then + 1)
+        self.main.apply("IF", [condition, *given], [result], chosen)
+        return result
+
     def data(self, inputs: list[int], outputs: list[int]) -> bytes:
-        self.main.inner = [(self.start, [], [])]
+        self.main.inner = [(self.start, [], []), *self.branches]
         return self.main.data(inputs, outputs)
 
 
@@ -168,6 +176,47 @@ def half_read() -> bytes:
     return file.data([x], [seen])
 
 
+def branches(like: T) -> bytes:
+    """Branches that read and assign variables: by a given handle, by their own, in a branch."""
+    file = Streaming()
+    for index, name in enumerate("abc"):
+        file.variable(name, np.full(like.shape, index + 1, like.dtype))
+    x = file.main.add(like)
+    flags = [file.main.add(T((1,))) for _ in range(2)]
+    zero = file.main.add(T.of(np.float32(0)))
+    first, second = (file.main.add(T((1,), "bool")) for _ in flags)
+    for flag, condition in zip(flags, (first, second), strict=True):
+        file.main.apply("GREATER", [flag, zero], [condition])
+    file.assign("b", x)
+
+    def branch(*own: str) -> tuple[Streaming, list[int]]:
+        made = Streaming(starts=False)
+        given = [made.main.add(t) for t in (like, T((1,), "bool"), T((), "resource"))]
+        made.handles["a"] = given[2]
+        for name in own:
+            made.variable(name, None)
+        return made, given
+
+    then, given = branch("b")
+    total = then.add(then.read("a", like), given[0], like)
+    then.assign("a", total)
+    then.assign("b", then.add(then.read("b", like), total, like))
+    file.branches = [(then.main, given, [total])]
+    other, given = branch("c")
+    other.assign("c", given[0])
+    inner = other.choose(given[1], given, like, 4)
+    total = other.add(inner, other.read("c", like), like)
+    file.branches.append((other.main, given, [total]))
+    for name in "ac":
+        nested, given = branch("c", "b")
+        total = nested.add(nested.read("b", like), nested.read("c", like), like)
+        nested.assign(name, total)
+        file.branches.append((nested.main, given, [given[0]]))
+    result = file.choose(first, [x, second, file.handles["a"]], like)
+    held = [file.read(name, like) for name in "abc"]
+    return file.data([x, *flags], [result, *held])
+
+
 FILES = {
     "ring": ring(),
     "orders": orders(),
@@ -176,6 +225,9 @@ FILES = {
     "computed start": computed_start(),
     "decayed": decayed(),
     "half read": half_read(),
+    "branches": branches(T((1, 3))),
+    "branches of integers": branches(T((2, 2), "int32")),
+    "branches of bytes": branches(T((1, 4), "int8", scale=(0.05,), zero=(-3,))),
 }
 
 
@@ -296,6 +348,16 @@ def inside(kind: str, chosen: object) -> bytes:
     return file.main.data([x], [total])
 
 
+def branches_of(then: T, other: T, *, once: bool = False) -> bytes:
+    """A choice between two constants; the first branch may have a CALL_ONCE."""
+    file, first, second = Streaming(), TFLiteFile(), TFLiteFile()
+    if once:
+        first.apply("CALL_ONCE", [], [], options("CallOnceOptions", initSubgraphIndex=1))
+    file.branches = [(first, [], [first.add(then)]), (second, [], [second.add(other)])]
+    condition = file.main.add(T((), "bool"))
+    return file.data([condition], [file.choose(condition, [], T((3,)))])
+
+
 def given_to(kind: str, given: T, results: int = 1) -> bytes:
     """A variable `a`, and an operator with a handle of it, or another operand: nobody reads it."""
     file, like = Streaming(), T((1, 3))
@@ -313,6 +375,7 @@ def nothing_given() -> bytes:
     return file.data([x], [x])
 
 
+ONES = T.of(np.ones(3, np.float32))
 RUNS_GRAPHS = with_graphs(2)
 
 
@@ -322,13 +385,21 @@ def test_no_operator_whose_graph_assigns_a_variable_is_left_out(kind: str, tmp_p
     assert {"CALL", "CALL_ONCE", "IF", "WHILE", "STABLEHLO_COMPOSITE"} <= set(RUNS_GRAPHS)
     with pytest.raises(EllcError, match="E212") as caught:
         read_tflite(saved(inside(kind, RUNS_GRAPHS[kind]), tmp_path))
-    said = ("it assigns variables", "its graph takes operands", "may have any effect")
+    said = (
+        "it assigns variables",
+        "its graph takes operands",
+        "a condition i32[]",
+        "may have any effect",
+    )
     assert any(text in caught.value.report() for text in said)
 
 
 @pytest.mark.parametrize(
     ("data", "said"),
     [
+        (branches_of(ONES, T.of(np.ones(4, "f4"))), "f32[3] in one branch and f32[4] in the other"),
+        (branches_of(ONES, T.of(np.ones(3, "i4"))), "do not fit its operands or results"),
+        (branches_of(ONES, ONES, once=True), "a branch has CALL_ONCE"),
         (grows(), "changes from f32[1, 3] to f32[1, 6]"),
         (starts_late(), "is in use before"),
         (strange_start(), "CALL_ONCE: inside it: "),

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ellc.frontends.graph_import.broadcast import pointwise
+from ellc.frontends.graph_import.choice import either
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Listed, Unsupported, Value
 from ellc.frontends.onnx.inner import import_inner, own_and_around
 from ellc.frontends.onnx.model import OnnxNode
-from ellc.frontends.onnx.operators.shapes import reshaped
 from ellc.frontends.onnx.registry import ONNX, operand
-from ir.ops.pointwise import Select
 
 _BRANCHES = ("then_branch", "else_branch")
 
@@ -42,29 +40,9 @@ def _chosen(
         import_inner(emitter, node.graph(branch), values, node.label) for branch in _BRANCHES
     )
     return [
-        _either(emitter, name, a, b, condition)
+        either(emitter, name, a, b, condition)
         for name, a, b in zip(node.outputs, then, other, strict=False)
     ]
-
-
-def _either(emitter: Emitter, name: str, a: Value, b: Value, condition: Value) -> Value:
-    """`a` or `b`; of sequences of one length, item by item."""
-    if isinstance(a, Listed) and isinstance(b, Listed) and len(a.items) == len(b.items):
-        pairs = zip(a.items, b.items, strict=True)
-        return Listed.of(_either(emitter, name, x, y, condition) for x, y in pairs)
-    if isinstance(a, Listed) or isinstance(b, Listed) or (a.shape, a.dtype) != (b.shape, b.dtype):
-        raise Unsupported(
-            f"'{name}' is {_said(a)} in one branch and {_said(b)} in the other, and the network "
-            "computes its condition; fix the inputs that decide with --set"
-        )
-    flag = reshaped(emitter, condition, (1,) * a.type.rank)
-    return pointwise(emitter, Select(), a, b, flag)
-
-
-def _said(value: Value) -> str:
-    if isinstance(value, Listed):
-        return f"a sequence of {len(value.items)}"
-    return f"{value.dtype.value}{list(value.shape)}"
 
 
 @ONNX.imports("SequenceMap", sequences=True)

@@ -8,7 +8,7 @@ from ellc.frontends.tflite.common import operand
 from ellc.frontends.tflite.model import TfliteNode
 from ellc.frontends.tflite.registry import TFLITE
 
-_LIMITS = "in the main graph, of one shape"
+_LIMITS = "in the main graph or a branch, of one shape"
 
 
 @TFLITE.imports("READ_VARIABLE", limits=_LIMITS)
