@@ -55,4 +55,4 @@ def weight_pieces(weights: Sequence[tuple[Weight, int]]) -> list[Piece]:
 
 
 def _deferred(weight: Weight) -> Deferred:
-    return Deferred(weight.bytes, lambda: np.ascontiguousarray(weight.make()).data)
+    return Deferred(weight.bytes, lambda: np.asarray(weight.make(), order="C").reshape(-1).data)

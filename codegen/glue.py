@@ -397,7 +397,7 @@ def _pointer(plan: Plan, arg: BufferArg) -> CCode:
 def _states(plan: Plan, constants: _Section | _Arrays) -> Iterator[State]:
     for state in plan.graph.states:
         type_ = plan.graph.types[state.current]
-        data = np.ascontiguousarray(stored_array(plan.graph.weights[state.key], type_.dtype))
+        data = np.asarray(stored_array(plan.graph.weights[state.key], type_.dtype), order="C")
         first = None
         if data.reshape(-1).view(np.uint8).any():
             weight = Weight(content_key(data), data.nbytes, lambda data=data: data)  # type: ignore[misc]

@@ -178,7 +178,7 @@ class Memory:
             return np.zeros(access.shape, dtype.numpy)
         view = np.ndarray(access.shape, whole.dtype, whole, access.offset * size, strides)
         if dtype is DType.BIT:
-            bits = np.unpackbits(np.ascontiguousarray(view), axis=-1, bitorder="little")
+            bits = np.unpackbits(np.asarray(view, order="C"), axis=-1, bitorder="little")
             return bits[..., :channels].astype(np.bool_)
         return view.astype(dtype.numpy)
 

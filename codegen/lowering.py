@@ -178,7 +178,7 @@ def constant_access(array: Array, dtype: DType) -> Access:
 
 
 def _weight(array: Array) -> Weight:
-    data = np.ascontiguousarray(array)
+    data = np.asarray(array, order="C")
     return Weight(content_key(data), data.nbytes, lambda: data)
 
 

@@ -98,7 +98,7 @@ class Operands:
         strides = broadcast_strides(array.shape, dense(array.shape), self._shape)
         steps = regrouped(self._shape, strides, self._walk)
         if steps is None:
-            array = np.ascontiguousarray(np.broadcast_to(array, self._shape))
+            array = np.asarray(np.broadcast_to(array, self._shape), order="C")
             steps = regrouped(self._shape, dense(array.shape), self._walk)
             assert steps is not None
         data = stored_array(array, dtype).reshape(-1)
@@ -140,7 +140,7 @@ def expanded(array: Array, shape: tuple[int, ...], walk: tuple[int, ...]) -> Arr
         if prod(shape[first:]) >= inner:
             if prod(own.shape[:first]) != 1:
                 return array
-            return np.ascontiguousarray(np.broadcast_to(own[(0,) * first], shape[first:]))
+            return np.asarray(np.broadcast_to(own[(0,) * first], shape[first:]), order="C")
     return array
 
 

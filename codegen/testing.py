@@ -272,7 +272,7 @@ def _decoded_calls(part: _Part, answers: Sequence[tuple[bytes, ...]]) -> list[Ou
 def to_bytes(array: Array, type_: TensorType) -> bytes:
     """A tensor as it lies in a caller's buffer: signs packed, booleans as bytes."""
     data = np.asarray(array, dtype=type_.dtype.numpy).reshape(type_.shape)
-    return np.ascontiguousarray(stored_array(data, type_.dtype)).tobytes()
+    return np.asarray(stored_array(data, type_.dtype), order="C").tobytes()
 
 
 def from_bytes(data: bytes, type_: TensorType) -> Array:

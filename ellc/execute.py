@@ -242,7 +242,7 @@ def _buffer(type_: TensorType) -> emulate.Buffer:
 
 def _to_memory(array: Array, type_: TensorType) -> bytes:
     if type_.dtype is not DType.BIT:
-        return np.ascontiguousarray(array, type_.dtype.numpy).tobytes()
+        return np.asarray(array, type_.dtype.numpy, order="C").tobytes()
     bits = np.packbits(array.reshape(type_.shape) > 0, axis=-1, bitorder="little")
     missing = _bit_bytes(type_.shape[-1]) - bits.shape[-1]
     return np.pad(bits, [(0, 0)] * (type_.rank - 1) + [(0, missing)]).tobytes()

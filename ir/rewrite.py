@@ -119,7 +119,7 @@ class Editor:
         The unrounded array stays in `Graph.exact`: passes that fold it further start from there,
         and the float64 comparison of two graphs sees no rounding.
         """
-        exact = np.ascontiguousarray(exact, np.float64).reshape(np.shape(exact))
+        exact = np.asarray(exact, np.float64, order="C")
         with np.errstate(over="ignore", invalid="ignore"):
             array = exact.astype(dtype.numpy)
         same = bool(np.all((array == exact) | np.isnan(exact)))
@@ -130,9 +130,9 @@ class Editor:
         array, exact = self.array(value), self._exact.get(self.current(value))
         assert array is not None
         return self._add_constant(
-            np.ascontiguousarray(change(array)),
+            np.asarray(change(array), order="C"),
             self.type(value).dtype,
-            None if exact is None else np.ascontiguousarray(change(exact)),
+            None if exact is None else np.asarray(change(exact), order="C"),
         )
 
     def insert(self, before: Node, op: Op, *operands: str, source: Iterable[str] = ()) -> str:

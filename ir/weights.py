@@ -14,9 +14,9 @@ KEY_BYTES = 16
 
 def content_key(array: Array) -> str:
     """128-bit hash (32 hex digits) of element type, shape and bytes."""
-    data = np.ascontiguousarray(array)  # at least one axis: the shape is asked of `array`
+    data = np.asarray(array, order="C")
     digest = hashlib.blake2b(digest_size=KEY_BYTES)
-    digest.update(f"{data.dtype.str}{np.shape(array)}".encode())
+    digest.update(f"{data.dtype.str}{data.shape}".encode())
     digest.update(data.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
@@ -29,7 +29,7 @@ class WeightPool:
 
     def add(self, array: Array) -> str:
         """Put an array in (C order, made read-only) and return its key."""
-        data = np.ascontiguousarray(array).reshape(np.shape(array))
+        data = np.asarray(array, order="C")
         key = content_key(data)
         if key not in self._arrays:
             view = data.view()

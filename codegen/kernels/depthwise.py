@@ -103,7 +103,7 @@ def pack_windows(weights: Array, block: int) -> Array:
     padded = np.zeros((blocks * block, *weights.shape[1:3]), weights.dtype)
     padded[:filters] = weights[..., 0]
     split = padded.reshape(blocks, block, *weights.shape[1:3])
-    return np.ascontiguousarray(np.moveaxis(split, 1, -1))
+    return np.asarray(np.moveaxis(split, 1, -1), order="C")
 
 
 class _Start:

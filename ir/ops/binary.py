@@ -18,11 +18,15 @@ from ir.types import Array, DType, Padding, TensorType
 @register_op("binarize")
 @dataclass(frozen=True, slots=True)
 class Binarize(Pointwise):
-    """x > 0 as a `BIT` of the same shape, so 0 and NaN stand for -1; float or integer."""
+    """x > 0 as a `BIT` of the same shape, so 0 and NaN stand for -1; float or integer.
+
+    There is an axis at least: bits are packed along the last.
+    """
 
     def infer(self, *inputs: TensorType) -> Types:
         want_operands("binarize", inputs, 1)
         want_kind("binarize", inputs[0].dtype, "fi")
+        require(inputs[0].rank > 0, "binarize: a tensor of rank 0 has no axis to pack bits along")
         return (TensorType(DType.BIT, inputs[0].shape),)
 
     def reference(self, *inputs: Array) -> Arrays:

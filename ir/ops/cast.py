@@ -82,7 +82,7 @@ class BitCast(Pointwise):
         # A float32 that is held in float64 for comparison is looked at as what it stands for.
         (x,) = inputs
         narrow = x.dtype.itemsize != self.dtype.item_bytes
-        stored = np.ascontiguousarray(x.astype(np.float32) if narrow else x)
+        stored = np.asarray(x.astype(np.float32) if narrow else x, order="C")
         return (stored.view(self.dtype.numpy).reshape(x.shape).copy(),)
 
     @classmethod

@@ -202,7 +202,7 @@ def _bytes(rng: np.random.Generator) -> Iterator[Case]:
     def stored(*shape: int, unsigned: bool = False) -> Array:
         low = 0 if unsigned else -128
         made = rng.integers(low, low + 256, shape).astype(np.uint8 if unsigned else np.int8)
-        return np.ascontiguousarray(made)
+        return np.asarray(made, order="C")
 
     def factors(channels: int) -> tuple[Array, Array]:
         multipliers = rng.integers(1 << 30, (1 << 31) - 1, channels).astype(np.int32)

@@ -263,4 +263,4 @@ def _pruned(table: AxisTable) -> AxisTable:
     indices = np.take_along_axis(indices, order, 1)
     indices = np.where(weights == 0, indices[:, :1], indices)
     used = max(1, int((weights != 0).sum(1).max(initial=1)))
-    return AxisTable(np.ascontiguousarray(indices[:, :used]), weights[:, :used].copy())
+    return AxisTable(np.asarray(indices[:, :used], order="C"), weights[:, :used].copy())

@@ -64,7 +64,7 @@ class Transpose(Op):
         return (TensorType(x.dtype, shape, quant=quant),)
 
     def reference(self, *inputs: Array) -> Arrays:
-        return (np.ascontiguousarray(np.transpose(inputs[0], self.permutation)),)
+        return (np.asarray(np.transpose(inputs[0], self.permutation), order="C"),)
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:

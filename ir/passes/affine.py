@@ -38,8 +38,8 @@ class Affine:
         return bool(np.all(self.shift == 0))
 
 
-_ONE = np.ones(1)
-_ZERO = np.zeros(1)
+_ONE = np.ones(())
+_ZERO = np.zeros(())
 
 
 def affine_of(editor: Editor, node: Node) -> Affine | None:

@@ -31,8 +31,8 @@ def widened(a: Padding, b: Padding) -> tuple[int, int, int, int]:
 
 
 def trailing(array: Array) -> Array:
-    """The array without leading axes of extent 1, but with one axis at least."""
-    shape = array.shape or (1,)
+    """The array without leading axes of extent 1; of several axes one stays."""
+    shape = array.shape
     while len(shape) > 1 and shape[0] == 1:
         shape = shape[1:]
     return array.reshape(shape)
@@ -41,7 +41,7 @@ def trailing(array: Array) -> Array:
 def per_channel(array: Array, channels: int) -> Array | None:
     """The array as a vector [channels] if it varies along the last axis only, else None."""
     flat = trailing(array)
-    if flat.ndim > 1 or flat.shape[0] not in (1, channels):
+    if flat.ndim > 1 or flat.size not in (1, channels):
         return None
     return np.broadcast_to(flat, (channels,))
 

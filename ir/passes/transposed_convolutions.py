@@ -117,7 +117,7 @@ def _arranged(
     exact = editor.exact(value)
     array = editor.array(value) if exact is None else exact
     if array is not None:
-        changed = np.ascontiguousarray(change(array, zero))
+        changed = np.asarray(change(array, zero), order="C")
         if type_.dtype.is_float:
             return editor.rounded(changed, type_.dtype)
         return editor.constant(changed.astype(type_.dtype.numpy))
@@ -185,7 +185,7 @@ class _Phases:
     def filters(self, window: Array) -> Array:
         """[phase row, phase column, F, ...] as the filters of one convolution."""
         ordered = window.transpose(2, 0, 1, 3, 4, 5) if self.grouped else window
-        return np.ascontiguousarray(ordered.reshape(-1, *window.shape[3:]))
+        return np.asarray(ordered.reshape(-1, *window.shape[3:]), order="C")
 
     def repeated(self, per_filter: Array) -> Array:
         """One number per filter, for the filters of all phases."""

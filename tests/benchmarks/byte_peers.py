@@ -38,7 +38,7 @@ class OnnxRuntime(_Bytes, tool.Ort):
             self.onnx, self._options(), providers=["CPUExecutionProvider"]
         )
         binding = session.io_binding()
-        self.x = self.np.ascontiguousarray(self.x.transpose(0, 2, 3, 1))
+        self.x = self.np.asarray(self.x.transpose(0, 2, 3, 1), order="C")
         binding.bind_cpu_input(session.get_inputs()[0].name, self.x)
         self.y = self.np.zeros(self.osh, self.type)
         address = self.y.ctypes.data
@@ -58,7 +58,7 @@ class Ellc(_Bytes, tool.Ellc):
 
     def load(self):
         super().load()
-        pixels = self.np.ascontiguousarray(self.x.transpose(0, 2, 3, 1)).ravel()
+        pixels = self.np.asarray(self.x.transpose(0, 2, 3, 1), order="C").ravel()
         self.xin.view(self.type)[: pixels.size] = pixels
 
     def out(self):

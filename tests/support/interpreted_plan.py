@@ -62,4 +62,4 @@ def _place(
 
 
 def _bytes(array: Array) -> Array:
-    return np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
+    return np.frombuffer(np.asarray(array, order="C").tobytes(), np.uint8)

@@ -55,7 +55,7 @@ class JunkInstance:
             for _, t in self._library.network.outputs
         )
         ports = zip(inputs, self._library.network.inputs, strict=True)
-        given = [np.ascontiguousarray(x, t.dtype.numpy).reshape(t.shape) for x, (_, t) in ports]
+        given = [np.asarray(x, t.dtype.numpy, order="C").reshape(t.shape) for x, (_, t) in ports]
         self._call("predict_v", _pointers(given), _pointers(made))
         return made
 

@@ -110,7 +110,7 @@ def _smaller(case: Case) -> Iterator[Case]:
 
 
 def _cut(x: Array, extent: int, keep: int) -> Array:
-    return np.ascontiguousarray(x[tuple(slice(keep if n == extent else n) for n in x.shape)])
+    return np.asarray(x[tuple(slice(keep if n == extent else n) for n in x.shape)], order="C")
 
 
 def _reads(node: onnx.NodeProto) -> Iterator[str]:

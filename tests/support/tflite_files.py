@@ -129,7 +129,7 @@ class TFLiteFile:
         if tensor.data is not None:
             buffer = schema.BufferT()
             stored = packed(tensor.data, PACKED[tensor.dtype]) if by_name else tensor.data
-            buffer.data = np.frombuffer(np.ascontiguousarray(stored).tobytes(), np.uint8)
+            buffer.data = np.frombuffer(np.asarray(stored, order="C").tobytes(), np.uint8)
             made.buffer = len(model.buffers)
             model.buffers.append(buffer)
         return made

@@ -79,7 +79,7 @@ def test_product_of_turned_operands(flags: tuple[int, int, int, int]) -> None:
     a, b = floats(2, 3, 4), floats(2, 4, 5, seed=1)
     stored_a = a.swapaxes(1, 2) if trans_a else a.transpose(1, 0, 2) if batch_a else a
     stored_b = b.swapaxes(1, 2) if trans_b else b
-    given = {"a": np.ascontiguousarray(stored_a), "b": np.ascontiguousarray(stored_b)}
+    given = {"a": np.asarray(stored_a, order="C"), "b": np.asarray(stored_b, order="C")}
     fused = node("FusedMatMul", ["a", "b"], ["y"], domain=MICROSOFT, alpha=0.5, transA=trans_a,
                  transB=trans_b, transBatchA=batch_a, transBatchB=batch_b)  # fmt: skip
     (got,) = computed(model([fused], given, ["y"], domains=DOMAINS), given)

@@ -317,7 +317,7 @@ def test_planes_become_pixels_if_asked() -> None:
     x, w = floats(1, 3, 5, 4), floats(2, 3, 1, 1, seed=1)
     proto = model([node("Conv", ["x", "w"], ["y"])], {"x": x}, ["y"], {"w": w})
     graph = read(proto, ImportOptions(layout="nhwc"))
-    (got,) = evaluate(graph, (np.ascontiguousarray(x.transpose(0, 2, 3, 1)),)).outputs
+    (got,) = evaluate(graph, (np.asarray(x.transpose(0, 2, 3, 1), order="C"),)).outputs
     (want,) = expected(proto, {"x": x})
     np.testing.assert_allclose(got, want.transpose(0, 2, 3, 1), rtol=1e-5)
 

@@ -126,7 +126,7 @@ class Lowering:
 
     def constant(self, array: Array) -> Ref:
         """A constant of the graph."""
-        ref = self.builder.constant(np.ascontiguousarray(array).reshape(array.shape))
+        ref = self.builder.constant(np.asarray(array, order="C"))
         self.constants[ref.id] = array
         return ref
 

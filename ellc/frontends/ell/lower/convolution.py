@@ -77,7 +77,7 @@ def lower_diagonal_compute(lw: Lowering, job: Job) -> None:
         raise Refused(f"{flat.size} weights for {filters} filters", "filterWeights")
     transposed = flat.reshape(-1, filters * field).T
     weights = transposed.reshape(filters * field, field, -1)
-    _convolve(lw, job, np.ascontiguousarray(weights), field)
+    _convolve(lw, job, np.asarray(weights, order="C"), field)
 
 
 def _port_weights(lw: Lowering, job: Job, field: int) -> ell.FloatArray:

@@ -341,7 +341,7 @@ def _binary_convolution(
 
 def unpack_bits(words: np.ndarray, bits: int) -> np.ndarray:
     """Packed filters [F, words] as booleans [F, bits]; the lowest bit of a word comes first."""
-    octets = np.ascontiguousarray(words.astype("<u8")).view(np.uint8)
+    octets = np.asarray(words.astype("<u8"), order="C").view(np.uint8)
     return np.unpackbits(octets, axis=1, count=bits, bitorder="little").astype(np.bool_)
 
 
@@ -365,7 +365,7 @@ def _fully_connected(
     else:
         x = lw.flat(seen)
     x = lw.reshape(x, (1, weights.shape[1]))
-    w = lw.constant(np.ascontiguousarray(weights).astype(x.type.dtype.numpy))
+    w = lw.constant(np.asarray(weights, order="C").astype(x.type.dtype.numpy))
     return lw.emit(Dense(), x, w)
 
 

@@ -68,7 +68,7 @@ def lower_matrix_vector_multiply(lw: Lowering, job: Job) -> None:
 
 
 def _typed(lw: Lowering, array: Array, like: Ref) -> Ref:
-    return lw.constant(np.ascontiguousarray(array).astype(like.type.dtype.numpy))
+    return lw.constant(np.asarray(array, order="C").astype(like.type.dtype.numpy))
 
 
 def _times_vector(lw: Lowering, matrix: Ref, x: Ref) -> Ref:

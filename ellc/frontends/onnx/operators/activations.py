@@ -78,7 +78,7 @@ def selu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
         gamma, SELU_SCALE, rel_tol=1e-6
     ):
         return emitter.add(Selu(), x)
-    scale = emitter.constant(np.array([gamma], x.dtype.numpy))
+    scale = emitter.constant(np.array(gamma, x.dtype.numpy))
     return emitter.add(Mul(), emitter.add(Elu(alpha), x), scale)
 
 

@@ -137,7 +137,7 @@ def mean(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     total = operand(inputs, 0)
     for index in range(1, len(inputs)):
         total = pointwise(emitter, Add(), total, operand(inputs, index), commutes=True)
-    count = emitter.constant(np.array([len(inputs)], total.dtype.numpy))
+    count = emitter.constant(np.array(len(inputs), total.dtype.numpy))
     return emitter.add(Div(), total, count)
 
 

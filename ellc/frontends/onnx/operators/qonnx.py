@@ -113,7 +113,7 @@ def multi_threshold(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
         raise Unsupported(f"thresholds of shape {steps.shape} on {x.shape}")
     along = [1] * rank
     along[channels] = len(steps)
-    each = np.ascontiguousarray(steps.T).reshape(steps.shape[1], *along)
+    each = np.asarray(steps.T, order="C").reshape(steps.shape[1], *along)
     count = emitter.add(CountReached(), x, emitter.constant(each))
     scale, bias = (
         np.full(1, node.number(f"out_{n}", v), np.float32)

@@ -248,7 +248,7 @@ def softmax(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     if is_stored(node):
         return stored_softmax(emitter, tensor(node, 0), result(node), x, beta)
     if beta != 1:
-        x = emitter.add(Mul(), want_float(x), emitter.constant(np.full(1, beta, np.float32)))
+        x = emitter.add(Mul(), want_float(x), emitter.constant(np.full((), beta, np.float32)))
     return emitter.add(Softmax((x.type.rank - 1,)), want_float(x))
 
 
