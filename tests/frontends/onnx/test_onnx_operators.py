@@ -394,6 +394,35 @@ def test_sequences_of_known_length(split: Array | None, axis: int) -> None:
     compare(model(nodes, {"x": x}, ["joined", "stacked", "n"], constants), {"x": x})
 
 
+def _placed(kind: str, place: int) -> tuple[onnx.ModelProto, dict[str, Array]]:
+    """A sequence of three tensors of two, and an operator that takes a place in it."""
+    x = floats(3, 2)
+    operands = ["s", "two", "at"] if kind == "SequenceInsert" else ["s", "at"]
+    nodes = [
+        node("SplitToSequence", ["x", "one"], ["s"], axis=0),
+        node(kind, operands, ["t"]),
+        node("Identity" if kind == "SequenceAt" else "ConcatFromSequence", ["t"], ["y"]),
+    ]
+    if kind != "SequenceAt":
+        nodes[-1].attribute.append(onnx.helper.make_attribute("axis", 0))
+    constants = {"one": np.array(1), "at": np.array(place), "two": floats(2, 2, seed=8)}
+    return model(nodes, {"x": x}, ["y"], constants), {"x": x}
+
+
+@pytest.mark.parametrize("kind", ["SequenceInsert", "SequenceErase", "SequenceAt"])
+def test_places_in_sequences_from_both_ends(kind: str) -> None:
+    """Three tensors have the places -3 to 2; one more may be inserted at the end, 3."""
+    for place in range(-3, 3):
+        compare(*_placed(kind, place))
+    if kind == "SequenceInsert":  # onnx.reference takes 3 for 0, against the standard's text
+        proto, inputs = _placed(kind, 3)
+        (got,) = evaluate(read(proto), (inputs["x"],)).outputs
+        np.testing.assert_array_equal(got, np.concatenate([inputs["x"], floats(2, 2, seed=8)]))
+    for place in (-4, 3 + (kind == "SequenceInsert")):
+        with pytest.raises(EllcError, match=f"place {place} of a sequence of 3"):
+            read(_placed(kind, place)[0])
+
+
 @pytest.mark.parametrize("centred", [0, 1])
 @pytest.mark.parametrize(("overlap", "least"), [(0.3, 0.2), (0.0, 0.0), (0.9, 1.5)])
 def test_boxes_that_overlap_are_left_out(centred: int, overlap: float, least: float) -> None:

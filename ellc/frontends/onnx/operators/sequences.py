@@ -54,9 +54,12 @@ def sequence_construct(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Valu
 
 @ONNX.imports("SequenceInsert", limits="a place known at import", sequences=True)
 def sequence_insert(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The sequence with a tensor more, at the end or at a place."""
-    items = _items(inputs)
-    place = _place(optional(inputs, 2), len(items) + 1, len(items))
+    """The sequence with a tensor more, at the end or before the one at a place."""
+    items, where = _items(inputs), optional(inputs, 2)
+    count = len(items)
+    # A negative place names a tensor that is there; the end has none to count from.
+    at_end = where is None or known_int(where, "the place in the sequence") == count
+    place = count if at_end else _place(where, count, count)
     return Listed.of([*items[:place], operand(inputs, 1), *items[place:]])
 
 

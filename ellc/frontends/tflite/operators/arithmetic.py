@@ -5,7 +5,7 @@ from __future__ import annotations
 from ellc.frontends.graph_import.broadcast import common_shape, expanded, pointwise
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
-from ellc.frontends.tflite.common import activated, is_stored, operand, tensor
+from ellc.frontends.tflite.common import activated, axis_of, is_stored, operand, tensor
 from ellc.frontends.tflite.model import Activation, TfliteNode
 from ellc.frontends.tflite.operators.quantised_arithmetic import (
     compared_parts,
@@ -202,7 +202,7 @@ def one_hot(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     if len(counts) != 1 or not 0 < counts[0] < 1 << 24:
         raise Unsupported(f"a depth of {counts}")
     count, rank = counts[0], indices.type.rank
-    axis = node.options.whole("Axis") % (rank + 1)
+    axis = axis_of(node.options.whole("Axis"), rank + 1)
     shape = (*indices.shape[:axis], count, *indices.shape[axis:])
     thin = reshaped(emitter, indices, (*indices.shape[:axis], 1, *indices.shape[axis:]))
     places = emitter.counted(count, dtype=indices.dtype.numpy).reshape(-1, *[1] * (rank - axis))
