@@ -104,7 +104,17 @@ def derive(name: str, triple: str, cpu: str, llvm_features: str) -> Target:
 
 
 def rederive(row: Target, triple: str | None, cpu: str | None, llvm_features: str | None) -> Target:
-    """Return `row` with these replaced and everything that follows from them derived anew."""
+    """Return `row` with these replaced and everything that follows from them derived anew.
+
+    Raises `EllcError` E604 for a triple of another architecture without a CPU of that one.
+    """
+    if triple and cpu is None and (arch := targets.arch_of(triple)) != row.arch:
+        raise EllcError(
+            f"the CPU {row.cpu!r} of target {row.name!r} is none of {arch}",
+            code="E604",
+            where=triple,
+            hint=f"also give --cpu, such as --cpu {_generic_cpu(arch)}",
+        )
     features = row.llvm_features if llvm_features is None and cpu is None else llvm_features or ""
     made = derive(row.name, triple or row.triple, row.cpu if cpu is None else cpu, features)
     measured = replace(

@@ -16,7 +16,7 @@ from codegen.toolchain.load import call_library, has_c_library, library_abi
 from codegen.toolchain.repeats import first_and_steady, repeated
 from ellc.arrays import as_input
 from ellc.manifest import read_manifest
-from ellc.models import DEFAULT_OPTIONS, ModelOptions, read_model
+from ellc.models import DEFAULT_OPTIONS, LIBRARY_SUFFIXES, ModelOptions, read_model
 from ellc.progress import Progress, silent
 from ir.errors import EllcError, InternalError
 from ir.interp import evaluate
@@ -24,7 +24,6 @@ from ir.types import Array, DType, TensorType
 from ir.work_folders import temporary_folder
 
 Arrays = tuple[Array, ...]
-LIBRARY_SUFFIXES = (".so", ".dylib", ".dll")
 
 
 @dataclass(frozen=True)

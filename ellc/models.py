@@ -20,6 +20,9 @@ Kind = Literal["eir", "ell", "onnx", "tflite"]
 
 SUFFIXES = (".ell.zip", ".ell", ".eir", ".onnx", ".tflite", ".map", ".model", ".zip")
 """What the names of model files end in; a model's name is what stands before."""
+LIBRARY_SUFFIXES = (".so", ".dylib", ".dll")
+"""What the names of compiled libraries end in."""
+_MANIFEST_MARK = b'"made_by": "ellc '
 _HINT = "ellc reads .ell, .ell.zip, .eir, .onnx and .tflite"
 _ZIP_MAGIC = b"PK"
 _SNIFF_BYTES = 4096
@@ -164,12 +167,27 @@ def model_kind(path: Path) -> Kind:
     except OSError as error:
         reason = error.strerror or error
         raise EllcError(
-            f"cannot be read: {reason}", code="E701", where=str(path), hint=_HINT
+            f"cannot be read: {reason}", code="E701", where=str(path), hint=_library_hint(path)
         ) from None
+    if path.suffix.lower() == ".json" and _MANIFEST_MARK in head:
+        said = "this is the manifest that ellc writes for a library, no model"
+        raise EllcError(said, code="E702", where=str(path), hint=_library_hint(path))
     kind = _kind_of(head, path)
     if kind is None:
         raise EllcError("this is no model file", code="E702", where=str(path), hint=_HINT)
     return kind
+
+
+def _library_hint(path: Path) -> str:
+    """The one compiled library that a folder holds, or that a manifest is of."""
+    folder = path if path.is_dir() else path.parent
+    names = {f"{lib}{path.stem}{suffix}" for lib in ("", "lib") for suffix in LIBRARY_SUFFIXES}
+    try:
+        every = [file for file in folder.iterdir() if file.suffix in LIBRARY_SUFFIXES]
+    except OSError:
+        return _HINT
+    found = [file for file in every if file.name in names or folder == path]
+    return f"`ellc run` takes the library {found[0]}" if len(found) == 1 else _HINT
 
 
 def _kind_of(head: bytes, path: Path) -> Kind | None:

@@ -49,6 +49,15 @@ def test_a_manifest_of_another_library_is_refused(
     assert "error[E705]" in capsys.readouterr().err
 
 
+def test_a_manifest_or_its_folder_leads_to_the_library(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "x.npy", np.ones(4, np.float32))
+    for given in (made.with_name("tiny.json"), made.parent):
+        assert run(["run", str(given), str(tmp_path / "x.npy")]) == EXIT_BAD_INPUT
+        assert f"`ellc run` takes the library {made}" in capsys.readouterr().err
+
+
 def leaves(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
     """Places in a document, inner ones too."""
     match value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -54,6 +55,22 @@ def test_what_is_no_model(tmp_path: Path, name: str, data: object, code: str) ->
         read_model(tmp_path / name)
     assert caught.value.code == code
     assert name in caught.value.where
+
+
+@pytest.mark.parametrize("library", ["libm.so", "m.dll", "libm.dylib"])
+def test_a_manifest_or_its_folder_leads_to_the_library(tmp_path: Path, library: str) -> None:
+    manifest = tmp_path / "m.json"
+    document = {"format": 1, "name": "m", "made_by": "ellc 0.1.0", "inputs": []}
+    manifest.write_text(json.dumps(document, indent=1))
+    for path, code in ((manifest, "E702"), (tmp_path, "E701")):
+        with pytest.raises(EllcError, match=code) as caught:
+            read_model(path)
+        assert "ellc reads" in caught.value.hint
+        (tmp_path / library).touch()
+        with pytest.raises(EllcError, match=code) as caught:
+            read_model(path)
+        assert caught.value.hint == f"`ellc run` takes the library {tmp_path / library}"
+        (tmp_path / library).unlink()
 
 
 @pytest.mark.parametrize(("suffix", "package"), [("onnx", "onnx"), ("tflite", "flatbuffers")])

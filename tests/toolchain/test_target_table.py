@@ -101,3 +101,15 @@ def test_unknown_architecture_is_an_error(triple: str) -> None:
 def test_feature_without_sign_is_an_error() -> None:
     with pytest.raises(EllcError, match="no sign"):
         resolve("custom", Overrides("x86_64-unknown-linux-gnu", "", "avx2"))
+
+
+def test_a_triple_of_another_architecture_needs_a_cpu() -> None:
+    """Of every target: LLVM's answer would name each feature of the CPU that is there."""
+    triples = {row.arch: row.triple for row in ROWS}
+    assert len(triples) == 4
+    for row in (resolve("host"), *ROWS):
+        for arch in triples.keys() - {row.arch}:
+            with pytest.raises(EllcError, match="E604") as caught:
+                resolve(row.name, Overrides(triples[arch]))
+            assert "also give --cpu" in caught.value.report()
+            assert resolve(row.name, Overrides(triples[arch], "generic")).arch == arch
