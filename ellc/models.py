@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from ellc.frontends.options import ImportOptions
-from ellc.pixels import ORDER_KEY, Geometry, PixelOptions, Preprocessing, is_picture
+from ellc.pixels import ORDER_KEY, Geometry, PixelOptions, is_picture
 from ir.container import load
 from ir.errors import EllcError
 from ir.graph import LAYOUT_KEY, Graph
@@ -75,9 +75,7 @@ def read_model(path: Path, options: ModelOptions = DEFAULT_OPTIONS) -> Graph:
         return graph
     from ellc.preprocessing import with_preprocessing
 
-    return with_preprocessing(
-        graph, options.pixels.over(Preprocessing.from_metadata(graph.metadata))
-    )
+    return with_preprocessing(graph, options.pixels.over_metadata(graph.metadata))
 
 
 def default_name(path: Path) -> str:

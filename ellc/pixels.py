@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 
 from ir.errors import EllcError
-from ir.types import Array, TensorType
+from ir.types import Array, DType, TensorType
 
 ColourOrder = Literal["bgr", "rgb"]
 Colours = tuple[float, float, float]
@@ -28,6 +28,14 @@ Colours = tuple[float, float, float]
 PREFIX = "model.input."
 ORDER_KEY = f"{PREFIX}expectedColorChannelOrder"
 _COLOURS = ("red", "green", "blue")
+_KEYS = {
+    "color": ("expectedColorChannelOrder",),
+    "range": ("expectedPixelRangeLow", "expectedPixelRangeHigh"),
+    "mean": tuple(f"{c}ChannelMean" for c in _COLOURS),
+    "scale": tuple(f"{c}ChannelStdDev" for c in _COLOURS),
+}
+"""What an option of `PixelOptions` says in place of the metadata."""
+_HINT = "override it: --color, --range, --mean and --scale"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +93,7 @@ class Preprocessing:
             raise EllcError(
                 "the model's metadata says something impossible about its input pictures",
                 code="E711",
-                hint="override it: --color, --range, --mean and --scale",
+                hint=_HINT,
                 problems=problems,
             )
         return result
@@ -95,17 +103,41 @@ class Preprocessing:
         """Whether values are the pixels themselves."""
         return replace(self, order="rgb", pixels="rgb", size=None) == Preprocessing("rgb")
 
-    def affine(self, channels: int) -> tuple[Array, Array]:
+    def affine(self, channels: int, dtype: DType = DType.F32) -> tuple[Array, Array]:
         """Factor and offset of each channel in the network's order, float64.
 
-        One channel is grey: it takes the average of the colours' means and deviations.
+        One channel is grey: it takes the average of the colours' means and deviations. Raises
+        `EllcError` E711 if, computed in the float `dtype`, all pixels become one number or some
+        of 0 to 255 a number that is not finite.
         """
-        mean, scale = np.array(self.mean), np.array(self.scale)
-        if channels == 1:
-            mean, scale = mean.mean(keepdims=True), 1.0 / (1.0 / scale).mean(keepdims=True)
-        if self.order == "bgr":
-            mean, scale = mean[::-1], scale[::-1]
-        return (self.high - self.low) / 255.0 * scale, (self.low - mean) * scale
+        with np.errstate(all="ignore"):  # what comes out is checked
+            mean, scale = np.array(self.mean), np.array(self.scale)
+            if channels == 1:
+                mean, scale = mean.mean(keepdims=True), 1.0 / (1.0 / scale).mean(keepdims=True)
+            if self.order == "bgr":
+                mean, scale = mean[::-1], scale[::-1]
+            factor, offset = (self.high - self.low) / 255.0 * scale, (self.low - mean) * scale
+            _check_affine(factor, offset, dtype)
+        return factor, offset
+
+
+def _check_affine(factor: Array, offset: Array, dtype: DType) -> None:
+    """Refuse what `Preprocessing.affine` must not return."""
+    black = offset.astype(dtype.numpy)
+    change = factor.astype(dtype.numpy) * dtype.numpy.type(255)
+    white = change + black
+    # Every other pixel's product and sum lie between those of black and white.
+    if not np.all(np.isfinite([black, change, white])):
+        problem = f"numbers that are beyond {dtype.value}"
+    elif np.any(black == white):
+        problem = f"one number in {dtype.value}, whatever the pixel"
+    else:
+        return
+    raise EllcError(
+        f"pixels would become {problem}: value = pixel * {factor.tolist()} + {offset.tolist()}",
+        code="E711",
+        hint=_HINT,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +155,21 @@ class PixelOptions:
     def is_given(self) -> bool:
         """Whether anything was said."""
         return self != PixelOptions()
+
+    def over_metadata(self, metadata: Mapping[str, str]) -> Preprocessing:
+        """What a graph's metadata describe, with what the user said in place.
+
+        Keys that the user overrides are not read, so they may say anything. Raises `EllcError`
+        E711 for the others, as `Preprocessing.from_metadata`.
+        """
+        overridden = {
+            f"{PREFIX}{key}"
+            for option, keys in _KEYS.items()
+            if getattr(self, option) is not None
+            for key in keys
+        }
+        read = {key: text for key, text in metadata.items() if key not in overridden}
+        return self.over(Preprocessing.from_metadata(read))
 
     def over(self, said: Preprocessing) -> Preprocessing:
         """The description with what the user said in place."""

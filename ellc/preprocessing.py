@@ -66,7 +66,7 @@ def pixel_graph(type: TensorType, how: Preprocessing, weights: WeightPool | None
 
 def _table(type: TensorType, how: Preprocessing, channels: int) -> Array | None:
     """What an 8-bit input stores for each of the 256 pixels; None if colours differ in that."""
-    factor, offset = how.affine(channels)
+    factor, offset = how.affine(channels, _wide(type))
     if type.dtype not in _BYTES or np.ptp(factor) != 0 or np.ptp(offset) != 0:
         return None
     limits = np.iinfo(type.dtype.numpy)
@@ -80,8 +80,8 @@ def _table(type: TensorType, how: Preprocessing, channels: int) -> Array | None:
 
 def _numbers(b: GraphBuilder, x: Ref, type: TensorType, how: Preprocessing) -> Ref:
     """Pixels, whole or (scaled) with fractions, to the numbers of an input."""
-    factor, offset = how.affine(x.type.shape[3])
-    wide = DType.F64 if type.dtype is DType.F64 else DType.F32
+    wide = _wide(type)
+    factor, offset = how.affine(x.type.shape[3], wide)
     if x.type.dtype is not wide:
         x = b.add(Cast(wide), x)
     if np.any(factor != 1):
@@ -96,6 +96,11 @@ def _numbers(b: GraphBuilder, x: Ref, type: TensorType, how: Preprocessing) -> R
     step, zero = (1.0, np.iinfo(type.dtype.numpy).min) if holds_pixels else _step(type)
     operands = np.array([step], np.float32), np.array([zero], np.int32)
     return b.add(Quantize("half_even", type.dtype, type.quant), x, *map(b.constant, operands))
+
+
+def _wide(type: TensorType) -> DType:
+    """The float that pixels are computed in on their way to an input."""
+    return DType.F64 if type.dtype is DType.F64 else DType.F32
 
 
 def _holds_pixels(type: TensorType, how: Preprocessing) -> bool:
@@ -212,7 +217,7 @@ def _steps(front: Graph, inside: Geometry, how: Preprocessing) -> Iterator[str]:
         yield f"scaled to {inside.rows}x{inside.columns} (bilinear)"
     if inside.channels == 3 and how.order != how.pixels:
         yield f"channels to {_WORDS[how.order]}"
-    factor, offset = how.affine(inside.channels)
+    factor, offset = how.affine(inside.channels, _wide(type_))
     if not how.is_plain:
         added = f" + {_numbers_text(offset)}" if np.any(offset) else ""
         yield f"value = pixel * {_numbers_text(factor)}{added}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ir.printable import visible
+from ir.printable import shortened, visible
 
 
 class EllcError(Exception):
@@ -37,7 +37,7 @@ class EllcError(Exception):
         lines += [f"  {_indented(problem)}" for problem in self.problems]
         if self.hint:
             lines.append(f"hint: {_indented(self.hint)}")
-        return "\n".join(lines)
+        return "\n".join(map(shortened, "\n".join(lines).split("\n")))
 
     def __str__(self) -> str:
         return self.report()

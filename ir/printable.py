@@ -18,6 +18,19 @@ def visible(text: str, keep: str = "") -> str:
     return "".join(c if c.isprintable() or c in keep else _escape(c) for c in text)
 
 
+LONGEST_LINE = 1000
+"""Characters of a line of a report; all that a person reads through."""
+_END = 200
+
+
+def shortened(line: str) -> str:
+    """A line that may quote a text of any length: without its middle if it is very long."""
+    if len(line) <= LONGEST_LINE:
+        return line
+    left_out = f" ... ({len(line):,} characters) ... "
+    return line[: LONGEST_LINE - _END - len(left_out)] + left_out + line[-_END:]
+
+
 def _escape(char: str) -> str:
     code = char.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{code[i]:02x}{code[i + 1]:02x}" for i in range(0, len(code), 2))

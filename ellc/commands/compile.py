@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ellc.commands.output import bytes_text, echo, echo_json, json_option
-from ellc.commands.parameters import model_options, target_option
+from ellc.commands.parameters import command_words, model_options, target_option
 from ir.printable import visible
 
 if TYPE_CHECKING:
@@ -42,8 +41,20 @@ if TYPE_CHECKING:
 @click.option(
     "--dump-dir", type=click.Path(path_type=Path), help="Write the network after every pass here."
 )
-@click.option("--cc", default="", help="Your own C compiler for the target, with its options.")
-@click.option("--linker", default="", help="Your own linker for ELF targets (GNU ld or lld).")
+@click.option(
+    "--cc",
+    type=command_words,
+    default="",
+    metavar="COMMAND",
+    help="Your own C compiler for the target, with its options.",
+)
+@click.option(
+    "--linker",
+    type=command_words,
+    default="",
+    metavar="COMMAND",
+    help="Your own linker for ELF targets (GNU ld or lld).",
+)
 @model_options
 @json_option
 def command(
@@ -61,8 +72,8 @@ def command(
     no_optimize: bool,
     paranoid: bool,
     dump_dir: Path | None,
-    cc: str,
-    linker: str,
+    cc: tuple[str, ...],
+    linker: tuple[str, ...],
     options: ModelOptions,
     as_json: bool,
 ) -> None:
@@ -95,7 +106,7 @@ def command(
         paranoid=paranoid,
         optimize=not no_optimize,
         dump_dir=dump_dir,
-        tools=Tools(tuple(shlex.split(cc)), tuple(shlex.split(linker))),
+        tools=Tools(cc, linker),
         model=options,
     )
     with progress(quiet=as_json) as report:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable
 from functools import wraps
 from types import MappingProxyType
@@ -33,6 +34,17 @@ target_option = click.option(
     shell_complete=_complete_target,
     help="Machine to make code for: see `ellc targets`.",
 )
+
+
+def command_words(text: str) -> tuple[str, ...]:
+    """A program and its options, quoted as for a shell; nothing for an empty text."""
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as error:  # a quotation or an escape that does not end
+        raise click.BadParameter(f"{text!r} is no command: {error}") from None
+    if text and not (words and words[0]):
+        raise click.BadParameter(f"{text!r} names no program")
+    return words
 
 
 def _numbers(text: str) -> tuple[float, ...]:

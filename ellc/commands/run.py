@@ -113,12 +113,12 @@ def _preprocessing(model: Path, network: Network, asked: PixelOptions) -> Prepro
     """What happens to a picture before it goes in."""
     from ellc.execute import is_library
 
-    said = Preprocessing.from_metadata(network.metadata)
     if not is_library(model) or not asked.is_given:
-        return said  # what was asked of a model is inside by now, and its metadata say so
+        # What was asked of a model is inside by now, and its metadata say so.
+        return Preprocessing.from_metadata(network.metadata)
     if PREPROCESSING_KEY in network.metadata:
         raise has_preprocessing(str(model))
-    return asked.over(said)
+    return asked.over_metadata(network.metadata)
 
 
 def _tensors(network: Network, files: Sequence[Path], preprocessing: Preprocessing) -> Arrays:

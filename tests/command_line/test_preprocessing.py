@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from codegen.lowering import Options
 from codegen.plan import make_plan
 from codegen.targets import resolve
-from ellc.pixels import Geometry, PixelOptions, Preprocessing
+from ellc.commands.compile import command as compile_command
+from ellc.pixels import _KEYS, PREFIX, Geometry, PixelOptions, Preprocessing
 from ellc.preprocessing import PREPROCESSING_KEY, pixel_graph, prepare, with_preprocessing
 from ir.builder import GraphBuilder, Ref
 from ir.container import load, save
@@ -27,6 +30,7 @@ from ir.ops.pointwise import Add, Cast, Relu
 from ir.ops.quantised_conv import IntConv2D
 from ir.ops.shape import Transpose
 from ir.pipeline import run_pipeline
+from ir.printable import LONGEST_LINE
 from ir.types import DType, Padding, Quant, TensorType
 from ir.verify import verify
 
@@ -126,6 +130,56 @@ def test_pixels_as_a_quantised_network_stores_them_cost_nothing() -> None:
     halved = TensorType(DType.U8, BYTES.shape, quant=Quant((1 / 127.5,), (127,)))
     to_unit = Preprocessing("rgb", mean=(127.0,) * 3, scale=(1 / 127.5,) * 3)
     assert not pixel_graph(halved, to_unit).nodes, "its scale and zero point undo what is asked"
+
+
+IMPOSSIBLE = [
+    *({"scale": (s,) * 3} for s in (1e308, 1e39, 0.0, 1e-60, math.inf)),
+    *({"mean": (m,) * 3} for m in (1e39, -1e300)),
+    {"low": -1e308, "high": 1e308},
+    {"low": 0.0, "high": 1e308, "scale": (1e10,) * 3},
+    {"mean": (1e300,) * 3, "scale": (1e300,) * 3},
+    {"low": 5.0, "high": 5.0},
+    {"scale": (1.0, 0.0, 1.0)},
+    {"high": 3e38, "scale": (1.2,) * 3},
+]
+
+
+@pytest.mark.parametrize("type", TYPES, ids=lambda t: f"{t.dtype.value}{list(t.shape)}")
+def test_pixels_become_different_finite_numbers_or_are_refused(type: TensorType) -> None:
+    """Whichever numbers say it, what counts is what comes out, in the float that computes it."""
+    for said in IMPOSSIBLE:
+        how = replace(Preprocessing("rgb"), **said)
+        try:
+            made = pixel_graph(type, how)
+        except EllcError as error:
+            assert error.code == "E711", said
+            continue
+        assert type.dtype is DType.F64, said
+        black, white = (np.full((1, 6, 5, 3), v, np.uint8) for v in (0, 255))
+        (low,), (high,) = (evaluate(made, (p,)).outputs for p in (black, white))
+        assert np.isfinite(low).all() and np.isfinite(high).all() and (low != high).all(), said
+
+
+def test_metadata_that_an_option_overrides_may_say_anything() -> None:
+    """As the report of what they say wrongly promises: every key."""
+    options = {
+        "color": PixelOptions(color="rgb"),
+        "range": PixelOptions(range=(0, 1)),
+        "mean": PixelOptions(mean=(1, 2, 3)),
+        "scale": PixelOptions(scale=(1, 2, 3)),
+    }
+    keys = {f"{PREFIX}{key}": option for option, keys in _KEYS.items() for key in keys}
+    assert set(options) == set(_KEYS) and len(keys) == 9
+    for key, option in keys.items():
+        for text in ("nan", "x", "1e999", "9" * 5000):
+            for name, asked in options.items():
+                if name == option:
+                    assert asked.over_metadata({key: text}) == asked.over(Preprocessing())
+                    continue
+                with pytest.raises(EllcError) as caught:
+                    asked.over_metadata({key: text})
+                assert caught.value.code == "E711" and f"--{option}" in caught.value.hint
+                assert max(map(len, caught.value.report().splitlines())) <= LONGEST_LINE
 
 
 # --- in front of a network ------------------------------------------------------------------------
@@ -339,6 +393,13 @@ def test_options_that_say_nothing_sensible_are_wrong_usage(
     done = ellc_command("inspect", "net.eir", *wrong.split())
     assert done.returncode == 2
     assert wrong.split()[0] in done.stderr and "Traceback" not in done.stderr
+
+
+def test_programs_that_no_shell_could_split_are_wrong_usage() -> None:
+    for option in ("--cc", "--linker"):
+        for text in ('no such "', "it's", "ld \\", " ", "''"):
+            done = CliRunner().invoke(compile_command, ["net.eir", option, text])
+            assert done.exit_code == 2 and option in done.stderr, (text, done)
 
 
 def test_options_of_other_kinds_of_file_are_refused(folder: Path, ellc_command) -> None:
