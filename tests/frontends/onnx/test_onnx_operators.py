@@ -472,3 +472,11 @@ def test_the_logarithm_of_a_sum_that_is_infinite() -> None:
     with np.errstate(all="ignore"):
         (got,) = evaluate(read(proto), (x,)).outputs
     np.testing.assert_array_equal(got, np.array([np.inf, -np.inf, np.nan, 1], np.float32))
+
+
+@pytest.mark.parametrize(("place", "said"), [(1, "scales"), (2, "sizes")])
+def test_a_size_that_is_no_number_is_refused(place: int, said: str) -> None:
+    stated = np.full(4, np.nan, np.float32)
+    operands = (None, *(stated if i == place else None for i in (1, 2)))
+    with pytest.raises(EllcError, match=f"the list of its {said} holds .* not all finite"):
+        read(of_one_node(Example("Resize", IMAGE, operands, {})))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import floor
@@ -136,7 +137,14 @@ def _turned(entries: tuple[T, ...]) -> tuple[T, ...]:
 def _target(node: OnnxNode, inputs: Inputs, shape: tuple[int, ...]) -> _Target:
     rank = len(shape)
     axes = axes_of(node.integers("axes", tuple(range(rank))), rank)
-    roi, scales, sizes = (_optional_numbers(optional(inputs, i)) for i in (1, 2, 3))
+    roi, scales, sizes = (
+        () if value is None else _numbers(value, what)
+        for value, what in (
+            (optional(inputs, 1), "its region"),
+            (optional(inputs, 2), "the list of its scales"),
+            (optional(inputs, 3), "the list of its sizes"),
+        )
+    )
     policy = node.text("keep_aspect_ratio_policy", "stretch")
     if len(scales) == len(axes) and not sizes:
         every = _spread(scales, axes, (1.0,) * rank)
@@ -190,10 +198,9 @@ def _spread(
     return tuple(by_axis.get(a, other) for a, other in enumerate(others))
 
 
-def _optional_numbers(value: Value | None) -> tuple[float, ...]:
-    return () if value is None else _numbers(value, "an operand")
-
-
 def _numbers(value: Value, what: str) -> tuple[float, ...]:
     array: Array = known(value, what)
-    return tuple(float(v) for v in array.reshape(-1).tolist())
+    numbers = tuple(float(v) for v in array.reshape(-1).tolist())
+    if not all(map(math.isfinite, numbers)):
+        raise Unsupported(f"{what} holds {numbers}, which are not all finite")
+    return numbers
