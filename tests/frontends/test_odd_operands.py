@@ -130,6 +130,12 @@ def test_what_an_operator_says_of_its_operands(tmp_path: Path) -> None:
         (node("Range", ["a", "a", "x"], ["y"]), scalar, {"a": np.float32(np.nan)}, "start is nan"),
         (node("If", ["c"], ["y"], **branches), scalar, {"c": np.array(True)},
          "nothing inside it makes its output ''"),
+        (node("OneHot", ["i", "d", "v"], ["y"]), scalar,
+         {"i": np.zeros(2, np.int32), "d": np.int64(2**40), "v": np.zeros(2, np.float32)},
+         "1099511627776 does not fit into i32"),
+        (node("MaxUnpool", ["x", "i"], ["y"], kernel_shape=[2**31, 2**31]),
+         np.ones((1, 1, 2, 2), np.float32), {"i": np.zeros((1, 1, 2, 2), np.int64)},
+         "a constant would have more than"),
     ):  # fmt: skip
         onnx.save(model([made], {"x": given}, ["y"], known), tmp_path / "x.onnx")
         with pytest.raises(EllcError) as caught:
@@ -140,11 +146,13 @@ def test_what_an_operator_says_of_its_operands(tmp_path: Path) -> None:
     option.alpha = np.nan
     bytes_ = T((1, 4), "int8", scale=(0.1,))
     slope = TfliteCase("LEAKY_RELU", "", (bytes_,), (bytes_,), option)
+    alone = TfliteCase("WHILE", "", (T((1, 4)),), (T((1, 4)),))
     huge = TfliteCase("RELU", "", (T((0, 2**31 - 1, 2**31 - 1)),), (T((1, 2)),))
     for data, said in (
         (shape.data(), "200 does not fit into i8"),
         (slope.data(), "its option Alpha is nan, which is not finite"),
         (huge.data(), "would have more than"),
+        (alone.data(), "0 graphs, and not a condition and a body"),
         (_two_cells_of_one_state(), "its state 'h' is that of another operator, too"),
     ):
         (tmp_path / "x.tflite").write_bytes(data)

@@ -6,6 +6,7 @@ constants, because the emitter computes what it can.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 import numpy as np
@@ -21,9 +22,9 @@ from ir.types import Array, DType
 _MOST_ROUNDS = 64  # so many updates may meet in one element
 
 
-def wrapped(emitter: Emitter, indices: Value, extents: Array) -> Value:
+def wrapped(emitter: Emitter, indices: Value, extents: Sequence[int]) -> Value:
     """Indices of which negative ones count from the end; `extents` broadcasts to them."""
-    extent = emitter.constant(np.asarray(extents, indices.dtype.numpy))
+    extent = emitter.numbers(extents, indices.dtype)
     zero = emitter.constant(np.zeros((1,), indices.dtype.numpy))
     behind = emitter.add(Add(), indices, extent)
     return emitter.add(Select(), indices, behind, emitter.add(GreaterEqual(), indices, zero))
@@ -56,7 +57,7 @@ def gather_elements(emitter: Emitter, x: Value, indices: Value, axis: int) -> Va
         raise Unsupported(f"indices of shape {indices.shape} into {x.shape}")
     want_inside(indices, np.array([x.shape[axis]]))
     steps = _steps(x.shape)
-    chosen = wrapped(emitter, indices, np.array([x.shape[axis]]))
+    chosen = wrapped(emitter, indices, [x.shape[axis]])
     scaled = _times(emitter, chosen, np.array([steps[axis]]))
     rest = emitter.full(indices.shape, 0, np.int64)
     for other, step in enumerate(steps):
@@ -125,7 +126,7 @@ def one_hot(emitter: Emitter, indices: Value, depth: int, values: Value, axis: i
     rank = indices.type.rank + 1
     shape = (*indices.shape[:axis], depth, *indices.shape[axis:])
     lifted = (*indices.shape[:axis], 1, *indices.shape[axis:])
-    chosen = wrapped(emitter, emitter.add(Reshape(lifted), indices), np.array([depth]))
+    chosen = wrapped(emitter, emitter.add(Reshape(lifted), indices), [depth])
     numbers = emitter.counted(depth, dtype=indices.dtype.numpy)
     along = emitter.constant(numbers.reshape(depth, *(1,) * (rank - axis - 1)))
     hit = emitter.add(Equal(), expanded(emitter, chosen, shape), along)
@@ -184,7 +185,7 @@ def _rows_at(emitter: Emitter, axes: tuple[int, ...], indices: Value) -> Value:
     if not 0 < indices.shape[-1] == len(axes):
         raise Unsupported(f"coordinates of shape {list(indices.shape)} into {list(axes)}")
     want_inside(indices, np.array(axes))
-    chosen = wrapped(emitter, indices, np.array(axes))
+    chosen = wrapped(emitter, indices, axes)
     scaled = _times(emitter, chosen, np.array(_steps(axes)))
     return emitter.add(Reduce("sum", (indices.type.rank - 1,)), scaled)
 

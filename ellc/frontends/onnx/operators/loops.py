@@ -213,64 +213,67 @@ def loop(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     last = trips[-1]
     carried = {n: v for n, v in initial.items() if n not in around and n not in last}
     stacked = body.outputs[1 + len(starts) :]
-    whole = replace(whole, carried=carried)
+    run = _Run(replace(whole, carried=carried), trips, following, stacked)
     try:
-        results, made = _looped(emitter, whole, trips, following, stacked)
+        results, made = run.looped(emitter)
     except Unsupported:
         if len(trips) - 1 > _MOST_TRIPS_WRITTEN_OUT:
             raise
-        results, made = _written_out(emitter, whole, trips, following, stacked)
+        results, made = run.written_out(emitter)
     ends = (results.get(n) or _end(emitter, n, v, last) for n, v in initial.items())
     return [*ends, *made]
 
 
-def _looped(
-    emitter: Emitter,
-    body: _Body,
-    trips: Sequence[Mapping[str, Array]],
-    following: Mapping[str, str],
-    stacked: Sequence[str],
-) -> tuple[dict[str, Value], list[Value]]:
-    """(what is carried, after the last trip; `stacked` of all trips), made by a loop of the graph.
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A Loop's trips: its counters before each and after the last, and what the body hands on.
 
-    It walks the counters it reads; what is only appended to sequences is stacked, too.
+    `following` names for each carried value what the body makes of it, `stacked` are the values of
+    which all trips are wanted. Both ways to import it give (what is carried, after the last trip;
+    the stacked values of all trips).
     """
-    lists = appended(body.graph, body.carried, following)
-    carried = {n: v for n, v in body.carried.items() if n not in lists}
-    wanted = (*(following[n] for n in carried), *stacked, *lists.values())
-    read = set().union(*(_reads(body, name) for name in wanted))
-    walked = {n: (Walk(), _stack(emitter, n, trips)) for n in trips[0] if n in read}
-    whole = replace(body, carried=carried, walked=walked)
-    ways = [(0, False)] * (len(wanted) - len(carried))
-    made = whole.repeat(emitter, len(trips) - 1, wanted, ways)
-    ends, rest = dict(zip(carried, made, strict=False)), made[len(carried) :]
-    for name, rows in zip(lists, rest[len(stacked) :], strict=True):
-        ends[name] = extended(emitter, body.carried[name], rows)
-    return ends, rest[: len(stacked)]
 
+    body: _Body
+    trips: Sequence[Mapping[str, Array]]
+    following: Mapping[str, str]
+    stacked: Sequence[str]
 
-def _written_out(
-    emitter: Emitter,
-    body: _Body,
-    trips: Sequence[Mapping[str, Array]],
-    following: Mapping[str, str],
-    stacked: Sequence[str],
-) -> tuple[dict[str, Value], list[Value]]:
-    """The same, trip after trip: counters are known, and shapes may change."""
-    wanted = (*(following[n] for n in body.carried), *stacked)
-    carried, rows = dict(body.carried), []
-    graph = replace(body.graph, outputs=tuple(wanted))
-    for trip in trips[:-1]:
-        counted = {n: emitter.constant(a) for n, a in trip.items()}
-        made = import_inner(emitter, graph, {**body.around, **counted, **carried}, body.label)
-        carried = dict(zip(carried, made, strict=False))
-        rows.append(made[len(carried) :])
-    if stacked and not rows:
-        raise Unsupported("no trip, whose results would have unknown shapes")
-    return carried, [
-        emitter.add(Concat(0), *(reshaped(emitter, v, (1, *v.shape)) for v in values))
-        for values in zip(*rows, strict=True)
-    ]
+    def looped(self, emitter: Emitter) -> tuple[dict[str, Value], list[Value]]:
+        """By a loop of the graph.
+
+        It walks the counters it reads; what is only appended to sequences is stacked, too.
+        """
+        body, trips = self.body, self.trips
+        lists = appended(body.graph, body.carried, self.following)
+        carried = {n: v for n, v in body.carried.items() if n not in lists}
+        wanted = (*(self.following[n] for n in carried), *self.stacked, *lists.values())
+        read = set().union(*(_reads(body, name) for name in wanted))
+        walked = {n: (Walk(), _stack(emitter, n, trips)) for n in trips[0] if n in read}
+        whole = replace(body, carried=carried, walked=walked)
+        ways = [(0, False)] * (len(wanted) - len(carried))
+        made = whole.repeat(emitter, len(trips) - 1, wanted, ways)
+        ends, rest = dict(zip(carried, made, strict=False)), made[len(carried) :]
+        for name, rows in zip(lists, rest[len(self.stacked) :], strict=True):
+            ends[name] = extended(emitter, body.carried[name], rows)
+        return ends, rest[: len(self.stacked)]
+
+    def written_out(self, emitter: Emitter) -> tuple[dict[str, Value], list[Value]]:
+        """Trip after trip: counters are known, and shapes may change."""
+        body = self.body
+        wanted = (*(self.following[n] for n in body.carried), *self.stacked)
+        carried, rows = dict(body.carried), []
+        graph = replace(body.graph, outputs=wanted)
+        for trip in self.trips[:-1]:
+            counted = {n: emitter.constant(a) for n, a in trip.items()}
+            made = import_inner(emitter, graph, {**body.around, **counted, **carried}, body.label)
+            carried = dict(zip(carried, made, strict=False))
+            rows.append(made[len(carried) :])
+        if self.stacked and not rows:
+            raise Unsupported("no trip, whose results would have unknown shapes")
+        return carried, [
+            emitter.add(Concat(0), *(reshaped(emitter, v, (1, *v.shape)) for v in values))
+            for values in zip(*rows, strict=True)
+        ]
 
 
 def _follow(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import numpy as np
 
@@ -41,14 +42,19 @@ def split(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     if sum(sizes) != x.shape[axis] or min(sizes, default=0) < 0:
         raise Unsupported(f"{x.shape[axis]} elements cannot be split into {sizes}")
     if min(sizes) == 0:
-        starts = np.cumsum((0, *sizes[:-1])).tolist()
-        return [part(emitter, x, axis, a, n) for a, n in zip(starts, sizes, strict=True)]
+        return parts_of(emitter, x, axis, sizes)
     return emitter.add_multi(Split(axis, sizes), x)
 
 
 def _equal_sizes(extent: int, count: int) -> tuple[int, ...]:
     size = -(-extent // count)
     return tuple(max(0, min(size, extent - i * size)) for i in range(count))
+
+
+def parts_of(emitter: Emitter, x: Value, axis: int, sizes: Sequence[int]) -> list[Value]:
+    """Parts of these sizes along an axis, one after the other; some may have no elements."""
+    starts = accumulate(sizes, initial=0)
+    return [part(emitter, x, axis, start, size) for start, size in zip(starts, sizes, strict=False)]
 
 
 def part(emitter: Emitter, x: Value, axis: int, start: int, size: int) -> Value:

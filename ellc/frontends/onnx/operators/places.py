@@ -92,6 +92,7 @@ def max_unpool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
         (e - 1) * s.stride + s.size - s.before - s.after for e, s in zip(small, spans, strict=True)
     )
     shape = (*x.shape[:2], *extents)
+    emitter.want_room(*shape)
     candidates = _candidates(emitter, _taps(emitter, extents, spans), prod(extents))
     planes = [
         reshaped(emitter, v, (*x.shape[:2], prod(small)))

@@ -16,7 +16,7 @@ from ellc.frontends.graph_import.values import (
     known_ints,
 )
 from ellc.frontends.onnx.model import OnnxGraph, OnnxNode
-from ellc.frontends.onnx.operators.movement import part
+from ellc.frontends.onnx.operators.movement import part, parts_of
 from ellc.frontends.onnx.operators.shapes import reshaped, transposed
 from ellc.frontends.onnx.registry import ONNX, Declined, axis_of, operand, optional
 from ir.ops.shape import Concat
@@ -95,8 +95,7 @@ def split_to_sequence(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value
         raise Unsupported(f"{len(sizes)} parts, more than {_MOST_PARTS}")
     if sum(sizes) != extent or min(sizes, default=1) < 0:
         raise Unsupported(f"{extent} elements cannot be split into {sizes}")
-    starts = np.cumsum((0, *sizes[:-1])).tolist()
-    parts = [part(emitter, x, axis, a, n) for a, n in zip(starts, sizes, strict=True)]
+    parts = parts_of(emitter, x, axis, sizes)
     if given is None and not keep:
         shape = (*x.shape[:axis], *x.shape[axis + 1 :])
         parts = [reshaped(emitter, p, shape) for p in parts]

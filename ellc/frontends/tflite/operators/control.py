@@ -28,6 +28,8 @@ def while_(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
 
     A list of which every trip writes the next row is a sequence that the loop makes.
     """
+    if len(node.graphs) != 2:
+        raise Unsupported(f"{len(node.graphs)} graphs, and not a condition and a body")
     condition, body = node.graphs
     values = [operand(inputs, i) for i in range(len(body.inputs))]
     if not len(values) == len(condition.inputs) == len(body.outputs) == len(node.results):
