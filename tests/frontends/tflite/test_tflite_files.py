@@ -146,7 +146,7 @@ def test_an_unknown_output_is_answered_with_what_is_close(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("kind", "operands", "said"),
     [
-        ("IF", [T((1, 4))], "operator IF is not supported"),
+        ("HASHTABLE", [T((1, 4))], "operator HASHTABLE is not supported"),
         ("RELU", [T((1, 4), variable=True)], "is a variable"),
         ("LOG_SOFTMAX", [stored("int8", (1, 4))], "logarithms in steps of"),
         ("L2_NORMALIZATION", [stored("int8", (1, 4))], "of length 1 in steps of"),
