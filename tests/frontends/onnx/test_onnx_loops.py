@@ -8,6 +8,7 @@ that these results are vectors here.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -23,6 +24,7 @@ from ir.interp import evaluate
 from ir.nested import all_graphs
 from ir.ops.loop import Loop
 from ir.pipeline import run_pipeline
+from ir.types import Array
 
 TRIPS = 4
 SEQUENCES = {"a": floats(TRIPS, 2, 3, seed=1), "b": floats(TRIPS, 2, seed=2)}
@@ -116,69 +118,93 @@ def test_scan_of_a_batch() -> None:
             np.testing.assert_allclose(a[index], b, rtol=1e-5, atol=1e-6)
 
 
-def loop(kind: str) -> onnx.ModelProto:
-    """`total += x[i] * k` over rows; how many trips, and what else happens, depends on `kind`."""
-    nodes = [
-        node("Gather", ["x", "i"], ["row"]),
-        node("Mul", ["row", "k"], ["part"]),
-        node("Add", ["total", "part"], ["total_o"]),
-        node("Identity", ["c"], ["c_o"]),
-    ]
-    carried, results = {"total": "start"}, ["total_o"]
-    constants = {"start": np.zeros(3, np.float32), "five": np.array(5), "go": np.array(True)}
-    trips, condition = "five", "go"
+@dataclass
+class _Parts:
+    """A loop's pieces; `carried` are the starts of what the body names `NAME_o`."""
+
+    nodes: list[onnx.NodeProto]
+    carried: dict[str, str]
+    results: list[str]
+    constants: dict[str, Array]
+    trips: str = "five"
+    condition: str = "go"
+
+
+def _parts(kind: str) -> _Parts:
+    """The loop of a kind: `total += x[i] * k`, and what else happens."""
+    made = _Parts(
+        [
+            node("Gather", ["x", "i"], ["row"]),
+            node("Mul", ["row", "k"], ["part"]),
+            node("Add", ["total", "part"], ["total_o"]),
+            node("Identity", ["c"], ["c_o"]),
+        ],
+        {"total": "start"},
+        ["total_o"],
+        {"start": np.zeros(3, np.float32), "five": np.array(5), "go": np.array(True)},
+    )
     match kind:
         case "condition":
-            nodes[3:] = [node("Add", ["j", "two"], ["j_o"]), node("Less", ["j_o", "five"], ["c_o"])]
-            carried["j"] = "one"
-            results.append("j_o")
-            constants |= {"one": np.array(1), "two": np.array(2)}
-            trips = ""
+            made.nodes[3:] = [
+                node("Add", ["j", "two"], ["j_o"]),
+                node("Less", ["j_o", "five"], ["c_o"]),
+            ]
+            made.carried["j"] = "one"
+            made.results.append("j_o")
+            made.constants |= {"one": np.array(1), "two": np.array(2)}
+            made.trips = ""
         case "no trips":
-            constants["go"] = np.array(False)
+            made.constants["go"] = np.array(False)
         case "no condition":
-            condition = ""
+            made.condition = ""
         case "from the end":
-            nodes[:1] = [
+            made.nodes[:1] = [
                 node("Sub", ["last", "i"], ["place"]),
                 node("Gather", ["x", "place"], ["row"]),
             ]
-            constants["last"] = np.array(-1)
+            made.constants["last"] = np.array(-1)
         case "slices":
-            nodes[:1] = [
+            made.nodes[:1] = [
                 node("Unsqueeze", ["i", "zero"], ["first"]),
                 node("Add", ["first", "one"], ["end"]),
                 node("Slice", ["x", "first", "end"], ["rows"]),
                 node("Squeeze", ["rows", "zero"], ["row"]),
             ]
-            constants |= {"zero": np.array([0]), "one": np.array([1])}
+            made.constants |= {"zero": np.array([0]), "one": np.array([1])}
         case "grows":
-            nodes.append(node("Concat", ["grown", "part"], ["grown_o"], axis=0))
-            carried["grown"] = "start"
-            results.append("grown_o")
+            made.nodes.append(node("Concat", ["grown", "part"], ["grown_o"], axis=0))
+            made.carried["grown"] = "start"
+            made.results.append("grown_o")
         case "nested":
             each = [node("Mul", ["e", "k"], ["e_k"]), node("Add", ["sum", "e_k"], ["sum_o"])]
             row = body(each, ["sum", "e"], ["sum_o"])
-            nodes[1] = node("Scan", ["start", "row"], ["part"], body=row, num_scan_inputs=1)
+            made.nodes[1] = node("Scan", ["start", "row"], ["part"], body=row, num_scan_inputs=1)
         case "appended" | "appended to one" | "put first":
             at = ["zero"] if kind == "put first" else []
-            nodes.append(node("SequenceInsert", ["list", "part", *at], ["list_o"]))
-            carried["list"] = "none"
-            results.append("list_o")
-            constants["zero"] = np.array(0)
+            made.nodes.append(node("SequenceInsert", ["list", "part", *at], ["list_o"]))
+            made.carried["list"] = "none"
+            made.results.append("list_o")
+            made.constants["zero"] = np.array(0)
         case "kept":
-            nodes.append(node("Identity", ["kept"], ["kept_o"]))
-            carried["kept"] = "k0"
-            results.append("kept_o")
+            made.nodes.append(node("Identity", ["kept"], ["kept_o"]))
+            made.carried["kept"] = "k0"
+            made.results.append("kept_o")
+    return made
+
+
+def loop(kind: str) -> onnx.ModelProto:
+    """`total += x[i] * k` over rows; how many trips, and what else happens, depends on `kind`."""
+    parts = _parts(kind)
     stacked = [] if kind == "no trips" else ["part"]
-    inside = body(nodes, ["i", "c", *carried], ["c_o", *results, *stacked])
-    ends = [f"{n}_end" for n in results]
+    inside = body(parts.nodes, ["i", "c", *parts.carried], ["c_o", *parts.results, *stacked])
+    ends = [f"{n}_end" for n in parts.results]
     stacks = [f"{n}_all" for n in stacked]
+    operands = [parts.trips, parts.condition, *parts.carried.values()]
     whole = [
         node("Exp", ["k0"], ["k"]),
-        node("Loop", [trips, condition, *carried.values()], [*ends, *stacks], body=inside),
+        node("Loop", operands, [*ends, *stacks], body=inside),
     ]
-    if "list" in carried:
+    if "list" in parts.carried:
         before = (
             node("SequenceEmpty", [], ["none"])
             if kind == "appended"
@@ -186,7 +212,7 @@ def loop(kind: str) -> onnx.ModelProto:
         )
         whole = [before, *whole, *_joins(ends.pop())]
         ends += JOINED
-    return model(whole, LOOP_INPUTS, [*ends, *stacks], constants)
+    return model(whole, LOOP_INPUTS, [*ends, *stacks], parts.constants)
 
 
 JOINED = ("along_0", "before_0", "before_1", "length", "second")
