@@ -17,7 +17,7 @@ def unpacked(content: Array, bits: int, count: int, *, signed: bool) -> Array:
 
     `content` holds their `packed_bytes`, uint8.
     """
-    shifts = np.arange(0, 8, bits, dtype=np.uint8)
+    shifts = np.array(range(0, 8, bits), np.uint8)
     parts = (content[:, None] >> shifts & np.uint8((1 << bits) - 1)).reshape(-1)[:count]
     if not signed:
         return parts

@@ -126,9 +126,9 @@ def _candidates(emitter: Emitter, taps: Array, size: int) -> Array:
     most = max(int(counts.max(initial=0)), 1)
     if most > _MOST_WINDOWS:
         raise Unsupported(f"{most} windows over one element, at most {_MOST_WINDOWS}")
-    emitter.want_room(size, most)
+    made = emitter.full((size, most), 0, np.int64)
     ends = np.cumsum(counts)
     first = np.where(counts > 0, np.append(window, 0)[ends - counts], 0)
-    made = np.repeat(first[:, None], most, axis=1)
-    made[element, np.arange(element.size) - (ends - counts)[element]] = window
+    made[:] = first[:, None]
+    made[element, emitter.counted(element.size) - (ends - counts)[element]] = window
     return made
