@@ -189,8 +189,8 @@ def _each(node: OnnxNode, name: str, count: int) -> tuple[int, ...]:
 
 @ONNX.imports(
     "Loop",
-    limits="trips known at import, at most 4096; 64 where shapes change from trip to trip, or a "
-    "sequence in another way than by appending to it",
+    limits="at most 4096 trips, known at import; 64 if shapes change, or a sequence by more than "
+    "appending",
     sequences=True,
 )
 def loop(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
