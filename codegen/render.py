@@ -51,7 +51,7 @@ def render_cmake(template: str, /, **values: object) -> str:
 def environment(language: Language) -> jinja2.Environment:
     """How templates of a language are read: an unknown name is an error, as is foreign text."""
     made = jinja2.Environment(
-        loader=jinja2.PackageLoader("codegen"),
+        loader=jinja2.PackageLoader("ellc.codegen"),
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,

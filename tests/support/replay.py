@@ -1,0 +1,125 @@
+"""What code generation makes of every operator sample and of small networks, as short digests.
+
+A refactoring must not change one kernel. `digests` gives a line per program: hashes of the text of
+its kernels, of its plan and of its portable C. `text_of` gives what is behind one line. Run as a
+program, `python replay.py TARGET LABEL` prints that text: an older checkout does so for a diff.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+if __name__ == "__main__":
+    sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
+
+from operator_graphs import samples  # noqa: E402
+from random_byte_graphs import random_byte_graph  # noqa: E402
+from random_graphs import random_graph  # noqa: E402
+from small_networks import convolution_network, two_way_network  # noqa: E402
+
+from codegen.emit import plan_kernels  # noqa: E402
+from codegen.kir.c99 import c_kernels  # noqa: E402
+from codegen.kir.text import print_kernel  # noqa: E402
+from codegen.lowering import Arg, BufferArg, Options  # noqa: E402
+from codegen.plan import Plan, Step, make_plan  # noqa: E402
+from codegen.targets import resolve  # noqa: E402
+from ir.errors import EllcError  # noqa: E402
+from ir.graph import Graph  # noqa: E402
+from ir.op import all_ops  # noqa: E402
+from ir.pipeline import run_pipeline  # noqa: E402
+from ir.text import print_graph  # noqa: E402
+
+TARGETS = ("linux", "pi0", "pi3", "pi3_64", "imxrt1050", "mcxn947", "wasm")
+"""One target of every class of machine, none of which depends on the machine here."""
+
+RANDOM_GRAPHS = 30
+HASH_DIGITS = 10
+
+
+@dataclass(frozen=True)
+class Text:
+    """What is made of one program: one text for each thing that has a hash of its own."""
+
+    kernels: str
+    plan: str
+    c: str
+
+    def line(self) -> str:
+        """The three hashes."""
+        return " ".join(_hash(part) for part in (self.kernels, self.plan, self.c))
+
+    def whole(self) -> str:
+        """All of it, for a diff."""
+        return "\n".join((self.plan, self.kernels, self.c))
+
+
+@cache
+def programs() -> dict[str, Graph]:
+    """Graphs that are ready for kernels, by label: every operator sample, then small networks."""
+    found = {}
+    for op in all_ops().values():
+        for index, sample in enumerate(samples(op)):
+            found[f"{op.name}.{index}"] = sample.trial.graph
+    found["network.convolution"] = run_pipeline(convolution_network())[0]
+    found["network.two_way"] = run_pipeline(two_way_network())[0]
+    for seed in range(RANDOM_GRAPHS):
+        found[f"network.random_{seed}"] = run_pipeline(random_graph(seed))[0]
+        found[f"network.bytes_{seed}"] = run_pipeline(random_byte_graph(seed))[0]
+    return found
+
+
+def digests(target: str) -> dict[str, str]:
+    """The line of every program for one target, by label."""
+    return {label: text_of(target, label).line() for label in programs()}
+
+
+def text_of(target: str, label: str) -> Text:
+    """What is made of one program. An operator without a kernel there has its error's text."""
+    graph, machine = programs()[label], resolve(target)
+    try:
+        plan = make_plan(graph, machine, Options(), "m")
+    except EllcError as error:
+        return Text(error.message, "", "")
+    kernels = plan_kernels(plan)
+    return Text(
+        "\n".join(map(print_kernel, kernels)),
+        "\n".join((print_graph(graph) if label.startswith("network.") else "", *_plan_lines(plan))),
+        c_kernels(kernels, machine),
+    )
+
+
+def _plan_lines(plan: Plan) -> Iterator[str]:
+    yield f"arena {plan.arena.arena_bytes} bytes, constants {plan.weight_bytes} bytes"
+    for id_, offset in sorted(plan.arena.offsets.items(), key=lambda item: (item[1], item[0])):
+        yield f"at {offset}: {id_}"
+    numbers = {weight.key: number for number, (weight, _) in enumerate(plan.weights)}
+    for weight, offset in plan.weights:
+        yield f"constant {numbers[weight.key]} at {offset}: {weight.bytes} bytes"
+    for step in (*plan.once, *plan.steps):
+        yield f"{_step(step)}({', '.join(_argument(arg, numbers) for arg in step.call.args)})"
+
+
+def _step(step: Step) -> str:
+    call, repeat = step.call, step.repeat
+    loop = f"loop {repeat.number} of {repeat.trips} " if repeat else ""
+    return f"{loop}{step.name} [{call.note}] {call.kernel.name} to {call.extent} "
+
+
+def _argument(arg: Arg, numbers: dict[str, int]) -> str:
+    if isinstance(arg, BufferArg):
+        return f"{arg.buffer.id}+{arg.offset_bytes}+{arg.trip_bytes}*trip"
+    return f"constant {numbers[arg.weight.key]}+{arg.offset_bytes}"
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:HASH_DIGITS]
+
+
+if __name__ == "__main__":
+    print(text_of(sys.argv[1], sys.argv[2]).whole())
