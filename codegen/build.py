@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from codegen.emit import kernel_jobs, plan_kernels, weight_pieces
-from codegen.glue import Model, header_text, make_model, source_text
-from codegen.kir.ir import Kernel
-from codegen.kir.llvm import llvm_module
-from codegen.plan import Plan
-from codegen.runtime import compile_runtime, runtime_dir
-from codegen.toolchain import elf, link
-from codegen.toolchain.compile_c import c_frames, compile_c
-from codegen.toolchain.llvm import EmitKind, IrJob, LlvmPool, usable_cores
-from codegen.toolchain.localize import localize
-from ir.errors import EllcError
-from ir.work_folders import temporary_folder
+from ellc.codegen.emit import kernel_jobs, plan_kernels, weight_pieces
+from ellc.codegen.glue import Model, header_text, make_model, source_text
+from ellc.codegen.kir.ir import Kernel
+from ellc.codegen.kir.llvm import llvm_module
+from ellc.codegen.plan import Plan
+from ellc.codegen.runtime import compile_runtime, runtime_dir
+from ellc.codegen.toolchain import elf, link
+from ellc.codegen.toolchain.compile_c import c_frames, compile_c
+from ellc.codegen.toolchain.llvm import EmitKind, IrJob, LlvmPool, usable_cores
+from ellc.codegen.toolchain.localize import localize
+from ellc.ir.errors import EllcError
+from ellc.ir.work_folders import temporary_folder
 
 Progress = Callable[[str, int, int], None]
 
@@ -130,7 +130,7 @@ class _Builder:
             case "h":
                 return (self._header,)
             case "c":
-                from codegen.c_package import write_c_package
+                from ellc.codegen.c_package import write_c_package
 
                 return write_c_package(
                     self._plan,

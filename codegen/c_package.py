@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from codegen.emit import plan_kernels
-from codegen.foreign_text import CCode, c_code, joined
-from codegen.glue import Model, WeightArray, header_text, make_model, source_text
-from codegen.kir.c99 import c_kernels
-from codegen.kir.types import Elem
-from codegen.plan import Plan
-from codegen.runtime import runtime_dir
-from ir.types import Array
+from ellc.codegen.emit import plan_kernels
+from ellc.codegen.foreign_text import CCode, c_code, joined
+from ellc.codegen.glue import Model, WeightArray, header_text, make_model, source_text
+from ellc.codegen.kir.c99 import c_kernels
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.plan import Plan
+from ellc.codegen.runtime import runtime_dir
+from ellc.ir.types import Array
 
 SEPARATE_WEIGHT_BYTES = 16 * 1024 * 1024
 """Constants of more bytes than this go to a file of their own."""

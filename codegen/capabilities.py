@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from codegen import targets
-from codegen.targets import Target
-from ir.errors import EllcError
+from ellc.codegen import targets
+from ellc.codegen.targets import Target
+from ellc.ir.errors import EllcError
 
 _AVX2 = frozenset({"sse2", "avx2", "fma", "f16c"})
 _AVX512 = _AVX2 | {"avx512f", "avx512bw", "avx512dq", "avx512vl"}

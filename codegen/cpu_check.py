@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from codegen.targets import Target
+from ellc.codegen.targets import Target
 
 
 @dataclass(frozen=True, slots=True)

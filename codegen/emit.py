@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from codegen.kir.ir import Kernel, walk
-from codegen.kir.llvm import llvm_module
-from codegen.plan import Plan
-from codegen.storage import WEIGHT_ALIGN, Weight
-from codegen.targets import Target
-from codegen.toolchain.elf import Deferred, Piece
-from codegen.toolchain.llvm import EmitKind, IrJob
+from ellc.codegen.kir.ir import Kernel, walk
+from ellc.codegen.kir.llvm import llvm_module
+from ellc.codegen.plan import Plan
+from ellc.codegen.storage import WEIGHT_ALIGN, Weight
+from ellc.codegen.targets import Target
+from ellc.codegen.toolchain.elf import Deferred, Piece
+from ellc.codegen.toolchain.llvm import EmitKind, IrJob
 
 MODULE_STATEMENTS = 1500
 """Size of a module in kernel IR statements: small enough that the cores finish together, large

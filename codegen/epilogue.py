@@ -11,18 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from codegen.kernels.movement import dense_result
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Imm, Operand
-from codegen.kir.types import Elem, VType
-from codegen.lowering import Arg, NodeContext, access_arg
-from codegen.operands import Coordinates, Operands, address
-from codegen.pointwise import emit_pointwise
-from codegen.storage import Access, bit_bytes
-from codegen.vectors import joined, store_lanes
-from codegen.views import seen_as
-from ir.errors import InternalError
-from ir.types import DType
+from ellc.codegen.kernels.movement import dense_result
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Imm, Operand
+from ellc.codegen.kir.types import Elem, VType
+from ellc.codegen.lowering import Arg, NodeContext, access_arg
+from ellc.codegen.operands import Coordinates, Operands, address
+from ellc.codegen.pointwise import emit_pointwise
+from ellc.codegen.storage import Access, bit_bytes
+from ellc.codegen.vectors import joined, store_lanes
+from ellc.codegen.views import seen_as
+from ellc.ir.errors import InternalError
+from ellc.ir.types import DType
 
 __all__ = ["Coordinates", "Epilogue"]
 

@@ -11,19 +11,19 @@ from itertools import groupby
 
 import numpy as np
 
-from codegen.cpu_check import CpuCheck, cpu_check
-from codegen.foreign_text import CCode, Comment, Identifier, c_code, comment
-from codegen.kir.types import Elem
-from codegen.loops import Repeat
-from codegen.lowering import BufferArg, WeightArg, stored_array
-from codegen.names import port_names
-from codegen.plan import Plan, Step
-from codegen.render import render
-from codegen.storage import ARENA_ALIGN, WEIGHT_ALIGN, Weight, stored_shape
-from ir.graph import LAYOUT_KEY, Graph
-from ir.graph import Port as GraphPort
-from ir.types import DType, Quant, TensorType
-from ir.weights import content_key
+from ellc.codegen.cpu_check import CpuCheck, cpu_check
+from ellc.codegen.foreign_text import CCode, Comment, Identifier, c_code, comment
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.loops import Repeat
+from ellc.codegen.lowering import BufferArg, WeightArg, stored_array
+from ellc.codegen.names import port_names
+from ellc.codegen.plan import Plan, Step
+from ellc.codegen.render import render
+from ellc.codegen.storage import ARENA_ALIGN, WEIGHT_ALIGN, Weight, stored_shape
+from ellc.ir.graph import LAYOUT_KEY, Graph
+from ellc.ir.graph import Port as GraphPort
+from ellc.ir.types import DType, Quant, TensorType
+from ellc.ir.weights import content_key
 
 API_VERSION = 1
 """Changes with the meaning of the C API; part of `NAME_ABI`."""

@@ -13,19 +13,19 @@ from pathlib import Path
 
 import numpy as np
 
-from codegen.emit import kernel_jobs, plan_kernels, weight_pieces
-from codegen.foreign_text import CCode, Identifier, c_code
-from codegen.glue import Call, Model, Port, header_text, make_model, source_text
-from codegen.kir.types import Elem
-from codegen.lowering import BufferArg, stored_array
-from codegen.plan import Plan, Step
-from codegen.runtime import runtime_dir
-from codegen.storage import Access, Buffer
-from codegen.targets import Target
-from codegen.toolchain import elf, emulate
-from codegen.toolchain.compile_c import compile_c
-from codegen.toolchain.llvm import LlvmPool, usable_cores
-from ir.types import Array, DType
+from ellc.codegen.emit import kernel_jobs, plan_kernels, weight_pieces
+from ellc.codegen.foreign_text import CCode, Identifier, c_code
+from ellc.codegen.glue import Call, Model, Port, header_text, make_model, source_text
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.lowering import BufferArg, stored_array
+from ellc.codegen.plan import Plan, Step
+from ellc.codegen.runtime import runtime_dir
+from ellc.codegen.storage import Access, Buffer
+from ellc.codegen.targets import Target
+from ellc.codegen.toolchain import elf, emulate
+from ellc.codegen.toolchain.compile_c import compile_c
+from ellc.codegen.toolchain.llvm import LlvmPool, usable_cores
+from ellc.ir.types import Array, DType
 
 _PROBES = Path(__file__).resolve().parent / "templates" / "probes.c"
 

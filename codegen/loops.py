@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ir.errors import EllcError
-from ir.graph import Constant, Graph, Node
-from ir.op import Op
-from ir.ops.loop import Loop, Walk
-from ir.ops.shape import Reshape
-from ir.types import TensorType
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Constant, Graph, Node
+from ellc.ir.op import Op
+from ellc.ir.ops.loop import Loop, Walk
+from ellc.ir.ops.shape import Reshape
+from ellc.ir.types import TensorType
 
 MACS_WORTH_A_BARRIER = 32_768
 """Multiply-adds of a kernel that take longer than threads take to wait for each other after it."""

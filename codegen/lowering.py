@@ -10,17 +10,17 @@ from typing import TypeVar
 
 import numpy as np
 
-from codegen.kir.ir import Kernel
-from codegen.kir.types import Elem
-from codegen.pointwise import computes_in_double
-from codegen.storage import Access, Buffer, Weight, dense
-from codegen.targets import Target
-from ir.errors import EllcError
-from ir.graph import Graph, Node
-from ir.op import Op, Pointwise
-from ir.ops.fused import Fused, Stage
-from ir.types import Array, DType, TensorType
-from ir.weights import content_key
+from ellc.codegen.kir.ir import Kernel
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.pointwise import computes_in_double
+from ellc.codegen.storage import Access, Buffer, Weight, dense
+from ellc.codegen.targets import Target
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph, Node
+from ellc.ir.op import Op, Pointwise
+from ellc.ir.ops.fused import Fused, Stage
+from ellc.ir.types import Array, DType, TensorType
+from ellc.ir.weights import content_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ def _weight(array: Array) -> Weight:
 def stored_array(array: Array, dtype: DType) -> Array:
     """A constant as bytes in memory: bits packed per pixel, booleans as 0 and 1."""
     if dtype is DType.BIT:
-        from codegen.storage import bit_bytes
+        from ellc.codegen.storage import bit_bytes
 
         packed = np.packbits(array, axis=-1, bitorder="little")
         width = bit_bytes(array.shape[-1]) - packed.shape[-1]
@@ -271,7 +271,7 @@ def renamed(call: KernelCall, name: str) -> KernelCall:
 
 def _load_kernels() -> None:
     """Import every kernel family once; that fills the registry."""
-    import codegen.kernels as package
+    import ellc.codegen.kernels as package
 
     for module in sorted(m.name for m in pkgutil.iter_modules(package.__path__)):
         importlib.import_module(f"{package.__name__}.{module}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ir.errors import EllcError
+from ellc.ir.errors import EllcError
 
 MOST_ARENA_BYTES = (1 << 31) - 1
 """What an offset of 32 bits with a sign reaches; no board has more."""

@@ -16,8 +16,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from codegen.foreign_text import Identifier
-from codegen.reserved_words import MACROS, PARAMETERS, WORDS, is_taken_for_models
+from ellc.codegen.foreign_text import Identifier
+from ellc.codegen.reserved_words import MACROS, PARAMETERS, WORDS, is_taken_for_models
 
 LONGEST_NAME = 64
 

@@ -8,16 +8,16 @@ from math import prod
 
 import numpy as np
 
-from codegen.kernels.movement import dense_copy
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Imm, Operand, Param
-from codegen.kir.types import Elem, VType
-from codegen.lowering import Arg, NodeContext, access_arg, stored_array
-from codegen.lowering import Operand as NodeOperand
-from codegen.storage import Access, dense
-from codegen.vectors import load_lanes
-from codegen.views import broadcast_strides, broadcast_to, regrouped
-from ir.types import Array, DType
+from ellc.codegen.kernels.movement import dense_copy
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Imm, Operand, Param
+from ellc.codegen.kir.types import Elem, VType
+from ellc.codegen.lowering import Arg, NodeContext, access_arg, stored_array
+from ellc.codegen.lowering import Operand as NodeOperand
+from ellc.codegen.storage import Access, dense
+from ellc.codegen.vectors import load_lanes
+from ellc.codegen.views import broadcast_strides, broadcast_to, regrouped
+from ellc.ir.types import Array, DType
 
 Coordinates = Sequence[Operand | int]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from codegen.kernels.border import fill_border
-from codegen.kernels.movement import copy_call
-from codegen.kir.types import Elem
-from codegen.loops import MACS_WORTH_A_BARRIER, Enter, Leave, Repeat, flattened
-from codegen.lowering import (
+from ellc.codegen.kernels.border import fill_border
+from ellc.codegen.kernels.movement import copy_call
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.loops import MACS_WORTH_A_BARRIER, Enter, Leave, Repeat, flattened
+from ellc.codegen.lowering import (
     BufferArg,
     KernelCall,
     NodeContext,
@@ -19,9 +19,9 @@ from codegen.lowering import (
     constant_access,
     lower_node,
 )
-from codegen.memory import ArenaPlan, Lifetime, plan_arena
-from codegen.names import identifier
-from codegen.storage import (
+from ellc.codegen.memory import ArenaPlan, Lifetime, plan_arena
+from ellc.codegen.names import identifier
+from ellc.codegen.storage import (
     ARENA_ALIGN,
     WEIGHT_ALIGN,
     Access,
@@ -30,12 +30,12 @@ from codegen.storage import (
     Weight,
     element_access,
 )
-from codegen.targets import Target
-from codegen.verify_plan import verify_plan
-from ir.branches import Needs, needs
-from ir.errors import EllcError
-from ir.graph import Graph, Node
-from ir.ops.fused import Fused
+from ellc.codegen.targets import Target
+from ellc.codegen.verify_plan import verify_plan
+from ellc.ir.branches import Needs, needs
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph, Node
+from ellc.ir.ops.fused import Fused
 
 _LONGEST_PART = 40
 

@@ -3,7 +3,7 @@
 A rule gets the operator, the builder and its operands as vectors of equal lanes, and returns the
 result vector. Booleans are masks. Kernels never look at operators themselves: they call
 `emit_pointwise`, so every operator works in loops of its own and in every epilogue. The rules are
-in the modules of `codegen.rules`.
+in the modules of `ellc.codegen.rules`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import pkgutil
 from collections.abc import Callable
 from typing import TypeVar
 
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Operand
-from ir.errors import EllcError
-from ir.op import Op, Pointwise
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Operand
+from ellc.ir.errors import EllcError
+from ellc.ir.op import Op, Pointwise
 
 Rule = Callable[..., Operand]
 RuleT = TypeVar("RuleT", bound=Rule)
@@ -70,7 +70,7 @@ def emit_pointwise(op: Pointwise, b: KernelBuilder, x: Operand, *extras: Operand
 @functools.cache
 def _load_rules() -> None:
     """Import every module of rules once; that fills the registry."""
-    import codegen.rules as package
+    import ellc.codegen.rules as package
 
     for module in sorted(m.name for m in pkgutil.iter_modules(package.__path__)):
         importlib.import_module(f"{package.__name__}.{module}")

@@ -12,20 +12,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from codegen.glue import Model, make_model
-from codegen.instrument import model_objects, ticking_model
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Imm, Kernel, Operand
-from codegen.kir.llvm import llvm_module
-from codegen.kir.types import Elem
-from codegen.plan import Plan
-from codegen.render import render
-from codegen.runtime import runtime_dir
-from codegen.targets import Target
-from codegen.toolchain import emulate
-from codegen.toolchain.llvm import IrJob, LlvmPool
-from ir.types import DType
-from ir.work_folders import temporary_folder
+from ellc.codegen.glue import Model, make_model
+from ellc.codegen.instrument import model_objects, ticking_model
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Imm, Kernel, Operand
+from ellc.codegen.kir.llvm import llvm_module
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.plan import Plan
+from ellc.codegen.render import render
+from ellc.codegen.runtime import runtime_dir
+from ellc.codegen.targets import Target
+from ellc.codegen.toolchain import emulate
+from ellc.codegen.toolchain.llvm import IrJob, LlvmPool
+from ellc.ir.types import DType
+from ellc.ir.work_folders import temporary_folder
 
 _PEAK_TURNS = 5000
 _STREAM_BYTES = 256 << 20  # larger than any cache

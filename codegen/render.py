@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import jinja2
 
-from codegen.foreign_text import (
+from ellc.codegen.foreign_text import (
     CCode,
     CMakeCode,
     Identifier,
@@ -27,9 +27,9 @@ from codegen.foreign_text import (
     joined,
     python_literal,
 )
-from codegen.names import wrapper_name
-from ir.printable import visible
-from ir.types import DType
+from ellc.codegen.names import wrapper_name
+from ellc.ir.printable import visible
+from ellc.ir.types import DType
 
 
 def render(template: str, /, **values: object) -> str:

@@ -8,24 +8,20 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from codegen.targets import Target
-from codegen.toolchain import zig
-from codegen.toolchain.link import BUILT_IN, Tools
-from ir.errors import InternalError
-from ir.work_folders import temporary_folder
+from ellc.codegen.targets import Target
+from ellc.codegen.toolchain import zig
+from ellc.codegen.toolchain.link import BUILT_IN, Tools
+from ellc.ir.errors import InternalError
+from ellc.ir.work_folders import temporary_folder
 
 
 @functools.cache
 def runtime_dir() -> Path:
-    """Return the folder of the C files: data of this package when installed, `runtime_c/` in a
-    checkout.
-    """
-    installed = Path(str(importlib.resources.files("codegen"))) / "runtime_c"
-    checkout = Path(__file__).resolve().parent.parent / "runtime_c"
-    for folder in (installed, checkout):
-        if (folder / "ellc_pool.c").is_file():
-            return folder
-    raise InternalError(f"the C files of the runtime are neither in {installed} nor in {checkout}")
+    """Return the folder of the C files: data of this package, in a checkout a link to them."""
+    folder = Path(str(importlib.resources.files("ellc.codegen"))) / "runtime_c"
+    if not (folder / "ellc_pool.c").is_file():
+        raise InternalError(f"the C files of the runtime are not in {folder}")
+    return folder
 
 
 def runtime_text(name: str) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from codegen.kir.types import Elem
-from codegen.targets import Target
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.targets import Target
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,16 +12,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from codegen.kir.types import Elem
-from codegen.loops import Enter, Leave, last_uses_in_loops
-from ir.branches import Needs
-from ir.errors import InternalError
-from ir.graph import Graph, Node
-from ir.op import Op, Pointwise
-from ir.ops.fused import Fused
-from ir.ops.loop import Walk
-from ir.ops.shape import Concat, Reshape, Slice, Split
-from ir.types import Array, DType, Padding, TensorType
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.loops import Enter, Leave, last_uses_in_loops
+from ellc.ir.branches import Needs
+from ellc.ir.errors import InternalError
+from ellc.ir.graph import Graph, Node
+from ellc.ir.op import Op, Pointwise
+from ellc.ir.ops.fused import Fused
+from ellc.ir.ops.loop import Walk
+from ellc.ir.ops.shape import Concat, Reshape, Slice, Split
+from ellc.ir.types import Array, DType, Padding, TensorType
 
 ARENA_ALIGN = 64
 WEIGHT_ALIGN = 64

@@ -12,7 +12,7 @@ import functools
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ir.errors import EllcError
+from ellc.ir.errors import EllcError
 
 OperatingSystem = Literal["linux", "macos", "windows", "wasm", "none"]
 ObjectFormat = Literal["elf", "macho", "coff", "wasm"]
@@ -466,7 +466,7 @@ def resolve(name: str, overrides: Overrides | None = None) -> Target:
     unknown name (with the close ones), a `custom` without a triple, and an architecture without a
     code generator.
     """
-    from codegen import capabilities
+    from ellc.codegen import capabilities
 
     asked = overrides or Overrides()
     if name == "host":

@@ -15,26 +15,26 @@ from typing import Literal
 
 import numpy as np
 
-from codegen.c_package import c_constants
-from codegen.emit import kernel_jobs, plan_kernels, weight_pieces
-from codegen.glue import Model, header_text, make_model, source_text
-from codegen.kir.c99 import c_kernels
-from codegen.lowering import Options, stored_array
-from codegen.plan import Plan, make_plan
-from codegen.runtime import compile_runtime, runtime_dir
-from codegen.storage import bit_bytes
-from codegen.targets import Target
-from codegen.toolchain import emulate
-from codegen.toolchain.compile_c import compile_c
-from codegen.toolchain.elf_reader import ElfFile
-from codegen.toolchain.guarded_constants import guard_symbols, write_guarded
-from codegen.toolchain.link import Tools
-from codegen.toolchain.llvm import LlvmPool, usable_cores
-from codegen.toolchain.repeats import first_and_steady, repeated
-from ir.errors import EllcError, InternalError
-from ir.graph import Graph
-from ir.types import Array, DType, TensorType
-from ir.work_folders import temporary_folder
+from ellc.codegen.c_package import c_constants
+from ellc.codegen.emit import kernel_jobs, plan_kernels, weight_pieces
+from ellc.codegen.glue import Model, header_text, make_model, source_text
+from ellc.codegen.kir.c99 import c_kernels
+from ellc.codegen.lowering import Options, stored_array
+from ellc.codegen.plan import Plan, make_plan
+from ellc.codegen.runtime import compile_runtime, runtime_dir
+from ellc.codegen.storage import bit_bytes
+from ellc.codegen.targets import Target
+from ellc.codegen.toolchain import emulate
+from ellc.codegen.toolchain.compile_c import compile_c
+from ellc.codegen.toolchain.elf_reader import ElfFile
+from ellc.codegen.toolchain.guarded_constants import guard_symbols, write_guarded
+from ellc.codegen.toolchain.link import Tools
+from ellc.codegen.toolchain.llvm import LlvmPool, usable_cores
+from ellc.codegen.toolchain.repeats import first_and_steady, repeated
+from ellc.ir.errors import EllcError, InternalError
+from ellc.ir.graph import Graph
+from ellc.ir.types import Array, DType, TensorType
+from ellc.ir.work_folders import temporary_folder
 
 C_FILE_PARTS = 20
 """Models in one C file: fewer compilers to start, still enough files for every core."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Imm, Operand, Param
-from codegen.kir.types import Elem, VType
-from codegen.targets import Target
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Imm, Operand, Param
+from ellc.codegen.kir.types import Elem, VType
+from ellc.codegen.targets import Target
 
 
 def vector_lanes(target: Target, elem: Elem) -> int:

@@ -24,16 +24,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from codegen.kir.ir import Kernel, Load, Store, walk
-from codegen.loops import Leave
-from codegen.lowering import BufferArg
-from codegen.storage import Access, Buffer, element_access
-from ir.errors import InternalError
-from ir.graph import Node
-from ir.types import Array
+from ellc.codegen.kir.ir import Kernel, Load, Store, walk
+from ellc.codegen.loops import Leave
+from ellc.codegen.lowering import BufferArg
+from ellc.codegen.storage import Access, Buffer, element_access
+from ellc.ir.errors import InternalError
+from ellc.ir.graph import Node
+from ellc.ir.types import Array
 
 if TYPE_CHECKING:
-    from codegen.plan import Plan, Step
+    from ellc.codegen.plan import Plan, Step
 
 _FRAME, _COPY = -1, -2  # owners of elements that are no value's; 0 where nothing was written
 

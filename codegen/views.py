@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from codegen.storage import Access
+from ellc.codegen.storage import Access
 
 
 def regrouped(

@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Imm, Operand
-from codegen.storage import Access
-from ir.types import Padding
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Imm, Operand
+from ellc.codegen.storage import Access
+from ellc.ir.types import Padding
 
 
 @dataclass(frozen=True, slots=True)

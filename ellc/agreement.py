@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ir.types import Array
+from ellc.ir.types import Array
 
 RELATIVE = 1e-4
 OF_LARGEST = 1e-2

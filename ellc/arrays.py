@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ir.errors import EllcError
-from ir.types import Array, DType, TensorType
+from ellc.ir.errors import EllcError
+from ellc.ir.types import Array, DType, TensorType
 
 
 def taken_shapes(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:

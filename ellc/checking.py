@@ -14,28 +14,28 @@ from pathlib import Path
 
 import numpy as np
 
-from codegen.build import BuildOptions, build
-from codegen.instrument import KeptProgram, Memory, build_kept, model_case
-from codegen.lowering import Options
-from codegen.names import valid_name
-from codegen.plan import Plan, make_plan
-from codegen.targets import Target
-from codegen.testing import from_bytes, to_bytes
-from codegen.toolchain import emulate
-from codegen.toolchain.repeats import first_and_steady, repeated
 from ellc import __version__
 from ellc.agreement import Agreement, compare
+from ellc.codegen.build import BuildOptions, build
+from ellc.codegen.instrument import KeptProgram, Memory, build_kept, model_case
+from ellc.codegen.lowering import Options
+from ellc.codegen.names import valid_name
+from ellc.codegen.plan import Plan, make_plan
+from ellc.codegen.targets import Target
+from ellc.codegen.testing import from_bytes, to_bytes
+from ellc.codegen.toolchain import emulate
+from ellc.codegen.toolchain.repeats import first_and_steady, repeated
 from ellc.following import follow
 from ellc.growth import is_recurrent, movement, node_movement, recurrent_values
+from ellc.ir.graph import Graph, Node
+from ellc.ir.interp import evaluate, run_double, run_node
+from ellc.ir.ops.fused import Fused
+from ellc.ir.pipeline import run_pipeline
+from ellc.ir.types import Array, TensorType
+from ellc.ir.work_folders import temporary_folder
 from ellc.pixels import Geometry, Preprocessing, is_picture
 from ellc.progress import Progress, silent
 from ellc.undecided import takes_steps, undecided
-from ir.graph import Graph, Node
-from ir.interp import evaluate, run_double, run_node
-from ir.ops.fused import Fused
-from ir.pipeline import run_pipeline
-from ir.types import Array, TensorType
-from ir.work_folders import temporary_folder
 
 CALLS_WITH_STATE = 3
 """Calls in a row of a network with state, from each seed."""
@@ -87,7 +87,7 @@ class Report:
     `decides` tells that the network takes signs or other steps, which rounding can change: then
     not `outputs` are the judge but `led`, the signs and outputs of a reference that takes undecided
     signs as the compiled code did, and the layers. `steady` tells that repeated calls gave the same
-    bytes, whatever memory held before (`codegen.toolchain.repeats`).
+    bytes, whatever memory held before (`ellc.codegen.toolchain.repeats`).
     """
 
     name: str

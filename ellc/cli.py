@@ -24,8 +24,8 @@ import click
 
 from ellc import __version__
 from ellc.commands.output import echo
-from ir.errors import EllcError, InternalError
-from ir.files import cannot_write, is_full
+from ellc.ir.errors import EllcError, InternalError
+from ellc.ir.files import cannot_write, is_full
 
 EXIT_DIFFERENT = 1
 EXIT_BAD_INPUT = 2

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from html import escape
 
 from ellc.inspect import operator_text
-from ir.graph import Graph, Node
-from ir.types import TensorType
+from ellc.ir.graph import Graph, Node
+from ellc.ir.types import TensorType
 
 _ROW_PX, _BOX_PX, _GAP_PX, _MARGIN_PX = 76, 44, 24, 16
 _CHARACTER_PX = 7.2

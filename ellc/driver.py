@@ -8,31 +8,31 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from codegen.build import KINDS, BuildOptions, Built, build
-from codegen.emit import plan_kernels
-from codegen.kir.llvm import llvm_module
-from codegen.lowering import Options
-from codegen.names import valid_name
-from codegen.package.manifest import Costs, manifest, write_manifest
-from codegen.package.texts import (
+from ellc import __version__
+from ellc.codegen.build import KINDS, BuildOptions, Built, build
+from ellc.codegen.emit import plan_kernels
+from ellc.codegen.kir.llvm import llvm_module
+from ellc.codegen.lowering import Options
+from ellc.codegen.names import valid_name
+from ellc.codegen.package.manifest import Costs, manifest, write_manifest
+from ellc.codegen.package.texts import (
     write_cmake,
     write_demo,
     write_ell_names,
     write_python_module,
 )
-from codegen.package.wheel import write_wheel
-from codegen.plan import Plan, make_plan
-from codegen.targets import Target, resolve
-from codegen.toolchain.elf_reader import ElfFile
-from codegen.toolchain.link import BUILT_IN, Tools
-from ellc import __version__
+from ellc.codegen.package.wheel import write_wheel
+from ellc.codegen.plan import Plan, make_plan
+from ellc.codegen.targets import Target, resolve
+from ellc.codegen.toolchain.elf_reader import ElfFile
+from ellc.codegen.toolchain.link import BUILT_IN, Tools
 from ellc.folders import replaced_folder
+from ellc.ir.errors import EllcError
+from ellc.ir.files import write_text
+from ellc.ir.graph import Graph
+from ellc.ir.pipeline import PipelineOptions, default_passes, run_pipeline
 from ellc.models import DEFAULT_OPTIONS, ModelOptions, default_name, read_model
 from ellc.progress import Progress, silent
-from ir.errors import EllcError
-from ir.files import write_text
-from ir.graph import Graph
-from ir.pipeline import PipelineOptions, default_passes, run_pipeline
 
 
 @dataclass(frozen=True)

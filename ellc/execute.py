@@ -10,18 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
-from codegen.targets import Target
-from codegen.toolchain import emulate
-from codegen.toolchain.load import call_library, has_c_library, library_abi
-from codegen.toolchain.repeats import first_and_steady, repeated
 from ellc.arrays import as_input
+from ellc.codegen.targets import Target
+from ellc.codegen.toolchain import emulate
+from ellc.codegen.toolchain.load import call_library, has_c_library, library_abi
+from ellc.codegen.toolchain.repeats import first_and_steady, repeated
+from ellc.ir.errors import EllcError, InternalError
+from ellc.ir.interp import evaluate
+from ellc.ir.types import Array, DType, TensorType
+from ellc.ir.work_folders import temporary_folder
 from ellc.manifest import read_manifest
 from ellc.models import DEFAULT_OPTIONS, LIBRARY_SUFFIXES, ModelOptions, read_model
 from ellc.progress import Progress, silent
-from ir.errors import EllcError, InternalError
-from ir.interp import evaluate
-from ir.types import Array, DType, TensorType
-from ir.work_folders import temporary_folder
 
 Arrays = tuple[Array, ...]
 

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ir.files import cannot_write
-from ir.work_folders import abandoned, remove, work_folder
+from ellc.ir.files import cannot_write
+from ellc.ir.work_folders import abandoned, remove, work_folder
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2

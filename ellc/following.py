@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ellc.agreement import Agreement
+from ellc.ir.graph import Graph, Node
+from ellc.ir.interp import evaluate, run_double
+from ellc.ir.op import Arrays
+from ellc.ir.types import Array, DType
 from ellc.undecided import DOUBLE, SINGLE, interval, reachable, takes_steps
-from ir.graph import Graph, Node
-from ir.interp import evaluate, run_double
-from ir.op import Arrays
-from ir.types import Array, DType
 
 
 @dataclass

@@ -19,13 +19,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from ellc.ir.graph import Graph, Node
+from ellc.ir.interp import constants, evaluate, run_double
+from ellc.ir.op import Arrays, Op
+from ellc.ir.ops.loop import Loop, RunNode
+from ellc.ir.ops.recurrent import FastGRNNCell, GRUCell, LSTMCell, RNNCell
+from ellc.ir.types import Array, DType
 from ellc.undecided import DOUBLE, SINGLE, interval, takes_steps
-from ir.graph import Graph, Node
-from ir.interp import constants, evaluate, run_double
-from ir.op import Arrays, Op
-from ir.ops.loop import Loop, RunNode
-from ir.ops.recurrent import FastGRNNCell, GRUCell, LSTMCell, RNNCell
-from ir.types import Array, DType
 
 TRIALS = 8
 """Runs with random rounding: that all of them move a result by next to nothing is unlikely."""

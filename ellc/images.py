@@ -22,13 +22,13 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ellc.arrays import as_input
+from ellc.ir.errors import EllcError
+from ellc.ir.limits import DEFAULT_LIMITS
+from ellc.ir.reading import read_stream
+from ellc.ir.types import Array, TensorType
 from ellc.npy import read_npy
 from ellc.pixels import Geometry, Preprocessing
 from ellc.preprocessing import prepare
-from ir.errors import EllcError
-from ir.limits import DEFAULT_LIMITS
-from ir.reading import read_stream
-from ir.types import Array, TensorType
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM")
 """Kinds of picture that are read, as Pillow calls them."""

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from ellc.ir.container import save
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph
+from ellc.ir.nested import parameters
+from ellc.ir.pipeline import parse_passes, run_pipeline
 from ellc.models import DEFAULT_OPTIONS, ModelOptions, model_kind, read_model
 from ellc.progress import Progress, silent
-from ir.container import save
-from ir.errors import EllcError
-from ir.graph import Graph
-from ir.nested import parameters
-from ir.pipeline import parse_passes, run_pipeline
 
 _TIDYING = (
     "fold_constants, eliminate_common, eliminate_dead, simplify, sink_reshape, move_transposes, "

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-from ir.graph import Graph, Node, Port
-from ir.nested import bodies, constant_types
-from ir.op import Op, Types
-from ir.ops.fused import Fused
-from ir.ops.shape import Embed, Pad, Reshape, Slice, Transpose
-from ir.types import DType, Quant, TensorType
+from ellc.ir.graph import Graph, Node, Port
+from ellc.ir.nested import bodies, constant_types
+from ellc.ir.op import Op, Types
+from ellc.ir.ops.fused import Fused
+from ellc.ir.ops.shape import Embed, Pad, Reshape, Slice, Transpose
+from ellc.ir.types import DType, Quant, TensorType
 
 
 @dataclass(frozen=True, slots=True)

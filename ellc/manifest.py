@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from codegen.glue import c_type, interface_hash
-from codegen.targets import Overrides, Target, fixed_targets, resolve
-from ir.errors import EllcError
-from ir.types import DType, Quant, TensorType
+from ellc.codegen.glue import c_type, interface_hash
+from ellc.codegen.targets import Overrides, Target, fixed_targets, resolve
+from ellc.ir.errors import EllcError
+from ellc.ir.types import DType, Quant, TensorType
 
 _LONGEST_BYTES = 64 << 20
 _MOST_BYTES = 1 << 40

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Literal
 
 from ellc.frontends.options import ImportOptions
+from ellc.ir.container import load
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import LAYOUT_KEY, Graph
+from ellc.ir.limits import DEFAULT_LIMITS
+from ellc.ir.reading import ZIP_DAMAGE, opened_zip
+from ellc.ir.types import TensorType
 from ellc.pixels import ORDER_KEY, Geometry, PixelOptions, is_picture
-from ir.container import load
-from ir.errors import EllcError
-from ir.graph import LAYOUT_KEY, Graph
-from ir.limits import DEFAULT_LIMITS
-from ir.reading import ZIP_DAMAGE, opened_zip
-from ir.types import TensorType
 
 Kind = Literal["eir", "ell", "onnx", "tflite"]
 
@@ -39,7 +39,7 @@ class ModelOptions:
     """What a user may choose when a model is read; every command that takes a model has these.
 
     `keep_double` computes in double what an `.ell` model says is double, not in float32. With
-    `stepwise` a call computes one step of the sequences that loops go through (`ir.stepwise`).
+    `stepwise` a call computes one step of the sequences that loops go through (`ellc.ir.stepwise`).
     `pixels` are compiled in (`ellc.pixels`) if anything is said there.
     """
 
@@ -68,7 +68,7 @@ def read_model(path: Path, options: ModelOptions = DEFAULT_OPTIONS) -> Graph:
             "the model needs more memory than there is", code="E203", where=str(path)
         ) from None
     if options.stepwise:
-        from ir.stepwise import stepwise
+        from ellc.ir.stepwise import stepwise
 
         graph = stepwise(graph, str(path))
     if not options.pixels.is_given:

@@ -17,8 +17,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from ir.errors import EllcError
-from ir.types import Array
+from ellc.ir.errors import EllcError
+from ellc.ir.types import Array
 
 _MAGIC = b"\x93NUMPY"
 _LENGTH_BYTES = {1: 2, 2: 4, 3: 4}  # by major version of the format

@@ -19,8 +19,8 @@ from typing import Literal
 
 import numpy as np
 
-from ir.errors import EllcError
-from ir.types import Array, DType, TensorType
+from ellc.ir.errors import EllcError
+from ellc.ir.types import Array, DType, TensorType
 
 ColourOrder = Literal["bgr", "rgb"]
 Colours = tuple[float, float, float]

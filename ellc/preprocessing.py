@@ -13,17 +13,17 @@ from itertools import count
 
 import numpy as np
 
+from ellc.ir.builder import GraphBuilder, Ref
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Constant, Graph, Port
+from ellc.ir.interp import evaluate
+from ellc.ir.ops.pointwise import Add, Cast, Mul, Round
+from ellc.ir.ops.quantised import Lookup, Quantize
+from ellc.ir.ops.resize import Resize
+from ellc.ir.ops.shape import Gather, Reshape, Transpose
+from ellc.ir.types import Array, DType, TensorType
+from ellc.ir.weights import WeightPool
 from ellc.pixels import ORDER_KEY, PREFIX, Geometry, Preprocessing, is_picture
-from ir.builder import GraphBuilder, Ref
-from ir.errors import EllcError
-from ir.graph import Constant, Graph, Port
-from ir.interp import evaluate
-from ir.ops.pointwise import Add, Cast, Mul, Round
-from ir.ops.quantised import Lookup, Quantize
-from ir.ops.resize import Resize
-from ir.ops.shape import Gather, Reshape, Transpose
-from ir.types import Array, DType, TensorType
-from ir.weights import WeightPool
 
 PREPROCESSING_KEY = "about.input"
 """Metadata key: what a network does to pixels. Header and Python module show all `about.*`."""

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ir.printable import visible
+from ellc.ir.printable import visible
 
 # (what is being done, parts finished, parts in all; 0 in all: not known)
 Progress = Callable[[str, int, int], None]

@@ -20,21 +20,21 @@ from typing import cast
 
 import numpy as np
 
-from ir.graph import Node
-from ir.op import Arrays, Op, Pointwise
-from ir.ops.binary import Binarize, BinaryConv2D
-from ir.ops.conv import Conv2D
-from ir.ops.dense import Dense, MatMul
-from ir.ops.elementwise import Comparison
-from ir.ops.fused import Fused
-from ir.ops.pointwise import Cast, Ceil, Floor, Round, Sign
-from ir.ops.pool import AvgPool2D, MaxPool2D
-from ir.ops.quantised import Quantize
-from ir.ops.reduce import Reduce, Softmax
-from ir.ops.resize import Resample
-from ir.ops.scan import CumSum
-from ir.ops.shape import Concat, Embed, Expand, Gather, Pad, Reshape, Slice, Transpose
-from ir.types import Array, Padding
+from ellc.ir.graph import Node
+from ellc.ir.op import Arrays, Op, Pointwise
+from ellc.ir.ops.binary import Binarize, BinaryConv2D
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.dense import Dense, MatMul
+from ellc.ir.ops.elementwise import Comparison
+from ellc.ir.ops.fused import Fused
+from ellc.ir.ops.pointwise import Cast, Ceil, Floor, Round, Sign
+from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
+from ellc.ir.ops.quantised import Quantize
+from ellc.ir.ops.reduce import Reduce, Softmax
+from ellc.ir.ops.resize import Resample
+from ellc.ir.ops.scan import CumSum
+from ellc.ir.ops.shape import Concat, Embed, Expand, Gather, Pad, Reshape, Slice, Transpose
+from ellc.ir.types import Array, Padding
 
 Interval = tuple[Array, Array, Array]
 """Low end, computed value, high end; three times the same where there is nothing to round."""

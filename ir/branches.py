@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ir.graph import Graph, Node
-from ir.ops.comparisons import Select
-from ir.ops.fused import Fused
-from ir.ops.shape import Reshape
+from ellc.ir.graph import Graph, Node
+from ellc.ir.ops.comparisons import Select
+from ellc.ir.ops.fused import Fused
+from ellc.ir.ops.shape import Reshape
 
 Needs = frozenset["OnlyIf"]
 """All of them hold whenever something is needed; none: it always is."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ir.graph import Constant, Graph, Node, Port, State
-from ir.nested import adopted
-from ir.op import Op
-from ir.types import Array, DType, TensorType, type_of
-from ir.weights import WeightPool
+from ellc.ir.graph import Constant, Graph, Node, Port, State
+from ellc.ir.nested import adopted
+from ellc.ir.op import Op
+from ellc.ir.types import Array, DType, TensorType, type_of
+from ellc.ir.weights import WeightPool
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,16 +15,16 @@ from typing import TypedDict
 
 import numpy as np
 
-from ir.errors import EllcError
-from ir.files import whole_file
-from ir.graph import Graph
-from ir.limits import DEFAULT_LIMITS, Limits
-from ir.nested import all_graphs
-from ir.reading import ZIP_DAMAGE, opened_zip, read_member
-from ir.text import parse, print_graph
-from ir.types import Array
-from ir.verify import verify
-from ir.weights import WeightPool, content_key
+from ellc.ir.errors import EllcError
+from ellc.ir.files import whole_file
+from ellc.ir.graph import Graph
+from ellc.ir.limits import DEFAULT_LIMITS, Limits
+from ellc.ir.nested import all_graphs
+from ellc.ir.reading import ZIP_DAMAGE, opened_zip, read_member
+from ellc.ir.text import parse, print_graph
+from ellc.ir.types import Array
+from ellc.ir.verify import verify
+from ellc.ir.weights import WeightPool, content_key
 
 ALIGN_BYTES = 64
 _ELEMENT = re.compile(r"[<>=|]?(b1|[iu][1248]|f[248])")

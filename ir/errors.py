@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ir.printable import shortened, visible
+from ellc.ir.printable import shortened, visible
 
 
 class EllcError(Exception):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ir.errors import EllcError
+from ellc.ir.errors import EllcError
 
 FULL_DISK_HINT = "make room, or name a place on another disk (TMPDIR for temporary files)"
 _FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ir.types import Array
+from ellc.ir.types import Array
 
 SOFTMAX_INPUT_BITS = 5  # integer bits of the exponent's Q number
 SOFTMAX_SUM_BITS = 12  # integer bits of the sum's

@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
-from ir.fixed_point import divide_by_power
-from ir.types import Array
+from ellc.ir.fixed_point import divide_by_power
+from ellc.ir.types import Array
 
 FUNCTIONS = ("logistic", "tanh")
 MOST_INTEGER_BITS = 6

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from ir.op import Op
-from ir.types import Array, TensorType
-from ir.weights import WeightPool
+from ellc.ir.op import Op
+from ellc.ir.types import Array, TensorType
+from ellc.ir.weights import WeightPool
 
 LAYOUT_KEY = "model.layout"
 """Metadata key: `NCHW` where inputs and outputs of rank 4 are planes, as ONNX files have them."""

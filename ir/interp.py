@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ir.errors import EllcError
-from ir.graph import Graph, Node
-from ir.op import Arrays, Op
-from ir.ops.fused import Fused
-from ir.ops.loop import Loop
-from ir.types import Array, TensorType
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph, Node
+from ellc.ir.op import Arrays, Op
+from ellc.ir.ops.fused import Fused
+from ellc.ir.ops.loop import Loop
+from ellc.ir.types import Array, TensorType
 
 
 @dataclass(frozen=True)

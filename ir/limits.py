@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ir.errors import EllcError
+from ellc.ir.errors import EllcError
 
 
 @dataclass(frozen=True, slots=True)

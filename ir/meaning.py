@@ -14,12 +14,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ir.graph import Graph, Node
-from ir.interp import evaluate, run_double
-from ir.op import Arrays
-from ir.ops.binary import Binarize
-from ir.ops.fused import Fused
-from ir.types import Array, DType, TensorType
+from ellc.ir.graph import Graph, Node
+from ellc.ir.interp import evaluate, run_double
+from ellc.ir.op import Arrays
+from ellc.ir.ops.binary import Binarize
+from ellc.ir.ops.fused import Fused
+from ellc.ir.types import Array, DType, TensorType
 
 TOLERANCE = 1e-9  # of the largest magnitude in the tensor
 INPUT_SCALES = (255.0, 1.0)  # pictures; and signals at which no sigmoid is saturated

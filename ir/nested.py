@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
-from ir.graph import Graph, Node
-from ir.op import Op, attributes
-from ir.types import TensorType
-from ir.weights import WeightPool
+from ellc.ir.graph import Graph, Node
+from ellc.ir.op import Op, attributes
+from ellc.ir.types import TensorType
+from ellc.ir.weights import WeightPool
 
 
 def bodies(op: Op) -> tuple[Graph, ...]:

@@ -9,8 +9,8 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 
-from ir.errors import ShapeError
-from ir.types import Array, DType, TensorType, type_of
+from ellc.ir.errors import ShapeError
+from ellc.ir.types import Array, DType, TensorType, type_of
 
 Types = tuple[TensorType, ...]
 Arrays = tuple[Array, ...]
@@ -47,8 +47,8 @@ class Op:
     def ranges(self, *inputs: TensorType) -> Mapping[int, Range]:
         """Operands for which some numbers of their type have no meaning, and which ones have one.
 
-        A constant outside is refused (`ir.ranges`). Computed indices are clamped; what computes
-        another operand keeps it inside.
+        A constant outside is refused (`ellc.ir.ranges`). Computed indices are clamped; what
+        computes another operand keeps it inside.
         """
         return {}
 
@@ -121,7 +121,7 @@ def register_attribute(name: str) -> Callable[[ClsT], ClsT]:
 
 def all_ops() -> dict[str, type[Op]]:
     """Every registered operator by name, sorted."""
-    import ir.ops  # noqa: F401  (fills the registry)
+    import ellc.ir.ops  # noqa: F401  (fills the registry)
 
     return dict(sorted(_OPS.items()))
 
@@ -147,7 +147,7 @@ class Pointwise(Op):
     """An operator whose result element depends on the same element of its first operand.
 
     Further operands broadcast to the first operand's shape as in numpy. Such operators can run in
-    the epilogue of the kernel that produces the first operand (`ir.ops.fused.Fused`).
+    the epilogue of the kernel that produces the first operand (`ellc.ir.ops.fused.Fused`).
     """
 
 

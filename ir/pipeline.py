@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ir.container import load_weights, save_weights, used_keys
-from ir.errors import EllcError, InternalError, ShapeError
-from ir.files import cannot_write, write_text
-from ir.graph import Graph
-from ir.meaning import Difference, MeaningCheck
-from ir.nested import map_bodies
-from ir.passes.base import Pass, all_passes, parse_passes, register_pass, run_nested
-from ir.ranges import CODE
-from ir.text import parse, print_graph
-from ir.verify import verify
+from ellc.ir.container import load_weights, save_weights, used_keys
+from ellc.ir.errors import EllcError, InternalError, ShapeError
+from ellc.ir.files import cannot_write, write_text
+from ellc.ir.graph import Graph
+from ellc.ir.meaning import Difference, MeaningCheck
+from ellc.ir.nested import map_bodies
+from ellc.ir.passes.base import Pass, all_passes, parse_passes, register_pass, run_nested
+from ellc.ir.ranges import CODE
+from ellc.ir.text import parse, print_graph
+from ellc.ir.verify import verify
 
 __all__ = [
     "Pass",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ir.graph import Graph, Node
-from ir.nested import all_graphs
-from ir.op import Op, Types
-from ir.types import Array
+from ellc.ir.graph import Graph, Node
+from ellc.ir.nested import all_graphs
+from ellc.ir.op import Op, Types
+from ellc.ir.types import Array
 
 CODE = "E111"
 

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from ir.errors import EllcError
-from ir.limits import DEFAULT_LIMITS, Limits
+from ellc.ir.errors import EllcError
+from ellc.ir.limits import DEFAULT_LIMITS, Limits
 
 ZIP_DAMAGE = (
     *(OSError, EOFError, LookupError, ValueError, OverflowError, struct.error),

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from ir.graph import Constant, Graph, Node
-from ir.nested import adopted
-from ir.op import Op
-from ir.types import Array, DType, TensorType, type_of
-from ir.weights import content_key
+from ellc.ir.graph import Constant, Graph, Node
+from ellc.ir.nested import adopted
+from ellc.ir.op import Op
+from ellc.ir.types import Array, DType, TensorType, type_of
+from ellc.ir.weights import content_key
 
 _ENDS = ""  # the list's sentinel; no value has an empty id
 

@@ -10,23 +10,23 @@ from collections.abc import Iterable
 from dataclasses import replace
 from math import prod
 
-from ir.errors import ShapeError
-from ir.op import Op, Pointwise, Types
-from ir.ops.conv import Conv2D
-from ir.ops.dense import Dense, MatMul
-from ir.ops.fixed_point_functions import Interpolate
-from ir.ops.norm import LRN, BatchNorm, Normalize
-from ir.ops.pool import AvgPool2D, MaxPool2D
-from ir.ops.quantised import Lookup
-from ir.ops.quantised_conv import IntConv2D, IntDense, IntMatMul
-from ir.ops.quantised_pool import IntAvgPool2D
-from ir.ops.quantised_softmax import QuantSoftmax
-from ir.ops.reduce import ArgMax, ArgMin, LogSoftmax, Reduce, Softmax
-from ir.ops.scan import CumProd, CumSum
-from ir.ops.shape import Concat, Expand, Gather, Pad, Reshape, Slice, Split, Transpose
-from ir.ops.sorting import TopK
-from ir.ops.thresholds import CountReached
-from ir.types import TensorType
+from ellc.ir.errors import ShapeError
+from ellc.ir.op import Op, Pointwise, Types
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.dense import Dense, MatMul
+from ellc.ir.ops.fixed_point_functions import Interpolate
+from ellc.ir.ops.norm import LRN, BatchNorm, Normalize
+from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
+from ellc.ir.ops.quantised import Lookup
+from ellc.ir.ops.quantised_conv import IntConv2D, IntDense, IntMatMul
+from ellc.ir.ops.quantised_pool import IntAvgPool2D
+from ellc.ir.ops.quantised_softmax import QuantSoftmax
+from ellc.ir.ops.reduce import ArgMax, ArgMin, LogSoftmax, Reduce, Softmax
+from ellc.ir.ops.scan import CumProd, CumSum
+from ellc.ir.ops.shape import Concat, Expand, Gather, Pad, Reshape, Slice, Split, Transpose
+from ellc.ir.ops.sorting import TopK
+from ellc.ir.ops.thresholds import CountReached
+from ellc.ir.types import TensorType
 
 Axes = tuple[int | None, ...]
 """For every operand the axis along which it has one element a step; None: always the same."""

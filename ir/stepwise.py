@@ -13,14 +13,14 @@ from itertools import islice, product
 
 import numpy as np
 
-from ir.errors import EllcError
-from ir.graph import Constant, Graph, Node, State
-from ir.op import Op
-from ir.ops.loop import Loop, Walk
-from ir.ops.shape import Gather, Reshape
-from ir.passes.base import run_nested
-from ir.pipeline import PipelineOptions, default_passes
-from ir.step_rules import (
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Constant, Graph, Node, State
+from ellc.ir.op import Op
+from ellc.ir.ops.loop import Loop, Walk
+from ellc.ir.ops.shape import Gather, Reshape
+from ellc.ir.passes.base import run_nested
+from ellc.ir.pipeline import PipelineOptions, default_passes
+from ellc.ir.step_rules import (
     OTHERS,
     UNEQUAL,
     Axes,
@@ -29,7 +29,7 @@ from ir.step_rules import (
     one_step,
     resized,
 )
-from ir.types import Array
+from ellc.ir.types import Array
 
 STEPS_KEY = "about.steps"
 """Metadata key: what a call is; shown to users as all `about.*` is."""

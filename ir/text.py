@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ir.attributes import build, field_types
-from ir.errors import EllcError
-from ir.graph import Constant, Graph, Node, Port, State
-from ir.limits import DEFAULT_LIMITS, Limits
-from ir.op import Op, attribute_class, attribute_name
-from ir.types import DType, Padding, Quant, TensorType
-from ir.weights import WeightPool
+from ellc.ir.attributes import build, field_types
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Constant, Graph, Node, Port, State
+from ellc.ir.limits import DEFAULT_LIMITS, Limits
+from ellc.ir.op import Op, attribute_class, attribute_name
+from ellc.ir.types import DType, Padding, Quant, TensorType
+from ellc.ir.weights import WeightPool
 
 
 def print_graph(graph: Graph) -> str:

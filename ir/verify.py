@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ir.errors import EllcError
-from ir.graph import Graph, Node, State
-from ir.nested import bodies
-from ir.ranges import CODE, constants_outside
-from ir.types import TensorType
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph, Node, State
+from ellc.ir.nested import bodies
+from ellc.ir.ranges import CODE, constants_outside
+from ellc.ir.types import TensorType
 
 
 def verify(graph: Graph, stage: str = "") -> None:

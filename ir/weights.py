@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ir.types import Array
+from ellc.ir.types import Array
 
 KEY_BYTES = 16
 

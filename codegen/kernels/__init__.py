@@ -1,1 +1,1 @@
-"""Kernel families: one file each, found and imported by `codegen.lowering`."""
+"""Kernel families: one file each, found and imported by `ellc.codegen.lowering`."""

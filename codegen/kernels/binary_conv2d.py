@@ -18,9 +18,9 @@ from functools import partial
 
 import numpy as np
 
-from codegen.epilogue import Epilogue
-from codegen.kernels.edge_table import EdgeTable
-from codegen.kernels.implicit_gemm import (
+from ellc.codegen.epilogue import Epilogue
+from ellc.codegen.kernels.edge_table import EdgeTable
+from ellc.codegen.kernels.implicit_gemm import (
     ConvShape,
     Heart,
     Nest,
@@ -28,10 +28,10 @@ from codegen.kernels.implicit_gemm import (
     pack_filters,
     split_bands,
 )
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Operand, Param
-from codegen.kir.types import Elem, VType
-from codegen.lowering import (
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Operand, Param
+from ellc.codegen.kir.types import Elem, VType
+from ellc.codegen.lowering import (
     Arg,
     KernelCall,
     NodeContext,
@@ -40,13 +40,13 @@ from codegen.lowering import (
     lowers,
     stored_array,
 )
-from codegen.schedule import GemmSchedule, GemmTraffic, band_rows
-from codegen.storage import Access, bit_bytes
-from codegen.targets import Target
-from codegen.window import window_axes
-from ir.errors import EllcError
-from ir.ops.binary import BinaryConv2D
-from ir.types import Array, DType
+from ellc.codegen.schedule import GemmSchedule, GemmTraffic, band_rows
+from ellc.codegen.storage import Access, bit_bytes
+from ellc.codegen.targets import Target
+from ellc.codegen.window import window_axes
+from ellc.ir.errors import EllcError
+from ellc.ir.ops.binary import BinaryConv2D
+from ellc.ir.types import Array, DType
 
 BYTE_STEPS = 31  # 31 bytes differ in at most 248 bits: their count fits in a byte
 

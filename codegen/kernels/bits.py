@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from codegen.kernels.movement import scratch_access
-from codegen.kernels.walking import Walk
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Imm, Operand
-from codegen.kir.types import Elem, VType
-from codegen.lowering import KernelCall, NodeContext, access_arg
-from codegen.storage import Access, bit_bytes
-from codegen.views import seen_as
-from ir.errors import InternalError
+from ellc.codegen.kernels.movement import scratch_access
+from ellc.codegen.kernels.walking import Walk
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Imm, Operand
+from ellc.codegen.kir.types import Elem, VType
+from ellc.codegen.lowering import KernelCall, NodeContext, access_arg
+from ellc.codegen.storage import Access, bit_bytes
+from ellc.codegen.views import seen_as
+from ellc.ir.errors import InternalError
 
 
 def unpacked(ctx: NodeContext, source: Access, shape: tuple[int, ...]) -> tuple[Access, KernelCall]:

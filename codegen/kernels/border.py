@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Operand, Param
-from codegen.kir.types import VType
-from codegen.lowering import Arg, BufferArg, KernelCall, WeightArg
-from codegen.storage import Access, Weight
-from codegen.targets import Target
-from ir.errors import InternalError
-from ir.weights import content_key
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Operand, Param
+from ellc.codegen.kir.types import VType
+from ellc.codegen.lowering import Arg, BufferArg, KernelCall, WeightArg
+from ellc.codegen.storage import Access, Weight
+from ellc.codegen.targets import Target
+from ellc.ir.errors import InternalError
+from ellc.ir.weights import content_key
 
 
 def fill_border(name: str, target: Target, access: Access) -> KernelCall:

@@ -15,16 +15,16 @@ from functools import partial
 
 import numpy as np
 
-from codegen.kernels.edge_table import EdgeTable
-from codegen.kernels.implicit_gemm import ConvShape, Heart, Place
-from codegen.kernels.terms import Numbers, Terms
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Operand, Param
-from codegen.kir.types import Elem, VType
-from codegen.schedule import GemmSchedule
-from codegen.targets import Target
-from codegen.window import cut
-from ir.types import Array
+from ellc.codegen.kernels.edge_table import EdgeTable
+from ellc.codegen.kernels.implicit_gemm import ConvShape, Heart, Place
+from ellc.codegen.kernels.terms import Numbers, Terms
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Operand, Param
+from ellc.codegen.kir.types import Elem, VType
+from ellc.codegen.schedule import GemmSchedule
+from ellc.codegen.targets import Target
+from ellc.codegen.window import cut
+from ellc.ir.types import Array
 
 _STEP, _HALF = 16, 8  # bytes in a register, in half of one
 _GROUP = 4  # products on their way: one after the other would wait

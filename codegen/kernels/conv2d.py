@@ -8,11 +8,11 @@ from functools import partial
 
 import numpy as np
 
-from codegen.epilogue import Epilogue
-from codegen.kernels import byte_dots
-from codegen.kernels.byte_dots import ByteDots, dot_tile, fits, pack_rows
-from codegen.kernels.edge_table import EdgeTable
-from codegen.kernels.implicit_gemm import (
+from ellc.codegen.epilogue import Epilogue
+from ellc.codegen.kernels import byte_dots
+from ellc.codegen.kernels.byte_dots import ByteDots, dot_tile, fits, pack_rows
+from ellc.codegen.kernels.edge_table import EdgeTable
+from ellc.codegen.kernels.implicit_gemm import (
     ConvShape,
     Heart,
     Nest,
@@ -20,19 +20,19 @@ from codegen.kernels.implicit_gemm import (
     pack_filters,
     split_bands,
 )
-from codegen.kernels.movement import placed_as
-from codegen.kernels.terms import Numbers, Terms, float_terms, in_bytes, integer_terms
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Operand, Param
-from codegen.kir.types import Elem, VType
-from codegen.lowering import Arg, KernelCall, NodeContext, access_arg, lowers
-from codegen.schedule import GemmSchedule, GemmTraffic, band_rows, gemm_tile, pixel_limit
-from codegen.views import regrouped
-from codegen.window import Axis, cut, fold_rows, window_axes
-from ir.ops.conv import Conv2D
-from ir.ops.dense import Dense
-from ir.ops.quantised_conv import IntConv2D, IntDense
-from ir.types import Array, DType, Padding
+from ellc.codegen.kernels.movement import placed_as
+from ellc.codegen.kernels.terms import Numbers, Terms, float_terms, in_bytes, integer_terms
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Operand, Param
+from ellc.codegen.kir.types import Elem, VType
+from ellc.codegen.lowering import Arg, KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.schedule import GemmSchedule, GemmTraffic, band_rows, gemm_tile, pixel_limit
+from ellc.codegen.views import regrouped
+from ellc.codegen.window import Axis, cut, fold_rows, window_axes
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.dense import Dense
+from ellc.ir.ops.quantised_conv import IntConv2D, IntDense
+from ellc.ir.types import Array, DType, Padding
 
 
 @lowers(Conv2D)
@@ -57,7 +57,7 @@ def _lower(ctx: NodeContext, conv: Conv2D | IntConv2D, terms: Terms) -> list[Ker
     x = placed_as(ctx, 0, ctx.inputs[0].type.shape)
     filters, window_rows, window_columns, depth = terms.weights.shape
     if conv.groups > 1 and depth == 1:
-        from codegen.kernels.depthwise import lower_depthwise
+        from ellc.codegen.kernels.depthwise import lower_depthwise
 
         return lower_depthwise(ctx, conv, terms)
     groups = conv.groups
@@ -94,7 +94,7 @@ def _ungrouped(weights: Array, groups: int) -> Array:
 def lower_dense(ctx: NodeContext) -> list[KernelCall]:
     """A dense layer is a convolution of 1x1 pixels: all leading axes are pixels."""
     if any(x.array is None for x in ctx.inputs[1:]):
-        from codegen.kernels.matmul import lower_computed_dense
+        from ellc.codegen.kernels.matmul import lower_computed_dense
 
         return lower_computed_dense(ctx)
     op = ctx.anchor

@@ -14,20 +14,28 @@ from itertools import groupby
 
 import numpy as np
 
-from codegen.epilogue import Epilogue
-from codegen.kernels.depthwise_tile import choose_rectangle, is_looped
-from codegen.kernels.movement import placed_as
-from codegen.kernels.sliding import Place, Rectangle, Sliding, Taps, meetings, origin, write_tiles
-from codegen.kernels.terms import Numbers, Terms, in_bytes
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Imm, Operand, Param
-from codegen.kir.types import VType
-from codegen.lowering import Arg, KernelCall, NodeContext, access_arg
-from codegen.vectors import joined
-from codegen.window import window_axes
-from ir.ops.conv import Conv2D
-from ir.ops.quantised_conv import IntConv2D
-from ir.types import Array
+from ellc.codegen.epilogue import Epilogue
+from ellc.codegen.kernels.depthwise_tile import choose_rectangle, is_looped
+from ellc.codegen.kernels.movement import placed_as
+from ellc.codegen.kernels.sliding import (
+    Place,
+    Rectangle,
+    Sliding,
+    Taps,
+    meetings,
+    origin,
+    write_tiles,
+)
+from ellc.codegen.kernels.terms import Numbers, Terms, in_bytes
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Imm, Operand, Param
+from ellc.codegen.kir.types import VType
+from ellc.codegen.lowering import Arg, KernelCall, NodeContext, access_arg
+from ellc.codegen.vectors import joined
+from ellc.codegen.window import window_axes
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.quantised_conv import IntConv2D
+from ellc.ir.types import Array
 
 Slot = tuple[int, int, int]  # output row, output pixel, vector
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 
-from codegen.kernels.sliding import Rectangle, Sliding, meetings
-from codegen.kernels.terms import Numbers
-from codegen.kir.types import Elem
-from codegen.lowering import NodeContext
-from codegen.targets import Target
-from codegen.vectors import vector_lanes
-from codegen.window import Axis, cut
-from ir.types import DType
+from ellc.codegen.kernels.sliding import Rectangle, Sliding, meetings
+from ellc.codegen.kernels.terms import Numbers
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.lowering import NodeContext
+from ellc.codegen.targets import Target
+from ellc.codegen.vectors import vector_lanes
+from ellc.codegen.window import Axis, cut
+from ellc.ir.types import DType
 
 _STRAIGHT = 700  # multiply-adds of one vector up to which a tile is straight-line code
 

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from codegen.kernels.implicit_gemm import ConvShape, Place
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Imm, Operand, Param
-from codegen.kir.types import Elem
-from codegen.lowering import Arg, NodeContext
-from codegen.schedule import GemmSchedule
-from ir.types import Array
+from ellc.codegen.kernels.implicit_gemm import ConvShape, Place
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Imm, Operand, Param
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.lowering import Arg, NodeContext
+from ellc.codegen.schedule import GemmSchedule
+from ellc.ir.types import Array
 
 
 class EdgeTable:

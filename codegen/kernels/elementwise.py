@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from codegen.epilogue import Epilogue
-from codegen.kernels.walking import Walk, merged
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Operand
-from codegen.kir.types import Elem
-from codegen.lowering import KernelCall, NodeContext, lowers
-from codegen.lowering import Operand as NodeOperand
-from codegen.operands import Operands, expanded
-from codegen.pointwise import emit_pointwise, is_costly
-from codegen.storage import dense, stored_shape
-from codegen.vectors import vector_lanes
-from codegen.views import broadcast_strides
-from ir.op import Op, Pointwise
-from ir.ops.quantised_arithmetic import QuantAdd, QuantMul
-from ir.types import DType, TensorType
+from ellc.codegen.epilogue import Epilogue
+from ellc.codegen.kernels.walking import Walk, merged
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Operand
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.lowering import KernelCall, NodeContext, lowers
+from ellc.codegen.lowering import Operand as NodeOperand
+from ellc.codegen.operands import Operands, expanded
+from ellc.codegen.pointwise import emit_pointwise, is_costly
+from ellc.codegen.storage import dense, stored_shape
+from ellc.codegen.vectors import vector_lanes
+from ellc.codegen.views import broadcast_strides
+from ellc.ir.op import Op, Pointwise
+from ellc.ir.ops.quantised_arithmetic import QuantAdd, QuantMul
+from ellc.ir.types import DType, TensorType
 
 _ROW_ELEMENTS = 4096  # constants are repeated up to so many elements to make rows longer
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from math import prod
 
-from codegen.kernels.walking import merged
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Imm, Operand, Param
-from codegen.kir.types import Elem
-from codegen.storage import Access
-from codegen.vectors import load_lanes
-from codegen.views import regrouped
+from ellc.codegen.kernels.walking import merged
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Imm, Operand, Param
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.storage import Access
+from ellc.codegen.vectors import load_lanes
+from ellc.codegen.views import regrouped
 
 # body(coordinates, slot, count, values): `count` elements along the last axis change `values`
 Body = Callable[[list[Operand], int, int, list[Operand]], None]

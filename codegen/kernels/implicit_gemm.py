@@ -16,14 +16,14 @@ from functools import partial
 
 import numpy as np
 
-from codegen.epilogue import Epilogue
-from codegen.kernels.weight_rows import WeightRows
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Imm, Operand, Param
-from codegen.schedule import GemmSchedule
-from codegen.storage import Access
-from codegen.window import Axis, Tiles, column_tiles
-from ir.types import Array
+from ellc.codegen.epilogue import Epilogue
+from ellc.codegen.kernels.weight_rows import WeightRows
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Imm, Operand, Param
+from ellc.codegen.schedule import GemmSchedule
+from ellc.codegen.storage import Access
+from ellc.codegen.window import Axis, Tiles, column_tiles
+from ellc.ir.types import Array
 
 
 @dataclass(frozen=True, slots=True)

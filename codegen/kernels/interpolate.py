@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from codegen.epilogue import Epilogue
-from codegen.kernels.elementwise import common_walk
-from codegen.kernels.walking import Walk
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Operand
-from codegen.kir.types import Elem
-from codegen.lowering import KernelCall, NodeContext, access_arg, lowers
-from codegen.operands import Operands
-from ir.ops.fixed_point_functions import Interpolate
+from ellc.codegen.epilogue import Epilogue
+from ellc.codegen.kernels.elementwise import common_walk
+from ellc.codegen.kernels.walking import Walk
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Operand
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.lowering import KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.operands import Operands
+from ellc.ir.ops.fixed_point_functions import Interpolate
 
 _UNROLLED = 4  # independent loads in flight
 

@@ -10,23 +10,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from codegen.epilogue import Epilogue
-from codegen.kernels.factors import NO_ZEROS, Factors, ZeroPoints
-from codegen.kernels.folding import index_of
-from codegen.kernels.movement import dense_copy, placed_as
-from codegen.kernels.terms import Numbers
-from codegen.kernels.walking import unraveled
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Imm, Operand, Param
-from codegen.kir.types import VType
-from codegen.lowering import KernelCall, NodeContext, access_arg, lowers
-from codegen.storage import Access
-from codegen.vectors import joined, vector_lanes
-from codegen.views import broadcast_strides
-from codegen.window import cut
-from ir.ops.dense import MatMul
-from ir.ops.quantised_conv import IntDense, IntMatMul
-from ir.types import DType
+from ellc.codegen.epilogue import Epilogue
+from ellc.codegen.kernels.factors import NO_ZEROS, Factors, ZeroPoints
+from ellc.codegen.kernels.folding import index_of
+from ellc.codegen.kernels.movement import dense_copy, placed_as
+from ellc.codegen.kernels.terms import Numbers
+from ellc.codegen.kernels.walking import unraveled
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Imm, Operand, Param
+from ellc.codegen.kir.types import VType
+from ellc.codegen.lowering import KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.storage import Access
+from ellc.codegen.vectors import joined, vector_lanes
+from ellc.codegen.views import broadcast_strides
+from ellc.codegen.window import cut
+from ellc.ir.ops.dense import MatMul
+from ellc.ir.ops.quantised_conv import IntDense, IntMatMul
+from ellc.ir.types import DType
 
 _FEW_ROWS = 3  # of the left matrix, up to which a transposition does not pay
 _DOTS = 4  # columns whose sums run side by side

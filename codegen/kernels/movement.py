@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 
-from codegen.kernels.walking import Walk, merged
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Imm, Operand, Param
-from codegen.kir.types import Elem
-from codegen.lowering import KernelCall, NodeContext, access_arg
-from codegen.storage import Access, dense
-from codegen.targets import Target
-from codegen.vectors import load_lanes, store_lanes
-from codegen.views import regrouped, seen_as
+from ellc.codegen.kernels.walking import Walk, merged
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Imm, Operand, Param
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.lowering import KernelCall, NodeContext, access_arg
+from ellc.codegen.storage import Access, dense
+from ellc.codegen.targets import Target
+from ellc.codegen.vectors import load_lanes, store_lanes
+from ellc.codegen.views import regrouped, seen_as
 
 _GATHER_LANES = 8  # more elements than this are not collected into one vector
 

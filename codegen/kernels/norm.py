@@ -6,18 +6,18 @@ import math
 from dataclasses import dataclass
 from functools import partial
 
-from codegen.epilogue import Epilogue
-from codegen.kernels.folding import index_of
-from codegen.kernels.movement import placed_as
-from codegen.kernels.walking import Walk, merged
-from codegen.kir import vmath
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Imm, Operand, Param
-from codegen.kir.types import Elem, VType
-from codegen.lowering import KernelCall, NodeContext, access_arg, lowers
-from codegen.vectors import vector_lanes
-from ir.ops.norm import LRN
-from ir.types import DType
+from ellc.codegen.epilogue import Epilogue
+from ellc.codegen.kernels.folding import index_of
+from ellc.codegen.kernels.movement import placed_as
+from ellc.codegen.kernels.walking import Walk, merged
+from ellc.codegen.kir import vmath
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Imm, Operand, Param
+from ellc.codegen.kir.types import Elem, VType
+from ellc.codegen.lowering import KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.vectors import vector_lanes
+from ellc.ir.ops.norm import LRN
+from ellc.ir.types import DType
 
 
 @lowers(LRN)

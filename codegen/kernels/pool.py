@@ -8,18 +8,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from codegen.epilogue import Epilogue
-from codegen.kernels.movement import placed_as
-from codegen.kernels.sliding import Place, Rectangle, Sliding, meetings, origin, write_tiles
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Operand, Param
-from codegen.kir.types import Elem, VType
-from codegen.lowering import Arg, KernelCall, NodeContext, access_arg, lowers
-from codegen.vectors import vector_lanes
-from codegen.window import window_axes
-from ir.ops.common import padding_values
-from ir.ops.pool import AvgPool2D, MaxPool2D
-from ir.ops.quantised_pool import IntAvgPool2D
+from ellc.codegen.epilogue import Epilogue
+from ellc.codegen.kernels.movement import placed_as
+from ellc.codegen.kernels.sliding import Place, Rectangle, Sliding, meetings, origin, write_tiles
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Operand, Param
+from ellc.codegen.kir.types import Elem, VType
+from ellc.codegen.lowering import Arg, KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.vectors import vector_lanes
+from ellc.codegen.window import window_axes
+from ellc.ir.ops.common import padding_values
+from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
+from ellc.ir.ops.quantised_pool import IntAvgPool2D
 
 Pool = MaxPool2D | AvgPool2D | IntAvgPool2D
 _SMALL_WINDOW = 2  # taps for every register, up to which a window is straight-line code

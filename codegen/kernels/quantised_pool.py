@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from codegen.kernels.pool import Pool, Rule, lower_windows
-from codegen.kernels.sliding import Sliding
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Operand
-from codegen.kir.types import Elem, VType
-from codegen.lowering import Arg, KernelCall, NodeContext, lowers
-from ir.ops.quantised_pool import IntAvgPool2D
+from ellc.codegen.kernels.pool import Pool, Rule, lower_windows
+from ellc.codegen.kernels.sliding import Sliding
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Operand
+from ellc.codegen.kir.types import Elem, VType
+from ellc.codegen.lowering import Arg, KernelCall, NodeContext, lowers
+from ellc.ir.ops.quantised_pool import IntAvgPool2D
 
 _NARROW_AREA = 255  # elements of 8 bits whose sum has 16
 

@@ -8,17 +8,17 @@ from functools import partial
 
 import numpy as np
 
-from codegen.kernels.folding import Group, group, index_of, kept_axes, sweep
-from codegen.kernels.walking import Walk
-from codegen.kir import fixed_point
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Operand, Param
-from codegen.kir.types import INDEX, Elem, VType
-from codegen.lowering import KernelCall, NodeContext, access_arg, lowers
-from ir.errors import EllcError
-from ir.fixed_point import SOFTMAX_SUM_BITS, divide_by_power
-from ir.ops.quantised_softmax import QuantSoftmax
-from ir.types import DType
+from ellc.codegen.kernels.folding import Group, group, index_of, kept_axes, sweep
+from ellc.codegen.kernels.walking import Walk
+from ellc.codegen.kir import fixed_point
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Operand, Param
+from ellc.codegen.kir.types import INDEX, Elem, VType
+from ellc.codegen.lowering import KernelCall, NodeContext, access_arg, lowers
+from ellc.ir.errors import EllcError
+from ellc.ir.fixed_point import SOFTMAX_SUM_BITS, divide_by_power
+from ellc.ir.ops.quantised_softmax import QuantSoftmax
+from ellc.ir.types import DType
 
 _WAYS = 4
 

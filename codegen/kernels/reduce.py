@@ -7,16 +7,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codegen.epilogue import Epilogue
-from codegen.kernels.folding import Group, filled, group, index_of, kept_axes, nan_ranked, sweep
-from codegen.kernels.walking import Walk
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Operand, Param
-from codegen.kir.types import Elem, VType
-from codegen.lowering import KernelCall, NodeContext, access_arg, lowers
-from codegen.storage import Access
-from codegen.vectors import load_lanes, vector_lanes
-from ir.ops.reduce import ArgMax, ArgMin, Reduce
+from ellc.codegen.epilogue import Epilogue
+from ellc.codegen.kernels.folding import (
+    Group,
+    filled,
+    group,
+    index_of,
+    kept_axes,
+    nan_ranked,
+    sweep,
+)
+from ellc.codegen.kernels.walking import Walk
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Operand, Param
+from ellc.codegen.kir.types import Elem, VType
+from ellc.codegen.lowering import KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.storage import Access
+from ellc.codegen.vectors import load_lanes, vector_lanes
+from ellc.ir.ops.reduce import ArgMax, ArgMin, Reduce
 
 
 @dataclass(frozen=True, slots=True)

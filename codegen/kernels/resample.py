@@ -8,18 +8,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codegen.epilogue import Epilogue
-from codegen.kernels.folding import index_of
-from codegen.kernels.walking import Walk, merged
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Imm, Operand, Param
-from codegen.kir.types import Elem, VType
-from codegen.lowering import KernelCall, NodeContext, access_arg, lowers
-from codegen.storage import Access
-from codegen.vectors import load_lanes, vector_lanes
-from codegen.views import regrouped
-from ir.errors import EllcError
-from ir.ops.resize import Resample
+from ellc.codegen.epilogue import Epilogue
+from ellc.codegen.kernels.folding import index_of
+from ellc.codegen.kernels.walking import Walk, merged
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Imm, Operand, Param
+from ellc.codegen.kir.types import Elem, VType
+from ellc.codegen.lowering import KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.storage import Access
+from ellc.codegen.vectors import load_lanes, vector_lanes
+from ellc.codegen.views import regrouped
+from ellc.ir.errors import EllcError
+from ellc.ir.ops.resize import Resample
 
 _UNROLLED_TAPS = 8
 _VECTORS = 4

@@ -12,19 +12,19 @@ from math import prod
 
 import numpy as np
 
-from codegen.kernels.bits import pack, unpacked
-from codegen.kernels.movement import copy_step, dense_copy, scratch_access
-from codegen.kernels.walking import Walk, merged
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Imm, Operand
-from codegen.kir.types import Elem
-from codegen.lowering import KernelCall, NodeContext, access_arg, constant_access, lowers
-from codegen.storage import Access, dense
-from codegen.vectors import load_lanes, store_lanes
-from codegen.views import broadcast_to, regrouped, seen_as
-from ir.op import Op
-from ir.ops.common import padding_values
-from ir.ops.shape import (
+from ellc.codegen.kernels.bits import pack, unpacked
+from ellc.codegen.kernels.movement import copy_step, dense_copy, scratch_access
+from ellc.codegen.kernels.walking import Walk, merged
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Imm, Operand
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.lowering import KernelCall, NodeContext, access_arg, constant_access, lowers
+from ellc.codegen.storage import Access, dense
+from ellc.codegen.vectors import load_lanes, store_lanes
+from ellc.codegen.views import broadcast_to, regrouped, seen_as
+from ellc.ir.op import Op
+from ellc.ir.ops.common import padding_values
+from ellc.ir.ops.shape import (
     Concat,
     Embed,
     Expand,
@@ -35,7 +35,7 @@ from ir.ops.shape import (
     Split,
     Transpose,
 )
-from ir.types import DType, Padding
+from ellc.ir.types import DType, Padding
 
 Copy = tuple[Access, Access]  # from, to: of one shape
 

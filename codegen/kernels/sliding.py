@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Imm, Operand
-from codegen.storage import Access
-from codegen.window import Axis, Tiles, column_tiles
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Imm, Operand
+from ellc.codegen.storage import Access
+from ellc.codegen.window import Axis, Tiles, column_tiles
 
 Taps = tuple[int, int]
 

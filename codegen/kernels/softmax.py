@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codegen.kernels.folding import (
+from ellc.codegen.kernels.folding import (
     Group,
     filled,
     group,
@@ -16,15 +16,15 @@ from codegen.kernels.folding import (
     load_filled,
     sweep,
 )
-from codegen.kernels.walking import Walk
-from codegen.kir import vmath
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Operand, Param
-from codegen.kir.types import VType
-from codegen.lowering import KernelCall, NodeContext, access_arg, lowers
-from codegen.vectors import load_lanes, store_lanes, vector_lanes
-from ir.errors import EllcError
-from ir.ops.reduce import LogSoftmax, Softmax
+from ellc.codegen.kernels.walking import Walk
+from ellc.codegen.kir import vmath
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Operand, Param
+from ellc.codegen.kir.types import VType
+from ellc.codegen.lowering import KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.vectors import load_lanes, store_lanes, vector_lanes
+from ellc.ir.errors import EllcError
+from ellc.ir.ops.reduce import LogSoftmax, Softmax
 
 _WAYS = 2
 

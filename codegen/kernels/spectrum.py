@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codegen.kernels.movement import scratch_access
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Imm, Operand, Param
-from codegen.kir.types import Elem, VType
-from codegen.lowering import KernelCall, NodeContext, access_arg, lowers
-from codegen.storage import Access
-from ir.errors import EllcError
-from ir.ops.spectrum import Irfft, Rfft, radices
+from ellc.codegen.kernels.movement import scratch_access
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Imm, Operand, Param
+from ellc.codegen.kir.types import Elem, VType
+from ellc.codegen.lowering import KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.storage import Access
+from ellc.ir.errors import EllcError
+from ellc.ir.ops.spectrum import Irfft, Rfft, radices
 
 _Complex = tuple[Operand, Operand]
 
@@ -202,7 +202,7 @@ class _Transform:
             index = b.add(base, b.mul(other, 2 * step))
             self._store((self._halved(rest[0]), self._halved(rest[1])), self.y, index, step)
 
-    # --- numbers, as `ir.ops.spectrum` has them ------------------------------------------------
+    # --- numbers, as `ellc.ir.ops.spectrum` has them -------------------------------------------
 
     @property
     def _wide(self) -> Elem:

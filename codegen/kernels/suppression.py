@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from codegen.kernels.movement import scratch_access
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Imm, Operand, Param
-from codegen.kir.types import Elem, VType
-from codegen.lowering import KernelCall, NodeContext, access_arg, lowers
-from codegen.storage import Access
-from codegen.vectors import load_lanes, vector_lanes
-from ir.errors import EllcError
-from ir.ops.detection import NonMaxSuppression
+from ellc.codegen.kernels.movement import scratch_access
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Imm, Operand, Param
+from ellc.codegen.kir.types import Elem, VType
+from ellc.codegen.lowering import KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.storage import Access
+from ellc.codegen.vectors import load_lanes, vector_lanes
+from ellc.ir.errors import EllcError
+from ellc.ir.ops.detection import NonMaxSuppression
 
 _NONE = float("-inf")
 # scores(start, count): `count` scores from a place on, and -inf in the other lanes

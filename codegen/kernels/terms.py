@@ -17,13 +17,13 @@ from functools import cached_property
 
 import numpy as np
 
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Operand
-from codegen.kir.types import Elem
-from codegen.lowering import NodeContext, constant_weights
-from codegen.targets import Target
-from ir.errors import EllcError
-from ir.types import Array, Padding
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Operand
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.lowering import NodeContext, constant_weights
+from ellc.codegen.targets import Target
+from ellc.ir.errors import EllcError
+from ellc.ir.types import Array, Padding
 
 _MOST_TOGETHER = 4
 _LARGEST_SUM = 32767 // 128  # of the sizes of weights whose products are summed in 16 bits

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from codegen.epilogue import Epilogue
-from codegen.kernels.elementwise import common_walk
-from codegen.kernels.walking import Walk
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Operand
-from codegen.lowering import KernelCall, NodeContext, access_arg, lowers
-from codegen.lowering import Operand as NodeOperand
-from codegen.operands import Operands, address
-from codegen.vectors import load_lanes, vector_lanes
-from codegen.views import broadcast_strides, regrouped
-from ir.errors import InternalError
-from ir.ops.thresholds import CountReached
+from ellc.codegen.epilogue import Epilogue
+from ellc.codegen.kernels.elementwise import common_walk
+from ellc.codegen.kernels.walking import Walk
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Operand
+from ellc.codegen.lowering import KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.lowering import Operand as NodeOperand
+from ellc.codegen.operands import Operands, address
+from ellc.codegen.vectors import load_lanes, vector_lanes
+from ellc.codegen.views import broadcast_strides, regrouped
+from ellc.ir.errors import InternalError
+from ellc.ir.ops.thresholds import CountReached
 
 # Vectors counted side by side, for 32 and for 16 registers. Cycles modelled on the Cortex-A53, for
 # 14x14x64 and 15 thresholds that all channels share: in 64-bit state eight take 383,113, four

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codegen.kernels.folding import index_of, kept_axes, nan_ranked
-from codegen.kernels.walking import Walk
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Operand, Param
-from codegen.kir.types import Elem, VType
-from codegen.lowering import KernelCall, NodeContext, access_arg, lowers
-from codegen.storage import Access
-from codegen.vectors import load_lanes, store_lanes, vector_lanes
-from ir.errors import EllcError
-from ir.ops.sorting import TopK
+from ellc.codegen.kernels.folding import index_of, kept_axes, nan_ranked
+from ellc.codegen.kernels.walking import Walk
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Operand, Param
+from ellc.codegen.kir.types import Elem, VType
+from ellc.codegen.lowering import KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.storage import Access
+from ellc.codegen.vectors import load_lanes, store_lanes, vector_lanes
+from ellc.ir.errors import EllcError
+from ellc.ir.ops.sorting import TopK
 
 
 @lowers(TopK)

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from math import prod
 
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Imm, Operand
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Imm, Operand
 
 Body = Callable[[list[Operand], int, bool], None]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from codegen.kir.ir import Operand
+from ellc.codegen.kir.ir import Operand
 
 
 class WeightRows:

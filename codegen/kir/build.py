@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from codegen.kir.ir import (
+from ellc.codegen.kir.ir import (
     For,
     If,
     Imm,
@@ -23,8 +23,8 @@ from codegen.kir.ir import (
     Store,
     Var,
 )
-from codegen.kir.ops import OPS, elem_code
-from codegen.kir.types import INDEX, Elem, VType
+from ellc.codegen.kir.ops import OPS, elem_code
+from ellc.codegen.kir.types import INDEX, Elem, VType
 
 ValueT = TypeVar("ValueT")
 

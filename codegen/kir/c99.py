@@ -12,10 +12,10 @@ from typing import Any, assert_never
 
 import numpy as np
 
-from codegen.foreign_text import CCode
-from codegen.kir.c_prelude import C_TYPES, Prelude
-from codegen.kir.interp import literal
-from codegen.kir.ir import (
+from ellc.codegen.foreign_text import CCode
+from ellc.codegen.kir.c_prelude import C_TYPES, Prelude
+from ellc.codegen.kir.interp import literal
+from ellc.codegen.kir.ir import (
     For,
     If,
     Imm,
@@ -29,11 +29,11 @@ from codegen.kir.ir import (
     Store,
     Var,
 )
-from codegen.kir.live import live_values, used_names
-from codegen.kir.ops import ELEM_CODES, OPS, OpRow
-from codegen.kir.types import Elem, VType
-from codegen.kir.verify import verify
-from codegen.targets import Target
+from ellc.codegen.kir.live import live_values, used_names
+from ellc.codegen.kir.ops import ELEM_CODES, OPS, OpRow
+from ellc.codegen.kir.types import Elem, VType
+from ellc.codegen.kir.verify import verify
+from ellc.codegen.targets import Target
 
 LINE_LENGTH = 100
 

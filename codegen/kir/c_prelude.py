@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 
-from codegen.kir.types import Elem, VType
+from ellc.codegen.kir.types import Elem, VType
 
 C_TYPES = {
     Elem.F32: "float",

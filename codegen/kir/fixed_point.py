@@ -1,4 +1,4 @@
-"""Fixed-point arithmetic on 32-bit lanes as kernel IR; `ir.fixed_point` says what it means.
+"""Fixed-point arithmetic on 32-bit lanes as kernel IR; `ellc.ir.fixed_point` says what it means.
 
 On NEON `mul_high` and `shr_round` are one instruction each.
 """
@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Imm, Operand
-from codegen.kir.types import Elem
-from ir.fixed_point import LOG_BITS, LOG_CENTRE, SOFTMAX_SUM_BITS, log_terms
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Imm, Operand
+from ellc.codegen.kir.types import Elem
+from ellc.ir.fixed_point import LOG_BITS, LOG_CENTRE, SOFTMAX_SUM_BITS, log_terms
 
 _BITS = 31
 

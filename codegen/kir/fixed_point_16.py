@@ -1,4 +1,4 @@
-"""Functions of 16-bit fixed-point numbers on 32-bit lanes; `ir.fixed_point_16` says what they are.
+"""Functions of 16-bit fixed-point numbers on 32-bit lanes, as in `ellc.ir.fixed_point_16`.
 
 No product of two numbers of 16 bits leaves the lane it is in.
 """
@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 
-from codegen.kir.build import KernelBuilder
-from codegen.kir.fixed_point import divide_by_power
-from codegen.kir.ir import Operand
-from ir.fixed_point_16 import ONE, QUARTER_BITS, constant, deepest, exponential_factors
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.fixed_point import divide_by_power
+from ellc.codegen.kir.ir import Operand
+from ellc.ir.fixed_point_16 import ONE, QUARTER_BITS, constant, deepest, exponential_factors
 
 
 def function_16(b: KernelBuilder, x: Operand, function: str, integer_bits: int) -> Operand:

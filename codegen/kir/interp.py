@@ -8,7 +8,7 @@ from typing import assert_never
 
 import numpy as np
 
-from codegen.kir.ir import (
+from ellc.codegen.kir.ir import (
     For,
     If,
     Imm,
@@ -21,9 +21,9 @@ from codegen.kir.ir import (
     Stmt,
     Store,
 )
-from codegen.kir.ops import OPS
-from ir.errors import InternalError
-from ir.types import Array
+from ellc.codegen.kir.ops import OPS
+from ellc.ir.errors import InternalError
+from ellc.ir.types import Array
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Union
 
-from codegen.kir.types import INDEX, Elem, VType
+from ellc.codegen.kir.types import INDEX, Elem, VType
 
 
 @dataclass(frozen=True, slots=True)

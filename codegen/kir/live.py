@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from codegen.kir.ir import For, If, Kernel, Let, Load, Operand, Prefetch, Stmt, Store, Var, walk
+from ellc.codegen.kir.ir import (
+    For,
+    If,
+    Kernel,
+    Let,
+    Load,
+    Operand,
+    Prefetch,
+    Stmt,
+    Store,
+    Var,
+    walk,
+)
 
 
 def live_values(kernel: Kernel) -> frozenset[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from codegen.kir import llvm_helpers
-from codegen.kir.ir import (
+from ellc.codegen.kir import llvm_helpers
+from ellc.codegen.kir.ir import (
     For,
     If,
     Imm,
@@ -19,11 +19,11 @@ from codegen.kir.ir import (
     Store,
     Var,
 )
-from codegen.kir.llvm_operations import OperationWriter
-from codegen.kir.llvm_text import scalar_type
-from codegen.kir.types import Elem
-from codegen.kir.verify import verify
-from codegen.targets import Target
+from ellc.codegen.kir.llvm_operations import OperationWriter
+from ellc.codegen.kir.llvm_text import scalar_type
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.kir.verify import verify
+from ellc.codegen.targets import Target
 
 
 def llvm_module(kernels: Iterable[Kernel], target: Target) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from codegen.kir.ir import Let
-from codegen.kir.llvm_text import InstructionWriter
-from codegen.kir.types import Elem, VType
+from ellc.codegen.kir.ir import Let
+from ellc.codegen.kir.llvm_text import InstructionWriter
+from ellc.codegen.kir.types import Elem, VType
 
 _NEON_MUL_HIGH = {"arm": "@llvm.arm.neon.vqrdmulh", "aarch64": "@llvm.aarch64.neon.sqrdmulh"}
 _NEON_SHIFT = {"arm": "@llvm.arm.neon.vrshifts", "aarch64": "@llvm.aarch64.neon.srshl"}

@@ -13,8 +13,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from codegen.kir.types import Elem
-from codegen.targets import Target
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.targets import Target
 
 # 32-bit A-class cores that divide; all M-class cores that ellc knows do.
 _CORES_WITH_DIVISION = frozenset(

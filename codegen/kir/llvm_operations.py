@@ -6,12 +6,12 @@ import math
 import re
 from collections.abc import Callable
 
-from codegen.kir import llvm_helpers
-from codegen.kir.ir import Imm, Let, Operand
-from codegen.kir.llvm_tables import TableWriter
-from codegen.kir.ops import OPS, OpRow
-from codegen.kir.types import Elem, VType
-from ir.errors import InternalError
+from ellc.codegen.kir import llvm_helpers
+from ellc.codegen.kir.ir import Imm, Let, Operand
+from ellc.codegen.kir.llvm_tables import TableWriter
+from ellc.codegen.kir.ops import OPS, OpRow
+from ellc.codegen.kir.types import Elem, VType
+from ellc.ir.errors import InternalError
 
 
 class OperationWriter(TableWriter):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from codegen.kir.ir import Let
-from codegen.kir.llvm_widening import WideningWriter
-from codegen.kir.types import VType
+from ellc.codegen.kir.ir import Let
+from ellc.codegen.kir.llvm_widening import WideningWriter
+from ellc.codegen.kir.types import VType
 
 _BYTES = 16  # of a register
 _REGISTERS = 4  # that one instruction takes as a table

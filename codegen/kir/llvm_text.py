@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import struct
 
-from codegen.kir.ir import Operand, Var
-from codegen.kir.types import Elem, VType
-from codegen.targets import Target
+from ellc.codegen.kir.ir import Operand, Var
+from ellc.codegen.kir.types import Elem, VType
+from ellc.codegen.targets import Target
 
 
 def scalar_type(elem: Elem, word_bits: int) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from codegen.kir.ir import Let
-from codegen.kir.llvm_fixed_point import FixedPointWriter
-from codegen.kir.types import VType
+from ellc.codegen.kir.ir import Let
+from ellc.codegen.kir.llvm_fixed_point import FixedPointWriter
+from ellc.codegen.kir.types import VType
 
 _NEON_PRODUCT = {
     ("aarch64", True): "@llvm.aarch64.neon.smull",

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from codegen.kir.types import Elem, VType
-from ir.types import Array
+from ellc.codegen.kir.types import Elem, VType
+from ellc.ir.types import Array
 
 ResultRule = Callable[[tuple[VType, ...], tuple[int, ...]], VType]
 

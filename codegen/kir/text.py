@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import assert_never
 
-from codegen.kir.ir import (
+from ellc.codegen.kir.ir import (
     For,
     If,
     Imm,
@@ -33,9 +33,9 @@ from codegen.kir.ir import (
     Store,
     Var,
 )
-from codegen.kir.ops import ELEM_CODES, OPS, elem_code
-from codegen.kir.types import INDEX, Elem, VType
-from ir.errors import EllcError
+from ellc.codegen.kir.ops import ELEM_CODES, OPS, elem_code
+from ellc.codegen.kir.types import INDEX, Elem, VType
+from ellc.ir.errors import EllcError
 
 _ELEMENT_FIRST = ("convert", "bitcast", "iota")  # the first attribute is an element type
 

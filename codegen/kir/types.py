@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ir.types import DType
+from ellc.ir.types import DType
 
 
 class Elem(enum.Enum):

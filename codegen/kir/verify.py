@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import assert_never
 
-from codegen.kir.ir import (
+from ellc.codegen.kir.ir import (
     For,
     If,
     Imm,
@@ -20,9 +20,9 @@ from codegen.kir.ir import (
     Store,
     Var,
 )
-from codegen.kir.ops import ELEM_CODES, OPS, OpRow
-from codegen.kir.types import INDEX, Elem, VType
-from ir.errors import InternalError
+from ellc.codegen.kir.ops import ELEM_CODES, OPS, OpRow
+from ellc.codegen.kir.types import INDEX, Elem, VType
+from ellc.ir.errors import InternalError
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Names go into C unchanged.

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Operand
-from codegen.kir.vmath_parts import (
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Operand
+from ellc.codegen.kir.vmath_parts import (
     exp_reduced,
     log_positive,
     log_special,
@@ -21,7 +21,7 @@ from codegen.kir.vmath_parts import (
     scale,
     split_exponent,
 )
-from codegen.kir.vmath_value import Value
+from ellc.codegen.kir.vmath_value import Value
 
 # --- public functions ------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from codegen.kir.types import Elem
+from ellc.codegen.kir.types import Elem
 
 
 @dataclass(frozen=True, slots=True)

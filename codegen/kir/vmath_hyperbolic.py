@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Operand
-from codegen.kir.vmath_parts import exp_reduced, log_positive, log_special, power_of_two, scale
-from codegen.kir.vmath_value import Value
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Operand
+from ellc.codegen.kir.vmath_parts import exp_reduced, log_positive, log_special, power_of_two, scale
+from ellc.codegen.kir.vmath_value import Value
 
 _NO_ONE = 40.0  # from here on e^x and e^x - 1, or e^x and 2 sinh(x), are the same number
 _NO_ROOT = 2.0**28  # from here on x and sqrt(x^2 + 1) are the same number

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Operand
-from codegen.kir.types import Elem
-from codegen.kir.vmath_value import Value
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Operand
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.kir.vmath_value import Value
 
 # pi/2 in two parts: what rounding takes from the first is in the second.
 _HALF_PI = {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from codegen.kir.ir import Operand
-from codegen.kir.vmath_formats import Format
-from codegen.kir.vmath_value import Value
+from ellc.codegen.kir.ir import Operand
+from ellc.codegen.kir.vmath_formats import Format
+from ellc.codegen.kir.vmath_value import Value
 
 # --- exponential ---------------------------------------------------------------------------------
 

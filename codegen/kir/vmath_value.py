@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Imm, Operand
-from codegen.kir.vmath_formats import Format, format_of
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Imm, Operand
+from ellc.codegen.kir.vmath_formats import Format, format_of
 
 
 @dataclass(frozen=True, slots=True)

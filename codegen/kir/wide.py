@@ -6,10 +6,10 @@ straight-line code and loops of our own, so that an object needs no run-time lib
 
 from __future__ import annotations
 
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Imm, Operand
-from codegen.kir.types import INDEX, Elem
-from codegen.kir.vmath_formats import format_of
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Imm, Operand
+from ellc.codegen.kir.types import INDEX, Elem
+from ellc.codegen.kir.vmath_formats import format_of
 
 _UNSIGNED = {Elem.I8: Elem.U8, Elem.I16: Elem.U16, Elem.I32: Elem.U32, Elem.I64: Elem.U64}
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from codegen.glue import Model, Port
-from codegen.plan import Plan, Step
-from ir.printable import visible
+from ellc.codegen.glue import Model, Port
+from ellc.codegen.plan import Plan, Step
+from ellc.ir.printable import visible
 
 FORMAT = 1
 

@@ -6,9 +6,9 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from codegen.glue import Model
-from codegen.render import render, render_cmake, render_python
-from codegen.runtime import runtime_dir
+from ellc.codegen.glue import Model
+from ellc.codegen.render import render, render_cmake, render_python
+from ellc.codegen.runtime import runtime_dir
 
 
 def write_python_module(model: Model, library: str, version: str, folder: Path) -> Path:

@@ -13,8 +13,8 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from codegen.targets import Target
-from ir.errors import EllcError
+from ellc.codegen.targets import Target
+from ellc.ir.errors import EllcError
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 

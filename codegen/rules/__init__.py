@@ -1,1 +1,1 @@
-"""Rules of the pointwise operators, one module per family; see `codegen.pointwise`."""
+"""Rules of the pointwise operators, one module per family; see `ellc.codegen.pointwise`."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from codegen.kir import vmath
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Operand
-from codegen.pointwise import emits
-from ir.ops import pointwise
+from ellc.codegen.kir import vmath
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Operand
+from ellc.codegen.pointwise import emits
+from ellc.ir.ops import pointwise
 
 
 @emits(pointwise.Relu)

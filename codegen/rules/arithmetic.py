@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from codegen.kir import vmath, wide
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Imm, Operand
-from codegen.kir.types import Elem
-from codegen.pointwise import emits
-from ir.ops import pointwise
-from ir.ops.resize import RoundingShift
+from ellc.codegen.kir import vmath, wide
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Imm, Operand
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.pointwise import emits
+from ellc.ir.ops import pointwise
+from ellc.ir.ops.resize import RoundingShift
 
 
 @emits(pointwise.Add)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from codegen.kir import wide
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Imm, Operand
-from codegen.kir.types import Elem
-from codegen.pointwise import emits
-from ir.op import Op, Pointwise
-from ir.ops import binary, pointwise
-from ir.types import DType
+from ellc.codegen.kir import wide
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Imm, Operand
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.pointwise import emits
+from ellc.ir.op import Op, Pointwise
+from ellc.ir.ops import binary, pointwise
+from ellc.ir.types import DType
 
 
 @emits(pointwise.Cast, costly=True)

@@ -6,21 +6,21 @@ import math
 
 import numpy as np
 
-from codegen.kir import fixed_point, fixed_point_16
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Imm, Operand
-from codegen.kir.types import Elem
-from codegen.pointwise import emits
-from ir.ops.fixed_point_functions import (
+from ellc.codegen.kir import fixed_point, fixed_point_16
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Imm, Operand
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.pointwise import emits
+from ellc.ir.ops.fixed_point_functions import (
     Function16,
     InverseRoot,
     LeadingZeros,
     LogOfSum,
     RoundedRoot,
 )
-from ir.ops.quantised import Dequantize, Quantize, Requantize
-from ir.ops.quantised_arithmetic import QuantAdd, QuantDiv, QuantMul
-from ir.types import DType
+from ellc.ir.ops.quantised import Dequantize, Quantize, Requantize
+from ellc.ir.ops.quantised_arithmetic import QuantAdd, QuantDiv, QuantMul
+from ellc.ir.types import DType
 
 # Added to a float of at most 22 bits it leaves the nearest integer in the lowest bits.
 _MAGIC, _MAGIC_BITS = 1.5 * 2.0**23, 0x4B400000

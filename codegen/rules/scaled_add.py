@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from codegen.kir import vmath
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Operand
-from codegen.kir.types import Elem
-from codegen.pointwise import emits
-from ir.ops.scaled_add import ScaledAdd
+from ellc.codegen.kir import vmath
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Operand
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.pointwise import emits
+from ellc.ir.ops.scaled_add import ScaledAdd
 
 
 @emits(ScaledAdd, costly=True, in_double=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from codegen.targets import Target
-from codegen.toolchain import zig
-from codegen.toolchain.elf_reader import ElfFile
-from codegen.toolchain.link import BUILT_IN, Tools
+from ellc.codegen.targets import Target
+from ellc.codegen.toolchain import zig
+from ellc.codegen.toolchain.elf_reader import ElfFile
+from ellc.codegen.toolchain.link import BUILT_IN, Tools
 
 _OPTIONS = (
     "-std=c99",

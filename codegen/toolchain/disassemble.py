@@ -12,10 +12,10 @@ import re
 import shutil
 from pathlib import Path
 
-from codegen.targets import Target
-from codegen.toolchain import zig
-from ir.errors import EllcError
-from ir.work_folders import temporary_folder
+from ellc.codegen.targets import Target
+from ellc.codegen.toolchain import zig
+from ellc.ir.errors import EllcError
+from ellc.ir.work_folders import temporary_folder
 
 _ARCH_DIRECTIVE = re.compile(r"^\s*\.(cpu|fpu|arch|arch_extension|eabi_attribute)\b.*$", re.M)
 _INSTRUCTION = re.compile(r"^\s*[0-9a-f]+:\s")

@@ -16,9 +16,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from codegen.targets import Target
-from codegen.toolchain import zig
-from ir.work_folders import temporary_folder
+from ellc.codegen.targets import Target
+from ellc.codegen.toolchain import zig
+from ellc.ir.work_folders import temporary_folder
 
 Buffer = bytes | bytearray | memoryview | np.ndarray[Any, np.dtype[Any]]
 """What holds bytes. (`collections.abc.Buffer` says it better, from Python 3.12 on.)"""

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from codegen.render import render
-from codegen.targets import Target, resolve
-from codegen.toolchain import zig
-from ir.errors import EllcError, InternalError
+from ellc.codegen.render import render
+from ellc.codegen.targets import Target, resolve
+from ellc.codegen.toolchain import zig
+from ellc.ir.errors import EllcError, InternalError
 
 Guard = Literal["start", "end"]
 """Which end of a buffer lies at a page that may not be touched."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from codegen.targets import Target
-from codegen.toolchain import zig
-from codegen.toolchain.elf import SECTION_ALIGN, Piece, layout
-from codegen.toolchain.emulate import GUARD_BYTES, Guard
+from ellc.codegen.targets import Target
+from ellc.codegen.toolchain import zig
+from ellc.codegen.toolchain.elf import SECTION_ALIGN, Piece, layout
+from ellc.codegen.toolchain.emulate import GUARD_BYTES, Guard
 
 _FILL = 0xA5  # as the runner fills its buffers
 

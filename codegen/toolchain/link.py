@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from codegen.targets import Target
-from codegen.toolchain import elf, elf_reader, system_libraries, zig
-from ir.errors import EllcError, InternalError
-from ir.work_folders import temporary_folder
+from ellc.codegen.targets import Target
+from ellc.codegen.toolchain import elf, elf_reader, system_libraries, zig
+from ellc.ir.errors import EllcError, InternalError
+from ellc.ir.work_folders import temporary_folder
 
 
 @dataclass(frozen=True, slots=True)

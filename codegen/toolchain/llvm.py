@@ -27,9 +27,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, BinaryIO, Self, cast
 
-from codegen.targets import Target
-from codegen.toolchain.llvm_worker import read_message, write_message
-from ir.errors import EllcError, InternalError
+from ellc.codegen.targets import Target
+from ellc.codegen.toolchain.llvm_worker import read_message, write_message
+from ellc.ir.errors import EllcError, InternalError
+from ellc.ir.installing import core_hint
 
 
 class EmitKind(StrEnum):
@@ -264,7 +265,7 @@ def _llvmlite_folders() -> list[str]:
         raise EllcError(
             "the Python package llvmlite is missing",
             code="E605",
-            hint="pip install llvmlite (a plain `pip install ellc` brings it)",
+            hint=core_hint("llvmlite"),
         )
     return [str(Path(folder).resolve().parent) for folder in spec.submodule_search_locations]
 

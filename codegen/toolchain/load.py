@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from codegen.targets import Target
-from codegen.toolchain import emulate, zig
-from ir.errors import EllcError
-from ir.work_folders import temporary_folder
+from ellc.codegen.targets import Target
+from ellc.codegen.toolchain import emulate, zig
+from ellc.ir.errors import EllcError
+from ellc.ir.work_folders import temporary_folder
 
 _SOURCE = Path(__file__).resolve().parents[1] / "templates" / "load_library.c"
 

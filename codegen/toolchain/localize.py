@@ -10,8 +10,8 @@ import struct
 from collections.abc import Collection
 from pathlib import Path
 
-from codegen.toolchain.elf_reader import ElfFile, Section
-from ir.errors import InternalError
+from ellc.codegen.toolchain.elf_reader import ElfFile, Section
+from ellc.ir.errors import InternalError
 
 _SHT_SYMTAB, _SHT_RELA, _SHT_REL, _SHT_GROUP = 2, 4, 9, 17
 _SH_INFO_AT = {True: 44, False: 28}

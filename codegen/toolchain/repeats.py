@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from codegen.toolchain.emulate import JUNK_KINDS, Request
+from ellc.codegen.toolchain.emulate import JUNK_KINDS, Request
 
 Call = tuple[bytes, ...]
 """The bytes of all inputs, or of all outputs."""

@@ -19,8 +19,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from ir.errors import EllcError
-from ir.files import FULL_DISK_HINT
+from ellc.ir.errors import EllcError
+from ellc.ir.files import FULL_DISK_HINT
+from ellc.ir.installing import core_hint
 
 FIRST_USE_LIMIT_S = 900.0
 """Enough for zig to build a C library for a new target on a slow machine; a PC takes a minute."""
@@ -33,8 +34,7 @@ def command() -> tuple[str, ...]:
         raise EllcError(
             "the Python package ziglang is missing: it holds the linker",
             code="E611",
-            hint="pip install ziglang (a plain `pip install ellc` brings it), "
-            "or name your own tools with --cc and --linker",
+            hint=f"{core_hint('ziglang')}; or name your own tools with --cc and --linker",
         )
     binary = Path(next(iter(spec.submodule_search_locations))) / "zig"
     # Straight to the program saves a Python start per call; the module is what the wheel promises.

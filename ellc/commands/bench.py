@@ -12,12 +12,12 @@ import numpy as np
 
 from ellc.commands.output import echo, echo_json, json_option, table
 from ellc.commands.parameters import model_options
-from ir.errors import EllcError
-from ir.printable import visible
+from ellc.ir.errors import EllcError
+from ellc.ir.printable import visible
 
 if TYPE_CHECKING:
-    from codegen.plan import Plan
-    from codegen.profiling import Times
+    from ellc.codegen.plan import Plan
+    from ellc.codegen.profiling import Times
     from ellc.execute import Arrays, Network
     from ellc.models import ModelOptions
     from ellc.progress import Progress
@@ -99,7 +99,7 @@ def command(
     if layers:
         _bench_layers(model, threads, seconds, options, as_json)
         return
-    from codegen.toolchain.emulate import runs_directly
+    from ellc.codegen.toolchain.emulate import runs_directly
     from ellc.execute import compiled, is_library
     from ellc.progress import progress
 
@@ -148,13 +148,13 @@ def _bench_layers(
 
 def time_layers(model: Path, seconds: float, options: ModelOptions, progress: Progress) -> Layers:
     """Compile a model for this machine and time each of its kernels."""
-    from codegen.lowering import Options
-    from codegen.names import valid_name
-    from codegen.plan import make_plan
-    from codegen.profiling import time_steps
-    from codegen.targets import resolve
+    from ellc.codegen.lowering import Options
+    from ellc.codegen.names import valid_name
+    from ellc.codegen.plan import make_plan
+    from ellc.codegen.profiling import time_steps
+    from ellc.codegen.targets import resolve
+    from ellc.ir.pipeline import run_pipeline
     from ellc.models import read_model
-    from ir.pipeline import run_pipeline
 
     progress("compiling", 0, 0)
     graph, _ = run_pipeline(read_model(model, options))

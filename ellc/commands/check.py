@@ -9,7 +9,7 @@ import click
 
 from ellc.commands.output import echo, echo_json, echo_notes, json_option, shortened, table
 from ellc.commands.parameters import model_options, target_option
-from ir.printable import visible
+from ellc.ir.printable import visible
 
 if TYPE_CHECKING:
     from ellc.checking import Checked, Report
@@ -57,8 +57,8 @@ def command(
 
     Exit code 1 if something differs.
     """
-    from codegen.targets import resolve
     from ellc.checking import CheckOptions, check
+    from ellc.codegen.targets import resolve
     from ellc.models import read_model
     from ellc.progress import progress
 

@@ -9,10 +9,10 @@ import click
 
 from ellc.commands.output import bytes_text, echo, echo_json, json_option
 from ellc.commands.parameters import command_words, model_options, target_option
-from ir.printable import visible
+from ellc.ir.printable import visible
 
 if TYPE_CHECKING:
-    from codegen.targets import Target
+    from ellc.codegen.targets import Target
     from ellc.driver import Artifact
     from ellc.models import ModelOptions
 
@@ -87,8 +87,8 @@ def command(
     picture's uint8 pixels, rows x columns x 3, and computes (low + (high - low) * pixel / 255 -
     mean) * scale itself; what is not said comes from the model's metadata.
     """
-    from codegen.targets import Overrides, resolve
-    from codegen.toolchain.link import Tools
+    from ellc.codegen.targets import Overrides, resolve
+    from ellc.codegen.toolchain.link import Tools
     from ellc.driver import CompileOptions, compile_model, default_emit, emit_kinds
     from ellc.progress import progress
 

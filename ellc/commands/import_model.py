@@ -9,7 +9,7 @@ import click
 
 from ellc.commands.output import bytes_text, echo, echo_json, echo_notes, json_option
 from ellc.commands.parameters import model_options
-from ir.printable import visible
+from ellc.ir.printable import visible
 
 if TYPE_CHECKING:
     from ellc.models import ModelOptions

@@ -18,11 +18,11 @@ from ellc.commands.output import (
 )
 from ellc.commands.parameters import model_options
 from ellc.inspect import Layer, PortFacts, Report
-from ir.printable import visible
+from ellc.ir.printable import visible
 
 if TYPE_CHECKING:
+    from ellc.ir.types import Quant
     from ellc.models import ModelOptions
-    from ir.types import Quant
 
 
 @click.command("inspect")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ellc.commands.output import echo, echo_json, json_option, table
-from ir.op import Op, Pointwise, all_ops
+from ellc.ir.op import Op, Pointwise, all_ops
 
 if TYPE_CHECKING:
     from ellc.support import Format

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from ir.errors import EllcError
-from ir.files import is_full
-from ir.printable import visible
+from ellc.ir.errors import EllcError
+from ellc.ir.files import is_full
+from ellc.ir.printable import visible
 
 _LONGEST_NAME = 48
 json_option = click.option(

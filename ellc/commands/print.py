@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 def command(model: Path, form: str, output: Path | None, options: ModelOptions) -> None:
     """Print a model's graph as text, dot or svg."""
     from ellc.draw import dot, svg
+    from ellc.ir.files import write_text
+    from ellc.ir.text import print_graph
     from ellc.models import read_model
-    from ir.files import write_text
-    from ir.text import print_graph
 
     text = {"text": print_graph, "dot": dot, "svg": svg}[form](read_model(model, options))
     if output is None:

@@ -7,9 +7,9 @@ from math import prod
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ir.errors import EllcError
-from ir.limits import Limits
-from ir.types import Array
+from ellc.ir.errors import EllcError
+from ellc.ir.limits import Limits
+from ellc.ir.types import Array
 
 
 class Budget:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-from ir.limits import DEFAULT_LIMITS, Limits
+from ellc.ir.limits import DEFAULT_LIMITS, Limits
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ir.errors import EllcError
+from ellc.ir.errors import EllcError
 
 _LISTED = 100
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
+from ellc.ir.graph import Graph
 from ellc.progress import Progress, silent
 from ellc.zoo.gallery import Shape3
 from ellc.zoo.layers import LOGIT_SPREAD, Chain
 from ellc.zoo.widths import scaled
-from ir.graph import Graph
 
 IMAGE: Shape3 = (227, 227, 3)
 _MEAN = (104.0, 117.0, 123.0)

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
 
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph
 from ellc.progress import Progress, silent
 from ellc.zoo.alexnet import IMAGE, build_alexnet
 from ellc.zoo.gallery import Page, Shape3, pages
 from ellc.zoo.page_network import at_width, build_page
-from ir.errors import EllcError
-from ir.graph import Graph
 
 _Build = Callable[[int, Fraction, dict[str, str], Progress], Graph]
 

@@ -13,7 +13,7 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-from ir.types import Array
+from ellc.ir.types import Array
 
 _CHUNK = 1 << 20
 _TERMS = 4

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from ellc.ir.container import save
+from ellc.ir.errors import EllcError
+from ellc.ir.nested import parameters
 from ellc.progress import Progress, silent
 from ellc.zoo.catalogue import build, find
-from ir.container import save
-from ir.errors import EllcError
-from ir.nested import parameters
 
 
 @dataclass(frozen=True, slots=True)

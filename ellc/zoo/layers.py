@@ -13,22 +13,22 @@ import math
 import numpy as np
 
 from ellc.frontends.ell.lower.buffers import FLT_MAX
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.graph import Graph
+from ellc.ir.op import Op
+from ellc.ir.ops.binary import Binarize, BinaryConv2D
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.dense import Dense
+from ellc.ir.ops.norm import LRN, Dropout
+from ellc.ir.ops.pointwise import Add, LeakyRelu, Mul, MulAdd, PRelu, Relu
+from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
+from ellc.ir.ops.reduce import Softmax
+from ellc.ir.ops.shape import Reshape
+from ellc.ir.types import Array, DType, Padding, TensorType
 from ellc.progress import Progress, silent
 from ellc.zoo.draws import Draws
 from ellc.zoo.gallery import LEAKY_SLOPE, Shape3
 from ellc.zoo.moments import Moments
-from ir.builder import GraphBuilder
-from ir.graph import Graph
-from ir.op import Op
-from ir.ops.binary import Binarize, BinaryConv2D
-from ir.ops.conv import Conv2D
-from ir.ops.dense import Dense
-from ir.ops.norm import LRN, Dropout
-from ir.ops.pointwise import Add, LeakyRelu, Mul, MulAdd, PRelu, Relu
-from ir.ops.pool import AvgPool2D, MaxPool2D
-from ir.ops.reduce import Softmax
-from ir.ops.shape import Reshape
-from ir.types import Array, DType, Padding, TensorType
 
 LOGIT_SPREAD = 2.0
 """Standard deviation of what a softmax is given."""

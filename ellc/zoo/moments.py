@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ir.types import Array
+from ellc.ir.types import Array
 
 Doubles = NDArray[np.float64]
 

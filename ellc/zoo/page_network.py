@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
+from ellc.ir.graph import Graph
 from ellc.progress import Progress, silent
 from ellc.zoo.gallery import Page, PageLayer
 from ellc.zoo.layers import LOGIT_SPREAD, Chain
 from ellc.zoo.widths import scaled
-from ir.graph import Graph
 
 
 def at_width(page: Page, width: Fraction) -> Page:

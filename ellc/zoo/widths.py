@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from ir.errors import EllcError
+from ellc.ir.errors import EllcError
 
 
 def parse_width(text: str) -> Fraction:

@@ -23,10 +23,10 @@ from digits_data import HELD_BACK, Array, Digits, load_split
 
 from ellc.execute import open_library
 from ellc.frontends.ell.read import read_ell
-from ir.graph import Graph
-from ir.interp import evaluate
-from ir.ops.binary import Binarize, BinaryConv2D
-from ir.ops.conv import Conv2D
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
+from ellc.ir.ops.binary import Binarize, BinaryConv2D
+from ellc.ir.ops.conv import Conv2D
 
 FOLDER = Path(__file__).resolve().parent
 NETWORKS = ("digits_float", "digits_binary")

@@ -16,10 +16,10 @@ from numpy_layers import (
     Relu,
 )
 
-from ir.builder import GraphBuilder, Ref
-from ir.graph import Graph
-from ir.ops import binary, conv, dense, norm, pointwise, pool, reduce, shape
-from ir.types import DType, Padding, TensorType
+from ellc.ir.builder import GraphBuilder, Ref
+from ellc.ir.graph import Graph
+from ellc.ir.ops import binary, conv, dense, norm, pointwise, pool, reduce, shape
+from ellc.ir.types import DType, Padding, TensorType
 
 
 def network_graph(

@@ -2,8 +2,8 @@
 
     python examples/digits/to_onnx.py [OUTPUT.onnx]
 
-Needs the package onnx (`pip install 'ellc[onnx]'`). The file is for trying what ellc does with
-models from elsewhere; what it takes in are pixels divided by 255.
+Needs the package onnx (`pip install 'ellc-compiler[onnx]'`). The file is for trying what ellc does
+with models from elsewhere; what it takes in are pixels divided by 255.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from ellc.frontends.ell.read import read_ell
-from ir.graph import Graph, Node
-from ir.ops.conv import Conv2D
-from ir.ops.dense import Dense
-from ir.ops.pointwise import Relu
-from ir.ops.pool import MaxPool2D
-from ir.ops.reduce import Softmax
-from ir.ops.shape import Reshape
-from ir.pipeline import PipelineOptions, default_passes, run_pipeline
+from ellc.ir.graph import Graph, Node
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.dense import Dense
+from ellc.ir.ops.pointwise import Relu
+from ellc.ir.ops.pool import MaxPool2D
+from ellc.ir.ops.reduce import Softmax
+from ellc.ir.ops.shape import Reshape
+from ellc.ir.pipeline import PipelineOptions, default_passes, run_pipeline
 
 FOLDER = Path(__file__).resolve().parent
 OPSET, IR_VERSION = 17, 8

@@ -2,8 +2,8 @@
 
     python examples/digits/to_tflite.py [OUTPUT.tflite]
 
-Needs the packages tflite and flatbuffers (`pip install 'ellc[tflite]'`) and scikit-learn. Every
-value gets a scale and a zero point that cover what it was on some of the training's digits, every
+Needs scikit-learn, and tflite and flatbuffers (`pip install 'ellc-compiler[tflite]'`). Every value
+gets a scale and a zero point that cover what it was on some of the training's digits, every
 filter a scale of its own. What goes in are pixels less 128.
 """
 
@@ -21,15 +21,15 @@ import tflite
 from digits_data import Array, load_split
 
 from ellc.frontends.ell.read import read_ell
-from ir.graph import Graph, Node
-from ir.interp import evaluate
-from ir.ops.conv import Conv2D
-from ir.ops.dense import Dense
-from ir.ops.pointwise import Relu
-from ir.ops.pool import MaxPool2D
-from ir.ops.reduce import Softmax
-from ir.ops.shape import Reshape
-from ir.pipeline import PipelineOptions, default_passes, run_pipeline
+from ellc.ir.graph import Graph, Node
+from ellc.ir.interp import evaluate
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.dense import Dense
+from ellc.ir.ops.pointwise import Relu
+from ellc.ir.ops.pool import MaxPool2D
+from ellc.ir.ops.reduce import Softmax
+from ellc.ir.ops.shape import Reshape
+from ellc.ir.pipeline import PipelineOptions, default_passes, run_pipeline
 
 FOLDER = Path(__file__).resolve().parent
 CALIBRATION_DIGITS = 100

@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from ir.op import Case, Types, register_op, require
-from ir.ops.elementwise import INTEGERS, Binary, Unary
-from ir.types import Array, TensorType
+from ellc.ir.op import Case, Types, register_op, require
+from ellc.ir.ops.elementwise import INTEGERS, Binary, Unary
+from ellc.ir.types import Array, TensorType
 
 SELU_ALPHA = 1.6732632423543772
 SELU_SCALE = 1.0507009873554805

@@ -11,16 +11,16 @@ from typing import ClassVar
 
 import numpy as np
 
-from ir.op import Arrays, Case, Pointwise, Types, register_op
-from ir.ops.common import dyadic, normal, want_operands, want_same
-from ir.ops.elementwise import (
+from ellc.ir.op import Arrays, Case, Pointwise, Types, register_op
+from ellc.ir.ops.common import dyadic, normal, want_operands, want_same
+from ellc.ir.ops.elementwise import (
     SPECIAL,
     Binary,
     spread,
     want_broadcast,
     want_kind,
 )
-from ir.types import Array, TensorType
+from ellc.ir.types import Array, TensorType
 
 
 @register_op("add")

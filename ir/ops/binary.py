@@ -9,10 +9,10 @@ from math import prod
 
 import numpy as np
 
-from ir.op import Arrays, Case, Op, Pointwise, Types, register_op, require
-from ir.ops.common import normal, want_operands, want_shape, window_sizes, window_taps
-from ir.ops.elementwise import SPECIAL, spread, want_kind
-from ir.types import Array, DType, Padding, TensorType
+from ellc.ir.op import Arrays, Case, Op, Pointwise, Types, register_op, require
+from ellc.ir.ops.common import normal, want_operands, want_shape, window_sizes, window_taps
+from ellc.ir.ops.elementwise import SPECIAL, spread, want_kind
+from ellc.ir.types import Array, DType, Padding, TensorType
 
 
 @register_op("binarize")

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ir.op import Arrays, Case, Pointwise, Types, register_op, require
-from ir.ops.common import want_operands
-from ir.ops.elementwise import SPECIAL, spread, want_kind
-from ir.types import Array, DType, TensorType
+from ellc.ir.op import Arrays, Case, Pointwise, Types, register_op, require
+from ellc.ir.ops.common import want_operands
+from ellc.ir.ops.elementwise import SPECIAL, spread, want_kind
+from ellc.ir.types import Array, DType, TensorType
 
 
 @register_op("cast")

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ir.op import Types, require
-from ir.types import Array, DType, Padding, TensorType
+from ellc.ir.op import Types, require
+from ellc.ir.types import Array, DType, Padding, TensorType
 
 
 def want_operands(name: str, inputs: Types, least: int, most: int | None = None) -> None:

@@ -8,16 +8,16 @@ from typing import ClassVar
 
 import numpy as np
 
-from ir.op import Arrays, Case, Pointwise, Types, register_op, require
-from ir.ops.common import normal, want_operands, want_same
-from ir.ops.elementwise import (
+from ellc.ir.op import Arrays, Case, Pointwise, Types, register_op, require
+from ellc.ir.ops.common import normal, want_operands, want_same
+from ellc.ir.ops.elementwise import (
     SPECIAL,
     Binary,
     Comparison,
     want_broadcast,
     want_kind,
 )
-from ir.types import Array, DType, TensorType
+from ellc.ir.types import Array, DType, TensorType
 
 
 @register_op("and")

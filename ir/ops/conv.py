@@ -9,8 +9,8 @@ from math import prod
 
 import numpy as np
 
-from ir.op import Arrays, Case, Op, Types, register_op, require
-from ir.ops.common import (
+from ellc.ir.op import Arrays, Case, Op, Types, register_op, require
+from ellc.ir.ops.common import (
     normal,
     pad_image,
     padded_elements,
@@ -21,7 +21,7 @@ from ir.ops.common import (
     window_sizes,
     window_taps,
 )
-from ir.types import Array, Padding, TensorType, type_of
+from ellc.ir.types import Array, Padding, TensorType, type_of
 
 
 @register_op("conv2d")

@@ -9,10 +9,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from ir.op import Arrays, Case, Op, Types, register_op, require
-from ir.ops.common import normal, want_floats, want_operands, want_shape, weights
-from ir.ops.quantised_conv import want_zeros
-from ir.types import Array, DType, TensorType
+from ellc.ir.op import Arrays, Case, Op, Types, register_op, require
+from ellc.ir.ops.common import normal, want_floats, want_operands, want_shape, weights
+from ellc.ir.ops.quantised_conv import want_zeros
+from ellc.ir.types import Array, DType, TensorType
 
 Pair = tuple[int, int]
 

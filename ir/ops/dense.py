@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ir.op import Arrays, Case, Op, Types, register_op, require
-from ir.ops.common import normal, want_floats, want_operands, want_shape, weights
-from ir.types import Array, TensorType
+from ellc.ir.op import Arrays, Case, Op, Types, register_op, require
+from ellc.ir.ops.common import normal, want_floats, want_operands, want_shape, weights
+from ellc.ir.types import Array, TensorType
 
 
 @register_op("dense")

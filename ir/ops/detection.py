@@ -8,11 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from ir.op import Arrays, Case, Op, Types, register_op, require
-from ir.ops.common import normal, want_floats, want_operands
-from ir.ops.pointwise import Sigmoid
-from ir.ops.reduce import Softmax
-from ir.types import Array, DType, TensorType
+from ellc.ir.op import Arrays, Case, Op, Types, register_op, require
+from ellc.ir.ops.common import normal, want_floats, want_operands
+from ellc.ir.ops.pointwise import Sigmoid
+from ellc.ir.ops.reduce import Softmax
+from ellc.ir.types import Array, DType, TensorType
 
 
 @register_op("region_detection")

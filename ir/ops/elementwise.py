@@ -7,9 +7,9 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from ir.op import Arrays, Case, Pointwise, Types, require
-from ir.ops.common import normal, want_operands, want_same
-from ir.types import Array, DType, TensorType
+from ellc.ir.op import Arrays, Case, Pointwise, Types, require
+from ellc.ir.ops.common import normal, want_operands, want_same
+from ellc.ir.types import Array, DType, TensorType
 
 # What the formulas must survive; the large ones still have finite float32 squares.
 SPECIAL = np.array(

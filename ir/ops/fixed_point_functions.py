@@ -1,6 +1,6 @@
 """Functions of 32-bit integers that functions of stored integers are made of.
 
-`ir.fixed_point` says what each computes, to the bit.
+`ellc.ir.fixed_point` says what each computes, to the bit.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from math import isqrt
 
 import numpy as np
 
-from ir import fixed_point_16
-from ir.fixed_point import SOFTMAX_SUM_BITS, inverse_root, leading_zeros, log_of_sum, wrapped
-from ir.op import Arrays, Case, Op, Pointwise, Range, Types, register_op, require
-from ir.ops.common import want_operands
-from ir.ops.quantised import want_type
-from ir.types import Array, DType, TensorType
+from ellc.ir import fixed_point_16
+from ellc.ir.fixed_point import SOFTMAX_SUM_BITS, inverse_root, leading_zeros, log_of_sum, wrapped
+from ellc.ir.op import Arrays, Case, Op, Pointwise, Range, Types, register_op, require
+from ellc.ir.ops.common import want_operands
+from ellc.ir.ops.quantised import want_type
+from ellc.ir.types import Array, DType, TensorType
 
 PARTS = ("mantissa", "shift")
 _HIGHEST = 2**31 - 1
@@ -143,7 +143,7 @@ def _rounded_root(number: int) -> int:
 class Function16(Pointwise):
     """x i32 of 16 bits, a Q number of `integer_bits` -> i32, a Q0: a function of real numbers.
 
-    `function` is `logistic` or `tanh`; `ir.fixed_point_16` says what each computes, to the bit.
+    `function` is `logistic` or `tanh`; `ellc.ir.fixed_point_16` says what each gives, to the bit.
     """
 
     function: str

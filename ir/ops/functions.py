@@ -12,9 +12,9 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from ir.op import Case, register_op
-from ir.ops.elementwise import SPECIAL, Predicate, Unary
-from ir.types import Array
+from ellc.ir.op import Case, register_op
+from ellc.ir.ops.elementwise import SPECIAL, Predicate, Unary
+from ellc.ir.types import Array
 
 
 @register_op("exp")

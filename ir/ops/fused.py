@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from ir.op import (
+from ellc.ir.op import (
     Arrays,
     Case,
     Op,
@@ -19,7 +19,7 @@ from ir.op import (
     register_op,
     require,
 )
-from ir.types import TensorType
+from ellc.ir.types import TensorType
 
 ItemT = TypeVar("ItemT")
 
@@ -92,6 +92,6 @@ class Fused(Op):
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
         """Samples of fused chains are made by the families whose operators can be anchors."""
-        from ir.ops.fused_samples import fused_cases  # needs the other families
+        from ellc.ir.ops.fused_samples import fused_cases  # needs the other families
 
         yield from fused_cases(rng)

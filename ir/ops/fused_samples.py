@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ir.op import Case, Op, Pointwise
-from ir.ops.binary import Binarize, BinaryConv2D
-from ir.ops.common import dyadic, normal, weights
-from ir.ops.conv import Conv2D
-from ir.ops.dense import Dense
-from ir.ops.fused import Fused, Stage
-from ir.ops.pointwise import (
+from ellc.ir.op import Case, Op, Pointwise
+from ellc.ir.ops.binary import Binarize, BinaryConv2D
+from ellc.ir.ops.common import dyadic, normal, weights
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.dense import Dense
+from ellc.ir.ops.fused import Fused, Stage
+from ellc.ir.ops.pointwise import (
     Add,
     Clip,
     HardSwish,
@@ -25,13 +25,13 @@ from ir.ops.pointwise import (
     Sigmoid,
     Tanh,
 )
-from ir.ops.pool import LOWEST, AvgPool2D, MaxPool2D
-from ir.ops.quantised import Dequantize, Lookup, Quantize, Requantize
-from ir.ops.quantised_arithmetic import QuantAdd, QuantMul
-from ir.ops.quantised_conv import IntConv2D, IntDense, IntMatMul
-from ir.ops.quantised_pool import IntAvgPool2D
-from ir.ops.reduce import Reduce
-from ir.types import Array, DType, Padding, Quant
+from ellc.ir.ops.pool import LOWEST, AvgPool2D, MaxPool2D
+from ellc.ir.ops.quantised import Dequantize, Lookup, Quantize, Requantize
+from ellc.ir.ops.quantised_arithmetic import QuantAdd, QuantMul
+from ellc.ir.ops.quantised_conv import IntConv2D, IntDense, IntMatMul
+from ellc.ir.ops.quantised_pool import IntAvgPool2D
+from ellc.ir.ops.reduce import Reduce
+from ellc.ir.types import Array, DType, Padding, Quant
 
 
 class _Chain:

@@ -8,14 +8,14 @@ from typing import TypeVar
 
 import numpy as np
 
-from ir.builder import GraphBuilder
-from ir.errors import ShapeError
-from ir.graph import Graph, Node
-from ir.op import Arrays, Case, Op, Range, Types, register_attribute, register_op, require
-from ir.ops.common import normal, weights
-from ir.ops.pointwise import Add, Mul, Tanh
-from ir.ops.recurrent import GRUCell, LSTMCell
-from ir.types import Array, DType, TensorType
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.errors import ShapeError
+from ellc.ir.graph import Graph, Node
+from ellc.ir.op import Arrays, Case, Op, Range, Types, register_attribute, register_op, require
+from ellc.ir.ops.common import normal, weights
+from ellc.ir.ops.pointwise import Add, Mul, Tanh
+from ellc.ir.ops.recurrent import GRUCell, LSTMCell
+from ellc.ir.types import Array, DType, TensorType
 
 AnyT = TypeVar("AnyT")
 RunNode = Callable[[Node, Mapping[str, Array]], Arrays]

@@ -9,10 +9,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from ir.op import Arrays, Case, Op, Types, register_op, require
-from ir.ops.common import normal, want_axes, want_floats, want_operands, want_shape
-from ir.ops.elementwise import Unary, spread
-from ir.types import Array, TensorType
+from ellc.ir.op import Arrays, Case, Op, Types, register_op, require
+from ellc.ir.ops.common import normal, want_axes, want_floats, want_operands, want_shape
+from ellc.ir.ops.elementwise import Unary, spread
+from ellc.ir.types import Array, TensorType
 
 
 @register_op("lrn")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ir.ops.activations import (
+from ellc.ir.ops.activations import (
     SELU_ALPHA,
     SELU_SCALE,
     Celu,
@@ -24,7 +24,7 @@ from ir.ops.activations import (
     Tanh,
     ThresholdedRelu,
 )
-from ir.ops.arithmetic import (
+from ellc.ir.ops.arithmetic import (
     Add,
     Div,
     FloorDiv,
@@ -37,8 +37,8 @@ from ir.ops.arithmetic import (
     Pow,
     Sub,
 )
-from ir.ops.cast import BitCast, Cast
-from ir.ops.comparisons import (
+from ellc.ir.ops.cast import BitCast, Cast
+from ellc.ir.ops.comparisons import (
     And,
     Equal,
     Greater,
@@ -52,7 +52,7 @@ from ir.ops.comparisons import (
     ShiftRight,
     Xor,
 )
-from ir.ops.functions import (
+from ellc.ir.ops.functions import (
     Abs,
     Acos,
     Acosh,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ir.op import Arrays, Case, Op, Types, register_op
-from ir.ops.common import (
+from ellc.ir.op import Arrays, Case, Op, Types, register_op
+from ellc.ir.ops.common import (
     normal,
     pad_image,
     padded_elements,
@@ -18,8 +18,8 @@ from ir.ops.common import (
     window_sizes,
     window_taps,
 )
-from ir.ops.elementwise import SPECIAL, want_kind
-from ir.types import Array, Padding, TensorType, type_of
+from ellc.ir.ops.elementwise import SPECIAL, want_kind
+from ellc.ir.types import Array, Padding, TensorType, type_of
 
 # It never wins: a window of nothing but minus infinity keeps that.
 LOWEST = Padding(values=(-math.inf,))

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ir.fixed_point import multiply, multiply_once, multiply_reduced, quantize_multiplier
-from ir.op import Arrays, Case, Op, Pointwise, Range, Types, register_op, require
-from ir.ops.common import want_operands
-from ir.ops.elementwise import want_broadcast
-from ir.types import Array, DType, Quant, TensorType
+from ellc.ir.fixed_point import multiply, multiply_once, multiply_reduced, quantize_multiplier
+from ellc.ir.op import Arrays, Case, Op, Pointwise, Range, Types, register_op, require
+from ellc.ir.ops.common import want_operands
+from ellc.ir.ops.elementwise import want_broadcast
+from ellc.ir.types import Array, DType, Quant, TensorType
 
 STORED = (DType.I8, DType.U8, DType.I16, DType.U16)
 BYTES = (DType.I8, DType.U8)
@@ -51,7 +51,7 @@ class Requantize(Pointwise):
 
     Rules of TFLite also make 32-bit numbers, without a zero point, to go on with.
 
-    Rule `tflite`: (x i32, multiplier i32, shift i32), `ir.fixed_point.multiply` plus the zero
+    Rule `tflite`: (x i32, multiplier i32, shift i32), `ellc.ir.fixed_point.multiply` plus the zero
     point; `tflite_once` is the same with `multiply_once`, `tflite_reduced` with `multiply_reduced`,
     multipliers from 0 up. Those two take sums of 64 bits, too.
     Rule `half_even`: (x i32, scale f32), the float32 product of x and scale, rounded to the nearest

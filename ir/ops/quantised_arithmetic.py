@@ -8,12 +8,12 @@ from typing import Self
 
 import numpy as np
 
-from ir.fixed_point import multiply, quantize_multiplier, quotient, wrapped
-from ir.op import Arrays, Case, Pointwise, Types, register_op, require
-from ir.ops.common import want_operands, want_same
-from ir.ops.elementwise import want_broadcast
-from ir.ops.quantised import want_range, want_type
-from ir.types import Array, DType, Quant, TensorType
+from ellc.ir.fixed_point import multiply, quantize_multiplier, quotient, wrapped
+from ellc.ir.op import Arrays, Case, Pointwise, Types, register_op, require
+from ellc.ir.ops.common import want_operands, want_same
+from ellc.ir.ops.elementwise import want_broadcast
+from ellc.ir.ops.quantised import want_range, want_type
+from ellc.ir.types import Array, DType, Quant, TensorType
 
 _OPERANDS = (DType.I8, DType.U8, DType.I16)
 # What is left of 32 bits beside the sign and a difference of two numbers.
@@ -27,7 +27,7 @@ class QuantAdd(Pointwise):
 
     x' is (x - x_zero) * 2^left_shift times the factor (x_multiplier, x_shift), y' likewise; the
     result is their sum times the factor (out_multiplier, out_shift), plus the zero point, between
-    `low` and `high`. Factors as `ir.fixed_point.multiply` has them, their shifts not above 0.
+    `low` and `high`. Factors as `ellc.ir.fixed_point.multiply` has them, their shifts not above 0.
     """
 
     left_shift: int
@@ -131,8 +131,8 @@ class QuantAdd(Pointwise):
 class QuantMul(Pointwise):
     """(x, y) -> x * y of real numbers stored as integers.
 
-    (x - x_zero) * (y - y_zero) times the factor (multiplier, shift) of `ir.fixed_point.multiply`,
-    plus the zero point, between `low` and `high`.
+    (x - x_zero) * (y - y_zero) times the factor (multiplier, shift) as
+    `ellc.ir.fixed_point.multiply` has it, plus the zero point, between `low` and `high`.
     """
 
     x_zero: int
@@ -199,9 +199,9 @@ class QuantMul(Pointwise):
 class QuantDiv(Pointwise):
     """(x, y) -> x / y of real numbers stored as integers.
 
-    (x - x_zero) / (y - y_zero) times the factor (multiplier, shift) as `ir.fixed_point.quotient`
-    has it, plus the zero point, between `low` and `high`. A divisor of 0 counts as y's smallest
-    step above 0.
+    (x - x_zero) / (y - y_zero) times the factor (multiplier, shift) as
+    `ellc.ir.fixed_point.quotient` has it, plus the zero point, between `low` and `high`. A
+    divisor of 0 counts as y's smallest step above 0.
     """
 
     x_zero: int

@@ -13,8 +13,8 @@ from math import prod
 
 import numpy as np
 
-from ir.op import Arrays, Case, Op, Types, register_op, require
-from ir.ops.common import (
+from ellc.ir.op import Arrays, Case, Op, Types, register_op, require
+from ellc.ir.ops.common import (
     pad_image,
     padded_elements,
     want_operands,
@@ -22,8 +22,8 @@ from ir.ops.common import (
     window_sizes,
     window_taps,
 )
-from ir.ops.quantised import want_type
-from ir.types import Array, DType, Padding, TensorType, type_of
+from ellc.ir.ops.quantised import want_type
+from ellc.ir.types import Array, DType, Padding, TensorType, type_of
 
 _BYTES = (DType.I8, DType.U8)
 _IMAGES = (*_BYTES, DType.I16)

@@ -9,10 +9,10 @@ from functools import partial
 
 import numpy as np
 
-from ir.op import Arrays, Case, Op, Types, register_op, require
-from ir.ops.common import pad_image, padded_elements, want_operands, window_sizes, window_taps
-from ir.ops.quantised import BYTES, want_range, want_type
-from ir.types import Array, DType, Padding, TensorType, type_of
+from ellc.ir.op import Arrays, Case, Op, Types, register_op, require
+from ellc.ir.ops.common import pad_image, padded_elements, want_operands, window_sizes, window_taps
+from ellc.ir.ops.quantised import BYTES, want_range, want_type
+from ellc.ir.types import Array, DType, Padding, TensorType, type_of
 
 
 @register_op("int_avg_pool2d")

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ir.fixed_point import softmax_exponentials, softmax_scaling, softmax_shares
-from ir.op import Arrays, Case, Op, Types, register_op, require
-from ir.ops.common import want_operands
-from ir.ops.quantised import BYTES, want_type
-from ir.types import Array, DType, Quant, TensorType
+from ellc.ir.fixed_point import softmax_exponentials, softmax_scaling, softmax_shares
+from ellc.ir.op import Arrays, Case, Op, Types, register_op, require
+from ellc.ir.ops.common import want_operands
+from ellc.ir.ops.quantised import BYTES, want_type
+from ellc.ir.types import Array, DType, Quant, TensorType
 
 
 @register_op("quant_softmax")
@@ -20,7 +20,7 @@ class QuantSoftmax(Op):
     """x [..,C] i8 or u8 -> i8 or u8: softmax along the last axis.
 
     The result has the scale 1/256 and the lowest number as its zero point. The attributes are what
-    `ir.fixed_point.softmax_scaling` makes of x's scale.
+    `ellc.ir.fixed_point.softmax_scaling` makes of x's scale.
     """
 
     input_multiplier: int

@@ -13,11 +13,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from ir.errors import ShapeError
-from ir.op import Arrays, Case, Op, Pointwise, Types, register_op, require
-from ir.ops.common import normal, want_floats, want_operands, want_shape, weights
-from ir.ops.pointwise import HardSigmoid, Relu, Sigmoid, Tanh
-from ir.types import Array, TensorType
+from ellc.ir.errors import ShapeError
+from ellc.ir.op import Arrays, Case, Op, Pointwise, Types, register_op, require
+from ellc.ir.ops.common import normal, want_floats, want_operands, want_shape, weights
+from ellc.ir.ops.pointwise import HardSigmoid, Relu, Sigmoid, Tanh
+from ellc.ir.types import Array, TensorType
 
 
 @register_op("rnn_cell")

@@ -8,10 +8,10 @@ from math import prod
 
 import numpy as np
 
-from ir.op import Arrays, Case, Op, Types, register_op, require
-from ir.ops.common import normal, want_axes, want_floats, want_operands
-from ir.ops.elementwise import nan_ranked, want_kind
-from ir.types import Array, DType, TensorType
+from ellc.ir.op import Arrays, Case, Op, Types, register_op, require
+from ellc.ir.ops.common import normal, want_axes, want_floats, want_operands
+from ellc.ir.ops.elementwise import nan_ranked, want_kind
+from ellc.ir.types import Array, DType, TensorType
 
 KINDS = ("sum", "mean", "max", "min", "prod", "l2sum")
 

@@ -9,10 +9,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from ir.op import Arrays, Case, Op, Pointwise, Range, Types, register_op, require
-from ir.ops.common import normal, want_axes, want_operands, want_same, want_shape
-from ir.ops.elementwise import want_kind
-from ir.ops.resize_maps import (
+from ellc.ir.op import Arrays, Case, Op, Pointwise, Range, Types, register_op, require
+from ellc.ir.ops.common import normal, want_axes, want_operands, want_same, want_shape
+from ellc.ir.ops.elementwise import want_kind
+from ellc.ir.ops.resize_maps import (
     COORDINATES,
     FIXED_BITS,
     ROUNDINGS,
@@ -24,7 +24,7 @@ from ir.ops.resize_maps import (
     neighbours,
     taps,
 )
-from ir.types import Array, DType, Quant, TensorType, type_of
+from ellc.ir.types import Array, DType, Quant, TensorType, type_of
 
 MOST_WEIGHTS = 1 << 20
 """Of one axis: what a model says in a few bytes must not fill the memory;

@@ -12,7 +12,7 @@ from math import ceil
 
 import numpy as np
 
-from ir.types import Array
+from ellc.ir.types import Array
 
 COORDINATES = (
     "half_pixel",

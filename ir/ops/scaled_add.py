@@ -8,11 +8,11 @@ from typing import Self
 
 import numpy as np
 
-from ir.op import Arrays, Case, Pointwise, Types, register_op, require
-from ir.ops.common import want_operands, want_same
-from ir.ops.elementwise import want_broadcast
-from ir.ops.quantised import BYTES
-from ir.types import Array, DType, Quant, TensorType
+from ellc.ir.op import Arrays, Case, Pointwise, Types, register_op, require
+from ellc.ir.ops.common import want_operands, want_same
+from ellc.ir.ops.elementwise import want_broadcast
+from ellc.ir.ops.quantised import BYTES
+from ellc.ir.types import Array, DType, Quant, TensorType
 
 
 @register_op("scaled_add")

@@ -8,10 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from ir.op import Arrays, Case, Op, Types, register_op
-from ir.ops.common import normal, want_axes, want_operands
-from ir.ops.elementwise import want_kind
-from ir.types import Array, TensorType
+from ellc.ir.op import Arrays, Case, Op, Types, register_op
+from ellc.ir.ops.common import normal, want_axes, want_operands
+from ellc.ir.ops.elementwise import want_kind
+from ellc.ir.types import Array, TensorType
 
 
 class Running(Op):

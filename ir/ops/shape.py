@@ -8,10 +8,10 @@ from math import prod
 
 import numpy as np
 
-from ir.op import Arrays, Case, Op, Range, Types, register_op, require
-from ir.ops.common import normal, padding_values, want_axes, want_operands, want_same
-from ir.ops.elementwise import want_broadcast, want_kind
-from ir.types import Array, DType, Padding, TensorType
+from ellc.ir.op import Arrays, Case, Op, Range, Types, register_op, require
+from ellc.ir.ops.common import normal, padding_values, want_axes, want_operands, want_same
+from ellc.ir.ops.elementwise import want_broadcast, want_kind
+from ellc.ir.types import Array, DType, Padding, TensorType
 
 
 def bits(rng: np.random.Generator, *shape: int) -> Array:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ir.op import Arrays, Case, Op, Types, register_op, require
-from ir.ops.common import normal, want_axes, want_operands
-from ir.ops.elementwise import nan_ranked, want_kind
-from ir.types import Array, DType, TensorType
+from ellc.ir.op import Arrays, Case, Op, Types, register_op, require
+from ellc.ir.ops.common import normal, want_axes, want_operands
+from ellc.ir.ops.elementwise import nan_ranked, want_kind
+from ellc.ir.types import Array, DType, TensorType
 
 
 @register_op("top_k")

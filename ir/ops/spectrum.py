@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ir.op import Arrays, Case, Op, Types, register_op, require
-from ir.ops.common import normal, want_operands, want_same, want_shape
-from ir.types import Array, DType, TensorType
+from ellc.ir.op import Arrays, Case, Op, Types, register_op, require
+from ellc.ir.ops.common import normal, want_operands, want_same, want_shape
+from ellc.ir.types import Array, DType, TensorType
 
 _KINDS = (DType.F32, DType.I16, DType.I32)
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ir.op import Arrays, Case, Op, Types, register_op, require
-from ir.ops.common import normal, want_floats, want_operands
-from ir.ops.elementwise import SPECIAL, want_broadcast
-from ir.types import Array, TensorType
+from ellc.ir.op import Arrays, Case, Op, Types, register_op, require
+from ellc.ir.ops.common import normal, want_floats, want_operands
+from ellc.ir.ops.elementwise import SPECIAL, want_broadcast
+from ellc.ir.types import Array, TensorType
 
 
 @register_op("count_reached")

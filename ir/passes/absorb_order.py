@@ -6,17 +6,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ir.graph import Graph, Node
-from ir.op import Op, Pointwise
-from ir.ops.conv import Conv2D
-from ir.ops.dense import Dense
-from ir.ops.fixed_point_functions import Interpolate
-from ir.ops.quantised import Lookup
-from ir.ops.quantised_conv import IntConv2D, IntDense
-from ir.ops.shape import Gather, Transpose
-from ir.passes.base import Pass, register_pass
-from ir.rewrite import Editor
-from ir.types import Array
+from ellc.ir.graph import Graph, Node
+from ellc.ir.op import Op, Pointwise
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.dense import Dense
+from ellc.ir.ops.fixed_point_functions import Interpolate
+from ellc.ir.ops.quantised import Lookup
+from ellc.ir.ops.quantised_conv import IntConv2D, IntDense
+from ellc.ir.ops.shape import Gather, Transpose
+from ellc.ir.passes.base import Pass, register_pass
+from ellc.ir.rewrite import Editor
+from ellc.ir.types import Array
 
 Change = tuple[Node, Op, tuple[str, ...]]
 

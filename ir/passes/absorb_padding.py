@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ir.graph import Graph, Node
-from ir.ops.binary import Binarize, BinaryConv2D
-from ir.ops.conv import Conv2D
-from ir.ops.pool import AvgPool2D, MaxPool2D
-from ir.ops.quantised_conv import IntConv2D
-from ir.ops.shape import Embed, Pad
-from ir.passes.base import Pass, register_pass
-from ir.passes.common import frame, widened
-from ir.rewrite import Editor, merged_source
-from ir.types import Padding
+from ellc.ir.graph import Graph, Node
+from ellc.ir.ops.binary import Binarize, BinaryConv2D
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
+from ellc.ir.ops.quantised_conv import IntConv2D
+from ellc.ir.ops.shape import Embed, Pad
+from ellc.ir.passes.base import Pass, register_pass
+from ellc.ir.passes.common import frame, widened
+from ellc.ir.rewrite import Editor, merged_source
+from ellc.ir.types import Padding
 
 
 @register_pass("absorb_padding")

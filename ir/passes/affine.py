@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ir.graph import Node
-from ir.ops.pointwise import Add, Div, Mul, MulAdd, Neg, Sub
-from ir.passes.common import fits_float, trailing
-from ir.rewrite import Editor
-from ir.types import Array
+from ellc.ir.graph import Node
+from ellc.ir.ops.pointwise import Add, Div, Mul, MulAdd, Neg, Sub
+from ellc.ir.passes.common import fits_float, trailing
+from ellc.ir.rewrite import Editor
+from ellc.ir.types import Array
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ir.graph import Node
-from ir.ops.pointwise import (
+from ellc.ir.graph import Node
+from ellc.ir.ops.pointwise import (
     Abs,
     Add,
     Cast,
@@ -29,11 +29,11 @@ from ir.ops.pointwise import (
     Square,
     Sub,
 )
-from ir.ops.reduce import Reduce
-from ir.ops.shape import Expand
-from ir.passes.view_rules import Change
-from ir.rewrite import Editor
-from ir.types import Array, DType
+from ellc.ir.ops.reduce import Reduce
+from ellc.ir.ops.shape import Expand
+from ellc.ir.passes.view_rules import Change
+from ellc.ir.rewrite import Editor
+from ellc.ir.types import Array, DType
 
 _COMMUTATIVE = (Add, Mul, Minimum, Maximum)
 _MANTISSA_BITS = {DType.F32: 24, DType.F64: 53}

@@ -11,20 +11,20 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
-from ir.op import Op, Pointwise
-from ir.ops.dense import Dense
-from ir.ops.fixed_point_functions import Interpolate
-from ir.ops.fused import Fused, Stage
-from ir.ops.norm import LRN
-from ir.ops.quantised import Lookup
-from ir.ops.quantised_conv import IntDense
-from ir.ops.quantised_softmax import QuantSoftmax
-from ir.ops.reduce import ArgMax, ArgMin, LogSoftmax, Reduce, Softmax
-from ir.ops.scan import CumProd, CumSum
-from ir.ops.shape import Concat, Embed, Expand, Gather, Pad, Reshape, Slice, Split
-from ir.ops.sorting import TopK
-from ir.ops.thresholds import CountReached
-from ir.types import Quant, TensorType
+from ellc.ir.op import Op, Pointwise
+from ellc.ir.ops.dense import Dense
+from ellc.ir.ops.fixed_point_functions import Interpolate
+from ellc.ir.ops.fused import Fused, Stage
+from ellc.ir.ops.norm import LRN
+from ellc.ir.ops.quantised import Lookup
+from ellc.ir.ops.quantised_conv import IntDense
+from ellc.ir.ops.quantised_softmax import QuantSoftmax
+from ellc.ir.ops.reduce import ArgMax, ArgMin, LogSoftmax, Reduce, Softmax
+from ellc.ir.ops.scan import CumProd, CumSum
+from ellc.ir.ops.shape import Concat, Embed, Expand, Gather, Pad, Reshape, Slice, Split
+from ellc.ir.ops.sorting import TopK
+from ellc.ir.ops.thresholds import CountReached
+from ellc.ir.types import Quant, TensorType
 
 Permutation = tuple[int, ...]
 Shape = tuple[int, ...]

@@ -8,10 +8,10 @@ import re
 from collections.abc import Callable
 from typing import ClassVar, TypeVar
 
-from ir.errors import EllcError
-from ir.graph import Graph
-from ir.meaning import TOLERANCE
-from ir.nested import map_bodies
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph
+from ellc.ir.meaning import TOLERANCE
+from ellc.ir.nested import map_bodies
 
 
 class Pass:
@@ -57,7 +57,7 @@ def register_pass(name: str) -> Callable[[PassT], PassT]:
 
 def all_passes() -> dict[str, type[Pass]]:
     """Every registered pass by name, sorted."""
-    import ir.passes  # noqa: F401  (fills the registry)
+    import ellc.ir.passes  # noqa: F401  (fills the registry)
 
     return dict(sorted(_PASSES.items()))
 

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ir.graph import Graph, Node
-from ir.ops.binary import Binarize, BinaryConv2D
-from ir.ops.conv import Conv2D
-from ir.ops.dense import Dense
-from ir.ops.pointwise import Add, GreaterEqual, Less, LessEqual, Mul, Neg
-from ir.ops.shape import Reshape
-from ir.passes.base import Pass, register_pass
-from ir.passes.common import fits_float
-from ir.passes.two_values import TwoValues, two_values
-from ir.rewrite import Editor
-from ir.types import Array, DType, Padding
+from ellc.ir.graph import Graph, Node
+from ellc.ir.ops.binary import Binarize, BinaryConv2D
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.dense import Dense
+from ellc.ir.ops.pointwise import Add, GreaterEqual, Less, LessEqual, Mul, Neg
+from ellc.ir.ops.shape import Reshape
+from ellc.ir.passes.base import Pass, register_pass
+from ellc.ir.passes.common import fits_float
+from ellc.ir.passes.two_values import TwoValues, two_values
+from ellc.ir.rewrite import Editor
+from ellc.ir.types import Array, DType, Padding
 
 
 @register_pass("binary_products")

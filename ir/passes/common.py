@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ir.types import Array, DType, Padding, TensorType
+from ellc.ir.types import Array, DType, Padding, TensorType
 
 # Float32 numbers below this are (nearly) denormal; some units flush those to zero.
 SMALLEST = 1e-30

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ir.errors import EllcError
-from ir.graph import Node
-from ir.op import Op
-from ir.ops.conv import Conv2D
-from ir.ops.dense import MatMul
-from ir.ops.pointwise import Add
-from ir.ops.quantised_conv import IntConv2D, IntMatMul
-from ir.ops.shape import Concat, Pad, Reshape, Slice, Transpose
-from ir.rewrite import Editor
-from ir.types import DType
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Node
+from ellc.ir.op import Op
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.dense import MatMul
+from ellc.ir.ops.pointwise import Add
+from ellc.ir.ops.quantised_conv import IntConv2D, IntMatMul
+from ellc.ir.ops.shape import Concat, Pad, Reshape, Slice, Transpose
+from ellc.ir.rewrite import Editor
+from ellc.ir.types import DType
 
 _MOST_TAPS = 4096
 """Each becomes an operator of its own; computed weights have windows of some ten pixels."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ir.graph import Graph
-from ir.passes.base import Pass, register_pass
-from ir.rewrite import Editor
-from ir.text import print_op
+from ellc.ir.graph import Graph
+from ellc.ir.passes.base import Pass, register_pass
+from ellc.ir.rewrite import Editor
+from ellc.ir.text import print_op
 
 
 @register_pass("eliminate_common")

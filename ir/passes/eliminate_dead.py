@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ir.graph import Graph
-from ir.passes.base import Pass, register_pass
-from ir.rewrite import Editor
+from ellc.ir.graph import Graph
+from ellc.ir.passes.base import Pass, register_pass
+from ellc.ir.rewrite import Editor
 
 
 @register_pass("eliminate_dead")

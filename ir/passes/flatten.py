@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ir.graph import Node
-from ir.ops.dense import Dense
-from ir.ops.shape import Reshape
-from ir.passes.arrangement import (
+from ellc.ir.graph import Node
+from ellc.ir.ops.dense import Dense
+from ellc.ir.ops.shape import Reshape
+from ellc.ir.passes.arrangement import (
     Arranged,
     Permutation,
     Shape,
@@ -17,8 +17,8 @@ from ir.passes.arrangement import (
     picked,
     reshape_groups,
 )
-from ir.rewrite import Editor
-from ir.types import Array
+from ellc.ir.rewrite import Editor
+from ellc.ir.types import Array
 
 
 def flattened(

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ir.graph import Graph, Node
-from ir.op import Op
-from ir.ops.binary import BinaryConv2D
-from ir.ops.conv import Conv2D
-from ir.ops.dense import Dense
-from ir.ops.shape import Reshape
-from ir.passes.affine import Affine, affine_of, emit_affine, merge
-from ir.passes.base import Pass, register_pass
-from ir.passes.common import LARGEST, fits_float, frame, per_channel
-from ir.passes.fuse_epilogue import ANCHORS
-from ir.rewrite import Editor, merged_source
-from ir.types import Array, Padding
+from ellc.ir.graph import Graph, Node
+from ellc.ir.op import Op
+from ellc.ir.ops.binary import BinaryConv2D
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.dense import Dense
+from ellc.ir.ops.shape import Reshape
+from ellc.ir.passes.affine import Affine, affine_of, emit_affine, merge
+from ellc.ir.passes.base import Pass, register_pass
+from ellc.ir.passes.common import LARGEST, fits_float, frame, per_channel
+from ellc.ir.passes.fuse_epilogue import ANCHORS
+from ellc.ir.rewrite import Editor, merged_source
+from ellc.ir.types import Array, Padding
 
 
 @register_pass("fold_affine")

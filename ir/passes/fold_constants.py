@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ir.graph import Graph, Node
-from ir.interp import run_double
-from ir.passes.base import Pass, register_pass
-from ir.rewrite import Editor
-from ir.types import Array
+from ellc.ir.graph import Graph, Node
+from ellc.ir.interp import run_double
+from ellc.ir.passes.base import Pass, register_pass
+from ellc.ir.rewrite import Editor
+from ellc.ir.types import Array
 
 
 @register_pass("fold_constants")

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ir.graph import Graph, Node
-from ir.op import Op, Pointwise
-from ir.ops.binary import BinaryConv2D
-from ir.ops.conv import Conv2D
-from ir.ops.fused import Fused
-from ir.ops.norm import LRN
-from ir.ops.pool import AvgPool2D, MaxPool2D
-from ir.ops.shape import Concat
-from ir.passes.base import Pass, register_pass
-from ir.passes.common import frame, is_image
-from ir.rewrite import Editor
-from ir.types import Padding
+from ellc.ir.graph import Graph, Node
+from ellc.ir.op import Op, Pointwise
+from ellc.ir.ops.binary import BinaryConv2D
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.fused import Fused
+from ellc.ir.ops.norm import LRN
+from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
+from ellc.ir.ops.shape import Concat
+from ellc.ir.passes.base import Pass, register_pass
+from ellc.ir.passes.common import frame, is_image
+from ellc.ir.rewrite import Editor
+from ellc.ir.types import Padding
 
 # Whose kernels read rows out of the interior of a larger buffer. A reshape would have to copy;
 # a concatenation wants its operands' buffers to be parts of its own.

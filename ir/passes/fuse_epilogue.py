@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ir.graph import Graph, Node
-from ir.op import Op, Pointwise
-from ir.ops.binary import Binarize, BinaryConv2D
-from ir.ops.conv import Conv2D
-from ir.ops.dense import Dense, MatMul
-from ir.ops.fixed_point_functions import Interpolate
-from ir.ops.fused import Fused, Stage
-from ir.ops.pointwise import Add, Div, Maximum, Minimum, Mod, Mul
-from ir.ops.pool import AvgPool2D, MaxPool2D
-from ir.ops.quantised import Lookup
-from ir.ops.quantised_arithmetic import QuantAdd, QuantMul
-from ir.ops.quantised_conv import IntConv2D, IntDense, IntMatMul
-from ir.ops.quantised_pool import IntAvgPool2D
-from ir.ops.reduce import Reduce
-from ir.ops.thresholds import CountReached
-from ir.passes.base import Pass, register_pass
-from ir.rewrite import Editor, merged_source
-from ir.types import DType
+from ellc.ir.graph import Graph, Node
+from ellc.ir.op import Op, Pointwise
+from ellc.ir.ops.binary import Binarize, BinaryConv2D
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.dense import Dense, MatMul
+from ellc.ir.ops.fixed_point_functions import Interpolate
+from ellc.ir.ops.fused import Fused, Stage
+from ellc.ir.ops.pointwise import Add, Div, Maximum, Minimum, Mod, Mul
+from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
+from ellc.ir.ops.quantised import Lookup
+from ellc.ir.ops.quantised_arithmetic import QuantAdd, QuantMul
+from ellc.ir.ops.quantised_conv import IntConv2D, IntDense, IntMatMul
+from ellc.ir.ops.quantised_pool import IntAvgPool2D
+from ellc.ir.ops.reduce import Reduce
+from ellc.ir.ops.thresholds import CountReached
+from ellc.ir.passes.base import Pass, register_pass
+from ellc.ir.rewrite import Editor, merged_source
+from ellc.ir.types import DType
 
 PRODUCTS: tuple[type[Op], ...] = (
     Conv2D,

@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import prod
 
-from ir.graph import Graph, Node
-from ir.op import Pointwise
-from ir.ops.dense import Dense
-from ir.ops.quantised_conv import IntDense
-from ir.ops.shape import Concat, Reshape, Transpose
-from ir.passes.arrangement import (
+from ellc.ir.graph import Graph, Node
+from ellc.ir.op import Pointwise
+from ellc.ir.ops.dense import Dense
+from ellc.ir.ops.quantised_conv import IntDense
+from ellc.ir.ops.shape import Concat, Reshape, Transpose
+from ellc.ir.passes.arrangement import (
     Arranged,
     Permutation,
     arranged,
@@ -24,8 +24,8 @@ from ir.passes.arrangement import (
     is_flexible,
     order,
 )
-from ir.passes.flatten import flattened, unfolded
-from ir.types import DType
+from ellc.ir.passes.flatten import flattened, unfolded
+from ellc.ir.types import DType
 
 _INSIDE = 1 << 12  # times as dear as at the ends
 _BIT_COST = 8  # bits are packed: moving one is work like that for some bytes

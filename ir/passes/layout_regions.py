@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from ir.graph import Graph, Node
-from ir.passes.arrangement import (
+from ellc.ir.graph import Graph, Node
+from ellc.ir.passes.arrangement import (
     Permutation,
     Types,
     compose,
@@ -15,8 +15,8 @@ from ir.passes.arrangement import (
     identity,
     inverse,
 )
-from ir.passes.layout_flow import Flow, Layout, Maker, Reader, operand_order, result_order
-from ir.passes.min_cut import NEVER, MinCut
+from ellc.ir.passes.layout_flow import Flow, Layout, Maker, Reader, operand_order, result_order
+from ellc.ir.passes.min_cut import NEVER, MinCut
 
 Pair = tuple[Permutation, Permutation]
 Orders = tuple[Permutation | None, Permutation | None]

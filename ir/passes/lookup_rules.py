@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ir.graph import Node
-from ir.ops.pointwise import Add, Cast, Clip
-from ir.ops.quantised import BYTES, Lookup
-from ir.passes.view_rules import Change
-from ir.rewrite import Editor
-from ir.types import Array, DType
+from ellc.ir.graph import Node
+from ellc.ir.ops.pointwise import Add, Cast, Clip
+from ellc.ir.ops.quantised import BYTES, Lookup
+from ellc.ir.passes.view_rules import Change
+from ellc.ir.rewrite import Editor
+from ellc.ir.types import Array, DType
 
 
 def lookup(editor: Editor, node: Node) -> Change | None:

@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ir.graph import Constant, Graph, Node, Port
-from ir.nested import map_bodies
-from ir.ops.dense import Dense
-from ir.ops.loop import Loop, Walk
-from ir.ops.quantised_conv import IntDense
-from ir.ops.shape import Concat, Gather, Reshape, Slice
-from ir.passes.base import Pass, register_pass
-from ir.passes.eliminate_dead import EliminateDead
-from ir.rewrite import Editor
-from ir.types import Array
+from ellc.ir.graph import Constant, Graph, Node, Port
+from ellc.ir.nested import map_bodies
+from ellc.ir.ops.dense import Dense
+from ellc.ir.ops.loop import Loop, Walk
+from ellc.ir.ops.quantised_conv import IntDense
+from ellc.ir.ops.shape import Concat, Gather, Reshape, Slice
+from ellc.ir.passes.base import Pass, register_pass
+from ellc.ir.passes.eliminate_dead import EliminateDead
+from ellc.ir.rewrite import Editor
+from ellc.ir.types import Array
 
 
 @register_pass("unroll_loops")

@@ -7,25 +7,25 @@ from math import prod
 
 import numpy as np
 
-from ir.errors import InternalError
-from ir.graph import Graph, Node
-from ir.ops.conv import Conv2D
-from ir.ops.conv_transpose import ConvTranspose2D, IntConvTranspose2D
-from ir.ops.detection import RegionDetection
-from ir.ops.norm import BatchNorm, Dropout, Normalize
-from ir.ops.pointwise import Add, Div, Mul, MulAdd, Rsqrt, Sigmoid, Sqrt, Sub
-from ir.ops.quantised_conv import IntConv2D
-from ir.ops.recurrent import FastGRNNCell, GRUCell, LSTMCell, RNNCell
-from ir.ops.reduce import Reduce, Softmax
-from ir.ops.resize import Resize
-from ir.ops.shape import Concat, Reshape, Split
-from ir.passes.base import Pass, register_pass
-from ir.passes.computed_weights import lower_computed_conv
-from ir.passes.fold_constants import fold_ancestors
-from ir.passes.recurrent_cells import lower_cell
-from ir.passes.resizing import lower_resize
-from ir.passes.transposed_convolutions import lower_conv_transpose
-from ir.rewrite import Editor
+from ellc.ir.errors import InternalError
+from ellc.ir.graph import Graph, Node
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.conv_transpose import ConvTranspose2D, IntConvTranspose2D
+from ellc.ir.ops.detection import RegionDetection
+from ellc.ir.ops.norm import BatchNorm, Dropout, Normalize
+from ellc.ir.ops.pointwise import Add, Div, Mul, MulAdd, Rsqrt, Sigmoid, Sqrt, Sub
+from ellc.ir.ops.quantised_conv import IntConv2D
+from ellc.ir.ops.recurrent import FastGRNNCell, GRUCell, LSTMCell, RNNCell
+from ellc.ir.ops.reduce import Reduce, Softmax
+from ellc.ir.ops.resize import Resize
+from ellc.ir.ops.shape import Concat, Reshape, Split
+from ellc.ir.passes.base import Pass, register_pass
+from ellc.ir.passes.computed_weights import lower_computed_conv
+from ellc.ir.passes.fold_constants import fold_ancestors
+from ellc.ir.passes.recurrent_cells import lower_cell
+from ellc.ir.passes.resizing import lower_resize
+from ellc.ir.passes.transposed_convolutions import lower_conv_transpose
+from ellc.ir.rewrite import Editor
 
 
 @register_pass("lower_composites")

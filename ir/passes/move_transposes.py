@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ir.graph import Graph, Node
-from ir.ops.shape import Reshape, Transpose
-from ir.passes.arrangement import Arranged, Permutation, identity, inverse
-from ir.passes.base import Pass, register_pass
-from ir.passes.common import trailing
-from ir.passes.flatten import columns, with_rows
-from ir.passes.layout_flow import Flow, Layout
-from ir.passes.layout_regions import best_layout
-from ir.passes.transposes import tidy_transposes
-from ir.rewrite import Editor
-from ir.types import Array
+from ellc.ir.graph import Graph, Node
+from ellc.ir.ops.shape import Reshape, Transpose
+from ellc.ir.passes.arrangement import Arranged, Permutation, identity, inverse
+from ellc.ir.passes.base import Pass, register_pass
+from ellc.ir.passes.common import trailing
+from ellc.ir.passes.flatten import columns, with_rows
+from ellc.ir.passes.layout_flow import Flow, Layout
+from ellc.ir.passes.layout_regions import best_layout
+from ellc.ir.passes.transposes import tidy_transposes
+from ellc.ir.rewrite import Editor
+from ellc.ir.types import Array
 
 
 @register_pass("move_transposes")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from ir.graph import Graph, Node
-from ir.nested import all_graphs
-from ir.ops.loop import Loop
-from ir.passes.base import Pass, register_pass
-from ir.passes.loops import unroll, unrolled
-from ir.rewrite import Editor
+from ellc.ir.graph import Graph, Node
+from ellc.ir.nested import all_graphs
+from ellc.ir.ops.loop import Loop
+from ellc.ir.passes.base import Pass, register_pass
+from ellc.ir.passes.loops import unroll, unrolled
+from ellc.ir.rewrite import Editor
 
 
 @register_pass("unroll_nested_loops")

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from ir.graph import Graph, Node
-from ir.op import Op
-from ir.ops.pointwise import (
+from ellc.ir.graph import Graph, Node
+from ellc.ir.op import Op
+from ellc.ir.ops.pointwise import (
     Abs,
     Add,
     Clip,
@@ -37,9 +37,9 @@ from ir.ops.pointwise import (
     Swish,
     Tanh,
 )
-from ir.passes.affine import affine_of
-from ir.passes.base import Pass, register_pass
-from ir.rewrite import Editor
+from ellc.ir.passes.affine import affine_of
+from ellc.ir.passes.base import Pass, register_pass
+from ellc.ir.rewrite import Editor
 
 _CLOSE = 1e-6  # relative; constants are written in float32
 _STEPS = 6  # factors and offsets in a row that still belong to one formula

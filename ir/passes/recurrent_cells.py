@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ir.graph import Node
-from ir.op import Op, Pointwise
-from ir.ops.dense import Dense
-from ir.ops.pointwise import Add, Clip, Mul, MulAdd
-from ir.ops.recurrent import FastGRNNCell, GRUCell, LSTMCell, RNNCell
-from ir.ops.shape import Slice, Split
-from ir.rewrite import Editor
+from ellc.ir.graph import Node
+from ellc.ir.op import Op, Pointwise
+from ellc.ir.ops.dense import Dense
+from ellc.ir.ops.pointwise import Add, Clip, Mul, MulAdd
+from ellc.ir.ops.recurrent import FastGRNNCell, GRUCell, LSTMCell, RNNCell
+from ellc.ir.ops.shape import Slice, Split
+from ellc.ir.rewrite import Editor
 
 
 def lower_cell(editor: Editor, node: Node, op: RNNCell | GRUCell | LSTMCell | FastGRNNCell) -> None:

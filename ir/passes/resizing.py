@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from ir.graph import Node
-from ir.op import Op
-from ir.ops.pointwise import Add, Cast, Floor, Mul, Select
-from ir.ops.quantised import Dequantize, Quantize
-from ir.ops.resize import Resample, Resize, RoundingShift
-from ir.ops.resize_maps import FIXED_BITS, AxisTable
-from ir.ops.shape import Gather, Reshape
-from ir.rewrite import Editor
-from ir.types import DType, TensorType
+from ellc.ir.graph import Node
+from ellc.ir.op import Op
+from ellc.ir.ops.pointwise import Add, Cast, Floor, Mul, Select
+from ellc.ir.ops.quantised import Dequantize, Quantize
+from ellc.ir.ops.resize import Resample, Resize, RoundingShift
+from ellc.ir.ops.resize_maps import FIXED_BITS, AxisTable
+from ellc.ir.ops.shape import Gather, Reshape
+from ellc.ir.rewrite import Editor
+from ellc.ir.types import DType, TensorType
 
 Step = tuple[Op, tuple[str, ...]]
 

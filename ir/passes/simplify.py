@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ir.graph import Graph, Node
-from ir.ops.shape import Reshape
-from ir.passes.arithmetic_rules import activation, arithmetic, conversion, order_of_operands
-from ir.passes.base import Pass, register_pass
-from ir.passes.lookup_rules import lookup
-from ir.passes.view_rules import broadcast, part, product, view, window
-from ir.rewrite import Editor
+from ellc.ir.graph import Graph, Node
+from ellc.ir.ops.shape import Reshape
+from ellc.ir.passes.arithmetic_rules import activation, arithmetic, conversion, order_of_operands
+from ellc.ir.passes.base import Pass, register_pass
+from ellc.ir.passes.lookup_rules import lookup
+from ellc.ir.passes.view_rules import broadcast, part, product, view, window
+from ellc.ir.rewrite import Editor
 
 _RULES = (
     view,

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ir.graph import Graph, Node
-from ir.op import Pointwise
-from ir.ops.shape import Reshape
-from ir.passes.base import Pass, register_pass
-from ir.rewrite import Editor
-from ir.types import DType
+from ellc.ir.graph import Graph, Node
+from ellc.ir.op import Pointwise
+from ellc.ir.ops.shape import Reshape
+from ellc.ir.passes.base import Pass, register_pass
+from ellc.ir.rewrite import Editor
+from ellc.ir.types import DType
 
 
 @register_pass("sink_reshape")

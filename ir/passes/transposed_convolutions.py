@@ -14,16 +14,16 @@ from math import ceil, prod
 
 import numpy as np
 
-from ir.errors import EllcError
-from ir.graph import Node
-from ir.op import Op
-from ir.ops.conv import Conv2D
-from ir.ops.conv_transpose import ConvTranspose2D, Enlargement, IntConvTranspose2D
-from ir.ops.quantised_conv import IntConv2D
-from ir.ops.shape import Concat, Gather, Reshape, Slice, Transpose
-from ir.passes.computed_weights import lower_computed_conv
-from ir.rewrite import Editor
-from ir.types import Array, Padding
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Node
+from ellc.ir.op import Op
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.conv_transpose import ConvTranspose2D, Enlargement, IntConvTranspose2D
+from ellc.ir.ops.quantised_conv import IntConv2D
+from ellc.ir.ops.shape import Concat, Gather, Reshape, Slice, Transpose
+from ellc.ir.passes.computed_weights import lower_computed_conv
+from ellc.ir.rewrite import Editor
+from ellc.ir.types import Array, Padding
 
 _Transposed = ConvTranspose2D | IntConvTranspose2D
 

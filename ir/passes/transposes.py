@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from ir.graph import Node
-from ir.ops.shape import Reshape, Transpose
-from ir.passes.arrangement import (
+from ellc.ir.graph import Node
+from ellc.ir.ops.shape import Reshape, Transpose
+from ellc.ir.passes.arrangement import (
     Permutation,
     Shape,
     moves_nothing,
     order,
     picked,
 )
-from ir.rewrite import Editor
-from ir.types import DType
+from ellc.ir.rewrite import Editor
+from ellc.ir.types import DType
 
 
 def tidy_transposes(editor: Editor) -> None:

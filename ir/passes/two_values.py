@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ir.graph import Node
-from ir.ops.pointwise import Cast, Greater, GreaterEqual, Less, LessEqual, Select
-from ir.ops.pool import MaxPool2D
-from ir.ops.shape import Expand, Reshape, Transpose
-from ir.passes.affine import affine_of
-from ir.rewrite import Editor
-from ir.types import DType
+from ellc.ir.graph import Node
+from ellc.ir.ops.pointwise import Cast, Greater, GreaterEqual, Less, LessEqual, Select
+from ellc.ir.ops.pool import MaxPool2D
+from ellc.ir.ops.shape import Expand, Reshape, Transpose
+from ellc.ir.passes.affine import affine_of
+from ellc.ir.rewrite import Editor
+from ellc.ir.types import DType
 
 _LOWEST_FINITE = float(np.finfo(np.float32).min)
 _COMPARISONS = (Greater, GreaterEqual, Less, LessEqual)

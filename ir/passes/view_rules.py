@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from ir.errors import ShapeError
-from ir.graph import Node
-from ir.op import Op, Pointwise
-from ir.ops.dense import Dense, MatMul
-from ir.ops.pointwise import Cast
-from ir.ops.pool import AvgPool2D, MaxPool2D
-from ir.ops.shape import Concat, Embed, Expand, Pad, Reshape, Slice, Split, Transpose
-from ir.rewrite import Editor
+from ellc.ir.errors import ShapeError
+from ellc.ir.graph import Node
+from ellc.ir.op import Op, Pointwise
+from ellc.ir.ops.dense import Dense, MatMul
+from ellc.ir.ops.pointwise import Cast
+from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
+from ellc.ir.ops.shape import Concat, Embed, Expand, Pad, Reshape, Slice, Split, Transpose
+from ellc.ir.rewrite import Editor
 
 Change = str | tuple[Op, tuple[str, ...]]
 

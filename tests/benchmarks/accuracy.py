@@ -30,7 +30,7 @@ import labelled_data as data  # noqa: E402
 from readme_table import markdown_table, write_table  # noqa: E402
 
 from ellc.driver import CompileOptions, compile_model  # noqa: E402
-from ir.types import Array  # noqa: E402
+from ellc.ir.types import Array  # noqa: E402
 
 Predict = Callable[[Array], Array]
 

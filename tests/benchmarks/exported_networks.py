@@ -30,8 +30,8 @@ from real_models import Arrays, RealModel, disagreement  # noqa: E402
 
 from ellc.driver import CompileOptions, compile_model  # noqa: E402
 from ellc.execute import open_library  # noqa: E402
-from ir.errors import EllcError  # noqa: E402
-from ir.interp import evaluate  # noqa: E402
+from ellc.ir.errors import EllcError  # noqa: E402
+from ellc.ir.interp import evaluate  # noqa: E402
 
 
 @dataclass(frozen=True)

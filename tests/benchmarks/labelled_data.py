@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ir.types import Array
+from ellc.ir.types import Array
 
 CROP = 224
 """The middle of an ImageNet picture that is looked at, in pixels."""

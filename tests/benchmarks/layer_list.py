@@ -8,19 +8,19 @@ from typing import Literal
 
 import numpy as np
 
-from codegen.lowering import Options
-from codegen.names import valid_name
-from codegen.plan import Plan, make_plan
-from codegen.targets import Target
+from ellc.codegen.lowering import Options
+from ellc.codegen.names import valid_name
+from ellc.codegen.plan import Plan, make_plan
+from ellc.codegen.targets import Target
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.graph import Graph
+from ellc.ir.ops.binary import BinaryConv2D
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.quantised import Requantize
+from ellc.ir.ops.quantised_conv import IntConv2D
+from ellc.ir.pipeline import run_pipeline
+from ellc.ir.types import DType, Padding, TensorType
 from ellc.models import read_model
-from ir.builder import GraphBuilder
-from ir.graph import Graph
-from ir.ops.binary import BinaryConv2D
-from ir.ops.conv import Conv2D
-from ir.ops.quantised import Requantize
-from ir.ops.quantised_conv import IntConv2D
-from ir.pipeline import run_pipeline
-from ir.types import DType, Padding, TensorType
 
 Kind = Literal["float", "binary", "8-bit"]
 _DTYPES = {"float": DType.F32, "binary": DType.BIT, "8-bit": DType.I8}

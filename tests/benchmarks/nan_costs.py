@@ -24,23 +24,23 @@ import numpy as np  # noqa: E402
 from cycles import kernel_cycles  # noqa: E402
 from operator_graphs import sample_graph  # noqa: E402
 
-from codegen.kernels import reduce, top_k  # noqa: E402
-from codegen.kir import llvm_operations  # noqa: E402
-from codegen.kir.ir import Let  # noqa: E402
-from codegen.kir.llvm_operations import OperationWriter  # noqa: E402
-from codegen.lowering import Options  # noqa: E402
-from codegen.plan import make_plan  # noqa: E402
-from codegen.profiling import time_steps  # noqa: E402
-from codegen.targets import Target, resolve  # noqa: E402
-from ir.graph import Graph  # noqa: E402
-from ir.op import Case  # noqa: E402
-from ir.ops.activations import Clip, LeakyRelu, Relu  # noqa: E402
-from ir.ops.common import normal  # noqa: E402
-from ir.ops.pool import LOWEST, MaxPool2D  # noqa: E402
-from ir.ops.reduce import ArgMax, Reduce  # noqa: E402
-from ir.ops.sorting import TopK  # noqa: E402
-from ir.pipeline import run_pipeline  # noqa: E402
-from ir.types import Padding  # noqa: E402
+from ellc.codegen.kernels import reduce, top_k  # noqa: E402
+from ellc.codegen.kir import llvm_operations  # noqa: E402
+from ellc.codegen.kir.ir import Let  # noqa: E402
+from ellc.codegen.kir.llvm_operations import OperationWriter  # noqa: E402
+from ellc.codegen.lowering import Options  # noqa: E402
+from ellc.codegen.plan import make_plan  # noqa: E402
+from ellc.codegen.profiling import time_steps  # noqa: E402
+from ellc.codegen.targets import Target, resolve  # noqa: E402
+from ellc.ir.graph import Graph  # noqa: E402
+from ellc.ir.op import Case  # noqa: E402
+from ellc.ir.ops.activations import Clip, LeakyRelu, Relu  # noqa: E402
+from ellc.ir.ops.common import normal  # noqa: E402
+from ellc.ir.ops.pool import LOWEST, MaxPool2D  # noqa: E402
+from ellc.ir.ops.reduce import ArgMax, Reduce  # noqa: E402
+from ellc.ir.ops.sorting import TopK  # noqa: E402
+from ellc.ir.pipeline import run_pipeline  # noqa: E402
+from ellc.ir.types import Padding  # noqa: E402
 
 IMAGE = (1, 14, 14, 64)  # with its result in the second cache of every target
 FRAME = Padding(1, 1, 1, 1, LOWEST.values)

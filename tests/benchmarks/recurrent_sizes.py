@@ -21,7 +21,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
 from onnx_models import floats, model, node, read  # noqa: E402
 
 from ellc.driver import CompileOptions, compile_model  # noqa: E402
-from ir.graph import Graph  # noqa: E402
+from ellc.ir.graph import Graph  # noqa: E402
 
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 INPUTS, HIDDEN = 8, 16

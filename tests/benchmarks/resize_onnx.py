@@ -3,7 +3,7 @@
     python tests/benchmarks/resize_onnx.py [--seed 1] [--count 1500]
 
 Draws `Resize` of sets 10 and 19 and `Upsample` with every mode, rule for coordinates, rounding and
-policy, scales whole or not; compares what the imported graph means (`ir.interp`) with what
+policy, scales whole or not; compares what the imported graph means (`ellc.ir.interp`) with what
 `onnxruntime` gives, which must be installed. Results without elements and of more than a million
 are not drawn. Prints what differs and the counts; exit code 1 if anything differs.
 """
@@ -24,9 +24,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
 import numpy as np  # noqa: E402
 from onnx_models import computed, model, node  # noqa: E402
 
-from ir.errors import EllcError  # noqa: E402
-from ir.ops.resize_maps import COORDINATES, ROUNDINGS  # noqa: E402
-from ir.types import Array  # noqa: E402
+from ellc.ir.errors import EllcError  # noqa: E402
+from ellc.ir.ops.resize_maps import COORDINATES, ROUNDINGS  # noqa: E402
+from ellc.ir.types import Array  # noqa: E402
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 10 / 7, 1.5, 2.0)
 POLICIES = ("stretch", "stretch", "not_larger", "not_smaller")

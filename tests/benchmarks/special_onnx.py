@@ -3,9 +3,9 @@
     python tests/benchmarks/special_onnx.py [--only OPERATOR] [--rounds 3]
 
 Takes the ONNX project's node tests, puts NaN, infinities, zeros or denormals into some elements of
-their inputs, and compares what the imported graph means after the passes (`ir.interp`; `tests/ops`
-compares compiled code with that) with what `onnxruntime` gives node by node, which must be
-installed. Prints a row for each operator with floats: of how many calls the results differ. Exit
+their inputs, and compares what the imported graph means after the passes (`ellc.ir.interp`;
+`tests/ops` compares compiled code with that) with what `onnxruntime` gives node by node, which must
+be installed. Prints a row for each operator with floats: of how many calls the results differ. Exit
 code 1 if one differs that is not in `KNOWN`, or if none does that is.
 """
 
@@ -27,8 +27,8 @@ import numpy as np  # noqa: E402
 from onnx_node_cases import Imported, NodeTest, imported, node_tests  # noqa: E402
 from special_values import KINDS, sprinkled  # noqa: E402
 
-from ir.interp import evaluate  # noqa: E402
-from ir.types import Array  # noqa: E402
+from ellc.ir.interp import evaluate  # noqa: E402
+from ellc.ir.types import Array  # noqa: E402
 
 _KEPT = "NaN stays NaN, as in NumPy and PyTorch; onnxruntime loses it"
 _SEARCH = "NaN never wins; in onnxruntime it wins as the first element, and only there"

@@ -9,21 +9,21 @@ import pytest
 from agreement import disagreement
 from small_networks import reference_of
 
-from codegen.glue import make_model, source_text
-from codegen.lowering import Options
-from codegen.plan import make_plan
-from codegen.targets import resolve
-from codegen.testing import Trial, run_trials
-from ir.builder import GraphBuilder, Ref
-from ir.graph import Graph
-from ir.ops.comparisons import Greater, Select
-from ir.ops.dense import MatMul
-from ir.ops.loop import Loop, Walk
-from ir.ops.pointwise import Add, Relu, Tanh
-from ir.ops.reduce import Reduce
-from ir.ops.shape import Reshape
-from ir.pipeline import run_pipeline
-from ir.types import DType, TensorType
+from ellc.codegen.glue import make_model, source_text
+from ellc.codegen.lowering import Options
+from ellc.codegen.plan import make_plan
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import Trial, run_trials
+from ellc.ir.builder import GraphBuilder, Ref
+from ellc.ir.graph import Graph
+from ellc.ir.ops.comparisons import Greater, Select
+from ellc.ir.ops.dense import MatMul
+from ellc.ir.ops.loop import Loop, Walk
+from ellc.ir.ops.pointwise import Add, Relu, Tanh
+from ellc.ir.ops.reduce import Reduce
+from ellc.ir.ops.shape import Reshape
+from ellc.ir.pipeline import run_pipeline
+from ellc.ir.types import DType, TensorType
 
 Branch = Callable[[GraphBuilder, Ref], Ref]
 WIDTH = 24

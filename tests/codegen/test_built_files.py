@@ -15,16 +15,16 @@ import pytest
 from agreement import disagreement
 from small_networks import convolution_network, inputs_of, ready, reference_of, two_way_network
 
-from codegen.build import KINDS, BuildOptions, Built, build
-from codegen.lowering import Options
-from codegen.plan import make_plan
-from codegen.targets import Target, fixed_targets, resolve
-from codegen.testing import Trial, run_trials
-from codegen.toolchain import load
-from codegen.toolchain.elf_reader import ElfFile
-from ir.container import save
-from ir.errors import EllcError
-from ir.graph import Graph
+from ellc.codegen.build import KINDS, BuildOptions, Built, build
+from ellc.codegen.lowering import Options
+from ellc.codegen.plan import make_plan
+from ellc.codegen.targets import Target, fixed_targets, resolve
+from ellc.codegen.testing import Trial, run_trials
+from ellc.codegen.toolchain import load
+from ellc.codegen.toolchain.elf_reader import ElfFile
+from ellc.ir.container import save
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = fixed_targets()
@@ -134,7 +134,7 @@ def test_states_are_carried_and_start_over(name: str, emitter: str) -> None:
 def test_a_lesser_cpu_is_told_not_killed(
     name: str, emulator: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("codegen.toolchain.emulate.runs_directly", lambda _: False)
+    monkeypatch.setattr("ellc.codegen.toolchain.emulate.runs_directly", lambda _: False)
     graph = convolution_network()
     trial = Trial(ready(graph), (inputs_of(graph),))
     row = resolve(name)

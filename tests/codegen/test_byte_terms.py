@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from codegen.kernels.byte_dots import pack_rows
-from codegen.kernels.terms import Numbers, Terms, in_bytes
-from codegen.kir.types import Elem
-from codegen.targets import resolve
-from ir.types import Array, Padding
+from ellc.codegen.kernels.byte_dots import pack_rows
+from ellc.codegen.kernels.terms import Numbers, Terms, in_bytes
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.targets import resolve
+from ellc.ir.types import Array, Padding
 
 NEON = resolve("pi3_64")
 

@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 from operator_graphs import samples
 
-from codegen.lowering import Options
-from codegen.plan import Plan, make_plan
-from codegen.targets import resolve
-from codegen.testing import Trial, run_trials
-from ir.builder import GraphBuilder
-from ir.errors import EllcError, InternalError
-from ir.graph import Graph
-from ir.interp import evaluate
-from ir.ops.loop import Loop, Walk
-from ir.ops.pointwise import Add, Mul, Tanh
-from ir.ops.recurrent import GRUCell, LSTMCell
-from ir.passes.loops import unrolled
-from ir.pipeline import PipelineOptions, default_passes, run_pipeline
-from ir.types import Array, DType, TensorType
+from ellc.codegen.lowering import Options
+from ellc.codegen.plan import Plan, make_plan
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import Trial, run_trials
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.errors import EllcError, InternalError
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
+from ellc.ir.ops.loop import Loop, Walk
+from ellc.ir.ops.pointwise import Add, Mul, Tanh
+from ellc.ir.ops.recurrent import GRUCell, LSTMCell
+from ellc.ir.passes.loops import unrolled
+from ellc.ir.pipeline import PipelineOptions, default_passes, run_pipeline
+from ellc.ir.types import Array, DType, TensorType
 
 HOST = resolve("host")
 
@@ -123,10 +123,10 @@ def test_kernels_do_not_grow_with_the_trips() -> None:
 
 def test_a_plan_that_forgets_the_next_trip_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("codegen.storage.last_uses_in_loops", lambda nodes, last: last)
+        patch.setattr("ellc.codegen.storage.last_uses_in_loops", lambda nodes, last: last)
         with pytest.raises(InternalError, match="a part is overwritten"):
             plan(needed_again())
-    monkeypatch.setattr("codegen.plan._Steps._widen", lambda self, spans: None)
+    monkeypatch.setattr("ellc.codegen.plan._Steps._widen", lambda self, spans: None)
     with pytest.raises(InternalError, match="nothing has written"):
         plan(network(6))
 

@@ -14,15 +14,15 @@ from onnx_models import floats, model, node, read
 from tflite_files import saved
 from tflite_layer_cases import layer_cases
 
-from codegen.targets import resolve
-from codegen.testing import Outputs, Trial, run_trials
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import Outputs, Trial, run_trials
 from ellc.frontends.tflite.read import read_tflite
-from ir.errors import EllcError
-from ir.graph import Graph
-from ir.pipeline import run_pipeline
-from ir.stepwise import STEPS_KEY, stepwise
-from ir.types import Array, DType
-from ir.verify import verify
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph
+from ellc.ir.pipeline import run_pipeline
+from ellc.ir.stepwise import STEPS_KEY, stepwise
+from ellc.ir.types import Array, DType
+from ellc.ir.verify import verify
 
 STEPS, BATCH, INPUTS, HIDDEN = 5, 2, 9, 21
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}

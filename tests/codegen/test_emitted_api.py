@@ -17,12 +17,12 @@ from small_networks import (
     two_way_network,
 )
 
-from codegen.build import BuildOptions, Built, build
-from codegen.lowering import Options
-from codegen.plan import make_plan
-from codegen.targets import resolve
-from ir.graph import Graph
-from ir.types import Array
+from ellc.codegen.build import BuildOptions, Built, build
+from ellc.codegen.lowering import Options
+from ellc.codegen.plan import make_plan
+from ellc.codegen.targets import resolve
+from ellc.ir.graph import Graph
+from ellc.ir.types import Array
 
 OK, EARGUMENT, EARENA, EALIGN, EISA, EABI, ETHREADS, EINIT = range(0, -8, -1)
 

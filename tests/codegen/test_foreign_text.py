@@ -18,8 +18,8 @@ from c_tokens import Token, tokens
 from hostile_texts import PLACES, TEXTS, WORDS, many_ports, network
 from small_networks import ready
 
-from codegen.emit import plan_kernels
-from codegen.foreign_text import (
+from ellc.codegen.emit import plan_kernels
+from ellc.codegen.foreign_text import (
     CCode,
     CMakeCode,
     Comment,
@@ -30,22 +30,22 @@ from codegen.foreign_text import (
     comment,
     python_literal,
 )
-from codegen.glue import header_text, make_model, source_text
-from codegen.kir.llvm import llvm_module
-from codegen.lowering import Options
-from codegen.names import valid_name
-from codegen.package.manifest import Costs, manifest, write_manifest
-from codegen.package.texts import write_cmake, write_demo, write_ell_names, write_python_module
-from codegen.plan import make_plan
-from codegen.render import environment
-from codegen.targets import resolve
-from codegen.toolchain import zig
+from ellc.codegen.glue import header_text, make_model, source_text
+from ellc.codegen.kir.llvm import llvm_module
+from ellc.codegen.lowering import Options
+from ellc.codegen.names import valid_name
+from ellc.codegen.package.manifest import Costs, manifest, write_manifest
+from ellc.codegen.package.texts import write_cmake, write_demo, write_ell_names, write_python_module
+from ellc.codegen.plan import make_plan
+from ellc.codegen.render import environment
+from ellc.codegen.targets import resolve
+from ellc.codegen.toolchain import zig
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.graph import Graph
+from ellc.ir.ops.pointwise import Relu
+from ellc.ir.types import DType, TensorType
 from ellc.pixels import Preprocessing
 from ellc.preprocessing import with_preprocessing
-from ir.builder import GraphBuilder
-from ir.graph import Graph
-from ir.ops.pointwise import Relu
-from ir.types import DType, TensorType
 
 
 class Files:

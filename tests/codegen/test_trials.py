@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from small_networks import convolution_network, inputs_of, ready, two_way_network
 
-from codegen import testing
-from codegen.plan import Plan, make_plan
-from codegen.targets import resolve
-from codegen.testing import Trial, run_trials
-from ir.errors import InternalError
+from ellc.codegen import testing
+from ellc.codegen.plan import Plan, make_plan
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import Trial, run_trials
+from ellc.ir.errors import InternalError
 
 
 def test_steps_that_are_missing_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:

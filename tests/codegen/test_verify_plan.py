@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 from small_networks import convolution_network, ready, two_way_network
 
-from codegen.lowering import BufferArg, KernelCall, Options
-from codegen.plan import Plan, Step, make_plan
-from codegen.storage import Buffer
-from codegen.targets import resolve
-from codegen.verify_plan import verify_plan
-from ir.builder import GraphBuilder
-from ir.errors import InternalError
-from ir.graph import Graph
-from ir.ops.conv import Conv2D
-from ir.ops.pointwise import Add, Sigmoid
-from ir.ops.shape import Concat, Slice, Transpose
-from ir.types import DType, Padding, TensorType
+from ellc.codegen.lowering import BufferArg, KernelCall, Options
+from ellc.codegen.plan import Plan, Step, make_plan
+from ellc.codegen.storage import Buffer
+from ellc.codegen.targets import resolve
+from ellc.codegen.verify_plan import verify_plan
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.errors import InternalError
+from ellc.ir.graph import Graph
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.pointwise import Add, Sigmoid
+from ellc.ir.ops.shape import Concat, Slice, Transpose
+from ellc.ir.types import DType, Padding, TensorType
 
 
 def joined_network() -> Graph:

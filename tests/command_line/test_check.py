@@ -11,31 +11,31 @@ import numpy as np
 import pytest
 from small_networks import convolution_network, two_way_network
 
-from codegen import lowering
-from codegen.instrument import KeptProgram
-from codegen.plan import Plan, make_plan
-from codegen.targets import resolve
 from ellc import checking
 from ellc.agreement import Agreement, compare
 from ellc.checking import CheckOptions, check, plausible_inputs
 from ellc.cli import run
+from ellc.codegen import lowering
+from ellc.codegen.instrument import KeptProgram
+from ellc.codegen.plan import Plan, make_plan
+from ellc.codegen.targets import resolve
 from ellc.commands.check import text
 from ellc.following import Led, follow
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.container import save
+from ellc.ir.graph import Graph, Node
+from ellc.ir.ops.binary import Binarize, BinaryConv2D
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.dense import Dense
+from ellc.ir.ops.fused import Fused, Stage
+from ellc.ir.ops.pointwise import Add, Mul, Relu, Tanh
+from ellc.ir.ops.pool import MaxPool2D
+from ellc.ir.ops.quantised import Quantize
+from ellc.ir.ops.quantised_conv import IntDense
+from ellc.ir.ops.reduce import Softmax
+from ellc.ir.types import DType, Padding, TensorType
 from ellc.undecided import undecided
 from ellc.zoo.catalogue import build as build_network
-from ir.builder import GraphBuilder
-from ir.container import save
-from ir.graph import Graph, Node
-from ir.ops.binary import Binarize, BinaryConv2D
-from ir.ops.conv import Conv2D
-from ir.ops.dense import Dense
-from ir.ops.fused import Fused, Stage
-from ir.ops.pointwise import Add, Mul, Relu, Tanh
-from ir.ops.pool import MaxPool2D
-from ir.ops.quantised import Quantize
-from ir.ops.quantised_conv import IntDense
-from ir.ops.reduce import Softmax
-from ir.types import DType, Padding, TensorType
 
 LAYERS = CheckOptions(seeds=2, layers=True)
 TARGETS = [

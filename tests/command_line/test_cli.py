@@ -13,8 +13,8 @@ import pytest
 
 import ellc
 from ellc import cli
-from ir.errors import EllcError, InternalError
-from ir.op import all_ops
+from ellc.ir.errors import EllcError, InternalError
+from ellc.ir.op import all_ops
 
 
 @pytest.fixture

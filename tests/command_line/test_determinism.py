@@ -8,7 +8,7 @@ import pytest
 from determinism import assert_same_bytes_twice
 from small_networks import convolution_network
 
-from ir.container import save
+from ellc.ir.container import save
 
 KINDS = "so,obj,lib,h,c,llvm,asm,py,ell,cmake,demo"
 

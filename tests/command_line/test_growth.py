@@ -11,24 +11,24 @@ import pytest
 from operator_graphs import samples
 from small_networks import convolution_network
 
-from codegen.plan import Plan, make_plan
-from codegen.targets import resolve
-from codegen.testing import Trial, run_trials
 from ellc import checking
 from ellc.agreement import Agreement, compare
 from ellc.checking import CheckOptions, check, plausible_inputs
+from ellc.codegen.plan import Plan, make_plan
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import Trial, run_trials
 from ellc.commands.check import document, text
 from ellc.growth import movement, recurrent_values
-from ir.builder import GraphBuilder
-from ir.graph import Graph
-from ir.interp import evaluate
-from ir.op import Op, all_ops
-from ir.ops.dense import Dense
-from ir.ops.loop import Loop, Walk
-from ir.ops.pointwise import Add, HardSigmoid, Sigmoid, Sign, Tanh
-from ir.ops.recurrent import GRUCell, LSTMCell, RNNCell
-from ir.pipeline import run_pipeline
-from ir.types import DType, TensorType
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
+from ellc.ir.op import Op, all_ops
+from ellc.ir.ops.dense import Dense
+from ellc.ir.ops.loop import Loop, Walk
+from ellc.ir.ops.pointwise import Add, HardSigmoid, Sigmoid, Sign, Tanh
+from ellc.ir.ops.recurrent import GRUCell, LSTMCell, RNNCell
+from ellc.ir.pipeline import run_pipeline
+from ellc.ir.types import DType, TensorType
 
 CALLS = 2
 INPUTS, HIDDEN = 5, 12

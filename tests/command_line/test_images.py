@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from ellc.images import crop_box, load_input, load_labels, top_scores
+from ellc.ir.errors import EllcError
+from ellc.ir.types import DType, Quant, TensorType
 from ellc.pixels import PixelOptions, Preprocessing
-from ir.errors import EllcError
-from ir.types import DType, Quant, TensorType
 
 RGB_4x4 = TensorType(DType.F32, (1, 4, 4, 3))
 

@@ -16,10 +16,10 @@ from to_onnx import onnx_model
 from ellc.frontends.ell.read import read_ell
 from ellc.frontends.options import ImportOptions
 from ellc.importing import import_file, tidied
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
 from ellc.models import ModelOptions, model_kind, read_model
-from ir.errors import EllcError
-from ir.graph import Graph
-from ir.interp import evaluate
 
 DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits"
 NHWC = ModelOptions(ImportOptions(layout="nhwc"))

@@ -13,15 +13,15 @@ import pytest
 from ellc.draw import boxes, dot, place, svg
 from ellc.importing import Imported
 from ellc.inspect import inspect
-from ir.builder import GraphBuilder, Ref
-from ir.container import save
-from ir.graph import Graph
-from ir.op import all_ops
-from ir.ops.conv import Conv2D
-from ir.ops.loop import Loop, Walk
-from ir.passes.loops import unrolled
-from ir.text import parse
-from ir.types import DType, Padding, TensorType
+from ellc.ir.builder import GraphBuilder, Ref
+from ellc.ir.container import save
+from ellc.ir.graph import Graph
+from ellc.ir.op import all_ops
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.loop import Loop, Walk
+from ellc.ir.passes.loops import unrolled
+from ellc.ir.text import parse
+from ellc.ir.types import DType, Padding, TensorType
 
 SAME = Padding.same(1)
 

@@ -13,11 +13,11 @@ import pytest
 from ellc.cli import EXIT_BAD_INPUT, run
 from ellc.driver import CompileOptions, compile_model
 from ellc.execute import open_library
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.errors import EllcError
+from ellc.ir.ops.pointwise import Relu
+from ellc.ir.types import DType, TensorType
 from ellc.manifest import read_manifest
-from ir.builder import GraphBuilder
-from ir.errors import EllcError
-from ir.ops.pointwise import Relu
-from ir.types import DType, TensorType
 
 
 def library(folder: Path, elements: int) -> Path:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.container import save
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph
+from ellc.ir.ops.pointwise import Relu
+from ellc.ir.types import DType, TensorType
 from ellc.models import read_model
-from ir.builder import GraphBuilder
-from ir.container import save
-from ir.errors import EllcError
-from ir.graph import Graph
-from ir.ops.pointwise import Relu
-from ir.types import DType, TensorType
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -91,4 +91,5 @@ def test_a_missing_package_is_named(tmp_path: Path, suffix: str, package: str) -
     )
     assert done.returncode == 2
     assert done.stderr.startswith(f"error[E211]: m.{suffix}: ")
-    assert package in done.stderr and f"pip install 'ellc[{suffix}]'" in done.stderr
+    assert package in done.stderr and f"pip install 'ellc-compiler[{suffix}]'" in done.stderr
+    assert "pipx inject ellc-compiler" in done.stderr

@@ -14,25 +14,25 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from codegen.lowering import Options
-from codegen.plan import make_plan
-from codegen.targets import resolve
+from ellc.codegen.lowering import Options
+from ellc.codegen.plan import make_plan
+from ellc.codegen.targets import resolve
 from ellc.commands.compile import command as compile_command
+from ellc.ir.builder import GraphBuilder, Ref
+from ellc.ir.container import load, save
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.pointwise import Add, Cast, Relu
+from ellc.ir.ops.quantised_conv import IntConv2D
+from ellc.ir.ops.shape import Transpose
+from ellc.ir.pipeline import run_pipeline
+from ellc.ir.printable import LONGEST_LINE
+from ellc.ir.types import DType, Padding, Quant, TensorType
+from ellc.ir.verify import verify
 from ellc.pixels import _KEYS, PREFIX, Geometry, PixelOptions, Preprocessing
 from ellc.preprocessing import PREPROCESSING_KEY, pixel_graph, prepare, with_preprocessing
-from ir.builder import GraphBuilder, Ref
-from ir.container import load, save
-from ir.errors import EllcError
-from ir.graph import Graph
-from ir.interp import evaluate
-from ir.ops.conv import Conv2D
-from ir.ops.pointwise import Add, Cast, Relu
-from ir.ops.quantised_conv import IntConv2D
-from ir.ops.shape import Transpose
-from ir.pipeline import run_pipeline
-from ir.printable import LONGEST_LINE
-from ir.types import DType, Padding, Quant, TensorType
-from ir.verify import verify
 
 IMAGENET = Preprocessing(
     order="bgr", high=1, mean=(0.485, 0.456, 0.406), scale=(1 / 0.229, 1 / 0.224, 1 / 0.225)

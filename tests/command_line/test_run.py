@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 from small_networks import convolution_network
 
-from codegen.plan import Plan, make_plan
-from codegen.targets import resolve
 from ellc.checking import plausible_inputs
+from ellc.codegen.plan import Plan, make_plan
+from ellc.codegen.targets import resolve
 from ellc.commands.bench import noise, summary
 from ellc.driver import CompileOptions, compile_model
 from ellc.execute import (
@@ -27,15 +27,15 @@ from ellc.execute import (
     _to_memory,
     open_library,
 )
-from ir.builder import GraphBuilder
-from ir.container import save
-from ir.errors import EllcError, InternalError
-from ir.graph import Graph
-from ir.ops.conv import Conv2D
-from ir.ops.dense import Dense
-from ir.ops.pointwise import Add, Relu
-from ir.ops.shape import Reshape
-from ir.types import DType, Padding, TensorType
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.container import save
+from ellc.ir.errors import EllcError, InternalError
+from ellc.ir.graph import Graph
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.dense import Dense
+from ellc.ir.ops.pointwise import Add, Relu
+from ellc.ir.ops.shape import Reshape
+from ellc.ir.types import DType, Padding, TensorType
 
 TARGETS = [
     "host",
@@ -124,7 +124,7 @@ def test_without_a_foreign_c_library_the_object_runs(
     library = open_library(folder / "out" / "liblittle.so")
     inputs = noise(library.network)
     (wanted,), _ = library.run(inputs)
-    monkeypatch.setattr("codegen.toolchain.load._SYSTEM_ROOTS", {})
+    monkeypatch.setattr("ellc.codegen.toolchain.load._SYSTEM_ROOTS", {})
     (given,), _ = library.run(inputs, threads=threads)
     assert np.array_equal(given, wanted)
     other = compile_model(two_numbers(), "pi3", CompileOptions(emit=("obj",)), folder / "other")

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from ellc.cli import run
-from ir.builder import GraphBuilder
-from ir.container import save
-from ir.ops.loop import Loop, Walk
-from ir.ops.pointwise import Add, Tanh
-from ir.ops.reduce import Reduce
-from ir.types import DType, TensorType
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.container import save
+from ellc.ir.ops.loop import Loop, Walk
+from ellc.ir.ops.pointwise import Add, Tanh
+from ellc.ir.ops.reduce import Reduce
+from ellc.ir.types import DType, TensorType
 
 STEP, WHOLE = (TensorType(DType.F32, shape) for shape in ((2, 5), (6, 2, 5)))
 

@@ -13,12 +13,12 @@ from hostile_texts import PLACES, PREPROCESSING, TEXTS, network
 
 from ellc.cli import EXIT_BAD_INPUT, run
 from ellc.draw import dot, svg
+from ellc.ir.container import save
+from ellc.ir.errors import EllcError
+from ellc.ir.printable import visible
+from ellc.ir.text import parse
 from ellc.pixels import Preprocessing
 from ellc.progress import progress
-from ir.container import save
-from ir.errors import EllcError
-from ir.printable import visible
-from ir.text import parse
 
 HOSTILE = "".join(TEXTS)
 

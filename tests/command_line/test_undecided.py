@@ -5,20 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ellc.ir.op import Op
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.dense import Dense, MatMul
+from ellc.ir.ops.fused import Fused, Stage
+from ellc.ir.ops.norm import LRN
+from ellc.ir.ops.pointwise import Relu
+from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
+from ellc.ir.ops.quantised import Quantize
+from ellc.ir.ops.reduce import Reduce, Softmax
+from ellc.ir.ops.resize import Resample
+from ellc.ir.ops.scan import CumSum
+from ellc.ir.ops.shape import Concat, Expand, Gather, Pad, Transpose
+from ellc.ir.types import Array, DType, Padding
 from ellc.undecided import SINGLE, interval, reachable
-from ir.op import Op
-from ir.ops.conv import Conv2D
-from ir.ops.dense import Dense, MatMul
-from ir.ops.fused import Fused, Stage
-from ir.ops.norm import LRN
-from ir.ops.pointwise import Relu
-from ir.ops.pool import AvgPool2D, MaxPool2D
-from ir.ops.quantised import Quantize
-from ir.ops.reduce import Reduce, Softmax
-from ir.ops.resize import Resample
-from ir.ops.scan import CumSum
-from ir.ops.shape import Concat, Expand, Gather, Pad, Transpose
-from ir.types import Array, DType, Padding
 
 PLACES = np.array([3, 0, 1], np.int32)
 

@@ -34,8 +34,8 @@ from train import IMAGE_SHAPE, RECIPES, Recipe, accuracy, run, start, train
 from ellc.frontends.ell.read import read_ell
 from ellc.frontends.ell.write import write_ell
 from ellc.images import load_input, load_labels
+from ellc.ir.interp import evaluate
 from ellc.pixels import Preprocessing
-from ir.interp import evaluate
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "examples" / "digits"

@@ -12,8 +12,8 @@ from to_tflite import CALIBRATION_DIGITS, tflite_model
 
 from ellc.execute import compiled
 from ellc.frontends.ell.read import read_ell
+from ellc.ir.interp import evaluate
 from ellc.models import read_model
-from ir.interp import evaluate
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "digits"
 

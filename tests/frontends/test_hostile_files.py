@@ -18,12 +18,12 @@ from PIL import Image
 from small_model_files import small_onnx
 
 from ellc.images import load_input, load_labels
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.container import save
+from ellc.ir.errors import EllcError
+from ellc.ir.types import DType, TensorType
 from ellc.models import read_model
 from ellc.pixels import Preprocessing
-from ir.builder import GraphBuilder
-from ir.container import save
-from ir.errors import EllcError
-from ir.types import DType, TensorType
 
 X = np.ones((1, 4), np.float32)
 RGB_4x4 = TensorType(DType.F32, (4, 4, 3))
@@ -102,7 +102,7 @@ IN_BOUNDS = """
 import resource, sys
 from pathlib import Path
 from ellc.models import read_model
-from ir.errors import EllcError
+from ellc.ir.errors import EllcError
 used = int(next(l for l in open("/proc/self/status") if l.startswith("VmSize")).split()[1]) << 10
 resource.setrlimit(resource.RLIMIT_AS, (used + (256 << 20),) * 2)
 try:

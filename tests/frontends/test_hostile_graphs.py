@@ -16,12 +16,12 @@ from tflite_files import T, options, reference
 from ellc.driver import CompileOptions, compile_model
 from ellc.frontends.graph_import.values import Nonsense
 from ellc.frontends.tflite.read import read_tflite
-from ir.errors import EllcError, ShapeError
-from ir.graph import Graph
-from ir.ops.resize import Resize
-from ir.ops.shape import Pad
-from ir.types import DType, TensorType
-from ir.verify import verify
+from ellc.ir.errors import EllcError, ShapeError
+from ellc.ir.graph import Graph
+from ellc.ir.ops.resize import Resize
+from ellc.ir.ops.shape import Pad
+from ellc.ir.types import DType, TensorType
+from ellc.ir.verify import verify
 
 X = np.linspace(-1, 1, 4, dtype=np.float32).reshape(1, 4)
 HUGE = 2**31 - 1

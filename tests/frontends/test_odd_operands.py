@@ -26,8 +26,8 @@ from tflite_movement_cases import movement_cases
 
 from ellc.frontends.onnx.read import read_onnx
 from ellc.frontends.tflite.read import read_tflite
-from ir.errors import EllcError
-from ir.types import Array
+from ellc.ir.errors import EllcError
+from ellc.ir.types import Array
 
 ODD = {"f": (np.nan, np.inf), "i": (-1, 2**62), "u": (255,)}
 

@@ -27,9 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from damage import Damaged, cut_evenly, cut_every, mutants
 from trial import Verdict, try_all
 
+from ellc.ir.errors import EllcError
+from ellc.ir.verify import verify
 from ellc.models import read_model
-from ir.errors import EllcError
-from ir.verify import verify
 
 SMALL_BYTES = 100_000
 SUFFIXES = (".onnx", ".tflite")

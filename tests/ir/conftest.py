@@ -7,17 +7,17 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from ir.builder import GraphBuilder
-from ir.graph import Graph
-from ir.ops.binary import Binarize, BinaryConv2D
-from ir.ops.conv import Conv2D
-from ir.ops.fused import Fused, Stage
-from ir.ops.pointwise import Add, Clip, Relu
-from ir.ops.pool import MaxPool2D
-from ir.ops.recurrent import GRUCell
-from ir.ops.reduce import Softmax
-from ir.ops.shape import Pad, Reshape, Split
-from ir.types import DType, Padding, TensorType
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.graph import Graph
+from ellc.ir.ops.binary import Binarize, BinaryConv2D
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.fused import Fused, Stage
+from ellc.ir.ops.pointwise import Add, Clip, Relu
+from ellc.ir.ops.pool import MaxPool2D
+from ellc.ir.ops.recurrent import GRUCell
+from ellc.ir.ops.reduce import Softmax
+from ellc.ir.ops.shape import Pad, Reshape, Split
+from ellc.ir.types import DType, Padding, TensorType
 
 
 @pytest.fixture(scope="session")

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ir.builder import GraphBuilder
-from ir.container import ALIGN_BYTES, load, save
-from ir.errors import EllcError
-from ir.graph import Graph
-from ir.interp import evaluate
-from ir.ops.pointwise import Add
-from ir.types import DType, TensorType
-from ir.weights import WeightPool
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.container import ALIGN_BYTES, load, save
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
+from ellc.ir.ops.pointwise import Add
+from ellc.ir.types import DType, TensorType
+from ellc.ir.weights import WeightPool
 
 
 def rewritten(path: Path, change: Callable[[dict[str, bytes]], None]) -> Path:

@@ -9,8 +9,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from ir import fixed_point, fixed_point_16
-from ir.types import Array
+from ellc.ir import fixed_point, fixed_point_16
+from ellc.ir.types import Array
 
 LOWEST, HIGHEST = -(2**31), 2**31 - 1
 EDGES = (LOWEST, LOWEST + 1, -(2**30), -12345, -3, -1, 0, 1, 2, 5, 999_999, 2**30, HIGHEST)

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ir.attributes import build
-from ir.errors import EllcError, ShapeError
-from ir.graph import Graph
-from ir.op import Case, Op, all_ops
-from ir.text import parse
-from ir.types import DType
-from ir.weights import WeightPool
+from ellc.ir.attributes import build
+from ellc.ir.errors import EllcError, ShapeError
+from ellc.ir.graph import Graph
+from ellc.ir.op import Case, Op, all_ops
+from ellc.ir.text import parse
+from ellc.ir.types import DType
+from ellc.ir.weights import WeightPool
 
 INTEGERS = (-1, 0, 1, 2, -2, 7, 2**31 - 1, 2**31, 2**62, -(2**63))
 FLOATS = (0.0, -1.0, float("nan"), float("inf"), 1e300, 1e-45)

@@ -5,12 +5,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from ir.builder import GraphBuilder
-from ir.errors import EllcError
-from ir.graph import Graph
-from ir.interp import evaluate, initial_states
-from ir.ops.pointwise import Add, Cast, Mul
-from ir.types import DType, TensorType
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate, initial_states
+from ellc.ir.ops.pointwise import Add, Cast, Mul
+from ellc.ir.types import DType, TensorType
 
 PAIR = TensorType(DType.F32, (2,))
 

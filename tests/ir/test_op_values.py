@@ -8,15 +8,15 @@ from itertools import product
 import numpy as np
 import pytest
 
-from ir.errors import ShapeError
-from ir.op import Case, Op
-from ir.ops.binary import Binarize, BinaryConv2D
-from ir.ops.conv import Conv2D
-from ir.ops.conv_transpose import ConvTranspose2D
-from ir.ops.dense import Dense, MatMul
-from ir.ops.detection import RegionDetection
-from ir.ops.norm import LRN, BatchNorm
-from ir.ops.pointwise import (
+from ellc.ir.errors import ShapeError
+from ellc.ir.op import Case, Op
+from ellc.ir.ops.binary import Binarize, BinaryConv2D
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.conv_transpose import ConvTranspose2D
+from ellc.ir.ops.dense import Dense, MatMul
+from ellc.ir.ops.detection import RegionDetection
+from ellc.ir.ops.norm import LRN, BatchNorm
+from ellc.ir.ops.pointwise import (
     Add,
     And,
     Cast,
@@ -42,11 +42,11 @@ from ir.ops.pointwise import (
     Sqrt,
     Tanh,
 )
-from ir.ops.pool import AvgPool2D, MaxPool2D
-from ir.ops.recurrent import FastGRNNCell, GRUCell, LSTMCell, RNNCell
-from ir.ops.reduce import ArgMax, ArgMin, LogSoftmax, Reduce, Softmax
-from ir.ops.shape import Concat, Embed, Expand, Gather, Pad, Reshape, Slice, Split, Transpose
-from ir.types import Array, DType, Padding, TensorType
+from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
+from ellc.ir.ops.recurrent import FastGRNNCell, GRUCell, LSTMCell, RNNCell
+from ellc.ir.ops.reduce import ArgMax, ArgMin, LogSoftmax, Reduce, Softmax
+from ellc.ir.ops.shape import Concat, Embed, Expand, Gather, Pad, Reshape, Slice, Split, Transpose
+from ellc.ir.types import Array, DType, Padding, TensorType
 
 F32 = np.float32
 INF, NAN = math.inf, math.nan

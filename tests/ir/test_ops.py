@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ir.builder import GraphBuilder, Ref
-from ir.container import load, save
-from ir.errors import ShapeError
-from ir.graph import Graph
-from ir.interp import evaluate
-from ir.op import Case, Op, Pointwise, all_ops
-from ir.text import parse, print_graph
-from ir.types import Array
-from ir.verify import verify
+from ellc.ir.builder import GraphBuilder, Ref
+from ellc.ir.container import load, save
+from ellc.ir.errors import ShapeError
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
+from ellc.ir.op import Case, Op, Pointwise, all_ops
+from ellc.ir.text import parse, print_graph
+from ellc.ir.types import Array
+from ellc.ir.verify import verify
 
 
 def all_cases() -> list[tuple[str, Case]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ir.errors import ShapeError
-from ir.op import Case
-from ir.ops.quantised_conv import IntConv2D, IntDense, IntMatMul
-from ir.types import Array, DType, Padding, TensorType
+from ellc.ir.errors import ShapeError
+from ellc.ir.op import Case
+from ellc.ir.ops.quantised_conv import IntConv2D, IntDense, IntMatMul
+from ellc.ir.types import Array, DType, Padding, TensorType
 
 
 def wrapped(total: int) -> int:

@@ -11,18 +11,18 @@ import pytest
 from agreement import disagreement
 from operator_graphs import sample_graph, sample_of
 
-from codegen.targets import resolve
-from codegen.testing import run_trials
-from ir.builder import GraphBuilder
-from ir.container import load, save
-from ir.errors import EllcError
-from ir.op import Case, all_ops
-from ir.ops.functions import Neg
-from ir.ops.loop import Loop
-from ir.ops.shape import Gather
-from ir.pipeline import run_pipeline
-from ir.types import DType, TensorType
-from ir.verify import verify
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import run_trials
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.container import load, save
+from ellc.ir.errors import EllcError
+from ellc.ir.op import Case, all_ops
+from ellc.ir.ops.functions import Neg
+from ellc.ir.ops.loop import Loop
+from ellc.ir.ops.shape import Gather
+from ellc.ir.pipeline import run_pipeline
+from ellc.ir.types import DType, TensorType
+from ellc.ir.verify import verify
 
 MOST_ELEMENTS = 1000
 X = TensorType(DType.F32, (4, 3))

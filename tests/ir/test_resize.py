@@ -7,12 +7,12 @@ import itertools
 import numpy as np
 import pytest
 
-from codegen.targets import resolve
-from codegen.testing import Trial, run_trials
-from ir.builder import GraphBuilder
-from ir.ops.resize import Resize
-from ir.pipeline import run_pipeline
-from ir.types import Array, type_of
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import Trial, run_trials
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.ops.resize import Resize
+from ellc.ir.pipeline import run_pipeline
+from ellc.ir.types import Array, type_of
 
 SIZES = [((5, 7), (9, 4)), ((3, 3), (7, 11)), ((1, 1), (4, 5)), ((7, 41), (49, 123))]
 TFLITE = [("align_corners", True, False), ("half_pixel", False, True), ("asymmetric", False, False)]

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from ir.ops.resize import Resize
-from ir.ops.resize_maps import COORDINATES, ROUNDINGS, AxisRule
+from ellc.ir.ops.resize import Resize
+from ellc.ir.ops.resize_maps import COORDINATES, ROUNDINGS, AxisRule
 
 F = np.float32
 SCALES = (0.4, 0.5, 0.75, 1.0, 1.25, 10 / 7, 1.5, 2.0, 2.31)

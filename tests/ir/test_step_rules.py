@@ -8,11 +8,11 @@ from itertools import product
 import numpy as np
 import pytest
 
-from ir.op import Case, Op, all_ops
-from ir.ops.pool import MaxPool2D
-from ir.ops.shape import Reshape
-from ir.step_rules import Axes, NotStepwise, one_step
-from ir.types import Array, Padding, TensorType, type_of
+from ellc.ir.op import Case, Op, all_ops
+from ellc.ir.ops.pool import MaxPool2D
+from ellc.ir.ops.shape import Reshape
+from ellc.ir.step_rules import Axes, NotStepwise, one_step
+from ellc.ir.types import Array, Padding, TensorType, type_of
 
 
 def ways(case: Case) -> Iterator[tuple[int, Axes, Op, int]]:

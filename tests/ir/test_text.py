@@ -7,17 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ir.builder import GraphBuilder
-from ir.errors import EllcError
-from ir.graph import Graph
-from ir.interp import evaluate
-from ir.op import Op
-from ir.ops.fused import Fused
-from ir.ops.pointwise import Clip, Relu
-from ir.text import parse, print_graph, print_op
-from ir.types import DType, Padding, Quant, TensorType
-from ir.verify import verify
-from ir.weights import WeightPool
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
+from ellc.ir.op import Op
+from ellc.ir.ops.fused import Fused
+from ellc.ir.ops.pointwise import Clip, Relu
+from ellc.ir.text import parse, print_graph, print_op
+from ellc.ir.types import DType, Padding, Quant, TensorType
+from ellc.ir.verify import verify
+from ellc.ir.weights import WeightPool
 
 SMALL = """graph "g" {
   input %x : f32[1,2,2,1] "x"

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ir.builder import GraphBuilder
-from ir.errors import EllcError
-from ir.graph import Constant, Graph, Node, Port, State
-from ir.ops.conv import Conv2D
-from ir.ops.pointwise import Add, Relu
-from ir.types import DType, Padding, TensorType
-from ir.verify import verify
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Constant, Graph, Node, Port, State
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.pointwise import Add, Relu
+from ellc.ir.types import DType, Padding, TensorType
+from ellc.ir.verify import verify
 
 IMAGE = TensorType(DType.F32, (1, 4, 4, 2))
 

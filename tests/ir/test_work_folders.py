@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ir.work_folders import temporary_folder
+from ellc.ir.work_folders import temporary_folder
 
 MANY_FOLDERS = """
-from ir.work_folders import temporary_folder
+from ellc.ir.work_folders import temporary_folder
 for number in range(300):
     with temporary_folder("test") as folder:
         (folder / "file").write_bytes(b"mine")

@@ -13,16 +13,16 @@ from kernel_cases import Build, KernelCase, by_gcc, by_llvm, by_zig, compiled_re
 from kernel_samples import guarded, in_place, product, sample_kernels, swapped
 from operation_cases import operation_cases
 
-from codegen.kir import vmath
-from codegen.kir.build import KernelBuilder
-from codegen.kir.c99 import c_kernels
-from codegen.kir.ir import Imm, Kernel
-from codegen.kir.llvm import llvm_module
-from codegen.kir.types import Elem, VType
-from codegen.targets import Overrides, Target, fixed_targets, resolve
-from codegen.toolchain.elf_reader import ElfFile
-from codegen.toolchain.llvm import EmitKind, IrJob, LlvmPool, Passes
-from ir.types import Array
+from ellc.codegen.kir import vmath
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.c99 import c_kernels
+from ellc.codegen.kir.ir import Imm, Kernel
+from ellc.codegen.kir.llvm import llvm_module
+from ellc.codegen.kir.types import Elem, VType
+from ellc.codegen.targets import Overrides, Target, fixed_targets, resolve
+from ellc.codegen.toolchain.elf_reader import ElfFile
+from ellc.codegen.toolchain.llvm import EmitKind, IrJob, LlvmPool, Passes
+from ellc.ir.types import Array
 
 CUSTOM = (
     Overrides(triple="x86_64-unknown-linux-gnu"),

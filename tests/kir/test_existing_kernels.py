@@ -12,15 +12,15 @@ from agreement import disagreement
 from interpreted_plan import run_plan
 from operator_graphs import Sample, samples
 
-from codegen.emit import plan_kernels
-from codegen.kir.text import parse, print_kernel
-from codegen.kir.verify import problems
-from codegen.lowering import Options
-from codegen.plan import Plan, make_plan
-from codegen.targets import resolve
-from ir.errors import EllcError
-from ir.op import all_ops
-from ir.types import Array
+from ellc.codegen.emit import plan_kernels
+from ellc.codegen.kir.text import parse, print_kernel
+from ellc.codegen.kir.verify import problems
+from ellc.codegen.lowering import Options
+from ellc.codegen.plan import Plan, make_plan
+from ellc.codegen.targets import resolve
+from ellc.ir.errors import EllcError
+from ellc.ir.op import all_ops
+from ellc.ir.types import Array
 
 TARGETS = ("pi0", "pi3", "pi3_64", "linux")
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from kernel_samples import guarded, in_place, product, swapped
 
-from codegen.kir.build import KernelBuilder
-from codegen.kir.interp import literal, run
-from codegen.kir.ir import Imm
-from codegen.kir.text import parse
-from codegen.kir.types import Elem, VType
-from ir.errors import InternalError
-from ir.types import Array
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.interp import literal, run
+from ellc.codegen.kir.ir import Imm
+from ellc.codegen.kir.text import parse
+from ellc.codegen.kir.types import Elem, VType
+from ellc.ir.errors import InternalError
+from ellc.ir.types import Array
 
 
 def test_a_register_tile_is_a_matrix_product() -> None:

@@ -9,12 +9,12 @@ import pytest
 from kernel_samples import sample_kernels
 from operation_cases import operation_cases
 
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Imm, Kernel
-from codegen.kir.text import parse, print_kernel
-from codegen.kir.types import Elem, VType
-from codegen.kir.verify import problems
-from ir.errors import EllcError
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Imm, Kernel
+from ellc.codegen.kir.text import parse, print_kernel
+from ellc.codegen.kir.types import Elem, VType
+from ellc.codegen.kir.verify import problems
+from ellc.ir.errors import EllcError
 
 
 @pytest.mark.parametrize("kernel", sample_kernels(), ids=lambda k: k.name)

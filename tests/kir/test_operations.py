@@ -11,10 +11,10 @@ import pytest
 from kernel_cases import Build, KernelCase, by_gcc, by_llvm, by_zig, compiled_results
 from operation_cases import operation_cases
 
-from codegen.kir.llvm import llvm_module
-from codegen.targets import Target, resolve
-from codegen.toolchain.llvm import LlvmPool
-from ir.types import Array
+from ellc.codegen.kir.llvm import llvm_module
+from ellc.codegen.targets import Target, resolve
+from ellc.codegen.toolchain.llvm import LlvmPool
+from ellc.ir.types import Array
 
 SMALLEST = {np.dtype(t): np.finfo(t).tiny for t in (np.float32, np.float64)}
 

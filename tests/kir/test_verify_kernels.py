@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 from kernel_samples import sample_kernels
 
-from codegen.kir.ir import For, Imm, Kernel, Let, Load, Param, Stmt, Store, Var
-from codegen.kir.text import parse
-from codegen.kir.types import INDEX, Elem, VType
-from codegen.kir.verify import problems, verify
-from ir.errors import InternalError
+from ellc.codegen.kir.ir import For, Imm, Kernel, Let, Load, Param, Stmt, Store, Var
+from ellc.codegen.kir.text import parse
+from ellc.codegen.kir.types import INDEX, Elem, VType
+from ellc.codegen.kir.verify import problems, verify
+from ellc.ir.errors import InternalError
 
 F32, F32X4 = VType(Elem.F32), VType(Elem.F32, 4)
 X = Param("x", Elem.F32, 16)

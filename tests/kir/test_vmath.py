@@ -8,12 +8,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from codegen.kir import vmath, vmath_hyperbolic, vmath_inverse
-from codegen.kir.build import KernelBuilder
-from codegen.kir.interp import run
-from codegen.kir.ir import Operand
-from codegen.kir.types import Elem
-from ir.types import Array
+from ellc.codegen.kir import vmath, vmath_hyperbolic, vmath_inverse
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.interp import run
+from ellc.codegen.kir.ir import Operand
+from ellc.codegen.kir.types import Elem
+from ellc.ir.types import Array
 
 Function = Callable[..., Operand]
 REFERENCES: dict[str, Callable[..., Array]] = {

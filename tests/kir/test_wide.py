@@ -7,13 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from codegen.kir import vmath, wide
-from codegen.kir.build import KernelBuilder
-from codegen.kir.interp import run
-from codegen.kir.ir import Operand
-from codegen.kir.types import Elem
-from ir.ops.pointwise import Cast, Div, Mod
-from ir.types import Array, DType
+from ellc.codegen.kir import vmath, wide
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.interp import run
+from ellc.codegen.kir.ir import Operand
+from ellc.codegen.kir.types import Elem
+from ellc.ir.ops.pointwise import Cast, Div, Mod
+from ellc.ir.types import Array, DType
 
 INTEGERS = (Elem.I8, Elem.U8, Elem.I16, Elem.U16, Elem.I32, Elem.U32, Elem.I64, Elem.U64)
 FLOATS = (Elem.F32, Elem.F64)

@@ -11,16 +11,16 @@ from operator_graphs import Sample, samples
 from sanitizers import ADDRESS, THREAD, sanitized
 from small_networks import convolution_network
 
-from codegen.lowering import Options
-from codegen.targets import resolve
-from codegen.testing import Trial, run_trials
 from ellc.checking import plausible_inputs
-from ir.graph import Graph
-from ir.interp import evaluate
-from ir.op import all_ops
-from ir.ops.conv import Conv2D
-from ir.ops.quantised_conv import IntConv2D
-from ir.pipeline import run_pipeline
+from ellc.codegen.lowering import Options
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import Trial, run_trials
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
+from ellc.ir.op import all_ops
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.quantised_conv import IntConv2D
+from ellc.ir.pipeline import run_pipeline
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
 

@@ -9,11 +9,11 @@ from random_graphs import random_graph
 from random_onnx import RandomOnnx
 from small_networks import convolution_network
 
-from codegen.lowering import Options
-from codegen.plan import make_plan
-from codegen.targets import resolve
-from ir.ops.loop import Loop
-from ir.pipeline import run_pipeline
+from ellc.codegen.lowering import Options
+from ellc.codegen.plan import make_plan
+from ellc.codegen.targets import resolve
+from ellc.ir.ops.loop import Loop
+from ellc.ir.pipeline import run_pipeline
 
 MOST_OVER_BYTES = 160
 """Not every call goes through the largest functions; much more would be a wrong figure, too."""

@@ -16,12 +16,12 @@ import pytest
 from agreement import disagreement
 from real_models import Arrays, RealModel
 
-from codegen.targets import resolve
-from codegen.testing import Trial, run_trials
-from ir.errors import EllcError
-from ir.pipeline import run_pipeline
-from ir.stepwise import stepwise
-from ir.types import Array
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import Trial, run_trials
+from ellc.ir.errors import EllcError
+from ellc.ir.pipeline import run_pipeline
+from ellc.ir.stepwise import stepwise
+from ellc.ir.types import Array
 
 pytestmark = pytest.mark.needs_data
 

@@ -10,12 +10,12 @@ from real_models import Arrays, RealModel, disagreement, macs, real_models
 
 from ellc.driver import CompileOptions, compile_model
 from ellc.execute import open_library
-from ir.graph import Graph
-from ir.op import Pointwise
-from ir.ops.binary import BinaryConv2D
-from ir.ops.fused import Fused
-from ir.ops.shape import Transpose
-from ir.pipeline import run_pipeline
+from ellc.ir.graph import Graph
+from ellc.ir.op import Pointwise
+from ellc.ir.ops.binary import BinaryConv2D
+from ellc.ir.ops.fused import Fused
+from ellc.ir.ops.shape import Transpose
+from ellc.ir.pipeline import run_pipeline
 
 MOST_EMULATED_MACS = 20_000_000
 """Larger models run on this machine only; code for other ones is compiled."""

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from random_byte_graphs import random_byte_graph
 
-from codegen.lowering import Options
-from codegen.targets import resolve
-from codegen.testing import Trial, run_trials
-from ir.graph import Graph
-from ir.interp import evaluate
-from ir.meaning import sample_array
-from ir.pipeline import run_pipeline
-from ir.types import Array
+from ellc.codegen.lowering import Options
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import Trial, run_trials
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
+from ellc.ir.meaning import sample_array
+from ellc.ir.pipeline import run_pipeline
+from ellc.ir.types import Array
 
 WAYS = [
     pytest.param("host", "llvm", 60, id="host-llvm"),

@@ -7,14 +7,14 @@ import pytest
 from agreement import disagreement
 from random_graphs import random_graph
 
-from codegen.lowering import Options
-from codegen.targets import resolve
-from codegen.testing import Trial, run_trials
-from ir.graph import Graph
-from ir.interp import Result, evaluate
-from ir.ops.binary import Binarize
-from ir.pipeline import run_pipeline
-from ir.types import Array, DType
+from ellc.codegen.lowering import Options
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import Trial, run_trials
+from ellc.ir.graph import Graph
+from ellc.ir.interp import Result, evaluate
+from ellc.ir.ops.binary import Binarize
+from ellc.ir.pipeline import run_pipeline
+from ellc.ir.types import Array, DType
 
 MARGIN = 1e-4
 """A sign is decided where its value is not nearer to 0 than this part of the largest one."""

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from special_values import differences, special_samples
 
-from codegen.targets import resolve
-from codegen.testing import Emitter, run_trials
-from ir.op import all_ops
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import Emitter, run_trials
+from ellc.ir.op import all_ops
 
 # tests/conftest.py keeps the tests of one way in one process: they share a program.
 WAYS = [

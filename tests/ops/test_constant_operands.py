@@ -16,12 +16,12 @@ import pytest
 from agreement import disagreement
 from operator_graphs import sample_of
 
-from codegen.lowering import lowering_for
-from codegen.targets import resolve
-from codegen.testing import run_trials
-from ir.op import Case, all_ops
-from ir.ops.fused import Fused
-from ir.ranges import outside
+from ellc.codegen.lowering import lowering_for
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import run_trials
+from ellc.ir.op import Case, all_ops
+from ellc.ir.ops.fused import Fused
+from ellc.ir.ranges import outside
 
 MOST_FREE_OPERANDS = 3
 """Of more operands that no sample fixes, each alone and all together are made constants."""

@@ -14,13 +14,13 @@ import pytest
 from agreement import disagreement
 from onnx_models import Arrays, model, node, read
 
-from codegen.targets import resolve
-from codegen.testing import Trial, run_trials
-from ir.graph import Graph
-from ir.interp import evaluate
-from ir.passes.fold_constants import FoldConstants
-from ir.pipeline import PipelineOptions, default_passes, run_pipeline
-from ir.types import Array
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import Trial, run_trials
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
+from ellc.ir.passes.fold_constants import FoldConstants
+from ellc.ir.pipeline import PipelineOptions, default_passes, run_pipeline
+from ellc.ir.types import Array
 
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 STATES = ("none", "constant", "input")

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from operator_graphs import sample_graph
 
-from codegen.targets import resolve
-from codegen.testing import Trial, run_trials
-from ir.op import Case
-from ir.ops.arithmetic import FloorDiv, FloorMod, Maximum, Minimum
-from ir.ops.comparisons import Equal, GreaterEqual, Less, NotEqual, Select
-from ir.ops.pointwise import Add, Cast, Clip, Div, Mod, Mul, Pow, Sub
-from ir.ops.pool import MaxPool2D
-from ir.ops.reduce import ArgMax, ArgMin, Reduce
-from ir.ops.scan import CumSum
-from ir.ops.shape import Concat, Expand, Gather, Pad, Reshape, Slice, Split, Transpose
-from ir.pipeline import PipelineOptions, default_passes, run_pipeline
-from ir.types import Array, DType
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import Trial, run_trials
+from ellc.ir.op import Case
+from ellc.ir.ops.arithmetic import FloorDiv, FloorMod, Maximum, Minimum
+from ellc.ir.ops.comparisons import Equal, GreaterEqual, Less, NotEqual, Select
+from ellc.ir.ops.pointwise import Add, Cast, Clip, Div, Mod, Mul, Pow, Sub
+from ellc.ir.ops.pool import MaxPool2D
+from ellc.ir.ops.reduce import ArgMax, ArgMin, Reduce
+from ellc.ir.ops.scan import CumSum
+from ellc.ir.ops.shape import Concat, Expand, Gather, Pad, Reshape, Slice, Split, Transpose
+from ellc.ir.pipeline import PipelineOptions, default_passes, run_pipeline
+from ellc.ir.types import Array, DType
 
 SIGNED = (DType.I8, DType.I16, DType.I32, DType.I64)
 INTEGERS = (*SIGNED, DType.U8, DType.U16, DType.U32, DType.U64)

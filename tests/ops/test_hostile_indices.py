@@ -18,13 +18,13 @@ import pytest
 from agreement import disagreement
 from operator_graphs import Sample, sample_of
 
-from codegen.targets import resolve
-from codegen.testing import Emitter, run_trials
-from codegen.toolchain.emulate import Guard
-from ir.errors import EllcError
-from ir.op import Case, Op, Pointwise, all_ops
-from ir.ops.fused import Fused
-from ir.types import Array
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import Emitter, run_trials
+from ellc.codegen.toolchain.emulate import Guard
+from ellc.ir.errors import EllcError
+from ellc.ir.op import Case, Op, Pointwise, all_ops
+from ellc.ir.ops.fused import Fused
+from ellc.ir.types import Array
 
 SOME, MOST_ELEMENTS = 4, 1000
 """Of all operands of a case together."""

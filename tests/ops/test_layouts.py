@@ -8,25 +8,25 @@ import numpy as np
 import pytest
 from agreement import disagreement
 
-from codegen.lowering import Options
-from codegen.targets import resolve
-from codegen.testing import Trial, run_trials
-from ir.builder import GraphBuilder, Ref
-from ir.graph import Graph
-from ir.interp import evaluate
-from ir.ops.binary import Binarize
-from ir.ops.conv import Conv2D
-from ir.ops.dense import Dense, MatMul
-from ir.ops.fused import Fused, Stage
-from ir.ops.pointwise import Add, Neg, Relu
-from ir.ops.pool import AvgPool2D, MaxPool2D
-from ir.ops.reduce import Reduce, Softmax
-from ir.ops.resize import Resample
-from ir.ops.scan import CumProd, CumSum
-from ir.ops.shape import Concat, Expand, Pad, Reshape, Slice, Split, Transpose
-from ir.ops.sorting import TopK
-from ir.ops.thresholds import CountReached
-from ir.types import Array, DType, Padding, TensorType
+from ellc.codegen.lowering import Options
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import Trial, run_trials
+from ellc.ir.builder import GraphBuilder, Ref
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
+from ellc.ir.ops.binary import Binarize
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.dense import Dense, MatMul
+from ellc.ir.ops.fused import Fused, Stage
+from ellc.ir.ops.pointwise import Add, Neg, Relu
+from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
+from ellc.ir.ops.reduce import Reduce, Softmax
+from ellc.ir.ops.resize import Resample
+from ellc.ir.ops.scan import CumProd, CumSum
+from ellc.ir.ops.shape import Concat, Expand, Pad, Reshape, Slice, Split, Transpose
+from ellc.ir.ops.sorting import TopK
+from ellc.ir.ops.thresholds import CountReached
+from ellc.ir.types import Array, DType, Padding, TensorType
 
 Build = Callable[[GraphBuilder, Sequence[Ref]], Ref | Sequence[Ref]]
 Shapes = tuple[tuple[int, ...], ...]

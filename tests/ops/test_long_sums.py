@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from codegen.targets import resolve
-from codegen.testing import Trial, run_trials
-from ir.builder import GraphBuilder
-from ir.op import Op
-from ir.ops.conv import Conv2D
-from ir.ops.dense import Dense
-from ir.types import Padding, type_of
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import Trial, run_trials
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.op import Op
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.dense import Dense
+from ellc.ir.types import Padding, type_of
 
 CASES: dict[str, tuple[Op, tuple[int, ...], tuple[int, ...]]] = {
     "one dense chain": (Dense(), (1, 9216), (40, 9216)),

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from operator_graphs import samples
 
-from codegen.emit import kernel_jobs, plan_kernels
-from codegen.lowering import Options
-from codegen.plan import make_plan
-from codegen.targets import resolve
-from codegen.testing import want_no_calls
-from codegen.toolchain.compile_c import compile_c
-from codegen.toolchain.elf_reader import ElfFile
-from codegen.toolchain.llvm import compile_ir
-from ir.errors import EllcError, InternalError
-from ir.op import all_ops
+from ellc.codegen.emit import kernel_jobs, plan_kernels
+from ellc.codegen.lowering import Options
+from ellc.codegen.plan import make_plan
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import want_no_calls
+from ellc.codegen.toolchain.compile_c import compile_c
+from ellc.codegen.toolchain.elf_reader import ElfFile
+from ellc.codegen.toolchain.llvm import compile_ir
+from ellc.ir.errors import EllcError, InternalError
+from ellc.ir.op import all_ops
 
 
 @pytest.mark.slow

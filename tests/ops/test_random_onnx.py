@@ -7,10 +7,10 @@ from agreement import disagreement
 from onnx_models import expected, read
 from random_onnx import RandomOnnx
 
-from codegen.targets import resolve
-from codegen.testing import Trial, run_trials
-from ir.interp import evaluate
-from ir.pipeline import run_pipeline
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import Trial, run_trials
+from ellc.ir.interp import evaluate
+from ellc.ir.pipeline import run_pipeline
 
 SEEDS = range(12)
 

@@ -9,16 +9,16 @@ from dataclasses import replace
 import numpy as np
 from agreement import disagreement
 
-from codegen.targets import resolve
-from codegen.testing import Trial, run_trials
-from ir.builder import GraphBuilder, Ref
-from ir.errors import ShapeError
-from ir.graph import Graph
-from ir.interp import evaluate
-from ir.op import Arrays, Case, all_ops
-from ir.ops.arithmetic import Add, Mul
-from ir.pipeline import run_pipeline
-from ir.types import TensorType
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import Trial, run_trials
+from ellc.ir.builder import GraphBuilder, Ref
+from ellc.ir.errors import ShapeError
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
+from ellc.ir.op import Arrays, Case, all_ops
+from ellc.ir.ops.arithmetic import Add, Mul
+from ellc.ir.pipeline import run_pipeline
+from ellc.ir.types import TensorType
 
 
 def scalar_cases() -> Iterator[Case]:

@@ -11,25 +11,25 @@ from agreement import disagreement
 from operator_graphs import sample_graph, sample_of
 from special_values import SpecialSample, differences
 
-from codegen.targets import resolve
-from codegen.testing import Trial, run_trials
-from ir.interp import evaluate
-from ir.op import Case, Op
-from ir.ops.activations import Clip, LeakyRelu, Relu
-from ir.ops.arithmetic import Pow
-from ir.ops.binary import Binarize
-from ir.ops.common import normal
-from ir.ops.conv import Conv2D
-from ir.ops.conv_transpose import ConvTranspose2D
-from ir.ops.fused import Fused, Stage
-from ir.ops.norm import BatchNorm
-from ir.ops.pool import LOWEST, MaxPool2D
-from ir.ops.recurrent import LSTMCell
-from ir.ops.reduce import ArgMax, ArgMin
-from ir.ops.resize import Resize
-from ir.ops.sorting import TopK
-from ir.pipeline import run_pipeline
-from ir.types import Array, Padding
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import Trial, run_trials
+from ellc.ir.interp import evaluate
+from ellc.ir.op import Case, Op
+from ellc.ir.ops.activations import Clip, LeakyRelu, Relu
+from ellc.ir.ops.arithmetic import Pow
+from ellc.ir.ops.binary import Binarize
+from ellc.ir.ops.common import normal
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.conv_transpose import ConvTranspose2D
+from ellc.ir.ops.fused import Fused, Stage
+from ellc.ir.ops.norm import BatchNorm
+from ellc.ir.ops.pool import LOWEST, MaxPool2D
+from ellc.ir.ops.recurrent import LSTMCell
+from ellc.ir.ops.reduce import ArgMax, ArgMin
+from ellc.ir.ops.resize import Resize
+from ellc.ir.ops.sorting import TopK
+from ellc.ir.pipeline import run_pipeline
+from ellc.ir.types import Array, Padding
 
 SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.5, -2.0], np.float32)
 TARGETS = [

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from agreement import disagreement
 
-from codegen.targets import resolve
-from codegen.testing import Trial, run_trials
-from ir.builder import GraphBuilder
-from ir.graph import Graph
-from ir.interp import evaluate
-from ir.ops.pointwise import Add
-from ir.ops.shape import Reshape
-from ir.types import DType, TensorType
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import Trial, run_trials
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
+from ellc.ir.ops.pointwise import Add
+from ellc.ir.ops.shape import Reshape
+from ellc.ir.types import DType, TensorType
 
 
 def states_graph() -> Graph:

@@ -10,10 +10,10 @@ import pytest
 from small_networks import convolution_network
 
 import ellc.driver
-from codegen.toolchain.elf_reader import ElfFile
+from ellc.codegen.toolchain.elf_reader import ElfFile
 from ellc.driver import CompileOptions, compile_model
-from ir.container import save
-from ir.errors import EllcError
+from ellc.ir.container import save
+from ellc.ir.errors import EllcError
 
 Command = Callable[..., object]
 

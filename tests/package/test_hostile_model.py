@@ -12,10 +12,10 @@ import pytest
 from hostile_texts import TEXTS, many_ports
 
 from ellc.driver import Artifact, CompileOptions, compile_model
-from ir.builder import GraphBuilder
-from ir.container import save
-from ir.ops.pointwise import Relu
-from ir.types import DType, TensorType
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.container import save
+from ellc.ir.ops.pointwise import Relu
+from ellc.ir.types import DType, TensorType
 
 FOLDER = "o'u\"t $HOME %s #{{x}} é\n"
 FILE = 'x; import os\n"""%s{{ 7*7 }}$(id)\'.eir'

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ir.builder import GraphBuilder
-from ir.container import save
-from ir.ops.dense import Dense
-from ir.types import DType, TensorType
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.container import save
+from ellc.ir.ops.dense import Dense
+from ellc.ir.types import DType, TensorType
 
 SECONDS = 20
 PEAK_BYTES = 1.5e9

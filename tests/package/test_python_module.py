@@ -12,9 +12,9 @@ from agreement import disagreement
 from small_networks import convolution_network, inputs_of, reference_of, two_way_network
 
 from ellc.driver import CompileOptions, compile_model
-from ir.builder import GraphBuilder
-from ir.ops.pointwise import Relu
-from ir.types import DType, TensorType
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.ops.pointwise import Relu
+from ellc.ir.types import DType, TensorType
 
 OTHER_SHAPES = ((1, 3, 9, 11), (3, 9, 11), (27, 11), (1, 297))
 """With as many elements as (1, 9, 11, 3), which says nothing of their order."""

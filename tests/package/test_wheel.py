@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from small_networks import convolution_network
 
-from codegen.package.wheel import platform_tags
-from codegen.targets import fixed_targets, resolve
+from ellc.codegen.package.wheel import platform_tags
+from ellc.codegen.targets import fixed_targets, resolve
 from ellc.driver import CompileOptions, compile_model
-from ir.errors import EllcError
+from ellc.ir.errors import EllcError
 
 
 def wheel(target: str, folder: Path) -> Path:

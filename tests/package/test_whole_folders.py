@@ -24,9 +24,9 @@ from ellc.driver import CompileOptions, compile_model
 from ellc.folders import replaced_folder
 from ellc.frontends.ell.values import ArchiveObject
 from ellc.frontends.ell.writer import write_archive
-from ir.container import save
-from ir.errors import EllcError
-from ir.files import cannot_write, write_text
+from ellc.ir.container import save
+from ellc.ir.errors import EllcError
+from ellc.ir.files import cannot_write, write_text
 
 MINE = {"notes.txt": b"mine", "sub/deep/data": b"also mine"}
 C_ONLY = CompileOptions(emit=("c", "cmake"), name="net")

@@ -7,19 +7,19 @@ from itertools import product
 import numpy as np
 import pytest
 
-from ir.builder import GraphBuilder, Ref
-from ir.graph import Graph
-from ir.interp import evaluate
-from ir.op import Op
-from ir.ops.binary import BinaryConv2D
-from ir.ops.conv import Conv2D
-from ir.ops.dense import Dense
-from ir.ops.fused import Fused
-from ir.ops.pointwise import Cast, Greater, GreaterEqual, Less, LessEqual, MulAdd, Select
-from ir.ops.pool import MaxPool2D
-from ir.ops.shape import Reshape
-from ir.pipeline import run_pipeline
-from ir.types import Array, DType, Padding, TensorType
+from ellc.ir.builder import GraphBuilder, Ref
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
+from ellc.ir.op import Op
+from ellc.ir.ops.binary import BinaryConv2D
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.dense import Dense
+from ellc.ir.ops.fused import Fused
+from ellc.ir.ops.pointwise import Cast, Greater, GreaterEqual, Less, LessEqual, MulAdd, Select
+from ellc.ir.ops.pool import MaxPool2D
+from ellc.ir.ops.shape import Reshape
+from ellc.ir.pipeline import run_pipeline
+from ellc.ir.types import Array, DType, Padding, TensorType
 
 COMPARISONS = [Greater(), GreaterEqual(), Less(), LessEqual()]
 BOUNDS = [np.zeros(1), np.array([1.0]), np.array([1.0, 0.0, -2.0])]

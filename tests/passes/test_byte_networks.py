@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from random_byte_graphs import random_byte_graph
 
-from ir.interp import evaluate
-from ir.meaning import sample_array
-from ir.ops.fused import Fused
-from ir.ops.quantised import Requantize
-from ir.pipeline import run_pipeline
+from ellc.ir.interp import evaluate
+from ellc.ir.meaning import sample_array
+from ellc.ir.ops.fused import Fused
+from ellc.ir.ops.quantised import Requantize
+from ellc.ir.pipeline import run_pipeline
 
 SEEDS = range(60)
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ir.builder import GraphBuilder, Ref
-from ir.errors import EllcError
-from ir.graph import Graph
-from ir.interp import evaluate
-from ir.ops.cast import Cast
-from ir.ops.conv import Conv2D
-from ir.ops.conv_transpose import ConvTranspose2D
-from ir.ops.pointwise import Mul
-from ir.pipeline import PipelineOptions, default_passes, run_pipeline
-from ir.types import DType, Padding, TensorType
+from ellc.ir.builder import GraphBuilder, Ref
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
+from ellc.ir.ops.cast import Cast
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.conv_transpose import ConvTranspose2D
+from ellc.ir.ops.pointwise import Mul
+from ellc.ir.pipeline import PipelineOptions, default_passes, run_pipeline
+from ellc.ir.types import DType, Padding, TensorType
 
 IMAGE = TensorType(DType.F32, (1, 6, 6, 64))
 

@@ -7,8 +7,8 @@ import onnx
 import pytest
 from onnx_models import model, node, read
 
-from ir.pipeline import run_pipeline
-from ir.types import Array
+from ellc.ir.pipeline import run_pipeline
+from ellc.ir.types import Array
 
 
 def ones(*shape: int) -> Array:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ir.builder import GraphBuilder
-from ir.graph import Graph
-from ir.ops.pointwise import Abs, Add, Exp, Neg, Relu
-from ir.rewrite import Editor, merged_source
-from ir.types import DType, TensorType
-from ir.verify import verify
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.graph import Graph
+from ellc.ir.ops.pointwise import Abs, Add, Exp, Neg, Relu
+from ellc.ir.rewrite import Editor, merged_source
+from ellc.ir.types import DType, TensorType
+from ellc.ir.verify import verify
 
 
 def chain() -> Graph:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ir.builder import GraphBuilder
-from ir.graph import Graph
-from ir.interp import evaluate
-from ir.op import Op
-from ir.ops.pointwise import Add, Cast, Clip
-from ir.ops.quantised import Lookup
-from ir.pipeline import parse_passes, run_pipeline
-from ir.types import Array, DType, TensorType
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
+from ellc.ir.op import Op
+from ellc.ir.ops.pointwise import Add, Cast, Clip
+from ellc.ir.ops.quantised import Lookup
+from ellc.ir.pipeline import parse_passes, run_pipeline
+from ellc.ir.types import Array, DType, TensorType
 
 SIGNED, UNSIGNED = np.arange(-128, 128), np.arange(256)
 ALL = {DType.I8: SIGNED.astype(np.int8), DType.U8: UNSIGNED.astype(np.uint8)}

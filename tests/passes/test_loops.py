@@ -8,22 +8,22 @@ import numpy as np
 import pytest
 from operator_graphs import sample_graph
 
-from ir.builder import GraphBuilder, Ref
-from ir.errors import EllcError
-from ir.graph import Graph, Node
-from ir.interp import evaluate
-from ir.nested import all_graphs
-from ir.op import Case
-from ir.ops.dense import Dense
-from ir.ops.loop import Loop, Walk
-from ir.ops.pointwise import Add, Mul, Tanh
-from ir.ops.quantised_conv import IntDense
-from ir.passes.loops import SimplifyLoops, UnrollLoops, unrolled
-from ir.pipeline import run_pipeline
-from ir.text import parse, print_graph
-from ir.types import DType, TensorType
-from ir.verify import verify
-from ir.weights import WeightPool
+from ellc.ir.builder import GraphBuilder, Ref
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph, Node
+from ellc.ir.interp import evaluate
+from ellc.ir.nested import all_graphs
+from ellc.ir.op import Case
+from ellc.ir.ops.dense import Dense
+from ellc.ir.ops.loop import Loop, Walk
+from ellc.ir.ops.pointwise import Add, Mul, Tanh
+from ellc.ir.ops.quantised_conv import IntDense
+from ellc.ir.passes.loops import SimplifyLoops, UnrollLoops, unrolled
+from ellc.ir.pipeline import run_pipeline
+from ellc.ir.text import parse, print_graph
+from ellc.ir.types import DType, TensorType
+from ellc.ir.verify import verify
+from ellc.ir.weights import WeightPool
 
 CASES = list(Loop.samples(np.random.default_rng(3)))
 

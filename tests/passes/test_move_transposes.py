@@ -10,21 +10,21 @@ import pytest
 from random_lines import random_lines
 from random_planes import random_planes
 
-import ir.passes.arrangement
-import ir.passes.layout_flow
-import ir.passes.move_transposes
-import ir.passes.transposes
-from ir.errors import InternalError
-from ir.graph import Graph
-from ir.op import Case, all_ops
-from ir.ops.reduce import Softmax
-from ir.ops.shape import Transpose
-from ir.passes.arrangement import Arranged, arranged, is_flexible
-from ir.passes.layout_flow import Flow, Layout, lowered
-from ir.passes.min_cut import MinCut
-from ir.passes.move_transposes import MoveTransposes
-from ir.pipeline import parse_passes, run_pipeline
-from ir.types import Array
+import ellc.ir.passes.arrangement
+import ellc.ir.passes.layout_flow
+import ellc.ir.passes.move_transposes
+import ellc.ir.passes.transposes
+from ellc.ir.errors import InternalError
+from ellc.ir.graph import Graph
+from ellc.ir.op import Case, all_ops
+from ellc.ir.ops.reduce import Softmax
+from ellc.ir.ops.shape import Transpose
+from ellc.ir.passes.arrangement import Arranged, arranged, is_flexible
+from ellc.ir.passes.layout_flow import Flow, Layout, lowered
+from ellc.ir.passes.min_cut import MinCut
+from ellc.ir.passes.move_transposes import MoveTransposes
+from ellc.ir.pipeline import parse_passes, run_pipeline
+from ellc.ir.types import Array
 
 SEEDS = range(80)
 FLEXIBLE = [
@@ -81,26 +81,28 @@ def test_what_is_moved_never_grows(seed: int) -> None:
 def columns_as_they_are(patch: pytest.MonkeyPatch) -> None:
     """A flattened picture in another order meets the old columns."""
     patch.setattr(
-        ir.passes.move_transposes, "columns", lambda before, after, p: np.arange(after[-1])
+        ellc.ir.passes.move_transposes, "columns", lambda before, after, p: np.arange(after[-1])
     )
 
 
 def axes_as_they_are(patch: pytest.MonkeyPatch) -> None:
     """A softmax on another arrangement keeps its axes."""
     patch.setitem(
-        ir.passes.arrangement._RULES, Softmax, lambda op, x, y, p: Arranged(op, (p,), (p,))
+        ellc.ir.passes.arrangement._RULES, Softmax, lambda op, x, y, p: Arranged(op, (p,), (p,))
     )
 
 
 def vectors_as_they_are(patch: pytest.MonkeyPatch) -> None:
     """A slope per plane meets pixels."""
-    patch.setattr(ir.passes.move_transposes, "_moved_constant", lambda e, value, *_, **__: value)
+    patch.setattr(
+        ellc.ir.passes.move_transposes, "_moved_constant", lambda e, value, *_, **__: value
+    )
 
 
 def lost_permutations(patch: pytest.MonkeyPatch) -> None:
     """Of two transposes in a row only the last one counts."""
-    patch.setattr(ir.passes.layout_flow, "compose", lambda first, then: then)
-    patch.setattr(ir.passes.transposes, "order", lambda shape, p: tuple(range(len(p))))
+    patch.setattr(ellc.ir.passes.layout_flow, "compose", lambda first, then: then)
+    patch.setattr(ellc.ir.passes.transposes, "order", lambda shape, p: tuple(range(len(p))))
 
 
 @pytest.mark.parametrize(

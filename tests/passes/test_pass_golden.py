@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pass_cases import GoldenCase
 
-from ir.pipeline import all_passes, run_pipeline
+from ellc.ir.pipeline import all_passes, run_pipeline
 
 FOLDER = Path(__file__).resolve().parents[1] / "golden" / "passes"
 FILES = sorted(FOLDER.glob("*.txt"))

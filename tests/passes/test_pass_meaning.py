@@ -12,32 +12,32 @@ from pass_cases import GoldenCase
 from random_graphs import random_graph
 from special_values import sprinkled
 
-import ir.passes.absorb_order
-import ir.passes.absorb_padding
-import ir.passes.affine
-import ir.passes.common
-import ir.passes.eliminate_common
-import ir.passes.fold_affine
-import ir.passes.fuse_epilogue
-import ir.passes.sink_reshape
-from ir.builder import GraphBuilder
-from ir.errors import InternalError
-from ir.graph import Graph, Node
-from ir.interp import evaluate
-from ir.meaning import TOLERANCE, MeaningCheck, apart, sample_array
-from ir.op import Op
-from ir.ops.binary import Binarize
-from ir.ops.common import pad_image
-from ir.ops.conv import Conv2D
-from ir.ops.fused import Fused
-from ir.ops.pointwise import Add, Mul, Sub
-from ir.ops.pool import AvgPool2D, MaxPool2D
-from ir.ops.shape import Concat, Gather, Reshape, Slice, Split
-from ir.passes.affine import Affine
-from ir.passes.common import frame, widened
-from ir.pipeline import run_pipeline
-from ir.rewrite import Editor
-from ir.types import DType, Padding, TensorType
+import ellc.ir.passes.absorb_order
+import ellc.ir.passes.absorb_padding
+import ellc.ir.passes.affine
+import ellc.ir.passes.common
+import ellc.ir.passes.eliminate_common
+import ellc.ir.passes.fold_affine
+import ellc.ir.passes.fuse_epilogue
+import ellc.ir.passes.sink_reshape
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.errors import InternalError
+from ellc.ir.graph import Graph, Node
+from ellc.ir.interp import evaluate
+from ellc.ir.meaning import TOLERANCE, MeaningCheck, apart, sample_array
+from ellc.ir.op import Op
+from ellc.ir.ops.binary import Binarize
+from ellc.ir.ops.common import pad_image
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.fused import Fused
+from ellc.ir.ops.pointwise import Add, Mul, Sub
+from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
+from ellc.ir.ops.shape import Concat, Gather, Reshape, Slice, Split
+from ellc.ir.passes.affine import Affine
+from ellc.ir.passes.common import frame, widened
+from ellc.ir.pipeline import run_pipeline
+from ellc.ir.rewrite import Editor
+from ellc.ir.types import DType, Padding, TensorType
 
 SEEDS = range(120)
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "passes"
@@ -175,7 +175,7 @@ Sabotage = Callable[[pytest.MonkeyPatch], None]
 
 def keep_frame(patch: pytest.MonkeyPatch) -> None:
     """A mean moves across a padded border without the border's value."""
-    patch.setattr(ir.passes.fold_affine, "moved_frame", lambda padding, scale, shift: padding)
+    patch.setattr(ellc.ir.passes.fold_affine, "moved_frame", lambda padding, scale, shift: padding)
 
 
 def forget_the_division(patch: pytest.MonkeyPatch) -> None:
@@ -185,7 +185,7 @@ def forget_the_division(patch: pytest.MonkeyPatch) -> None:
         values = np.broadcast_to(np.array(padding.values), shift.shape) - shift
         return frame(padding.amounts, values.tolist())
 
-    patch.setattr(ir.passes.fold_affine, "moved_frame", moved)
+    patch.setattr(ellc.ir.passes.fold_affine, "moved_frame", moved)
 
 
 def forget_older_shift(patch: pytest.MonkeyPatch) -> None:
@@ -203,22 +203,22 @@ def round_twice(patch: pytest.MonkeyPatch) -> None:
 
 
 def lose_signs_of_scales(patch: pytest.MonkeyPatch) -> None:
-    original = ir.passes.affine.merge
+    original = ellc.ir.passes.affine.merge
 
     def merge(editor: Editor, inner: Affine, outer: Affine, growth_bytes: int) -> Affine | None:
         return original(editor, replace(inner, scale=np.abs(inner.scale)), outer, growth_bytes)
 
-    patch.setattr(ir.passes.fold_affine, "merge", merge)
+    patch.setattr(ellc.ir.passes.fold_affine, "merge", merge)
 
 
 def swap_differences(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(ir.passes.fuse_epilogue, "_COMMUTATIVE", (Add, Mul, Sub))
+    patch.setattr(ellc.ir.passes.fuse_epilogue, "_COMMUTATIVE", (Add, Mul, Sub))
 
 
 def mix_frames(patch: pytest.MonkeyPatch) -> None:
     """A frame around a frame of another value."""
     patch.setattr(
-        ir.passes.absorb_padding,
+        ellc.ir.passes.absorb_padding,
         "joined",
         lambda own, outer: frame(widened(own, outer), outer.values),
     )
@@ -226,18 +226,18 @@ def mix_frames(patch: pytest.MonkeyPatch) -> None:
 
 def leave_out_the_frame(patch: pytest.MonkeyPatch) -> None:
     """A mean that took a frame's cells still does not count them."""
-    original = ir.passes.absorb_padding.with_frame
+    original = ellc.ir.passes.absorb_padding.with_frame
 
     def with_frame(op: object, outer: Padding) -> object:
         made = original(op, outer)
         keeps = isinstance(op, AvgPool2D) and isinstance(made, AvgPool2D)
         return replace(made, include_padding=op.include_padding) if keeps else made  # type: ignore[attr-defined]
 
-    patch.setattr(ir.passes.absorb_padding, "with_frame", with_frame)
+    patch.setattr(ellc.ir.passes.absorb_padding, "with_frame", with_frame)
 
 
 def ignore_attributes(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(ir.passes.eliminate_common, "print_op", lambda op: op.name)
+    patch.setattr(ellc.ir.passes.eliminate_common, "print_op", lambda op: op.name)
 
 
 def fuse_what_others_read(patch: pytest.MonkeyPatch) -> None:
@@ -246,7 +246,9 @@ def fuse_what_others_read(patch: pytest.MonkeyPatch) -> None:
 
 def keep_vectors(patch: pytest.MonkeyPatch) -> None:
     """An operand of a flattened tensor meets the picture as it is."""
-    patch.setattr(ir.passes.sink_reshape, "_moved", lambda editor, value, inside, outside: value)
+    patch.setattr(
+        ellc.ir.passes.sink_reshape, "_moved", lambda editor, value, inside, outside: value
+    )
 
 
 @pytest.mark.parametrize(
@@ -292,9 +294,9 @@ def test_an_order_that_only_half_the_network_takes_is_seen(
     graph = b.build()
     after, _ = run_pipeline(graph, paranoid=True)
     assert not [node for node in after.nodes if isinstance(node.op, Gather)]
-    kept = ir.passes.absorb_order._reordered
+    kept = ellc.ir.passes.absorb_order._reordered
     monkeypatch.setattr(
-        ir.passes.absorb_order,
+        ellc.ir.passes.absorb_order,
         "_reordered",
         lambda e, v, axis, back: v if e.type(v).rank == 1 else kept(e, v, axis, back),
     )

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from random_graphs import random_graph
 
-from ir.builder import GraphBuilder
-from ir.errors import EllcError, InternalError
-from ir.graph import Graph, Port
-from ir.ops.pointwise import Add, Neg, Relu
-from ir.pipeline import (
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.errors import EllcError, InternalError
+from ellc.ir.graph import Graph, Port
+from ellc.ir.ops.pointwise import Add, Neg, Relu
+from ellc.ir.pipeline import (
     Pass,
     PipelineOptions,
     all_passes,
@@ -24,7 +24,7 @@ from ir.pipeline import (
     parse_passes,
     run_pipeline,
 )
-from ir.types import DType, TensorType
+from ellc.ir.types import DType, TensorType
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from ir.builder import GraphBuilder, Ref
-from ir.graph import Graph
-from ir.interp import evaluate
-from ir.op import Op, attributes
-from ir.ops.pointwise import (
+from ellc.ir.builder import GraphBuilder, Ref
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
+from ellc.ir.op import Op, attributes
+from ellc.ir.ops.pointwise import (
     Abs,
     Add,
     Clip,
@@ -40,10 +40,10 @@ from ir.ops.pointwise import (
     Swish,
     Tanh,
 )
-from ir.ops.shape import Expand
-from ir.passes.recognise_activations import RecogniseActivations
-from ir.pipeline import parse_passes, run_pipeline
-from ir.types import DType, TensorType
+from ellc.ir.ops.shape import Expand
+from ellc.ir.passes.recognise_activations import RecogniseActivations
+from ellc.ir.pipeline import parse_passes, run_pipeline
+from ellc.ir.types import DType, TensorType
 
 SHAPE = (2, 3)
 PASSES = "fold_constants, simplify, recognise_activations, eliminate_dead"

@@ -1,4 +1,4 @@
-"""The dependency direction ir <- codegen <- ellc, read from the imports of every file."""
+"""The dependency direction ellc.ir <- ellc.codegen <- ellc, from the imports of every file."""
 
 from __future__ import annotations
 
@@ -11,24 +11,33 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 STANDARD = frozenset(sys.stdlib_module_names) | {"__future__"}
+PARTS = ("ir", "codegen")
+"""Folders that are packages inside `ellc` by a link."""
 ALLOWED = {
-    "ir": {"ir", "numpy"},
-    "codegen": {"ir", "codegen", "numpy", "llvmlite", "jinja2", "cffi"},
+    "ir": {"ellc.ir", "numpy"},
+    "codegen": {"ellc.ir", "ellc.codegen", "numpy", "llvmlite", "jinja2", "cffi"},
     "ellc": {
-        *("ir", "codegen", "ellc", "numpy", "llvmlite", "jinja2", "cffi"),
+        *("ellc.ir", "ellc.codegen", "ellc", "numpy", "llvmlite", "jinja2", "cffi"),
         *("click", "rich", "PIL", "onnx", "tflite", "flatbuffers"),
     },
 }
 
 
 def imported(source: str) -> Iterator[tuple[int, str]]:
-    """(line, top-level package) of every import in a file, those inside functions included."""
+    """(line, package) of every import in a file, those inside functions included."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name.split(".")[0]) for alias in node.names)
+            yield from ((node.lineno, package_of(alias.name)) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"line {node.lineno}: relative import"
-            yield node.lineno, (node.module or "").split(".")[0]
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from ((node.lineno, package_of(name)) for name in names)
+
+
+def package_of(module: str) -> str:
+    """The package that a module belongs to: one of ours, else what it is installed as."""
+    first, second, *_ = *module.split("."), ""
+    return f"ellc.{second}" if first == "ellc" and second in PARTS else first
 
 
 def violations(package: str, source: str) -> list[str]:
@@ -47,6 +56,8 @@ def test_a_package_imports_only_what_it_may(package: str) -> None:
 
 
 def test_the_check_sees_a_wrong_import() -> None:
-    assert violations("ir", "def f():\n    import codegen.link") == ["line 2: codegen"]
+    assert violations("ir", "def f():\n    import ellc.codegen.link") == ["line 2: ellc.codegen"]
+    assert violations("ir", "from ellc import codegen") == ["line 1: ellc.codegen"]
     assert violations("codegen", "from ellc.cli import main") == ["line 1: ellc"]
-    assert violations("ellc", "import json, ir.graph\nfrom codegen import targets") == []
+    assert violations("codegen", "from codegen import plan") == ["line 1: codegen"]
+    assert violations("ellc", "import json, ellc.ir.graph\nfrom ellc.codegen import targets") == []

@@ -15,10 +15,12 @@ from pathlib import Path
 import pytest
 from small_networks import convolution_network
 
-from ir.container import save
+from ellc.ir.container import save
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("codegen", "ellc", "ir")
+PLACES = {"codegen": "ellc/codegen", "ellc": "ellc", "ir": "ellc/ir"}
+"""Where a wheel has the folders of a checkout."""
+RUNTIME = "ellc/codegen/runtime_c"
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -42,25 +44,25 @@ def project() -> dict[str, object]:
 
 
 def source_files() -> list[Path]:
-    """What a clone would hold: tracked and new files, relative to the root."""
+    """What a clone would hold: tracked and new files and links, relative to the root."""
     names = run(
         *("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"), cwd=ROOT
     ).split("\0")
-    return [Path(name) for name in names if name and (ROOT / name).is_file()]
+    return [Path(name) for name in names if name and (ROOT / name).exists()]
 
 
 def test_every_package_folder_is_listed() -> None:
     listed = project()["tool"]["setuptools"]["packages"]  # type: ignore[index]
     found = {
-        path.parent.relative_to(ROOT).as_posix().replace("/", ".")
-        for package in PACKAGES
-        for path in (ROOT / package).rglob("__init__.py")
+        "/".join((place, *path.parent.relative_to(ROOT / folder).parts)).replace("/", ".")
+        for folder, place in PLACES.items()
+        for path in (ROOT / folder).rglob("__init__.py")
     }
-    assert sorted(listed) == sorted(found | {"codegen.runtime_c"})
+    assert sorted(listed) == sorted(found | {RUNTIME.replace("/", ".")})
 
 
 def test_every_typed_package_says_so() -> None:
-    assert all((ROOT / package / "py.typed").exists() for package in PACKAGES)
+    assert all((ROOT / package / "py.typed").exists() for package in PLACES)
 
 
 @pytest.fixture(scope="module")
@@ -70,13 +72,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in source_files():
         copy = scratch / "source" / name
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, copy)
+        shutil.copy2(ROOT / name, copy, follow_symlinks=False)
     run(
         *(sys.executable, "-m", "build", "--wheel", "--no-isolation"),
         *("--outdir", scratch / "dist", scratch / "source"),
         cwd=scratch,
     )
-    (built,) = (scratch / "dist").glob("ellc-*.whl")
+    (built,) = (scratch / "dist").glob("ellc_compiler-*.whl")
     return built
 
 
@@ -112,14 +114,14 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Command:
 @pytest.mark.slow
 def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
+    places = {**PLACES, "runtime_c": RUNTIME}
     expected = {
-        path.as_posix().replace("runtime_c/", "codegen/runtime_c/", 1)
-        if path.parts[0] == "runtime_c"
-        else path.as_posix()
+        "/".join((places[path.parts[0]], *path.parts[1:]))
         for path in source_files()
-        if path.parts[0] in (*PACKAGES, "runtime_c") and path.suffix != ".md"
+        if path.parts[0] in places and path.suffix != ".md" and (ROOT / path).is_file()
     }
     assert not expected - names
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"ellc"}
     extra = {name for name in names - expected if ".dist-info/" not in name}
     assert all(name.endswith(".md") for name in extra), extra
 
@@ -127,7 +129,7 @@ def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
 @pytest.mark.slow
 def test_the_installed_command_runs(installed: Command, tmp_path: Path) -> None:
     where = installed(
-        "python", "-c", "import ellc, ir, codegen; print(ellc.__file__)", cwd=tmp_path
+        "python", "-c", "import ellc.ir, ellc.codegen; print(ellc.__file__)", cwd=tmp_path
     )
     assert not Path(where.strip()).is_relative_to(ROOT)
     assert "LLVM" in installed("ellc", "--version", cwd=tmp_path)
@@ -152,7 +154,7 @@ def test_the_installed_ellc_compiles(installed: Command, tmp_path: Path) -> None
 @pytest.mark.slow
 def test_the_installed_ellc_finds_the_c_sources(installed: Command, tmp_path: Path) -> None:
     program = (
-        "from codegen.runtime import runtime_dir\n"
+        "from ellc.codegen.runtime import runtime_dir\n"
         "print(*sorted(path.name for path in runtime_dir().iterdir()))"
     )
     names = installed("python", "-c", program, cwd=tmp_path).split()

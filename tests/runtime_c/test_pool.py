@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from codegen.runtime import compile_runtime, runtime_dir, runtime_text
-from codegen.targets import Target, fixed_targets, resolve
-from codegen.toolchain import emulate, link, zig
-from codegen.toolchain.elf_reader import ElfFile
-from codegen.toolchain.link import Tools
-from codegen.toolchain.llvm import IrJob, compile_ir
-from codegen.toolchain.system_libraries import LIBRARIES
-from ir.errors import EllcError
+from ellc.codegen.runtime import compile_runtime, runtime_dir, runtime_text
+from ellc.codegen.targets import Target, fixed_targets, resolve
+from ellc.codegen.toolchain import emulate, link, zig
+from ellc.codegen.toolchain.elf_reader import ElfFile
+from ellc.codegen.toolchain.link import Tools
+from ellc.codegen.toolchain.llvm import IrJob, compile_ir
+from ellc.codegen.toolchain.system_libraries import LIBRARIES
+from ellc.ir.errors import EllcError
 
 HERE = Path(__file__).resolve().parent
 SOURCES = ("ellc_pool.c", "ellc_clock.c")

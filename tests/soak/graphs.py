@@ -22,13 +22,13 @@ from onnx_models import expected, read, read_as_written
 from random_onnx import RandomOnnx
 from rounding_bounds import Bounds, bounds
 
-from codegen.targets import resolve
-from codegen.testing import Emitter, Trial, run_trials
-from codegen.toolchain import emulate
-from ir.graph import Graph
-from ir.interp import evaluate
-from ir.pipeline import run_pipeline
-from ir.types import Array
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import Emitter, Trial, run_trials
+from ellc.codegen.toolchain import emulate
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
+from ellc.ir.pipeline import run_pipeline
+from ellc.ir.types import Array
 
 SEEDS_OF_A_BATCH = 1_000_000
 """The seed of a network is the batch's times this, plus its number."""

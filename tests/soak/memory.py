@@ -26,16 +26,16 @@ from real_models import disagreement as model_disagreement
 from sanitizers import ADDRESS, THREAD
 from small_networks import convolution_network, inputs_of
 
-from codegen.lowering import Options
-from codegen.plan import make_plan
-from codegen.targets import resolve
-from codegen.testing import Outputs, Trial, run_trials
-from codegen.toolchain import emulate
-from ir.container import save
-from ir.graph import Graph
-from ir.interp import evaluate
-from ir.op import all_ops
-from ir.pipeline import run_pipeline
+from ellc.codegen.lowering import Options
+from ellc.codegen.plan import make_plan
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import Outputs, Trial, run_trials
+from ellc.codegen.toolchain import emulate
+from ellc.ir.container import save
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
+from ellc.ir.op import all_ops
+from ellc.ir.pipeline import run_pipeline
 
 MOST_EMULATED_MACS = 20_000_000
 SMALL_FILE_BYTES = 60_000

@@ -39,19 +39,19 @@ from small_model_files import small_onnx, small_tflite
 from small_networks import convolution_network, two_way_network
 from workers import judge_all
 
-from codegen.targets import resolve
+from ellc.codegen.targets import resolve
 from ellc.execute import open_library
 from ellc.frontends.ell.write import write_ell
 from ellc.images import load_input
+from ellc.ir.container import save
+from ellc.ir.errors import EllcError
+from ellc.ir.interp import evaluate
+from ellc.ir.op import all_ops
+from ellc.ir.types import DType, TensorType
+from ellc.ir.verify import verify
 from ellc.manifest import read_manifest
 from ellc.models import read_model
 from ellc.pixels import Preprocessing
-from ir.container import save
-from ir.errors import EllcError
-from ir.interp import evaluate
-from ir.op import all_ops
-from ir.types import DType, TensorType
-from ir.verify import verify
 
 _MOST_WORK = 1 << 16
 Bases = tuple[bytes, ...]

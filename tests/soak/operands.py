@@ -16,7 +16,7 @@ from edits import ODD_FLOATS, ODD_INTEGERS
 from onnx import TensorProto, helper, numpy_helper
 from tflite_files import KINDS
 
-from ir.types import Array
+from ellc.ir.types import Array
 
 _DTYPES = ("float32", "float64", "float16", "int8", "uint8", "int32", "int64", "bool")
 _MOST_ELEMENTS = 4096

@@ -36,8 +36,8 @@ from small_networks import convolution_network
 
 from ellc.cli import run
 from ellc.driver import emit_kinds
-from ir.container import save
-from ir.errors import EllcError
+from ellc.ir.container import save
+from ellc.ir.errors import EllcError
 
 MACHINES = ("host", "pi3", "imxrt1050", "windows", "mac", "wasm")
 """One for each way to make what a machine loads."""

@@ -16,10 +16,10 @@ from findings import Finding, Findings
 from operator_graphs import sample_of
 from special_values import KINDS, SpecialSample, differences, float_places, injected
 
-from codegen.targets import resolve
-from codegen.testing import Emitter, run_trials
-from ir.op import Case, all_ops
-from ir.text import print_graph
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import Emitter, run_trials
+from ellc.ir.op import Case, all_ops
+from ellc.ir.text import print_graph
 
 WAYS: tuple[tuple[str, Emitter, str], ...] = (
     ("host", "llvm", ""),

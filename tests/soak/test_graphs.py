@@ -13,8 +13,8 @@ from graphs import Graphs, Network, Result, judged, network
 from minimised_onnx import Case
 from onnx_models import model, node
 
-from ir.interp import evaluate
-from ir.types import Array
+from ellc.ir.interp import evaluate
+from ellc.ir.types import Array
 
 
 def case_of(nodes: list[onnx.NodeProto], x: Array, constants: dict[str, Array]) -> Case:

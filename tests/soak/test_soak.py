@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hidden import hidden_cause
 
-from ir.errors import EllcError
+from ellc.ir.errors import EllcError
 
 HERE = Path(__file__).resolve().parent
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ellc.agreement import compare
-from ir.types import Array
+from ellc.ir.types import Array
 
 
 def disagreement(got: Array, want: Array) -> str:

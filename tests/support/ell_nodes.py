@@ -12,9 +12,9 @@ from ellc.frontends.ell.options import EllOptions
 from ellc.frontends.ell.read import read_ell
 from ellc.frontends.ell.values import ArchiveObject, ArchiveValue
 from ellc.frontends.ell.writer import archive_bytes
-from ir.graph import Graph
-from ir.interp import evaluate, initial_states
-from ir.verify import verify
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate, initial_states
+from ellc.ir.verify import verify
 
 CODES = {"float": 1, "double": 2, "int": 3, "bool": 6}
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import PIL
 
 from ellc.frontends.graph_import.values import Nonsense
-from ir.errors import EllcError
+from ellc.ir.errors import EllcError
 
 _SLIPS = (
     *(ArithmeticError, AssertionError, AttributeError, LookupError),

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ir.builder import GraphBuilder
-from ir.graph import Graph
-from ir.ops.conv import Conv2D
-from ir.ops.pointwise import Add, Relu
-from ir.types import DType, Padding, TensorType
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.graph import Graph
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.pointwise import Add, Relu
+from ellc.ir.types import DType, Padding, TensorType
 
 TEXTS: tuple[str, ...] = (
     '"""\nimport os; os.mkdir("ellc_was_here")\n"""',

@@ -7,11 +7,11 @@ from itertools import groupby
 
 import numpy as np
 
-from codegen.kir.interp import Pointer, run
-from codegen.lowering import Arg, BufferArg, KernelCall, stored_array
-from codegen.plan import Plan
-from codegen.testing import from_bytes, to_bytes
-from ir.types import Array
+from ellc.codegen.kir.interp import Pointer, run
+from ellc.codegen.lowering import Arg, BufferArg, KernelCall, stored_array
+from ellc.codegen.plan import Plan
+from ellc.codegen.testing import from_bytes, to_bytes
+from ellc.ir.types import Array
 
 POISON = 0xA5
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ir.errors import EllcError
+from ellc.ir.errors import EllcError
 
 DONE, REFUSED, KILLED, BROKEN = 0, 10, 20, 30
 """What became of a try: it ended well, with one `EllcError`, by the kill, or by something else."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ellc.execute import Library
-from ir.types import Array
+from ellc.ir.types import Array
 
 Arrays = tuple[Array, ...]
 INSTANCE_BYTES = 1024  # what the header promises at most

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from codegen.kir.c99 import c_kernels
-from codegen.kir.interp import run
-from codegen.kir.ir import Kernel
-from codegen.kir.llvm import llvm_module
-from codegen.targets import Target
-from codegen.toolchain import zig
-from codegen.toolchain.emulate import Buffer, Case, Request, build_runner, run_cases
-from codegen.toolchain.llvm import IrJob, LlvmPool
-from ir.types import Array
+from ellc.codegen.kir.c99 import c_kernels
+from ellc.codegen.kir.interp import run
+from ellc.codegen.kir.ir import Kernel
+from ellc.codegen.kir.llvm import llvm_module
+from ellc.codegen.targets import Target
+from ellc.codegen.toolchain import zig
+from ellc.codegen.toolchain.emulate import Buffer, Case, Request, build_runner, run_cases
+from ellc.codegen.toolchain.llvm import IrJob, LlvmPool
+from ellc.ir.types import Array
 
 C_FLAGS = ("-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-g0")
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from codegen.kir import vmath
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Imm, Kernel, Operand
-from codegen.kir.types import Elem, VType
+from ellc.codegen.kir import vmath
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Imm, Kernel, Operand
+from ellc.codegen.kir.types import Elem, VType
 
 
 def sample_kernels() -> tuple[Kernel, ...]:

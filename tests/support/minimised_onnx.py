@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx_models import model
 
-from ir.types import Array
+from ellc.ir.types import Array
 
 
 @dataclass(frozen=True)

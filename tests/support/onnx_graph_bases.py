@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 from onnx_models import floats, node
 from onnx_schema_bases import Base, ints
 
-from ir.types import Array
+from ellc.ir.types import Array
 
 HIDDEN = 4
 _GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}

@@ -14,9 +14,9 @@ from onnx.reference import ReferenceEvaluator
 
 from ellc.frontends.onnx.read import read_onnx
 from ellc.frontends.options import ImportOptions
-from ir.graph import Graph
-from ir.interp import evaluate
-from ir.types import Array
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
+from ellc.ir.types import Array
 
 Arrays = Mapping[str, Array]
 NEWEST = 21

@@ -23,14 +23,14 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from codegen.targets import resolve
-from codegen.testing import Trial, run_trials
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import Trial, run_trials
 from ellc.frontends.onnx.read import read_onnx
 from ellc.frontends.options import ImportOptions
-from ir.errors import EllcError
-from ir.graph import Graph
-from ir.pipeline import run_pipeline
-from ir.types import Array, DType
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph
+from ellc.ir.pipeline import run_pipeline
+from ellc.ir.types import Array, DType
 
 HALVES = {"float16": 2e-3, "bfloat16": 2e-2}
 """Types of half precision, with what two roundings to them may change (relative)."""

@@ -17,7 +17,7 @@ import onnx
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from ir.types import Array
+from ellc.ir.types import Array
 
 Known = Mapping[str, Any]
 

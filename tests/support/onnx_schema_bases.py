@@ -11,7 +11,7 @@ import onnx
 from onnx import helper
 from onnx_models import floats
 
-from ir.types import Array
+from ellc.ir.types import Array
 
 Operand = Array | tuple[Array, ...] | None
 

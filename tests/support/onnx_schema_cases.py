@@ -23,7 +23,7 @@ from onnx_graph_bases import bases_of
 from onnx_models import floats, model, node
 from onnx_schema_bases import NOT_THE_JUDGE, Base, Operand, X, ints
 
-from ir.types import Array
+from ellc.ir.types import Array
 
 OLDEST = 7
 _FLOAT = "tensor(float)"

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from kernel_cases import KernelCase
 
-from codegen.kir.build import KernelBuilder
-from codegen.kir.ir import Operand, Param
-from codegen.kir.ops import ELEM_CODES, OPS, OpRow, elem_code
-from codegen.kir.types import Elem, VType
-from codegen.kir.verify import operation_problems, verify
-from ir.types import Array
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Operand, Param
+from ellc.codegen.kir.ops import ELEM_CODES, OPS, OpRow, elem_code
+from ellc.codegen.kir.types import Elem, VType
+from ellc.codegen.kir.verify import operation_problems, verify
+from ellc.ir.types import Array
 
 LANES = (1, 4, 8, 16)
 COUNT = 160  # elements of every operand

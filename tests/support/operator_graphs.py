@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codegen.testing import Trial
-from ir.builder import GraphBuilder, Ref
-from ir.graph import Graph
-from ir.op import Case, Op
-from ir.pipeline import parse_passes, run_pipeline
-from ir.types import Array, TensorType
+from ellc.codegen.testing import Trial
+from ellc.ir.builder import GraphBuilder, Ref
+from ellc.ir.graph import Graph
+from ellc.ir.op import Case, Op
+from ellc.ir.pipeline import parse_passes, run_pipeline
+from ellc.ir.types import Array, TensorType
 
 
 @dataclass(frozen=True)

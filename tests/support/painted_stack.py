@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from codegen.build import BuildOptions, build
-from codegen.glue import Model
-from codegen.plan import Plan
-from codegen.targets import Target
-from codegen.toolchain import emulate
+from ellc.codegen.build import BuildOptions, build
+from ellc.codegen.glue import Model
+from ellc.codegen.plan import Plan
+from ellc.codegen.targets import Target
+from ellc.codegen.toolchain import emulate
 
 _MAIN = """
 #include <pthread.h>

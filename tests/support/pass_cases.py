@@ -23,11 +23,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ir.graph import Graph
-from ir.pipeline import Pass, parse_passes
-from ir.text import parse, print_graph
-from ir.types import Array
-from ir.weights import WeightPool
+from ellc.ir.graph import Graph
+from ellc.ir.pipeline import Pass, parse_passes
+from ellc.ir.text import parse, print_graph
+from ellc.ir.types import Array
+from ellc.ir.weights import WeightPool
 
 SHOWN = 12
 

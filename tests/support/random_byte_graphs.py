@@ -7,19 +7,19 @@ from typing import TypeVar
 
 import numpy as np
 
-from ir.builder import GraphBuilder, Ref
-from ir.fixed_point import softmax_scaling
-from ir.graph import Graph
-from ir.ops.pointwise import Cast, Clip, Maximum, Minimum, Mul, Relu, Sub
-from ir.ops.pool import MaxPool2D
-from ir.ops.quantised import Dequantize, Lookup, Quantize, Requantize
-from ir.ops.quantised_arithmetic import QuantAdd, QuantMul
-from ir.ops.quantised_conv import IntConv2D, IntDense
-from ir.ops.quantised_pool import IntAvgPool2D
-from ir.ops.quantised_softmax import QuantSoftmax
-from ir.ops.reduce import Reduce
-from ir.ops.shape import Concat, Pad, Reshape, Slice
-from ir.types import Array, DType, Padding, Quant, TensorType
+from ellc.ir.builder import GraphBuilder, Ref
+from ellc.ir.fixed_point import softmax_scaling
+from ellc.ir.graph import Graph
+from ellc.ir.ops.pointwise import Cast, Clip, Maximum, Minimum, Mul, Relu, Sub
+from ellc.ir.ops.pool import MaxPool2D
+from ellc.ir.ops.quantised import Dequantize, Lookup, Quantize, Requantize
+from ellc.ir.ops.quantised_arithmetic import QuantAdd, QuantMul
+from ellc.ir.ops.quantised_conv import IntConv2D, IntDense
+from ellc.ir.ops.quantised_pool import IntAvgPool2D
+from ellc.ir.ops.quantised_softmax import QuantSoftmax
+from ellc.ir.ops.reduce import Reduce
+from ellc.ir.ops.shape import Concat, Pad, Reshape, Slice
+from ellc.ir.types import Array, DType, Padding, Quant, TensorType
 
 T = TypeVar("T")
 LARGEST = 12  # pixels of an axis, channels

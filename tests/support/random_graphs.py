@@ -7,13 +7,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from ir.builder import GraphBuilder, Ref
-from ir.graph import Graph
-from ir.ops.binary import Binarize, BinaryConv2D
-from ir.ops.conv import Conv2D
-from ir.ops.dense import Dense
-from ir.ops.norm import LRN, BatchNorm, Dropout
-from ir.ops.pointwise import (
+from ellc.ir.builder import GraphBuilder, Ref
+from ellc.ir.graph import Graph
+from ellc.ir.ops.binary import Binarize, BinaryConv2D
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.dense import Dense
+from ellc.ir.ops.norm import LRN, BatchNorm, Dropout
+from ellc.ir.ops.pointwise import (
     Add,
     Cast,
     Clip,
@@ -29,10 +29,10 @@ from ir.ops.pointwise import (
     Sub,
     Tanh,
 )
-from ir.ops.pool import AvgPool2D, MaxPool2D
-from ir.ops.reduce import Softmax
-from ir.ops.shape import Concat, Embed, Pad, Reshape, Split
-from ir.types import Array, DType, Padding, TensorType
+from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
+from ellc.ir.ops.reduce import Softmax
+from ellc.ir.ops.shape import Concat, Embed, Pad, Reshape, Split
+from ellc.ir.types import Array, DType, Padding, TensorType
 
 T = TypeVar("T")
 

@@ -10,16 +10,16 @@ from collections.abc import Callable
 import numpy as np
 from random_planes import TO_PIXELS, TO_PLANES
 
-from ir.builder import GraphBuilder, Ref
-from ir.graph import Graph
-from ir.ops.conv import Conv2D
-from ir.ops.dense import Dense, MatMul
-from ir.ops.norm import BatchNorm
-from ir.ops.pointwise import Add, Clip, Mul, PRelu, Relu, Sigmoid, Tanh
-from ir.ops.pool import AvgPool2D, MaxPool2D
-from ir.ops.reduce import Reduce, Softmax
-from ir.ops.shape import Concat, Pad, Reshape, Slice
-from ir.types import Array, DType, Padding, TensorType
+from ellc.ir.builder import GraphBuilder, Ref
+from ellc.ir.graph import Graph
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.dense import Dense, MatMul
+from ellc.ir.ops.norm import BatchNorm
+from ellc.ir.ops.pointwise import Add, Clip, Mul, PRelu, Relu, Sigmoid, Tanh
+from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
+from ellc.ir.ops.reduce import Reduce, Softmax
+from ellc.ir.ops.shape import Concat, Pad, Reshape, Slice
+from ellc.ir.types import Array, DType, Padding, TensorType
 
 
 class RandomLines:

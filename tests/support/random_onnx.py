@@ -9,7 +9,7 @@ import onnx
 from onnx import helper
 from onnx_models import model
 
-from ir.types import Array
+from ellc.ir.types import Array
 
 OPSET = 21
 

@@ -11,12 +11,12 @@ from typing import TypeVar
 
 import numpy as np
 
-from ir.builder import GraphBuilder, Ref
-from ir.graph import Graph
-from ir.ops.conv import Conv2D
-from ir.ops.dense import Dense, MatMul
-from ir.ops.norm import BatchNorm
-from ir.ops.pointwise import (
+from ellc.ir.builder import GraphBuilder, Ref
+from ellc.ir.graph import Graph
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.dense import Dense, MatMul
+from ellc.ir.ops.norm import BatchNorm
+from ellc.ir.ops.pointwise import (
     Add,
     Cast,
     Clip,
@@ -32,9 +32,9 @@ from ir.ops.pointwise import (
     Sub,
     Tanh,
 )
-from ir.ops.pool import AvgPool2D, MaxPool2D
-from ir.ops.reduce import ArgMax, LogSoftmax, Reduce, Softmax
-from ir.ops.shape import (
+from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
+from ellc.ir.ops.reduce import ArgMax, LogSoftmax, Reduce, Softmax
+from ellc.ir.ops.shape import (
     Concat,
     Embed,
     Expand,
@@ -45,7 +45,7 @@ from ir.ops.shape import (
     Split,
     Transpose,
 )
-from ir.types import Array, DType, Padding, TensorType
+from ellc.ir.types import Array, DType, Padding, TensorType
 
 TO_PIXELS, TO_PLANES = Transpose((0, 2, 3, 1)), Transpose((0, 3, 1, 2))
 T = TypeVar("T")

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from ellc.agreement import allowed_error
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate, run_node
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.types import Array
 from ellc.models import read_model
-from ir.graph import Graph
-from ir.interp import evaluate, run_node
-from ir.ops.conv import Conv2D
-from ir.types import Array
 
 Arrays = tuple[Array, ...]
 

@@ -23,17 +23,17 @@ from random_byte_graphs import random_byte_graph  # noqa: E402
 from random_graphs import random_graph  # noqa: E402
 from small_networks import convolution_network, two_way_network  # noqa: E402
 
-from codegen.emit import plan_kernels  # noqa: E402
-from codegen.kir.c99 import c_kernels  # noqa: E402
-from codegen.kir.text import print_kernel  # noqa: E402
-from codegen.lowering import Arg, BufferArg, Options  # noqa: E402
-from codegen.plan import Plan, Step, make_plan  # noqa: E402
-from codegen.targets import resolve  # noqa: E402
-from ir.errors import EllcError  # noqa: E402
-from ir.graph import Graph  # noqa: E402
-from ir.op import all_ops  # noqa: E402
-from ir.pipeline import run_pipeline  # noqa: E402
-from ir.text import print_graph  # noqa: E402
+from ellc.codegen.emit import plan_kernels  # noqa: E402
+from ellc.codegen.kir.c99 import c_kernels  # noqa: E402
+from ellc.codegen.kir.text import print_kernel  # noqa: E402
+from ellc.codegen.lowering import Arg, BufferArg, Options  # noqa: E402
+from ellc.codegen.plan import Plan, Step, make_plan  # noqa: E402
+from ellc.codegen.targets import resolve  # noqa: E402
+from ellc.ir.errors import EllcError  # noqa: E402
+from ellc.ir.graph import Graph  # noqa: E402
+from ellc.ir.op import all_ops  # noqa: E402
+from ellc.ir.pipeline import run_pipeline  # noqa: E402
+from ellc.ir.text import print_graph  # noqa: E402
 
 TARGETS = ("linux", "pi0", "pi3", "pi3_64", "imxrt1050", "mcxn947", "wasm")
 """One target of every class of machine, none of which depends on the machine here."""

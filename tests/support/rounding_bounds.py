@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ellc.agreement import allowed_error, wrong_elements
+from ellc.ir.graph import Graph, Node
+from ellc.ir.interp import evaluate, run_double
+from ellc.ir.op import Arrays
+from ellc.ir.ops.loop import Loop
+from ellc.ir.types import Array
 from ellc.undecided import SINGLE, interval, takes_steps
-from ir.graph import Graph, Node
-from ir.interp import evaluate, run_double
-from ir.op import Arrays
-from ir.ops.loop import Loop
-from ir.types import Array
 
 LOOSE = 0.1
 """Of the largest result: an interval wider than this hardly judges its element."""

@@ -8,8 +8,8 @@ import numpy as np
 from agreement import disagreement
 from operator_graphs import Sample
 
-from codegen.targets import resolve
-from codegen.testing import run_trials
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import run_trials
 
 ADDRESS = ("gcc", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 THREAD = ("gcc", "-fsanitize=thread", "-pthread")

@@ -7,7 +7,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from onnx import TensorProto, helper, numpy_helper
 
-from ir.types import Array
+from ellc.ir.types import Array
 
 
 def small_onnx() -> bytes:

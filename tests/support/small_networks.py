@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from ir.builder import GraphBuilder
-from ir.graph import Graph
-from ir.interp import evaluate
-from ir.ops.conv import Conv2D
-from ir.ops.pointwise import Add, Mul, Relu
-from ir.ops.pool import MaxPool2D
-from ir.pipeline import run_pipeline
-from ir.types import Array, DType, Padding, TensorType
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.pointwise import Add, Mul, Relu
+from ellc.ir.ops.pool import MaxPool2D
+from ellc.ir.pipeline import run_pipeline
+from ellc.ir.types import Array, DType, Padding, TensorType
 
 
 def convolution_network(name: str = "small", seed: int = 3) -> Graph:

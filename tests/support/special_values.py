@@ -14,16 +14,16 @@ import numpy as np
 from agreement import disagreement
 from operator_graphs import sample_graph, sample_of
 
-from codegen.targets import Target
-from codegen.testing import Outputs, Trial
-from ir.graph import Graph
-from ir.interp import evaluate
-from ir.op import Arrays, Case, Op
-from ir.ops.binary import Binarize
-from ir.ops.conv import Conv2D
-from ir.ops.conv_transpose import ConvTranspose2D
-from ir.ops.fused import Fused
-from ir.types import Array
+from ellc.codegen.targets import Target
+from ellc.codegen.testing import Outputs, Trial
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
+from ellc.ir.op import Arrays, Case, Op
+from ellc.ir.ops.binary import Binarize
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.conv_transpose import ConvTranspose2D
+from ellc.ir.ops.fused import Fused
+from ellc.ir.types import Array
 
 KINDS: dict[str, tuple[float, ...]] = {
     "nan": (np.nan,),

@@ -15,9 +15,9 @@ from tflite_movement_cases import movement_cases
 from tflite_wide_cases import wide_cases
 
 from ellc.frontends.tflite.read import read_tflite
-from ir.interp import evaluate
-from ir.types import Array
-from ir.verify import verify
+from ellc.ir.interp import evaluate
+from ellc.ir.types import Array
+from ellc.ir.verify import verify
 
 
 def every_case() -> list[TfliteCase]:

@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 from tflite_files import T, single
 
-from ir.types import Array
+from ellc.ir.types import Array
 
 I32 = np.int32
 

@@ -12,7 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from flatbuffers import flexbuffers
 
-from ir.types import Array
+from ellc.ir.types import Array
 
 KINDS = {
     np.dtype(getattr(np, name.lower())): getattr(schema.TensorType, name)

@@ -9,7 +9,7 @@ import numpy as np
 from tflite_cases import TfliteCase, drawn_once, ints, stored
 from tflite_files import T, options
 
-from ir.types import Array
+from ellc.ir.types import Array
 
 _RNG = np.random.default_rng(12)
 _GEOMETRY = (

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codegen.targets import Target, fixed_targets, resolve
-from codegen.toolchain import elf
-from codegen.toolchain.elf import Piece
-from codegen.toolchain.elf_reader import ElfFile
+from ellc.codegen.targets import Target, fixed_targets, resolve
+from ellc.codegen.toolchain import elf
+from ellc.codegen.toolchain.elf import Piece
+from ellc.codegen.toolchain.elf_reader import ElfFile
 
 ROWS = fixed_targets()
 FOREIGN = tuple(row for row in ROWS if row.object_format != "elf")
@@ -64,8 +64,8 @@ def test_large_data_needs_no_memory_of_its_own(tmp_path: Path) -> None:
     program = (
         "import resource, sys, numpy as np\n"
         "from pathlib import Path\n"
-        "from codegen.targets import resolve\n"
-        "from codegen.toolchain.elf import Piece, write_constants\n"
+        "from ellc.codegen.targets import resolve\n"
+        "from ellc.codegen.toolchain.elf import Piece, write_constants\n"
         "data = np.lib.format.open_memmap('big.npy', 'w+', np.float32, (16_000_000,))\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "write_constants(Path('big.o'), 'w', [Piece(64, data)] * 4, resolve('pi3'))\n"

@@ -10,13 +10,13 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from codegen.targets import resolve
-from codegen.toolchain import disassemble, emulate, zig
-from codegen.toolchain.elf import Piece
-from codegen.toolchain.emulate import Buffer, Case, Guard, Request, Runner
-from codegen.toolchain.guarded_constants import guard_symbols, write_guarded
-from codegen.toolchain.llvm import EmitKind, IrJob, compile_ir
-from ir.errors import EllcError, InternalError
+from ellc.codegen.targets import resolve
+from ellc.codegen.toolchain import disassemble, emulate, zig
+from ellc.codegen.toolchain.elf import Piece
+from ellc.codegen.toolchain.emulate import Buffer, Case, Guard, Request, Runner
+from ellc.codegen.toolchain.guarded_constants import guard_symbols, write_guarded
+from ellc.codegen.toolchain.llvm import EmitKind, IrJob, compile_ir
+from ellc.ir.errors import EllcError, InternalError
 from tests.toolchain.toolchain_samples import AXPY
 
 CASES_C = """

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codegen.targets import Target, fixed_targets, resolve
-from codegen.toolchain import elf, link, zig
-from codegen.toolchain.elf_reader import ElfFile
-from codegen.toolchain.link import Tools
-from codegen.toolchain.llvm import IrJob, LlvmPool
-from ir.errors import EllcError, InternalError
+from ellc.codegen.targets import Target, fixed_targets, resolve
+from ellc.codegen.toolchain import elf, link, zig
+from ellc.codegen.toolchain.elf_reader import ElfFile
+from ellc.codegen.toolchain.link import Tools
+from ellc.codegen.toolchain.llvm import IrJob, LlvmPool
+from ellc.ir.errors import EllcError, InternalError
 from tests.toolchain.toolchain_samples import API, AXPY, WITH_THREADS, WITH_WEIGHTS
 
 ROWS = (resolve("host"), *fixed_targets())

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from codegen.targets import Overrides, Target, fixed_targets, resolve
-from codegen.toolchain import llvm
-from codegen.toolchain.llvm import EmitKind, IrJob, LlvmPool, Passes, compile_ir
-from ir.errors import EllcError, InternalError
+from ellc.codegen.targets import Overrides, Target, fixed_targets, resolve
+from ellc.codegen.toolchain import llvm
+from ellc.codegen.toolchain.llvm import EmitKind, IrJob, LlvmPool, Passes, compile_ir
+from ellc.ir.errors import EllcError, InternalError
 from tests.toolchain.toolchain_samples import AXPY, CANNOT_SELECT
 
 MAGIC = {
@@ -138,8 +138,8 @@ def test_works_from_a_command_line_in_any_folder(tmp_path: Path) -> None:
     (tmp_path / "json.py").write_text("raise SystemExit('the folder leaked into the child')")
     program = (
         f"import sys; sys.path.append({str(ROOT)!r})\n"
-        "from codegen.toolchain.llvm import IrJob, compile_ir\n"
-        "from codegen.targets import resolve\n"
+        "from ellc.codegen.toolchain.llvm import IrJob, compile_ir\n"
+        "from ellc.codegen.targets import resolve\n"
         f"sys.stdout.buffer.write(compile_ir([IrJob('axpy', {AXPY!r})], resolve('pi3'))[0])"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": ""}

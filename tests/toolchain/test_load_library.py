@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codegen.targets import resolve
-from codegen.toolchain import zig
-from codegen.toolchain.load import Answer, call_library
-from ir.errors import EllcError
+from ellc.codegen.targets import resolve
+from ellc.codegen.toolchain import zig
+from ellc.codegen.toolchain.load import Answer, call_library
+from ellc.ir.errors import EllcError
 
 # A model written by hand: two inputs, two outputs, its arena used, threads counted in.
 SOURCE = """

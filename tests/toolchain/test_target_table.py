@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
-from codegen import capabilities
-from codegen.targets import Overrides, Target, fixed_targets, resolve, target_names
-from ir.errors import EllcError
+from ellc.codegen import capabilities
+from ellc.codegen.targets import Overrides, Target, fixed_targets, resolve, target_names
+from ellc.ir.errors import EllcError
 
 ROWS = fixed_targets()
 

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from codegen.toolchain import zig
-from ir.errors import EllcError
+from ellc.codegen.toolchain import zig
+from ellc.ir.errors import EllcError
 
 
 @pytest.fixture

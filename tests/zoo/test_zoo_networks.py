@@ -16,15 +16,15 @@ from ellc.frontends.ell.layers import Layer
 from ellc.frontends.ell.read import read_ell
 from ellc.frontends.ell.write import chain_layers, write_ell
 from ellc.inspect import inspect
+from ellc.ir.container import load, save
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
+from ellc.ir.types import Array, DType
+from ellc.ir.verify import verify
 from ellc.zoo import build, find, networks
 from ellc.zoo.gallery import Page, pages
 from ellc.zoo.page_network import at_width
-from ir.container import load, save
-from ir.errors import EllcError
-from ir.graph import Graph
-from ir.interp import evaluate
-from ir.types import Array, DType
-from ir.verify import verify
 
 SEED_NETWORK = "d_I224x224x3NCMNCMNBMNBMNBMNBMNC1A"
 NARROW = Fraction(1, 16)

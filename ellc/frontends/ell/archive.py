@@ -17,8 +17,8 @@ from ellc.frontends.ell.typenames import TypeName, parse_type_name
 from ellc.frontends.ell.values import ArchiveObject
 from ellc.frontends.ell.view import View
 from ellc.frontends.problems import Problems
-from ir.errors import EllcError
-from ir.limits import DEFAULT_LIMITS, Limits
+from ellc.ir.errors import EllcError
+from ellc.ir.limits import DEFAULT_LIMITS, Limits
 
 # `DynamicMap` and `SteppableMap<clock>` are from before 2018; their bodies are a map's.
 _MAP_TYPES = frozenset({"Map", "DynamicMap", "SteppableMap"})

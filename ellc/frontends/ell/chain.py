@@ -11,18 +11,18 @@ import numpy as np
 from ellc.frontends.ell import layers as ell
 from ellc.frontends.ell.lower.buffers import FLT_MAX
 from ellc.frontends.problems import Problems
-from ir.graph import Graph, Node
-from ir.op import Pointwise
-from ir.ops import pointwise as pw
-from ir.ops.binary import Binarize, BinaryConv2D
-from ir.ops.conv import Conv2D
-from ir.ops.dense import Dense
-from ir.ops.detection import RegionDetection
-from ir.ops.norm import BatchNorm, Dropout
-from ir.ops.pool import LOWEST, AvgPool2D, MaxPool2D
-from ir.ops.reduce import Softmax
-from ir.ops.shape import Reshape
-from ir.types import Array, DType, Padding
+from ellc.ir.graph import Graph, Node
+from ellc.ir.op import Pointwise
+from ellc.ir.ops import pointwise as pw
+from ellc.ir.ops.binary import Binarize, BinaryConv2D
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.dense import Dense
+from ellc.ir.ops.detection import RegionDetection
+from ellc.ir.ops.norm import BatchNorm, Dropout
+from ellc.ir.ops.pool import LOWEST, AvgPool2D, MaxPool2D
+from ellc.ir.ops.reduce import Softmax
+from ellc.ir.ops.shape import Reshape
+from ellc.ir.types import Array, DType, Padding
 
 Shape3 = ell.Shape3
 Make = Callable[[ell.LayerFrame], ell.Layer]

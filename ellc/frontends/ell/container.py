@@ -7,9 +7,9 @@ import os
 import zipfile
 from pathlib import Path
 
-from ir.errors import EllcError
-from ir.limits import DEFAULT_LIMITS, Limits
-from ir.reading import ZIP_DAMAGE, opened_zip, read_file, read_member
+from ellc.ir.errors import EllcError
+from ellc.ir.limits import DEFAULT_LIMITS, Limits
+from ellc.ir.reading import ZIP_DAMAGE, opened_zip, read_file, read_member
 
 _ZIP_MAGIC = b"PK\x03\x04"
 _EMPTY_ZIP_MAGIC = b"PK\x05\x06"

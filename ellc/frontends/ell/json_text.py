@@ -17,8 +17,8 @@ import numpy as np
 
 from ellc.frontends.ell.typenames import is_single_precision
 from ellc.frontends.ell.values import ArchiveObject, ArchiveValue, NumberArray, gathered
-from ir.errors import EllcError
-from ir.limits import DEFAULT_LIMITS, Limits
+from ellc.ir.errors import EllcError
+from ellc.ir.limits import DEFAULT_LIMITS, Limits
 
 # Possessive quantifiers (`*+`): a damaged file must not make the matcher look twice.
 _TOKEN = re.compile(

@@ -6,7 +6,7 @@ import numpy as np
 
 from ellc.frontends.ell import layers as ell
 from ellc.frontends.ell.values import ArchiveObject, ArchiveValue
-from ir.errors import InternalError
+from ellc.ir.errors import InternalError
 
 Fields = tuple[tuple[str, ArchiveValue], ...]
 

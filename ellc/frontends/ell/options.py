@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ir.limits import DEFAULT_LIMITS, Limits
+from ellc.ir.limits import DEFAULT_LIMITS, Limits
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import os
 from ellc.frontends.ell.archive import read_archive
 from ellc.frontends.ell.lower.driver import lower_archive
 from ellc.frontends.ell.options import EllOptions
-from ir.graph import Graph
+from ellc.ir.graph import Graph
 
 _DEFAULT = EllOptions()
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ellc.frontends.ell.typenames import TypeName, parse_type_name
 from ellc.frontends.ell.values import ArchiveObject, ArchiveValue
 from ellc.frontends.problems import Problems
-from ir.limits import DEFAULT_LIMITS, Limits
+from ellc.ir.limits import DEFAULT_LIMITS, Limits
 
 _INT32_MAX = 2**31 - 1
 

@@ -14,7 +14,7 @@ from ellc.frontends.ell.metadata import PropertyBag, metadata_object
 from ellc.frontends.ell.ports import whole_port
 from ellc.frontends.ell.values import ArchiveObject, ArchiveValue
 from ellc.frontends.ell.writer import write_archive
-from ir.graph import Graph
+from ellc.ir.graph import Graph
 
 _INPUT, _PREDICTOR, _OUTPUT = "1000", "1001", "1002"
 _REMARKS = "note."

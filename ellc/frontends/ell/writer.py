@@ -16,7 +16,7 @@ import numpy as np
 
 from ellc.frontends.ell.typenames import is_single_precision
 from ellc.frontends.ell.values import ArchiveObject, ArchiveValue, NumberArray
-from ir.files import whole_file
+from ellc.ir.files import whole_file
 
 _CHUNK = 4096
 _ESCAPED = re.compile(r"""['"\\/\x00-\x1f]""")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
-from ir.op import Op
-from ir.ops.shape import Expand
+from ellc.ir.op import Op
+from ellc.ir.ops.shape import Expand
 
 
 def common_shape(*values: Value) -> tuple[int, ...]:

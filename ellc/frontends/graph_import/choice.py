@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from ellc.frontends.graph_import.broadcast import pointwise
 from ellc.frontends.graph_import.values import Emitter, Listed, Unsupported, Value
-from ir.ops.pointwise import Select
-from ir.ops.shape import Reshape
+from ellc.ir.ops.pointwise import Select
+from ellc.ir.ops.shape import Reshape
 
 
 def either(emitter: Emitter, name: str, a: Value, b: Value, condition: Value) -> Value:
     """`a` if the single element of `condition` is true, else `b`; of sequences, item by item.
 
-    The planner leaves out what only the other side needs (`ir.branches`). Raises `Unsupported`
+    The planner leaves out what only the other side needs (`ellc.ir.branches`). Raises `Unsupported`
     for sides of different shapes or element types; `name` is what the report calls the result.
     """
     if isinstance(a, Listed) and isinstance(b, Listed) and len(a.items) == len(b.items):

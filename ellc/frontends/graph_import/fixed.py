@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ellc.frontends.graph_import.values import Emitter, Value
-from ir.errors import EllcError
-from ir.types import TensorType
+from ellc.ir.errors import EllcError
+from ellc.ir.types import TensorType
 
 
 def fixed_input(emitter: Emitter, name: str, type: TensorType, numbers: Sequence[float]) -> Value:

@@ -18,7 +18,7 @@ from ellc.frontends.graph_import.values import (
     nonsense_before,
 )
 from ellc.frontends.problems import Problems
-from ir.errors import EllcError, ShapeError
+from ellc.ir.errors import EllcError, ShapeError
 
 
 class SourceNode(Protocol):

@@ -13,11 +13,11 @@ import numpy as np
 
 from ellc.frontends.graph_import.broadcast import expanded
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
-from ir.op import Op
-from ir.ops.pointwise import Add, Cast, Equal, GreaterEqual, Less, Mul, Select, Sub
-from ir.ops.reduce import Reduce
-from ir.ops.shape import Concat, Gather, Reshape
-from ir.types import Array, DType
+from ellc.ir.op import Op
+from ellc.ir.ops.pointwise import Add, Cast, Equal, GreaterEqual, Less, Mul, Select, Sub
+from ellc.ir.ops.reduce import Reduce
+from ellc.ir.ops.shape import Concat, Gather, Reshape
+from ellc.ir.types import Array, DType
 
 _MOST_ROUNDS = 64  # so many updates may meet in one element
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ir.types import Array
+from ellc.ir.types import Array
 
 
 def packed_bytes(count: int, bits: int) -> int:

@@ -8,11 +8,11 @@ from typing import TypeVar
 import numpy as np
 
 from ellc.frontends.graph_import.values import Emitter, Value
-from ir.builder import GraphBuilder, Ref
-from ir.op import Op
-from ir.ops.loop import Loop, Walk
-from ir.ops.pointwise import Select
-from ir.types import Array
+from ellc.ir.builder import GraphBuilder, Ref
+from ellc.ir.op import Op
+from ellc.ir.ops.loop import Loop, Walk
+from ellc.ir.ops.pointwise import Select
+from ellc.ir.types import Array
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
-from ir.types import DType
+from ellc.ir.types import DType
 
 
 def stepped(

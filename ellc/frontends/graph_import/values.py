@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ellc.frontends.budget import Budget
-from ir.builder import GraphBuilder, Ref
-from ir.errors import EllcError
-from ir.graph import Graph
-from ir.limits import Limits
-from ir.op import Op, Pointwise
-from ir.ops.pointwise import Cast
-from ir.ranges import outside
-from ir.types import Array, DType, Quant, TensorType, type_of
+from ellc.ir.builder import GraphBuilder, Ref
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph
+from ellc.ir.limits import Limits
+from ellc.ir.op import Op, Pointwise
+from ellc.ir.ops.pointwise import Cast
+from ellc.ir.ranges import outside
+from ellc.ir.types import Array, DType, Quant, TensorType, type_of
 
 # Beyond these, and beyond `Limits.computed_elements` of one import, an operator on constants stays
 # in the graph (where `fold_constants` decides): what a file makes the reader compute or hold must

@@ -20,9 +20,9 @@ from ellc.frontends.onnx.qdq import joined
 from ellc.frontends.onnx.registry import with_joined
 from ellc.frontends.onnx.tensors import HALF_NOTE, is_half
 from ellc.frontends.options import ImportOptions
-from ir.errors import EllcError
-from ir.graph import Graph
-from ir.passes.eliminate_dead import EliminateDead
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph
+from ellc.ir.passes.eliminate_dead import EliminateDead
 
 
 def convert(model: OnnxModel, options: ImportOptions, where: str) -> Graph:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
 
-from ir.errors import EllcError
-from ir.limits import Limits
-from ir.reading import want_dense
+from ellc.ir.errors import EllcError
+from ellc.ir.limits import Limits
+from ellc.ir.reading import want_dense
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from ellc.frontends.onnx.attributes import Attribute, AttributeReference
 from ellc.frontends.onnx.model import OnnxFunction, OnnxGraph, OnnxModel, OnnxNode
-from ir.errors import EllcError
+from ellc.ir.errors import EllcError
 
 _DEPTH = 32
 # Calls of calls double: what comes of them must stay in proportion to what the file holds.

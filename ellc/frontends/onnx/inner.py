@@ -15,7 +15,7 @@ from ellc.frontends.onnx.model import OnnxGraph, OnnxNode
 from ellc.frontends.onnx.narrow import Narrow, stored_value
 from ellc.frontends.onnx.order import in_order
 from ellc.frontends.onnx.registry import all_operators
-from ir.errors import EllcError
+from ellc.ir.errors import EllcError
 
 
 def own_and_around(node: OnnxNode, inputs: Inputs) -> tuple[Inputs, dict[str, Value]]:

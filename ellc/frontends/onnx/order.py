@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ellc.frontends.onnx.model import OnnxNode
-from ir.errors import EllcError
+from ellc.ir.errors import EllcError
 
 
 def in_order(nodes: Sequence[OnnxNode], where: str) -> list[OnnxNode]:

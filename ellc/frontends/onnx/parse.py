@@ -19,9 +19,10 @@ from ellc.frontends.onnx.model import (
     OnnxNode,
 )
 from ellc.frontends.onnx.tensors import MAX_RANK, StoredTensor
-from ir.errors import EllcError
-from ir.limits import DEFAULT_LIMITS, Limits
-from ir.reading import read_file
+from ellc.ir.errors import EllcError
+from ellc.ir.installing import extra_hint
+from ellc.ir.limits import DEFAULT_LIMITS, Limits
+from ellc.ir.reading import read_file
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -53,7 +54,7 @@ def _parse(data: bytes, where: str) -> ModelProto:
             f"the package '{error.name}' is needed to read ONNX files",
             code="E211",
             where=where,
-            hint="pip install 'ellc[onnx]'",
+            hint=extra_hint("onnx", "onnx"),
         ) from None
     try:
         proto: ModelProto = onnx.ModelProto.FromString(data)

@@ -10,9 +10,9 @@ from ellc.frontends.onnx.model import OnnxInput, OnnxNode
 from ellc.frontends.onnx.quantisation import one_quant_of
 from ellc.frontends.onnx.tensors import StoredTensor, dtype_of
 from ellc.frontends.options import ImportOptions
-from ir.errors import EllcError
-from ir.ops.shape import Transpose
-from ir.types import Quant, TensorType
+from ellc.ir.errors import EllcError
+from ellc.ir.ops.shape import Transpose
+from ellc.ir.types import Quant, TensorType
 
 TO_PIXELS = (0, 2, 3, 1)
 TO_PLANES = (0, 3, 1, 2)

@@ -19,7 +19,7 @@ from ellc.frontends.onnx.model import OnnxGraph, OnnxInput, OnnxNode
 from ellc.frontends.onnx.registry import JOINED_DOMAIN, MICROSOFT
 from ellc.frontends.onnx.schemas import has_operands
 from ellc.frontends.onnx.tensors import StoredTensor
-from ir.types import Array
+from ellc.ir.types import Array
 
 _UINT8, _INT8, _FLOAT = 2, 3, 1
 _BYTES = (_UINT8, _INT8)

@@ -10,8 +10,8 @@ import numpy as np
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
 from ellc.frontends.onnx.registry import operand, optional
-from ir.ops.quantised import Dequantize, Quantize, Requantize
-from ir.types import Array, DType, Quant
+from ellc.ir.ops.quantised import Dequantize, Quantize, Requantize
+from ellc.ir.types import Array, DType, Quant
 
 _LISTED_SCALES = 4096
 _ZERO: Array = np.zeros(1, np.int64)

@@ -7,8 +7,8 @@ from pathlib import Path
 from ellc.frontends.onnx.convert import convert
 from ellc.frontends.onnx.parse import load_model
 from ellc.frontends.options import ImportOptions
-from ir.errors import EllcError
-from ir.graph import Graph
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph
 
 _DEFAULT = ImportOptions()
 

@@ -11,9 +11,9 @@ import numpy as np
 from ellc.frontends.graph_import.packed import packed_bytes, unpacked
 from ellc.frontends.graph_import.values import Unsupported
 from ellc.frontends.onnx.external import ExternalFiles
-from ir.errors import EllcError
-from ir.limits import Limits
-from ir.types import Array, DType
+from ellc.ir.errors import EllcError
+from ellc.ir.limits import Limits
+from ellc.ir.types import Array, DType
 
 MAX_RANK = 16
 _EXTERNAL = 1  # TensorProto.DataLocation

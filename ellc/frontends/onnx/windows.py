@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ellc.frontends.graph_import.values import Emitter, Unsupported
 from ellc.frontends.onnx.model import OnnxNode
-from ir.types import Array, Padding
+from ellc.ir.types import Array, Padding
 
 Pair = tuple[int, int]
 

@@ -9,10 +9,10 @@ import numpy as np
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
 from ellc.frontends.tflite.model import Activation, Options, Tensor, TfliteNode
-from ir.ops.activations import Clip, Relu, Tanh
-from ir.ops.cast import Cast
-from ir.ops.comparisons import Less
-from ir.types import DType, Padding
+from ellc.ir.ops.activations import Clip, Relu, Tanh
+from ellc.ir.ops.cast import Cast
+from ellc.ir.ops.comparisons import Less
+from ellc.ir.types import DType, Padding
 
 _SAME = 0
 _VALID = 1

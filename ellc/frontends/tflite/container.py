@@ -39,8 +39,8 @@ from ellc.frontends.tflite.tables import (
     root,
     without_fields,
 )
-from ir.limits import Limits
-from ir.types import Array, DType, Quant
+from ellc.ir.limits import Limits
+from ellc.ir.types import Array, DType, Quant
 
 _IDENTIFIER = b"TFL3"
 # What the schema has in the names of all options that are numbers of graphs, and of no others.

@@ -10,7 +10,7 @@ from ellc.frontends.graph_import.handlers import import_nodes, needed_nodes, wan
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.checks import checked_operators
 from ellc.frontends.tflite.model import DTYPES, Tensor, TfliteGraph
-from ir.errors import EllcError
+from ellc.ir.errors import EllcError
 
 
 def constants(emitter: Emitter, tensors: Iterable[Tensor]) -> dict[str, Value]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from ellc.frontends.graph_import.values import Unsupported
-from ir.types import Array, DType, Quant
+from ellc.ir.types import Array, DType, Quant
 
 # Element types that tensors may have; others are refused where a needed node meets one.
 DTYPES: Mapping[str, DType] = MappingProxyType(

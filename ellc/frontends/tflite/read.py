@@ -18,11 +18,12 @@ from ellc.frontends.tflite.labels import labels_behind
 from ellc.frontends.tflite.model import Interface, TfliteModel
 from ellc.frontends.tflite.resources import keep_variables, variable_values, without_handles
 from ellc.frontends.tflite.spectra import without_complex
-from ir.errors import EllcError
-from ir.graph import Graph
-from ir.limits import Limits
-from ir.reading import read_file
-from ir.types import TensorType
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph
+from ellc.ir.installing import extra_hint
+from ellc.ir.limits import Limits
+from ellc.ir.reading import read_file
+from ellc.ir.types import TensorType
 
 _DEFAULT = ImportOptions()
 
@@ -54,7 +55,7 @@ def _model(source: Path, data: bytes, limits: Limits) -> TfliteModel:
             f"TensorFlow Lite files need the Python package '{error.name}'",
             code="E211",
             where=str(source),
-            hint="pip install 'ellc[tflite]'",
+            hint=extra_hint("tflite", "tflite", "flatbuffers"),
         ) from None
     try:
         return read_container(data, limits)

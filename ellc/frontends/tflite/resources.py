@@ -19,8 +19,8 @@ from ellc.frontends.tflite.inner import import_inner
 from ellc.frontends.tflite.model import Tensor, TfliteGraph, TfliteNode
 from ellc.frontends.tflite.scales import quant_of
 from ellc.frontends.tflite.versions import want_known_version
-from ir.errors import EllcError
-from ir.types import Array
+from ellc.ir.errors import EllcError
+from ellc.ir.types import Array
 
 _NO_HANDLES: Mapping[str, Key] = MappingProxyType({})
 # How many operands, results and graphs there must be.

@@ -13,9 +13,9 @@ import numpy as np
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.model import Activation, Tensor
 from ellc.frontends.tflite.registry import NOT_ON_INTEGERS
-from ir.fixed_point import quantize_multiplier
-from ir.ops.quantised import Dequantize, Quantize, Requantize
-from ir.types import DType, Quant
+from ellc.ir.fixed_point import quantize_multiplier
+from ellc.ir.ops.quantised import Dequantize, Quantize, Requantize
+from ellc.ir.types import DType, Quant
 
 _BOUNDS = {
     Activation.NONE: (None, None),

@@ -13,7 +13,7 @@ import numpy as np
 from flatbuffers import number_types
 from flatbuffers.table import Table
 
-from ir.types import Array
+from ellc.ir.types import Array
 
 _WORD_BYTES = 4
 # What tables that stand in for missing ones look like: a table without any field.

@@ -17,8 +17,8 @@ from ellc.frontends.ell.archive import archive_of, read_archive
 from ellc.frontends.ell.json_text import parse_json_text
 from ellc.frontends.ell.values import ArchiveObject, ArchiveValue, same_value
 from ellc.frontends.ell.writer import archive_bytes, write_archive
-from ir.errors import EllcError
-from ir.limits import Limits
+from ellc.ir.errors import EllcError
+from ellc.ir.limits import Limits
 
 
 def parse(text: str | bytes, limits: Limits | None = None) -> ArchiveObject:

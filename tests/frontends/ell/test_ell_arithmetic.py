@@ -8,8 +8,8 @@ from ell_nodes import constant, link, node, numbers, read, run, source, two_inpu
 from ell_oracle import layout
 
 from ellc.frontends.ell.values import ArchiveObject
-from ir.errors import EllcError
-from ir.types import DType
+from ellc.ir.errors import EllcError
+from ellc.ir.types import DType
 
 
 @pytest.mark.parametrize(

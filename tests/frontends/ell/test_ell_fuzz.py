@@ -15,9 +15,9 @@ from ellc.frontends.ell.options import EllOptions
 from ellc.frontends.ell.read import read_ell
 from ellc.frontends.ell.values import ArchiveObject
 from ellc.frontends.ell.writer import archive_bytes
-from ir.errors import EllcError
-from ir.limits import Limits
-from ir.verify import verify
+from ellc.ir.errors import EllcError
+from ellc.ir.limits import Limits
+from ellc.ir.verify import verify
 
 _VALUE = re.compile(rb'[-+.\w]+|"[^"]*"|\[[^\[\]{}]*\]')
 _ODD = [

@@ -14,10 +14,10 @@ from ellc.frontends.ell.layer_objects import layer_object
 from ellc.frontends.ell.read import read_ell
 from ellc.frontends.ell.values import ArchiveObject
 from ellc.frontends.ell.writer import archive_bytes
-from ir.errors import EllcError
-from ir.graph import Graph
-from ir.interp import evaluate
-from ir.verify import verify
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
+from ellc.ir.verify import verify
 
 S = ell.PaddingScheme
 

@@ -13,9 +13,9 @@ from ellc.frontends.ell.options import EllOptions
 from ellc.frontends.ell.read import read_ell
 from ellc.frontends.ell.values import ArchiveObject
 from ellc.frontends.ell.writer import archive_bytes
-from ir.errors import EllcError
-from ir.limits import Limits
-from ir.types import DType
+from ellc.ir.errors import EllcError
+from ellc.ir.limits import Limits
+from ellc.ir.types import DType
 
 
 def test_slices_and_concatenations_of_references() -> None:

@@ -7,8 +7,8 @@ import pytest
 from ell_nodes import constant, link, node, numbers, read, source, steps
 
 from ellc.frontends.ell.values import ArchiveObject, ArchiveValue
-from ir.errors import EllcError
-from ir.graph import Graph
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph
 
 
 def stateful(kind: str, size: int, *fields: tuple[str, ArchiveValue]) -> Graph:

@@ -19,7 +19,7 @@ from ellc.frontends.ell.typenames import TypeName, parse_type_name
 from ellc.frontends.ell.values import ArchiveObject
 from ellc.frontends.ell.view import View
 from ellc.frontends.problems import Problems
-from ir.errors import EllcError
+from ellc.ir.errors import EllcError
 
 
 def view_of(value: ArchiveObject | str) -> View:

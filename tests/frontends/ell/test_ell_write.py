@@ -14,16 +14,16 @@ from ellc.frontends.ell.chain import chain_steps
 from ellc.frontends.ell.read import read_ell
 from ellc.frontends.ell.write import chain_layers, graph_archive, write_ell
 from ellc.frontends.ell.writer import archive_bytes
-from ir.builder import GraphBuilder, Ref
-from ir.errors import EllcError
-from ir.graph import Graph
-from ir.interp import evaluate
-from ir.ops.binary import Binarize, BinaryConv2D
-from ir.ops.conv import Conv2D
-from ir.ops.dense import Dense
-from ir.ops.detection import RegionDetection
-from ir.ops.norm import LRN, BatchNorm, Dropout
-from ir.ops.pointwise import (
+from ellc.ir.builder import GraphBuilder, Ref
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
+from ellc.ir.ops.binary import Binarize, BinaryConv2D
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.dense import Dense
+from ellc.ir.ops.detection import RegionDetection
+from ellc.ir.ops.norm import LRN, BatchNorm, Dropout
+from ellc.ir.ops.pointwise import (
     Add,
     Clip,
     HardSigmoid,
@@ -37,10 +37,10 @@ from ir.ops.pointwise import (
     Sub,
     Tanh,
 )
-from ir.ops.pool import LOWEST, AvgPool2D, MaxPool2D
-from ir.ops.reduce import Softmax
-from ir.ops.shape import Reshape
-from ir.types import DType, Padding, TensorType
+from ellc.ir.ops.pool import LOWEST, AvgPool2D, MaxPool2D
+from ellc.ir.ops.reduce import Softmax
+from ellc.ir.ops.shape import Reshape
+from ellc.ir.types import DType, Padding, TensorType
 
 
 def numbers(*shape: int, seed: int = 1) -> np.ndarray:

@@ -16,15 +16,15 @@ import pytest
 from onnx_graph_bases import graph as body
 from onnx_models import compare, computed, expected, floats, model, node, read
 
-from codegen.targets import resolve
-from codegen.testing import Trial, run_trials
-from ir.errors import EllcError
-from ir.graph import Graph
-from ir.interp import evaluate
-from ir.nested import all_graphs
-from ir.ops.loop import Loop
-from ir.pipeline import run_pipeline
-from ir.types import Array
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import Trial, run_trials
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
+from ellc.ir.nested import all_graphs
+from ellc.ir.ops.loop import Loop
+from ellc.ir.pipeline import run_pipeline
+from ellc.ir.types import Array
 
 TRIPS = 4
 SEQUENCES = {"a": floats(TRIPS, 2, 3, seed=1), "b": floats(TRIPS, 2, seed=2)}

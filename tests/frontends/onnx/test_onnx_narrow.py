@@ -10,8 +10,8 @@ import pytest
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx_models import compare, floats, model, node, read
 
-from ir.errors import EllcError
-from ir.types import Array
+from ellc.ir.errors import EllcError
+from ellc.ir.types import Array
 
 KINDS = {
     "int4": TensorProto.INT4,

@@ -13,9 +13,9 @@ from onnx import helper, numpy_helper
 from onnx_models import compare, expected, floats, model, node, read
 
 from ellc.frontends.onnx.registry import all_operators
-from ir.errors import EllcError
-from ir.interp import evaluate
-from ir.types import Array
+from ellc.ir.errors import EllcError
+from ellc.ir.interp import evaluate
+from ellc.ir.types import Array
 
 IMAGE = floats(2, 3, 9, 7)
 ROW = floats(2, 3, 11)

@@ -9,8 +9,8 @@ import onnx
 import pytest
 from onnx_models import computed, expected, floats, model, node
 
-from ir.errors import EllcError
-from ir.types import Array
+from ellc.ir.errors import EllcError
+from ellc.ir.types import Array
 
 MICROSOFT = "com.microsoft"
 NCHWC = "com.microsoft.nchwc"

@@ -11,10 +11,10 @@ import onnx
 import pytest
 from onnx_models import compare, computed, expected, floats, model, node, read
 
-from ir.graph import Graph
-from ir.interp import evaluate
-from ir.ops.quantised import Dequantize, Quantize
-from ir.types import Array
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
+from ellc.ir.ops.quantised import Dequantize, Quantize
+from ellc.ir.types import Array
 
 MICROSOFT = {"com.microsoft": 1}
 Parameters = tuple[float, int]

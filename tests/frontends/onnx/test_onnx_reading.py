@@ -20,11 +20,11 @@ from ellc.frontends.onnx.external import ExternalFiles
 from ellc.frontends.onnx.read import read_onnx
 from ellc.frontends.onnx.tensors import ELEMENT_TYPES, StoredTensor
 from ellc.frontends.options import ImportOptions
-from ir.errors import EllcError
-from ir.interp import evaluate
-from ir.limits import Limits
-from ir.ops.shape import Transpose
-from ir.types import Array
+from ellc.ir.errors import EllcError
+from ellc.ir.interp import evaluate
+from ellc.ir.limits import Limits
+from ellc.ir.ops.shape import Transpose
+from ellc.ir.types import Array
 
 X = floats(2, 3)
 

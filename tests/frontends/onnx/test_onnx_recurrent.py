@@ -14,8 +14,8 @@ from onnx_models import floats, model, node, read
 from onnx_references import run
 
 from ellc.driver import CompileOptions, compile_model
-from ir.interp import evaluate
-from ir.types import Array
+from ellc.ir.interp import evaluate
+from ellc.ir.types import Array
 
 STEPS, BATCH, INPUTS, HIDDEN = 5, 3, 4, 6
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}

@@ -11,9 +11,9 @@ from onnx_references import run
 from onnx_schema_cases import Case, cases, versions
 
 from ellc.frontends.onnx.registry import all_operators
-from ir.errors import EllcError
-from ir.interp import evaluate
-from ir.types import Array
+from ellc.ir.errors import EllcError
+from ellc.ir.interp import evaluate
+from ellc.ir.types import Array
 
 TABLE = all_operators()
 OPERATORS = sorted(k for k in TABLE.handlers if "." not in k)

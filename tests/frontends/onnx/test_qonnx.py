@@ -10,16 +10,16 @@ import pytest
 from onnx import NodeProto, helper
 from onnx_models import computed, expected, floats, model, node, read
 
-from codegen.lowering import Options
-from codegen.plan import make_plan
-from codegen.targets import resolve
-from codegen.testing import Trial, run_trials
-from ir.errors import EllcError
-from ir.graph import Graph
-from ir.interp import evaluate
-from ir.ops.fused import Fused
-from ir.pipeline import run_pipeline
-from ir.types import Array
+from ellc.codegen.lowering import Options
+from ellc.codegen.plan import make_plan
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import Trial, run_trials
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
+from ellc.ir.ops.fused import Fused
+from ellc.ir.pipeline import run_pipeline
+from ellc.ir.types import Array
 
 DOMAIN = "qonnx.custom_op.general"
 DOMAINS = {DOMAIN: 1}

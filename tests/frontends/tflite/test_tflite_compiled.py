@@ -15,11 +15,11 @@ from tflite_layer_cases import layer_cases
 from tflite_movement_cases import movement_cases
 from tflite_wide_cases import wide_cases
 
-from codegen.targets import resolve
-from codegen.testing import Trial, run_trials
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import Trial, run_trials
 from ellc.frontends.tflite.read import read_tflite
-from ir.pipeline import run_pipeline
-from ir.types import Array
+from ellc.ir.pipeline import run_pipeline
+from ellc.ir.types import Array
 
 pytestmark = pytest.mark.slow
 

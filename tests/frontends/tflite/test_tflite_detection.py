@@ -10,17 +10,17 @@ import pytest
 from flatbuffers import flexbuffers
 from tflite_files import T, TFLiteFile, reference, saved, single
 
-from codegen.targets import resolve
-from codegen.testing import Trial, run_trials
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import Trial, run_trials
 from ellc.frontends.tflite.custom import custom_options
 from ellc.frontends.tflite.model import NO_OPTIONS
 from ellc.frontends.tflite.read import read_tflite
 from ellc.frontends.tflite.tables import Budget
-from ir.errors import EllcError
-from ir.interp import evaluate
-from ir.pipeline import run_pipeline
-from ir.types import Array
-from ir.verify import verify
+from ellc.ir.errors import EllcError
+from ellc.ir.interp import evaluate
+from ellc.ir.pipeline import run_pipeline
+from ellc.ir.types import Array
+from ellc.ir.verify import verify
 
 KIND = "CUSTOM:TFLite_Detection_PostProcess"
 CHOSEN: dict[str, object] = {

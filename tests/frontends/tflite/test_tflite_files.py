@@ -23,12 +23,12 @@ from ellc.frontends.tflite.model import Options, TfliteNode
 from ellc.frontends.tflite.read import read_tflite
 from ellc.frontends.tflite.tables import Budget as EntryBudget
 from ellc.frontends.tflite.tables import CheckedTable, Damaged
-from ir.errors import EllcError
-from ir.graph import Graph
-from ir.interp import evaluate
-from ir.limits import Limits
-from ir.ops.conv import Conv2D
-from ir.types import DType, Padding, Quant
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
+from ellc.ir.limits import Limits
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.types import DType, Padding, Quant
 
 
 def chain_of(*kinds: str, shape: tuple[int, ...] = (1, 4), first: T | None = None) -> TFLiteFile:

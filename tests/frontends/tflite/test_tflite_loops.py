@@ -9,13 +9,13 @@ import pytest
 from tflite_files import T, TFLiteFile, options, reference, saved
 
 from ellc.frontends.tflite.read import read_tflite
-from ir.errors import EllcError
-from ir.interp import evaluate
-from ir.nested import all_graphs
-from ir.ops.loop import Loop
-from ir.ops.shape import Gather
-from ir.pipeline import run_pipeline
-from ir.verify import verify
+from ellc.ir.errors import EllcError
+from ellc.ir.interp import evaluate
+from ellc.ir.nested import all_graphs
+from ellc.ir.ops.loop import Loop
+from ellc.ir.ops.shape import Gather
+from ellc.ir.pipeline import run_pipeline
+from ellc.ir.verify import verify
 
 STEPS = 5
 

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from tflite_files import T, TFLiteFile, saved
 
-from codegen.targets import resolve
-from codegen.testing import Trial, run_trials
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import Trial, run_trials
 from ellc.frontends.tflite.read import read_tflite
-from ir.errors import EllcError
-from ir.graph import Graph
-from ir.interp import evaluate
-from ir.pipeline import run_pipeline
-from ir.types import Array
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
+from ellc.ir.pipeline import run_pipeline
+from ellc.ir.types import Array
 
 SAME, VALID = 1, 2
 POOL, UNPOOL = "CUSTOM:MaxPoolingWithArgmax2D", "CUSTOM:MaxUnpooling2D"

@@ -10,8 +10,8 @@ from tflite_files import every_tensor
 from ellc.frontends.options import ImportOptions
 from ellc.frontends.tflite.container import read_container
 from ellc.frontends.tflite.read import read_tflite
-from ir.interp import evaluate
-from ir.limits import DEFAULT_LIMITS
+from ellc.ir.interp import evaluate
+from ellc.ir.limits import DEFAULT_LIMITS
 
 pytestmark = pytest.mark.needs_data
 # Of the hybrid one the runtime rounds activations, so its tensors are its own.

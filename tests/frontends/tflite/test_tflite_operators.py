@@ -12,7 +12,7 @@ from tflite_cases import TfliteCase, stored
 from tflite_files import T, options, reference
 
 from ellc.frontends.tflite.checks import operators
-from ir.errors import EllcError
+from ellc.ir.errors import EllcError
 
 CASES = every_case()
 # What the runtime's own kernels refuse or do otherwise; tested by hand below.

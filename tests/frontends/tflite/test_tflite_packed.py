@@ -12,9 +12,9 @@ from ai_edge_litert import schema_py_generated as schema
 from tflite_files import PACKED, T, TFLiteFile, reference, saved, single
 
 from ellc.frontends.tflite.read import read_tflite
-from ir.errors import EllcError
-from ir.interp import evaluate
-from ir.types import Array
+from ellc.ir.errors import EllcError
+from ellc.ir.interp import evaluate
+from ellc.ir.types import Array
 
 
 def options(name: str, **values: object) -> Any:

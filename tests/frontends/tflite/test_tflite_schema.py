@@ -16,8 +16,8 @@ from ellc.frontends.tflite.checks import SAID_ELSEWHERE, operators
 from ellc.frontends.tflite.container import option_names
 from ellc.frontends.tflite.read import read_tflite
 from ellc.frontends.tflite.versions import latest_version
-from ir.errors import EllcError
-from ir.types import Array
+from ellc.ir.errors import EllcError
+from ellc.ir.types import Array
 
 TABLE = operators()
 BUILTIN = sorted(k for k in TABLE.handlers if not k.startswith("CUSTOM:"))

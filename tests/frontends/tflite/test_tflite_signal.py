@@ -14,14 +14,14 @@ import pytest
 import signal_reference as ref
 from tflite_files import T, TFLiteFile, saved, single
 
-from codegen.targets import resolve
-from codegen.testing import Trial, run_trials
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import Trial, run_trials
 from ellc.frontends.tflite.read import read_tflite
-from ir.errors import EllcError
-from ir.graph import Graph
-from ir.interp import evaluate
-from ir.pipeline import run_pipeline
-from ir.types import Array
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
+from ellc.ir.pipeline import run_pipeline
+from ellc.ir.types import Array
 
 STEPS = 40
 FRAME, LENGTH, CHANNELS = 200, 256, 9

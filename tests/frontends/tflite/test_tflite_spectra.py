@@ -11,8 +11,8 @@ from tflite_cases import ints
 from tflite_files import T, TFLiteFile, reference, saved
 
 from ellc.frontends.tflite.read import read_tflite
-from ir.errors import EllcError
-from ir.interp import evaluate
+from ellc.ir.errors import EllcError
+from ellc.ir.interp import evaluate
 
 KINDS = ("COMPLEX_ABS", "REAL", "IMAG")
 

@@ -10,15 +10,15 @@ import pytest
 from tflite_files import T, TFLiteFile, options, saved, stream, with_graphs
 from tflite_layer_cases import layer_cases
 
-from codegen.targets import resolve
-from codegen.testing import Trial, run_trials
+from ellc.codegen.targets import resolve
+from ellc.codegen.testing import Trial, run_trials
 from ellc.frontends.tflite.read import read_tflite
-from ir.errors import EllcError
-from ir.graph import Graph
-from ir.interp import evaluate
-from ir.pipeline import run_pipeline
-from ir.types import Array
-from ir.verify import verify
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
+from ellc.ir.pipeline import run_pipeline
+from ellc.ir.types import Array
+from ellc.ir.verify import verify
 
 STEPS = 10
 

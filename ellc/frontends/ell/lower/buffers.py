@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ellc.frontends.ell.layers import PaddingScheme
 from ellc.frontends.ell.layout import MemoryLayout, increments
-from ir.builder import Ref
+from ellc.ir.builder import Ref
 
 FLT_MAX = float(np.finfo(np.float32).max)
 

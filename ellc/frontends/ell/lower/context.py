@@ -16,12 +16,12 @@ from ellc.frontends.ell.options import EllOptions
 from ellc.frontends.ell.ports import PortReference
 from ellc.frontends.ell.view import View
 from ellc.frontends.problems import Problems
-from ir.builder import GraphBuilder, Ref
-from ir.limits import Limits
-from ir.op import Op
-from ir.ops.pointwise import Cast
-from ir.ops.shape import Concat, Embed, Gather, Pad, Reshape, Slice, Transpose
-from ir.types import Array, DType, Padding
+from ellc.ir.builder import GraphBuilder, Ref
+from ellc.ir.limits import Limits
+from ellc.ir.op import Op
+from ellc.ir.ops.pointwise import Cast
+from ellc.ir.ops.shape import Concat, Embed, Gather, Pad, Reshape, Slice, Transpose
+from ellc.ir.types import Array, DType, Padding
 
 # Applied to constants, these are done at once: the graph then holds the moved array.
 _MOVES = (Reshape, Transpose, Slice, Concat, Gather, Cast)

@@ -10,8 +10,8 @@ from ellc.frontends.ell.lower.buffers import Buffer, plain_layout
 from ellc.frontends.ell.lower.context import Handler, Job, Lowering, Refused
 from ellc.frontends.ell.lower.layers import convolution_weights, convolve
 from ellc.frontends.ell.lower.winograd import original_filters
-from ir.builder import Ref
-from ir.ops.shape import Concat, Pad, Slice, Transpose
+from ellc.ir.builder import Ref
+from ellc.ir.ops.shape import Concat, Pad, Slice, Transpose
 
 
 def lower_tensor_convolution(lw: Lowering, job: Job) -> None:

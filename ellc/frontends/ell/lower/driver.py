@@ -21,10 +21,10 @@ from ellc.frontends.ell.lower.names import metadata_of, port_name, unique_name
 from ellc.frontends.ell.options import EllOptions
 from ellc.frontends.ell.ports import PortReference, parse_port_reference, whole_port
 from ellc.frontends.ell.view import View
-from ir.builder import GraphBuilder
-from ir.errors import EllcError, ShapeError
-from ir.graph import Graph
-from ir.passes.eliminate_dead import EliminateDead
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.errors import EllcError, ShapeError
+from ellc.ir.graph import Graph
+from ellc.ir.passes.eliminate_dead import EliminateDead
 
 HANDLERS: dict[str, Handler] = {
     **convolution.HANDLERS,

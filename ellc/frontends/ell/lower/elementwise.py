@@ -7,11 +7,11 @@ from ellc.frontends.ell.layout import MemoryLayout
 from ellc.frontends.ell.lower.buffers import Buffer, plain_layout, tensor_shape
 from ellc.frontends.ell.lower.context import Handler, Job, Lowering, Refused
 from ellc.frontends.ell.lower.layers import activation_op, softmax
-from ir.builder import Ref
-from ir.op import Op
-from ir.ops import pointwise as pw
-from ir.ops.shape import Expand
-from ir.types import DType
+from ellc.ir.builder import Ref
+from ellc.ir.op import Op
+from ellc.ir.ops import pointwise as pw
+from ellc.ir.ops.shape import Expand
+from ellc.ir.types import DType
 
 _UNARY: dict[str, Op] = {
     "abs": pw.Abs(),

@@ -14,13 +14,13 @@ from ellc.frontends.ell import layers as ell
 from ellc.frontends.ell.layout import MemoryLayout
 from ellc.frontends.ell.lower.buffers import FLT_MAX, PATTERNED, Buffer, border_fill
 from ellc.frontends.ell.lower.context import Handler, Job, Lowering, Poisoned, Refused
-from ir.builder import Ref
-from ir.op import Pointwise
-from ir.ops.binary import Binarize, BinaryConv2D
-from ir.ops.conv import Conv2D
-from ir.ops.dense import Dense
-from ir.ops.detection import RegionDetection
-from ir.ops.pointwise import (
+from ellc.ir.builder import Ref
+from ellc.ir.op import Pointwise
+from ellc.ir.ops.binary import Binarize, BinaryConv2D
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.dense import Dense
+from ellc.ir.ops.detection import RegionDetection
+from ellc.ir.ops.pointwise import (
     Add,
     Clip,
     HardSigmoid,
@@ -32,9 +32,9 @@ from ir.ops.pointwise import (
     Sigmoid,
     Tanh,
 )
-from ir.ops.pool import AvgPool2D, MaxPool2D
-from ir.ops.reduce import Softmax
-from ir.types import DType, Padding
+from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
+from ellc.ir.ops.reduce import Softmax
+from ellc.ir.types import DType, Padding
 
 Shape3 = ell.Shape3
 

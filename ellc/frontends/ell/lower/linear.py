@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from ellc.frontends.ell.lower.context import Handler, Job, Lowering, Refused
-from ir.builder import Ref
-from ir.ops.dense import Dense, MatMul
-from ir.ops.pointwise import Mul, Sub
-from ir.ops.reduce import ArgMax, ArgMin, Reduce
-from ir.types import Array
+from ellc.ir.builder import Ref
+from ellc.ir.ops.dense import Dense, MatMul
+from ellc.ir.ops.pointwise import Mul, Sub
+from ellc.ir.ops.reduce import ArgMax, ArgMin, Reduce
+from ellc.ir.types import Array
 
 
 def lower_sum(lw: Lowering, job: Job) -> None:

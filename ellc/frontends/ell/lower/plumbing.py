@@ -12,10 +12,10 @@ from ellc.frontends.ell.lower.context import Handler, Job, Lowering, Refused
 from ellc.frontends.ell.lower.names import input_name, unique_name
 from ellc.frontends.ell.view import View
 from ellc.frontends.problems import Problems
-from ir.builder import Ref
-from ir.ops.pointwise import Cast, Equal, Select
-from ir.ops.shape import Concat, Expand, Gather, Transpose
-from ir.types import DType, TensorType
+from ellc.ir.builder import Ref
+from ellc.ir.ops.pointwise import Cast, Equal, Select
+from ellc.ir.ops.shape import Concat, Expand, Gather, Transpose
+from ellc.ir.types import DType, TensorType
 
 # ---- in and out ---------------------------------------------------------------------------------
 

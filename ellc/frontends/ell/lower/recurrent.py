@@ -8,10 +8,10 @@ from ellc.frontends.ell import layers as ell
 from ellc.frontends.ell.lower.context import Handler, Job, Lowering, Poisoned, Refused
 from ellc.frontends.ell.lower.layers import activation_op
 from ellc.frontends.ell.values import ArchiveObject
-from ir.builder import Ref
-from ir.op import Pointwise
-from ir.ops.pointwise import And, Equal, NotEqual, Select
-from ir.ops.recurrent import FastGRNNCell, GRUCell, LSTMCell, RNNCell
+from ellc.ir.builder import Ref
+from ellc.ir.op import Pointwise
+from ellc.ir.ops.pointwise import And, Equal, NotEqual, Select
+from ellc.ir.ops.recurrent import FastGRNNCell, GRUCell, LSTMCell, RNNCell
 
 
 def lower_rnn(lw: Lowering, job: Job) -> None:

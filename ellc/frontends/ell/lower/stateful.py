@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ellc.frontends.ell.lower.context import Handler, Job, Lowering
-from ir.builder import Ref
-from ir.ops.pointwise import Add, Div, Mul, Sub
-from ir.ops.reduce import Reduce
-from ir.ops.shape import Concat
+from ellc.ir.builder import Ref
+from ellc.ir.ops.pointwise import Add, Div, Mul, Sub
+from ellc.ir.ops.reduce import Reduce
+from ellc.ir.ops.shape import Concat
 
 
 def lower_buffer(lw: Lowering, job: Job) -> None:

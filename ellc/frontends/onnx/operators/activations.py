@@ -11,8 +11,8 @@ from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.registry import ONNX, no_integers, operand, optional
-from ir.op import Op
-from ir.ops.pointwise import (
+from ellc.ir.op import Op
+from ellc.ir.ops.pointwise import (
     SELU_ALPHA,
     SELU_SCALE,
     Celu,

@@ -22,9 +22,9 @@ from ellc.frontends.onnx.narrow import same_kind, stored_value
 from ellc.frontends.onnx.operators.shapes import reshaped
 from ellc.frontends.onnx.registry import ONNX, Declined, no_attribute, operand, optional
 from ellc.frontends.onnx.tensors import HALF_NOTE, NARROW_TYPES, dtype_of, element_name, is_half
-from ir.ops.pointwise import BitCast, Cast
-from ir.ops.shape import Expand
-from ir.types import Array, DType
+from ellc.ir.ops.pointwise import BitCast, Cast
+from ellc.ir.ops.shape import Expand
+from ellc.ir.types import Array, DType
 
 _RANGE_ELEMENTS = 1 << 20
 _BFLOAT16 = 16

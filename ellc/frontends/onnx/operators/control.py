@@ -35,7 +35,7 @@ def if_(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
 def _chosen(
     emitter: Emitter, node: OnnxNode, condition: Value, values: Mapping[str, Value]
 ) -> list[Value]:
-    """Both branches, and a choice that lets the planner leave one out (`ir.branches`)."""
+    """Both branches, and a choice that lets the planner leave one out (`ellc.ir.branches`)."""
     then, other = (
         import_inner(emitter, node.graph(branch), values, node.label) for branch in _BRANCHES
     )

@@ -13,8 +13,8 @@ from ellc.frontends.onnx.operators.volumes import as_pixels, to_volumes
 from ellc.frontends.onnx.ports import TO_PIXELS
 from ellc.frontends.onnx.registry import ONNX, operand, optional
 from ellc.frontends.onnx.windows import Window, read_spans, window_of
-from ir.op import Op
-from ir.ops.conv import Conv2D
+from ellc.ir.op import Op
+from ellc.ir.ops.conv import Conv2D
 
 ConvOf = Callable[[Window, int], Op]
 """The operator on pixels and filters, of a window over rows and columns and a number of groups."""

@@ -12,8 +12,8 @@ from ellc.frontends.onnx.operators.shapes import reshaped, transposed
 from ellc.frontends.onnx.operators.volumes import transposed_convolved
 from ellc.frontends.onnx.registry import ONNX, operand, optional
 from ellc.frontends.onnx.windows import per_axis
-from ir.ops.conv_transpose import ConvTranspose2D
-from ir.types import Array
+from ellc.ir.ops.conv_transpose import ConvTranspose2D
+from ellc.ir.types import Array
 
 Pair = tuple[int, int]
 

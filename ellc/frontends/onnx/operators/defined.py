@@ -19,8 +19,8 @@ from ellc.frontends.onnx.operators.constants import to_dtype
 from ellc.frontends.onnx.parse import read_definition
 from ellc.frontends.onnx.registry import ONNX, Declined, operand
 from ellc.frontends.onnx.schemas import schema_of
-from ir.limits import DEFAULT_LIMITS
-from ir.types import DType
+from ellc.ir.limits import DEFAULT_LIMITS
+from ellc.ir.types import DType
 
 if TYPE_CHECKING:
     from onnx import NodeProto, TypeProto

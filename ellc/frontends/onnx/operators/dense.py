@@ -10,8 +10,8 @@ from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.shapes import reshaped, transposed
 from ellc.frontends.onnx.registry import ONNX, no_integers, operand, optional
-from ir.ops.dense import Dense, MatMul
-from ir.ops.pointwise import Add, Mul
+from ellc.ir.ops.dense import Dense, MatMul
+from ellc.ir.ops.pointwise import Add, Mul
 
 NO_INTEGER_PRODUCTS = no_integers("products of whole numbers; cast the operands to float32")
 

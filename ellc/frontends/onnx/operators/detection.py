@@ -11,10 +11,10 @@ from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.constants import to_dtype
 from ellc.frontends.onnx.operators.shapes import reshaped
 from ellc.frontends.onnx.registry import ONNX, Declined, operand, optional
-from ir.ops.detection import NonMaxSuppression
-from ir.ops.pointwise import Add, Maximum, Minimum, Mul, Sub
-from ir.ops.shape import Concat, Gather, Slice, Transpose
-from ir.types import DType
+from ellc.ir.ops.detection import NonMaxSuppression
+from ellc.ir.ops.pointwise import Add, Maximum, Minimum, Mul, Sub
+from ellc.ir.ops.shape import Concat, Gather, Slice, Transpose
+from ellc.ir.types import DType
 
 _NO_NUMBER = "without a number of boxes there is no result"
 NOTE = (

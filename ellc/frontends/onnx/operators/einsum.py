@@ -13,9 +13,9 @@ from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.dense import NO_INTEGER_PRODUCTS
 from ellc.frontends.onnx.operators.shapes import reshaped, transposed
 from ellc.frontends.onnx.registry import ONNX, operand
-from ir.ops.dense import MatMul
-from ir.ops.reduce import Reduce
-from ir.ops.shape import Gather
+from ellc.ir.ops.dense import MatMul
+from ellc.ir.ops.reduce import Reduce
+from ellc.ir.ops.shape import Gather
 
 
 @ONNX.imports("Einsum", limits="floating point", declines=(NO_INTEGER_PRODUCTS,))

@@ -10,8 +10,8 @@ from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.constants import to_dtype
 from ellc.frontends.onnx.registry import ONNX, no_integers, operand
-from ir.op import Op
-from ir.ops.pointwise import (
+from ellc.ir.op import Op
+from ellc.ir.ops.pointwise import (
     Abs,
     Acos,
     Acosh,

@@ -26,8 +26,8 @@ from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.shapes import reshaped
 from ellc.frontends.onnx.registry import ONNX, axis_of, operand, optional
 from ellc.frontends.onnx.tensors import dtype_of
-from ir.op import Op
-from ir.ops.pointwise import (
+from ellc.ir.op import Op
+from ellc.ir.ops.pointwise import (
     Add,
     And,
     Cast,
@@ -40,10 +40,10 @@ from ir.ops.pointwise import (
     Select,
     Sub,
 )
-from ir.ops.scan import CumProd, CumSum
-from ir.ops.shape import Concat, Gather
-from ir.ops.sorting import TopK
-from ir.types import Array, DType
+from ellc.ir.ops.scan import CumProd, CumSum
+from ellc.ir.ops.shape import Concat, Gather
+from ellc.ir.ops.sorting import TopK
+from ellc.ir.types import Array, DType
 
 _COMBINATIONS: dict[str, Op | None] = {
     "none": None,

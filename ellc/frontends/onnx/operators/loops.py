@@ -24,9 +24,9 @@ from ellc.frontends.onnx.operators.sequences import appended, extended
 from ellc.frontends.onnx.operators.shapes import reshaped
 from ellc.frontends.onnx.order import in_order
 from ellc.frontends.onnx.registry import ONNX, axis_of, operand
-from ir.ops.loop import Loop, Walk
-from ir.ops.shape import Concat, Slice
-from ir.types import Array
+from ellc.ir.ops.loop import Loop, Walk
+from ellc.ir.ops.shape import Concat, Slice
+from ellc.ir.types import Array
 
 _COUNTER_ELEMENTS = 64
 """A carried value of more elements counts nothing: it is not followed from trip to trip."""

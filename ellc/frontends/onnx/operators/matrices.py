@@ -11,9 +11,9 @@ from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.shapes import reshaped
 from ellc.frontends.onnx.registry import ONNX, no_integers, operand
 from ellc.frontends.onnx.windows import per_axis
-from ir.ops.conv_transpose import ConvTranspose2D
-from ir.ops.pointwise import Add, Mul, Sub
-from ir.ops.shape import Slice
+from ellc.ir.ops.conv_transpose import ConvTranspose2D
+from ellc.ir.ops.pointwise import Add, Mul, Sub
+from ellc.ir.ops.shape import Slice
 
 _LARGEST = 4
 

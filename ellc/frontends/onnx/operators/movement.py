@@ -14,9 +14,9 @@ from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, know
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.shapes import reshaped
 from ellc.frontends.onnx.registry import ONNX, axes_of, axis_of, integers_at, operand, optional
-from ir.ops.pointwise import Add, Less, Select
-from ir.ops.shape import Concat, Gather, Pad, Slice, Split
-from ir.types import Array
+from ellc.ir.ops.pointwise import Add, Less, Select
+from ellc.ir.ops.shape import Concat, Gather, Pad, Slice, Split
+from ellc.ir.types import Array
 
 
 @ONNX.imports("Concat")

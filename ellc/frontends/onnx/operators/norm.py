@@ -21,9 +21,9 @@ from ellc.frontends.onnx.registry import (
     operand,
     optional,
 )
-from ir.ops.norm import LRN, BatchNorm, Normalize
-from ir.ops.pointwise import Abs, Add, Div, Mul, NotEqual, Rsqrt, Select, Sqrt, Sub
-from ir.ops.reduce import Reduce
+from ellc.ir.ops.norm import LRN, BatchNorm, Normalize
+from ellc.ir.ops.pointwise import Abs, Add, Div, Mul, NotEqual, Rsqrt, Select, Sqrt, Sub
+from ellc.ir.ops.reduce import Reduce
 
 
 @ONNX.imports(

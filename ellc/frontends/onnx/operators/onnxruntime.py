@@ -22,10 +22,10 @@ from ellc.frontends.onnx.operators.resize import resized_by
 from ellc.frontends.onnx.operators.shapes import transposed
 from ellc.frontends.onnx.ports import TO_PIXELS, TO_PLANES
 from ellc.frontends.onnx.registry import MICROSOFT, ONNX, operand, optional
-from ir.op import Op
-from ir.ops.pointwise import Add, Clip, HardSigmoid, HardSwish, LeakyRelu, Relu, Sigmoid, Tanh
-from ir.ops.shape import Pad, Slice
-from ir.types import Array
+from ellc.ir.op import Op
+from ellc.ir.ops.pointwise import Add, Clip, HardSigmoid, HardSwish, LeakyRelu, Relu, Sigmoid, Tanh
+from ellc.ir.ops.shape import Pad, Slice
+from ellc.ir.types import Array
 
 _PARAMETERS = ("activation_alpha", "activation_beta", "activation_gamma")
 

@@ -14,10 +14,10 @@ from ellc.frontends.onnx.operators.constants import to_dtype
 from ellc.frontends.onnx.operators.shapes import reshaped
 from ellc.frontends.onnx.registry import ONNX, operand, optional
 from ellc.frontends.onnx.windows import Span, read_spans
-from ir.ops.pointwise import Add, Equal, Select
-from ir.ops.reduce import ArgMax
-from ir.ops.shape import Concat, Gather, Pad
-from ir.types import Array, DType
+from ellc.ir.ops.pointwise import Add, Equal, Select
+from ellc.ir.ops.reduce import ArgMax
+from ellc.ir.ops.shape import Concat, Gather, Pad
+from ellc.ir.types import Array, DType
 
 _MOST_WINDOWS = 1024  # over one element of a MaxUnpool: each takes operators of its own
 

@@ -17,11 +17,11 @@ from ellc.frontends.onnx.operators.shapes import reshaped
 from ellc.frontends.onnx.operators.volumes import Pool, pooled
 from ellc.frontends.onnx.registry import ONNX, operand
 from ellc.frontends.onnx.windows import Span, Window, read_spans, window_of
-from ir.ops.pointwise import Abs, Mul, Pow, Sqrt
-from ir.ops.pool import LOWEST, AvgPool2D, MaxPool2D
-from ir.ops.reduce import Reduce
-from ir.ops.shape import Pad
-from ir.types import Padding
+from ellc.ir.ops.pointwise import Abs, Mul, Pow, Sqrt
+from ellc.ir.ops.pool import LOWEST, AvgPool2D, MaxPool2D
+from ellc.ir.ops.reduce import Reduce
+from ellc.ir.ops.shape import Pad
+from ellc.ir.types import Padding
 
 _LIMITS = "1 to 3 spatial axes"
 

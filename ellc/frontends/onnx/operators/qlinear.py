@@ -31,13 +31,13 @@ from ellc.frontends.onnx.quantisation import (
     stored_bounds,
 )
 from ellc.frontends.onnx.registry import JOINED, JOINED_DOMAIN, ONNX, axis_of, operand, optional
-from ir.op import Op
-from ir.ops.pointwise import Add, Cast, Clip, LeakyRelu, Mul, Sigmoid, Sub
-from ir.ops.quantised import Lookup
-from ir.ops.reduce import Reduce, Softmax
-from ir.ops.scaled_add import ScaledAdd
-from ir.ops.shape import Concat
-from ir.types import Array, DType
+from ellc.ir.op import Op
+from ellc.ir.ops.pointwise import Add, Cast, Clip, LeakyRelu, Mul, Sigmoid, Sub
+from ellc.ir.ops.quantised import Lookup
+from ellc.ir.ops.reduce import Reduce, Softmax
+from ellc.ir.ops.scaled_add import ScaledAdd
+from ellc.ir.ops.shape import Concat
+from ellc.ir.types import Array, DType
 
 MS = "com.microsoft."
 _LIMITS = "8 bits; parameters known at import"

@@ -15,9 +15,9 @@ from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.dense import product
 from ellc.frontends.onnx.operators.qonnx_parts import constant_operand, names, rounded
 from ellc.frontends.onnx.registry import ONNX, operand
-from ir.ops.pointwise import Add, Cast, Clip, Div, GreaterEqual, Mul, MulAdd, Round, Sub
-from ir.ops.thresholds import CountReached
-from ir.types import Array
+from ellc.ir.ops.pointwise import Add, Cast, Clip, Div, GreaterEqual, Mul, MulAdd, Round, Sub
+from ellc.ir.ops.thresholds import CountReached
+from ellc.ir.types import Array
 
 _MOST_BITS = 24  # float32 holds no larger whole numbers
 

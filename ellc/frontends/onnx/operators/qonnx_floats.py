@@ -10,9 +10,9 @@ from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.qonnx_parts import constant_operand, names, rounded
 from ellc.frontends.onnx.registry import ONNX, operand, optional
-from ir.op import Op
-from ir.ops.pointwise import And, BitCast, Clip, Div, Greater, Less, Maximum, Mul, Not, Select
-from ir.types import DType
+from ellc.ir.op import Op
+from ellc.ir.ops.pointwise import And, BitCast, Clip, Div, Greater, Less, Maximum, Mul, Not, Select
+from ellc.ir.types import DType
 
 _EXPONENT_BITS = 0x7F800000  # of a float32
 _LEAST_EXPONENT, _MOST_EXPONENT = -126, 127  # of float32 numbers that no unit flushes to zero

@@ -8,9 +8,9 @@ from ellc.frontends.graph_import.broadcast import pointwise
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
 from ellc.frontends.onnx.registry import operand
-from ir.op import Op
-from ir.ops.pointwise import Abs, Add, Ceil, Floor, Mul, Round, Sign
-from ir.types import Array
+from ellc.ir.op import Op
+from ellc.ir.ops.pointwise import Abs, Add, Ceil, Floor, Mul, Round, Sign
+from ellc.ir.types import Array
 
 DOMAINS = ("onnx.brevitas", "qonnx.custom_op.general", "finn.custom_op.general")
 _ROUNDING: dict[str, Op] = {

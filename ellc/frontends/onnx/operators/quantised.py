@@ -24,12 +24,12 @@ from ellc.frontends.onnx.quantisation import (
 from ellc.frontends.onnx.registry import ONNX, Declined, axis_of, operand, optional
 from ellc.frontends.onnx.tensors import NARROW_TYPES, dtype_of
 from ellc.frontends.onnx.windows import Window
-from ir.ops.pointwise import Cast, Clip, Div, Maximum, Minimum, Mul, Neg, Round, Sub
-from ir.ops.quantised import Dequantize, Quantize
-from ir.ops.quantised_conv import IntConv2D, IntDense, IntMatMul
-from ir.ops.reduce import Reduce
-from ir.ops.shape import Expand
-from ir.types import Array, DType
+from ellc.ir.ops.pointwise import Cast, Clip, Div, Maximum, Minimum, Mul, Neg, Round, Sub
+from ellc.ir.ops.quantised import Dequantize, Quantize
+from ellc.ir.ops.quantised_conv import IntConv2D, IntDense, IntMatMul
+from ellc.ir.ops.reduce import Reduce
+from ellc.ir.ops.shape import Expand
+from ellc.ir.types import Array, DType
 
 _NO_BLOCKS = "scales of blocks, on computed values"
 

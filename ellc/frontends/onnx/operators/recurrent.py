@@ -14,9 +14,9 @@ from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, know
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.shapes import reshaped, transposed
 from ellc.frontends.onnx.registry import ONNX, Declined, operand, optional
-from ir.op import Op, Pointwise
-from ir.ops.loop import Walk
-from ir.ops.pointwise import (
+from ellc.ir.op import Op, Pointwise
+from ellc.ir.ops.loop import Walk
+from ellc.ir.ops.pointwise import (
     Elu,
     HardSigmoid,
     LeakyRelu,
@@ -27,9 +27,9 @@ from ir.ops.pointwise import (
     Tanh,
     ThresholdedRelu,
 )
-from ir.ops.recurrent import GRUCell, LSTMCell, RNNCell
-from ir.ops.shape import Concat, Slice
-from ir.types import Array
+from ellc.ir.ops.recurrent import GRUCell, LSTMCell, RNNCell
+from ellc.ir.ops.shape import Concat, Slice
+from ellc.ir.types import Array
 
 _LIMITS = "a length known at import; no activations `Affine` or `ScaledTanh`"
 _PARAMETRIC = "an activation (Affine, ScaledTanh) of which there is no kernel"

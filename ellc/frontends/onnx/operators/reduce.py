@@ -10,9 +10,9 @@ from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.shapes import reshaped
 from ellc.frontends.onnx.registry import ONNX, axes_of, axis_of, integers_at, no_integers, operand
-from ir.ops.pointwise import Abs, Add, Cast, Clip, Equal, Exp, Log, Sqrt, Sub
-from ir.ops.reduce import ArgMax, ArgMin, LogSoftmax, Reduce, Softmax
-from ir.types import DType
+from ellc.ir.ops.pointwise import Abs, Add, Cast, Clip, Equal, Exp, Log, Sqrt, Sub
+from ellc.ir.ops.reduce import ArgMax, ArgMin, LogSoftmax, Reduce, Softmax
+from ellc.ir.types import DType
 
 _KINDS = {
     "ReduceL1": "sum",

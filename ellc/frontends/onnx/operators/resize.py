@@ -16,8 +16,8 @@ from ellc.frontends.onnx.images import to_pixels, to_planes
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.ports import TO_PIXELS
 from ellc.frontends.onnx.registry import ONNX, axes_of, operand, optional
-from ir.ops.resize import Resize
-from ir.types import Array
+from ellc.ir.ops.resize import Resize
+from ellc.ir.types import Array
 
 T = TypeVar("T")
 _MODES = {"nearest": "nearest", "linear": "linear", "bilinear": "linear", "cubic": "cubic"}

@@ -15,8 +15,8 @@ from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.constants import to_dtype
 from ellc.frontends.onnx.operators.shapes import reshaped, transposed
 from ellc.frontends.onnx.registry import ONNX, no_integers, operand
-from ir.op import Op
-from ir.ops.pointwise import (
+from ellc.ir.op import Op
+from ellc.ir.ops.pointwise import (
     Add,
     And,
     Cast,
@@ -32,8 +32,8 @@ from ir.ops.pointwise import (
     Select,
     Sub,
 )
-from ir.ops.shape import Gather
-from ir.types import DType
+from ellc.ir.ops.shape import Gather
+from ellc.ir.types import DType
 
 _MODES = {"linear": "linear", "bilinear": "linear", "cubic": "cubic", "bicubic": "cubic"}
 _PADDINGS = ("zeros", "border", "reflection")

@@ -19,7 +19,7 @@ from ellc.frontends.onnx.model import OnnxGraph, OnnxNode
 from ellc.frontends.onnx.operators.movement import part, parts_of
 from ellc.frontends.onnx.operators.shapes import reshaped, transposed
 from ellc.frontends.onnx.registry import ONNX, Declined, axis_of, operand, optional
-from ir.ops.shape import Concat
+from ellc.ir.ops.shape import Concat
 
 _MOST_PARTS = 4096
 """Of one tensor. Each is an operator of its own: 32,767 of them took three seconds to import."""

@@ -11,7 +11,7 @@ from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.registry import ONNX, axes_of, axis_of, integers_at, operand
-from ir.ops.shape import Expand, Reshape, Transpose
+from ellc.ir.ops.shape import Expand, Reshape, Transpose
 
 
 def reshaped(emitter: Emitter, x: Value, shape: tuple[int, ...]) -> Value:

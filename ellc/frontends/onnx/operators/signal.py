@@ -12,10 +12,10 @@ from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.shapes import reshaped, transposed
 from ellc.frontends.onnx.registry import ONNX, Declined, axis_of, operand, optional
 from ellc.frontends.onnx.tensors import dtype_of
-from ir.ops.dense import Dense
-from ir.ops.pointwise import Mul
-from ir.ops.shape import Gather
-from ir.types import Array, DType
+from ellc.ir.ops.dense import Dense
+from ellc.ir.ops.pointwise import Mul
+from ellc.ir.ops.shape import Gather
+from ellc.ir.types import Array, DType
 
 _MOST_FREQUENCIES = 2048  # the matrix of a transform has the square of twice as many elements
 _NO_COMPLEX = "a transform back to complex signals"

@@ -10,7 +10,7 @@ from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.dense import scaled
 from ellc.frontends.onnx.registry import ONNX, operand
-from ir.ops.pointwise import Add, Greater, Mul, Select, Sub
+from ellc.ir.ops.pointwise import Add, Greater, Mul, Select, Sub
 
 
 @ONNX.imports("ai.onnx.preview.training.Momentum")

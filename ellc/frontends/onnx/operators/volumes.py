@@ -9,9 +9,9 @@ import numpy as np
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.operators.shapes import reshaped, transposed
 from ellc.frontends.onnx.windows import Span, Window, window_of
-from ir.ops.conv_transpose import ConvTranspose2D
-from ir.ops.shape import Gather, Pad
-from ir.types import Array
+from ellc.ir.ops.conv_transpose import ConvTranspose2D
+from ellc.ir.ops.shape import Gather, Pad
+from ellc.ir.types import Array
 
 Pool = Callable[[Value, Window], Value]
 """A pool of pixels [N,H,W,C] under a window."""

@@ -38,10 +38,20 @@ from ellc.frontends.tflite.operators.wide_functions import (
 )
 from ellc.frontends.tflite.registry import TFLITE
 from ellc.frontends.tflite.scales import limits_of, scale_of, zero_of
-from ir.op import Op
-from ir.ops.activations import Clip, Elu, Gelu, HardSwish, LeakyRelu, PRelu, Relu, Sigmoid, Tanh
-from ir.ops.arithmetic import Mul
-from ir.ops.functions import (
+from ellc.ir.op import Op
+from ellc.ir.ops.activations import (
+    Clip,
+    Elu,
+    Gelu,
+    HardSwish,
+    LeakyRelu,
+    PRelu,
+    Relu,
+    Sigmoid,
+    Tanh,
+)
+from ellc.ir.ops.arithmetic import Mul
+from ellc.ir.ops.functions import (
     Abs,
     Ceil,
     Cos,
@@ -56,8 +66,8 @@ from ir.ops.functions import (
     Sqrt,
     Square,
 )
-from ir.ops.reduce import LogSoftmax, Softmax
-from ir.types import Array, DType
+from ellc.ir.ops.reduce import LogSoftmax, Softmax
+from ellc.ir.types import Array, DType
 
 Transform = Callable[[Array], Array]
 Wide = Callable[[Emitter, TfliteNode, Value], Value]

@@ -17,8 +17,8 @@ from ellc.frontends.tflite.operators.quantised_arithmetic import (
 )
 from ellc.frontends.tflite.operators.shapes import reshaped
 from ellc.frontends.tflite.registry import NOT_ON_INTEGERS, TFLITE
-from ir.op import Op
-from ir.ops.arithmetic import (
+from ellc.ir.op import Op
+from ellc.ir.ops.arithmetic import (
     Add,
     Div,
     FloorDiv,
@@ -29,7 +29,7 @@ from ir.ops.arithmetic import (
     Pow,
     Sub,
 )
-from ir.ops.comparisons import (
+from ellc.ir.ops.comparisons import (
     And,
     Equal,
     Greater,
@@ -42,7 +42,7 @@ from ir.ops.comparisons import (
     ShiftRight,
     Xor,
 )
-from ir.ops.functions import Neg, Not, Square
+from ellc.ir.ops.functions import Neg, Not, Square
 
 _NO_RUNTIME = "no runtime has it for 8-bit operands"
 

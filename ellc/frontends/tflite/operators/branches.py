@@ -11,7 +11,7 @@ from ellc.frontends.tflite.common import operand
 from ellc.frontends.tflite.inner import import_inner
 from ellc.frontends.tflite.model import Tensor, TfliteGraph, TfliteNode
 from ellc.frontends.tflite.registry import TFLITE
-from ir.types import DType
+from ellc.ir.types import DType
 
 
 @TFLITE.imports(

@@ -19,7 +19,7 @@ from ellc.frontends.tflite.operators.written_rows import (
     written_rows,
 )
 from ellc.frontends.tflite.registry import TFLITE
-from ir.ops.loop import Loop, Walk
+from ellc.ir.ops.loop import Loop, Walk
 
 
 @TFLITE.imports("WHILE", limits="a number of trips known at import, at most 4096")

@@ -25,11 +25,11 @@ from ellc.frontends.tflite.operators.quantised_convolution import (
 )
 from ellc.frontends.tflite.registry import NOT_ON_INTEGERS, TFLITE, Declined
 from ellc.frontends.tflite.scales import dequantized
-from ir.ops.conv import Conv2D
-from ir.ops.conv_transpose import ConvTranspose2D
-from ir.ops.dense import Dense, MatMul
-from ir.ops.shape import Reshape, Transpose
-from ir.types import DType
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.conv_transpose import ConvTranspose2D
+from ellc.ir.ops.dense import Dense, MatMul
+from ellc.ir.ops.shape import Reshape, Transpose
+from ellc.ir.types import DType
 
 Pair = tuple[int, int]
 

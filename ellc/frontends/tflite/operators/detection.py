@@ -13,14 +13,14 @@ from ellc.frontends.tflite.common import operand, tensor
 from ellc.frontends.tflite.model import Options, TfliteNode
 from ellc.frontends.tflite.registry import TFLITE
 from ellc.frontends.tflite.scales import dequantized
-from ir.op import Op
-from ir.ops.cast import Cast
-from ir.ops.detection import NonMaxSuppression
-from ir.ops.pointwise import Add, Exp, Less, Mul, Select, Sub
-from ir.ops.reduce import Reduce
-from ir.ops.shape import Concat, Gather, Reshape, Slice, Transpose
-from ir.ops.sorting import TopK
-from ir.types import DType
+from ellc.ir.op import Op
+from ellc.ir.ops.cast import Cast
+from ellc.ir.ops.detection import NonMaxSuppression
+from ellc.ir.ops.pointwise import Add, Exp, Less, Mul, Select, Sub
+from ellc.ir.ops.reduce import Reduce
+from ellc.ir.ops.shape import Concat, Gather, Reshape, Slice, Transpose
+from ellc.ir.ops.sorting import TopK
+from ellc.ir.types import DType
 
 _PER_CLASS = 100
 _MOST_DETECTIONS = 1 << 20

@@ -8,8 +8,8 @@ from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, know
 from ellc.frontends.tflite.common import axis_of, operand
 from ellc.frontends.tflite.model import TfliteNode
 from ellc.frontends.tflite.registry import TFLITE
-from ir.ops.arithmetic import Add
-from ir.ops.sorting import TopK
+from ellc.ir.ops.arithmetic import Add
+from ellc.ir.ops.sorting import TopK
 
 
 @TFLITE.imports("TOPK_V2", limits="a constant number of elements")

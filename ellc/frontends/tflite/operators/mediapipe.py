@@ -20,12 +20,12 @@ from ellc.frontends.tflite.common import activated, operand, want_float, window_
 from ellc.frontends.tflite.model import Activation, Options, TfliteNode
 from ellc.frontends.tflite.operators.convolution import float_weights
 from ellc.frontends.tflite.registry import TFLITE
-from ir.ops.cast import Cast
-from ir.ops.conv_transpose import ConvTranspose2D
-from ir.ops.pointwise import Equal, GreaterEqual, Maximum, Select
-from ir.ops.pool import LOWEST, MaxPool2D
-from ir.ops.shape import Concat, Pad, Reshape, Slice, Transpose
-from ir.types import DType, Padding
+from ellc.ir.ops.cast import Cast
+from ellc.ir.ops.conv_transpose import ConvTranspose2D
+from ellc.ir.ops.pointwise import Equal, GreaterEqual, Maximum, Select
+from ellc.ir.ops.pool import LOWEST, MaxPool2D
+from ellc.ir.ops.shape import Concat, Pad, Reshape, Slice, Transpose
+from ellc.ir.types import DType, Padding
 
 _FIELDS = struct.Struct("<6i")
 _CONVOLUTION = struct.Struct("<3i")  # scheme, stride of columns, stride of rows

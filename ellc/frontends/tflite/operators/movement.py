@@ -21,10 +21,10 @@ from ellc.frontends.tflite.operators.quantised_movement import joined
 from ellc.frontends.tflite.operators.shapes import reshaped, transposed
 from ellc.frontends.tflite.registry import ACTIVATION, TFLITE, Declined
 from ellc.frontends.tflite.scales import dequantized, scalar_quant, zero_of
-from ir.ops.arithmetic import Add, Mul
-from ir.ops.reduce import Reduce
-from ir.ops.shape import Concat, Gather, Pad, Slice, Split
-from ir.types import DType
+from ellc.ir.ops.arithmetic import Add, Mul
+from ellc.ir.ops.reduce import Reduce
+from ellc.ir.ops.shape import Concat, Gather, Pad, Slice, Split
+from ellc.ir.types import DType
 
 _KNOWN = "what is not the data must be a constant"
 Pairs = list[tuple[int, int]]

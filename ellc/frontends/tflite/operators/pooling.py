@@ -19,10 +19,10 @@ from ellc.frontends.tflite.model import Options, TfliteNode
 from ellc.frontends.tflite.operators.convolution import strides_of
 from ellc.frontends.tflite.registry import NOT_ON_INTEGERS, TFLITE
 from ellc.frontends.tflite.scales import activation_range, limits_of, scalar_quant
-from ir.ops.activations import Clip
-from ir.ops.functions import Sqrt, Square
-from ir.ops.pool import LOWEST, AvgPool2D, MaxPool2D
-from ir.ops.quantised_pool import IntAvgPool2D
+from ellc.ir.ops.activations import Clip
+from ellc.ir.ops.functions import Sqrt, Square
+from ellc.ir.ops.pool import LOWEST, AvgPool2D, MaxPool2D
+from ellc.ir.ops.quantised_pool import IntAvgPool2D
 
 
 def _window(options: Options) -> tuple[int, int]:

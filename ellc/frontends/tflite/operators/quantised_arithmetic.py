@@ -18,11 +18,11 @@ from ellc.frontends.tflite.scales import (
     scale_of,
     zero_of,
 )
-from ir.fixed_point import multiply, quantize_multiplier
-from ir.ops.arithmetic import Add, Sub
-from ir.ops.functions import Square
-from ir.ops.quantised_arithmetic import QuantAdd, QuantDiv, QuantMul
-from ir.types import Array, DType
+from ellc.ir.fixed_point import multiply, quantize_multiplier
+from ellc.ir.ops.arithmetic import Add, Sub
+from ellc.ir.ops.functions import Square
+from ellc.ir.ops.quantised_arithmetic import QuantAdd, QuantDiv, QuantMul
+from ellc.ir.types import Array, DType
 
 # Bits by which numbers are raised before they are scaled, so that they keep digits.
 _COMPARED_BITS = 8

@@ -13,11 +13,11 @@ from ellc.frontends.tflite.common import BYTES, result, tensor
 from ellc.frontends.tflite.model import Activation, Tensor, TfliteNode
 from ellc.frontends.tflite.operators.wide_layers import wide_layer, wide_product
 from ellc.frontends.tflite.scales import quant_of, requantize, scale_of, zero_of
-from ir.op import Op
-from ir.ops.cast import Cast
-from ir.ops.conv_transpose import IntConvTranspose2D
-from ir.ops.quantised_conv import IntConv2D, IntDense, IntMatMul
-from ir.types import DType, Padding
+from ellc.ir.op import Op
+from ellc.ir.ops.cast import Cast
+from ellc.ir.ops.conv_transpose import IntConvTranspose2D
+from ellc.ir.ops.quantised_conv import IntConv2D, IntDense, IntMatMul
+from ellc.ir.types import DType, Padding
 
 Pair = tuple[int, int]
 

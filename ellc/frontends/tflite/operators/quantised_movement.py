@@ -25,9 +25,9 @@ from ellc.frontends.tflite.scales import (
     scale_of,
     zero_of,
 )
-from ir.ops.arithmetic import Sub
-from ir.ops.cast import Cast
-from ir.types import Array, DType
+from ellc.ir.ops.arithmetic import Sub
+from ellc.ir.ops.cast import Cast
+from ellc.ir.types import Array, DType
 
 
 @TFLITE.imports("QUANTIZE", limits="one scale for all elements")

@@ -9,7 +9,7 @@ from ellc.frontends.tflite.common import result, tensor
 from ellc.frontends.tflite.model import TfliteNode
 from ellc.frontends.tflite.operators.quantised_tables import looked_up
 from ellc.frontends.tflite.scales import limits_of, scale_of, zero_of
-from ir.fixed_point import (
+from ellc.ir.fixed_point import (
     LOG_BITS,
     SOFTMAX_SUM_BITS,
     divide_by_power,
@@ -17,12 +17,12 @@ from ir.fixed_point import (
     softmax_exponentials,
     softmax_scaling,
 )
-from ir.ops.arithmetic import Add, Sub
-from ir.ops.cast import Cast
-from ir.ops.fixed_point_functions import InverseRoot, LogOfSum
-from ir.ops.quantised import Requantize
-from ir.ops.reduce import Reduce
-from ir.types import Array, DType
+from ellc.ir.ops.arithmetic import Add, Sub
+from ellc.ir.ops.cast import Cast
+from ellc.ir.ops.fixed_point_functions import InverseRoot, LogOfSum
+from ellc.ir.ops.quantised import Requantize
+from ellc.ir.ops.reduce import Reduce
+from ellc.ir.types import Array, DType
 
 _LOG_STEP = 1 / 16  # of a stored logarithm, 0 the highest number
 _LOG_STEP_BITS = 4

@@ -10,8 +10,8 @@ from ellc.frontends.tflite.common import result, tensor
 from ellc.frontends.tflite.model import TfliteNode
 from ellc.frontends.tflite.operators.quantised_tables import scaled_by, tabled
 from ellc.frontends.tflite.scales import limits_of, scalar_quant, scale_of, zero_of
-from ir.ops.comparisons import GreaterEqual, Select
-from ir.ops.quantised_arithmetic import QuantMul
+from ellc.ir.ops.comparisons import GreaterEqual, Select
+from ellc.ir.ops.quantised_arithmetic import QuantMul
 
 
 def stored_prelu(emitter: Emitter, node: TfliteNode, x: Value, slopes: Value) -> Value:

@@ -1,7 +1,7 @@
 """The LSTM of stored integers: 8-bit operands and results, a cell state of 16 bits.
 
-Gates' sums are Q numbers of three integer bits, gates are Q0 (`ir.fixed_point_16`); the cell state
-is a Q number whose integer bits its scale says.
+Gates' sums are Q numbers of three integer bits, gates are Q0 (`ellc.ir.fixed_point_16`); the cell
+state is a Q number whose integer bits its scale says.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from ellc.frontends.tflite.common import operand, optional, result, tensor
 from ellc.frontends.tflite.model import Activation, Tensor, TfliteNode
 from ellc.frontends.tflite.operators.recurrent_parts import NO_SUCH_CELL, refuse, state_of, walk_of
 from ellc.frontends.tflite.scales import limits_of, scale_of, zero_of
-from ir.fixed_point import quantize_multiplier
-from ir.fixed_point_16 import MOST_INTEGER_BITS, ONE
-from ir.ops.arithmetic import Add, Mul, Sub
-from ir.ops.cast import Cast
-from ir.ops.comparisons import ShiftRight
-from ir.ops.fixed_point_functions import Function16
-from ir.ops.loop import Loop
-from ir.ops.quantised import Requantize
-from ir.ops.quantised_conv import IntDense
-from ir.ops.shape import Slice
-from ir.types import Array, DType, Quant
+from ellc.ir.fixed_point import quantize_multiplier
+from ellc.ir.fixed_point_16 import MOST_INTEGER_BITS, ONE
+from ellc.ir.ops.arithmetic import Add, Mul, Sub
+from ellc.ir.ops.cast import Cast
+from ellc.ir.ops.comparisons import ShiftRight
+from ellc.ir.ops.fixed_point_functions import Function16
+from ellc.ir.ops.loop import Loop
+from ellc.ir.ops.quantised import Requantize
+from ellc.ir.ops.quantised_conv import IntDense
+from ellc.ir.ops.shape import Slice
+from ellc.ir.types import Array, DType, Quant
 
 _WEIGHTS, _RECURRENT, _BIASES = 1, 5, 12  # where the operands of the four gates begin
 _PEEPHOLES = {0: 9, 1: 10, 3: 11}  # operands by gate

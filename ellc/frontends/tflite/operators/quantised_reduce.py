@@ -19,12 +19,12 @@ from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.common import result, tensor
 from ellc.frontends.tflite.model import Activation, TfliteNode
 from ellc.frontends.tflite.scales import activation_range, scale_of, zero_of
-from ir.fixed_point import quantize_multiplier
-from ir.ops.arithmetic import Sub
-from ir.ops.cast import Cast
-from ir.ops.quantised import Requantize
-from ir.ops.reduce import Reduce
-from ir.types import DType
+from ellc.ir.fixed_point import quantize_multiplier
+from ellc.ir.ops.arithmetic import Sub
+from ellc.ir.ops.cast import Cast
+from ellc.ir.ops.quantised import Requantize
+from ellc.ir.ops.reduce import Reduce
+from ellc.ir.types import DType
 
 
 def _centred_sum(emitter: Emitter, node: TfliteNode, x: Value, axes: tuple[int, ...]) -> Value:

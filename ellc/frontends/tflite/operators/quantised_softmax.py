@@ -8,8 +8,8 @@ from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.common import BYTES
 from ellc.frontends.tflite.model import Tensor
 from ellc.frontends.tflite.scales import limits_of, scale_of, zero_of
-from ir.fixed_point import softmax_scaling
-from ir.ops.quantised_softmax import QuantSoftmax
+from ellc.ir.fixed_point import softmax_scaling
+from ellc.ir.ops.quantised_softmax import QuantSoftmax
 
 
 def stored_softmax(emitter: Emitter, source: Tensor, to: Tensor, x: Value, beta: float) -> Value:

@@ -11,9 +11,9 @@ from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.common import BYTES, result, tensor
 from ellc.frontends.tflite.model import Tensor, TfliteNode
 from ellc.frontends.tflite.scales import limits_of, scale_of, zero_of
-from ir.fixed_point import inverse_root, multiply, quantize_multiplier
-from ir.ops.quantised import Lookup
-from ir.types import Array, DType, Quant
+from ellc.ir.fixed_point import inverse_root, multiply, quantize_multiplier
+from ellc.ir.ops.quantised import Lookup
+from ellc.ir.types import Array, DType, Quant
 
 _ROOT_BITS = 20  # by which an inverse root is raised, so that it keeps digits
 

@@ -23,10 +23,10 @@ from ellc.frontends.tflite.operators.recurrent_parts import (
     walk_of,
 )
 from ellc.frontends.tflite.registry import TFLITE, Declined
-from ir.op import Pointwise
-from ir.ops.activations import Clip, Relu, Tanh
-from ir.ops.recurrent import LSTMCell, RNNCell
-from ir.ops.shape import Concat
+from ellc.ir.op import Pointwise
+from ellc.ir.ops.activations import Clip, Relu, Tanh
+from ellc.ir.ops.recurrent import LSTMCell, RNNCell
+from ellc.ir.ops.shape import Concat
 
 _ACTIVATIONS: dict[Activation, Pointwise] = {
     Activation.RELU: Relu(),

@@ -9,7 +9,7 @@ from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.common import optional, tensor
 from ellc.frontends.tflite.model import TfliteNode
 from ellc.frontends.tflite.registry import ACTIVATION, Declined
-from ir.ops.loop import Walk
+from ellc.ir.ops.loop import Walk
 
 
 def walk_of(node: TfliteNode, x: Value) -> Walk:

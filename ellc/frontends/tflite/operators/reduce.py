@@ -22,13 +22,13 @@ from ellc.frontends.tflite.operators.quantised_reduce import (
     stored_sum,
 )
 from ellc.frontends.tflite.registry import NOT_ON_INTEGERS, TFLITE
-from ir.ops.arithmetic import Div, Maximum
-from ir.ops.cast import Cast
-from ir.ops.functions import Sqrt
-from ir.ops.norm import LRN
-from ir.ops.reduce import ArgMax, ArgMin, Reduce
-from ir.ops.scan import CumSum
-from ir.types import DType
+from ellc.ir.ops.arithmetic import Div, Maximum
+from ellc.ir.ops.cast import Cast
+from ellc.ir.ops.functions import Sqrt
+from ellc.ir.ops.norm import LRN
+from ellc.ir.ops.reduce import ArgMax, ArgMin, Reduce
+from ellc.ir.ops.scan import CumSum
+from ellc.ir.types import DType
 
 _AXES = "constant axes"
 _LEAST_NORM = np.float32(1e-6)

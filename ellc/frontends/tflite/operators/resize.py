@@ -7,7 +7,7 @@ from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, know
 from ellc.frontends.tflite.common import operand
 from ellc.frontends.tflite.model import TfliteNode
 from ellc.frontends.tflite.registry import TFLITE
-from ir.ops.resize import Resize
+from ellc.ir.ops.resize import Resize
 
 _KNOWN = "a constant size"
 

@@ -20,8 +20,8 @@ from ellc.frontends.graph_import.values import (
 from ellc.frontends.tflite.common import axes_of, axis_of, operand, optional, result
 from ellc.frontends.tflite.model import TfliteNode
 from ellc.frontends.tflite.registry import TFLITE
-from ir.ops.cast import Cast
-from ir.ops.shape import Expand, Reshape, Slice, Transpose
+from ellc.ir.ops.cast import Cast
+from ellc.ir.ops.shape import Expand, Reshape, Slice, Transpose
 
 _MOST_NUMBERS = 1 << 24  # of a RANGE
 _KNOWN = "what is not the data must be a constant"

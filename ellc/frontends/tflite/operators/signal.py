@@ -15,14 +15,14 @@ from ellc.frontends.tflite.model import TfliteNode
 from ellc.frontends.tflite.operators.shapes import reshaped
 from ellc.frontends.tflite.operators.signal_parts import as_type, bits_option, want, with_number
 from ellc.frontends.tflite.registry import TFLITE
-from ir.ops.arithmetic import Maximum, Minimum, Mul, Sub
-from ir.ops.comparisons import Less, Select, ShiftLeft, ShiftRight
-from ir.ops.fixed_point_functions import LeadingZeros
-from ir.ops.functions import Abs
-from ir.ops.reduce import Reduce
-from ir.ops.shape import Pad, Slice
-from ir.ops.spectrum import Irfft, Rfft, rfft_tables
-from ir.types import DType
+from ellc.ir.ops.arithmetic import Maximum, Minimum, Mul, Sub
+from ellc.ir.ops.comparisons import Less, Select, ShiftLeft, ShiftRight
+from ellc.ir.ops.fixed_point_functions import LeadingZeros
+from ellc.ir.ops.functions import Abs
+from ellc.ir.ops.reduce import Reduce
+from ellc.ir.ops.shape import Pad, Slice
+from ellc.ir.ops.spectrum import Irfft, Rfft, rfft_tables
+from ellc.ir.types import DType
 
 MOST_LENGTH = 1 << 16  # of a transform
 

@@ -19,12 +19,12 @@ from ellc.frontends.tflite.operators.signal_parts import (
     with_number,
 )
 from ellc.frontends.tflite.registry import TFLITE
-from ir.ops.arithmetic import Add, Maximum, Minimum, Mul, Sub
-from ir.ops.comparisons import ShiftLeft, ShiftRight
-from ir.ops.fixed_point_functions import RoundedRoot
-from ir.ops.scan import CumSum
-from ir.ops.shape import Gather, Pad, Slice
-from ir.types import Array, DType
+from ellc.ir.ops.arithmetic import Add, Maximum, Minimum, Mul, Sub
+from ellc.ir.ops.comparisons import ShiftLeft, ShiftRight
+from ellc.ir.ops.fixed_point_functions import RoundedRoot
+from ellc.ir.ops.scan import CumSum
+from ellc.ir.ops.shape import Gather, Pad, Slice
+from ellc.ir.types import Array, DType
 
 
 @TFLITE.imports("CUSTOM:SignalFilterBank", limits="constant weights and places")

@@ -18,11 +18,11 @@ from ellc.frontends.tflite.operators.signal_parts import (
     with_number,
 )
 from ellc.frontends.tflite.registry import TFLITE
-from ir.ops.arithmetic import Add, Minimum, Mul, Sub
-from ir.ops.comparisons import And, Greater, Less, Select, ShiftLeft, ShiftRight
-from ir.ops.fixed_point_functions import Interpolate
-from ir.ops.shape import Gather
-from ir.types import Array, DType
+from ellc.ir.ops.arithmetic import Add, Minimum, Mul, Sub
+from ellc.ir.ops.comparisons import And, Greater, Less, Select, ShiftLeft, ShiftRight
+from ellc.ir.ops.fixed_point_functions import Interpolate
+from ellc.ir.ops.shape import Gather
+from ellc.ir.types import Array, DType
 
 _GAINS = 125  # 3 coefficients for each of 33 lengths in bits, 4 apart, from 2 numbers on
 _RATIO_BITS, _GAIN_BITS = 12, 6  # after the point of ratios and of results

@@ -6,12 +6,12 @@ import numpy as np
 
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.model import TfliteNode
-from ir.op import Op
-from ir.ops.arithmetic import Sub
-from ir.ops.cast import Cast
-from ir.ops.comparisons import Greater, Select, ShiftRight
-from ir.ops.fixed_point_functions import LeadingZeros
-from ir.types import DType
+from ellc.ir.op import Op
+from ellc.ir.ops.arithmetic import Sub
+from ellc.ir.ops.cast import Cast
+from ellc.ir.ops.comparisons import Greater, Select, ShiftRight
+from ellc.ir.ops.fixed_point_functions import LeadingZeros
+from ellc.ir.types import DType
 
 _MOST_BITS = 31  # that a number is shifted by
 

@@ -16,10 +16,10 @@ from ellc.frontends.tflite.model import TfliteNode
 from ellc.frontends.tflite.operators.shapes import reshaped
 from ellc.frontends.tflite.operators.signal_parts import as_type, want, with_number
 from ellc.frontends.tflite.registry import TFLITE
-from ir.ops.arithmetic import Add, Maximum, Minimum, Sub
-from ir.ops.comparisons import GreaterEqual, Less, Select
-from ir.ops.shape import Concat, Expand, Pad, Slice
-from ir.types import DType
+from ellc.ir.ops.arithmetic import Add, Maximum, Minimum, Sub
+from ellc.ir.ops.comparisons import GreaterEqual, Less, Select
+from ellc.ir.ops.shape import Concat, Expand, Pad, Slice
+from ellc.ir.types import DType
 
 _MOST_FRAMES = 256  # of one call
 _MOST_SAMPLES = 1 << 20  # that a row remembers

@@ -10,10 +10,10 @@ from ellc.frontends.tflite.operators.shapes import reshaped
 from ellc.frontends.tflite.operators.signal import MOST_LENGTH, spectrum_of
 from ellc.frontends.tflite.registry import TFLITE
 from ellc.frontends.tflite.spectra import READERS
-from ir.ops.arithmetic import Add, Mul
-from ir.ops.functions import Sqrt
-from ir.ops.shape import Slice
-from ir.types import DType
+from ellc.ir.ops.arithmetic import Add, Mul
+from ellc.ir.ops.functions import Sqrt
+from ellc.ir.ops.shape import Slice
+from ellc.ir.types import DType
 
 _LIMITS = (
     "of a RFFT2D over one axis, whose length is a constant and a power of two from 4 to "

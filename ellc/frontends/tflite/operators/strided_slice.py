@@ -10,7 +10,7 @@ from ellc.frontends.tflite.common import operand
 from ellc.frontends.tflite.model import Options, TfliteNode
 from ellc.frontends.tflite.operators.shapes import reshaped
 from ellc.frontends.tflite.registry import TFLITE, Declined
-from ir.ops.shape import Slice
+from ellc.ir.ops.shape import Slice
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,13 +28,13 @@ from ellc.frontends.tflite.operators.recurrent_parts import NO_SUCH_CELL, state_
 from ellc.frontends.tflite.operators.shapes import reshaped
 from ellc.frontends.tflite.registry import TFLITE
 from ellc.frontends.tflite.scales import requantize, zero_of
-from ir.ops.arithmetic import Add, Mul
-from ir.ops.cast import Cast
-from ir.ops.dense import Dense
-from ir.ops.quantised_conv import IntDense
-from ir.ops.reduce import Reduce
-from ir.ops.shape import Concat, Slice
-from ir.types import DType
+from ellc.ir.ops.arithmetic import Add, Mul
+from ellc.ir.ops.cast import Cast
+from ellc.ir.ops.dense import Dense
+from ellc.ir.ops.quantised_conv import IntDense
+from ellc.ir.ops.reduce import Reduce
+from ellc.ir.ops.shape import Concat, Slice
+from ellc.ir.types import DType
 
 _STATE = 4  # the operand
 

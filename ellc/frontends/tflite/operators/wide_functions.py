@@ -21,16 +21,16 @@ from ellc.frontends.tflite.scales import (
     stored,
     zero_of,
 )
-from ir.fixed_point import quantize_multiplier
-from ir.ops.activations import Relu
-from ir.ops.arithmetic import Add, Div, Mul, Sub
-from ir.ops.cast import Cast
-from ir.ops.comparisons import GreaterEqual, Select, ShiftLeft, ShiftRight, Xor
-from ir.ops.fixed_point_functions import Interpolate, LeadingZeros
-from ir.ops.functions import Abs, Sqrt
-from ir.ops.quantised import Requantize
-from ir.ops.reduce import Reduce
-from ir.types import Array, DType, Quant
+from ellc.ir.fixed_point import quantize_multiplier
+from ellc.ir.ops.activations import Relu
+from ellc.ir.ops.arithmetic import Add, Div, Mul, Sub
+from ellc.ir.ops.cast import Cast
+from ellc.ir.ops.comparisons import GreaterEqual, Select, ShiftLeft, ShiftRight, Xor
+from ellc.ir.ops.fixed_point_functions import Interpolate, LeadingZeros
+from ellc.ir.ops.functions import Abs, Sqrt
+from ellc.ir.ops.quantised import Requantize
+from ellc.ir.ops.reduce import Reduce
+from ellc.ir.types import Array, DType, Quant
 
 _LOW, _HIGH = -(1 << 15), (1 << 15) - 1
 _POINTS, _POINT_BITS = 512, 7  # pieces of a table and the bits of each

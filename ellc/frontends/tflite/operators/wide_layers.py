@@ -13,14 +13,14 @@ import numpy as np
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
 from ellc.frontends.tflite.model import Activation, Tensor
 from ellc.frontends.tflite.scales import requantize, zero_of
-from ir.fixed_point import quantize_multiplier
-from ir.op import Op
-from ir.ops.arithmetic import Add, Mul
-from ir.ops.cast import Cast
-from ir.ops.comparisons import ShiftRight
-from ir.ops.conv_transpose import IntConvTranspose2D
-from ir.ops.quantised_conv import IntConv2D, IntDense, IntMatMul
-from ir.types import Array, DType
+from ellc.ir.fixed_point import quantize_multiplier
+from ellc.ir.op import Op
+from ellc.ir.ops.arithmetic import Add, Mul
+from ellc.ir.ops.cast import Cast
+from ellc.ir.ops.comparisons import ShiftRight
+from ellc.ir.ops.conv_transpose import IntConvTranspose2D
+from ellc.ir.ops.quantised_conv import IntConv2D, IntDense, IntMatMul
+from ellc.ir.types import Array, DType
 
 _Layer = IntConv2D | IntDense | IntConvTranspose2D
 _ENDS_32 = 1 << 31

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
 from ellc.frontends.tflite.inner import import_inner
 from ellc.frontends.tflite.model import Activation, Tensor, TfliteGraph
-from ir.ops.shape import Concat, Reshape, Slice
-from ir.types import Array
+from ellc.ir.ops.shape import Concat, Reshape, Slice
+from ellc.ir.types import Array
 
 
 @dataclass(frozen=True, slots=True)
