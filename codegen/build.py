@@ -275,10 +275,9 @@ class _Builder:
     @property
     def _return_address_bytes(self) -> int:
         """What a call pushes that is not in the called function's frame."""
-        return 8 if self._target.arch == "x86_64" else 0
+        return self._target.isa.return_address_bytes
 
     @property
     def _alignment_bytes(self) -> int:
         """What aligning a kernel's frame to whole vectors takes at most."""
-        aligned_bytes = 16 if self._target.arch == "aarch64" else 8
-        return max(0, self._target.vector_bytes - aligned_bytes)
+        return max(0, self._target.vector_bytes - self._target.isa.stack_align_bytes)

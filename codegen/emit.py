@@ -8,9 +8,9 @@ import numpy as np
 
 from ellc.codegen.kir.ir import Kernel, walk
 from ellc.codegen.kir.llvm import llvm_module
+from ellc.codegen.machine.target import Target
 from ellc.codegen.plan import Plan
 from ellc.codegen.storage import WEIGHT_ALIGN, Weight
-from ellc.codegen.targets import Target
 from ellc.codegen.toolchain.elf import Deferred, Piece
 from ellc.codegen.toolchain.llvm import EmitKind, IrJob
 

@@ -11,11 +11,11 @@ from itertools import groupby
 
 import numpy as np
 
-from ellc.codegen.cpu_check import CpuCheck, cpu_check
 from ellc.codegen.foreign_text import CCode, Comment, Identifier, c_code, comment
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.loops import Repeat
 from ellc.codegen.lowering import BufferArg, WeightArg, stored_array
+from ellc.codegen.machine.cpu_check import CpuCheck, cpu_check
 from ellc.codegen.names import port_names
 from ellc.codegen.plan import Plan, Step
 from ellc.codegen.render import render

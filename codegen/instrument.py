@@ -18,10 +18,10 @@ from ellc.codegen.foreign_text import CCode, Identifier, c_code
 from ellc.codegen.glue import Call, Model, Port, header_text, make_model, source_text
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.lowering import BufferArg, stored_array
+from ellc.codegen.machine.target import Target
 from ellc.codegen.plan import Plan, Step
 from ellc.codegen.runtime import runtime_dir
 from ellc.codegen.storage import Access, Buffer
-from ellc.codegen.targets import Target
 from ellc.codegen.toolchain import elf, emulate
 from ellc.codegen.toolchain.compile_c import compile_c
 from ellc.codegen.toolchain.llvm import LlvmPool, usable_cores

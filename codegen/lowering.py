@@ -12,9 +12,9 @@ import numpy as np
 
 from ellc.codegen.kir.ir import Kernel
 from ellc.codegen.kir.types import Elem
+from ellc.codegen.machine.target import Target
 from ellc.codegen.pointwise import computes_in_double
 from ellc.codegen.storage import Access, Buffer, Weight, dense
-from ellc.codegen.targets import Target
 from ellc.ir.errors import EllcError
 from ellc.ir.graph import Graph, Node
 from ellc.ir.op import Op, Pointwise

@@ -19,6 +19,7 @@ from ellc.codegen.lowering import (
     constant_access,
     lower_node,
 )
+from ellc.codegen.machine.target import Target
 from ellc.codegen.memory import ArenaPlan, Lifetime, plan_arena
 from ellc.codegen.names import identifier
 from ellc.codegen.storage import (
@@ -30,7 +31,6 @@ from ellc.codegen.storage import (
     Weight,
     element_access,
 )
-from ellc.codegen.targets import Target
 from ellc.codegen.verify_plan import verify_plan
 from ellc.ir.branches import Needs, needs
 from ellc.ir.errors import EllcError

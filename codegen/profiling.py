@@ -18,10 +18,10 @@ from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Kernel, Operand
 from ellc.codegen.kir.llvm import llvm_module
 from ellc.codegen.kir.types import Elem
+from ellc.codegen.machine.target import Target
 from ellc.codegen.plan import Plan
 from ellc.codegen.render import render
 from ellc.codegen.runtime import runtime_dir
-from ellc.codegen.targets import Target
 from ellc.codegen.toolchain import emulate
 from ellc.codegen.toolchain.llvm import IrJob, LlvmPool
 from ellc.ir.types import DType

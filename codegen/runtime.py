@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from ellc.codegen.targets import Target
+from ellc.codegen.machine.target import Target
 from ellc.codegen.toolchain import zig
 from ellc.codegen.toolchain.link import BUILT_IN, Tools
 from ellc.ir.errors import InternalError
@@ -65,6 +65,4 @@ def compile_flags(target: Target) -> list[str]:
     flags += ["-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-fvisibility=hidden"]
     if target.os in ("linux", "macos"):
         flags.append("-fPIC")
-    if target.arch == "aarch64":
-        flags.append("-mno-outline-atomics")
-    return flags
+    return [*flags, *target.isa.c_flags]

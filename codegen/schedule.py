@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ellc.codegen.kir.types import Elem
-from ellc.codegen.targets import Target
+from ellc.codegen.machine.target import Target
 
 
 @dataclass(frozen=True, slots=True)

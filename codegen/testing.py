@@ -20,10 +20,10 @@ from ellc.codegen.emit import kernel_jobs, plan_kernels, weight_pieces
 from ellc.codegen.glue import Model, header_text, make_model, source_text
 from ellc.codegen.kir.c99 import c_kernels
 from ellc.codegen.lowering import Options, stored_array
+from ellc.codegen.machine.target import Target
 from ellc.codegen.plan import Plan, make_plan
 from ellc.codegen.runtime import compile_runtime, runtime_dir
 from ellc.codegen.storage import bit_bytes
-from ellc.codegen.targets import Target
 from ellc.codegen.toolchain import emulate
 from ellc.codegen.toolchain.compile_c import compile_c
 from ellc.codegen.toolchain.elf_reader import ElfFile

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.kir.types import Elem, VType
-from ellc.codegen.targets import Target
+from ellc.codegen.machine.target import Target
 
 
 def vector_lanes(target: Target, elem: Elem) -> int:

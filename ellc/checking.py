@@ -19,9 +19,9 @@ from ellc.agreement import Agreement, compare
 from ellc.codegen.build import BuildOptions, build
 from ellc.codegen.instrument import KeptProgram, Memory, build_kept, model_case
 from ellc.codegen.lowering import Options
+from ellc.codegen.machine.target import Target
 from ellc.codegen.names import valid_name
 from ellc.codegen.plan import Plan, make_plan
-from ellc.codegen.targets import Target
 from ellc.codegen.testing import from_bytes, to_bytes
 from ellc.codegen.toolchain import emulate
 from ellc.codegen.toolchain.repeats import first_and_steady, repeated

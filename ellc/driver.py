@@ -13,6 +13,8 @@ from ellc.codegen.build import KINDS, BuildOptions, Built, build
 from ellc.codegen.emit import plan_kernels
 from ellc.codegen.kir.llvm import llvm_module
 from ellc.codegen.lowering import Options
+from ellc.codegen.machine.resolve import resolve
+from ellc.codegen.machine.target import Target
 from ellc.codegen.names import valid_name
 from ellc.codegen.package.manifest import Costs, manifest, write_manifest
 from ellc.codegen.package.texts import (
@@ -23,7 +25,6 @@ from ellc.codegen.package.texts import (
 )
 from ellc.codegen.package.wheel import write_wheel
 from ellc.codegen.plan import Plan, make_plan
-from ellc.codegen.targets import Target, resolve
 from ellc.codegen.toolchain.elf_reader import ElfFile
 from ellc.codegen.toolchain.link import BUILT_IN, Tools
 from ellc.folders import replaced_folder

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ellc.arrays import as_input
-from ellc.codegen.targets import Target
+from ellc.codegen.machine.target import Target
 from ellc.codegen.toolchain import emulate
 from ellc.codegen.toolchain.load import call_library, has_c_library, library_abi
 from ellc.codegen.toolchain.repeats import first_and_steady, repeated

@@ -40,9 +40,9 @@ from ellc.codegen.lowering import (
     lowers,
     stored_array,
 )
+from ellc.codegen.machine.target import Target
 from ellc.codegen.schedule import GemmSchedule, GemmTraffic, band_rows
 from ellc.codegen.storage import Access, bit_bytes
-from ellc.codegen.targets import Target
 from ellc.codegen.window import window_axes
 from ellc.ir.errors import EllcError
 from ellc.ir.ops.binary import BinaryConv2D

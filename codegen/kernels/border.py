@@ -8,8 +8,8 @@ from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand, Param
 from ellc.codegen.kir.types import VType
 from ellc.codegen.lowering import Arg, BufferArg, KernelCall, WeightArg
+from ellc.codegen.machine.target import Target
 from ellc.codegen.storage import Access, Weight
-from ellc.codegen.targets import Target
 from ellc.ir.errors import InternalError
 from ellc.ir.weights import content_key
 

@@ -21,8 +21,8 @@ from ellc.codegen.kernels.terms import Numbers, Terms
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand, Param
 from ellc.codegen.kir.types import Elem, VType
+from ellc.codegen.machine.target import Target
 from ellc.codegen.schedule import GemmSchedule
-from ellc.codegen.targets import Target
 from ellc.codegen.window import cut
 from ellc.ir.types import Array
 

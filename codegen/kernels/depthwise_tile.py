@@ -8,7 +8,7 @@ from ellc.codegen.kernels.sliding import Rectangle, Sliding, meetings
 from ellc.codegen.kernels.terms import Numbers
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.lowering import NodeContext
-from ellc.codegen.targets import Target
+from ellc.codegen.machine.target import SCALAR_BYTES, Target
 from ellc.codegen.vectors import vector_lanes
 from ellc.codegen.window import Axis, cut
 from ellc.ir.types import DType
@@ -57,14 +57,14 @@ def is_looped(target: Target, shape: Sliding, windows: int) -> bool:
     That is always so with the few registers of 32-bit NEON, whose vector loads take no offset:
     each would need a pointer of its own.
     """
-    if target.arch == "arm" and target.vector_bytes > 4:
+    if target.vector_bytes > SCALAR_BYTES and not target.isa.vector_loads_take_offsets:
         return True
     return windows * shape.rows.taps * shape.columns.taps > _STRAIGHT
 
 
 def _cost(target: Target, shape: Sliding, tile: tuple[int, int]) -> tuple[float, int]:
     """Cycles by count for the whole image and one vector; a small core's load takes two."""
-    load = 1.0 if target.arch == "x86_64" else 2.0
+    load = target.core.load_cycles
     total = 0.0
     for rows, row_count in _sizes(shape.rows, tile[0]):
         for pixels, pixel_count in _sizes(shape.columns, tile[1]):

@@ -62,7 +62,7 @@ def lower_lookup(ctx: NodeContext) -> list[KernelCall]:
 
 def _lanes(ctx: NodeContext, elem: Elem, step: int, inner: int) -> int:
     """Bytes looked up at once: a register of them where a table fits into registers."""
-    if ctx.target.arch != "aarch64" or elem.bytes > 1 or step != 1:
+    if not ctx.target.isa.looks_up_in_registers or elem.bytes > 1 or step != 1:
         return 1
     lanes = ctx.target.lanes(1)
     return lanes if inner >= lanes else 8 if inner >= 8 else 1

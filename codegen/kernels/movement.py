@@ -10,8 +10,8 @@ from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.lowering import KernelCall, NodeContext, access_arg
+from ellc.codegen.machine.target import Target
 from ellc.codegen.storage import Access, dense
-from ellc.codegen.targets import Target
 from ellc.codegen.vectors import load_lanes, store_lanes
 from ellc.codegen.views import regrouped, seen_as
 

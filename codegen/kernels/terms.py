@@ -21,7 +21,7 @@ from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.lowering import NodeContext, constant_weights
-from ellc.codegen.targets import Target
+from ellc.codegen.machine.target import Target
 from ellc.ir.errors import EllcError
 from ellc.ir.types import Array, Padding
 

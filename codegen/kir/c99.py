@@ -33,7 +33,7 @@ from ellc.codegen.kir.live import live_values, used_names
 from ellc.codegen.kir.ops import ELEM_CODES, OPS, OpRow
 from ellc.codegen.kir.types import Elem, VType
 from ellc.codegen.kir.verify import verify
-from ellc.codegen.targets import Target
+from ellc.codegen.machine.target import Target
 
 LINE_LENGTH = 100
 

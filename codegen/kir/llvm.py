@@ -23,7 +23,7 @@ from ellc.codegen.kir.llvm_operations import OperationWriter
 from ellc.codegen.kir.llvm_text import scalar_type
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.kir.verify import verify
-from ellc.codegen.targets import Target
+from ellc.codegen.machine.target import Target
 
 
 def llvm_module(kernels: Iterable[Kernel], target: Target) -> str:
@@ -112,7 +112,7 @@ class _Function(OperationWriter):
     def _load(self, result: Var, pointer: str, align: int) -> None:
         type_, narrow = self._type(result.type), result.type.elem.bytes < 4
         text = f"load {type_}, ptr {pointer}, align {align}"
-        if narrow and result.type.lanes > 1 and self._target.arch == "arm":
+        if narrow and result.type.lanes > 1 and self._target.isa.freezes_narrow_loads:
             # LLVM would make one of this and what widens it, and go through the stack.
             text = f"freeze {type_} {self._let_text(text)}"
         self._put(f"%{result.name} = {text}")

@@ -53,10 +53,7 @@ class FixedPointWriter(InstructionWriter):
 
     def _fills_neon(self, type_: VType) -> bool:
         """Whether these lanes are half a NEON register, or one or more whole ones."""
-        has_neon = self._target.arch == "aarch64" or (
-            self._target.arch == "arm" and self._target.has("neon")
-        )
-        return has_neon and type_.lanes > 1 and type_.lanes & (type_.lanes - 1) == 0
+        return self._target.has_neon and type_.lanes > 1 and type_.lanes & (type_.lanes - 1) == 0
 
     def _by_neon(self, name: str, type_: VType, a: str, b: str) -> str:
         """An intrinsic of two vectors, register by register: LLVM does not split its operands."""

@@ -14,12 +14,7 @@ import re
 from collections.abc import Iterable
 
 from ellc.codegen.kir.types import Elem
-from ellc.codegen.targets import Target
-
-# 32-bit A-class cores that divide; all M-class cores that ellc knows do.
-_CORES_WITH_DIVISION = frozenset(
-    f"cortex-a{number}" for number in (7, 12, 15, 17, 32, 35, 53, 55, 57, 72, 73, 75, 76)
-)
+from ellc.codegen.machine.target import Target
 
 _UNSIGNED_DIVISION = """\
 define internal {t} @ellc.udiv.{t}({t} %a, {t} %b) #0 {{
@@ -295,24 +290,17 @@ def division(op: str, elem: Elem, target: Target, *, by_constant: bool) -> str:
     Up to 32 bits LLVM divides by a constant with a multiplication.
     """
     bits = target.word_bits if elem is Elem.INDEX else elem.bytes * 8
-    if target.arch != "arm" or (bits <= 32 and (by_constant or _divides(target))):
+    in_hardware = bits <= 32 and (by_constant or target.divides_words)
+    if in_hardware or not target.isa.calls_wide_arithmetic:
         return ""
     return f"ellc.{'s' if elem.is_signed else 'u'}{op}.i{max(bits, 32)}"
-
-
-def _divides(target: Target) -> bool:
-    return (
-        target.is_thumb
-        or target.cpu in _CORES_WITH_DIVISION
-        or target.triple.startswith("armv8")
-        or "+hwdiv-arm" in target.llvm_features
-    )
 
 
 def conversion(source: Elem, to: Elem, target: Target) -> str:
     """The helper between a 64-bit integer and a float; empty where none is needed."""
     wide = (Elem.I64, Elem.U64)
-    if target.arch != "arm" or source.is_float == to.is_float or not {source, to} & {*wide}:
+    converts = source.is_float != to.is_float and bool({source, to} & {*wide})
+    if not converts or not target.isa.calls_wide_arithmetic:
         return ""
     if to is Elem.F64 and not target.scalar_f64:
         return ""  # a call in any case

@@ -11,6 +11,7 @@ from ellc.codegen.kir.ir import Imm, Let, Operand
 from ellc.codegen.kir.llvm_tables import TableWriter
 from ellc.codegen.kir.ops import OPS, OpRow
 from ellc.codegen.kir.types import Elem, VType
+from ellc.codegen.machine.isa import FloatMin
 from ellc.ir.errors import InternalError
 
 
@@ -136,12 +137,13 @@ class OperationWriter(TableWriter):
 
     def _has_float_min(self, type_: VType) -> bool:
         """Whether one instruction does what min and max of floats mean here."""
-        match self._target.arch:
-            case "aarch64" | "wasm32":
+        match self._target.isa.float_min:
+            case FloatMin.EVERYWHERE:
                 return True
-            case "arm":
-                return self._target.has("neon") and type_.elem is Elem.F32 and type_.lanes > 1
-        return False
+            case FloatMin.NEON_VECTORS:
+                return self._target.has_neon and type_.elem is Elem.F32 and type_.lanes > 1
+            case FloatMin.NOWHERE:
+                return False
 
     def _compare(self, how: str, a: Operand, b: Operand) -> str:
         return self._let_text(f"fcmp {how} {self._typed(a)}, {self._value(b)}")
@@ -244,7 +246,7 @@ class OperationWriter(TableWriter):
     def pack_bits(self, let: Let) -> str:
         """A mask as bytes: x86 has an instruction, elsewhere lanes carry their bit's weight."""
         (arg,), result = let.args, let.result.type
-        if self._target.arch == "x86_64":
+        if self._target.isa.masks_are_bits:
             return self._let_text(f"bitcast {self._typed(arg)} to {self._type(result)}")
         lanes = arg.type.lanes
         bytes_ = VType(Elem.U8, lanes)

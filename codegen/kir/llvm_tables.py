@@ -19,7 +19,7 @@ class TableWriter(WideningWriter):
         places, table = (arg.type for arg in let.args)
         index, lanes = (self._value(arg) for arg in let.args)
         whole = places.lanes == 8 or places.lanes % _BYTES == 0
-        if self._target.arch != "aarch64" or not whole:
+        if not self._target.isa.looks_up_in_registers or not whole:
             return self._picked_singly(places, table, index, lanes)
         registers = self._registers(table, lanes)
         size = min(places.lanes, _BYTES)

@@ -7,7 +7,7 @@ import struct
 
 from ellc.codegen.kir.ir import Operand, Var
 from ellc.codegen.kir.types import Elem, VType
-from ellc.codegen.targets import Target
+from ellc.codegen.machine.target import Target
 
 
 def scalar_type(elem: Elem, word_bits: int) -> str:

@@ -91,7 +91,7 @@ class WideningWriter(FixedPointWriter):
         for start in range(0, narrow.lanes, lanes):
             added = f"{self._type(part)} {self._lanes_of(pairs, narrow, start, lanes)}"
             to = f"{self._type(one)} {self._lanes_of(total, wide, start // 2, lanes // 2)}"
-            if self._target.arch == "arm":
+            if self._target.isa.pairs_accumulate:
                 sums.append(self.call(name, one, [to, added], part))
             else:
                 both = self.call(name, one, [added], part)

@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from ellc.codegen.targets import Target
+from ellc.codegen.machine.target import Target
 from ellc.ir.errors import EllcError
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -24,20 +24,9 @@ def platform_tags(target: Target) -> tuple[str, ...]:
 
     Raises `EllcError` (E313) for a target that has no Python.
     """
-    match target.os, target.arch:
-        case "linux", "arm" if target.triple.startswith("armv6"):
-            # A Pi with an ARMv7 core calls itself armv7l and runs ARMv6 code.
-            return ("linux_armv6l", "linux_armv7l")
-        case "linux", "arm":
-            return ("linux_armv7l", "manylinux_2_28_armv7l", "musllinux_1_1_armv7l")
-        case "linux", arch:
-            return (f"manylinux_2_28_{arch}", f"musllinux_1_1_{arch}")
-        case "windows", _:
-            return ("win_amd64",)
-        case "macos", "aarch64":
-            return ("macosx_11_0_arm64",)
-        case "macos", _:
-            return ("macosx_11_0_x86_64",)
+    tags = target.platform.wheel_tags
+    if tags:
+        return tags
     raise EllcError(f"there is no Python for target {target.name!r}", code="E313")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ellc.codegen.targets import Target
+from ellc.codegen.machine.target import Target
 from ellc.codegen.toolchain import zig
 from ellc.codegen.toolchain.elf_reader import ElfFile
 from ellc.codegen.toolchain.link import BUILT_IN, Tools
@@ -86,7 +86,7 @@ def _zig_words(target: Target) -> list[str]:
 def _of_machine(target: Target) -> list[str]:
     independent = ["-fPIC"] if target.os in ("linux", "macos") else []
     # Below the stack pointer there are bytes of no frame, which no figure would hold.
-    exact = ["-mno-red-zone"] if target.arch == "x86_64" else []
+    exact = ["-mno-red-zone"] if target.isa.has_red_zone else []
     return independent + exact
 
 

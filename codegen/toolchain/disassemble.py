@@ -12,7 +12,7 @@ import re
 import shutil
 from pathlib import Path
 
-from ellc.codegen.targets import Target
+from ellc.codegen.machine.target import Target
 from ellc.codegen.toolchain import zig
 from ellc.ir.errors import EllcError
 from ellc.ir.work_folders import temporary_folder

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ellc.codegen.targets import Target
+from ellc.codegen.machine.target import Target
 from ellc.codegen.toolchain import zig
 from ellc.ir.work_folders import temporary_folder
 
@@ -28,7 +28,6 @@ SECTION_ALIGN = 64
 
 _SHF_ALLOC = 2
 _SHT_PROGBITS, _SHT_SYMTAB, _SHT_STRTAB = 1, 2, 3
-_ARM_EABI5 = 0x0500_0000
 
 
 def _view(data: Buffer) -> memoryview:
@@ -186,12 +185,11 @@ def _write_elf(
 def _header(target: Target, headers_at: int, *, section_count: int, names_index: int) -> bytes:
     wide = target.word_bits == 64
     identity = struct.pack("<4sBBB9x", b"\x7fELF", 2 if wide else 1, 1, 1)
-    flags = _ARM_EABI5 if target.arch == "arm" else 0
     sizes = (64, 0, 0, 64) if wide else (52, 0, 0, 40)
     # type 1: relocatable; no entry point and no program headers
     return identity + struct.pack(
         "<HHIQQQIHHHHHH" if wide else "<HHIIIIIHHHHHH",
-        *(1, target.elf_machine, 1, 0, 0, headers_at, flags),
+        *(1, target.elf_machine, 1, 0, 0, headers_at, target.isa.elf_flags),
         *(*sizes, section_count, names_index),
     )
 

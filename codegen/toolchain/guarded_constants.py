@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ellc.codegen.targets import Target
+from ellc.codegen.machine.target import Target
 from ellc.codegen.toolchain import zig
 from ellc.codegen.toolchain.elf import SECTION_ALIGN, Piece, layout
 from ellc.codegen.toolchain.emulate import GUARD_BYTES, Guard

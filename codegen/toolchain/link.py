@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ellc.codegen.targets import Target
+from ellc.codegen.machine.target import Target
 from ellc.codegen.toolchain import elf, elf_reader, system_libraries, zig
 from ellc.ir.errors import EllcError, InternalError
 from ellc.ir.work_folders import temporary_folder
@@ -180,13 +180,9 @@ def _shared_elf(step: _Step, needed: Sequence[str], tools: Tools) -> None:
 
 
 def _page_size(target: Target) -> list[str]:
-    """Alignment of the loaded parts.
-
-    32-bit ARM kernels have 4 KiB pages (also those 64-bit kernels that run 32-bit programs), so the
-    default of 64 KiB would waste address space on small boards. AArch64 kernels with 16 and 64 KiB
-    pages exist, Raspberry Pi 5 among them: there the default must stay.
-    """
-    return ["-z", "max-page-size=4096"] if target.arch == "arm" else []
+    """Alignment of the loaded parts, where it is not the linker's own."""
+    page_bytes = target.isa.elf_page_bytes
+    return ["-z", f"max-page-size={page_bytes}"] if page_bytes else []
 
 
 def _stand_in(step: _Step, library: str, tools: Tools) -> Path:

@@ -27,7 +27,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, BinaryIO, Self, cast
 
-from ellc.codegen.targets import Target
+from ellc.codegen.machine.target import Target
 from ellc.codegen.toolchain.llvm_worker import read_message, write_message
 from ellc.ir.errors import EllcError, InternalError
 from ellc.ir.installing import core_hint

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ellc.codegen.targets import Target
+from ellc.codegen.machine.target import Target
 from ellc.codegen.toolchain import emulate, zig
 from ellc.ir.errors import EllcError
 from ellc.ir.work_folders import temporary_folder

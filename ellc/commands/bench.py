@@ -149,10 +149,10 @@ def _bench_layers(
 def time_layers(model: Path, seconds: float, options: ModelOptions, progress: Progress) -> Layers:
     """Compile a model for this machine and time each of its kernels."""
     from ellc.codegen.lowering import Options
+    from ellc.codegen.machine.resolve import resolve
     from ellc.codegen.names import valid_name
     from ellc.codegen.plan import make_plan
     from ellc.codegen.profiling import time_steps
-    from ellc.codegen.targets import resolve
     from ellc.ir.pipeline import run_pipeline
     from ellc.models import read_model
 

@@ -58,7 +58,7 @@ def command(
     Exit code 1 if something differs.
     """
     from ellc.checking import CheckOptions, check
-    from ellc.codegen.targets import resolve
+    from ellc.codegen.machine.resolve import resolve
     from ellc.models import read_model
     from ellc.progress import progress
 

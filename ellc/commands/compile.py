@@ -12,7 +12,7 @@ from ellc.commands.parameters import command_words, model_options, target_option
 from ellc.ir.printable import visible
 
 if TYPE_CHECKING:
-    from ellc.codegen.targets import Target
+    from ellc.codegen.machine.target import Target
     from ellc.driver import Artifact
     from ellc.models import ModelOptions
 
@@ -87,7 +87,7 @@ def command(
     picture's uint8 pixels, rows x columns x 3, and computes (low + (high - low) * pixel / 255 -
     mean) * scale itself; what is not said comes from the model's metadata.
     """
-    from ellc.codegen.targets import Overrides, resolve
+    from ellc.codegen.machine.resolve import Overrides, resolve
     from ellc.codegen.toolchain.link import Tools
     from ellc.driver import CompileOptions, compile_model, default_emit, emit_kinds
     from ellc.progress import progress

@@ -19,7 +19,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def _complete_target(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    from ellc.codegen.targets import target_names
+    from ellc.codegen.machine.resolve import target_names
 
     return [name for name in target_names() if name.startswith(incomplete)]
 

@@ -11,7 +11,7 @@ from ellc.commands.output import bytes_text, echo, echo_json, json_option, table
 @json_option
 def command(as_json: bool) -> None:
     """List the machines that code can be made for."""
-    from ellc.codegen.targets import fixed_targets, resolve
+    from ellc.codegen.machine.resolve import fixed_targets, resolve
 
     rows = [resolve("host"), *fixed_targets()]
     if as_json:

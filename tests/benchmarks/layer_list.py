@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 
 from ellc.codegen.lowering import Options
+from ellc.codegen.machine.target import Target
 from ellc.codegen.names import valid_name
 from ellc.codegen.plan import Plan, make_plan
-from ellc.codegen.targets import Target
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.graph import Graph
 from ellc.ir.ops.binary import BinaryConv2D

@@ -29,9 +29,10 @@ from ellc.codegen.kir import llvm_operations  # noqa: E402
 from ellc.codegen.kir.ir import Let  # noqa: E402
 from ellc.codegen.kir.llvm_operations import OperationWriter  # noqa: E402
 from ellc.codegen.lowering import Options  # noqa: E402
+from ellc.codegen.machine.resolve import resolve  # noqa: E402
+from ellc.codegen.machine.target import Target  # noqa: E402
 from ellc.codegen.plan import make_plan  # noqa: E402
 from ellc.codegen.profiling import time_steps  # noqa: E402
-from ellc.codegen.targets import Target, resolve  # noqa: E402
 from ellc.ir.graph import Graph  # noqa: E402
 from ellc.ir.op import Case  # noqa: E402
 from ellc.ir.ops.activations import Clip, LeakyRelu, Relu  # noqa: E402

@@ -29,7 +29,7 @@ from cycles import kernel_cycles  # noqa: E402
 from layer_list import model_plan  # noqa: E402
 from readme_table import markdown_table, write_table  # noqa: E402
 
-from ellc.codegen.targets import resolve  # noqa: E402
+from ellc.codegen.machine.resolve import resolve  # noqa: E402
 from ellc.driver import CompileOptions, compile_model  # noqa: E402
 from ellc.ir.types import DType  # noqa: E402
 from ellc.models import read_model  # noqa: E402

@@ -11,8 +11,8 @@ from small_networks import reference_of
 
 from ellc.codegen.glue import make_model, source_text
 from ellc.codegen.lowering import Options
+from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.plan import make_plan
-from ellc.codegen.targets import resolve
 from ellc.codegen.testing import Trial, run_trials
 from ellc.ir.builder import GraphBuilder, Ref
 from ellc.ir.graph import Graph

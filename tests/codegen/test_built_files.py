@@ -17,8 +17,9 @@ from small_networks import convolution_network, inputs_of, ready, reference_of, 
 
 from ellc.codegen.build import KINDS, BuildOptions, Built, build
 from ellc.codegen.lowering import Options
+from ellc.codegen.machine.resolve import fixed_targets, resolve
+from ellc.codegen.machine.target import Target
 from ellc.codegen.plan import make_plan
-from ellc.codegen.targets import Target, fixed_targets, resolve
 from ellc.codegen.testing import Trial, run_trials
 from ellc.codegen.toolchain import load
 from ellc.codegen.toolchain.elf_reader import ElfFile

@@ -10,7 +10,7 @@ import pytest
 from ellc.codegen.kernels.byte_dots import pack_rows
 from ellc.codegen.kernels.terms import Numbers, Terms, in_bytes
 from ellc.codegen.kir.types import Elem
-from ellc.codegen.targets import resolve
+from ellc.codegen.machine.resolve import resolve
 from ellc.ir.types import Array, Padding
 
 NEON = resolve("pi3_64")

@@ -7,8 +7,8 @@ import pytest
 from operator_graphs import samples
 
 from ellc.codegen.lowering import Options
+from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.plan import Plan, make_plan
-from ellc.codegen.targets import resolve
 from ellc.codegen.testing import Trial, run_trials
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.errors import EllcError, InternalError

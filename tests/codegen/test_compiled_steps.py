@@ -14,7 +14,7 @@ from onnx_models import floats, model, node, read
 from tflite_files import saved
 from tflite_layer_cases import layer_cases
 
-from ellc.codegen.targets import resolve
+from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.testing import Outputs, Trial, run_trials
 from ellc.frontends.tflite.read import read_tflite
 from ellc.ir.errors import EllcError

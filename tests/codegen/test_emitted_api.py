@@ -19,8 +19,8 @@ from small_networks import (
 
 from ellc.codegen.build import BuildOptions, Built, build
 from ellc.codegen.lowering import Options
+from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.plan import make_plan
-from ellc.codegen.targets import resolve
 from ellc.ir.graph import Graph
 from ellc.ir.types import Array
 

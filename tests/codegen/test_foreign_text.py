@@ -33,12 +33,12 @@ from ellc.codegen.foreign_text import (
 from ellc.codegen.glue import header_text, make_model, source_text
 from ellc.codegen.kir.llvm import llvm_module
 from ellc.codegen.lowering import Options
+from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.names import valid_name
 from ellc.codegen.package.manifest import Costs, manifest, write_manifest
 from ellc.codegen.package.texts import write_cmake, write_demo, write_ell_names, write_python_module
 from ellc.codegen.plan import make_plan
 from ellc.codegen.render import environment
-from ellc.codegen.targets import resolve
 from ellc.codegen.toolchain import zig
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.graph import Graph

@@ -9,8 +9,8 @@ import pytest
 from small_networks import convolution_network, inputs_of, ready, two_way_network
 
 from ellc.codegen import testing
+from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.plan import Plan, make_plan
-from ellc.codegen.targets import resolve
 from ellc.codegen.testing import Trial, run_trials
 from ellc.ir.errors import InternalError
 

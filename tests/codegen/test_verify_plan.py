@@ -11,9 +11,9 @@ import pytest
 from small_networks import convolution_network, ready, two_way_network
 
 from ellc.codegen.lowering import BufferArg, KernelCall, Options
+from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.plan import Plan, Step, make_plan
 from ellc.codegen.storage import Buffer
-from ellc.codegen.targets import resolve
 from ellc.codegen.verify_plan import verify_plan
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.errors import InternalError

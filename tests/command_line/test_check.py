@@ -17,8 +17,8 @@ from ellc.checking import CheckOptions, check, plausible_inputs
 from ellc.cli import run
 from ellc.codegen import lowering
 from ellc.codegen.instrument import KeptProgram
+from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.plan import Plan, make_plan
-from ellc.codegen.targets import resolve
 from ellc.commands.check import text
 from ellc.following import Led, follow
 from ellc.ir.builder import GraphBuilder

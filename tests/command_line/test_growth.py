@@ -14,8 +14,8 @@ from small_networks import convolution_network
 from ellc import checking
 from ellc.agreement import Agreement, compare
 from ellc.checking import CheckOptions, check, plausible_inputs
+from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.plan import Plan, make_plan
-from ellc.codegen.targets import resolve
 from ellc.codegen.testing import Trial, run_trials
 from ellc.commands.check import document, text
 from ellc.growth import movement, recurrent_values

@@ -15,8 +15,8 @@ from PIL import Image
 from small_networks import convolution_network
 
 from ellc.checking import plausible_inputs
+from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.plan import Plan, make_plan
-from ellc.codegen.targets import resolve
 from ellc.commands.bench import noise, summary
 from ellc.driver import CompileOptions, compile_model
 from ellc.execute import (

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from ellc.codegen.targets import resolve
+from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.testing import Trial, run_trials
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.ops.resize import Resize

@@ -19,7 +19,8 @@ from ellc.codegen.kir.c99 import c_kernels
 from ellc.codegen.kir.ir import Imm, Kernel
 from ellc.codegen.kir.llvm import llvm_module
 from ellc.codegen.kir.types import Elem, VType
-from ellc.codegen.targets import Overrides, Target, fixed_targets, resolve
+from ellc.codegen.machine.resolve import Overrides, fixed_targets, resolve
+from ellc.codegen.machine.target import Target
 from ellc.codegen.toolchain.elf_reader import ElfFile
 from ellc.codegen.toolchain.llvm import EmitKind, IrJob, LlvmPool, Passes
 from ellc.ir.types import Array

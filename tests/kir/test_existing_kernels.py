@@ -16,8 +16,8 @@ from ellc.codegen.emit import plan_kernels
 from ellc.codegen.kir.text import parse, print_kernel
 from ellc.codegen.kir.verify import problems
 from ellc.codegen.lowering import Options
+from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.plan import Plan, make_plan
-from ellc.codegen.targets import resolve
 from ellc.ir.errors import EllcError
 from ellc.ir.op import all_ops
 from ellc.ir.types import Array

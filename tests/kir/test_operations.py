@@ -12,7 +12,8 @@ from kernel_cases import Build, KernelCase, by_gcc, by_llvm, by_zig, compiled_re
 from operation_cases import operation_cases
 
 from ellc.codegen.kir.llvm import llvm_module
-from ellc.codegen.targets import Target, resolve
+from ellc.codegen.machine.resolve import resolve
+from ellc.codegen.machine.target import Target
 from ellc.codegen.toolchain.llvm import LlvmPool
 from ellc.ir.types import Array
 

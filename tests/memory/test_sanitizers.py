@@ -13,7 +13,7 @@ from small_networks import convolution_network
 
 from ellc.checking import plausible_inputs
 from ellc.codegen.lowering import Options
-from ellc.codegen.targets import resolve
+from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.testing import Trial, run_trials
 from ellc.ir.graph import Graph
 from ellc.ir.interp import evaluate

@@ -10,8 +10,8 @@ from random_onnx import RandomOnnx
 from small_networks import convolution_network
 
 from ellc.codegen.lowering import Options
+from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.plan import make_plan
-from ellc.codegen.targets import resolve
 from ellc.ir.ops.loop import Loop
 from ellc.ir.pipeline import run_pipeline
 

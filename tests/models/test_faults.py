@@ -16,7 +16,7 @@ import pytest
 from agreement import disagreement
 from real_models import Arrays, RealModel
 
-from ellc.codegen.targets import resolve
+from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.testing import Trial, run_trials
 from ellc.ir.errors import EllcError
 from ellc.ir.pipeline import run_pipeline

@@ -7,7 +7,7 @@ import pytest
 from random_byte_graphs import random_byte_graph
 
 from ellc.codegen.lowering import Options
-from ellc.codegen.targets import resolve
+from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.testing import Trial, run_trials
 from ellc.ir.graph import Graph
 from ellc.ir.interp import evaluate

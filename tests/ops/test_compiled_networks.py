@@ -8,7 +8,7 @@ from agreement import disagreement
 from random_graphs import random_graph
 
 from ellc.codegen.lowering import Options
-from ellc.codegen.targets import resolve
+from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.testing import Trial, run_trials
 from ellc.ir.graph import Graph
 from ellc.ir.interp import Result, evaluate

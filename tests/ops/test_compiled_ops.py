@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from special_values import differences, special_samples
 
-from ellc.codegen.targets import resolve
+from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.testing import Emitter, run_trials
 from ellc.ir.op import all_ops
 

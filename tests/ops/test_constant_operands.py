@@ -17,7 +17,7 @@ from agreement import disagreement
 from operator_graphs import sample_of
 
 from ellc.codegen.lowering import lowering_for
-from ellc.codegen.targets import resolve
+from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.testing import run_trials
 from ellc.ir.op import Case, all_ops
 from ellc.ir.ops.fused import Fused

@@ -14,7 +14,7 @@ import pytest
 from agreement import disagreement
 from onnx_models import Arrays, model, node, read
 
-from ellc.codegen.targets import resolve
+from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.testing import Trial, run_trials
 from ellc.ir.graph import Graph
 from ellc.ir.interp import evaluate

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from operator_graphs import sample_graph
 
-from ellc.codegen.targets import resolve
+from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.testing import Trial, run_trials
 from ellc.ir.op import Case
 from ellc.ir.ops.arithmetic import FloorDiv, FloorMod, Maximum, Minimum

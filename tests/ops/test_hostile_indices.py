@@ -18,7 +18,7 @@ import pytest
 from agreement import disagreement
 from operator_graphs import Sample, sample_of
 
-from ellc.codegen.targets import resolve
+from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.testing import Emitter, run_trials
 from ellc.codegen.toolchain.emulate import Guard
 from ellc.ir.errors import EllcError

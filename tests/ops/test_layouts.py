@@ -9,7 +9,7 @@ import pytest
 from agreement import disagreement
 
 from ellc.codegen.lowering import Options
-from ellc.codegen.targets import resolve
+from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.testing import Trial, run_trials
 from ellc.ir.builder import GraphBuilder, Ref
 from ellc.ir.graph import Graph

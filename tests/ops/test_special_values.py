@@ -11,7 +11,7 @@ from agreement import disagreement
 from operator_graphs import sample_graph, sample_of
 from special_values import SpecialSample, differences
 
-from ellc.codegen.targets import resolve
+from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.testing import Trial, run_trials
 from ellc.ir.interp import evaluate
 from ellc.ir.op import Case, Op

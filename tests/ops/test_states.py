@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from agreement import disagreement
 
-from ellc.codegen.targets import resolve
+from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.testing import Trial, run_trials
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.graph import Graph

@@ -13,7 +13,7 @@ from agreement import disagreement
 from small_networks import convolution_network, inputs_of, reference_of, two_way_network
 
 import ellc.codegen.c_package
-from ellc.codegen.targets import resolve
+from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.toolchain.elf_reader import ElfFile
 from ellc.driver import CompileOptions, compile_model
 from ellc.ir.graph import Graph

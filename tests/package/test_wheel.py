@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from small_networks import convolution_network
 
+from ellc.codegen.machine.resolve import fixed_targets, resolve
 from ellc.codegen.package.wheel import platform_tags
-from ellc.codegen.targets import fixed_targets, resolve
 from ellc.driver import CompileOptions, compile_model
 from ellc.ir.errors import EllcError
 

@@ -22,7 +22,7 @@ from onnx_models import expected, read, read_as_written
 from random_onnx import RandomOnnx
 from rounding_bounds import Bounds, bounds
 
-from ellc.codegen.targets import resolve
+from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.testing import Emitter, Trial, run_trials
 from ellc.codegen.toolchain import emulate
 from ellc.ir.graph import Graph

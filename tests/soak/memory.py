@@ -27,8 +27,8 @@ from sanitizers import ADDRESS, THREAD
 from small_networks import convolution_network, inputs_of
 
 from ellc.codegen.lowering import Options
+from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.plan import make_plan
-from ellc.codegen.targets import resolve
 from ellc.codegen.testing import Outputs, Trial, run_trials
 from ellc.codegen.toolchain import emulate
 from ellc.ir.container import save

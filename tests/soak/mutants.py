@@ -39,7 +39,7 @@ from small_model_files import small_onnx, small_tflite
 from small_networks import convolution_network, two_way_network
 from workers import judge_all
 
-from ellc.codegen.targets import resolve
+from ellc.codegen.machine.resolve import resolve
 from ellc.execute import open_library
 from ellc.frontends.ell.write import write_ell
 from ellc.images import load_input

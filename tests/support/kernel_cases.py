@@ -17,7 +17,7 @@ from ellc.codegen.kir.c99 import c_kernels
 from ellc.codegen.kir.interp import run
 from ellc.codegen.kir.ir import Kernel
 from ellc.codegen.kir.llvm import llvm_module
-from ellc.codegen.targets import Target
+from ellc.codegen.machine.target import Target
 from ellc.codegen.toolchain import zig
 from ellc.codegen.toolchain.emulate import Buffer, Case, Request, build_runner, run_cases
 from ellc.codegen.toolchain.llvm import IrJob, LlvmPool

@@ -23,7 +23,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from ellc.codegen.targets import resolve
+from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.testing import Trial, run_trials
 from ellc.frontends.onnx.read import read_onnx
 from ellc.frontends.options import ImportOptions

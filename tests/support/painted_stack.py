@@ -12,8 +12,8 @@ from pathlib import Path
 
 from ellc.codegen.build import BuildOptions, build
 from ellc.codegen.glue import Model
+from ellc.codegen.machine.target import Target
 from ellc.codegen.plan import Plan
-from ellc.codegen.targets import Target
 from ellc.codegen.toolchain import emulate
 
 _MAIN = """

@@ -27,8 +27,8 @@ from ellc.codegen.emit import plan_kernels  # noqa: E402
 from ellc.codegen.kir.c99 import c_kernels  # noqa: E402
 from ellc.codegen.kir.text import print_kernel  # noqa: E402
 from ellc.codegen.lowering import Arg, BufferArg, Options  # noqa: E402
+from ellc.codegen.machine.resolve import resolve  # noqa: E402
 from ellc.codegen.plan import Plan, Step, make_plan  # noqa: E402
-from ellc.codegen.targets import resolve  # noqa: E402
 from ellc.ir.errors import EllcError  # noqa: E402
 from ellc.ir.graph import Graph  # noqa: E402
 from ellc.ir.op import all_ops  # noqa: E402

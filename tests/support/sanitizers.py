@@ -8,7 +8,7 @@ import numpy as np
 from agreement import disagreement
 from operator_graphs import Sample
 
-from ellc.codegen.targets import resolve
+from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.testing import run_trials
 
 ADDRESS = ("gcc", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")

@@ -14,7 +14,7 @@ import numpy as np
 from agreement import disagreement
 from operator_graphs import sample_graph, sample_of
 
-from ellc.codegen.targets import Target
+from ellc.codegen.machine.target import Target
 from ellc.codegen.testing import Outputs, Trial
 from ellc.ir.graph import Graph
 from ellc.ir.interp import evaluate

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ellc.codegen.targets import Target, fixed_targets, resolve
+from ellc.codegen.machine.resolve import fixed_targets, resolve
+from ellc.codegen.machine.target import Target
 from ellc.codegen.toolchain import elf
 from ellc.codegen.toolchain.elf import Piece
 from ellc.codegen.toolchain.elf_reader import ElfFile
@@ -64,7 +65,7 @@ def test_large_data_needs_no_memory_of_its_own(tmp_path: Path) -> None:
     program = (
         "import resource, sys, numpy as np\n"
         "from pathlib import Path\n"
-        "from ellc.codegen.targets import resolve\n"
+        "from ellc.codegen.machine.resolve import resolve\n"
         "from ellc.codegen.toolchain.elf import Piece, write_constants\n"
         "data = np.lib.format.open_memmap('big.npy', 'w+', np.float32, (16_000_000,))\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"

@@ -10,7 +10,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from ellc.codegen.targets import resolve
+from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.toolchain import disassemble, emulate, zig
 from ellc.codegen.toolchain.elf import Piece
 from ellc.codegen.toolchain.emulate import Buffer, Case, Guard, Request, Runner

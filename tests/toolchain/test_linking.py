@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ellc.codegen.targets import Target, fixed_targets, resolve
+from ellc.codegen.machine.resolve import fixed_targets, resolve
+from ellc.codegen.machine.target import Target
 from ellc.codegen.toolchain import elf, link, zig
 from ellc.codegen.toolchain.elf_reader import ElfFile
 from ellc.codegen.toolchain.link import Tools

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ellc.codegen.targets import Overrides, Target, fixed_targets, resolve
+from ellc.codegen.machine.resolve import Overrides, fixed_targets, resolve
+from ellc.codegen.machine.target import Target
 from ellc.codegen.toolchain import llvm
 from ellc.codegen.toolchain.llvm import EmitKind, IrJob, LlvmPool, Passes, compile_ir
 from ellc.ir.errors import EllcError, InternalError
@@ -139,7 +140,7 @@ def test_works_from_a_command_line_in_any_folder(tmp_path: Path) -> None:
     program = (
         f"import sys; sys.path.append({str(ROOT)!r})\n"
         "from ellc.codegen.toolchain.llvm import IrJob, compile_ir\n"
-        "from ellc.codegen.targets import resolve\n"
+        "from ellc.codegen.machine.resolve import resolve\n"
         f"sys.stdout.buffer.write(compile_ir([IrJob('axpy', {AXPY!r})], resolve('pi3'))[0])"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": ""}

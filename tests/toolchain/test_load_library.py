@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ellc.codegen.targets import resolve
+from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.toolchain import zig
 from ellc.codegen.toolchain.load import Answer, call_library
 from ellc.ir.errors import EllcError

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tflite_files import T, TFLiteFile, saved
 
-from ellc.codegen.targets import resolve
+from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.testing import Trial, run_trials
 from ellc.frontends.tflite.read import read_tflite
 from ellc.ir.errors import EllcError

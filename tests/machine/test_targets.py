@@ -5,10 +5,16 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from small_networks import convolution_network, two_way_network
 
-from ellc.codegen import capabilities
-from ellc.codegen.targets import Overrides, Target, fixed_targets, resolve, target_names
+from ellc.codegen.emit import plan_kernels
+from ellc.codegen.kir.text import print_kernel
+from ellc.codegen.lowering import Options
+from ellc.codegen.machine.resolve import Overrides, fixed_targets, resolve, target_names
+from ellc.codegen.machine.target import Target
+from ellc.codegen.plan import make_plan
 from ellc.ir.errors import EllcError
+from ellc.ir.pipeline import run_pipeline
 
 ROWS = fixed_targets()
 
@@ -25,27 +31,35 @@ def test_row_is_whole(row: Target) -> None:
     assert row.default_threads == (row.cores if row.has_os else 1)
 
 
+OWN = {"name", "description", "cores", "clock_hz", "emulator"}
+"""What a board has beyond its core, triple and features."""
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_derived_abilities_agree_with_the_table(row: Target) -> None:
-    made = capabilities.derive("custom", row.triple, row.cpu, row.llvm_features)
-    same = (
-        "features",
-        "vector_bytes",
-        "vector_registers",
-        "fused_multiply_add",
-        "lane_fma",
-        "vector_f64",
-        "scalar_f64",
-        "has_popcount_vector",
-        "word_bits",
-        "c_target",
-        "lld_emulation",
-        "elf_machine",
-        "os",
-    )
-    assert {name: getattr(made, name) for name in same} == {
-        name: getattr(row, name) for name in same
-    }
+def test_a_custom_target_with_the_core_of_a_board_equals_it(row: Target) -> None:
+    made = resolve("custom", Overrides(row.triple, row.cpu, row.llvm_features))
+    names = {field.name for field in dataclasses.fields(Target)} - OWN
+    assert {n: getattr(made, n) for n in names} == {n: getattr(row, n) for n in names}
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("custom", Overrides("aarch64-unknown-linux-gnu", "cortex-a53")),
+        ("pi4", Overrides(cpu="cortex-a53")),
+        ("imx93", Overrides(cpu="cortex-a53")),
+    ],
+)
+def test_kernels_depend_on_the_core_alone(name: str, asked: Overrides) -> None:
+    board, made = resolve("pi3_64"), resolve(name, asked)
+    assert made.as_written and resolve("pi3_64", Overrides(llvm_features="+crc")).as_written
+    for graph in (convolution_network(), two_way_network()):
+        ready, _ = run_pipeline(graph)
+        kernels = [
+            [*map(print_kernel, plan_kernels(make_plan(ready, target, Options(), "m")))]
+            for target in (board, made)
+        ]
+        assert kernels[0] == kernels[1]
 
 
 def test_host_is_this_machine() -> None:

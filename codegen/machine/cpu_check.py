@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ellc.codegen.targets import Target
+from ellc.codegen.machine.target import Target
 
 
 @dataclass(frozen=True, slots=True)

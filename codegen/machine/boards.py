@@ -1,0 +1,169 @@
+"""The machines that have a name: one row per board."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ellc.codegen.machine.core import core_named
+from ellc.codegen.machine.platform import profile_of
+from ellc.codegen.machine.target import Target, make_target
+
+MHZ = 1_000_000
+
+_ARM64 = "aarch64-unknown-linux-gnu"
+_ARMV7 = "armv7-unknown-linux-gnueabihf"
+_PC = "x86_64-unknown-linux-gnu"
+
+
+@dataclass(frozen=True, slots=True)
+class _Board:
+    """A row; what is left out is as usual for its architecture and operating system."""
+
+    name: str
+    description: str
+    triple: str
+    cpu: str
+    llvm_features: str = ""
+    cores: int = 0
+    mhz: int = 0
+    emulated_cpu: str = ""
+    """The emulator's name of the core, or of one with the same extensions."""
+
+    def target(self) -> Target:
+        core = core_named(self.cpu, profile_of(self.triple))
+        made = make_target(self.name, self.description, self.triple, core, self.llvm_features)
+        emulator = made.emulator
+        if emulator and self.emulated_cpu:
+            emulator = (*emulator[:-1], self.emulated_cpu)
+        return replace(
+            made,
+            cores=self.cores or made.cores,
+            clock_hz=self.mhz * MHZ or made.clock_hz,
+            emulator=emulator,
+        )
+
+
+_ROWS: tuple[_Board, ...] = (
+    _Board(
+        "pi0",
+        "Raspberry Pi Zero and 1: ARM1176, ARMv6 without NEON, Raspbian",
+        "armv6-unknown-linux-gnueabihf",
+        "arm1176jzf-s",
+        "+vfp2,-neon",
+        cores=1,
+        mhz=1000,
+        emulated_cpu="arm1176",
+    ),
+    _Board(
+        "pi3",
+        "Raspberry Pi 3: Cortex-A53 in 32-bit state, Raspbian",
+        _ARMV7,
+        "cortex-a53",
+        "+neon,+vfp4",
+        # qemu-arm 7.2 has no 32-bit Cortex-A53; `disassemble` finds what `max` would let pass.
+        emulated_cpu="max",
+    ),
+    _Board(
+        "pi3_64",
+        "Raspberry Pi 3: Cortex-A53, 64-bit Linux",
+        _ARM64,
+        "cortex-a53",
+        mhz=1200,
+        emulated_cpu="cortex-a53",
+    ),
+    _Board(
+        "pi4",
+        "Raspberry Pi 4: Cortex-A72, 64-bit Linux",
+        _ARM64,
+        "cortex-a72",
+        emulated_cpu="cortex-a72",
+    ),
+    _Board(
+        "pi5",
+        "Raspberry Pi 5: Cortex-A76, 64-bit Linux",
+        _ARM64,
+        "cortex-a76",
+        mhz=2400,
+        emulated_cpu="cortex-a76",
+    ),
+    _Board(
+        "orangepi0",
+        "Orange Pi Zero: Allwinner H2+, Cortex-A7, 32-bit Linux",
+        _ARMV7,
+        "cortex-a7",
+        "+neon,+vfp4",
+        emulated_cpu="cortex-a7",
+    ),
+    _Board(
+        "dragonboard410c",
+        "DragonBoard 410c: Snapdragon 410, Cortex-A53, 64-bit Linux",
+        _ARM64,
+        "cortex-a53",
+        mhz=1200,
+        emulated_cpu="cortex-a53",
+    ),
+    _Board(
+        "imx8mp",
+        "NXP i.MX 8M Plus: Cortex-A53, 64-bit Linux",
+        _ARM64,
+        "cortex-a53",
+        mhz=1800,
+        emulated_cpu="cortex-a53",
+    ),
+    _Board(
+        "imx93",
+        "NXP i.MX 93: Cortex-A55 with dot product and half precision, 64-bit Linux",
+        _ARM64,
+        "cortex-a55",
+        cores=2,
+        mhz=1700,
+        # qemu 7.2 knows no Cortex-A55; the A76 is an Armv8.2 core with the same extensions.
+        emulated_cpu="cortex-a76",
+    ),
+    _Board(
+        "imxrt1050",
+        "NXP i.MX RT1050: Cortex-M7, bare metal",
+        "thumbv7em-unknown-none-eabihf",
+        "cortex-m7",
+    ),
+    _Board(
+        "imxrt1170",
+        "NXP i.MX RT1170: Cortex-M7, bare metal",
+        "thumbv7em-unknown-none-eabihf",
+        "cortex-m7",
+        mhz=1000,
+    ),
+    _Board(
+        "mcxn947",
+        "NXP MCX N947: Cortex-M33 with DSP extension, bare metal",
+        "thumbv8m.main-unknown-none-eabihf",
+        "cortex-m33",
+        "+dsp",
+        mhz=150,
+    ),
+    _Board("linux", "64-bit PC with AVX2 and FMA (x86-64-v3), Linux", _PC, "x86-64-v3"),
+    _Board(
+        "windows",
+        "64-bit PC with AVX2 and FMA (x86-64-v3), Windows",
+        "x86_64-w64-windows-gnu",
+        "x86-64-v3",
+    ),
+    _Board("mac", "Apple silicon (M1 and later), macOS 11", "arm64-apple-macosx11.0.0", "apple-m1"),
+    _Board(
+        "wasm",
+        "WebAssembly with 128-bit SIMD",
+        "wasm32-unknown-unknown",
+        "generic",
+        "+simd128",
+    ),
+    _Board(
+        "aarch64",
+        "Any 64-bit ARM machine (Armv8.0), Linux",
+        _ARM64,
+        "generic",
+        emulated_cpu="cortex-a53",
+    ),
+)
+
+BOARDS: dict[str, Target] = {row.name: row.target() for row in _ROWS}
+"""All rows, in the order in which they are shown."""

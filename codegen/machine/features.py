@@ -1,0 +1,68 @@
+"""The words that kernels select on, and how LLVM's spell the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ellc.ir.errors import EllcError
+
+_AVX2 = frozenset({"sse2", "avx2", "fma", "f16c"})
+_AVX512 = _AVX2 | {"avx512f", "avx512bw", "avx512dq", "avx512vl"}
+AVX512_WHOLE = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl"})
+"""What vectors of 64 bytes take."""
+
+_FROM_LLVM: dict[str, str] = {
+    "avx512vnni": "avx512_vnni",
+    "avx512vpopcntdq": "avx512_vpopcntdq",
+    "fullfp16": "fp16",
+}
+"""LLVM's feature names where they differ from ours."""
+
+_KNOWN: frozenset[str] = frozenset(
+    {"neon", "dotprod", "fp16", "i8mm", "simd128", "dsp", "avxvnni"}
+    | _AVX512
+    | {"avx512_vnni", "avx512_vpopcntdq"}
+)
+"""Every word that may stand in `Target.features`."""
+
+_IMPLIED: tuple[tuple[str, frozenset[str]], ...] = (
+    ("avx2", frozenset({"sse2"})),
+    ("avx512f", _AVX2),
+    ("avx512_vnni", frozenset({"avx512f"}) | _AVX2),
+    ("dotprod", frozenset({"neon"})),
+)
+"""A feature and what LLVM switches on with it."""
+
+
+def features_of(least: Iterable[str], llvm_features: str) -> frozenset[str]:
+    """Those of a core and its architecture, with LLVM's `+name` and `-name` words applied.
+
+    Raises `EllcError` (`E604`) for a word without a sign.
+    """
+    given, removed = _split(llvm_features)
+    found = frozenset(least) | given
+    for feature, implied in _IMPLIED:
+        if feature in found:
+            found |= implied
+    return found - removed
+
+
+def words_of(llvm_features: str) -> list[str]:
+    """The words of a feature string."""
+    return [word.strip() for word in llvm_features.split(",") if word.strip()]
+
+
+def _split(llvm_features: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Kernel features that a feature string switches on, and those it switches off."""
+    words = words_of(llvm_features)
+    for word in words:
+        if word[0] not in "+-":
+            raise EllcError(
+                f"feature {word!r} has no sign",
+                code="E604",
+                hint="write +name or -name, separated by commas",
+            )
+    named = [(word[0], _FROM_LLVM.get(word[1:], word[1:])) for word in words]
+    on = frozenset(name for sign, name in named if sign == "+" and name in _KNOWN)
+    off = frozenset(name for sign, name in named if sign == "-" and name in _KNOWN)
+    return on, off

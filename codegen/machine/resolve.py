@@ -1,0 +1,143 @@
+"""From a name on the command line to a target: a board, this machine, or one put together."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ellc.codegen.machine.boards import BOARDS
+from ellc.codegen.machine.core import core_named
+from ellc.codegen.machine.platform import arch_of, profile_of
+from ellc.codegen.machine.target import Target, make_target
+from ellc.ir.errors import EllcError
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What a user may put in place of a row's columns; None keeps the row's own value."""
+
+    triple: str | None = None
+    cpu: str | None = None
+    llvm_features: str | None = None
+    cores: int | None = None
+
+
+def target_names() -> tuple[str, ...]:
+    """All names that `resolve` takes, in the order in which they are shown."""
+    return ("host", *BOARDS, "custom")
+
+
+def fixed_targets() -> tuple[Target, ...]:
+    """The rows that are constants: all but `host` and `custom`."""
+    return tuple(BOARDS.values())
+
+
+def resolve(name: str, overrides: Overrides | None = None) -> Target:
+    """Return the target of this name.
+
+    `host` asks llvmlite for the CPU of the running machine. `custom` needs `overrides.triple`; what
+    its CPU can do is derived from the triple, the CPU name and the features. Overrides also change
+    a fixed row: its vector width and feature set are then derived anew. Raises `EllcError` for an
+    unknown name (with the close ones), a `custom` without a triple, and an architecture without a
+    code generator.
+    """
+    asked = overrides or Overrides()
+    if name == "custom":
+        row = _custom(asked)
+    else:
+        row = _overridden(_named(name), asked)
+    return row if asked.cores is None else replace(row, cores=asked.cores)
+
+
+def _named(name: str) -> Target:
+    if name == "host":
+        return _host()
+    if name in BOARDS:
+        return BOARDS[name]
+    close = difflib.get_close_matches(name, target_names(), n=3, cutoff=0.5)
+    meant = f"did you mean {' or '.join(close)}? " if close else ""
+    raise EllcError(
+        f"unknown target {name!r}",
+        code="E601",
+        hint=f"{meant}targets: {', '.join(target_names())}",
+    )
+
+
+def _custom(asked: Overrides) -> Target:
+    if asked.triple is None:
+        raise EllcError(
+            "target 'custom' needs a triple",
+            code="E602",
+            hint="for example --triple aarch64-unknown-linux-gnu --cpu cortex-a73",
+        )
+    core = core_named(asked.cpu or "", profile_of(asked.triple))
+    described = f"{asked.cpu or 'generic'} ({asked.triple})"
+    return make_target("custom", described, asked.triple, core, asked.llvm_features or "")
+
+
+def _overridden(row: Target, asked: Overrides) -> Target:
+    """The row with what was asked, and everything that follows from it, in place of its own.
+
+    Raises `EllcError` E604 for a triple of another architecture without a CPU of that one.
+    """
+    if asked.triple is asked.cpu is asked.llvm_features is None:
+        return row
+    triple = asked.triple or row.triple
+    if asked.cpu is None and (arch := arch_of(triple)) != row.arch:
+        raise EllcError(
+            f"the CPU {row.cpu!r} of target {row.name!r} is none of {arch}",
+            code="E604",
+            where=triple,
+            hint=f"also give --cpu, such as --cpu {core_named('', profile_of(triple)).name}",
+        )
+    core = row.core if asked.cpu is None else core_named(asked.cpu, profile_of(triple))
+    kept = row.llvm_features if asked.llvm_features is None and asked.cpu is None else ""
+    made = make_target(row.name, row.description, triple, core, asked.llvm_features or kept)
+    return replace(
+        made,
+        cores=row.cores,
+        clock_hz=row.clock_hz,
+        zig_cpu=row.zig_cpu if asked.cpu is None else made.zig_cpu,
+    )
+
+
+def _host() -> Target:
+    """The running machine: CPU, features, caches and cores as they are found."""
+    import llvmlite.binding as llvm
+
+    flags = llvm.get_host_cpu_features()
+    llvm_features = ",".join(f"{'+' if on else '-'}{flag}" for flag, on in sorted(flags.items()))
+    triple, cpu = llvm.get_process_triple(), llvm.get_host_cpu_name()
+    core = core_named(cpu, profile_of(triple))
+    l1_bytes, l2_bytes = _cache_bytes()
+    core = replace(core, l1_bytes=l1_bytes or core.l1_bytes, l2_bytes=l2_bytes or core.l2_bytes)
+    made = make_target("host", f"this machine ({cpu})", triple, core, llvm_features)
+    return replace(
+        made,
+        zig_cpu="native",
+        emulator=() if made.os == "linux" else None,
+        cores=_usable_cores(),
+    )
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+def _cache_bytes() -> tuple[int, int]:
+    """Data cache and second level of the first core, 0 where the system does not say."""
+    sizes: dict[int, int] = {}
+    for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        try:
+            kind = (index / "type").read_text().strip()
+            level = int((index / "level").read_text())
+            size = (index / "size").read_text().strip()
+        except (OSError, ValueError):
+            continue
+        if kind != "Instruction" and size.endswith("K"):
+            sizes[level] = int(size[:-1]) * 1024
+    return sizes.get(1, 0), sizes.get(2, 0)

@@ -1,0 +1,307 @@
+"""A target: a core with an operating system, an ABI, a clock and a number of cores.
+
+A `Target` says everything that the planner, the emitters and the linker ask about a machine, so
+that nothing else in the compiler compares the names of CPUs, architectures or triples.
+`make_target` is the only place that makes one: a board's row and what a user puts together have the
+same abilities if they have the same core and triple.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ellc.codegen.machine.core import Arch, Core
+from ellc.codegen.machine.features import AVX512_WHOLE, features_of, words_of
+from ellc.codegen.machine.isa import ISAS, Isa
+from ellc.codegen.machine.platform import (
+    ObjectFormat,
+    OperatingSystem,
+    Platform,
+    platform_of,
+    profile_of,
+)
+
+SCALAR_BYTES = 4
+"""`Target.vector_bytes` where there is no float SIMD."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One machine: what LLVM is told, the planner may assume, how its code is linked and run."""
+
+    name: str
+    description: str
+    triple: str
+    """Four parts, as LLVM wants it (`arch-vendor-os-environment`); decides the float ABI on ARM."""
+    core: Core
+    platform: Platform
+    llvm_features: str = ""
+    """Comma separated `+name` / `-name`, as given to LLVM beside the core's name."""
+
+    vector_bytes: int = 16
+    """Bytes of one vector register; 4 where there is no float SIMD and code is scalar."""
+    vector_registers: int = 32
+    """Number of registers of `vector_bytes` each (scalar float registers where that is 4)."""
+    fused_multiply_add: bool = True
+    """Whether `a * b + c` is one rounding; LLVM calls a library function for a fused one where
+    there is none."""
+    lane_fma: bool = False
+    """Whether a multiply-add takes one lane of a vector as a factor: AArch64 `fmla v, v, v.s[i]`,
+    32-bit ARM `vmla q, q, d[i]` on cores where LLVM chooses it."""
+    vector_f64: bool = False
+    """Whether vectors of double exist (32-bit NEON has none)."""
+    scalar_f64: bool = True
+    """Whether doubles are done in hardware at all; LLVM calls a library function where not."""
+    has_popcount_vector: bool = False
+    """Whether one instruction counts bits per lane (bytes for NEON and wasm, words for AVX-512)."""
+    features: frozenset[str] = frozenset()
+    """What kernels select on: neon, dotprod, fp16, avx2, fma, avx512f, avx512_vpopcntdq,
+    avx512_vnni, simd128, dsp, ..."""
+
+    cores: int = 1
+    clock_hz: int = 0
+    emulator: tuple[str, ...] | None = None
+    """Command prefix that runs a Linux program of this target here; (): directly, None: no way."""
+    zig_cpu: str = "baseline"
+    """Core that `zig cc` makes a package's C code for."""
+
+    @property
+    def cpu(self) -> str:
+        """The core's name, as LLVM spells it."""
+        return self.core.name
+
+    @property
+    def as_written(self) -> bool:
+        """Whether LLVM keeps the order of instructions our kernels have; see `Core.as_written`."""
+        return self.core.as_written
+
+    @property
+    def l1_bytes(self) -> int:
+        """Data cache of one core."""
+        return self.core.l1_bytes
+
+    @property
+    def l2_bytes(self) -> int:
+        """Second level that one core can fill; 0 where there is none."""
+        return self.core.l2_bytes
+
+    @property
+    def arch(self) -> Arch:
+        """Architecture, the same word for all spellings of one; a key, not to be compared."""
+        return self.platform.arch
+
+    @property
+    def isa(self) -> Isa:
+        """Facts about the instruction set."""
+        return ISAS[self.arch]
+
+    @property
+    def has_neon(self) -> bool:
+        """Whether there are NEON's vectors, in either state."""
+        return self.isa.always_has_neon or self.has("neon")
+
+    @property
+    def divides_words(self) -> bool:
+        """Whether integers of a word are divided by an instruction."""
+        if not self.isa.calls_wide_arithmetic:
+            return True
+        asked = "+hwdiv-arm" in words_of(self.llvm_features)
+        is_v8 = self.core.is_v8 or self.triple.startswith("armv8")
+        return self.is_thumb or self.core.divides or is_v8 or asked
+
+    @property
+    def os(self) -> OperatingSystem:
+        """What loads programs; `none` on bare metal."""
+        return self.platform.os
+
+    @property
+    def object_format(self) -> ObjectFormat:
+        """Format of objects and of what is linked from them."""
+        return self.platform.object_format
+
+    @property
+    def word_bits(self) -> Literal[32, 64]:
+        """Bits of a pointer, of `size_t` and of the widest natural integer register."""
+        return self.platform.word_bits
+
+    @property
+    def c_target(self) -> str:
+        """Target of `zig cc`; glibc 2.28 on Linux, which loads on everything since 2018."""
+        return self.platform.c_target
+
+    @property
+    def musl_target(self) -> str:
+        """Target of `zig cc` for static test programs; empty where no emulator runs them."""
+        return self.platform.musl_target
+
+    @property
+    def musl_cpu(self) -> str:
+        """CPU of the static C library: one per architecture, as zig builds a library for each."""
+        return self.platform.musl_cpu
+
+    @property
+    def lld_emulation(self) -> str:
+        """Value of `ld.lld -m`; empty for what is not ELF."""
+        return self.platform.lld_emulation
+
+    @property
+    def elf_machine(self) -> int:
+        """e_machine of ELF objects: 40 ARM, 62 x86-64, 183 AArch64; 0 for what is not ELF."""
+        return self.platform.elf_machine
+
+    @property
+    def has_os(self) -> bool:
+        """Whether an operating system loads programs, hence a shared library makes sense."""
+        return self.os not in ("none", "wasm")
+
+    @property
+    def is_thumb(self) -> bool:
+        """Whether this is an ARM M-profile core."""
+        return profile_of(self.triple) == "thumb"
+
+    @property
+    def shared_suffix(self) -> str:
+        """File name ending of what is linked: `.so`, `.dylib`, `.dll`, `.wasm`, or `.a` (bare
+        metal)."""
+        return {
+            "linux": ".so",
+            "macos": ".dylib",
+            "windows": ".dll",
+            "wasm": ".wasm",
+            "none": ".a",
+        }[self.os]
+
+    @property
+    def default_threads(self) -> int:
+        """Threads of a model compiled for this target unless asked otherwise."""
+        return self.cores if self.has_os else 1
+
+    @property
+    def datalayout(self) -> str:
+        """LLVM's data layout string; loads llvmlite at the first use."""
+        return _datalayout(self.triple)
+
+    def has(self, *features: str) -> bool:
+        """Whether all of these kernel features are there."""
+        return self.features.issuperset(features)
+
+    def lanes(self, element_bytes: int) -> int:
+        """Elements of this size in one vector register, at least 1."""
+        return max(1, self.vector_bytes // element_bytes)
+
+
+def make_target(name: str, description: str, triple: str, core: Core, llvm_features: str) -> Target:
+    """The target with the abilities that core, triple and features have.
+
+    Number of cores and clock are what such a machine usually has. Raises `EllcError` for an
+    architecture or operating system that ellc does not serve (`E603`) and a feature without a sign
+    (`E604`). Whether LLVM knows core and features shows when it first compiles for them.
+    """
+    platform = platform_of(triple)
+    features = features_of(_least(triple) | core.features, llvm_features)
+    made = Target(
+        name=name,
+        description=description,
+        triple=triple,
+        core=core,
+        platform=platform,
+        llvm_features=llvm_features,
+        features=features,
+        cores=platform.cores,
+        clock_hz=platform.clock_hz,
+        emulator=(platform.emulator, "-cpu", "max") if platform.emulator else None,
+        zig_cpu=core.zig_name,
+    )
+    match profile_of(triple):
+        case "aarch64":
+            return replace(made, lane_fma=True, vector_f64=True, has_popcount_vector=True)
+        case "x86_64":
+            return _x86(made)
+        case "arm":
+            return _arm(made)
+        case "thumb":
+            return _thumb(made)
+        case "wasm32":
+            return _wasm(made)
+
+
+def _least(triple: str) -> frozenset[str]:
+    """Features that every CPU of this architecture has."""
+    match profile_of(triple):
+        case "aarch64":
+            return frozenset({"neon"})
+        case "x86_64":
+            return frozenset({"sse2"})
+        case "arm" if triple.startswith(("armv7", "armv8")):
+            # Cortex-A7 and A53 class; an armv7 without NEON says -neon.
+            return frozenset({"neon"})
+        case "thumb" if triple.startswith(("thumbv7em", "thumbv8m.main")):
+            return frozenset({"dsp"})
+        case _:
+            return frozenset()
+
+
+def _x86(made: Target) -> Target:
+    wide = made.features >= AVX512_WHOLE
+    return replace(
+        made,
+        vector_bytes=64 if wide else 32 if made.has("avx2") else 16,
+        vector_registers=32 if wide else 16,
+        fused_multiply_add=made.has("fma"),
+        vector_f64=True,
+        has_popcount_vector=made.has("avx512_vpopcntdq"),
+    )
+
+
+def _arm(made: Target) -> Target:
+    neon = made.has("neon")
+    words = words_of(made.llvm_features)
+    has_vfp4 = "-vfp4" not in words and (made.core.fuses or "+vfp4" in words)
+    by_lane = neon and made.core.multiplies_by_lane
+    return replace(
+        made,
+        vector_bytes=16 if neon else SCALAR_BYTES,
+        vector_registers=16 if neon else 32,
+        fused_multiply_add=neon and has_vfp4 and not by_lane,
+        lane_fma=by_lane,
+        has_popcount_vector=neon,
+        zig_cpu=made.zig_cpu if neon else "arm1176jzf_s",
+    )
+
+
+def _thumb(made: Target) -> Target:
+    words = words_of(made.llvm_features)
+    soft = not made.triple.endswith("hf") and "+soft-float" in words
+    return replace(
+        made,
+        vector_bytes=SCALAR_BYTES,
+        fused_multiply_add=not soft,
+        scalar_f64=not soft and made.core.doubles and "-fp64" not in words,
+    )
+
+
+def _wasm(made: Target) -> Target:
+    simd = made.has("simd128")
+    return replace(
+        made,
+        vector_bytes=16 if simd else SCALAR_BYTES,
+        vector_registers=16,
+        fused_multiply_add=False,
+        vector_f64=True,
+        has_popcount_vector=simd,
+        zig_cpu="generic+simd128" if simd else "generic",
+    )
+
+
+@functools.cache
+def _datalayout(triple: str) -> str:
+    import llvmlite.binding as llvm
+
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    machine = llvm.Target.from_triple(triple).create_target_machine(
+        opt=0, reloc="pic", codemodel="small"
+    )
+    return str(machine.target_data)
