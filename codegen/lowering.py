@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pkgutil
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -16,7 +17,7 @@ from ellc.codegen.machine.target import Target
 from ellc.codegen.pointwise import computes_in_double
 from ellc.codegen.storage import Access, Buffer, Weight, dense
 from ellc.ir.errors import EllcError
-from ellc.ir.graph import Graph, Node
+from ellc.ir.graph import Constant, Graph, Node
 from ellc.ir.op import Op, Pointwise
 from ellc.ir.ops.fused import Fused, Stage
 from ellc.ir.types import Array, DType, TensorType
@@ -87,6 +88,7 @@ class NodeContext:
         graph: Graph,
         node: Node,
         accesses: dict[str, Access],
+        constants: Mapping[str, Constant],
         target: Target,
         options: Options,
         name: str,
@@ -102,8 +104,7 @@ class NodeContext:
         self._viewed = viewed
         self._graph = graph
         self._accesses = accesses
-        self._arrays = {c.value: graph.weights[c.key] for c in graph.constants}
-        self._keys = {c.value: c.key for c in graph.constants}
+        self._constants = constants
         self.anchor: Op = node.op.anchor if isinstance(node.op, Fused) else node.op
         self.stages: tuple[Stage, ...] = node.op.stages if isinstance(node.op, Fused) else ()
         self._anchor_operands = node.op.operands if isinstance(node.op, Fused) else len(node.inputs)
@@ -146,7 +147,7 @@ class NodeContext:
         self, what: str, index: int, bytes_: int, make: Callable[[], Array]
     ) -> WeightArg:
         """Large constant bytes derived from the constant operand `index`, made when written."""
-        key = f"{what}:{self._keys[self.node.inputs[index]]}"
+        key = f"{what}:{self._constants[self.node.inputs[index]].key}"
         return WeightArg(Weight(key, bytes_, make))
 
     def constant(self, array: Array) -> WeightArg:
@@ -160,7 +161,9 @@ class NodeContext:
         return buffer
 
     def _operand(self, value: str) -> Operand:
-        return Operand(self._graph.types[value], self._accesses.get(value), self._arrays.get(value))
+        constant = self._constants.get(value)
+        array = None if constant is None else self._graph.weights[constant.key]
+        return Operand(self._graph.types[value], self._accesses.get(value), array)
 
 
 def access_arg(access: Access) -> Arg:
@@ -269,6 +272,7 @@ def renamed(call: KernelCall, name: str) -> KernelCall:
     return replace(call, kernel=replace(call.kernel, name=name))
 
 
+@functools.cache
 def _load_kernels() -> None:
     """Import every kernel family once; that fills the registry."""
     import ellc.codegen.kernels as package

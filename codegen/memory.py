@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from ellc.ir.errors import EllcError
 
@@ -19,10 +20,6 @@ class Lifetime:
     bytes: int
     first: int
     last: int
-
-    def meets(self, other: Lifetime) -> bool:
-        """Whether both are needed at some step."""
-        return self.first <= other.last and other.first <= self.last
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +62,27 @@ def plan_arena(lifetimes: Sequence[Lifetime], align_bytes: int) -> ArenaPlan:
 
 def lower_bound(lifetimes: Sequence[Lifetime]) -> int:
     """The most bytes that are live at one step."""
-    steps = {x.first for x in lifetimes}
-    return max(
-        (sum(x.bytes for x in lifetimes if x.first <= s <= x.last) for s in steps), default=0
-    )
+    changes: dict[int, int] = {}
+    for x in lifetimes:
+        changes[x.first] = changes.get(x.first, 0) + x.bytes
+        changes[x.last + 1] = changes.get(x.last + 1, 0) - x.bytes
+    return max(accumulate(changes[step] for step in sorted(changes)), default=0)
 
 
 def _first_fit(order: Sequence[Lifetime]) -> list[tuple[Lifetime, int]]:
     placed: list[tuple[Lifetime, int]] = []
+    at_step: dict[int, list[tuple[int, int]]] = {}  # bytes taken at each step that has some
     for item in order:
-        taken = sorted((o, o + x.bytes) for x, o in placed if x.meets(item))
+        steps = range(item.first, item.last + 1)
+        taken = sorted({span for step in steps for span in at_step.get(step, ())})
         offset = 0
         for start, stop in taken:
             if offset + item.bytes <= start:
                 break
             offset = max(offset, stop)
         placed.append((item, offset))
+        for step in steps:
+            at_step.setdefault(step, []).append((offset, offset + item.bytes))
     return placed
 
 

@@ -132,7 +132,7 @@ class _Steps:
         self._problems: list[EllcError] = []
         self._repeat: Repeat | None = None
         self._guards: tuple[Guard, ...] = ()
-        self._arrays = {c.value: graph.weights[c.key] for c in graph.constants}
+        self._constants = {c.value: c for c in graph.constants}
 
     def plan(self) -> Plan:
         for node, conditions in zip(self._graph.nodes, self._needed, strict=True):
@@ -175,6 +175,7 @@ class _Steps:
             self._graph,
             node,
             self._storage.accesses,
+            self._constants,
             self._target,
             self._options,
             name,
@@ -289,8 +290,9 @@ class _Steps:
 
     def _source(self, value: str) -> Access:
         """Where a value is, computed or constant."""
-        if value in self._arrays:
-            return constant_access(self._arrays[value], self._graph.types[value].dtype)
+        if value in self._constants:
+            array = self._graph.weights[self._constants[value].key]
+            return constant_access(array, self._graph.types[value].dtype)
         return self._storage.accesses[value]
 
     def _copy(self, source: Access, target: Access, label: str) -> None:

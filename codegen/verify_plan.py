@@ -18,6 +18,7 @@ Within scratch memory, and within a node of several kernels, only whole buffers 
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -53,7 +54,7 @@ class _Follower:
         self._makers = {v: n for n in plan.graph.nodes for v in n.outputs}
         self._numbers = {v: i for i, v in enumerate(plan.graph.types, 1)}
         self._operands = _operands(plan, self._makers)
-        self._neighbours = _neighbours(plan)
+        self._held = _Held(plan)
         self._sizes = {a.buffer.id: a.buffer.bytes // a.elem.bytes for a in plan.accesses.values()}
         self._frames = {
             a.buffer.id: a for a in plan.accesses.values() if a.border and not a.border.is_empty
@@ -181,9 +182,9 @@ class _Follower:
         """A buffer is written: whatever shares its bytes is lost."""
         self._stored.add(buffer.id)
         self._stored_now.add(buffer.id)
-        for other in self._neighbours.get(buffer.id, ()):
-            if self._owners.pop(other, None) is not None:
-                self._lost.add(other)
+        for other in self._held.put(buffer):
+            del self._owners[other]
+            self._lost.add(other)
         if buffer.id not in self._owners:
             # Scratch memory has no elements to follow.
             self._owners[buffer.id] = np.zeros(self._sizes.get(buffer.id, 0), np.int32)
@@ -275,16 +276,28 @@ def _operands(plan: Plan, makers: Mapping[str, Node]) -> dict[str, tuple[str, ..
     return found
 
 
-def _neighbours(plan: Plan) -> dict[str, tuple[str, ...]]:
-    """For each buffer of the arena the others that share bytes with it."""
-    names = list(plan.arena.offsets)
-    starts = np.array([plan.arena.offsets[n] for n in names], np.int64)
-    stops = starts + np.array([plan.buffers[n].bytes for n in names], np.int64)
-    found = {}
-    for index, name in enumerate(names):
-        meets = (starts < stops[index]) & (starts[index] < stops)
-        found[name] = tuple(names[i] for i in np.flatnonzero(meets) if i != index)
-    return found
+class _Held:
+    """The buffers of the arena that hold something. They share no bytes, so one order sorts them
+    by their first and by their last bytes."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._offsets = plan.arena.offsets
+        self._starts: list[int] = []
+        self._stops: list[int] = []
+        self._names: list[str] = []
+
+    def put(self, buffer: Buffer) -> list[str]:
+        """A buffer holds something from now on; those that had some of its bytes, which do not."""
+        start = self._offsets.get(buffer.id)
+        if start is None or buffer.bytes == 0:
+            return []
+        stop = start + buffer.bytes
+        first, last = bisect_right(self._stops, start), bisect_left(self._starts, stop)
+        lost = [name for name in self._names[first:last] if name != buffer.id]
+        self._starts[first:last] = [start]
+        self._stops[first:last] = [stop]
+        self._names[first:last] = [buffer.id]
+        return lost
 
 
 def _error(step: Step, what: str) -> InternalError:
