@@ -20,8 +20,9 @@ enough that starting a module does not count. Equal on all machines, or bytes wo
 
 
 def plan_kernels(plan: Plan) -> list[Kernel]:
-    """Every kernel, those of init first."""
-    return [step.call.kernel for step in (*plan.once, *plan.steps)]
+    """Every kernel once, those of init first."""
+    kernels = [step.call.kernel for step in (*plan.once, *plan.steps)]
+    return [*{kernel.name: kernel for kernel in kernels}.values()]
 
 
 def kernel_groups(kernels: Sequence[Kernel]) -> Iterator[list[Kernel]]:

@@ -22,6 +22,7 @@ from ellc.codegen.lowering import (
 from ellc.codegen.machine.target import Target
 from ellc.codegen.memory import ArenaPlan, Lifetime, plan_arena
 from ellc.codegen.names import identifier
+from ellc.codegen.sharing import SharedKernels
 from ellc.codegen.storage import (
     ARENA_ALIGN,
     WEIGHT_ALIGN,
@@ -145,6 +146,10 @@ class _Steps:
         once, borders = self._borders()
         steps = [s for i, step in enumerate(self._steps) for s in (*borders.get(i, ()), step)]
         weights, weight_bytes = _place_weights([*once, *steps])
+        kernels = SharedKernels()
+        once, steps = (
+            [replace(step, call=kernels.call(step.call)) for step in some] for some in (once, steps)
+        )
         return Plan(
             self._graph,
             self._target,

@@ -1,0 +1,70 @@
+"""Layers of one shape are one function; constants that only look equal are not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from small_networks import inputs_of, reference_of
+
+from ellc.codegen.emit import plan_kernels
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Kernel
+from ellc.codegen.kir.types import Elem, VType
+from ellc.codegen.lowering import KernelCall, Options
+from ellc.codegen.machine.resolve import resolve
+from ellc.codegen.plan import make_plan
+from ellc.codegen.sharing import SharedKernels
+from ellc.codegen.testing import Emitter, Trial, run_trials
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.graph import Graph
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.pointwise import Add, Relu
+from ellc.ir.pipeline import run_pipeline
+from ellc.ir.types import DType, TensorType
+
+
+def chain(layers: int) -> Graph:
+    rng = np.random.default_rng(0)
+    b = GraphBuilder("chain")
+    value = b.input("x", TensorType(DType.F32, (1, 3, 4, 8)))
+    for index in range(layers):
+        weights = b.constant(rng.normal(size=(8, 1, 1, 8)).astype(np.float32) / 4)
+        bias = b.constant(rng.normal(size=8).astype(np.float32))
+        value = b.add(Add(), b.add(Conv2D(), value, weights), bias)
+        value = b.add(Relu(), value, source=f"layer{index}")
+    b.output("y", value)
+    return run_pipeline(b.build())[0]
+
+
+@pytest.mark.parametrize("emitter", ["llvm", "c"])
+def test_layers_of_one_shape_share_a_function(emitter: Emitter) -> None:
+    graph, target = chain(6), resolve("host")
+    plan = make_plan(graph, target, Options(), "m")
+    names = {kernel.name for kernel in plan_kernels(plan)}
+    # Inside, operand and result are both in the arena; the first and the last differ at most.
+    assert len(plan.steps) == 6 and len(names) == len(plan_kernels(plan)) <= 3
+    assert len({step.name for step in plan.steps}) == 6
+    inputs = inputs_of(graph)
+    (result,) = run_trials([Trial(graph, (inputs,))], target, emitter)
+    assert not isinstance(result, Exception)
+    np.testing.assert_allclose(result[0][0], reference_of(graph, inputs)[0], rtol=1e-4, atol=1e-5)
+
+
+def _stores(name: str, value: float) -> Kernel:
+    b = KernelBuilder(name)
+    y = b.param("y", Elem.F32, writable=True)
+    with b.loop("i", b.begin, b.end) as loop:
+        b.store(b.const(value, VType(Elem.F32, 1)), y, loop.index)
+    return b.finish()
+
+
+def test_constants_that_compare_equal_keep_kernels_apart() -> None:
+    kernels = SharedKernels()
+    calls = [
+        kernels.call(KernelCall(_stores(f"k{i}", value), (), 1))
+        for i, value in enumerate((0.0, -0.0, 0.0))
+    ]
+    assert [call.kernel.name for call in calls] == ["k0", "k1", "k0"]
+    assert replace(calls[2].kernel, name="") == replace(calls[0].kernel, name="")
