@@ -96,10 +96,6 @@ class Plan:
         """Byte offset of a state, arena or scratch buffer in the arena."""
         return self.arena.offsets[buffer.id]
 
-    def weight_offset(self, weight: Weight) -> int:
-        """Byte offset of a constant in the weight section."""
-        return next(offset for w, offset in self.weights if w.key == weight.key)
-
 
 def make_plan(graph: Graph, target: Target, options: Options, prefix: str) -> Plan:
     """Choose kernels and memory for a graph that has been through the passes.

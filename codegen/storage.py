@@ -145,7 +145,6 @@ class Storage:
         self._homes: dict[str, Access] = {}
         self._makers = {v: n for n in graph.nodes for v in n.outputs}
         self._last_use = _last_uses(graph, needed)
-        self._root_of: dict[str, str] = {}
         self._assign_ports()
         self._assign_homes_backwards()
         self._assign_forwards()

@@ -61,11 +61,6 @@ class Format:
         return 1.5 * 2.0**self.fraction_bits
 
     @property
-    def exponent_mask(self) -> int:
-        """The bits of infinity."""
-        return (2 * self.bias + 1) << self.fraction_bits
-
-    @property
     def sign_mask(self) -> int:
         """The sign bit."""
         return 1 << (self.bits.bytes * 8 - 1)

@@ -31,7 +31,6 @@ class AbsorbOrder(Pass):
     """
 
     def run(self, graph: Graph) -> Graph:
-        """See the class."""
         editor = Editor(graph)
         for node in editor.nodes():
             order = _order(editor, node)

@@ -31,7 +31,6 @@ class AbsorbPadding(Pass):
     """
 
     def run(self, graph: Graph) -> Graph:
-        """See the class."""
         editor = Editor(graph)
         for node in editor.nodes():
             current: Node | None = node

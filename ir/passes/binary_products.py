@@ -34,7 +34,6 @@ class BinaryProducts(Pass):
     """
 
     def run(self, graph: Graph) -> Graph:
-        """See the class."""
         editor = Editor(graph)
         for node in editor.nodes():
             if isinstance(node.op, Dense | Conv2D):

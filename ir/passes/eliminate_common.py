@@ -20,7 +20,6 @@ class EliminateCommon(Pass):
     """
 
     def run(self, graph: Graph) -> Graph:
-        """See the class."""
         editor = Editor(graph)
         known: dict[tuple[str, tuple[str, ...], object], tuple[str, ...]] = {}
         for node in editor.nodes():

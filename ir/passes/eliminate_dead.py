@@ -18,7 +18,6 @@ class EliminateDead(Pass):
     """
 
     def run(self, graph: Graph) -> Graph:
-        """See the class."""
         editor = Editor(graph)
         for node in reversed(graph.nodes):
             if not any(editor.uses(v) for v in node.outputs):

@@ -42,7 +42,6 @@ class FoldAffine(Pass):
     growth_bytes: int = 1 << 16
 
     def run(self, graph: Graph) -> Graph:
-        """See the class."""
         editor = Editor(graph)
         for node in editor.nodes():
             self._sink(editor, node)

@@ -28,7 +28,6 @@ class FoldConstants(Pass):
     most_steps: int = 1 << 28
 
     def run(self, graph: Graph) -> Graph:
-        """See the class."""
         editor, left = Editor(graph), self.most_steps
         for node in editor.nodes():
             if node.inputs and all(editor.array(v) is not None for v in node.inputs):

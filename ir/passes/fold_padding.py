@@ -48,7 +48,6 @@ class FoldPadding(Pass):
     """
 
     def run(self, graph: Graph) -> Graph:
-        """See the class."""
         editor = Editor(graph)
         fixed = {p.value for p in graph.outputs} | {s.next for s in graph.states}
         for node in graph.nodes:

@@ -63,7 +63,6 @@ class FuseEpilogue(Pass):
     max_stages: int = 16
 
     def run(self, graph: Graph) -> Graph:
-        """See the class."""
         editor = Editor(graph)
         order = {v: i for i, node in enumerate(graph.nodes) for v in node.outputs}
         for node in editor.nodes():

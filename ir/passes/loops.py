@@ -26,7 +26,6 @@ class UnrollLoops(Pass):
     most_trips: int = 1
 
     def run(self, graph: Graph) -> Graph:
-        """See the class."""
         editor = Editor(graph)
         for node in editor.nodes():
             if isinstance(node.op, Loop) and node.op.trips <= self.most_trips:
@@ -48,7 +47,6 @@ class SimplifyLoops(Pass):
     sequence_bytes: int = 1 << 20
 
     def run(self, graph: Graph) -> Graph:
-        """See the class."""
         editor = Editor(graph)
         for node in editor.nodes():
             if isinstance(node.op, Loop) and any(editor.uses(v) for v in node.outputs):

@@ -41,7 +41,6 @@ class LowerComposites(Pass):
     """
 
     def run(self, graph: Graph) -> Graph:
-        """See the class."""
         editor = Editor(graph)
         for node in editor.nodes():
             match node.op:

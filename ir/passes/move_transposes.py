@@ -32,7 +32,6 @@ class MoveTransposes(Pass):
     """
 
     def run(self, graph: Graph) -> Graph:
-        """See the class."""
         if not any(isinstance(n.op, Transpose) for n in graph.nodes):
             return graph
         graph = _rearranged(graph, Layout(Flow(graph)))

@@ -24,7 +24,6 @@ class UnrollNestedLoops(Pass):
     most_nodes: int = 4096
 
     def run(self, graph: Graph) -> Graph:
-        """See the class."""
         editor = Editor(graph)
         for node in editor.nodes():
             match node.op:

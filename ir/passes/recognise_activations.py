@@ -62,7 +62,6 @@ class RecogniseActivations(Pass):
     tolerance: ClassVar[float] = 1e-6
 
     def run(self, graph: Graph) -> Graph:
-        """See the class."""
         editor = Editor(graph)
         for node in editor.nodes():
             found = _recognised(editor, node)

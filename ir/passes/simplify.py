@@ -38,7 +38,6 @@ class Simplify(Pass):
     """
 
     def run(self, graph: Graph) -> Graph:
-        """See the class."""
         editor = Editor(graph)
         for node in editor.nodes():
             current: Node | None = node

@@ -25,7 +25,6 @@ class SinkReshape(Pass):
     """
 
     def run(self, graph: Graph) -> Graph:
-        """See the class."""
         editor = Editor(graph)
         for node in editor.nodes():
             if isinstance(node.op, Pointwise) and node.inputs:

@@ -119,11 +119,6 @@ def dtype_of(number: int) -> DType:
     return known.dtype
 
 
-def number_of(dtype: DType) -> int:
-    """ONNX's number of a graph's element type."""
-    return next(n for n, e in ELEMENT_TYPES.items() if e.dtype is dtype)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredTensor:
     """A tensor of the file, read when somebody wants it. `files` are those beside the model.
