@@ -47,6 +47,8 @@ Exit codes:
   3    an internal error, a bug of ellc (ELLC_DEBUG=traceback shows where)
   130  interrupted
 
+ELLC_DEBUG=passes,plan,kernels,time shows what `ellc compile` does, level by level.
+
 Shell completion: eval "$(_ELLC_COMPLETE=bash_source ellc)" (or zsh_source; fish_source for fish).
 """
 
@@ -121,7 +123,7 @@ def _report_internal(error: BaseException, arguments: Sequence[str]) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; every error has been reported by then."""
-    if os.environ.get("ELLC_DEBUG") == "traceback":
+    if "traceback" in os.environ.get("ELLC_DEBUG", "").split(","):
         return int(cli.main(list(arguments), prog_name="ellc", standalone_mode=False) or 0)
     try:
         return int(cli.main(list(arguments), prog_name="ellc", standalone_mode=False) or 0)

@@ -12,6 +12,7 @@ from ellc import __version__
 from ellc.codegen.build import KINDS, BuildOptions, Built, build
 from ellc.codegen.emit import plan_kernels
 from ellc.codegen.kir.llvm import llvm_module
+from ellc.codegen.kir.text import print_kernel
 from ellc.codegen.lowering import Options
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.machine.target import Target
@@ -25,8 +26,10 @@ from ellc.codegen.package.texts import (
 )
 from ellc.codegen.package.wheel import write_wheel
 from ellc.codegen.plan import Plan, make_plan
+from ellc.codegen.plan_text import print_plan
 from ellc.codegen.toolchain.elf_reader import ElfFile
 from ellc.codegen.toolchain.link import BUILT_IN, Tools
+from ellc.debug import Watch, difference, seconds_table, unwatched
 from ellc.folders import replaced_folder
 from ellc.ir.errors import EllcError
 from ellc.ir.files import write_text
@@ -101,12 +104,13 @@ def compile_model(
     options: CompileOptions | None = None,
     out_dir: Path | None = None,
     progress: Progress = silent,
+    watch: Watch = unwatched,
 ) -> Artifact:
     """Compile a model file, or a graph, for a target into `out_dir` (default: the target's name).
 
     `out_dir` is replaced as a whole once everything is made, and other files in it are kept; after
-    an error it is as it was (`ellc.folders`). Raises `EllcError` for what the user can mend, with
-    all problems at once.
+    an error it is as it was (`ellc.folders`). `watch` is told of every level. Raises `EllcError`
+    for what the user can mend, with all problems at once.
     """
     chosen = options or CompileOptions()
     row = resolve(target) if isinstance(target, str) else target
@@ -117,7 +121,7 @@ def compile_model(
         graph = source if isinstance(source, Graph) else read_model(source, chosen.model)
     by_default = source.name if isinstance(source, Graph) else default_name(source)
     name = valid_name(chosen.name or by_default)
-    plan = _planned(graph, row, chosen, name, clock)
+    plan = _planned(graph, row, chosen, name, clock, watch)
     document_name, weight_bytes = f"{name}.json", sum(w.bytes for w, _ in plan.weights)
     with replaced_folder(folder, document_name, needed_bytes=weight_bytes) as made:
         files, built, costs = _write(plan, name, kinds, chosen, made, clock)
@@ -128,6 +132,7 @@ def compile_model(
             files.append(_wheel(built, made, row))
         final = sorted(folder / path.name for path in files)
     library = built.files.get("so", (None,))[0]
+    watch("time", lambda: seconds_table(clock.seconds))
     notes = tuple(v for k, v in graph.metadata.items() if k.startswith("note."))
     return Artifact(
         name,
@@ -168,18 +173,30 @@ def _checked_kinds(kinds: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _planned(
-    graph: Graph, target: Target, options: CompileOptions, name: str, clock: _Clock
+    graph: Graph,
+    target: Target,
+    options: CompileOptions,
+    name: str,
+    clock: _Clock,
+    watch: Watch,
 ) -> Plan:
+    def passed(name: str, before: Graph, after: Graph) -> None:
+        watch("passes", lambda: difference(name, before, after))
+
     with clock.stage("passes"):
-        ready, _ = run_pipeline(
+        ready, report = run_pipeline(
             graph,
             default_passes(PipelineOptions(optimize=options.optimize)),
             dump_dir=options.dump_dir,
             paranoid=options.paranoid,
+            watch=passed,
         )
+    watch("time", report.table)
     with clock.stage("planning"):
         chosen = Options(threads=_threads(target, options))
         plan = make_plan(ready, target, chosen, name)
+    watch("plan", lambda: print_plan(plan))
+    watch("kernels", lambda: "\n".join(map(print_kernel, plan_kernels(plan))))
     if options.dump_dir is not None:
         write_text(options.dump_dir / f"{name}.ll", llvm_module(plan_kernels(plan), target))
     return plan

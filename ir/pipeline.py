@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -99,9 +99,10 @@ class PipelineReport:
     def table(self) -> str:
         """One line per pass: nodes before and after, milliseconds, difference if compared."""
         lines = []
+        width = max((len(r.name) for r in self.records), default=0)
         for r in self.records:
             nodes = f"{r.nodes_before} -> {r.nodes_after} nodes" if r.changed else "unchanged"
-            line = f"{r.name:<18} {nodes:<22} {r.seconds * 1e3:9.1f} ms"
+            line = f"{r.name:<{width}} {nodes:<22} {r.seconds * 1e3:9.1f} ms"
             if r.difference is not None:
                 line += f"  {r.difference.worst:.1e}"
                 flipped = r.difference.flipped_signs
@@ -117,12 +118,14 @@ def run_pipeline(
     dump_dir: Path | None = None,
     paranoid: bool = False,
     seed: int = 0,
+    watch: Callable[[str, Graph, Graph], None] | None = None,
 ) -> tuple[Graph, PipelineReport]:
     """Run passes (by default all) and verify the graph before the first and after each.
 
     With `dump_dir`, `00_input.txt` and `NN_PASS.txt` hold the graph before and after every pass
     and one file all their weights (`load_dump`). With `paranoid`, the graph is evaluated in
-    float64 before and after every pass that changed it, on inputs drawn from `seed`.
+    float64 before and after every pass that changed it, on inputs drawn from `seed`. `watch` is
+    told of every pass, with the graph before and after it.
 
     Raises `EllcError` if the graph handed in is not well formed (E110), holds or computes constants
     that operators do not take (E111), or a pass refuses what an operator asks for (E302),
@@ -138,7 +141,10 @@ def run_pipeline(
         dump.write("input", graph)
         check = MeaningCheck(graph, seed) if paranoid else None
         for step in default_passes() if passes is None else passes:
-            graph, record = _run_one(step, graph, check, dump)
+            after, record = _run_one(step, graph, check, dump)
+            if watch is not None:
+                watch(step.name, graph, after)
+            graph = after
             records.append(record)
     finally:
         dump.finish()

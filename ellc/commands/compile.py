@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,6 +90,7 @@ def command(
     """
     from ellc.codegen.machine.resolve import Overrides, resolve
     from ellc.codegen.toolchain.link import Tools
+    from ellc.debug import debug_words, watch
     from ellc.driver import CompileOptions, compile_model, default_emit, emit_kinds
     from ellc.progress import progress
 
@@ -110,7 +112,8 @@ def command(
         model=options,
     )
     with progress(quiet=as_json) as report:
-        made = compile_model(model, row, chosen, output, report)
+        shown = watch(debug_words(), partial(echo, err=True))
+        made = compile_model(model, row, chosen, output, report, shown)
     for note in made.notes:
         echo(f"note: {visible(note)}", err=True)
     if as_json:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,9 +25,10 @@ from small_networks import convolution_network, two_way_network  # noqa: E402
 from ellc.codegen.emit import plan_kernels  # noqa: E402
 from ellc.codegen.kir.c99 import c_kernels  # noqa: E402
 from ellc.codegen.kir.text import print_kernel  # noqa: E402
-from ellc.codegen.lowering import Arg, BufferArg, Options  # noqa: E402
+from ellc.codegen.lowering import Options  # noqa: E402
 from ellc.codegen.machine.resolve import resolve  # noqa: E402
-from ellc.codegen.plan import Plan, Step, make_plan  # noqa: E402
+from ellc.codegen.plan import make_plan  # noqa: E402
+from ellc.codegen.plan_text import print_plan  # noqa: E402
 from ellc.ir.errors import EllcError  # noqa: E402
 from ellc.ir.graph import Graph  # noqa: E402
 from ellc.ir.op import all_ops  # noqa: E402
@@ -89,32 +89,9 @@ def text_of(target: str, label: str) -> Text:
     kernels = plan_kernels(plan)
     return Text(
         "\n".join(map(print_kernel, kernels)),
-        "\n".join((print_graph(graph) if label.startswith("network.") else "", *_plan_lines(plan))),
+        "\n".join((print_graph(graph) if label.startswith("network.") else "", print_plan(plan))),
         c_kernels(kernels, machine),
     )
-
-
-def _plan_lines(plan: Plan) -> Iterator[str]:
-    yield f"arena {plan.arena.arena_bytes} bytes, constants {plan.weight_bytes} bytes"
-    for id_, offset in sorted(plan.arena.offsets.items(), key=lambda item: (item[1], item[0])):
-        yield f"at {offset}: {id_}"
-    numbers = {weight.key: number for number, (weight, _) in enumerate(plan.weights)}
-    for weight, offset in plan.weights:
-        yield f"constant {numbers[weight.key]} at {offset}: {weight.bytes} bytes"
-    for step in (*plan.once, *plan.steps):
-        yield f"{_step(step)}({', '.join(_argument(arg, numbers) for arg in step.call.args)})"
-
-
-def _step(step: Step) -> str:
-    call, repeat = step.call, step.repeat
-    loop = f"loop {repeat.number} of {repeat.trips} " if repeat else ""
-    return f"{loop}{step.name} [{call.note}] {call.kernel.name} to {call.extent} "
-
-
-def _argument(arg: Arg, numbers: dict[str, int]) -> str:
-    if isinstance(arg, BufferArg):
-        return f"{arg.buffer.id}+{arg.offset_bytes}+{arg.trip_bytes}*trip"
-    return f"constant {numbers[arg.weight.key]}+{arg.offset_bytes}"
 
 
 def _hash(text: str) -> str:

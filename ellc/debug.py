@@ -1,0 +1,71 @@
+"""What `ELLC_DEBUG` asks for: words, separated by commas, of what is printed while compiling."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Mapping
+
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph
+from ellc.ir.text import print_graph
+
+VARIABLE = "ELLC_DEBUG"
+WORDS = {
+    "traceback": "errors as Python shows them",
+    "time": "seconds of every stage and every pass",
+    "passes": "what every pass changed, as a difference of the graph's text",
+    "plan": "the steps, their kernels' variants and where everything lies in memory",
+    "kernels": "the kernels in kernel IR",
+}
+
+Watch = Callable[[str, Callable[[], str]], None]
+"""Told of a level (a word of `WORDS`) and of how to make its text, if it is wanted."""
+
+
+def unwatched(_level: str, _text: Callable[[], str]) -> None:
+    """Nobody looks."""
+
+
+def debug_words(environment: Mapping[str, str] = os.environ) -> frozenset[str]:
+    """The words that were asked for; `EllcError` (E314) for one that means nothing."""
+    words = frozenset(filter(None, map(str.strip, environment.get(VARIABLE, "").split(","))))
+    if unknown := sorted(words - WORDS.keys()):
+        raise EllcError(
+            f"{VARIABLE}: there is nothing called {', '.join(unknown)}",
+            code="E314",
+            hint="; ".join(f"{word}: {what}" for word, what in WORDS.items()),
+        )
+    return words
+
+
+def watch(words: frozenset[str], show: Callable[[str], None]) -> Watch:
+    """A watcher that shows the levels of these words."""
+
+    def told(level: str, text: Callable[[], str]) -> None:
+        if level in words:
+            show(text())
+
+    return told
+
+
+def difference(name: str, before: Graph, after: Graph) -> str:
+    """What a pass changed, as a unified diff; a line if nothing."""
+    if before == after:
+        return f"--- {name}: nothing changed"
+    lines = difflib.unified_diff(
+        print_graph(before).splitlines(),
+        print_graph(after).splitlines(),
+        f"before {name}",
+        f"after {name}",
+        lineterm="",
+        n=1,
+    )
+    return "\n".join(lines)
+
+
+def seconds_table(seconds: Mapping[str, float]) -> str:
+    """A line for each stage and the sum."""
+    width = max(map(len, (*seconds, "all")))
+    rows = [*seconds.items(), ("all", sum(seconds.values()))]
+    return "\n".join(f"{stage:<{width}} {s:8.3f} s" for stage, s in rows)
