@@ -16,13 +16,14 @@ import numpy as np
 
 from ellc import __version__
 from ellc.agreement import Agreement, compare
-from ellc.codegen.build import BuildOptions, build
-from ellc.codegen.instrument import KeptProgram, Memory, build_kept, model_case
-from ellc.codegen.lowering import Options
+from ellc.codegen.blocks.lowering import Options
+from ellc.codegen.languages.names import valid_name
 from ellc.codegen.machine.target import Target
-from ellc.codegen.names import valid_name
-from ellc.codegen.plan import Plan, make_plan
-from ellc.codegen.testing import from_bytes, to_bytes
+from ellc.codegen.measure.instrument import KeptProgram, Memory, build_kept, model_case
+from ellc.codegen.measure.testing import from_bytes, to_bytes
+from ellc.codegen.output.build import BuildOptions, build
+from ellc.codegen.planning.plan import Plan
+from ellc.codegen.planning.planner import make_plan
 from ellc.codegen.toolchain import emulate
 from ellc.codegen.toolchain.repeats import first_and_steady, repeated
 from ellc.following import follow

@@ -9,24 +9,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ellc import __version__
-from ellc.codegen.build import KINDS, BuildOptions, Built, build
-from ellc.codegen.emit import plan_kernels
+from ellc.codegen.blocks.lowering import Options
 from ellc.codegen.kir.llvm import llvm_module
 from ellc.codegen.kir.text import print_kernel
-from ellc.codegen.lowering import Options
+from ellc.codegen.languages.names import valid_name
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.machine.target import Target
-from ellc.codegen.names import valid_name
-from ellc.codegen.package.manifest import Costs, manifest, write_manifest
-from ellc.codegen.package.texts import (
+from ellc.codegen.output.build import KINDS, BuildOptions, Built, build
+from ellc.codegen.output.emit import plan_kernels
+from ellc.codegen.output.package.manifest import Costs, manifest, write_manifest
+from ellc.codegen.output.package.texts import (
     write_cmake,
     write_demo,
     write_ell_names,
     write_python_module,
 )
-from ellc.codegen.package.wheel import write_wheel
-from ellc.codegen.plan import Plan, make_plan
-from ellc.codegen.plan_text import print_plan
+from ellc.codegen.output.package.wheel import write_wheel
+from ellc.codegen.planning.plan import Plan
+from ellc.codegen.planning.plan_text import print_plan
+from ellc.codegen.planning.planner import make_plan
 from ellc.codegen.toolchain.elf_reader import ElfFile
 from ellc.codegen.toolchain.link import BUILT_IN, Tools
 from ellc.debug import Watch, difference, seconds_table, unwatched

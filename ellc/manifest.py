@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ellc.codegen.glue import c_type, interface_hash
 from ellc.codegen.machine.resolve import Overrides, fixed_targets, resolve
 from ellc.codegen.machine.target import Target
+from ellc.codegen.output.glue import c_type, interface_hash
 from ellc.ir.errors import EllcError
 from ellc.ir.types import DType, Quant, TensorType
 

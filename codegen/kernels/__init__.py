@@ -1,1 +1,9 @@
-"""Kernel families: one file each, found and imported by `ellc.codegen.lowering`."""
+"""Kernel families, one file each; importing this registers all."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+for _module in sorted(m.name for m in pkgutil.iter_modules(__path__)):
+    importlib.import_module(f"{__name__}.{_module}")

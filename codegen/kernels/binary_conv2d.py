@@ -18,7 +18,19 @@ from functools import partial
 
 import numpy as np
 
-from ellc.codegen.epilogue import Epilogue
+from ellc.codegen.blocks.access import Access, bit_bytes
+from ellc.codegen.blocks.epilogue import Epilogue
+from ellc.codegen.blocks.lowering import (
+    Arg,
+    KernelCall,
+    NodeContext,
+    access_arg,
+    constant_weights,
+    lowers,
+    stored_array,
+)
+from ellc.codegen.blocks.schedule import GemmSchedule, GemmTraffic, band_rows
+from ellc.codegen.blocks.window import window_axes
 from ellc.codegen.kernels.edge_table import EdgeTable
 from ellc.codegen.kernels.implicit_gemm import (
     ConvShape,
@@ -31,19 +43,7 @@ from ellc.codegen.kernels.implicit_gemm import (
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand, Param
 from ellc.codegen.kir.types import Elem, VType
-from ellc.codegen.lowering import (
-    Arg,
-    KernelCall,
-    NodeContext,
-    access_arg,
-    constant_weights,
-    lowers,
-    stored_array,
-)
 from ellc.codegen.machine.target import Target
-from ellc.codegen.schedule import GemmSchedule, GemmTraffic, band_rows
-from ellc.codegen.storage import Access, bit_bytes
-from ellc.codegen.window import window_axes
 from ellc.ir.errors import EllcError
 from ellc.ir.ops.binary import BinaryConv2D
 from ellc.ir.types import Array, DType

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from ellc.codegen.kernels.movement import scratch_access
-from ellc.codegen.kernels.walking import Walk
+from ellc.codegen.blocks.access import Access, bit_bytes
+from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg
+from ellc.codegen.blocks.movement import scratch_access
+from ellc.codegen.blocks.views import seen_as
+from ellc.codegen.blocks.walking import Walk
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand
 from ellc.codegen.kir.types import Elem, VType
-from ellc.codegen.lowering import KernelCall, NodeContext, access_arg
-from ellc.codegen.storage import Access, bit_bytes
-from ellc.codegen.views import seen_as
 from ellc.ir.errors import InternalError
 
 

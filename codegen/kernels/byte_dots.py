@@ -15,15 +15,15 @@ from functools import partial
 
 import numpy as np
 
+from ellc.codegen.blocks.schedule import GemmSchedule
+from ellc.codegen.blocks.terms import Numbers, Terms
+from ellc.codegen.blocks.window import cut
 from ellc.codegen.kernels.edge_table import EdgeTable
 from ellc.codegen.kernels.implicit_gemm import ConvShape, Heart, Place
-from ellc.codegen.kernels.terms import Numbers, Terms
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand, Param
 from ellc.codegen.kir.types import Elem, VType
 from ellc.codegen.machine.target import Target
-from ellc.codegen.schedule import GemmSchedule
-from ellc.codegen.window import cut
 from ellc.ir.types import Array
 
 _STEP, _HALF = 16, 8  # bytes in a register, in half of one

@@ -8,7 +8,19 @@ from functools import partial
 
 import numpy as np
 
-from ellc.codegen.epilogue import Epilogue
+from ellc.codegen.blocks.epilogue import Epilogue
+from ellc.codegen.blocks.lowering import Arg, KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.blocks.movement import placed_as
+from ellc.codegen.blocks.schedule import (
+    GemmSchedule,
+    GemmTraffic,
+    band_rows,
+    gemm_tile,
+    pixel_limit,
+)
+from ellc.codegen.blocks.terms import Numbers, Terms, float_terms, in_bytes, integer_terms
+from ellc.codegen.blocks.views import regrouped
+from ellc.codegen.blocks.window import Axis, cut, fold_rows, window_axes
 from ellc.codegen.kernels import byte_dots
 from ellc.codegen.kernels.byte_dots import ByteDots, dot_tile, fits, pack_rows
 from ellc.codegen.kernels.edge_table import EdgeTable
@@ -20,15 +32,9 @@ from ellc.codegen.kernels.implicit_gemm import (
     pack_filters,
     split_bands,
 )
-from ellc.codegen.kernels.movement import placed_as
-from ellc.codegen.kernels.terms import Numbers, Terms, float_terms, in_bytes, integer_terms
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand, Param
 from ellc.codegen.kir.types import Elem, VType
-from ellc.codegen.lowering import Arg, KernelCall, NodeContext, access_arg, lowers
-from ellc.codegen.schedule import GemmSchedule, GemmTraffic, band_rows, gemm_tile, pixel_limit
-from ellc.codegen.views import regrouped
-from ellc.codegen.window import Axis, cut, fold_rows, window_axes
 from ellc.ir.ops.conv import Conv2D
 from ellc.ir.ops.dense import Dense
 from ellc.ir.ops.quantised_conv import IntConv2D, IntDense

@@ -14,10 +14,10 @@ from itertools import groupby
 
 import numpy as np
 
-from ellc.codegen.epilogue import Epilogue
-from ellc.codegen.kernels.depthwise_tile import choose_rectangle, is_looped
-from ellc.codegen.kernels.movement import placed_as
-from ellc.codegen.kernels.sliding import (
+from ellc.codegen.blocks.epilogue import Epilogue
+from ellc.codegen.blocks.lowering import Arg, KernelCall, NodeContext, access_arg
+from ellc.codegen.blocks.movement import placed_as
+from ellc.codegen.blocks.sliding import (
     Place,
     Rectangle,
     Sliding,
@@ -26,13 +26,13 @@ from ellc.codegen.kernels.sliding import (
     origin,
     write_tiles,
 )
-from ellc.codegen.kernels.terms import Numbers, Terms, in_bytes
+from ellc.codegen.blocks.terms import Numbers, Terms, in_bytes
+from ellc.codegen.blocks.vectors import joined
+from ellc.codegen.blocks.window import window_axes
+from ellc.codegen.kernels.depthwise_tile import choose_rectangle, is_looped
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.kir.types import VType
-from ellc.codegen.lowering import Arg, KernelCall, NodeContext, access_arg
-from ellc.codegen.vectors import joined
-from ellc.codegen.window import window_axes
 from ellc.ir.ops.conv import Conv2D
 from ellc.ir.ops.quantised_conv import IntConv2D
 from ellc.ir.types import Array

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
-from ellc.codegen.kernels.sliding import Rectangle, Sliding, meetings
-from ellc.codegen.kernels.terms import Numbers
+from ellc.codegen.blocks.lowering import NodeContext
+from ellc.codegen.blocks.sliding import Rectangle, Sliding, meetings
+from ellc.codegen.blocks.terms import Numbers
+from ellc.codegen.blocks.vectors import vector_lanes
+from ellc.codegen.blocks.window import Axis, cut
 from ellc.codegen.kir.types import Elem
-from ellc.codegen.lowering import NodeContext
 from ellc.codegen.machine.target import SCALAR_BYTES, Target
-from ellc.codegen.vectors import vector_lanes
-from ellc.codegen.window import Axis, cut
 from ellc.ir.types import DType
 
 _STRAIGHT = 700  # multiply-adds of one vector up to which a tile is straight-line code

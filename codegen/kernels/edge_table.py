@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ellc.codegen.blocks.lowering import Arg, NodeContext
+from ellc.codegen.blocks.schedule import GemmSchedule
 from ellc.codegen.kernels.implicit_gemm import ConvShape, Place
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.kir.types import Elem
-from ellc.codegen.lowering import Arg, NodeContext
-from ellc.codegen.schedule import GemmSchedule
 from ellc.ir.types import Array
 
 

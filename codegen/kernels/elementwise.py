@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from ellc.codegen.epilogue import Epilogue
-from ellc.codegen.kernels.walking import Walk, merged
+from ellc.codegen.blocks.access import dense, stored_shape
+from ellc.codegen.blocks.emission import emit_pointwise, is_costly
+from ellc.codegen.blocks.epilogue import Epilogue
+from ellc.codegen.blocks.lowering import KernelCall, NodeContext, lowers
+from ellc.codegen.blocks.lowering import Operand as NodeOperand
+from ellc.codegen.blocks.operands import Operands, expanded
+from ellc.codegen.blocks.vectors import vector_lanes
+from ellc.codegen.blocks.views import broadcast_strides
+from ellc.codegen.blocks.walking import Walk, merged
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.types import Elem
-from ellc.codegen.lowering import KernelCall, NodeContext, lowers
-from ellc.codegen.lowering import Operand as NodeOperand
-from ellc.codegen.operands import Operands, expanded
-from ellc.codegen.pointwise import emit_pointwise, is_costly
-from ellc.codegen.storage import dense, stored_shape
-from ellc.codegen.vectors import vector_lanes
-from ellc.codegen.views import broadcast_strides
 from ellc.ir.op import Op, Pointwise
 from ellc.ir.ops.quantised_arithmetic import QuantAdd, QuantMul
 from ellc.ir.types import DType, TensorType

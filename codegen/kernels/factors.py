@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ellc.codegen.kernels.terms import Numbers
+from ellc.codegen.blocks.lowering import Arg, NodeContext
+from ellc.codegen.blocks.terms import Numbers
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.kir.types import VType
-from ellc.codegen.lowering import Arg, NodeContext
 
 
 @dataclass(frozen=True, slots=True)

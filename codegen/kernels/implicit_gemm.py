@@ -16,13 +16,13 @@ from functools import partial
 
 import numpy as np
 
-from ellc.codegen.epilogue import Epilogue
+from ellc.codegen.blocks.access import Access
+from ellc.codegen.blocks.epilogue import Epilogue
+from ellc.codegen.blocks.schedule import GemmSchedule
+from ellc.codegen.blocks.window import Axis, Tiles, column_tiles
 from ellc.codegen.kernels.weight_rows import WeightRows
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
-from ellc.codegen.schedule import GemmSchedule
-from ellc.codegen.storage import Access
-from ellc.codegen.window import Axis, Tiles, column_tiles
 from ellc.ir.types import Array
 
 

@@ -6,14 +6,14 @@ from functools import partial
 
 import numpy as np
 
-from ellc.codegen.epilogue import Epilogue
+from ellc.codegen.blocks.epilogue import Epilogue
+from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.blocks.operands import Operands
+from ellc.codegen.blocks.walking import Walk
 from ellc.codegen.kernels.elementwise import common_walk
-from ellc.codegen.kernels.walking import Walk
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.types import Elem
-from ellc.codegen.lowering import KernelCall, NodeContext, access_arg, lowers
-from ellc.codegen.operands import Operands
 from ellc.ir.ops.quantised import Lookup
 
 _UNROLLED = {32: 4, 64: 8}  # independent loads in flight, by the bits of a word

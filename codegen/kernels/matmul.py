@@ -10,20 +10,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from ellc.codegen.epilogue import Epilogue
+from ellc.codegen.blocks.access import Access
+from ellc.codegen.blocks.epilogue import Epilogue
+from ellc.codegen.blocks.folding import index_of
+from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.blocks.movement import dense_copy, placed_as
+from ellc.codegen.blocks.terms import Numbers
+from ellc.codegen.blocks.vectors import joined, vector_lanes
+from ellc.codegen.blocks.views import broadcast_strides
+from ellc.codegen.blocks.walking import unraveled
+from ellc.codegen.blocks.window import cut
 from ellc.codegen.kernels.factors import NO_ZEROS, Factors, ZeroPoints
-from ellc.codegen.kernels.folding import index_of
-from ellc.codegen.kernels.movement import dense_copy, placed_as
-from ellc.codegen.kernels.terms import Numbers
-from ellc.codegen.kernels.walking import unraveled
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.kir.types import VType
-from ellc.codegen.lowering import KernelCall, NodeContext, access_arg, lowers
-from ellc.codegen.storage import Access
-from ellc.codegen.vectors import joined, vector_lanes
-from ellc.codegen.views import broadcast_strides
-from ellc.codegen.window import cut
 from ellc.ir.ops.dense import MatMul
 from ellc.ir.ops.quantised_conv import IntDense, IntMatMul
 from ellc.ir.types import DType

@@ -6,16 +6,16 @@ import math
 from dataclasses import dataclass
 from functools import partial
 
-from ellc.codegen.epilogue import Epilogue
-from ellc.codegen.kernels.folding import index_of
-from ellc.codegen.kernels.movement import placed_as
-from ellc.codegen.kernels.walking import Walk, merged
+from ellc.codegen.blocks.epilogue import Epilogue
+from ellc.codegen.blocks.folding import index_of
+from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.blocks.movement import placed_as
+from ellc.codegen.blocks.vectors import vector_lanes
+from ellc.codegen.blocks.walking import Walk, merged
 from ellc.codegen.kir import vmath
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.kir.types import Elem, VType
-from ellc.codegen.lowering import KernelCall, NodeContext, access_arg, lowers
-from ellc.codegen.vectors import vector_lanes
 from ellc.ir.ops.norm import LRN
 from ellc.ir.types import DType
 

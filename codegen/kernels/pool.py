@@ -8,15 +8,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from ellc.codegen.epilogue import Epilogue
-from ellc.codegen.kernels.movement import placed_as
-from ellc.codegen.kernels.sliding import Place, Rectangle, Sliding, meetings, origin, write_tiles
+from ellc.codegen.blocks.epilogue import Epilogue
+from ellc.codegen.blocks.lowering import Arg, KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.blocks.movement import placed_as
+from ellc.codegen.blocks.sliding import Place, Rectangle, Sliding, meetings, origin, write_tiles
+from ellc.codegen.blocks.vectors import vector_lanes
+from ellc.codegen.blocks.window import window_axes
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand, Param
 from ellc.codegen.kir.types import Elem, VType
-from ellc.codegen.lowering import Arg, KernelCall, NodeContext, access_arg, lowers
-from ellc.codegen.vectors import vector_lanes
-from ellc.codegen.window import window_axes
 from ellc.ir.ops.common import padding_values
 from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
 from ellc.ir.ops.quantised_pool import IntAvgPool2D

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from ellc.codegen.blocks.lowering import Arg, KernelCall, NodeContext, lowers
+from ellc.codegen.blocks.sliding import Sliding
 from ellc.codegen.kernels.pool import Pool, Rule, lower_windows
-from ellc.codegen.kernels.sliding import Sliding
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.types import Elem, VType
-from ellc.codegen.lowering import Arg, KernelCall, NodeContext, lowers
 from ellc.ir.ops.quantised_pool import IntAvgPool2D
 
 _NARROW_AREA = 255  # elements of 8 bits whose sum has 16

@@ -8,13 +8,13 @@ from functools import partial
 
 import numpy as np
 
-from ellc.codegen.kernels.folding import Group, group, index_of, kept_axes, sweep
-from ellc.codegen.kernels.walking import Walk
+from ellc.codegen.blocks.folding import Group, group, index_of, kept_axes, sweep
+from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.blocks.walking import Walk
 from ellc.codegen.kir import fixed_point
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand, Param
 from ellc.codegen.kir.types import INDEX, Elem, VType
-from ellc.codegen.lowering import KernelCall, NodeContext, access_arg, lowers
 from ellc.ir.errors import EllcError
 from ellc.ir.fixed_point import SOFTMAX_SUM_BITS, divide_by_power
 from ellc.ir.ops.quantised_softmax import QuantSoftmax

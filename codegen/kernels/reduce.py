@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ellc.codegen.epilogue import Epilogue
-from ellc.codegen.kernels.folding import (
+from ellc.codegen.blocks.access import Access
+from ellc.codegen.blocks.epilogue import Epilogue
+from ellc.codegen.blocks.folding import (
     Group,
     filled,
     group,
@@ -17,13 +18,12 @@ from ellc.codegen.kernels.folding import (
     nan_ranked,
     sweep,
 )
-from ellc.codegen.kernels.walking import Walk
+from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.blocks.vectors import load_lanes, vector_lanes
+from ellc.codegen.blocks.walking import Walk
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand, Param
 from ellc.codegen.kir.types import Elem, VType
-from ellc.codegen.lowering import KernelCall, NodeContext, access_arg, lowers
-from ellc.codegen.storage import Access
-from ellc.codegen.vectors import load_lanes, vector_lanes
 from ellc.ir.ops.reduce import ArgMax, ArgMin, Reduce
 
 

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ellc.codegen.epilogue import Epilogue
-from ellc.codegen.kernels.folding import index_of
-from ellc.codegen.kernels.walking import Walk, merged
+from ellc.codegen.blocks.access import Access
+from ellc.codegen.blocks.epilogue import Epilogue
+from ellc.codegen.blocks.folding import index_of
+from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.blocks.vectors import load_lanes, vector_lanes
+from ellc.codegen.blocks.views import regrouped
+from ellc.codegen.blocks.walking import Walk, merged
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.kir.types import Elem, VType
-from ellc.codegen.lowering import KernelCall, NodeContext, access_arg, lowers
-from ellc.codegen.storage import Access
-from ellc.codegen.vectors import load_lanes, vector_lanes
-from ellc.codegen.views import regrouped
 from ellc.ir.errors import EllcError
 from ellc.ir.ops.resize import Resample
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ellc.codegen.kernels.folding import group, index_of, kept_axes
-from ellc.codegen.kernels.walking import Walk
+from ellc.codegen.blocks.folding import group, index_of, kept_axes
+from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.blocks.vectors import load_lanes, store_lanes, vector_lanes
+from ellc.codegen.blocks.walking import Walk
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand
 from ellc.codegen.kir.types import VType
-from ellc.codegen.lowering import KernelCall, NodeContext, access_arg, lowers
-from ellc.codegen.vectors import load_lanes, store_lanes, vector_lanes
 from ellc.ir.errors import EllcError
 from ellc.ir.ops.scan import CumProd, CumSum, Running
 

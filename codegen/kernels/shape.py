@@ -12,16 +12,22 @@ from math import prod
 
 import numpy as np
 
+from ellc.codegen.blocks.access import Access, dense
+from ellc.codegen.blocks.lowering import (
+    KernelCall,
+    NodeContext,
+    access_arg,
+    constant_access,
+    lowers,
+)
+from ellc.codegen.blocks.movement import copy_step, dense_copy, scratch_access
+from ellc.codegen.blocks.vectors import load_lanes, store_lanes
+from ellc.codegen.blocks.views import broadcast_to, regrouped, seen_as
+from ellc.codegen.blocks.walking import Walk, merged
 from ellc.codegen.kernels.bits import pack, unpacked
-from ellc.codegen.kernels.movement import copy_step, dense_copy, scratch_access
-from ellc.codegen.kernels.walking import Walk, merged
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand
 from ellc.codegen.kir.types import Elem
-from ellc.codegen.lowering import KernelCall, NodeContext, access_arg, constant_access, lowers
-from ellc.codegen.storage import Access, dense
-from ellc.codegen.vectors import load_lanes, store_lanes
-from ellc.codegen.views import broadcast_to, regrouped, seen_as
 from ellc.ir.op import Op
 from ellc.ir.ops.common import padding_values
 from ellc.ir.ops.shape import (

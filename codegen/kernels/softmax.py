@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ellc.codegen.kernels.folding import (
+from ellc.codegen.blocks.folding import (
     Group,
     filled,
     group,
@@ -16,13 +16,13 @@ from ellc.codegen.kernels.folding import (
     load_filled,
     sweep,
 )
-from ellc.codegen.kernels.walking import Walk
+from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.blocks.vectors import load_lanes, store_lanes, vector_lanes
+from ellc.codegen.blocks.walking import Walk
 from ellc.codegen.kir import vmath
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand, Param
 from ellc.codegen.kir.types import VType
-from ellc.codegen.lowering import KernelCall, NodeContext, access_arg, lowers
-from ellc.codegen.vectors import load_lanes, store_lanes, vector_lanes
 from ellc.ir.errors import EllcError
 from ellc.ir.ops.reduce import LogSoftmax, Softmax
 

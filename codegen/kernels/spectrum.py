@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ellc.codegen.kernels.movement import scratch_access
+from ellc.codegen.blocks.access import Access
+from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.blocks.movement import scratch_access
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.kir.types import Elem, VType
-from ellc.codegen.lowering import KernelCall, NodeContext, access_arg, lowers
-from ellc.codegen.storage import Access
 from ellc.ir.errors import EllcError
 from ellc.ir.ops.spectrum import Irfft, Rfft, radices
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ellc.codegen.kernels.movement import scratch_access
+from ellc.codegen.blocks.access import Access
+from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.blocks.movement import scratch_access
+from ellc.codegen.blocks.vectors import load_lanes, vector_lanes
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.kir.types import Elem, VType
-from ellc.codegen.lowering import KernelCall, NodeContext, access_arg, lowers
-from ellc.codegen.storage import Access
-from ellc.codegen.vectors import load_lanes, vector_lanes
 from ellc.ir.errors import EllcError
 from ellc.ir.ops.detection import NonMaxSuppression
 

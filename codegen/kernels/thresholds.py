@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ellc.codegen.epilogue import Epilogue
+from ellc.codegen.blocks.epilogue import Epilogue
+from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.blocks.lowering import Operand as NodeOperand
+from ellc.codegen.blocks.operands import Operands, address
+from ellc.codegen.blocks.vectors import load_lanes, vector_lanes
+from ellc.codegen.blocks.views import broadcast_strides, regrouped
+from ellc.codegen.blocks.walking import Walk
 from ellc.codegen.kernels.elementwise import common_walk
-from ellc.codegen.kernels.walking import Walk
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
-from ellc.codegen.lowering import KernelCall, NodeContext, access_arg, lowers
-from ellc.codegen.lowering import Operand as NodeOperand
-from ellc.codegen.operands import Operands, address
-from ellc.codegen.vectors import load_lanes, vector_lanes
-from ellc.codegen.views import broadcast_strides, regrouped
 from ellc.ir.errors import InternalError
 from ellc.ir.ops.thresholds import CountReached
 

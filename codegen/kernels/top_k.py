@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ellc.codegen.kernels.folding import index_of, kept_axes, nan_ranked
-from ellc.codegen.kernels.walking import Walk
+from ellc.codegen.blocks.access import Access
+from ellc.codegen.blocks.folding import index_of, kept_axes, nan_ranked
+from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.blocks.vectors import load_lanes, store_lanes, vector_lanes
+from ellc.codegen.blocks.walking import Walk
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand, Param
 from ellc.codegen.kir.types import Elem, VType
-from ellc.codegen.lowering import KernelCall, NodeContext, access_arg, lowers
-from ellc.codegen.storage import Access
-from ellc.codegen.vectors import load_lanes, store_lanes, vector_lanes
 from ellc.ir.errors import EllcError
 from ellc.ir.ops.sorting import TopK
 

@@ -12,7 +12,6 @@ from typing import Any, assert_never
 
 import numpy as np
 
-from ellc.codegen.foreign_text import CCode
 from ellc.codegen.kir.c_prelude import C_TYPES, Prelude
 from ellc.codegen.kir.interp import literal
 from ellc.codegen.kir.ir import (
@@ -33,6 +32,7 @@ from ellc.codegen.kir.live import live_values, used_names
 from ellc.codegen.kir.ops import ELEM_CODES, OPS, OpRow
 from ellc.codegen.kir.types import Elem, VType
 from ellc.codegen.kir.verify import verify
+from ellc.codegen.languages.foreign_text import CCode
 from ellc.codegen.machine.target import Target
 
 LINE_LENGTH = 100

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ellc.codegen.languages.render import render
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.machine.target import Target
-from ellc.codegen.render import render
 from ellc.codegen.toolchain import zig
 from ellc.ir.errors import EllcError, InternalError
 

@@ -16,8 +16,8 @@ from ellc.ir.errors import EllcError
 from ellc.ir.printable import visible
 
 if TYPE_CHECKING:
-    from ellc.codegen.plan import Plan
-    from ellc.codegen.profiling import Times
+    from ellc.codegen.measure.profiling import Times
+    from ellc.codegen.planning.plan import Plan
     from ellc.execute import Arrays, Network
     from ellc.models import ModelOptions
     from ellc.progress import Progress
@@ -148,11 +148,11 @@ def _bench_layers(
 
 def time_layers(model: Path, seconds: float, options: ModelOptions, progress: Progress) -> Layers:
     """Compile a model for this machine and time each of its kernels."""
-    from ellc.codegen.lowering import Options
+    from ellc.codegen.blocks.lowering import Options
+    from ellc.codegen.languages.names import valid_name
     from ellc.codegen.machine.resolve import resolve
-    from ellc.codegen.names import valid_name
-    from ellc.codegen.plan import make_plan
-    from ellc.codegen.profiling import time_steps
+    from ellc.codegen.measure.profiling import time_steps
+    from ellc.codegen.planning.planner import make_plan
     from ellc.ir.pipeline import run_pipeline
     from ellc.models import read_model
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -22,6 +22,17 @@ from ellc.ir.op import (
 from ellc.ir.types import TensorType
 
 ItemT = TypeVar("ItemT")
+
+
+Samples = Callable[[np.random.Generator], Iterator[Case]]
+SamplesT = TypeVar("SamplesT", bound=Samples)
+_SAMPLES: list[Samples] = []
+
+
+def fused_samples(make: SamplesT) -> SamplesT:
+    """Decorator: this function makes samples of fused chains."""
+    _SAMPLES.append(make)
+    return make
 
 
 @register_attribute("stage")
@@ -92,6 +103,5 @@ class Fused(Op):
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
         """Samples of fused chains are made by the families whose operators can be anchors."""
-        from ellc.ir.ops.fused_samples import fused_cases  # needs the other families
-
-        yield from fused_cases(rng)
+        for make in _SAMPLES:
+            yield from make(rng)

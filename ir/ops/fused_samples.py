@@ -11,7 +11,7 @@ from ellc.ir.ops.binary import Binarize, BinaryConv2D
 from ellc.ir.ops.common import dyadic, normal, weights
 from ellc.ir.ops.conv import Conv2D
 from ellc.ir.ops.dense import Dense
-from ellc.ir.ops.fused import Fused, Stage
+from ellc.ir.ops.fused import Fused, Stage, fused_samples
 from ellc.ir.ops.pointwise import (
     Add,
     Clip,
@@ -62,6 +62,7 @@ class _Chain:
         return Case(op, tuple(self._operands), tuple(self._constants), self._dtypes, label)
 
 
+@fused_samples
 def fused_cases(rng: np.random.Generator) -> Iterator[Case]:
     """Anchors with the epilogues that networks have."""
     yield from _convolutions(rng)

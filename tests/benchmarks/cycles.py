@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ellc.codegen.machine.target import Target
-from ellc.codegen.plan import Plan
-from ellc.codegen.profiling import build_calls
+from ellc.codegen.measure.profiling import build_calls
+from ellc.codegen.planning.plan import Plan
 
 
 def kernel_cycles(plans: Sequence[tuple[str, Plan]], target: Target) -> dict[str, float]:

@@ -8,10 +8,11 @@ from typing import Literal
 
 import numpy as np
 
-from ellc.codegen.lowering import Options
+from ellc.codegen.blocks.lowering import Options
+from ellc.codegen.languages.names import valid_name
 from ellc.codegen.machine.target import Target
-from ellc.codegen.names import valid_name
-from ellc.codegen.plan import Plan, make_plan
+from ellc.codegen.planning.plan import Plan
+from ellc.codegen.planning.planner import make_plan
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.graph import Graph
 from ellc.ir.ops.binary import BinaryConv2D

@@ -24,15 +24,15 @@ import numpy as np  # noqa: E402
 from cycles import kernel_cycles  # noqa: E402
 from operator_graphs import sample_graph  # noqa: E402
 
+from ellc.codegen.blocks.lowering import Options  # noqa: E402
 from ellc.codegen.kernels import reduce, top_k  # noqa: E402
 from ellc.codegen.kir import llvm_operations  # noqa: E402
 from ellc.codegen.kir.ir import Let  # noqa: E402
 from ellc.codegen.kir.llvm_operations import OperationWriter  # noqa: E402
-from ellc.codegen.lowering import Options  # noqa: E402
 from ellc.codegen.machine.resolve import resolve  # noqa: E402
 from ellc.codegen.machine.target import Target  # noqa: E402
-from ellc.codegen.plan import make_plan  # noqa: E402
-from ellc.codegen.profiling import time_steps  # noqa: E402
+from ellc.codegen.measure.profiling import time_steps  # noqa: E402
+from ellc.codegen.planning.planner import make_plan  # noqa: E402
 from ellc.ir.graph import Graph  # noqa: E402
 from ellc.ir.op import Case  # noqa: E402
 from ellc.ir.ops.activations import Clip, LeakyRelu, Relu  # noqa: E402

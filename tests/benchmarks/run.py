@@ -31,8 +31,8 @@ from readme_table import markdown_table, write_table  # noqa: E402
 
 from ellc.codegen.machine.resolve import resolve  # noqa: E402
 from ellc.codegen.machine.target import Target  # noqa: E402
-from ellc.codegen.plan import Plan, Step  # noqa: E402
-from ellc.codegen.profiling import time_steps  # noqa: E402
+from ellc.codegen.measure.profiling import time_steps  # noqa: E402
+from ellc.codegen.planning.plan import Plan, Step  # noqa: E402
 from ellc.codegen.toolchain.emulate import runs_directly  # noqa: E402
 
 # Cortex-A53: one 128-bit fma a cycle; eor, cnt, add on 128 bits in three cycles; smull, smlal and

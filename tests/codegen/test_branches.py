@@ -9,11 +9,11 @@ import pytest
 from agreement import disagreement
 from small_networks import reference_of
 
-from ellc.codegen.glue import make_model, source_text
-from ellc.codegen.lowering import Options
+from ellc.codegen.blocks.lowering import Options
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.plan import make_plan
-from ellc.codegen.testing import Trial, run_trials
+from ellc.codegen.measure.testing import Trial, run_trials
+from ellc.codegen.output.glue import make_model, source_text
+from ellc.codegen.planning.planner import make_plan
 from ellc.ir.builder import GraphBuilder, Ref
 from ellc.ir.graph import Graph
 from ellc.ir.ops.comparisons import Greater, Select

@@ -15,12 +15,12 @@ import pytest
 from agreement import disagreement
 from small_networks import convolution_network, inputs_of, ready, reference_of, two_way_network
 
-from ellc.codegen.build import KINDS, BuildOptions, Built, build
-from ellc.codegen.lowering import Options
+from ellc.codegen.blocks.lowering import Options
 from ellc.codegen.machine.resolve import fixed_targets, resolve
 from ellc.codegen.machine.target import Target
-from ellc.codegen.plan import make_plan
-from ellc.codegen.testing import Trial, run_trials
+from ellc.codegen.measure.testing import Trial, run_trials
+from ellc.codegen.output.build import KINDS, BuildOptions, Built, build
+from ellc.codegen.planning.planner import make_plan
 from ellc.codegen.toolchain import load
 from ellc.codegen.toolchain.elf_reader import ElfFile
 from ellc.ir.container import save

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ellc.codegen.blocks.terms import Numbers, Terms, in_bytes
 from ellc.codegen.kernels.byte_dots import pack_rows
-from ellc.codegen.kernels.terms import Numbers, Terms, in_bytes
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.machine.resolve import resolve
 from ellc.ir.types import Array, Padding

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from operator_graphs import samples
 
-from ellc.codegen.lowering import Options
+from ellc.codegen.blocks.lowering import Options
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.plan import Plan, make_plan
-from ellc.codegen.testing import Trial, run_trials
+from ellc.codegen.measure.testing import Trial, run_trials
+from ellc.codegen.planning.plan import Plan
+from ellc.codegen.planning.planner import make_plan
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.errors import EllcError, InternalError
 from ellc.ir.graph import Graph
@@ -123,10 +124,10 @@ def test_kernels_do_not_grow_with_the_trips() -> None:
 
 def test_a_plan_that_forgets_the_next_trip_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("ellc.codegen.storage.last_uses_in_loops", lambda nodes, last: last)
+        patch.setattr("ellc.codegen.planning.storage.last_uses_in_loops", lambda nodes, last: last)
         with pytest.raises(InternalError, match="a part is overwritten"):
             plan(needed_again())
-    monkeypatch.setattr("ellc.codegen.plan._Steps._widen", lambda self, spans: None)
+    monkeypatch.setattr("ellc.codegen.planning.planner._Steps._widen", lambda self, spans: None)
     with pytest.raises(InternalError, match="nothing has written"):
         plan(network(6))
 

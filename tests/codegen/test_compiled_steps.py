@@ -15,7 +15,7 @@ from tflite_files import saved
 from tflite_layer_cases import layer_cases
 
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.testing import Outputs, Trial, run_trials
+from ellc.codegen.measure.testing import Outputs, Trial, run_trials
 from ellc.frontends.tflite.read import read_tflite
 from ellc.ir.errors import EllcError
 from ellc.ir.graph import Graph

@@ -17,10 +17,10 @@ from small_networks import (
     two_way_network,
 )
 
-from ellc.codegen.build import BuildOptions, Built, build
-from ellc.codegen.lowering import Options
+from ellc.codegen.blocks.lowering import Options
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.plan import make_plan
+from ellc.codegen.output.build import BuildOptions, Built, build
+from ellc.codegen.planning.planner import make_plan
 from ellc.ir.graph import Graph
 from ellc.ir.types import Array
 

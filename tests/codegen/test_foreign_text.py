@@ -18,8 +18,9 @@ from c_tokens import Token, tokens
 from hostile_texts import PLACES, TEXTS, WORDS, many_ports, network
 from small_networks import ready
 
-from ellc.codegen.emit import plan_kernels
-from ellc.codegen.foreign_text import (
+from ellc.codegen.blocks.lowering import Options
+from ellc.codegen.kir.llvm import llvm_module
+from ellc.codegen.languages.foreign_text import (
     CCode,
     CMakeCode,
     Comment,
@@ -30,15 +31,19 @@ from ellc.codegen.foreign_text import (
     comment,
     python_literal,
 )
-from ellc.codegen.glue import header_text, make_model, source_text
-from ellc.codegen.kir.llvm import llvm_module
-from ellc.codegen.lowering import Options
+from ellc.codegen.languages.names import valid_name
+from ellc.codegen.languages.render import environment
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.names import valid_name
-from ellc.codegen.package.manifest import Costs, manifest, write_manifest
-from ellc.codegen.package.texts import write_cmake, write_demo, write_ell_names, write_python_module
-from ellc.codegen.plan import make_plan
-from ellc.codegen.render import environment
+from ellc.codegen.output.emit import plan_kernels
+from ellc.codegen.output.glue import header_text, make_model, source_text
+from ellc.codegen.output.package.manifest import Costs, manifest, write_manifest
+from ellc.codegen.output.package.texts import (
+    write_cmake,
+    write_demo,
+    write_ell_names,
+    write_python_module,
+)
+from ellc.codegen.planning.planner import make_plan
 from ellc.codegen.toolchain import zig
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.graph import Graph

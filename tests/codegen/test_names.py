@@ -6,7 +6,7 @@ import keyword
 
 import pytest
 
-from ellc.codegen.names import LONGEST_NAME, distinct_names, port_names, valid_name
+from ellc.codegen.languages.names import LONGEST_NAME, distinct_names, port_names, valid_name
 
 
 @pytest.mark.parametrize(

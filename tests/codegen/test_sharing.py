@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from small_networks import inputs_of, reference_of
 
-from ellc.codegen.emit import plan_kernels
+from ellc.codegen.blocks.lowering import KernelCall, Options
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Kernel
 from ellc.codegen.kir.types import Elem, VType
-from ellc.codegen.lowering import KernelCall, Options
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.plan import make_plan
-from ellc.codegen.sharing import SharedKernels
-from ellc.codegen.testing import Emitter, Trial, run_trials
+from ellc.codegen.measure.testing import Emitter, Trial, run_trials
+from ellc.codegen.output.emit import plan_kernels
+from ellc.codegen.planning.planner import make_plan
+from ellc.codegen.planning.sharing import SharedKernels
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.graph import Graph
 from ellc.ir.ops.conv import Conv2D

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from small_networks import convolution_network, inputs_of, ready, two_way_network
 
-from ellc.codegen import testing
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.plan import Plan, make_plan
-from ellc.codegen.testing import Trial, run_trials
+from ellc.codegen.measure import testing
+from ellc.codegen.measure.testing import Trial, run_trials
+from ellc.codegen.planning.plan import Plan
+from ellc.codegen.planning.planner import make_plan
 from ellc.ir.errors import InternalError
 
 

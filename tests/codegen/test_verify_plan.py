@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from small_networks import convolution_network, ready, two_way_network
 
-from ellc.codegen.lowering import BufferArg, KernelCall, Options
+from ellc.codegen.blocks.access import Buffer
+from ellc.codegen.blocks.lowering import BufferArg, KernelCall, Options
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.plan import Plan, Step, make_plan
-from ellc.codegen.storage import Buffer
-from ellc.codegen.verify_plan import verify_plan
+from ellc.codegen.planning.plan import Plan, Step
+from ellc.codegen.planning.planner import make_plan
+from ellc.codegen.planning.verify_plan import verify_plan
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.errors import InternalError
 from ellc.ir.graph import Graph

@@ -15,10 +15,12 @@ from ellc import checking
 from ellc.agreement import Agreement, compare
 from ellc.checking import CheckOptions, check, plausible_inputs
 from ellc.cli import run
-from ellc.codegen import lowering
-from ellc.codegen.instrument import KeptProgram
+from ellc.codegen.blocks import lowering
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.plan import Plan, make_plan
+from ellc.codegen.measure.instrument import KeptProgram
+from ellc.codegen.planning.choice import lowering_for
+from ellc.codegen.planning.plan import Plan
+from ellc.codegen.planning.planner import make_plan
 from ellc.commands.check import text
 from ellc.following import Led, follow
 from ellc.ir.builder import GraphBuilder
@@ -94,9 +96,9 @@ def broken(original: lowering.Lowering) -> lowering.Lowering:
 def test_a_broken_kernel_is_the_first_difference(
     graph: Graph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rule = lowering.lowering_for(MaxPool2D((2, 2), (2, 2)))
+    rule = lowering_for(MaxPool2D((2, 2), (2, 2)))
     assert rule is not None
-    monkeypatch.setitem(lowering._LOWERINGS, MaxPool2D, broken(rule))
+    monkeypatch.setitem(lowering.LOWERINGS, MaxPool2D, broken(rule))
     report = check(graph, resolve("host"), LAYERS)
     assert not report.agrees
     assert report.same_bytes  # both builds are wrong in the same way
@@ -130,9 +132,9 @@ def test_the_command_names_it_and_exits_with_one(
     save(graph, tmp_path / "mixed.eir")
     assert run(["check", str(tmp_path / "mixed.eir"), "--seeds", "1", "--layers"]) == 0
     assert "agrees on 1 input" in capsys.readouterr().out
-    rule = lowering.lowering_for(BinaryConv2D())
+    rule = lowering_for(BinaryConv2D())
     assert rule is not None
-    monkeypatch.setitem(lowering._LOWERINGS, BinaryConv2D, broken(rule))
+    monkeypatch.setitem(lowering.LOWERINGS, BinaryConv2D, broken(rule))
     assert run(["check", str(tmp_path / "mixed.eir"), "--seeds", "1", "--layers"]) == 1
     said = capsys.readouterr().out
     assert "first difference: mixed_001_binary_conv2d_binary" in said

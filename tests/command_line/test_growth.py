@@ -15,8 +15,9 @@ from ellc import checking
 from ellc.agreement import Agreement, compare
 from ellc.checking import CheckOptions, check, plausible_inputs
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.plan import Plan, make_plan
-from ellc.codegen.testing import Trial, run_trials
+from ellc.codegen.measure.testing import Trial, run_trials
+from ellc.codegen.planning.plan import Plan
+from ellc.codegen.planning.planner import make_plan
 from ellc.commands.check import document, text
 from ellc.growth import movement, recurrent_values
 from ellc.ir.builder import GraphBuilder

@@ -14,9 +14,9 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from ellc.codegen.lowering import Options
+from ellc.codegen.blocks.lowering import Options
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.plan import make_plan
+from ellc.codegen.planning.planner import make_plan
 from ellc.commands.compile import command as compile_command
 from ellc.ir.builder import GraphBuilder, Ref
 from ellc.ir.container import load, save

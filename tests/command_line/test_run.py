@@ -16,7 +16,8 @@ from small_networks import convolution_network
 
 from ellc.checking import plausible_inputs
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.plan import Plan, make_plan
+from ellc.codegen.planning.plan import Plan
+from ellc.codegen.planning.planner import make_plan
 from ellc.commands.bench import noise, summary
 from ellc.driver import CompileOptions, compile_model
 from ellc.execute import (

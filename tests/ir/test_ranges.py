@@ -12,7 +12,7 @@ from agreement import disagreement
 from operator_graphs import sample_graph, sample_of
 
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.testing import run_trials
+from ellc.codegen.measure.testing import run_trials
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.container import load, save
 from ellc.ir.errors import EllcError

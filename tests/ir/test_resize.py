@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.testing import Trial, run_trials
+from ellc.codegen.measure.testing import Trial, run_trials
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.ops.resize import Resize
 from ellc.ir.pipeline import run_pipeline

@@ -12,12 +12,13 @@ from agreement import disagreement
 from interpreted_plan import run_plan
 from operator_graphs import Sample, samples
 
-from ellc.codegen.emit import plan_kernels
+from ellc.codegen.blocks.lowering import Options
 from ellc.codegen.kir.text import parse, print_kernel
 from ellc.codegen.kir.verify import problems
-from ellc.codegen.lowering import Options
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.plan import Plan, make_plan
+from ellc.codegen.output.emit import plan_kernels
+from ellc.codegen.planning.plan import Plan
+from ellc.codegen.planning.planner import make_plan
 from ellc.ir.errors import EllcError
 from ellc.ir.op import all_ops
 from ellc.ir.types import Array

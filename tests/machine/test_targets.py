@@ -7,12 +7,12 @@ import dataclasses
 import pytest
 from small_networks import convolution_network, two_way_network
 
-from ellc.codegen.emit import plan_kernels
+from ellc.codegen.blocks.lowering import Options
 from ellc.codegen.kir.text import print_kernel
-from ellc.codegen.lowering import Options
 from ellc.codegen.machine.resolve import Overrides, fixed_targets, resolve, target_names
 from ellc.codegen.machine.target import Target
-from ellc.codegen.plan import make_plan
+from ellc.codegen.output.emit import plan_kernels
+from ellc.codegen.planning.planner import make_plan
 from ellc.ir.errors import EllcError
 from ellc.ir.pipeline import run_pipeline
 

@@ -12,9 +12,9 @@ from sanitizers import ADDRESS, THREAD, sanitized
 from small_networks import convolution_network
 
 from ellc.checking import plausible_inputs
-from ellc.codegen.lowering import Options
+from ellc.codegen.blocks.lowering import Options
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.testing import Trial, run_trials
+from ellc.codegen.measure.testing import Trial, run_trials
 from ellc.ir.graph import Graph
 from ellc.ir.interp import evaluate
 from ellc.ir.op import all_ops

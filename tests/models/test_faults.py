@@ -17,7 +17,7 @@ from agreement import disagreement
 from real_models import Arrays, RealModel
 
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.testing import Trial, run_trials
+from ellc.codegen.measure.testing import Trial, run_trials
 from ellc.ir.errors import EllcError
 from ellc.ir.pipeline import run_pipeline
 from ellc.ir.stepwise import stepwise

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from random_byte_graphs import random_byte_graph
 
-from ellc.codegen.lowering import Options
+from ellc.codegen.blocks.lowering import Options
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.testing import Trial, run_trials
+from ellc.codegen.measure.testing import Trial, run_trials
 from ellc.ir.graph import Graph
 from ellc.ir.interp import evaluate
 from ellc.ir.meaning import sample_array

@@ -7,9 +7,9 @@ import pytest
 from agreement import disagreement
 from random_graphs import random_graph
 
-from ellc.codegen.lowering import Options
+from ellc.codegen.blocks.lowering import Options
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.testing import Trial, run_trials
+from ellc.codegen.measure.testing import Trial, run_trials
 from ellc.ir.graph import Graph
 from ellc.ir.interp import Result, evaluate
 from ellc.ir.ops.binary import Binarize

@@ -14,7 +14,7 @@ import pytest
 from special_values import differences, special_samples
 
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.testing import Emitter, run_trials
+from ellc.codegen.measure.testing import Emitter, run_trials
 from ellc.ir.op import all_ops
 
 # tests/conftest.py keeps the tests of one way in one process: they share a program.

@@ -16,9 +16,9 @@ import pytest
 from agreement import disagreement
 from operator_graphs import sample_of
 
-from ellc.codegen.lowering import lowering_for
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.testing import run_trials
+from ellc.codegen.measure.testing import run_trials
+from ellc.codegen.planning.choice import lowering_for
 from ellc.ir.op import Case, all_ops
 from ellc.ir.ops.fused import Fused
 from ellc.ir.ranges import outside

@@ -15,7 +15,7 @@ from agreement import disagreement
 from onnx_models import Arrays, model, node, read
 
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.testing import Trial, run_trials
+from ellc.codegen.measure.testing import Trial, run_trials
 from ellc.ir.graph import Graph
 from ellc.ir.interp import evaluate
 from ellc.ir.passes.fold_constants import FoldConstants

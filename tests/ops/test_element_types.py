@@ -9,7 +9,7 @@ import pytest
 from operator_graphs import sample_graph
 
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.testing import Trial, run_trials
+from ellc.codegen.measure.testing import Trial, run_trials
 from ellc.ir.op import Case
 from ellc.ir.ops.arithmetic import FloorDiv, FloorMod, Maximum, Minimum
 from ellc.ir.ops.comparisons import Equal, GreaterEqual, Less, NotEqual, Select

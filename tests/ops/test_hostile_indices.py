@@ -19,7 +19,7 @@ from agreement import disagreement
 from operator_graphs import Sample, sample_of
 
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.testing import Emitter, run_trials
+from ellc.codegen.measure.testing import Emitter, run_trials
 from ellc.codegen.toolchain.emulate import Guard
 from ellc.ir.errors import EllcError
 from ellc.ir.op import Case, Op, Pointwise, all_ops

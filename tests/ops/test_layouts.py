@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from agreement import disagreement
 
-from ellc.codegen.lowering import Options
+from ellc.codegen.blocks.lowering import Options
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.testing import Trial, run_trials
+from ellc.codegen.measure.testing import Trial, run_trials
 from ellc.ir.builder import GraphBuilder, Ref
 from ellc.ir.graph import Graph
 from ellc.ir.interp import evaluate

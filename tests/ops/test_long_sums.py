@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.testing import Trial, run_trials
+from ellc.codegen.measure.testing import Trial, run_trials
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.op import Op
 from ellc.ir.ops.conv import Conv2D

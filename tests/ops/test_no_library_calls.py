@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from operator_graphs import samples
 
-from ellc.codegen.emit import kernel_jobs, plan_kernels
-from ellc.codegen.lowering import Options
+from ellc.codegen.blocks.lowering import Options
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.plan import make_plan
-from ellc.codegen.testing import want_no_calls
+from ellc.codegen.measure.testing import want_no_calls
+from ellc.codegen.output.emit import kernel_jobs, plan_kernels
+from ellc.codegen.planning.planner import make_plan
 from ellc.codegen.toolchain.compile_c import compile_c
 from ellc.codegen.toolchain.elf_reader import ElfFile
 from ellc.codegen.toolchain.llvm import compile_ir

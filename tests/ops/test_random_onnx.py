@@ -8,7 +8,7 @@ from onnx_models import expected, read
 from random_onnx import RandomOnnx
 
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.testing import Trial, run_trials
+from ellc.codegen.measure.testing import Trial, run_trials
 from ellc.ir.interp import evaluate
 from ellc.ir.pipeline import run_pipeline
 

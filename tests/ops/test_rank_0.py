@@ -10,7 +10,7 @@ import numpy as np
 from agreement import disagreement
 
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.testing import Trial, run_trials
+from ellc.codegen.measure.testing import Trial, run_trials
 from ellc.ir.builder import GraphBuilder, Ref
 from ellc.ir.errors import ShapeError
 from ellc.ir.graph import Graph

@@ -12,7 +12,7 @@ from operator_graphs import sample_graph, sample_of
 from special_values import SpecialSample, differences
 
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.testing import Trial, run_trials
+from ellc.codegen.measure.testing import Trial, run_trials
 from ellc.ir.interp import evaluate
 from ellc.ir.op import Case, Op
 from ellc.ir.ops.activations import Clip, LeakyRelu, Relu

@@ -12,7 +12,7 @@ import pytest
 from agreement import disagreement
 from small_networks import convolution_network, inputs_of, reference_of, two_way_network
 
-import ellc.codegen.c_package
+import ellc.codegen.output.c_package
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.toolchain.elf_reader import ElfFile
 from ellc.driver import CompileOptions, compile_model
@@ -81,7 +81,7 @@ def test_portable_source_needs_nothing(tmp_path: Path) -> None:
 def test_large_constants_have_their_own_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ellc.codegen.c_package, "SEPARATE_WEIGHT_BYTES", 1000)
+    monkeypatch.setattr(ellc.codegen.output.c_package, "SEPARATE_WEIGHT_BYTES", 1000)
     folder = compiled(convolution_network(), tmp_path, "c")
     (folder / "main.c").write_text(RUN_MAIN)
     assert (folder / "small_weights.c").stat().st_size > (folder / "small.h").stat().st_size

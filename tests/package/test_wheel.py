@@ -14,7 +14,7 @@ import pytest
 from small_networks import convolution_network
 
 from ellc.codegen.machine.resolve import fixed_targets, resolve
-from ellc.codegen.package.wheel import platform_tags
+from ellc.codegen.output.package.wheel import platform_tags
 from ellc.driver import CompileOptions, compile_model
 from ellc.ir.errors import EllcError
 

@@ -38,7 +38,7 @@ def test_strangers_of_the_same_names_are_never_imported(tmp_path: Path) -> None:
         (tmp_path / f"{name}.py").write_text("raise SystemExit('a stranger')")
     program = (
         f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]\n"
-        "import ellc.cli, ellc.driver, ellc.ir.pipeline, ellc.codegen.build"
+        "import ellc.cli, ellc.driver, ellc.ir.pipeline, ellc.codegen.output.build"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd="/", capture_output=True, check=False

@@ -154,7 +154,7 @@ def test_the_installed_ellc_compiles(installed: Command, tmp_path: Path) -> None
 @pytest.mark.slow
 def test_the_installed_ellc_finds_the_c_sources(installed: Command, tmp_path: Path) -> None:
     program = (
-        "from ellc.codegen.runtime import runtime_dir\n"
+        "from ellc.codegen.output.runtime import runtime_dir\n"
         "print(*sorted(path.name for path in runtime_dir().iterdir()))"
     )
     names = installed("python", "-c", program, cwd=tmp_path).split()

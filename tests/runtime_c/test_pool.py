@@ -11,7 +11,7 @@ import pytest
 
 from ellc.codegen.machine.resolve import fixed_targets, resolve
 from ellc.codegen.machine.target import Target
-from ellc.codegen.runtime import compile_runtime, runtime_dir, runtime_text
+from ellc.codegen.output.runtime import compile_runtime, runtime_dir, runtime_text
 from ellc.codegen.toolchain import emulate, link, zig
 from ellc.codegen.toolchain.elf_reader import ElfFile
 from ellc.codegen.toolchain.link import Tools

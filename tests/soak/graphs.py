@@ -23,7 +23,7 @@ from random_onnx import RandomOnnx
 from rounding_bounds import Bounds, bounds
 
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.testing import Emitter, Trial, run_trials
+from ellc.codegen.measure.testing import Emitter, Trial, run_trials
 from ellc.codegen.toolchain import emulate
 from ellc.ir.graph import Graph
 from ellc.ir.interp import evaluate

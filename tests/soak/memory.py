@@ -26,10 +26,10 @@ from real_models import disagreement as model_disagreement
 from sanitizers import ADDRESS, THREAD
 from small_networks import convolution_network, inputs_of
 
-from ellc.codegen.lowering import Options
+from ellc.codegen.blocks.lowering import Options
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.plan import make_plan
-from ellc.codegen.testing import Outputs, Trial, run_trials
+from ellc.codegen.measure.testing import Outputs, Trial, run_trials
+from ellc.codegen.planning.planner import make_plan
 from ellc.codegen.toolchain import emulate
 from ellc.ir.container import save
 from ellc.ir.graph import Graph

@@ -17,7 +17,7 @@ from operator_graphs import sample_of
 from special_values import KINDS, SpecialSample, differences, float_places, injected
 
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.testing import Emitter, run_trials
+from ellc.codegen.measure.testing import Emitter, run_trials
 from ellc.ir.op import Case, all_ops
 from ellc.ir.text import print_graph
 

@@ -7,10 +7,10 @@ from itertools import groupby
 
 import numpy as np
 
+from ellc.codegen.blocks.lowering import Arg, BufferArg, KernelCall, stored_array
 from ellc.codegen.kir.interp import Pointer, run
-from ellc.codegen.lowering import Arg, BufferArg, KernelCall, stored_array
-from ellc.codegen.plan import Plan
-from ellc.codegen.testing import from_bytes, to_bytes
+from ellc.codegen.measure.testing import from_bytes, to_bytes
+from ellc.codegen.planning.plan import Plan
 from ellc.ir.types import Array
 
 POISON = 0xA5

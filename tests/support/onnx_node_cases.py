@@ -24,7 +24,7 @@ import onnx
 from onnx import numpy_helper
 
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.testing import Trial, run_trials
+from ellc.codegen.measure.testing import Trial, run_trials
 from ellc.frontends.onnx.read import read_onnx
 from ellc.frontends.options import ImportOptions
 from ellc.ir.errors import EllcError

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ellc.codegen.testing import Trial
+from ellc.codegen.measure.testing import Trial
 from ellc.ir.builder import GraphBuilder, Ref
 from ellc.ir.graph import Graph
 from ellc.ir.op import Case, Op

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ellc.codegen.build import BuildOptions, build
-from ellc.codegen.glue import Model
 from ellc.codegen.machine.target import Target
-from ellc.codegen.plan import Plan
+from ellc.codegen.output.build import BuildOptions, build
+from ellc.codegen.output.glue import Model
+from ellc.codegen.planning.plan import Plan
 from ellc.codegen.toolchain import emulate
 
 _MAIN = """

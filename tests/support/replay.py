@@ -22,13 +22,13 @@ from random_byte_graphs import random_byte_graph  # noqa: E402
 from random_graphs import random_graph  # noqa: E402
 from small_networks import convolution_network, two_way_network  # noqa: E402
 
-from ellc.codegen.emit import plan_kernels  # noqa: E402
+from ellc.codegen.blocks.lowering import Options  # noqa: E402
 from ellc.codegen.kir.c99 import c_kernels  # noqa: E402
 from ellc.codegen.kir.text import print_kernel  # noqa: E402
-from ellc.codegen.lowering import Options  # noqa: E402
 from ellc.codegen.machine.resolve import resolve  # noqa: E402
-from ellc.codegen.plan import make_plan  # noqa: E402
-from ellc.codegen.plan_text import print_plan  # noqa: E402
+from ellc.codegen.output.emit import plan_kernels  # noqa: E402
+from ellc.codegen.planning.plan_text import print_plan  # noqa: E402
+from ellc.codegen.planning.planner import make_plan  # noqa: E402
 from ellc.ir.errors import EllcError  # noqa: E402
 from ellc.ir.graph import Graph  # noqa: E402
 from ellc.ir.op import all_ops  # noqa: E402

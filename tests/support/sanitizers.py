@@ -9,7 +9,7 @@ from agreement import disagreement
 from operator_graphs import Sample
 
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.testing import run_trials
+from ellc.codegen.measure.testing import run_trials
 
 ADDRESS = ("gcc", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 THREAD = ("gcc", "-fsanitize=thread", "-pthread")

@@ -15,7 +15,7 @@ from agreement import disagreement
 from operator_graphs import sample_graph, sample_of
 
 from ellc.codegen.machine.target import Target
-from ellc.codegen.testing import Outputs, Trial
+from ellc.codegen.measure.testing import Outputs, Trial
 from ellc.ir.graph import Graph
 from ellc.ir.interp import evaluate
 from ellc.ir.op import Arrays, Case, Op

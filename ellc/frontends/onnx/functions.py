@@ -6,8 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from ellc.frontends.onnx.attributes import Attribute, AttributeReference
-from ellc.frontends.onnx.model import OnnxFunction, OnnxGraph, OnnxModel, OnnxNode
+from ellc.frontends.onnx.model import (
+    Attribute,
+    AttributeReference,
+    OnnxFunction,
+    OnnxGraph,
+    OnnxModel,
+    OnnxNode,
+)
 from ellc.ir.errors import EllcError
 
 _DEPTH = 32

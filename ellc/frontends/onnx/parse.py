@@ -8,15 +8,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ellc.frontends.onnx.attributes import Attribute, AttributeReference, UnreadableAttribute
 from ellc.frontends.onnx.external import ExternalFiles
 from ellc.frontends.onnx.model import (
     STANDARD_DOMAIN,
+    Attribute,
+    AttributeReference,
     OnnxFunction,
     OnnxGraph,
     OnnxInput,
     OnnxModel,
     OnnxNode,
+    UnreadableAttribute,
 )
 from ellc.frontends.onnx.tensors import MAX_RANK, StoredTensor
 from ellc.ir.errors import EllcError

@@ -14,8 +14,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from ellc.frontends.onnx.attributes import Attribute
-from ellc.frontends.onnx.model import OnnxGraph, OnnxInput, OnnxNode
+from ellc.frontends.onnx.model import Attribute, OnnxGraph, OnnxInput, OnnxNode
 from ellc.frontends.onnx.registry import JOINED_DOMAIN, MICROSOFT
 from ellc.frontends.onnx.schemas import has_operands
 from ellc.frontends.onnx.tensors import StoredTensor

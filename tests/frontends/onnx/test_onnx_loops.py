@@ -17,7 +17,7 @@ from onnx_graph_bases import graph as body
 from onnx_models import compare, computed, expected, floats, model, node, read
 
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.testing import Trial, run_trials
+from ellc.codegen.measure.testing import Trial, run_trials
 from ellc.ir.errors import EllcError
 from ellc.ir.graph import Graph
 from ellc.ir.interp import evaluate

@@ -66,7 +66,7 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     error = error_of(proto)
     assert error.code == "E211"
-    assert "ellc[onnx]" in error.hint
+    assert "ellc-compiler[onnx]" in error.hint
 
 
 def test_number_of_nodes_is_bounded() -> None:

@@ -10,10 +10,10 @@ import pytest
 from onnx import NodeProto, helper
 from onnx_models import computed, expected, floats, model, node, read
 
-from ellc.codegen.lowering import Options
+from ellc.codegen.blocks.lowering import Options
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.plan import make_plan
-from ellc.codegen.testing import Trial, run_trials
+from ellc.codegen.measure.testing import Trial, run_trials
+from ellc.codegen.planning.planner import make_plan
 from ellc.ir.errors import EllcError
 from ellc.ir.graph import Graph
 from ellc.ir.interp import evaluate

@@ -16,7 +16,7 @@ from tflite_movement_cases import movement_cases
 from tflite_wide_cases import wide_cases
 
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.testing import Trial, run_trials
+from ellc.codegen.measure.testing import Trial, run_trials
 from ellc.frontends.tflite.read import read_tflite
 from ellc.ir.pipeline import run_pipeline
 from ellc.ir.types import Array

@@ -11,7 +11,7 @@ from flatbuffers import flexbuffers
 from tflite_files import T, TFLiteFile, reference, saved, single
 
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.testing import Trial, run_trials
+from ellc.codegen.measure.testing import Trial, run_trials
 from ellc.frontends.tflite.custom import custom_options
 from ellc.frontends.tflite.model import NO_OPTIONS
 from ellc.frontends.tflite.read import read_tflite

@@ -403,7 +403,7 @@ def test_without_its_package_the_reader_says_what_to_install(
     monkeypatch.setitem(sys.modules, "tflite", None)
     error = refused(data, tmp_path)
     assert error.code == "E211"
-    assert "ellc[tflite]" in error.hint
+    assert "ellc-compiler[tflite]" in error.hint
 
 
 def test_a_scale_axis_beyond_the_shape_is_the_only_one_that_fits(tmp_path: Path) -> None:

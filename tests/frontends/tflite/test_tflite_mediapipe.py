@@ -13,7 +13,7 @@ import pytest
 from tflite_files import T, TFLiteFile, saved
 
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.testing import Trial, run_trials
+from ellc.codegen.measure.testing import Trial, run_trials
 from ellc.frontends.tflite.read import read_tflite
 from ellc.ir.errors import EllcError
 from ellc.ir.graph import Graph

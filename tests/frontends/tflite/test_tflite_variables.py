@@ -11,7 +11,7 @@ from tflite_files import T, TFLiteFile, options, saved, stream, with_graphs
 from tflite_layer_cases import layer_cases
 
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.testing import Trial, run_trials
+from ellc.codegen.measure.testing import Trial, run_trials
 from ellc.frontends.tflite.read import read_tflite
 from ellc.ir.errors import EllcError
 from ellc.ir.graph import Graph

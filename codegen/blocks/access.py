@@ -1,0 +1,137 @@
+"""Where the elements of a tensor are: buffers, constants, and accesses to them.
+
+A *buffer* is a range of bytes: the caller's input or output, a state, or a part of the arena. An
+*access* says how a tensor's elements are found in one, or in a constant.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from ellc.codegen.kir.types import Elem
+from ellc.ir.errors import InternalError
+from ellc.ir.ops.loop import Walk
+from ellc.ir.types import Array, DType, Padding, TensorType
+
+ARENA_ALIGN = 64
+WEIGHT_ALIGN = 64
+BufferKind = Literal["input", "output", "state", "arena", "scratch"]
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """A range of bytes. `index` is the port's or state's place; arena offsets come later."""
+
+    id: str
+    kind: BufferKind
+    bytes: int
+    index: int = 0
+
+    @property
+    def align_bytes(self) -> int:
+        """What is known of its address; the caller's buffers are aligned to their elements."""
+        return ARENA_ALIGN if self.kind in ("arena", "state", "scratch") else 1
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """Constant bytes the code reads. `make` gives them when the file is written, not before.
+
+    `key` names the content: equal keys are stored once.
+    """
+
+    key: str
+    bytes: int
+    make: Callable[[], Array] = field(compare=False)
+
+    @property
+    def align_bytes(self) -> int:
+        """What is known of its address."""
+        return WEIGHT_ALIGN
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A tensor in memory: element `(i, j, ..)` is at `offset + i*strides[0] + j*strides[1] ..`.
+
+    Inside a loop, `trip` elements are added for every trip. Counts are in elements of `elem`.
+    Packed bits are bytes: the last extent is the number of bytes per pixel, of which the high bits
+    and bytes behind the last channel are 0. The memory of a constant is its `Weight`: whoever has
+    the access of an operand can point to its elements.
+    """
+
+    memory: Buffer | Weight
+    elem: Elem
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int = 0
+    border: Padding | None = None
+    trip: int = 0
+
+    @property
+    def buffer(self) -> Buffer:
+        """The memory of what is computed. Raises `InternalError` for a constant."""
+        if isinstance(self.memory, Weight):
+            raise InternalError(f"constant {self.memory.key} used as a buffer")
+        return self.memory
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether the elements are consecutive in row-major order."""
+        return all(
+            s == d
+            for s, d, n in zip(self.strides, dense(self.shape), self.shape, strict=True)
+            if n > 1
+        )
+
+    @property
+    def align_bytes(self) -> int:
+        """Alignment of the tensor's first element, on every trip."""
+        step = math.gcd(self.offset, self.trip) * self.elem.bytes
+        return max(
+            self.elem.bytes,
+            math.gcd(step, self.memory.align_bytes) if step else self.memory.align_bytes,
+        )
+
+
+def dense(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Row-major strides in elements."""
+    strides: list[int] = []
+    step = 1
+    for extent in reversed(shape):
+        strides.append(step)
+        step *= extent
+    return tuple(reversed(strides))
+
+
+def bit_bytes(channels: int) -> int:
+    """Bytes that hold the sign bits of one pixel: whole 32-bit words, 64-bit ones from 33 up.
+
+    A reader may then use words of 32 bits always and of 64 bits for more than 32 channels; little
+    endian makes the words' bytes the same sequence for every word size.
+    """
+    word = 4 if channels <= 32 else 8
+    return -(-channels // (8 * word)) * word
+
+
+def stored_shape(type_: TensorType) -> tuple[int, ...]:
+    """The shape in stored elements: bits count as bytes of their pixel."""
+    if type_.dtype is DType.BIT:
+        return (*type_.shape[:-1], bit_bytes(type_.shape[-1]))
+    return type_.shape
+
+
+def element_access(sequence: Access, walk: Walk, trips: int) -> Access:
+    """One trip's element of a sequence."""
+    axis, step = walk.axis, sequence.strides[walk.axis]
+    return replace(
+        sequence,
+        shape=(*sequence.shape[:axis], *sequence.shape[axis + 1 :]),
+        strides=(*sequence.strides[:axis], *sequence.strides[axis + 1 :]),
+        offset=sequence.offset + walk.place(0, trips) * step,
+        border=None,
+        trip=-step if walk.reverse else step,
+    )

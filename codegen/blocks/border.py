@@ -1,0 +1,84 @@
+"""Writing the frame of constant pixels around an image in its buffer."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ellc.codegen.blocks.access import Access, Weight
+from ellc.codegen.blocks.lowering import Arg, BufferArg, KernelCall, WeightArg
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Operand, Param
+from ellc.codegen.kir.types import VType
+from ellc.codegen.machine.target import Target
+from ellc.ir.errors import InternalError
+from ellc.ir.weights import content_key
+
+
+def fill_border(name: str, target: Target, access: Access) -> KernelCall:
+    """Fill the border of a bordered buffer; not split over threads.
+
+    In memory the frame is a long run before the first row, the right edge of each row with the
+    left edge of the next, and a long run behind the last row.
+    """
+    border = access.border
+    if border is None or access.shape[0] != 1:
+        raise InternalError(f"{name}: no border to fill")
+    _, rows, columns, channels = access.shape
+    across = access.strides[1] // access.strides[2]
+    b = KernelBuilder(name)
+    y = b.param("y", access.elem, access.buffer.align_bytes, writable=True)
+    args: list[Arg] = [BufferArg(access.buffer)]
+    fill = _Fill(b, y, target, channels, border.values, args)
+    head = border.top * across + border.left
+    between = across - columns
+    with b.loop("part", b.begin, b.end):
+        fill.pixels(b.const(0, b.begin), head)
+        with b.loop("row", 0, rows - 1) as row:
+            start = b.add(b.mul(row.index, across * channels), (head + columns) * channels)
+            fill.pixels(start, between)
+        tail = (border.bottom * across) + border.right
+        fill.pixels(b.const((head + (rows - 1) * across + columns) * channels, b.begin), tail)
+    return KernelCall(b.finish(), tuple(args), 1, "border")
+
+
+class _Fill:
+    """Writes runs of pixels; per-channel values come from a small table."""
+
+    def __init__(
+        self,
+        b: KernelBuilder,
+        y: Param,
+        target: Target,
+        channels: int,
+        values: tuple[float, ...],
+        args: list[Arg],
+    ) -> None:
+        self._b, self._y, self._channels, self._values = b, y, channels, values
+        self._lanes = target.lanes(y.elem.bytes)
+        self._table: Param | None = None
+        if len(values) > 1:
+            data = np.array(values, y.elem.numpy)
+            self._table = b.param("values", y.elem, 64)
+            args.append(WeightArg(Weight(content_key(data), data.nbytes, lambda: data)))
+
+    def pixels(self, start: Operand, count: int) -> None:
+        """`count` pixels from element `start`."""
+        if self._table is None:
+            self._run(start, count * self._channels, None)
+            return
+        with self._b.loop("pixel", 0, count) as pixel:
+            at = self._b.add(start, self._b.mul(pixel.index, self._channels))
+            self._run(at, self._channels, self._table)
+
+    def _run(self, start: Operand, length: int, table: Param | None) -> None:
+        b, lanes = self._b, self._lanes
+        whole = length - length % lanes
+        with b.loop("element", 0, whole, lanes) as element:
+            b.store(self._value(table, element.index, lanes), self._y, b.add(start, element.index))
+        for rest in range(whole, length):
+            b.store(self._value(table, b.const(rest, start), 1), self._y, b.add(start, rest))
+
+    def _value(self, table: Param | None, index: Operand, lanes: int) -> Operand:
+        if table is not None:
+            return self._b.load(table, index, lanes)
+        return self._b.const(self._values[0], VType(self._y.elem, lanes))

@@ -1,0 +1,198 @@
+"""The end every kernel shares: pointwise stages on the values in registers, then the store.
+
+A kernel walks its result in some shape of its own, for instance (image, row, column, channel),
+with vectors along the last axis. The epilogue knows how each stage's operand broadcasts along
+that walk, loads what is needed and writes the result, packed if it is bits. A result or an
+operand that cannot be walked like that gets a dense copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from ellc.codegen.blocks.access import Access, bit_bytes
+from ellc.codegen.blocks.emission import emit_pointwise
+from ellc.codegen.blocks.lowering import Arg, NodeContext, access_arg
+from ellc.codegen.blocks.movement import dense_result
+from ellc.codegen.blocks.operands import Coordinates, Operands, address
+from ellc.codegen.blocks.vectors import joined, store_lanes
+from ellc.codegen.blocks.views import seen_as
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Imm, Operand
+from ellc.codegen.kir.types import Elem, VType
+from ellc.ir.errors import InternalError
+from ellc.ir.types import DType
+
+__all__ = ["Coordinates", "Epilogue"]
+
+
+class Epilogue:
+    """Stages and store of one kernel. Make it after the kernel's own parameters are declared."""
+
+    def __init__(self, ctx: NodeContext, b: KernelBuilder, walk: tuple[int, ...]) -> None:
+        """`walk` is the shape in which the kernel walks its result; vectors lie on its last axis.
+
+        A walk over bits keeps the result's last axis.
+        """
+        self._b = b
+        self._stages = ctx.stages
+        self._walk = walk
+        self._dtype = ctx.result_type().dtype
+        self._result = _walked_result(ctx, walk)
+        self._extras = Operands(ctx, b, ctx.extras, ctx.result_type().shape, walk, "e")
+        self.y = b.param("y", self._result.elem, self._result.align_bytes, writable=True)
+        self.args: list[Arg] = [*self._extras.args, access_arg(self._result)]
+
+    @property
+    def is_bits(self) -> bool:
+        """Whether the result is packed bits: channel blocks must then be multiples of 8."""
+        return self._dtype is DType.BIT
+
+    @property
+    def has_tail(self) -> bool:
+        """Whether bytes behind the last channel must be cleared, by the block that holds it."""
+        channels = self._walk[-1]
+        return self.is_bits and bit_bytes(channels) * 8 != channels
+
+    def apply(
+        self, value: Operand, at: Coordinates, delta: Sequence[int] = (), count: int = 0
+    ) -> Operand:
+        """All stages on one vector of consecutive channels; `count` of its lanes are valid."""
+        lanes = value.type.lanes
+        count = min(count or lanes, lanes)
+        delta = delta or (0,) * len(self._walk)
+        used = 0
+        for stage in self._stages:
+            extras = [
+                self._extras.load(used + i, at, delta, lanes, count) for i in range(stage.extras)
+            ]
+            used += stage.extras
+            value = emit_pointwise(stage.op, self._b, value, *extras)
+        return value
+
+    def store(
+        self,
+        values: Sequence[Operand],
+        at: Coordinates,
+        delta: Sequence[int] = (),
+        count: int = 0,
+        *,
+        last: bool = False,
+    ) -> None:
+        """Stages on, then store, vectors of consecutive channels starting at `at + delta`.
+
+        `count` is how many channels are valid in all (default: every lane), `last` says that they
+        are the last ones along the walk's last axis.
+        """
+        self.store_pixels([(values, delta)], at, count, last=last)
+
+    def store_pixels(
+        self,
+        pixels: Sequence[tuple[Sequence[Operand], Sequence[int]]],
+        at: Coordinates,
+        count: int = 0,
+        *,
+        last: bool = False,
+        together: int = 1,
+    ) -> None:
+        """As `store`, for several pixels' vectors, each with its `delta`.
+
+        So many pixels run through the stages side by side, which is worth its registers where
+        the stages are long.
+        """
+        for first in range(0, len(pixels), together):
+            group = pixels[first : first + together]
+            chains: list[Callable[[], Operand]] = []
+            ends = []
+            for values, delta in group:
+                chains += self._chains(values, at, delta, count)
+                ends.append(len(chains))
+            finished = self._b.interleaved(chains)
+            for (_, delta), start, end in zip(group, [0, *ends], ends, strict=False):
+                self.write(finished[start:end], at, delta, count, last=last)
+
+    def _chains(
+        self, values: Sequence[Operand], at: Coordinates, delta: Sequence[int], count: int
+    ) -> list[Callable[[], Operand]]:
+        """All stages on each vector of a pixel that holds valid channels."""
+        delta = tuple(delta) or (0,) * len(self._walk)
+        count = count or sum(v.type.lanes for v in values)
+        done = 0
+        chains: list[Callable[[], Operand]] = []
+        for value in values:
+            if done >= count:
+                break
+            shifted = (*delta[:-1], delta[-1] + done)
+            chains.append(partial(self.apply, value, at, shifted, count - done))
+            done += value.type.lanes
+        return chains
+
+    def write(
+        self,
+        finished: Sequence[Operand],
+        at: Coordinates,
+        delta: Sequence[int] = (),
+        count: int = 0,
+        *,
+        last: bool = False,
+    ) -> None:
+        """As `store`, for values that have been through all stages."""
+        *outer, inner = delta or (0,) * len(self._walk)
+        count = count or sum(v.type.lanes for v in finished)
+        if self.is_bits:
+            self._store_bits(list(finished), at, (*outer, inner), count, last)
+            return
+        done = 0
+        stride = self._result.strides[-1]
+        for value in finished:
+            stored = self._in_memory(value)
+            index, offset = address(self._b, self._result.strides, at, (*outer, inner + done))
+            store_lanes(self._b, stored, self.y, index, count - done, stride, offset)
+            done += value.type.lanes
+
+    def _in_memory(self, value: Operand) -> Operand:
+        return self._b.convert(value, Elem.U8) if value.type.elem is Elem.MASK else value
+
+    def _store_bits(
+        self, masks: list[Operand], at: Coordinates, delta: Sequence[int], count: int, last: bool
+    ) -> None:
+        """Whole bytes; behind `count`, and behind the last channel if `last`, bits are 0."""
+        b = self._b
+        merged = joined(b, masks)
+        lanes = -(-count // 8) * 8
+        if merged.type.lanes < lanes:
+            merged = b.op("join", merged, Imm(0, VType(Elem.MASK, lanes - merged.type.lanes)))
+        packed = b.op("pack_bits", b.part(merged, 0, lanes))
+        if count % 8:
+            packed = self._masked(packed, count)
+        where = (*at[:-1], b.div(at[-1], 8))
+        shift = (*delta[:-1], delta[-1] // 8)
+        index, offset = address(b, self._result.strides, where, shift)
+        b.store_some(packed, self.y, index, packed.type.lanes, offset=offset)
+        if last:
+            full = bit_bytes(self._walk[-1]) - (self._walk[-1] - count) // 8
+            for extra in range(packed.type.lanes, full):
+                zero = Imm(0, VType(Elem.U8))
+                b.store(zero, self.y, index, offset=offset + extra)
+
+    def _masked(self, packed: Operand, count: int) -> Operand:
+        b = self._b
+        keep = (1 << count % 8) - 1
+        if packed.type.lanes == 1:
+            return b.op("and", packed, b.const(keep, packed))
+        head = b.part(packed, 0, packed.type.lanes - 1)
+        tail = b.lane(packed, packed.type.lanes - 1)
+        return b.op("join", head, b.op("and", tail, b.const(keep, tail)))
+
+
+def _walked_result(ctx: NodeContext, walk: tuple[int, ...]) -> Access:
+    """Where the result goes, in the shape of the walk; bits count as the bytes of their row."""
+    place, is_bits = ctx.result(), ctx.result_type().dtype is DType.BIT
+    stored = (*walk[:-1], place.shape[-1]) if is_bits else walk
+    result = seen_as(place, stored)
+    if result is None or (is_bits and result.strides[-1] != 1):
+        result = seen_as(dense_result(ctx), stored)
+    if result is None:
+        raise InternalError(f"{ctx.name}: a walk of {walk} over {ctx.result_type().shape}")
+    return result

@@ -1,0 +1,178 @@
+"""Stored integers as kernel IR: 32-bit lanes between loads and stores of 8 or 16 bits."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ellc.codegen.blocks.pointwise import emits
+from ellc.codegen.kir import fixed_point, fixed_point_16
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Imm, Operand
+from ellc.codegen.kir.types import Elem
+from ellc.ir.ops.fixed_point_functions import (
+    Function16,
+    InverseRoot,
+    LeadingZeros,
+    LogOfSum,
+    RoundedRoot,
+)
+from ellc.ir.ops.quantised import Dequantize, Quantize, Requantize
+from ellc.ir.ops.quantised_arithmetic import QuantAdd, QuantDiv, QuantMul
+from ellc.ir.types import DType
+
+# Added to a float of at most 22 bits it leaves the nearest integer in the lowest bits.
+_MAGIC, _MAGIC_BITS = 1.5 * 2.0**23, 0x4B400000
+_FAR = 2.0**20  # what is further from zero saturates anyway
+
+
+@emits(Requantize, costly=True)
+def _requantize(op: Requantize, b: KernelBuilder, x: Operand, *factor: Operand) -> Operand:
+    if op.rule == "tflite":
+        return _stored(b, fixed_point.multiply(b, x, *factor), op)
+    if op.rule == "tflite_once":
+        return _stored(b, fixed_point.multiply_once(b, x, *factor), op)
+    if op.rule == "tflite_reduced":
+        return _stored(b, fixed_point.multiply_reduced(b, x, *factor), op)
+    real = b.mul(b.convert(x, Elem.F32), factor[0])
+    low, high = (float(v - op.zero_point) for v in (op.low, op.high))
+    real = b.min(b.max(real, b.const(low, real)), b.const(high, real))
+    return b.convert(_rounded_even(b, real, op.zero_point), Elem.of(op.dtype))
+
+
+@emits(Quantize, costly=True)
+def _quantize(op: Quantize, b: KernelBuilder, x: Operand, scale: Operand, zero: Operand) -> Operand:
+    real = _quotient(b, x, scale)
+    real = b.select(b.compare("eq", real, real), real, b.const(0.0, real))
+    real = b.min(b.max(real, b.const(-_FAR, real)), b.const(_FAR, real))
+    round_ = _rounded_even if op.rounding == "half_even" else _rounded_away
+    return _narrowed(b, b.add(round_(b, real), zero), op.dtype)
+
+
+@emits(Dequantize)
+def _dequantize(
+    op: Dequantize, b: KernelBuilder, x: Operand, scale: Operand, zero: Operand
+) -> Operand:
+    return b.mul(b.convert(b.sub(b.convert(x, Elem.I32), zero), Elem.F32), scale)
+
+
+@emits(QuantAdd, costly=True)
+def _quant_add(op: QuantAdd, b: KernelBuilder, x: Operand, y: Operand) -> Operand:
+    first = _raised(b, x, op.left_shift, op.x_zero, op.x_multiplier, op.x_shift)
+    second = _raised(b, y, op.left_shift, op.y_zero, op.y_multiplier, op.y_shift)
+    both = b.sub(first, second) if op.subtract else b.add(first, second)
+    product = b.op("mul_high", both, b.const(op.out_multiplier, both))
+    return _stored(b, fixed_point.divide_by_power(b, product, -op.out_shift), op)
+
+
+@emits(QuantMul, costly=True)
+def _quant_mul(op: QuantMul, b: KernelBuilder, x: Operand, y: Operand) -> Operand:
+    product = b.mul(_difference(b, x, op.x_zero), _difference(b, y, op.y_zero))
+    mantissa, shift = b.const(op.multiplier, product), b.const(op.shift, product)
+    return _stored(b, fixed_point.multiply(b, product, mantissa, shift), op)
+
+
+@emits(QuantDiv, costly=True)
+def _quant_div(op: QuantDiv, b: KernelBuilder, x: Operand, y: Operand) -> Operand:
+    above, below = _difference(b, x, op.x_zero), _difference(b, y, op.y_zero)
+    return _stored(b, fixed_point.quotient(b, above, below, op.multiplier, op.shift), op)
+
+
+@emits(LogOfSum, costly=True)
+def _log_of_sum(op: LogOfSum, b: KernelBuilder, x: Operand) -> Operand:
+    return fixed_point.log_of_sum(b, x)
+
+
+@emits(InverseRoot, costly=True)
+def _inverse_root(op: InverseRoot, b: KernelBuilder, x: Operand) -> Operand:
+    part = {"mantissa": fixed_point.inverse_root, "shift": fixed_point.inverse_root_shift}
+    return part[op.part](b, x)
+
+
+@emits(RoundedRoot, costly=True)
+def _rounded_root(op: RoundedRoot, b: KernelBuilder, x: Operand) -> Operand:
+    return fixed_point.rounded_root(b, x)
+
+
+@emits(Function16, costly=True)
+def _function_16(op: Function16, b: KernelBuilder, x: Operand) -> Operand:
+    return fixed_point_16.function_16(b, x, op.function, op.integer_bits)
+
+
+@emits(LeadingZeros)
+def _leading_zeros(op: LeadingZeros, b: KernelBuilder, x: Operand) -> Operand:
+    return fixed_point.zeros_above(b, x)
+
+
+# --- parts ---------------------------------------------------------------------------------------
+
+
+def _difference(b: KernelBuilder, x: Operand, zero: int) -> Operand:
+    """x - zero in 32 bits."""
+    wide = b.convert(x, Elem.I32)
+    return b.sub(wide, b.const(zero, wide)) if zero else wide
+
+
+def _raised(
+    b: KernelBuilder, x: Operand, left_shift: int, zero: int, multiplier: int, shift: int
+) -> Operand:
+    """(x - zero) * 2^left_shift times a factor; half of an even number needs no product."""
+    wide = _difference(b, x, zero)
+    if multiplier == 1 << 30 and left_shift > 0 and x.type.elem.bytes == 1:
+        product = b.shift_left(wide, left_shift - 1)
+    else:
+        product = b.op("mul_high", b.shift_left(wide, left_shift), b.const(multiplier, wide))
+    return fixed_point.divide_by_power(b, product, -shift)
+
+
+def _stored(
+    b: KernelBuilder, scaled: Operand, op: Requantize | QuantAdd | QuantMul | QuantDiv
+) -> Operand:
+    """Clamped, the zero point added, narrowed; vectors of bytes with twice the lanes at once."""
+    elem = Elem.of(op.dtype)
+    if elem.bytes == 1 and scaled.type.lanes > 1:
+        scaled = _saturated(b, scaled, Elem.I16)
+    low, high = (b.const(v - op.zero_point, scaled) for v in (op.low, op.high))
+    clamped = b.min(b.max(scaled, low), high)
+    moved = b.add(clamped, b.const(op.zero_point, scaled)) if op.zero_point else clamped
+    return b.convert(moved, elem)
+
+
+def _narrowed(b: KernelBuilder, wide: Operand, dtype: DType) -> Operand:
+    """Saturated to a narrower type, which vector units do by halves."""
+    elem = Elem.of(dtype)
+    if elem.bytes == 1 and wide.type.lanes > 1:
+        wide = _saturated(b, wide, Elem.I16)
+    return _saturated(b, wide, elem)
+
+
+def _saturated(b: KernelBuilder, wide: Operand, elem: Elem) -> Operand:
+    info = np.iinfo(elem.numpy)
+    clamped = b.min(b.max(wide, b.const(info.min, wide)), b.const(info.max, wide))
+    return b.convert(clamped, elem)
+
+
+def _quotient(b: KernelBuilder, x: Operand, scale: Operand) -> Operand:
+    """x / scale, by a product where that gives the same number."""
+    if isinstance(scale, Imm):
+        mantissa, exponent = math.frexp(scale.value)
+        if mantissa == 0.5 and abs(exponent) < 120:
+            return b.mul(x, b.const(1 / scale.value, x))
+    return b.div(x, scale)
+
+
+def _rounded_even(b: KernelBuilder, real: Operand, zero_point: int = 0) -> Operand:
+    """The nearest integer, halves to the even one, plus a number."""
+    bits = b.bitcast(b.add(real, b.const(_MAGIC, real)), Elem.I32)
+    return b.sub(bits, b.const(_MAGIC_BITS - zero_point, bits))
+
+
+def _rounded_away(b: KernelBuilder, real: Operand) -> Operand:
+    """The nearest integer, halves away from zero."""
+    whole = b.convert(real, Elem.I32)
+    rest = b.sub(real, b.convert(whole, Elem.F32))
+    one, zero = b.const(1, whole), b.const(0, whole)
+    up = b.select(b.compare("ge", rest, b.const(0.5, rest)), one, zero)
+    down = b.select(b.compare("le", rest, b.const(-0.5, rest)), one, zero)
+    return b.sub(b.add(whole, up), down)

@@ -1,0 +1,195 @@
+"""Windows that slide over an image, every channel for itself: pooling and depthwise convolution.
+
+A tile is a small rectangle of output pixels times a block of channels. Channels are the innermost
+loop, so memory is read in order; the rectangle shares what its windows have in common. Which taps
+fall outside the image is known for every rectangle: those at an edge get code of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ellc.codegen.blocks.access import Access
+from ellc.codegen.blocks.window import Axis, Tiles, column_tiles
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Imm, Operand
+
+Taps = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Sliding:
+    """An image, the result's extents (images, rows, columns, channels), and the window."""
+
+    x: Access
+    walk: tuple[int, int, int, int]
+    rows: Axis
+    columns: Axis
+
+
+@dataclass(frozen=True, slots=True)
+class Rectangle:
+    """Output rows x pixels x channel vectors of one tile."""
+
+    rows: int
+    pixels: int
+    vectors: int
+    lanes: int
+
+    @property
+    def block(self) -> int:
+        """Channels of the result in a tile."""
+        return self.vectors * self.lanes
+
+    @property
+    def note(self) -> str:
+        """Short name for reports."""
+        return f"{self.rows}x{self.pixels}x{self.block}"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a tile stands. `rows` and `columns` are the taps of each output row and column."""
+
+    image: Operand
+    row: Operand
+    column: Operand
+    channel: Operand
+    rows: tuple[Taps, ...]
+    columns: tuple[Taps, ...]
+    valid: int
+    last: bool
+
+    @property
+    def at(self) -> tuple[Operand, Operand, Operand, Operand]:
+        """Coordinates of the tile's first result."""
+        return (self.image, self.row, self.column, self.channel)
+
+
+WriteTile = Callable[[Place], None]
+
+
+def write_tiles(
+    b: KernelBuilder,
+    shape: Sliding,
+    tile: Rectangle,
+    body: WriteTile,
+    *,
+    threads: int,
+    split_last: bool,
+) -> int:
+    """Write the loops around the tiles; returns the extent of the parallel loop.
+
+    With `split_last` the block with the last channels always has code of its own.
+    """
+    return _Nest(b, shape, tile, body, threads, split_last).write()
+
+
+class _Nest:
+    """Loops: (image, rectangle of rows, part of the channels) > columns > channels."""
+
+    def __init__(
+        self,
+        b: KernelBuilder,
+        shape: Sliding,
+        tile: Rectangle,
+        body: WriteTile,
+        threads: int,
+        split_last: bool,
+    ) -> None:
+        self._b, self._tile, self._body = b, tile, body
+        self._images, _, _, channels = shape.walk
+        self._rows = column_tiles(shape.rows, tile.rows)
+        self._columns = column_tiles(shape.columns, tile.pixels)
+        self._whole, self._rest = divmod(channels, tile.block)
+        if self._rest == 0 and split_last:
+            self._whole, self._rest = self._whole - 1, tile.block
+        groups = sum(t.count for t in self._rows) * self._images
+        wanted = -(-4 * threads // groups) if threads > 1 else 1
+        self._chunks = max(1, min(wanted, self._whole))
+
+    def write(self) -> int:
+        b = self._b
+        groups = sum(t.count for t in self._rows)
+        with b.loop("part", b.begin, b.end) as part:
+            chunk, rest = b.rem(part.index, self._chunks), b.div(part.index, self._chunks)
+            group, image = b.rem(rest, groups), b.div(rest, groups)
+            done = 0
+            for tiles in self._rows:
+                first = b.sub(group, done)
+                row = b.add(b.mul(first, tiles.size), tiles.start)
+                if len(self._rows) == 1:
+                    self._across(image, row, tiles, chunk)
+                    break
+                done += tiles.count
+                inside = b.op(
+                    "and",
+                    b.compare("ge", first, Imm(0)),
+                    b.compare("lt", group, Imm(done)),
+                )
+                with b.when(inside):
+                    fixed = Imm(tiles.start) if tiles.count == 1 else row
+                    self._across(image, fixed, tiles, chunk)
+        return groups * self._images * self._chunks
+
+    def _across(self, image: Operand, row: Operand, rows: Tiles, chunk: Operand) -> None:
+        for tiles in self._columns:
+            stop = tiles.start + tiles.count * tiles.size
+            with self._b.loop("column", tiles.start, stop, tiles.size) as column:
+                self._channels(image, row, rows, column.index, tiles, chunk)
+
+    def _channels(
+        self,
+        image: Operand,
+        row: Operand,
+        rows: Tiles,
+        column: Operand,
+        columns: Tiles,
+        chunk: Operand,
+    ) -> None:
+        b, block = self._b, self._tile.block
+        stop: Operand = Imm(self._whole * block)
+        first: Operand = Imm(0)
+        if self._chunks > 1:
+            share = -(-self._whole // self._chunks) * block
+            first = b.mul(chunk, share)
+            stop = b.min(b.add(first, share), stop)
+
+        def place(channel: Operand, valid: int, last: bool) -> Place:
+            return Place(image, row, column, channel, rows.taps, columns.taps, valid, last)
+
+        with b.loop("channel", first, stop, block) as channel:
+            self._body(place(channel.index, block, False))
+        if not self._rest:
+            return
+        tail = place(Imm(self._whole * block), self._rest, True)
+        if self._chunks == 1:
+            self._body(tail)
+            return
+        with b.when(b.compare("eq", chunk, Imm(self._chunks - 1))):
+            self._body(tail)
+
+
+def origin(b: KernelBuilder, shape: Sliding, place: Place, channel: Operand) -> Operand:
+    """Index of the input pixel under tap (0, 0) of the tile's first window."""
+    index: Operand = b.mul(place.image, shape.x.strides[0])
+    for position, axis, stride in (
+        (place.row, shape.rows, shape.x.strides[1]),
+        (place.column, shape.columns, shape.x.strides[2]),
+    ):
+        first = b.sub(b.mul(position, axis.stride), axis.before)
+        index = b.add(index, b.mul(first, stride))
+    return b.add(index, channel)
+
+
+def meetings(axis: Axis, taps: tuple[Taps, ...]) -> dict[int, list[tuple[int, int]]]:
+    """For each input position of a tile along an axis (from tap 0 of output 0): who reads it.
+
+    Gives (output, tap) pairs, positions in ascending order.
+    """
+    found: dict[int, list[tuple[int, int]]] = {}
+    for output, (first, end) in enumerate(taps):
+        for tap in range(first, end):
+            found.setdefault(output * axis.stride + tap * axis.dilation, []).append((output, tap))
+    return dict(sorted(found.items()))

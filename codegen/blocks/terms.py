@@ -1,0 +1,199 @@
+"""What a product kernel multiplies and adds: element types, weights, where sums start.
+
+Floats are multiplied as they are. Bytes are widened first, and what their zero points add to a sum
+is constant but for the taps outside an image, which count as the image's zero point:
+
+    sum of (x - a)(w - b) = sum of x * (w - b) - a * sum of (w - b)
+
+So an integer convolution is one of plain stored values with weights `w - b`, with another bias and
+a frame of `a`. Everything is modulo 2^32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from ellc.codegen.blocks.lowering import NodeContext, constant_weights
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Operand
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.machine.target import Target
+from ellc.ir.errors import EllcError
+from ellc.ir.types import Array, Padding
+
+_MOST_TOGETHER = 4
+_LARGEST_SUM = 32767 // 128  # of the sizes of weights whose products are summed in 16 bits
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Element types of an image's values and of weights, of what is multiplied, and of sums.
+
+    With `flipped` the image's bytes have no sign and 128 is subtracted from them. `together` so
+    many products of bytes may be summed in 16 bits before they are added to a sum of 32.
+    """
+
+    image: Elem
+    weight: Elem
+    factor: Elem
+    total: Elem
+    flipped: bool = False
+    together: int = 1
+
+    @staticmethod
+    def floats(elem: Elem) -> Numbers:
+        """One type for everything."""
+        return Numbers(elem, elem, elem, elem)
+
+    @staticmethod
+    def integers(image: Elem, weight: Elem, target: Target) -> Numbers:
+        """8 or 16 bits in, 32 bits out; NEON multiplies 16 bits into sums of 32."""
+        return Numbers(image, weight, Elem.I16 if target.has("neon") else Elem.I32, Elem.I32)
+
+    @property
+    def stored_together(self) -> int:
+        """Pixels whose results go through the epilogue side by side: what makes bytes is long."""
+        return 1 if self.total.is_float else 2
+
+    @property
+    def sums_products(self) -> bool:
+        """Whether some products are summed before they are added to a sum."""
+        return self.together > 1
+
+    def seen(self, b: KernelBuilder, value: Operand) -> Operand:
+        """A stored value of the image as it is multiplied."""
+        if self.flipped:
+            return b.bitcast(b.op("xor", value, b.const(128, value)), Elem.I8)
+        return self.widened(b, value)
+
+    def widened(self, b: KernelBuilder, value: Operand) -> Operand:
+        """A stored value as it is multiplied."""
+        return b.convert(value, self.factor)
+
+    def met(
+        self, b: KernelBuilder, weight: Operand, value: Operand, total: Operand | None
+    ) -> Operand:
+        """A sum with one more product; the product alone if there is no sum yet."""
+        if self.factor in (Elem.I8, Elem.I16):
+            if total is None:
+                return b.op("wide_mul", weight, value)
+            return b.op("wide_mul_add", weight, value, total)
+        return b.mul(weight, value) if total is None else b.mul_add(weight, value, total)
+
+
+@dataclass(frozen=True, eq=False)
+class Terms:
+    """A convolution's weights [F,kh,kw,C/groups] as they are multiplied, bias and frame.
+
+    `exact` is the bias in the type that start values are computed in. `key` tells these weights
+    from the stored ones.
+    """
+
+    numbers: Numbers
+    weights: Array
+    exact: Array | None
+    padding: Padding
+    key: str = ""
+
+    def starts_at_zero(self, *, edges: bool) -> bool:
+        """Whether every sum starts from 0; `edges`: some outputs read outside the image."""
+        return self.exact is None and not self.depends_on_taps(edges=edges)
+
+    def depends_on_taps(self, *, edges: bool) -> bool:
+        """Whether where a sum starts depends on the taps that its output reads."""
+        return edges and self._frame_adds
+
+    @cached_property
+    def _frame_adds(self) -> bool:
+        """Whether a tap in the frame adds anything: 0 times a weight that is not finite is NaN."""
+        return not self.padding.is_zero or not bool(np.isfinite(self.weights).all())
+
+    def start(self, groups: int, taps: Sequence[tuple[int, int]] | None) -> Array:
+        """What each filter's sum starts from where the window rows and columns `taps` are read.
+
+        The share of a tap that is left out, `padding value * weight`, is a constant.
+        """
+        filters, depth = self.weights.shape[0], self.weights.shape[3]
+        kind = np.dtype(np.float64 if self.numbers.total.is_float else np.int64)
+        total = np.zeros(filters, kind) if self.exact is None else self.exact
+        if taps is not None and self._frame_adds:
+            (top, bottom), (left, right) = taps
+            outside = np.ones(self.weights.shape[1:3], bool)
+            outside[top:bottom, left:right] = False
+            frame = np.resize(np.array(self.padding.values).astype(kind), groups * depth)
+            share = frame.reshape(groups, depth)[np.arange(filters) // (filters // groups)]
+            missed = self.weights[:, outside].astype(kind)
+            with np.errstate(invalid="ignore"):
+                total = total + (missed * share[:, None, :]).sum(axis=(1, 2))
+        return total.astype(self.numbers.total.numpy)
+
+
+def in_bytes(terms: Terms, target: Target) -> Terms:
+    """The terms with bytes as factors, where NEON may sum two or more products in 16 bits.
+
+    The largest product of a weight and any byte with a sign is 128 times as large as the weight.
+    """
+    weights, numbers = terms.weights, terms.numbers
+    if numbers.weight is not Elem.I8 or numbers.image.bytes > 1 or not target.has("neon"):
+        return terms
+    sizes = np.abs(weights.reshape(weights.shape[0], -1).astype(np.int16))
+    most = min(_MOST_TOGETHER, sizes.shape[1])
+    largest = np.sort(np.partition(sizes, -most, axis=1)[:, -most:], axis=1)[:, ::-1]
+    together = int((np.cumsum(largest, axis=1) <= _LARGEST_SUM).all(axis=0).sum())
+    if together < 2:
+        return terms
+    flipped = numbers.image is Elem.U8
+    found = replace(numbers, factor=Elem.I8, flipped=flipped, together=together)
+    if not flipped:
+        return replace(terms, numbers=found)
+    share = 128 * weights.sum(axis=(1, 2, 3), dtype=np.int64)
+    exact = share if terms.exact is None else terms.exact + share
+    (zero,) = terms.padding.values
+    return replace(
+        terms, numbers=found, exact=exact, padding=replace(terms.padding, values=(zero - 128,))
+    )
+
+
+def constant_bias(ctx: NodeContext) -> Array | None:
+    """The third operand of a convolution or dense layer; `EllcError` (E302) if it is computed."""
+    if len(ctx.inputs) < 3:
+        return None
+    bias = ctx.inputs[2].array
+    if bias is None:
+        raise EllcError("a convolution's bias must be constant", code="E302", where=ctx.name)
+    return bias
+
+
+def float_terms(ctx: NodeContext, padding: Padding) -> Terms:
+    """The terms of a convolution of floats."""
+    weights, bias = constant_weights(ctx), constant_bias(ctx)
+    numbers = Numbers.floats(Elem.of(ctx.inputs[0].type.dtype))
+    exact = None if bias is None else bias.astype(np.float64)
+    return Terms(numbers, _as_filters(weights), exact, padding)
+
+
+def integer_terms(
+    ctx: NodeContext, input_zero: int, weight_zero: tuple[int, ...], padding: Padding
+) -> Terms:
+    """The terms of a convolution of bytes; the weights stay bytes if their differences are."""
+    stored, bias = _as_filters(constant_weights(ctx)), constant_bias(ctx)
+    weights = stored.astype(np.int16) - np.reshape(weight_zero, (-1, 1, 1, 1)).astype(np.int16)
+    is_byte = weights.min() >= -128 and weights.max() <= 127
+    weights = weights.astype(np.int8) if is_byte else weights
+    image = Elem.of(ctx.inputs[0].type.dtype)
+    numbers = Numbers.integers(image, Elem.I8 if is_byte else Elem.I16, ctx.target)
+    exact = None if bias is None else bias.astype(np.int64)
+    if input_zero:
+        share = input_zero * weights.sum(axis=(1, 2, 3), dtype=np.int64)
+        exact = -share if exact is None else exact - share
+    frame = replace(padding, values=(float(input_zero),))
+    return Terms(numbers, weights, exact, frame, f"minus {weight_zero}:{is_byte}:")
+
+
+def _as_filters(weights: Array) -> Array:
+    """Weights of a dense layer are filters of one pixel."""
+    return weights if weights.ndim == 4 else weights[:, None, None, :]

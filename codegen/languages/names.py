@@ -1,0 +1,83 @@
+"""Names of models and ports as C, C++ and Python identifiers: one rule for all of them.
+
+Every character that is not an ASCII letter, digit or underscore becomes `_`; what is longer than
+64 characters is cut. Underscores before a capital or another underscore go, because C keeps such
+names for itself; a leading digit gets a `_` before it, an empty name becomes `model`. A reserved
+word (`reserved_words`) gets a `_` at its end, and so does
+* a port's name that is a macro or in capitals only, and so may be anybody's (`linux`, `INT32_MAX`),
+  one that the templates use themselves, and one that begins like the model's functions (`NAME_`);
+* a model's name whose files or functions would hide others (`random.py`, `libm.so`, `sem_init`).
+
+Where several names must differ, later ones that fall together get `_2`, `_3`, ...
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from ellc.codegen.languages.foreign_text import Identifier
+from ellc.codegen.languages.reserved_words import MACROS, PARAMETERS, WORDS, is_taken_for_models
+
+LONGEST_NAME = 64
+
+
+def valid_name(text: str) -> Identifier:
+    """The identifier for the name of a model, by the rule above.
+
+    >>> valid_name("mobilenet-v1 1.0"), valid_name("3d"), valid_name("class")
+    ('mobilenet_v1_1_0', '_3d', 'class_')
+    """
+    name = identifier(text)
+    return Identifier(f"{name}_") if name in WORDS or is_taken_for_models(name) else name
+
+
+def port_names(texts: Sequence[str], model: Identifier) -> tuple[Identifier, ...]:
+    """Identifiers for the ports of a model, all different, by the rule above.
+
+    >>> port_names(["x", "x", "m", "NULL", "net_t"], Identifier("net"))
+    ('x', 'x_2', 'm_', 'NULL_', 'net_t_')
+    """
+    return distinct_names([_port_name(text, model) for text in texts])
+
+
+def distinct_names(texts: Iterable[str]) -> tuple[Identifier, ...]:
+    """Identifiers in order, all different from each other.
+
+    >>> distinct_names(["x", "x", "x_2"])
+    ('x', 'x_2', 'x_2_2')
+    """
+    used: set[str] = set()
+    names: list[Identifier] = []
+    for text in texts:
+        name, count = text, 1
+        while name in used:
+            count += 1
+            name = f"{text}_{count}"
+        used.add(name)
+        names.append(Identifier(name))
+    return tuple(names)
+
+
+def identifier(text: str) -> Identifier:
+    """The identifier for a text, whatever words are reserved: for parts of names.
+
+    >>> identifier("__3d x"), identifier("__x"), identifier("_x")
+    ('_3d_x', 'x', '_x')
+    """
+    name = re.sub(r"[^A-Za-z0-9_]", "_", text)[:LONGEST_NAME]
+    name = re.sub(r"^(__+|_(?=[A-Z]|$))", "", name)
+    name = f"_{name}" if name[:1].isdigit() else name
+    return Identifier(name or "model")
+
+
+def wrapper_name(model: Identifier) -> Identifier:
+    """The class that carries ELL's names in the Python module."""
+    return Identifier(f"{model[:1].upper()}{model[1:]}Wrapper")
+
+
+def _port_name(text: str, model: Identifier) -> str:
+    name = identifier(text)
+    is_macro = name in MACROS or (len(name) > 1 and name.isupper())
+    is_ours = name in PARAMETERS or name.startswith(f"{model}_")
+    return f"{name}_" if name in WORDS or is_macro or is_ours else name

@@ -1,0 +1,83 @@
+"""Text from the templates in `codegen/templates`.
+
+A template writes whole numbers and text of its own language (`codegen/foreign_text.py`); anything
+else, a plain string above all, is an error of whoever wrote the template. The filters are those of
+`foreign_text`, by the language of the template.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+
+import jinja2
+
+from ellc.codegen.languages.foreign_text import (
+    CCode,
+    CMakeCode,
+    Identifier,
+    Language,
+    PythonCode,
+    c_double,
+    c_string,
+    checked,
+    cmake_file,
+    comment,
+    joined,
+    python_literal,
+)
+from ellc.codegen.languages.names import wrapper_name
+from ellc.ir.printable import visible
+from ellc.ir.types import DType
+
+
+def render(template: str, /, **values: object) -> str:
+    """Fill a template of C."""
+    return environment(CCode).get_template(template).render(**values)
+
+
+def render_python(template: str, /, **values: object) -> str:
+    """Fill a template of Python."""
+    return environment(PythonCode).get_template(template).render(**values)
+
+
+def render_cmake(template: str, /, **values: object) -> str:
+    """Fill a template of CMake."""
+    return environment(CMakeCode).get_template(template).render(**values)
+
+
+@functools.cache
+def environment(language: Language) -> jinja2.Environment:
+    """How templates of a language are read: an unknown name is an error, as is foreign text."""
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("ellc.codegen"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=lambda value: checked(value, language),
+    )
+    made.filters |= _EVERY | _FILTERS[language]
+    return made
+
+
+def _hex(value: int, digits: int) -> CCode:
+    return CCode(f"0x{value:0{digits}x}u")
+
+
+def _numpy_name(dtype: DType) -> PythonCode:
+    return PythonCode(f"np.{'bool_' if dtype in (DType.BIT, DType.BOOL) else dtype.numpy.name}")
+
+
+_EVERY: dict[str, Callable[..., object]] = {
+    "comment": comment,
+    "identifier": Identifier,
+    "visible": visible,
+    "product": math.prod,
+}
+_FILTERS: dict[type, dict[str, Callable[..., object]]] = {
+    CCode: {"text": c_string, "number": c_double, "hex": _hex, "joined": joined},
+    PythonCode: {"py": python_literal, "numpy": _numpy_name, "wrapper": wrapper_name},
+    CMakeCode: {"file": cmake_file},
+}

@@ -1,0 +1,1 @@
+"""Builds of a plan that are looked into: compared, timed, with results kept."""

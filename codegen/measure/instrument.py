@@ -1,0 +1,213 @@
+"""Builds of a plan with something between its kernels: results kept, or the time taken.
+
+The kernels are those of the shipped build, in the same arena; only the C around them differs. What
+stands between two kernels has the form of a kernel itself (`templates/probes.c`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ellc.codegen.blocks.access import Access, Buffer
+from ellc.codegen.blocks.lowering import BufferArg, stored_array
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.languages.foreign_text import CCode, Identifier, c_code
+from ellc.codegen.machine.target import Target
+from ellc.codegen.output.emit import kernel_jobs, plan_kernels, weight_pieces
+from ellc.codegen.output.glue import Call, Model, Port, header_text, make_model, source_text
+from ellc.codegen.output.runtime import runtime_dir
+from ellc.codegen.planning.plan import Plan, Step
+from ellc.codegen.toolchain import elf, emulate
+from ellc.codegen.toolchain.compile_c import compile_c
+from ellc.codegen.toolchain.llvm import LlvmPool, usable_cores
+from ellc.ir.types import Array, DType
+
+_PROBES = Path(__file__).resolve().parents[1] / "templates" / "probes.c"
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A buffer as it was after a step: its place in the record."""
+
+    step: int
+    buffer: Buffer
+    offset: int
+
+
+@dataclass(frozen=True)
+class KeptProgram:
+    """A program that also hands out what every step wrote."""
+
+    plan: Plan
+    runner: emulate.Runner
+    copies: tuple[Copy, ...]
+
+    def run(self, calls: Sequence[tuple[bytes, ...]]) -> list[tuple[tuple[bytes, ...], bytes]]:
+        """(outputs, record) of calls in a row, the first after a reset. Errors as `run_cases`."""
+        requests = [emulate.Request(0, x, keep_state=i > 0) for i, x in enumerate(calls)]
+        answers = emulate.run_cases(self.runner, requests)
+        return [(answer[:-1], answer[-1]) for answer in answers]
+
+
+def build_kept(plan: Plan, name: str, folder: Path) -> KeptProgram:
+    """The plan's kernels with a copy of every result taken as soon as it is made; one thread.
+
+    `name` is the kernels' prefix. Errors as `emulate.build_runner`.
+    """
+    model = make_model(plan, name)
+    record = len(model.outputs)
+    steps: list[Call] = []
+    copies: list[Copy] = []
+    at = 0
+    for index, (step, call) in enumerate(zip(plan.steps, model.steps, strict=True)):
+        steps.append(replace(call, only_if=None))  # what nothing reads is compared, too
+        for buffer in _written(step):
+            steps.append(
+                Call(
+                    Identifier("ellc_keep"),
+                    c_code(
+                        "(void *)(f->out[{}] + {}), (const void *){}, ",
+                        record,
+                        at,
+                        _base(plan, buffer),
+                    ),
+                    CCode("void *, const void *, "),
+                    buffer.bytes,
+                    call.repeat,
+                )
+            )
+            copies.append(Copy(index, buffer, at))
+            at += buffer.bytes
+    probed = replace(
+        model, steps=tuple(steps), outputs=(*model.outputs, _extra_output("record", max(1, at)))
+    )
+    objects = [*model_objects(plan, probed, folder), probe_object(plan.target, folder)]
+    runner = emulate.build_runner(plan.target, objects, [model_case(probed)], folder)
+    return KeptProgram(plan, runner, tuple(copies))
+
+
+def ticking_model(plan: Plan, name: str) -> Model:
+    """The model with a further output of 64-bit nanoseconds: the last tick, then each step's time.
+
+    A step of a loop has the time of all its trips. The caller fills the output with zeros before.
+    """
+    model = make_model(plan, name)
+    place = len(model.outputs)
+    steps = [_tick(place, 0)]
+    for index, call in enumerate(model.steps):
+        steps += [call, replace(_tick(place, index + 1), repeat=call.repeat)]
+    times = _extra_output("times", 8 * (len(model.steps) + 1), 8)
+    return replace(model, steps=tuple(steps), outputs=(*model.outputs, times))
+
+
+def model_case(model: Model, threads: int = 0) -> emulate.Case:
+    """How the runner of `emulate` calls a model."""
+    return emulate.Case(
+        model.name,
+        tuple(emulate.Buffer(p.bytes, p.item_bytes) for p in model.inputs),
+        tuple(emulate.Buffer(p.bytes, p.item_bytes) for p in model.outputs),
+        model.arena_bytes,
+        is_model=True,
+        threads=threads,
+    )
+
+
+def model_objects(plan: Plan, model: Model, folder: Path) -> list[Path]:
+    """Objects of API functions, kernels and constants; `model` may be a changed one of the plan."""
+    target = plan.target
+    (folder / f"{model.name}.h").write_text(header_text(model, "probe"), encoding="utf-8")
+    source = folder / f"{model.name}_api.c"
+    source.write_text(source_text(model, "probe"), encoding="utf-8")
+    made = [source.with_suffix(".o")]
+    compile_c(source, target, (folder, runtime_dir()), made[0])
+    jobs = kernel_jobs(plan_kernels(plan), target)
+    if jobs:
+        with LlvmPool(min(len(jobs), usable_cores())) as pool:
+            for index, data in enumerate(pool.compile(jobs, target)):
+                made.append(folder / f"{model.name}_kernels{index}.o")
+                made[-1].write_bytes(data)
+    if model.weight_bytes:
+        made.append(folder / f"{model.name}_weights.o")
+        pieces = weight_pieces(model.weights)
+        elf.write_constants(made[-1], f"{model.name}_weights", pieces, target)
+    return made
+
+
+def probe_object(target: Target, folder: Path) -> Path:
+    """The object of what is called between kernels."""
+    out = folder / "probes.o"
+    compile_c(_PROBES, target, (runtime_dir(),), out)
+    return out
+
+
+class Memory:
+    """The buffers of a plan as a record tells them, step by step."""
+
+    def __init__(self, program: KeptProgram) -> None:
+        self._plan, self._copies = program.plan, program.copies
+        self._bytes: dict[str, Array] = {}
+        graph = program.plan.graph
+        for index, state in enumerate(graph.states):
+            first = stored_array(graph.weights[state.key], graph.types[state.current].dtype)
+            self._bytes[f"state{index}"] = np.frombuffer(first.tobytes(), np.uint8)
+
+    def begin(self, inputs: Sequence[bytes]) -> None:
+        """Start a call: inputs as the caller passes them, states as the call before left them."""
+        for index, data in enumerate(inputs):
+            self._bytes[f"input{index}"] = np.frombuffer(data, np.uint8)
+
+    def advance(self, record: bytes, first: int, last: int) -> None:
+        """Take over what steps `first` to `last` wrote."""
+        for copy in self._copies:
+            if first <= copy.step <= last:
+                view = np.frombuffer(record, np.uint8, copy.buffer.bytes, copy.offset)
+                self._bytes[copy.buffer.id] = view
+
+    def read(self, access: Access, dtype: DType, channels: int) -> Array:
+        """The tensor that lies at `access` now; bits unpacked to `channels`, booleans as such."""
+        size = access.elem.bytes
+        data = self._bytes[access.buffer.id]
+        whole = data[: len(data) // size * size].view(access.elem.numpy)
+        strides = tuple(s * size for s in access.strides)
+        if math.prod(access.shape) == 0:
+            return np.zeros(access.shape, dtype.numpy)
+        view = np.ndarray(access.shape, whole.dtype, whole, access.offset * size, strides)
+        if dtype is DType.BIT:
+            bits = np.unpackbits(np.asarray(view, order="C"), axis=-1, bitorder="little")
+            return bits[..., :channels].astype(np.bool_)
+        return view.astype(dtype.numpy)
+
+
+def _written(step: Step) -> list[Buffer]:
+    """Buffers that a step writes and that hold values (not scratch memory)."""
+    found: dict[str, Buffer] = {}
+    for param, arg in zip(step.call.kernel.params, step.call.args, strict=True):
+        if param.writable and isinstance(arg, BufferArg) and arg.buffer.kind != "scratch":
+            found.setdefault(arg.buffer.id, arg.buffer)
+    return list(found.values())
+
+
+def _base(plan: Plan, buffer: Buffer) -> CCode:
+    if buffer.kind == "output":
+        return c_code("f->out[{}]", buffer.index)
+    return c_code("(f->arena + {})", plan.arena_offset(buffer))
+
+
+def _tick(place: int, index: int) -> Call:
+    where = c_code("(void *)f->out[{}], ", place)
+    return Call(Identifier("ellc_tick"), where, CCode("void *, "), index)
+
+
+def _extra_output(name: str, size: int, item_bytes: int = 1) -> Port:
+    elem = Elem.U8 if item_bytes == 1 else Elem.U64
+    count = size // item_bytes
+    c_type = CCode("uint8_t" if elem is Elem.U8 else "uint64_t")
+    dtype = DType.U8 if elem is Elem.U8 else DType.U64
+    return Port(
+        name, Identifier(f"ellc_{name}"), c_type, dtype, (count,), count, size, item_bytes, None
+    )

@@ -1,0 +1,200 @@
+"""Programs that measure: the time of every step here, or calls for a model of another core.
+
+`time_steps` runs compiled plans on this machine with the time taken between kernels. Two loops run
+in between, so that what the core gives at that moment is known: one of independent fused
+multiply-adds in all registers (the peak), one that reads a block larger than the caches.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Imm, Kernel, Operand
+from ellc.codegen.kir.llvm import llvm_module
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.languages.render import render
+from ellc.codegen.machine.target import Target
+from ellc.codegen.measure.instrument import model_objects, ticking_model
+from ellc.codegen.output.glue import Model, make_model
+from ellc.codegen.output.runtime import runtime_dir
+from ellc.codegen.planning.plan import Plan
+from ellc.codegen.toolchain import emulate
+from ellc.codegen.toolchain.llvm import IrJob, LlvmPool
+from ellc.ir.types import DType
+from ellc.ir.work_folders import temporary_folder
+
+_PEAK_TURNS = 5000
+_STREAM_BYTES = 256 << 20  # larger than any cache
+_UNROLLED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class StepTime:
+    """Nanoseconds of one step over many calls."""
+
+    fastest_ns: int
+    median_ns: float
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """What `time_steps` measured: steps by plan, and the machine's own bounds in the same run.
+
+    `peak_macs_per_ns` are float multiply-adds of one core, `stream_bytes_per_ns` what it reads of
+    memory.
+    """
+
+    plans: tuple[tuple[StepTime, ...], ...]
+    calls: tuple[int, ...]
+    call_median_ns: tuple[float, ...]
+    peak_macs_per_ns: float
+    stream_bytes_per_ns: float
+
+
+def time_steps(plans: Sequence[tuple[str, Plan]], target: Target, limit_ms: int) -> Times:
+    """Time every step of plans (each with the prefix of its kernels), `limit_ms` for each plan.
+
+    One thread. Raises `EllcError` (`E620`) where the target is not this machine: times under an
+    emulator say nothing.
+    """
+    with temporary_folder("profile") as folder:
+        program = folder / "profile"
+        models = [ticking_model(plan, prefix) for prefix, plan in plans]
+        peak, peak_macs = _peak_kernel(target)
+        stream, turns = _stream_kernel(target)
+        loops = _kernel_object([peak, stream], target, folder)
+        values: dict[str, object] = {
+            "timed": True,
+            "peak_turns": _PEAK_TURNS,
+            "stream_turns": turns,
+            "stream_bytes": _STREAM_BYTES,
+        }
+        _build(plans, models, target, folder, program, values, [loops])
+        said = emulate.run(target, [program, str(limit_ms)], limit_s=3600).decode()
+    return _parsed(said, len(plans), peak_macs * _PEAK_TURNS)
+
+
+def build_calls(plans: Sequence[tuple[str, Plan]], target: Target, program: Path) -> None:
+    """A static program `PROGRAM N` that calls every model N times, inside a function `forward`.
+
+    Kernels keep their names as symbols, so that a profiler or a cycle model can tell them apart.
+    """
+    with temporary_folder("profile") as folder:
+        models = [make_model(plan, prefix) for prefix, plan in plans]
+        _build(plans, models, target, folder, program, {"timed": False}, [])
+
+
+def _build(
+    plans: Sequence[tuple[str, Plan]],
+    models: Sequence[Model],
+    target: Target,
+    folder: Path,
+    program: Path,
+    values: dict[str, object],
+    objects: Sequence[Path],
+) -> None:
+    made = list(objects)
+    for (_, plan), model in zip(plans, models, strict=True):
+        made += model_objects(plan, model, folder)
+    described = [_described(plan, m) for (_, plan), m in zip(plans, models, strict=True)]
+    ports = max(max(len(m.inputs), len(m.outputs)) for m in models) + 1
+    source = folder / "profile.c"
+    source.write_text(render("profile.c.j2", models=described, max_ports=ports, **values))
+    options = [f"-I{runtime_dir()}", "-Wall", "-Wextra", "-Werror"]
+    sources = [source, runtime_dir() / "ellc_clock.c"]
+    emulate.build_program(target, sources, made, program, options=options)
+
+
+def _described(plan: Plan, model: Model) -> dict[str, object]:
+    """A model as the template sees it."""
+
+    def port(size: int, dtype: DType) -> dict[str, object]:
+        return {"bytes": size, "is_float": dtype is DType.F32}
+
+    return {
+        "name": model.name,
+        "arena_bytes": model.arena_bytes,
+        "n_steps": len(plan.steps),
+        "inputs": [port(p.bytes, p.dtype) for p in model.inputs],
+        "outputs": [port(p.bytes, p.dtype) for p in model.outputs],
+    }
+
+
+def _parsed(said: str, plans: int, peak_macs: int) -> Times:
+    calls: list[list[list[int]]] = [[] for _ in range(plans)]
+    peaks: list[int] = []
+    streams: list[int] = []
+    for line in said.splitlines():
+        kind, *numbers = line.split()
+        values = [int(x) for x in numbers]
+        match kind:
+            case "m":
+                calls[values[0]].append(values[1:])
+            case "p":
+                peaks.append(values[0])
+            case _:
+                streams.append(values[0])
+    return Times(
+        tuple(
+            tuple(
+                StepTime(min(column), statistics.median(column))
+                for column in zip(*rows, strict=True)
+            )
+            for rows in calls
+        ),
+        tuple(len(rows) for rows in calls),
+        tuple(statistics.median(sum(row) for row in rows) for rows in calls),
+        peak_macs / min(peaks),
+        _STREAM_BYTES / min(streams),
+    )
+
+
+def _peak_kernel(target: Target) -> tuple[Kernel, int]:
+    """Chains of multiply-adds that wait for nothing but themselves; multiply-adds of one turn."""
+    b = KernelBuilder("ellc_peak")
+    y = b.param("y", Elem.F32, 64, writable=True)
+    lanes = target.lanes(4)
+    # As many chains as there are registers, but for two factors and some for the compiler.
+    chains = max(4, target.vector_registers * 3 // 4)
+    factors = [b.load(y, i * lanes, lanes) for i in range(2)]
+    sums: list[Operand] = [b.load(y, i * lanes, lanes) for i in range(chains)]
+    with b.loop("turn", b.begin, b.end, carry=sums) as loop:
+        values = list(loop.carried)
+        for _ in range(_UNROLLED):
+            values = [b.mul_add(factors[0], factors[1], v) for v in values]
+        loop.carry(values)
+    for i, value in enumerate(loop.results):
+        b.store(value, y, i * lanes)
+    return b.finish(), _UNROLLED * chains * lanes
+
+
+def _stream_kernel(target: Target) -> tuple[Kernel, int]:
+    """Sums over a block, as fast as it can be read; the number of turns."""
+    b = KernelBuilder("ellc_stream")
+    x = b.param("x", Elem.F32, 64)
+    y = b.param("y", Elem.F32, 64, writable=True)
+    lanes, count = target.lanes(4), 8
+    step = lanes * count
+    sums: list[Operand] = [b.load(y, i * lanes, lanes) for i in range(count)]
+    with b.loop("turn", b.begin, b.end, carry=sums) as loop:
+        start = b.mul(loop.index, Imm(step))
+        values = [
+            b.add(v, b.load(x, b.add(start, Imm(i * lanes)), lanes))
+            for i, v in enumerate(loop.carried)
+        ]
+        loop.carry(values)
+    for i, value in enumerate(loop.results):
+        b.store(value, y, i * lanes)
+    return b.finish(), _STREAM_BYTES // (4 * step)
+
+
+def _kernel_object(kernels: Sequence[Kernel], target: Target, folder: Path) -> Path:
+    with LlvmPool(1) as pool:
+        (data,) = pool.compile([IrJob("loops", llvm_module(kernels, target))], target)
+    path = folder / "loops.o"
+    path.write_bytes(data)
+    return path

@@ -1,0 +1,1 @@
+"""From a plan to files: objects, libraries, C, and what surrounds them."""

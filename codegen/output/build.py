@@ -1,0 +1,283 @@
+"""From a plan to files: objects, shared library, archive, header, and kernels as text."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ellc.codegen.kir.ir import Kernel
+from ellc.codegen.kir.llvm import llvm_module
+from ellc.codegen.output.emit import kernel_jobs, plan_kernels, weight_pieces
+from ellc.codegen.output.glue import Model, header_text, make_model, source_text
+from ellc.codegen.output.runtime import compile_runtime, runtime_dir
+from ellc.codegen.planning.plan import Plan
+from ellc.codegen.toolchain import elf, link
+from ellc.codegen.toolchain.compile_c import c_frames, compile_c
+from ellc.codegen.toolchain.llvm import EmitKind, IrJob, LlvmPool, usable_cores
+from ellc.codegen.toolchain.localize import localize
+from ellc.ir.errors import EllcError
+from ellc.ir.work_folders import temporary_folder
+
+Progress = Callable[[str, int, int], None]
+
+KINDS: dict[str, str] = {
+    "so": "shared library",
+    "obj": "one relocatable object",
+    "lib": "static library",
+    "h": "C header",
+    "c": "C99 source of everything",
+    "llvm": "LLVM IR of the kernels",
+    "bitcode": "LLVM bitcode of the kernels",
+    "asm": "assembly of the kernels",
+}
+"""What `build` makes."""
+
+_GLUE_DEPTH = 4  # predict, predict_v, run, a step
+_POOL_DEPTH = 4
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """How a plan is built.
+
+    `version` is ellc's and goes into the files. `threads` 1 makes code that knows nothing of
+    threads. With `strip`, libraries have no local symbols.
+    """
+
+    version: str
+    threads: int = 1
+    strip: bool = False
+    tools: link.Tools = link.BUILT_IN
+
+
+@dataclass(frozen=True)
+class Built:
+    """What `build` made: files by kind, and what it found out on the way.
+
+    `stack_bytes` is what the deepest call needs of the caller's stack, None if nothing was compiled
+    to machine code or its format does not tell.
+    """
+
+    model: Model
+    files: dict[str, tuple[Path, ...]]
+    stack_bytes: int | None
+
+
+def silent(_stage: str, _done: int = 0, _total: int = 0) -> None:
+    """A progress receiver that says nothing."""
+
+
+def build(
+    plan: Plan,
+    name: str,
+    kinds: Sequence[str],
+    folder: Path,
+    options: BuildOptions,
+    progress: Progress = silent,
+) -> Built:
+    """Write files of these kinds for a plan whose kernels' names start with `name`.
+
+    `name` is a valid identifier. The bytes depend on plan, name and options alone. Raises
+    `EllcError`: `E310` for an unknown kind, `E311` for threads where the target has none, and what
+    compiler and linker have to say.
+    """
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown:
+        raise EllcError(
+            f"cannot emit {', '.join(unknown)}", code="E310", hint=f"kinds: {', '.join(KINDS)}"
+        )
+    if options.threads > 1 and not plan.target.has_os:
+        raise EllcError(
+            f"target {plan.target.name!r} has no threads", code="E311", hint="use --threads 1"
+        )
+    with temporary_folder("build") as work:
+        builder = _Builder(plan, name, folder, work, options, progress)
+        files = {kind: builder.make(kind) for kind in dict.fromkeys(kinds)}
+        return Built(builder.model, files, builder.stack_bytes)
+
+
+class _Builder:
+    """Makes each kind of file; parts that several kinds need are made once."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        name: str,
+        folder: Path,
+        work: Path,
+        options: BuildOptions,
+        progress: Progress,
+    ) -> None:
+        self._plan, self._name, self._target = plan, name, plan.target
+        self._folder, self._work = folder, work
+        self._options, self._progress = options, progress
+        self._include = (work, runtime_dir())
+        self.model = make_model(plan, name, options.threads)
+        self.stack_bytes: int | None = None
+
+    def make(self, kind: str) -> tuple[Path, ...]:
+        """Write one kind."""
+        match kind:
+            case "so":
+                return (self._shared(),)
+            case "obj":
+                return (self._delivered(self._merged(self._work / f"{self._name}.o")),)
+            case "lib":
+                return (self._archive(),)
+            case "h":
+                return (self._header,)
+            case "c":
+                from ellc.codegen.output.c_package import write_c_package
+
+                return write_c_package(
+                    self._plan,
+                    self._name,
+                    self._folder,
+                    self._options.version,
+                    self._options.threads,
+                )
+            case "llvm":
+                return (self._write("ll", llvm_module(self._kernels, self._target).encode()),)
+            case "bitcode":
+                return (self._write("bc", self._whole_module(EmitKind.BITCODE)),)
+            case _:
+                return (self._write("s", self._whole_module(EmitKind.ASM)),)
+
+    # --- files ----------------------------------------------------------------------------------
+
+    def _shared(self) -> Path:
+        suffix = self._target.shared_suffix
+        prefix = "lib" if suffix in (".so", ".dylib") else ""
+        out = self._work / f"{prefix}{self._name}{suffix}"
+        objects = self._objects
+        self._progress("linking", 0, 0)
+        link.link_shared(
+            objects,
+            self.model.exports,
+            out.name,
+            self._target,
+            out,
+            needed=("pthread",) if self._options.threads > 1 else (),
+            strip=self._options.strip,
+            tools=self._options.tools,
+        )
+        return self._delivered(out)
+
+    def _merged(self, out: Path) -> Path:
+        """One object that shows the API's names only."""
+        objects = self._objects
+        self._progress("linking", 0, 0)
+        link.link_relocatable(objects, self._target, out, tools=self._options.tools)
+        if self._target.object_format == "elf":
+            localize(out, self.model.exports)
+        return out
+
+    def _archive(self) -> Path:
+        out = self._work / f"lib{self._name}.a"
+        if self._target.object_format == "coff":  # these cannot be merged
+            link.archive(self._objects, self._target, out)
+        else:
+            link.archive([self._merged(self._work / f"{self._name}.o")], self._target, out)
+        return self._delivered(out)
+
+    def _delivered(self, made: Path) -> Path:
+        """A file moved to the user's folder, of whose path compilers and linkers never hear."""
+        return Path(shutil.move(made, self._folder / made.name))
+
+    @cached_property
+    def _header(self) -> Path:
+        path = self._folder / f"{self._name}.h"
+        path.write_text(
+            header_text(self.model, self._options.version), encoding="utf-8", newline="\n"
+        )
+        return path
+
+    def _write(self, ending: str, data: bytes) -> Path:
+        path = self._folder / f"{self._name}.{ending}"
+        path.write_bytes(data)
+        return path
+
+    # --- parts ----------------------------------------------------------------------------------
+
+    @cached_property
+    def _kernels(self) -> list[Kernel]:
+        return plan_kernels(self._plan)
+
+    @cached_property
+    def _objects(self) -> list[Path]:
+        """Every object of the network, in link order."""
+        kernels, kernel_stack = self._kernel_objects()
+        glue = self._glue_source()
+        parts = [*kernels, self._c_object(glue)]
+        stacks = [kernel_stack, self._c_stack(glue, _GLUE_DEPTH)]
+        if self._options.threads > 1:
+            parts.append(self._pool_object())
+            stacks.append(self._c_stack(runtime_dir() / "ellc_pool.c", _POOL_DEPTH))
+        if self._target.object_format == "elf":
+            self.stack_bytes = sum(stacks)
+        if self.model.weight_bytes:
+            parts.append(self._weights_object())
+        return parts
+
+    def _kernel_objects(self) -> tuple[list[Path], int]:
+        """Objects of the kernels, and the largest stack frame among them."""
+        jobs = kernel_jobs(self._kernels, self._target)
+        paths: list[Path] = []
+        largest = 0
+        self._progress("compiling kernels", 0, len(jobs))
+        with LlvmPool(max(1, min(len(jobs), usable_cores()))) as pool:
+            for index, compiled in enumerate(pool.compile_measured(jobs, self._target)):
+                path = self._work / f"kernels{index:03d}.o"
+                path.write_bytes(compiled.data)
+                paths.append(path)
+                largest = max(largest, *compiled.frame_bytes.values(), 0)
+        return paths, largest + self._return_address_bytes + self._alignment_bytes
+
+    def _glue_source(self) -> Path:
+        shutil.copyfile(self._header, self._work / self._header.name)
+        source = self._work / f"{self._name}_api.c"
+        source.write_text(
+            source_text(self.model, self._options.version), encoding="utf-8", newline="\n"
+        )
+        return source
+
+    def _c_object(self, source: Path) -> Path:
+        out = self._work / f"{source.stem}.o"
+        compile_c(source, self._target, self._include, out, self._options.tools)
+        return out
+
+    def _c_stack(self, source: Path, depth: int) -> int:
+        """What calls `depth` functions deep in a C file take of the stack, at most."""
+        frames = c_frames(source, self._target, self._include, self._work)[:depth]
+        return sum(frames) + depth * self._return_address_bytes
+
+    def _pool_object(self) -> Path:
+        (data,) = compile_runtime(["ellc_pool.c"], self._target, tools=self._options.tools)
+        out = self._work / "ellc_pool.o"
+        out.write_bytes(data)
+        return out
+
+    def _weights_object(self) -> Path:
+        self._progress("writing weights", 0, 0)
+        out = self._work / "weights.o"
+        pieces = weight_pieces(self.model.weights)
+        elf.write_constants(out, f"{self._name}_weights", pieces, self._target)
+        return out
+
+    def _whole_module(self, emit: EmitKind) -> bytes:
+        job = IrJob(self._name, llvm_module(self._kernels, self._target), emit)
+        with LlvmPool(1) as pool:
+            return pool.compile([job], self._target)[0]
+
+    @property
+    def _return_address_bytes(self) -> int:
+        """What a call pushes that is not in the called function's frame."""
+        return self._target.isa.return_address_bytes
+
+    @property
+    def _alignment_bytes(self) -> int:
+        """What aligning a kernel's frame to whole vectors takes at most."""
+        return max(0, self._target.vector_bytes - self._target.isa.stack_align_bytes)

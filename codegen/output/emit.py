@@ -1,0 +1,59 @@
+"""A plan's kernels as LLVM modules and its constants as pieces of one object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ellc.codegen.blocks.access import WEIGHT_ALIGN, Weight
+from ellc.codegen.kir.ir import Kernel, walk
+from ellc.codegen.kir.llvm import llvm_module
+from ellc.codegen.machine.target import Target
+from ellc.codegen.planning.plan import Plan
+from ellc.codegen.toolchain.elf import Deferred, Piece
+from ellc.codegen.toolchain.llvm import EmitKind, IrJob
+
+MODULE_STATEMENTS = 1500
+"""Size of a module in kernel IR statements: small enough that the cores finish together, large
+enough that starting a module does not count. Equal on all machines, or bytes would differ."""
+
+
+def plan_kernels(plan: Plan) -> list[Kernel]:
+    """Every kernel once, those of init first."""
+    kernels = [step.call.kernel for step in (*plan.once, *plan.steps)]
+    return [*{kernel.name: kernel for kernel in kernels}.values()]
+
+
+def kernel_groups(kernels: Sequence[Kernel]) -> Iterator[list[Kernel]]:
+    """The kernels in order, cut into modules of about `MODULE_STATEMENTS`."""
+    group: list[Kernel] = []
+    size = 0
+    for kernel in kernels:
+        statements = sum(1 for _ in walk(kernel.body))
+        if group and size + statements > MODULE_STATEMENTS:
+            yield group
+            group, size = [], 0
+        group.append(kernel)
+        size += statements
+    if group:
+        yield group
+
+
+def kernel_jobs(
+    kernels: Sequence[Kernel], target: Target, emit: EmitKind = EmitKind.OBJECT
+) -> list[IrJob]:
+    """Modules that together define all kernels."""
+    return [
+        IrJob(f"{group[0].name}..{group[-1].name}", llvm_module(group, target), emit)
+        for group in kernel_groups(kernels)
+    ]
+
+
+def weight_pieces(weights: Sequence[tuple[Weight, int]]) -> list[Piece]:
+    """Constants with their offsets as pieces of one object, each made when it is written."""
+    return [Piece(WEIGHT_ALIGN, _deferred(weight)) for weight, _ in weights]
+
+
+def _deferred(weight: Weight) -> Deferred:
+    return Deferred(weight.bytes, lambda: np.asarray(weight.make(), order="C").reshape(-1).data)

@@ -1,0 +1,111 @@
+"""`NAME.json`: what is inside a compiled network, for programs and for people."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ellc.codegen.output.glue import Model, Port
+from ellc.codegen.planning.plan import Plan, Step
+from ellc.ir.printable import visible
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Bytes a compiled network needs; None where nothing was made that tells.
+
+    `flash_bytes`: code and constants. `stack_bytes`: of the calling thread, at the deepest call.
+    """
+
+    flash_bytes: int | None
+    arena_bytes: int
+    stack_bytes: int | None
+
+
+def manifest(
+    plan: Plan, model: Model, costs: Costs, version: str, files: Sequence[Path]
+) -> dict[str, object]:
+    """The document; `files` are listed with their sizes and SHA-256."""
+    target = plan.target
+    return {
+        "format": FORMAT,
+        "name": model.name,
+        "made_by": f"ellc {version}",
+        "hash": model.hash,
+        "abi": model.abi,
+        "target": {
+            "name": target.name,
+            "triple": target.triple,
+            "cpu": target.cpu,
+            "features": sorted(target.features),
+        },
+        "threads": model.threads,
+        "inputs": [_port(p) for p in model.inputs],
+        "outputs": [_port(p) for p in model.outputs],
+        "memory": {
+            "flash_bytes": costs.flash_bytes,
+            "weight_bytes": sum(w.bytes for w, _ in model.weights or plan.weights),
+            "arena_bytes": costs.arena_bytes,
+            "arena_align": model.arena_align,
+            "planned_bytes": plan.arena.arena_bytes,
+            "lower_bound_bytes": plan.arena.lower_bound_bytes,
+            "stack_bytes": costs.stack_bytes,
+        },
+        "states": [{"name": s.name, "bytes": s.bytes} for s in model.states],
+        "init": [_step(s) for s in plan.once],
+        "operators": [_step(s) for s in plan.steps],
+        "macs": sum(s.macs for s in plan.steps),
+        "metadata": dict(plan.graph.metadata),
+        "files": {path.name: _file(path) for path in sorted(files)},
+    }
+
+
+def write_manifest(path: Path, document: dict[str, object]) -> None:
+    """Write the document, keys in its order."""
+    # Escaped, because the file is also read by people: on a terminal.
+    text = visible(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False), keep="\n")
+    path.write_text(text + "\n", encoding="utf-8", newline="\n")
+
+
+def _port(port: Port) -> dict[str, object]:
+    said: dict[str, object] = {
+        "name": port.name,
+        "c_name": port.c_name,
+        "type": port.dtype.value,
+        "c_type": port.c_type,
+        "shape": list(port.shape),
+        "bytes": port.bytes,
+    }
+    if port.quantisation is not None:
+        q = port.quantisation
+        said["quantisation"] = {
+            "scale": list(q.scale),
+            "zero_point": list(q.zero_point),
+            "axis": q.axis,
+        }
+    return said
+
+
+def _step(step: Step) -> dict[str, object]:
+    return {
+        "kernel": step.name,
+        "operator": step.op,
+        "variant": step.call.note,
+        "layers": list(step.source),
+        "values": list(step.values),
+        "parts": step.call.extent,
+        "trips": 1 if step.repeat is None else step.repeat.trips,
+        "macs": step.macs,
+        "moved_bytes": step.moved_bytes,
+    }
+
+
+def _file(path: Path) -> dict[str, object]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"bytes": path.stat().st_size, "sha256": digest}

@@ -1,0 +1,1 @@
+"""Which kernels run in which order on which bytes."""

@@ -1,0 +1,77 @@
+"""The plan: which kernels run in which order on which bytes; what follows only prints it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ellc.codegen.blocks.access import (
+    Access,
+    Buffer,
+    Weight,
+)
+from ellc.codegen.blocks.lowering import (
+    BufferArg,
+    KernelCall,
+    Options,
+)
+from ellc.codegen.machine.target import Target
+from ellc.codegen.planning.loops import Repeat
+from ellc.codegen.planning.memory import ArenaPlan
+from ellc.ir.graph import Graph
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A condition: the byte of `value` that `flag` points to says `wanted`."""
+
+    value: str
+    flag: BufferArg
+    wanted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One kernel call of `predict`, in order.
+
+    `values` are the graph values it makes, `source` the layers of the model it stands for, `macs`
+    its multiply-adds and `moved_bytes` the operands, weights and results it touches once, on all
+    trips together. The steps of a loop are neighbours and have one `repeat`. A step runs only if
+    all its `guards` hold; else nothing reads what it would make.
+    """
+
+    name: str
+    call: KernelCall
+    op: str
+    values: tuple[str, ...] = ()
+    source: tuple[str, ...] = ()
+    macs: int = 0
+    moved_bytes: int = 0
+    repeat: Repeat | None = None
+    guards: tuple[Guard, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A network made into steps over an arena.
+
+    `once` runs in init: borders that nothing else ever overwrites. `weights` lists every constant
+    with its byte offset in the weight section. `viewed` are results that are views: their node's
+    kernel does not write them.
+    """
+
+    graph: Graph
+    target: Target
+    options: Options
+    steps: tuple[Step, ...]
+    once: tuple[Step, ...]
+    accesses: Mapping[str, Access]
+    buffers: Mapping[str, Buffer]
+    arena: ArenaPlan
+    weights: tuple[tuple[Weight, int], ...]
+    weight_bytes: int
+    viewed: frozenset[str] = frozenset()
+
+    def arena_offset(self, buffer: Buffer) -> int:
+        """Byte offset of a state, arena or scratch buffer in the arena."""
+        return self.arena.offsets[buffer.id]

@@ -1,0 +1,342 @@
+"""From a graph to a plan: kernels chosen node by node, results copied, the arena laid out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ellc.codegen.blocks.access import (
+    ARENA_ALIGN,
+    WEIGHT_ALIGN,
+    Access,
+    Buffer,
+    Weight,
+    element_access,
+)
+from ellc.codegen.blocks.border import fill_border
+from ellc.codegen.blocks.lowering import (
+    BufferArg,
+    NodeContext,
+    Options,
+    WeightArg,
+    access_arg,
+    constant_access,
+)
+from ellc.codegen.blocks.movement import copy_call
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.languages.names import identifier
+from ellc.codegen.machine.target import Target
+from ellc.codegen.planning.choice import lower_node
+from ellc.codegen.planning.loops import MACS_WORTH_A_BARRIER, Enter, Leave, Repeat, flattened
+from ellc.codegen.planning.memory import Lifetime, plan_arena
+from ellc.codegen.planning.plan import Guard, Plan, Step
+from ellc.codegen.planning.sharing import SharedKernels
+from ellc.codegen.planning.storage import Storage
+from ellc.codegen.planning.verify_plan import verify_plan
+from ellc.ir.branches import Needs, needs
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph, Node
+from ellc.ir.ops.fused import Fused
+
+_LONGEST_PART = 40
+
+
+def make_plan(graph: Graph, target: Target, options: Options, prefix: str) -> Plan:
+    """Choose kernels and memory for a graph that has been through the passes.
+
+    Kernel names start with `prefix`. Raises one `EllcError` (E300) that lists every operator
+    without a kernel, and `InternalError` for a plan that does not hold (`verify_plan`).
+    """
+    flat = flattened(graph)
+    needed = needs(flat)
+    plan = _Steps(flat, needed, Storage(flat, needed), target, options, prefix).plan()
+    verify_plan(plan)
+    return replace(plan, graph=graph)
+
+
+class _Steps:
+    """Collects steps, then lays out the arena and settles the borders."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        needed: Sequence[Needs],
+        storage: Storage,
+        target: Target,
+        options: Options,
+        prefix: str,
+    ) -> None:
+        self._graph, self._needed, self._storage = graph, needed, storage
+        self._target, self._options, self._prefix = target, options, prefix
+        self._steps: list[Step] = []
+        self._scratch: list[tuple[Buffer, int]] = []
+        self._problems: list[EllcError] = []
+        self._repeat: Repeat | None = None
+        self._guards: tuple[Guard, ...] = ()
+        self._constants = {c.value: c for c in graph.constants}
+
+    def plan(self) -> Plan:
+        for node, conditions in zip(self._graph.nodes, self._needed, strict=True):
+            self._guards = self._as_guards(conditions)
+            self._lower(node)
+        self._guards = ()
+        if self._problems:
+            raise _all_problems(self._problems, self._target)
+        self._copy_results()
+        once, borders = self._borders()
+        steps = [s for i, step in enumerate(self._steps) for s in (*borders.get(i, ()), step)]
+        weights, weight_bytes = _place_weights([*once, *steps])
+        kernels = SharedKernels()
+        once, steps = (
+            [replace(step, call=kernels.call(step.call)) for step in some] for some in (once, steps)
+        )
+        return Plan(
+            self._graph,
+            self._target,
+            self._options,
+            tuple(steps),
+            tuple(once),
+            self._storage.accesses,
+            {b.id: b for b in (*self._storage.buffers, *(b for b, _ in self._scratch))},
+            self._arena,
+            weights,
+            weight_bytes,
+            frozenset(self._storage.viewed),
+        )
+
+    def _lower(self, node: Node) -> None:
+        match node.op:
+            case Enter():
+                self._enter(node, node.op)
+                return
+            case Leave():
+                self._leave(node, node.op)
+                return
+        if all(v in self._storage.viewed for v in node.outputs):
+            return
+        label = _label(node)
+        name = f"{self._prefix}_{len(self._steps):03d}_{label}"
+        ctx = NodeContext(
+            self._graph,
+            node,
+            self._storage.accesses,
+            self._constants,
+            self._target,
+            self._options,
+            name,
+            self._storage.viewed,
+        )
+        try:
+            calls = lower_node(ctx)
+        except EllcError as error:
+            self._problems.append(error)
+            return
+        self._scratch += [(b, len(self._steps)) for b in ctx.scratch]
+        types = self._graph.node_types(node)
+        trips = 1 if self._repeat is None else self._repeat.trips
+        macs = node.op.macs(*types) * trips
+        for index, call in enumerate(calls):
+            final = index == len(calls) - 1
+            step_name = name if len(calls) == 1 else f"{name}_{index}"
+            named = replace(call, kernel=replace(call.kernel, name=step_name))
+            self._steps.append(
+                Step(
+                    step_name,
+                    named,
+                    node.op.anchor.name if isinstance(node.op, Fused) else node.op.name,
+                    node.outputs if final else (),
+                    node.source,
+                    macs if final else 0,
+                    self._moved_bytes(node) * trips if final else 0,
+                    self._repeat,
+                    self._guards,
+                )
+            )
+
+    def _as_guards(self, conditions: Needs) -> tuple[Guard, ...]:
+        guards = []
+        for condition in sorted(conditions):
+            flag = access_arg(self._storage.accesses[condition.condition])
+            assert isinstance(flag, BufferArg)  # constants are no conditions
+            guards.append(Guard(condition.condition, flag, condition.wanted))
+        return tuple(guards)
+
+    def _moved_bytes(self, node: Node) -> int:
+        total = 0
+        for value in dict.fromkeys((*node.inputs, *node.outputs)):
+            type_ = self._graph.types[value]
+            bits = type_.dtype.value == "bit"
+            total += (
+                -(-type_.elements // 8) if bits else type_.elements * Elem.of(type_.dtype).bytes
+            )
+        return total
+
+    def _enter(self, node: Node, op: Enter) -> None:
+        """Initial values into the carried ones; the steps that follow belong to the loop."""
+        for initial, value in zip(node.inputs[: op.carried], node.outputs, strict=False):
+            self._copy_value(initial, self._storage.accesses[value], op.name)
+            self._steps[-1] = replace(self._steps[-1], values=(value,))
+        self._repeat = op.repeat
+
+    def _leave(self, node: Node, op: Leave) -> None:
+        """What no kernel wrote where it belongs; next values last, for elements may be carried."""
+        accesses, carried = self._storage.accesses, len(op.held)
+        pairs = zip(node.inputs[carried:], node.outputs[carried:], strict=True)
+        for walk, (value, sequence) in zip(op.walks, pairs, strict=True):
+            target = element_access(accesses[sequence], walk, op.repeat.trips)
+            self._copy_value(value, target, op.name)
+        moves = [
+            (value, accesses[v], op.name) for value, v in zip(node.inputs, op.held, strict=False)
+        ]
+        self._carry(moves)
+        self._repeat = None
+        begin = next(i for i, s in enumerate(self._steps) if s.repeat == op.repeat)
+        inside = self._steps[begin:]
+        macs = sum(s.macs for s in inside) // op.repeat.trips
+        repeat = replace(op.repeat, alone=macs < len(inside) * MACS_WORTH_A_BARRIER)
+        self._steps[begin:] = [replace(s, repeat=repeat) for s in inside]
+        last = self._steps[-1]
+        self._steps[-1] = replace(last, values=(*last.values, *node.outputs))
+
+    def _copy_value(self, value: str, target: Access, label: str) -> None:
+        """Copy a value, computed or constant, unless it already is at `target`."""
+        source = self._source(value)
+        if source != target:
+            self._copy(source, target, label)
+
+    def _copy_results(self) -> None:
+        """Outputs that are no kernel's own result, and states whose next value lies elsewhere."""
+        accesses = self._storage.accesses
+        buffers = {b.id: b for b in self._storage.buffers}
+        for index, port in enumerate(self._graph.outputs):
+            target = self._storage.port_access(port.value, buffers[f"output{index}"])
+            self._copy_value(port.value, target, port.name)
+        moves = [(s.next, accesses[s.current], s.name) for s in self._graph.states]
+        self._carry(moves)
+
+    def _carry(self, moves: Sequence[tuple[str, Access, str]]) -> None:
+        """Next values to where the current ones are; what is read there is set aside before."""
+        current = {target.buffer for _, target, _ in moves}
+        ready: list[tuple[Access, Access, str]] = []
+        for value, target, label in moves:
+            source = self._source(value)
+            if source == target:
+                continue
+            if source.memory in current:
+                name = f"{value}.{label}.{len(self._steps)}"
+                aside = Buffer(name, "scratch", target.buffer.bytes)
+                self._scratch.append((aside, len(self._steps)))
+                kept = replace(target, memory=aside)
+                self._copy(source, kept, label)
+                source = kept
+            ready.append((source, target, label))
+        for move in ready:
+            self._copy(*move)
+
+    def _source(self, value: str) -> Access:
+        """Where a value is, computed or constant."""
+        if value in self._constants:
+            array = self._graph.weights[self._constants[value].key]
+            return constant_access(array, self._graph.types[value].dtype)
+        return self._storage.accesses[value]
+
+    def _copy(self, source: Access, target: Access, label: str) -> None:
+        name = f"{self._prefix}_{len(self._steps):03d}_copy_{_part(label)}"
+        call = copy_call(name, self._target, source, target)
+        op = "copy" if self._repeat is None else Leave.name
+        self._steps.append(
+            Step(name, call, op, (), (label,), repeat=self._repeat, guards=self._guards)
+        )
+
+    def _borders(self) -> tuple[list[Step], dict[int, list[Step]]]:
+        """Lay out the arena; a border nobody overwrites is written once, others before use."""
+        lifetimes = self._lifetimes()
+        self._arena = plan_arena(lifetimes, ARENA_ALIGN)
+        once: list[Step] = []
+        each: dict[int, list[Step]] = {}
+        by_id = {x.id: x for x in lifetimes}
+        for index, access in enumerate(self._bordered()):
+            mine = by_id[access.buffer.id]
+            shared = any(self._overlap(mine, x) for x in lifetimes if x.id != mine.id)
+            name = f"{self._prefix}_border{index}_{_part(access.buffer.id)}"
+            step = Step(name, fill_border(name, self._target, access), "border")
+            if shared:
+                step = replace(step, repeat=self._steps[mine.first].repeat)
+                each.setdefault(mine.first, []).append(step)
+            else:
+                once.append(step)
+        return once, each
+
+    def _bordered(self) -> list[Access]:
+        found: dict[str, Access] = {}
+        for access in self._storage.accesses.values():
+            if access.border is not None and not access.border.is_empty:
+                found.setdefault(access.buffer.id, access)
+        return list(found.values())
+
+    def _overlap(self, a: Lifetime, b: Lifetime) -> bool:
+        x, y = self._arena.offsets[a.id], self._arena.offsets[b.id]
+        return x < y + b.bytes and y < x + a.bytes
+
+    def _lifetimes(self) -> list[Lifetime]:
+        spans: dict[str, tuple[int, int]] = {}
+        sizes: dict[str, int] = {}
+        last = len(self._steps)
+        for index, step in enumerate(self._steps):
+            for arg in (*step.call.args, *(guard.flag for guard in step.guards)):
+                if isinstance(arg, BufferArg) and arg.buffer.kind in ("arena", "scratch"):
+                    first = spans.get(arg.buffer.id, (index, index))[0]
+                    spans[arg.buffer.id] = (first, index)
+                    sizes[arg.buffer.id] = arg.buffer.bytes
+        self._widen(spans)
+        for buffer in self._storage.buffers:
+            if buffer.kind == "state":
+                spans[buffer.id] = (-1, last)
+                sizes[buffer.id] = buffer.bytes
+        return [Lifetime(i, max(1, sizes[i]), *span) for i, span in spans.items()]
+
+    def _widen(self, spans: dict[str, tuple[int, int]]) -> None:
+        """What is used both inside and outside of a loop is needed on all of its trips."""
+        loops: dict[Repeat, tuple[int, int]] = {}
+        for index, step in enumerate(self._steps):
+            if step.repeat is not None:
+                loops[step.repeat] = (loops.get(step.repeat, (index, index))[0], index)
+        for begin, end in loops.values():
+            for name, (first, last) in spans.items():
+                inside, meets = begin <= first and last <= end, first <= end and begin <= last
+                if meets and not inside:
+                    spans[name] = (min(first, begin), max(last, end))
+
+
+def _part(text: str) -> str:
+    """A foreign text as a part of a kernel's name: what precedes it tells kernels apart."""
+    return identifier(text)[:_LONGEST_PART]
+
+
+def _label(node: Node) -> str:
+    op = node.op.anchor.name if isinstance(node.op, Fused) else node.op.name
+    source = _part(node.source[0]) if node.source else ""
+    return f"{op}_{source}" if source else op
+
+
+def _place_weights(steps: Sequence[Step]) -> tuple[tuple[tuple[Weight, int], ...], int]:
+    placed: dict[str, tuple[Weight, int]] = {}
+    offset = 0
+    for step in steps:
+        for arg in step.call.args:
+            if isinstance(arg, WeightArg) and arg.weight.key not in placed:
+                placed[arg.weight.key] = (arg.weight, offset)
+                offset += -(-arg.weight.bytes // WEIGHT_ALIGN) * WEIGHT_ALIGN
+    return tuple(placed.values()), offset
+
+
+def _all_problems(problems: list[EllcError], target: Target) -> EllcError:
+    if len(problems) == 1:
+        return problems[0]
+    lines = [f"{p.where or '?'}: {p.message}" for p in problems]
+    return EllcError(
+        f"{len(problems)} operators of this model have no kernel for target {target.name}",
+        code="E300",
+        problems=tuple(dict.fromkeys(lines)),
+        hint="`ellc ops` lists what can be compiled",
+    )

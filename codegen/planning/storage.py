@@ -1,0 +1,258 @@
+"""Where every value lives: buffers, views into them, borders around them.
+
+Reshapes, slices, splits and most concatenations are views: they move nothing, their operands are
+written where they are read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ellc.codegen.blocks.access import (
+    Access,
+    Buffer,
+    BufferKind,
+    dense,
+    element_access,
+    stored_shape,
+)
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.planning.loops import Enter, Leave, last_uses_in_loops
+from ellc.ir.branches import Needs
+from ellc.ir.graph import Graph, Node
+from ellc.ir.op import Op, Pointwise
+from ellc.ir.ops.fused import Fused
+from ellc.ir.ops.loop import Walk
+from ellc.ir.ops.shape import Concat, Reshape, Slice, Split
+from ellc.ir.types import DType, TensorType
+
+
+class Storage:
+    """The accesses of a graph's values and the order in which buffers live.
+
+    `needed` has the conditions under which each node runs: they are read then.
+    """
+
+    def __init__(self, graph: Graph, needed: Sequence[Needs]) -> None:
+        self._graph = graph
+        self._buffers: dict[str, Buffer] = {}
+        self.accesses: dict[str, Access] = {}
+        self.viewed: set[str] = set()  # results that are views: their node has no kernel
+        self._homes: dict[str, Access] = {}
+        self._makers = {v: n for n in graph.nodes for v in n.outputs}
+        self._last_use = _last_uses(graph, needed)
+        self._assign_ports()
+        self._assign_homes_backwards()
+        self._assign_forwards()
+
+    @property
+    def buffers(self) -> tuple[Buffer, ...]:
+        """Every buffer, in order of creation."""
+        return tuple(self._buffers.values())
+
+    def port_access(self, value: str, buffer: Buffer) -> Access:
+        """The dense access of a value in the caller's buffer."""
+        type_ = self._graph.types[value]
+        shape = stored_shape(type_)
+        return Access(buffer, Elem.of(type_.dtype), shape, dense(shape))
+
+    # --- assignment ------------------------------------------------------------------------------
+
+    def _assign_ports(self) -> None:
+        graph = self._graph
+        for index, port in enumerate(graph.inputs):
+            self.accesses[port.value] = self._own(port.value, "input", index)
+        for index, state in enumerate(graph.states):
+            self.accesses[state.current] = self._own(state.current, "state", index)
+        for index, port in enumerate(graph.outputs):
+            self._homes[port.value] = self._own(port.value, "output", index)
+
+    def _assign_homes_backwards(self) -> None:
+        """A concatenation's operands, and what a reshape reads, are written where they end up."""
+        for node in reversed(self._graph.nodes):
+            match node.op:
+                case Concat(axis=axis):
+                    self._home_concat(node, axis)
+                case Reshape():
+                    self._home_reshape(node)
+                case Leave(walks=walks, repeat=repeat):
+                    self._home_elements(node, walks, repeat.trips)
+
+    def _home_elements(self, node: Node, walks: tuple[Walk, ...], trips: int) -> None:
+        """What a loop makes of a sequence on each trip is written where the sequence is."""
+        carried = len(node.outputs) - len(walks)
+        for walk, value, sequence in zip(
+            walks, node.inputs[carried:], node.outputs[carried:], strict=True
+        ):
+            home = self._homes.get(sequence) or self._own(sequence, "arena")
+            self._homes[sequence] = home
+            if self._can_be_homed(value):
+                self._homes[value] = element_access(home, walk, trips)
+
+    def _home_concat(self, node: Node, axis: int) -> None:
+        type_ = self._graph.types[node.output]
+        axis = axis % type_.rank
+        if type_.dtype is DType.BIT and axis == type_.rank - 1:
+            return
+        home = self._homes.get(node.output) or self._own(node.output, "arena")
+        self._homes[node.output] = home
+        if not all(self._can_be_homed(v) for v in node.inputs) or len(set(node.inputs)) < len(
+            node.inputs
+        ):
+            return
+        start = home.offset
+        for value in node.inputs:
+            operand = self._graph.types[value]
+            shape = stored_shape(operand)
+            self._homes[value] = replace(home, shape=shape, offset=start, border=None)
+            start += shape[axis] * home.strides[axis]
+        self.viewed.add(node.output)
+
+    def _home_reshape(self, node: Node) -> None:
+        home, value = self._homes.get(node.output), node.inputs[0]
+        if home is None or not home.is_dense or not self._can_be_homed(value):
+            return
+        shape = stored_shape(self._graph.types[value])
+        if math.prod(shape) == math.prod(home.shape):
+            self._homes[value] = replace(home, shape=shape, strides=dense(shape))
+            self.viewed.add(node.output)
+
+    def _can_be_homed(self, value: str) -> bool:
+        """A value some kernel makes, whose place is still free to choose."""
+        maker = self._makers.get(value)
+        return (
+            maker is not None
+            and value not in self._homes
+            and self._graph.types[value].border is None
+            and not isinstance(maker.op, Slice | Split | Enter)
+            and not (isinstance(maker.op, Leave) and value in self._last_values(maker))
+        )
+
+    def _last_values(self, leave: Node) -> tuple[str, ...]:
+        """Results of a loop that stay where they were carried."""
+        assert isinstance(leave.op, Leave)
+        return leave.outputs[: len(leave.op.held)]
+
+    def _assign_forwards(self) -> None:
+        for index, node in enumerate(self._graph.nodes):
+            match node.op:
+                case Enter(walks=walks, carried=carried, repeat=repeat):
+                    self._assign_moving(node, walks, carried, repeat.trips)
+                    continue
+                case Leave(held=held):
+                    self.accesses.update(
+                        zip(node.outputs, (self.accesses[v] for v in held), strict=False)
+                    )
+            for position, value in enumerate(node.outputs):
+                if value in self.accesses:
+                    continue
+                if value in self._homes:
+                    self.accesses[value] = self._homes[value]
+                    continue
+                access = self._view(node, position) or self._in_place(node, index)
+                self.accesses[value] = access or self._own(value, "arena")
+
+    def _assign_moving(self, node: Node, walks: tuple[Walk, ...], carried: int, trips: int) -> None:
+        """Carried values have buffers of their own; elements are views of their sequences."""
+        for value in node.outputs[:carried]:
+            self.accesses[value] = self._own(value, "arena")
+        pairs = zip(node.inputs[carried:], node.outputs[carried:], strict=True)
+        for walk, (sequence, value) in zip(walks, pairs, strict=True):
+            self.accesses[value] = element_access(self.accesses[sequence], walk, trips)
+            self.viewed.add(value)
+
+    def _view(self, node: Node, position: int) -> Access | None:
+        source = self.accesses.get(node.inputs[0]) if node.inputs else None
+        type_ = self._graph.types[node.outputs[position]]
+        if source is None or type_.border is not None:
+            return None
+        access: Access | None = None
+        match node.op:
+            case Reshape():
+                access = _reshaped(source, stored_shape(type_))
+            case Slice(starts=starts, steps=steps) if all(s == 1 for s in steps):
+                access = _sliced(source, starts, type_)
+            case Split(axis=axis, sizes=sizes):
+                first = [0] * type_.rank
+                first[axis % type_.rank] = sum(sizes[:position])
+                access = _sliced(source, tuple(first), type_)
+        if access is not None:
+            self.viewed.add(node.outputs[position])
+        return access
+
+    def _in_place(self, node: Node, index: int) -> Access | None:
+        """An elementwise result may overwrite an operand of equal form that nobody needs later."""
+        if not is_pointwise(node.op) or len(node.outputs) != 1:
+            return None
+        type_ = self._graph.types[node.output]
+        elem, shape = Elem.of(type_.dtype), stored_shape(type_)
+        for value in node.inputs:
+            access = self.accesses.get(value)
+            if access is None or access.buffer.kind != "arena" or value not in self._makers:
+                continue
+            same = access.elem is elem and access.shape == shape and access.border == type_.border
+            alone = self._buffer_last_use(access.buffer) == index and DType.BIT is not type_.dtype
+            if same and alone and not self._overlapped(node, access):
+                return access
+        return None
+
+    def _overlapped(self, node: Node, access: Access) -> bool:
+        """Whether an operand reads the same buffer in another order or place."""
+        others = [self.accesses[v] for v in node.inputs if v in self.accesses]
+        return any(a.buffer == access.buffer and a != access for a in others)
+
+    def _buffer_last_use(self, buffer: Buffer) -> int:
+        values = [v for v, a in self.accesses.items() if a.buffer == buffer]
+        values += [v for v, a in self._homes.items() if a.buffer == buffer]
+        return max(self._last_use.get(v, -1) for v in values)
+
+    def _own(self, value: str, kind: BufferKind, index: int = 0) -> Access:
+        """A buffer of its own, with the border the type asks for."""
+        type_ = self._graph.types[value]
+        elem, shape = Elem.of(type_.dtype), stored_shape(type_)
+        allocated, offset = shape, 0
+        if type_.border is not None and kind == "arena":
+            top, left, bottom, right = type_.border.amounts
+            allocated = (shape[0], shape[1] + top + bottom, shape[2] + left + right, shape[3])
+            offset = (top * allocated[2] + left) * shape[3]
+        name = f"{kind}{index}" if kind in ("input", "output", "state") else value
+        buffer = Buffer(name, kind, math.prod(allocated) * elem.bytes, index)
+        self._buffers[buffer.id] = buffer
+        border = type_.border if kind == "arena" else None
+        return Access(buffer, elem, shape, dense(allocated), offset, border)
+
+
+def is_pointwise(op: Op) -> bool:
+    """Whether each result element depends on the same element of the operands alone."""
+    return isinstance(op, Pointwise) or (isinstance(op, Fused) and isinstance(op.anchor, Pointwise))
+
+
+def _reshaped(source: Access, shape: tuple[int, ...]) -> Access | None:
+    if source.border is None and source.is_dense:
+        return replace(source, shape=shape, strides=dense(shape))
+    if [n for n in source.shape if n > 1] != [n for n in shape if n > 1]:
+        return None
+    steps = iter([s for n, s in zip(source.shape, source.strides, strict=True) if n > 1])
+    strides = tuple(next(steps) if n > 1 else 1 for n in shape)
+    return replace(source, shape=shape, strides=strides, border=None)
+
+
+def _sliced(source: Access, starts: tuple[int, ...], type_: TensorType) -> Access | None:
+    shape = stored_shape(type_)
+    if type_.dtype is DType.BIT and shape[-1] != source.shape[-1]:
+        return None
+    shift = sum(a * s for a, s in zip(starts, source.strides, strict=True))
+    return replace(source, shape=shape, offset=source.offset + shift, border=None)
+
+
+def _last_uses(graph: Graph, needed: Sequence[Needs]) -> dict[str, int]:
+    """Index of the last node that reads, makes or depends on each value; public results live on."""
+    last: dict[str, int] = {}
+    for index, (node, conditions) in enumerate(zip(graph.nodes, needed, strict=True)):
+        last.update(dict.fromkeys((*node.inputs, *node.outputs), index))
+        last.update(dict.fromkeys((c.condition for c in conditions), index))
+    last.update({p.value: len(graph.nodes) for p in graph.outputs})
+    last.update({s.next: len(graph.nodes) for s in graph.states})
+    return last_uses_in_loops(graph.nodes, last)

@@ -1,0 +1,306 @@
+"""What every plan must hold: no step reads bytes that nothing wrote, or that another value has.
+
+A plan is followed call by call without computing anything. Of every buffer it is known which value
+each element belongs to. A step's kernel says which of its arguments it loads and which it stores;
+a node's operands and results say which elements. So these are errors of the planner:
+
+* a load from a buffer that no step has written in this call, in init or as a state;
+* an operand, or a condition, of which some element was last written for another value or for none;
+* buffers that share bytes while both hold something that is read later, within a step too;
+* an argument that points to or past the end of its buffer, as any of a zero-size one does;
+* a part of the arena, or a result, that nothing writes.
+
+Of a loop's trips the first two and the last are followed. Carried values and elements of sequences
+change their owners between trips, where the loop says that one becomes the other.
+
+Within scratch memory, and within a node of several kernels, only whole buffers are followed.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+
+import numpy as np
+
+from ellc.codegen.blocks.access import Access, Buffer, element_access
+from ellc.codegen.blocks.lowering import BufferArg
+from ellc.codegen.kir.ir import Kernel, Load, Store, walk
+from ellc.codegen.planning.loops import Leave
+from ellc.codegen.planning.plan import Plan, Step
+from ellc.ir.errors import InternalError
+from ellc.ir.graph import Node
+from ellc.ir.types import Array
+
+_FRAME, _COPY = -1, -2  # owners of elements that are no value's; 0 where nothing was written
+
+
+def verify_plan(plan: Plan) -> None:
+    """Raise `InternalError` naming the step and the value of the first error."""
+    follower = _Follower(plan)
+    follower.init()
+    follower.call()
+
+
+class _Follower:
+    """Who owns each element of each buffer, step by step. Values are numbered from 1."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._makers = {v: n for n in plan.graph.nodes for v in n.outputs}
+        self._numbers = {v: i for i, v in enumerate(plan.graph.types, 1)}
+        self._operands = _operands(plan, self._makers)
+        self._held = _Held(plan)
+        self._sizes = {a.buffer.id: a.buffer.bytes // a.elem.bytes for a in plan.accesses.values()}
+        self._frames = {
+            a.buffer.id: a for a in plan.accesses.values() if a.border and not a.border.is_empty
+        }
+        self._owners: dict[str, Array] = {}
+        self._stored: set[str] = set()
+        self._lost: set[str] = set()
+        self._recent: set[str] = set()  # written by the kernels of a node so far
+        self._trip = 0  # of the loop at work
+        self._stored_now: set[str] = set()  # written on this trip
+        self._leaves = {n.op.repeat.number: n for n in plan.graph.nodes if isinstance(n.op, Leave)}
+
+    def init(self) -> None:
+        """States, and what is written once."""
+        graph, accesses = self._plan.graph, self._plan.accesses
+        for index, _ in enumerate(graph.inputs):
+            self._stored.add(f"input{index}")
+        for state in graph.states:
+            access = accesses[state.current]
+            self._store(access.buffer)
+            self._elements(access)[...] = self._numbers[state.current]
+        for step in self._plan.once:
+            self._run(step)
+
+    def call(self) -> None:
+        """One call; what init wrote must be there at its end."""
+        kept, self._lost = set(self._owners), set()
+        steps, count = self._plan.steps, len(self._plan.steps)
+        copies = next((i for i, s in enumerate(steps) if s.op == "copy" and not s.values), count)
+        index = 0
+        for repeat, group in groupby(steps, key=lambda step: step.repeat and step.repeat.number):
+            inside = tuple(group)
+            if repeat is not None:
+                self._loop(inside, self._leaves[repeat])
+                index += len(inside)
+                continue
+            for step in inside:
+                if index == copies:
+                    self._want_results()
+                self._run(step)
+                index += 1
+        if copies == count:
+            self._want_results()
+        self._want_states()
+        if lost := kept & self._lost:
+            raise InternalError(f"a call overwrites {_listed(lost)}, which init wrote")
+        results = {b.id for b in self._plan.buffers.values() if b.kind == "output" and b.bytes}
+        if idle := (self._plan.arena.offsets.keys() | results) - self._stored:
+            raise InternalError(f"nothing writes {_listed(idle)}, which have a place in memory")
+
+    def _loop(self, steps: tuple[Step, ...], leave: Node) -> None:
+        """The trips of a loop."""
+        assert isinstance(leave.op, Leave)
+        trips, held = leave.op.repeat.trips, leave.op.held
+        followed = sorted({0, min(1, trips - 1), trips - 1})
+        for self._trip in followed:
+            self._stored_now = set()
+            for step in steps:
+                self._run(step)
+            self._end_trip(leave, leave.op)
+        for trip in set(range(trips)) - set(followed):
+            for way, value in zip(leave.op.walks, leave.outputs[len(held) :], strict=True):
+                access = element_access(self._plan.accesses[value], way, trips)
+                self._elements(access, trip)[...] = self._numbers[value]
+        for current, value in zip(held, leave.outputs, strict=False):
+            self._elements(self._plan.accesses[current])[...] = self._numbers[value]
+        self._trip = 0
+
+    def _end_trip(self, leave: Node, op: Leave) -> None:
+        """Next values become current ones, and elements parts of their sequences."""
+        accesses, carried = self._plan.accesses, len(op.held)
+        moves = [(v, accesses[c], c) for v, c in zip(leave.inputs, op.held, strict=False)]
+        for way, value, sequence in zip(
+            op.walks, leave.inputs[carried:], leave.outputs[carried:], strict=True
+        ):
+            element = element_access(accesses[sequence], way, op.repeat.trips)
+            moves.append((value, element, sequence))
+        for value, access, owner in moves:
+            if accesses.get(value) == access:
+                self._want(value, f"trip {self._trip}")
+            elif access.buffer.id not in self._stored_now:
+                raise InternalError(f"a trip leaves '{owner}' as it was")
+        for _, access, owner in moves:
+            self._elements(access)[...] = self._numbers[owner]
+
+    def _run(self, step: Step) -> None:
+        loaded, stored = _traffic(step)
+        for buffer in loaded:
+            if buffer.kind != "input" and buffer.id not in self._owners:
+                raise _error(step, f"reads '{buffer.id}', which nothing has written")
+        for value in (*self._operands.get(step.name, ()), *(g.value for g in step.guards)):
+            self._want(value, step.name)
+        for buffer in stored:
+            self._store(buffer)
+        for buffer in (*loaded, *stored):
+            if buffer.kind != "input" and buffer.id not in self._owners:
+                raise _error(step, f"'{buffer.id}' shares bytes with another of its buffers")
+        self._mark(step, stored)
+
+    def _mark(self, step: Step, stored: list[Buffer]) -> None:
+        """Give the elements that a step has made to whom they belong."""
+        self._recent |= {b.id for b in stored}
+        for value in step.values:
+            access = self._plan.accesses[value]
+            if value in self._plan.viewed or 0 in access.shape:
+                continue
+            if isinstance(self._makers[value].op, Leave):
+                continue  # between trips
+            if access.buffer.id not in self._recent:
+                raise _error(
+                    step, f"'{value}' lies in '{access.buffer.id}', which it does not write"
+                )
+            self._elements(access)[...] = self._numbers[value]
+        if step.values:
+            self._recent = set()
+        if step.op == "border" and not step.values:
+            frame = self._frames[stored[0].id]
+            inside = self._elements(frame).copy()
+            self._owners[frame.buffer.id][...] = _FRAME
+            self._elements(frame)[...] = inside
+        elif step.op == "copy" and not step.values:
+            self._owners[stored[0].id][...] = _COPY
+
+    def _store(self, buffer: Buffer) -> None:
+        """A buffer is written: whatever shares its bytes is lost."""
+        self._stored.add(buffer.id)
+        self._stored_now.add(buffer.id)
+        for other in self._held.put(buffer):
+            del self._owners[other]
+            self._lost.add(other)
+        if buffer.id not in self._owners:
+            # Scratch memory has no elements to follow.
+            self._owners[buffer.id] = np.zeros(self._sizes.get(buffer.id, 0), np.int32)
+
+    def _want(self, value: str, reader: str) -> None:
+        """Every element of an operand must have been written last as part of it."""
+        access = self._plan.accesses.get(value)
+        if access is None or access.buffer.kind == "input" or 0 in access.shape:
+            return
+        if access.buffer.id not in self._owners:
+            raise InternalError(f"step '{reader}' reads '{value}', whose bytes nothing has written")
+        owners = self._elements(access)
+        owned = np.logical_or.reduce([owners == self._numbers[v] for v in self._parts(value)])
+        if not owned.all():
+            raise InternalError(f"step '{reader}' reads '{value}', of which a part is overwritten")
+        if access.buffer.id in self._frames and access.border and not access.border.is_empty:
+            whole = self._owners[access.buffer.id]
+            if (whole == _FRAME).sum() != whole.size - owned.size:
+                raise InternalError(f"step '{reader}' reads '{value}' with an unwritten border")
+
+    def _want_results(self) -> None:
+        graph = self._plan.graph
+        for value in (*(p.value for p in graph.outputs), *(s.next for s in graph.states)):
+            self._want(value, "the end of a call")
+
+    def _want_states(self) -> None:
+        """Every state must hold its next value: copied, unless it lies there already."""
+        accesses = self._plan.accesses
+        for state in self._plan.graph.states:
+            current = accesses[state.current]
+            if accesses.get(state.next) != current and (self._elements(current) != _COPY).any():
+                raise InternalError(f"a call leaves the state '{state.name}' as it was")
+
+    def _parts(self, value: str) -> Iterator[str]:
+        """The values that a view shows, or the value itself."""
+        pending = [value]
+        while pending:
+            name = pending.pop()
+            if name in self._plan.viewed:
+                pending += self._makers[name].inputs
+            else:
+                yield name
+
+    def _elements(self, access: Access, trip: int | None = None) -> Array:
+        """The owners of a tensor's elements, as a view; of the trip at work if none is said."""
+        owners = self._owners[access.buffer.id]
+        size = owners.itemsize
+        strides = tuple(s * size for s in access.strides)
+        start = access.offset + access.trip * (self._trip if trip is None else trip)
+        return np.ndarray(access.shape, owners.dtype, owners, start * size, strides)
+
+
+def _traffic(step: Step) -> tuple[list[Buffer], list[Buffer]]:
+    """The buffers that a step's kernel loads from and does not store to, and those it stores to."""
+    loads, stores = _touched(step.call.kernel)
+    loaded: list[Buffer] = []
+    stored: list[Buffer] = []
+    for param, arg in zip(step.call.kernel.params, step.call.args, strict=True):
+        if not isinstance(arg, BufferArg) or param.name not in loads | stores:
+            continue
+        if arg.offset_bytes >= arg.buffer.bytes:
+            raise _error(step, f"'{param.name}' points past the end of '{arg.buffer.id}'")
+        (stored if param.name in stores else loaded).append(arg.buffer)
+    return loaded, stored
+
+
+def _touched(kernel: Kernel) -> tuple[set[str], set[str]]:
+    loads, stores = set(), set()
+    for statement in walk(kernel.body):
+        if isinstance(statement, Load):
+            loads.add(statement.param.name)
+        elif isinstance(statement, Store):
+            stores.add(statement.param.name)
+    return loads, stores
+
+
+def _operands(plan: Plan, makers: Mapping[str, Node]) -> dict[str, tuple[str, ...]]:
+    """The operands of each node by the name of its first step; what it needs later is set aside."""
+    found: dict[str, tuple[str, ...]] = {}
+    first = ""
+    for step in plan.steps:
+        if step.values:
+            maker = makers[step.values[0]]
+            if not isinstance(maker.op, Leave):
+                found[first or step.name] = maker.inputs
+            first = ""
+        elif step.op not in ("border", "copy", Leave.name):
+            first = first or step.name
+    return found
+
+
+class _Held:
+    """The buffers of the arena that hold something. They share no bytes, so one order sorts them
+    by their first and by their last bytes."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._offsets = plan.arena.offsets
+        self._starts: list[int] = []
+        self._stops: list[int] = []
+        self._names: list[str] = []
+
+    def put(self, buffer: Buffer) -> list[str]:
+        """A buffer holds something from now on; those that had some of its bytes, which do not."""
+        start = self._offsets.get(buffer.id)
+        if start is None or buffer.bytes == 0:
+            return []
+        stop = start + buffer.bytes
+        first, last = bisect_right(self._stops, start), bisect_left(self._starts, stop)
+        lost = [name for name in self._names[first:last] if name != buffer.id]
+        self._starts[first:last] = [start]
+        self._stops[first:last] = [stop]
+        self._names[first:last] = [buffer.id]
+        return lost
+
+
+def _error(step: Step, what: str) -> InternalError:
+    values = f" (of {', '.join(step.values)})" if step.values else ""
+    return InternalError(f"step '{step.name}'{values}: {what}")
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(names))

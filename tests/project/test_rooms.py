@@ -1,0 +1,105 @@
+"""Folders of `codegen` form a strict order, and no two files import each other in a circle."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PLACES = {"ir": "ellc.ir", "codegen": "ellc.codegen", "ellc": "ellc"}
+ROOMS = (
+    *("languages", "machine", "toolchain", "kir"),
+    *("blocks", "kernels", "planning", "output", "measure"),
+)
+"""From the bottom up: a file may import its own folder and those before it."""
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the project, by its dotted name."""
+    found = {}
+    for folder, package in PLACES.items():
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            parts = path.relative_to(ROOT / folder).with_suffix("").parts
+            name = ".".join((package, *parts)).removesuffix(".__init__")
+            found[name] = path
+    return found
+
+
+def imports(path: Path, known: dict[str, Path]) -> Iterator[str]:
+    """Modules that a file imports, those inside functions included."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom) and node.module in known:
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (name if name in known else str(node.module) for name in inner)
+
+
+def graph() -> dict[str, set[str]]:
+    known = modules()
+    return {name: {*imports(path, known)} - {name} for name, path in known.items()}
+
+
+def circles(edges: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of modules that reach each other (strongly connected components of several)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(name: str) -> None:
+        index[name] = low[name] = len(index)
+        stack.append(name)
+        for other in sorted(edges.get(name, ())):
+            if other not in index:
+                visit(other)
+                low[name] = min(low[name], low[other])
+            elif other in stack:
+                low[name] = min(low[name], index[other])
+        if low[name] == index[name]:
+            at = stack.index(name)
+            group, stack[at:] = stack[at:], []
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for name in sorted(edges):
+        if name not in index:
+            visit(name)
+    return found
+
+
+def room(module: str) -> str:
+    """The folder of `codegen` that a module lies in, empty for others."""
+    parts = module.split(".")
+    return parts[2] if parts[:2] == ["ellc", "codegen"] and len(parts) > 2 else ""
+
+
+def upward(edges: dict[str, set[str]]) -> list[str]:
+    return [
+        f"{name} imports {other}"
+        for name, others in sorted(edges.items())
+        for other in sorted(others)
+        if room(name) and room(other) and ROOMS.index(room(other)) > ROOMS.index(room(name))
+    ]
+
+
+def test_every_folder_has_its_place_in_the_order() -> None:
+    folders = {p.parent.name for p in (ROOT / "codegen").glob("*/__init__.py")}
+    assert folders == set(ROOMS)
+    assert [p.name for p in (ROOT / "codegen").glob("*.py")] == ["__init__.py"]
+
+
+def test_no_import_goes_upward() -> None:
+    assert not upward(graph())
+
+
+def test_no_circles_between_files() -> None:
+    assert not circles(graph())
+
+
+def test_the_checks_see() -> None:
+    edges = {"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}
+    assert circles(edges) == [["a", "b", "c"]]
+    wrong = {"ellc.codegen.kir.text": {"ellc.codegen.planning.plan"}}
+    assert upward(wrong) == ["ellc.codegen.kir.text imports ellc.codegen.planning.plan"]
