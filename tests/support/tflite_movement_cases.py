@@ -18,6 +18,7 @@ def movement_cases() -> Iterator[TfliteCase]:
         yield from _parts(dtype)
         yield from _slices(dtype)
         yield from _picks(dtype)
+        yield from _replaced(dtype)
         yield from _blocks(dtype)
     yield from _constants()
     yield from _places()
@@ -115,6 +116,16 @@ def _picks(dtype: str) -> Iterator[TfliteCase]:
     to = (_tensor(dtype, 3, 5, 6),)
     yield TfliteCase("GATHER_ND", f"{dtype} computed", operands, to, chosen, low=0, high=3)
     yield TfliteCase("GATHER_ND", dtype, (x, places), (_tensor(dtype, 2, 6),), chosen)
+
+
+def _replaced(dtype: str) -> Iterator[TfliteCase]:
+    for shape in ((2, 3, 4), (2, 1, 4), (1, 5, 2), (2, 5, 4)):
+        x, update = _tensor(dtype, 2, 5, 4), _tensor(dtype, *shape)
+        for starts in (ints(0, 1, 0), ints(-3, 9, 1), T((3,), "int32"), T((3,), "int64")):
+            label = f"{dtype} {shape} at {starts.dtype if starts.data is None else starts.data}"
+            yield TfliteCase(
+                "DYNAMIC_UPDATE_SLICE", label, (x, update, starts), (x,), low=-6, high=6
+            )
 
 
 def _blocks(dtype: str) -> Iterator[TfliteCase]:

@@ -6,17 +6,30 @@ constants, because the emitter computes what it can.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from math import prod
 
 import numpy as np
 
-from ellc.frontends.graph_import.broadcast import expanded
+from ellc.frontends.graph_import.broadcast import expanded, pointwise
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.ir.op import Op
-from ellc.ir.ops.pointwise import Add, Cast, Equal, GreaterEqual, Less, Mul, Select, Sub
+from ellc.ir.ops.pointwise import (
+    Add,
+    And,
+    Cast,
+    Equal,
+    GreaterEqual,
+    Less,
+    Maximum,
+    Minimum,
+    Mul,
+    Select,
+    Sub,
+)
 from ellc.ir.ops.reduce import Reduce
-from ellc.ir.ops.shape import Concat, Gather, Reshape
+from ellc.ir.ops.shape import Concat, Gather, Reshape, Slice
 from ellc.ir.types import Array, DType
 
 _MOST_ROUNDS = 64  # so many updates may meet in one element
@@ -119,6 +132,34 @@ def scattered(
     return emitter.add(Reshape(x.shape), flat)
 
 
+def updated_block(emitter: Emitter, x: Value, update: Value, starts: Value) -> Value:
+    """x with a block replaced by `update`, which begins at `starts` [rank of x].
+
+    A block that would reach outside of x begins at the nearest place where it does not.
+    """
+    room = [a - b for a, b in zip(x.shape, update.shape, strict=True)]
+    if min(room, default=0) < 0 or starts.shape != (x.type.rank,):
+        raise Unsupported(f"{update.shape} at places {starts.shape} of {x.shape}")
+    moved = [axis for axis, free in enumerate(room) if free]
+    if not moved:
+        return update
+    split = moved[-1] + 1
+    rows, block = x.shape[:split], update.shape[:split]
+    begin = _between(emitter, starts, [0] * len(room), room)
+    offsets = [_offset(emitter, begin, axis, rows, free) for axis, free in enumerate(room[:split])]
+    inside = [_below(emitter, offsets[axis], block[axis]) for axis in moved]
+    within = _folded(emitter, And(), inside)
+    first = emitter.numbers([prod(rows)], begin.dtype)
+    scaled = [
+        _times(emitter, o, np.array([s])) for o, s in zip(offsets, _steps(block), strict=True)
+    ]
+    replaced = expanded(emitter, _folded(emitter, Add(), [*scaled, first]), rows)
+    kept = emitter.constant(emitter.counted(*rows, dtype=begin.dtype.numpy))
+    source = emitter.add(Select(), replaced, kept, expanded(emitter, within, rows))
+    both = emitter.add(Concat(0), _flat(emitter, x, split), _flat(emitter, update, split))
+    return emitter.add(Gather(0), both, source)
+
+
 def one_hot(emitter: Emitter, indices: Value, depth: int, values: Value, axis: int) -> Value:
     """`values[1]` where a new axis of `depth` elements is at the index, `values[0]` elsewhere."""
     if not indices.dtype.is_integer:
@@ -164,6 +205,33 @@ def reversed_sequences(
 
 
 # --- helpers -------------------------------------------------------------------------------------
+
+
+def _between(emitter: Emitter, x: Value, low: Sequence[int], high: Sequence[int]) -> Value:
+    """Whole numbers, each clamped to a range of its own."""
+    below = emitter.add(Minimum(), x, emitter.numbers(high, x.dtype))
+    return emitter.add(Maximum(), below, emitter.numbers(low, x.dtype))
+
+
+def _offset(emitter: Emitter, begin: Value, axis: int, rows: Sequence[int], free: int) -> Value:
+    """How far every place along an axis lies after where a block begins; `free`: if it moves."""
+    along = (rows[axis], *(1,) * (len(rows) - axis - 1))
+    place = emitter.constant(emitter.counted(*along, dtype=begin.dtype.numpy))
+    if not free:
+        return place
+    return emitter.add(Sub(), place, emitter.add(Slice((axis,), (1,), (1,)), begin))
+
+
+def _below(emitter: Emitter, offset: Value, extent: int) -> Value:
+    """Where an offset lies in 0..extent-1."""
+    zero, end = (emitter.numbers([n], offset.dtype) for n in (0, extent))
+    after = emitter.add(GreaterEqual(), offset, zero)
+    return emitter.add(And(), after, emitter.add(Less(), offset, end))
+
+
+def _folded(emitter: Emitter, op: Op, values: Sequence[Value]) -> Value:
+    """Values that broadcast to one another, combined by a commutative operator."""
+    return functools.reduce(lambda a, b: pointwise(emitter, op, a, b, commutes=True), values)
 
 
 def _steps(shape: tuple[int, ...]) -> tuple[int, ...]:

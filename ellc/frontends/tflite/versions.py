@@ -32,6 +32,7 @@ _LATEST: Mapping[str, int] = MappingProxyType(
         "DEPTH_TO_SPACE": 2,
         "DEQUANTIZE": 9,
         "DIV": 2,
+        "DYNAMIC_UPDATE_SLICE": 6,
         "EMBEDDING_LOOKUP": 5,
         "EQUAL": 5,
         "EXP": 2,

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from ellc.frontends.graph_import.handlers import Inputs
-from ellc.frontends.graph_import.indexing import reversed_sequences, rows_of, scattered
+from ellc.frontends.graph_import.indexing import (
+    reversed_sequences,
+    rows_of,
+    scattered,
+    updated_block,
+)
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known, known_ints
 from ellc.frontends.tflite.common import axis_of, operand
 from ellc.frontends.tflite.model import TfliteNode
@@ -32,6 +37,15 @@ def scatter_nd(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     nothing = emitter.constant(emitter.full(shape, 0, updates.dtype.numpy))
     inner = len(shape) - places.shape[-1]
     return scattered(emitter, nothing, rows_of(shape, places), updates, Add(), inner)
+
+
+@TFLITE.imports("DYNAMIC_UPDATE_SLICE")
+def dynamic_update_slice(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
+    """x with a block replaced that begins where the third operand says, moved inside of x."""
+    x, update, starts = (operand(inputs, i) for i in range(3))
+    if x.type.rank != update.type.rank:
+        raise Unsupported(f"a block {update.shape} in {x.shape}")
+    return updated_block(emitter, x, update, starts)
 
 
 @TFLITE.imports("REVERSE_SEQUENCE", limits="sequences and batch along the first two axes")
