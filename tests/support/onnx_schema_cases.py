@@ -93,12 +93,12 @@ def cases(name: str) -> Iterator[Case]:
     base, seen = BASES.get(name, Base((X,))), set[tuple[str, str]]()
     newest = versions(name)[-1]
     for schema in versions(name):
-        there = _in_version(base, schema, newest)
+        there = in_version(base, schema, newest)
         if schema.inputs and not _takes_tensors(schema, schema.inputs[0].type_str):
             there = bases_of(listed=False, optional=True).get(name, there)
-        yield _case(schema, there, "base")
+        yield case_of(schema, there, "base")
         if there.around:
-            yield _case(schema, replace(there, computed=None), "base", "with known operands")
+            yield case_of(schema, replace(there, computed=None), "base", "with known operands")
         yield from _attribute_cases(schema, there)
         for index, formal in enumerate(schema.inputs[: len(there.operands)]):
             if formal.option == onnx.defs.OpSchema.FormalParameterOption.Optional:
@@ -107,7 +107,7 @@ def cases(name: str) -> Iterator[Case]:
                 left = [None if i == index else x for i, x in enumerate(there.operands)]
                 said = {**there.attributes, **WITHOUT.get((name, formal.name), {})}
                 without = replace(there, operands=tuple(left), attributes=said)
-                yield _case(schema, without, f"input {formal.name}")
+                yield case_of(schema, without, f"input {formal.name}")
         yield from _type_cases(schema, there, seen)
 
 
@@ -116,7 +116,7 @@ def _takes_tensors(schema: onnx.defs.OpSchema, constraint: str) -> bool:
     return any(t.startswith("tensor") for t in allowed.get(constraint, ["tensor"]))
 
 
-def _in_version(base: Base, schema: onnx.defs.OpSchema, newest: onnx.defs.OpSchema) -> Base:
+def in_version(base: Base, schema: onnx.defs.OpSchema, newest: onnx.defs.OpSchema) -> Base:
     """The base as a version has it: operands that were attributes are such again."""
     if old_base := graphs.OLD_BASES.get((schema.name, schema.since_version)):
         return old_base
@@ -147,12 +147,12 @@ def _attribute_cases(schema: onnx.defs.OpSchema, base: Base) -> Iterator[Case]:
             default = helper.get_attribute_value(attribute.default_value)
             if not (isinstance(default, list) and not default):
                 said = replace(base, attributes={**base.attributes, name: default})
-                yield _case(schema, said, f"attribute {name}", "default")
+                yield case_of(schema, said, f"attribute {name}", "default")
         for value in _values(schema, name, attribute):
             others = {} if schema.name == "Constant" else base.attributes
             others = {**others, **graphs.WITH.get((schema.name, name), {})}
             said = replace(base, attributes={**others, name: value})
-            yield _case(schema, _fitting(schema.name, said, name, value), f"attribute {name}",
+            yield case_of(schema, fitting(schema.name, said, name, value), f"attribute {name}",
                         str(value)[:40].replace("\n", " "))  # fmt: skip
 
 
@@ -173,7 +173,7 @@ def _values(
     return []
 
 
-def _fitting(operator: str, base: Base, name: str, value: Any) -> Base:
+def fitting(operator: str, base: Base, name: str, value: Any) -> Base:
     """Operands that go with an attribute's value."""
     x, *rest = base.operands or (None,)
     if value == "bidirectional":
@@ -213,7 +213,7 @@ def _type_cases(
             said = _in_type(schema, base, constraint.type_param_str, match)
             if said is not None:
                 seen.add((constraint.type_param_str, type_))
-                yield _case(schema, said, f"type {constraint.type_param_str}", type_)
+                yield case_of(schema, said, f"type {constraint.type_param_str}", type_)
 
 
 def _in_type(
@@ -258,7 +258,7 @@ def _as_type(x: Operand, type_: Any) -> Any:
     return np.asarray(x.astype(type_))
 
 
-def _case(schema: onnx.defs.OpSchema, base: Base, part: str, value: str = "") -> Case:
+def case_of(schema: onnx.defs.OpSchema, base: Base, part: str, value: str = "") -> Case:
     made = _Nodes()
     names = [made.operand(f"x{i}", x) for i, x in enumerate(base.operands)]
     while names and not names[-1]:

@@ -174,21 +174,6 @@ def optional(inputs: Inputs, index: int) -> Value | None:
     return inputs[index] if index < len(inputs) else None
 
 
-def axis_of(axis: int, rank: int) -> int:
-    """An axis counted from the front; negative ones count from the end."""
-    if not -rank <= axis < rank:
-        raise Unsupported(f"axis {axis} of a tensor of rank {rank}")
-    return axis % rank
-
-
-def axes_of(axes: Sequence[int], rank: int) -> tuple[int, ...]:
-    """Different axes counted from the front."""
-    counted = tuple(axis_of(a, rank) for a in axes)
-    if len(set(counted)) != len(counted):
-        raise Unsupported(f"the axes {tuple(axes)} name one twice")
-    return counted
-
-
 def integers_at(
     node: OnnxNode, inputs: Inputs, name: str, index: int, since: int
 ) -> tuple[int, ...] | None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ellc.frontends.graph_import.axes import axis_of
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
 from ellc.frontends.tflite.model import Activation, Options, Tensor, TfliteNode
@@ -50,15 +51,8 @@ def result(node: TfliteNode, index: int = 0) -> Tensor:
     return node.results[index]
 
 
-def axis_of(axis: int, rank: int) -> int:
-    """An axis that may count from the end."""
-    if not -rank <= axis < max(rank, 1):
-        raise Unsupported(f"axis {axis} of a tensor of rank {rank}")
-    return axis % max(rank, 1)
-
-
 def axes_of(value: Value, rank: int, what: str = "the axes") -> tuple[int, ...]:
-    """Known axes, sorted, each once."""
+    """Known axes, sorted; the runtime takes one that is named twice as if it stood there once."""
     return tuple(sorted({axis_of(a, rank) for a in known_ints(value, what)}))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ellc.frontends.graph_import.axes import axis_of
 from ellc.frontends.graph_import.broadcast import expanded
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.indexing import (
@@ -24,7 +25,7 @@ from ellc.frontends.graph_import.values import (
 )
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.shapes import reshaped
-from ellc.frontends.onnx.registry import ONNX, axis_of, operand, optional
+from ellc.frontends.onnx.registry import ONNX, operand, optional
 from ellc.frontends.onnx.tensors import dtype_of
 from ellc.ir.op import Op
 from ellc.ir.ops.pointwise import (
@@ -137,8 +138,10 @@ def trilu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 @ONNX.imports("ReverseSequence", limits="time and batch are the first two axes")
 def reverse_sequence(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """The first elements of every sequence backwards."""
-    time, batch = node.integer("time_axis", 0), node.integer("batch_axis", 1)
-    return reversed_sequences(emitter, operand(inputs, 0), operand(inputs, 1), time, batch)
+    x = operand(inputs, 0)
+    time = axis_of(node.integer("time_axis", 0), x.type.rank)
+    batch = axis_of(node.integer("batch_axis", 1), x.type.rank)
+    return reversed_sequences(emitter, x, operand(inputs, 1), time, batch)
 
 
 @ONNX.imports("Compress", limits="a condition known at import")

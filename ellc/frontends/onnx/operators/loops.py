@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ellc.frontends.graph_import.axes import axis_of
 from ellc.frontends.graph_import.handlers import Inputs, needed_nodes
 from ellc.frontends.graph_import.recurrence import MOST_COUNTED_TRIPS, counters
 from ellc.frontends.graph_import.values import (
@@ -23,7 +24,7 @@ from ellc.frontends.onnx.model import OnnxGraph, OnnxNode
 from ellc.frontends.onnx.operators.sequences import appended, extended
 from ellc.frontends.onnx.operators.shapes import reshaped
 from ellc.frontends.onnx.order import in_order
-from ellc.frontends.onnx.registry import ONNX, axis_of, operand
+from ellc.frontends.onnx.registry import ONNX, operand
 from ellc.ir.ops.loop import Loop, Walk
 from ellc.ir.ops.shape import Concat, Slice
 from ellc.ir.types import Array

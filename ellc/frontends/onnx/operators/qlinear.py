@@ -10,6 +10,7 @@ from math import prod
 
 import numpy as np
 
+from ellc.frontends.graph_import.axes import axis_of
 from ellc.frontends.graph_import.broadcast import pointwise
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
@@ -30,7 +31,7 @@ from ellc.frontends.onnx.quantisation import (
     same,
     stored_bounds,
 )
-from ellc.frontends.onnx.registry import JOINED, JOINED_DOMAIN, ONNX, axis_of, operand, optional
+from ellc.frontends.onnx.registry import JOINED, JOINED_DOMAIN, ONNX, operand, optional
 from ellc.ir.op import Op
 from ellc.ir.ops.pointwise import Add, Cast, Clip, LeakyRelu, Mul, Sigmoid, Sub
 from ellc.ir.ops.quantised import Lookup

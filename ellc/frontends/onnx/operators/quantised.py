@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ellc.frontends.graph_import.axes import axis_of
 from ellc.frontends.graph_import.broadcast import pointwise
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
@@ -21,7 +22,7 @@ from ellc.frontends.onnx.quantisation import (
     quantised,
     zeros_of,
 )
-from ellc.frontends.onnx.registry import ONNX, Declined, axis_of, operand, optional
+from ellc.frontends.onnx.registry import ONNX, Declined, operand, optional
 from ellc.frontends.onnx.tensors import NARROW_TYPES, dtype_of
 from ellc.frontends.onnx.windows import Window
 from ellc.ir.ops.pointwise import Cast, Clip, Div, Maximum, Minimum, Mul, Neg, Round, Sub

@@ -10,12 +10,13 @@ from typing import TypeVar
 
 import numpy as np
 
+from ellc.frontends.graph_import.axes import axes_of
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
 from ellc.frontends.onnx.images import to_pixels, to_planes
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.ports import TO_PIXELS
-from ellc.frontends.onnx.registry import ONNX, axes_of, operand, optional
+from ellc.frontends.onnx.registry import ONNX, operand, optional
 from ellc.ir.ops.resize import Resize
 from ellc.ir.types import Array
 

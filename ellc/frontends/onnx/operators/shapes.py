@@ -6,11 +6,12 @@ from math import prod
 
 import numpy as np
 
+from ellc.frontends.graph_import.axes import axes_of, axis_of
 from ellc.frontends.graph_import.broadcast import common_shape, expanded
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
 from ellc.frontends.onnx.model import OnnxNode
-from ellc.frontends.onnx.registry import ONNX, axes_of, axis_of, integers_at, operand
+from ellc.frontends.onnx.registry import ONNX, integers_at, operand
 from ellc.ir.ops.shape import Expand, Reshape, Transpose
 
 

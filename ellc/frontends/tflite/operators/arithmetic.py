@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from ellc.frontends.graph_import.axes import axis_of
 from ellc.frontends.graph_import.broadcast import common_shape, expanded, pointwise
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
-from ellc.frontends.tflite.common import activated, axis_of, is_stored, operand, tensor
+from ellc.frontends.tflite.common import activated, is_stored, operand, tensor
 from ellc.frontends.tflite.model import Activation, TfliteNode
 from ellc.frontends.tflite.operators.quantised_arithmetic import (
     compared_parts,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ellc.frontends.graph_import.axes import axis_of
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.indexing import (
     reversed_sequences,
@@ -10,7 +11,7 @@ from ellc.frontends.graph_import.indexing import (
     updated_block,
 )
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known, known_ints
-from ellc.frontends.tflite.common import axis_of, operand
+from ellc.frontends.tflite.common import operand
 from ellc.frontends.tflite.model import TfliteNode
 from ellc.frontends.tflite.registry import TFLITE
 from ellc.ir.ops.arithmetic import Add

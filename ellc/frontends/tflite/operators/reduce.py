@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ellc.frontends.graph_import.axes import axis_of
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
-from ellc.frontends.tflite.common import (
-    activated,
-    axes_of,
-    axis_of,
-    is_stored,
-    operand,
-    result,
-    want_float,
-)
+from ellc.frontends.tflite.common import activated, axes_of, is_stored, operand, result, want_float
 from ellc.frontends.tflite.model import Activation, TfliteNode
 from ellc.frontends.tflite.operators.quantised_normalization import stored_l2_normalization
 from ellc.frontends.tflite.operators.quantised_reduce import (

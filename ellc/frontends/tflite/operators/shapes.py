@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ellc.frontends.graph_import.axes import axis_of
 from ellc.frontends.graph_import.broadcast import expanded
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.steps import stepped
@@ -17,7 +18,7 @@ from ellc.frontends.graph_import.values import (
     known_ints,
     known_number,
 )
-from ellc.frontends.tflite.common import axes_of, axis_of, operand, optional, result
+from ellc.frontends.tflite.common import axes_of, operand, optional, result
 from ellc.frontends.tflite.model import TfliteNode
 from ellc.frontends.tflite.registry import TFLITE
 from ellc.ir.ops.cast import Cast

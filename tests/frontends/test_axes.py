@@ -1,0 +1,101 @@
+"""Axes as files write them: those from the end mean the same, wrong ones are one clear error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+from axis_cases import Axes, Place, onnx_places, tflite_places
+
+from ellc.frontends.onnx.read import read_onnx
+from ellc.frontends.onnx.registry import all_operators
+from ellc.frontends.tflite.read import read_tflite
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph
+from ellc.ir.text import print_graph
+
+Read = Callable[[Path], Graph]
+ONNX_OPERATORS = sorted(
+    name
+    for name in all_operators().handlers
+    if "." not in name and next(onnx_places(name), None) is not None
+)
+# LiteRT's kernels take an axis that is named twice as if it stood there once.
+_TAKES_TWICE = {
+    *("MEAN", "SQUEEZE", "SUM"),
+    *(f"REDUCE_{k}" for k in ("ALL", "ANY", "MAX", "MIN", "PROD")),
+}
+
+
+@cache
+def by_kind() -> dict[str, list[Place]]:
+    found: dict[str, list[Place]] = {}
+    for place in tflite_places():
+        found.setdefault(str(place).split()[0], []).append(place)
+    return found
+
+
+@pytest.mark.parametrize("operator", ONNX_OPERATORS)
+def test_onnx(operator: str, tmp_path: Path) -> None:
+    wrong = [w for p in onnx_places(operator) for w in _wrong(p, operator, read_onnx, tmp_path)]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("kind", sorted(by_kind()))
+def test_tflite(kind: str, tmp_path: Path) -> None:
+    wrong = [w for p in by_kind()[kind] for w in _wrong(p, kind, read_tflite, tmp_path)]
+    assert not wrong, "\n".join(wrong)
+
+
+def _wrong(place: Place, operator: str, read: Read, folder: Path) -> list[str]:
+    """What is wrong with a place."""
+    said = {axes: _read(place.model(axes), read, folder) for axes in _every(place)}
+    right, found = said[place.axes], []
+    if isinstance(right, EllcError):
+        return [f"{place} {place.axes}: {_text(right)}"]
+    found += [f"{a} is another graph" for a in place.negative() if said[a] != right]
+    refused = [*place.outside(), *place.twice()]
+    if operator in _TAKES_TWICE:
+        refused = [*place.outside()]
+        once = {a: tuple(dict.fromkeys(n % place.rank for n in a)) for a in place.twice()}
+        found += [
+            f"{a} is not {b}"
+            for a, b in once.items()
+            if said[a] != _read(place.model(b), read, folder)
+        ]
+    found += [f"{a}: {_text(said[a])}" for a in refused if not _is_clear(said[a], operator)]
+    return [f"{place} {place.axes}, {text}" for text in found]
+
+
+def _every(place: Place) -> list[Axes]:
+    return [place.axes, *place.negative(), *place.outside(), *place.twice()]
+
+
+def _read(data: bytes, read: Read, folder: Path) -> str | EllcError:
+    """The graph as text, or why it is refused."""
+    path = folder / "model"
+    path.write_bytes(data)
+    try:
+        return print_graph(read(path))
+    except EllcError as error:
+        return error
+
+
+def _is_clear(said: str | EllcError, operator: str) -> bool:
+    """Whether it is an error about one node, of an operator, in words about its axes."""
+    words = ("axis", "axes", "permutation", "outside")
+    return (
+        isinstance(said, EllcError)
+        and len(said.problems) <= 1
+        and operator in (text := _text(said))
+        and any(word in text for word in words)
+        and "no sense" not in text
+    )
+
+
+def _text(said: str | EllcError) -> str:
+    if isinstance(said, EllcError):
+        return "; ".join([said.message, *said.problems])
+    return said

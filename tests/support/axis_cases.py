@@ -1,0 +1,204 @@
+"""Models that name axes, in every way a file may write them: for each axis of each operator.
+
+A place for axes is an attribute, option or operand of an operator. From one value that is right,
+each axis is written from the end too, replaced by one that the tensor does not have, or by one that
+is named already.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx_schema_bases import Base, X
+from onnx_schema_cases import BASES, VALUES, case_of, fitting, in_version, versions
+from tflite_agreement import every_case
+from tflite_cases import TfliteCase
+from tflite_files import T
+
+FAR = (2**31 - 1, -(2**31))
+"""Far beyond every tensor, and still whole numbers of 32 bits."""
+Axes = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an operator is told axes: `axes`, that are right, of a tensor of `rank`.
+
+    `model` makes the file's bytes with other axes. `from_end`: whether an axis may be negative;
+    `behind`: whether it may be the rank itself.
+    """
+
+    label: str
+    axes: Axes
+    rank: int
+    model: Callable[[Axes], bytes]
+    from_end: bool = True
+    behind: bool = False
+
+    def __str__(self) -> str:
+        return self.label
+
+    def negative(self) -> Iterator[Axes]:
+        """The same axes, each one and all of them counted from the end."""
+        if self.from_end:
+            for i in range(len(self.axes)):
+                yield self._with(i, self.axes[i] - self.rank)
+            if len(self.axes) > 1:
+                yield tuple(a - self.rank for a in self.axes)
+
+    def outside(self) -> Iterator[Axes]:
+        """Axes that the tensor does not have."""
+        for i in range(len(self.axes)):
+            for wrong in (self.rank + self.behind, -self.rank - 1):
+                yield self._with(i, wrong)
+        yield from (self._with(0, far) for far in FAR)
+
+    def twice(self) -> Iterator[Axes]:
+        """Two axes that are the same, as they stand and one of them from the end."""
+        if len(self.axes) > 1:
+            yield self._with(1, self.axes[0])
+            if self.from_end:
+                yield self._with(1, self.axes[0] - self.rank)
+
+    def _with(self, index: int, axis: int) -> Axes:
+        return (*self.axes[:index], axis, *self.axes[index + 1 :])
+
+
+# ---- ONNX ---------------------------------------------------------------------------------------
+
+_NAMES = re.compile(r"(\w+_)?axis|axes|scan_\w+_axes|perm")
+# Operators whose axes are those of the result, which may have more.
+_OF_RESULT = {"OneHot": 1, "Unsqueeze": 1}
+# Ranks of what is walked along in the cases for Scan.
+_SCANNED = {"scan_input_axes": 2, "scan_output_axes": 2}
+_GIVEN = {"CenterCropPad": (2, 3), "Transpose": (1, 3, 0, 2)}
+
+
+def onnx_places(operator: str) -> Iterator[Place]:
+    """Every attribute and operand of an operator that names axes, in every version."""
+    newest = versions(operator)[-1]
+    for schema in versions(operator):
+        base = in_version(BASES.get(operator, Base((X,))), schema, newest)
+        for name in filter(_NAMES.fullmatch, schema.attributes):
+            if name != "new_axis" and not name.startswith(("keep", "noop")):
+                yield _attribute(schema, base, name)
+        for index, formal in enumerate(schema.inputs[: len(base.operands)]):
+            if _NAMES.fullmatch(formal.name):
+                yield _operand(schema, base, index)
+
+
+def _rank(schema: onnx.defs.OpSchema, base: Base, name: str, count: int) -> int:
+    first = base.operands[0]
+    if name in _SCANNED:
+        return _SCANNED[name]
+    more = _OF_RESULT.get(schema.name, 0) * (count if schema.name == "Unsqueeze" else 1)
+    return np.ndim(first[0] if isinstance(first, tuple) else first) + more
+
+
+def _attribute(schema: onnx.defs.OpSchema, base: Base, name: str) -> Place:
+    given = base.attributes[name] if name in base.attributes else _usual(schema, name)
+    axes = tuple(given) if isinstance(given, list | tuple) else (given,)
+    rank = _rank(schema, base, name, len(axes))
+
+    def model(axes: Axes) -> bytes:
+        value = list(axes) if isinstance(given, list | tuple) else axes[0]
+        said = replace(base, attributes={**base.attributes, name: value})
+        made = case_of(schema, fitting(schema.name, said, name, value), name)
+        return made.proto.SerializeToString()
+
+    axes = tuple(a % rank for a in axes)
+    label = f"{schema.name}-{schema.since_version} {name}"
+    return Place(label, axes, rank, model, name != "perm", schema.name == "Flatten")
+
+
+def _usual(schema: onnx.defs.OpSchema, name: str) -> Any:
+    """Axes that are right where the case of an operator has none."""
+    given = VALUES.get(schema.name, {}).get(name)
+    if given:
+        return given[0]
+    default = schema.attributes[name].default_value
+    return onnx.helper.get_attribute_value(default) if default.name else _GIVEN[schema.name]
+
+
+def _operand(schema: onnx.defs.OpSchema, base: Base, index: int) -> Place:
+    given = np.asarray(base.operands[index])
+
+    def model(axes: Axes) -> bytes:
+        operands = list(base.operands)
+        operands[index] = np.array(axes, given.dtype).reshape(given.shape)
+        made = case_of(schema, replace(base, operands=tuple(operands)), "axes")
+        return made.proto.SerializeToString()
+
+    axes = tuple(int(a) for a in given.reshape(-1))
+    label = f"{schema.name}-{schema.since_version} operand {schema.inputs[index].name}"
+    return Place(label, axes, _rank(schema, base, "", len(axes)), model)
+
+
+# ---- TensorFlow Lite ----------------------------------------------------------------------------
+
+_OPTIONS = ("axis", "batchDim", "seqDim", "squeezeDims")
+_OPERANDS = {
+    **dict.fromkeys(("ARG_MAX", "ARG_MIN", "CUMSUM", "EXPAND_DIMS", "REVERSE_V2", "TRANSPOSE"), 1),
+    **{f"REDUCE_{k}": 1 for k in ("ALL", "ANY", "MAX", "MIN", "PROD")},
+    **dict.fromkeys(("MEAN", "SUM"), 1),
+    "SPLIT": 0, "SPLIT_V": 2,
+}  # fmt: skip
+_ONE_MORE = ("EXPAND_DIMS", "ONE_HOT", "PACK")
+
+
+def tflite_places() -> Iterator[Place]:
+    """Of every operator that names axes, for numbers with and without scale, the longest case."""
+    found: dict[str, Place] = {}
+    for case in every_case():
+        for place in _places(case):
+            kept = found.get(place.label)
+            if kept is None or len(kept.axes) < len(place.axes):
+                found[place.label] = place
+    yield from found.values()
+
+
+def _places(case: TfliteCase) -> Iterator[Place]:
+    kind, to = case.kind, "stored" if case.results[0].scale else "plain"
+    index = _OPERANDS.get(kind)
+    data = next(t for i, t in enumerate(case.operands) if t is not None and i != index)
+    rank = len(data.shape) + (kind in _ONE_MORE)
+    for name in _OPTIONS:
+        given = vars(case.options or object).get(name)
+        if given is not None and not (name == "axis" and index is not None):
+            yield _placed(f"{kind} {to} {name}", given, rank, _with_option(case, name))
+    if index is not None:
+        held = case.operands[index]
+        assert held is not None and held.data is not None
+        yield _placed(f"{kind} {to}", held.data, rank, _with_operand(case, index))
+
+
+def _placed(label: str, given: Any, rank: int, model: Callable[[Axes], bytes]) -> Place:
+    axes = tuple(int(a) % rank for a in np.atleast_1d(given))
+    return Place(label, axes, rank, model)
+
+
+def _with_option(case: TfliteCase, name: str) -> Callable[[Axes], bytes]:
+    def model(axes: Axes) -> bytes:
+        options = copy.copy(case.options)
+        several = isinstance(getattr(options, name), Sequence)
+        setattr(options, name, list(axes) if several else axes[0])
+        return replace(case, options=options).data()
+
+    return model
+
+
+def _with_operand(case: TfliteCase, index: int) -> Callable[[Axes], bytes]:
+    def model(axes: Axes) -> bytes:
+        operands = list(case.operands)
+        held = operands[index]
+        assert held is not None and held.data is not None
+        operands[index] = T.of(np.array(axes if held.shape else axes[0], held.dtype))
+        return replace(case, operands=tuple(operands)).data()
+
+    return model
