@@ -1,7 +1,7 @@
 """`NAME.json` beside a library, read as what anybody may have written.
 
 Everything that is used of it is looked at here: types, ranges, and that what it says of inputs,
-outputs and memory hashes to its own number of the interface.
+outputs, pixels and memory hashes to its own number of the interface.
 """
 
 from __future__ import annotations
@@ -9,19 +9,22 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ellc.codegen.machine.resolve import Overrides, fixed_targets, resolve
 from ellc.codegen.machine.target import Target
-from ellc.codegen.output.glue import c_type, interface_hash
+from ellc.codegen.output.glue import interface_hash
+from ellc.codegen.output.package.manifest import FORMAT
 from ellc.ir.errors import EllcError
 from ellc.ir.types import DType, Quant, TensorType
 
 _LONGEST_BYTES = 64 << 20
 _MOST_BYTES = 1 << 40
 _MOST_AXES = 16
+_MOST = sys.float_info.max
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 Port = tuple[str, TensorType]
@@ -61,19 +64,27 @@ def read_manifest(path: Path, library: Path) -> Manifest:
 
 
 def _manifest(document: object) -> Manifest:
-    said, memory = _mapping(document), _mapping(_mapping(document)["memory"])
+    said = _mapping(document)
+    if (number := _whole(said["format"])) != FORMAT:
+        raise ValueError(
+            f"it has the format {number}, this version of ellc reads {FORMAT}: "
+            "compile the model again"
+        )
+    memory = _mapping(said["memory"])
     name = _plain(said["name"])
     inputs, outputs = (tuple(_port(p) for p in _list(said[k])) for k in ("inputs", "outputs"))
+    metadata = {_text(key): _text(value) for key, value in _mapping(said["metadata"]).items()}
     arena_bytes = _whole(memory["arena_bytes"])
     abi = interface_hash(
         name,
         arena_bytes,
         _whole(memory["arena_align"]),
-        *([(n, c_type(t.dtype), t.shape) for n, t in ports] for ports in (inputs, outputs)),
+        inputs,
+        outputs,
+        metadata,
     )
     if abi != _whole(said["abi"]):
-        raise ValueError("its inputs, outputs and memory are not those of its `abi`")
-    metadata = {_text(key): _text(value) for key, value in _mapping(said["metadata"]).items()}
+        raise ValueError("its inputs, outputs, pixels and memory are not those of its `abi`")
     target = _target(_mapping(said["target"]))
     macs = _whole(said["macs"])
     return Manifest(name, inputs, outputs, metadata, macs, target, arena_bytes, abi)
@@ -155,9 +166,9 @@ def _whole(value: object, *, signed: bool = False) -> int:
 
 
 def _number(value: object) -> float:
-    if type(value) not in (int, float) or not math.isfinite(value):  # type: ignore[arg-type]
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= _MOST:
         raise ValueError(f"{_short(value)} where a number is wanted")
-    return float(value)  # type: ignore[arg-type]
+    return float(value)
 
 
 def _short(value: object) -> str:

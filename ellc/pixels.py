@@ -20,13 +20,13 @@ from typing import Literal
 import numpy as np
 
 from ellc.ir.errors import EllcError
+from ellc.ir.graph import INPUT_PREFIX
 from ellc.ir.types import Array, DType, TensorType
 
 ColourOrder = Literal["bgr", "rgb"]
 Colours = tuple[float, float, float]
 
-PREFIX = "model.input."
-ORDER_KEY = f"{PREFIX}expectedColorChannelOrder"
+ORDER_KEY = f"{INPUT_PREFIX}expectedColorChannelOrder"
 _COLOURS = ("red", "green", "blue")
 _KEYS = {
     "color": ("expectedColorChannelOrder",),
@@ -63,7 +63,11 @@ class Preprocessing:
         `model.input.expectedPixelRangeLow` / `High`, and `model.input.redChannelMean`,
         `...redChannelStdDev` and the same for green and blue. Missing keys keep the defaults.
         """
-        given = {k.removeprefix(PREFIX): v for k, v in metadata.items() if k.startswith(PREFIX)}
+        given = {
+            k.removeprefix(INPUT_PREFIX): v
+            for k, v in metadata.items()
+            if k.startswith(INPUT_PREFIX)
+        }
         problems: list[str] = []
 
         def number(key: str, default: float) -> float:
@@ -73,7 +77,7 @@ class Preprocessing:
             except ValueError:
                 value = float("nan")
             if not np.isfinite(value) or (key.endswith("StdDev") and value == 0):
-                problems.append(f"{PREFIX}{key}: {text!r} is not a usable number")
+                problems.append(f"{INPUT_PREFIX}{key}: {text!r} is not a usable number")
                 return default
             return value
 
@@ -163,7 +167,7 @@ class PixelOptions:
         E711 for the others, as `Preprocessing.from_metadata`.
         """
         overridden = {
-            f"{PREFIX}{key}"
+            f"{INPUT_PREFIX}{key}"
             for option, keys in _KEYS.items()
             if getattr(self, option) is not None
             for key in keys

@@ -15,7 +15,7 @@ import numpy as np
 
 from ellc.ir.builder import GraphBuilder, Ref
 from ellc.ir.errors import EllcError
-from ellc.ir.graph import Constant, Graph, Port
+from ellc.ir.graph import INPUT_PREFIX, Constant, Graph, Port
 from ellc.ir.interp import evaluate
 from ellc.ir.ops.pointwise import Add, Cast, Mul, Round
 from ellc.ir.ops.quantised import Lookup, Quantize
@@ -23,7 +23,7 @@ from ellc.ir.ops.resize import Resize
 from ellc.ir.ops.shape import Gather, Reshape, Transpose
 from ellc.ir.types import Array, DType, TensorType
 from ellc.ir.weights import WeightPool
-from ellc.pixels import ORDER_KEY, PREFIX, Geometry, Preprocessing, is_picture
+from ellc.pixels import ORDER_KEY, Geometry, Preprocessing, is_picture
 
 PREPROCESSING_KEY = "about.input"
 """Metadata key: what a network does to pixels. Header and Python module show all `about.*`."""
@@ -199,7 +199,7 @@ def _described_metadata(
     graph: Graph, port: Port, front: Graph, how: Preprocessing
 ) -> dict[str, str]:
     """The graph's metadata with the keys of its picture replaced by those of pixels."""
-    kept = {k: v for k, v in graph.metadata.items() if not k.startswith(PREFIX)}
+    kept = {k: v for k, v in graph.metadata.items() if not k.startswith(INPUT_PREFIX)}
     (pixels,) = front.input_types()
     inside = Geometry.of(graph.types[port.value])
     colours = _WORDS[how.pixels] if inside.channels == 3 else "grey"

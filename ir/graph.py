@@ -12,6 +12,8 @@ from ellc.ir.weights import WeightPool
 
 LAYOUT_KEY = "model.layout"
 """Metadata key: `NCHW` where inputs and outputs of rank 4 are planes, as ONNX files have them."""
+INPUT_PREFIX = "model.input."
+"""Metadata keys of how pixels become the numbers of the input, as ELL wrote them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from ellc.codegen.languages.render import render
 from ellc.codegen.machine.cpu_check import CpuCheck, cpu_check
 from ellc.codegen.planning.loops import Repeat
 from ellc.codegen.planning.plan import Plan, Step
-from ellc.ir.graph import LAYOUT_KEY, Graph
+from ellc.ir.graph import INPUT_PREFIX, LAYOUT_KEY, Graph
 from ellc.ir.graph import Port as GraphPort
 from ellc.ir.types import DType, Quant, TensorType
 from ellc.ir.weights import content_key
@@ -64,6 +64,11 @@ class Port:
     quantisation: Quant | None
     planes: bool = False
     """Whether an image's channels come before its rows."""
+
+    @property
+    def type(self) -> TensorType:
+        """The type that the graph gives it."""
+        return TensorType(self.dtype, self.shape, quant=self.quantisation)
 
     @property
     def packed(self) -> bool:
@@ -191,8 +196,9 @@ class Model:
     @property
     def abi(self) -> int:
         """`interface_hash` of this model: `NAME_ABI`."""
-        ports = ([(p.name, p.c_type, p.shape) for p in x] for x in (self.inputs, self.outputs))
-        return interface_hash(self.name, self.arena_bytes, self.arena_align, *ports)
+        inputs, outputs = ([(p.name, p.type) for p in x] for x in (self.inputs, self.outputs))
+        memory = self.arena_bytes, self.arena_align
+        return interface_hash(self.name, *memory, inputs, outputs, dict(self.metadata))
 
     @property
     def exports(self) -> tuple[str, ...]:
@@ -203,23 +209,35 @@ class Model:
         return tuple(f"{self.name}_{word}" for word in sorted(words))
 
 
-PortFacts = tuple[str, str, tuple[int, ...]]
-
-
 def interface_hash(
     name: str,
     arena_bytes: int,
     arena_align: int,
-    inputs: Sequence[PortFacts],
-    outputs: Sequence[PortFacts],
+    inputs: Sequence[tuple[str, TensorType]],
+    outputs: Sequence[tuple[str, TensorType]],
+    metadata: Mapping[str, str],
 ) -> int:
     """32 bits that change whenever a caller compiled with an older header would be wrong.
 
-    Ports by name, C type and shape.
+    Ports by name, element type, shape and quantisation; of the metadata what tells how pixels
+    become an input.
     """
-    said = [API_VERSION, name, arena_bytes, arena_align, inputs, outputs]
+    pixels = sorted(
+        (key, text)
+        for key, text in metadata.items()
+        if key == LAYOUT_KEY or key.startswith(INPUT_PREFIX)
+    )
+    ports = ([_said_of(*port) for port in x] for x in (inputs, outputs))
+    said = [API_VERSION, name, arena_bytes, arena_align, *ports, pixels]
     digest = hashlib.sha256(json.dumps(said).encode()).digest()
     return int.from_bytes(digest[:4], "little") | 1  # never 0, the mark of a dead instance
+
+
+def _said_of(name: str, type_: TensorType) -> list[object]:
+    """A port, for `interface_hash`."""
+    q = type_.quant
+    quant = q and [[float(s) for s in q.scale], [int(z) for z in q.zero_point], q.axis]
+    return [name, type_.dtype.value, type_.shape, quant]
 
 
 def c_type(dtype: DType) -> CCode:

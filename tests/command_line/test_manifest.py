@@ -11,18 +11,32 @@ import numpy as np
 import pytest
 
 from ellc.cli import EXIT_BAD_INPUT, run
+from ellc.codegen.output.package.manifest import FORMAT
 from ellc.driver import CompileOptions, compile_model
 from ellc.execute import open_library
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.errors import EllcError
 from ellc.ir.ops.pointwise import Relu
-from ellc.ir.types import DType, TensorType
-from ellc.manifest import read_manifest
+from ellc.ir.ops.shape import Reshape
+from ellc.ir.types import DType, Quant, TensorType
+from ellc.manifest import Manifest, read_manifest
+from ellc.pixels import Preprocessing
+
+PIXELS = {
+    "model.input.expectedColorChannelOrder": "bgr",
+    "model.input.expectedPixelRangeHigh": "1",
+    "model.input.redChannelMean": "0.5",
+    "model.layout": "NCHW",
+}
 
 
 def library(folder: Path, elements: int) -> Path:
+    """A float port and a stored one, and all metadata that tell of pixels."""
     b = GraphBuilder("tiny")
     b.output("y", b.add(Relu(), b.input("x", TensorType(DType.F32, (1, elements)))))
+    stored = TensorType(DType.I8, (1, 4), quant=Quant((0.25,), (3,)))
+    b.output("z", b.add(Reshape((4, 1)), b.input("s", stored)))
+    b.metadata({**PIXELS, "about.author": "somebody"})
     options = CompileOptions(emit=("so",), threads=1)
     made = compile_model(b.build(), "host", options, folder).library
     assert made is not None
@@ -40,12 +54,14 @@ def test_a_manifest_of_another_library_is_refused(
     """It is sound in itself, so the library is asked."""
     folder = shutil.copytree(made.parent, tmp_path / "out")
     np.save(tmp_path / "x.npy", np.ones(4, np.float32))
-    assert run(["run", str(folder / made.name), str(tmp_path / "x.npy")]) == 0
+    np.save(tmp_path / "s.npy", np.ones(4, np.int8))
+    arrays = [str(tmp_path / f"{name}.npy") for name in "xs"]
+    assert run(["run", str(folder / made.name), *arrays]) == 0
     other = library(tmp_path / "other", 4096)
     shutil.copy(other.with_name("tiny.json"), folder / "tiny.json")
     np.save(tmp_path / "x.npy", np.ones(4096, np.float32))
     capsys.readouterr()
-    assert run(["run", str(folder / made.name), str(tmp_path / "x.npy")]) == EXIT_BAD_INPUT
+    assert run(["run", str(folder / made.name), *arrays]) == EXIT_BAD_INPUT
     assert "error[E705]" in capsys.readouterr().err
 
 
@@ -93,9 +109,21 @@ def test_every_change_of_a_manifest_is_an_error_or_harmless(made: Path, tmp_path
             except EllcError as error:
                 assert error.code.startswith("E")
                 continue
-            shapes = [(n, t.dtype, t.shape) for n, t in (*said.inputs, *said.outputs)]
-            assert shapes == [(n, t.dtype, t.shape) for n, t in (*wanted.inputs, *wanted.outputs)]
-            assert (said.arena_bytes, said.abi) == (wanted.arena_bytes, wanted.abi), place
+            assert used(said) == used(wanted), place
+
+
+def used(said: Manifest) -> list[object]:
+    """What `run` computes with."""
+    pixels = Preprocessing.from_metadata(said.metadata), said.metadata.get("model.layout")
+    return [said.inputs, said.outputs, *pixels, said.arena_bytes, said.abi]
+
+
+def test_another_format_is_refused_by_name(made: Path, tmp_path: Path) -> None:
+    document = json.loads(made.with_name("tiny.json").read_text())
+    for number in (0, FORMAT + 1):
+        (tmp_path / "tiny.json").write_text(json.dumps(document | {"format": number}))
+        with pytest.raises(EllcError, match=f"the format {number}, .* reads {FORMAT}: compile"):
+            read_manifest(tmp_path / "tiny.json", made)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from ellc.commands.compile import command as compile_command
 from ellc.ir.builder import GraphBuilder, Ref
 from ellc.ir.container import load, save
 from ellc.ir.errors import EllcError
-from ellc.ir.graph import Graph
+from ellc.ir.graph import INPUT_PREFIX, Graph
 from ellc.ir.interp import evaluate
 from ellc.ir.ops.conv import Conv2D
 from ellc.ir.ops.pointwise import Add, Cast, Relu
@@ -31,7 +31,7 @@ from ellc.ir.pipeline import run_pipeline
 from ellc.ir.printable import LONGEST_LINE
 from ellc.ir.types import DType, Padding, Quant, TensorType
 from ellc.ir.verify import verify
-from ellc.pixels import _KEYS, PREFIX, Geometry, PixelOptions, Preprocessing
+from ellc.pixels import _KEYS, Geometry, PixelOptions, Preprocessing
 from ellc.preprocessing import PREPROCESSING_KEY, pixel_graph, prepare, with_preprocessing
 
 IMAGENET = Preprocessing(
@@ -168,7 +168,7 @@ def test_metadata_that_an_option_overrides_may_say_anything() -> None:
         "mean": PixelOptions(mean=(1, 2, 3)),
         "scale": PixelOptions(scale=(1, 2, 3)),
     }
-    keys = {f"{PREFIX}{key}": option for option, keys in _KEYS.items() for key in keys}
+    keys = {f"{INPUT_PREFIX}{key}": option for option, keys in _KEYS.items() for key in keys}
     assert set(options) == set(_KEYS) and len(keys) == 9
     for key, option in keys.items():
         for text in ("nan", "x", "1e999", "9" * 5000):

@@ -14,11 +14,10 @@ from ellc.frontends.ell.metadata import PropertyBag, metadata_object
 from ellc.frontends.ell.ports import whole_port
 from ellc.frontends.ell.values import ArchiveObject, ArchiveValue
 from ellc.frontends.ell.writer import write_archive
-from ellc.ir.graph import Graph
+from ellc.ir.graph import INPUT_PREFIX, Graph
 
 _INPUT, _PREDICTOR, _OUTPUT = "1000", "1001", "1002"
 _REMARKS = "note."
-_PREPROCESSING = "model.input."
 _SMALL_REAL = 1  # the port type code of a float
 
 Fields = tuple[tuple[str, ArchiveValue], ...]
@@ -147,6 +146,6 @@ def _layout_of(shape: tuple[int, ...]) -> MemoryLayout:
 def _metadata(graph: Graph) -> tuple[PropertyBag, PropertyBag]:
     """What belongs on the input node, and what on the map."""
     entries = {k: v for k, v in graph.metadata.items() if not k.startswith(_REMARKS)}
-    on_input = {k: v for k, v in entries.items() if k.startswith(_PREPROCESSING)}
+    on_input = {k: v for k, v in entries.items() if k.startswith(INPUT_PREFIX)}
     on_map = {k: v for k, v in entries.items() if k not in on_input}
     return PropertyBag.of(on_input), PropertyBag.of(on_map)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from flatbuffers import number_types
 
 from ellc.frontends.tflite.tables import Budget, CheckedTable, Damaged
+from ellc.ir.graph import INPUT_PREFIX
 
 _IDENTIFIER = b"M001"
 _COLOURS = ("red", "green", "blue")
@@ -38,7 +39,7 @@ def normalization_keys(data: bytes) -> dict[str, str]:
     for index, colour in enumerate(_COLOURS):
         for what, values in zip(("Mean", "StdDev"), numbers, strict=True):
             # One number stands for all channels.
-            keys[f"model.input.{colour}Channel{what}"] = repr(values[index % len(values)])
+            keys[f"{INPUT_PREFIX}{colour}Channel{what}"] = repr(values[index % len(values)])
     return keys
 
 
