@@ -11,7 +11,6 @@ Exit codes: 0 all well; 1 the command ran and its answer is no (`check` found a 
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from ellc import __version__
 from ellc.commands.output import echo
 from ellc.ir.errors import EllcError, InternalError
 from ellc.ir.files import cannot_write, is_full
+from ellc.ir.printable import indented
 
 EXIT_DIFFERENT = 1
 EXIT_BAD_INPUT = 2
@@ -113,12 +113,21 @@ def _crash_report(error: BaseException, arguments: Sequence[str]) -> Path | None
 def _report_internal(error: BaseException, arguments: Sequence[str]) -> None:
     reproducer = error.reproducer if isinstance(error, InternalError) else ""
     what = str(error) if isinstance(error, InternalError) else f"{type(error).__name__}: {error}"
-    echo(f"internal error: {what}", err=True)
+    echo(f"internal error: {indented(what)}", err=True)
     report = _crash_report(error, arguments)
     for label, path in (("reproducer", reproducer), ("details", report)):
         if path:
             echo(f"  {label}: {path}", err=True)
     echo("hint: this is a bug of ellc; please report it with the files named above", err=True)
+
+
+def _report_usage(error: click.ClickException) -> None:
+    """What click says of a command line, whose words may be any text."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is not None:
+        echo(context.get_usage(), err=True)
+        echo(f"Try '{context.command_path} --help' for help.\n", err=True)
+    echo(f"Error: {indented(error.format_message())}", err=True)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -131,9 +140,7 @@ def run(arguments: Sequence[str]) -> int:
         echo(error.report(), err=True)
         return EXIT_BAD_INPUT
     except click.ClickException as error:
-        said = io.StringIO()
-        error.show(said)
-        echo(said.getvalue(), err=True, nl=False)
+        _report_usage(error)
         return EXIT_BAD_INPUT
     except click.Abort:
         echo("interrupted", err=True)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ellc.ir.printable import visible
+from ellc.ir.printable import shortened, visible
 
 # (what is being done, parts finished, parts in all; 0 in all: not known)
 Progress = Callable[[str, int, int], None]
@@ -31,7 +31,7 @@ def progress(quiet: bool = False) -> Iterator[Progress]:
     with Console(stderr=True).status("") as status:
 
         def show(stage: str, done: int = 0, total: int = 0) -> None:
-            text = escape(visible(stage))  # stages name files
+            text = escape(shortened(visible(stage)))  # stages name files
             status.update(f"{text} ({done}/{total})" if total else text)
 
         yield show

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ellc.ir.printable import shortened, visible
+from ellc.ir.printable import indented, shortened, visible
 
 
 class EllcError(Exception):
@@ -33,19 +33,14 @@ class EllcError(Exception):
     def report(self) -> str:
         """The whole report, as it is shown on a terminal: only the first word of a line is ours."""
         place = f"{visible(self.where)}: " if self.where else ""
-        lines = [f"error[{self.code}]: {place}{_indented(self.message)}"]
-        lines += [f"  {_indented(problem)}" for problem in self.problems]
+        lines = [f"error[{self.code}]: {place}{indented(self.message)}"]
+        lines += [f"  {indented(problem)}" for problem in self.problems]
         if self.hint:
-            lines.append(f"hint: {_indented(self.hint)}")
+            lines.append(f"hint: {indented(self.hint)}")
         return "\n".join(map(shortened, "\n".join(lines).split("\n")))
 
     def __str__(self) -> str:
         return self.report()
-
-
-def _indented(text: str) -> str:
-    """Text that may quote a model or a compiler: its further lines do not begin as ours do."""
-    return visible(text.expandtabs(), keep="\n").rstrip("\n").replace("\n", "\n  ")
 
 
 class ShapeError(EllcError):

@@ -15,11 +15,14 @@ def visible(text: str, keep: str = "") -> str:
     """
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c in keep else _escape(c) for c in text)
+    hidden = {c for c in set(text) if not c.isprintable() and c not in keep}
+    return text.translate({ord(c): _escape(c) for c in hidden})
 
 
 LONGEST_LINE = 1000
 """Characters of a line of a report; all that a person reads through."""
+MOST_LINES = 200
+"""Lines of one message that is quoted."""
 _END = 200
 
 
@@ -29,6 +32,21 @@ def shortened(line: str) -> str:
         return line
     left_out = f" ... ({len(line):,} characters) ... "
     return line[: LONGEST_LINE - _END - len(left_out)] + left_out + line[-_END:]
+
+
+def readable(text: str) -> str:
+    """A text for a terminal: its line ends and nothing else that obeys, no line very long."""
+    lines = visible(text.expandtabs(), keep="\n").split("\n")
+    return "\n".join(map(shortened, lines))
+
+
+def indented(message: str) -> str:
+    """A message that may quote a model or a compiler: its further lines do not begin as ours do."""
+    lines = readable(message).rstrip("\n").split("\n")
+    if len(lines) > MOST_LINES:
+        half = MOST_LINES // 2
+        lines = [*lines[:half], f"... ({len(lines):,} lines) ...", *lines[-half:]]
+    return "\n  ".join(lines)
 
 
 def _escape(char: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ellc.commands.output import bytes_text, echo, echo_json, json_option
+from ellc.commands.output import bytes_text, echo, echo_json, echo_note, json_option
 from ellc.commands.parameters import command_words, model_options, target_option
 from ellc.ir.printable import visible
 
@@ -112,10 +112,10 @@ def command(
         model=options,
     )
     with progress(quiet=as_json) as report:
-        shown = watch(debug_words(), partial(echo, err=True))
+        shown = watch(debug_words(), partial(echo, err=True, whole=True))
         made = compile_model(model, row, chosen, output, report, shown)
     for note in made.notes:
-        echo(f"note: {visible(note)}", err=True)
+        echo_note(note)
     if as_json:
         echo_json(_document(made, row))
     else:

@@ -14,7 +14,8 @@ import click
 
 from ellc.ir.errors import EllcError
 from ellc.ir.files import is_full
-from ellc.ir.printable import visible
+from ellc.ir.printable import readable, visible
+from ellc.ir.printable import shortened as shortened_line
 
 _LONGEST_NAME = 48
 json_option = click.option(
@@ -22,13 +23,15 @@ json_option = click.option(
 )
 
 
-def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
+def echo(text: str, *, err: bool = False, nl: bool = True, whole: bool = False) -> None:
     """Print text, on stderr with `err`, `nl` with a line end; what is not printable is escaped.
 
-    Line ends stay: put `visible` around a name that stands in a line.
+    Line ends stay: put `visible` around a name that stands in a line. Very long lines lose their
+    middle, but for those of documents that something reads: `whole`.
     """
+    shown = visible(text.expandtabs(), keep="\n") if whole else readable(text)
     try:
-        click.echo(visible(text.expandtabs(), keep="\n"), err=err, nl=nl)  # noqa: TID251
+        click.echo(shown, err=err, nl=nl)  # noqa: TID251
     except OSError as error:
         if not is_full(error):  # a reader that has gone is click's business
             raise
@@ -38,7 +41,7 @@ def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
 
 def echo_json(document: object) -> None:
     """Print a JSON document on stdout, keys in the order given; NaN and infinity become null."""
-    echo(json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False))
+    echo(json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False), whole=True)
 
 
 def _finite(document: object) -> object:
@@ -57,7 +60,12 @@ def echo_notes(metadata: Mapping[str, str]) -> None:
     """Show on stderr what the reader of a model remarked (metadata `note.N`)."""
     for key, note in metadata.items():
         if key.startswith("note."):
-            echo(f"note: {visible(note)}", err=True)
+            echo_note(note)
+
+
+def echo_note(note: str) -> None:
+    """Show a remark on stderr."""
+    echo(f"note: {visible(note)}", err=True)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]], right: str = "") -> str:
@@ -66,7 +74,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]], right: str = 
     `right` has one character per column, `r` to align to the right; missing ones mean left.
     Widths are counted in characters, and trailing blanks are removed.
     """
-    cells = [[visible(str(cell)) for cell in row] for row in (header, *rows)]
+    cells = [[shortened_line(visible(str(cell))) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     lines = []
     for row in cells:

@@ -37,6 +37,6 @@ def command(model: Path, form: str, output: Path | None, options: ModelOptions) 
 
     text = {"text": print_graph, "dot": dot, "svg": svg}[form](read_model(model, options))
     if output is None:
-        echo(text, nl=False)
+        echo(text, nl=False, whole=True)
     else:
         write_text(output, text)

@@ -5,18 +5,24 @@ from __future__ import annotations
 import json
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from unittest.mock import Mock
 
+import click
 import numpy as np
 import pytest
+from _pytest.capture import CaptureResult
 from c_tokens import tokens
 from hostile_texts import PLACES, PREPROCESSING, TEXTS, network
 
-from ellc.cli import EXIT_BAD_INPUT, run
+from ellc.cli import EXIT_BAD_INPUT, EXIT_INTERNAL, run
 from ellc.draw import dot, svg
+from ellc.ir.builder import GraphBuilder
 from ellc.ir.container import save
-from ellc.ir.errors import EllcError
-from ellc.ir.printable import visible
+from ellc.ir.errors import EllcError, InternalError
+from ellc.ir.ops.pointwise import Relu
+from ellc.ir.printable import LONGEST_LINE, MOST_LINES, visible
 from ellc.ir.text import parse
+from ellc.ir.types import DType, TensorType
 from ellc.pixels import Preprocessing
 from ellc.progress import progress
 
@@ -79,6 +85,55 @@ def test_errors_keep_their_form() -> None:
     first, *others = said.split("\n")
     assert first.startswith("error[E001]: ")
     assert [line[:5] for line in others if not line.startswith("  ")] == ["hint:"]
+
+
+MILLION = 1_000_000
+_MIXED = (
+    unit * (MILLION // 5 // len(unit)) for unit in ("\n", "\nhint: y", "\x1b[31m", "=,\t", "a ")
+)
+LONG = ["x" * MILLION, "".join(_MIXED)]
+
+
+@pytest.mark.parametrize("text", LONG, ids=["one word", "anything"])
+def test_what_a_person_reads_is_short(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A note, names, labels, words of the command line and errors of any length."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    b, part = GraphBuilder("m"), text[:: MILLION // 100_000]
+    b.output(f"y{part}", b.add(Relu(), b.input(f"x{part}", TensorType(DType.F32, (1, 4)))))
+    b.metadata({"note.0": part, "labels": "\n".join([part.replace("\n", "n")] * 4)})
+    save(b.build(), tmp_path / "m.eir")
+    np.save(tmp_path / "x.npy", np.ones((1, 4), np.float32))
+    for words in (
+        ["inspect", "m.eir"],
+        ["run", "m.eir", "x.npy", "--reference"],
+        ["inspect", f"--{text}"],
+        ["inspect", "m.eir", "--mean", text],
+        ["inspect", "m.eir", "--shape", text],
+        ["zoo", "build", text],
+        [text],
+    ):
+        assert run(words) in (0, EXIT_BAD_INPUT)
+        _is_short(capsys.readouterr())
+    for error in (
+        InternalError(text),
+        RuntimeError(text),
+        OSError(text),
+        click.ClickException(text),
+    ):
+        monkeypatch.setattr("ellc.cli.cli.main", Mock(side_effect=error))
+        assert run([]) in (EXIT_BAD_INPUT, EXIT_INTERNAL)
+        _is_short(capsys.readouterr())
+
+
+def _is_short(said: CaptureResult[str]) -> None:
+    for stream in said:
+        lines = stream.split("\n")
+        assert all(line.isprintable() and len(line) <= LONGEST_LINE for line in lines)
+        assert len(lines) <= MOST_LINES + 20
+        assert sum(line.startswith("hint: ") for line in lines) <= 1
 
 
 def test_usage_errors_too(capsys: pytest.CaptureFixture[str]) -> None:
