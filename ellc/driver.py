@@ -45,8 +45,8 @@ class CompileOptions:
     """What a user may choose; every default is a choice that suits the target.
 
     `emit` names kinds of files (`emit_kinds`); header and manifest are always there. `threads` None
-    means the target's cores for what an operating system loads, else 1. `model` says how a file is
-    read; a graph is taken as it is.
+    means the target's cores for what an operating system loads, else 1. `kernels` names a kernel
+    for some layers (`planning.choice`). `model` says how a file is read; a graph is taken as it is.
     """
 
     emit: tuple[str, ...] = ()
@@ -57,6 +57,7 @@ class CompileOptions:
     optimize: bool = True
     dump_dir: Path | None = None
     tools: Tools = BUILT_IN
+    kernels: tuple[tuple[str, str], ...] = ()
     model: ModelOptions = DEFAULT_OPTIONS
 
 
@@ -194,7 +195,7 @@ def _planned(
         )
     watch("time", report.table)
     with clock.stage("planning"):
-        chosen = Options(threads=_threads(target, options))
+        chosen = Options(threads=_threads(target, options), kernels=options.kernels)
         plan = make_plan(ready, target, chosen, name)
     watch("plan", lambda: print_plan(plan))
     watch("kernels", lambda: "\n".join(map(print_kernel, plan_kernels(plan))))

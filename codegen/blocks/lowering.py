@@ -1,10 +1,9 @@
-"""From graph nodes to kernel calls: the registry of lowerings and what each is told."""
+"""From graph nodes to kernel calls: what a kernel family is told of its node, and gives back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 
@@ -55,9 +54,14 @@ class KernelCall:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a user may say about code generation; defaults are the planner's own choice."""
+    """What a user may say about code generation; defaults are the planner's own choice.
+
+    `kernels` names the candidate (`family` or `family:schedule`) for some nodes, by a layer of the
+    model or a value that the node makes.
+    """
 
     threads: int = 1
+    kernels: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,24 +204,6 @@ def constant_weights(ctx: NodeContext) -> Array:
             where=", ".join(ctx.node.source) or ctx.name,
         )
     return weights
-
-
-Lowering = Callable[[NodeContext], Sequence[KernelCall]]
-LowerT = TypeVar("LowerT", bound=Lowering)
-LOWERINGS: dict[type[Op], Lowering] = {}
-
-
-def lowers(*ops: type[Op]) -> Callable[[LowerT], LowerT]:
-    """Decorator: this function makes the kernels of these operators (also as a fused anchor)."""
-
-    def add(function: LowerT) -> LowerT:
-        for op in ops:
-            if op in LOWERINGS:
-                raise ValueError(f"two lowerings for {op.name}")
-            LOWERINGS[op] = function
-        return function
-
-    return add
 
 
 def renamed(call: KernelCall, name: str) -> KernelCall:

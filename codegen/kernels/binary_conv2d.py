@@ -19,6 +19,7 @@ from functools import partial
 import numpy as np
 
 from ellc.codegen.blocks.access import Access, bit_bytes
+from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.lowering import (
     Arg,
@@ -26,7 +27,6 @@ from ellc.codegen.blocks.lowering import (
     NodeContext,
     access_arg,
     constant_weights,
-    lowers,
     stored_array,
 )
 from ellc.codegen.blocks.schedule import GemmSchedule, GemmTraffic, band_rows

@@ -10,33 +10,76 @@ channels that may be left.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
 
+from ellc.codegen.blocks.candidates import Candidate, Prediction, kernel
+from ellc.codegen.blocks.lowering import NodeContext
 from ellc.codegen.blocks.schedule import GemmSchedule
-from ellc.codegen.blocks.terms import Numbers, Terms
+from ellc.codegen.blocks.terms import Numbers, in_bytes
 from ellc.codegen.blocks.window import cut
+from ellc.codegen.kernels.convolution import (
+    Problem,
+    Product,
+    banded,
+    folded,
+    has_constant_operands,
+    problem_of,
+)
 from ellc.codegen.kernels.edge_table import EdgeTable
 from ellc.codegen.kernels.implicit_gemm import ConvShape, Heart, Place
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand, Param
 from ellc.codegen.kir.types import Elem, VType
 from ellc.codegen.machine.target import Target
+from ellc.ir.ops.quantised_conv import IntConv2D, IntDense
 from ellc.ir.types import Array
 
 _STEP, _HALF = 16, 8  # bytes in a register, in half of one
 _GROUP = 4  # products on their way: one after the other would wait
 
 
-def fits(target: Target, shape: ConvShape, terms: Terms) -> bool:
-    """Whether this way is open and pays: products may be summed in 16 bits, channels fill registers
-    or halves of them, and sums are long enough to add up four parts of each at the end."""
+@kernel(IntConv2D, IntDense, name="dots")
+def dots(ctx: NodeContext) -> Iterator[Candidate]:
+    """Where products may be summed in 16 bits, and channels fill registers or halves of them."""
+    if not has_constant_operands(ctx) or ctx.inputs[1].type.shape[-1] % _HALF:
+        return
+    problem = problem_of(ctx)
+    terms, shape = in_bytes(problem.terms, ctx.target), problem.shape
+    if shape.channels % _HALF or not terms.numbers.sums_products or _is_short(ctx.target, shape):
+        return
+    shape = folded(ctx, shape, pixel_limit(ctx.target))
+    tile = dot_tile(ctx.target, shape.columns.outputs)
+    schedule = banded(ctx, shape, tile, terms.numbers)
+    cycles = dots_cycles(ctx.target, shape, schedule, terms.numbers)
+    product = Product("dots", Problem(shape, terms), schedule, ByteDots, pack_rows)
+    yield Candidate(Prediction("dots", schedule.note, cycles), partial(product.call, ctx))
+
+
+def _is_short(target: Target, shape: ConvShape) -> bool:
+    """Whether sums are too short to add up four parts of each at the end."""
     length = shape.rows.taps * shape.columns.taps * shape.channels
     # Few registers make the other way, with values repeated in lanes, slow.
-    least = 40 if target.vector_registers >= 32 else _STEP
-    return terms.numbers.sums_products and shape.channels % _HALF == 0 and length >= least
+    return length < (40 if target.vector_registers >= 32 else _STEP)
+
+
+def dots_cycles(
+    target: Target, shape: ConvShape, schedule: GemmSchedule, numbers: Numbers
+) -> float:
+    """Issue slots: for sixteen channels two multiplications, and their share of additions in pairs.
+
+    Each sum is cleared, and its four parts are added up at the end.
+    """
+    load = target.core.load_cycles
+    sums = schedule.pixels * schedule.block
+    once = sums * (2 + 2 / numbers.together) + (schedule.pixels + schedule.block) * load
+    steps = shape.rows.taps * shape.columns.taps * shape.channels / _STEP
+    blocks = shape.groups * -(-shape.filters // schedule.block)
+    images, rows, columns, _ = shape.walk
+    tiles = images * rows * -(-columns // schedule.pixels) * blocks
+    return tiles * (once * steps + 2 * sums)
 
 
 def pixel_limit(target: Target) -> int:

@@ -7,13 +7,14 @@ stay in registers. Weights are packed `[block][window row][window column][lane]`
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 
 import numpy as np
 
+from ellc.codegen.blocks.candidates import Candidate, Prediction, kernel
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.lowering import Arg, KernelCall, NodeContext, access_arg
 from ellc.codegen.blocks.movement import placed_as
@@ -29,7 +30,8 @@ from ellc.codegen.blocks.sliding import (
 from ellc.codegen.blocks.terms import Numbers, Terms, in_bytes
 from ellc.codegen.blocks.vectors import joined
 from ellc.codegen.blocks.window import window_axes
-from ellc.codegen.kernels.depthwise_tile import choose_rectangle, is_looped
+from ellc.codegen.kernels.convolution import has_filter_per_channel, terms_of
+from ellc.codegen.kernels.depthwise_tile import choose_rectangle, is_looped, tile_cycles
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.kir.types import VType
@@ -61,8 +63,14 @@ class _Block:
         return max(1, self.tile.block // self.multiplier)
 
 
-def lower_depthwise(ctx: NodeContext, conv: Conv2D | IntConv2D, terms: Terms) -> list[KernelCall]:
-    """The kernel of a convolution whose groups have one channel; weights [F, kh, kw, 1]."""
+@kernel(Conv2D, IntConv2D, name="depthwise")
+def depthwise(ctx: NodeContext) -> Iterator[Candidate]:
+    """Convolutions whose groups have one channel; weights [F, kh, kw, 1]."""
+    conv = ctx.anchor
+    if not has_filter_per_channel(ctx):
+        return
+    assert isinstance(conv, Conv2D | IntConv2D)
+    terms = terms_of(ctx)
     x = placed_as(ctx, 0, ctx.inputs[0].type.shape)
     images, rows, columns, filters = ctx.anchor_type().shape
     axes = window_axes(
@@ -70,22 +78,30 @@ def lower_depthwise(ctx: NodeContext, conv: Conv2D | IntConv2D, terms: Terms) ->
     )
     shape = Sliding(x, (images, rows, columns, filters), *axes)
     terms = in_bytes(terms, ctx.target)
-    numbers = terms.numbers
-    b = KernelBuilder(ctx.name)
-    source, panel = b.param("x", x.elem, x.align_bytes), b.param("w", numbers.weight, 64)
     multiplier = filters // conv.groups
-    tile = choose_rectangle(ctx, shape, multiplier, numbers)
+    tile = choose_rectangle(ctx, shape, multiplier, terms.numbers)
     looped = is_looped(ctx.target, shape, tile.rows * tile.pixels)
     block = _Block(multiplier, tile, looped, ctx.target.as_written and not looped)
+    cycles, _ = tile_cycles(ctx.target, shape, (tile.rows, tile.pixels), tile.vectors)
+    vectors = images * -(-filters // tile.lanes)
+    prediction = Prediction("depthwise", tile.note, cycles * vectors)
+    yield Candidate(prediction, partial(_call, ctx, shape, terms, block))
+
+
+def _call(ctx: NodeContext, shape: Sliding, terms: Terms, block: _Block) -> list[KernelCall]:
+    """Write the kernel and say what its parameters point to."""
+    numbers, x = terms.numbers, shape.x
+    b = KernelBuilder(ctx.name)
+    source, panel = b.param("x", x.elem, x.align_bytes), b.param("w", numbers.weight, 64)
     args: list[Arg] = [access_arg(x), _packed(ctx, terms, block.tile.block)]
     start = _Start(ctx, b, shape, terms, args)
     epilogue = Epilogue(ctx, b, shape.walk)
-    kernel = _Depthwise(b, shape, block, numbers, source, panel, start, epilogue)
+    written = _Depthwise(b, shape, block, numbers, source, panel, start, epilogue)
     extent = write_tiles(
         b,
         shape,
         block.tile,
-        kernel.tile,
+        written.tile,
         threads=ctx.options.threads,
         split_last=epilogue.has_tail,
     )

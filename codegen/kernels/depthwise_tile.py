@@ -37,7 +37,7 @@ def choose_rectangle(
         if rows * pixels <= budget
         and (rows == 1 or not is_looped(ctx.target, shape, rows * pixels))
     ]
-    rows, pixels = min(choices, key=partial(_cost, ctx.target, shape))
+    rows, pixels = min(choices, key=partial(tile_cycles, ctx.target, shape))
     rows, pixels = cut(shape.rows.outputs, rows).size, cut(shape.columns.outputs, pixels).size
     # A small rectangle leaves time and registers for several vectors.
     most = min(budget // (rows * pixels), shape.walk[3] // lanes)
@@ -62,8 +62,10 @@ def is_looped(target: Target, shape: Sliding, windows: int) -> bool:
     return windows * shape.rows.taps * shape.columns.taps > _STRAIGHT
 
 
-def _cost(target: Target, shape: Sliding, tile: tuple[int, int]) -> tuple[float, int]:
-    """Cycles by count for the whole image and one vector; a small core's load takes two."""
+def tile_cycles(
+    target: Target, shape: Sliding, tile: tuple[int, int], vectors: int = 1
+) -> tuple[float, int]:
+    """Cycles by count for the whole image and one of `vectors`; a small core's load takes two."""
     load = target.core.load_cycles
     total = 0.0
     for rows, row_count in _sizes(shape.rows, tile[0]):
@@ -72,8 +74,9 @@ def _cost(target: Target, shape: Sliding, tile: tuple[int, int]) -> tuple[float,
             taps = shape.rows.taps * shape.columns.taps
             work = rows * pixels * (taps + 2)
             # Sums that wait for each other: fewer than eight leave the unit idle.
-            idle = max(1.0, 8 / (rows * min(pixels, shape.columns.taps)))
-            once = load * (reads + taps) + work * (idle if rows * pixels < 8 else 1.0) + 8
+            idle = max(1.0, 8 / (rows * min(pixels, shape.columns.taps) * vectors))
+            is_short = rows * pixels * vectors < 8
+            once = load * (reads + taps) + work * (idle if is_short else 1.0) + 8 / vectors
             total += once * row_count * pixel_count
     return total, tile[0] * tile[1]
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from functools import partial
 
 from ellc.codegen.blocks.access import dense, stored_shape
+from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.emission import emit_pointwise, is_costly
 from ellc.codegen.blocks.epilogue import Epilogue
-from ellc.codegen.blocks.lowering import KernelCall, NodeContext, lowers
+from ellc.codegen.blocks.lowering import KernelCall, NodeContext
 from ellc.codegen.blocks.lowering import Operand as NodeOperand
 from ellc.codegen.blocks.operands import Operands, expanded
 from ellc.codegen.blocks.vectors import vector_lanes

@@ -6,8 +6,9 @@ from functools import partial
 
 import numpy as np
 
+from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.epilogue import Epilogue
-from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg
 from ellc.codegen.blocks.operands import Operands
 from ellc.codegen.blocks.walking import Walk
 from ellc.codegen.kernels.elementwise import common_walk

@@ -6,14 +6,16 @@ is transposed first, unless the left one has so few rows that sums along the col
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 
 from ellc.codegen.blocks.access import Access
+from ellc.codegen.blocks.candidates import Candidate, Prediction, kernel, lowers
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.folding import index_of
-from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg
 from ellc.codegen.blocks.movement import dense_copy, placed_as
 from ellc.codegen.blocks.terms import Numbers
 from ellc.codegen.blocks.vectors import joined, vector_lanes
@@ -24,7 +26,7 @@ from ellc.codegen.kernels.factors import NO_ZEROS, Factors, ZeroPoints
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.kir.types import VType
-from ellc.ir.ops.dense import MatMul
+from ellc.ir.ops.dense import Dense, MatMul
 from ellc.ir.ops.quantised_conv import IntDense, IntMatMul
 from ellc.ir.types import DType
 
@@ -74,8 +76,14 @@ def lower_matmul(ctx: NodeContext) -> list[KernelCall]:
     return _lower(ctx, product, None)
 
 
-def lower_computed_dense(ctx: NodeContext) -> list[KernelCall]:
-    """A dense layer whose weights or bias are computed."""
+@kernel(Dense, IntDense, name="matmul")
+def computed_dense(ctx: NodeContext) -> Iterator[Candidate]:
+    """A dense layer whose weights or bias are computed: nothing can be packed."""
+    if any(x.array is None for x in ctx.inputs[1:]):
+        yield Candidate(Prediction("matmul"), partial(_computed_dense, ctx))
+
+
+def _computed_dense(ctx: NodeContext) -> list[KernelCall]:
     op = ctx.anchor
     weights = ctx.place(ctx.inputs[1])
     filters, depth = ctx.inputs[1].type.shape

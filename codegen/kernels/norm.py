@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 from functools import partial
 
+from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.folding import index_of
-from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg
 from ellc.codegen.blocks.movement import placed_as
 from ellc.codegen.blocks.vectors import vector_lanes
 from ellc.codegen.blocks.walking import Walk, merged

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.epilogue import Epilogue
-from ellc.codegen.blocks.lowering import Arg, KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.blocks.lowering import Arg, KernelCall, NodeContext, access_arg
 from ellc.codegen.blocks.movement import placed_as
 from ellc.codegen.blocks.sliding import Place, Rectangle, Sliding, meetings, origin, write_tiles
 from ellc.codegen.blocks.vectors import vector_lanes

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ellc.codegen.blocks.lowering import Arg, KernelCall, NodeContext, lowers
+from ellc.codegen.blocks.candidates import lowers
+from ellc.codegen.blocks.lowering import Arg, KernelCall, NodeContext
 from ellc.codegen.blocks.sliding import Sliding
 from ellc.codegen.kernels.pool import Pool, Rule, lower_windows
 from ellc.codegen.kir.build import KernelBuilder

@@ -8,8 +8,9 @@ from functools import partial
 
 import numpy as np
 
+from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.folding import Group, group, index_of, kept_axes, sweep
-from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg
 from ellc.codegen.blocks.walking import Walk
 from ellc.codegen.kir import fixed_point
 from ellc.codegen.kir.build import KernelBuilder

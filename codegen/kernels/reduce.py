@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ellc.codegen.blocks.access import Access
+from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.folding import (
     Group,
@@ -18,7 +19,7 @@ from ellc.codegen.blocks.folding import (
     nan_ranked,
     sweep,
 )
-from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg
 from ellc.codegen.blocks.vectors import load_lanes, vector_lanes
 from ellc.codegen.blocks.walking import Walk
 from ellc.codegen.kir.build import KernelBuilder

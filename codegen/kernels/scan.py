@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.folding import group, index_of, kept_axes
-from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg
 from ellc.codegen.blocks.vectors import load_lanes, store_lanes, vector_lanes
 from ellc.codegen.blocks.walking import Walk
 from ellc.codegen.kir.build import KernelBuilder

@@ -13,13 +13,8 @@ from math import prod
 import numpy as np
 
 from ellc.codegen.blocks.access import Access, dense
-from ellc.codegen.blocks.lowering import (
-    KernelCall,
-    NodeContext,
-    access_arg,
-    constant_access,
-    lowers,
-)
+from ellc.codegen.blocks.candidates import lowers
+from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg, constant_access
 from ellc.codegen.blocks.movement import copy_step, dense_copy, scratch_access
 from ellc.codegen.blocks.vectors import load_lanes, store_lanes
 from ellc.codegen.blocks.views import broadcast_to, regrouped, seen_as

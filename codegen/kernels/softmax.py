@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.folding import (
     Group,
     filled,
@@ -16,7 +17,7 @@ from ellc.codegen.blocks.folding import (
     load_filled,
     sweep,
 )
-from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg
 from ellc.codegen.blocks.vectors import load_lanes, store_lanes, vector_lanes
 from ellc.codegen.blocks.walking import Walk
 from ellc.codegen.kir import vmath

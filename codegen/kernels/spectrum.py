@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ellc.codegen.blocks.access import Access
-from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.blocks.candidates import lowers
+from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg
 from ellc.codegen.blocks.movement import scratch_access
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ellc.codegen.blocks.access import Access
-from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.blocks.candidates import lowers
+from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg
 from ellc.codegen.blocks.movement import scratch_access
 from ellc.codegen.blocks.vectors import load_lanes, vector_lanes
 from ellc.codegen.kir.build import KernelBuilder

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.epilogue import Epilogue
-from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg
 from ellc.codegen.blocks.lowering import Operand as NodeOperand
 from ellc.codegen.blocks.operands import Operands, address
 from ellc.codegen.blocks.vectors import load_lanes, vector_lanes

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ellc.codegen.blocks.access import Access
+from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.folding import index_of, kept_axes, nan_ranked
-from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg, lowers
+from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg
 from ellc.codegen.blocks.vectors import load_lanes, store_lanes, vector_lanes
 from ellc.codegen.blocks.walking import Walk
 from ellc.codegen.kir.build import KernelBuilder

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -48,11 +48,23 @@ Outputs = tuple[Array, ...]
 class Trial:
     """A graph that has been through the passes, and the inputs of one or more calls in a row.
 
-    State is carried from call to call and is as after a reset in the first.
+    State is carried from call to call and is as after a reset in the first. `kernels` are taken in
+    place of the cheapest; see `Options`.
     """
 
     graph: Graph
     calls: tuple[tuple[Array, ...], ...]
+    kernels: tuple[tuple[str, str], ...] = ()
+
+
+def rivals(trial: Trial, target: Target) -> list[Trial]:
+    """The same with each candidate that the planner does not take, one at a time."""
+    plan = make_plan(trial.graph, target, Options(), "rivals")
+    return [
+        replace(trial, kernels=((step.values[0], other.name),))
+        for step in plan.steps
+        for other in step.predictions[1:]
+    ]
 
 
 @dataclass(frozen=True)
@@ -119,7 +131,8 @@ def run_trials(
     for index, trial in enumerate(trials):
         name = f"t{index}"
         try:
-            plan = make_plan(trial.graph, target, chosen, name)
+            asked = replace(chosen, kernels=(*chosen.kernels, *trial.kernels))
+            plan = make_plan(trial.graph, target, asked, name)
             model = make_model(plan, name, chosen.threads, portable=emitter == "c")
             parts.append(_Part(index, trial, plan, model))
         except Exception as error:

@@ -10,6 +10,7 @@ from ellc.codegen.blocks.access import (
     Buffer,
     Weight,
 )
+from ellc.codegen.blocks.candidates import Prediction
 from ellc.codegen.blocks.lowering import (
     BufferArg,
     KernelCall,
@@ -37,7 +38,8 @@ class Step:
     `values` are the graph values it makes, `source` the layers of the model it stands for, `macs`
     its multiply-adds and `moved_bytes` the operands, weights and results it touches once, on all
     trips together. The steps of a loop are neighbours and have one `repeat`. A step runs only if
-    all its `guards` hold; else nothing reads what it would make.
+    all its `guards` hold; else nothing reads what it would make. The last step of a node has the
+    `predictions` of all its candidates, the chosen one first.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Step:
     moved_bytes: int = 0
     repeat: Repeat | None = None
     guards: tuple[Guard, ...] = ()
+    predictions: tuple[Prediction, ...] = ()
 
 
 @dataclass(frozen=True)

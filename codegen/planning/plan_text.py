@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ellc.codegen.blocks.candidates import Prediction
 from ellc.codegen.blocks.lowering import Arg, BufferArg
 from ellc.codegen.planning.plan import Plan, Step
 
@@ -22,12 +23,19 @@ def _lines(plan: Plan) -> Iterator[str]:
         yield f"constant {numbers[weight.key]} at {offset}: {weight.bytes} bytes"
     for step in (*plan.once, *plan.steps):
         yield f"{_step(step)}({', '.join(_argument(arg, numbers) for arg in step.call.args)})"
+        if len(step.predictions) > 1:
+            yield f"  candidates: {', '.join(map(_prediction, step.predictions))}"
 
 
 def _step(step: Step) -> str:
     call, repeat = step.call, step.repeat
     loop = f"loop {repeat.number} of {repeat.trips} " if repeat else ""
     return f"{loop}{step.name} [{call.note}] {call.kernel.name} to {call.extent} "
+
+
+def _prediction(prediction: Prediction) -> str:
+    cycles = prediction.cycles
+    return prediction.name if cycles is None else f"{prediction.name} {cycles:.0f} cycles"
 
 
 def _argument(arg: Arg, numbers: dict[str, int]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from ellc.codegen.blocks.access import (
     ARENA_ALIGN,
@@ -26,7 +27,7 @@ from ellc.codegen.blocks.movement import copy_call
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.languages.names import identifier
 from ellc.codegen.machine.target import Target
-from ellc.codegen.planning.choice import lower_node
+from ellc.codegen.planning.choice import AskedKernels, choose
 from ellc.codegen.planning.loops import MACS_WORTH_A_BARRIER, Enter, Leave, Repeat, flattened
 from ellc.codegen.planning.memory import Lifetime, plan_arena
 from ellc.codegen.planning.plan import Guard, Plan, Step
@@ -74,12 +75,14 @@ class _Steps:
         self._repeat: Repeat | None = None
         self._guards: tuple[Guard, ...] = ()
         self._constants = {c.value: c for c in graph.constants}
+        self._asked = AskedKernels(dict(options.kernels))
 
     def plan(self) -> Plan:
         for node, conditions in zip(self._graph.nodes, self._needed, strict=True):
             self._guards = self._as_guards(conditions)
             self._lower(node)
         self._guards = ()
+        self._problems += self._asked.unused(self._graph)
         if self._problems:
             raise _all_problems(self._problems, self._target)
         self._copy_results()
@@ -116,7 +119,8 @@ class _Steps:
             return
         label = _label(node)
         name = f"{self._prefix}_{len(self._steps):03d}_{label}"
-        ctx = NodeContext(
+        new_context = partial(
+            NodeContext,
             self._graph,
             node,
             self._storage.accesses,
@@ -127,11 +131,12 @@ class _Steps:
             self._storage.viewed,
         )
         try:
-            calls = lower_node(ctx)
+            choice = choose(new_context, self._asked.of(node))
         except EllcError as error:
             self._problems.append(error)
             return
-        self._scratch += [(b, len(self._steps)) for b in ctx.scratch]
+        calls = choice.calls
+        self._scratch += [(b, len(self._steps)) for b in choice.context.scratch]
         types = self._graph.node_types(node)
         trips = 1 if self._repeat is None else self._repeat.trips
         macs = node.op.macs(*types) * trips
@@ -150,6 +155,7 @@ class _Steps:
                     self._moved_bytes(node) * trips if final else 0,
                     self._repeat,
                     self._guards,
+                    choice.predictions if final else (),
                 )
             )
 

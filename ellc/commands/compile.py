@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from ellc.commands.output import bytes_text, echo, echo_json, echo_note, json_option
-from ellc.commands.parameters import command_words, model_options, target_option
+from ellc.commands.parameters import (
+    command_words,
+    kernel_request,
+    model_options,
+    target_option,
+)
 from ellc.ir.printable import visible
 
 if TYPE_CHECKING:
@@ -56,6 +61,15 @@ if TYPE_CHECKING:
     metavar="COMMAND",
     help="Your own linker for ELF targets (GNU ld or lld).",
 )
+@click.option(
+    "--kernel",
+    "kernels",
+    type=kernel_request,
+    metavar="LAYER=KERNEL",
+    multiple=True,
+    help="Take this kernel for a layer in place of the one that is predicted to be fastest; "
+    "ELLC_DEBUG=plan lists candidates. May be repeated.",
+)
 @model_options
 @json_option
 def command(
@@ -75,6 +89,7 @@ def command(
     dump_dir: Path | None,
     cc: tuple[str, ...],
     linker: tuple[str, ...],
+    kernels: tuple[tuple[str, str], ...],
     options: ModelOptions,
     as_json: bool,
 ) -> None:
@@ -109,6 +124,7 @@ def command(
         optimize=not no_optimize,
         dump_dir=dump_dir,
         tools=Tools(cc, linker),
+        kernels=kernels,
         model=options,
     )
     with progress(quiet=as_json) as report:

@@ -47,6 +47,14 @@ def command_words(text: str) -> tuple[str, ...]:
     return words
 
 
+def kernel_request(text: str) -> tuple[str, str]:
+    """A layer and the kernel for it."""
+    layer, _, kernel = text.rpartition("=")  # names of layers may hold a =
+    if not layer or not kernel:
+        raise click.BadParameter(f"{text!r} is not a layer and a kernel, such as conv1=gemm")
+    return layer, kernel
+
+
 def _numbers(text: str) -> tuple[float, ...]:
     """Numbers separated by commas; 1/255 is one, too."""
     try:

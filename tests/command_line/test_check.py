@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,11 @@ from ellc import checking
 from ellc.agreement import Agreement, compare
 from ellc.checking import CheckOptions, check, plausible_inputs
 from ellc.cli import run
-from ellc.codegen.blocks import lowering
+from ellc.codegen.blocks.candidates import FAMILIES, Candidate
+from ellc.codegen.blocks.lowering import KernelCall, NodeContext
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.measure.instrument import KeptProgram
-from ellc.codegen.planning.choice import lowering_for
+from ellc.codegen.planning.choice import families_of
 from ellc.codegen.planning.plan import Plan
 from ellc.codegen.planning.planner import make_plan
 from ellc.commands.check import text
@@ -26,6 +29,7 @@ from ellc.following import Led, follow
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.container import save
 from ellc.ir.graph import Graph, Node
+from ellc.ir.op import Op
 from ellc.ir.ops.binary import Binarize, BinaryConv2D
 from ellc.ir.ops.conv import Conv2D
 from ellc.ir.ops.dense import Dense
@@ -84,21 +88,24 @@ def test_states_are_followed_through_calls() -> None:
     assert {"state total", "state zero"} <= {c.name for c in report.layers}
 
 
-def broken(original: lowering.Lowering) -> lowering.Lowering:
-    """A rule whose kernels work on half of the image only."""
+def break_kernels(op: Op, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the kernels of an operator work on half of the image only."""
+    (family,) = families_of(op)
 
-    def lower(ctx: lowering.NodeContext) -> list[lowering.KernelCall]:
-        return [replace(call, extent=call.extent // 2) for call in original(ctx)]
+    def offer(ctx: NodeContext) -> Iterator[Candidate]:
+        for candidate in family.offer(ctx):
+            yield replace(candidate, make=partial(halved, candidate))
 
-    return lower
+    def halved(candidate: Candidate) -> list[KernelCall]:
+        return [replace(call, extent=call.extent // 2) for call in candidate.make()]
+
+    monkeypatch.setitem(FAMILIES, type(op), (replace(family, offer=offer),))
 
 
 def test_a_broken_kernel_is_the_first_difference(
     graph: Graph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rule = lowering_for(MaxPool2D((2, 2), (2, 2)))
-    assert rule is not None
-    monkeypatch.setitem(lowering.LOWERINGS, MaxPool2D, broken(rule))
+    break_kernels(MaxPool2D((2, 2), (2, 2)), monkeypatch)
     report = check(graph, resolve("host"), LAYERS)
     assert not report.agrees
     assert report.same_bytes  # both builds are wrong in the same way
@@ -132,9 +139,7 @@ def test_the_command_names_it_and_exits_with_one(
     save(graph, tmp_path / "mixed.eir")
     assert run(["check", str(tmp_path / "mixed.eir"), "--seeds", "1", "--layers"]) == 0
     assert "agrees on 1 input" in capsys.readouterr().out
-    rule = lowering_for(BinaryConv2D())
-    assert rule is not None
-    monkeypatch.setitem(lowering.LOWERINGS, BinaryConv2D, broken(rule))
+    break_kernels(BinaryConv2D(), monkeypatch)
     assert run(["check", str(tmp_path / "mixed.eir"), "--seeds", "1", "--layers"]) == 1
     said = capsys.readouterr().out
     assert "first difference: mixed_001_binary_conv2d_binary" in said

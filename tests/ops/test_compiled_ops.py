@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import functools
 import zlib
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
 import pytest
+from operator_graphs import Sample
 from special_values import differences, special_samples
 
+from ellc.codegen.blocks.candidates import FAMILIES
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.measure.testing import Emitter, run_trials
-from ellc.ir.op import all_ops
+from ellc.codegen.machine.target import Target
+from ellc.codegen.measure.testing import Emitter, rivals, run_trials
+from ellc.ir.op import Op, all_ops
 
 # tests/conftest.py keeps the tests of one way in one process: they share a program.
 WAYS = [
@@ -31,12 +36,13 @@ WAYS = [
 @functools.cache
 def problems(target: str, emitter: Emitter) -> dict[str, list[str]]:
     """What is wrong with each operator; all of them are compiled into one program."""
+    board = resolve(target)
     every = [
-        (name, sample)
+        (name, one)
         for name, op in all_ops().items()
         for sample in special_samples(op, np.random.default_rng(zlib.crc32(name.encode())))
+        for one in (sample, *_with_rivals(op, sample, board))
     ]
-    board = resolve(target)
     results = run_trials([s.trial for _, s in every], board, emitter)
     wrong: dict[str, list[str]] = {}
     for (name, sample), result in zip(every, results, strict=True):
@@ -46,6 +52,14 @@ def problems(target: str, emitter: Emitter) -> dict[str, list[str]]:
         else:
             said += differences(sample, result, board)
     return wrong
+
+
+def _with_rivals(op: type[Op], sample: Sample, board: Target) -> Iterator[Sample]:
+    """A sample with every kernel that could compute it and is not the cheapest."""
+    if len(FAMILIES.get(op, ())) > 1:
+        for trial in rivals(sample.trial, board):
+            ((_, asked),) = trial.kernels
+            yield replace(sample, label=f"{sample.label} by {asked}", trial=trial)
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from operator_graphs import sample_of
 
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.measure.testing import run_trials
-from ellc.codegen.planning.choice import lowering_for
+from ellc.codegen.planning.choice import families_of
 from ellc.ir.op import Case, all_ops
 from ellc.ir.ops.fused import Fused
 from ellc.ir.ranges import outside
@@ -50,7 +50,7 @@ def cases() -> Iterator[tuple[str, Case]]:
             anchor = sample.op.anchor if isinstance(sample.op, Fused) else sample.op
             kinds = tuple((t.dtype, t.rank) for t in sample.types())
             for case in with_constants(sample):
-                key = (lowering_for(anchor) or anchor.name, kinds, case.constants)
+                key = (families_of(anchor) or anchor.name, kinds, case.constants)
                 if key not in seen:
                     seen.add(key)
                     yield name, case

@@ -1,0 +1,97 @@
+"""Kernel families, and the candidates they offer for a node: the registry of what can compute what.
+
+A family is a function that says in which ways it would compute a node. The planner takes the
+candidate that is predicted to be cheapest (`planning.choice`), or the one a user names. So a rival
+for an operator is one more file with one more family.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ellc.codegen.blocks.lowering import KernelCall, NodeContext
+from ellc.ir.op import Op
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A way to compute a node: family, schedule (`8x8`, empty if there is one only) and cost.
+
+    `cycles` is modelled for one core, counting issue slots and neither the epilogue nor cache
+    misses, which rivals have in common; None where no rival exists and nothing is predicted.
+    """
+
+    kernel: str
+    schedule: str = ""
+    cycles: float | None = None
+
+    @property
+    def name(self) -> str:
+        """`family` or `family:schedule`, as a user asks for it."""
+        return f"{self.kernel}:{self.schedule}" if self.schedule else self.kernel
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A prediction and how to make its kernels; `make` is called for the chosen candidate only."""
+
+    prediction: Prediction
+    make: Callable[[], Sequence[KernelCall]]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What can compute an operator: `offer` lists candidates, none where it cannot serve a node.
+
+    Every call of `offer` gets a context of its own, in which it may register copies and memory.
+    """
+
+    name: str
+    offer: Callable[[NodeContext], Iterable[Candidate]]
+
+
+FAMILIES: dict[type[Op], tuple[Family, ...]] = {}
+
+OfferT = TypeVar("OfferT", bound=Callable[[NodeContext], Iterable[Candidate]])
+Lowering = Callable[[NodeContext], Sequence[KernelCall]]
+LowerT = TypeVar("LowerT", bound=Lowering)
+
+
+def kernel(*ops: type[Op], name: str) -> Callable[[OfferT], OfferT]:
+    """Decorator: this function offers candidates for these operators (also as a fused anchor)."""
+
+    def add(function: OfferT) -> OfferT:
+        for op in ops:
+            _register(op, Family(name, function))
+        return function
+
+    return add
+
+
+def lowers(*ops: type[Op], name: str = "") -> Callable[[LowerT], LowerT]:
+    """Decorator: a family with one way to compute these operators, which always serves.
+
+    Without `name` it is called what the function is, without its `lower_`.
+    """
+
+    def add(function: LowerT) -> LowerT:
+        for op in ops:
+            _register(op, only_way(name or function.__name__.removeprefix("lower_"), function))
+        return function
+
+    return add
+
+
+def only_way(name: str, lowering: Lowering) -> Family:
+    """A family of one candidate without a prediction."""
+    only = Prediction(name)
+    return Family(name, lambda ctx: (Candidate(only, lambda: lowering(ctx)),))
+
+
+def _register(op: type[Op], family: Family) -> None:
+    there = FAMILIES.get(op, ())
+    if any(family.name == other.name for other in there):
+        raise ValueError(f"two kernel families '{family.name}' for {op.name}")
+    FAMILIES[op] = (*there, family)

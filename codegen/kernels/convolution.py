@@ -1,0 +1,222 @@
+"""What every family of convolutions shares: the problem, its loops' form, the call of a kernel.
+
+A dense layer is a convolution of 1x1 pixels: all leading axes are pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from ellc.codegen.blocks.epilogue import Epilogue
+from ellc.codegen.blocks.lowering import Arg, KernelCall, NodeContext, access_arg
+from ellc.codegen.blocks.movement import placed_as
+from ellc.codegen.blocks.schedule import GemmSchedule, GemmTraffic, band_rows
+from ellc.codegen.blocks.terms import Numbers, Terms, float_terms, integer_terms
+from ellc.codegen.blocks.views import regrouped
+from ellc.codegen.blocks.window import Axis, fold_rows, window_axes
+from ellc.codegen.kernels.edge_table import EdgeTable
+from ellc.codegen.kernels.implicit_gemm import ConvShape, Heart, Nest, split_bands
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Param
+from ellc.codegen.kir.types import Elem
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.dense import Dense
+from ellc.ir.ops.quantised_conv import IntConv2D, IntDense
+from ellc.ir.types import Array, DType, Padding
+
+
+def has_filter_per_channel(ctx: NodeContext) -> bool:
+    """Whether a node is a depthwise convolution: groups of one channel."""
+    conv = ctx.anchor
+    return isinstance(conv, Conv2D | IntConv2D) and (
+        conv.groups > 1 and ctx.inputs[1].type.shape[3] == 1
+    )
+
+
+def has_constant_operands(ctx: NodeContext) -> bool:
+    """Whether weights and bias are known; of convolutions they always are."""
+    is_dense = isinstance(ctx.anchor, Dense | IntDense)
+    return not is_dense or all(x.array is not None for x in ctx.inputs[1:])
+
+
+def terms_of(ctx: NodeContext) -> Terms:
+    """What a convolution or dense layer multiplies and adds."""
+    match ctx.anchor:
+        case Conv2D(padding=padding):
+            return float_terms(ctx, padding)
+        case IntConv2D() as conv:
+            return integer_terms(ctx, conv.input_zero, conv.weight_zero, conv.padding)
+        case IntDense() as dense:
+            return integer_terms(ctx, dense.input_zero, dense.weight_zero, Padding())
+        case _:
+            return float_terms(ctx, Padding())
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Problem:
+    """A convolution or dense layer as loops over an image in memory, and its numbers."""
+
+    shape: ConvShape
+    terms: Terms
+
+
+def problem_of(ctx: NodeContext) -> Problem:
+    """The convolution of a node; registers a copy of an image whose layout no kernel can walk."""
+    terms = terms_of(ctx)
+    if isinstance(ctx.anchor, Dense | IntDense):
+        return Problem(_dense_shape(ctx, terms), terms)
+    conv = ctx.anchor
+    assert isinstance(conv, Conv2D | IntConv2D)
+    x = placed_as(ctx, 0, ctx.inputs[0].type.shape)
+    groups, filters = conv.groups, terms.weights.shape[0]
+    if ctx.result_type().dtype is DType.BIT and filters // groups % 8:
+        terms, groups = replace(terms, weights=_ungrouped(terms.weights, groups)), 1
+    _, window_rows, window_columns, depth = terms.weights.shape
+    images, out_rows, out_columns, _ = ctx.anchor_type().shape
+    axes = window_axes(
+        x,
+        (out_rows, out_columns),
+        (window_rows, window_columns),
+        conv.stride,
+        conv.dilation,
+        terms.padding,
+    )
+    walk = (images, out_rows, out_columns, filters)
+    return Problem(ConvShape(x, walk, *axes, depth, filters // groups, groups), terms)
+
+
+def _dense_shape(ctx: NodeContext, terms: Terms) -> ConvShape:
+    filters, _, _, depth = terms.weights.shape
+    pixels = ctx.inputs[0].type.elements // depth
+    image = placed_as(ctx, 0, (1, 1, pixels, depth))
+    rows = Axis(1, 1, 1, 1, 1, 0, True)
+    columns = Axis(pixels, pixels, 1, 1, 1, 0, True)
+    return ConvShape(image, (1, 1, pixels, filters), rows, columns, depth, filters, 1)
+
+
+def _ungrouped(weights: Array, groups: int) -> Array:
+    """The same filters over all channels, 0 for those of other groups.
+
+    For signs, where a byte of the result would otherwise belong to several groups.
+    """
+    filters, rows, columns, depth = weights.shape
+    wide = np.zeros((filters, rows, columns, groups * depth), weights.dtype)
+    for group, mine in enumerate(np.split(np.arange(filters), groups)):
+        wide[mine, :, :, group * depth : (group + 1) * depth] = weights[mine]
+    return wide
+
+
+HeartType = Callable[
+    [KernelBuilder, ConvShape, GemmSchedule, tuple[Param, Param], EdgeTable | None, Numbers], Heart
+]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Product:
+    """A convolution with a schedule: all that its kernel is made of.
+
+    `pack` puts weights in the order in which the kernel reads them: (weights, groups, block).
+    """
+
+    kernel: str
+    problem: Problem
+    schedule: GemmSchedule
+    heart: HeartType
+    pack: Callable[[Array, int, int], Array]
+
+    def call(self, ctx: NodeContext) -> list[KernelCall]:
+        """Write the kernel and say what its parameters point to."""
+        shape, terms, schedule = self.problem.shape, self.problem.terms, self.schedule
+        b = KernelBuilder(ctx.name)
+        x = b.param("x", terms.numbers.image, shape.x.align_bytes)
+        w = b.param("w", terms.numbers.weight, 64)
+        args: list[Arg] = [access_arg(shape.x), self._packed(ctx)]
+        table = _start_table(ctx, b, shape, schedule, terms)
+        heart = self.heart(b, shape, schedule, (x, w), table, terms.numbers)
+        args += table.args if table else []
+        epilogue = Epilogue(ctx, b, shape.walk)
+        extent = Nest(b, shape, schedule, heart, epilogue).write()
+        note = f"{self.kernel} {schedule.note}"
+        return [KernelCall(b.finish(), (*args, *epilogue.args), extent, note)]
+
+    def _packed(self, ctx: NodeContext) -> Arg:
+        """Weights in whole blocks, the last one filled with 0."""
+        shape, block, terms = self.problem.shape, self.schedule.block, self.problem.terms
+        weights = terms.weights
+        blocks = -(-shape.filters // block)
+        size = shape.groups * blocks * block * int(np.prod(weights.shape[1:])) * weights.itemsize
+        make = partial(self.pack, weights, shape.groups, block)
+        what = f"{self.kernel}:{shape.groups}:{block}:{terms.key}{weights.shape}"
+        return ctx.lazy_weight(what, 1, size, make)
+
+
+def banded(
+    ctx: NodeContext, shape: ConvShape, tile: GemmSchedule, numbers: Numbers
+) -> GemmSchedule:
+    """The tile with filters for whole bytes of signs, and bands."""
+    columns = shape.columns
+    taps = shape.rows.taps * columns.taps
+    traffic = GemmTraffic(
+        shape.rows.outputs,
+        shape.x.strides[1] * shape.rows.stride * numbers.image.bytes,
+        shape.walk[2] * shape.walk[3] * Elem.of(ctx.result_type().dtype).bytes,
+        taps * shape.channels * shape.walk[3] * numbers.weight.bytes,
+    )
+    while tile.block % (8 if ctx.result_type().dtype is DType.BIT else 1):
+        tile = replace(tile, vectors=tile.vectors + 1)
+    if not columns.is_interior and not tile.by_lane:
+        # A tile at an edge has several inner loops; one pixel less leaves registers to cross them.
+        tile = replace(tile, pixels=max(1, tile.pixels - 1))
+    blocks = -(-shape.filters // tile.block)
+    schedule = replace(tile, band_rows=band_rows(traffic, blocks, ctx.target))
+    return split_bands(schedule, shape, ctx.options.threads)
+
+
+def folded(ctx: NodeContext, shape: ConvShape, limit: int) -> ConvShape:
+    """A 1x1 convolution with stride 1 over images without gaps walks one row of pixels."""
+    rows, columns = shape.rows, shape.columns
+    plain = (rows.taps, columns.taps, rows.stride, columns.stride) == (1, 1, 1, 1)
+    if not plain or rows.before or columns.before or rows.size != rows.outputs:
+        return shape
+    if columns.size != columns.outputs or shape.walk[0] != 1:
+        return shape
+    pixels = rows.outputs * columns.outputs
+    walk = (1, *fold_rows(pixels, limit), shape.walk[3])
+    depth = shape.x.shape[3]
+    strides = regrouped(shape.x.shape, shape.x.strides, (*walk[:3], depth))
+    operands = [x.access for x in ctx.extras if x.access is not None]
+    simple = all(_keeps_form(x.type.shape, ctx.anchor_type().shape) for x in ctx.extras)
+    if strides is None or not simple:
+        return shape
+    targets = [a for a in (*operands, ctx.result()) if len(a.shape) == 4 and a.shape[1:3] != (1, 1)]
+    if any(regrouped(a.shape, a.strides, (*walk[:3], a.shape[3])) is None for a in targets):
+        return shape
+    x = replace(shape.x, shape=(*walk[:3], depth), strides=strides, border=None)
+    line = partial(Axis, taps=1, stride=1, dilation=1, before=0, bordered=True)
+    return replace(
+        shape, x=x, walk=walk, rows=line(walk[1], walk[1]), columns=line(walk[2], walk[2])
+    )
+
+
+def _keeps_form(operand: tuple[int, ...], result: tuple[int, ...]) -> bool:
+    """Whether an operand covers the whole result, or repeats for every pixel."""
+    return operand == result or all(n == 1 for n in operand[:-1])
+
+
+def _start_table(
+    ctx: NodeContext, b: KernelBuilder, shape: ConvShape, schedule: GemmSchedule, terms: Terms
+) -> EdgeTable | None:
+    """What the sums start from: the bias, and what taps outside the image would add."""
+    edges = not (shape.rows.is_interior and shape.columns.is_interior)
+    if terms.starts_at_zero(edges=edges):
+        return None
+    by_class = terms.depends_on_taps(edges=edges)
+
+    def row(rows: tuple[int, int], columns: tuple[int, int]) -> Array:
+        return terms.start(shape.groups, (rows, columns) if by_class else None)
+
+    return EdgeTable(ctx, b, shape, schedule, terms.numbers.total, row, by_class=by_class)

@@ -1,0 +1,174 @@
+"""Convolutions and dense layers, of floats and of bytes: an implicit matrix product of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from ellc.codegen.blocks.candidates import Candidate, Prediction, kernel
+from ellc.codegen.blocks.lowering import NodeContext
+from ellc.codegen.blocks.schedule import GemmSchedule, gemm_tile, pixel_limit
+from ellc.codegen.blocks.terms import Numbers
+from ellc.codegen.blocks.window import cut
+from ellc.codegen.kernels.convolution import (
+    Problem,
+    Product,
+    banded,
+    folded,
+    has_constant_operands,
+    problem_of,
+)
+from ellc.codegen.kernels.edge_table import EdgeTable
+from ellc.codegen.kernels.implicit_gemm import ConvShape, Heart, Place, pack_filters
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Operand, Param
+from ellc.codegen.kir.types import Elem, VType
+from ellc.codegen.machine.target import Target
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.dense import Dense
+from ellc.ir.ops.quantised_conv import IntConv2D, IntDense
+
+
+@kernel(Conv2D, IntConv2D, Dense, IntDense, name="gemm")
+def gemm(ctx: NodeContext) -> Iterator[Candidate]:
+    """Every convolution and every dense layer with constant weights."""
+    if not has_constant_operands(ctx):
+        return
+    problem = problem_of(ctx)
+    total = problem.terms.numbers.total
+    shape = folded(ctx, problem.shape, pixel_limit(ctx.target, total))
+    tile = gemm_tile(ctx.target, total, shape.columns.outputs, shape.filters)
+    schedule = banded(ctx, shape, tile, problem.terms.numbers)
+    cycles = gemm_cycles(ctx.target, shape, schedule, problem.terms.numbers)
+    product = Product("gemm", Problem(shape, problem.terms), schedule, _Products, pack_filters)
+    yield Candidate(Prediction("gemm", schedule.note, cycles), partial(product.call, ctx))
+
+
+_AROUND = 32
+"""Slots of pointers, tests of edges and counters for each tile and each of its runs. On a modelled
+Cortex-A53, grouped layers of 3x3 windows and few pixels, all of them edges, took 0.9 to 1.8
+thousand cycles where products and loads alone are 0.3 to 0.9 thousand slots."""
+
+
+def gemm_cycles(
+    target: Target, shape: ConvShape, schedule: GemmSchedule, numbers: Numbers
+) -> float:
+    """Issue slots: multiply-adds, loads, what widens bytes, and what surrounds the inner loops.
+
+    A step of a tile over one channel of one tap multiplies `pixels * vectors` registers. It loads
+    the block's weights, and for each pixel a value, or a vector of `k_step` of them where lanes
+    multiply. A load counts as `Core.load_cycles`. Every sum is started and stored, and every run of
+    taps that are consecutive in memory, as every tile, has some slots of its own (`_AROUND`).
+    """
+    load = target.core.load_cycles
+    widening = 1.0 if numbers.weight is not numbers.factor else 0.0
+    values = schedule.pixels / (schedule.k_step if schedule.by_lane else 1)
+    sums = schedule.pixels * schedule.vectors
+    once = sums + (schedule.vectors + values) * (load + widening)
+    taps = shape.rows.taps * shape.columns.taps
+    runs = shape.rows.taps if shape.consecutive_taps else taps
+    blocks = shape.groups * -(-shape.filters // schedule.block)
+    images, rows, columns, _ = shape.walk
+    tiles = images * rows * -(-columns // schedule.pixels) * blocks
+    return tiles * (once * taps * shape.channels + 2 * sums + _AROUND * (runs + 1))
+
+
+CHAIN = 256
+"""Products that one register sums before it is added to a total. The error of a long chain grows
+with its length; chains of this length keep that of any sum near numpy's own, for one addition and
+a trip to the stack in so many products."""
+
+
+class _Products(Heart):
+    """Sums of products: one vector register for each pixel and each vector of filters.
+
+    More than `CHAIN` products of floats are summed in parts: some window rows at once, or parts of
+    one.
+    """
+
+    def __init__(
+        self,
+        b: KernelBuilder,
+        shape: ConvShape,
+        schedule: GemmSchedule,
+        memory: tuple[Param, Param],
+        table: EdgeTable | None,
+        numbers: Numbers,
+    ) -> None:
+        super().__init__(b, shape, schedule, *memory)
+        self.table, self._numbers = table, numbers
+        narrow = numbers.factor is Elem.I16 and schedule.block % 8 == 0
+        self.weights_together = 8 if narrow else 0  # half a register of bytes, widened to a whole
+        self.stored_together = numbers.stored_together
+        row = shape.columns.taps * shape.channels
+        # A window row of less than two chains stays whole: at edges it has several short loops.
+        self._in_parts = numbers.total.is_float and row >= 2 * CHAIN
+        long = numbers.total.is_float and row * shape.rows.taps > CHAIN
+        if long and not self._in_parts and shape.rows.taps > 1:
+            self.rows_at_once = max(1, CHAIN // row)
+
+    def start(self, place: Place, taps: tuple[int, int]) -> list[Operand]:
+        """The bias and the share of taps outside, or 0."""
+        if self.table is None:
+            zero = self._b.const(0, VType(self._numbers.total, self._schedule.lanes))
+            return [zero] * self._schedule.vectors
+        return self.table.values(place, taps, self._schedule.lanes)
+
+    def finish(self, place: Place, taps: tuple[int, int], sums: list[Operand]) -> list[Operand]:
+        """The sums are the results, in pairs where they will fill a register when narrowed."""
+        if self.weights_together != 2 * self._schedule.lanes:
+            return sums
+        return [self._b.op("join", *pair) for pair in zip(sums[::2], sums[1::2], strict=True)]
+
+    def depth(
+        self,
+        sums: list[Operand],
+        inside: Operand,
+        panel: Operand,
+        length: int,
+        pixels: Sequence[int],
+    ) -> list[Operand]:
+        """Products of `length` values, added to the sums."""
+        if not self._in_parts:
+            return self.inner_loop(sums, inside, panel, length, pixels)
+        b, block = self._b, self._schedule.block
+        pieces = cut(length, CHAIN)
+        whole = pieces.count * pieces.size
+        with b.loop("part", 0, whole, pieces.size, carry=sums) as part:
+            here, below = b.add(inside, part.index), b.add(panel, b.mul(part.index, block))
+            part.carry(self._added(list(part.carried), here, below, pieces.size, pixels))
+        sums = list(part.results)
+        if pieces.rest:
+            here, below = b.add(inside, whole), b.add(panel, whole * block)
+            sums = self._added(sums, here, below, pieces.rest, pixels)
+        return sums
+
+    def _added(
+        self,
+        sums: list[Operand],
+        here: Operand,
+        below: Operand,
+        length: int,
+        pixels: Sequence[int],
+    ) -> list[Operand]:
+        """The sums after a chain of its own for each has been added."""
+        zeros: list[Operand] = [self._b.const(0, s) for s in sums]
+        fresh = self.inner_loop(zeros, here, below, length, pixels)
+        vectors = self._schedule.vectors
+        mine = {p * vectors + v for p in pixels for v in range(vectors)}
+        return [
+            self._b.add(s, f) if i in mine else s
+            for i, (s, f) in enumerate(zip(sums, fresh, strict=True))
+        ]
+
+    def seen(self, value: Operand) -> Operand:
+        """As it is multiplied."""
+        return self._numbers.seen(self._b, value)
+
+    def widened(self, weight: Operand) -> Operand:
+        """As it is multiplied."""
+        return self._numbers.widened(self._b, weight)
+
+    def meet(self, weight: Operand, value: Operand, total: Operand) -> Operand:
+        """One multiply-add."""
+        return self._numbers.met(self._b, weight, value, total)

@@ -1,0 +1,96 @@
+"""Among the candidates for a node the cheapest is taken, or the one a user names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from ellc.codegen.blocks.candidates import FAMILIES, Candidate, Family, Prediction
+from ellc.codegen.blocks.lowering import NodeContext, Options
+from ellc.codegen.machine.resolve import resolve
+from ellc.codegen.planning.choice import families_of
+from ellc.codegen.planning.plan import Plan
+from ellc.codegen.planning.plan_text import print_plan
+from ellc.codegen.planning.planner import make_plan
+from ellc.commands.compile import command
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.container import save
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.pipeline import run_pipeline
+from ellc.ir.types import DType, TensorType
+
+
+def depthwise_network() -> Graph:
+    b = GraphBuilder("net")
+    value = b.input("x", TensorType(DType.F32, (1, 9, 9, 16)))
+    weights = b.constant(np.ones((16, 3, 3, 1), np.float32))
+    b.output("y", b.add(Conv2D(groups=16), value, weights, source="first"))
+    return run_pipeline(b.build())[0]
+
+
+def planned(*kernels: tuple[str, str]) -> Plan:
+    return make_plan(depthwise_network(), resolve("pi3_64"), Options(kernels=kernels), "net")
+
+
+def test_the_cheapest_is_taken_and_the_plan_shows_all() -> None:
+    plan = planned()
+    (step,) = plan.steps
+    cheapest, other = step.predictions
+    assert (cheapest.kernel, other.kernel) == ("depthwise", "gemm")
+    assert cheapest.cycles is not None and other.cycles is not None
+    assert cheapest.cycles < other.cycles
+    assert step.call.note.startswith("depthwise")
+    shown = f"candidates: {cheapest.name} {cheapest.cycles:.0f} cycles, {other.name} "
+    assert shown in print_plan(plan)
+
+
+def test_a_kernel_is_taken_by_name() -> None:
+    other = planned().steps[0].predictions[1]
+    for name in ("gemm", other.name):
+        (step,) = planned(("first", name)).steps
+        assert step.predictions[0] == other and step.call.note.startswith("gemm")
+
+
+@pytest.mark.parametrize(
+    ("layer", "kernel", "said"),
+    [("first", "dots", "depthwise:"), ("first", "gemm:1x1", "gemm:"), ("fist", "gemm", "first")],
+)
+def test_what_cannot_be_taken_is_an_error_that_says_what_can(
+    layer: str, kernel: str, said: str
+) -> None:
+    with pytest.raises(EllcError) as caught:
+        planned((layer, kernel))
+    assert caught.value.code == "E305" and said in caught.value.hint
+
+
+def test_a_rival_is_one_more_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    (gemm,) = (f for f in families_of(Conv2D()) if f.name == "gemm")
+
+    def offer(cycles: float, ctx: NodeContext) -> Iterator[Candidate]:
+        for candidate in gemm.offer(ctx):
+            yield Candidate(Prediction("rival", "", cycles), candidate.make)
+
+    for cycles, wanted in ((1.0, "rival"), (1e12, "depthwise")):
+        rival = Family("rival", partial(offer, cycles))
+        monkeypatch.setitem(FAMILIES, Conv2D, (*families_of(Conv2D()), rival))
+        (step,) = planned().steps
+        assert step.predictions[0].kernel == wanted
+        monkeypatch.undo()
+
+
+def test_the_command_takes_kernels(tmp_path: Path) -> None:
+    path = tmp_path / "net.eir"
+    save(depthwise_network(), path)
+    words = [str(path), "--target", "pi3_64", "--emit", "c", "-o", str(tmp_path / "made")]
+    done = CliRunner().invoke(command, [*words, "--kernel", "first=gemm"], catch_exceptions=False)
+    assert done.exit_code == 0
+    for wrong in ("first", "=gemm", "first="):
+        done = CliRunner().invoke(command, [*words, "--kernel", wrong])
+        assert done.exit_code == 2 and "--kernel" in done.stderr
