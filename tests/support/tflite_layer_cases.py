@@ -40,10 +40,12 @@ def layer_cases() -> Iterator[TfliteCase]:
         yield from _transposed(padding)
     yield from _dense()
     yield from _recurrent()
+    for padding in (0, 1):
+        yield from _volumes(padding)
 
 
-def _floats(*shape: int) -> T:
-    return T.of(_RNG.normal(size=shape).astype(np.float32))
+def _floats(*shape: int, deviation: float = 1.0) -> T:
+    return T.of(_RNG.normal(0, deviation, shape).astype(np.float32))
 
 
 def _weights(dtype: str, shape: tuple[int, ...], filters: int, axis: int) -> T:
@@ -100,6 +102,39 @@ def _convolutions(
             more = options("DepthwiseConv2DOptions", depthMultiplier=times, **chosen)
             name = f"{dtype} {window} {times} {label}"
             yield TfliteCase("DEPTHWISE_CONV_2D", name, operands, to, more)
+
+
+def _volumes(padding: int) -> Iterator[TfliteCase]:
+    """Three spatial axes, of which depth has a stride, or a dilation, of its own."""
+    x = T((2, 5, 6, 7, 3))
+    deviation = 0.1  # of weights: sums stay near the bounds of activations
+    for stride, dilation, window in (
+        ((1, 1, 1), (1, 1, 1), (3, 3, 3)),
+        ((2, 1, 2), (1, 1, 1), (3, 2, 1)),
+        ((1, 1, 1), (2, 1, 3), (2, 3, 2)),
+    ):
+        chosen = {
+            "padding": padding,
+            **{f"stride{axis}": n for axis, n in zip("DHW", stride, strict=True)},
+            **{f"dilation{axis}Factor": n for axis, n in zip("DHW", dilation, strict=True)},
+            "fusedActivationFunction": stride[0] - 1,
+        }
+        label, bias = f"{padding} {stride} {dilation} {window}", _floats(4)
+        reach = [d * (w - 1) + 1 for d, w in zip(dilation, window, strict=True)]
+        free = [r - 1 if padding else 0 for r in reach]
+        small = [-(-(e - f) // s) for e, f, s in zip(x.shape[1:4], free, stride, strict=True)]
+        operands = (x, _floats(*window, 3, 4, deviation=deviation), bias)
+        more = options("Conv3DOptions", **chosen)
+        yield TfliteCase("CONV_3D", label, operands, (T((2, *small, 4)),), more)
+        large = [
+            e * s if padding == 0 else (e - 1) * s + r
+            for e, s, r in zip(x.shape[1:4], stride, reach, strict=True)
+        ]
+        to = T((2, *large, 4))
+        for last in ((bias,), ()):
+            operands = (ints(*to.shape), _floats(*window, 4, 3, deviation=deviation), x, *last)
+            name = f"{label} {len(last)}"
+            yield TfliteCase("CONV_3D_TRANSPOSE", name, operands, (to,), more)
 
 
 def _pools(

@@ -5,8 +5,8 @@ One spatial axis becomes the columns of an image of one row.
 
 from __future__ import annotations
 
+from ellc.frontends.graph_import.shapes import reshaped, transposed
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
-from ellc.frontends.onnx.operators.shapes import reshaped, transposed
 from ellc.frontends.onnx.ports import TO_PIXELS, TO_PLANES
 
 

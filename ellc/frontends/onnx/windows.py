@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ellc.frontends.graph_import.values import Emitter, Unsupported
+from ellc.frontends.graph_import.volumes import places_under_window
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.ir.types import Array, Padding
 
@@ -62,11 +63,8 @@ class Span:
 
     def places(self, emitter: Emitter, extent: int) -> Array:
         """[count, size]: which element every tap stands on; outside of 0..extent-1 is padding."""
-        count = self.count(extent)
-        emitter.want_room(count, self.size)
-        starts = emitter.counted(count, 1) * self.stride - self.before
-        made: Array = starts + self.dilation * emitter.counted(self.size)
-        return made
+        count, amounts = self.count(extent), (self.stride, self.dilation, self.before)
+        return places_under_window(emitter, count, self.size, *amounts)
 
 
 def window_of(spans: Sequence[Span]) -> Window:

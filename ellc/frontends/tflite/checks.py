@@ -38,6 +38,7 @@ _FAMILIES = (
     "strided_slice",
     "svdf",
     "variables",
+    "volumes",
 )
 # Operators that change their variables; anybody else would read what they held at first.
 _STATEFUL = (

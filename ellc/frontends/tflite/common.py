@@ -84,21 +84,21 @@ def window_padding_of(
     if explicit:
         top, left, bottom, right = explicit
         return Padding(top, left, bottom, right)
-    if scheme == _VALID:
-        return Padding()
-    if scheme != _SAME:
-        raise Unsupported(f"padding scheme {scheme} is unknown")
     (top, bottom), (left, right) = (
-        _same(extent, size, step, spread)
-        for extent, size, step, spread in zip(extents, window, stride, dilation, strict=True)
+        padding_along(scheme, *axis) for axis in zip(extents, window, stride, dilation, strict=True)
     )
     return Padding(top, left, bottom, right)
 
 
-def _same(extent: int, window: int, stride: int, dilation: int) -> tuple[int, int]:
+def padding_along(
+    scheme: int, extent: int, window: int, stride: int, dilation: int = 1
+) -> tuple[int, int]:
+    """What a padding scheme adds before and after one axis."""
+    if scheme not in (_SAME, _VALID):
+        raise Unsupported(f"padding scheme {scheme} is unknown")
     reach = dilation * (window - 1) + 1
     total = max((-(-extent // stride) - 1) * stride + reach - extent, 0)
-    return total // 2, total - total // 2
+    return (0, 0) if scheme == _VALID else (total // 2, total - total // 2)
 
 
 def activated(emitter: Emitter, value: Value, activation: Activation) -> Value:

@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 
 from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.shapes import reshaped
 from ellc.frontends.graph_import.steps import stepped
 from ellc.frontends.graph_import.values import (
     Emitter,
@@ -19,7 +20,6 @@ from ellc.frontends.graph_import.values import (
 )
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.narrow import same_kind, stored_value
-from ellc.frontends.onnx.operators.shapes import reshaped
 from ellc.frontends.onnx.registry import ONNX, Declined, no_attribute, operand, optional
 from ellc.frontends.onnx.tensors import HALF_NOTE, NARROW_TYPES, dtype_of, element_name, is_half
 from ellc.ir.ops.pointwise import BitCast, Cast

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.shapes import transposed
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.images import to_pixels, to_planes, with_rows
 from ellc.frontends.onnx.model import OnnxNode
-from ellc.frontends.onnx.operators.shapes import transposed
 from ellc.frontends.onnx.operators.volumes import as_pixels, to_volumes
 from ellc.frontends.onnx.ports import TO_PIXELS
 from ellc.frontends.onnx.registry import ONNX, operand, optional

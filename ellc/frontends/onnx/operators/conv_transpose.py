@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.shapes import reshaped, transposed
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
+from ellc.frontends.graph_import.volumes import places_transposed
 from ellc.frontends.onnx.images import to_pixels, to_planes, with_rows
 from ellc.frontends.onnx.model import OnnxNode
-from ellc.frontends.onnx.operators.shapes import reshaped, transposed
 from ellc.frontends.onnx.operators.volumes import transposed_convolved
 from ellc.frontends.onnx.registry import ONNX, operand, optional
 from ellc.frontends.onnx.windows import per_axis
 from ellc.ir.ops.conv_transpose import ConvTranspose2D
-from ellc.ir.types import Array
 
 Pair = tuple[int, int]
 
@@ -40,8 +38,11 @@ def conv_transpose(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
         groups,
     )
     if rank == 5:
-        deep = (v[0] for v in (stride, dilation, before, after, extra))
-        places = _places_along_depth(emitter, x.shape[2], kernel[0], *deep)
+        reach = dilation[0] * (kernel[0] - 1) + 1
+        count = (x.shape[2] - 1) * stride[0] + reach - before[0] - after[0] + extra[0]
+        places = places_transposed(
+            emitter, x.shape[2], max(count, 0), kernel[0], stride[0], dilation[0], before[0]
+        )
         return transposed_convolved(emitter, x, w, bias, places, op)
     operands = [to_pixels(emitter, x), _filters(emitter, with_rows(emitter, w), groups)]
     made = emitter.add(op, *operands, *([bias] if bias else []))
@@ -53,26 +54,6 @@ def _pair(values: tuple[int, ...], missing: int) -> Pair:
     if len(values) not in (1, 2, 3):
         raise Unsupported(f"{len(values)} numbers for one to three spatial axes")
     return (values[-2], values[-1]) if len(values) > 1 else (missing, values[0])
-
-
-def _places_along_depth(
-    emitter: Emitter,
-    extent: int,
-    taps: int,
-    stride: int,
-    dilation: int,
-    before: int,
-    after: int,
-    extra: int,
-) -> Array:
-    """[slices of the result, taps]: the slice of the operand that a tap takes there, or -1."""
-    count = (extent - 1) * stride + dilation * (taps - 1) + 1 - before - after + extra
-    emitter.want_room(max(count, 0), taps)
-    slices, tap = (emitter.counted(n) for n in (max(count, 0), taps))
-    full = slices[:, None] + before - dilation * tap
-    place = full // stride
-    good = (full % stride == 0) & (place >= 0) & (place < extent)
-    return np.where(good, place, -1)
 
 
 def _filters(emitter: Emitter, w: Value, groups: int) -> Value:

@@ -8,10 +8,10 @@ from math import prod
 import numpy as np
 
 from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.shapes import reshaped, transposed
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.dense import NO_INTEGER_PRODUCTS
-from ellc.frontends.onnx.operators.shapes import reshaped, transposed
 from ellc.frontends.onnx.registry import ONNX, operand
 from ellc.ir.ops.dense import MatMul
 from ellc.ir.ops.reduce import Reduce

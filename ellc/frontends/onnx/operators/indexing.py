@@ -15,6 +15,7 @@ from ellc.frontends.graph_import.indexing import (
     rows_of,
     scattered,
 )
+from ellc.frontends.graph_import.shapes import reshaped
 from ellc.frontends.graph_import.values import (
     Emitter,
     Unsupported,
@@ -24,7 +25,6 @@ from ellc.frontends.graph_import.values import (
     known_int,
 )
 from ellc.frontends.onnx.model import OnnxNode
-from ellc.frontends.onnx.operators.shapes import reshaped
 from ellc.frontends.onnx.registry import ONNX, operand, optional
 from ellc.frontends.onnx.tensors import dtype_of
 from ellc.ir.op import Op

@@ -10,6 +10,7 @@ import numpy as np
 from ellc.frontends.graph_import.axes import axis_of
 from ellc.frontends.graph_import.handlers import Inputs, needed_nodes
 from ellc.frontends.graph_import.recurrence import MOST_COUNTED_TRIPS, counters
+from ellc.frontends.graph_import.shapes import reshaped
 from ellc.frontends.graph_import.values import (
     Emitter,
     Listed,
@@ -22,7 +23,6 @@ from ellc.frontends.graph_import.values import (
 from ellc.frontends.onnx.inner import import_inner, own_and_around
 from ellc.frontends.onnx.model import OnnxGraph, OnnxNode
 from ellc.frontends.onnx.operators.sequences import appended, extended
-from ellc.frontends.onnx.operators.shapes import reshaped
 from ellc.frontends.onnx.order import in_order
 from ellc.frontends.onnx.registry import ONNX, operand
 from ellc.ir.ops.loop import Loop, Walk

@@ -5,10 +5,10 @@ from __future__ import annotations
 from math import prod
 
 from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.shapes import reshaped
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
 from ellc.frontends.onnx.images import to_pixels, to_planes
 from ellc.frontends.onnx.model import OnnxNode
-from ellc.frontends.onnx.operators.shapes import reshaped
 from ellc.frontends.onnx.registry import ONNX, no_integers, operand
 from ellc.frontends.onnx.windows import per_axis
 from ellc.ir.ops.conv_transpose import ConvTranspose2D

@@ -11,9 +11,9 @@ from ellc.frontends.graph_import.axes import axes_of, axis_of
 from ellc.frontends.graph_import.broadcast import pointwise
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.indexing import want_array_inside
+from ellc.frontends.graph_import.shapes import reshaped
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known, known_ints
 from ellc.frontends.onnx.model import OnnxNode
-from ellc.frontends.onnx.operators.shapes import reshaped
 from ellc.frontends.onnx.registry import ONNX, integers_at, operand, optional
 from ellc.ir.ops.pointwise import Add, Less, Select
 from ellc.ir.ops.shape import Concat, Gather, Pad, Slice, Split

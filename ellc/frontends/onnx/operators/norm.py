@@ -9,10 +9,11 @@ import numpy as np
 from ellc.frontends.graph_import.axes import axes_of, axis_of
 from ellc.frontends.graph_import.broadcast import pointwise
 from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.shapes import reshaped, transposed
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.constants import STASH, TRAINING, to_dtype
-from ellc.frontends.onnx.operators.shapes import first_axis_last, reshaped, transposed
+from ellc.frontends.onnx.operators.shapes import first_axis_last
 from ellc.frontends.onnx.registry import ONNX, no_attribute, one_result, operand, optional
 from ellc.ir.ops.norm import LRN, BatchNorm, Normalize
 from ellc.ir.ops.pointwise import Abs, Add, Div, Mul, NotEqual, Rsqrt, Select, Sqrt, Sub

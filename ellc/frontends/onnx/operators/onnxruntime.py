@@ -12,6 +12,7 @@ import numpy as np
 
 from ellc.frontends.graph_import.broadcast import pointwise
 from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.shapes import transposed
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.nchwc import BLOCK, DOMAIN
@@ -19,7 +20,6 @@ from ellc.frontends.onnx.operators.conv import convolution
 from ellc.frontends.onnx.operators.dense import gemm, product, scaled
 from ellc.frontends.onnx.operators.pool import average_pool, global_pool, max_pool
 from ellc.frontends.onnx.operators.resize import resized_by
-from ellc.frontends.onnx.operators.shapes import transposed
 from ellc.frontends.onnx.ports import TO_PIXELS, TO_PLANES
 from ellc.frontends.onnx.registry import MICROSOFT, ONNX, operand, optional
 from ellc.ir.op import Op

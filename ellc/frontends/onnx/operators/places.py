@@ -8,10 +8,10 @@ from math import prod
 import numpy as np
 
 from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.shapes import reshaped
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.constants import to_dtype
-from ellc.frontends.onnx.operators.shapes import reshaped
 from ellc.frontends.onnx.registry import ONNX, operand, optional
 from ellc.frontends.onnx.windows import Span, read_spans
 from ellc.ir.ops.pointwise import Add, Equal, Select

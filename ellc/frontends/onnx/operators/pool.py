@@ -9,11 +9,11 @@ import numpy as np
 
 from ellc.frontends.graph_import.broadcast import pointwise
 from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.shapes import reshaped
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.images import to_pixels, to_planes
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.places import places_of_largest
-from ellc.frontends.onnx.operators.shapes import reshaped
 from ellc.frontends.onnx.operators.volumes import Pool, pooled
 from ellc.frontends.onnx.registry import ONNX, operand
 from ellc.frontends.onnx.windows import Span, Window, read_spans, window_of

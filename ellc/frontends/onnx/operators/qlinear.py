@@ -13,13 +13,13 @@ import numpy as np
 from ellc.frontends.graph_import.axes import axis_of
 from ellc.frontends.graph_import.broadcast import pointwise
 from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.shapes import reshaped, transposed
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.inner import import_inner
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.conv import from_pixels
 from ellc.frontends.onnx.operators.pool import averaged
 from ellc.frontends.onnx.operators.quantised import int_pixels, int_product
-from ellc.frontends.onnx.operators.shapes import reshaped, transposed
 from ellc.frontends.onnx.quantisation import (
     Affine,
     Bounds,

@@ -8,6 +8,7 @@ import numpy as np
 
 from ellc.frontends.graph_import.broadcast import pointwise
 from ellc.frontends.graph_import.handlers import Function, Inputs
+from ellc.frontends.graph_import.shapes import transposed
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, extents
 from ellc.frontends.onnx.images import to_pixels, to_planes
 from ellc.frontends.onnx.model import OnnxNode
@@ -15,7 +16,6 @@ from ellc.frontends.onnx.operators.conv import conv
 from ellc.frontends.onnx.operators.norm import batch_normalization
 from ellc.frontends.onnx.operators.pool import average_pool, max_pool
 from ellc.frontends.onnx.operators.qonnx_parts import DOMAINS, names
-from ellc.frontends.onnx.operators.shapes import transposed
 from ellc.frontends.onnx.registry import ONNX, operand
 from ellc.ir.ops.pointwise import Floor, Mul, Round
 from ellc.ir.ops.pool import AvgPool2D

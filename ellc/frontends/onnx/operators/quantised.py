@@ -9,12 +9,12 @@ import numpy as np
 from ellc.frontends.graph_import.axes import axis_of
 from ellc.frontends.graph_import.broadcast import pointwise
 from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.shapes import reshaped, transposed
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.narrow import Narrow
 from ellc.frontends.onnx.operators.constants import to_dtype
 from ellc.frontends.onnx.operators.conv import from_pixels, pixels_of
-from ellc.frontends.onnx.operators.shapes import reshaped, transposed
 from ellc.frontends.onnx.quantisation import (
     Affine,
     affine,

@@ -10,9 +10,9 @@ import numpy as np
 
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.recurrence import run_cell
+from ellc.frontends.graph_import.shapes import reshaped, transposed
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
 from ellc.frontends.onnx.model import OnnxNode
-from ellc.frontends.onnx.operators.shapes import reshaped, transposed
 from ellc.frontends.onnx.registry import ONNX, Declined, operand, optional
 from ellc.ir.op import Op, Pointwise
 from ellc.ir.ops.loop import Walk

@@ -7,9 +7,9 @@ import numpy as np
 from ellc.frontends.graph_import.axes import axes_of, axis_of
 from ellc.frontends.graph_import.broadcast import pointwise
 from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.shapes import reshaped
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.model import OnnxNode
-from ellc.frontends.onnx.operators.shapes import reshaped
 from ellc.frontends.onnx.registry import ONNX, integers_at, no_integers, operand
 from ellc.ir.ops.pointwise import Abs, Add, Cast, Clip, Equal, Exp, Log, Sqrt, Sub
 from ellc.ir.ops.reduce import ArgMax, ArgMin, LogSoftmax, Reduce, Softmax

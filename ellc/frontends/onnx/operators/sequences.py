@@ -8,6 +8,7 @@ import numpy as np
 
 from ellc.frontends.graph_import.axes import axis_of
 from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.shapes import reshaped, transposed
 from ellc.frontends.graph_import.values import (
     Emitter,
     Listed,
@@ -18,7 +19,6 @@ from ellc.frontends.graph_import.values import (
 )
 from ellc.frontends.onnx.model import OnnxGraph, OnnxNode
 from ellc.frontends.onnx.operators.movement import part, parts_of
-from ellc.frontends.onnx.operators.shapes import reshaped, transposed
 from ellc.frontends.onnx.registry import ONNX, Declined, operand, optional
 from ellc.ir.ops.shape import Concat
 

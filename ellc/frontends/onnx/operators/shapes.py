@@ -4,32 +4,14 @@ from __future__ import annotations
 
 from math import prod
 
-import numpy as np
-
 from ellc.frontends.graph_import.axes import axes_of, axis_of
 from ellc.frontends.graph_import.broadcast import common_shape, expanded
 from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.shapes import reshaped, transposed
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.registry import ONNX, integers_at, operand
-from ellc.ir.ops.shape import Expand, Reshape, Transpose
-
-
-def reshaped(emitter: Emitter, x: Value, shape: tuple[int, ...]) -> Value:
-    """The value under another shape of as many elements."""
-    return x if x.shape == shape else emitter.add(Reshape(shape), x)
-
-
-def transposed(emitter: Emitter, x: Value, permutation: tuple[int, ...]) -> Value:
-    """The value with its axes in another order; a known one is turned at once."""
-    if permutation == tuple(range(x.type.rank)):
-        return x
-    if sorted(permutation) != list(range(x.type.rank)):
-        raise Unsupported(f"{list(x.shape)} with its axes in the order {list(permutation)}")
-    if x.array is not None:
-        # In proportion to the file, however large it is: weights are turned here.
-        return emitter.constant(np.transpose(x.array, permutation))
-    return emitter.add(Transpose(permutation), x)
+from ellc.ir.ops.shape import Expand, Reshape
 
 
 @ONNX.imports("Reshape", limits="a shape known at import", narrow="kept")

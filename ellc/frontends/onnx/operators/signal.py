@@ -8,9 +8,9 @@ import numpy as np
 
 from ellc.frontends.graph_import.axes import axis_of
 from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.shapes import reshaped, transposed
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_int, known_number
 from ellc.frontends.onnx.model import OnnxNode
-from ellc.frontends.onnx.operators.shapes import reshaped, transposed
 from ellc.frontends.onnx.registry import ONNX, Declined, operand, optional
 from ellc.frontends.onnx.tensors import dtype_of
 from ellc.ir.ops.dense import Dense

@@ -1,18 +1,21 @@
-"""Three spatial axes, by the operators on two: what lies along depth becomes channels or rows."""
+"""Planes [N,C,D,H,W] over three spatial axes, by the operators on two."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
-from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
-from ellc.frontends.onnx.operators.shapes import reshaped, transposed
+from ellc.frontends.graph_import.shapes import reshaped, transposed
+from ellc.frontends.graph_import.values import Emitter, Value
+from ellc.frontends.graph_import.volumes import (
+    filters_as_pixels,
+    pixels_as_volumes,
+    volumes_as_pixels,
+)
 from ellc.frontends.onnx.windows import Span, Window, window_of
 from ellc.ir.ops.conv_transpose import ConvTranspose2D
-from ellc.ir.ops.shape import Gather, Pad
 from ellc.ir.types import Array
 
+_LAST = (0, 2, 3, 4, 1)  # the order of axes in which channels, the second, are the last
 Pool = Callable[[Value, Window], Value]
 """A pool of pixels [N,H,W,C] under a window."""
 
@@ -24,9 +27,9 @@ def as_pixels(
 
     Its result is [N * depth, OH, OW, F]; `outside` is what x holds beyond its first and last slice.
     """
-    pixels = _slices(emitter, x, deep.places(emitter, x.shape[2]), groups, outside)
-    order = transposed(emitter, w, (0, 3, 4, 2, 1))
-    return pixels, reshaped(emitter, order, (w.shape[0], *w.shape[3:], w.shape[2] * w.shape[1]))
+    places = deep.places(emitter, x.shape[2])
+    pixels = volumes_as_pixels(emitter, transposed(emitter, x, _LAST), places, groups, outside)
+    return pixels, filters_as_pixels(emitter, transposed(emitter, w, _LAST))
 
 
 def transposed_convolved(
@@ -41,52 +44,28 @@ def transposed_convolved(
 
     `places` [depth, kd] says which slice of x a tap puts into a slice of the result; -1: none.
     """
-    channels, filters, taps, rows, columns = w.shape
-    pixels = _slices(emitter, x, places, op.groups)
+    channels, filters, *kernel = w.shape
+    pixels = volumes_as_pixels(emitter, transposed(emitter, x, _LAST), places, op.groups)
     each = channels // op.groups
-    split = reshaped(emitter, w, (op.groups, each, filters, taps, rows, columns))
-    order = transposed(emitter, split, (0, 2, 4, 5, 3, 1))
-    weights = reshaped(emitter, order, (op.groups * filters, rows, columns, taps * each))
+    split = reshaped(emitter, w, (op.groups, each, filters, *kernel))
+    turned = transposed(emitter, split, (0, 2, 3, 4, 5, 1))
+    weights = filters_as_pixels(
+        emitter, reshaped(emitter, turned, (op.groups * filters, *kernel, each))
+    )
     made = emitter.add(op, pixels, weights, *([bias] if bias else []))
     return to_volumes(emitter, made, x.shape[0])
 
 
-def _slices(emitter: Emitter, x: Value, places: Array, groups: int, outside: float = 0.0) -> Value:
-    """[N * depth, H, W, channels * taps]: the slices at `places` [depth, taps] as channels.
-
-    A place beyond x is a slice of `outside`. Channels of one group stay together.
-    """
-    batch, channels, extent, rows, columns = x.shape
-    if groups < 1 or channels % groups:
-        raise Unsupported(f"{channels} channels in {groups} groups")
-    beyond = (places < 0) | (places >= extent)
-    if beyond.any():
-        x = emitter.add(Pad((0,) * 5, (0, 0, 1, 0, 0), outside), x)
-    chosen = emitter.constant(np.where(beyond, extent, places))
-    depth, taps = places.shape
-    each = channels // groups
-    split = reshaped(
-        emitter,
-        emitter.add(Gather(2), x, chosen),
-        (batch, groups, each, depth, taps, rows, columns),
-    )
-    turned = transposed(emitter, split, (0, 3, 5, 6, 1, 4, 2))
-    return reshaped(emitter, turned, (batch * depth, rows, columns, channels * taps))
-
-
 def to_volumes(emitter: Emitter, pixels: Value, batch: int) -> Value:
     """[N * depth, H, W, C] as [N, C, depth, H, W]."""
-    depth = pixels.shape[0] // batch
-    return transposed(
-        emitter, reshaped(emitter, pixels, (batch, depth, *pixels.shape[1:])), (0, 4, 1, 2, 3)
-    )
+    return transposed(emitter, pixels_as_volumes(emitter, pixels, batch), (0, 4, 1, 2, 3))
 
 
 def pooled(emitter: Emitter, x: Value, spans: Sequence[Span], pool: Pool) -> Value:
     """Volumes [N,C,D,H,W] pooled by planes, then along depth: of extremes and means both hold."""
     batch, channels, extent, *plane = x.shape
     deep, *flat = spans
-    pixels = transposed(emitter, x, (0, 2, 3, 4, 1))
+    pixels = transposed(emitter, x, _LAST)
     images = reshaped(emitter, pixels, (batch * extent, *plane, channels))
     small = pool(images, window_of(flat))
     rows, columns = small.shape[1:3]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ellc.frontends.graph_import.axes import axis_of
 from ellc.frontends.graph_import.broadcast import common_shape, expanded, pointwise
 from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.shapes import reshaped
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
 from ellc.frontends.tflite.common import activated, is_stored, operand, tensor
 from ellc.frontends.tflite.model import Activation, TfliteNode
@@ -16,7 +17,6 @@ from ellc.frontends.tflite.operators.quantised_arithmetic import (
     stored_sum,
     stored_sum_of_all,
 )
-from ellc.frontends.tflite.operators.shapes import reshaped
 from ellc.frontends.tflite.registry import NOT_ON_INTEGERS, TFLITE
 from ellc.ir.op import Op
 from ellc.ir.ops.arithmetic import (

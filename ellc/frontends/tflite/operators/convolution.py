@@ -11,10 +11,10 @@ from ellc.frontends.tflite.common import (
     is_stored,
     operand,
     optional,
+    padding_along,
     tensor,
     want_float,
     window_padding,
-    window_padding_of,
 )
 from ellc.frontends.tflite.model import Options, TfliteNode
 from ellc.frontends.tflite.operators.quantised_convolution import (
@@ -140,15 +140,23 @@ def _crop(
     """What is cut off on all four sides, and how much is added behind rows and columns."""
     if min(*x, *shape, *window, *stride) < 1:
         raise Unsupported(f"a result {tuple(shape)} of an image {tuple(x)} by strides {stride}")
-    frame = window_padding_of(options, shape[1:3], window, stride)
-    ends = []
-    for extent, size, taps, step, before in zip(
-        x[1:3], shape[1:3], window, stride, (frame.top, frame.left), strict=True
-    ):
-        whole = (extent - 1) * step + taps - before
-        ends.append((max(whole - size, 0), max(size - whole, 0)))
-    (bottom, more_rows), (right, more_columns) = ends
-    return (frame.top, frame.left, bottom, right), (more_rows, more_columns)
+    (top, bottom, more_rows), (left, right, more_columns) = (
+        crop_along(options.whole("Padding"), *axis)
+        for axis in zip(x[1:3], shape[1:3], window, stride, strict=True)
+    )
+    return (top, left, bottom, right), (more_rows, more_columns)
+
+
+def crop_along(
+    scheme: int, extent: int, size: int, window: int, stride: int, dilation: int = 1
+) -> tuple[int, int, int]:
+    """What is cut off before and after the full result along an axis, and added after it.
+
+    `extent` is that of the operand, `size` that of the result.
+    """
+    before, _ = padding_along(scheme, size, window, stride, dilation)
+    whole = (extent - 1) * stride + dilation * (window - 1) + 1 - before
+    return before, max(whole - size, 0), max(size - whole, 0)
 
 
 @TFLITE.imports(

@@ -9,11 +9,11 @@ import numpy as np
 from ellc.frontends.graph_import.axes import axis_of
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.indexing import want_inside
+from ellc.frontends.graph_import.shapes import reshaped, transposed
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known, known_ints
 from ellc.frontends.tflite.common import is_stored, operand, result, tensor
 from ellc.frontends.tflite.model import Activation, TfliteNode
 from ellc.frontends.tflite.operators.quantised_movement import joined
-from ellc.frontends.tflite.operators.shapes import reshaped, transposed
 from ellc.frontends.tflite.registry import ACTIVATION, TFLITE, Declined
 from ellc.frontends.tflite.scales import dequantized, scalar_quant, zero_of
 from ellc.ir.ops.arithmetic import Add, Mul

@@ -10,6 +10,7 @@ import numpy as np
 from ellc.frontends.graph_import.axes import axis_of
 from ellc.frontends.graph_import.broadcast import expanded
 from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.shapes import reshaped, transposed
 from ellc.frontends.graph_import.steps import stepped
 from ellc.frontends.graph_import.values import (
     Emitter,
@@ -22,21 +23,10 @@ from ellc.frontends.tflite.common import axes_of, operand, optional, result
 from ellc.frontends.tflite.model import TfliteNode
 from ellc.frontends.tflite.registry import TFLITE
 from ellc.ir.ops.cast import Cast
-from ellc.ir.ops.shape import Expand, Reshape, Slice, Transpose
+from ellc.ir.ops.shape import Expand, Slice
 
 _MOST_NUMBERS = 1 << 24  # of a RANGE
 _KNOWN = "what is not the data must be a constant"
-
-
-def reshaped(emitter: Emitter, x: Value, shape: Sequence[int]) -> Value:
-    """The same elements in another shape; nothing is added where it is the same."""
-    return x if x.shape == tuple(shape) else emitter.add(Reshape(tuple(shape)), x)
-
-
-def transposed(emitter: Emitter, x: Value, permutation: Sequence[int]) -> Value:
-    """The same elements in another order of axes."""
-    order = tuple(permutation)
-    return x if order == tuple(range(x.type.rank)) else emitter.add(Transpose(order), x)
 
 
 @TFLITE.imports("RESHAPE", limits="the shape must be known at compile time")

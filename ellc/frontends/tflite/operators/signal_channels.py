@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.shapes import reshaped
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
 from ellc.frontends.tflite.common import operand, result
 from ellc.frontends.tflite.model import TfliteNode
-from ellc.frontends.tflite.operators.shapes import reshaped
 from ellc.frontends.tflite.operators.signal_parts import (
     as_type,
     bits_option,

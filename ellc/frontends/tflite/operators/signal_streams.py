@@ -10,10 +10,10 @@ import numpy as np
 
 from ellc.frontends.graph_import.broadcast import pointwise
 from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.shapes import reshaped
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.common import operand, result
 from ellc.frontends.tflite.model import TfliteNode
-from ellc.frontends.tflite.operators.shapes import reshaped
 from ellc.frontends.tflite.operators.signal_parts import as_type, want, with_number
 from ellc.frontends.tflite.registry import TFLITE
 from ellc.ir.ops.arithmetic import Add, Maximum, Minimum, Sub

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.shapes import reshaped
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
 from ellc.frontends.tflite.common import operand, want_float
 from ellc.frontends.tflite.model import TfliteNode
-from ellc.frontends.tflite.operators.shapes import reshaped
 from ellc.frontends.tflite.operators.signal import MOST_LENGTH, spectrum_of
 from ellc.frontends.tflite.registry import TFLITE
 from ellc.frontends.tflite.spectra import READERS

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ellc.frontends.graph_import.handlers import Inputs
+from ellc.frontends.graph_import.shapes import reshaped
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, extents
 from ellc.frontends.tflite.common import (
     activated,
@@ -25,7 +26,6 @@ from ellc.frontends.tflite.model import Activation, TfliteNode
 from ellc.frontends.tflite.operators.convolution import float_weights
 from ellc.frontends.tflite.operators.quantised_convolution import tensor_factor
 from ellc.frontends.tflite.operators.recurrent_parts import NO_SUCH_CELL, state_of
-from ellc.frontends.tflite.operators.shapes import reshaped
 from ellc.frontends.tflite.registry import TFLITE
 from ellc.frontends.tflite.scales import requantize, zero_of
 from ellc.ir.ops.arithmetic import Add, Mul
