@@ -28,6 +28,8 @@ def byte_cases() -> Iterator[TfliteCase]:
         yield from _halves(dtype)
         yield from _conversions(dtype)
         yield from _layers(dtype)
+    for dtype in ("int8", "int16"):
+        yield from _products(dtype)
     yield from _halves("int16")
     yield from _quotients("int16")
     yield from _whole_numbers("int16")
@@ -67,9 +69,9 @@ def _functions(dtype: str) -> Iterator[TfliteCase]:
         yield _unary("RELU_N1_TO_1", dtype, scale, (0.01, 128))
         yield _unary("RELU_0_TO_1", dtype, scale, (0.01, 128))
         yield _unary("HARD_SWISH", dtype, scale, (0.1, 3))
-        yield _unary(
-            "LEAKY_RELU", dtype, scale, (0.04, 20), options("LeakyReluOptions", alpha=0.13)
-        )
+        for slope in (0.13, -0.4):
+            chosen = options("LeakyReluOptions", alpha=slope)
+            yield _unary("LEAKY_RELU", dtype, scale, (0.04, 20), chosen, f"slope {slope}")
         for exact in (True, False):
             chosen = options("GeluOptions", approximate=not exact)
             yield _unary("GELU", dtype, scale, (0.04, 20), chosen, f"exact {exact}")
@@ -233,6 +235,22 @@ def _reductions(dtype: str) -> Iterator[TfliteCase]:
         to = (T((2, 7, 9), "int32"),)
         operands = (stored(dtype, shape), ints(-1))
         yield TfliteCase(kind, dtype, operands, to, options(name, outputType=2))
+
+
+def _products(dtype: str) -> Iterator[TfliteCase]:
+    """Products of few and of many factors, near 1, so that results neither vanish nor saturate."""
+    scale, zero = (6e-5, 0) if dtype == "int16" else (0.013, 121)
+    shape = (6, 5, 4)
+    for axes, keep in itertools.product(((1,), (2, 0), (0, 1, 2), (-1, 1), ()), (True, False)):
+        gone = {a % 3 for a in axes}
+        kept = [1 if a in gone else e for a, e in enumerate(shape) if keep or a not in gone]
+        chosen = options("ReducerOptions", keepDims=keep)
+        for to in (scale, scale / 300):
+            operands = (stored(dtype, shape, scale, zero), ints(*axes))
+            results = (stored(dtype, kept, to, 131 if zero else 0),)
+            yield TfliteCase(
+                "REDUCE_PROD", f"{dtype} {axes} {keep} {to}", operands, results, chosen
+            )
 
 
 def _halves(dtype: str) -> Iterator[TfliteCase]:

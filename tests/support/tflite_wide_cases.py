@@ -171,6 +171,7 @@ def _functions() -> Iterator[TfliteCase]:
             ("RELU6", 2e-4, None),
             ("ABS", 2e-4, None),
             ("LEAKY_RELU", 2e-4, options("LeakyReluOptions", alpha=0.13)),
+            ("LEAKY_RELU", 2e-4, options("LeakyReluOptions", alpha=-0.4)),
         ):
             operand, results = stored("int16", every.shape, scale), stored("int16", every.shape, to)
             given = np.maximum(every, 0) if kind in ("RSQRT", "SQRT") else every

@@ -67,6 +67,26 @@ def test_slopes_of_16_bits_are_refused(tmp_path: Path) -> None:
     assert "slopes of i16" in caught.value.problems[0]
 
 
+def test_16_bit_squares_of_differences_are_those_of_the_micro_runtime(tmp_path: Path) -> None:
+    """No runtime at hand has them: the difference of both halves, rounded up, is squared."""
+    x, y = (np.random.default_rng(n).integers(-32768, 32768, 500, np.int16) for n in (1, 2))
+    both = (stored("int16", x.shape, 1e-4), stored("int16", x.shape, 1e-4))
+    to = (stored("int16", x.shape, 8e-4),)
+    case = TfliteCase("SQUARED_DIFFERENCE", "", both, to, given=(x, y))
+    ((found,),) = imported(case, tmp_path)
+    scaled = (((x.astype(int) + 1) >> 1) - ((y.astype(int) + 1) >> 1)) ** 2 * (4 * 1e-8 / 8e-4)
+    assert np.abs(found - np.clip(scaled, None, 32767)).max() <= 0.501
+
+
+@pytest.mark.parametrize("kind", ["REDUCE_PROD", "SQUARED_DIFFERENCE"])
+def test_what_no_runtime_has_for_uint8_is_said(kind: str, tmp_path: Path) -> None:
+    x = stored("uint8", (4, 5))
+    second = T.of(np.array([1], np.int32)) if kind == "REDUCE_PROD" else x
+    with pytest.raises(EllcError) as caught:
+        imported(TfliteCase(kind, "", (x, second), (x,)), tmp_path)
+    assert "no runtime has it for uint8" in caught.value.problems[0]
+
+
 @pytest.mark.parametrize("kind", ["EQUAL", "NOT_EQUAL"])
 def test_stored_16_bit_numbers_of_one_scale_are_equal_or_not(kind: str, tmp_path: Path) -> None:
     """The runtime at hand gives neither this nor anything like it for 16 bits."""

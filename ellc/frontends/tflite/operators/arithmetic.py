@@ -45,6 +45,7 @@ from ellc.ir.ops.comparisons import (
 )
 from ellc.ir.ops.functions import Neg, Not, Square
 
+_SIGNED, _NO_UNSIGNED = ("INT8", "INT16"), "no runtime has it for uint8 operands"
 _NO_RUNTIME = "no runtime has it for 8-bit operands"
 
 
@@ -111,7 +112,7 @@ def add_n(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return value
 
 
-@TFLITE.imports("SQUARED_DIFFERENCE")
+@TFLITE.imports("SQUARED_DIFFERENCE", limits=_NO_UNSIGNED)
 def squared_difference(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """(x - y) * (x - y)."""
     if is_stored(node):
@@ -134,7 +135,6 @@ def _plain(
         return pointwise(emitter, op, *_both(inputs), commutes=commutes)
 
 
-_SIGNED, _NO_UNSIGNED = ("INT8", "INT16"), "no runtime has it for uint8 operands"
 _plain("FLOOR_DIV", FloorDiv(), stored=_SIGNED, limits=_NO_UNSIGNED)
 _plain("FLOOR_MOD", FloorMod(), stored=_SIGNED, limits=_NO_UNSIGNED)
 _plain("POW", Pow(), limits=_NO_RUNTIME)

@@ -11,8 +11,10 @@ from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.common import BYTES, result, tensor
 from ellc.frontends.tflite.model import Activation, Tensor, TfliteNode
 from ellc.frontends.tflite.operators.quantised_tables import looked_up
+from ellc.frontends.tflite.operators.wide_functions import want_no_zero
 from ellc.frontends.tflite.scales import (
     activation_range,
+    limits_of,
     requantize,
     scalar_quant,
     scale_of,
@@ -20,7 +22,9 @@ from ellc.frontends.tflite.scales import (
 )
 from ellc.ir.fixed_point import multiply, quantize_multiplier
 from ellc.ir.ops.arithmetic import Add, Sub
+from ellc.ir.ops.cast import Cast
 from ellc.ir.ops.functions import Square
+from ellc.ir.ops.quantised import Requantize
 from ellc.ir.ops.quantised_arithmetic import QuantAdd, QuantDiv, QuantMul
 from ellc.ir.types import Array, DType
 
@@ -108,18 +112,23 @@ def stored_quotient(emitter: Emitter, node: TfliteNode, x: Value, y: Value) -> V
 
 
 def stored_squared_difference(emitter: Emitter, node: TfliteNode, x: Value, y: Value) -> Value:
-    """(x - y)^2."""
+    """(x - y)^2; of 16-bit numbers as TensorFlow Lite Micro has it."""
     first, second, to = tensor(node, 0), tensor(node, 1), result(node)
+    if x.dtype is DType.U8:
+        raise Unsupported("no runtime has it for uint8 that stands for reals")
+    if x.dtype is DType.I16:
+        want_no_zero(first, second, to)
+    bits = 0 if x.dtype is DType.I16 else _SQUARED_BITS
     twice = 2.0 * max(float(scale_of(first)), float(scale_of(second)))
     parts = [
-        _scaled(emitter, value, source, _SQUARED_BITS, float(scale_of(source)) / twice)
+        _scaled(emitter, value, source, bits, float(scale_of(source)) / twice)
         for value, source in ((x, first), (y, second))
     ]
     # The sign does not matter, so the operand with the result's shape may go first.
     ahead, behind = parts[::-1] if _second_first(x, y) else parts
     ahead = expanded(emitter, ahead, common_shape(x, y))
     square = emitter.add(Square(), emitter.add(Sub(), ahead, behind))
-    factor = twice * twice / (2.0 ** (2 * _SQUARED_BITS) * float(scale_of(to)))
+    factor = twice * twice / (2.0 ** (2 * bits) * float(scale_of(to)))
     return requantize(emitter, square, [factor], to, Activation.NONE)
 
 
@@ -142,7 +151,11 @@ def compared_parts(emitter: Emitter, node: TfliteNode, x: Value, y: Value) -> tu
 
 
 def _scaled(emitter: Emitter, x: Value, source: Tensor, bits: int, factor: float) -> Value:
-    """(x - zero) * 2^bits times a factor, as 32-bit integers."""
+    """(x - zero) * 2^bits times a factor, as 32-bit integers; 16-bit numbers stay as they are."""
+    if x.dtype is DType.I16 and not bits:
+        parts = (np.full(1, part, np.int32) for part in quantize_multiplier(factor))
+        op = Requantize("tflite", 0, *limits_of(DType.I32), DType.I32)
+        return emitter.add(op, emitter.add(Cast(DType.I32), x), *map(emitter.constant, parts))
     if x.dtype not in BYTES:
         raise Unsupported(f"{x.dtype.value} that stands for real numbers")
     return looked_up(emitter, x, DType.I32, None, _raised(zero_of(source), bits, factor))

@@ -1,4 +1,4 @@
-"""Means, sums and lengths of stored integers.
+"""Means, sums and products of stored integers along axes.
 
 MEAN and SUM follow `reference_ops::QuantizedMeanOrSum` (`kernels/internal/reference/reduce.h`) for
 every element type, with `MultiplyByQuantizedMultiplier` of `kernels/internal/common.cc` as the
@@ -7,24 +7,34 @@ a second rounding. TensorFlow Lite Micro calls the same function. Older versions
 outputs of today's runtime decide between the three. Its SUM of int8 and int16 itself reads and
 writes the tensors as if they were of uint8, so that it agrees only where all numbers stored are
 small and not negative.
+
+REDUCE_PROD is `QuantizedReduceProd` of the same file: the running product is scaled after every
+factor, so that it stays in 32 bits. One that does not wraps in the runtime and saturates here.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
+from ellc.frontends.graph_import.shapes import reshaped, transposed
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.common import result, tensor
-from ellc.frontends.tflite.model import Activation, TfliteNode
-from ellc.frontends.tflite.scales import activation_range, scale_of, zero_of
-from ellc.ir.fixed_point import quantize_multiplier
-from ellc.ir.ops.arithmetic import Sub
+from ellc.frontends.tflite.model import Activation, Tensor, TfliteNode
+from ellc.frontends.tflite.operators.wide_functions import want_no_zero
+from ellc.frontends.tflite.scales import activation_range, limits_of, scale_of, zero_of
+from ellc.ir.fixed_point import quantize_multiplier, reduced
+from ellc.ir.ops.arithmetic import Mul, Sub
 from ellc.ir.ops.cast import Cast
+from ellc.ir.ops.loop import Loop, Walk
 from ellc.ir.ops.quantised import Requantize
 from ellc.ir.ops.reduce import Reduce
+from ellc.ir.ops.shape import Split
 from ellc.ir.types import DType
+
+_MOST_SHIFT = 14  # of 64-bit numbers
 
 
 def _centred_sum(emitter: Emitter, node: TfliteNode, x: Value, axes: tuple[int, ...]) -> Value:
@@ -65,3 +75,66 @@ def _in_scale(emitter: Emitter, node: TfliteNode, total: Value, factor: tuple[in
     return emitter.add(
         Requantize("tflite", zero_of(to), low, high, to.dtype, to.quant), total, *parts
     )
+
+
+def stored_product_along(
+    emitter: Emitter, node: TfliteNode, x: Value, axes: tuple[int, ...]
+) -> Value:
+    """REDUCE_PROD: one factor a trip, in the order of the elements."""
+    source, to = tensor(node, 0), result(node)
+    if x.dtype is DType.U8:
+        raise Unsupported("no runtime has it for uint8 that stands for reals")
+    if x.dtype is DType.I16:
+        want_no_zero(source, to)
+    kept = tuple(a for a in range(x.type.rank) if a not in axes)
+    rest = tuple(x.shape[a] for a in kept)
+    count = math.prod(x.shape[a] for a in axes)
+    if count < 1:
+        raise Unsupported("a product of nothing")
+    shape = tuple(1 if a in axes else e for a, e in enumerate(x.shape))
+    factors = reshaped(emitter, transposed(emitter, x, (*axes, *kept)), (count, math.prod(rest)))
+    scaling = _StepScaling.of(source, to, count)
+    total = _running_product(emitter, factors, zero_of(source), scaling)
+    low, high = activation_range(Activation.NONE, to)
+    last = Requantize("tflite_once", zero_of(to), low, high, to.dtype, to.quant)
+    made = scaling.applied(emitter, last, total)
+    return reshaped(emitter, made, shape if node.options.flag("KeepDims") else rest)
+
+
+@dataclass(frozen=True, slots=True)
+class _StepScaling:
+    """What a product of 64 bits is multiplied by: a mantissa of 15 bits, in the upper half."""
+
+    mantissa: int
+    shift: int
+
+    @staticmethod
+    def of(source: Tensor, to: Tensor, count: int) -> _StepScaling:
+        """The factor which, applied `count` times, brings a product into the result's scale."""
+        real = float(scale_of(source)) / float(scale_of(to)) ** (1.0 / count)
+        mantissa, shift = quantize_multiplier(real)
+        if shift > _MOST_SHIFT:
+            raise Unsupported(f"a result in steps that are too fine for its products: {real}")
+        return _StepScaling(int(reduced(np.array(mantissa, np.int64))) << 16, shift)
+
+    def applied(self, emitter: Emitter, op: Requantize, x: Value) -> Value:
+        """x times the factor."""
+        parts = (np.full(1, part, np.int32) for part in (self.mantissa, self.shift))
+        return emitter.add(op, emitter.add(Cast(DType.I64), x), *map(emitter.constant, parts))
+
+
+def _running_product(emitter: Emitter, factors: Value, zero: int, scaling: _StepScaling) -> Value:
+    """The product of the rows [count, n], less their zero point, scaled after every factor."""
+    count, size = factors.shape
+    offset = emitter.constant(np.full(1, zero, np.int32))
+    wide = emitter.add(Sub(), emitter.add(Cast(DType.I32), factors), offset)
+    first, *others = emitter.add_multi(Split(0, (1, count - 1)), wide) if count > 1 else [wide]
+    total = reshaped(emitter, first, (size,))
+    for rows in others:
+        body = emitter.inner("product")
+        so_far, factor = body.input("product", total.type), body.input("factor", total.type)
+        raised = (body.add(Cast(DType.I64), v) for v in (so_far, factor))
+        step = Requantize("tflite_once", 0, *limits_of(DType.I32), DType.I32)
+        body.output("product", scaling.applied(body, step, body.add(Mul(), *raised)))
+        (total,) = emitter.add_multi(Loop(body.build(), count - 1, 1, (Walk(0),)), total, rows)
+    return total

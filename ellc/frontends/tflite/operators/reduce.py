@@ -12,6 +12,7 @@ from ellc.frontends.tflite.model import Activation, TfliteNode
 from ellc.frontends.tflite.operators.quantised_normalization import stored_l2_normalization
 from ellc.frontends.tflite.operators.quantised_reduce import (
     stored_mean,
+    stored_product_along,
     stored_sum,
 )
 from ellc.frontends.tflite.registry import NOT_ON_INTEGERS, TFLITE
@@ -66,11 +67,11 @@ def smallest(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return _reduced(emitter, node, operand(inputs, 0), "min", inputs)
 
 
-@TFLITE.imports("REDUCE_PROD", limits=_AXES + "; no runtime has it for 8-bit operands")
+@TFLITE.imports("REDUCE_PROD", limits=_AXES + "; no runtime has it for uint8 operands")
 def reduced_product(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """The product along axes."""
     if is_stored(node):
-        raise Unsupported("products of 8-bit numbers")
+        return stored_product_along(emitter, node, operand(inputs, 0), _axes(inputs))
     return _reduced(emitter, node, operand(inputs, 0), "prod", inputs)
 
 

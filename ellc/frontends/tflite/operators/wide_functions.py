@@ -84,8 +84,6 @@ def leaky_wide(emitter: Emitter, node: TfliteNode, x: Value, slope: float) -> Va
     source, to = tensor(node, 0), result(node)
     above = rescaled_wide(emitter, node, x, None, None)
     factor = float(scale_of(source) * np.float32(slope) / scale_of(to))
-    if factor < 0:
-        raise Unsupported("a slope below 0 of 16-bit numbers")
     below = requantize(emitter, wide(emitter, x), [factor], to, Activation.NONE)
     zero = emitter.constant(np.zeros(1, np.int16))
     return emitter.add(Select(), above, below, emitter.add(GreaterEqual(), x, zero))
