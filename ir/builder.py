@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ellc.ir.graph import Constant, Graph, Node, Port, State
 from ellc.ir.nested import adopted
 from ellc.ir.op import Op
-from ellc.ir.types import Array, DType, TensorType, type_of
+from ellc.ir.types import Array, DType, Quant, TensorType, type_of
 from ellc.ir.weights import WeightPool
 
 
@@ -52,6 +52,12 @@ class GraphBuilder:
     def output(self, name: str, value: Ref) -> None:
         """Make a value a public output."""
         self._outputs.append(Port(name, value.id))
+
+    def describe(self, value: Ref, quant: Quant) -> None:
+        """Say which real numbers a value's integers stand for, unless that is known."""
+        type_ = self._types[value.id]
+        if type_.quant is None:
+            self._types[value.id] = replace(type_, quant=quant)
 
     def constant(self, array: Array, dtype: DType | None = None) -> Ref:
         """A constant; equal arrays share one value. `dtype=DType.BIT` makes a bool array signs."""

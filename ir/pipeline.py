@@ -169,7 +169,7 @@ def _run_one(
     reproducer = dump.latest
     start = time.perf_counter()
     try:
-        after = run_nested(step, graph)
+        after = _described(run_nested(step, graph), graph)
     except Exception as error:  # the graph was well formed: the pass erred or says what it refuses
         if isinstance(error, EllcError) and not isinstance(error, ShapeError):
             raise
@@ -202,6 +202,15 @@ def _check_form(step: Pass, before: Graph, after: Graph, reproducer: str) -> Non
         raise InternalError(error.report(), reproducer=reproducer) from error
     if _interface(before) != _interface(after):
         raise InternalError(f"pass '{step}' changes the interface", reproducer=reproducer)
+
+
+def _described(after: Graph, before: Graph) -> Graph:
+    """`after` with what `before` says of integers at the outputs; operators may leave it open."""
+    types = dict(after.types)
+    for old, new in zip(before.outputs, after.outputs, strict=False):
+        if types[new.value].quant is None:
+            types[new.value] = replace(types[new.value], quant=before.types[old.value].quant)
+    return after if types == after.types else replace(after, types=types)
 
 
 def _interface(graph: Graph) -> object:

@@ -166,7 +166,7 @@ class Select(Pointwise):
         want_kind("select", want_same("select", x, other), "fib")
         require(condition.dtype is DType.BOOL, "select: the condition is not bool")
         want_broadcast("select", *inputs)
-        return (TensorType(x.dtype, x.shape),)
+        return (TensorType(x.dtype, x.shape, quant=x.quant if x.quant == other.quant else None),)
 
     def reference(self, *inputs: Array) -> Arrays:
         x, other, condition = inputs

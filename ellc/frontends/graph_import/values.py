@@ -138,7 +138,7 @@ class Emitter:
         self._budget = budget
         self._limits = budget.limits
         self._notes: dict[str, None] = {}
-        self._states: set[str] = set()
+        self._states: dict[str, Value | None] = {}  # by name what each holds after the call
         self.work = 0  # multiply-adds, and elements of what functions make, so far
         self.source: tuple[str, ...] = ()  # names of the model's node at work, for every new node
 
@@ -158,9 +158,15 @@ class Emitter:
         _want_elements(type)
         return Value(type, ref=self._builder.input(name, type))
 
-    def output(self, name: str, value: Value) -> None:
-        """A public output; a constant one becomes a constant of the graph."""
-        self._builder.output(name, self.ref(value))
+    def output(self, name: str, value: Value, quant: Quant | None = None) -> None:
+        """A public output; a constant one becomes a constant of the graph.
+
+        `quant` is what the file says of its integers, for operators that leave that open.
+        """
+        ref = self.ref(value)
+        if quant is not None:
+            self._builder.describe(ref, quant)
+        self._builder.output(name, ref)
 
     def constant(
         self, array: Array, quant: Quant | None = None, dtype: DType | None = None
@@ -253,13 +259,18 @@ class Emitter:
         """
         if name in self._states:
             raise Unsupported(f"its state '{name}' is that of another operator, too")
-        self._states.add(name)
+        self._states[name] = None
         ref = self._builder.state(name, initial)
         return Value(ref.type, ref=ref)
 
     def set_state(self, name: str, value: Value) -> None:
         """What a state holds after the call."""
         self._builder.set_state(name, self.ref(value))
+        self._states[name] = value
+
+    def after_call(self, name: str) -> Value | None:
+        """What a state holds after the call; None if there is no such state."""
+        return self._states.get(name)
 
     def metadata(self, entries: dict[str, str]) -> None:
         """Metadata of the graph."""

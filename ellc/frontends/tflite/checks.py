@@ -41,7 +41,7 @@ _FAMILIES = (
     "volumes",
 )
 # Operators that change their variables; anybody else would read what they held at first.
-_STATEFUL = (
+STATEFUL = (
     "BIDIRECTIONAL_SEQUENCE_LSTM",
     "RNN",
     "SVDF",
@@ -146,7 +146,7 @@ def checked_handler(handler: Handler[TfliteNode]) -> Handler[TfliteNode]:
             _ = tensor.dtype
             if tensor.is_sparse:
                 raise Unsupported(f"'{tensor.name}' is stored sparsely")
-            if tensor.is_variable and node.kind not in _STATEFUL:
+            if tensor.is_variable and node.kind not in STATEFUL:
                 raise Unsupported(f"'{tensor.name}' is a variable")
         _want_packed_constants(node)
         options = _Read(node.options.values)

@@ -11,11 +11,11 @@ from ellc.frontends.graph_import.fixed import fixed_input
 from ellc.frontends.graph_import.handlers import import_nodes, needed_nodes
 from ellc.frontends.graph_import.values import Emitter, Value
 from ellc.frontends.options import ImportOptions
-from ellc.frontends.tflite.checks import checked_operators
+from ellc.frontends.tflite.checks import STATEFUL, checked_operators
 from ellc.frontends.tflite.dilation import merge_dilations
 from ellc.frontends.tflite.inner import constants
 from ellc.frontends.tflite.labels import labels_behind
-from ellc.frontends.tflite.model import Interface, TfliteModel
+from ellc.frontends.tflite.model import Interface, TfliteModel, TfliteNode
 from ellc.frontends.tflite.resources import keep_variables, variable_values, without_handles
 from ellc.frontends.tflite.spectra import without_complex
 from ellc.ir.errors import EllcError
@@ -75,19 +75,32 @@ def _graph(name: str, model: TfliteModel, labels: str, options: ImportOptions) -
     nodes, variables = without_handles(model.nodes, [o.tensor.name for o in outputs])
     values |= variable_values(emitter, variables)
     wanted = [t.name for t in (*(o.tensor for o in outputs), *(v.after for v in variables)) if t]
-    nodes = needed_nodes(without_complex(merge_dilations(nodes, wanted)), wanted)
+    nodes = without_complex(merge_dilations(nodes, wanted))
+    nodes = needed_nodes(nodes, [*wanted, *_results_beside(nodes, wanted)])
     known = import_nodes(emitter, checked_operators(), nodes, values, "")
     keep_variables(emitter, variables, known)
     for output in outputs:
-        if output.tensor.name not in known:
+        made = emitter.after_call(output.tensor.name) or known.get(output.tensor.name)
+        if made is None:
             raise EllcError(f"nothing makes the output '{output.name}'", code="E210")
-        emitter.output(output.name, known[output.tensor.name])
+        quant = output.tensor.quant if made.dtype.is_integer else None
+        emitter.output(output.name, made, quant)
     if model.inputs and model.inputs[0].tensor.kind == "FLOAT32":
         # Of 8-bit inputs scale and zero point say the same, and pixels go in as they are.
         emitter.metadata(dict(model.metadata))
     if labels:
         emitter.metadata({"labels": labels})
     return emitter.build()
+
+
+def _results_beside(nodes: Sequence[TfliteNode], wanted: Sequence[str]) -> list[str]:
+    """Results of the operators that change variable tensors among the outputs."""
+    variables = set(wanted)
+    return [
+        node.outputs[0]
+        for node in nodes
+        if node.kind in STATEFUL and node.outputs and variables.intersection(node.inputs)
+    ]
 
 
 def _inputs(emitter: Emitter, model: TfliteModel, options: ImportOptions) -> dict[str, Value]:

@@ -22,12 +22,11 @@ from ellc.frontends.tflite.common import (
     tensor,
     want_float,
 )
-from ellc.frontends.tflite.model import Activation, TfliteNode
+from ellc.frontends.tflite.model import Activation, Tensor, TfliteNode
 from ellc.frontends.tflite.operators.convolution import float_weights
-from ellc.frontends.tflite.operators.quantised_convolution import tensor_factor
 from ellc.frontends.tflite.operators.recurrent_parts import NO_SUCH_CELL, state_of
 from ellc.frontends.tflite.registry import TFLITE
-from ellc.frontends.tflite.scales import requantize, zero_of
+from ellc.frontends.tflite.scales import requantize, scale_of, zero_of
 from ellc.ir.ops.arithmetic import Add, Mul
 from ellc.ir.ops.cast import Cast
 from ellc.ir.ops.dense import Dense
@@ -84,12 +83,17 @@ def _stored(emitter: Emitter, node: TfliteNode, inputs: Inputs, layer: _Layer) -
     if activation is not Activation.RELU:
         raise Unsupported(f"{NO_SUCH_CELL.reason}: {activation.name}; no runtime has it")
     total = emitter.add(IntDense(zero_of(source)), operand(inputs, 0), operand(inputs, 1))
-    factor = tensor_factor(source, filters, held)
+    factor = _factor(source, filters, held)
     feature = requantize(emitter, total, [factor], held, Activation.NONE)
     latest = _remembered(emitter, node, feature, layer)
     wide = [emitter.add(Cast(DType.I32), v) for v in (latest, operand(inputs, 2))]
     total = _units(emitter, wide[0], wide[1], optional(inputs, 3), layer)
-    return requantize(emitter, total, [tensor_factor(held, times, to)], to, Activation.NONE)
+    return requantize(emitter, total, [_factor(held, times, to)], to, Activation.NONE)
+
+
+def _factor(x: Tensor, weights: Tensor, to: Tensor) -> float:
+    """A factor between scales, all of it in float32."""
+    return float(scale_of(x) * scale_of(weights) / scale_of(to))
 
 
 def _remembered(emitter: Emitter, node: TfliteNode, feature: Value, layer: _Layer) -> Value:
