@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial, reduce
 from typing import TypeVar
 
 import numpy as np
@@ -53,6 +54,10 @@ class KernelBuilder:
         self._count = 0
         self._in_place: list[tuple[str, str]] = []
         self._ranges: dict[str, tuple[int, int]] = {}
+        self._rare: dict[
+            str, tuple[Var, Imm]
+        ] = {}  # what decides on loops of one turn, by their index
+        self._joint: dict[tuple[Var, ...], Operand] = {}  # the largest of these
         self.begin = Var("begin", INDEX)
         self.end = Var("end", INDEX)
 
@@ -139,11 +144,25 @@ class KernelBuilder:
         yield
         self._append(If(condition, tuple(self._blocks.pop())))
 
+    @contextmanager
+    def rarely(self, largest: Operand, limit: Imm, carry: Sequence[Operand]) -> Iterator[Loop]:
+        """Run what follows once if a result of `largest` is above the limit, else not at all.
+
+        It may run where it is not, too, and must then carry what it was given.
+        """
+        turns = self.convert(self.compare("gt", largest, limit), Elem.INDEX)
+        with self.loop("once", 0, turns, 1, carry) as loop:
+            yield loop
+        done = self._blocks[-1][-1]
+        assert isinstance(done, For) and isinstance(largest, Var)
+        self._rare[done.index.name] = (largest, limit)
+
     def interleaved(self, chains: Sequence[Callable[[], ValueT]]) -> list[ValueT]:
         """Write independent pieces of code statement by statement in turn; their results.
 
         A core that executes in order then has something to do while it waits for one of them. A
-        piece must not read what another one stores; loops end a turn.
+        piece must not read what another one stores. What each does `rarely`, at the same place,
+        becomes one branch; other loops end a turn.
         """
         written: list[list[Stmt]] = []
         results: list[ValueT] = []
@@ -151,11 +170,49 @@ class KernelBuilder:
             self._blocks.append([])
             results.append(chain())
             written.append(self._blocks.pop())
-        for turn in range(max(map(len, written), default=0)):
-            for block in written:
-                if turn < len(block):
-                    self._append(block[turn])
+        self._interleave(written)
         return results
+
+    def _interleave(self, written: Sequence[Sequence[Stmt]]) -> None:
+        for turn in range(max(map(len, written), default=0)):
+            row = [block[turn] for block in written if turn < len(block)]
+            if not self._join_branches(row):
+                for statement in row:
+                    self._append(statement)
+                self._join_largest(row)
+
+    def _join_largest(self, row: Sequence[Stmt]) -> None:
+        """Where every piece looks for its `largest` lane, the largest of all is found, too."""
+        found = [s for s in row if isinstance(s, Let) and s.op == "largest"]
+        values = [s.args[0] for s in found]
+        if len(row) == len(found) > 1 and len({v.type for v in values}) == 1:
+            value = reduce(partial(self.op, "max"), values)
+            self._joint[tuple(s.result for s in found)] = self.largest(value)
+
+    def _join_branches(self, row: Sequence[Stmt]) -> bool:
+        """Write what every piece does `rarely` as one branch; whether that could be done."""
+        loops = [s for s in row if isinstance(s, For) and s.index.name in self._rare]
+        asked = [self._rare[loop.index.name] for loop in loops]
+        largest = self._joint.get(tuple(found for found, _ in asked))
+        if len(row) != len(loops) or largest is None or len({limit for _, limit in asked}) != 1:
+            return False
+        stop = self.convert(self.compare("gt", largest, asked[0][1]), Elem.INDEX)
+        self._blocks.append([])
+        self._interleave([loop.body for loop in loops])
+        self._append(
+            For(
+                loops[0].index,
+                loops[0].start,
+                stop,
+                loops[0].step,
+                tuple(v for loop in loops for v in loop.carried),
+                tuple(v for loop in loops for v in loop.inits),
+                tuple(self._blocks.pop()),
+                tuple(v for loop in loops for v in loop.yields),
+                tuple(v for loop in loops for v in loop.results),
+            )
+        )
+        return True
 
     # --- memory --------------------------------------------------------------------------------
 
@@ -299,6 +356,10 @@ class KernelBuilder:
         if count == 1:
             return self.lane(vector, start)
         return self.op("part", vector, attrs=(start, count))
+
+    def largest(self, vector: Operand) -> Operand:
+        """The largest lane of integers, as a scalar."""
+        return self.op("largest", vector)
 
     def convert(self, a: Operand, elem: Elem) -> Operand:
         """The same numbers in another element type."""

@@ -192,6 +192,9 @@ class _Function:
                 return self._iota(result)
             case "pack_bits", _:
                 return f"{self._prelude.pack_bits(let.args[0].type)}({args[0]})"
+            case "largest", _:
+                many = let.args[0].type
+                return args[0] if many.lanes == 1 else f"{self._prelude.largest(many)}({args[0]})"
         if result.lanes == 1:
             lanes = [
                 t for a, v in zip(let.args, args, strict=True) for t in _pair(a, result, v, "0")

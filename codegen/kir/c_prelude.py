@@ -290,6 +290,13 @@ class Prelude:
         parameters = f"{self.type(source)} a"
         return self.function(self.type(result), f"{source}_pack_bits", parameters, body)
 
+    def largest(self, source: VType) -> str:
+        """`(a)`: the largest lane."""
+        element = C_TYPES[source.elem]
+        body = f"{element} r = a.l[0];\nint i;\nfor (i = 1; i < {source.lanes}; i++)\n"
+        body += "    r = a.l[i] > r ? a.l[i] : r;\nreturn r;"
+        return self.function(element, f"{source}_largest", f"{self.type(source)} a", body)
+
     def bitcast(self, source: VType, to: Elem) -> str:
         """`(a)`: the same bits."""
         result = source.with_elem(to)

@@ -243,6 +243,16 @@ class OperationWriter(TableWriter):
         items = ", ".join(self._typed(Imm(i, one)) for i in range(type_.lanes))
         return f"<{items}>"
 
+    def largest(self, let: Let) -> str:
+        """The largest lane."""
+        (arg,), scalar = let.args, self._type(let.result.type)
+        if arg.type.lanes == 1:
+            return self._value(arg)
+        kind = "s" if arg.type.elem.is_signed else "u"
+        function = f"@llvm.vector.reduce.{kind}max.v{arg.type.lanes}{scalar}"
+        self.declarations.add(f"declare {scalar} {function}({self._type(arg.type)})")
+        return self._let_text(f"call {scalar} {function}({self._typed(arg)})")
+
     def pack_bits(self, let: Let) -> str:
         """A mask as bytes: x86 has an instruction, elsewhere lanes carry their bit's weight."""
         (arg,), result = let.args, let.result.type
@@ -313,6 +323,7 @@ _SPECIAL: dict[str, Callable[[OperationWriter, Let], str]] = {
     "pick": OperationWriter.pick,
     "iota": OperationWriter.iota,
     "pack_bits": OperationWriter.pack_bits,
+    "largest": OperationWriter.largest,
 }
 
 

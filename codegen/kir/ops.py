@@ -287,3 +287,5 @@ _row("iota", "", "fsux", lambda t, a: VType(ELEM_CODES[a[0]], a[1]),
 # A mask as bits, lane 0 in bit 0 of byte 0; lanes are a multiple of 8.
 _row("pack_bits", "T", "m", lambda t, a: VType(Elem.U8, t[0].lanes // 8),
      lambda a: np.packbits(a, bitorder="little"))  # fmt: skip
+# The largest lane.
+_row("largest", "T", "su", lambda t, a: t[0].with_lanes(1), lambda a: a.max(keepdims=True))

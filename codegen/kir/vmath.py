@@ -12,11 +12,11 @@ import math
 
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
+from ellc.codegen.kir.vmath_angle import of_angle
 from ellc.codegen.kir.vmath_parts import (
     exp_reduced,
     log_positive,
     log_special,
-    nearest,
     power_of_two,
     scale,
     split_exponent,
@@ -87,24 +87,24 @@ def softplus(b: KernelBuilder, x: Operand) -> Operand:
 
 
 def sin(b: KernelBuilder, x: Operand) -> Operand:
-    """Sine to 2 ulp of 1; argument up to 51,471 (f32) or 1.6 million (f64) in size.
-
-    Larger ones give a number in [-1, 1] that is not their sine; infinity gives NaN.
-    """
+    """Sine to 2 ulp of 1, of any argument; infinity gives NaN."""
     return _sin_or_cos(Value.of(b, x), quadrant=0).operand
 
 
 def cos(b: KernelBuilder, x: Operand) -> Operand:
-    """Cosine; range and error as `sin`."""
+    """Cosine; error as `sin`."""
     return _sin_or_cos(Value.of(b, x), quadrant=1).operand
 
 
 def tan(b: KernelBuilder, x: Operand) -> Operand:
-    """Tangent to 4 ulp; range as `sin`, beyond it some number that is not the tangent."""
-    v = Value.of(b, x)
-    sine, cosine, turns = _sine_and_cosine(v)
-    odd = b.compare("ne", b.op("and", turns, v.bits_const(1)), v.bits_const(0))
-    return (v.select(odd, -cosine, sine) / v.select(odd, sine, cosine)).operand
+    """Tangent to 4 ulp, of any argument; infinity gives NaN."""
+
+    def of_turns(r: Value, turns: Operand) -> Value:
+        sine, cosine = _sine_and_cosine(r)
+        odd = _is_odd(r, turns)
+        return r.select(odd, -cosine, sine) / r.select(odd, sine, cosine)
+
+    return of_angle(Value.of(b, x), of_turns).operand
 
 
 def round_even(b: KernelBuilder, x: Operand) -> Operand:
@@ -235,28 +235,28 @@ def _all_lanes(v: Value) -> Operand:
 
 def _sin_or_cos(v: Value, quadrant: int) -> Value:
     """sin(v + quadrant pi/2): one of two polynomials and a sign."""
-    b = v.b
-    sine, cosine, turns = _sine_and_cosine(v)
-    turns = b.add(turns, v.bits_const(quadrant)) if quadrant else turns
-    odd = b.compare("ne", b.op("and", turns, v.bits_const(1)), v.bits_const(0))
-    result = v.select(odd, cosine, sine)
-    second = b.op("and", turns, v.bits_const(2))
-    return result.bits_op("xor", b.shift_left(second, v.format.bits.bytes * 8 - 2))
+
+    def of_turns(r: Value, turns: Operand) -> Value:
+        b = v.b
+        turns = b.add(turns, v.bits_const(quadrant)) if quadrant else turns
+        sine, cosine = _sine_and_cosine(r)
+        result = v.select(_is_odd(v, turns), cosine, sine)
+        second = b.op("and", turns, v.bits_const(2))
+        return result.bits_op("xor", b.shift_left(second, v.format.bits.bytes * 8 - 2))
+
+    return of_angle(v, of_turns)
 
 
-def _sine_and_cosine(v: Value) -> tuple[Value, Value, Operand]:
-    """Both for what is left of v after so many quarter turns."""
-    f = v.format
-    number, turns = nearest(v, 2 / math.pi)
-    r = v
-    for part in f.half_pi:
-        r = number.fma(v.const(-part), r)
-    # Only beyond the stated range does this change anything; NaN stays NaN.
-    r = r.clamp(-0.8, 0.8)
-    z = r * r
+def _is_odd(v: Value, turns: Operand) -> Operand:
+    return v.b.compare("ne", v.b.op("and", turns, v.bits_const(1)), v.bits_const(0))
+
+
+def _sine_and_cosine(r: Value) -> tuple[Value, Value]:
+    """Both for |r| <= pi/4."""
+    f, z = r.format, r * r
     sine = (r * z).fma(z.polynomial(f.sin), r)
-    cosine = (z * z).fma(z.polynomial(f.cos), z.fma(v.const(-0.5), v.const(1.0)))
-    return sine, cosine, turns
+    cosine = (z * z).fma(z.polynomial(f.cos), z.fma(r.const(-0.5), r.const(1.0)))
+    return sine, cosine
 
 
 # --- error function ------------------------------------------------------------------------------

@@ -27,6 +27,12 @@ class Format:
     half_pi: tuple[float, ...]
     """Parts of pi/2 that are exact times any integer up to `trig_limit` * 2/pi."""
     trig_limit: float
+    """Beyond it angles lose their turns in integers."""
+    turn_digits: int
+    """Digits of 32 bits of 1 / (2 pi) that such an angle's significand is multiplied by."""
+    rest_digits: int
+    """Digits of the product that are an angle's rest: at least twice as many bits as the format
+    has, since the float next to a multiple of pi/2 leaves half of them 0."""
     exp_range: tuple[float, float]
     """Behind these exp is 0 and infinity."""
     tanh_limit: float
@@ -74,7 +80,9 @@ F32_FORMAT = Format(
     split_mask=0xFFFFF000,
     ln2=(0.693145751953125, 1.428606765330187e-06),
     half_pi=(1.5703125, 0.00048351287841796875, 3.1385570764541626e-07, 6.07710062827671e-11),
-    trig_limit=51471.0,
+    trig_limit=40000.0,
+    turn_digits=3,
+    rest_digits=2,
     exp_range=(-104.0, 89.0),
     tanh_limit=10.0,
     erfc_limit=11.0,
@@ -153,6 +161,8 @@ F64_FORMAT = Format(
     ln2=(0.6931471803691238, 1.9082149292705877e-10),
     half_pi=(1.5707963267341256, 6.077100506303966e-11, 2.0222662487959506e-21),
     trig_limit=1647099.0,
+    turn_digits=6,
+    rest_digits=4,
     exp_range=(-746.0, 710.0),
     tanh_limit=20.0,
     erfc_limit=28.0,

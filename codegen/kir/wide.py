@@ -119,7 +119,9 @@ def fmod(b: KernelBuilder, x: Operand, y: Operand) -> Operand:
         step = b.select(b.compare("gt", step, divisor), b.mul(step, half), step)
         loop.carry((rest, step))
     result = b.select(active, loop.results[0], size)
-    signed = b.select(b.compare("lt", x, zero), b.op("neg", result), result)
+    # By bits: a unit that flushes denormal numbers sees no sign in one.
+    sign = b.op("and", b.bitcast(x, f.bits), b.const(-1 << (f.bits.bytes * 8 - 1), bits_type))
+    signed = b.bitcast(b.op("or", b.bitcast(result, f.bits), sign), x.type.elem)
     # y = infinity leaves x; NaN in either and the two cases without a remainder give NaN.
     known = b.op("and", ordinary, b.compare("eq", y, y))
     return b.select(known, signed, b.const(float("nan"), x))

@@ -105,13 +105,22 @@ class Sign(Unary):
         return np.sign(x)
 
 
-@register_op("sin")
-@dataclass(frozen=True, slots=True)
-class Sin(Unary):
-    """Sine of an angle in radians."""
+class OfAngle(Unary):
+    """A function of an angle in radians, of any size; NaN of an infinity."""
 
     domain: ClassVar[tuple[float, float]] = (-50.0, 50.0)
-    special: ClassVar[bool] = False  # the sine of 1e15 is nothing a float32 formula knows
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        yield from super().samples(rng)
+        sizes = np.exp2(rng.uniform(-24.0, 128.0, 61)) * rng.choice([-1.0, 1.0], 61)
+        yield Case(cls(), (sizes.astype(np.float32),), label="angles of any size")
+
+
+@register_op("sin")
+@dataclass(frozen=True, slots=True)
+class Sin(OfAngle):
+    """Sine of an angle in radians."""
 
     def value(self, x: Array) -> Array:
         return np.sin(x)
@@ -119,14 +128,20 @@ class Sin(Unary):
 
 @register_op("cos")
 @dataclass(frozen=True, slots=True)
-class Cos(Unary):
+class Cos(OfAngle):
     """Cosine of an angle in radians."""
-
-    domain: ClassVar[tuple[float, float]] = (-50.0, 50.0)
-    special: ClassVar[bool] = False
 
     def value(self, x: Array) -> Array:
         return np.cos(x)
+
+
+@register_op("tan")
+@dataclass(frozen=True, slots=True)
+class Tan(OfAngle):
+    """Tangent of an angle in radians."""
+
+    def value(self, x: Array) -> Array:
+        return np.tan(x)
 
 
 @register_op("floor")
@@ -204,18 +219,6 @@ class Log1p(Unary):
 
     def value(self, x: Array) -> Array:
         return np.log1p(x)
-
-
-@register_op("tan")
-@dataclass(frozen=True, slots=True)
-class Tan(Unary):
-    """Tangent of an angle in radians."""
-
-    domain: ClassVar[tuple[float, float]] = (-1.5, 1.5)
-    special: ClassVar[bool] = False  # as for sine
-
-    def value(self, x: Array) -> Array:
-        return np.tan(x)
 
 
 @register_op("asin")

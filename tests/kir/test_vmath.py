@@ -154,11 +154,7 @@ SPECIAL = (0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 0.5, -0.5, 1e30, -1e30
 @pytest.mark.parametrize("name", ONE_ARGUMENT)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_special_values_are_those_of_numpy(name: str, dtype: type) -> None:
-    circular = name in ("sin", "cos", "tan")
-    values = [v for v in SPECIAL if not (circular and abs(v) == 1e30)]
-    x = np.array([*values, np.finfo(dtype).tiny, np.finfo(dtype).max], dtype)
-    if circular:
-        x = x[:-1]
+    x = np.array([*SPECIAL, np.finfo(dtype).tiny, np.finfo(dtype).max], dtype)
     with np.errstate(all="ignore"):
         want = REFERENCES[name](x.astype(np.float64))
     got = evaluate(name, x).astype(np.float64)

@@ -19,7 +19,17 @@ LANES = (1, 4, 8, 16)
 COUNT = 160  # elements of every operand
 _WIDER = {e: e.wider for e in (Elem.I8, Elem.U8, Elem.I16, Elem.U16)}
 _NARROWER = {wide: narrow for narrow, wide in _WIDER.items()}
-BETWEEN_LANES = ("pair_sums", "splat", "splat_lane", "lane", "part", "join", "iota", "pack_bits")
+BETWEEN_LANES = (
+    "pair_sums",
+    "splat",
+    "splat_lane",
+    "lane",
+    "part",
+    "join",
+    "iota",
+    "pack_bits",
+    "largest",
+)
 
 
 def operation_cases(lane_counts: Sequence[int] = LANES) -> tuple[KernelCase, ...]:
