@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import sys
 import tempfile
 import traceback
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -110,24 +112,32 @@ def _crash_report(error: BaseException, arguments: Sequence[str]) -> Path | None
     return path
 
 
+def _report(text: str) -> None:
+    """Say on stderr why the command ends; the exit code says it where nobody can read."""
+    try:
+        echo(text, err=True)
+    except (OSError, EllcError):
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  (flushed at exit)
+
+
 def _report_internal(error: BaseException, arguments: Sequence[str]) -> None:
     reproducer = error.reproducer if isinstance(error, InternalError) else ""
     what = str(error) if isinstance(error, InternalError) else f"{type(error).__name__}: {error}"
-    echo(f"internal error: {indented(what)}", err=True)
+    _report(f"internal error: {indented(what)}")
     report = _crash_report(error, arguments)
     for label, path in (("reproducer", reproducer), ("details", report)):
         if path:
-            echo(f"  {label}: {path}", err=True)
-    echo("hint: this is a bug of ellc; please report it with the files named above", err=True)
+            _report(f"  {label}: {path}")
+    _report("hint: this is a bug of ellc; please report it with the files named above")
 
 
 def _report_usage(error: click.ClickException) -> None:
     """What click says of a command line, whose words may be any text."""
     context = error.ctx if isinstance(error, click.UsageError) else None
     if context is not None:
-        echo(context.get_usage(), err=True)
-        echo(f"Try '{context.command_path} --help' for help.\n", err=True)
-    echo(f"Error: {indented(error.format_message())}", err=True)
+        _report(context.get_usage())
+        _report(f"Try '{context.command_path} --help' for help.\n")
+    _report(f"Error: {indented(error.format_message())}")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -137,13 +147,13 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return int(cli.main(list(arguments), prog_name="ellc", standalone_mode=False) or 0)
     except EllcError as error:
-        echo(error.report(), err=True)
+        _report(error.report())
         return EXIT_BAD_INPUT
     except click.ClickException as error:
         _report_usage(error)
         return EXIT_BAD_INPUT
-    except click.Abort:
-        echo("interrupted", err=True)
+    except (click.Abort, KeyboardInterrupt):
+        _report("interrupted")
         return EXIT_INTERRUPTED
     except SystemExit:
         # Only click raises this, when the reader of our output has gone (`ellc print m | head`).
@@ -151,12 +161,36 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if isinstance(error, OSError) and is_full(error):
             place = Path(error.filename or tempfile.gettempdir())
-            echo(cannot_write(place, error).report(), err=True)
+            _report(cannot_write(place, error).report())
             return EXIT_BAD_INPUT
         _report_internal(error, arguments)
         return EXIT_INTERNAL
 
 
 def main() -> None:
-    """The `ellc` command."""
+    """The `ellc` command, in a process of its own."""
+    _open_standard_streams()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not told to ignore it
+        signal.signal(signal.SIGINT, _interrupt_once)
+    if not sys.warnoptions:
+        # What numpy or Pillow warn of means nothing to a user. `run` leaves them to the tests.
+        warnings.simplefilter("ignore")
     sys.exit(run(sys.argv[1:]))
+
+
+def _open_standard_streams() -> None:
+    """Let streams that the caller has closed lead nowhere.
+
+    A file that is opened later would get their numbers, and what is printed would go into it.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nowhere = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115
+            os.set_inheritable(nowhere.fileno(), True)
+            setattr(sys, name, nowhere)
+
+
+def _interrupt_once(_signal: int, _frame: object) -> None:
+    """Stop; who presses Ctrl-C again does not stop the removing of what is half written."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt

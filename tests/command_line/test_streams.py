@@ -1,0 +1,131 @@
+"""The command in a shell: streams that are closed, full or gone, Ctrl-C, warnings of libraries."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from importlib.abc import MetaPathFinder
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ellc import cli
+from ellc.__main__ import main
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.container import save
+from ellc.ir.ops.arithmetic import Add, Mul
+from ellc.ir.ops.functions import Exp
+from ellc.ir.types import DType, TensorType
+
+_ELLC = [sys.executable, "-m", "ellc"]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """Constants that overflow wherever they are folded."""
+    b = GraphBuilder("tiny")
+    huge = b.constant(np.full((1, 4), 3e38, np.float32))
+    x = b.add(Mul(), b.add(Mul(), b.input("x", TensorType(DType.F32, (1, 4))), huge), huge)
+    b.output("y", b.add(Add(), x, b.add(Exp(), b.add(Mul(), huge, huge))))
+    save(b.build(), tmp_path / "tiny.eir")
+    return tmp_path / "tiny.eir"
+
+
+def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """A line of bash in which `ellc` is the command."""
+    ellc = " ".join(f"'{word}'" for word in _ELLC)
+    program = f'set -o pipefail; ellc() {{ {ellc} "$@"; }}; {line}'
+    return subprocess.run(
+        ["bash", "-c", program],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_closed_streams(model: Path) -> None:
+    done = shell("ellc compile tiny.eir -o out <&- >&- 2>&-", model.parent)
+    assert done.returncode == 0 and (model.parent / "out" / "tiny.json").is_file()
+    assert shell("ellc inspect none.eir >&- 2>&-", model.parent).returncode == cli.EXIT_BAD_INPUT
+
+
+def test_nobody_reads_why(tmp_path: Path) -> None:
+    for line in (
+        "ellc inspect none.eir 2> /dev/full",
+        "ellc inspect none.eir 2>&1 >/dev/null | true",
+        "ellc inspect --none 2> /dev/full",
+    ):
+        done = shell(line, tmp_path)
+        assert (done.returncode, done.stderr) == (cli.EXIT_BAD_INPUT, ""), line
+
+
+def test_the_reader_of_results_has_gone(model: Path) -> None:
+    for command in ("print tiny.eir", "--help"):
+        done = shell(f"ellc {command} | true", model.parent)
+        assert (done.returncode, done.stderr) == (0, ""), command
+
+
+def test_no_folder_can_be_made(model: Path) -> None:
+    for place in ("tiny.eir/out", "/proc/out"):
+        done = shell(f"ellc compile tiny.eir -o {place}", model.parent)
+        assert done.returncode == cli.EXIT_BAD_INPUT and done.stderr.startswith("error[E")
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_control_c(model: Path, tmp_path: Path, times: int) -> None:
+    """To the whole group, as a terminal does, when the first temporary folder is there."""
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    before = sorted(tmp_path.iterdir())
+    process = subprocess.Popen(
+        [*_ELLC, "compile", str(model), "-o", "out"],
+        cwd=tmp_path, env={**os.environ, "TMPDIR": str(temporary)}, start_new_session=True,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while sorted(tmp_path.iterdir()) == before and not [*temporary.iterdir()]:
+        assert process.poll() is None
+        time.sleep(0.01)
+    for _ in range(times):
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.02)
+    assert "interrupted" in (said := process.communicate()[1]) and "Traceback" not in said
+    assert process.returncode == cli.EXIT_INTERRUPTED
+    assert sorted(tmp_path.iterdir()) == before and not [*temporary.iterdir()]
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
+def test_control_c_while_modules_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(MetaPathFinder):
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "ellc.cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "ellc.cli")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == cli.EXIT_INTERRUPTED
+
+
+def test_warnings_are_not_for_users(model: Path) -> None:
+    program = (
+        "import warnings; from ellc import cli\n"
+        "cli.run = lambda _: warnings.warn('of a library', RuntimeWarning) or 0\n"
+        "cli.main()"
+    )
+    for flags, shown in ([], False), (["-W", "default"], True):
+        words = [sys.executable, *flags, "-c", program]
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+        assert ("RuntimeWarning" in done.stderr) == shown
+    done = shell("ellc compile tiny.eir -o out && ellc inspect tiny.eir", model.parent)
+    assert done.returncode == 0 and done.stderr == ""
+    with warnings.catch_warnings(action="error"):
+        assert cli.run(["inspect", str(model)]) == 0
