@@ -14,7 +14,7 @@ from ellc.ir.graph import LAYOUT_KEY, Graph
 from ellc.ir.limits import DEFAULT_LIMITS
 from ellc.ir.reading import ZIP_DAMAGE, opened_zip
 from ellc.ir.types import TensorType
-from ellc.pixels import ORDER_KEY, Geometry, PixelOptions, is_picture
+from ellc.pictures.pixels import ORDER_KEY, Geometry, PixelOptions, is_picture
 
 Kind = Literal["eir", "ell", "onnx", "tflite"]
 
@@ -40,7 +40,7 @@ class ModelOptions:
 
     `keep_double` computes in double what an `.ell` model says is double, not in float32. With
     `stepwise` a call computes one step of the sequences that loops go through (`ellc.ir.stepwise`).
-    `pixels` are compiled in (`ellc.pixels`) if anything is said there.
+    `pixels` are compiled in (`ellc.pictures.pixels`) if anything is said there.
     """
 
     imports: ImportOptions = field(default_factory=ImportOptions)
@@ -73,7 +73,7 @@ def read_model(path: Path, options: ModelOptions = DEFAULT_OPTIONS) -> Graph:
         graph = stepwise(graph, str(path))
     if not options.pixels.is_given:
         return graph
-    from ellc.preprocessing import with_preprocessing
+    from ellc.pictures.preprocessing import with_preprocessing
 
     return with_preprocessing(graph, options.pixels.over_metadata(graph.metadata))
 

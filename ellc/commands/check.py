@@ -12,7 +12,7 @@ from ellc.commands.parameters import model_options, target_option
 from ellc.ir.printable import visible
 
 if TYPE_CHECKING:
-    from ellc.checking import Checked, Report
+    from ellc.check.checking import Checked, Report
     from ellc.models import ModelOptions
 
 EXIT_DIFFERENT = 1
@@ -57,7 +57,7 @@ def command(
 
     Exit code 1 if something differs.
     """
-    from ellc.checking import CheckOptions, check
+    from ellc.check.checking import CheckOptions, check
     from ellc.codegen.machine.resolve import resolve
     from ellc.models import read_model
     from ellc.progress import progress
@@ -76,7 +76,7 @@ def command(
 
 def document(report: Report) -> dict[str, object]:
     """The report for scripts."""
-    from ellc.checking import documents
+    from ellc.check.checking import documents
 
     first = report.first_difference
     return {

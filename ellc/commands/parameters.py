@@ -219,7 +219,7 @@ def _options(values: dict[str, Any]) -> ModelOptions:
     """Take the values of `_MODEL_OPTIONS` out of a command's."""
     from ellc.frontends.options import ImportOptions
     from ellc.models import ModelOptions
-    from ellc.pixels import PixelOptions
+    from ellc.pictures.pixels import PixelOptions
 
     imports = ImportOptions(
         shapes=MappingProxyType(dict(values.pop("shapes"))),

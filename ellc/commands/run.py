@@ -13,14 +13,14 @@ import numpy as np
 from ellc.commands.output import echo, echo_json, echo_notes, json_option, table
 from ellc.commands.parameters import model_options, target_option
 from ellc.execute import Arrays, Executable, Network
-from ellc.images import dequantise, load_input, load_labels, top_scores
 from ellc.ir.errors import EllcError
 from ellc.ir.files import whole_file
 from ellc.ir.printable import visible
 from ellc.ir.types import Array, TensorType
 from ellc.models import ModelOptions
-from ellc.pixels import PixelOptions, Preprocessing
-from ellc.preprocessing import PREPROCESSING_KEY, has_preprocessing
+from ellc.pictures.images import dequantise, load_input, load_labels, top_scores
+from ellc.pictures.pixels import PixelOptions, Preprocessing
+from ellc.pictures.preprocessing import PREPROCESSING_KEY, has_preprocessing
 
 LABELS_KEY = "labels"
 """Metadata key of the class names, one a line."""

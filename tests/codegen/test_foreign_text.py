@@ -49,8 +49,8 @@ from ellc.ir.builder import GraphBuilder
 from ellc.ir.graph import Graph
 from ellc.ir.ops.pointwise import Relu
 from ellc.ir.types import DType, TensorType
-from ellc.pixels import Preprocessing
-from ellc.preprocessing import with_preprocessing
+from ellc.pictures.pixels import Preprocessing
+from ellc.pictures.preprocessing import with_preprocessing
 
 
 class Files:

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from small_networks import convolution_network, two_way_network
 
-from ellc import checking
-from ellc.agreement import Agreement, compare
-from ellc.checking import CheckOptions, check, plausible_inputs
+from ellc.check import checking
+from ellc.check.agreement import Agreement, compare
+from ellc.check.checking import CheckOptions, check, plausible_inputs
+from ellc.check.following import Led, follow
+from ellc.check.undecided import undecided
 from ellc.cli import run
 from ellc.codegen.blocks.candidates import FAMILIES, Candidate
 from ellc.codegen.blocks.lowering import KernelCall, NodeContext
@@ -25,7 +27,6 @@ from ellc.codegen.planning.choice import families_of
 from ellc.codegen.planning.plan import Plan
 from ellc.codegen.planning.planner import make_plan
 from ellc.commands.check import text
-from ellc.following import Led, follow
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.container import save
 from ellc.ir.graph import Graph, Node
@@ -40,7 +41,6 @@ from ellc.ir.ops.quantised import Quantize
 from ellc.ir.ops.quantised_conv import IntDense
 from ellc.ir.ops.reduce import Softmax
 from ellc.ir.types import DType, Padding, TensorType
-from ellc.undecided import undecided
 from ellc.zoo.catalogue import build as build_network
 
 LAYERS = CheckOptions(seeds=2, layers=True)
@@ -307,14 +307,16 @@ def test_signs_that_differ_too_much_are_reported(
     graph: Graph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bound that is too tight by far: then the same code must be found to differ."""
-    monkeypatch.setattr("ellc.following.reachable", lambda ends, got: np.zeros(got.shape, bool))
+    monkeypatch.setattr(
+        "ellc.check.following.reachable", lambda ends, got: np.zeros(got.shape, bool)
+    )
     flipped = {"count": 0}
 
     def flip(graph: Graph, inputs: object, states: object, compiled: dict[str, np.ndarray]) -> Led:
         flipped["count"] += 1
         return follow(graph, inputs, states, {k: ~v for k, v in compiled.items()})  # type: ignore[arg-type]
 
-    monkeypatch.setattr("ellc.checking.follow", flip)
+    monkeypatch.setattr("ellc.check.checking.follow", flip)
     report = check(graph, resolve("host"), CheckOptions(seeds=1, layers=True))
     assert flipped["count"] == 1
     assert not report.agrees

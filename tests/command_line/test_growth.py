@@ -11,15 +11,15 @@ import pytest
 from operator_graphs import samples
 from small_networks import convolution_network
 
-from ellc import checking
-from ellc.agreement import Agreement, compare
-from ellc.checking import CheckOptions, check, plausible_inputs
+from ellc.check import checking
+from ellc.check.agreement import Agreement, compare
+from ellc.check.checking import CheckOptions, check, plausible_inputs
+from ellc.check.growth import movement, recurrent_values
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.measure.testing import Trial, run_trials
 from ellc.codegen.planning.plan import Plan
 from ellc.codegen.planning.planner import make_plan
 from ellc.commands.check import document, text
-from ellc.growth import movement, recurrent_values
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.graph import Graph
 from ellc.ir.interp import evaluate

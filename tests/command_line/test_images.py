@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ellc.images import crop_box, load_input, load_labels, top_scores
 from ellc.ir.errors import EllcError
 from ellc.ir.types import DType, Quant, TensorType
-from ellc.pixels import PixelOptions, Preprocessing
+from ellc.pictures.images import crop_box, load_input, load_labels, top_scores
+from ellc.pictures.pixels import PixelOptions, Preprocessing
 
 RGB_4x4 = TensorType(DType.F32, (1, 4, 4, 3))
 

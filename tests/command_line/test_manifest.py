@@ -20,7 +20,7 @@ from ellc.ir.ops.pointwise import Relu
 from ellc.ir.ops.shape import Reshape
 from ellc.ir.types import DType, Quant, TensorType
 from ellc.manifest import Manifest, read_manifest
-from ellc.pixels import Preprocessing
+from ellc.pictures.pixels import Preprocessing
 
 PIXELS = {
     "model.input.expectedColorChannelOrder": "bgr",

@@ -31,8 +31,8 @@ from ellc.ir.pipeline import run_pipeline
 from ellc.ir.printable import LONGEST_LINE
 from ellc.ir.types import DType, Padding, Quant, TensorType
 from ellc.ir.verify import verify
-from ellc.pixels import _KEYS, Geometry, PixelOptions, Preprocessing
-from ellc.preprocessing import PREPROCESSING_KEY, pixel_graph, prepare, with_preprocessing
+from ellc.pictures.pixels import _KEYS, Geometry, PixelOptions, Preprocessing
+from ellc.pictures.preprocessing import PREPROCESSING_KEY, pixel_graph, prepare, with_preprocessing
 
 IMAGENET = Preprocessing(
     order="bgr", high=1, mean=(0.485, 0.456, 0.406), scale=(1 / 0.229, 1 / 0.224, 1 / 0.225)

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from small_networks import convolution_network
 
-from ellc.checking import plausible_inputs
+from ellc.check.checking import plausible_inputs
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.planning.plan import Plan
 from ellc.codegen.planning.planner import make_plan

@@ -23,7 +23,7 @@ from ellc.ir.ops.pointwise import Relu
 from ellc.ir.printable import LONGEST_LINE, MOST_LINES, visible
 from ellc.ir.text import parse
 from ellc.ir.types import DType, TensorType
-from ellc.pixels import Preprocessing
+from ellc.pictures.pixels import Preprocessing
 from ellc.progress import progress
 
 HOSTILE = "".join(TEXTS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ellc.check.undecided import SINGLE, interval, reachable
 from ellc.ir.op import Op
 from ellc.ir.ops.conv import Conv2D
 from ellc.ir.ops.dense import Dense, MatMul
@@ -18,7 +19,6 @@ from ellc.ir.ops.resize import Resample
 from ellc.ir.ops.scan import CumSum
 from ellc.ir.ops.shape import Concat, Expand, Gather, Pad, Transpose
 from ellc.ir.types import Array, DType, Padding
-from ellc.undecided import SINGLE, interval, reachable
 
 PLACES = np.array([3, 0, 1], np.int32)
 

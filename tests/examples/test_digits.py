@@ -33,9 +33,9 @@ from train import IMAGE_SHAPE, RECIPES, Recipe, accuracy, run, start, train
 
 from ellc.frontends.ell.read import read_ell
 from ellc.frontends.ell.write import write_ell
-from ellc.images import load_input, load_labels
 from ellc.ir.interp import evaluate
-from ellc.pixels import Preprocessing
+from ellc.pictures.images import load_input, load_labels
+from ellc.pictures.pixels import Preprocessing
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "examples" / "digits"

@@ -17,13 +17,13 @@ from onnx_models import model, node
 from PIL import Image
 from small_model_files import small_onnx
 
-from ellc.images import load_input, load_labels
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.container import save
 from ellc.ir.errors import EllcError
 from ellc.ir.types import DType, TensorType
 from ellc.models import read_model
-from ellc.pixels import Preprocessing
+from ellc.pictures.images import load_input, load_labels
+from ellc.pictures.pixels import Preprocessing
 
 X = np.ones((1, 4), np.float32)
 RGB_4x4 = TensorType(DType.F32, (4, 4, 3))

@@ -42,7 +42,6 @@ from workers import judge_all
 from ellc.codegen.machine.resolve import resolve
 from ellc.execute import open_library
 from ellc.frontends.ell.write import write_ell
-from ellc.images import load_input
 from ellc.ir.container import save
 from ellc.ir.errors import EllcError
 from ellc.ir.interp import evaluate
@@ -51,7 +50,8 @@ from ellc.ir.types import DType, TensorType
 from ellc.ir.verify import verify
 from ellc.manifest import read_manifest
 from ellc.models import read_model
-from ellc.pixels import Preprocessing
+from ellc.pictures.images import load_input
+from ellc.pictures.pixels import Preprocessing
 
 _MOST_WORK = 1 << 16
 Bases = tuple[bytes, ...]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ellc.agreement import compare
+from ellc.check.agreement import compare
 from ellc.ir.types import Array
 
 
 def disagreement(got: Array, want: Array) -> str:
-    """Empty if results agree (`ellc.agreement`), else where and by how much they do not."""
+    """Empty if results agree (`ellc.check.agreement`), else where and by how much they do not."""
     if got.dtype != want.dtype or got.shape != want.shape:
         return f"{got.dtype}{got.shape} instead of {want.dtype}{want.shape}"
     found = compare(got, want)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ellc.agreement import allowed_error
+from ellc.check.agreement import allowed_error
 from ellc.ir.graph import Graph
 from ellc.ir.interp import evaluate, run_node
 from ellc.ir.ops.conv import Conv2D

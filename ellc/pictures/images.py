@@ -1,8 +1,8 @@
 """Pictures in, labels out: what `ellc run` does around a network.
 
 A picture becomes a tensor the way ELL's tutorials do it: crop the middle to the shape wanted, scale
-it to that size, and let `ellc.preprocessing` make numbers of the pixels. A network that takes
-pixels gets them as they are.
+it to that size, and let `ellc.pictures.preprocessing` make numbers of the pixels. A network that
+takes pixels gets them as they are.
 
 Scaling down averages over the pixels that fall together (Pillow's bilinear filter), where OpenCV's
 default picks four neighbours; results can differ in the last digits from ELL's own scripts.
@@ -27,8 +27,8 @@ from ellc.ir.limits import DEFAULT_LIMITS
 from ellc.ir.reading import read_stream
 from ellc.ir.types import Array, TensorType
 from ellc.npy import read_npy
-from ellc.pixels import Geometry, Preprocessing
-from ellc.preprocessing import prepare
+from ellc.pictures.pixels import Geometry, Preprocessing
+from ellc.pictures.preprocessing import prepare
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM")
 """Kinds of picture that are read, as Pillow calls them."""

@@ -5,12 +5,12 @@ house tolerance. Through a recurrence it comes back to where it was made, trip b
 call, and may grow each time. How much depends on weights and inputs, so it is measured: by random
 rounding (Parker, Monte Carlo Arithmetic, 1997). The reference runs in float64; in each of a few
 seeded trials every float a node makes is moved at random within the error bound of that node alone
-(`ellc.undecided`). The furthest of the trials is what rounding may make of each result. It needs no
-factor: the bounds are those of the worst case, n * eps for n terms where rounding makes about
-sqrt(n) * eps.
+(`ellc.check.undecided`). The furthest of the trials is what rounding may make of each result. It
+needs no factor: the bounds are those of the worst case, n * eps for n terms where rounding makes
+about sqrt(n) * eps.
 
 Signs and other steps are those of the run that is not moved: a step that rounding flips is the
-business of `ellc.following`.
+business of `ellc.check.following`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from ellc.check.undecided import DOUBLE, SINGLE, interval, takes_steps
 from ellc.ir.graph import Graph, Node
 from ellc.ir.interp import constants, evaluate, run_double
 from ellc.ir.op import Arrays, Op
 from ellc.ir.ops.loop import Loop, RunNode
 from ellc.ir.ops.recurrent import FastGRNNCell, GRUCell, LSTMCell, RNNCell
 from ellc.ir.types import Array, DType
-from ellc.undecided import DOUBLE, SINGLE, interval, takes_steps
 
 TRIALS = 8
 """Runs with random rounding: that all of them move a result by next to nothing is unlikely."""

@@ -2,7 +2,7 @@
 
 Evaluated by the reference, `pixel_graph` prepares pictures for a network that takes numbers (`ellc
 run`); put in front of the network by `with_preprocessing` it becomes part of the compiled function,
-which then takes pixels as a camera gives them. What it does is described in `ellc.pixels`.
+which then takes pixels as a camera gives them. What it does is described in `ellc.pictures.pixels`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ellc.ir.ops.resize import Resize
 from ellc.ir.ops.shape import Gather, Reshape, Transpose
 from ellc.ir.types import Array, DType, TensorType
 from ellc.ir.weights import WeightPool
-from ellc.pixels import ORDER_KEY, Geometry, Preprocessing, is_picture
+from ellc.pictures.pixels import ORDER_KEY, Geometry, Preprocessing, is_picture
 
 PREPROCESSING_KEY = "about.input"
 """Metadata key: what a network does to pixels. Header and Python module show all `about.*`."""

@@ -20,8 +20,8 @@ class Agreement:
     """How two tensors compare. `worst` is the largest error in units of what is allowed there.
 
     `grown` elements are beyond the house tolerance, by `growth` times at most, and within what
-    rounding makes of them in a recurrence (`ellc.growth`). `unbounded` of the wrong ones are within
-    that, too, but it is more than may be forgiven.
+    rounding makes of them in a recurrence (`ellc.check.growth`). `unbounded` of the wrong ones are
+    within that, too, but it is more than may be forgiven.
     """
 
     elements: int
@@ -50,8 +50,8 @@ class Agreement:
 def allowed_error(want: Array, movement: Array | None = None) -> Array:
     """What a float may differ by: 1e-4 * max(|b|, 1e-2 * max|tensor|), float64.
 
-    With `movement`, how far rounding alone moved each element (`ellc.growth`), that where it is
-    larger, up to 1e-2 * max|tensor|.
+    With `movement`, how far rounding alone moved each element (`ellc.check.growth`), that where it
+    is larger, up to 1e-2 * max|tensor|.
     """
     size = np.abs(want.astype(np.float64))
     largest = size[np.isfinite(size)].max(initial=0.0)

@@ -5,7 +5,7 @@ A picture's 8-bit pixels become a network's input by
     value = (low + (high - low) * pixel / 255 - mean) * scale
 
 per colour, after they have been scaled to the network's size and their channels put into its order.
-`ellc.preprocessing` does it.
+`ellc.pictures.preprocessing` does it.
 
 The metadata keys are those that ELL wrote (`model.input.expectedColorChannelOrder` and so on). What
 they do not say has ELL's defaults: blue, green, red, values 0 to 255.

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ellc.agreement import Agreement
+from ellc.check.agreement import Agreement
+from ellc.check.undecided import DOUBLE, SINGLE, interval, reachable, takes_steps
 from ellc.ir.graph import Graph, Node
 from ellc.ir.interp import evaluate, run_double
 from ellc.ir.op import Arrays
 from ellc.ir.types import Array, DType
-from ellc.undecided import DOUBLE, SINGLE, interval, reachable, takes_steps
 
 
 @dataclass

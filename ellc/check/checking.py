@@ -15,7 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from ellc import __version__
-from ellc.agreement import Agreement, compare
+from ellc.check.agreement import Agreement, compare
+from ellc.check.following import follow
+from ellc.check.growth import is_recurrent, movement, node_movement, recurrent_values
+from ellc.check.undecided import takes_steps, undecided
 from ellc.codegen.blocks.lowering import Options
 from ellc.codegen.languages.names import valid_name
 from ellc.codegen.machine.target import Target
@@ -26,17 +29,14 @@ from ellc.codegen.planning.plan import Plan
 from ellc.codegen.planning.planner import make_plan
 from ellc.codegen.toolchain import emulate
 from ellc.codegen.toolchain.repeats import first_and_steady, repeated
-from ellc.following import follow
-from ellc.growth import is_recurrent, movement, node_movement, recurrent_values
 from ellc.ir.graph import Graph, Node
 from ellc.ir.interp import evaluate, run_double, run_node
 from ellc.ir.ops.fused import Fused
 from ellc.ir.pipeline import run_pipeline
 from ellc.ir.types import Array, TensorType
 from ellc.ir.work_folders import temporary_folder
-from ellc.pixels import Geometry, Preprocessing, is_picture
+from ellc.pictures.pixels import Geometry, Preprocessing, is_picture
 from ellc.progress import Progress, silent
-from ellc.undecided import takes_steps, undecided
 
 CALLS_WITH_STATE = 3
 """Calls in a row of a network with state, from each seed."""
@@ -125,7 +125,7 @@ class Report:
 
     @property
     def grown(self) -> tuple[Checked, ...]:
-        """What agrees only because rounding grows through a recurrence (`ellc.growth`)."""
+        """What agrees only because rounding grows through a recurrence (`ellc.check.growth`)."""
         return tuple(c for c in self._judged if c.agreement.grown)
 
     @property

@@ -1,0 +1,1 @@
+"""`ellc check`: a compiled network and the reference side by side, and what counts as equal."""
