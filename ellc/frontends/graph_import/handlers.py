@@ -12,6 +12,7 @@ import numpy as np
 from ellc.frontends.graph_import.cuts import Cuts
 from ellc.frontends.graph_import.values import (
     Emitter,
+    Listed,
     Nonsense,
     Unsupported,
     Value,
@@ -19,6 +20,7 @@ from ellc.frontends.graph_import.values import (
 )
 from ellc.frontends.problems import Problems
 from ellc.ir.errors import EllcError, ShapeError
+from ellc.ir.types import DType
 
 
 class SourceNode(Protocol):
@@ -136,8 +138,10 @@ def import_nodes(
             nonsense = nonsense_before(error) or nonsense
             cuts.ended(node.inputs)
             results = [None] * len(node.outputs)
-        if any(v is not None and not v.is_constant for v in results):
-            cuts.made(node.inputs, node.outputs, emitter.work - before)
+        computed = [v for v in results if v is not None and not v.is_constant]
+        if computed:
+            numbers = all(not isinstance(v, Listed) and v.dtype is not DType.BOOL for v in computed)
+            cuts.made(node.inputs, node.outputs, emitter.work - before, numbers)
         known.update((n, _named(v, n)) for n, v in zip(node.outputs, results, strict=False) if n)
         for name in node.outputs[len(results) :]:
             if name:

@@ -20,7 +20,8 @@ from ellc.ir.errors import EllcError
 from ellc.ir.graph import Graph
 from ellc.ir.limits import Limits
 from ellc.ir.op import Op, Pointwise
-from ellc.ir.ops.pointwise import Cast
+from ellc.ir.ops.pointwise import Cast, Select
+from ellc.ir.ops.quantised import Dequantize
 from ellc.ir.ranges import outside
 from ellc.ir.types import Array, DType, Quant, TensorType, type_of
 
@@ -303,7 +304,7 @@ class Emitter:
 
 def _work(op: Op, operands: tuple[TensorType, ...], results: tuple[TensorType, ...]) -> int:
     """What an operator computes; nothing where it moves, converts or compares."""
-    if isinstance(op, Pointwise) and not isinstance(op, Cast):
+    if isinstance(op, Pointwise) and not isinstance(op, Cast | Dequantize | Select):
         return sum(t.elements for t in results if t.dtype.is_float)
     return op.macs(operands, results)
 

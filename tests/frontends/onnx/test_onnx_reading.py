@@ -388,7 +388,7 @@ def test_one_report_of_everything() -> None:
 
 
 def test_a_cut_stands_after_what_computes() -> None:
-    """Where next to nothing is computed before a node that fails, no cut is named."""
+    """No cast of it; where next to nothing is computed before a node that fails, none is named."""
     w = floats(4, 3, 3, 3)
     nodes = [
         node("Unsqueeze", ["x", "axes"], ["lifted"]),
@@ -401,7 +401,7 @@ def test_a_cut_stands_after_what_computes() -> None:
     ]
     constants = {"w": w, "v": floats(4, 4, 3, 3), "axes": np.array([0])}
     proto = model(nodes, {"x": floats(1, 3, 16, 16)}, ["y"], constants)
-    assert error_of(proto).hint.startswith("--outputs whole,c takes the part before")
+    assert error_of(proto).hint.startswith("--outputs d,c takes the part before")
     bare = model([nodes[0], nodes[1], node("Unknown", ["lifted", "compared"], ["y"])],
                  {"x": X}, ["y"], {"axes": np.array([0])})  # fmt: skip
     assert "--outputs" not in error_of(bare).hint
