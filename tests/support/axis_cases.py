@@ -163,6 +163,11 @@ def tflite_places() -> Iterator[Place]:
     yield from found.values()
 
 
+def names_axes(case: TfliteCase) -> bool:
+    """Whether an operator is told axes."""
+    return case.kind in _OPERANDS or any(name in vars(case.options or object) for name in _OPTIONS)
+
+
 def _places(case: TfliteCase) -> Iterator[Place]:
     kind, to = case.kind, "stored" if case.results[0].scale else "plain"
     index = _OPERANDS.get(kind)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import SupportsIndex, overload
 
 import numpy as np
@@ -221,6 +221,7 @@ class Emitter:
 
     def add_multi(self, op: Op, *operands: Value) -> list[Value]:
         """The results of an operator: arrays if all operands are known and not too large."""
+        operands = _fitting(operands) if isinstance(op, Pointwise) else operands
         operand_types = tuple(v.type for v in operands)
         types = op.infer(*operand_types)
         for type_ in types:
@@ -300,6 +301,18 @@ class Emitter:
             and op.inner_steps(operands, results) <= _FOLDED_STEPS
             and _folding_work(op, operands, results) <= self._budget.left
         )
+
+
+def _fitting(operands: tuple[Value, ...]) -> tuple[Value, ...]:
+    """Operands of a pointwise operator: a number written as a vector fits a scalar, too."""
+    first, *others = operands
+    return operands if first.type.rank else (first, *map(_without_axes, others))
+
+
+def _without_axes(value: Value) -> Value:
+    if value.array is None or value.array.size != 1:
+        return value
+    return replace(value, type=replace(value.type, shape=()), array=value.array.reshape(()))
 
 
 def _work(op: Op, operands: tuple[TensorType, ...], results: tuple[TensorType, ...]) -> int:

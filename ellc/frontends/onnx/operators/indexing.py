@@ -158,9 +158,10 @@ def compress(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("NonZero", limits="an operand known at import")
 def non_zero(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The coordinates of what is not 0."""
+    """The coordinates of what is not 0; a scalar has none."""
     x: Array = known(operand(inputs, 0), "the operand")
-    return emitter.constant(np.array(np.nonzero(np.atleast_1d(x)), np.int64))
+    places = np.argwhere(x).T  # of a scalar [0,N], unlike `np.nonzero`
+    return emitter.constant(places.astype(np.int64))
 
 
 @ONNX.imports("Unique", limits="an operand known at import")
