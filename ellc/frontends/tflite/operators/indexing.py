@@ -44,8 +44,11 @@ def scatter_nd(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 def dynamic_update_slice(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """x with a block replaced that begins where the third operand says, moved inside of x."""
     x, update, starts = (operand(inputs, i) for i in range(3))
-    if x.type.rank != update.type.rank:
-        raise Unsupported(f"a block {update.shape} in {x.shape}")
+    if x.type.rank != update.type.rank or x.dtype is not update.dtype:
+        kinds = x.dtype.value, update.dtype.value
+        raise Unsupported(f"a block {kinds[1]}{update.shape} in {kinds[0]}{x.shape}")
+    if not starts.dtype.is_integer:
+        raise Unsupported(f"a block that begins at {starts.dtype.value} places")
     return updated_block(emitter, x, update, starts)
 
 

@@ -73,7 +73,7 @@ def conv_3d_transpose(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Val
     _want_volumes(x, weights, 4)
     kernel, (strides, dilations) = weights.shape[:3], _steps_of(node.options)
     scheme = node.options.whole("Padding")
-    if len(shape) != 5 or min(shape) < 1:
+    if (*shape[:1], *shape[4:]) != (x.shape[0], weights.shape[3]) or min(shape) < 1:
         raise Unsupported(f"a result {shape} of volumes {x.shape}")
     deep, rows, columns = (
         crop_along(scheme, *axis)
