@@ -88,6 +88,8 @@ def test_control_c(model: Path, tmp_path: Path, times: int) -> None:
         [*_ELLC, "compile", str(model), "-o", "out"],
         cwd=tmp_path, env={**os.environ, "TMPDIR": str(temporary)}, start_new_session=True,
         stderr=subprocess.PIPE, text=True,
+        # A job in the background of a script, as these tests may be, is born deaf to it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     while sorted(tmp_path.iterdir()) == before and not [*temporary.iterdir()]:
         assert process.poll() is None
