@@ -182,7 +182,6 @@ class Gelu(Unary):
     """
 
     approximate: bool = False
-    special: ClassVar[bool] = False  # 0 * infinity, and 0 * something huge
 
     @classmethod
     def variants(cls) -> tuple[Self, ...]:

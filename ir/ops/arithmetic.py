@@ -80,8 +80,6 @@ def _away_from_zero(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
 class Mod(Binary):
     """The remainder with the sign of x: C's fmod and %. Integers: 0 where y is 0."""
 
-    special: ClassVar[bool] = False  # 1e15 modulo 2.5 in float32 is a matter of taste
-
     @classmethod
     def draw(cls, rng: np.random.Generator, x: tuple[int, ...], y: tuple[int, ...]) -> Arrays:
         # Exact in float32, so that no remainder jumps from almost 0 to almost y.
@@ -97,8 +95,6 @@ class Mod(Binary):
 class FloorDiv(Binary):
     """floor(x / y). Integers: 0 where y is 0, the lowest by -1 wraps to itself."""
 
-    special: ClassVar[bool] = False  # a huge quotient has no fraction to round
-
     @classmethod
     def draw(cls, rng: np.random.Generator, x: tuple[int, ...], y: tuple[int, ...]) -> Arrays:
         return Mod.draw(rng, x, y)
@@ -113,8 +109,6 @@ class FloorDiv(Binary):
 @dataclass(frozen=True, slots=True)
 class FloorMod(Binary):
     """The remainder with the sign of y: Python's %. Integers: 0 where y is 0."""
-
-    special: ClassVar[bool] = False  # as for `Mod`
 
     @classmethod
     def draw(cls, rng: np.random.Generator, x: tuple[int, ...], y: tuple[int, ...]) -> Arrays:
@@ -155,8 +149,6 @@ class Pow(Binary):
 
     Integers wrap around; a negative exponent gives 1 / x^-y truncated, and 0 for x = 0.
     """
-
-    special: ClassVar[bool] = False
 
     @classmethod
     def draw(cls, rng: np.random.Generator, x: tuple[int, ...], y: tuple[int, ...]) -> Arrays:

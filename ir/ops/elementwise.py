@@ -59,7 +59,6 @@ class Unary(Pointwise):
 
     kinds: ClassVar[str] = "f"
     domain: ClassVar[tuple[float, float]] = (-6.0, 6.0)
-    special: ClassVar[bool] = True  # NaN, infinities and huge numbers are worth a case
     keeps_quant: ClassVar[bool] = False  # stored integers mean the same real numbers behind it
 
     def value(self, x: Array) -> Array:
@@ -90,8 +89,7 @@ class Unary(Pointwise):
             yield Case(first, (spread(rng, low, high, 1, 5, 7, 3),), label="odd sizes")
             yield Case(first, (spread(rng, low, high, 1, 4, 4, 16),), label="image")
             yield Case(first, (spread(rng, low, high, 19),), label="vector")
-            if cls.special:
-                yield Case(first, (SPECIAL.copy(),), label="special values")
+            yield Case(first, (SPECIAL.copy(),), label="special values")
         if "i" in cls.kinds:
             yield Case(first, (INTEGERS.copy(),), label="integers")
         if "b" in cls.kinds:
@@ -119,7 +117,6 @@ class Binary(Pointwise):
     """
 
     kinds: ClassVar[str] = "fi"
-    special: ClassVar[bool] = True
     keeps_quant: ClassVar[bool] = False  # where both operands have one, or the second has none
 
     def value(self, x: Array, y: Array) -> Array:
@@ -152,8 +149,7 @@ class Binary(Pointwise):
             yield Case(op, cls.draw(rng, (1, 4, 4, 16), (1, 4, 4, 16)), label="two images")
             yield Case(op, cls.draw(rng, (1, 6, 5, 4), (6, 1, 4)), label="broadcast columns")
             yield Case(op, cls.draw(rng, (19,), (19,)), (1,), label="vector")
-            if cls.special:
-                yield Case(op, _pairs(SPECIAL), label="special values")
+            yield Case(op, _pairs(SPECIAL), label="special values")
         if "i" in cls.kinds:
             yield Case(op, _pairs(INTEGERS), label="integers")
         if "b" in cls.kinds:
