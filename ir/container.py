@@ -159,7 +159,7 @@ def _aligned_member(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
 
 
 def _data_offset(path: Path, info: zipfile.ZipInfo) -> int:
-    """Where a stored member's bytes start: behind its local header (30 bytes, name, extra)."""
+    """Where a stored member's bytes start: after its local header (30 bytes, name, extra)."""
     if info.compress_type != zipfile.ZIP_STORED:
         raise ValueError("weights.bin is compressed")
     with path.open("rb") as file:

@@ -2,7 +2,7 @@
 
 In float64 a reordered sum moves a result by about 1e-16, a wrong rewrite by far more; constants
 that a pass rounded to float32 take part unrounded (`Graph.exact`). What is left is the sign of a
-number that is zero but for such errors: it may fall either way and then flips everything behind
+number that is zero but for such errors: it may fall either way and then flips everything after
 it. So the bits of the graph before are forced on the graph after wherever a sign differs and
 both numbers are below the bound; every other difference is a failure.
 """

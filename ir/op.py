@@ -127,7 +127,7 @@ def all_ops() -> dict[str, type[Op]]:
 
 
 def attribute_class(name: str) -> type | None:
-    """The operator or attribute class behind a text-form name."""
+    """The operator or attribute class of a text-form name."""
     return all_ops().get(name) or _ATTRIBUTES.get(name)
 
 

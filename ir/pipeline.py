@@ -33,11 +33,11 @@ __all__ = [
 
 WEIGHTS_FILE = "weights.eir"
 
-# Order of the architecture. Twins and dead readers go early: what they read would look as if it
-# had several readers. `absorb_padding` and `fold_affine` alternate: a frame may stand before or
-# behind the subtraction of a mean, or between two of them. Constants are folded again after passes
-# that make some: a recurrent layer's first step reads a constant state. One run of `fold_constants`
-# is a fixpoint, since it goes from operands to results.
+# Order of the architecture. Equal nodes are merged and nodes without readers removed early: passes
+# that ask for a single reader would see several. `absorb_padding` and `fold_affine` alternate: a
+# frame may stand before or after the subtraction of a mean, or between two of them. Constants are
+# folded again after passes that make some: a recurrent layer's first step reads a constant state.
+# One run of `fold_constants` is a fixpoint, since it goes from operands to results.
 _ORDER = (
     "unroll_loops, unroll_nested_loops, simplify_loops, fold_constants, lower_composites, "
     "fold_constants, "

@@ -52,7 +52,7 @@ class Editor:
             self._enter(node)
 
     def nodes(self) -> Iterator[Node]:
-        """The nodes in order as they are when reached; what is inserted behind is reached too."""
+        """The nodes in order as they are when reached; what is inserted after is reached too."""
         key = self._after.get(_ENDS, _ENDS)
         while key != _ENDS:
             if key in self._nodes:

@@ -60,7 +60,7 @@ def stepwise(graph: Graph, where: str = "") -> Graph:
     """The network of which one call is one step of `graph`'s; `reset` begins a new sequence.
 
     What its loops carry becomes its state, which begins with the loops' initial values; a state
-    that a loop begins with and leaves behind stays one. Inputs and outputs have extent 1 along
+    that a loop begins with and leaves stays one. Inputs and outputs have extent 1 along
     their axis of steps. The k-th call gives what `graph` gives for its k-th step; results that
     `graph` has of its last step alone come with every call, as if it were the last.
 

@@ -59,7 +59,7 @@ class Access:
 
     Inside a loop, `trip` elements are added for every trip. Counts are in elements of `elem`.
     Packed bits are bytes: the last extent is the number of bytes per pixel, of which the high bits
-    and bytes behind the last channel are 0. The memory of a constant is its `Weight`: whoever has
+    and bytes after the last channel are 0. The memory of a constant is its `Weight`: whoever has
     the access of an operand can point to its elements.
     """
 

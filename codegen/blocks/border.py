@@ -18,7 +18,7 @@ def fill_border(name: str, target: Target, access: Access) -> KernelCall:
     """Fill the border of a bordered buffer; not split over threads.
 
     In memory the frame is a long run before the first row, the right edge of each row with the
-    left edge of the next, and a long run behind the last row.
+    left edge of the next, and a long run after the last row.
     """
     border = access.border
     if border is None or access.shape[0] != 1:

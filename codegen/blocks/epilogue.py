@@ -51,7 +51,7 @@ class Epilogue:
 
     @property
     def has_tail(self) -> bool:
-        """Whether bytes behind the last channel must be cleared, by the block that holds it."""
+        """Whether bytes after the last channel must be cleared, by the block that holds it."""
         channels = self._walk[-1]
         return self.is_bits and bit_bytes(channels) * 8 != channels
 
@@ -157,7 +157,7 @@ class Epilogue:
     def _store_bits(
         self, masks: list[Operand], at: Coordinates, delta: Sequence[int], count: int, last: bool
     ) -> None:
-        """Whole bytes; behind `count`, and behind the last channel if `last`, bits are 0."""
+        """Whole bytes; after `count`, and after the last channel if `last`, bits are 0."""
         b = self._b
         merged = joined(b, masks)
         lanes = -(-count // 8) * 8

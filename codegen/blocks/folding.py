@@ -105,7 +105,7 @@ def index_of(
 def load_filled(
     b: KernelBuilder, param: Param, index: Operand, lanes: int, count: int, fill: float
 ) -> Operand:
-    """`count` consecutive elements and `fill` in the lanes behind them."""
+    """`count` consecutive elements and `fill` in the lanes after them."""
     value = load_lanes(b, param, index, lanes, count)
     return filled(b, value, count, fill)
 

@@ -21,7 +21,7 @@ from ellc.ir.types import Array, DType
 
 Coordinates = Sequence[Operand | int]
 
-_CHANNEL_SLACK = 64  # elements behind a constant per channel that whole vectors may read
+_CHANNEL_SLACK = 64  # elements after a constant per channel that whole vectors may read
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class _Source:
     literal: float | int | None = None
     param: Param | None = None
     strides: tuple[int, ...] = ()
-    padded: bool = False  # whole vectors may be read behind the last channel
+    padded: bool = False  # whole vectors may be read after the last channel
     span: tuple[int, int] | None = None  # the range of a constant's integers
 
 

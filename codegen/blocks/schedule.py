@@ -133,7 +133,7 @@ def _vectors(lanes: int, registers: int, pixels: int, filters: int) -> int:
 
 
 def pixel_limit(target: Target, total: Elem) -> int:
-    """Pixels of the usual tile, for whoever is free to choose how long rows are."""
+    """Pixels of the usual tile, for callers that may choose the length of a row."""
     return gemm_tile(target, total, 1 << 16, 1 << 16).pixels
 
 

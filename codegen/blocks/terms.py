@@ -64,17 +64,17 @@ class Numbers:
         """Whether some products are summed before they are added to a sum."""
         return self.together > 1
 
-    def seen(self, b: KernelBuilder, value: Operand) -> Operand:
+    def image_factor(self, b: KernelBuilder, value: Operand) -> Operand:
         """A stored value of the image as it is multiplied."""
         if self.flipped:
             return b.bitcast(b.op("xor", value, b.const(128, value)), Elem.I8)
-        return self.widened(b, value)
+        return self.weight_factor(b, value)
 
-    def widened(self, b: KernelBuilder, value: Operand) -> Operand:
+    def weight_factor(self, b: KernelBuilder, value: Operand) -> Operand:
         """A stored value as it is multiplied."""
         return b.convert(value, self.factor)
 
-    def met(
+    def multiply_add(
         self, b: KernelBuilder, weight: Operand, value: Operand, total: Operand | None
     ) -> Operand:
         """A sum with one more product; the product alone if there is no sum yet."""

@@ -38,7 +38,7 @@ def load_lanes(
 def gathered(
     b: KernelBuilder, param: Param, index: Operand | int, offsets: list[int], lanes: int
 ) -> Operand:
-    """Single elements side by side, the lanes behind them 0; an offset that repeats is read once.
+    """Single elements side by side, the lanes after them 0; an offset that repeats is read once.
 
     `lanes` is a power of two.
     """

@@ -52,7 +52,7 @@ class Walk:
         return prod(self.extents[:count])
 
     def _cut(self) -> tuple[int, int]:
-        """(whole blocks, elements behind them) of a row."""
+        """(whole blocks, elements after them) of a row."""
         whole, rest = divmod(self.extents[-1], self.block)
         if rest == 0 and self.split_last:
             return whole - 1, self.block
@@ -80,7 +80,7 @@ class Walk:
 
 
 def unraveled(b: KernelBuilder, index: Operand, extents: Sequence[int]) -> list[Operand]:
-    """The coordinates behind one number that counts through several axes."""
+    """The coordinates of one number that counts through several axes."""
     at: list[Operand] = []
     for extent in reversed(extents[1:]):
         at.append(b.rem(index, extent))

@@ -34,9 +34,9 @@ from ellc.codegen.blocks.window import window_axes
 from ellc.codegen.kernels.edge_table import EdgeTable
 from ellc.codegen.kernels.implicit_gemm import (
     ConvShape,
-    Heart,
     Nest,
-    Place,
+    TileArithmetic,
+    TilePosition,
     pack_filters,
     split_bands,
 )
@@ -160,9 +160,9 @@ def _kernel(
     args += table.args
     scale = _scale(ctx, b, schedule, args)
     float_lanes = ctx.target.lanes(4)
-    heart = _Differences(b, shape, schedule, words, (x, w), table, scale, float_lanes)
+    arithmetic = _Differences(b, shape, schedule, words, (x, w), table, scale, float_lanes)
     epilogue = Epilogue(ctx, b, shape.walk)
-    extent = Nest(b, shape, schedule, heart, epilogue).write()
+    extent = Nest(b, shape, schedule, arithmetic, epilogue).write()
     note = f"signs {schedule.note} {words.word.value}"
     return KernelCall(b.finish(), (*args, *epilogue.args), extent, note)
 
@@ -196,7 +196,7 @@ def _scale(
     return b.param("scale", Elem.F32, 64)
 
 
-class _Differences(Heart):
+class _Differences(TileArithmetic):
     """Counts of differing signs, `parts` registers of totals for each pixel and vector."""
 
     def __init__(
@@ -214,7 +214,7 @@ class _Differences(Heart):
         self._words = words
         self._table, self._scale, self._float_lanes = table, scale, float_lanes
 
-    def start(self, place: Place, taps: tuple[int, int]) -> list[Operand]:
+    def start(self, place: TilePosition, taps: tuple[int, int]) -> list[Operand]:
         """No differences yet."""
         zero = self._b.const(0, VType(self._words.total, self._schedule.lanes))
         return [zero] * self._schedule.vectors
@@ -243,7 +243,9 @@ class _Differences(Heart):
             sums = self._widened(sums, here, below, length - whole, pixels)
         return sums
 
-    def finish(self, place: Place, taps: tuple[int, int], sums: list[Operand]) -> list[Operand]:
+    def finish(
+        self, place: TilePosition, taps: tuple[int, int], sums: list[Operand]
+    ) -> list[Operand]:
         """base - 2 * differences (exact in float32), times the scale."""
         b, schedule = self._b, self._schedule
         lanes = min(self._float_lanes, schedule.lanes)
@@ -277,7 +279,7 @@ class _Differences(Heart):
                 sums[place] = b.add(sums[place], b.convert(counts[place], self._words.total))
         return sums
 
-    def meet(self, weight: Operand, value: Operand, total: Operand) -> Operand:
+    def accumulate(self, weight: Operand, value: Operand, total: Operand) -> Operand:
         """How many signs of a word differ, added."""
         differs = self._b.op("popcount", self._b.op("xor", weight, value))
         return self._b.add(total, differs)

@@ -36,7 +36,7 @@ def unpacked(ctx: NodeContext, source: Access, shape: tuple[int, ...]) -> tuple[
 
 
 def pack(ctx: NodeContext, source: Access, shape: tuple[int, ...], result: Access) -> KernelCall:
-    """Bytes 0 or 1, dense, to the packed bits of `result`; bits behind the last channel are 0."""
+    """Bytes 0 or 1, dense, to the packed bits of `result`; bits after the last channel are 0."""
     *outer, channels = shape
     seen = seen_as(result, (*outer, result.shape[-1]))
     if seen is None:

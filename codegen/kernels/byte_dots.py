@@ -29,7 +29,7 @@ from ellc.codegen.kernels.convolution import (
     problem_of,
 )
 from ellc.codegen.kernels.edge_table import EdgeTable
-from ellc.codegen.kernels.implicit_gemm import ConvShape, Heart, Place
+from ellc.codegen.kernels.implicit_gemm import ConvShape, TileArithmetic, TilePosition
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand, Param
 from ellc.codegen.kir.types import Elem, VType
@@ -96,7 +96,7 @@ def dot_tile(target: Target, pixels: int) -> GemmSchedule:
 
 
 def pack_rows(weights: Array, groups: int, block: int) -> Array:
-    """[F, kh, kw, C] -> [groups, blocks, kh, kw, C * block], zeros behind the last filter."""
+    """[F, kh, kw, C] -> [groups, blocks, kh, kw, C * block], zeros after the last filter."""
     filters, rows, columns, depth = weights.shape
     each = filters // groups
     blocks = -(-each // block)
@@ -110,7 +110,7 @@ def pack_rows(weights: Array, groups: int, block: int) -> Array:
     return np.concatenate([p.reshape(*outer, -1) for p in parts], axis=-1)
 
 
-class ByteDots(Heart):
+class ByteDots(TileArithmetic):
     """The arithmetic of a tile: `block` registers of sums for each pixel."""
 
     def __init__(
@@ -128,11 +128,13 @@ class ByteDots(Heart):
         self.stored_together = 4 // schedule.vectors
         self.joins_taps = shape.channels % _STEP == 0
 
-    def start(self, place: Place, taps: tuple[int, int]) -> list[Operand]:
+    def start(self, place: TilePosition, taps: tuple[int, int]) -> list[Operand]:
         """Zero: what sums start from is added at the end."""
         return [self._b.const(0, VType(Elem.I32, 4))] * self._schedule.block
 
-    def finish(self, place: Place, taps: tuple[int, int], sums: list[Operand]) -> list[Operand]:
+    def finish(
+        self, place: TilePosition, taps: tuple[int, int], sums: list[Operand]
+    ) -> list[Operand]:
         """The sums of each filter added up, four filters in a vector, and their start."""
         made = self._neighbours_added(self._neighbours_added(sums))
         if self.table is None:
@@ -165,13 +167,13 @@ class ByteDots(Heart):
             sums = self._channels(sums, here, below, length - whole, pixels)
         return sums
 
-    def meet(self, weight: Operand, value: Operand, total: Operand) -> Operand:
+    def accumulate(self, weight: Operand, value: Operand, total: Operand) -> Operand:
         """Products of channels side by side; sums of neighbours are added to the total."""
         b, halves = self._b, range(0, weight.type.lanes, _HALF)
         product: Operand | None = None
         for start in halves:
             w, x = b.part(weight, start, _HALF), b.part(value, start, _HALF)
-            product = self._numbers.met(b, w, x, product)
+            product = self._numbers.multiply_add(b, w, x, product)
         assert product is not None
         return b.op("add_pairs", total, product)
 
@@ -188,7 +190,7 @@ class ByteDots(Heart):
         apart = self._shape.columns.stride * self._shape.x.strides[2]
         weights = [self._weight(below, 0, width)]
         loaded = {p: b.load(self._x, here, width, offset=p * apart) for p in pixels}
-        values = {p: self._numbers.seen(b, v) for p, v in loaded.items()}
+        values = {p: self._numbers.image_factor(b, v) for p, v in loaded.items()}
         uses = [(f, p) for f in range(block) for p in pixels]
         for first in range(0, len(uses), _GROUP):
             group = uses[first : first + _GROUP]
@@ -197,7 +199,7 @@ class ByteDots(Heart):
             places = [p * block + f for f, p in group]
             met = b.interleaved(
                 [
-                    partial(self.meet, weights[f], values[p], sums[place])
+                    partial(self.accumulate, weights[f], values[p], sums[place])
                     for (f, p), place in zip(group, places, strict=True)
                 ]
             )

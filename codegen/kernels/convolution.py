@@ -19,7 +19,7 @@ from ellc.codegen.blocks.terms import Numbers, Terms, float_terms, integer_terms
 from ellc.codegen.blocks.views import regrouped
 from ellc.codegen.blocks.window import Axis, fold_rows, window_axes
 from ellc.codegen.kernels.edge_table import EdgeTable
-from ellc.codegen.kernels.implicit_gemm import ConvShape, Heart, Nest, split_bands
+from ellc.codegen.kernels.implicit_gemm import ConvShape, Nest, TileArithmetic, split_bands
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Param
 from ellc.codegen.kir.types import Elem
@@ -110,8 +110,9 @@ def _ungrouped(weights: Array, groups: int) -> Array:
     return wide
 
 
-HeartType = Callable[
-    [KernelBuilder, ConvShape, GemmSchedule, tuple[Param, Param], EdgeTable | None, Numbers], Heart
+ArithmeticType = Callable[
+    [KernelBuilder, ConvShape, GemmSchedule, tuple[Param, Param], EdgeTable | None, Numbers],
+    TileArithmetic,
 ]
 
 
@@ -125,7 +126,7 @@ class Product:
     kernel: str
     problem: Problem
     schedule: GemmSchedule
-    heart: HeartType
+    arithmetic: ArithmeticType
     pack: Callable[[Array, int, int], Array]
 
     def call(self, ctx: NodeContext) -> list[KernelCall]:
@@ -136,10 +137,10 @@ class Product:
         w = b.param("w", terms.numbers.weight, 64)
         args: list[Arg] = [access_arg(shape.x), self._packed(ctx)]
         table = _start_table(ctx, b, shape, schedule, terms)
-        heart = self.heart(b, shape, schedule, (x, w), table, terms.numbers)
+        arithmetic = self.arithmetic(b, shape, schedule, (x, w), table, terms.numbers)
         args += table.args if table else []
         epilogue = Epilogue(ctx, b, shape.walk)
-        extent = Nest(b, shape, schedule, heart, epilogue).write()
+        extent = Nest(b, shape, schedule, arithmetic, epilogue).write()
         note = f"{self.kernel} {schedule.note}"
         return [KernelCall(b.finish(), (*args, *epilogue.args), extent, note)]
 

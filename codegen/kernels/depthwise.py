@@ -19,10 +19,10 @@ from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.lowering import Arg, KernelCall, NodeContext, access_arg
 from ellc.codegen.blocks.movement import placed_as
 from ellc.codegen.blocks.sliding import (
-    Place,
     Rectangle,
     Sliding,
     Taps,
+    TilePosition,
     meetings,
     origin,
     write_tiles,
@@ -121,7 +121,7 @@ def _packed(ctx: NodeContext, terms: Terms, block: int) -> Arg:
 
 
 def pack_windows(weights: Array, block: int) -> Array:
-    """[F, kh, kw, 1] -> [blocks, kh, kw, block], zeros behind the last filter."""
+    """[F, kh, kw, 1] -> [blocks, kh, kw, block], zeros after the last filter."""
     filters = weights.shape[0]
     blocks = -(-filters // block)
     padded = np.zeros((blocks * block, *weights.shape[1:3]), weights.dtype)
@@ -167,7 +167,7 @@ def _classes(shape: Sliding) -> list[tuple[Taps, Taps]]:
 
 
 def _with_slack(values: Array) -> Array:
-    """Whole vectors may be read behind the last filter."""
+    """Whole vectors may be read after the last filter."""
     return np.pad(values, (0, 64 + -values.size % 16))
 
 
@@ -203,11 +203,13 @@ class _Sums:
         """The products of one tap, all for different sums."""
         if not self._numbers.sums_products:
             for slot, value, weight in products:
-                self._sums[slot] = self._numbers.met(self._b, value, weight, self._sums.get(slot))
+                self._sums[slot] = self._numbers.multiply_add(
+                    self._b, value, weight, self._sums.get(slot)
+                )
             return
         for slot, value, weight in products:
             count, small = self._small.get(slot, (0, None))
-            self._small[slot] = count + 1, self._numbers.met(self._b, value, weight, small)
+            self._small[slot] = count + 1, self._numbers.multiply_add(self._b, value, weight, small)
         # Behind all of the tap's products: by now the first of them are there.
         for slot in [s for s, (count, _) in self._small.items() if count == self._numbers.together]:
             self._add(slot)
@@ -241,7 +243,7 @@ class _Depthwise:
         self._x, self._w, self._start, self._epilogue = x, w, start, epilogue
         self._type = VType(numbers.total, block.tile.lanes)
 
-    def tile(self, place: Place) -> None:
+    def tile(self, place: TilePosition) -> None:
         """A rectangle of windows for one block of filters."""
         b, tile = self._b, self._block.tile
         vectors = range(-(-place.valid // tile.lanes))
@@ -265,7 +267,7 @@ class _Depthwise:
         together = self._numbers.stored_together
         self._epilogue.store_pixels(made, place.at, place.valid, last=place.last, together=together)
 
-    def _starts(self, place: Place, vectors: range) -> dict[Slot, Operand]:
+    def _starts(self, place: TilePosition, vectors: range) -> dict[Slot, Operand]:
         """What the sums of each (row, pixel, vector) start from."""
         lanes = self._block.tile.lanes
         return {
@@ -285,7 +287,7 @@ class _Depthwise:
 
     def _straight(
         self,
-        place: Place,
+        place: TilePosition,
         base: Operand,
         panel: Operand,
         sums: dict[Slot, Operand],
@@ -304,7 +306,7 @@ class _Depthwise:
 
     def _looped(
         self,
-        place: Place,
+        place: TilePosition,
         base: Operand,
         panel: Operand,
         sums: dict[Slot, Operand],
@@ -329,7 +331,7 @@ class _Depthwise:
 
     def _meet(
         self,
-        place: Place,
+        place: TilePosition,
         base: Operand,
         panel: Operand,
         inputs: list[_Input],
@@ -370,9 +372,11 @@ class _Depthwise:
             offset=tap * tile.block + vector * tile.lanes,
             align_bytes=tile.lanes * self._w.elem.bytes,
         )
-        return self._numbers.widened(self._b, weight)
+        return self._numbers.weight_factor(self._b, weight)
 
-    def _values(self, place: Place, base: Operand, x: _Input, vectors: list[int]) -> list[Operand]:
+    def _values(
+        self, place: TilePosition, base: Operand, x: _Input, vectors: list[int]
+    ) -> list[Operand]:
         """An input value, a vector for each vector of filters."""
         b, lanes, many = self._b, self._block.tile.lanes, self._block.multiplier
         strides, valid = self._shape.x.strides, place.valid
@@ -391,7 +395,7 @@ class _Depthwise:
     def _loaded(self, base: Operand, lanes: int, count: int, offset: int) -> Operand:
         """`count` of `lanes` image values as they are multiplied."""
         value = self._b.load_some(self._x, base, lanes, count, offset=offset)
-        return self._numbers.seen(self._b, value)
+        return self._numbers.image_factor(self._b, value)
 
     def _repeated(self, channels: Operand, first: int) -> Operand:
         """The lanes of `channels`, each for all of its filters, from filter `first`."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from ellc.codegen.blocks.lowering import Arg, NodeContext
 from ellc.codegen.blocks.schedule import GemmSchedule
-from ellc.codegen.kernels.implicit_gemm import ConvShape, Place
+from ellc.codegen.kernels.implicit_gemm import ConvShape, TilePosition
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.kir.types import Elem
@@ -59,7 +59,7 @@ class EdgeTable:
         width = -(-self._shape.filters // block) * block - self._shape.filters
         return np.pad(grouped, ((0, 0), (0, width))).astype(self._elem.numpy)
 
-    def values(self, place: Place, taps: tuple[int, int], lanes: int) -> list[Operand]:
+    def values(self, place: TilePosition, taps: tuple[int, int], lanes: int) -> list[Operand]:
         """One output's numbers for the filters of a block, as vectors of `lanes`."""
         b, block = self._b, self._schedule.block
         width = -(-self._shape.filters // block) * block

@@ -38,7 +38,7 @@ class Factors:
             self.args.append(ctx.constant(np.array(zeros.right, numbers.factor.numpy)))
 
     def left(self, value: Operand, count: int = 0) -> Operand:
-        """Loaded values of the left matrix; with `count`, lanes behind so many are 0."""
+        """Loaded values of the left matrix; with `count`, lanes after so many are 0."""
         b, lanes = self._b, value.type.lanes
         zero = b.const(self._zeros.left, value.type.with_elem(self._numbers.factor))
         made = self._minus(value, zero)
@@ -73,6 +73,6 @@ class Factors:
         return [b.splat(b.load(of_columns, column, offset=i), lanes) for i in range(count)]
 
     def _minus(self, value: Operand, zero: Operand) -> Operand:
-        wide = self._numbers.widened(self._b, value)
+        wide = self._numbers.weight_factor(self._b, value)
         is_zero = isinstance(zero, Imm) and zero.value == 0
         return wide if is_zero else self._b.sub(wide, zero)

@@ -19,7 +19,7 @@ from ellc.codegen.kernels.convolution import (
     problem_of,
 )
 from ellc.codegen.kernels.edge_table import EdgeTable
-from ellc.codegen.kernels.implicit_gemm import ConvShape, Heart, Place, pack_filters
+from ellc.codegen.kernels.implicit_gemm import ConvShape, TileArithmetic, TilePosition, pack_filters
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand, Param
 from ellc.codegen.kir.types import Elem, VType
@@ -79,7 +79,7 @@ with its length; chains of this length keep that of any sum near numpy's own, fo
 a trip to the stack in so many products."""
 
 
-class _Products(Heart):
+class _Products(TileArithmetic):
     """Sums of products: one vector register for each pixel and each vector of filters.
 
     More than `CHAIN` products of floats are summed in parts: some window rows at once, or parts of
@@ -107,14 +107,16 @@ class _Products(Heart):
         if long and not self._in_parts and shape.rows.taps > 1:
             self.rows_at_once = max(1, CHAIN // row)
 
-    def start(self, place: Place, taps: tuple[int, int]) -> list[Operand]:
+    def start(self, place: TilePosition, taps: tuple[int, int]) -> list[Operand]:
         """The bias and the share of taps outside, or 0."""
         if self.table is None:
             zero = self._b.const(0, VType(self._numbers.total, self._schedule.lanes))
             return [zero] * self._schedule.vectors
         return self.table.values(place, taps, self._schedule.lanes)
 
-    def finish(self, place: Place, taps: tuple[int, int], sums: list[Operand]) -> list[Operand]:
+    def finish(
+        self, place: TilePosition, taps: tuple[int, int], sums: list[Operand]
+    ) -> list[Operand]:
         """The sums are the results, in pairs where they will fill a register when narrowed."""
         if self.weights_together != 2 * self._schedule.lanes:
             return sums
@@ -161,14 +163,14 @@ class _Products(Heart):
             for i, (s, f) in enumerate(zip(sums, fresh, strict=True))
         ]
 
-    def seen(self, value: Operand) -> Operand:
+    def image_factor(self, value: Operand) -> Operand:
         """As it is multiplied."""
-        return self._numbers.seen(self._b, value)
+        return self._numbers.image_factor(self._b, value)
 
-    def widened(self, weight: Operand) -> Operand:
+    def weight_factor(self, weight: Operand) -> Operand:
         """As it is multiplied."""
-        return self._numbers.widened(self._b, weight)
+        return self._numbers.weight_factor(self._b, weight)
 
-    def meet(self, weight: Operand, value: Operand, total: Operand) -> Operand:
+    def accumulate(self, weight: Operand, value: Operand, total: Operand) -> Operand:
         """One multiply-add."""
-        return self._numbers.met(self._b, weight, value, total)
+        return self._numbers.multiply_add(self._b, weight, value, total)

@@ -4,7 +4,8 @@ A tile holds `pixels` x `block` sums in registers and runs over the window's tap
 Weights are packed `[group][block][kernel row][kernel column][channel][lane]`, so the inner loop
 reads them in order. Taps that are consecutive in memory (a window row of an image without gaps)
 are one inner loop. Loops: band of rows and filter block (parallel) > row > tile > window row >
-taps and channels. What multiplying and adding mean is a `Heart`: float numbers or packed signs.
+taps and channels. A `TileArithmetic` says what multiplying and adding mean: of float numbers, of
+bytes or of packed signs.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class ConvShape:
 
 
 def pack_filters(weights: Array, groups: int, block: int) -> Array:
-    """[F, kh, kw, C] -> [groups, blocks, kh, kw, C, block], zeros behind the last filter."""
+    """[F, kh, kw, C] -> [groups, blocks, kh, kw, C, block], zeros after the last filter."""
     filters = weights.shape[0] // groups
     blocks = -(-filters // block)
     packed = np.zeros((groups, blocks, *weights.shape[1:], block), weights.dtype)
@@ -68,7 +69,7 @@ def split_bands(schedule: GemmSchedule, shape: ConvShape, threads: int) -> GemmS
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TilePosition:
     """Where the nest stands: everything a tile needs to know but its column."""
 
     image: Operand
@@ -80,7 +81,7 @@ class Place:
     last_block: bool
 
 
-class Heart(ABC):
+class TileArithmetic(ABC):
     """The arithmetic of a kernel: what a tile's sums are and how taps are added to them.
 
     A pixel has one sum for each vector of filters. Indices count elements of the image and of
@@ -102,7 +103,7 @@ class Heart(ABC):
         self._b, self._shape, self._schedule, self._x, self._w = b, shape, schedule, x, w
 
     @abstractmethod
-    def start(self, place: Place, taps: tuple[int, int]) -> list[Operand]:
+    def start(self, place: TilePosition, taps: tuple[int, int]) -> list[Operand]:
         """The sums of a pixel whose columns lie under `taps`, before any tap is added."""
 
     @abstractmethod
@@ -117,19 +118,21 @@ class Heart(ABC):
         """`length` consecutive values of each of `pixels` met with as many rows of weights."""
 
     @abstractmethod
-    def meet(self, weight: Operand, value: Operand, total: Operand) -> Operand:
-        """A sum after one value, repeated in all lanes, has met a vector of weights."""
+    def accumulate(self, weight: Operand, value: Operand, total: Operand) -> Operand:
+        """The accumulator `total` with one more product: a vector of weights and a value."""
 
-    def seen(self, value: Operand) -> Operand:
-        """Image values, as loaded, in the form that `meet` wants."""
+    def image_factor(self, value: Operand) -> Operand:
+        """Image values, as loaded, in the form that `accumulate` wants."""
         return value
 
-    def widened(self, weight: Operand) -> Operand:
+    def weight_factor(self, weight: Operand) -> Operand:
         """The same of weights."""
         return weight
 
     @abstractmethod
-    def finish(self, place: Place, taps: tuple[int, int], sums: list[Operand]) -> list[Operand]:
+    def finish(
+        self, place: TilePosition, taps: tuple[int, int], sums: list[Operand]
+    ) -> list[Operand]:
         """A pixel's results as vectors of consecutive filters."""
 
     def inner_loop(
@@ -161,14 +164,14 @@ class Heart(ABC):
         pixels: Sequence[int],
         steps: int,
     ) -> list[Operand]:
-        """The straight-line heart: `steps` values of each pixel."""
+        """The straight-line part: `steps` values of each pixel."""
         b, schedule = self._b, self._schedule
         apart = self._shape.columns.stride * self._shape.x.strides[2]
         by_lane = schedule.by_lane and steps == schedule.k_step
         values: dict[int, Operand] = {}
         if by_lane:
             loaded = {p: b.load(self._x, here, steps, offset=p * apart) for p in pixels}
-            values = {p: self.seen(v) for p, v in loaded.items()}
+            values = {p: self.image_factor(v) for p, v in loaded.items()}
         rows = WeightRows(partial(self._row, below), self._widened_row, steps, self._ahead(by_lane))
         for k in range(steps):
             row = rows.next()
@@ -179,10 +182,10 @@ class Heart(ABC):
                     value = b.op("splat_lane", values[pixel], attrs=(k, schedule.lanes))
                 else:
                     single = b.load(self._x, here, offset=pixel * apart + k)
-                    value = b.splat(self.seen(single), schedule.lanes)
+                    value = b.splat(self.image_factor(single), schedule.lanes)
                 for v, weight in enumerate(row):
                     place = pixel * schedule.vectors + v
-                    sums[place] = self.meet(weight, value, sums[place])
+                    sums[place] = self.accumulate(weight, value, sums[place])
         return sums
 
     def _ahead(self, by_lane: bool) -> int:
@@ -209,7 +212,7 @@ class Heart(ABC):
     def _widened_row(self, row: list[Operand]) -> list[Operand]:
         """The same as vectors that are multiplied."""
         b, lanes = self._b, self._schedule.lanes
-        wide = [self.widened(v) for v in row]
+        wide = [self.weight_factor(v) for v in row]
         return [b.part(v, start, lanes) for v in wide for start in range(0, v.type.lanes, lanes)]
 
 
@@ -221,11 +224,11 @@ class Nest:
         b: KernelBuilder,
         shape: ConvShape,
         schedule: GemmSchedule,
-        heart: Heart,
+        arithmetic: TileArithmetic,
         epilogue: Epilogue,
     ) -> None:
         self._b, self._shape, self._schedule = b, shape, schedule
-        self._heart, self._epilogue = heart, epilogue
+        self._arithmetic, self._epilogue = arithmetic, epilogue
 
     def write(self) -> int:
         """Write the nest; returns the extent of the parallel loop (image, group, band, block)."""
@@ -267,23 +270,23 @@ class Nest:
         b, columns = self._b, self._shape.columns
         with b.loop("row", first, last) as row:
             taps = self._shape.rows.dynamic_taps(b, row.index)
-            place = Place(image, group, block, row.index, taps, valid, last_block)
+            place = TilePosition(image, group, block, row.index, taps, valid, last_block)
             for tiles in column_tiles(columns, self._schedule.pixels):
                 stop = tiles.start + tiles.count * tiles.size
                 with b.loop("column", tiles.start, stop, tiles.size) as column:
                     self._tile(place, column.index, tiles)
 
-    def _tile(self, place: Place, column: Operand, tiles: Tiles) -> None:
+    def _tile(self, place: TilePosition, column: Operand, tiles: Tiles) -> None:
         """Sums of neighbouring pixels for one block of filters, then the epilogue."""
         b, shape, schedule = self._b, self._shape, self._schedule
         sums: list[Operand] = []
         for taps in tiles.taps:
-            sums += self._heart.start(place, taps)
+            sums += self._arithmetic.start(place, taps)
         base = self._pixel(place, column)
         weights = self._panel(place)
         first, last = place.row_taps
         rows = partial(self._window_rows, base=base, weights=weights, tiles=tiles)
-        at_once = self._heart.rows_at_once
+        at_once = self._arithmetic.rows_at_once
         if not at_once:
             results = rows(first, last, sums)
         else:
@@ -294,11 +297,14 @@ class Nest:
             results = list(some.results)
         channel = b.add(b.mul(place.group, shape.filters), b.mul(place.block, schedule.block))
         at = (place.image, place.row, column, channel)
-        each = self._heart.sums_of_pixel or schedule.vectors
-        together = self._heart.stored_together
+        each = self._arithmetic.sums_of_pixel or schedule.vectors
+        together = self._arithmetic.stored_together
         for start in range(0, len(tiles.taps), together):
             made = [
-                (self._heart.finish(place, taps, results[p * each : (p + 1) * each]), (0, 0, p, 0))
+                (
+                    self._arithmetic.finish(place, taps, results[p * each : (p + 1) * each]),
+                    (0, 0, p, 0),
+                )
                 for p, taps in enumerate(tiles.taps[start : start + together], start)
             ]
             self._epilogue.store_pixels(
@@ -327,7 +333,7 @@ class Nest:
             down.carry(running)
         return list(down.results)
 
-    def _pixel(self, place: Place, column: Operand) -> Operand:
+    def _pixel(self, place: TilePosition, column: Operand) -> Operand:
         """Index of the first pixel's first value for window row 0 and tap 0."""
         b, shape, strides = self._b, self._shape, self._shape.x.strides
         rows, columns = shape.rows, shape.columns
@@ -337,7 +343,7 @@ class Nest:
         index = b.add(index, b.mul(place.image, strides[0]))
         return b.add(index, b.mul(place.group, shape.channels))
 
-    def _panel(self, place: Place) -> Operand:
+    def _panel(self, place: TilePosition) -> Operand:
         """Index of the weights of window row 0."""
         b, shape, schedule = self._b, self._shape, self._schedule
         taps = shape.rows.taps * shape.columns.taps
@@ -359,12 +365,12 @@ class Nest:
         tap_step = shape.columns.dilation * shape.x.strides[2]
         panel_step = shape.channels * schedule.block
         here, below = b.add(inside, first * tap_step), b.add(panel, first * panel_step)
-        if shape.consecutive_taps and shape.groups == 1 and self._heart.joins_taps:
-            return self._heart.depth(sums, here, below, (end - first) * shape.channels, pixels)
+        if shape.consecutive_taps and shape.groups == 1 and self._arithmetic.joins_taps:
+            return self._arithmetic.depth(sums, here, below, (end - first) * shape.channels, pixels)
         with b.loop("tap", 0, end - first, carry=sums) as across:
             moved = b.add(here, b.mul(across.index, tap_step))
             lower = b.add(below, b.mul(across.index, panel_step))
             across.carry(
-                self._heart.depth(list(across.carried), moved, lower, shape.channels, pixels)
+                self._arithmetic.depth(list(across.carried), moved, lower, shape.channels, pixels)
             )
         return list(across.results)

@@ -279,7 +279,7 @@ class _Kernel:
                     value = b.splat(self.factors.left(b.load(self.a, left, offset=offset)), lanes)
                 for v, weight in enumerate(weights):
                     slot = line * len(weights) + v
-                    sums[slot] = numbers.met(b, weight, value, sums[slot])
+                    sums[slot] = numbers.multiply_add(b, weight, value, sums[slot])
         return sums
 
     # --- vectors along the depth -----------------------------------------------------------------
@@ -330,7 +330,10 @@ class _Kernel:
                 self.factors.right(right, i * step, lanes, length, zeros[i]) for i in range(count)
             ]
             numbers = product.numbers
-            return [numbers.met(b, v, left, total) for v, total in zip(values, sums, strict=True)]
+            return [
+                numbers.multiply_add(b, v, left, total)
+                for v, total in zip(values, sums, strict=True)
+            ]
 
         whole = product.depth - product.depth % lanes
         with b.loop("k", 0, whole, lanes, carry=[zero] * count) as k:

@@ -12,7 +12,14 @@ from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.lowering import Arg, KernelCall, NodeContext, access_arg
 from ellc.codegen.blocks.movement import placed_as
-from ellc.codegen.blocks.sliding import Place, Rectangle, Sliding, meetings, origin, write_tiles
+from ellc.codegen.blocks.sliding import (
+    Rectangle,
+    Sliding,
+    TilePosition,
+    meetings,
+    origin,
+    write_tiles,
+)
 from ellc.codegen.blocks.vectors import vector_lanes
 from ellc.codegen.blocks.window import window_axes
 from ellc.codegen.kir.build import KernelBuilder
@@ -105,7 +112,7 @@ class Rule(ABC):
 
     @abstractmethod
     def identity(self, type_: VType) -> Operand:
-        """What combines with anything to that."""
+        """The identity element: combined with any value it gives that value."""
 
     @abstractmethod
     def finish(self, value: Operand, taps: int, channel: Operand, shift: int) -> Operand:
@@ -180,7 +187,7 @@ class _Pool:
         self._rule, self._epilogue = rule, epilogue
         self._small = is_small
 
-    def tile(self, place: Place) -> None:
+    def tile(self, place: TilePosition) -> None:
         """One row of neighbouring windows for one block of channels."""
         base = origin(self._b, self._shape, place, place.channel)
         values = self._small_windows(place, base) if self._small else self._large(place, base)
@@ -193,7 +200,7 @@ class _Pool:
             ]
             self._epilogue.store(finished, place.at, (0, 0, pixel, 0), place.valid, last=place.last)
 
-    def _small_windows(self, place: Place, base: Operand) -> list[list[Operand]]:
+    def _small_windows(self, place: TilePosition, base: Operand) -> list[list[Operand]]:
         """[pixel][vector]: every column is combined once, whoever reads it."""
         tile, (first, end) = self._tile, place.rows[0]
         columns = meetings(self._shape.columns, place.columns)
@@ -209,7 +216,7 @@ class _Pool:
         return results
 
     def _combined_columns(
-        self, base: Operand, columns: list[int], rows: range, vector: int, place: Place
+        self, base: Operand, columns: list[int], rows: range, vector: int, place: TilePosition
     ) -> dict[int, Operand]:
         """Every column's rows made one; the next column is loaded before one is combined."""
         made: dict[int, Operand] = {}
@@ -222,11 +229,13 @@ class _Pool:
                 made[columns[index - 1]] = self._tree(loaded)
         return made
 
-    def _vectors(self, place: Place) -> int:
+    def _vectors(self, place: TilePosition) -> int:
         """How many vectors of the block have valid channels."""
         return -(-place.valid // self._tile.lanes)
 
-    def _load(self, base: Operand, row: int, column: int, vector: int, place: Place) -> Operand:
+    def _load(
+        self, base: Operand, row: int, column: int, vector: int, place: TilePosition
+    ) -> Operand:
         strides, lanes = self._shape.x.strides, self._tile.lanes
         down = row * self._shape.rows.dilation
         offset = down * strides[1] + column * strides[2] + vector * lanes
@@ -249,7 +258,7 @@ class _Pool:
 
     # --- windows too large for straight-line code ------------------------------------------------
 
-    def _large(self, place: Place, base: Operand) -> list[list[Operand]]:
+    def _large(self, place: TilePosition, base: Operand) -> list[list[Operand]]:
         """One pixel: loops over the window with several accumulators for each vector."""
         b, shape = self._b, self._shape
         (top, bottom), (left, right) = place.rows[0], place.columns[0]
@@ -278,7 +287,7 @@ class _Pool:
         return [[self._tree(found[v::vectors]) for v in range(vectors)]]
 
     def _meet(
-        self, sums: list[Operand], inside: Operand, taps: int, vectors: int, place: Place
+        self, sums: list[Operand], inside: Operand, taps: int, vectors: int, place: TilePosition
     ) -> list[Operand]:
         """`taps` neighbours, each into accumulators of its own."""
         values = [

@@ -160,7 +160,7 @@ class _Fold:
 
 
 def _identity(kind: str, elem: Elem) -> float | int:
-    """What combines with anything to that. A filled lane's square must be it, too: 0."""
+    """The identity element. It fills lanes whose squares are summed, too, where it must be 0."""
     if kind == "prod":
         return 1
     if kind not in ("max", "min"):
@@ -240,7 +240,7 @@ class _Search:
         best, place = loop.results[0], loop.results[1]
         if extent - whole:
             rest = self._loaded(b.add(base, whole), lanes, extent - whole)
-            # Lanes behind the end repeat what is known already, place and all.
+            # Lanes after the end repeat what is known already, place and all.
             inside = filled(b, b.const(1, place), extent - whole, 0)
             real = b.compare("ne", inside, b.const(0, inside))
             rest = b.select(real, rest, best)

@@ -114,7 +114,7 @@ class _Search:
         best: Operand,
         where: Operand,
     ) -> Operand:
-        """Whether an element comes behind the last result, but before the best one so far."""
+        """Whether an element comes after the last result, but before the best one so far."""
         b = self.b
         worse, better = ("lt", "gt") if self.op.largest else ("gt", "lt")
         equal = b.compare("eq", found, value)

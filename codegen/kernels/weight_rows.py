@@ -27,7 +27,7 @@ class WeightRows:
         self._fill(ahead)
 
     def next(self) -> list[Operand]:
-        """The next row; loads what comes so many rows behind it."""
+        """The next row; loads what comes so many rows after it."""
         self._fill(self._taken + self._ahead + 1)
         if len(self._wide) == self._taken:
             self._wide.append(self._widen(self._loaded[self._taken]))
@@ -35,7 +35,7 @@ class WeightRows:
         return self._wide[self._taken - 1]
 
     def widen_next(self) -> None:
-        """Widen the row behind the current one if it is loaded."""
+        """Widen the row after the current one if it is loaded."""
         if self._ahead and self._taken < len(self._loaded) and len(self._wide) == self._taken:
             self._wide.append(self._widen(self._loaded[self._taken]))
 

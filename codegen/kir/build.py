@@ -40,7 +40,7 @@ class Loop:
     _yields: tuple[Operand, ...] = field(default=())
 
     def carry(self, values: Sequence[Operand]) -> None:
-        """The values that the next turn (or the code behind the loop) sees."""
+        """The values that the next turn (or the code after the loop) sees."""
         self._yields = tuple(values)
 
 
@@ -254,7 +254,7 @@ class KernelBuilder:
     def load_some(
         self, param: Param, index: Operand | int, lanes: int, count: int, *, offset: int = 0
     ) -> Var:
-        """The first `count` lanes from memory, the rest 0; nothing behind them is touched."""
+        """The first `count` lanes from memory, the rest 0; nothing after them is touched."""
         if count >= lanes:
             return self.load(param, index, lanes, offset=offset)
         parts: list[Operand] = []
@@ -273,7 +273,7 @@ class KernelBuilder:
     def store_some(
         self, value: Operand, param: Param, index: Operand | int, count: int, *, offset: int = 0
     ) -> None:
-        """The first `count` lanes to memory; nothing behind them is touched."""
+        """The first `count` lanes to memory; nothing after them is touched."""
         if count >= value.type.lanes:
             self.store(value, param, index, offset=offset)
             return

@@ -104,7 +104,7 @@ class For:
     """`for index in range(start, stop, step)`, with values carried in registers.
 
     `carried[i]` starts as `inits[i]`, becomes `yields[i]` after every turn, and is `results[i]`
-    behind the loop. `step` is a positive constant.
+    after the loop. `step` is a positive constant.
     """
 
     index: Var

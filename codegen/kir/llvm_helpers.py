@@ -71,7 +71,7 @@ define internal {t} @ellc.{s}rem.{t}({t} %a, {t} %b) #0 {{
 }}
 """
 
-# The 32 leading bits, the lowest of them set if anything behind is: that rounds once, and right.
+# The 32 leading bits, the lowest of them set if anything after is: that rounds once, and right.
 _U64_TO_F32 = """\
 define internal float @ellc.u64.f32(i64 %a) #0 {
   %upper.64 = lshr i64 %a, 32

@@ -50,7 +50,7 @@ class TableWriter(WideningWriter):
         return result
 
     def _registers(self, table: VType, lanes: str) -> list[str]:
-        """The table as whole registers, zeros behind it."""
+        """The table as whole registers, zeros after it."""
         t = self._type(table)
         if table.lanes == 1:
             t = "<1 x i8>"

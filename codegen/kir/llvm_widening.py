@@ -14,7 +14,7 @@ _NEON_PRODUCT = {
 }
 
 
-# AArch64's does not add to anything: LLVM puts the sum behind it into one instruction with it.
+# AArch64's does not add to anything: LLVM puts the sum after it into one instruction with it.
 _NEON_PAIRS = {
     ("aarch64", True): "@llvm.aarch64.neon.saddlp",
     ("aarch64", False): "@llvm.aarch64.neon.uaddlp",

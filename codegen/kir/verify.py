@@ -1,4 +1,4 @@
-"""What every kernel must hold: types of operands, single assignment, use behind definition."""
+"""What every kernel must hold: types of operands, single assignment, use after definition."""
 
 from __future__ import annotations
 

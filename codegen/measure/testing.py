@@ -292,7 +292,7 @@ def to_bytes(array: Array, type_: TensorType) -> bytes:
 def from_bytes(data: bytes, type_: TensorType) -> Array:
     """The tensor in a caller's buffer.
 
-    Raises `InternalError` for bits behind the last channel that are not 0, and for booleans that
+    Raises `InternalError` for bits after the last channel that are not 0, and for booleans that
     are neither 0 nor 1.
     """
     if type_.dtype is DType.BIT:

@@ -45,7 +45,7 @@ class Enter(Op):
 
 @dataclass(frozen=True, slots=True)
 class Leave(Op):
-    """(next values.., elements..) -> (last values.., sequences..) behind the body of an `Enter`.
+    """(next values.., elements..) -> (last values.., sequences..) after the body of an `Enter`.
 
     `held` are the carried values that the next ones go to.
     """

@@ -2,7 +2,7 @@
 
 Kernel by kernel means: a build of the same kernels keeps what each of them wrote, and every node of
 the compiled graph is evaluated by numpy on the operands that the compiled code itself had. So one
-wrong layer does not make all behind it look wrong, and a sign that rounding decided either way is
+wrong layer does not make all after it look wrong, and a sign that rounding decided either way is
 not carried on.
 """
 
@@ -42,7 +42,7 @@ CALLS_WITH_STATE = 3
 """Calls in a row of a network with state, from each seed."""
 _SIGNAL_SPAN = 1.0
 _OTHER_SEED = 1 << 20  # of the inputs of a call whose results nobody looks at
-_VIEW = "view "  # of values that no kernel makes; no kernel's name has a blank
+_VIEW = "view "  # before values that no kernel makes; kernels' names have no space
 
 Bytes = tuple[bytes, ...]
 
@@ -86,7 +86,7 @@ class Report:
     """What a check found. `layers` is empty where only outputs were compared.
 
     `decides` tells that the network takes signs or other steps, which rounding can change: then
-    not `outputs` are the judge but `led`, the signs and outputs of a reference that takes undecided
+    `led` decides, not `outputs`: the signs and outputs of a reference that takes undecided
     signs as the compiled code did, and the layers. `steady` tells that repeated calls gave the same
     bytes, whatever memory held before (`ellc.codegen.toolchain.repeats`).
     """

@@ -1,7 +1,7 @@
 """The reference led by compiled code: signs that rounding leaves open are taken as it took them.
 
 A network that takes signs of sums cannot be compared by its outputs alone: where a sum is next to
-zero its sign may fall either way, and then everything behind it differs. Here the reference runs
+zero its sign may fall either way, and then everything after it differs. Here the reference runs
 in float64 beside the signs of the compiled code. Where one differs, the reference's number must be
 within the error bound of the float arithmetic since the last signs; the reference then goes on with
 the compiled sign. What is left are outputs that must agree within the ordinary tolerance.

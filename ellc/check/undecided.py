@@ -5,7 +5,7 @@ The sum of a convolution or dense layer is known up to
     n * eps * sum |terms|,     n terms, the bias among them; eps = 2^-24 (float32)
 
 whatever the order of its additions (Higham, Accuracy and Stability of Numerical Algorithms, 3.1).
-The interval around the exact sum goes through the stages behind it, each of which adds its own
+The interval around the exact sum goes through the stages after it, each of which adds its own
 rounding. A sign taken at the end is undecided where both ends of the interval give different ones.
 Operands may be intervals too: then their width is carried through sums of |weights| and windows.
 """
@@ -62,7 +62,7 @@ def _is_step(op: Op) -> bool:
 def undecided(node: Node, operands: Sequence[Array], got: Array) -> Array:
     """Where `got`, the node's only result, is one that rounding inside the node can give.
 
-    Nowhere for a node that takes no step behind a rounded number: what it reads is exact.
+    Nowhere for a node that takes no step after a rounded number: what it reads is exact.
     """
     if not takes_steps(node.op) or not isinstance(node.op, Fused):
         return np.zeros(got.shape, np.bool_)

@@ -97,7 +97,7 @@ def command(
 
     Writes a shared library, an object, a C header, a Python module, a manifest, a CMake file and a
     demo. Names that C or Python could not take are changed: other characters than letters, digits
-    and _ become _, a leading digit gets a _ before it, a keyword one behind it.
+    and _ become _, a leading digit gets a _ before it, a keyword one after it.
 
     With any of --pixels, --color, --range, --mean, --scale and --resize the function takes a
     picture's uint8 pixels, rows x columns x 3, and computes (low + (high - low) * pixel / 255 -

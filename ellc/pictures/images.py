@@ -113,7 +113,7 @@ def load_picture(
 
 
 def dequantise(values: Array, type: TensorType) -> Array:
-    """The real numbers behind a quantised output; any other output as it is."""
+    """The real numbers that a quantised output stands for; any other output as it is."""
     if type.quant is None:
         return values
     return type.quant.scale[0] * (values.astype(np.float64) - type.quant.zero_point[0])

@@ -1,7 +1,7 @@
 """From camera pixels to a network's numbers: one graph, used twice.
 
 Evaluated by the reference, `pixel_graph` prepares pictures for a network that takes numbers (`ellc
-run`); put in front of the network by `with_preprocessing` it becomes part of the compiled function,
+run`); put before the network by `with_preprocessing` it becomes part of the compiled function,
 which then takes pixels as a camera gives them. What it does is described in `ellc.pictures.pixels`.
 """
 
@@ -33,7 +33,7 @@ _PIXELS = np.arange(256)
 
 
 def pixel_graph(type: TensorType, how: Preprocessing, weights: WeightPool | None = None) -> Graph:
-    """The network in front of a network: uint8 pixels [1,rows,columns,channels] to `type`.
+    """The network before a network: uint8 pixels [1,rows,columns,channels] to `type`.
 
     Integers are rounded to nearest, halves to even, and saturated; through the quantisation, if
     the type has one. An 8-bit quantised input of which nothing is said (`is_plain`) holds the pixel
@@ -119,7 +119,7 @@ def prepare(pixels: Array, type: TensorType, how: Preprocessing) -> Array:
 
 
 def with_preprocessing(graph: Graph, how: Preprocessing) -> Graph:
-    """The network behind `pixel_graph`: its only picture becomes uint8 pixels.
+    """The network after `pixel_graph`: its only picture becomes uint8 pixels.
 
     The metadata then describe the new input, and say under `PREPROCESSING_KEY` what is done inside.
     Raises `EllcError`: E714 if no input takes a picture, E717 if several do, E719 if the network

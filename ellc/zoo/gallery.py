@@ -8,7 +8,7 @@ everything; what had to be inferred is marked with where it was taken from:
   has a table (convolutions step by 1; maxima are over 3x3 where there is a border, over 2x2 where
   there is none, and step by 2; means are over the whole image);
 * `plot`: the plotted graph of the same network trained again. It shows that there is an activation
-  behind hidden dense layers; that it is the one of the convolutions is assumed. It also shows a
+  after hidden dense layers; that it is the one of the convolutions is assumed. It also shows a
   bias in every float convolution and dense layer, and none in the binary ones;
 * `assumed`: nothing says it, the usual value is taken.
 

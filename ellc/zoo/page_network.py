@@ -76,7 +76,7 @@ def _add(chain: Chain, page: Page, index: int, pad: int) -> None:
 
 
 def _beyond(chain: Chain, layer: PageLayer, pad: int) -> int:
-    """How far the last window reaches behind the padded image; the page's shape decides."""
+    """How far the last window reaches after the padded image; the page's shape decides."""
     outputs = layer.out[0] - 2 * layer.out_pad
     return max(0, (outputs - 1) * layer.stride + layer.window - (chain.shape[0] + 2 * pad))
 

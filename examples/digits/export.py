@@ -25,7 +25,7 @@ from ellc.ir.types import DType, Padding, TensorType
 def network_graph(
     name: str, layers: Sequence[Layer], input_shape: tuple[int, ...], metadata: Mapping[str, str]
 ) -> Graph:
-    """The network with its weights as float32, and a softmax behind it; batch 1."""
+    """The network with its weights as float32, and a softmax after it; batch 1."""
     builder = GraphBuilder(name)
     value = builder.input("image", TensorType(DType.F32, (1, *input_shape)))
     for layer in layers:

@@ -65,7 +65,7 @@ Array = npt.NDArray[np.float32]
 def _onnx_node(
     graph: Graph, node: Node, constants: list[Array]
 ) -> tuple[str, dict[str, Any], list[Array]]:
-    """Operator, attributes and constants, with channels in front of rows and columns."""
+    """Operator, attributes and constants, with channels before rows and columns."""
     match node.op:
         case Conv2D(stride=stride, padding=padding):
             first, *bias = constants

@@ -195,7 +195,7 @@ class Network:
         return index
 
     def add(self, node: Node, result: str, is_positive: bool) -> None:
-        """One operator, with the activation behind it if `is_positive`."""
+        """One operator, with the activation after it if `is_positive`."""
         x, steps = self.made[node.inputs[0]]
         constants = [self.arrays[v] for v in node.inputs[1:]]
         positive = int(is_positive)  # ActivationFunctionType: NONE, RELU

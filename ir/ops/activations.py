@@ -1,4 +1,4 @@
-"""Activations: pointwise functions that networks put behind a layer.
+"""Activations: pointwise functions that networks put after a layer.
 
 NaN and infinity go through as in numpy unless a docstring says otherwise. HardTanh is
 `Clip(-1, 1)`, ReLU6 is `Clip(0, 6)`.

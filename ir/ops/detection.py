@@ -20,7 +20,7 @@ from ellc.ir.types import Array, DType, TensorType
 class RegionDetection(Op):
     """YOLO v2's region layer: x [N,H,W, boxes * (coordinates + 1 + classes)], float, same shape.
 
-    In every box the coordinates are copied, the confidence behind them goes through the sigmoid,
+    In every box the coordinates are copied, the confidence after them goes through the sigmoid,
     the class scores are copied or, with `apply_softmax`, go through the softmax of the box.
     """
 

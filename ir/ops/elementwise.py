@@ -59,7 +59,7 @@ class Unary(Pointwise):
 
     kinds: ClassVar[str] = "f"
     domain: ClassVar[tuple[float, float]] = (-6.0, 6.0)
-    keeps_quant: ClassVar[bool] = False  # stored integers mean the same real numbers behind it
+    keeps_quant: ClassVar[bool] = False  # stored integers mean the same real numbers after it
 
     def value(self, x: Array) -> Array:
         """The function, elementwise."""

@@ -1,4 +1,4 @@
-"""An operator with pointwise stages behind it: what a kernel and its epilogue compute together."""
+"""An operator with pointwise stages after it: what a kernel and its epilogue compute together."""
 
 from __future__ import annotations
 

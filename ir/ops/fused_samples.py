@@ -112,7 +112,7 @@ def _convolutions(rng: np.random.Generator) -> Iterator[Case]:
     )
     slopes = normal(rng, 6)
     yield grouped.then(PRelu(), slopes).then(Sigmoid()).case("groups, prelu, sigmoid")
-    # Everything behind the convolution is exact in float32, so no sign hangs on rounding.
+    # Everything after the convolution is exact in float32, so no sign hangs on rounding.
     yield (
         _Chain(conv, dyadic(rng, 1, 5, 7, 4), dyadic(rng, 33, 3, 3, 4, span=2))
         .then(MulAdd(), dyadic(rng, 33, span=4), dyadic(rng, 33))

@@ -1,7 +1,7 @@
 """Convolution, dense layer and matrix product of integers: exact sums, 32 bits wide.
 
 Operands stand for real numbers, `scale * (stored - zero)`. The operators work on the differences
-alone; a `Requantize` behind them brings in the scales.
+alone; a `Requantize` after them brings in the scales.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ class Slice(Op):
 @register_op("concat")
 @dataclass(frozen=True, slots=True)
 class Concat(Op):
-    """Any number of tensors behind each other along an axis; all other extents are equal."""
+    """Any number of tensors one after the other along an axis; all other extents are equal."""
 
     axis: int
 

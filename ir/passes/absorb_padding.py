@@ -1,4 +1,4 @@
-"""Turn explicit frames in front of convolutions and pools into their padding."""
+"""Turn explicit frames before convolutions and pools into their padding."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class AbsorbPadding(Pass):
     The frame must be constant for each channel. Its widths add to those the operator has, if
     these stand for the same values. An `AvgPool2D` then counts the frame's cells, as it did; one
     that does not count its own padding cannot take another. Nested `Pad`s of one value add up.
-    In front of a binary convolution the frame's signs become its padding, in front of one of bytes
+    Before a binary convolution the frame's signs become its padding, before one of bytes
     a frame of its zero point does.
     """
 
@@ -39,7 +39,7 @@ class AbsorbPadding(Pass):
         return editor.graph()
 
     def _absorbed(self, editor: Editor, node: Node) -> Node | None:
-        """The node with one frame fewer in front of it, None if there was nothing to do."""
+        """The node with one frame fewer before it, None if there was nothing to do."""
         if not node.inputs:
             return None
         if isinstance(node.op, BinaryConv2D):
@@ -59,7 +59,7 @@ class AbsorbPadding(Pass):
 
 
 def _absorbed_signs(editor: Editor, node: Node, op: BinaryConv2D) -> Node | None:
-    """A binary convolution that takes the signs of what the frame in front of them holds."""
+    """A binary convolution that takes the signs of what the frame before them holds."""
     signs = editor.producer(node.inputs[0])
     if signs is None or not isinstance(signs.op, Binarize) or not editor.used_once(node.inputs[0]):
         return None

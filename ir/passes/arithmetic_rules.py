@@ -54,7 +54,7 @@ def order_of_operands(editor: Editor, node: Node) -> Change | None:
 
 
 def conversion(editor: Editor, node: Node) -> Change | None:
-    """A conversion behind one that loses nothing; a reduction of widened integers widens them."""
+    """A conversion after one that loses nothing; a reduction of widened integers widens them."""
     maker = editor.producer(node.inputs[0]) if node.inputs else None
     match node.op, None if maker is None else maker.op:
         case Cast(dtype=after), Cast(dtype=between):

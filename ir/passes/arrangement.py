@@ -110,7 +110,7 @@ def first_from_result(
 
 
 def through_reshape(before: Shape, after: Shape, permutation: Permutation) -> Permutation | None:
-    """The arrangement behind a reshape whose operand is rearranged, None if there is none.
+    """The arrangement after a reshape whose operand is rearranged, None if there is none.
 
     Axes that are merged or split must lie beside each other in their own order.
     """

@@ -26,7 +26,7 @@ class BinaryProducts(Pass):
 
     The operand is middle + half * sign with the sign of a comparison; each filter's weights are
     plus and minus one number. Their products are those of the signs, times these numbers, plus what
-    the middle contributes: a multiplication and an addition per filter behind the counts.
+    the middle contributes: a multiplication and an addition per filter after the counts.
 
     A bit is set where a number is above 0. Comparisons that hold at equality are those that do not
     hold the other way round: there bits and weights are both inverted. (NaN, which is neither

@@ -51,7 +51,7 @@ def lower_computed_conv(editor: Editor, node: Node, op: Conv2D | IntConv2D) -> N
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """Inserts operators in front of the convolution."""
+    """Inserts operators before the convolution."""
 
     editor: Editor
     node: Node

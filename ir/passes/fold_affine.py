@@ -28,7 +28,7 @@ class FoldAffine(Pass):
     * Consecutive ones become one.
     * Behind `Conv2D` and `Dense` they change weights and bias.
     * Behind a `BinaryConv2D` with scales, those scales join them: its counts stay integers.
-    * In front of `Conv2D` and `Dense` (also through a `Reshape`) they change weights and bias
+    * Before `Conv2D` and `Dense` (also through a `Reshape`) they change weights and bias
       too, unless a kernel makes their operand: there the affine costs one multiply-add in its
       epilogue, and folded forward it would cost digits, because a batch norm centres what the
       product then sums. What a convolution reads outside its input is then what the affine
@@ -181,7 +181,7 @@ class _Product:
 def _behind(
     editor: Editor, node: Node, affine: Affine, growth_bytes: int
 ) -> tuple[Op, list[str]] | None:
-    """Operator and operands of a product with an affine behind it folded in."""
+    """Operator and operands of a product with an affine after it folded in."""
     product = _Product.of(editor, node)
     if product is None:
         return None
@@ -202,7 +202,7 @@ def _behind(
 
 
 def _take_scales(editor: Editor, first: Node, node: Node, affine: Affine) -> None:
-    """Move the scales of a binary convolution into the affine behind it."""
+    """Move the scales of a binary convolution into the affine after it."""
     scales = editor.exact(first.inputs[2]) if len(first.inputs) > 2 else None
     if scales is None:
         return
@@ -216,7 +216,7 @@ def _take_scales(editor: Editor, first: Node, node: Node, affine: Affine) -> Non
 def _in_front(
     editor: Editor, reader: Node, value: str, affine: Affine, growth_bytes: int
 ) -> _Plan | None:
-    """How a reader takes the affine in front of it, None if it cannot."""
+    """How a reader takes the affine before it, None if it cannot."""
     match reader.op:
         case Conv2D() if reader.inputs.count(value) == 1 and reader.inputs[0] == value:
             return _conv_plan(editor, reader, affine, growth_bytes)
@@ -230,7 +230,7 @@ def _in_front(
 
 
 def _reshaped_plan(editor: Editor, view: Node, affine: Affine, growth_bytes: int) -> _Plan | None:
-    """A dense layer behind a flattening `Reshape` behind the affine."""
+    """A dense layer after a flattening `Reshape` after the affine."""
     (reader,) = editor.users(view.output)
     flat = editor.type(view.output)
     if not isinstance(reader.op, Dense) or reader.inputs.count(view.output) != 1:

@@ -140,7 +140,7 @@ class Flow:
     def column_readers(self, node: Node) -> list[tuple[Node, int]] | None:
         """The dense layers that read a result, and the column at which it begins for them.
 
-        It may be joined with others in front of them. None if anything else reads it.
+        It may be joined with others before them. None if anything else reads it.
         """
         found = []
         for reader in self.readers.get(node.outputs[0], []):

@@ -27,7 +27,7 @@ class MoveTransposes(Pass):
 
     Whatever does not care for the order of its axes takes part: elementwise operators, slices,
     concatenations, reductions and many more (`arrangement`). Constants are permuted now, as are
-    the columns of dense layers behind a flattened picture. The bytes that transposes move never
+    the columns of dense layers after a flattened picture. The bytes that transposes move never
     become more (`layout_regions`).
     """
 
@@ -73,7 +73,7 @@ def _node_now(editor: Editor, node: Node) -> Node:
 
 
 def _rearrange(editor: Editor, node: Node, made: Arranged, readers: list[tuple[Node, int]]) -> None:
-    """Put the node's operands into order in front of it and its results behind it."""
+    """Put the node's operands into order before it and its results after it."""
     operands = [
         value if p is None else _moved(editor, node, value, p)
         for value, p in zip(node.inputs, made.operands, strict=True)
@@ -111,7 +111,7 @@ def _moved_constant(
 
 
 def _permute_rows(editor: Editor, flow: Flow, node: Node, permutation: Permutation) -> None:
-    """The dense layer in front of a picture makes it in the order in which it is wanted."""
+    """The dense layer before a picture makes it in the order in which it is wanted."""
     chain = flow.row_makers(node)
     assert chain is not None and isinstance(node.op, Reshape)
     places = columns(node.op.shape, flow.graph.types[node.inputs[0]].shape, permutation)

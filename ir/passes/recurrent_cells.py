@@ -33,7 +33,7 @@ def lower_cell(editor: Editor, node: Node, op: RNNCell | GRUCell | LSTMCell | Fa
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """Inserts operators in front of the cell."""
+    """Inserts operators before the cell."""
 
     editor: Editor
     node: Node

@@ -1,4 +1,4 @@
-"""Move views behind elementwise operators, so that these meet the kernel that feeds them."""
+"""Move views after elementwise operators, so that these meet the kernel that feeds them."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class SinkReshape(Pass):
 def _moved(
     editor: Editor, value: str, inside: tuple[int, ...], outside: tuple[int, ...]
 ) -> str | None:
-    """What a further operand is in front of the reshape, None if it cannot stand there."""
+    """What a further operand is before the reshape, None if it cannot stand there."""
     type_ = editor.type(value)
     maker = editor.producer(value)
     if maker is not None and isinstance(maker.op, Reshape) and type_.shape == outside:

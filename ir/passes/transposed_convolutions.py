@@ -36,7 +36,7 @@ strides: so many, or so many times the given ones. A stride up to the window's s
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """Along one axis: the window of the ordinary convolution and what is cut off behind it.
+    """Along one axis: the window of the ordinary convolution and what is cut off after it.
 
     `places[t]` is (phase, tap of the window) of tap t. Element o of the result is number
     o + `start` of the `blocks` * stride that are made.
@@ -121,7 +121,7 @@ def _arranged(
         if type_.dtype.is_float:
             return editor.rounded(changed, type_.dtype)
         return editor.constant(changed.astype(type_.dtype.numpy))
-    # Numbers of the elements take the elements' way; behind them come the zeros of the filters.
+    # Numbers of the elements take the elements' way; after them come the zeros of the filters.
     count = type_.elements
     numbers = np.arange(count).reshape(type_.shape)
     order = change(numbers, count + np.arange(len(zero)))

@@ -16,7 +16,7 @@ from ellc.ir.types import DType
 
 
 def tidy_transposes(editor: Editor) -> None:
-    """Merge transposes with those in front of them, make views of those that move nothing.
+    """Merge transposes with those before them, make views of those that move nothing.
 
     Between two of them there may be reshapes that only add or drop axes of extent 1. Equal ones
     become one, and what nobody reads goes.

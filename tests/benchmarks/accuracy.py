@@ -37,7 +37,7 @@ Predict = Callable[[Array], Array]
 
 @dataclass(frozen=True)
 class Subject:
-    """A network, or several one behind the other.
+    """A network, or several one after the other.
 
     `published` are the pictures that its own runtime puts first, and among the first five.
     `background` networks have a class more in front. Without `published`, TFLite's reference

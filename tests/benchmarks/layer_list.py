@@ -111,7 +111,7 @@ def _optimised(graph: Graph) -> Graph:
 
 
 def model_plan(path: Path, target: Target) -> tuple[str, Plan, str]:
-    """The same of a model file, behind all passes."""
+    """The same of a model file, after all passes."""
     graph, _ = run_pipeline(read_model(path))
     prefix = valid_name(graph.name)
     return prefix, make_plan(graph, target, Options(), prefix), graph.name

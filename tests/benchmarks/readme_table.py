@@ -11,7 +11,7 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 
 
 def write_table(name: str, text: str, path: Path = README) -> None:
-    """Replace what stands behind `<!-- benchmark: NAME -->` up to `<!-- end of benchmark -->`.
+    """Replace what stands after `<!-- benchmark: NAME -->` up to `<!-- end of benchmark -->`.
 
     Exits with a message if there are no such comments.
     """

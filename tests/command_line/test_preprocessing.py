@@ -117,7 +117,7 @@ def test_pixels_become_what_the_formula_says(type: TensorType, how: Preprocessin
     scale, zero = (type.quant.scale[0], type.quant.zero_point[0]) if type.quant else (1.0, 0)
     stored = want + limits.min if bytes_of_pixels else np.rint(want / scale) + zero
     stored = np.clip(stored, limits.min, limits.max)
-    # A half may be rounded either way behind float32 arithmetic, nothing else.
+    # A half may be rounded either way after float32 arithmetic, nothing else.
     near_half = np.abs(want / scale % 1 - 0.5) < 1e-3
     assert np.all((made == stored) | (near_half & (np.abs(made - stored) <= 1)))
     assert np.mean(made == stored) > 0.9
@@ -182,7 +182,7 @@ def test_metadata_that_an_option_overrides_may_say_anything() -> None:
                 assert max(map(len, caught.value.report().splitlines())) <= LONGEST_LINE
 
 
-# --- in front of a network ------------------------------------------------------------------------
+# --- before a network ------------------------------------------------------------------------
 
 
 def weights(*shape: int) -> np.ndarray:
@@ -190,7 +190,7 @@ def weights(*shape: int) -> np.ndarray:
 
 
 def network(type: TensorType) -> Graph:
-    """A padded convolution behind a picture, as pixels or as planes."""
+    """A padded convolution after a picture, as pixels or as planes."""
     b = GraphBuilder("net")
     x = b.input("image", type)
     x = b.add(Transpose((0, 2, 3, 1)), x) if Geometry.of(type).planes else x

@@ -20,7 +20,7 @@ class Damaged:
 
 
 def cut_every(data: bytes, step: int) -> Iterator[Damaged]:
-    """The file cut off behind every so many bytes, and empty."""
+    """The file cut off after every so many bytes, and empty."""
     for size in range(0, len(data), step):
         yield Damaged(f"cut at {size}", data[:size])
 
@@ -74,7 +74,7 @@ def _word(rng: random.Random, data: bytearray, place: int) -> None:
 
 
 def _length(rng: random.Random, data: bytearray, place: int) -> None:
-    """What may be a length in a protocol buffer: the number behind a tag of wire type 2."""
+    """What may be a length in a protocol buffer: the number after a tag of wire type 2."""
     while place < len(data) - 1 and data[place] & 7 != 2:
         place += 1
     end = place + 1

@@ -96,7 +96,7 @@ def test_transposes_stand_at_ports_only(model: RealModel) -> None:
 
 def _values_at_ports(graph: Graph) -> set[str]:
     """Inputs and outputs, whose layout the file fixes, and what elementwise operators make of them:
-    bytes are moved behind a quantisation, not floats in front of it."""
+    bytes are moved after a quantisation, not floats before it."""
     found = {port.value for port in (*graph.inputs, *graph.outputs)}
     for node in graph.nodes:
         if isinstance(node.op, Pointwise) and node.inputs[0] in found:

@@ -1,4 +1,4 @@
-"""Random networks of bytes behind all passes, compiled: equal to the reference to the bit."""
+"""Random networks of bytes after all passes, compiled: equal to the reference to the bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random networks behind all passes, compiled, against the reference: views, borders, memory."""
+"""Random networks after all passes, compiled, against the reference: views, borders, memory."""
 
 from __future__ import annotations
 

@@ -237,7 +237,7 @@ LAYOUTS: dict[str, tuple[Build, Shapes]] = {
 def depthwise(
     image: tuple[int, int, int], many: int, window: int, op: Conv2D, *, signs: bool
 ) -> tuple[Build, Shapes]:
-    """A convolution with `many` filters a channel, also behind a sign."""
+    """A convolution with `many` filters a channel, also after a sign."""
     rows, columns, channels = image
     filters = channels * many
 

@@ -19,7 +19,7 @@ ALL = {DType.I8: SIGNED.astype(np.int8), DType.U8: UNSIGNED.astype(np.uint8)}
 
 
 def looked_up(x: DType, *tables: Array) -> Graph:
-    """Every byte through some tables; a sum behind them, so that the last result is no output."""
+    """Every byte through some tables; a sum after them, so that the last result is no output."""
     b = GraphBuilder("tables")
     made = b.input("x", TensorType(x, (256,)))
     for table in tables:

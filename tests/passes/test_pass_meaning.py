@@ -111,7 +111,7 @@ def test_nan_and_infinities_come_out_in_the_same_places(kind: str) -> None:
 
 
 def check_structure(before: Graph, after: Graph) -> None:
-    """What holds of every graph behind the passes."""
+    """What holds of every graph after the passes."""
     public = {p.value for p in (*after.inputs, *after.outputs)}
     held = {v for s in after.states for v in (s.current, s.next)} | {
         c.value for c in after.constants
@@ -308,7 +308,7 @@ def test_an_order_that_only_half_the_network_takes_is_seen(
 
 
 def masked_signs(offset: float) -> Graph:
-    """Signs of x * mask + offset: with a tiny offset those behind the mask are undecided."""
+    """Signs of x * mask + offset: with a tiny offset those after the mask are undecided."""
     b = GraphBuilder("signs")
     x = b.input("x", TensorType(DType.F32, (1, 4, 4, 3)))
     mask = b.constant(np.array([1, 0, 1], np.float32))

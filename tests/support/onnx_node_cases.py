@@ -2,8 +2,8 @@
 
 A test is a model of one operator (or of the function that defines it) with inputs and expected
 outputs. A compiler that fixes shapes and weights beforehand must be told some inputs at import:
-a test is tried with all inputs open, then with whole-number inputs behind the first made constant,
-then with all inputs behind the first, then with all of whole numbers, then with all. What is made
+a test is tried with all inputs open, then with whole-number inputs after the first made constant,
+then with all inputs after the first, then with all of whole numbers, then with all. What is made
 constant is the test's own data; the result says so. Half precision is compared as float32, in which
 it is computed, within its own rounding. A model in which then nothing is left to compute counts
 too: its outputs must be right as constants.

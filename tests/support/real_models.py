@@ -29,7 +29,7 @@ LARGE_FILE_BYTES = 600_000
 HYBRID = frozenset({"mlperf_kws_dscnn_float.tflite"})
 """Models with weights of 8 bits and float activations.
 
-TFLite rounds the activations to 8 bits in front of every convolution that is not depthwise, and
+TFLite rounds the activations to 8 bits before every convolution that is not depthwise, and
 multiplies integers: the largest output of this one moves by 0.004 for it. A compiled model
 computes in float32. So two things are compared: the stored outputs with the reference that rounds
 likewise, and compiled code with the reference that does not, each as closely as ever.
@@ -152,7 +152,7 @@ def _allowed(model: RealModel, graph: Graph, number: int, want: Array) -> Array 
 
 
 def _step(graph: Graph, number: int, want: Array) -> float:
-    """The step of a quantised output: 1 for integers, the scale behind dequantised ones, else 0."""
+    """The step of a quantised output: 1 for integers, the scale after dequantised ones, else 0."""
     if np.issubdtype(want.dtype, np.integer):
         return 1.0
     made_by = {output: node for node in graph.nodes for output in node.outputs}

@@ -1,7 +1,7 @@
 """What code generation makes of every operator sample and of small networks, as short digests.
 
 A refactoring must not change one kernel. `digests` gives a line per program: hashes of the text of
-its kernels, of its plan and of its portable C. `text_of` gives what is behind one line. Run as a
+its kernels, of its plan and of its portable C. `text_of` gives what one line stands for. Run as a
 program, `python replay.py TARGET LABEL` prints that text: an older checkout does so for a diff.
 """
 

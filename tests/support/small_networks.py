@@ -48,7 +48,7 @@ def two_way_network(name: str = "two") -> Graph:
 
 
 def ready(graph: Graph) -> Graph:
-    """The graph behind all passes."""
+    """The graph after all passes."""
     return run_pipeline(graph)[0]
 
 

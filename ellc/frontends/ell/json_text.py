@@ -132,7 +132,7 @@ class _Parser:
         return value
 
     def token(self) -> tuple[str, bytes]:
-        """The next token as (kind, text); kind is `end` behind the last one."""
+        """The next token as (kind, text); kind is `end` after the last one."""
         space = _SPACE.match(self.data, self.at)
         self.at = space.end() if space else self.at
         self.start = self.at

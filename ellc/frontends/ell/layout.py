@@ -29,7 +29,7 @@ class MemoryLayout:
 
     @staticmethod
     def of(shape: tuple[int, ...], padding: tuple[int, ...] | None = None) -> MemoryLayout:
-        """The canonical layout of a shape, with as much padding behind as before a dimension."""
+        """The canonical layout of a shape, with as much padding after as before a dimension."""
         frame = padding or (0,) * len(shape)
         extent = tuple(size + 2 * pad for size, pad in zip(shape, frame, strict=True))
         return MemoryLayout(shape, extent, frame, tuple(range(len(shape))), increments(extent))
@@ -64,7 +64,7 @@ class MemoryLayout:
 
     @property
     def behind(self) -> tuple[int, ...]:
-        """Allocated elements behind the active region, per dimension."""
+        """Allocated elements after the active region, per dimension."""
         return tuple(
             extent - size - offset
             for size, extent, offset in zip(self.size, self.extent, self.offset, strict=True)

@@ -82,7 +82,7 @@ def gather_elements(emitter: Emitter, x: Value, indices: Value, axis: int) -> Va
 
 
 def gather_nd(emitter: Emitter, x: Value, indices: Value, batch: int = 0) -> Value:
-    """Parts of x at coordinates along the last axis of `indices`, behind `batch` shared axes."""
+    """Parts of x at coordinates along the last axis of `indices`, after `batch` shared axes."""
     if indices.shape[:batch] != x.shape[:batch] or not indices.type.rank:
         raise Unsupported(f"{batch} shared axes of {indices.shape} and {x.shape}")
     depth = indices.shape[-1]

@@ -177,7 +177,7 @@ class OnnxNode(Attributes):
 
     @property
     def kind(self) -> str:
-        """The operator, behind its domain if that is not ONNX's own."""
+        """The operator, with its domain before it if that is not ONNX's own."""
         return f"{self.domain}.{self.operator}" if self.domain else self.operator
 
 

@@ -126,7 +126,7 @@ def _operands(emitter: Emitter, by: Affine, rank: int, axis: int | None) -> tupl
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Real numbers between which a result is kept: an activation in front of a quantisation."""
+    """Real numbers between which a result is kept: an activation before a quantisation."""
 
     low: float = -np.inf
     high: float = np.inf

@@ -188,6 +188,6 @@ def integers_at(
 
 
 def one_result(node: OnnxNode, why: str) -> None:
-    """Raise `Unsupported` if somebody may want a result behind the first."""
+    """Raise `Unsupported` if somebody may want a result after the first."""
     if any(node.outputs[1:]):
         raise Unsupported(why)

@@ -113,7 +113,7 @@ def operators() -> TfliteRegistry:
 
 @cache
 def checked_operators() -> TfliteRegistry:
-    """The same, each behind a check of its operands' declarations."""
+    """The same, each after a check of its operands' declarations."""
     checked = {kind: checked_handler(handler) for kind, handler in operators().handlers.items()}
     return TfliteRegistry(checked)
 

@@ -79,7 +79,7 @@ def window_padding_of(
     stride: Sequence[int],
     dilation: Sequence[int] = (1, 1),
 ) -> Padding:
-    """The frame of rows and columns: of an odd number the larger part comes behind."""
+    """The frame of rows and columns: of an odd number the larger part comes after."""
     explicit, scheme = options.wholes(EXPLICIT_PADDING), options.whole("Padding")
     if explicit:
         top, left, bottom, right = explicit
@@ -102,7 +102,7 @@ def padding_along(
 
 
 def activated(emitter: Emitter, value: Value, activation: Activation) -> Value:
-    """A float value behind a fused activation."""
+    """A float value after a fused activation."""
     match activation:
         case Activation.NONE:
             return value

@@ -183,7 +183,7 @@ class _Container:
     def _content(self, index: int) -> Array:
         entry = self._buffers[index]
         start, size = entry.Offset(), entry.Size()
-        if start > 1:  # behind the tables, in a file beyond what their offsets reach
+        if start > 1:  # after the tables, in a file beyond what their offsets reach
             if start + size > len(self._data):
                 raise Damaged(f"buffer {index} ends behind the file")
             return np.frombuffer(self._data, np.uint8, size, start)

@@ -32,7 +32,7 @@ def read_tflite(source: Path, options: ImportOptions = _DEFAULT) -> Graph:
     """Read a `.tflite` file as a graph.
 
     Inputs and outputs have the shapes and element types of the file and the names of its signature,
-    or of its tensors; class names behind the file become the metadata `labels`, and means and
+    or of its tensors; class names after the file become the metadata `labels`, and means and
     deviations of pictures those keys that ELL has for them. Raises `EllcError` and nothing else:
     E203 beyond the limits, E210 unreadable or damaged, E211 a package is missing, E212 with every
     operator that is not supported, E213 an open shape, E214 an unknown name.

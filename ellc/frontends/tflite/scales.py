@@ -66,7 +66,7 @@ def limits_of(dtype: DType) -> tuple[int, int]:
 
 
 def activation_range(activation: Activation, tensor: Tensor) -> tuple[int, int]:
-    """Between what the stored numbers of a result lie behind its fused activation."""
+    """Between what the stored numbers of a result lie after its fused activation."""
     if activation not in _BOUNDS:
         raise Unsupported(f"{NOT_ON_INTEGERS.reason}: {activation.name} on {tensor.kind}")
     lowest, highest = limits_of(tensor.dtype)

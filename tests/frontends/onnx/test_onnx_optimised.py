@@ -74,7 +74,7 @@ def test_product_with_its_activation(
 
 @pytest.mark.parametrize("flags", [(0, 0, 0, 0), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0)])
 def test_product_of_turned_operands(flags: tuple[int, int, int, int]) -> None:
-    """transA, transB exchange the last axes; transBatchA moves the first axis behind the batch."""
+    """transA, transB exchange the last axes; transBatchA moves the first axis after the batch."""
     trans_a, trans_b, batch_a, batch_b = flags
     a, b = floats(2, 3, 4), floats(2, 4, 5, seed=1)
     stored_a = a.swapaxes(1, 2) if trans_a else a.transpose(1, 0, 2) if batch_a else a

@@ -306,7 +306,7 @@ def test_initialiser_that_is_an_input_too_is_a_constant() -> None:
 
 
 def test_outputs_cut_the_model() -> None:
-    """What lies behind is not read: neither its operators nor its inputs."""
+    """What follows is not read: neither its operators nor its inputs."""
     nodes = [relu("x", "a"), node("NoSuchOperator", ["a", "z"], ["y"])]
     graph = read(model(nodes, {"x": X, "z": X}, ["y"]), ImportOptions(outputs=("a",)))
     assert [p.name for p in graph.inputs] == ["x"]

@@ -61,7 +61,7 @@ def _difference(got: Array, want: Array) -> str:
     half = want.dtype.kind not in "biuf" or want.dtype == np.float16
     if got.shape != want.shape or (got.dtype != want.dtype and not half):
         return f"{got.dtype}{got.shape} instead of {want.dtype}{want.shape}"
-    # The evaluator rounds to half precision behind every step of its own.
+    # The evaluator rounds to half precision after every step of its own.
     tolerance = 5e-2 if half else 1e-4
     if np.allclose(got.astype(float), want.astype(float), tolerance, tolerance, equal_nan=True):
         return ""

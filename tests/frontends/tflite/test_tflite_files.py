@@ -32,7 +32,7 @@ from ellc.ir.types import DType, Padding, Quant
 
 
 def chain_of(*kinds: str, shape: tuple[int, ...] = (1, 4), first: T | None = None) -> TFLiteFile:
-    """Operators of one operand behind each other."""
+    """Operators of one operand one after the other."""
     file = TFLiteFile()
     value = file.add(first or T(shape, name="x"))
     for index, kind in enumerate(kinds):
@@ -265,7 +265,7 @@ def repacked(data: bytes, change: Callable[[schema.ModelT], None]) -> bytes:
     return bytes(builder.Output())
 
 
-# ---- behind and beyond the file -----------------------------------------------------------------
+# ---- after and beyond the file -----------------------------------------------------------------
 
 
 def zipped(name: str, text: bytes) -> bytes:

@@ -109,7 +109,7 @@ def declared(tensor: T) -> Quant:
 
 
 def test_integers_at_the_outputs_keep_their_scale(tmp_path: Path) -> None:
-    """Also behind the passes, for the header, the manifest and the Python module read it there."""
+    """Also after the passes, for the header, the manifest and the Python module read it there."""
     files = {
         str(case): (case.data(), [declared(t) if t.scale else None for t in case.results])
         for case in first_of_each(CASES)

@@ -210,7 +210,7 @@ class Lowering:
         return self.resolve(self.reference(job, key), key)
 
     def resolve(self, reference: PortReference, key: str = "") -> Buffer:
-        """The contents of a reference: a port as it is, or its slices one behind the other."""
+        """The contents of a reference: a port as it is, or its slices one after the other."""
         if reference.is_empty:
             raise Refused("the reference is empty", key)
         for part in reference.ranges:

@@ -100,7 +100,7 @@ class _Driver:
             self.write_output(output)
         self.fail_if_problems()
         self.builder.metadata(metadata_of(self.archive, self.lowering.notes))
-        # Views of views and operators behind unused ports were added on the way.
+        # Views of views and operators after unused ports were added on the way.
         return EliminateDead().run(self.builder.build())
 
     # ---- which nodes ----------------------------------------------------------------------------

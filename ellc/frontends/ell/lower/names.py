@@ -34,7 +34,7 @@ def input_name(archive: Archive, node: Node) -> str:
 
 
 def unique_name(name: str, taken: Collection[str]) -> str:
-    """The name, with a number behind it if it is taken."""
+    """The name, with a number after it if it is taken."""
     if name not in taken:
         return name
     return next(f"{name}_{n}" for n in range(1, len(taken) + 2) if f"{name}_{n}" not in taken)

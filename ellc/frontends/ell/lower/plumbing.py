@@ -56,7 +56,7 @@ def _old_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _shape_seen_by_readers(lw: Lowering, node: Node) -> Shape3 | None:
-    """The image shape that the layers behind an input node give it, if they all agree."""
+    """The image shape that the layers after an input node give it, if they all agree."""
     shapes: set[Shape3 | None] = set()
     for other in lw.archive.map.model.nodes:
         for port in other.inputs.values():
@@ -196,7 +196,7 @@ def lower_slice(lw: Lowering, job: Job) -> None:
 
 
 def lower_splice(lw: Lowering, job: Job) -> None:
-    """`SpliceNode`: inputs one behind the other along the slowest dimension."""
+    """`SpliceNode`: inputs one after the other along the slowest dimension."""
     count = job.view.integer("numInputs")
     job.must_be_sound()
     if not 1 <= count <= len(job.node.inputs):

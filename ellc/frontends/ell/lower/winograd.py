@@ -33,7 +33,7 @@ def filter_transform(tile: int, field: int) -> NDArray[np.float64]:
 def original_filters(
     stored: FloatArray, filters: int, tile: int, field: int, order: str
 ) -> FloatArray:
-    """The filters behind transformed ones, as ELL's (filters * field, field, depth).
+    """The filters that transformed ones come from, as ELL's (filters * field, field, depth).
 
     `stored` is flat: [filter, channel, window] for the order `filtersFirst`, [window, filter,
     channel] for `tilesFirst`. G has full column rank, so its pseudo-inverse gives the filter back.

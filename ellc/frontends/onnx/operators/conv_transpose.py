@@ -74,7 +74,7 @@ def _crop(
     stride: tuple[int, ...],
     dilation: tuple[int, ...],
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """What is cut off before and after the full result, and added behind it."""
+    """What is cut off before and after the full result, and added after it."""
     rank = len(extents)
     extra = node.integers("output_padding", (0,) * rank)
     reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]

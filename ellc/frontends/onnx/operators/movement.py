@@ -22,7 +22,7 @@ from ellc.ir.types import Array
 
 @ONNX.imports("Concat")
 def concat(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Tensors behind each other along an axis."""
+    """Tensors one after the other along an axis."""
     parts = [operand(inputs, i) for i in range(len(inputs))]
     axis = axis_of(node.integer("axis"), operand(inputs, 0).type.rank)
     filled = [p for p in parts if p.shape[axis : axis + 1] != (0,)] or parts[:1]

@@ -96,7 +96,7 @@ def fused_mat_mul(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 def _turned(emitter: Emitter, node: OnnxNode, x: Value, which: str) -> Value:
     rank = x.type.rank
     if node.flag(f"transBatch{which}") and rank > 2:
-        # The first axis goes behind those of the batch.
+        # The first axis goes after those of the batch.
         x = transposed(emitter, x, (*range(1, rank - 1), 0, rank - 1))
     if not node.flag(f"trans{which}") or rank < 2:
         return x

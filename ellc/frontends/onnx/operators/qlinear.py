@@ -174,7 +174,7 @@ def qlinear_average_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Va
 
 @ONNX.imports(MS + "QLinearConcat", limits=_LIMITS)
 def qlinear_concat(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Parts behind each other, each first stored as the result is."""
+    """Parts one after the other, each first stored as the result is."""
     of_y = affine(inputs, 0, 1)
     parts = [
         as_stored(emitter, operand(inputs, i), affine(inputs, i + 1, i + 2), of_y)

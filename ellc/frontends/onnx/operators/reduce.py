@@ -86,7 +86,7 @@ def arg(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Softmax", "LogSoftmax")
 def softmax(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Along one axis; before version 13 along that and all axes behind it together."""
+    """Along one axis; before version 13 along that and all axes after it together."""
     x = operand(inputs, 0)
     rank = x.type.rank
     if rank == 0:
@@ -102,7 +102,7 @@ def softmax(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 def hardmax(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """1 where the first of the largest elements along an axis stands, else 0.
 
-    Before version 13 along the axis and all behind it together.
+    Before version 13 along the axis and all after it together.
     """
     x = operand(inputs, 0)
     axis = axis_of(node.integer("axis", 1 if node.version < 13 else -1), x.type.rank)

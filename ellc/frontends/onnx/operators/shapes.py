@@ -110,7 +110,7 @@ def tile(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def _repeated(emitter: Emitter, x: Value, axis: int, count: int) -> Value:
-    """Everything from an axis on, `count` times behind itself."""
+    """Everything from an axis on, `count` times after itself."""
     before, behind = prod(x.shape[:axis]), prod(x.shape[axis:])
     blocks = emitter.add(Reshape((before, 1, behind)), x)
     copies = emitter.add(Expand((before, count, behind)), blocks)

@@ -137,7 +137,7 @@ def transpose_conv(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 def _crop(
     options: Options, x: Sequence[int], shape: Sequence[int], window: Sequence[int], stride: Pair
 ) -> tuple[tuple[int, int, int, int], Pair]:
-    """What is cut off on all four sides, and how much is added behind rows and columns."""
+    """What is cut off on all four sides, and how much is added after rows and columns."""
     if min(*x, *shape, *window, *stride) < 1:
         raise Unsupported(f"a result {tuple(shape)} of an image {tuple(x)} by strides {stride}")
     (top, bottom, more_rows), (left, right, more_columns) = (

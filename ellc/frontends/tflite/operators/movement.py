@@ -181,9 +181,9 @@ def _backwards(emitter: Emitter, x: Value, axis: int, start: int, size: int) -> 
 # ---- picking ------------------------------------------------------------------------------------
 
 
-@TFLITE.imports("GATHER", limits="batch dimensions only right in front of the axis")
+@TFLITE.imports("GATHER", limits="batch dimensions only right before the axis")
 def gather(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Elements at indices along an axis; behind batch dimensions each batch has its own indices."""
+    """Elements at indices along an axis; after batch dimensions each batch has its own indices."""
     x, indices = operand(inputs, 0), operand(inputs, 1)
     axis = axis_of(node.options.whole("Axis"), x.type.rank)
     batch = node.options.whole("BatchDims")

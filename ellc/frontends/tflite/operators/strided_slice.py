@@ -95,7 +95,7 @@ def _entries(options: Options, inputs: Inputs) -> list[_Entry]:
 
 
 def _complete(entries: list[_Entry], rank: int) -> list[_Entry]:
-    """Entries for all axes: the ellipsis, or what is left out behind, stands for whole axes."""
+    """Entries for all axes: the ellipsis, or what is left out after, stands for whole axes."""
     taken = sum(not (e.new or e.rest) for e in entries)
     if sum(e.rest for e in entries) > 1:
         raise Unsupported(_ELLIPSES.reason)
