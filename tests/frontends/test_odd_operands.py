@@ -33,10 +33,11 @@ ODD = {"f": (np.nan, np.inf), "i": (-1, 2**62), "u": (255,)}
 
 
 def others(array: Array) -> Iterator[Array]:
-    """The same as a scalar, with one more axis, with none of its elements, and with odd ones."""
+    """The same as a scalar, with another rank, number of elements or type, and with odd elements."""
     yield np.resize(array, ())
     yield array[None]
     yield array[:0] if array.ndim else array.reshape(1)[:0]
+    yield array.astype(np.int32 if array.dtype.kind == "f" else np.float32)
     for number in ODD.get(array.dtype.kind, ()):
         if array.dtype.kind == "f" or number <= np.iinfo(array.dtype).max:
             yield np.full_like(array, number)
@@ -84,10 +85,11 @@ def _other_options(options: object) -> Iterator[object]:
 def _other_tensors(tensor: T) -> Iterator[T]:
     if tensor.data is not None:
         for data in others(tensor.data):
-            yield replace(tensor, shape=data.shape, data=data)
+            yield replace(tensor, shape=data.shape, data=data, dtype=data.dtype.name)
         return
     for shape in ((), (1, *tensor.shape), (0, *tensor.shape[1:])):
         yield replace(tensor, shape=shape)
+    yield replace(tensor, dtype="int32" if tensor.dtype == "float32" else "float32")
 
 
 def slip(data: bytes, path: Path, read: Callable[[Path], object]) -> str:

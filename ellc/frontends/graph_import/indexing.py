@@ -44,16 +44,21 @@ def wrapped(emitter: Emitter, indices: Value, extents: Sequence[int]) -> Value:
 
 
 def want_inside(indices: Value, extents: Array, *, from_end: bool = True) -> None:
-    """Raise `Unsupported` for a known index outside its axis; `extents` broadcasts to `indices`.
+    """Raise `Unsupported` for what is no integer, or a known index outside its axis.
 
-    Computed ones are clamped. With `from_end` negative ones count from the end.
+    `extents` broadcasts to `indices`. Computed ones are clamped. With `from_end` negative ones
+    count from the end.
     """
+    if not indices.dtype.is_integer:
+        raise Unsupported(f"{indices.dtype.value} numbers as indices")
     if indices.array is not None:
         want_array_inside(indices.array, extents, from_end=from_end)
 
 
 def want_array_inside(indices: Array, extents: Array, *, from_end: bool = True) -> None:
     """Raise `Unsupported` as `want_inside` does."""
+    if indices.dtype.kind not in "iu":
+        raise Unsupported(f"{indices.dtype.name} numbers as indices")
     lowest = -extents if from_end else np.zeros_like(extents)
     beyond = np.extract((indices < lowest) | (indices >= extents), indices)
     if beyond.size:

@@ -94,6 +94,8 @@ def affine(inputs: Inputs, scale: int, zero: int) -> Affine:
     if fault:
         raise Unsupported(fault)
     dtype = None if given is None else given.dtype
+    if dtype is not None and not dtype.is_integer:
+        raise Unsupported(f"its zero point is {dtype.value}, no integer")
     return Affine(_flat(factors).astype(np.float32), _flat(zeros).astype(np.int64), dtype)
 
 
