@@ -76,10 +76,7 @@ def dots_cycles(
     sums = schedule.pixels * schedule.block
     once = sums * (2 + 2 / numbers.together) + (schedule.pixels + schedule.block) * load
     steps = shape.rows.taps * shape.columns.taps * shape.channels / _STEP
-    blocks = shape.groups * -(-shape.filters // schedule.block)
-    images, rows, columns, _ = shape.walk
-    tiles = images * rows * -(-columns // schedule.pixels) * blocks
-    return tiles * (once * steps + 2 * sums)
+    return shape.tiles(schedule) * (once * steps + 2 * sums)
 
 
 def pixel_limit(target: Target) -> int:

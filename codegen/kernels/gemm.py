@@ -44,10 +44,10 @@ def gemm(ctx: NodeContext) -> Iterator[Candidate]:
     yield Candidate(Prediction("gemm", schedule.note, cycles), partial(product.call, ctx))
 
 
-_AROUND = 32
-"""Slots of pointers, tests of edges and counters for each tile and each of its runs. On a modelled
-Cortex-A53, grouped layers of 3x3 windows and few pixels, all of them edges, took 0.9 to 1.8
-thousand cycles where products and loads alone are 0.3 to 0.9 thousand slots."""
+_OVERHEAD_SLOTS = 32
+"""Slots of pointers, tests of edges and counters for each tile and each of its runs. With 8 seven
+small grouped layers of a Raspberry Pi 3 were given to this family, of which depthwise kernels take
+0.4 to 0.9 of the modelled cycles: `tests/benchmarks/predictions.py --target pi3`."""
 
 
 def gemm_cycles(
@@ -58,7 +58,7 @@ def gemm_cycles(
     A step of a tile over one channel of one tap multiplies `pixels * vectors` registers. It loads
     the block's weights, and for each pixel a value, or a vector of `k_step` of them where lanes
     multiply. A load counts as `Core.load_cycles`. Every sum is started and stored, and every run of
-    taps that are consecutive in memory, as every tile, has some slots of its own (`_AROUND`).
+    taps that are consecutive in memory, as every tile, has `_OVERHEAD_SLOTS` of its own.
     """
     load = target.core.load_cycles
     widening = 1.0 if numbers.weight is not numbers.factor else 0.0
@@ -67,10 +67,8 @@ def gemm_cycles(
     once = sums + (schedule.vectors + values) * (load + widening)
     taps = shape.rows.taps * shape.columns.taps
     runs = shape.rows.taps if shape.consecutive_taps else taps
-    blocks = shape.groups * -(-shape.filters // schedule.block)
-    images, rows, columns, _ = shape.walk
-    tiles = images * rows * -(-columns // schedule.pixels) * blocks
-    return tiles * (once * taps * shape.channels + 2 * sums + _AROUND * (runs + 1))
+    around = 2 * sums + _OVERHEAD_SLOTS * (runs + 1)
+    return shape.tiles(schedule) * (once * taps * shape.channels + around)
 
 
 CHAIN = 256

@@ -44,6 +44,12 @@ class ConvShape:
         """Whether neighbouring taps of a window row lie side by side in memory."""
         return self.columns.dilation == 1 and self.x.strides[2] == self.channels
 
+    def tiles(self, schedule: GemmSchedule) -> int:
+        """Tiles of the whole result: of all images, rows and blocks of filters."""
+        images, rows, columns, _ = self.walk
+        blocks = self.groups * -(-self.filters // schedule.block)
+        return images * rows * -(-columns // schedule.pixels) * blocks
+
 
 def pack_filters(weights: Array, groups: int, block: int) -> Array:
     """[F, kh, kw, C] -> [groups, blocks, kh, kw, C, block], zeros after the last filter."""

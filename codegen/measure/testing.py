@@ -300,7 +300,7 @@ def from_bytes(data: bytes, type_: TensorType) -> Array:
         packed = np.frombuffer(data, np.uint8).reshape(*type_.shape[:-1], bit_bytes(channels))
         bits = np.unpackbits(packed, axis=-1, bitorder="little")
         if bits[..., channels:].any():
-            raise InternalError("bits behind the last channel are set")
+            raise InternalError("bits after the last channel are set")
         return bits[..., :channels].astype(bool)
     if type_.dtype is DType.BOOL:
         values = np.frombuffer(data, np.uint8)

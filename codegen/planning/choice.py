@@ -16,6 +16,9 @@ from ellc.ir.graph import Graph, Node
 from ellc.ir.op import Op, Pointwise
 from ellc.ir.types import DType
 
+NO_SUCH_KERNEL = "E305"
+ASK_THE_PLAN = "without --kernel, ELLC_DEBUG=plan lists the candidates of every layer"
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -77,11 +80,12 @@ def _asked_first(
     names = [(c.prediction.kernel, c.prediction.name) for c, _ in offers]
     first = next((i for i, both in enumerate(names) if not asked or asked in both), None)
     if first is None:
+        can = ", ".join(name for _, name in names)
         raise EllcError(
-            f"kernel '{asked}' cannot compute '{ctx.anchor.name}' here",
-            code="E305",
+            f"kernel '{asked}' cannot compute '{ctx.anchor.name}' here; what can: {can}",
+            code=NO_SUCH_KERNEL,
             where=_where(ctx),
-            hint=f"what can: {', '.join(name for _, name in names)}",
+            hint=ASK_THE_PLAN,
         )
     yield offers[first]
     yield from (offer for i, offer in enumerate(offers) if i != first)
@@ -124,8 +128,10 @@ class AskedKernels:
         names = {name for node in graph.nodes for name in (*node.outputs, *node.source)}
         for name in sorted(self._by_name.keys() - self._met):
             close = difflib.get_close_matches(name, names, n=3)
+            meant = f"; did you mean {' or '.join(close)}?" if close else ""
             yield EllcError(
-                f"no layer with a kernel of its own is called '{name}'",
-                code="E305",
-                hint=f"did you mean {' or '.join(close)}?" if close else "see `ellc inspect`",
+                f"no layer with a kernel of its own is called so{meant}",
+                code=NO_SUCH_KERNEL,
+                where=name,
+                hint=ASK_THE_PLAN,
             )

@@ -27,7 +27,12 @@ from ellc.codegen.blocks.movement import copy_call
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.languages.names import identifier
 from ellc.codegen.machine.target import Target
-from ellc.codegen.planning.choice import AskedKernels, choose
+from ellc.codegen.planning.choice import (
+    ASK_THE_PLAN,
+    NO_SUCH_KERNEL,
+    AskedKernels,
+    choose,
+)
 from ellc.codegen.planning.loops import MACS_WORTH_A_BARRIER, Enter, Leave, Repeat, flattened
 from ellc.codegen.planning.memory import Lifetime, plan_arena
 from ellc.codegen.planning.plan import Guard, Plan, Step
@@ -337,12 +342,21 @@ def _place_weights(steps: Sequence[Step]) -> tuple[tuple[tuple[Weight, int], ...
 
 
 def _all_problems(problems: list[EllcError], target: Target) -> EllcError:
+    """One report of operators without a kernel and of kernels that were asked for in vain."""
     if len(problems) == 1:
         return problems[0]
-    lines = [f"{p.where or '?'}: {p.message}" for p in problems]
+    lines = tuple(dict.fromkeys(f"{p.where or '?'}: {p.message}" for p in problems))
+    missing = sum(p.code != NO_SUCH_KERNEL for p in problems)
+    if not missing:
+        return EllcError(
+            f"{len(problems)} of the kernels asked for cannot be taken",
+            code=NO_SUCH_KERNEL,
+            problems=lines,
+            hint=ASK_THE_PLAN,
+        )
     return EllcError(
-        f"{len(problems)} operators of this model have no kernel for target {target.name}",
+        f"{missing} operators of this model have no kernel for target {target.name}",
         code="E300",
-        problems=tuple(dict.fromkeys(lines)),
+        problems=lines,
         hint="`ellc ops` lists what can be compiled",
     )

@@ -110,8 +110,7 @@ def command(
     from ellc.progress import progress
 
     if emit == "help":
-        for kind, what in emit_kinds().items():
-            echo(f"{kind:<8}  {what}")
+        echo("\n".join(f"{kind:<8}  {what}" for kind, what in emit_kinds().items()))
         return
     row = resolve(target, Overrides(triple=triple, cpu=cpu, llvm_features=features))
     kinds = tuple(word.strip() for word in emit.split(",")) if emit else default_emit(row)
@@ -130,12 +129,16 @@ def command(
     with progress(quiet=as_json) as report:
         shown = watch(debug_words(), partial(echo, err=True, whole=True))
         made = compile_model(model, row, chosen, output, report, shown)
+    _show(made, row, as_json=as_json)
+
+
+def _show(made: Artifact, target: Target, *, as_json: bool) -> None:
     for note in made.notes:
         echo_note(note)
     if as_json:
-        echo_json(_document(made, row))
+        echo_json(_document(made, target))
     else:
-        echo(_text(made, row))
+        echo(_text(made, target))
 
 
 def _document(made: Artifact, target: Target) -> dict[str, object]:

@@ -84,7 +84,7 @@ class QuantAdd(Pointwise):
     def infer(self, *inputs: TensorType) -> Types:
         shifts = (self.x_shift, self.y_shift, self.out_shift)
         good = 0 <= self.left_shift <= 22 and all(-31 <= s <= 0 for s in shifts)
-        require(good, f"quant_add: shifts {shifts} behind {self.left_shift} bits")
+        require(good, f"quant_add: shifts {shifts} after {self.left_shift} bits")
         want_multipliers("quant_add", self.x_multiplier, self.y_multiplier, self.out_multiplier)
         return _stored(self, *inputs)
 

@@ -67,7 +67,14 @@ def test_what_cannot_be_taken_is_an_error_that_says_what_can(
 ) -> None:
     with pytest.raises(EllcError) as caught:
         planned((layer, kernel))
-    assert caught.value.code == "E305" and said in caught.value.hint
+    assert caught.value.code == "E305" and said in caught.value.message
+
+
+def test_all_that_cannot_be_taken_is_in_one_report() -> None:
+    with pytest.raises(EllcError) as caught:
+        planned(("first", "dots"), ("second", "gemm"))
+    assert caught.value.code == "E305" and caught.value.message.startswith("2 of the kernels")
+    assert [line.split(":")[0] for line in caught.value.problems] == ["first", "second"]
 
 
 def test_a_rival_is_one_more_family(monkeypatch: pytest.MonkeyPatch) -> None:

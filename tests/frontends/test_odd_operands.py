@@ -33,7 +33,7 @@ ODD = {"f": (np.nan, np.inf), "i": (-1, 2**62), "u": (255,)}
 
 
 def others(array: Array) -> Iterator[Array]:
-    """The same as a scalar, with another rank, number of elements or type, and with odd elements."""
+    """The same of another rank, number of elements or type, and with odd elements."""
     yield np.resize(array, ())
     yield array[None]
     yield array[:0] if array.ndim else array.reshape(1)[:0]

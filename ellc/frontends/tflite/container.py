@@ -185,7 +185,7 @@ class _Container:
         start, size = entry.Offset(), entry.Size()
         if start > 1:  # after the tables, in a file beyond what their offsets reach
             if start + size > len(self._data):
-                raise Damaged(f"buffer {index} ends behind the file")
+                raise Damaged(f"buffer {index} ends after the file")
             return np.frombuffer(self._data, np.uint8, size, start)
         data = entry.DataAsNumpy()
         return data if isinstance(data, np.ndarray) else np.empty(0, np.uint8)

@@ -195,7 +195,7 @@ def gather(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     want_inside(indices, np.array([x.shape[axis]]), from_end=False)
     lead = x.shape[:batch]
     if axis != batch or indices.shape[:batch] != lead or indices.dtype is not DType.I32:
-        raise Unsupported(f"axis {axis} of {x.shape} behind {batch} batch dimensions")
+        raise Unsupported(f"axis {axis} of {x.shape} after {batch} batch dimensions")
     starts = emitter.counted(*lead, dtype=np.int32) * np.int32(x.shape[axis])
     offsets = starts.reshape(*lead, *[1] * (indices.type.rank - batch))
     flat = emitter.add(Add(), indices, emitter.constant(offsets))

@@ -1,0 +1,92 @@
+"""What families of kernels predict beside what a modelled Cortex-A53 counts.
+
+    ELLC_CYCLE_TOOL=... python tests/benchmarks/predictions.py [--target pi3_64]
+
+Every layer with several candidates, of the samples and small networks that `tests/golden/replay`
+records, is compiled by each of them. A line for each layer: predicted and modelled cycles of its
+candidates, the one that is taken first, and `!` where another one is faster by the model. The last
+line counts those.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support"), str(Path(__file__).parent)]
+
+from cycles import kernel_cycles  # noqa: E402
+from replay import programs  # noqa: E402
+
+from ellc.codegen.blocks.candidates import Prediction  # noqa: E402
+from ellc.codegen.blocks.lowering import Options  # noqa: E402
+from ellc.codegen.machine.resolve import resolve  # noqa: E402
+from ellc.codegen.machine.target import Target  # noqa: E402
+from ellc.codegen.planning.plan import Plan  # noqa: E402
+from ellc.codegen.planning.planner import make_plan  # noqa: E402
+from ellc.ir.errors import EllcError  # noqa: E402
+from ellc.ir.graph import Graph  # noqa: E402
+
+AT_ONCE = 40  # plans in one program, which the tool runs whole
+
+
+@dataclass(frozen=True)
+class Way:
+    """A layer by one candidate: the kernel that computes it and nothing else, in its own plan."""
+
+    layer: str
+    prediction: Prediction
+    kernel: str
+    prefix: str
+    plan: Plan
+
+
+def ways(label: str, graph: Graph, target: Target, prefix: str) -> Iterator[Way]:
+    """Every candidate of every layer; layers whose kernel another step shares are left out."""
+    try:
+        planned = make_plan(graph, target, Options(), prefix)
+    except EllcError:  # an operator without a kernel on this target
+        return
+    for number, step in enumerate(planned.steps):
+        if len(step.predictions) < 2:
+            continue
+        for place, prediction in enumerate(step.predictions):
+            own = f"{prefix}_{number}_{place}"
+            asked = Options(kernels=((step.values[0], prediction.name),))
+            plan = make_plan(graph, target, asked, own)
+            (kernel,) = (s.call.kernel.name for s in plan.steps if s.values == step.values)
+            if sum(s.call.kernel.name == kernel for s in plan.steps) == 1:
+                yield Way(f"{label} {step.values[0]}", prediction, kernel, own, plan)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--target", default="pi3_64", choices=["pi3", "pi3_64"])
+    target = resolve(parser.parse_args().target)
+    every = [
+        way
+        for number, (label, graph) in enumerate(programs().items())
+        for way in ways(label, graph, target, f"p{number}")
+    ]
+    layers: dict[str, list[tuple[Prediction, float]]] = {}
+    for begin in range(0, len(every), AT_ONCE):
+        some = every[begin : begin + AT_ONCE]
+        cycles = kernel_cycles([(way.prefix, way.plan) for way in some], target)
+        for way in some:
+            layers.setdefault(way.layer, []).append((way.prediction, cycles[way.kernel]))
+    wrong = 0
+    for layer, found in layers.items():
+        is_wrong = found[0][1] > min(counted for _, counted in found)
+        wrong += is_wrong
+        shown = [f"{p.name} {p.cycles:.0f} {counted:.0f}" for p, counted in found]
+        print(f"{'!' if is_wrong else ' '} {layer}: {', '.join(shown)}")
+    print(f"{len(layers)} layers; of {wrong} another candidate is faster by the model")
+
+
+if __name__ == "__main__":
+    main()
