@@ -142,7 +142,7 @@ def _report_usage(error: click.ClickException) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; every error has been reported by then."""
-    if "traceback" in os.environ.get("ELLC_DEBUG", "").split(","):
+    if "traceback" in map(str.strip, os.environ.get("ELLC_DEBUG", "").split(",")):
         return int(cli.main(list(arguments), prog_name="ellc", standalone_mode=False) or 0)
     try:
         return int(cli.main(list(arguments), prog_name="ellc", standalone_mode=False) or 0)

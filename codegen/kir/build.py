@@ -54,10 +54,9 @@ class KernelBuilder:
         self._count = 0
         self._in_place: list[tuple[str, str]] = []
         self._ranges: dict[str, tuple[int, int]] = {}
-        self._rare: dict[
-            str, tuple[Var, Imm]
-        ] = {}  # what decides on loops of one turn, by their index
-        self._joint: dict[tuple[Var, ...], Operand] = {}  # the largest of these
+        # What decides on loops of one turn at most, by their index, and the largest of several.
+        self._rare: dict[str, tuple[Var, Imm]] = {}
+        self._joint: dict[tuple[Var, ...], Operand] = {}
         self.begin = Var("begin", INDEX)
         self.end = Var("end", INDEX)
 

@@ -19,6 +19,7 @@ from special_values import flushes
 from ellc.codegen.kir import vmath, vmath_hyperbolic, vmath_inverse, wide
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.types import Elem
+from ellc.codegen.kir.vmath_formats import format_of
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.toolchain.llvm import LlvmPool
 from ellc.ir.types import Array
@@ -130,7 +131,7 @@ def _edges(elem: Elem) -> Array:
     info = np.finfo(elem.numpy)
     ends = [0.0, info.max, info.tiny, info.smallest_subnormal, np.inf, 1.0, 2.0**31, 2.0**63]
     hardest = 6381956970095103 * 2.0**797 if elem is Elem.F64 else 16367173 * 2.0**72
-    limits = [51471.0, 51472.0, 1647099.0, 1647100.0, 40.0, 2.0**28, 11.0, 28.0, 0.5, hardest]
+    limits = [format_of(elem).trig_limit, 40.0, 2.0**28, 11.0, 28.0, 0.5, hardest]
     values = np.array([*ends, *limits], elem.numpy)
     with np.errstate(over="ignore"):
         around = [values, np.nextafter(values, 0), np.nextafter(values, np.inf)]
@@ -170,9 +171,9 @@ def _units(name: str, elem: Elem, got: Array, want: Array, flushed: bool) -> Arr
     distance = np.abs(got.astype(np.longdouble) - want) / spacing
     same = (got == rounded) | (np.isnan(got) & np.isnan(rounded))
     # A result that would be denormal may be less or 0, one next to the largest an infinity. Where
-    # units flush, so may one that is made of a denormal number (in `gelu`, times x).
+    # units flush, so may that of `gelu`, which is made of a denormal number, times x.
     below = (np.abs(got) <= np.abs(rounded)) & (got * np.sign(rounded) >= 0)
-    same |= (np.abs(rounded) < info.tiny * (16 if flushed else 1)) & below
+    same |= (np.abs(rounded) < info.tiny * (16 if flushed and name == "gelu" else 1)) & below
     same |= (np.abs(want) >= info.max * (1 - 8 * info.eps)) & (np.abs(got) == np.inf)
     return np.where(same, 0, np.where(np.isnan(distance), np.inf, distance))
 
