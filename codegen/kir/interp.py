@@ -69,6 +69,7 @@ class _Machine:
         self._kernel = kernel
         self._pointers = pointers
         self._values: dict[str, Array] = {}
+        self._literals: dict[int, Array] = {}  # by `id`: 0.0 equals -0.0
 
     def set(self, name: str, value: Array) -> None:
         self._values[name] = value
@@ -138,7 +139,11 @@ class _Machine:
 
     def _value(self, operand: Operand) -> Array:
         if isinstance(operand, Imm):
-            return literal(operand)
+            found = self._literals.get(id(operand))
+            if found is None:
+                found = self._literals[id(operand)] = literal(operand)
+                found.flags.writeable = False
+            return found
         try:
             return self._values[operand.name]
         except KeyError:

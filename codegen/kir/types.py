@@ -27,15 +27,19 @@ class Elem(enum.Enum):
     INDEX = "idx"
     MASK = "mask"
 
-    @property
-    def is_float(self) -> bool:
-        """Whether values are floating point."""
-        return self in (Elem.F32, Elem.F64)
+    # Facts of a member are its attributes: the interpreter asks for them millions of times.
+    is_float: bool
+    """Whether values are floating point."""
+    is_signed: bool
+    """Whether order and right shift are those of signed integers."""
+    numpy: np.dtype[Any]
+    """How the interpreter holds such values."""
 
-    @property
-    def is_signed(self) -> bool:
-        """Whether order and right shift are those of signed integers."""
-        return self.value[0] == "i"
+    def __init__(self, spelled: str) -> None:
+        kind = {"f": "float", "i": "int", "u": "uint"}.get(spelled[0], "")
+        self.is_float = kind == "float"
+        self.is_signed = kind == "int"
+        self.numpy = np.dtype({"idx": "int64", "mask": "bool"}.get(spelled) or kind + spelled[1:])
 
     @property
     def bytes(self) -> int:
@@ -43,13 +47,6 @@ class Elem(enum.Enum):
         if self in (Elem.INDEX, Elem.MASK):
             raise ValueError(f"{self.value} has no form in memory")
         return int(self.value[1:]) // 8
-
-    @property
-    def numpy(self) -> np.dtype[Any]:
-        """How the interpreter holds such values."""
-        names = {Elem.INDEX: "int64", Elem.MASK: "bool"}
-        kind = {"f": "float", "i": "int", "u": "uint"}[self.value[0]] if self not in names else ""
-        return np.dtype(names.get(self) or kind + self.value[1:])
 
     @property
     def wider(self) -> Elem:
