@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
-from ellc.ir.container import save
+from ellc.frontends.format import Writer, writers
 from ellc.ir.errors import EllcError
 from ellc.ir.graph import Graph
 from ellc.ir.nested import parameters
 from ellc.ir.pipeline import parse_passes, run_pipeline
-from ellc.models import DEFAULT_OPTIONS, ModelOptions, model_kind, read_model
+from ellc.models import DEFAULT_OPTIONS, ModelOptions, format_of, read_model
 from ellc.progress import Progress, silent
 
 _TIDYING = (
@@ -52,48 +51,32 @@ def import_file(
     `EllcError`: what reading raises; E742 for another suffix; E206 with everything that `.ell`
     cannot say; E207 or E703 if the file cannot be written.
     """
-    kind = _kind(path)
+    writer = _writer(path)
     if not path.parent.is_dir():
         raise EllcError("the folder does not exist", code="E703", where=str(path.parent))
     progress("reading the model", 0, 0)
-    graph = _read(source, kind, options)
+    graph = _read(source, writer, options)
     progress("tidying", 0, 0)
     graph = tidied(graph)
     progress(f"writing {path.name}", 0, 0)
-    if kind == "ell":
-        _write_ell(graph, path)
-    else:
-        save(graph, path)
+    writer.write(graph, path)
     return Imported(graph, path.stat().st_size)
 
 
-def _kind(path: Path) -> Literal["ell", "eir"]:
-    match path.suffix.lower():
-        case ".ell":
-            return "ell"
-        case ".eir":
-            return "eir"
-    raise EllcError(
-        f"models are not written as '{path.suffix}'",
-        code="E742",
-        where=str(path),
-        hint="give the file a name that ends in .ell or .eir",
-    )
+def _writer(path: Path) -> Writer:
+    """What the file's suffix asks for."""
+    found = writers().get(path.suffix.lower())
+    if found is None:
+        raise EllcError(
+            f"models are not written as '{path.suffix}'",
+            code="E742",
+            where=str(path),
+            hint=f"give the file a name that ends in {' or '.join(writers())}",
+        )
+    return found
 
 
-def _read(source: Path, kind: Literal["ell", "eir"], options: ModelOptions) -> Graph:
-    if kind == "ell" and model_kind(source) in ("onnx", "tflite"):
-        imports = replace(options.imports, layout="nhwc")
-        options = replace(options, imports=imports)
+def _read(source: Path, writer: Writer, options: ModelOptions) -> Graph:
+    if writer.only_pixels and "layout" in format_of(source).takes:
+        options = replace(options, imports=replace(options.imports, layout="nhwc"))
     return read_model(source, options)
-
-
-def _write_ell(graph: Graph, path: Path) -> None:
-    from ellc.frontends.ell.write import write_ell
-
-    try:
-        write_ell(graph, path)
-    except EllcError as error:
-        if error.code == "E206":
-            error.hint = f"an .eir file holds any network: -o {path.with_suffix('.eir')}"
-        raise

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
-Format = Literal["onnx", "tflite", "ell"]
-FORMATS: tuple[Format, ...] = get_args(Format)
-NAMES: dict[Format, str] = {"onnx": "ONNX", "tflite": "TensorFlow Lite", "ell": "ELL"}
+from ellc.frontends.format import formats
+
+_TABLES = {form.name: form.operators for form in formats() if form.operators}
+FORMATS = tuple(_TABLES)
+NAMES = {form.name: form.title for form in formats() if form.operators}
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,20 +19,6 @@ class Supported:
     limits: str
 
 
-def supported(format: Format) -> tuple[Supported, ...]:
-    """The operators of a format that are read, by name."""
-    match format:
-        case "onnx":
-            from ellc.frontends.onnx.registry import all_operators
-
-            found = {kind: h.limits for kind, h in all_operators().handlers.items()}
-        case "tflite":
-            from ellc.frontends.tflite.checks import operators
-
-            found = {kind: h.limits for kind, h in operators().handlers.items()}
-        case "ell":
-            from ellc.frontends.ell.layers import known_layers
-            from ellc.frontends.ell.lower.driver import HANDLERS
-
-            found = dict.fromkeys((*HANDLERS, *known_layers()), "")
-    return tuple(Supported(kind, found[kind]) for kind in sorted(found))
+def supported(format: str) -> tuple[Supported, ...]:
+    """The operators of a format of `FORMATS` that are read, by name."""
+    return tuple(Supported(kind, limits) for kind, limits in sorted(_TABLES[format]().items()))

@@ -16,6 +16,8 @@ from typing import IO
 from ellc.ir.errors import EllcError
 from ellc.ir.limits import DEFAULT_LIMITS, Limits
 
+ZIP_MAGIC = b"PK"
+"""What every zip file begins with."""
 ZIP_DAMAGE = (
     *(OSError, EOFError, LookupError, ValueError, OverflowError, struct.error),
     *(NotImplementedError, RuntimeError, zlib.error, zipfile.BadZipFile),

@@ -41,10 +41,10 @@ def command(model: Path, options: ModelOptions, as_json: bool) -> None:
     """
     from ellc.importing import tidied
     from ellc.inspect import inspect
-    from ellc.models import model_kind, read_model
+    from ellc.models import format_of, read_model
 
     graph = read_model(model, options)
-    if model_kind(model) in ("onnx", "tflite"):
+    if format_of(model).is_exported:
         graph = tidied(graph)
     echo_notes(graph.metadata)
     report = inspect(graph)

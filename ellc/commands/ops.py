@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import asdict, fields
-from typing import TYPE_CHECKING
 
 import click
 
 from ellc.commands.output import echo, echo_json, json_option, table
 from ellc.ir.op import Op, Pointwise, all_ops
-
-if TYPE_CHECKING:
-    from ellc.support import Format
+from ellc.support import FORMATS, supported
 
 
 @click.command("ops")
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["onnx", "tflite", "ell"]),
+    type=click.Choice(FORMATS),
     help="The operators of this format that are read, with what is not taken of them.",
 )
 @json_option
-def command(form: Format | None, as_json: bool) -> None:
+def command(form: str | None, as_json: bool) -> None:
     """List the operators that ellc knows: its own, or with --format those of a model format.
 
     Kinds: "pointwise" operators can run in the epilogue of the kernel before them; "composite" ones
@@ -49,9 +46,7 @@ def command(form: Format | None, as_json: bool) -> None:
         )
 
 
-def _list_format(form: Format, as_json: bool) -> None:
-    from ellc.support import supported
-
+def _list_format(form: str, as_json: bool) -> None:
     found = supported(form)
     if as_json:
         echo_json([asdict(row) for row in found])

@@ -226,10 +226,10 @@ def _options(values: dict[str, Any]) -> ModelOptions:
         fixed=MappingProxyType(dict(values.pop("fixed"))),
         outputs=values.pop("outputs") or (),
         layout=values.pop("layout"),
+        keep_double=values.pop("double_is") == "double",
     )
     return ModelOptions(
         imports=imports,
-        keep_double=values.pop("double_is") == "double",
         stepwise=values.pop("stepwise"),
         pixels=PixelOptions(
             pixels=values.pop("pixels"),

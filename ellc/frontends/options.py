@@ -1,4 +1,4 @@
-"""What a user may ask of the ONNX and TFLite readers."""
+"""What a user may ask of the readers of model files."""
 
 from __future__ import annotations
 
@@ -18,10 +18,29 @@ class ImportOptions:
     anyway). `fixed` makes inputs constants: one number for all elements, or one for each. `outputs`
     cuts the network: only what these values need is read. With `layout` "nhwc",
     inputs and outputs that the file keeps as planes (NCHW) are handed over pixel by pixel.
+    `keep_double` computes in double what an `.ell` model says is double, not in float32.
     """
 
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
     fixed: Mapping[str, tuple[float, ...]] = field(default_factory=lambda: MappingProxyType({}))
     outputs: tuple[str, ...] = ()
     layout: Literal["file", "nhwc"] = "file"
+    keep_double: bool = False
     limits: Limits = DEFAULT_LIMITS
+
+    def chosen(self) -> tuple[str, ...]:
+        """The fields of `OPTIONS` that differ from their defaults."""
+        usual = ImportOptions()
+        return tuple(name for name in OPTIONS if getattr(self, name) != getattr(usual, name))
+
+
+OPTIONS = MappingProxyType(
+    {
+        "shapes": "--shape",
+        "fixed": "--set",
+        "outputs": "--outputs",
+        "layout": "--layout",
+        "keep_double": "--double-is",
+    }
+)
+"""Fields of `ImportOptions` that only some formats take, with what they are called in commands."""

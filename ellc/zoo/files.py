@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from ellc.ir.container import save
+from ellc.frontends.format import writers
 from ellc.ir.errors import EllcError
 from ellc.ir.nested import parameters
 from ellc.progress import Progress, silent
@@ -47,10 +47,5 @@ def build_file(
         raise EllcError("the folder does not exist", code="E703", where=str(path.parent))
     graph = build(name, seed, width, progress)
     progress(f"writing {path.name}", 0, 0)
-    if path.suffix == ".ell":
-        from ellc.frontends.ell.write import write_ell
-
-        write_ell(graph, path)
-    else:
-        save(graph, path)
+    writers()[path.suffix].write(graph, path)
     return Built(parameters(graph), path.stat().st_size)

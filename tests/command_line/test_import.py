@@ -19,7 +19,7 @@ from ellc.importing import import_file, tidied
 from ellc.ir.errors import EllcError
 from ellc.ir.graph import Graph
 from ellc.ir.interp import evaluate
-from ellc.models import ModelOptions, model_kind, read_model
+from ellc.models import ModelOptions, format_of, read_model
 
 DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits"
 NHWC = ModelOptions(ImportOptions(layout="nhwc"))
@@ -51,11 +51,11 @@ def outputs(graph: Graph, x: np.ndarray) -> np.ndarray:
 def test_onnx_is_known_by_content_and_by_name(digits: Path, tmp_path: Path) -> None:
     renamed = tmp_path / "model.bin"
     renamed.write_bytes(digits.read_bytes())
-    assert model_kind(renamed) == model_kind(digits) == "onnx"
+    assert format_of(renamed).name == format_of(digits).name == "onnx"
     (tmp_path / "empty.onnx").write_bytes(b"")
-    assert model_kind(tmp_path / "empty.onnx") == "onnx"
+    assert format_of(tmp_path / "empty.onnx").name == "onnx"
     (tmp_path / "m.bin").write_bytes(b"\x1c\x00\x00\x00TFL3" + bytes(16))
-    assert model_kind(tmp_path / "m.bin") == "tflite"
+    assert format_of(tmp_path / "m.bin").name == "tflite"
     for name in ("empty.onnx", "m.bin"):
         with pytest.raises(EllcError) as caught:
             read_model(tmp_path / name)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from operator_tables import updated
 
-from ellc.support import FORMATS, Format, supported
+from ellc.support import FORMATS, supported
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 
@@ -27,7 +27,7 @@ def test_the_readme_shows_what_is_read() -> None:
     ],
 )
 def test_the_command_lists_every_operator_and_its_limits(
-    ellc_command, form: Format, some: set[str]
+    ellc_command, form: str, some: set[str]
 ) -> None:
     document = json.loads(ellc_command("ops", "--format", form, "--json").stdout)
     assert [(r["operator"], r["limits"]) for r in document] == [

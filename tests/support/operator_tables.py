@@ -18,9 +18,9 @@ def operator_list(form: str) -> str:
     """One format's operators as markdown: a folded list, those with limits in a table."""
     from ellc.support import NAMES, supported
 
-    rows = supported(form)  # type: ignore[arg-type]
+    rows = supported(form)
     whole = ", ".join(f"`{r.operator}`" for r in rows if not r.limits)
-    lines = [f"<details><summary>{NAMES[form]}: {len(rows)} operators</summary>", "", whole, ""]  # type: ignore[index]
+    lines = [f"<details><summary>{NAMES[form]}: {len(rows)} operators</summary>", "", whole, ""]
     limited: dict[str, list[str]] = {}
     for row in rows:
         if row.limits:

@@ -1,0 +1,1 @@
+"""ellc's own container (`.eir`)."""

@@ -1,0 +1,98 @@
+"""Formats of model files: what each takes, and that a new one is a folder and nothing else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ellc.frontends.format import Evidence, Format, formats
+from ellc.frontends.options import OPTIONS, ImportOptions
+from ellc.ir.errors import EllcError
+from ellc.models import ModelOptions, read_model
+
+ROOT = Path(__file__).resolve().parents[2]
+CHOSEN = {
+    "shapes": {"x": (1, 2)},
+    "fixed": {"x": (1.0,)},
+    "outputs": ("y",),
+    "layout": "nhwc",
+    "keep_double": True,
+}
+NEW_FORMAT = """
+from ellc.frontends.format import Evidence, Format
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.ops.pointwise import Relu
+from ellc.ir.types import DType, TensorType
+
+def read(path, options):
+    b = GraphBuilder(path.stem)
+    shape = (1, int(path.read_text()[4:]))
+    b.output("y", b.add(Relu(), b.input("x", TensorType(DType.F32, shape))))
+    return b.build()
+
+FORMAT = Format(
+    name="toy",
+    title="Toy",
+    suffixes=(".toy",),
+    evidence=lambda head, path: Evidence.MARK if head.startswith(b"toy ") else Evidence.NONE,
+    read=read,
+    operators=lambda: {"Toyed": "never twice"},
+)
+"""
+
+
+@pytest.mark.parametrize("form", formats(), ids=lambda form: form.name)
+def test_what_would_have_no_effect_is_refused(form: Format, tmp_path: Path) -> None:
+    """Every option that a format does not take, alone, before the file is read."""
+    head = {"eir": b"PK", "onnx": b"\x08\x07\x12", "tflite": b"\0\0\0\0TFL3", "ell": b"{"}
+    path = tmp_path / f"m{form.suffixes[0]}"
+    path.write_bytes(head[form.name])
+    assert form.takes <= set(OPTIONS) == set(CHOSEN)
+    for name in OPTIONS:
+        options = ModelOptions(ImportOptions(**{name: CHOSEN[name]}))
+        with pytest.raises(EllcError) as caught:
+            read_model(path, options)
+        assert (caught.value.code == "E704") == (name not in form.takes), name
+        if name not in form.takes:
+            assert OPTIONS[name] in caught.value.args[0]
+            assert f"{OPTIONS[name]} is for " in caught.value.hint
+
+
+def test_names_and_suffixes_are_of_one_format_each() -> None:
+    names = [form.name for form in formats()]
+    ends = [suffix for form in formats() for suffix in form.suffixes]
+    assert sorted(names) == names and len(set(ends)) == len(ends)
+
+
+def test_evidence_grows() -> None:
+    assert Evidence.NONE < Evidence.LOOKS < Evidence.NAME < Evidence.CONTAINER < Evidence.MARK
+
+
+def test_a_new_format_is_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "frontends" / "toy"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    (folder / "format.py").write_text(NEW_FORMAT)
+    (tmp_path / "m.toy").write_text("toy 7")
+    program = (
+        "import sys, ellc.frontends\n"
+        "ellc.frontends.__path__.append('frontends')\n"
+        "from ellc.cli import run\n"
+        "sys.exit(run(['inspect', 'm.toy']) or run(['ops', '--format', 'toy']) "
+        "or run(['inspect', '--double-is', 'double', 'm.toy']))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "f32 1x7" in done.stdout and "never twice" in done.stdout
+    assert "E704" in done.stderr and "--double-is is for .ell" in done.stderr
