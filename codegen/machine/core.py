@@ -81,6 +81,8 @@ _ROWS: tuple[Core, ...] = (
     *(replace(_V8A, name=f"cortex-a{number}") for number in (57, 73)),
     replace(_V8A, name="cortex-a72", l2_bytes=1 * MIB),
     replace(_V82A, name="cortex-a55", in_order=True, l2_bytes=64 * KIB),
+    # The least caches of a complex that has L2 at all (Arm's technical reference manual).
+    replace(_V82A, name="cortex-a510", in_order=True, l2_bytes=128 * KIB),
     replace(_V82A, name="cortex-a76", l1_bytes=64 * KIB),
     *(replace(_V82A, name=f"cortex-a{number}") for number in (65, 75, 77, 78, 710)),
     replace(_V82A, name="neoverse-n1"),
