@@ -11,7 +11,8 @@ class EllcError(Exception):
     """Anything the user can fix: it has a code, a place and a next step.
 
     `problems` holds one line per problem when several were found at once; the message is then the
-    summary. Codes are stable (`E021`), so scripts may test them.
+    summary. Codes are stable (`E212`), so scripts may test them; `ellc.error_codes` has the cause
+    and the remedy of each.
     """
 
     def __init__(
