@@ -52,6 +52,11 @@ def print_kernel(kernel: Kernel) -> str:
     return "\n".join([f"{head} {{", *_print_body(kernel.body, 1), "}", ""])
 
 
+def print_statement(statement: Stmt) -> str:
+    """One statement as text, with what is inside it."""
+    return "\n".join(_print_body((statement,), 0))
+
+
 def _print_param(param: Param) -> str:
     writable = " writable" if param.writable else ""
     return f"{param.name}: {param.elem.value} align {param.align_bytes}{writable}"

@@ -29,6 +29,9 @@ class Core:
     """Whether LLVM keeps the order of instructions our kernels have. On the Cortex-A53 its own
     schedulers spread loads between multiply-adds, where each waits four cycles; measured on
     register tiles, keeping the groups gives 1.1 to 1.2 times the speed, 1.4 in 32-bit state."""
+    scheduler: str = ""
+    """What orders the statements of straight-line blocks for it, a name in `kir.scheduling`; empty:
+    they stay as kernels are built."""
     features: frozenset[str] = frozenset()
     """Kernel features beyond the least of its architecture; see `machine.features`."""
     is_v8: bool = False

@@ -94,7 +94,7 @@ class _Steps:
         once, borders = self._borders()
         steps = [s for i, step in enumerate(self._steps) for s in (*borders.get(i, ()), step)]
         weights, weight_bytes = _place_weights([*once, *steps])
-        kernels = SharedKernels()
+        kernels = SharedKernels(self._target.core)
         once, steps = (
             [replace(step, call=kernels.call(step.call)) for step in some] for some in (once, steps)
         )

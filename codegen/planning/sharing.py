@@ -1,7 +1,8 @@
 """One function for kernels that differ in nothing but their names.
 
 Networks repeat their blocks, and layers of the same shapes get the same kernel: LLVM compiles it
-once, and it takes its bytes of flash once. It keeps the name that it has in the first step.
+once, and it takes its bytes of flash once. It keeps the name that it has in the first step. What is
+shared is in the order that suits the core (`kir.scheduling`).
 """
 
 from __future__ import annotations
@@ -10,17 +11,22 @@ from dataclasses import replace
 
 from ellc.codegen.blocks.lowering import KernelCall
 from ellc.codegen.kir.ir import Kernel
+from ellc.codegen.kir.scheduling import schedule
 from ellc.codegen.kir.text import print_kernel
+from ellc.codegen.machine.core import Core
 
 
 class SharedKernels:
-    """The kernels met so far, by their text without the name."""
+    """The kernels met so far, scheduled for a core, by their text as built without the name."""
 
-    def __init__(self) -> None:
+    def __init__(self, core: Core) -> None:
+        self._core = core
         self._kernels: dict[str, Kernel] = {}
 
     def call(self, call: KernelCall) -> KernelCall:
         """The same call, of the equal kernel that was met before if there is one."""
         # Text, not `==`: that takes 0.0 for -0.0 and 1 for 1.0.
         text = print_kernel(replace(call.kernel, name=""))
-        return replace(call, kernel=self._kernels.setdefault(text, call.kernel))
+        if text not in self._kernels:
+            self._kernels[text] = schedule(call.kernel, self._core)
+        return replace(call, kernel=self._kernels[text])

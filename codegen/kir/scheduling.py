@@ -1,0 +1,105 @@
+"""The order of statements in straight-line blocks, which a core may have its own scheduler for.
+
+A scheduler is given one `Block` and says in which order its statements run. What it says is
+checked: an order that a dependence forbids is an `InternalError`, never a wrong number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
+
+from ellc.codegen.kir.ir import For, If, Kernel, Stmt
+from ellc.codegen.kir.straight_line import Block, BlockMaker, Plain
+from ellc.codegen.kir.text import print_statement
+from ellc.codegen.kir.verify import verify
+from ellc.codegen.machine.core import Core
+from ellc.ir.errors import InternalError
+
+Scheduler = Callable[[Block, Core], Sequence[int]]
+"""The places of a block's statements in the order in which they shall run on a core."""
+
+SCHEDULERS: dict[str, Scheduler] = {}
+"""By the name that `Core.scheduler` gives; filled by `scheduler`."""
+
+
+def scheduler(name: str) -> Callable[[Scheduler], Scheduler]:
+    """Register a scheduler under the name by which cores ask for it."""
+
+    def register(function: Scheduler) -> Scheduler:
+        SCHEDULERS[name] = function
+        return function
+
+    return register
+
+
+def schedule(kernel: Kernel, core: Core) -> Kernel:
+    """The kernel with the statements of each straight-line block in the order that suits the core.
+
+    Results are the same to the bit. A core without a scheduler leaves every kernel as it is. Raises
+    `InternalError` for a scheduler that does not exist, that leaves out or repeats a statement, or
+    that puts one before another whose value or store it needs.
+    """
+    if not core.scheduler:
+        return kernel
+    if core.scheduler not in SCHEDULERS:
+        raise InternalError(f"core {core.name}: there is no scheduler {core.scheduler!r}")
+    verify(kernel)
+    made = _Scheduling(kernel, core).kernel()
+    verify(made)
+    return made
+
+
+class _Scheduling:
+    """Walks one kernel, and asks the core's scheduler about each block."""
+
+    def __init__(self, kernel: Kernel, core: Core) -> None:
+        self._kernel = kernel
+        self._core = core
+        self._blocks = BlockMaker(kernel)
+        self._scheduler = SCHEDULERS[core.scheduler]
+
+    def kernel(self) -> Kernel:
+        return replace(self._kernel, body=self._body(self._kernel.body))
+
+    def _body(self, body: tuple[Stmt, ...], loop: For | None = None) -> tuple[Stmt, ...]:
+        made: list[Stmt] = []
+        for branches, group in groupby(body, key=lambda s: isinstance(s, For | If)):
+            if branches:
+                made += [self._inside(s) for s in group]
+                continue
+            statements = tuple(s for s in group if isinstance(s, Plain))
+            made += self._ordered(statements, loop if len(statements) == len(body) else None)
+        return tuple(made)
+
+    def _inside(self, statement: Stmt) -> Stmt:
+        match statement:
+            case For():
+                return replace(statement, body=self._body(statement.body, statement))
+            case If():
+                return replace(statement, body=self._body(statement.body))
+        return statement
+
+    def _ordered(self, statements: tuple[Plain, ...], loop: For | None) -> Iterator[Plain]:
+        block = self._blocks.block(statements, loop)
+        order = self._scheduler(block, self._core)
+        if wrong := problem(block, order):
+            raise InternalError(
+                f"kernel {self._kernel.name}: scheduler {self._core.scheduler!r} {wrong}"
+            )
+        return (statements[place] for place in order)
+
+
+def problem(block: Block, order: Sequence[int]) -> str:
+    """What is wrong with an order of a block; empty if nothing is."""
+    count = len(block.statements)
+    if sorted(order) != list(range(count)):
+        return f"gives {list(order)}, which has not each of {count} places once"
+    rank = {place: at for at, place in enumerate(order)}
+    for late, needed in enumerate(block.after):
+        for early in sorted(needed):
+            if rank[early] > rank[late]:
+                first, second = (print_statement(block.statements[i]) for i in (late, early))
+                return f"puts\n  {first}\nbefore\n  {second}\nwhich it depends on"
+    return ""

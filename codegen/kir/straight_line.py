@@ -1,0 +1,109 @@
+"""Straight-line blocks of a kernel: their statements, and which of them must stay in order."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from ellc.codegen.kir.ir import (
+    For,
+    If,
+    Kernel,
+    Let,
+    Load,
+    Operand,
+    Prefetch,
+    Stmt,
+    Store,
+    Var,
+    walk,
+)
+
+Plain = Let | Load | Store | Prefetch
+"""A statement without others inside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Statements between two branches: all run, one after the other.
+
+    Statement i needs those at the places `after[i]`, all below i, to run earlier. `live_in` are the
+    registers that the block reads and does not set, `live_out` those that it sets and others read.
+    `loop` is the loop whose whole body this is, if it is one: what the block sets becomes its
+    carried values.
+    """
+
+    statements: tuple[Plain, ...]
+    after: tuple[frozenset[int], ...]
+    live_in: tuple[Var, ...]
+    live_out: tuple[Var, ...]
+    loop: For | None = None
+
+
+class BlockMaker:
+    """Makes the blocks of one kernel."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._aliased = frozenset(name for pair in kernel.in_place for name in pair)
+        self._reads = Counter(v.name for s in walk(kernel.body) for v in registers_read(s))
+
+    def block(self, statements: tuple[Plain, ...], loop: For | None) -> Block:
+        """The block of some statements of the kernel that follow one another."""
+        made = dict.fromkeys(s.result for s in statements if isinstance(s, Let | Load))
+        read = [v for s in statements for v in registers_read(s)]
+        inside = Counter(v.name for v in read)
+        return Block(
+            statements,
+            self._orders(statements),
+            tuple(dict.fromkeys(v for v in read if v not in made)),
+            tuple(v for v in made if self._reads[v.name] > inside[v.name]),
+            loop,
+        )
+
+    def _orders(self, statements: tuple[Plain, ...]) -> tuple[frozenset[int], ...]:
+        makers: dict[str, int] = {}
+        accesses: list[tuple[int, Load | Store]] = []
+        orders = []
+        for place, statement in enumerate(statements):
+            needed = {makers[v.name] for v in registers_read(statement) if v.name in makers}
+            if isinstance(statement, Load | Store):
+                needed |= {at for at, other in accesses if self._conflict(other, statement)}
+                accesses.append((place, statement))
+            if isinstance(statement, Let | Load):
+                makers[statement.result.name] = place
+            orders.append(frozenset(needed))
+        return tuple(orders)
+
+    def _conflict(self, a: Load | Store, b: Load | Store) -> bool:
+        """Whether one of them may write what the other one accesses."""
+        if isinstance(a, Load) and isinstance(b, Load):
+            return False
+        if a.param != b.param:
+            return a.param.name in self._aliased and b.param.name in self._aliased
+        if a.index != b.index:
+            return True
+        return a.offset < b.offset + _lanes(b) and b.offset < a.offset + _lanes(a)
+
+
+def registers_read(statement: Stmt) -> tuple[Var, ...]:
+    """The registers that a statement reads itself; a loop reads what it yields, too."""
+    return tuple(o for o in _operands(statement) if isinstance(o, Var))
+
+
+def _operands(statement: Stmt) -> tuple[Operand, ...]:
+    match statement:
+        case Let():
+            return statement.args
+        case Load() | Prefetch():
+            return (statement.index,)
+        case Store():
+            return (statement.value, statement.index)
+        case For():
+            return (statement.start, statement.stop, *statement.inits, *statement.yields)
+        case If():
+            return (statement.condition,)
+
+
+def _lanes(access: Load | Store) -> int:
+    value = access.result if isinstance(access, Load) else access.value
+    return value.type.lanes
