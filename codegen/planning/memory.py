@@ -29,6 +29,7 @@ class ArenaPlan:
     offsets: Mapping[str, int]
     arena_bytes: int
     lower_bound_bytes: int
+    lifetimes: tuple[Lifetime, ...] = ()
 
 
 def plan_arena(lifetimes: Sequence[Lifetime], align_bytes: int) -> ArenaPlan:
@@ -57,7 +58,7 @@ def plan_arena(lifetimes: Sequence[Lifetime], align_bytes: int) -> ArenaPlan:
     plans = [_first_fit(order) for order in orders]
     best = min(plans, key=_size)
     offsets = {x.id: offset for x, offset in best}
-    return ArenaPlan(offsets, _size(best), bound)
+    return ArenaPlan(offsets, _size(best), bound, tuple(lifetimes))
 
 
 def lower_bound(lifetimes: Sequence[Lifetime]) -> int:

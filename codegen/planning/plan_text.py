@@ -1,44 +1,278 @@
-"""A plan as text: where everything lies, and what is called in which order."""
+"""The textual form of a plan, a line for each thing: `parse(print_plan(p)) == listing(p)`.
+
+    plan "net" for "pi3_64", threads 1
+    arena 9280 bytes, lower bound 9280
+    buffer "v1": arena, 9216 bytes at 64, live 0..1
+    buffer "input0": input, 5184 bytes
+    constants 640 bytes
+    constant 0: 576 bytes at 0
+    once net_border0_v1 = net_border0_v1("v1" + 0) to 22, note ""
+      computes border, 0 multiply-adds, 0 bytes moved
+    step net_000_conv2d = net_000_conv2d("input0" + 0, constant 0 + 0, "v1" + 0) to 3, note "gemm"
+      computes conv2d, 82944 multiply-adds, 10976 bytes moved
+      makes "v1"
+      from "first"
+      in loop 0 of 5 trips
+      if "v7" at "v7" + 0 is true
+      candidate depthwise:3x3x4, 18432 cycles
+      candidate gemm:8x4, 26012 cycles
+
+A step's name and its kernel's differ where equal kernels are one. The first candidate is the chosen
+one. Names of the model are JSON strings. Buffers live from one step to another, both included and
+counted from 0; -1 is `init`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, get_args
 
+from ellc.codegen.blocks.access import BufferKind
 from ellc.codegen.blocks.candidates import Prediction
-from ellc.codegen.blocks.lowering import Arg, BufferArg
-from ellc.codegen.planning.plan import Plan, Step
+from ellc.codegen.planning.listing import (
+    BufferPlace,
+    Condition,
+    ConstantPlace,
+    ListedCall,
+    Listing,
+    Pointer,
+    listing,
+)
+from ellc.codegen.planning.loops import Repeat
+from ellc.codegen.planning.plan import Plan
+from ellc.ir.errors import EllcError
+
+# --- printing ------------------------------------------------------------------------------------
 
 
 def print_plan(plan: Plan) -> str:
-    """The arena, the constants and the steps, a line each."""
-    return "\n".join(_lines(plan))
+    """The plan's listing as text."""
+    return print_listing(listing(plan))
 
 
-def _lines(plan: Plan) -> Iterator[str]:
-    yield f"arena {plan.arena.arena_bytes} bytes, constants {plan.weight_bytes} bytes"
-    for id_, offset in sorted(plan.arena.offsets.items(), key=lambda item: (item[1], item[0])):
-        yield f"at {offset}: {id_}"
-    numbers = {weight.key: number for number, (weight, _) in enumerate(plan.weights)}
-    for weight, offset in plan.weights:
-        yield f"constant {numbers[weight.key]} at {offset}: {weight.bytes} bytes"
-    for step in (*plan.once, *plan.steps):
-        yield f"{_step(step)}({', '.join(_argument(arg, numbers) for arg in step.call.args)})"
-        if len(step.predictions) > 1:
-            yield f"  candidates: {', '.join(map(_prediction, step.predictions))}"
+def print_listing(listed: Listing) -> str:
+    """The listing as text; ends with a line break."""
+    return "".join(f"{line}\n" for line in _lines(listed))
 
 
-def _step(step: Step) -> str:
-    call, repeat = step.call, step.repeat
-    loop = f"loop {repeat.number} of {repeat.trips} " if repeat else ""
-    return f"{loop}{step.name} [{call.note}] {call.kernel.name} to {call.extent} "
+def _lines(listed: Listing) -> Iterator[str]:
+    names = f"{_quoted(listed.graph)} for {_quoted(listed.target)}"
+    yield f"plan {names}, threads {listed.threads}"
+    yield f"arena {listed.arena_bytes} bytes, lower bound {listed.lower_bound_bytes}"
+    yield from map(_print_buffer, listed.buffers)
+    yield f"constants {listed.constant_bytes} bytes"
+    for number, constant in enumerate(listed.constants):
+        yield f"constant {number}: {constant.bytes} bytes at {constant.offset}"
+    for call in listed.once:
+        yield from _print_call("once", call)
+    for call in listed.steps:
+        yield from _print_call("step", call)
 
 
-def _prediction(prediction: Prediction) -> str:
-    cycles = prediction.cycles
-    return prediction.name if cycles is None else f"{prediction.name} {cycles:.0f} cycles"
+def _print_buffer(buffer: BufferPlace) -> str:
+    text = f"buffer {_quoted(buffer.id)}: {buffer.kind}, {buffer.bytes} bytes"
+    if buffer.offset is None or buffer.live is None:
+        return text
+    return f"{text} at {buffer.offset}, live {buffer.live[0]}..{buffer.live[1]}"
 
 
-def _argument(arg: Arg, numbers: dict[str, int]) -> str:
-    if isinstance(arg, BufferArg):
-        return f"{arg.buffer.id}+{arg.offset_bytes}+{arg.trip_bytes}*trip"
-    return f"constant {numbers[arg.weight.key]}+{arg.offset_bytes}"
+def _print_call(word: str, call: ListedCall) -> Iterator[str]:
+    arguments = ", ".join(map(_print_pointer, call.arguments))
+    made = f"{call.kernel}({arguments}) to {call.extent}"
+    yield f"{word} {call.name} = {made}, note {_quoted(call.note)}"
+    work = f"{call.macs} multiply-adds, {call.moved_bytes} bytes moved"
+    yield f"  computes {call.op}, {work}"
+    if call.values:
+        yield f"  makes {', '.join(map(_quoted, call.values))}"
+    if call.source:
+        yield f"  from {', '.join(map(_quoted, call.source))}"
+    if (loop := call.repeat) is not None:
+        yield f"  in loop {loop.number} of {loop.trips} trips{', alone' if loop.alone else ''}"
+    for condition in call.conditions:
+        place = f"{_quoted(condition.value)} at {_print_pointer(condition.flag)}"
+        yield f"  if {place} is {'true' if condition.wanted else 'false'}"
+    for candidate in call.candidates:
+        cycles = "" if candidate.cycles is None else f", {candidate.cycles:.0f} cycles"
+        yield f"  candidate {candidate.name}{cycles}"
+
+
+def _print_pointer(pointer: Pointer) -> str:
+    memory = pointer.memory
+    name = f"constant {memory}" if isinstance(memory, int) else _quoted(memory)
+    trips = f" + {pointer.trip_bytes} a trip" if pointer.trip_bytes else ""
+    return f"{name} + {pointer.offset_bytes}{trips}"
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text)
+
+
+# --- parsing -------------------------------------------------------------------------------------
+
+
+def parse(text: str) -> Listing:
+    """The listing that was printed; `EllcError` (`E321`) with every line that cannot be read."""
+    reader = _Reader()
+    for number, line in enumerate(text.splitlines(), 1):
+        reader.read(number, line)
+    listed = reader.listing()
+    if reader.problems or listed is None:
+        raise EllcError(
+            "this is not the text of a plan", code="E321", problems=tuple(reader.problems)
+        )
+    return listed
+
+
+_STRING = r'"(?:[^"\\]|\\.)*"'
+_STRINGS = rf"{_STRING}(?:, {_STRING})*"
+_POINTER = rf"(?:{_STRING}|constant \d+) \+ -?\d+(?: \+ -?\d+ a trip)?"
+_POINTER_PARTS = re.compile(rf"(?:({_STRING})|constant (\d+)) \+ (-?\d+)(?: \+ (-?\d+) a trip)?")
+_KINDS = "|".join(get_args(BufferKind))
+
+
+class _BadLine(Exception):
+    """What is wrong with the current line."""
+
+
+class _Reader:
+    """Takes line after line; one that cannot be read is noted and passed over."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+        self._head: tuple[str, str, int] | None = None
+        self._arena: tuple[int, int] | None = None
+        self._constant_bytes: int | None = None
+        self._buffers: list[BufferPlace] = []
+        self._constants: list[ConstantPlace] = []
+        self._calls: dict[str, list[ListedCall]] = {"once": [], "step": []}
+        self._last: list[ListedCall] | None = None  # the list whose last call has further lines
+
+    def read(self, number: int, line: str) -> None:
+        """One line."""
+        try:
+            for pattern, method in _READERS:
+                if match := pattern.fullmatch(line):
+                    method(self, *match.groups(default=""))
+                    return
+            raise _BadLine(f"not a line of a plan: {line[:80]}")
+        except (_BadLine, ValueError) as problem:  # digits without end among others
+            self.problems.append(f"line {number}: {problem}")
+
+    def listing(self) -> Listing | None:
+        """What has been read, None with a problem noted if an obligatory line is missing."""
+        if self._head is None or self._arena is None or self._constant_bytes is None:
+            self.problems.append("the lines 'plan', 'arena' and 'constants' must be there")
+            return None
+        return Listing(
+            *self._head,
+            *self._arena,
+            tuple(self._buffers),
+            self._constant_bytes,
+            tuple(self._constants),
+            tuple(self._calls["once"]),
+            tuple(self._calls["step"]),
+        )
+
+    def head(self, graph: str, target: str, threads: str) -> None:
+        self._head = _unquoted(graph), _unquoted(target), int(threads)
+
+    def arena(self, bytes_: str, bound: str) -> None:
+        self._arena = int(bytes_), int(bound)
+
+    def buffer(self, id_: str, kind: Any, bytes_: str, at: str, first: str, last: str) -> None:
+        place = BufferPlace(_unquoted(id_), kind, int(bytes_))
+        if at:
+            place = replace(place, offset=int(at), live=(int(first), int(last)))
+        self._buffers.append(place)
+
+    def constants(self, bytes_: str) -> None:
+        self._constant_bytes = int(bytes_)
+
+    def constant(self, number: str, bytes_: str, offset: str) -> None:
+        if int(number) != len(self._constants):
+            raise _BadLine(f"constant {len(self._constants)} comes next, not {number}")
+        self._constants.append(ConstantPlace(int(offset), int(bytes_)))
+
+    def call(
+        self, word: str, name: str, kernel: str, arguments: str, extent: str, note: str
+    ) -> None:
+        pointers = tuple(_pointer(*p) for p in _POINTER_PARTS.findall(arguments))
+        made = ListedCall(name, kernel, _unquoted(note), int(extent), pointers, "")
+        self._last = self._calls[word]
+        self._last.append(made)
+
+    def computes(self, op: str, macs: str, moved_bytes: str) -> None:
+        self._extend(op=op, macs=int(macs), moved_bytes=int(moved_bytes))
+
+    def makes(self, values: str) -> None:
+        self._extend(values=_all_unquoted(values))
+
+    def source(self, layers: str) -> None:
+        self._extend(source=_all_unquoted(layers))
+
+    def loop(self, number: str, trips: str, alone: str) -> None:
+        self._extend(repeat=Repeat(int(number), int(trips), bool(alone)))
+
+    def condition(self, value: str, pointer: str, wanted: str) -> None:
+        (parts,) = _POINTER_PARTS.findall(pointer)
+        made = Condition(_unquoted(value), _pointer(*parts), wanted == "true")
+        self._extend(conditions=(*self._current().conditions, made))
+
+    def candidate(self, family: str, schedule: str, cycles: str) -> None:
+        made = Prediction(family, schedule, float(cycles) if cycles else None)
+        self._extend(candidates=(*self._current().candidates, made))
+
+    def _current(self) -> ListedCall:
+        if not self._last:
+            raise _BadLine("this belongs to a step, and none precedes it")
+        return self._last[-1]
+
+    def _extend(self, **fields: Any) -> None:
+        current = self._current()
+        assert self._last is not None
+        self._last[-1] = replace(current, **fields)
+
+
+_READERS: tuple[tuple[re.Pattern[str], Callable[..., None]], ...] = tuple(
+    (re.compile(pattern), method)
+    for pattern, method in (
+        (rf"plan ({_STRING}) for ({_STRING}), threads (\d+)", _Reader.head),
+        (r"arena (\d+) bytes, lower bound (\d+)", _Reader.arena),
+        (
+            rf"buffer ({_STRING}): ({_KINDS}), (\d+) bytes(?: at (\d+), live (-?\d+)\.\.(-?\d+))?",
+            _Reader.buffer,
+        ),
+        (r"constants (\d+) bytes", _Reader.constants),
+        (r"constant (\d+): (\d+) bytes at (\d+)", _Reader.constant),
+        (
+            rf"(once|step) (\w+) = (\w+)\(((?:{_POINTER}(?:, {_POINTER})*)?)\) to (\d+),"
+            rf" note ({_STRING})",
+            _Reader.call,
+        ),
+        (r"  computes (\w+), (\d+) multiply-adds, (\d+) bytes moved", _Reader.computes),
+        (rf"  makes ({_STRINGS})", _Reader.makes),
+        (rf"  from ({_STRINGS})", _Reader.source),
+        (r"  in loop (\d+) of (\d+) trips(, alone)?", _Reader.loop),
+        (rf"  if ({_STRING}) at ({_POINTER}) is (true|false)", _Reader.condition),
+        (r"  candidate (\w+)(?::(\w+))?(?:, (\d+) cycles)?", _Reader.candidate),
+    )
+)
+
+
+def _pointer(buffer: str, constant: str, offset_bytes: str, trip_bytes: str) -> Pointer:
+    memory = _unquoted(buffer) if buffer else int(constant)
+    return Pointer(memory, int(offset_bytes), int(trip_bytes or 0))
+
+
+def _all_unquoted(text: str) -> tuple[str, ...]:
+    return tuple(map(_unquoted, re.findall(_STRING, text)))
+
+
+def _unquoted(text: str) -> str:
+    try:
+        return str(json.loads(text))
+    except ValueError:
+        raise _BadLine(f"no JSON string: {text[:40]}") from None

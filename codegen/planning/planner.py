@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import accumulate
 
 from ellc.codegen.blocks.access import (
     ARENA_ALIGN,
@@ -34,7 +35,7 @@ from ellc.codegen.planning.choice import (
     choose,
 )
 from ellc.codegen.planning.loops import MACS_WORTH_A_BARRIER, Enter, Leave, Repeat, flattened
-from ellc.codegen.planning.memory import Lifetime, plan_arena
+from ellc.codegen.planning.memory import ArenaPlan, Lifetime, plan_arena
 from ellc.codegen.planning.plan import Guard, Plan, Step
 from ellc.codegen.planning.sharing import SharedKernels
 from ellc.codegen.planning.storage import Storage
@@ -93,6 +94,7 @@ class _Steps:
         self._copy_results()
         once, borders = self._borders()
         steps = [s for i, step in enumerate(self._steps) for s in (*borders.get(i, ()), step)]
+        arena = _renumbered(self._arena, [len(borders.get(i, ())) for i in range(len(self._steps))])
         weights, weight_bytes = _place_weights([*once, *steps])
         kernels = SharedKernels(self._target.core)
         once, steps = (
@@ -106,7 +108,7 @@ class _Steps:
             tuple(once),
             self._storage.accesses,
             {b.id: b for b in (*self._storage.buffers, *(b for b, _ in self._scratch))},
-            self._arena,
+            arena,
             weights,
             weight_bytes,
             frozenset(self._storage.viewed),
@@ -317,6 +319,18 @@ class _Steps:
                 inside, meets = begin <= first and last <= end, first <= end and begin <= last
                 if meets and not inside:
                     spans[name] = (min(first, begin), max(last, end))
+
+
+def _renumbered(arena: ArenaPlan, inserted: Sequence[int]) -> ArenaPlan:
+    """The lifetimes by the steps of the plan, which have `inserted` ones before each."""
+    before = [0, *accumulate(inserted)]
+    last = len(inserted)
+
+    def moved(x: Lifetime) -> Lifetime:
+        first = x.first + before[max(0, x.first)]
+        return replace(x, first=first, last=x.last + before[min(last, x.last + 1)])
+
+    return replace(arena, lifetimes=tuple(map(moved, arena.lifetimes)))
 
 
 def _part(text: str) -> str:

@@ -39,7 +39,7 @@ def test_every_level(
     for step in default_passes():
         assert f"after {step.name}" in said or f"--- {step.name}: nothing changed" in said
     assert "+++ after fuse_epilogue" in said and "\n-  " in said and "\n+  " in said
-    assert "arena " in said and "at 0: " in said
+    assert "arena " in said and " at 0, live 0.." in said
     assert "kernel small_000_" in said and "= load " in said
     assert "fuse_epilogue " in said and " ms" in said and "planning " in said and "all " in said
 

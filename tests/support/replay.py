@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -27,7 +27,8 @@ from ellc.codegen.kir.c99 import c_kernels  # noqa: E402
 from ellc.codegen.kir.text import print_kernel  # noqa: E402
 from ellc.codegen.machine.resolve import resolve  # noqa: E402
 from ellc.codegen.output.emit import plan_kernels  # noqa: E402
-from ellc.codegen.planning.plan_text import print_plan  # noqa: E402
+from ellc.codegen.planning.listing import Listing, listing  # noqa: E402
+from ellc.codegen.planning.plan_text import parse, print_listing  # noqa: E402
 from ellc.codegen.planning.planner import make_plan  # noqa: E402
 from ellc.ir.errors import EllcError  # noqa: E402
 from ellc.ir.graph import Graph  # noqa: E402
@@ -80,7 +81,10 @@ def digests(target: str) -> dict[str, str]:
 
 
 def text_of(target: str, label: str) -> Text:
-    """What is made of one program. An operator without a kernel there has its error's text."""
+    """What is made of one program. An operator without a kernel there has its error's text.
+
+    Plans are without candidates: another family or prediction changes nothing that is not taken.
+    """
     graph, machine = programs()[label], resolve(target)
     try:
         plan = make_plan(graph, machine, Options(), "m")
@@ -89,9 +93,21 @@ def text_of(target: str, label: str) -> Text:
     kernels = plan_kernels(plan)
     return Text(
         "\n".join(map(print_kernel, kernels)),
-        "\n".join((print_graph(graph) if label.startswith("network.") else "", print_plan(plan))),
+        "\n".join(
+            (print_graph(graph) if label.startswith("network.") else "", _plan(listing(plan)))
+        ),
         c_kernels(kernels, machine),
     )
+
+
+def _plan(listed: Listing) -> str:
+    """The text without candidates, after the whole has been read back."""
+    assert parse(print_listing(listed)) == listed, "the text of a plan is not read back"
+    once, steps = (
+        tuple(replace(call, candidates=()) for call in calls)
+        for calls in (listed.once, listed.steps)
+    )
+    return print_listing(replace(listed, once=once, steps=steps))
 
 
 def _hash(text: str) -> str:

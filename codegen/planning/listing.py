@@ -1,0 +1,149 @@
+"""What the text of a plan says: memory, calls in order, and the candidates of every kernel.
+
+A plan holds weights, kernels and a graph; a listing holds only what decides which kernel runs on
+which bytes, so it can be printed, read back and compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from ellc.codegen.blocks.access import BufferKind
+from ellc.codegen.blocks.candidates import Prediction
+from ellc.codegen.blocks.lowering import Arg, BufferArg
+from ellc.codegen.planning.loops import Repeat
+from ellc.codegen.planning.plan import Plan, Step
+
+
+@dataclass(frozen=True, slots=True)
+class BufferPlace:
+    """A buffer: its place in the arena and the first and last step that need it.
+
+    The caller's buffers (inputs and outputs) have neither. Step -1 is `init`.
+    """
+
+    id: str
+    kind: BufferKind
+    bytes: int
+    offset: int | None = None
+    live: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConstantPlace:
+    """A constant's bytes in the section of constants."""
+
+    offset: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """An argument: bytes into a buffer, by its id, or into a constant, by its number."""
+
+    memory: str | int
+    offset_bytes: int = 0
+    trip_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A call runs only if the byte of `value`, which `flag` points to, is `wanted`."""
+
+    value: str
+    flag: Pointer
+    wanted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ListedCall:
+    """A step; see `plan.Step`. `candidates` begin with the chosen one, in whole cycles."""
+
+    name: str
+    kernel: str
+    note: str
+    extent: int
+    arguments: tuple[Pointer, ...]
+    op: str
+    values: tuple[str, ...] = ()
+    source: tuple[str, ...] = ()
+    macs: int = 0
+    moved_bytes: int = 0
+    repeat: Repeat | None = None
+    conditions: tuple[Condition, ...] = ()
+    candidates: tuple[Prediction, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A whole plan. `once` runs in `init`, `steps` in every call."""
+
+    graph: str
+    target: str
+    threads: int
+    arena_bytes: int
+    lower_bound_bytes: int
+    buffers: tuple[BufferPlace, ...]
+    constant_bytes: int
+    constants: tuple[ConstantPlace, ...]
+    once: tuple[ListedCall, ...]
+    steps: tuple[ListedCall, ...]
+
+
+def listing(plan: Plan) -> Listing:
+    """The listing of a plan: buffers by their place in the arena, then the caller's."""
+    numbers = {weight.key: number for number, (weight, _) in enumerate(plan.weights)}
+    return Listing(
+        plan.graph.name,
+        plan.target.name,
+        plan.options.threads,
+        plan.arena.arena_bytes,
+        plan.arena.lower_bound_bytes,
+        tuple(_buffers(plan)),
+        plan.weight_bytes,
+        tuple(ConstantPlace(offset, weight.bytes) for weight, offset in plan.weights),
+        tuple(_call(step, numbers) for step in plan.once),
+        tuple(_call(step, numbers) for step in plan.steps),
+    )
+
+
+def _buffers(plan: Plan) -> Iterator[BufferPlace]:
+    live = {x.id: (x.first, x.last) for x in plan.arena.lifetimes}
+    places = sorted(plan.arena.offsets.items(), key=lambda item: (item[1], item[0]))
+    for id_, offset in places:
+        buffer = plan.buffers[id_]
+        yield BufferPlace(id_, buffer.kind, buffer.bytes, offset, live[id_])
+    for buffer in plan.buffers.values():
+        if buffer.kind in ("input", "output"):
+            yield BufferPlace(buffer.id, buffer.kind, buffer.bytes)
+
+
+def _call(step: Step, numbers: Mapping[str, int]) -> ListedCall:
+    call = step.call
+    return ListedCall(
+        step.name,
+        call.kernel.name,
+        call.note,
+        call.extent,
+        tuple(_pointer(arg, numbers) for arg in call.args),
+        step.op,
+        step.values,
+        step.source,
+        step.macs,
+        step.moved_bytes,
+        step.repeat,
+        tuple(Condition(g.value, _pointer(g.flag, numbers), g.wanted) for g in step.guards),
+        tuple(map(_rounded, step.predictions)),
+    )
+
+
+def _pointer(arg: Arg, numbers: Mapping[str, int]) -> Pointer:
+    if isinstance(arg, BufferArg):
+        return Pointer(arg.buffer.id, arg.offset_bytes, arg.trip_bytes)
+    return Pointer(numbers[arg.weight.key], arg.offset_bytes)
+
+
+def _rounded(prediction: Prediction) -> Prediction:
+    cycles = prediction.cycles
+    return prediction if cycles is None else replace(prediction, cycles=float(round(cycles)))
