@@ -12,7 +12,6 @@ from ellc.ir.builder import GraphBuilder, Ref
 from ellc.ir.op import Op
 from ellc.ir.ops.loop import Loop, Walk
 from ellc.ir.ops.pointwise import Select
-from ellc.ir.types import Array
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 
@@ -38,12 +37,12 @@ def run_cell(
     states: Sequence[Value],
     fixed: Sequence[Value],
     walk: Walk,
-    counts: Array | None = None,
+    counts: Value | None = None,
 ) -> tuple[Value, list[Value]]:
     """(the first state after every step, along the axis of x; all states after the last step).
 
     `cell` takes a step's element of x, the states and the fixed operands, and gives the states'
-    next values. Where `counts` [steps, batch] is false, a step leaves the states as they are and
+    next values. Where `counts` [steps, batch, 1] is false, a step leaves the states as they are and
     gives zeros.
     """
     trips = x.shape[walk.axis]
@@ -53,10 +52,9 @@ def run_cell(
     sequences, walks = [x], [walk]
     here: Ref | None = None
     if counts is not None:
-        mask = emitter.constant(counts[:, :, None])
-        sequences.append(mask)
+        sequences.append(counts)
         walks.append(Walk(0, walk.reverse))
-        here = b.input("counts", walks[-1].element(mask.type))
+        here = b.input("counts", walks[-1].element(counts.type))
     operands = [b.input(f"fixed{i}", v.type) for i, v in enumerate(fixed)]
     new = b.add_multi(cell, element, *old, *operands)
     shown = new[0]

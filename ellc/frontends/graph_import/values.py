@@ -336,8 +336,8 @@ def known(value: Value, what: str) -> Array:
     """The array of a value that a handler must know; raises `Unsupported` if it is computed."""
     if value.array is None:
         raise Unsupported(
-            f"{what} is computed by the network; it must be known at import: a constant, or of "
-            "inputs fixed by --set"
+            f"{what} must be known at import, as a constant or by inputs fixed by --set, "
+            "and not be computed by the network"
         )
     return value.array
 

@@ -302,7 +302,7 @@ def _refused(kind: str) -> onnx.ModelProto:
     ("kind", "said"),
     [
         ("condition", "give it a number of trips and a condition that stays true"),
-        ("trips", "its number of trips is computed by the network; it must be known at import"),
+        ("trips", "its number of trips must be known at import"),
         ("grows", "'v' is f32[3] before a trip and f32[6] after it"),
         ("for ever", "more than 4096 trips; Scan has no such bound"),
         ("body", "its body does not fit its operands"),

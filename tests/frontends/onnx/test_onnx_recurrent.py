@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx_models import floats, model, node, read
+from onnx_models import floats, model, node, of_array, read
 from onnx_references import run
 
 from ellc.driver import CompileOptions, compile_model
@@ -102,6 +102,22 @@ def test_every_attribute_means_what_the_specification_says(layer: Layer) -> None
     graph = read(layer.model(x))
     for found, wanted in zip(evaluate(graph, (x,)).outputs, layer.expected(x), strict=True):
         assert np.abs(found - wanted).max() < 2e-6
+
+
+@pytest.mark.parametrize("layer", [x for x in _layers() if x.lengths], ids=str)
+def test_lengths_may_change_from_call_to_call(layer: Layer) -> None:
+    """As PyTorch's exporter writes packed sequences."""
+    x = floats(STEPS, BATCH, INPUTS)
+    proto = layer.model(x)
+    stored = next(t for t in proto.graph.initializer if t.name == "lengths")
+    proto.graph.initializer.remove(stored)
+    proto.graph.input.append(of_array("lengths", np.array(layer.lengths, np.int32)))
+    graph = read(proto)
+    for lengths in (layer.lengths, (1, 4, 3), (STEPS,) * BATCH):
+        given = np.array(lengths, np.int32)
+        wanted = run(proto.graph, {"x": x, "lengths": given})
+        for found, right in zip(evaluate(graph, (x, given)).outputs, wanted, strict=True):
+            assert np.abs(found - right).max() < 2e-6
 
 
 def test_a_wrong_formula_is_seen() -> None:

@@ -6,8 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
+from ellc.frontends.graph_import.broadcast import pointwise
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.recurrence import run_cell
 from ellc.frontends.graph_import.shapes import reshaped, transposed
@@ -15,6 +14,7 @@ from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, know
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.registry import ONNX, Declined, operand, optional
 from ellc.ir.op import Op, Pointwise
+from ellc.ir.ops.comparisons import Less
 from ellc.ir.ops.loop import Walk
 from ellc.ir.ops.pointwise import (
     Elu,
@@ -29,7 +29,7 @@ from ellc.ir.ops.pointwise import (
 )
 from ellc.ir.ops.recurrent import GRUCell, LSTMCell, RNNCell
 from ellc.ir.ops.shape import Concat, Slice
-from ellc.ir.types import Array
+from ellc.ir.types import DType
 
 _LIMITS = "a length known at import; no activations `Affine` or `ScaledTanh`"
 _PARAMETRIC = "an activation (Affine, ScaledTanh) of which there is no kernel"
@@ -83,10 +83,10 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class _Sequence:
-    """x [steps, batch, inputs]; which of its steps count [steps, batch], None if all do."""
+    """x [steps, batch, inputs]; which of its steps count [steps, batch, 1], None if all do."""
 
     x: Value
-    counts: Array | None
+    counts: Value | None
 
 
 @ONNX.imports(
@@ -132,16 +132,22 @@ def _sequence(emitter: Emitter, inputs: Inputs, batch_first: bool) -> _Sequence:
         raise Unsupported(f"a sequence of shape {x.shape}")
     if batch_first:
         x = transposed(emitter, x, (1, 0, 2))
+    lengths = optional(inputs, 4)
+    return _Sequence(x, None if lengths is None else _counting(emitter, x, lengths))
+
+
+def _counting(emitter: Emitter, x: Value, lengths: Value) -> Value | None:
+    """Which steps of x [steps, batch, inputs] count, by lengths [batch], known or computed."""
     steps, batch, _ = x.shape
-    given = optional(inputs, 4)
-    if given is None:
-        return _Sequence(x, None)
-    lengths = np.array(known_ints(given, "the lengths of the sequences"))
     if lengths.shape != (batch,):
-        raise Unsupported(f"{lengths.size} lengths of {batch} sequences")
-    emitter.want_room(steps, len(lengths))
-    counts = emitter.counted(steps, 1) < lengths
-    return _Sequence(x, None if counts.all() else counts)
+        raise Unsupported(f"lengths of shape {list(lengths.shape)} for {batch} sequences")
+    if lengths.dtype not in (DType.I32, DType.I64):
+        raise Unsupported(f"lengths of type {lengths.dtype.value}")
+    if lengths.is_constant and min(known_ints(lengths, "a length"), default=0) >= steps:
+        return None
+    emitter.want_room(steps, batch)
+    numbers = emitter.constant(emitter.counted(steps, 1, 1, dtype=lengths.dtype.numpy))
+    return pointwise(emitter, Less(), numbers, reshaped(emitter, lengths, (1, batch, 1)))
 
 
 def _activations(node: OnnxNode, kind: _Kind, number: int, ways: int) -> list[Pointwise]:
