@@ -195,7 +195,7 @@ def _planned(
         )
     watch("time", report.table)
     with clock.stage("planning"):
-        chosen = Options(threads=_threads(target, options), kernels=options.kernels)
+        chosen = Options(threads=default_threads(target, options.threads), kernels=options.kernels)
         plan = make_plan(ready, target, chosen, name)
     watch("plan", lambda: print_plan(plan))
     watch("kernels", lambda: "\n".join(map(print_kernel, plan_kernels(plan))))
@@ -204,9 +204,10 @@ def _planned(
     return plan
 
 
-def _threads(target: Target, options: CompileOptions) -> int:
-    if options.threads is not None:
-        return options.threads
+def default_threads(target: Target, asked: int | None = None) -> int:
+    """Threads of a call: as many as were asked for, else the target's cores under a system."""
+    if asked is not None:
+        return asked
     return target.default_threads if target.has_os else 1
 
 

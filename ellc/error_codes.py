@@ -336,6 +336,12 @@ _ROWS = (
         "Assembly was asked for and `llvm-objdump` is not installed, or it failed.",
         "On Debian and Ubuntu: `apt-get install llvm`.",
     ),
+    ErrorCode(
+        "E623",
+        "The cycle model failed",
+        "The program that `ELLC_CYCLE_TOOL` names ended with an error or gave no usable answer.",
+        "Unset the variable: `ellc explain` shows everything but modelled cycles without it.",
+    ),
     # Command line, pictures and arrays
     ErrorCode(
         "E701",
@@ -478,6 +484,18 @@ _ROWS = (
         "Models are not written with this suffix",
         "`-o` names a file of a format that cannot be written, or not for this network.",
         "The report names the suffixes: `.ell` or `.eir`.",
+    ),
+    ErrorCode(
+        "E750",
+        "No such node to explain",
+        "`ellc explain --node` was given a name that no layer, value or kernel has.",
+        "The report lists near names; `ellc explain MODEL` lists all nodes.",
+    ),
+    ErrorCode(
+        "E751",
+        "This level shows one node",
+        "Kernels, LLVM IR and assembly are shown of a node, and none was named.",
+        "`--node NAME`; the report names the costliest.",
     ),
 )
 

@@ -23,15 +23,17 @@ LONGEST_LINE = 1000
 """Characters of a line of a report; all that a person reads through."""
 MOST_LINES = 200
 """Lines of one message that is quoted."""
-_END = 200
+_END_PART = 5
+"""The end that stays is one of so many parts of what is shown."""
 
 
-def shortened(line: str) -> str:
+def shortened(line: str, longest: int = LONGEST_LINE) -> str:
     """A line that may quote a text of any length: without its middle if it is very long."""
-    if len(line) <= LONGEST_LINE:
+    if len(line) <= longest:
         return line
     left_out = f" ... ({len(line):,} characters) ... "
-    return line[: LONGEST_LINE - _END - len(left_out)] + left_out + line[-_END:]
+    end = longest // _END_PART
+    return line[: longest - end - len(left_out)] + left_out + line[-end:]
 
 
 def readable(text: str) -> str:

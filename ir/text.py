@@ -28,7 +28,7 @@ def print_graph(graph: Graph) -> str:
         f"  state {_decl(graph, s.current)} -> %{s.next} @{s.key} {json.dumps(s.name)}"
         for s in graph.states
     ]
-    lines += [f"  {_print_node(graph, node)}" for node in graph.nodes]
+    lines += [f"  {print_node(graph, node)}" for node in graph.nodes]
     lines += [f"  output %{p.value} {json.dumps(p.name)}" for p in graph.outputs]
     return "\n".join([*lines, "}", ""])
 
@@ -52,7 +52,8 @@ def _decl(graph: Graph, value: str) -> str:
     return f"%{value} : {print_type(graph.types[value])}"
 
 
-def _print_node(graph: Graph, node: Node) -> str:
+def print_node(graph: Graph, node: Node) -> str:
+    """One node, as it stands in the graph's text."""
     results = ", ".join(f"%{v}" for v in node.outputs)
     operands = ", ".join(f"%{v}" for v in node.inputs)
     types = ", ".join(print_type(graph.types[v]) for v in node.outputs)

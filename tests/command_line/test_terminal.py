@@ -41,6 +41,8 @@ def test_commands_print_no_control_characters(
         ["inspect", "m.eir"],
         ["inspect", "m.eir", "--json"],
         *(["print", "m.eir", "--format", form] for form in ("text", "dot", "svg")),
+        *(["explain", "m.eir", "--level", level] for level in ("graph", "plan", "cost")),
+        ["explain", "m.eir", "--node", HOSTILE],
         ["import", "m.eir", "-o", "again.eir"],
         ["run", "m.eir", "0.npy", "1.npy", "--reference"],
         ["run", "m.eir", "0.npy", "1.npy", "--reference", "--json"],

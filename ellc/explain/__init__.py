@@ -1,0 +1,1 @@
+"""What compiling makes of a network and why, level by level: `ellc explain`."""

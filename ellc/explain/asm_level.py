@@ -1,0 +1,24 @@
+"""The kernels of a node as assembly."""
+
+from __future__ import annotations
+
+from ellc.explain.study import PlannedNode, Study
+
+
+def of_node(study: Study, node: PlannedNode) -> str:
+    """Every kernel's assembly; modelled cycles, or why there are none, above it."""
+    if not node.kernels:
+        return ""
+    made = study.assemblies(node.kernels)
+    parts = [f"{name}\n{assembly.text()}" for name, assembly in made.items()]
+    return "\n\n".join([cycles_line(study), *parts])
+
+
+def cycles_line(study: Study) -> str:
+    """What the columns of cycles are, or why there are none."""
+    if study.modelled.missing:
+        return study.modelled.missing
+    return (
+        "Modelled cycles of one call of the network on one core, caches warm. A kernel that\n"
+        "several layers share has those of all of them."
+    )

@@ -1,0 +1,99 @@
+"""Assembly of kernels as a person reads it: no directives, cycles where they are known."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ellc.codegen.kir.ir import Kernel
+from ellc.codegen.kir.llvm import llvm_module
+from ellc.codegen.machine.target import Target
+from ellc.codegen.toolchain.llvm import EmitKind, IrJob, compile_ir
+from ellc.explain.cycle_tool import Cost, Modelled
+
+_LABEL = re.compile(r"^[^\s:]+:")
+_DATA = re.compile(r"^\.(byte|short|hword|2byte|word|long|4byte|quad|xword|8byte|zero|inst)\b")
+_ALIGN = re.compile(r"^\.p2align\s+(\d+)(?:\s*,[^,]*,\s*(\d+))?")
+_INSTRUCTION_BYTES = 4
+"""Of the cores whose cycles can be modelled, in both of their states."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A label, an instruction, or data between them."""
+
+    text: str
+    cost: Cost | None = None
+
+    @property
+    def cycles(self) -> float:
+        """Modelled cycles in a call of the network."""
+        return self.cost.runs * self.cost.cycles if self.cost else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """One kernel. Lines have costs only if `has_cycles`."""
+
+    lines: tuple[Line, ...]
+    has_cycles: bool = False
+
+    def text(self) -> str:
+        """A line each; with cycles: cycles in a call, runs in a call, cycles each time."""
+        if not self.has_cycles:
+            return "\n".join(line.text for line in self.lines)
+        rows = [f"{'cycles':>12} {'runs':>10} {'each':>7}", *map(_with_cost, self.lines)]
+        return "\n".join(rows)
+
+
+def assemble(kernels: Sequence[Kernel], target: Target, modelled: Modelled) -> dict[str, Assembly]:
+    """The kernels' assembly by name; in parallel, each as a module of its own."""
+    jobs = [IrJob(k.name, llvm_module([k], target), EmitKind.ASM) for k in kernels]
+    texts = compile_ir(jobs, target) if jobs else []
+    return {
+        kernel.name: _assembly(text.decode(), modelled.instructions.get(kernel.name, {}))
+        for kernel, text in zip(kernels, texts, strict=True)
+    }
+
+
+def _assembly(text: str, costs: Mapping[int, Cost]) -> Assembly:
+    return Assembly(tuple(_lines(text, costs)), bool(costs))
+
+
+def _lines(text: str, costs: Mapping[int, Cost]) -> Iterator[Line]:
+    offset = 0
+    for whole in text.splitlines():
+        line = whole.strip()
+        aligned = _ALIGN.match(line)
+        if _LABEL.match(whole):
+            yield Line(line)
+        elif aligned:
+            end = offset + _padding(offset, 1 << int(aligned[1]), aligned[2])
+            for place in range(offset, end, _INSTRUCTION_BYTES):
+                yield Line("    nop", costs.get(place))
+            offset = end
+        elif line.startswith("."):
+            if _DATA.match(line):
+                yield Line(f"    {_spaced(line)}")
+                offset += _INSTRUCTION_BYTES
+        elif line:
+            yield Line(f"    {_spaced(line)}", costs.get(offset))
+            offset += _INSTRUCTION_BYTES
+
+
+def _padding(offset: int, align: int, most: str | None) -> int:
+    wanted = -offset % align
+    return wanted if most is None or wanted <= int(most) else 0
+
+
+def _spaced(line: str) -> str:
+    """The mnemonic in a column of its own."""
+    mnemonic, _, rest = line.partition("\t")
+    return f"{mnemonic:<8}{rest}" if rest else mnemonic
+
+
+def _with_cost(line: Line) -> str:
+    if line.cost is None:
+        return f"{'':>31}  {line.text}"
+    return f"{line.cycles:12,.0f} {line.cost.runs:10,.0f} {line.cost.cycles:7.2f}  {line.text}"

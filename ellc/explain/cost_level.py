@@ -1,0 +1,140 @@
+"""What each node costs, and its share of the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ellc.commands.output import bytes_text, table
+from ellc.explain.names import short_name
+from ellc.explain.study import PlannedNode, Study
+from ellc.ir.types import TensorType
+
+MOST_COSTLY = 5
+WHAT_SLOTS_ARE = (
+    "slots: what the kernels issue, counted in their text by vector registers; waiting for memory\n"
+    "is not in it. moved: operands, weights and results, each once."
+)
+
+
+def whole(study: Study) -> str:
+    """Every node in order, then the costliest ones."""
+    header = ["node", "layer", "operator", "result", "MACs", "MACs/slot", "moved", "slots", "share"]
+    header += ["cycles", "share"] if has_cycles(study) else []
+    rows = [row(study, node) for node in study.nodes]
+    costly = [f"  {share(study, n):6.1%}  %{n.value}  {short_name(n)}: {n.operator}"
+              for n in costliest(study)[:MOST_COSTLY]]  # fmt: skip
+    return "\n".join(
+        [
+            totals(study),
+            "",
+            table(header, rows, "    rrrrrrr"),
+            "",
+            "costliest",
+            *costly,
+            "",
+            WHAT_SLOTS_ARE,
+            study.modelled.missing or "cycles: modelled, of one call on one core, caches warm",
+        ]
+    )
+
+
+def of_node(study: Study, node: PlannedNode) -> str:
+    """One node's figures, a line each, and those of its steps."""
+    lines = [f"{short_name(node)}: {node.operator}", ""]
+    lines += [f"{name:<18} {text}" for name, text in facts(study, node)]
+    if len(node.steps) > 1:
+        rows = [[s.name, s.call.note, f"{study.slots(s):,.0f}"] for s in node.steps]
+        lines += ["", table(["step", "variant", "slots"], rows, "  r")]
+    return "\n".join([*lines, "", WHAT_SLOTS_ARE, study.modelled.missing]).rstrip()
+
+
+def facts(study: Study, node: PlannedNode) -> list[tuple[str, str]]:
+    """Name and figure of everything known of a node's cost."""
+    slots = study.node_slots[node.value]
+    rank = costliest(study).index(node) + 1
+    found = [
+        ("result", result_text(study, node)),
+        ("multiply-adds", f"{node.macs:,}"),
+        ("bytes moved", f"{node.moved_bytes:,}"),
+        ("issue slots", f"{slots:,.0f}, {rate(node, slots)} MACs each"),
+        ("share of slots", f"{slot_share(study, node):.1%}"),
+        ("rank", f"{rank} of {len(study.nodes)}"),
+    ]
+    if has_cycles(study):
+        cycles = study.node_cycles(node)
+        found += [
+            ("modelled cycles", f"{cycles:,.0f}, {rate(node, cycles)} MACs each"),
+            ("share of cycles", f"{share(study, node):.1%}"),
+            ("cycles per slot", f"{cycles / slots:.2f}" if slots else ""),
+        ]
+    return found
+
+
+def totals(study: Study) -> str:
+    """The network's figures in one line."""
+    macs = sum(node.macs for node in study.nodes)
+    text = f"{study.name} for {study.target.name}: {macs:,} MACs, {study.all_slots:,.0f} slots"
+    if has_cycles(study):
+        text += f", {study.modelled.all_cycles:,.0f} modelled cycles"
+    plan = study.plan
+    return (
+        f"{text}, arena {bytes_text(plan.arena.arena_bytes)}, "
+        f"constants {bytes_text(plan.weight_bytes)}"
+    )
+
+
+def costliest(study: Study) -> Sequence[PlannedNode]:
+    """The nodes by cost, the costliest first; equal ones in order."""
+    return sorted(study.nodes, key=lambda n: -share(study, n))
+
+
+def share(study: Study, node: PlannedNode) -> float:
+    """A node's part of the modelled cycles if there are any, else of the slots."""
+    if not has_cycles(study):
+        return slot_share(study, node)
+    whole = study.modelled.all_cycles
+    return study.node_cycles(node) / whole if whole else 0.0
+
+
+def slot_share(study: Study, node: PlannedNode) -> float:
+    """A node's part of the slots."""
+    return study.node_slots[node.value] / study.all_slots if study.all_slots else 0.0
+
+
+def has_cycles(study: Study) -> bool:
+    """Whether cycles are modelled for this target."""
+    return not study.modelled.missing
+
+
+def row(study: Study, node: PlannedNode) -> list[str]:
+    """The cells of a node."""
+    slots = study.node_slots[node.value]
+    cells = [
+        f"%{node.value}",
+        short_name(node, 36),
+        node.operator,
+        result_text(study, node),
+        f"{node.macs:,}" if node.macs else "",
+        rate(node, slots),
+        bytes_text(node.moved_bytes) if node.moved_bytes else "",
+        f"{slots:,.0f}" if slots else "",
+        f"{slot_share(study, node):.1%}",
+    ]
+    if has_cycles(study):
+        cells += [f"{study.node_cycles(node):,.0f}", f"{share(study, node):.1%}"]
+    return cells
+
+
+def rate(node: PlannedNode, cost: float) -> str:
+    """Multiply-adds for each of what it costs."""
+    return f"{node.macs / cost:.2f}" if node.macs and cost else ""
+
+
+def result_text(study: Study, node: PlannedNode) -> str:
+    """Shape and type of a node's first result."""
+    return type_text(study.graph.types[node.value])
+
+
+def type_text(type_: TensorType) -> str:
+    """`1x28x28x3 f32`."""
+    return f"{'x'.join(map(str, type_.shape)) or 'scalar'} {type_.dtype.value}"

@@ -1,0 +1,139 @@
+"""Modelled cycles of kernels and of their instructions, by the tool that `ELLC_CYCLE_TOOL` names.
+
+The tool is a program `TOOL --json FILE --roi FUNCTION --diff N M -- PROGRAM {}`, which runs PROGRAM
+with N and with M in place of `{}`, counts inside FUNCTION, and writes the difference for one unit:
+`functions` with `name` and `cycles`, and `blocks` of consecutive instructions with `function`,
+`count` and `asm`, which is a list of [address, cycles each time, instruction].
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ellc.codegen.machine.target import Target
+from ellc.codegen.measure.profiling import build_calls
+from ellc.codegen.planning.plan import Plan
+from ellc.ir.errors import EllcError
+from ellc.ir.work_folders import temporary_folder
+
+VARIABLE = "ELLC_CYCLE_TOOL"
+MODELLED_CORES = ("cortex-a53",)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """One instruction: how often it runs in a call of the network, and cycles each time."""
+
+    runs: float
+    cycles: float
+
+
+@dataclass(frozen=True, slots=True)
+class Modelled:
+    """Cycles of one call of the network when the caches have seen another one; one thread.
+
+    `instructions` are the costs of a kernel's instructions by byte offset from its first one.
+    `missing` says why there is nothing, and is empty otherwise.
+    """
+
+    by_kernel: Mapping[str, float] = field(default_factory=dict)
+    instructions: Mapping[str, Mapping[int, Cost]] = field(default_factory=dict)
+    missing: str = ""
+
+    @property
+    def all_cycles(self) -> float:
+        """Cycles of all kernels."""
+        return sum(self.by_kernel.values())
+
+
+def modelled_cycles(
+    plan: Plan, prefix: str, environment: Mapping[str, str] = os.environ
+) -> Modelled:
+    """Cycles of every kernel of a plan whose kernels begin with `prefix`.
+
+    Nothing, with the reason, where the variable is not set or the tool does not model the target's
+    core. Raises `EllcError` (E623) if the tool fails.
+    """
+    target, tool = plan.target, environment.get(VARIABLE, "")
+    if not tool:
+        return Modelled(missing=f"{VARIABLE} is not set: no modelled cycles")
+    if target.core.name not in MODELLED_CORES or target.os != "linux":
+        cores = ", ".join(MODELLED_CORES)
+        return Modelled(
+            missing=f"{VARIABLE} models Linux programs for {cores}, not {target.name}: "
+            "no modelled cycles"
+        )
+    called = replace(plan, options=replace(plan.options, threads=1))
+    document = run_tool(tool, [(prefix, called)], target)
+    kernels = {step.call.kernel.name for step in (*plan.once, *plan.steps)}
+    cycles = {f["name"]: float(f["cycles"]) for f in document["functions"] if f["name"] in kernels}
+    return Modelled(cycles, _instructions(document, kernels))
+
+
+def run_tool(tool: str, plans: Sequence[tuple[str, Plan]], target: Target) -> dict[str, Any]:
+    """The tool's document about a second call of the networks. Raises `EllcError` (E623)."""
+    with temporary_folder("cycles") as folder:
+        program, answer = folder / "program", folder / "answer.json"
+        build_calls(plans, target, program)
+        words = [sys.executable, tool, "--json", str(answer), "--roi", "forward"]
+        words += ["--top-blocks", "1000000", "--block-lines", "0", "--diff", "1", "2"]
+        ran = subprocess.run(
+            [*words, "--", str(program), "{}"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        if ran.returncode or not answer.exists():
+            raise _failed(tool, ran.stderr or ran.stdout)
+        return _document(tool, answer)
+
+
+def _document(tool: str, answer: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(answer.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _failed(tool, str(error)) from error
+    if not isinstance(document, dict) or not {"functions", "blocks"} <= document.keys():
+        raise _failed(tool, "its answer has no functions and blocks")
+    return document
+
+
+def _failed(tool: str, said: str) -> EllcError:
+    return EllcError(
+        f"the tool that {VARIABLE} names failed",
+        code="E623",
+        where=tool,
+        hint=f"without {VARIABLE} everything but modelled cycles is shown",
+        problems=said.strip().splitlines()[-10:],
+    )
+
+
+def _instructions(document: dict[str, Any], kernels: set[str]) -> dict[str, dict[int, Cost]]:
+    """Costs by kernel and offset; a function's first instruction always runs."""
+    found: dict[str, dict[int, Cost]] = {}
+    for block in document["blocks"]:
+        if block["function"] not in kernels:
+            continue
+        of_kernel = found.setdefault(block["function"], {})
+        for address, cycles, _ in block["asm"]:
+            place = int(address, 16)
+            before = of_kernel.get(place, Cost(0.0, 0.0))
+            of_kernel[place] = _sum(before, Cost(float(block["count"]), float(cycles)))
+    return {
+        name: {place - min(costs): cost for place, cost in sorted(costs.items())}
+        for name, costs in found.items()
+    }
+
+
+def _sum(a: Cost, b: Cost) -> Cost:
+    """An instruction that lies in several blocks."""
+    runs = a.runs + b.runs
+    return Cost(runs, (a.runs * a.cycles + b.runs * b.cycles) / runs if runs else 0.0)

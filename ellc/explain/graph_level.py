@@ -1,0 +1,86 @@
+"""What each pass changed: the graph's text before and after it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ellc.explain.names import short_name, short_source
+from ellc.explain.study import Change, PlannedNode, Study
+from ellc.ir.graph import Graph, Node
+from ellc.ir.printable import shortened
+from ellc.ir.text import print_graph, print_node
+
+LONGEST_LINE = 600
+"""Characters of a line: those with a number for every channel lose their middle."""
+
+
+def whole(study: Study) -> str:
+    """The passes in order, and what each of those that changed something changed."""
+    lines = [passes_line(study)]
+    for change in study.changes:
+        lines += ["", heading(change), *difference(change)]
+    return "\n".join(lines)
+
+
+def of_node(study: Study, node: PlannedNode) -> str:
+    """The same for the nodes of the model that became this one, and for the node itself."""
+    lines = [f"{short_name(node)}: {node.operator}"]
+    for change in study.changes:
+        changed = list(node_difference(change, node))
+        if changed:
+            lines += ["", heading(change), *changed]
+    if len(lines) == 1:
+        lines.append("no pass changed it")
+    return "\n".join([*lines, "", "after all passes", *_printed(study.graph, [node.node])])
+
+
+def passes_line(study: Study) -> str:
+    """How many passes ran and which changed the graph."""
+    names = ", ".join(change.name for change in study.changes) or "none"
+    return f"{len(study.passes)} passes ran; these changed the graph: {names}"
+
+
+def heading(change: Change) -> str:
+    """The pass with the number of nodes before and after it."""
+    return f"{change.name}: {len(change.before.nodes)} -> {len(change.after.nodes)} nodes"
+
+
+def difference(change: Change) -> Iterator[str]:
+    """Lines of a unified difference of the whole graph's text."""
+    yield from _unified(*map(_graph_lines, (change.before, change.after)))
+
+
+def node_difference(change: Change, node: PlannedNode) -> Iterator[str]:
+    """The part of it that concerns a node."""
+    graphs = (change.before, change.after)
+    yield from _unified(*(_printed(graph, _related(graph, node)) for graph in graphs))
+
+
+def _unified(before: list[str], after: list[str]) -> Iterator[str]:
+    found = difflib.unified_diff(before, after, n=1, lineterm="")
+    yield from (line for line in found if not line.startswith(("---", "+++", "@@")))
+
+
+def _related(graph: Graph, node: PlannedNode) -> list[Node]:
+    """Nodes that stand for one of its layers or make one of its values."""
+    sources, values = set(node.node.source), set(node.node.outputs)
+    return [n for n in graph.nodes if not sources.isdisjoint(n.source) or values & {*n.outputs}]
+
+
+def _printed(graph: Graph, nodes: list[Node]) -> list[str]:
+    return [_brief(print_node(graph, _short(node))) for node in nodes]
+
+
+def _graph_lines(graph: Graph) -> list[str]:
+    short = replace(graph, nodes=tuple(map(_short, graph.nodes)))
+    return list(map(_brief, print_graph(short).splitlines()))
+
+
+def _short(node: Node) -> Node:
+    return replace(node, source=tuple(map(short_source, node.source)))
+
+
+def _brief(line: str) -> str:
+    return shortened(line, LONGEST_LINE)

@@ -1,0 +1,111 @@
+"""How much a kernel issues: its operations counted in registers, without running it.
+
+An estimate to compare layers by, with one rule for every kernel. Loops whose bounds are known count
+as often as they run; indices stand for the middle of their range, so that what differs at the edges
+of an image counts as it is inside. Caches are not in it, nor is what LLVM saves or adds.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import numpy as np
+
+from ellc.codegen.kir.ir import (
+    For,
+    If,
+    Imm,
+    Kernel,
+    Let,
+    Load,
+    Operand,
+    Prefetch,
+    Stmt,
+    Store,
+)
+from ellc.codegen.kir.ops import OPS
+from ellc.codegen.kir.types import Elem, VType
+from ellc.codegen.machine.target import Target
+
+_FREE = frozenset({"splat_lane", "bitcast", "part", "lane"})
+"""What the instruction that reads the result usually does on the way."""
+_LONG = {"div": 10.0, "rem": 12.0, "sqrt": 10.0}
+"""What takes several cycles in every core, by the tables of Cortex-A53 and A72."""
+
+
+def issue_slots(kernel: Kernel, extent: int, target: Target) -> float:
+    """Slots that all turns of the kernel's outermost loop take together."""
+    counter = _Counter(target)
+    counter.known = {kernel.begin.name: 0, kernel.end.name: extent}
+    return counter.body(kernel.body)
+
+
+class _Counter:
+    """Counts, with the values of those scalars that do not come from memory."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._load = target.core.load_cycles
+        self.known: dict[str, int] = {}
+
+    def body(self, body: tuple[Stmt, ...]) -> float:
+        return sum(self._statement(statement) for statement in body)
+
+    def _statement(self, statement: Stmt) -> float:
+        match statement:
+            case Let():
+                return self._let(statement)
+            case Load(result, _, _, _, _):
+                return self._load * self._registers(result.type)
+            case Store(value, _, _, _, _):
+                return self._registers(value.type)
+            case Prefetch():
+                return 1.0
+            case For():
+                return self._for(statement)
+            case If(condition, inner):
+                return 1.0 if self._value(condition) == 0 else 1.0 + self.body(inner)
+        assert_never(statement)
+
+    def _for(self, loop: For) -> float:
+        start, stop = self._value(loop.start), self._value(loop.stop)
+        if start is None or stop is None:
+            return 1.0 + self.body(loop.body)
+        trips = max(0, -(-(stop - start) // loop.step))
+        if not trips:
+            return 1.0
+        self.known[loop.index.name] = start + trips // 2 * loop.step
+        return trips * (1.0 + self.body(loop.body))
+
+    def _let(self, let: Let) -> float:
+        type_ = let.result.type
+        if type_.lanes == 1 and type_.elem in (Elem.INDEX, Elem.MASK):
+            self._evaluate(let)
+            return 0.0  # addresses are computed beside the vectors
+        if let.op in _FREE:
+            return 0.0
+        widest = max(map(self._registers, (type_, *(a.type for a in let.args))))
+        return _LONG.get(let.op, 1.0) * widest
+
+    def _evaluate(self, let: Let) -> None:
+        values = [self._value(a) for a in let.args]
+        arrays = [
+            np.array([value], a.type.elem.numpy)
+            for a, value in zip(let.args, values, strict=True)
+            if value is not None
+        ]
+        if len(arrays) == len(let.args):
+            with np.errstate(all="ignore"):
+                self.known[let.result.name] = int(OPS[let.op].meaning(*arrays, *let.attrs)[0])
+
+    def _value(self, operand: Operand) -> int | None:
+        if isinstance(operand, Imm):
+            whole = operand.type.elem in (Elem.INDEX, Elem.MASK)
+            return int(operand.value) if whole else None
+        return self.known.get(operand.name)
+
+    def _registers(self, type_: VType) -> float:
+        """Vector registers of a value; a mask is as wide as what it was compared from, at most."""
+        if type_.lanes == 1 or type_.elem in (Elem.MASK, Elem.INDEX):
+            return 1.0
+        return float(-(-type_.lanes * type_.elem.bytes // self._target.vector_bytes))

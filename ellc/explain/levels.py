@@ -1,0 +1,63 @@
+"""The levels on the way from graph to machine code, from the top down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ellc.explain import asm_level, cost_level, graph_level, kernel_level, llvm_level, plan_level
+from ellc.explain.names import find
+from ellc.explain.study import PlannedNode, Study
+from ellc.ir.errors import EllcError
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One level: what it shows, of a node, and of the whole network if that can be read at all."""
+
+    what: str
+    of_node: Callable[[Study, PlannedNode], str]
+    whole: Callable[[Study], str] | None = None
+
+
+LEVELS = {
+    "graph": Level("what each pass changed", graph_level.of_node, graph_level.whole),
+    "plan": Level("why this kernel: the candidates", plan_level.of_node, plan_level.whole),
+    "kernel": Level("the kernels in kernel IR", kernel_level.of_node),
+    "llvm": Level("the kernels in LLVM IR", llvm_level.of_node),
+    "asm": Level("the kernels in assembly", asm_level.of_node),
+    "cost": Level("what it costs, and its share", cost_level.of_node, cost_level.whole),
+}
+WHOLE_BY_DEFAULT = ("cost",)
+OF_A_NODE_BY_DEFAULT = ("cost", "graph", "plan")
+
+
+def explanation(study: Study, node: str = "", levels: tuple[str, ...] = ()) -> str:
+    """The text of some levels, by default of those that are short.
+
+    Raises `EllcError`: E750 for an unknown node; E751 for a level that is shown of nodes only.
+    """
+    if not node:
+        return "\n\n".join(_whole(study, level) for level in levels or WHOLE_BY_DEFAULT)
+    nodes = find(study, node)
+    parts = [
+        text
+        for level in levels or OF_A_NODE_BY_DEFAULT
+        for one in nodes
+        if (text := LEVELS[level].of_node(study, one))
+    ]
+    if parts:
+        return "\n\n".join(parts)
+    return "no kernel: the result is a view of bytes that are already there"
+
+
+def _whole(study: Study, level: str) -> str:
+    shown = LEVELS[level].whole
+    if shown is not None:
+        return shown(study)
+    costly = ", ".join(f"%{n.value}" for n in cost_level.costliest(study)[: cost_level.MOST_COSTLY])
+    raise EllcError(
+        f"level '{level}' shows one node; none was named",
+        code="E751",
+        hint=f"--node NAME; the costliest are {costly}",
+    )

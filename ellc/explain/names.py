@@ -1,0 +1,74 @@
+"""Nodes by the names that a user may know: a layer of the model, a value, a step of the plan."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+
+from ellc.explain.study import PlannedNode, Study
+from ellc.ir.errors import EllcError
+from ellc.ir.printable import visible
+
+_NEAR = 5
+_LONGEST = 60
+
+
+def find(study: Study, name: str) -> tuple[PlannedNode, ...]:
+    """The nodes that have a name, in order: a layer may have become several.
+
+    Raises `EllcError` (E750), with the nearest names, if there are none.
+    """
+    found = tuple(n for n in study.nodes if name in names_of(n))
+    if found:
+        return found
+    near = _near(study, name)
+    raise EllcError(
+        f"no node, layer or kernel is called so{'; these are called nearly so:' if near else ''}",
+        code="E750",
+        where=name,
+        problems=near,
+        hint="`ellc explain MODEL --target TARGET` lists the nodes",
+    )
+
+
+def names_of(node: PlannedNode) -> set[str]:
+    """All names of a node: results with and without `%`, layers, steps and their kernels."""
+    names = {node.layer, *node.node.source, *node.node.outputs}
+    names |= {f"%{value}" for value in node.node.outputs}
+    names |= {part for source in node.node.source for part in source.split(";")}
+    for step in node.steps:
+        names |= {step.name, step.call.kernel.name}
+    return names - {""}
+
+
+def short_source(source: str, longest: int = _LONGEST) -> str:
+    """One layer for people: of those that a converter has joined the first."""
+    return middle_out(source.split(";")[0], longest, "...")
+
+
+def short_name(node: PlannedNode, longest: int = _LONGEST) -> str:
+    """A name for a table: of joined layers the first, of a long one both ends."""
+    layer = visible(node.layer.split(";")[0])
+    return middle_out(layer, longest) if layer else f"%{node.value}"
+
+
+def middle_out(text: str, longest: int, mark: str = "…") -> str:
+    """Text without its middle if it is too long: names of layers differ at both ends."""
+    if len(text) <= longest:
+        return text
+    kept = longest - len(mark)
+    head = kept // 3
+    return f"{text[:head]}{mark}{text[head - kept :]}"
+
+
+def _near(study: Study, name: str) -> list[str]:
+    names = dict.fromkeys(_readable_names(study))
+    holding = [n for n in names if name.lower() in n.lower()]
+    close = difflib.get_close_matches(name, names, n=_NEAR, cutoff=0.5)
+    return list(dict.fromkeys((*close, *holding)))[:_NEAR]
+
+
+def _readable_names(study: Study) -> Iterator[str]:
+    for node in study.nodes:
+        yield from (part for source in node.node.source for part in source.split(";"))
+        yield from node.node.outputs

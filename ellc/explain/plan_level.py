@@ -1,0 +1,106 @@
+"""Why this kernel: the candidates of a node, their predicted cost, and where operands lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ellc.codegen.blocks.candidates import Prediction
+from ellc.codegen.blocks.lowering import Arg, BufferArg
+from ellc.codegen.planning.plan import Plan, Step
+from ellc.commands.output import bytes_text, table
+from ellc.explain.names import short_name
+from ellc.explain.study import PlannedNode, Study
+
+WHAT_CYCLES_ARE = (
+    "Predicted cycles count issue slots of one core in the kernel's inner loops. What all\n"
+    "candidates have in common is not in them: the epilogue, and waiting for memory."
+)
+
+
+def whole(study: Study) -> str:
+    """The memory, and every node's kernel with the number of its rivals."""
+    plan = study.plan
+    lines = [
+        f"arena {plan.arena.arena_bytes:,} bytes ({plan.arena.lower_bound_bytes:,} are live at "
+        f"once), constants {plan.weight_bytes:,} bytes, {len(plan.steps)} steps",
+        "",
+    ]
+    rows = [_row(node) for node in study.nodes]
+    header = ["node", "layer", "operator", "kernel", "variant", "predicted", "candidates"]
+    return "\n".join([*lines, table(header, rows, "     rr"), "", WHAT_CYCLES_ARE])
+
+
+def of_node(study: Study, node: PlannedNode) -> str:
+    """The candidates, why one was taken, and the steps with their operands in memory."""
+    lines = [f"{short_name(node)}: {node.operator}", "", why(study, node)]
+    if node.predictions:
+        lines += ["", candidates_table(node)]
+    for step in node.steps:
+        lines += ["", *step_lines(study.plan, step)]
+    return "\n".join(lines)
+
+
+def why(study: Study, node: PlannedNode) -> str:
+    """One sentence on the choice."""
+    if not node.steps:
+        return "No kernel: the result is a view of bytes that are already there."
+    if not node.predictions:
+        return "No kernel of its own: only copies."
+    chosen, *others = node.predictions
+    if not others:
+        return f"{chosen.name} is the only kernel that can compute this here."
+    named = (*node.node.outputs, *node.node.source)
+    if any(layer in named for layer, _ in study.plan.options.kernels):
+        return f"{chosen.name} was asked for (--kernel)."
+    text = f"{chosen.name} is predicted to be the fastest of {len(node.predictions)} candidates"
+    if chosen.cycles and others[0].cycles:
+        text += f"; the next would take {others[0].cycles / chosen.cycles:.2f} times as long"
+    return f"{text}."
+
+
+def candidates_table(node: PlannedNode) -> str:
+    """The candidates, the chosen one first."""
+    rows = [_candidate(p, node.predictions[0]) for p in node.predictions]
+    return table(["candidate", "schedule", "predicted", "of the chosen"], rows, "  rr")
+
+
+def step_lines(plan: Plan, step: Step) -> Iterator[str]:
+    """A call: its kernel, its extent, and where its arguments are."""
+    variant = f" [{step.call.note}]" if step.call.note else ""
+    yield f"step {step.name}{variant}"
+    if step.call.kernel.name != step.name:
+        yield f"  has the kernel of an equal step: {step.call.kernel.name}"
+    repeat = f", {step.repeat.trips} trips of a loop" if step.repeat else ""
+    yield f"  outermost loop of {step.call.extent:,} turns{repeat}"
+    rows = [
+        ["", p.name, p.elem.value, *_argument(plan, arg)]
+        for p, arg in zip(step.call.kernel.params, step.call.args, strict=True)
+    ]
+    yield table(["", "argument", "element", "where", "bytes"], rows, "    r")
+
+
+def _row(node: PlannedNode) -> list[object]:
+    operator, chosen = node.operator, node.predictions[0] if node.predictions else None
+    kernel = chosen.name if chosen else "copy" if node.steps else "view"
+    variant = node.steps[-1].call.note if node.steps else ""
+    cycles = f"{chosen.cycles:,.0f}" if chosen and chosen.cycles is not None else ""
+    layer = short_name(node, 40)
+    return [f"%{node.value}", layer, operator, kernel, variant, cycles, len(node.predictions)]
+
+
+def _candidate(prediction: Prediction, chosen: Prediction) -> list[str]:
+    cycles = prediction.cycles
+    ratio = f"{cycles / chosen.cycles:.2f}" if cycles is not None and chosen.cycles else ""
+    shown = "" if cycles is None else f"{cycles:,.0f}"
+    return [prediction.kernel, prediction.schedule, shown, ratio]
+
+
+def _argument(plan: Plan, arg: Arg) -> list[str]:
+    if not isinstance(arg, BufferArg):
+        return [f"constant +{arg.offset_bytes}", bytes_text(arg.weight.bytes)]
+    buffer = arg.buffer
+    if buffer.kind in ("input", "output"):
+        place = f"the caller's {buffer.kind} {buffer.index} +{arg.offset_bytes}"
+    else:
+        place = f"arena at {plan.arena_offset(buffer):,} +{arg.offset_bytes} ({buffer.id})"
+    return [place, bytes_text(buffer.bytes)]

@@ -1,0 +1,217 @@
+"""Everything that is decided on the way from a model to code, gathered for the levels to show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ellc.codegen.blocks.candidates import Prediction
+from ellc.codegen.blocks.lowering import Options
+from ellc.codegen.kir.ir import Kernel
+from ellc.codegen.languages.names import valid_name
+from ellc.codegen.machine.target import Target
+from ellc.codegen.planning.loops import flattened
+from ellc.codegen.planning.plan import Plan, Step
+from ellc.codegen.planning.planner import make_plan
+from ellc.driver import default_threads
+from ellc.explain.assembly import Assembly, assemble
+from ellc.explain.cycle_tool import Modelled, modelled_cycles
+from ellc.explain.issue_slots import issue_slots
+from ellc.inspect import operator_text
+from ellc.ir.graph import Graph, Node
+from ellc.ir.pipeline import PipelineOptions, default_passes, run_pipeline
+from ellc.models import DEFAULT_OPTIONS, ModelOptions, default_name, read_model
+from ellc.progress import Progress, silent
+
+
+@dataclass(frozen=True, slots=True)
+class StudyOptions:
+    """What a user may choose; the same as for a compile."""
+
+    optimize: bool = True
+    kernels: tuple[tuple[str, str], ...] = ()
+    model: ModelOptions = DEFAULT_OPTIONS
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One pass that changed the graph."""
+
+    name: str
+    before: Graph
+    after: Graph
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedNode:
+    """A node of the graph after the passes, with the steps that compute it.
+
+    None for a view: its operand's bytes are its result. `operator` is the operator in a few
+    characters.
+    """
+
+    node: Node
+    operator: str
+    steps: tuple[Step, ...]
+
+    @property
+    def value(self) -> str:
+        """The node's first result, which no other node has."""
+        return self.node.outputs[0]
+
+    @property
+    def layer(self) -> str:
+        """The layers of the model that it stands for, empty if it stands for none."""
+        return "+".join(self.node.source)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds, on all trips of a loop."""
+        return sum(step.macs for step in self.steps)
+
+    @property
+    def moved_bytes(self) -> int:
+        """Operands, weights and results, each once a trip."""
+        return sum(step.moved_bytes for step in self.steps)
+
+    @property
+    def predictions(self) -> tuple[Prediction, ...]:
+        """The candidates of its kernel, the chosen one first."""
+        return next((s.predictions for s in reversed(self.steps) if s.predictions), ())
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """Every kernel that its steps call, once."""
+        return tuple({s.call.kernel.name: s.call.kernel for s in self.steps}.values())
+
+
+@dataclass(frozen=True)
+class Study:
+    """A network on its way to code for a target.
+
+    `passes` are the names of all passes that ran, `changes` those that changed something. `graph`
+    is what came out of them, with loops opened; `nodes` are its nodes, with all steps of the plan
+    but `copies`, which only move results to where the caller wants them.
+    """
+
+    name: str
+    passes: tuple[str, ...]
+    changes: tuple[Change, ...]
+    graph: Graph
+    plan: Plan
+    nodes: tuple[PlannedNode, ...]
+    copies: tuple[Step, ...]
+    progress: Progress = silent
+
+    @property
+    def target(self) -> Target:
+        """What the code is for."""
+        return self.plan.target
+
+    def slots(self, step: Step) -> float:
+        """Issue slots of a step in one call of the network, on all trips of its loop."""
+        trips = step.repeat.trips if step.repeat else 1
+        return trips * issue_slots(step.call.kernel, step.call.extent, self.target)
+
+    @cached_property
+    def node_slots(self) -> dict[str, float]:
+        """Issue slots by node."""
+        return {n.value: sum(map(self.slots, n.steps)) for n in self.nodes}
+
+    @cached_property
+    def all_slots(self) -> float:
+        """Issue slots of one call of the network."""
+        return sum(self.node_slots.values()) + sum(map(self.slots, self.copies))
+
+    @cached_property
+    def modelled(self) -> Modelled:
+        """Cycles by the tool that the environment names, or why there are none."""
+        self.progress("modelling cycles", 0, 0)
+        return modelled_cycles(self.plan, self.name)
+
+    def node_cycles(self, node: PlannedNode) -> float:
+        """Modelled cycles of a node; a kernel that several steps share is cut by their slots."""
+        return sum(self._step_cycles(step) for step in node.steps)
+
+    def _step_cycles(self, step: Step) -> float:
+        kernel = step.call.kernel.name
+        whole = self._kernel_slots.get(kernel, 0.0)
+        part = self.slots(step) / whole if whole else 0.0
+        return part * self.modelled.by_kernel.get(kernel, 0.0)
+
+    @cached_property
+    def _kernel_slots(self) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for step in self.plan.steps:
+            name = step.call.kernel.name
+            found[name] = found.get(name, 0.0) + self.slots(step)
+        return found
+
+    def assemblies(self, kernels: Sequence[Kernel]) -> dict[str, Assembly]:
+        """The assembly of kernels by name, with modelled cycles where there are any."""
+        self.progress("compiling kernels", 0, 0)
+        return assemble(kernels, self.target, self.modelled)
+
+
+def study(
+    source: Path | Graph,
+    target: Target,
+    options: StudyOptions | None = None,
+    progress: Progress = silent,
+) -> Study:
+    """Read a model, or take a graph, and go all the way to a plan for the target.
+
+    Raises `EllcError` for what reading, the passes and the planner refuse.
+    """
+    chosen = options or StudyOptions()
+    progress("reading the model", 0, 0)
+    graph = source if isinstance(source, Graph) else read_model(source, chosen.model)
+    name = valid_name(source.name if isinstance(source, Graph) else default_name(source))
+    changes: list[Change] = []
+
+    def watch(name: str, before: Graph, after: Graph) -> None:
+        if before != after:
+            changes.append(Change(name, before, after))
+
+    progress("passes", 0, 0)
+    passes = default_passes(PipelineOptions(optimize=chosen.optimize))
+    ready, _ = run_pipeline(graph, passes, watch=watch)
+    progress("planning", 0, 0)
+    asked = Options(threads=default_threads(target), kernels=chosen.kernels)
+    plan = make_plan(ready, target, asked, name)
+    flat = flattened(ready)
+    steps, copies = _steps_by_value(plan.steps, flat)
+    nodes = tuple(_planned(flat, node, steps) for node in flat.nodes)
+    names = tuple(step.name for step in passes)
+    return Study(name, names, tuple(changes), flat, plan, nodes, copies, progress)
+
+
+def _planned(graph: Graph, node: Node, steps: dict[str, list[Step]]) -> PlannedNode:
+    operands, _ = graph.node_types(node)
+    operator = operator_text(node.op, operands)
+    return PlannedNode(node, operator, tuple(steps.get(node.outputs[0], ())))
+
+
+def _steps_by_value(
+    steps: Sequence[Step], graph: Graph
+) -> tuple[dict[str, list[Step]], tuple[Step, ...]]:
+    """The steps of each node by its first result, and those after the last node.
+
+    Only the last step of a node names its results; those before it are helpers, and borders.
+    """
+    first = {value: node.outputs[0] for node in graph.nodes for value in node.outputs}
+    found: dict[str, list[Step]] = {}
+    waiting: list[Step] = []
+    for step in steps:
+        waiting.append(step)
+        if step.values:
+            found.setdefault(first[step.values[0]], []).extend(waiting)
+            waiting = []
+    return found, tuple(waiting)
+
+
+def all_kernels(nodes: Sequence[PlannedNode]) -> Iterator[Kernel]:
+    """Every kernel of these nodes, once."""
+    yield from {k.name: k for node in nodes for k in node.kernels}.values()
