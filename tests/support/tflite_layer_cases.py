@@ -282,15 +282,20 @@ def _stored_lstms(first: bool) -> Iterator[TfliteCase]:
     yield _stored_lstm(first, "peepholes", 0.01, 11, 6, peepholes=3e-4)
     yield _stored_lstm(first, "saturating peepholes", 0.02, 13, 0, peepholes=0.1, coupled=first)
     yield _stored_lstm(first, "projected peepholes", 0.01, 12, 3, peepholes=1e-4, outputs=11)
+    yield _stored_lstm(first, "normalised", 0.01, 11, 5, norms=3e-5)
+    yield _stored_lstm(first, "normalised by much", 0.02, 12, 0, norms=4e-3, coupled=first)
+    yield _stored_lstm(first, "normalised equals", 1e-6, 11, 5, norms=4e-4)
+    given = {"norms": 2e-5, "peepholes": 1e-4, "outputs": 11, "coupled": not first}
+    yield _stored_lstm(first, "normalised peepholes", 0.01, 12, 3, cellClip=0.4, **given)
 
 
 def _stored_lstm(
     first: bool, label: str, size: float, bits: int, zero: int, *, outputs: int = 0,
-    coupled: bool = False, peepholes: float = 0.0, **given: float,
+    coupled: bool = False, peepholes: float = 0.0, norms: float = 0.0, **given: float,
 ) -> TfliteCase:  # fmt: skip
     """One of them: with `outputs` a projection, `coupled` without an input gate.
 
-    `peepholes` is the scale of their weights.
+    `peepholes` is the scale of their weights, `norms` that of a layer normalisation's.
     """
     inputs, hidden = 5, 11
     width = outputs or hidden
@@ -300,17 +305,19 @@ def _stored_lstm(
     gates: list[T | None] = [_small(size, hidden, n) for n in (inputs, width) for _ in range(4)]
     biases: list[T | None] = [_small_bias(hidden) for _ in range(4)]
     seen: list[T | None] = [_peephole(peepholes, hidden) if peepholes else None for _ in range(3)]
+    scaled: list[T | None] = [_norm(norms, hidden) if norms else None for _ in range(4)]
     if coupled:
-        seen[0] = gates[0] = gates[4] = biases[0] = None
+        seen[0] = gates[0] = gates[4] = biases[0] = scaled[0] = None
     projection = (_small(size, width, hidden), _small_bias(width)) if outputs else (None, None)
     output = {"scale": (0.0071,), "zero": (zero,)}
     state = T((2, width), "int8", variable=True, **output)
     cell = T((2, hidden), "int16", variable=True, scale=(2.0**-bits,))
     x = replace(_steps(2, first, inputs), dtype="int8", scale=(0.03,), zero=(5,))
-    operands = (x, *gates, *seen, *biases, *projection, state, cell, *[None] * 4)
+    operands = (x, *gates, *seen, *biases, *projection, state, cell, *scaled)
     to = replace(_steps(2, first, width), dtype="int8", **output)
     between = {"scale": (0.0083,), "zero": (-4,)} if outputs else output
-    within = (*[T((0,))] * 4, T((0,), "int8", **between))
+    sums = [T((0,), "int16", scale=(2.0**-12 * n,), zero=(0,)) for n in (1.0, 0.7, 1.3, 0.9)]
+    within = (*sums, T((0,), "int8", **between))
     return TfliteCase(
         "UNIDIRECTIONAL_SEQUENCE_LSTM", f"{first} {label}", operands, (to,), chosen,
         calls=4, intermediates=within,
@@ -319,6 +326,10 @@ def _stored_lstm(
 
 def _peephole(scale: float, units: int) -> T:
     return T.of(_RNG.integers(-32767, 32768, units, np.int16), scale=(scale / 100,))
+
+
+def _norm(scale: float, units: int) -> T:
+    return T.of(_RNG.integers(-32767, 32768, units, np.int16), scale=(scale,))
 
 
 def _small_bias(rows: int) -> T:

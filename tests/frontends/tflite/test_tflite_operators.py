@@ -108,6 +108,9 @@ def test_stored_16_bit_numbers_of_one_scale_are_equal_or_not(kind: str, tmp_path
     [
         (9, T.of(np.ones(11, np.int16), scale=(1e-4,)), "1 peepholes"),
         (9, T.of(np.ones(9, np.int16), scale=(1e-4,)), "int16(9,), where INT16 peepholes"),
+        (20, T.of(np.ones(11, np.int16), scale=(1e-4,)), "normalisation of 1 of 4 gates"),
+        (20, T.of(np.ones(9, np.int16), scale=(1e-4,)), "int16(9,), where INT16 norms (11,)"),
+        (20, T.of(np.ones(11, np.int16), scale=(1e6,)), "in steps of 1000000.0"),
         (16, T.of(np.ones((9, 11), np.int8), scale=(1.0,)), "int8(9, 11), where INT8 weights (11,"),
         (1, None, "parts of an input gate"),
         (1, T.of(np.ones((), np.int8), scale=(1.0,)), "int8(), where INT8 weights"),

@@ -1,7 +1,8 @@
 """The LSTM of stored integers: 8-bit operands and results, a cell state of 16 bits.
 
 Gates' sums are Q numbers of three integer bits, gates are Q0 (`ellc.ir.fixed_point_16`); the cell
-state is a Q number whose integer bits its scale says.
+state is a Q number whose integer bits its scale says. A layer normalisation makes such sums of
+others, whose steps the file says.
 """
 
 from __future__ import annotations
@@ -16,13 +17,23 @@ from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
 from ellc.frontends.tflite.common import operand, optional, result, tensor
 from ellc.frontends.tflite.model import Activation, Tensor, TfliteNode
+from ellc.frontends.tflite.operators.fixed_point_parts import (
+    HIGH,
+    LOW,
+    WIDE_HIGH,
+    WIDE_LOW,
+    bounded,
+    number,
+    scaled,
+    shifted,
+)
+from ellc.frontends.tflite.operators.quantised_layer_norm import LayerNorm
 from ellc.frontends.tflite.operators.recurrent_parts import NO_SUCH_CELL, refuse, state_of, walk_of
 from ellc.frontends.tflite.scales import limits_of, scale_of, zero_of
 from ellc.ir.fixed_point import quantize_multiplier
 from ellc.ir.fixed_point_16 import MOST_INTEGER_BITS, ONE
 from ellc.ir.ops.arithmetic import Add, Mul, Sub
 from ellc.ir.ops.cast import Cast
-from ellc.ir.ops.comparisons import ShiftRight
 from ellc.ir.ops.fixed_point_functions import Function16
 from ellc.ir.ops.loop import Loop
 from ellc.ir.ops.quantised import Requantize
@@ -34,9 +45,8 @@ _WEIGHTS, _RECURRENT, _BIASES = 1, 5, 12  # where the operands of the four gates
 _PEEPHOLES = {0: 9, 1: 10, 3: 11}  # operands by gate
 _PROJECTION, _PROJECTION_BIAS = 16, 17
 _STATE, _CELL = 18, 19
+_NORMS = 20  # where the weights of the gates' layer normalisation begin
 _HIDDEN = 4  # the intermediate that says how the product of output gate and cell is stored
-_LOW, _HIGH = -(1 << 15), (1 << 15) - 1
-_WIDE = (-(1 << 31), (1 << 31) - 1)
 _SUM_BITS = 3  # integer bits of the gates' sums
 _UNIT_BITS = 15  # of 1 as Q0
 _UNIT = np.float32(2.0 ** (_SUM_BITS - _UNIT_BITS))  # of the gates' sums
@@ -72,15 +82,16 @@ class _Projection:
 class _Cell:
     """What one step needs to know.
 
-    `coupled` gates have no input gate: it is what the forget gate leaves of 1. `peepholes` are by
-    the gate's number in the file. `cell_bits` are the cell state's integer bits. Of both clips 0
-    says that there is none.
+    `coupled` gates have no input gate: it is what the forget gate leaves of 1. `peepholes` and
+    `norms` are by the gate's number in the file. `cell_bits` are the cell state's integer bits. Of
+    both clips 0 says that there is none.
     """
 
     inputs: _Sums
     recurrent: _Sums
     coupled: bool
     peepholes: Mapping[int, _Peephole]
+    norms: Mapping[int, LayerNorm]
     cell_bits: int
     cell_clip: int
     hidden: tuple[int, int]
@@ -100,7 +111,7 @@ class _Cell:
 
 
 def stored_lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """UNIDIRECTIONAL_SEQUENCE_LSTM of int8, without layer normalisation."""
+    """UNIDIRECTIONAL_SEQUENCE_LSTM of int8."""
     if node.options.activation is not Activation.TANH:
         raise Unsupported(
             f"{NO_SUCH_CELL.reason}: {node.options.activation.name} of stored integers"
@@ -137,9 +148,7 @@ def _cell(node: TfliteNode, inputs: Inputs) -> _Cell:
     bits = _UNIT_BITS + exponent - 1
     if fraction != 0.5 or not 0 <= bits <= MOST_INTEGER_BITS:
         raise Unsupported(f"cells in steps of {scale_of(cells)}")
-    hidden = node.intermediates[_HIDDEN] if len(node.intermediates) > _HIDDEN else None
-    if hidden is None:
-        raise Unsupported("its file does not say how the hidden state is stored")
+    hidden = _between(node, _HIDDEN, "the hidden state is")
     recurrent = operand(inputs, _RECURRENT + 1, "recurrent weights")
     if recurrent.type.rank != 2:
         raise Unsupported(f"recurrent weights {recurrent.shape}")
@@ -151,13 +160,22 @@ def _cell(node: TfliteNode, inputs: Inputs) -> _Cell:
     if coupled:
         refuse(inputs, (_RECURRENT, _BIASES), "parts of an input gate without its weights")
     gates = range(1 if coupled else 0, 4)
+    norms = _norms(node, inputs, gates, units)
+    steps = {g: scale_of(_between(node, g, "sums of gates are")) if norms else _UNIT for g in gates}
+    size = operand(inputs, 0).shape[-1]
     return _Cell(
         _gates(
-            node, inputs, gates, _WEIGHTS, tensor(node, 0), (units, operand(inputs, 0).shape[-1])
+            node,
+            inputs,
+            steps,
+            (_WEIGHTS, None if norms else _BIASES),
+            tensor(node, 0),
+            (units, size),
         ),
-        _gates(node, inputs, gates, _RECURRENT, state, (units, outputs)),
+        _gates(node, inputs, steps, (_RECURRENT, None), state, (units, outputs)),
         coupled,
-        _peepholes(node, inputs, gates, (units, outputs)),
+        _peepholes(node, inputs, steps, (units, outputs)),
+        norms,
         bits,
         _clip(node, "CellClip", cells),
         quantize_multiplier(float(np.float32(2.0**-30 / float(scale_of(hidden))))),
@@ -167,8 +185,30 @@ def _cell(node: TfliteNode, inputs: Inputs) -> _Cell:
     )
 
 
+def _between(node: TfliteNode, index: int, what: str) -> Tensor:
+    """The intermediate that says how something is stored."""
+    found = node.intermediates[index] if len(node.intermediates) > index else None
+    if found is None:
+        raise Unsupported(f"its file does not say how {what} stored")
+    return found
+
+
+def _norms(node: TfliteNode, inputs: Inputs, gates: range, units: int) -> dict[int, LayerNorm]:
+    """Those of all gates, or of none; their biases are those of the gates."""
+    found = {}
+    for gate in range(4):
+        if optional(inputs, _NORMS + gate) is None:
+            continue
+        weights = _stored(inputs, _NORMS + gate, "INT16 norms", np.int16, (units,))
+        bias = _stored(inputs, _BIASES + gate, "INT32 biases", np.int32, (units,))
+        found[gate] = LayerNorm.of(weights, bias, scale_of(tensor(node, _NORMS + gate)))
+    if found and set(found) != {*gates}:
+        raise Unsupported(f"a layer normalisation of {len(found)} of {len(gates)} gates")
+    return found
+
+
 def _peepholes(
-    node: TfliteNode, inputs: Inputs, gates: range, shape: tuple[int, int]
+    node: TfliteNode, inputs: Inputs, steps: Mapping[int, np.float32], shape: tuple[int, int]
 ) -> dict[int, _Peephole]:
     """Those of gates that may have one; either all or none of them do."""
     found = {}
@@ -176,9 +216,11 @@ def _peepholes(
         if optional(inputs, place) is None:
             continue
         weights = _stored(inputs, place, "INT16 peepholes", np.int16, shape[:1])
-        scale = scale_of(tensor(node, place)) * scale_of(tensor(node, _CELL)) / _UNIT
+        scale = (
+            scale_of(tensor(node, place)) * scale_of(tensor(node, _CELL)) / steps.get(gate, _UNIT)
+        )
         found[gate] = _Peephole(weights[None].astype(np.int32), quantize_multiplier(float(scale)))
-    if found and set(found) != {*gates} & {*_PEEPHOLES}:
+    if found and set(found) != {*steps} & {*_PEEPHOLES}:
         raise Unsupported(f"{len(found)} peepholes")
     if found and shape[0] != shape[1]:
         raise Unsupported(
@@ -195,16 +237,21 @@ def _clip(node: TfliteNode, option: str, to: Tensor) -> int:
 
 
 def _gates(
-    node: TfliteNode, inputs: Inputs, gates: range, first: int, x: Tensor, shape: tuple[int, int]
+    node: TfliteNode,
+    inputs: Inputs,
+    steps: Mapping[int, np.float32],
+    first: tuple[int, int | None],
+    x: Tensor,
+    shape: tuple[int, int],
 ) -> _Sums:
     """The products of x with the weights of gates, of this shape, in the order of the file.
 
-    Biases belong to the products with the layer's operand.
+    `steps` are those of each gate's sums; weights and biases, if any, begin at `first`.
     """
-    biases = _BIASES if first == _WEIGHTS else None
+    weights, biases = first
     parts = [
-        _sums(node, inputs, (first + g, None if biases is None else biases + g), x, _UNIT, shape)
-        for g in gates
+        _sums(node, inputs, (weights + g, None if biases is None else biases + g), x, step, shape)
+        for g, step in steps.items()
     ]
     return _Sums(
         np.concatenate([p.weights for p in parts]),
@@ -262,23 +309,23 @@ def _stored(
 
 def _step(body: Emitter, cell: _Cell, x: Value, h: Value, c: Value) -> tuple[Value, Value]:
     """The next output state and cell state."""
-    from_x = _product(body, cell.inputs, x, (_LOW, _HIGH))
-    from_h = _product(body, cell.recurrent, h, _WIDE)
-    total = _bounded(body, body.add(Add(), from_x, from_h), _LOW, _HIGH)
+    from_x = _product(body, cell.inputs, x, LOW, HIGH)
+    from_h = _product(body, cell.recurrent, h)
+    total = bounded(body, body.add(Add(), from_x, from_h), LOW, HIGH)
     c = body.add(Cast(DType.I32), c)
     first = 1 if cell.coupled else 0
     *update, forget, new = (_gate(body, cell, total, gate, c) for gate in range(first, 3))
-    kept = _shifted(body, body.add(Mul(), forget, c), _UNIT_BITS)
+    kept = shifted(body, body.add(Mul(), forget, c), _UNIT_BITS)
     if cell.coupled:
         one = body.constant(body.full(forget.shape, ONE, np.int32))
         update = [body.add(Sub(), one, forget)]
-    added = _shifted(body, body.add(Mul(), update[0], new), _UNIT_BITS + cell.cell_bits)
-    low, high = (-cell.cell_clip, cell.cell_clip) if cell.cell_clip > 0 else (_LOW, _HIGH)
-    wide = _bounded(body, body.add(Add(), kept, added), low, high)
+    added = shifted(body, body.add(Mul(), update[0], new), _UNIT_BITS + cell.cell_bits)
+    low, high = (-cell.cell_clip, cell.cell_clip) if cell.cell_clip > 0 else (LOW, HIGH)
+    wide = bounded(body, body.add(Add(), kept, added), low, high)
     output = _gate(body, cell, total, 3, wide)
     shown = body.add(Function16("tanh", cell.cell_bits), wide)
     hidden = Requantize("tflite", cell.hidden_zero, -128, 127, DType.I8, cell.quant)
-    factor = (_number(body, part) for part in cell.hidden)
+    factor = (number(body, part) for part in cell.hidden)
     state = body.add(hidden, body.add(Mul(), output, shown), *factor)
     if cell.projection is not None:
         state = _projected(body, cell.projection, state)
@@ -290,15 +337,17 @@ def _projected(body: Emitter, projection: _Projection, hidden: Value) -> Value:
     clip = projection.clip
     low, high = (-clip, clip) if clip > 0 else (-128, 127)
     op = Requantize("tflite", projection.zero, low, high, DType.I8)
-    return _scaled(body, projection.sums, hidden, op)
+    return _summed(body, projection.sums, hidden, op)
 
 
-def _product(body: Emitter, sums: _Sums, x: Value, bounds: tuple[int, int]) -> Value:
+def _product(
+    body: Emitter, sums: _Sums, x: Value, low: int = WIDE_LOW, high: int = WIDE_HIGH
+) -> Value:
     """The sums of all gates, as 32-bit numbers between two bounds."""
-    return _scaled(body, sums, x, Requantize("tflite", 0, *bounds, DType.I32))
+    return _summed(body, sums, x, Requantize("tflite", 0, low, high, DType.I32))
 
 
-def _scaled(body: Emitter, sums: _Sums, x: Value, op: Requantize) -> Value:
+def _summed(body: Emitter, sums: _Sums, x: Value, op: Requantize) -> Value:
     """Sums times their factors."""
     total = body.add(IntDense(), x, body.constant(sums.weights), body.constant(sums.bias))
     pairs = np.array(sums.factors, np.int32)
@@ -310,25 +359,8 @@ def _gate(body: Emitter, cell: _Cell, total: Value, gate: int, c: Value) -> Valu
     start = (gate - 1 if cell.coupled else gate) * cell.units
     own = body.add(Slice((0, start), (total.shape[0], cell.units), (1, 1)), total)
     if (peephole := cell.peepholes.get(gate)) is not None:
-        seen = body.add(Mul(), c, body.constant(peephole.weights))
-        factor = (_number(body, part) for part in peephole.factor)
-        seen = body.add(Requantize("tflite", 0, *_WIDE, DType.I32), seen, *factor)
-        own = _bounded(body, body.add(Add(), own, seen), _LOW, _HIGH)
+        seen = scaled(body, body.add(Mul(), c, body.constant(peephole.weights)), peephole.factor)
+        own = bounded(body, body.add(Add(), own, seen), LOW, HIGH)
+    if (norm := cell.norms.get(gate)) is not None:
+        own = norm.apply(body, own)
     return body.add(Function16("tanh" if gate == 2 else "logistic", _SUM_BITS), own)
-
-
-def _shifted(body: Emitter, x: Value, bits: int) -> Value:
-    """x / 2^bits, rounded, halves away from zero: a negative half less one rounds down."""
-    lower = body.add(Add(), x, body.add(ShiftRight(), x, _number(body, 31)))
-    op = Requantize("tflite_once", 0, *_WIDE, DType.I32)
-    return body.add(op, lower, _number(body, 1 << 30), _number(body, 1 - bits))
-
-
-def _bounded(body: Emitter, x: Value, low: int, high: int) -> Value:
-    """x between two bounds."""
-    op = Requantize("tflite_once", 0, low, high, DType.I32)
-    return body.add(op, x, _number(body, 1 << 30), _number(body, 1))
-
-
-def _number(body: Emitter, value: int) -> Value:
-    return body.constant(np.full(1, value, np.int32))

@@ -96,7 +96,7 @@ class _Direction:
 
 @TFLITE.imports(
     "UNIDIRECTIONAL_SEQUENCE_LSTM",
-    limits=f"{_LSTM_LIMITS}; of int8 with cells of int16: no layer norm",
+    limits=f"{_LSTM_LIMITS}; of int8 with cells of int16: these, too",
     declines=(
         NO_SUCH_CELL,
         NO_PROJECTION_CLIP,
@@ -105,11 +105,11 @@ class _Direction:
 )
 def sequence_lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """An LSTM; operands come gate by gate in the order input, forget, cell, output."""
+    if is_stored(node):
+        return stored_lstm(emitter, node, inputs)
     refuse(
         inputs, range(20, 24), "layer normalisation; build the layer of single operators (unroll)"
     )
-    if is_stored(node):
-        return stored_lstm(emitter, node, inputs)
     return _lstm(emitter, node, inputs, _Direction(1, (18, 19)))
 
 

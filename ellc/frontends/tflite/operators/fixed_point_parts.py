@@ -1,0 +1,43 @@
+"""Arithmetic of 32-bit numbers that layers of stored integers are made of."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ellc.frontends.graph_import.values import Emitter, Value
+from ellc.ir.ops.arithmetic import Add
+from ellc.ir.ops.comparisons import ShiftRight
+from ellc.ir.ops.quantised import Requantize
+from ellc.ir.types import DType
+
+LOW, HIGH = -(1 << 15), (1 << 15) - 1
+WIDE_LOW, WIDE_HIGH = -(1 << 31), (1 << 31) - 1
+
+
+def number(emitter: Emitter, value: int, dtype: DType = DType.I32) -> Value:
+    """One number for all."""
+    return emitter.constant(np.full(1, value, dtype.numpy))
+
+
+def scaled(
+    emitter: Emitter, x: Value, factor: tuple[int, int], low: int = WIDE_LOW, high: int = WIDE_HIGH
+) -> Value:
+    """x times a factor (`ellc.ir.fixed_point.multiply`), between two bounds."""
+    parts = (number(emitter, part) for part in factor)
+    return emitter.add(Requantize("tflite", 0, low, high, DType.I32), x, *parts)
+
+
+def shifted(emitter: Emitter, x: Value, bits: int) -> Value:
+    """x / 2^bits, rounded, halves away from zero: a negative half less one rounds down.
+
+    x is not the lowest number.
+    """
+    lower = emitter.add(Add(), x, emitter.add(ShiftRight(), x, number(emitter, 31)))
+    op = Requantize("tflite_once", 0, WIDE_LOW, WIDE_HIGH, DType.I32)
+    return emitter.add(op, lower, number(emitter, 1 << 30), number(emitter, 1 - bits))
+
+
+def bounded(emitter: Emitter, x: Value, low: int, high: int) -> Value:
+    """x between two bounds."""
+    op = Requantize("tflite_once", 0, low, high, DType.I32)
+    return emitter.add(op, x, number(emitter, 1 << 30), number(emitter, 1))

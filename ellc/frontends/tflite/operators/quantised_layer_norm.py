@@ -1,0 +1,85 @@
+"""The layer normalisation inside an LSTM of stored integers, to the bit of LiteRT's kernel.
+
+The sums of a gate are brought to mean 0 and deviation 1, times 2^10, for each batch; weights and a
+bias follow. As in LiteRT, 2^20 / units is truncated before it multiplies, so that variances are too
+small where the number of units is no power of two, and such a one may be below 1: then a number of
+its own stands for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
+from ellc.frontends.tflite.operators.fixed_point_parts import (
+    HIGH,
+    LOW,
+    WIDE_HIGH,
+    WIDE_LOW,
+    bounded,
+    number,
+    scaled,
+    shifted,
+)
+from ellc.ir.fixed_point import quantize_multiplier
+from ellc.ir.ops.arithmetic import Add, Mul, Sub
+from ellc.ir.ops.cast import Cast
+from ellc.ir.ops.comparisons import Greater, Select, ShiftRight
+from ellc.ir.ops.fixed_point_functions import PARTS, InverseRoot
+from ellc.ir.ops.quantised import Requantize
+from ellc.ir.ops.reduce import Reduce
+from ellc.ir.types import Array, DType
+
+_BITS = 10  # of normalised numbers after the point
+_UNIT_BITS = 12  # of the gates' sums after the point
+_MOST_SHIFT = 31
+_GUARD = np.float32(10_000)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerNorm:
+    """Weights i32 [1, units], bias i32 [units], their factor, and the least variance."""
+
+    weights: Array
+    bias: Array
+    factor: tuple[int, int]
+    least: int
+
+    @staticmethod
+    def of(weights: Array, bias: Array, scale: np.float32) -> LayerNorm:
+        """With stored weights and the scale of these."""
+        mantissa, shift = quantize_multiplier(float(scale))
+        if shift + _UNIT_BITS > _MOST_SHIFT:
+            raise Unsupported(f"a layer normalisation in steps of {scale}")
+        least = max(1, int(_GUARD * scale))
+        wide = weights[None].astype(np.int32)
+        return LayerNorm(wide, bias, (mantissa, shift + _UNIT_BITS), least)
+
+    def apply(self, body: Emitter, x: Value) -> Value:
+        """The gates' sums i32 [batch, units], of 16 bits, normalised."""
+        raised = body.add(Mul(), x, number(body, 1 << _BITS))
+        mean = body.add(_over_units("mean"), raised)
+        centred = body.add(Sub(), raised, body.add(Cast(DType.I32), mean))
+        variance = self._variance(body, x, mean)
+        factor = (body.add(InverseRoot(part), variance) for part in PARTS)
+        op = Requantize("tflite", 0, WIDE_LOW, WIDE_HIGH, DType.I32)
+        weighted = body.add(Mul(), body.add(op, centred, *factor), body.constant(self.weights))
+        total = body.add(Add(), weighted, body.constant(self.bias))
+        total = shifted(body, bounded(body, total, WIDE_LOW + 1, WIDE_HIGH), _BITS)
+        return scaled(body, total, self.factor, LOW, HIGH)
+
+    def _variance(self, body: Emitter, x: Value, mean: Value) -> Value:
+        """i32 [batch, 1], of the sums as they are; `mean` is i64 and theirs times 2^10."""
+        share = number(body, (1 << (2 * _BITS)) // x.shape[-1], DType.I64)
+        squares = body.add(Mul(), body.add(_over_units("l2sum"), x), share)
+        wide = body.add(Sub(), squares, body.add(Mul(), mean, mean))
+        bits = number(body, 2 * _BITS, DType.I64)
+        variance = body.add(Cast(DType.I32), body.add(ShiftRight(), wide, bits))
+        is_some = body.add(Greater(), variance, number(body, 0))
+        return body.add(Select(), variance, number(body, self.least), is_some)
+
+
+def _over_units(kind: str) -> Reduce:
+    return Reduce(kind, (1,), True, DType.I64)
