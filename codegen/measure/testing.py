@@ -18,6 +18,7 @@ import numpy as np
 from ellc.codegen.blocks.access import bit_bytes
 from ellc.codegen.blocks.lowering import Options, stored_array
 from ellc.codegen.kir.c99 import c_kernels
+from ellc.codegen.kir.ir import Kernel
 from ellc.codegen.machine.target import Target
 from ellc.codegen.output.c_package import c_constants
 from ellc.codegen.output.emit import kernel_jobs, plan_kernels, weight_pieces
@@ -25,6 +26,7 @@ from ellc.codegen.output.glue import Model, header_text, make_model, source_text
 from ellc.codegen.output.runtime import compile_runtime, runtime_dir
 from ellc.codegen.planning.plan import Plan
 from ellc.codegen.planning.planner import make_plan
+from ellc.codegen.planning.sharing import SharedKernels
 from ellc.codegen.toolchain import emulate
 from ellc.codegen.toolchain.compile_c import compile_c
 from ellc.codegen.toolchain.elf_reader import ElfFile
@@ -125,20 +127,35 @@ def run_trials(
     must not or whose results depend on what memory held gets an `EllcError` or `InternalError` and
     does not spoil the others.
     """
-    chosen = options or Options()
+    chosen, shared = options or Options(), SharedKernels()
     found: list[list[Outputs] | Exception] = [InternalError("did not run")] * len(trials)
     parts: list[_Part] = []
     for index, trial in enumerate(trials):
         name = f"t{index}"
         try:
             asked = replace(chosen, kernels=(*chosen.kernels, *trial.kernels))
-            plan = make_plan(trial.graph, target, asked, name)
+            plan = _sharing(make_plan(trial.graph, target, asked, name), shared)
             model = make_model(plan, name, chosen.threads, portable=emitter == "c")
             parts.append(_Part(index, trial, plan, model))
         except Exception as error:
             found[index] = error
     _run_parts(parts, _Making(target, emitter, guard, tuple(cc)), found)
     return found
+
+
+def _sharing(plan: Plan, shared: SharedKernels) -> Plan:
+    """The plan with the kernels of earlier ones: a third of what samples need is the same."""
+    once, steps = (
+        tuple(replace(step, call=shared.call(step.call)) for step in some)
+        for some in (plan.once, plan.steps)
+    )
+    return replace(plan, once=once, steps=steps)
+
+
+def _every_kernel(parts: Sequence[_Part]) -> list[Kernel]:
+    """Each kernel of some parts once."""
+    kernels = (kernel for part in parts for kernel in plan_kernels(part.plan))
+    return [*{kernel.name: kernel for kernel in kernels}.values()]
 
 
 def _run_parts(
@@ -197,7 +214,7 @@ def _source(parts: Sequence[_Part], made: _Making, path: Path) -> Path:
     """One C file with several models. Their kernels are printed together: they share helpers."""
     text: list[str] = []
     if made.emitter == "c":
-        text.append(c_kernels([k for part in parts for k in plan_kernels(part.plan)], made.target))
+        text.append(c_kernels(_every_kernel(parts), made.target))
     for part in parts:
         header = path.parent / f"{part.model.name}.h"
         header.write_text(header_text(part.model, "test"), encoding="utf-8")
@@ -227,7 +244,7 @@ def _pool(made: _Making, folder: Path) -> Path:
 
 
 def _kernels(parts: Sequence[_Part], target: Target, folder: Path) -> list[Path]:
-    kernels = [kernel for part in parts for kernel in plan_kernels(part.plan)]
+    kernels = _every_kernel(parts)
     if not kernels:
         return []
     jobs = kernel_jobs(kernels, target)
