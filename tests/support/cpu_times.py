@@ -1,0 +1,52 @@
+"""What tests cost in CPU seconds, of this process and of all it started: a table by folder.
+
+CPU seconds say what a change of the suite saves, on a busy machine too, where elapsed time says
+little. A test pays for what it is the first to build; its neighbours that use it cost nothing.
+"""
+
+from __future__ import annotations
+
+import resource
+from collections import Counter
+from collections.abc import Generator
+from pathlib import PurePosixPath
+
+import pytest
+
+
+def cpu_seconds() -> float:
+    """User and system time of this process and of its children that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in used)
+
+
+class CpuTimes:
+    """A pytest plugin: puts `cpu_s` into each report, sums the reports at the end."""
+
+    def __init__(self) -> None:
+        self._last_s = cpu_seconds()
+        self._by_test: Counter[str] = Counter()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        now_s = cpu_seconds()
+        # An attribute of a report travels from a worker of xdist to the main process.
+        report.cpu_s = now_s - self._last_s
+        self._last_s = now_s
+        return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._by_test[report.nodeid] += report.cpu_s
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        folders: Counter[str] = Counter()
+        tests: Counter[str] = Counter()
+        for nodeid, cpu_s in self._by_test.items():
+            folder = PurePosixPath(nodeid.split("::")[0]).parent.as_posix()
+            folders[folder] += cpu_s
+            tests[folder] += 1
+        total_s = sum(folders.values())
+        terminalreporter.section(f"CPU time: {total_s:.0f} s in {sum(tests.values())} tests")
+        for folder, cpu_s in folders.most_common():
+            terminalreporter.line(f"{cpu_s:7.1f} s  {tests[folder]:5}  {folder}")
