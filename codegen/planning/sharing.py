@@ -17,9 +17,12 @@ from ellc.codegen.machine.core import Core
 
 
 class SharedKernels:
-    """The kernels met so far, scheduled for a core, by their text as built without the name."""
+    """The kernels met so far, scheduled for a core, by their text as built without the name.
 
-    def __init__(self, core: Core) -> None:
+    Without a core they stay as they are: those of plans.
+    """
+
+    def __init__(self, core: Core | None = None) -> None:
         self._core = core
         self._kernels: dict[str, Kernel] = {}
 
@@ -28,5 +31,6 @@ class SharedKernels:
         # Text, not `==`: that takes 0.0 for -0.0 and 1 for 1.0.
         text = print_kernel(replace(call.kernel, name=""))
         if text not in self._kernels:
-            self._kernels[text] = schedule(call.kernel, self._core)
+            core = self._core
+            self._kernels[text] = call.kernel if core is None else schedule(call.kernel, core)
         return replace(call, kernel=self._kernels[text])
