@@ -6,16 +6,20 @@ takes none of them. It takes whole numbers and the types of this file, one for e
 
 * `names.valid_name`, `names.distinct_names` make an `Identifier`, which every language takes;
 * `comment` makes a `Comment`, for comments of every language and for Python's docstrings;
-* `c_string`, `python_literal`, `cmake_file` make literals.
+* `c_string`, `python_literal`, `cmake_file` make literals, `html_text` what HTML and SVG show.
 
-`c_code` puts such parts together. All of them allow characters by list and escape the rest.
+`c_code` and `html_code` put such parts together. Those of programs allow characters by list
+and escape the rest.
 """
 
 from __future__ import annotations
 
+import html
 import math
 import re
 from collections.abc import Iterable
+
+from ellc.ir.printable import visible
 
 
 class CCode(str):
@@ -32,6 +36,12 @@ class PythonCode(str):
 
 class CMakeCode(str):
     """Text of CMake, whole arguments."""
+
+    __slots__ = ()
+
+
+class HtmlCode(str):
+    """Text of HTML or SVG: whole elements, or what may stand between and in quotes inside them."""
 
     __slots__ = ()
 
@@ -148,7 +158,26 @@ def cmake_file(name: str) -> CMakeCode:
     return CMakeCode(name)
 
 
-Language = type[CCode] | type[PythonCode] | type[CMakeCode]
+def html_text(text: str) -> HtmlCode:
+    """A foreign text for HTML and SVG, between elements or in a quoted attribute.
+
+    >>> print(html_text('a < "b"'))
+    a &lt; &quot;b&quot;
+    """
+    return HtmlCode(html.escape(visible(text)))
+
+
+def html_code(form: str, *parts: HtmlCode | int) -> HtmlCode:
+    """HTML of our own with `{}` where parts go. Raises `TypeError` for parts of foreign text."""
+    return HtmlCode(form.format(*(checked(part, HtmlCode) for part in parts)))
+
+
+def html_joined(parts: Iterable[HtmlCode], separator: str = "") -> HtmlCode:
+    """HTML of several parts. Raises `TypeError` as `html_code`."""
+    return HtmlCode(separator.join(checked(part, HtmlCode) for part in parts))
+
+
+Language = type[CCode] | type[PythonCode] | type[CMakeCode] | type[HtmlCode]
 
 
 def checked(value: object, language: Language) -> str:

@@ -16,6 +16,7 @@ import jinja2
 from ellc.codegen.languages.foreign_text import (
     CCode,
     CMakeCode,
+    HtmlCode,
     Identifier,
     Language,
     PythonCode,
@@ -24,6 +25,7 @@ from ellc.codegen.languages.foreign_text import (
     checked,
     cmake_file,
     comment,
+    html_text,
     joined,
     python_literal,
 )
@@ -42,16 +44,21 @@ def render_python(template: str, /, **values: object) -> str:
     return environment(PythonCode).get_template(template).render(**values)
 
 
+def render_html(template: str, /, package: str, **values: object) -> str:
+    """Fill a template of HTML in the folder `templates` of a package."""
+    return environment(HtmlCode, package).get_template(template).render(**values)
+
+
 def render_cmake(template: str, /, **values: object) -> str:
     """Fill a template of CMake."""
     return environment(CMakeCode).get_template(template).render(**values)
 
 
 @functools.cache
-def environment(language: Language) -> jinja2.Environment:
+def environment(language: Language, package: str = "ellc.codegen") -> jinja2.Environment:
     """How templates of a language are read: an unknown name is an error, as is foreign text."""
     made = jinja2.Environment(
-        loader=jinja2.PackageLoader("ellc.codegen"),
+        loader=jinja2.PackageLoader(package),
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -80,4 +87,5 @@ _FILTERS: dict[type, dict[str, Callable[..., object]]] = {
     CCode: {"text": c_string, "number": c_double, "hex": _hex, "joined": joined},
     PythonCode: {"py": python_literal, "numpy": _numpy_name, "wrapper": wrapper_name},
     CMakeCode: {"file": cmake_file},
+    HtmlCode: {"text": html_text},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from ellc.commands.output import echo
 from ellc.commands.parameters import model_options
 
 if TYPE_CHECKING:
+    from ellc.ir.graph import Graph
     from ellc.models import ModelOptions
 
 
@@ -30,12 +32,14 @@ if TYPE_CHECKING:
 @model_options
 def command(model: Path, form: str, output: Path | None, options: ModelOptions) -> None:
     """Print a model's graph as text, dot or svg."""
-    from ellc.draw import dot, svg
+    from ellc.drawing.dot import dot
+    from ellc.drawing.svg import svg
     from ellc.ir.files import write_text
     from ellc.ir.text import print_graph
     from ellc.models import read_model
 
-    text = {"text": print_graph, "dot": dot, "svg": svg}[form](read_model(model, options))
+    forms: dict[str, Callable[[Graph], str]] = {"text": print_graph, "dot": dot, "svg": svg}
+    text = forms[form](read_model(model, options))
     if output is None:
         echo(text, nl=False, whole=True)
     else:

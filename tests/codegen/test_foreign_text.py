@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from c_tokens import Token, tokens
@@ -24,11 +25,14 @@ from ellc.codegen.languages.foreign_text import (
     CCode,
     CMakeCode,
     Comment,
+    HtmlCode,
     Identifier,
     PythonCode,
     c_code,
     c_string,
     comment,
+    html_code,
+    html_text,
     python_literal,
 )
 from ellc.codegen.languages.names import valid_name
@@ -48,6 +52,7 @@ from ellc.codegen.toolchain import zig
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.graph import Graph
 from ellc.ir.ops.pointwise import Relu
+from ellc.ir.printable import visible
 from ellc.ir.types import DType, TensorType
 from ellc.pictures.pixels import Preprocessing
 from ellc.pictures.preprocessing import with_preprocessing
@@ -187,8 +192,25 @@ def test_templates_refuse_plain_text(language: type[CCode]) -> None:
     for value in (language("x"), Identifier("x"), Comment("x")):
         assert template.render(x=value) == "x"
     assert template.render(x=1) == "1"
-    others = [other("x") for other in (CCode, PythonCode, CMakeCode) if other is not language]
+    every = (CCode, PythonCode, CMakeCode, HtmlCode)
+    others = [other("x") for other in every if other is not language]
     for wrong in ("x", None, 1.5, True, b"x", ("x",), language("x") + "", *others):
+        with pytest.raises(TypeError, match="foreign_text"):
+            template.render(x=wrong)
+
+
+@pytest.mark.parametrize("text", [*TEXTS, "<b>&amp;'\"", "a\nb"])
+def test_html_shows_a_text_as_it_is(text: str) -> None:
+    page = html_code('<p a="{0}">{0}</p>', html_text(text))
+    (paragraph,) = ElementTree.fromstring(f"<r>{page}</r>")
+    assert (paragraph.text or "", len(paragraph)) == (visible(text), 0)
+    assert paragraph.attrib == {"a": visible(text)}
+
+
+def test_html_refuses_plain_text() -> None:
+    template = environment(HtmlCode).from_string("{{ x }}")
+    assert template.render(x=html_text("a<")) == "a&lt;"
+    for wrong in ("x", CCode("x"), Comment("x"), None, 1.5):
         with pytest.raises(TypeError, match="foreign_text"):
             template.render(x=wrong)
 

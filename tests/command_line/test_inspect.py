@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-from ellc.draw import boxes, dot, place, svg
 from ellc.importing import Imported
 from ellc.inspect import inspect
 from ellc.ir.builder import GraphBuilder, Ref
@@ -139,25 +137,3 @@ def test_what_is_no_model_is_reported(tmp_path: Path, ellc_command, name: str) -
     done = ellc_command("inspect", name)
     assert done.returncode == 2
     assert done.stderr.startswith("error[") and name in done.stderr
-
-
-def test_dot_has_every_box_and_line(residual: Graph) -> None:
-    text = dot(residual)
-    assert text.count("label=") == 6 and text.count("->") == 6
-    assert '"add\\nsum & <rest>: f32 1x4x4x4"' in text
-
-
-def test_svg_is_well_formed_and_escaped(residual: Graph) -> None:
-    root = ElementTree.fromstring(svg(residual))
-    shown = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert "add" in shown and "sum & <rest>: f32 1x4x4x4" in shown
-
-
-def test_no_line_crosses_a_box(residual: Graph) -> None:
-    placed = place(boxes(residual))
-    # The first convolution's value is read twice: its second reader is below the dilated one.
-    assert [item.lane for item in placed] == [0, 0, 1, 0, 0, 0]
-    for row, item in enumerate(placed):
-        for from_row, lane in item.lines:
-            between = placed[from_row + 1 : row]
-            assert all(other.lane != lane for other in between)

@@ -15,7 +15,8 @@ from c_tokens import tokens
 from hostile_texts import PLACES, PREPROCESSING, TEXTS, network
 
 from ellc.cli import EXIT_BAD_INPUT, EXIT_INTERNAL, run
-from ellc.draw import dot, svg
+from ellc.drawing.dot import dot
+from ellc.drawing.svg import svg
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.container import save
 from ellc.ir.errors import EllcError, InternalError

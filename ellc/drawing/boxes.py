@@ -1,0 +1,99 @@
+"""What is drawn of a graph: a box for every input, node, state and output."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ellc.inspect import operator_text
+from ellc.ir.graph import Graph, Node
+from ellc.ir.printable import visible
+from ellc.ir.types import TensorType
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """One thing drawn. Values are ids of the graph; `name` is what the model calls it.
+
+    `key` tells the box to a program, `note` stands at its right, and `share` of its width is marked
+    (0 to 1): for whoever adds figures to a drawing.
+    """
+
+    title: str
+    shape: str
+    name: str
+    reads: tuple[str, ...]
+    makes: tuple[str, ...]
+    kind: str
+    key: str = ""
+    note: str = ""
+    share: float = 0.0
+
+
+def boxes(graph: Graph) -> list[Box]:
+    """Everything to draw, in the order in which it is computed. Constants are left out."""
+    constants = {c.value for c in graph.constants}
+    types = graph.types
+    found = [Box("input", _shape(types[p.value]), p.name, (), (p.value,), "input")
+             for p in graph.inputs]  # fmt: skip
+    found += [
+        Box("state", _shape(types[s.current]), s.name, (), (s.current,), "state")
+        for s in graph.states
+    ]
+    found += [_node(graph, node, constants) for node in graph.nodes]
+    found += [
+        Box("next state", _shape(types[s.next]), s.name, (s.next,), (), "state")
+        for s in graph.states
+    ]
+    found += [
+        Box("output", _shape(types[p.value]), p.name, (p.value,), (), "output")
+        for p in graph.outputs
+    ]
+    return found
+
+
+def _node(graph: Graph, node: Node, constants: set[str]) -> Box:
+    operands, results = graph.node_types(node)
+    reads = tuple(v for v in node.inputs if v not in constants)
+    name = first_layer(node)
+    title = operator_text(node.op, operands)
+    return Box(title, _shape(results[0]), name, reads, node.outputs, "node", node.outputs[0])
+
+
+def first_layer(node: Node) -> str:
+    """The first of the layers that a node stands for; converters join names by `;`."""
+    joined = "+".join(node.source)
+    return joined.split(";")[0]
+
+
+def _shape(type_: TensorType) -> str:
+    return f"{'x'.join(map(str, type_.shape)) or 'scalar'} {type_.dtype.value}"
+
+
+def columns(text: str) -> int:
+    """Columns of a monospaced font that a text takes; characters of East Asia take two."""
+    return len(text) if text.isascii() else sum(map(_width, text))
+
+
+def fitted(text: str, most: int) -> str:
+    """A text in at most so many columns: without its middle if it is too long, for ends differ."""
+    shown = visible(text)
+    if columns(shown) <= most:
+        return shown
+    head = "".join(_while_fits(shown, (most - 1) // 3))
+    tail = "".join(_while_fits(reversed(shown), most - 1 - columns(head)))
+    return f"{head}…{tail[::-1]}" if most > 0 else ""
+
+
+def _while_fits(text: Iterator[str] | str, most: int) -> Iterator[str]:
+    taken = 0
+    for char in text:
+        taken += _width(char)
+        if taken > most:
+            return
+        yield char
+
+
+def _width(char: str) -> int:
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
