@@ -150,6 +150,10 @@ class Pointwise(Op):
     the epilogue of the kernel that produces the first operand (`ellc.ir.ops.fused.Fused`).
     """
 
+    def swapped(self) -> Pointwise | None:
+        """The operator that makes the same of its two operands exchanged, None if there is none."""
+        return None
+
 
 def require(condition: bool, message: str) -> None:
     """Raise `ShapeError(message)` unless `condition` holds."""

@@ -28,6 +28,8 @@ from ellc.ir.types import Array, TensorType
 class Add(Binary):
     """x + y."""
 
+    commutative: ClassVar[bool] = True
+
     def value(self, x: Array, y: Array) -> Array:
         return x + y
 
@@ -45,6 +47,8 @@ class Sub(Binary):
 @dataclass(frozen=True, slots=True)
 class Mul(Binary):
     """x * y."""
+
+    commutative: ClassVar[bool] = True
 
     def value(self, x: Array, y: Array) -> Array:
         return x * y
@@ -126,6 +130,7 @@ class Minimum(Binary):
     """The smaller of x and y; NaN if either is NaN."""
 
     keeps_quant: ClassVar[bool] = True
+    commutative: ClassVar[bool] = True
 
     def value(self, x: Array, y: Array) -> Array:
         return np.minimum(x, y)
@@ -137,6 +142,7 @@ class Maximum(Binary):
     """The larger of x and y; NaN if either is NaN."""
 
     keeps_quant: ClassVar[bool] = True
+    commutative: ClassVar[bool] = True
 
     def value(self, x: Array, y: Array) -> Array:
         return np.maximum(x, y)

@@ -26,6 +26,7 @@ class And(Binary):
     """x and y: logical on booleans, bitwise on integers."""
 
     kinds: ClassVar[str] = "ib"
+    commutative: ClassVar[bool] = True
 
     def value(self, x: Array, y: Array) -> Array:
         return x & y
@@ -37,6 +38,7 @@ class Or(Binary):
     """x or y: logical on booleans, bitwise on integers."""
 
     kinds: ClassVar[str] = "ib"
+    commutative: ClassVar[bool] = True
 
     def value(self, x: Array, y: Array) -> Array:
         return x | y
@@ -48,6 +50,7 @@ class Xor(Binary):
     """Either x or y: logical on booleans, bitwise on integers."""
 
     kinds: ClassVar[str] = "ib"
+    commutative: ClassVar[bool] = True
 
     def value(self, x: Array, y: Array) -> Array:
         return x ^ y
@@ -100,6 +103,7 @@ class Equal(Comparison):
     """x == y."""
 
     kinds: ClassVar[str] = "fib"
+    commutative: ClassVar[bool] = True
 
     def value(self, x: Array, y: Array) -> Array:
         return np.equal(x, y)
@@ -111,6 +115,7 @@ class NotEqual(Comparison):
     """x != y; true where either is NaN."""
 
     kinds: ClassVar[str] = "fib"
+    commutative: ClassVar[bool] = True
 
     def value(self, x: Array, y: Array) -> Array:
         return np.not_equal(x, y)
@@ -121,6 +126,9 @@ class NotEqual(Comparison):
 class Less(Comparison):
     """x < y."""
 
+    def swapped(self) -> Pointwise:
+        return Greater()
+
     def value(self, x: Array, y: Array) -> Array:
         return x < y
 
@@ -129,6 +137,9 @@ class Less(Comparison):
 @dataclass(frozen=True, slots=True)
 class LessEqual(Comparison):
     """x <= y."""
+
+    def swapped(self) -> Pointwise:
+        return GreaterEqual()
 
     def value(self, x: Array, y: Array) -> Array:
         return x <= y
@@ -139,6 +150,9 @@ class LessEqual(Comparison):
 class Greater(Comparison):
     """x > y."""
 
+    def swapped(self) -> Pointwise:
+        return Less()
+
     def value(self, x: Array, y: Array) -> Array:
         return x > y
 
@@ -147,6 +161,9 @@ class Greater(Comparison):
 @dataclass(frozen=True, slots=True)
 class GreaterEqual(Comparison):
     """x >= y."""
+
+    def swapped(self) -> Pointwise:
+        return LessEqual()
 
     def value(self, x: Array, y: Array) -> Array:
         return x >= y

@@ -118,10 +118,14 @@ class Binary(Pointwise):
 
     kinds: ClassVar[str] = "fi"
     keeps_quant: ClassVar[bool] = False  # where both operands have one, or the second has none
+    commutative: ClassVar[bool] = False
 
     def value(self, x: Array, y: Array) -> Array:
         """The function, elementwise."""
         raise NotImplementedError(self.name)
+
+    def swapped(self) -> Pointwise | None:
+        return self if self.commutative else None
 
     @classmethod
     def draw(cls, rng: np.random.Generator, x: tuple[int, ...], y: tuple[int, ...]) -> Arrays:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ellc.ir.graph import Node
+from ellc.ir.op import Pointwise
 from ellc.ir.ops.pointwise import (
     Abs,
     Add,
@@ -35,13 +36,13 @@ from ellc.ir.passes.view_rules import Change
 from ellc.ir.rewrite import Editor
 from ellc.ir.types import Array, DType
 
-_COMMUTATIVE = (Add, Mul, Minimum, Maximum)
 _MANTISSA_BITS = {DType.F32: 24, DType.F64: 53}
 
 
 def order_of_operands(editor: Editor, node: Node) -> Change | None:
     """What is constant, or repeated to the result's shape, comes second where order is free."""
-    if not isinstance(node.op, _COMMUTATIVE) or len(node.inputs) != 2:
+    swapped = node.op.swapped() if isinstance(node.op, Pointwise) else None
+    if swapped is None or len(node.inputs) != 2:
         return None
     x, y = node.inputs
     if editor.type(y).shape != editor.type(node.output).shape or editor.array(y) is not None:
@@ -50,7 +51,7 @@ def order_of_operands(editor: Editor, node: Node) -> Change | None:
     repeated = maker is not None and isinstance(maker.op, Expand)
     if repeated and other is not None and isinstance(other.op, Expand):
         return None
-    return (node.op, (y, x)) if repeated or editor.array(x) is not None else None
+    return (swapped, (y, x)) if repeated or editor.array(x) is not None else None
 
 
 def conversion(editor: Editor, node: Node) -> Change | None:

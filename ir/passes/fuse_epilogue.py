@@ -11,10 +11,9 @@ from ellc.ir.ops.conv import Conv2D
 from ellc.ir.ops.dense import Dense, MatMul
 from ellc.ir.ops.fixed_point_functions import Interpolate
 from ellc.ir.ops.fused import Fused, Stage
-from ellc.ir.ops.pointwise import Add, Div, Maximum, Minimum, Mod, Mul
+from ellc.ir.ops.pointwise import Div, Mod
 from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
 from ellc.ir.ops.quantised import Lookup
-from ellc.ir.ops.quantised_arithmetic import QuantAdd, QuantMul
 from ellc.ir.ops.quantised_conv import IntConv2D, IntDense, IntMatMul
 from ellc.ir.ops.quantised_pool import IntAvgPool2D
 from ellc.ir.ops.reduce import Reduce
@@ -43,7 +42,6 @@ ANCHORS: tuple[type[Op], ...] = (
     CountReached,
     Pointwise,
 )
-_COMMUTATIVE = (Add, Mul, Minimum, Maximum)
 _LOOPS = (Div, Mod)  # of integers: what no epilogue has room for
 _NARROW = (DType.F32, DType.I32, DType.I16, DType.U16, DType.I8, DType.U8)
 
@@ -73,7 +71,7 @@ class FuseEpilogue(Pass):
     def _fuse(self, editor: Editor, node: Node, op: Pointwise, order: dict[str, int]) -> None:
         if not _is_stage(editor, node):
             return
-        swapped = _swapped(op) if len(node.inputs) > 1 else None
+        swapped = op.swapped() if len(node.inputs) > 1 else None
         positions = (0,) if swapped is None else (0, 1)
         hosts = [p for p in positions if self._can_host(editor, node, node.inputs[p])]
         if not hosts:
@@ -109,13 +107,6 @@ def _is_stage(editor: Editor, node: Node) -> bool:
         return True
     loops = isinstance(node.op, _LOOPS) and not made.is_float
     return not loops and all(d in _NARROW for d in (*read, made))
-
-
-def _swapped(op: Pointwise) -> Pointwise | None:
-    """The operator that gives the same with its two operands exchanged, None if there is none."""
-    if isinstance(op, QuantAdd | QuantMul):
-        return op.swapped()
-    return op if isinstance(op, _COMMUTATIVE) else None
 
 
 def _as_fused(node: Node) -> Fused:
