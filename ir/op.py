@@ -39,6 +39,8 @@ class Op:
     name: ClassVar[str]
     # True for an operator that some pass always replaces: it needs no kernel.
     composite: ClassVar[bool] = False
+    # True where a kernel can go on with pointwise operators on what it has just computed.
+    takes_stages: ClassVar[bool] = False
 
     def infer(self, *inputs: TensorType) -> Types:
         """The result types; raises `ShapeError` when the operands do not fit."""
@@ -149,6 +151,10 @@ class Pointwise(Op):
     Further operands broadcast to the first operand's shape as in numpy. Such operators can run in
     the epilogue of the kernel that produces the first operand (`ellc.ir.ops.fused.Fused`).
     """
+
+    takes_stages: ClassVar[bool] = True
+    # True for what integers need a loop for: no epilogue has room for one.
+    loops_on_integers: ClassVar[bool] = False
 
     def swapped(self) -> Pointwise | None:
         """The operator that makes the same of its two operands exchanged, None if there is none."""

@@ -59,6 +59,8 @@ class Mul(Binary):
 class Div(Binary):
     """x / y. Integers: truncated toward zero, 0 where y is 0, the lowest by -1 wraps to itself."""
 
+    loops_on_integers: ClassVar[bool] = True
+
     @classmethod
     def draw(cls, rng: np.random.Generator, x: tuple[int, ...], y: tuple[int, ...]) -> Arrays:
         return normal(rng, *x), _away_from_zero(rng, y)
@@ -84,6 +86,8 @@ def _away_from_zero(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
 class Mod(Binary):
     """The remainder with the sign of x: C's fmod and %. Integers: 0 where y is 0."""
 
+    loops_on_integers: ClassVar[bool] = True
+
     @classmethod
     def draw(cls, rng: np.random.Generator, x: tuple[int, ...], y: tuple[int, ...]) -> Arrays:
         # Exact in float32, so that no remainder jumps from almost 0 to almost y.
@@ -99,6 +103,8 @@ class Mod(Binary):
 class FloorDiv(Binary):
     """floor(x / y). Integers: 0 where y is 0, the lowest by -1 wraps to itself."""
 
+    loops_on_integers: ClassVar[bool] = True
+
     @classmethod
     def draw(cls, rng: np.random.Generator, x: tuple[int, ...], y: tuple[int, ...]) -> Arrays:
         return Mod.draw(rng, x, y)
@@ -113,6 +119,8 @@ class FloorDiv(Binary):
 @dataclass(frozen=True, slots=True)
 class FloorMod(Binary):
     """The remainder with the sign of y: Python's %. Integers: 0 where y is 0."""
+
+    loops_on_integers: ClassVar[bool] = True
 
     @classmethod
     def draw(cls, rng: np.random.Generator, x: tuple[int, ...], y: tuple[int, ...]) -> Arrays:
@@ -155,6 +163,8 @@ class Pow(Binary):
 
     Integers wrap around; a negative exponent gives 1 / x^-y truncated, and 0 for x = 0.
     """
+
+    loops_on_integers: ClassVar[bool] = True
 
     @classmethod
     def draw(cls, rng: np.random.Generator, x: tuple[int, ...], y: tuple[int, ...]) -> Arrays:

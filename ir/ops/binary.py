@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from math import prod
+from typing import ClassVar
 
 import numpy as np
 
@@ -55,6 +56,8 @@ class BinaryConv2D(Op):
     padding has one value: 0 means that taps outside contribute nothing, -1 or +1 that there are
     pixels of that sign in all channels. Sizes as in `Conv2D`.
     """
+
+    takes_stages: ClassVar[bool] = True
 
     stride: tuple[int, int] = (1, 1)
     padding: Padding = Padding()

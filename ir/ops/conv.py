@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from math import prod
+from typing import ClassVar
 
 import numpy as np
 
@@ -34,6 +35,8 @@ class Conv2D(Op):
     `groups == C`. OH = floor((H + top + bottom - dilation*(kh-1) - 1) / stride) + 1. A frame of 0
     gives NaN with an infinite weight, as any other 0 does.
     """
+
+    takes_stages: ClassVar[bool] = True
 
     stride: tuple[int, int] = (1, 1)
     padding: Padding = Padding()

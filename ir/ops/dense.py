@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from ellc.ir.types import Array, TensorType
 @dataclass(frozen=True, slots=True)
 class Dense(Op):
     """(x [...,K], w [F,K][, bias [F]]) -> [...,F]: y = x w^T + bias along the last axis, float."""
+
+    takes_stages: ClassVar[bool] = True
 
     def infer(self, *inputs: TensorType) -> Types:
         want_operands("dense", inputs, 2, 3)
@@ -68,6 +71,8 @@ class MatMul(Op):
     `transpose_a`, `transpose_b` say that the last two axes come exchanged. Leading axes broadcast
     as in numpy; both operands have rank 2 or more.
     """
+
+    takes_stages: ClassVar[bool] = True
 
     transpose_a: bool = False
     transpose_b: bool = False

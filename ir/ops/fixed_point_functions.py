@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import isqrt
+from typing import ClassVar
 
 import numpy as np
 
@@ -182,6 +183,8 @@ class Interpolate(Op):
     Pieces are 2^bits long, the first begins at 0 and the last one never ends: the result is
     `bases[p] + slopes[p] * (x modulo 2^bits)` for the piece p of x, modulo 2^32.
     """
+
+    takes_stages: ClassVar[bool] = True
 
     bits: int
 

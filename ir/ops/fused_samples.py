@@ -10,7 +10,8 @@ from ellc.ir.op import Case, Op, Pointwise
 from ellc.ir.ops.binary import Binarize, BinaryConv2D
 from ellc.ir.ops.common import dyadic, normal, weights
 from ellc.ir.ops.conv import Conv2D
-from ellc.ir.ops.dense import Dense
+from ellc.ir.ops.dense import Dense, MatMul
+from ellc.ir.ops.fixed_point_functions import Interpolate
 from ellc.ir.ops.fused import Fused, Stage, fused_samples
 from ellc.ir.ops.pointwise import (
     Add,
@@ -31,6 +32,7 @@ from ellc.ir.ops.quantised_arithmetic import QuantAdd, QuantMul
 from ellc.ir.ops.quantised_conv import IntConv2D, IntDense, IntMatMul
 from ellc.ir.ops.quantised_pool import IntAvgPool2D
 from ellc.ir.ops.reduce import Reduce
+from ellc.ir.ops.thresholds import CountReached
 from ellc.ir.types import Array, DType, Padding, Quant
 
 
@@ -71,6 +73,7 @@ def fused_cases(rng: np.random.Generator) -> Iterator[Case]:
     yield from _signs(rng)
     yield from _bytes(rng)
     yield from _bytes_without_products(rng)
+    yield from _matrices_and_tables(rng)
 
 
 def _convolutions(rng: np.random.Generator) -> Iterator[Case]:
@@ -291,4 +294,23 @@ def _bytes_without_products(rng: np.random.Generator) -> Iterator[Case]:
         _Chain(AvgPool2D((2, 4), (2, 2)), dyadic(rng, 1, 6, 8, 9))
         .then(Quantize("half_even", DType.I8), scale / 2, zero)
         .case("mean, to bytes")
+    )
+
+
+def _matrices_and_tables(rng: np.random.Generator) -> Iterator[Case]:
+    left, right = dyadic(rng, 2, 5, 7), dyadic(rng, 7, 9)
+    yield (
+        _Chain(MatMul(), left, right)
+        .then(Add(), dyadic(rng, 9))
+        .then(Relu())
+        .case("product of matrices, bias, relu")
+    )
+    x = rng.integers(0, 19 << 7, (1, 5, 4, 9)).astype(np.int32)
+    tables = (rng.integers(-9999, 9999, 19).astype(np.int32) for _ in range(2))
+    yield _Chain(Interpolate(7), x, *tables).then(Clip(-9e4, 8e5)).case("pieces, clip")
+    thresholds = dyadic(rng, 7, 1, 1, 1, 12)
+    yield (
+        _Chain(CountReached(), dyadic(rng, 1, 5, 4, 12), thresholds)
+        .then(Mul(), np.array([0.25], np.float32))
+        .case("thresholds, scale")
     )

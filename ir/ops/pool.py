@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -33,6 +34,8 @@ class MaxPool2D(Op):
     OH = floor((H + top + bottom - rows) / stride) + 1; the padding's value takes part like any
     pixel (for integers clamped to the type). NaN in a window gives NaN.
     """
+
+    takes_stages: ClassVar[bool] = True
 
     window: tuple[int, int]
     stride: tuple[int, int]
@@ -98,6 +101,8 @@ class AvgPool2D(Op):
     without it only cells inside the input count, and a window that has none gives NaN. The mean
     of a whole image is this with the image's size as window.
     """
+
+    takes_stages: ClassVar[bool] = True
 
     window: tuple[int, int]
     stride: tuple[int, int]

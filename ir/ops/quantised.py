@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -312,6 +313,8 @@ class Dequantize(Pointwise):
 @dataclass(frozen=True, slots=True)
 class Lookup(Op):
     """(x i8|u8, table [256]) -> table[x - lowest], lowest = -128 or 0: any function of one byte."""
+
+    takes_stages: ClassVar[bool] = True
 
     dtype: DType
     quant: Quant | None = None

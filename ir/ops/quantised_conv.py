@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from math import prod
+from typing import ClassVar
 
 import numpy as np
 
@@ -38,6 +39,8 @@ class IntConv2D(Op):
     `Conv2D`, modulo 2^32. What lies outside the image contributes 0: `padding` gives amounts only.
     `weight_zero` is one number for all filters or one for each.
     """
+
+    takes_stages: ClassVar[bool] = True
 
     stride: tuple[int, int] = (1, 1)
     padding: Padding = Padding()
@@ -141,6 +144,8 @@ class IntDense(Op):
     `weight_zero` is one number for all outputs or one for each.
     """
 
+    takes_stages: ClassVar[bool] = True
+
     input_zero: int = 0
     weight_zero: tuple[int, ...] = (0,)
 
@@ -199,6 +204,8 @@ class IntMatMul(Op):
     `transpose_a`, `transpose_b` say that the last two axes come exchanged. Leading axes broadcast
     as in numpy; both operands have rank 2 or more, and either may be computed.
     """
+
+    takes_stages: ClassVar[bool] = True
 
     a_zero: int = 0
     b_zero: tuple[int, ...] = (0,)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,6 +25,8 @@ class IntAvgPool2D(Op):
     The quotient is rounded to the nearest integer, halves away from zero, and clamped to `low` and
     `high`. Operand and result have the same scale and zero point.
     """
+
+    takes_stages: ClassVar[bool] = True
 
     window: tuple[int, int]
     stride: tuple[int, int]

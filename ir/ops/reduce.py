@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import prod
+from typing import ClassVar
 
 import numpy as np
 
@@ -26,6 +27,8 @@ class Reduce(Op):
     divided by the count, truncated toward zero. max, min and mean of nothing are an error, sums are
     0, products 1. With `wide`, a larger integer type, integers are converted to it first.
     """
+
+    takes_stages: ClassVar[bool] = True
 
     kind: str
     axes: tuple[int, ...]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -21,6 +22,8 @@ class CountReached(Op):
     The thresholds [n, ...] lie along their first axis, in any order; what follows has as many axes
     as x and broadcasts to it. NaN reaches none, and is not reached.
     """
+
+    takes_stages: ClassVar[bool] = True
 
     def infer(self, *inputs: TensorType) -> Types:
         want_operands("count_reached", inputs, 2)

@@ -15,7 +15,6 @@ from ellc.ir.ops.shape import Reshape
 from ellc.ir.passes.affine import Affine, affine_of, emit_affine, merge
 from ellc.ir.passes.base import Pass, register_pass
 from ellc.ir.passes.common import LARGEST, fits_float, frame, per_channel
-from ellc.ir.passes.fuse_epilogue import ANCHORS
 from ellc.ir.rewrite import Editor, merged_source
 from ellc.ir.types import Array, Padding
 
@@ -106,7 +105,7 @@ class FoldAffine(Pass):
 def _fits_epilogue(editor: Editor, value: str) -> bool:
     """Whether an affine on this value can run in the kernel that makes it."""
     producer = editor.producer(value)
-    return producer is not None and isinstance(producer.op, ANCHORS) and editor.used_once(value)
+    return producer is not None and producer.op.takes_stages and editor.used_once(value)
 
 
 @dataclass(frozen=True)

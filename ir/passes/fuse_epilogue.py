@@ -5,44 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ellc.ir.graph import Graph, Node
-from ellc.ir.op import Op, Pointwise
-from ellc.ir.ops.binary import Binarize, BinaryConv2D
-from ellc.ir.ops.conv import Conv2D
-from ellc.ir.ops.dense import Dense, MatMul
-from ellc.ir.ops.fixed_point_functions import Interpolate
+from ellc.ir.op import Pointwise
+from ellc.ir.ops.binary import Binarize
 from ellc.ir.ops.fused import Fused, Stage
-from ellc.ir.ops.pointwise import Div, Mod
-from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
-from ellc.ir.ops.quantised import Lookup
-from ellc.ir.ops.quantised_conv import IntConv2D, IntDense, IntMatMul
-from ellc.ir.ops.quantised_pool import IntAvgPool2D
-from ellc.ir.ops.reduce import Reduce
-from ellc.ir.ops.thresholds import CountReached
 from ellc.ir.passes.base import Pass, register_pass
 from ellc.ir.rewrite import Editor, merged_source
 from ellc.ir.types import DType
 
-PRODUCTS: tuple[type[Op], ...] = (
-    Conv2D,
-    BinaryConv2D,
-    Dense,
-    MatMul,
-    IntConv2D,
-    IntDense,
-    IntMatMul,
-)
-ANCHORS: tuple[type[Op], ...] = (
-    *PRODUCTS,
-    MaxPool2D,
-    AvgPool2D,
-    IntAvgPool2D,
-    Reduce,
-    Lookup,
-    Interpolate,
-    CountReached,
-    Pointwise,
-)
-_LOOPS = (Div, Mod)  # of integers: what no epilogue has room for
 _NARROW = (DType.F32, DType.I32, DType.I16, DType.U16, DType.I8, DType.U8)
 
 
@@ -95,7 +64,7 @@ class FuseEpilogue(Pass):
         if editor.type(value).shape != editor.type(node.output).shape:
             return False
         head = _as_fused(first)
-        return isinstance(head.anchor, ANCHORS) and len(head.stages) < self.max_stages
+        return head.anchor.takes_stages and len(head.stages) < self.max_stages
 
 
 def _is_stage(editor: Editor, node: Node) -> bool:
@@ -105,7 +74,7 @@ def _is_stage(editor: Editor, node: Node) -> bool:
     of_floats = len(read) == 1 and all(d.is_float for d in read)
     if of_floats and (made.is_float or isinstance(node.op, Binarize)):
         return True
-    loops = isinstance(node.op, _LOOPS) and not made.is_float
+    loops = isinstance(node.op, Pointwise) and node.op.loops_on_integers and not made.is_float
     return not loops and all(d in _NARROW for d in (*read, made))
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from ellc.ir.errors import ShapeError
 from ellc.ir.op import Arrays, Case, Op, Pointwise, all_ops
+from ellc.ir.ops.fused import Fused
 from ellc.ir.types import Array
 
 POINTWISE = {n: c for n, c in all_ops().items() if issubclass(c, Pointwise)}
@@ -41,6 +41,13 @@ def test_operands_may_be_exchanged_where_an_operator_says_how(cls: type[Pointwis
             return
         forgotten = forgotten or turned is None
     assert not forgotten, "exchanging the operands makes no difference: declare `swapped`"
+
+
+def test_kernels_take_stages_where_the_operator_says_so() -> None:
+    """Samples of fused chains are compiled and compared; their anchors are those that say it."""
+    anchors = {type(c.op.anchor) for c in cases(Fused) if isinstance(c.op, Fused)}
+    declared = {c for c in all_ops().values() if c.takes_stages}
+    assert anchors.difference(POINTWISE.values()) == declared.difference(POINTWISE.values())
 
 
 def _equal(a: Arrays, b: Arrays) -> bool:
