@@ -10,7 +10,7 @@ from typing import ClassVar, TypeVar
 import numpy as np
 
 from ellc.ir.errors import ShapeError
-from ellc.ir.types import Array, DType, TensorType, type_of
+from ellc.ir.types import Array, DType, Padding, TensorType, type_of
 
 Types = tuple[TensorType, ...]
 Arrays = tuple[Array, ...]
@@ -41,6 +41,9 @@ class Op:
     composite: ClassVar[bool] = False
     # True where a kernel can go on with pointwise operators on what it has just computed.
     takes_stages: ClassVar[bool] = False
+    # True where a kernel reads its image out of a buffer with a border around it, or writes there.
+    reads_bordered: ClassVar[bool] = False
+    writes_bordered: ClassVar[bool] = False
 
     def infer(self, *inputs: TensorType) -> Types:
         """The result types; raises `ShapeError` when the operands do not fit."""
@@ -66,6 +69,17 @@ class Op:
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
         """Test cases, edge cases included; every registered operator has some."""
         raise NotImplementedError(cls.name)
+
+    def wanted_border(self) -> Padding | None:
+        """The border that the first operand's buffer would best have, None for no matter which."""
+        return None
+
+    def with_border(self, border: Padding) -> Op | None:
+        """The operator on an image that makes what this one makes of the image in a border.
+
+        None if no attribute can say it. `border` is in the form of `Padding.of`.
+        """
+        return None
 
     def macs(self, inputs: Types, outputs: Types) -> int:
         """Multiply-adds (or sign products) of one evaluation; 0 where none are counted."""
@@ -153,6 +167,8 @@ class Pointwise(Op):
     """
 
     takes_stages: ClassVar[bool] = True
+    reads_bordered: ClassVar[bool] = True
+    writes_bordered: ClassVar[bool] = True
     # True for what integers need a loop for: no epilogue has room for one.
     loops_on_integers: ClassVar[bool] = False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -94,6 +95,17 @@ class Padding:
         """The same width on all four sides."""
         return Padding(amount, amount, amount, amount, (value,))
 
+    @staticmethod
+    def of(amounts: tuple[int, int, int, int], values: Iterable[float]) -> Padding:
+        """The one form in which equal frames compare equal.
+
+        One value where all channels agree, no negative zero, `Padding()` if nothing is framed.
+        """
+        if not any(amounts):
+            return Padding()
+        plain = tuple(float(v) + 0.0 for v in values)
+        return Padding(*amounts, plain[:1] if len(set(plain)) == 1 else plain)
+
     @property
     def is_empty(self) -> bool:
         """True if no side has any width."""
@@ -115,6 +127,21 @@ class Padding:
             all(a >= b for a, b in zip(self.amounts, other.amounts, strict=True))
             and self.agrees(other)
         )
+
+    def widened(self, inner: Padding) -> tuple[int, int, int, int]:
+        """Widths of the two frames together, one around the other."""
+        top, left, bottom, right = (a + b for a, b in zip(self.amounts, inner.amounts, strict=True))
+        return top, left, bottom, right
+
+    def around(self, inner: Padding) -> Padding | None:
+        """This frame around another one as a single frame, None if their values differ."""
+        if inner.is_empty:
+            return self
+        if self.is_empty:
+            return inner
+        if Padding.of(self.amounts, self.values).values != inner.values:
+            return None
+        return Padding.of(self.widened(inner), inner.values)
 
     def agrees(self, other: Padding) -> bool:
         """True if both hold the same values, be it once for all channels or once for each."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from typing import ClassVar
@@ -58,6 +58,8 @@ class BinaryConv2D(Op):
     """
 
     takes_stages: ClassVar[bool] = True
+    reads_bordered: ClassVar[bool] = True
+    writes_bordered: ClassVar[bool] = True
 
     stride: tuple[int, int] = (1, 1)
     padding: Padding = Padding()
@@ -81,6 +83,12 @@ class BinaryConv2D(Op):
             want_shape("binary_conv2d", "scale", scale[0], filters)
             require(scale[0].dtype is DType.F32, "binary_conv2d: the scale is not f32")
         return (TensorType(DType.F32, (x.shape[0], *sizes, filters)),)
+
+    def with_border(self, border: Padding) -> BinaryConv2D | None:
+        """Of a border of signs: a 0 among bits would be one of them, as padding it is none."""
+        signs = border.values in ((-1.0,), (1.0,))
+        padding = self.padding.around(border) if signs else None
+        return None if padding is None else replace(self, padding=padding)
 
     def reference(self, *inputs: Array) -> Arrays:
         x, w, *scale = inputs

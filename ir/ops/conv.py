@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from typing import ClassVar
@@ -37,6 +37,8 @@ class Conv2D(Op):
     """
 
     takes_stages: ClassVar[bool] = True
+    reads_bordered: ClassVar[bool] = True
+    writes_bordered: ClassVar[bool] = True
 
     stride: tuple[int, int] = (1, 1)
     padding: Padding = Padding()
@@ -58,6 +60,13 @@ class Conv2D(Op):
         if bias:
             want_shape("conv2d", "bias", bias[0], filters)
         return (TensorType(dtype, (x.shape[0], *sizes, filters)),)
+
+    def wanted_border(self) -> Padding:
+        return self.padding
+
+    def with_border(self, border: Padding) -> Conv2D | None:
+        padding = self.padding.around(border)
+        return None if padding is None else replace(self, padding=padding)
 
     def reference(self, *inputs: Array) -> Arrays:
         x, w, *bias = inputs

@@ -105,3 +105,8 @@ class Fused(Op):
         """Samples of fused chains are made by the families whose operators can be anchors."""
         for make in _SAMPLES:
             yield from make(rng)
+
+
+def anchor_of(op: Op) -> Op:
+    """What a kernel computes before its epilogue."""
+    return op.anchor if isinstance(op, Fused) else op

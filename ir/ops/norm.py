@@ -24,6 +24,9 @@ class LRN(Op):
     c - floor((size-1)/2) to c + ceil((size-1)/2), as far as they exist.
     """
 
+    reads_bordered: ClassVar[bool] = True
+    writes_bordered: ClassVar[bool] = True
+
     size: int
     alpha: float = 1e-4
     beta: float = 0.75

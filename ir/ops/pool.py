@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -36,6 +36,8 @@ class MaxPool2D(Op):
     """
 
     takes_stages: ClassVar[bool] = True
+    reads_bordered: ClassVar[bool] = True
+    writes_bordered: ClassVar[bool] = True
 
     window: tuple[int, int]
     stride: tuple[int, int]
@@ -48,6 +50,30 @@ class MaxPool2D(Op):
         want_kind("max_pool2d", x.dtype, "fi")
         sizes = self._sizes(x)
         return (x.with_shape(x.shape[0], *sizes, x.shape[3]),)
+
+    def wanted_border(self) -> Padding:
+        return self.padding
+
+    def with_border(self, border: Padding) -> MaxPool2D | None:
+        if self._only_hangs_over(border):
+            return replace(self, padding=Padding.of(self.padding.widened(border), border.values))
+        padding = self.padding.around(border)
+        return None if padding is None else replace(self, padding=padding)
+
+    def _only_hangs_over(self, border: Padding) -> bool:
+        """Whether padding that never wins may as well hold the value of the border inside it.
+
+        It never wins where none of its values is above one of the border's.
+
+        Each window that reaches it must contain a cell of that border already: on every side on
+        which there is padding, the border has cells and the padding is narrower than the window,
+        which has no gaps.
+        """
+        own = self.padding
+        if own.is_empty or self.dilation != (1, 1) or max(own.values) > min(border.values):
+            return False
+        sides = zip(own.amounts, border.amounts, self.window * 2, strict=True)
+        return all(a == 0 or (b > 0 and a < w) for a, b, w in sides)
 
     def reference(self, *inputs: Array) -> Arrays:
         (x,) = inputs
@@ -103,6 +129,8 @@ class AvgPool2D(Op):
     """
 
     takes_stages: ClassVar[bool] = True
+    reads_bordered: ClassVar[bool] = True
+    writes_bordered: ClassVar[bool] = True
 
     window: tuple[int, int]
     stride: tuple[int, int]
@@ -116,6 +144,16 @@ class AvgPool2D(Op):
         dtype = want_floats("avg_pool2d", x)
         sizes = self._sizes(x, self.padding)
         return (TensorType(dtype, (x.shape[0], *sizes, x.shape[3])),)
+
+    def wanted_border(self) -> Padding | None:
+        return self.padding if self.include_padding else None
+
+    def with_border(self, border: Padding) -> AvgPool2D | None:
+        """It then counts the border's cells, as it did; padding it does not count stays outside."""
+        padding = self.padding.around(border)
+        if padding is None or not (self.include_padding or self.padding.is_empty):
+            return None
+        return replace(self, padding=padding, include_padding=True)
 
     def reference(self, *inputs: Array) -> Arrays:
         (x,) = inputs

@@ -7,7 +7,7 @@ alone; a `Requantize` after them brings in the scales.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from typing import ClassVar
@@ -66,6 +66,11 @@ class IntConv2D(Op):
         want_zeros("int_conv2d", w, self.weight_zero, filters)
         _want_bias("int_conv2d", bias, filters)
         return (TensorType(DType.I32, (x.shape[0], *sizes, filters)),)
+
+    def with_border(self, border: Padding) -> IntConv2D | None:
+        if border.values != (float(self.input_zero),):
+            return None
+        return replace(self, padding=Padding(*self.padding.widened(border)))
 
     def reference(self, *inputs: Array) -> Arrays:
         x, w, *bias = inputs

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import prod
+from typing import ClassVar
 
 import numpy as np
 
@@ -140,6 +141,9 @@ class Slice(Op):
 class Concat(Op):
     """Any number of tensors one after the other along an axis; all other extents are equal."""
 
+    # Where its operands are parts of the result's buffer, it is no kernel that writes.
+    writes_bordered: ClassVar[bool] = True
+
     axis: int
 
     def infer(self, *inputs: TensorType) -> Types:
@@ -236,6 +240,16 @@ class Pad(Op):
             good = all(e for a, b, e in sides if a or b)
             require(good, f"pad: {x.shape} has no edge to repeat")
         return (x.with_shape(*(a + e + b for a, b, e in sides)),)
+
+    def with_border(self, border: Padding) -> Pad | None:
+        if self.mode != "constant" or border.values != (self.value,) or len(self.before) != 4:
+            return None
+        widths = (0, border.top, border.left, 0), (0, border.bottom, border.right, 0)
+        before, after = (
+            tuple(a + b for a, b in zip(own, inner, strict=True))
+            for own, inner in zip((self.before, self.after), widths, strict=True)
+        )
+        return replace(self, before=before, after=after)
 
     def reference(self, *inputs: Array) -> Arrays:
         (x,) = inputs

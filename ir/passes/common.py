@@ -1,33 +1,14 @@
-"""What several passes share: frames, constants as trailing shapes, float limits."""
+"""What several passes share: constants as trailing shapes, float limits."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 
-from ellc.ir.types import Array, DType, Padding, TensorType
+from ellc.ir.types import Array, DType, TensorType
 
 # Float32 numbers below this are (nearly) denormal; some units flush those to zero.
 SMALLEST = 1e-30
 LARGEST = 1e30
-
-
-def frame(amounts: tuple[int, int, int, int], values: Iterable[float]) -> Padding:
-    """A frame in the one form in which equal frames compare equal.
-
-    One value where all channels agree, no negative zero, `Padding()` if nothing is framed.
-    """
-    if not any(amounts):
-        return Padding()
-    plain = tuple(float(v) + 0.0 for v in values)
-    return Padding(*amounts, plain[:1] if len(set(plain)) == 1 else plain)
-
-
-def widened(a: Padding, b: Padding) -> tuple[int, int, int, int]:
-    """Sums of the widths of two frames, one around the other."""
-    top, left, bottom, right = (x + y for x, y in zip(a.amounts, b.amounts, strict=True))
-    return top, left, bottom, right
 
 
 def trailing(array: Array) -> Array:

@@ -14,7 +14,7 @@ from ellc.ir.ops.dense import Dense
 from ellc.ir.ops.shape import Reshape
 from ellc.ir.passes.affine import Affine, affine_of, emit_affine, merge
 from ellc.ir.passes.base import Pass, register_pass
-from ellc.ir.passes.common import LARGEST, fits_float, frame, per_channel
+from ellc.ir.passes.common import LARGEST, fits_float, per_channel
 from ellc.ir.rewrite import Editor, merged_source
 from ellc.ir.types import Array, Padding
 
@@ -300,4 +300,4 @@ def moved_frame(padding: Padding, scale: Array, shift: Array) -> Padding | None:
     values = np.where(still, 0.0, (wanted - shift) / np.where(still, 1.0, scale))
     if not np.all(np.abs(values) < LARGEST):
         return None
-    return frame(padding.amounts, values.tolist())
+    return Padding.of(padding.amounts, values.tolist())

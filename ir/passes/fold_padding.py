@@ -5,31 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ellc.ir.graph import Graph, Node
-from ellc.ir.op import Op, Pointwise
-from ellc.ir.ops.binary import BinaryConv2D
-from ellc.ir.ops.conv import Conv2D
-from ellc.ir.ops.fused import Fused
-from ellc.ir.ops.norm import LRN
-from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
-from ellc.ir.ops.shape import Concat
+from ellc.ir.ops.fused import anchor_of
 from ellc.ir.passes.base import Pass, register_pass
-from ellc.ir.passes.common import frame, is_image
+from ellc.ir.passes.common import is_image
 from ellc.ir.rewrite import Editor
 from ellc.ir.types import Padding
-
-# Whose kernels read rows out of the interior of a larger buffer. A reshape would have to copy;
-# a concatenation wants its operands' buffers to be parts of its own.
-READERS: tuple[type[Op], ...] = (
-    Conv2D,
-    BinaryConv2D,
-    MaxPool2D,
-    AvgPool2D,
-    LRN,
-    Pointwise,
-)
-# Whose results may lie in such an interior. A concatenation's operands are then parts of it. Other
-# views are not among them: their results lie in a buffer that belongs to another value.
-WRITERS = (*READERS, Concat)
 
 
 @register_pass("fold_padding")
@@ -51,14 +31,15 @@ class FoldPadding(Pass):
         editor = Editor(graph)
         fixed = {p.value for p in graph.outputs} | {s.next for s in graph.states}
         for node in graph.nodes:
-            if len(node.outputs) == 1 and node.output not in fixed and _is_any(node.op, WRITERS):
+            writes = len(node.outputs) == 1 and anchor_of(node.op).writes_bordered
+            if writes and node.output not in fixed:
                 self._frame(editor, graph, node.output)
         return editor.graph()
 
     def _frame(self, editor: Editor, graph: Graph, value: str) -> None:
         type_ = graph.types[value]
         readers = editor.users(value)
-        if not is_image(type_) or not all(_is_any(r.op, READERS) for r in readers):
+        if not is_image(type_) or not all(anchor_of(r.op).reads_bordered for r in readers):
             return
         work: dict[tuple[float, ...], tuple[int, int]] = {}
         amounts: dict[tuple[float, ...], tuple[int, int, int, int]] = {}
@@ -77,27 +58,10 @@ class FoldPadding(Pass):
             amounts[key] = (top, left, bottom, right)
         if work:
             best = max(work, key=lambda k: work[k])  # the first reader's if equal
-            editor.set_type(value, type_.with_border(frame(amounts[best], best)))
+            editor.set_type(value, type_.with_border(Padding.of(amounts[best], best)))
 
 
 def wanted_frame(reader: Node, value: str) -> Padding | None:
     """The frame a reader wants around the picture it reads, None if it wants none."""
-    if reader.inputs[0] != value:
-        return None
-    match anchor_of(reader.op):
-        case Conv2D(padding=padding) | MaxPool2D(padding=padding):
-            wanted = padding
-        case AvgPool2D(padding=padding, include_padding=True):
-            wanted = padding
-        case _:
-            return None
-    return None if wanted.is_empty else frame(wanted.amounts, wanted.values)
-
-
-def anchor_of(op: Op) -> Op:
-    """What a kernel computes before its epilogue."""
-    return op.anchor if isinstance(op, Fused) else op
-
-
-def _is_any(op: Op, kinds: tuple[type[Op], ...]) -> bool:
-    return isinstance(anchor_of(op), kinds)
+    wanted = anchor_of(reader.op).wanted_border() if reader.inputs[0] == value else None
+    return None if wanted is None or wanted.is_empty else Padding.of(wanted.amounts, wanted.values)

@@ -13,12 +13,9 @@ from random_graphs import random_graph
 from special_values import sprinkled
 
 import ellc.ir.passes.absorb_order
-import ellc.ir.passes.absorb_padding
 import ellc.ir.passes.affine
-import ellc.ir.passes.common
 import ellc.ir.passes.eliminate_common
 import ellc.ir.passes.fold_affine
-import ellc.ir.passes.fuse_epilogue
 import ellc.ir.passes.sink_reshape
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.errors import InternalError
@@ -34,7 +31,6 @@ from ellc.ir.ops.pointwise import Add, Mul, Sub
 from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
 from ellc.ir.ops.shape import Concat, Gather, Reshape, Slice, Split
 from ellc.ir.passes.affine import Affine
-from ellc.ir.passes.common import frame, widened
 from ellc.ir.pipeline import run_pipeline
 from ellc.ir.rewrite import Editor
 from ellc.ir.types import DType, Padding, TensorType
@@ -183,7 +179,7 @@ def forget_the_division(patch: pytest.MonkeyPatch) -> None:
 
     def moved(padding: Padding, scale: object, shift: np.ndarray) -> Padding:
         values = np.broadcast_to(np.array(padding.values), shift.shape) - shift
-        return frame(padding.amounts, values.tolist())
+        return Padding.of(padding.amounts, values.tolist())
 
     patch.setattr(ellc.ir.passes.fold_affine, "moved_frame", moved)
 
@@ -212,28 +208,25 @@ def lose_signs_of_scales(patch: pytest.MonkeyPatch) -> None:
 
 
 def swap_differences(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(ellc.ir.passes.fuse_epilogue, "_COMMUTATIVE", (Add, Mul, Sub))
+    patch.setattr(Sub, "commutative", True)
 
 
 def mix_frames(patch: pytest.MonkeyPatch) -> None:
     """A frame around a frame of another value."""
     patch.setattr(
-        ellc.ir.passes.absorb_padding,
-        "joined",
-        lambda own, outer: frame(widened(own, outer), outer.values),
+        Padding, "around", lambda own, inner: Padding.of(own.widened(inner), inner.values)
     )
 
 
 def leave_out_the_frame(patch: pytest.MonkeyPatch) -> None:
     """A mean that took a frame's cells still does not count them."""
-    original = ellc.ir.passes.absorb_padding.with_frame
+    original = AvgPool2D.with_border
 
-    def with_frame(op: object, outer: Padding) -> object:
-        made = original(op, outer)
-        keeps = isinstance(op, AvgPool2D) and isinstance(made, AvgPool2D)
-        return replace(made, include_padding=op.include_padding) if keeps else made  # type: ignore[attr-defined]
+    def with_border(op: AvgPool2D, border: Padding) -> AvgPool2D | None:
+        made = original(op, border)
+        return made and replace(made, include_padding=op.include_padding)
 
-    patch.setattr(ellc.ir.passes.absorb_padding, "with_frame", with_frame)
+    patch.setattr(AvgPool2D, "with_border", with_border)
 
 
 def ignore_attributes(patch: pytest.MonkeyPatch) -> None:
@@ -259,7 +252,7 @@ def keep_vectors(patch: pytest.MonkeyPatch) -> None:
         (forget_older_shift, "fold_affine"),
         (round_twice, "fold_affine"),
         (lose_signs_of_scales, "fold_affine"),
-        (swap_differences, "fuse_epilogue"),
+        (swap_differences, "simplify"),
         (mix_frames, "absorb_padding"),
         (leave_out_the_frame, "absorb_padding"),
         (ignore_attributes, "eliminate_common"),
