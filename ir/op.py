@@ -9,6 +9,7 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 
+from ellc.ir.arrangement import Permutation, requantised
 from ellc.ir.errors import ShapeError
 from ellc.ir.types import Array, DType, Padding, TensorType, type_of
 
@@ -27,6 +28,19 @@ class Range:
     def within(self, other: Range) -> Range:
         """What two readers of one operand take."""
         return Range(self.what, max(self.low, other.low), min(self.high, other.high))
+
+
+@dataclass(frozen=True)
+class Arranged:
+    """An operator on rearranged operands, and how its operands and results are then arranged.
+
+    None stands for an operand that stays what it is (a table). An operand of lower rank than its
+    permutation is meant with axes of extent 1 in front, as in broadcasting.
+    """
+
+    op: Op
+    operands: tuple[Permutation | None, ...]
+    results: tuple[Permutation, ...]
 
 
 class Op:
@@ -69,6 +83,13 @@ class Op:
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
         """Test cases, edge cases included; every registered operator has some."""
         raise NotImplementedError(cls.name)
+
+    def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged | None:
+        """The operator on a first operand that is stored in another order of axes (`p`).
+
+        `operands` and `results` are meant as they were. None if it cannot work on that.
+        """
+        return None
 
     def wanted_border(self) -> Padding | None:
         """The border that the first operand's buffer would best have, None for no matter which."""
@@ -171,6 +192,9 @@ class Pointwise(Op):
     writes_bordered: ClassVar[bool] = True
     # True for what integers need a loop for: no epilogue has room for one.
     loops_on_integers: ClassVar[bool] = False
+
+    def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
+        return Arranged(requantised(self, p), (p,) * len(operands), (p,))
 
     def swapped(self) -> Pointwise | None:
         """The operator that makes the same of its two operands exchanged, None if there is none."""

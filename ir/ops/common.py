@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ellc.ir.op import Types, require
+from ellc.ir.arrangement import Permutation
+from ellc.ir.op import Arranged, Op, Types, require
 from ellc.ir.types import Array, DType, Padding, TensorType
 
 
@@ -136,3 +137,10 @@ def dyadic(rng: np.random.Generator, *shape: int, span: int = 8) -> Array:
     """Multiples of 1/4 in -span/4..span/4: sums and products of a few are exact in float32."""
     quarters: Array = rng.integers(-span, span + 1, shape) / 4
     return quarters.astype(np.float32)
+
+
+def along_last(op: Op, operands: Types, p: Permutation) -> Arranged | None:
+    """Rearranged for operators on the last axis that do not care about the others."""
+    if p[-1] != len(p) - 1:
+        return None
+    return Arranged(op, (p, *[None] * (len(operands) - 1)), (p,))

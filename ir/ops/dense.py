@@ -8,8 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from ellc.ir.op import Arrays, Case, Op, Types, register_op, require
-from ellc.ir.ops.common import normal, want_floats, want_operands, want_shape, weights
+from ellc.ir.arrangement import Permutation
+from ellc.ir.op import Arranged, Arrays, Case, Op, Types, register_op, require
+from ellc.ir.ops.common import along_last, normal, want_floats, want_operands, want_shape, weights
 from ellc.ir.types import Array, TensorType
 
 
@@ -32,6 +33,9 @@ class Dense(Op):
         if bias:
             want_shape("dense", "bias", bias[0], w.shape[0])
         return (TensorType(dtype, (*x.shape[:-1], w.shape[0])),)
+
+    def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged | None:
+        return along_last(self, operands, p)
 
     def reference(self, *inputs: Array) -> Arrays:
         x, w, *bias = inputs

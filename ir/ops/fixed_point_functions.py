@@ -13,8 +13,9 @@ from typing import ClassVar
 import numpy as np
 
 from ellc.ir import fixed_point_16
+from ellc.ir.arrangement import Permutation, requantised
 from ellc.ir.fixed_point import SOFTMAX_SUM_BITS, inverse_root, leading_zeros, log_of_sum, wrapped
-from ellc.ir.op import Arrays, Case, Op, Pointwise, Range, Types, register_op, require
+from ellc.ir.op import Arranged, Arrays, Case, Op, Pointwise, Range, Types, register_op, require
 from ellc.ir.ops.common import want_operands
 from ellc.ir.ops.quantised import want_type
 from ellc.ir.types import Array, DType, TensorType
@@ -197,6 +198,9 @@ class Interpolate(Op):
         require(good, f"interpolate: {bases.shape} bases and {slopes.shape} slopes")
         require(0 <= self.bits < 31, f"interpolate: pieces of {self.bits} bits")
         return (TensorType(DType.I32, x.shape),)
+
+    def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
+        return Arranged(requantised(self, p), (p, *[None] * (len(operands) - 1)), (p,))
 
     def reference(self, *inputs: Array) -> Arrays:
         x, bases, slopes = inputs

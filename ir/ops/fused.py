@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 
+from ellc.ir.arrangement import Permutation, requantised
 from ellc.ir.op import (
+    Arranged,
     Arrays,
     Case,
     Op,
@@ -89,6 +91,16 @@ class Fused(Op):
             (running,) = stage.op.infer(running, *extras)
             first += stage.extras
         return found
+
+    def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged | None:
+        anchor = self.anchor.arranged(operands[: self.operands], results, p)
+        if anchor is None or len(anchor.results) != 1:
+            return None
+        (made,) = anchor.results
+        stages = tuple(Stage(requantised(s.op, made), s.extras) for s in self.stages)
+        extras = (made,) * (len(operands) - self.operands)
+        moved = replace(self, anchor=anchor.op, stages=stages)
+        return Arranged(moved, (*anchor.operands, *extras), (made,))
 
     def reference(self, *inputs: np.ndarray) -> Arrays:
         head, *rest = self.split(inputs)

@@ -9,8 +9,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from ellc.ir.op import Arrays, Case, Op, Types, register_op, require
-from ellc.ir.ops.common import normal, want_axes, want_floats, want_operands, want_shape
+from ellc.ir.arrangement import Permutation
+from ellc.ir.op import Arranged, Arrays, Case, Op, Types, register_op, require
+from ellc.ir.ops.common import along_last, normal, want_axes, want_floats, want_operands, want_shape
 from ellc.ir.ops.elementwise import Unary, spread
 from ellc.ir.types import Array, TensorType
 
@@ -42,6 +43,9 @@ class LRN(Op):
     def reach(self, channels: int) -> tuple[int, int]:
         """How many channels before and after a channel count, of those that there can be."""
         return min((self.size - 1) // 2, channels), min(self.size // 2, channels)
+
+    def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged | None:
+        return along_last(self, operands, p)
 
     def reference(self, *inputs: Array) -> Arrays:
         (x,) = inputs

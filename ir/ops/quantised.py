@@ -13,8 +13,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from ellc.ir.arrangement import Permutation, requantised
 from ellc.ir.fixed_point import multiply, multiply_once, multiply_reduced, quantize_multiplier
-from ellc.ir.op import Arrays, Case, Op, Pointwise, Range, Types, register_op, require
+from ellc.ir.op import Arranged, Arrays, Case, Op, Pointwise, Range, Types, register_op, require
 from ellc.ir.ops.common import want_operands
 from ellc.ir.ops.elementwise import want_broadcast
 from ellc.ir.types import Array, DType, Quant, TensorType
@@ -325,6 +326,9 @@ class Lookup(Op):
         want_type("lookup", "the table", inputs[1], self.dtype)
         require(inputs[1].shape == (256,), f"lookup: a table of {inputs[1].shape}, not (256,)")
         return (TensorType(self.dtype, inputs[0].shape, quant=self.quant),)
+
+    def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
+        return Arranged(requantised(self, p), (p, *[None] * (len(operands) - 1)), (p,))
 
     def reference(self, *inputs: Array) -> Arrays:
         x, table = inputs

@@ -14,8 +14,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from ellc.ir.op import Arrays, Case, Op, Types, register_op, require
+from ellc.ir.arrangement import Permutation
+from ellc.ir.op import Arranged, Arrays, Case, Op, Types, register_op, require
 from ellc.ir.ops.common import (
+    along_last,
     pad_image,
     padded_elements,
     want_operands,
@@ -166,6 +168,9 @@ class IntDense(Op):
         want_zeros("int_dense", w, self.weight_zero, w.shape[0])
         _want_bias("int_dense", bias, w.shape[0])
         return (TensorType(DType.I32, (*x.shape[:-1], w.shape[0])),)
+
+    def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged | None:
+        return along_last(self, operands, p)
 
     def reference(self, *inputs: Array) -> Arrays:
         x, w, *bias = inputs

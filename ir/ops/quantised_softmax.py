@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ellc.ir.arrangement import Permutation
 from ellc.ir.fixed_point import softmax_exponentials, softmax_scaling, softmax_shares
-from ellc.ir.op import Arrays, Case, Op, Types, register_op, require
-from ellc.ir.ops.common import want_operands
+from ellc.ir.op import Arranged, Arrays, Case, Op, Types, register_op, require
+from ellc.ir.ops.common import along_last, want_operands
 from ellc.ir.ops.quantised import BYTES, want_type
 from ellc.ir.types import Array, DType, Quant, TensorType
 
@@ -42,6 +43,9 @@ class QuantSoftmax(Op):
     def exponentials(self) -> Array:
         """e^-d as Q0 of every difference d = 0..255 to the largest number."""
         return softmax_exponentials(self.input_multiplier, self.input_shift, self.diff_min)
+
+    def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged | None:
+        return along_last(self, operands, p)
 
     def reference(self, *inputs: Array) -> Arrays:
         info = np.iinfo(self.dtype.numpy)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import ClassVar
 
 import numpy as np
 
-from ellc.ir.op import Arrays, Case, Op, Types, register_op, require
+from ellc.ir.arrangement import Permutation, without
+from ellc.ir.op import Arranged, Arrays, Case, Op, Types, register_op, require
 from ellc.ir.ops.common import normal, want_axes, want_floats, want_operands
 from ellc.ir.ops.elementwise import nan_ranked, want_kind
 from ellc.ir.types import Array, DType, TensorType
@@ -52,6 +53,11 @@ class Reduce(Op):
         require(count > 0 or self.kind in ("sum", "prod", "l2sum"), f"reduce: {self.kind} of none")
         quant = x.quant if self.kind in ("max", "min") and self.wide is None else None
         return (TensorType(dtype, _reduced(x.shape, self.axes, self.keep_dims), quant=quant),)
+
+    def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
+        axes = tuple(sorted(p.index(a) for a in self.axes))
+        kept = p if self.keep_dims else without(p, self.axes)
+        return Arranged(replace(self, axes=axes), (p,), (kept,))
 
     def reference(self, *inputs: Array) -> Arrays:
         x = inputs[0] if self.wide is None else inputs[0].astype(self.wide.numpy)
@@ -163,6 +169,10 @@ class ArgMax(_Arg):
     keep_dims: bool = False
     last: bool = False
 
+    def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
+        kept = p if self.keep_dims else without(p, (self.axis,))
+        return Arranged(replace(self, axis=p.index(self.axis)), (p,), (kept,))
+
     def reference(self, *inputs: Array) -> Arrays:
         return (self.place(np.argmax, inputs[0]),)
 
@@ -179,6 +189,10 @@ class ArgMin(_Arg):
     axis: int
     keep_dims: bool = False
     last: bool = False
+
+    def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
+        kept = p if self.keep_dims else without(p, (self.axis,))
+        return Arranged(replace(self, axis=p.index(self.axis)), (p,), (kept,))
 
     def reference(self, *inputs: Array) -> Arrays:
         return (self.place(np.argmin, inputs[0]),)
@@ -197,6 +211,10 @@ class Softmax(Op):
 
     def infer(self, *inputs: TensorType) -> Types:
         return _same_shape("softmax", self.axes, inputs)
+
+    def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
+        axes = tuple(sorted(p.index(a) for a in self.axes))
+        return Arranged(Softmax(axes), (p,), (p,))
 
     def reference(self, *inputs: Array) -> Arrays:
         (x,) = inputs
@@ -217,6 +235,10 @@ class LogSoftmax(Op):
 
     def infer(self, *inputs: TensorType) -> Types:
         return _same_shape("log_softmax", self.axes, inputs)
+
+    def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
+        axes = tuple(sorted(p.index(a) for a in self.axes))
+        return Arranged(LogSoftmax(axes), (p,), (p,))
 
     def reference(self, *inputs: Array) -> Arrays:
         (x,) = inputs

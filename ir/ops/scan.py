@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
-from ellc.ir.op import Arrays, Case, Op, Types, register_op
+from ellc.ir.arrangement import Permutation
+from ellc.ir.op import Arranged, Arrays, Case, Op, Types, register_op
 from ellc.ir.ops.common import normal, want_axes, want_operands
 from ellc.ir.ops.elementwise import want_kind
 from ellc.ir.types import Array, TensorType
@@ -77,6 +78,9 @@ class CumSum(Running):
     reverse: bool = False
     start: ClassVar[int] = 0
 
+    def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
+        return Arranged(replace(self, axis=p.index(self.axis)), (p,), (p,) * len(results))
+
     def combined(self, x: Array) -> Array:
         return np.asarray(np.cumsum(x, self.axis, dtype=x.dtype))
 
@@ -94,6 +98,9 @@ class CumProd(Running):
     exclusive: bool = False
     reverse: bool = False
     start: ClassVar[int] = 1
+
+    def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
+        return Arranged(replace(self, axis=p.index(self.axis)), (p,), (p,) * len(results))
 
     def combined(self, x: Array) -> Array:
         return np.asarray(np.cumprod(x, self.axis, dtype=x.dtype))

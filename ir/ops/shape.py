@@ -9,7 +9,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ellc.ir.op import Arrays, Case, Op, Range, Types, register_op, require
+from ellc.ir.arrangement import Permutation, picked, through_reshape
+from ellc.ir.op import Arranged, Arrays, Case, Op, Range, Types, register_op, require
 from ellc.ir.ops.common import normal, padding_values, want_axes, want_operands, want_same
 from ellc.ir.ops.elementwise import want_broadcast, want_kind
 from ellc.ir.types import Array, DType, Padding, TensorType
@@ -34,6 +35,12 @@ class Reshape(Op):
         good = min(self.shape, default=0) >= 0 and prod(self.shape) == x.elements
         require(good, f"reshape: {x.shape} to {self.shape}")
         return (x.with_shape(*self.shape),)
+
+    def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged | None:
+        made = through_reshape(operands[0].shape, self.shape, p)
+        if made is None:
+            return None
+        return Arranged(Reshape(picked(self.shape, made)), (p,), (made,))
 
     def reference(self, *inputs: Array) -> Arrays:
         return (inputs[0].reshape(self.shape),)
@@ -108,6 +115,10 @@ class Slice(Op):
             require(good, f"slice: axis {axis}: {size} from {first} by {step} of {extent}")
         return (x.with_shape(*self.sizes),)
 
+    def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
+        attributes = (picked(x, p) for x in (self.starts, self.sizes, self.steps))
+        return Arranged(Slice(*attributes), (p,), (p,))
+
     def reference(self, *inputs: Array) -> Arrays:
         (x,) = inputs
         for axis, (first, size, step) in enumerate(
@@ -159,6 +170,9 @@ class Concat(Op):
         same = len({t.quant for t in inputs}) == 1
         return (TensorType(x.dtype, shape, quant=x.quant if same else None),)
 
+    def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
+        return Arranged(Concat(p.index(self.axis)), (p,) * len(operands), (p,))
+
     def reference(self, *inputs: Array) -> Arrays:
         return (np.concatenate(inputs, self.axis),)
 
@@ -193,6 +207,9 @@ class Split(Op):
         require(good, f"split: {x.shape[self.axis]} elements into {self.sizes}")
         head, tail = x.shape[: self.axis], x.shape[self.axis + 1 :]
         return tuple(x.with_shape(*head, size, *tail) for size in self.sizes)
+
+    def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
+        return Arranged(Split(p.index(self.axis), self.sizes), (p,), (p,) * len(results))
 
     def reference(self, *inputs: Array) -> Arrays:
         ends = np.cumsum(self.sizes)[:-1]
@@ -251,6 +268,10 @@ class Pad(Op):
         )
         return replace(self, before=before, after=after)
 
+    def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
+        moved = replace(self, before=picked(self.before, p), after=picked(self.after, p))
+        return Arranged(moved, (p,), (p,))
+
     def reference(self, *inputs: Array) -> Arrays:
         (x,) = inputs
         amounts = list(zip(self.before, self.after, strict=True))
@@ -297,6 +318,9 @@ class Embed(Op):
         require(good, f"embed: {x.shape} at {self.offsets} in {frame.shape}")
         return (x.with_shape(*frame.shape),)
 
+    def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
+        return Arranged(Embed(picked(self.offsets, p)), (p, p), (p,))
+
     def reference(self, *inputs: Array) -> Arrays:
         x, frame = inputs
         result = frame.copy()
@@ -329,6 +353,11 @@ class Expand(Op):
         want_broadcast("expand", TensorType(x.dtype, self.shape), x)
         require(min(self.shape, default=0) >= 0, f"expand: to {self.shape}")
         return (x.with_shape(*self.shape),)
+
+    def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged | None:
+        if operands[0].rank != results[0].rank:
+            return None
+        return Arranged(Expand(picked(self.shape, p)), (p,), (p,))
 
     def reference(self, *inputs: Array) -> Arrays:
         return (np.broadcast_to(inputs[0], self.shape).copy(),)
@@ -364,6 +393,16 @@ class Gather(Op):
 
     def ranges(self, *inputs: TensorType) -> Mapping[int, Range]:
         return {1: Range("an index", 0, inputs[0].shape[self.axis] - 1)}
+
+    def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
+        more = operands[1].rank - 1  # axes that the indices put in the place of one
+        made: list[int] = []
+        for axis in p:
+            if axis == self.axis:
+                made += range(axis, axis + more + 1)
+            else:
+                made.append(axis + more if axis > self.axis else axis)
+        return Arranged(Gather(p.index(self.axis)), (p, None), (tuple(made),))
 
     def reference(self, *inputs: Array) -> Arrays:
         x, indices = inputs

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ellc.ir.op import Arrays, Case, Op, Types, register_op, require
+from ellc.ir.arrangement import Permutation
+from ellc.ir.op import Arranged, Arrays, Case, Op, Types, register_op, require
 from ellc.ir.ops.common import normal, want_axes, want_operands
 from ellc.ir.ops.elementwise import nan_ranked, want_kind
 from ellc.ir.types import Array, DType, TensorType
@@ -34,6 +35,9 @@ class TopK(Op):
         require(good, f"top_k: {self.count} of {x.shape[self.axis]} elements")
         shape = (*x.shape[: self.axis], self.count, *x.shape[self.axis + 1 :])
         return (TensorType(x.dtype, shape, quant=x.quant), TensorType(DType.I32, shape))
+
+    def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
+        return Arranged(replace(self, axis=p.index(self.axis)), (p,), (p,) * len(results))
 
     def reference(self, *inputs: Array) -> Arrays:
         (x,) = inputs

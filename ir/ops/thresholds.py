@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ellc.ir.op import Arrays, Case, Op, Types, register_op, require
+from ellc.ir.arrangement import Permutation
+from ellc.ir.op import Arranged, Arrays, Case, Op, Types, register_op, require
 from ellc.ir.ops.common import normal, want_floats, want_operands
 from ellc.ir.ops.elementwise import SPECIAL, want_broadcast
 from ellc.ir.types import Array, TensorType
@@ -34,6 +35,9 @@ class CountReached(Op):
         require(thresholds.shape[0] > 0, "count_reached: no thresholds")
         want_broadcast("count_reached", x, thresholds.with_shape(*thresholds.shape[1:]))
         return (TensorType(x.dtype, x.shape),)
+
+    def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
+        return Arranged(self, (p, (0, *(axis + 1 for axis in p))), (p,))
 
     def reference(self, *inputs: Array) -> Arrays:
         x, thresholds = inputs

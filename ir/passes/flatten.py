@@ -6,17 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ellc.ir.arrangement import Permutation, Shape, order, picked, reshape_groups
 from ellc.ir.graph import Node
+from ellc.ir.op import Arranged
 from ellc.ir.ops.dense import Dense
 from ellc.ir.ops.shape import Reshape
-from ellc.ir.passes.arrangement import (
-    Arranged,
-    Permutation,
-    Shape,
-    order,
-    picked,
-    reshape_groups,
-)
 from ellc.ir.rewrite import Editor
 from ellc.ir.types import Array
 

@@ -10,20 +10,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import prod
 
+from ellc.ir.arrangement import Permutation, compose, identity, order
 from ellc.ir.graph import Graph, Node
-from ellc.ir.op import Pointwise
+from ellc.ir.op import Arranged, Op, Pointwise
 from ellc.ir.ops.dense import Dense
+from ellc.ir.ops.fused import anchor_of
 from ellc.ir.ops.quantised_conv import IntDense
 from ellc.ir.ops.shape import Concat, Reshape, Transpose
-from ellc.ir.passes.arrangement import (
-    Arranged,
-    Permutation,
-    arranged,
-    compose,
-    identity,
-    is_flexible,
-    order,
-)
 from ellc.ir.passes.flatten import flattened, unfolded
 from ellc.ir.types import DType
 
@@ -85,7 +78,7 @@ class Flow:
         operands, results = self.graph.node_types(node)
         if len(permutation) != operands[0].rank:
             return unfolded(node, permutation, operands[0].shape, self.row_makers(node))
-        made = arranged(node.op, operands, results, permutation)
+        made = node.op.arranged(operands, results, permutation)
         if made is None and isinstance(node.op, Reshape):
             made = flattened(node, permutation, operands[0].shape, self.column_readers(node))
         return made
@@ -245,3 +238,8 @@ def lowered(permutation: Permutation, rank: int) -> Permutation:
 def _is_kernel(node: Node) -> bool:
     """Whether elementwise operators beside a node may run in its kernel."""
     return isinstance(node.op, Dense | IntDense) or not is_flexible(node.op)
+
+
+def is_flexible(op: Op) -> bool:
+    """Whether an operator may be able to work on other arrangements."""
+    return type(anchor_of(op)).arranged is not Op.arranged

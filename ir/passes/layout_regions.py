@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from ellc.ir.arrangement import Permutation, compose, identity, inverse, through_reshape
 from ellc.ir.graph import Graph, Node
-from ellc.ir.passes.arrangement import (
-    Permutation,
-    Types,
-    compose,
-    first_from_operand,
-    first_from_result,
-    identity,
-    inverse,
-)
+from ellc.ir.op import Op, Types
+from ellc.ir.ops.shape import Reshape
 from ellc.ir.passes.layout_flow import Flow, Layout, Maker, Reader, operand_order, result_order
 from ellc.ir.passes.min_cut import NEVER, MinCut
 
@@ -87,20 +81,28 @@ class _Region:
 
         A picture that a dense layer makes flat stands for itself: see `flatten.unfolded`.
         """
-        first = first_from_result(maker.node.op, *types, maker.index, permutation)
+        first = _first_from_result(maker.node.op, *types, maker.index, permutation)
         if first is None and self.flow.row_makers(maker.node) is not None:
             return permutation
         return first
 
     def _from_operand(self, reader: Reader, pair: Pair) -> Pair | None:
         assert reader.node is not None
-        operands = self.flow.graph.node_types(reader.node)[0]
         back = inverse(reader.steps)
-        a, b = (
-            first_from_operand(reader.node.op, operands, reader.index, compose(back, p))
-            for p in pair
-        )
+        a, b = (self._first_of_reader(reader.node, reader.index, compose(back, p)) for p in pair)
         return None if a is None or b is None else (a, b)
+
+    def _first_of_reader(
+        self, node: Node, index: int, permutation: Permutation
+    ) -> Permutation | None:
+        """How a node's first operand is arranged where another one is; None if that is not said."""
+        if index == 0:
+            return permutation
+        operands = self.flow.graph.node_types(node)[0]
+        if operands[index].rank != operands[0].rank:
+            return None
+        made = self.flow.arranged(node, permutation)
+        return permutation if made and made.operands[index] == permutation else None
 
     def _enter(self, node: Node, pair: Pair | None) -> list[tuple[str, Pair]]:
         """Take a node in; its values and their arrangements."""
@@ -210,3 +212,12 @@ def _side(found: Permutation | None, both: Orders) -> str | None:
     if found is None or found not in both:
         return None
     return _SOURCE if found == both[0] else _SINK
+
+
+def _first_from_result(
+    op: Op, operands: Types, results: Types, index: int, permutation: Permutation
+) -> Permutation | None:
+    """How the first operand is arranged where a result is; None if that is not said."""
+    if isinstance(op, Reshape):
+        return through_reshape(results[index].shape, operands[0].shape, permutation)
+    return permutation if operands[0].rank == results[index].rank else None

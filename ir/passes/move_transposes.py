@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ellc.ir.arrangement import Permutation, identity, inverse
 from ellc.ir.graph import Graph, Node
+from ellc.ir.op import Arranged
 from ellc.ir.ops.shape import Reshape, Transpose
-from ellc.ir.passes.arrangement import Arranged, Permutation, identity, inverse
 from ellc.ir.passes.base import Pass, register_pass
 from ellc.ir.passes.common import trailing
 from ellc.ir.passes.flatten import columns, with_rows

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
+from ellc.ir.arrangement import Permutation, Shape, moves_nothing, order, picked
 from ellc.ir.graph import Node
 from ellc.ir.ops.shape import Reshape, Transpose
-from ellc.ir.passes.arrangement import (
-    Permutation,
-    Shape,
-    moves_nothing,
-    order,
-    picked,
-)
 from ellc.ir.rewrite import Editor
 from ellc.ir.types import DType
 

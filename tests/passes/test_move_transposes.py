@@ -10,17 +10,15 @@ import pytest
 from random_lines import random_lines
 from random_planes import random_planes
 
-import ellc.ir.passes.arrangement
 import ellc.ir.passes.layout_flow
 import ellc.ir.passes.move_transposes
 import ellc.ir.passes.transposes
 from ellc.ir.errors import InternalError
 from ellc.ir.graph import Graph
-from ellc.ir.op import Case, all_ops
+from ellc.ir.op import Arranged, Case, all_ops
 from ellc.ir.ops.reduce import Softmax
 from ellc.ir.ops.shape import Transpose
-from ellc.ir.passes.arrangement import Arranged, arranged, is_flexible
-from ellc.ir.passes.layout_flow import Flow, Layout, lowered
+from ellc.ir.passes.layout_flow import Flow, Layout, is_flexible, lowered
 from ellc.ir.passes.min_cut import MinCut
 from ellc.ir.passes.move_transposes import MoveTransposes
 from ellc.ir.pipeline import parse_passes, run_pipeline
@@ -87,9 +85,7 @@ def columns_as_they_are(patch: pytest.MonkeyPatch) -> None:
 
 def axes_as_they_are(patch: pytest.MonkeyPatch) -> None:
     """A softmax on another arrangement keeps its axes."""
-    patch.setitem(
-        ellc.ir.passes.arrangement._RULES, Softmax, lambda op, x, y, p: Arranged(op, (p,), (p,))
-    )
+    patch.setattr(Softmax, "arranged", lambda op, x, y, p: Arranged(op, (p,), (p,)))
 
 
 def vectors_as_they_are(patch: pytest.MonkeyPatch) -> None:
@@ -124,7 +120,7 @@ def test_an_operator_on_another_arrangement_makes_the_same(case: Case) -> None:
     results = case.op.infer(*types)
     tried = 0
     for permutation in permutations(range(types[0].rank)):
-        made = arranged(case.op, types, results, permutation)
+        made = case.op.arranged(types, results, permutation)
         if made is None:
             continue
         operands = [
