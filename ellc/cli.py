@@ -28,6 +28,7 @@ from ellc.commands.output import echo
 from ellc.ir.errors import EllcError, InternalError
 from ellc.ir.files import cannot_write, is_full
 from ellc.ir.printable import indented
+from ellc.streams import open_standard_streams
 
 EXIT_DIFFERENT = 1
 EXIT_BAD_INPUT = 2
@@ -169,25 +170,13 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """The `ellc` command, in a process of its own."""
-    _open_standard_streams()
+    open_standard_streams()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not told to ignore it
         signal.signal(signal.SIGINT, _interrupt_once)
     if not sys.warnoptions:
         # What numpy or Pillow warn of means nothing to a user. `run` leaves them to the tests.
         warnings.simplefilter("ignore")
     sys.exit(run(sys.argv[1:]))
-
-
-def _open_standard_streams() -> None:
-    """Let streams that the caller has closed lead nowhere.
-
-    A file that is opened later would get their numbers, and what is printed would go into it.
-    """
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            nowhere = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115
-            os.set_inheritable(nowhere.fileno(), True)
-            setattr(sys, name, nowhere)
 
 
 def _interrupt_once(_signal: int, _frame: object) -> None:

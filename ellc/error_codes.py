@@ -358,8 +358,9 @@ _ROWS = (
     ),
     ErrorCode(
         "E703",
-        "A file or folder cannot be written",
-        "A folder is missing, the system does not permit it, or the disk is full.",
+        "A file, folder or standard output cannot be written",
+        "A folder is missing, the system does not permit it, the disk is full, or standard output "
+        "is full or closed.",
         "Check folder and permissions; make room, or set `TMPDIR` for temporary files.",
     ),
     ErrorCode(

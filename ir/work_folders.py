@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import sys
 import tempfile
@@ -30,11 +31,14 @@ def temporary_folder(purpose: str) -> Iterator[Path]:
 @contextmanager
 def work_folder(beside: Path, prefix: str) -> Iterator[Path]:
     """A private folder `PREFIX*` in `beside`, locked as long as the block runs."""
-    folder, lock = _locked_folder(beside, prefix)
+    # Its name is known before it is there, so that Ctrl-C at any moment leaves none.
+    folder, lock = beside / f"{prefix}{secrets.token_hex(8)}", None
     try:
+        while lock is None:
+            lock = _lock_of_new(folder)
         yield folder
     finally:
-        remove(folder, lock)
+        remove(folder, -1 if lock is None else lock)
 
 
 def abandoned(beside: Path, prefix: str) -> Iterator[tuple[Path, int]]:
@@ -61,22 +65,26 @@ def remove(folder: Path, lock: int) -> None:
         os.close(lock)
 
 
-def _locked_folder(beside: Path, prefix: str) -> tuple[Path, int]:
-    while True:
-        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=beside))
-        if sys.platform == "win32":
-            return folder, -1
-        try:
-            lock = _opened(folder)
-        except FileNotFoundError:  # taken for abandoned at once
-            continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError:  # a disk without locks, where none is ever found abandoned
-            return folder, lock
-        if folder.exists():  # else taken for abandoned before it had its lock
-            return folder, lock
-        os.close(lock)
+def _lock_of_new(folder: Path) -> int | None:
+    """Make a folder and lock it: the lock, -1 where there is none.
+
+    None if the folder is gone, because it was taken for abandoned before it had its lock.
+    """
+    folder.mkdir(0o700)
+    if sys.platform == "win32":
+        return -1
+    try:
+        lock = _opened(folder)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    except OSError:  # a disk without locks, where none is ever found abandoned
+        return lock
+    if folder.exists():
+        return lock
+    os.close(lock)
+    return None
 
 
 def _opened(folder: Path) -> int:

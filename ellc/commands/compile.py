@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ellc.commands.output import bytes_text, echo, echo_json, echo_note, json_option
+from ellc.commands.output import bytes_text, echo, echo_json, echo_made, echo_note, json_option
 from ellc.commands.parameters import (
     command_words,
     kernel_request,
@@ -138,7 +138,7 @@ def _show(made: Artifact, target: Target, *, as_json: bool) -> None:
     if as_json:
         echo_json(_document(made, target))
     else:
-        echo(_text(made, target))
+        echo_made(_text(made, target))
 
 
 def _document(made: Artifact, target: Target) -> dict[str, object]:

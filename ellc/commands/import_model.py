@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ellc.commands.output import bytes_text, echo, echo_json, echo_notes, json_option
+from ellc.commands.output import bytes_text, echo_json, echo_made, echo_notes, json_option
 from ellc.commands.parameters import model_options
 from ellc.ir.printable import visible
 
@@ -50,7 +50,7 @@ def command(model: Path, output: Path, options: ModelOptions, as_json: bool) -> 
             }
         )
         return
-    echo(
+    echo_made(
         f"{visible(str(output))}: {len(made.graph.nodes)} operators, "
         f"{made.parameters:,} parameters, {bytes_text(made.file_bytes)}"
     )

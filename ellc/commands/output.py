@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 
 import click
 
-from ellc.ir.errors import EllcError
-from ellc.ir.files import is_full
 from ellc.ir.printable import readable, visible
 from ellc.ir.printable import shortened as shortened_line
+from ellc.streams import ClosedOutput
 
 _LONGEST_NAME = 48
 json_option = click.option(
@@ -30,13 +30,13 @@ def echo(text: str, *, err: bool = False, nl: bool = True, whole: bool = False) 
     middle, but for those of documents that something reads: `whole`.
     """
     shown = visible(text.expandtabs(), keep="\n") if whole else readable(text)
-    try:
-        click.echo(shown, err=err, nl=nl)  # noqa: TID251
-    except OSError as error:
-        if not is_full(error):  # a reader that has gone is click's business
-            raise
-        stream = "error" if err else "output"
-        raise EllcError(f"no space left for standard {stream}", code="E703") from error
+    click.echo(shown, err=err, nl=nl)  # noqa: TID251
+
+
+def echo_made(text: str) -> None:
+    """Say which files have been made: they are the result, so standard output may be closed."""
+    if not isinstance(sys.stdout, ClosedOutput):
+        echo(text)
 
 
 def echo_json(document: object) -> None:

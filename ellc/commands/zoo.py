@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ellc.commands.output import bytes_text, echo, echo_json, json_option, table
+from ellc.commands.output import bytes_text, echo, echo_json, echo_made, json_option, table
 
 
 @click.group("zoo", context_settings={"help_option_names": ["-h", "--help"]})
@@ -94,4 +94,4 @@ def build_(name: str, output: Path, seed: int, width: str, as_json: bool) -> Non
             }
         )
     else:
-        echo(f"{output}: {made.parameters:,} parameters, {bytes_text(made.file_bytes)}")
+        echo_made(f"{output}: {made.parameters:,} parameters, {bytes_text(made.file_bytes)}")

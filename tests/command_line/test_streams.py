@@ -54,6 +54,18 @@ def test_closed_streams(model: Path) -> None:
     done = shell("ellc compile tiny.eir -o out <&- >&- 2>&-", model.parent)
     assert done.returncode == 0 and (model.parent / "out" / "tiny.json").is_file()
     assert shell("ellc inspect none.eir >&- 2>&-", model.parent).returncode == cli.EXIT_BAD_INPUT
+    for command in ("import tiny.eir -o new.eir", "print tiny.eir -o new.txt"):
+        assert shell(f"ellc {command} >&-", model.parent).returncode == 0, command
+
+
+@pytest.mark.parametrize("place", ["/dev/full", "&-"])
+def test_nowhere_for_results(model: Path, place: str) -> None:
+    """Of every way to print: results, documents, help pages and versions."""
+    why = "standard output is closed" if place == "&-" else "no space left for standard output"
+    commands = ("print tiny.eir", "inspect tiny.eir --json", "--help", "print --help", "--version")
+    for command in commands:
+        done = shell(f"ellc {command} >{place}", model.parent)
+        assert (done.returncode, done.stderr) == (2, f"error[E703]: {why}\n"), command
 
 
 def test_nobody_reads_why(tmp_path: Path) -> None:
