@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from math import floor
 from typing import TypeVar
 
@@ -15,10 +16,14 @@ from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
 from ellc.frontends.onnx.images import to_pixels, to_planes
 from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.operators.constants import to_dtype
 from ellc.frontends.onnx.ports import TO_PIXELS
 from ellc.frontends.onnx.registry import ONNX, operand, optional
+from ellc.ir.ops.pointwise import Add, Mul
 from ellc.ir.ops.resize import Resize
-from ellc.ir.types import Array
+from ellc.ir.ops.resize_maps import AxisRule
+from ellc.ir.ops.shape import Gather
+from ellc.ir.types import Array, DType
 
 T = TypeVar("T")
 _MODES = {"nearest": "nearest", "linear": "linear", "bilinear": "linear", "cubic": "cubic"}
@@ -120,6 +125,8 @@ def _want_elements(shape: tuple[int, ...], sizes: tuple[int, ...]) -> None:
 
 def _laid_out(emitter: Emitter, x: Value, op: Resize) -> Value:
     """The operator on pixels if x is an image, else on x as it is."""
+    if op.mode == "linear" and x.dtype.is_integer:
+        return _between_integers(emitter, x, op)
     if x.type.rank != 4:
         return emitter.add(op, x)
     turned = replace(
@@ -129,6 +136,44 @@ def _laid_out(emitter: Emitter, x: Value, op: Resize) -> Value:
         roi=(*_turned(op.roi[:4]), *_turned(op.roi[4:])),
     )
     return to_planes(emitter, emitter.add(turned, to_pixels(emitter, x)), 4)
+
+
+def _between_integers(emitter: Emitter, x: Value, op: Resize) -> Value:
+    """Term by term in float32, then cut off: `UpsampleBilinear`, `-Trilinear` in onnxruntime."""
+    if op.antialias or op.coordinates == "tf_crop_and_resize":
+        raise Unsupported(
+            f"linear interpolation of {x.dtype.value} with antialias or tf_crop_and_resize; "
+            "convert the operand to float32 before it"
+        )
+    rank = x.type.rank
+    changed = {a for a in range(rank) if op.sizes[a] != x.shape[a] or op.scales[a] != 1}
+    axes = sorted(changed | set(range(rank)[-2 - rank % 2 :]))
+    emitter.want_room(*(op.sizes[a] for a in axes))
+    pairs = [_neighbours(_rule(op, x, axis)) for axis in axes]
+    real, total = to_dtype(emitter, x, DType.F32), None
+    for sides in product(*pairs):
+        part, weight = real, np.ones((), np.float32)
+        for axis, (index, share) in reversed(list(zip(axes, sides, strict=True))):
+            part = emitter.add(Gather(axis), part, emitter.constant(index))
+            weight = weight * share.reshape(-1, *(1,) * (rank - axis - 1))
+        part = emitter.add(Mul(), part, emitter.constant(weight))
+        total = part if total is None else emitter.add(Add(), total, part)
+    return to_dtype(emitter, total or real, x.dtype)
+
+
+def _rule(op: Resize, x: Value, axis: int) -> AxisRule:
+    return AxisRule(x.shape[axis], op.sizes[axis], op.scales[axis], op.coordinates)
+
+
+def _neighbours(rule: AxisRule) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """(indices, weights) of the lower and of the upper neighbours; alike at the last element."""
+    last = np.float32(rule.extent - 1)
+    at = np.clip(rule.positions(), 0, last)
+    lower = at.astype(np.int32)
+    upper = np.minimum(lower + 1, rule.extent - 1).astype(np.int32)
+    below, above = (np.abs(at - side.astype(np.float32)) for side in (lower, upper))
+    alone, half = lower == upper, np.float32(0.5)
+    return (lower, np.where(alone, half, above)), (upper, np.where(alone, half, below))
 
 
 def _turned(entries: tuple[T, ...]) -> tuple[T, ...]:
