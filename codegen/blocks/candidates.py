@@ -1,13 +1,15 @@
 """Kernel families, and the candidates they offer for a node: the registry of what can compute what.
 
-A family is a function that says in which ways it would compute a node. The planner takes the
-candidate that is predicted to be cheapest (`planning.choice`), or the one a user names. So a rival
-for an operator is one more file with one more family.
+A family is a function that says in which ways it would compute a node: its own choice first, then
+every other schedule it can make. Between families the planner takes the one whose own choice is
+predicted to be cheapest (`planning.choice`), or what a user or a tuning file names. So a rival for
+an operator is one more file with one more family.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -32,6 +34,15 @@ class Prediction:
         """`family` or `family:schedule`, as a user asks for it."""
         return f"{self.kernel}:{self.schedule}" if self.schedule else self.kernel
 
+    def is_named(self, asked: str) -> bool:
+        """Whether a user means this one by `family` or `family:schedule`."""
+        return asked in (self.kernel, self.name)
+
+    @property
+    def known_cycles(self) -> float:
+        """The cycles, or infinity if none are predicted."""
+        return math.inf if self.cycles is None else self.cycles
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -43,9 +54,11 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """What can compute an operator: `offer` lists candidates, none where it cannot serve a node.
+    """What can compute an operator: `offer` gives candidates, none where it cannot serve a node.
 
-    Every call of `offer` gets a context of its own, in which it may register copies and memory.
+    The first is what the family's own rule takes; the others, which are made only when somebody
+    looks at them, are all its other schedules. Every call of `offer` gets a context of its own, in
+    which it may register copies and memory.
     """
 
     name: str
@@ -88,6 +101,17 @@ def only_way(name: str, lowering: Lowering) -> Family:
     """A family of one candidate without a prediction."""
     only = Prediction(name)
     return Family(name, lambda ctx: (Candidate(only, lambda: lowering(ctx)),))
+
+
+def own_first(own: Candidate, every: Iterable[Candidate]) -> Iterator[Candidate]:
+    """A family's own choice, then the others of `every` from the cheapest on.
+
+    The rule of a family knows what predictions leave out, such as registers that must be spilled;
+    `tests/benchmarks/predictions.py --schedules` prints both beside modelled cycles.
+    """
+    yield own
+    others = [c for c in every if c.prediction.name != own.prediction.name]
+    yield from sorted(others, key=lambda c: c.prediction.known_cycles)
 
 
 def _register(op: type[Op], family: Family) -> None:

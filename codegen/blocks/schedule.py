@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.machine.target import Target
+
+MOST_PIXELS = 14
+"""Pixels of a tile. 14 divides the rows of 14, 28, 56 and 112 pixels of common networks; with two
+vectors for each they fill 28 of the 32 registers of AVX-512."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,13 @@ class GemmSchedule:
     def block(self) -> int:
         """Filters in one tile."""
         return self.vectors * self.lanes
+
+    @property
+    def registers(self) -> int:
+        """Vector registers at work: sums, a step's image values, and the weights at hand."""
+        sums = self.pixels * self.vectors
+        values = -(-self.pixels * min(self.k_step, self.lanes) // self.lanes) if self.by_lane else 1
+        return sums + values + self.vectors * (self.k_step if self.weights_first else 1)
 
     @property
     def note(self) -> str:
@@ -65,6 +77,21 @@ def gemm_tile(target: Target, total: Elem, pixels: int, filters: int) -> GemmSch
     many = budget >= 32
     step = lanes if by_lane and many else 2
     return GemmSchedule(tile, vectors, lanes, step, by_lane, 1, by_lane and many)
+
+
+def gemm_tiles(
+    target: Target, usual: GemmSchedule, pixels: int, filters: int
+) -> Iterator[GemmSchedule]:
+    """Every tile of up to `pixels` by `filters` whose sums and one row of weights fit in the
+    registers, loaded in the way of the usual one.
+    """
+    most = min(MOST_PIXELS, pixels)
+    for vectors in range(1, -(-filters // usual.lanes) + 1):
+        room = (target.vector_registers - 1) // vectors - 1
+        if room < 1:
+            return
+        for high in range(1, min(most, room) + 1):
+            yield replace(usual, pixels=high, vectors=vectors)
 
 
 def _integer_tile(target: Target, pixels: int, filters: int) -> GemmSchedule:
@@ -141,10 +168,10 @@ def _pixels(registers: int, vectors: int, by_lane: bool) -> int:
     """Pixels in a tile: accumulators, one row of weights and the image's values must fit."""
     if by_lane and registers >= 32:
         # Four channels of every pixel and of the block's weights are in registers at once.
-        return max(1, min(14, (registers - 4 * vectors) // (vectors + 1)))
+        return max(1, min(MOST_PIXELS, (registers - 4 * vectors) // (vectors + 1)))
     if by_lane:
         # Two channels of a pixel are half a register, weights take one at a time, and one pixel
         # less than would fit: the half registers must lie in the lower half of the file.
-        return max(1, min(14, 2 * (registers - 1) // (2 * vectors + 1) - 1))
+        return max(1, min(MOST_PIXELS, 2 * (registers - 1) // (2 * vectors + 1) - 1))
     spare = vectors + (2 if registers >= 32 else 1)
-    return max(1, min(14, (registers - spare) // vectors))
+    return max(1, min(MOST_PIXELS, (registers - spare) // vectors))

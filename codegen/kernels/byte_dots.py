@@ -15,7 +15,7 @@ from functools import partial
 
 import numpy as np
 
-from ellc.codegen.blocks.candidates import Candidate, Prediction, kernel
+from ellc.codegen.blocks.candidates import Candidate, kernel
 from ellc.codegen.blocks.lowering import NodeContext
 from ellc.codegen.blocks.schedule import GemmSchedule
 from ellc.codegen.blocks.terms import Numbers, in_bytes
@@ -23,15 +23,15 @@ from ellc.codegen.blocks.window import cut
 from ellc.codegen.kernels.convolution import (
     Problem,
     Product,
-    banded,
+    ProductArithmetic,
+    TileInputs,
     folded,
     has_constant_operands,
     problem_of,
 )
-from ellc.codegen.kernels.edge_table import EdgeTable
-from ellc.codegen.kernels.implicit_gemm import ConvShape, TileArithmetic, TilePosition
+from ellc.codegen.kernels.implicit_gemm import ConvShape, TilePosition
 from ellc.codegen.kir.build import KernelBuilder
-from ellc.codegen.kir.ir import Operand, Param
+from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.types import Elem, VType
 from ellc.codegen.machine.target import Target
 from ellc.ir.ops.quantised_conv import IntConv2D, IntDense
@@ -51,11 +51,10 @@ def dots(ctx: NodeContext) -> Iterator[Candidate]:
     if shape.channels % _HALF or not terms.numbers.sums_products or _is_short(ctx.target, shape):
         return
     shape = folded(ctx, shape, pixel_limit(ctx.target))
-    tile = dot_tile(ctx.target, shape.columns.outputs)
-    schedule = banded(ctx, shape, tile, terms.numbers)
-    cycles = dots_cycles(ctx.target, shape, schedule, terms.numbers)
-    product = Product("dots", Problem(shape, terms), schedule, ByteDots, pack_rows)
-    yield Candidate(Prediction("dots", schedule.note, cycles), partial(product.call, ctx))
+    pixels = shape.columns.outputs
+    product = Product("dots", Problem(shape, terms), ByteDots, pack_rows)
+    usual, others = dot_tile(ctx.target, pixels), dot_tiles(ctx.target, pixels)
+    yield from product.candidates(ctx, dots_cycles, usual, others)
 
 
 def _is_short(target: Target, shape: ConvShape) -> bool:
@@ -92,6 +91,16 @@ def dot_tile(target: Target, pixels: int) -> GemmSchedule:
     return GemmSchedule(size, vectors, 4, _STEP, True, 1)
 
 
+def dot_tiles(target: Target, pixels: int) -> Iterator[GemmSchedule]:
+    """Every tile whose sums, image values and two weights fit in the registers."""
+    for vectors in (1, 2):
+        for high in range(1, pixels + 1):
+            tile = GemmSchedule(high, vectors, 4, _STEP, True, 1)
+            if high * (tile.block + 1) + 2 > target.vector_registers:
+                break
+            yield tile
+
+
 def pack_rows(weights: Array, groups: int, block: int) -> Array:
     """[F, kh, kw, C] -> [groups, blocks, kh, kw, C * block], zeros after the last filter."""
     filters, rows, columns, depth = weights.shape
@@ -107,7 +116,7 @@ def pack_rows(weights: Array, groups: int, block: int) -> Array:
     return np.concatenate([p.reshape(*outer, -1) for p in parts], axis=-1)
 
 
-class ByteDots(TileArithmetic):
+class ByteDots(ProductArithmetic):
     """The arithmetic of a tile: `block` registers of sums for each pixel."""
 
     def __init__(
@@ -115,12 +124,9 @@ class ByteDots(TileArithmetic):
         b: KernelBuilder,
         shape: ConvShape,
         schedule: GemmSchedule,
-        memory: tuple[Param, Param],
-        table: EdgeTable | None,
-        numbers: Numbers,
+        inputs: TileInputs,
     ) -> None:
-        super().__init__(b, shape, schedule, *memory)
-        self.table, self._numbers = table, numbers
+        super().__init__(b, shape, schedule, inputs)
         self.sums_of_pixel = schedule.block
         self.stored_together = 4 // schedule.vectors
         self.joins_taps = shape.channels % _STEP == 0
@@ -134,9 +140,9 @@ class ByteDots(TileArithmetic):
     ) -> list[Operand]:
         """The sums of each filter added up, four filters in a vector, and their start."""
         made = self._neighbours_added(self._neighbours_added(sums))
-        if self.table is None:
+        if self._table is None:
             return made
-        starts = self.table.values(place, taps, 4)
+        starts = self._table.values(place, taps, 4)
         return [self._b.add(m, s) for m, s in zip(made, starts, strict=True)]
 
     def _neighbours_added(self, sums: list[Operand]) -> list[Operand]:

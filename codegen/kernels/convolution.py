@@ -5,12 +5,13 @@ A dense layer is a convolution of 1x1 pixels: all leading axes are pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
+from ellc.codegen.blocks.candidates import Candidate, Prediction, own_first
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.lowering import Arg, KernelCall, NodeContext, access_arg
 from ellc.codegen.blocks.movement import placed_as
@@ -23,6 +24,7 @@ from ellc.codegen.kernels.implicit_gemm import ConvShape, Nest, TileArithmetic, 
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Param
 from ellc.codegen.kir.types import Elem
+from ellc.codegen.machine.target import Target
 from ellc.ir.ops.conv import Conv2D
 from ellc.ir.ops.dense import Dense
 from ellc.ir.ops.quantised_conv import IntConv2D, IntDense
@@ -110,43 +112,78 @@ def _ungrouped(weights: Array, groups: int) -> Array:
     return wide
 
 
-ArithmeticType = Callable[
-    [KernelBuilder, ConvShape, GemmSchedule, tuple[Param, Param], EdgeTable | None, Numbers],
-    TileArithmetic,
-]
+@dataclass(frozen=True, eq=False, slots=True)
+class TileInputs:
+    """What a tile of products reads: the image, packed weights, where sums start; its numbers."""
+
+    x: Param
+    w: Param
+    table: EdgeTable | None
+    numbers: Numbers
+
+
+class ProductArithmetic(TileArithmetic):
+    """The arithmetic of a tile of products: sums start from a table of edges, or from 0."""
+
+    def __init__(
+        self,
+        b: KernelBuilder,
+        shape: ConvShape,
+        schedule: GemmSchedule,
+        inputs: TileInputs,
+    ) -> None:
+        super().__init__(b, shape, schedule, inputs.x, inputs.w)
+        self._table, self._numbers = inputs.table, inputs.numbers
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Product:
-    """A convolution with a schedule: all that its kernel is made of.
+    """A convolution that one family computes: all that its kernel is made of but the tile.
 
     `pack` puts weights in the order in which the kernel reads them: (weights, groups, block).
     """
 
     kernel: str
     problem: Problem
-    schedule: GemmSchedule
-    arithmetic: ArithmeticType
+    arithmetic: type[ProductArithmetic]
     pack: Callable[[Array, int, int], Array]
 
-    def call(self, ctx: NodeContext) -> list[KernelCall]:
+    def candidates(
+        self,
+        ctx: NodeContext,
+        cycles: Callable[[Target, ConvShape, GemmSchedule, Numbers], float],
+        usual: GemmSchedule,
+        tiles: Iterable[GemmSchedule],
+    ) -> Iterator[Candidate]:
+        """The kernel with its usual tile, then with every other one; predicted by `cycles`."""
+        shape, numbers = self.problem.shape, self.problem.terms.numbers
+
+        def candidate(tile: GemmSchedule) -> Candidate:
+            predicted = Prediction(self.kernel, tile.note, cycles(ctx.target, shape, tile, numbers))
+            return Candidate(predicted, partial(self.call, ctx, tile))
+
+        fitting = (tile for tile in tiles if has_whole_bytes(ctx, tile))
+        return own_first(candidate(fitted(ctx, shape, usual)), map(candidate, fitting))
+
+    def call(self, ctx: NodeContext, tile: GemmSchedule) -> list[KernelCall]:
         """Write the kernel and say what its parameters point to."""
-        shape, terms, schedule = self.problem.shape, self.problem.terms, self.schedule
+        shape, terms = self.problem.shape, self.problem.terms
+        schedule = _banded(ctx, shape, tile, terms.numbers)
         b = KernelBuilder(ctx.name)
         x = b.param("x", terms.numbers.image, shape.x.align_bytes)
         w = b.param("w", terms.numbers.weight, 64)
-        args: list[Arg] = [access_arg(shape.x), self._packed(ctx)]
+        args: list[Arg] = [access_arg(shape.x), self._packed(ctx, schedule.block)]
         table = _start_table(ctx, b, shape, schedule, terms)
-        arithmetic = self.arithmetic(b, shape, schedule, (x, w), table, terms.numbers)
+        arithmetic = self.arithmetic(b, shape, schedule, TileInputs(x, w, table, terms.numbers))
         args += table.args if table else []
         epilogue = Epilogue(ctx, b, shape.walk)
         extent = Nest(b, shape, schedule, arithmetic, epilogue).write()
         note = f"{self.kernel} {schedule.note}"
         return [KernelCall(b.finish(), (*args, *epilogue.args), extent, note)]
 
-    def _packed(self, ctx: NodeContext) -> Arg:
+    def _packed(self, ctx: NodeContext, block: int) -> Arg:
         """Weights in whole blocks, the last one filled with 0."""
-        shape, block, terms = self.problem.shape, self.schedule.block, self.problem.terms
+        shape, terms = self.problem.shape, self.problem.terms
         weights = terms.weights
         blocks = -(-shape.filters // block)
         size = shape.groups * blocks * block * int(np.prod(weights.shape[1:])) * weights.itemsize
@@ -155,10 +192,25 @@ class Product:
         return ctx.lazy_weight(what, 1, size, make)
 
 
-def banded(
+def has_whole_bytes(ctx: NodeContext, tile: GemmSchedule) -> bool:
+    """Whether a block's results fill bytes, where they are signs."""
+    return ctx.result_type().dtype is not DType.BIT or tile.block % 8 == 0
+
+
+def fitted(ctx: NodeContext, shape: ConvShape, tile: GemmSchedule) -> GemmSchedule:
+    """The usual tile with filters for whole bytes of signs, and room for what edges need."""
+    while not has_whole_bytes(ctx, tile):
+        tile = replace(tile, vectors=tile.vectors + 1)
+    if not shape.columns.is_interior and not tile.by_lane:
+        # A tile at an edge has several inner loops; one pixel less leaves registers to cross them.
+        tile = replace(tile, pixels=max(1, tile.pixels - 1))
+    return tile
+
+
+def _banded(
     ctx: NodeContext, shape: ConvShape, tile: GemmSchedule, numbers: Numbers
 ) -> GemmSchedule:
-    """The tile with filters for whole bytes of signs, and bands."""
+    """The tile with bands."""
     columns = shape.columns
     taps = shape.rows.taps * columns.taps
     traffic = GemmTraffic(
@@ -167,11 +219,6 @@ def banded(
         shape.walk[2] * shape.walk[3] * Elem.of(ctx.result_type().dtype).bytes,
         taps * shape.channels * shape.walk[3] * numbers.weight.bytes,
     )
-    while tile.block % (8 if ctx.result_type().dtype is DType.BIT else 1):
-        tile = replace(tile, vectors=tile.vectors + 1)
-    if not columns.is_interior and not tile.by_lane:
-        # A tile at an edge has several inner loops; one pixel less leaves registers to cross them.
-        tile = replace(tile, pixels=max(1, tile.pixels - 1))
     blocks = -(-shape.filters // tile.block)
     schedule = replace(tile, band_rows=band_rows(traffic, blocks, ctx.target))
     return split_bands(schedule, shape, ctx.options.threads)

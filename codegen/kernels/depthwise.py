@@ -14,7 +14,7 @@ from itertools import groupby
 
 import numpy as np
 
-from ellc.codegen.blocks.candidates import Candidate, Prediction, kernel
+from ellc.codegen.blocks.candidates import Candidate, Prediction, kernel, own_first
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.lowering import Arg, KernelCall, NodeContext, access_arg
 from ellc.codegen.blocks.movement import placed_as
@@ -31,7 +31,7 @@ from ellc.codegen.blocks.terms import Numbers, Terms, in_bytes
 from ellc.codegen.blocks.vectors import joined
 from ellc.codegen.blocks.window import window_axes
 from ellc.codegen.kernels.convolution import has_filter_per_channel, terms_of
-from ellc.codegen.kernels.depthwise_tile import choose_rectangle, is_looped, tile_cycles
+from ellc.codegen.kernels.depthwise_tile import Rectangles, is_looped, tile_cycles
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.kir.types import VType
@@ -79,13 +79,17 @@ def depthwise(ctx: NodeContext) -> Iterator[Candidate]:
     shape = Sliding(x, (images, rows, columns, filters), *axes)
     terms = in_bytes(terms, ctx.target)
     multiplier = filters // conv.groups
-    tile = choose_rectangle(ctx, shape, multiplier, terms.numbers)
-    looped = is_looped(ctx.target, shape, tile.rows * tile.pixels)
-    block = _Block(multiplier, tile, looped, ctx.target.as_written and not looped)
-    cycles, _ = tile_cycles(ctx.target, shape, (tile.rows, tile.pixels), tile.vectors)
-    vectors = images * -(-filters // tile.lanes)
-    prediction = Prediction("depthwise", tile.note, cycles * vectors)
-    yield Candidate(prediction, partial(_call, ctx, shape, terms, block))
+
+    def candidate(tile: Rectangle) -> Candidate:
+        looped = is_looped(ctx.target, shape, tile.rows * tile.pixels)
+        block = _Block(multiplier, tile, looped, ctx.target.as_written and not looped)
+        cycles, _ = tile_cycles(ctx.target, shape, (tile.rows, tile.pixels), tile.vectors)
+        vectors = images * -(-filters // tile.lanes)
+        prediction = Prediction("depthwise", tile.note, cycles * vectors)
+        return Candidate(prediction, partial(_call, ctx, shape, terms, block))
+
+    tiles = Rectangles.of(ctx, shape, multiplier, terms.numbers)
+    yield from own_first(candidate(tiles.usual()), map(candidate, tiles.every()))
 
 
 def _call(ctx: NodeContext, shape: Sliding, terms: Terms, block: _Block) -> list[KernelCall]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
+from itertools import count
 
 from ellc.codegen.blocks.lowering import NodeContext
 from ellc.codegen.blocks.sliding import Rectangle, Sliding, meetings
@@ -16,39 +19,72 @@ from ellc.ir.types import DType
 _STRAIGHT = 700  # multiply-adds of one vector up to which a tile is straight-line code
 
 
-def choose_rectangle(
-    ctx: NodeContext, shape: Sliding, multiplier: int, numbers: Numbers
-) -> Rectangle:
-    """The tile that costs least by a count of loads, multiply-adds and stores."""
-    narrow = numbers.factor.bytes < 2  # whose products fill a register when they are widened
-    lanes = vector_lanes(ctx.target, Elem.I16 if narrow else numbers.factor)
-    while lanes > 1 and lanes // 2 >= shape.walk[3]:
-        lanes //= 2
-    multiple = 8 if ctx.result_type().dtype is DType.BIT else 1
-    fitting = partial(_fits, lanes, multiplier, multiple)
-    vectors = next(v for v in range(1, 8 * multiplier + 1) if fitting(v))
-    many = ctx.target.vector_registers >= 32
-    registers = lanes * numbers.total.bytes // ctx.target.vector_bytes or 1  # of one vector of sums
-    budget = max(1, (16 if many else 8) // (vectors * registers))
-    choices = [
-        (rows, pixels)
-        for rows in range(1, min(4 if many else 2, shape.rows.outputs) + 1)
-        for pixels in range(1, min(16, shape.columns.outputs) + 1)
-        if rows * pixels <= budget
-        and (rows == 1 or not is_looped(ctx.target, shape, rows * pixels))
-    ]
-    rows, pixels = min(choices, key=partial(tile_cycles, ctx.target, shape))
-    rows, pixels = cut(shape.rows.outputs, rows).size, cut(shape.columns.outputs, pixels).size
-    # A small rectangle leaves time and registers for several vectors.
-    most = min(budget // (rows * pixels), shape.walk[3] // lanes)
-    wider = [v for v in (4, 2) if vectors < v <= most and fitting(v)]
-    return Rectangle(rows, pixels, wider[0] if wider else vectors, lanes)
+@dataclass(frozen=True, slots=True)
+class Rectangles:
+    """The tiles of a convolution. A block has a `multiple` of filters, and whole channels or a
+    part of one; `budget` vectors of sums fit in the registers.
+    """
 
+    target: Target
+    shape: Sliding
+    lanes: int
+    multiplier: int
+    multiple: int
+    budget: int
 
-def _fits(lanes: int, multiplier: int, multiple: int, vectors: int) -> bool:
-    """Whether a block of so many vectors has whole channels, or lies within one."""
-    block = vectors * lanes
-    return block % multiple == 0 and (multiplier % block == 0 or block % multiplier == 0)
+    @classmethod
+    def of(cls, ctx: NodeContext, shape: Sliding, multiplier: int, numbers: Numbers) -> Rectangles:
+        """Those of a node."""
+        narrow = numbers.factor.bytes < 2  # whose products fill a register when they are widened
+        lanes = vector_lanes(ctx.target, Elem.I16 if narrow else numbers.factor)
+        while lanes > 1 and lanes // 2 >= shape.walk[3]:
+            lanes //= 2
+        multiple = 8 if ctx.result_type().dtype is DType.BIT else 1
+        # Registers of one vector of sums.
+        registers = lanes * numbers.total.bytes // ctx.target.vector_bytes or 1
+        sums = 16 if ctx.target.vector_registers >= 32 else 8
+        return cls(ctx.target, shape, lanes, multiplier, multiple, sums // registers)
+
+    def usual(self) -> Rectangle:
+        """The tile that costs least by a count of loads, multiply-adds and stores."""
+        vectors = self._least_vectors()
+        rows, pixels = min(self._sizes(vectors), key=partial(tile_cycles, self.target, self.shape))
+        rows = cut(self.shape.rows.outputs, rows).size
+        pixels = cut(self.shape.columns.outputs, pixels).size
+        # A small rectangle leaves time and registers for several vectors.
+        most = min(
+            max(1, self.budget // vectors) // (rows * pixels), self.shape.walk[3] // self.lanes
+        )
+        wider = [v for v in (4, 2) if vectors < v <= most and self._fits(v)]
+        return Rectangle(rows, pixels, wider[0] if wider else vectors, self.lanes)
+
+    def every(self) -> Iterator[Rectangle]:
+        """Every tile whose sums fit in the registers."""
+        least = self._least_vectors()
+        most = max(least, min(4, self.shape.walk[3] // self.lanes))
+        for vectors in filter(self._fits, range(least, most + 1)):
+            for rows, pixels in self._sizes(vectors):
+                yield Rectangle(rows, pixels, vectors, self.lanes)
+
+    def _sizes(self, vectors: int) -> list[tuple[int, int]]:
+        """Rows and pixels of tiles with so many vectors."""
+        budget = max(1, self.budget // vectors)
+        most_rows = 4 if self.target.vector_registers >= 32 else 2
+        return [
+            (rows, pixels)
+            for rows in range(1, min(most_rows, self.shape.rows.outputs) + 1)
+            for pixels in range(1, min(16, self.shape.columns.outputs) + 1)
+            if rows * pixels <= budget
+            and (rows == 1 or not is_looped(self.target, self.shape, rows * pixels))
+        ]
+
+    def _least_vectors(self) -> int:
+        return next(filter(self._fits, count(1)))
+
+    def _fits(self, vectors: int) -> bool:
+        """Whether a block of so many vectors has whole channels, or lies within one."""
+        block, many = vectors * self.lanes, self.multiplier
+        return block % self.multiple == 0 and (many % block == 0 or block % many == 0)
 
 
 def is_looped(target: Target, shape: Sliding, windows: int) -> bool:

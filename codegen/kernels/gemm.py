@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 
-from ellc.codegen.blocks.candidates import Candidate, Prediction, kernel
+from ellc.codegen.blocks.candidates import Candidate, kernel
 from ellc.codegen.blocks.lowering import NodeContext
-from ellc.codegen.blocks.schedule import GemmSchedule, gemm_tile, pixel_limit
+from ellc.codegen.blocks.schedule import GemmSchedule, gemm_tile, gemm_tiles, pixel_limit
 from ellc.codegen.blocks.terms import Numbers
 from ellc.codegen.blocks.window import cut
 from ellc.codegen.kernels.convolution import (
     Problem,
     Product,
-    banded,
+    ProductArithmetic,
+    TileInputs,
     folded,
     has_constant_operands,
     problem_of,
 )
-from ellc.codegen.kernels.edge_table import EdgeTable
-from ellc.codegen.kernels.implicit_gemm import ConvShape, TileArithmetic, TilePosition, pack_filters
+from ellc.codegen.kernels.implicit_gemm import ConvShape, TilePosition, pack_filters
 from ellc.codegen.kir.build import KernelBuilder
-from ellc.codegen.kir.ir import Operand, Param
+from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.types import Elem, VType
 from ellc.codegen.machine.target import Target
 from ellc.ir.ops.conv import Conv2D
@@ -37,11 +36,11 @@ def gemm(ctx: NodeContext) -> Iterator[Candidate]:
     problem = problem_of(ctx)
     total = problem.terms.numbers.total
     shape = folded(ctx, problem.shape, pixel_limit(ctx.target, total))
-    tile = gemm_tile(ctx.target, total, shape.columns.outputs, shape.filters)
-    schedule = banded(ctx, shape, tile, problem.terms.numbers)
-    cycles = gemm_cycles(ctx.target, shape, schedule, problem.terms.numbers)
-    product = Product("gemm", Problem(shape, problem.terms), schedule, _Products, pack_filters)
-    yield Candidate(Prediction("gemm", schedule.note, cycles), partial(product.call, ctx))
+    pixels, filters = shape.columns.outputs, shape.filters
+    usual = gemm_tile(ctx.target, total, pixels, filters)
+    others = gemm_tiles(ctx.target, usual, pixels, filters)
+    product = Product("gemm", Problem(shape, problem.terms), _Products, pack_filters)
+    yield from product.candidates(ctx, gemm_cycles, usual, others)
 
 
 _OVERHEAD_SLOTS = 32
@@ -58,13 +57,15 @@ def gemm_cycles(
     A step of a tile over one channel of one tap multiplies `pixels * vectors` registers. It loads
     the block's weights, and for each pixel a value, or a vector of `k_step` of them where lanes
     multiply. A load counts as `Core.load_cycles`. Every sum is started and stored, and every run of
-    taps that are consecutive in memory, as every tile, has `_OVERHEAD_SLOTS` of its own.
+    taps that are consecutive in memory, as every tile, has `_OVERHEAD_SLOTS` of its own. What does
+    not fit in the registers is stored and loaded again in every step.
     """
     load = target.core.load_cycles
     widening = 1.0 if numbers.weight is not numbers.factor else 0.0
     values = schedule.pixels / (schedule.k_step if schedule.by_lane else 1)
     sums = schedule.pixels * schedule.vectors
     once = sums + (schedule.vectors + values) * (load + widening)
+    once += max(0, schedule.registers - target.vector_registers) * (load + 1)
     taps = shape.rows.taps * shape.columns.taps
     runs = shape.rows.taps if shape.consecutive_taps else taps
     around = 2 * sums + _OVERHEAD_SLOTS * (runs + 1)
@@ -77,7 +78,7 @@ with its length; chains of this length keep that of any sum near numpy's own, fo
 a trip to the stack in so many products."""
 
 
-class _Products(TileArithmetic):
+class _Products(ProductArithmetic):
     """Sums of products: one vector register for each pixel and each vector of filters.
 
     More than `CHAIN` products of floats are summed in parts: some window rows at once, or parts of
@@ -89,12 +90,10 @@ class _Products(TileArithmetic):
         b: KernelBuilder,
         shape: ConvShape,
         schedule: GemmSchedule,
-        memory: tuple[Param, Param],
-        table: EdgeTable | None,
-        numbers: Numbers,
+        inputs: TileInputs,
     ) -> None:
-        super().__init__(b, shape, schedule, *memory)
-        self.table, self._numbers = table, numbers
+        super().__init__(b, shape, schedule, inputs)
+        numbers = inputs.numbers
         narrow = numbers.factor is Elem.I16 and schedule.block % 8 == 0
         self.weights_together = 8 if narrow else 0  # half a register of bytes, widened to a whole
         self.stored_together = numbers.stored_together
@@ -107,10 +106,10 @@ class _Products(TileArithmetic):
 
     def start(self, place: TilePosition, taps: tuple[int, int]) -> list[Operand]:
         """The bias and the share of taps outside, or 0."""
-        if self.table is None:
+        if self._table is None:
             zero = self._b.const(0, VType(self._numbers.total, self._schedule.lanes))
             return [zero] * self._schedule.vectors
-        return self.table.values(place, taps, self._schedule.lanes)
+        return self._table.values(place, taps, self._schedule.lanes)
 
     def finish(
         self, place: TilePosition, taps: tuple[int, int], sums: list[Operand]

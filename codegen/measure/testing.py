@@ -60,12 +60,13 @@ class Trial:
 
 
 def rivals(trial: Trial, target: Target) -> list[Trial]:
-    """The same with each candidate that the planner does not take, one at a time."""
+    """The same with each family that the planner does not take, one at a time."""
     plan = make_plan(trial.graph, target, Options(), "rivals")
     return [
-        replace(trial, kernels=((step.values[0], other.name),))
+        replace(trial, kernels=((step.values[0], other),))
         for step in plan.steps
-        for other in step.predictions[1:]
+        for other in dict.fromkeys(p.kernel for p in step.predictions)
+        if other != step.predictions[0].kernel
     ]
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import ellc.codegen.kernels  # noqa: F401  (fills the registry)
 from ellc.codegen.blocks.candidates import FAMILIES, Candidate, Family, Prediction
@@ -20,16 +20,43 @@ NO_SUCH_KERNEL = "E305"
 ASK_THE_PLAN = "without --kernel, ELLC_DEBUG=plan lists the candidates of every layer"
 
 
+OFFERED = 4
+"""Schedules of a family that a plan lists; `--kernel` takes all others, too."""
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The context in which the chosen kernels were made, their calls, and all predictions.
+    """The context in which the chosen kernels were made, their calls, and predictions.
 
-    The chosen prediction is the first; the others follow from the cheapest on.
+    The chosen prediction is the first; the others follow from the cheapest on, at most `OFFERED`
+    of a family.
     """
 
     context: NodeContext
     calls: tuple[KernelCall, ...]
     predictions: tuple[Prediction, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """What a family can do: candidates that are listed, its own choice first, and the rest."""
+
+    context: NodeContext
+    listed: tuple[Candidate, ...]
+    rest: Iterator[Candidate]
+
+    def named(self, asked: str) -> Candidate | None:
+        """The candidate of this name; for the name of the family its own choice."""
+        if asked == self.listed[0].prediction.kernel:
+            return self.listed[0]
+        if asked.partition(":")[0] != self.listed[0].prediction.kernel:
+            return None
+        return next((c for c in self.all() if c.prediction.name == asked), None)
+
+    def all(self) -> Iterator[Candidate]:
+        """Every schedule of the family; once."""
+        yield from self.listed
+        yield from self.rest
 
 
 def families_of(op: Op) -> tuple[Family, ...]:
@@ -41,54 +68,74 @@ def families_of(op: Op) -> tuple[Family, ...]:
     return FAMILIES.get(Pointwise, ()) if not found and isinstance(op, Pointwise) else found
 
 
-def choose(new_context: Callable[[], NodeContext], asked: str = "") -> Choice:
-    """Choose among the candidates of a node, each made in a context of its own.
+def choose(new_context: Callable[[], NodeContext], asked: str = "", tuned: str = "") -> Choice:
+    """Choose among the candidates of a node, each family's made in a context of its own.
 
-    `asked` is `family` or `family:schedule`. Raises `EllcError`: E301 if no kernel computes the
-    node, E305 if what is asked for is no candidate.
+    `asked` is `family` or `family:schedule`, and so is `tuned`, which is passed over if the node
+    has no such candidate. Raises `EllcError`: E301 if no kernel computes the node, E305 if what is
+    asked for is no candidate.
     """
     ctx = new_context()
     _want_doubles(ctx)
-    offers = [
-        (candidate, own)
-        for family in families_of(ctx.anchor)
-        for own in (new_context(),)
-        for candidate in family.offer(own)
-    ]
-    if not offers:
+    offers = _offers(ctx, new_context)
+    if asked:
+        offer, chosen = _asked(ctx, offers, new_context, asked)
+    else:
+        offer, chosen = (tuned and _named(offers, tuned)) or _cheapest(offers)
+    calls = list(chosen.make())
+    others = [c.prediction for o in offers for c in o.listed if c is not chosen]
+    others.sort(key=lambda p: p.known_cycles)
+    own = offer.context
+    return Choice(own, (*own.before, *calls, *own.after), (chosen.prediction, *others))
+
+
+def _offers(ctx: NodeContext, new_context: Callable[[], NodeContext]) -> list[_Offer]:
+    """What each family offers. Raises `EllcError` E301 if none serves the node."""
+    found = []
+    for family in families_of(ctx.anchor):
+        own = new_context()
+        candidates = iter(family.offer(own))
+        if listed := tuple(islice(candidates, OFFERED)):
+            found.append(_Offer(own, listed, candidates))
+    if not found:
         raise EllcError(
             f"no kernel for operator '{ctx.anchor.name}'",
             code="E301",
             where=_where(ctx),
             hint="`ellc ops` lists what can be compiled",
         )
-    offers.sort(key=lambda offer: _cycles(offer[0].prediction))
-    (chosen, own), *others = _asked_first(ctx, offers, asked)
-    calls = list(chosen.make())
-    predictions = tuple(c.prediction for c in (chosen, *(c for c, _ in others)))
-    return Choice(own, (*own.before, *calls, *own.after), predictions)
+    return found
 
 
-def _cycles(prediction: Prediction) -> float:
-    return math.inf if prediction.cycles is None else prediction.cycles
+def _cheapest(offers: Sequence[_Offer]) -> tuple[_Offer, Candidate]:
+    """The family whose own choice is predicted to be cheapest, and that choice."""
+    offer = min(offers, key=lambda o: o.listed[0].prediction.known_cycles)
+    return offer, offer.listed[0]
 
 
-def _asked_first(
-    ctx: NodeContext, offers: Sequence[tuple[Candidate, NodeContext]], asked: str
-) -> Iterator[tuple[Candidate, NodeContext]]:
-    """The offers with the one that is asked for before the others."""
-    names = [(c.prediction.kernel, c.prediction.name) for c, _ in offers]
-    first = next((i for i, both in enumerate(names) if not asked or asked in both), None)
-    if first is None:
-        can = ", ".join(name for _, name in names)
-        raise EllcError(
-            f"kernel '{asked}' cannot compute '{ctx.anchor.name}' here; what can: {can}",
-            code=NO_SUCH_KERNEL,
-            where=_where(ctx),
-            hint=ASK_THE_PLAN,
-        )
-    yield offers[first]
-    yield from (offer for i, offer in enumerate(offers) if i != first)
+def _named(offers: Sequence[_Offer], name: str) -> tuple[_Offer, Candidate] | None:
+    for offer in offers:
+        if (chosen := offer.named(name)) is not None:
+            return offer, chosen
+    return None
+
+
+def _asked(
+    ctx: NodeContext, offers: Sequence[_Offer], new_context: Callable[[], NodeContext], asked: str
+) -> tuple[_Offer, Candidate]:
+    """What is asked for; an error (E305) that says what can be if it cannot."""
+    if found := _named(offers, asked):
+        return found
+    names = [c.prediction.name for offer in _offers(ctx, new_context) for c in offer.all()]
+    close = difflib.get_close_matches(asked, names, n=3)
+    meant = f"; did you mean {' or '.join(close)}?" if close else ""
+    can = ", ".join(c.prediction.name for offer in offers for c in offer.listed)
+    raise EllcError(
+        f"kernel '{asked}' cannot compute '{ctx.anchor.name}' here; what can: {can}{meant}",
+        code=NO_SUCH_KERNEL,
+        where=_where(ctx),
+        hint=ASK_THE_PLAN,
+    )
 
 
 def _where(ctx: NodeContext) -> str:

@@ -1,18 +1,18 @@
 """What families of kernels predict beside what a modelled Cortex-A53 counts.
 
-    ELLC_CYCLE_TOOL=... python tests/benchmarks/predictions.py [--target pi3_64]
+    ELLC_CYCLE_TOOL=... python tests/benchmarks/predictions.py [--target pi3_64] [--schedules]
 
-Every layer with several candidates, of the samples and small networks that `tests/golden/replay`
-records, is compiled by each of them. A line for each layer: predicted and modelled cycles of its
-candidates, the one that is taken first, and `!` where another one is faster by the model. The last
-line counts those.
+Every layer with several families, of the samples and small networks that `tests/golden/replay`
+records, is compiled by each of them; with --schedules by each schedule that the plan lists. A line
+for each layer: predicted and modelled cycles of its candidates, the one that is taken first, and
+`!` where another one is faster by the model. The last line counts those.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,33 +45,45 @@ class Way:
     plan: Plan
 
 
-def ways(label: str, graph: Graph, target: Target, prefix: str) -> Iterator[Way]:
+def ways(
+    label: str, graph: Graph, target: Target, prefix: str, *, schedules: bool
+) -> Iterator[Way]:
     """Every candidate of every layer; layers whose kernel another step shares are left out."""
     try:
         planned = make_plan(graph, target, Options(), prefix)
     except EllcError:  # an operator without a kernel on this target
         return
     for number, step in enumerate(planned.steps):
-        if len(step.predictions) < 2:
+        compared = step.predictions if schedules else firsts(step.predictions)
+        if len(compared) < 2:
             continue
-        for place, prediction in enumerate(step.predictions):
+        for place, prediction in enumerate(compared):
             own = f"{prefix}_{number}_{place}"
-            asked = Options(kernels=((step.values[0], prediction.name),))
+            name = prediction.name if schedules else prediction.kernel
+            asked = Options(kernels=((step.values[0], name),))
             plan = make_plan(graph, target, asked, own)
             (kernel,) = (s.call.kernel.name for s in plan.steps if s.values == step.values)
+            (taken,) = (s.predictions[0] for s in plan.steps if s.values == step.values)
             if sum(s.call.kernel.name == kernel for s in plan.steps) == 1:
-                yield Way(f"{label} {step.values[0]}", prediction, kernel, own, plan)
+                yield Way(f"{label} {step.values[0]}", taken, kernel, own, plan)
+
+
+def firsts(predictions: Sequence[Prediction]) -> list[Prediction]:
+    """One candidate of each family, the chosen one first."""
+    return list({p.kernel: p for p in reversed(predictions)}.values())[::-1]
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--target", default="pi3_64", choices=["pi3", "pi3_64"])
-    target = resolve(parser.parse_args().target)
+    parser.add_argument("--schedules", action="store_true", help="all that the plan lists")
+    options = parser.parse_args()
+    target = resolve(options.target)
     every = [
         way
         for number, (label, graph) in enumerate(programs().items())
-        for way in ways(label, graph, target, f"p{number}")
+        for way in ways(label, graph, target, f"p{number}", schedules=options.schedules)
     ]
     layers: dict[str, list[tuple[Prediction, float]]] = {}
     for begin in range(0, len(every), AT_ONCE):

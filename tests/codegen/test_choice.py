@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from ellc.codegen.blocks.candidates import FAMILIES, Candidate, Family, Prediction
 from ellc.codegen.blocks.lowering import NodeContext, Options
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.planning.choice import families_of
-from ellc.codegen.planning.plan import Plan
+from ellc.codegen.planning.choice import OFFERED, families_of
+from ellc.codegen.planning.plan import Plan, Step
 from ellc.codegen.planning.plan_text import print_plan
 from ellc.codegen.planning.planner import make_plan
 from ellc.commands.compile import command
@@ -39,28 +39,46 @@ def planned(*kernels: tuple[str, str]) -> Plan:
     return make_plan(depthwise_network(), resolve("pi3_64"), Options(kernels=kernels), "net")
 
 
-def test_the_cheapest_is_taken_and_the_plan_shows_all() -> None:
+def firsts(step: Step) -> dict[str, Prediction]:
+    """The cheapest listed candidate of every family."""
+    return {p.kernel: p for p in reversed(step.predictions)}
+
+
+def test_the_cheapest_family_is_taken_and_the_plan_shows_all() -> None:
     plan = planned()
     (step,) = plan.steps
-    cheapest, other = step.predictions
-    assert (cheapest.kernel, other.kernel) == ("depthwise", "gemm")
-    assert cheapest.cycles is not None and other.cycles is not None
-    assert cheapest.cycles < other.cycles
-    assert step.call.note.startswith("depthwise")
-    shown = [f"  candidate {p.name}, {p.cycles:.0f} cycles" for p in (cheapest, other)]
+    chosen, *others = step.predictions
+    assert chosen.kernel == "depthwise" and step.call.note.startswith("depthwise")
+    assert chosen.known_cycles < min(p.known_cycles for p in others if p.kernel == "gemm")
+    assert sorted(others, key=lambda p: p.known_cycles) == others
+    assert [p.kernel for p in step.predictions].count("gemm") == OFFERED
+    shown = [f"  candidate {p.name}, {p.cycles:.0f} cycles" for p in step.predictions]
     assert "\n".join(shown) in print_plan(plan)
 
 
 def test_a_kernel_is_taken_by_name() -> None:
-    other = planned().steps[0].predictions[1]
-    for name in ("gemm", other.name):
+    for name in ("gemm", firsts(planned().steps[0])["gemm"].name):
         (step,) = planned(("first", name)).steps
-        assert step.predictions[0] == other and step.call.note.startswith("gemm")
+        assert step.predictions[0].name.startswith(name) and step.call.note.startswith("gemm")
+
+
+def test_a_schedule_that_is_not_listed_is_taken_too() -> None:
+    for name in ("gemm:1x4", "depthwise:2x1x8"):
+        assert name not in {p.name for p in planned().steps[0].predictions}
+        (step,) = planned(("first", name)).steps
+        assert step.predictions[0].name == name
+        assert step.call.note == name.replace(":", " ")
 
 
 @pytest.mark.parametrize(
     ("layer", "kernel", "said"),
-    [("first", "dots", "depthwise:"), ("first", "gemm:1x1", "gemm:"), ("fist", "gemm", "first")],
+    [
+        ("first", "dots", "what can: depthwise:"),
+        ("first", "gemm:33x4", "did you mean gemm:3x4"),
+        ("first", "gemm:", "what can: "),
+        ("first", "depthwise:2x1x6", "did you mean depthwise:2x1x"),
+        ("fist", "gemm", "first"),
+    ],
 )
 def test_what_cannot_be_taken_is_an_error_that_says_what_can(
     layer: str, kernel: str, said: str
