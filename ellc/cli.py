@@ -37,7 +37,7 @@ EXIT_INTERRUPTED = 130
 
 # The order of the help page: from a model to a device, then what looks up facts.
 _COMMANDS: tuple[str, ...] = (
-    *("compile", "explain", "inspect", "run", "check", "bench", "print", "import"),
+    *("compile", "explain", "inspect", "run", "check", "bench", "tune", "print", "import"),
     *("zoo", "targets", "ops"),
 )
 _MODULES = {"import": "import_model"}  # where the name is a keyword of Python

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ellc import __version__
@@ -38,6 +38,7 @@ from ellc.ir.graph import Graph
 from ellc.ir.pipeline import PipelineOptions, default_passes, run_pipeline
 from ellc.models import DEFAULT_OPTIONS, ModelOptions, default_name, read_model
 from ellc.progress import Progress, silent
+from ellc.tuning import kernels_for, read_tuning
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class CompileOptions:
 
     `emit` names kinds of files (`emit_kinds`); header and manifest are always there. `threads` None
     means the target's cores for what an operating system loads, else 1. `kernels` names a kernel
-    for some layers (`planning.choice`). `model` says how a file is read; a graph is taken as it is.
+    for some layers (`planning.choice`), `tuning` is a file of measured ones (`ellc.tuning`).
+    `model` says how a file is read; a graph is taken as it is.
     """
 
     emit: tuple[str, ...] = ()
@@ -58,6 +60,7 @@ class CompileOptions:
     dump_dir: Path | None = None
     tools: Tools = BUILT_IN
     kernels: tuple[tuple[str, str], ...] = ()
+    tuning: Path | None = None
     model: ModelOptions = DEFAULT_OPTIONS
 
 
@@ -135,7 +138,7 @@ def compile_model(
         final = sorted(folder / path.name for path in files)
     library = built.files.get("so", (None,))[0]
     watch("time", lambda: seconds_table(clock.seconds))
-    notes = tuple(v for k, v in graph.metadata.items() if k.startswith("note."))
+    notes = tuple(v for k, v in graph.metadata.items() if k.startswith("note.")) + plan.notes
     return Artifact(
         name,
         folder,
@@ -196,7 +199,9 @@ def _planned(
     watch("time", report.table)
     with clock.stage("planning"):
         chosen = Options(threads=default_threads(target, options.threads), kernels=options.kernels)
-        plan = make_plan(ready, target, chosen, name)
+        tuned, notes = kernels_for(read_tuning(options.tuning) if options.tuning else (), target)
+        plan = make_plan(ready, target, chosen, name, tuned)
+        plan = replace(plan, notes=(*notes, *plan.notes))
     watch("plan", lambda: print_plan(plan))
     watch("kernels", lambda: "\n".join(map(print_kernel, plan_kernels(plan))))
     if options.dump_dir is not None:

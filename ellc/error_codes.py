@@ -257,6 +257,12 @@ _ROWS = (
         "The text form of a kernel has syntax errors; the report lists the lines.",
         "Mend the lines, or print the kernel again.",
     ),
+    ErrorCode(
+        "E321",
+        "The text of a plan cannot be read",
+        "The text form of a plan has syntax errors; the report lists the lines.",
+        "Mend the lines, or print the plan again.",
+    ),
     # Targets and tools
     ErrorCode(
         "E601",
@@ -488,9 +494,21 @@ _ROWS = (
     ),
     ErrorCode(
         "E750",
+        "A tuning file cannot be read",
+        "The file given with `--tuning` is damaged, or no tuning file; the report says where.",
+        "Write it anew with `ellc tune`.",
+    ),
+    ErrorCode(
+        "E750",
         "No such node to explain",
         "`ellc explain --node` was given a name that no layer, value or kernel has.",
         "The report lists near names; `ellc explain MODEL` lists all nodes.",
+    ),
+    ErrorCode(
+        "E751",
+        "Nothing to measure kernels with",
+        "`ellc tune` was asked for a target that neither is this machine nor has a cycle model.",
+        "Run `ellc tune --target host` on the device itself, or set ELLC_CYCLE_TOOL.",
     ),
     ErrorCode(
         "E751",

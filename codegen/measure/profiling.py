@@ -55,11 +55,13 @@ class Times:
     stream_bytes_per_ns: float
 
 
-def time_steps(plans: Sequence[tuple[str, Plan]], target: Target, limit_ms: int) -> Times:
+def time_steps(
+    plans: Sequence[tuple[str, Plan]], target: Target, limit_ms: int, rounds: int = 1
+) -> Times:
     """Time every step of plans (each with the prefix of its kernels), `limit_ms` for each plan.
 
-    One thread. Raises `EllcError` (`E620`) where the target is not this machine: times under an
-    emulator say nothing.
+    The plans take turns for so many rounds. One thread. Raises `EllcError` (`E620`) where the
+    target is not this machine: times under an emulator say nothing.
     """
     with temporary_folder("profile") as folder:
         program = folder / "profile"
@@ -74,7 +76,8 @@ def time_steps(plans: Sequence[tuple[str, Plan]], target: Target, limit_ms: int)
             "stream_bytes": _STREAM_BYTES,
         }
         _build(plans, models, target, folder, program, values, [loops])
-        said = emulate.run(target, [program, str(limit_ms)], limit_s=3600).decode()
+        words: list[str | Path] = [program, str(max(1, limit_ms // rounds))]
+        said = "".join(emulate.run(target, words, limit_s=3600).decode() for _ in range(rounds))
     return _parsed(said, len(plans), peak_macs * _PEAK_TURNS)
 
 

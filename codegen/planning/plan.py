@@ -39,7 +39,8 @@ class Step:
     its multiply-adds and `moved_bytes` the operands, weights and results it touches once, on all
     trips together. The steps of a loop are neighbours and have one `repeat`. A step runs only if
     all its `guards` hold; else nothing reads what it would make. The last step of a node has the
-    `predictions` of all its candidates, the chosen one first.
+    `predictions` of its candidates, the chosen one first, and where there are several the `layer`
+    that a tuning file knows it by (`planning.tuning`).
     """
 
     name: str
@@ -52,6 +53,7 @@ class Step:
     repeat: Repeat | None = None
     guards: tuple[Guard, ...] = ()
     predictions: tuple[Prediction, ...] = ()
+    layer: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Plan:
 
     `once` runs in init: borders that nothing else ever overwrites. `weights` lists every constant
     with its byte offset in the weight section. `viewed` are results that are views: their node's
-    kernel does not write them.
+    kernel does not write them. `notes` are for the user: what a tuning file asked for in vain.
     """
 
     graph: Graph
@@ -74,6 +76,7 @@ class Plan:
     weights: tuple[tuple[Weight, int], ...]
     weight_bytes: int
     viewed: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
 
     def arena_offset(self, buffer: Buffer) -> int:
         """Byte offset of a state, arena or scratch buffer in the arena."""

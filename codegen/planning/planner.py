@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import accumulate
+from types import MappingProxyType
 
 from ellc.codegen.blocks.access import (
     ARENA_ALIGN,
@@ -32,13 +33,16 @@ from ellc.codegen.planning.choice import (
     ASK_THE_PLAN,
     NO_SUCH_KERNEL,
     AskedKernels,
+    Choice,
     choose,
+    families_of,
 )
 from ellc.codegen.planning.loops import MACS_WORTH_A_BARRIER, Enter, Leave, Repeat, flattened
 from ellc.codegen.planning.memory import ArenaPlan, Lifetime, plan_arena
 from ellc.codegen.planning.plan import Guard, Plan, Step
 from ellc.codegen.planning.sharing import SharedKernels
 from ellc.codegen.planning.storage import Storage
+from ellc.codegen.planning.tuning import layer_key
 from ellc.codegen.planning.verify_plan import verify_plan
 from ellc.ir.branches import Needs, needs
 from ellc.ir.errors import EllcError
@@ -48,15 +52,23 @@ from ellc.ir.ops.fused import Fused
 _LONGEST_PART = 40
 
 
-def make_plan(graph: Graph, target: Target, options: Options, prefix: str) -> Plan:
+def make_plan(
+    graph: Graph,
+    target: Target,
+    options: Options,
+    prefix: str,
+    tuned: Mapping[str, str] = MappingProxyType({}),
+) -> Plan:
     """Choose kernels and memory for a graph that has been through the passes.
 
-    Kernel names start with `prefix`. Raises one `EllcError` (E300) that lists every operator
-    without a kernel, and `InternalError` for a plan that does not hold (`verify_plan`).
+    Kernel names start with `prefix`. `tuned` names kernels by layer (`tuning.layer_key`), which are
+    taken in place of those predicted to be fastest. Raises one `EllcError` (E300) that lists every
+    operator without a kernel, and `InternalError` for a plan that does not hold (`verify_plan`).
     """
     flat = flattened(graph)
     needed = needs(flat)
-    plan = _Steps(flat, needed, Storage(flat, needed), target, options, prefix).plan()
+    steps = _Steps(flat, needed, Storage(flat, needed), target, options, prefix, tuned)
+    plan = steps.plan()
     verify_plan(plan)
     return replace(plan, graph=graph)
 
@@ -72,7 +84,9 @@ class _Steps:
         target: Target,
         options: Options,
         prefix: str,
+        tuned: Mapping[str, str],
     ) -> None:
+        self._tuned, self._notes = tuned, list[str]()
         self._graph, self._needed, self._storage = graph, needed, storage
         self._target, self._options, self._prefix = target, options, prefix
         self._steps: list[Step] = []
@@ -112,6 +126,7 @@ class _Steps:
             weights,
             weight_bytes,
             frozenset(self._storage.viewed),
+            tuple(dict.fromkeys(self._notes)),
         )
 
     def _lower(self, node: Node) -> None:
@@ -137,34 +152,49 @@ class _Steps:
             name,
             self._storage.viewed,
         )
+        # What only one family computes has nothing to tune.
+        tunable = len(families_of(new_context().anchor)) > 1
+        layer = layer_key(new_context()) if tunable else ""
+        tuned = self._tuned.get(layer, "")
         try:
-            choice = choose(new_context, self._asked.of(node))
+            choice = choose(new_context, self._asked.of(node), tuned)
         except EllcError as error:
             self._problems.append(error)
             return
+        if tuned and not self._asked.of(node) and not choice.predictions[0].is_named(tuned):
+            self._notes.append(f"tuning: kernel '{tuned[:80]}' cannot compute {layer[:200]}")
+        self._append(node, name, choice, layer)
+
+    def _append(self, node: Node, name: str, choice: Choice, layer: str) -> None:
+        """The steps of a node; what is counted once for it belongs to the last."""
         calls = choice.calls
         self._scratch += [(b, len(self._steps)) for b in choice.context.scratch]
         types = self._graph.node_types(node)
         trips = 1 if self._repeat is None else self._repeat.trips
-        macs = node.op.macs(*types) * trips
         for index, call in enumerate(calls):
-            final = index == len(calls) - 1
             step_name = name if len(calls) == 1 else f"{name}_{index}"
             named = replace(call, kernel=replace(call.kernel, name=step_name))
+            op = node.op.anchor.name if isinstance(node.op, Fused) else node.op.name
             self._steps.append(
                 Step(
                     step_name,
                     named,
-                    node.op.anchor.name if isinstance(node.op, Fused) else node.op.name,
-                    node.outputs if final else (),
-                    node.source,
-                    macs if final else 0,
-                    self._moved_bytes(node) * trips if final else 0,
-                    self._repeat,
-                    self._guards,
-                    choice.predictions if final else (),
+                    op,
+                    source=node.source,
+                    repeat=self._repeat,
+                    guards=self._guards,
                 )
             )
+        if not calls:
+            return
+        self._steps[-1] = replace(
+            self._steps[-1],
+            values=node.outputs,
+            macs=node.op.macs(*types) * trips,
+            moved_bytes=self._moved_bytes(node) * trips,
+            predictions=choice.predictions,
+            layer=layer,
+        )
 
     def _as_guards(self, conditions: Needs) -> tuple[Guard, ...]:
         guards = []

@@ -70,6 +70,12 @@ if TYPE_CHECKING:
     help="Take this kernel for a layer in place of the one that is predicted to be fastest; "
     "ELLC_DEBUG=plan lists candidates. May be repeated.",
 )
+@click.option(
+    "--tuning",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Take the kernels that `ellc tune` measured to be fastest.",
+)
 @model_options
 @json_option
 def command(
@@ -90,6 +96,7 @@ def command(
     cc: tuple[str, ...],
     linker: tuple[str, ...],
     kernels: tuple[tuple[str, str], ...],
+    tuning: Path | None,
     options: ModelOptions,
     as_json: bool,
 ) -> None:
@@ -124,6 +131,7 @@ def command(
         dump_dir=dump_dir,
         tools=Tools(cc, linker),
         kernels=kernels,
+        tuning=tuning,
         model=options,
     )
     with progress(quiet=as_json) as report:

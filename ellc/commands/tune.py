@@ -1,0 +1,95 @@
+"""`ellc tune`: measure which kernels are fastest, for `ellc compile --tuning`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ellc.commands.output import echo, echo_json, json_option, table
+from ellc.commands.parameters import model_options, target_option
+from ellc.ir.printable import visible
+
+if TYPE_CHECKING:
+    from ellc.models import ModelOptions
+    from ellc.tune import Measured
+
+
+@click.command("tune")
+@click.argument("model", type=click.Path(path_type=Path))
+@target_option
+@click.option(
+    "--tuning",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The file to write; what it holds of other layers and cores stays in it.",
+)
+@click.option(
+    "--seconds",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0.05, 300),
+    help="Time for each build of the network on this machine.",
+)
+@model_options
+@json_option
+def command(
+    model: Path,
+    target: str,
+    tuning: Path,
+    seconds: float,
+    options: ModelOptions,
+    as_json: bool,
+) -> None:
+    """Measure the kernels that could compute each layer of MODEL, and keep the fastest in a file.
+
+    For this machine the time is taken; for a target that the tool of ELLC_CYCLE_TOOL models, cycles
+    are counted. `ellc compile --tuning FILE` takes these kernels for layers of the same operator
+    and shapes, in any model, on the same core and with the same version of ellc.
+    """
+    from ellc.codegen.machine.resolve import resolve
+    from ellc.ir.pipeline import run_pipeline
+    from ellc.models import read_model
+    from ellc.progress import progress
+    from ellc.tune import fastest, measure
+    from ellc.tuning import merged, read_tuning, write_tuning
+
+    row = resolve(target)
+    old = read_tuning(tuning) if tuning.exists() else ()
+    with progress(quiet=as_json) as report:
+        graph, _ = run_pipeline(read_model(model, options))
+        measured = measure(graph, row, round(seconds * 1000), report)
+    best = fastest(measured, row)
+    write_tuning(tuning, merged(old, best))
+    if as_json:
+        echo_json({"file": str(tuning), "entries": [asdict(entry) for entry in best]})
+    else:
+        unit = best[0].unit if best else ""
+        echo(_text(measured, {e.layer: e.kernel for e in best}, unit, tuning))
+
+
+def _text(measured: tuple[Measured, ...], best: dict[str, str], unit: str, path: Path) -> str:
+    """A line for each layer: what is taken without the file, and what is fastest."""
+    usual: dict[str, Measured] = {}
+    times: dict[tuple[str, str], float] = {}
+    for one in measured:
+        usual.setdefault(one.layer, one)
+        times[one.layer, one.kernel] = one.time
+    rows = [
+        (
+            visible(", ".join(first.source) or layer),
+            first.kernel,
+            f"{first.time:,.0f}",
+            best[layer],
+            f"{times[layer, best[layer]]:,.0f}",
+            f"{first.time / times[layer, best[layer]]:.2f}",
+        )
+        for layer, first in usual.items()
+    ]
+    header = ("layer", "kernel", unit, "fastest", unit, "times")
+    gained = sum(first.kernel != best[layer] for layer, first in usual.items())
+    said = f"{len(rows)} layers with several kernels, {gained} faster by another: {path}"
+    return "\n".join([*([table(header, rows, "  r rr"), ""] if rows else []), said])

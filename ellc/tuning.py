@@ -1,0 +1,166 @@
+"""The tuning database: which kernel was measured to be fastest for a layer, in a file of JSON.
+
+    {
+      "format": "ellc tuning 1",
+      "entries": [
+        {
+          "layer": "conv2d{stride=[1,1],...}(f32[1,8,8,16], const f32[32,3,3,16]) -> f32[1,6,6,32]",
+          "core": "cortex-a53",
+          "architecture": "aarch64",
+          "compiler": "0.2.0",
+          "kernel": "gemm:6x8",
+          "measured": 81234.0,
+          "unit": "cycles",
+          "how": "modelled by ELLC_CYCLE_TOOL, the network's second call, one thread"
+        }
+      ]
+    }
+
+`layer` is `codegen.planning.tuning.layer_key`. A kernel is taken for every layer with this text on
+this core and architecture; entries of other versions of ellc are passed over with a note, and so is
+a kernel that the layer cannot have. The file may come from anybody: it chooses among kernels that
+all compute the same, and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from ellc import __version__
+from ellc.codegen.machine.target import Target
+from ellc.ir.errors import EllcError
+from ellc.ir.files import write_text
+
+FORMAT = "ellc tuning 1"
+MOST_BYTES = 16 << 20
+UNITS = ("cycles", "ns")
+_LONGEST_TEXT = 10_000
+_MOST_PROBLEMS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The fastest kernel of a layer on a core. `measured` is the time of one call in `unit`."""
+
+    layer: str
+    core: str
+    architecture: str
+    compiler: str
+    kernel: str
+    measured: float
+    unit: str
+    how: str
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """What a file may hold one entry for."""
+        return self.layer, self.core, self.architecture, self.compiler
+
+
+def read_tuning(path: Path) -> tuple[Entry, ...]:
+    """The entries of a file. Raises `EllcError` E750 with every place that is wrong."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise ValueError(f"it has more than {MOST_BYTES:,} bytes")
+        document = json.loads(data, object_pairs_hook=_object)
+    except (OSError, ValueError, RecursionError) as error:
+        said = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise _damaged(path, [said[:200]]) from None
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise _damaged(path, [f'format: it must be "{FORMAT}"'])
+    listed = document.get("entries")
+    if not isinstance(listed, list) or document.keys() != {"format", "entries"}:
+        raise _damaged(path, ['beside "format" there must be "entries", a list, and nothing else'])
+    problems = [line for place, said in enumerate(listed) for line in _problems(place, said)]
+    if problems:
+        raise _damaged(path, problems)
+    entries = tuple(Entry(**{**said, "measured": float(said["measured"])}) for said in listed)
+    if twice := list(_twice(entries)):
+        raise _damaged(path, twice)
+    return entries
+
+
+def write_tuning(path: Path, entries: Iterable[Entry]) -> None:
+    """Write a file whose order depends on nothing but the entries."""
+    listed = [asdict(entry) for entry in sorted(entries, key=lambda e: e.key)]
+    write_text(path, json.dumps({"format": FORMAT, "entries": listed}, indent=1) + "\n")
+
+
+def merged(old: Iterable[Entry], new: Iterable[Entry]) -> tuple[Entry, ...]:
+    """Both; of two entries for the same layer and core the new one, of whatever version."""
+    found = {e.key[:3]: e for e in old}
+    found.update({e.key[:3]: e for e in new})
+    return tuple(found.values())
+
+
+def kernels_for(
+    entries: Iterable[Entry], target: Target
+) -> tuple[Mapping[str, str], tuple[str, ...]]:
+    """Kernels by layer for a target, and a note if there are entries of other versions."""
+    mine = [e for e in entries if (e.core, e.architecture) == (target.core.name, target.arch)]
+    current = {e.layer: e.kernel for e in mine if e.compiler == __version__}
+    others = sorted({e.compiler for e in mine if e.compiler != __version__})
+    if not others:
+        return current, ()
+    count = sum(e.compiler != __version__ for e in mine)
+    versions = ", ".join(others)[:100]
+    return current, (
+        f"tuning: {count} entries were measured with ellc {versions} and are not used by"
+        f" {__version__}: run `ellc tune` again",
+    )
+
+
+def _problems(place: int, said: object) -> Iterator[str]:
+    """What is wrong with an entry, each with its place in the file."""
+    if not isinstance(said, dict):
+        yield f"entries[{place}]: it must be an object"
+        return
+    names = [field.name for field in fields(Entry)]
+    for name in sorted({*names} ^ said.keys()):
+        missing = "is missing" if name in names else "is unknown"
+        yield f"entries[{place}].{name[:40]}: {missing}"
+    for name in names:
+        if name not in said:
+            continue
+        value = said[name]
+        if name == "measured":
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not (number and 0 < value < 1e18 and math.isfinite(value)):
+                yield f"entries[{place}].measured: it must be a number above 0"
+        elif not (isinstance(value, str) and 0 < len(value) <= _LONGEST_TEXT):
+            yield f"entries[{place}].{name}: it must be a text of 1 to {_LONGEST_TEXT} characters"
+        elif name == "unit" and value not in UNITS:
+            yield f"entries[{place}].unit: it must be {' or '.join(UNITS)}"
+
+
+def _twice(entries: tuple[Entry, ...]) -> Iterator[str]:
+    first: dict[tuple[str, ...], int] = {}
+    for place, entry in enumerate(entries):
+        if (other := first.setdefault(entry.key, place)) != place:
+            yield f"entries[{place}]: it is for the same layer and core as entries[{other}]"
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("an object has a name twice")
+    return made
+
+
+def _damaged(path: Path, problems: list[str]) -> EllcError:
+    more = len(problems) - _MOST_PROBLEMS
+    shown = problems[:_MOST_PROBLEMS] + ([f"and {more} more"] if more > 0 else [])
+    return EllcError(
+        "this is not a tuning file" if len(problems) > 1 else f"not a tuning file: {problems[0]}",
+        code="E750",
+        where=str(path),
+        problems=shown if len(problems) > 1 else (),
+        hint="`ellc tune MODEL --target T --tuning FILE` writes one",
+    )
