@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import find_browser
 from cpu_times import CpuTimes
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,6 +50,8 @@ def pytest_report_header() -> list[str]:
         for variable, (_, what) in _OUTSIDE.items()
         if not os.environ.get(variable)
     ]
+    if find_browser() is None:
+        lines.append("no Chromium found: the page of `ellc explain` is not opened in one")
     missing = [e for e in DEFAULT_EMULATORS if shutil.which(e) is None]
     if missing:
         lines.append(f"{' and '.join(missing)} not found: tests of foreign code are skipped")

@@ -31,6 +31,13 @@ if TYPE_CHECKING:
     multiple=True,
     help="What to show; may be repeated. Default: cost, and with --node also graph and plan.",
 )
+@click.option(
+    "--html",
+    "page",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write everything as one page for a browser; it needs no network.",
+)
 @click.option("--no-optimize", is_flag=True, help="Only the passes that kernels need.")
 @click.option(
     "--kernel",
@@ -46,6 +53,7 @@ def command(
     target: str,
     node: str,
     levels: tuple[str, ...],
+    page: Path | None,
     no_optimize: bool,
     kernels: tuple[tuple[str, str], ...],
     options: ModelOptions,
@@ -61,18 +69,22 @@ def command(
     llvm    the same in LLVM IR, as LLVM is given it
     asm     the same in assembly
 
-    kernel, llvm and asm need --node. Costs are issue slots, counted in the kernels' text. If the
+    kernel, llvm and asm need --node. --html shows all levels of all layers: begin with the layers
+    that cost most and walk down. Costs are issue slots, counted in the kernels' text. If the
     environment variable ELLC_CYCLE_TOOL names a model of the target's core, cost and asm also show
     modelled cycles, those of every instruction among them.
     """
     from ellc.codegen.machine.resolve import resolve
     from ellc.explain.levels import explanation
+    from ellc.explain.page import write_page
     from ellc.explain.study import StudyOptions, study
     from ellc.progress import progress
 
+    if page and (node or levels):
+        raise click.UsageError("--html shows every node and every level: no --node, no --level")
     chosen = StudyOptions(not no_optimize, kernels, options)
     with progress() as report:
         found = study(model, resolve(target), chosen, report)
-        text = explanation(found, node, levels)
+        text = write_page(found, page) if page else explanation(found, node, levels)
     echo_notes(found.graph.metadata)
     echo(text, whole=True)

@@ -10,6 +10,8 @@ from ellc.explain.study import PlannedNode, Study
 from ellc.ir.types import TensorType
 
 MOST_COSTLY = 5
+WAITS_MORE = 1.5
+"""Cycles a slot of a layer, by those of the network, from which on waiting is pointed out."""
 WHAT_SLOTS_ARE = (
     "slots: what the kernels issue, counted in their text by vector registers; waiting for memory\n"
     "is not in it. moved: operands, weights and results, each once."
@@ -40,7 +42,7 @@ def whole(study: Study) -> str:
 
 def of_node(study: Study, node: PlannedNode) -> str:
     """One node's figures, a line each, and those of its steps."""
-    lines = [f"{short_name(node)}: {node.operator}", ""]
+    lines = [f"{short_name(node)}: {node.operator}", "", *remarks(study, node), ""]
     lines += [f"{name:<18} {text}" for name, text in facts(study, node)]
     if len(node.steps) > 1:
         rows = [[s.name, s.call.note, f"{study.slots(s):,.0f}"] for s in node.steps]
@@ -68,6 +70,47 @@ def facts(study: Study, node: PlannedNode) -> list[tuple[str, str]]:
             ("cycles per slot", f"{cycles / slots:.2f}" if slots else ""),
         ]
     return found
+
+
+def remarks(study: Study, node: PlannedNode) -> list[str]:
+    """What the figures say of the node, a sentence each."""
+    if not node.steps:
+        return ["It costs nothing: the result is a view of bytes that are already there."]
+    rank = costliest(study).index(node) + 1
+    of_all = f"{share(study, node):.1%} of all {'cycles' if has_cycles(study) else 'issue slots'}"
+    said = [f"Number {rank} of {len(study.nodes)} by cost, {of_all}."]
+    slots = study.node_slots[node.value]
+    if node.macs and slots:
+        best = max(n.macs / study.node_slots[n.value] for n in study.nodes if n.macs and n.steps)
+        said.append(
+            f"{node.macs / slots:.2f} multiply-adds a slot; the best layer of this network does "
+            f"{best:.2f}."
+        )
+    if node.moved_bytes:
+        said.append(f"It moves {bytes_text(node.moved_bytes)}: {_where_from(study, node)}.")
+    return said + _waiting(study, node)
+
+
+def _where_from(study: Study, node: PlannedNode) -> str:
+    core = study.target.core
+    if node.moved_bytes <= core.l1_bytes:
+        return f"all of it fits into the first-level cache ({bytes_text(core.l1_bytes)})"
+    if node.moved_bytes <= core.l2_bytes:
+        return f"all of it fits into the second-level cache ({bytes_text(core.l2_bytes)})"
+    largest = max(core.l1_bytes, core.l2_bytes)
+    return f"more than the caches hold ({bytes_text(largest)}), so a part comes from memory"
+
+
+def _waiting(study: Study, node: PlannedNode) -> list[str]:
+    """Cycles for each slot, beside those of the whole network."""
+    slots = study.node_slots[node.value]
+    if not has_cycles(study) or not slots or not study.all_slots:
+        return []
+    own, all_ = study.node_cycles(node) / slots, study.modelled.all_cycles / study.all_slots
+    text = f"{own:.1f} cycles a slot; {all_:.1f} in the whole network"
+    if own > WAITS_MORE * all_:
+        return [f"{text}: it waits, for memory or for results of its own."]
+    return [f"{text}."]
 
 
 def totals(study: Study) -> str:

@@ -33,7 +33,7 @@ def of_node(study: Study, node: PlannedNode) -> str:
             lines += ["", heading(change), *changed]
     if len(lines) == 1:
         lines.append("no pass changed it")
-    return "\n".join([*lines, "", "after all passes", *_printed(study.graph, [node.node])])
+    return "\n".join([*lines, "", "after all passes", node_text(study.graph, node)])
 
 
 def passes_line(study: Study) -> str:
@@ -56,6 +56,11 @@ def node_difference(change: Change, node: PlannedNode) -> Iterator[str]:
     """The part of it that concerns a node."""
     graphs = (change.before, change.after)
     yield from _unified(*(_printed(graph, _related(graph, node)) for graph in graphs))
+
+
+def node_text(graph: Graph, node: PlannedNode) -> str:
+    """The node as it stands in the graph's text."""
+    return _printed(graph, [node.node])[0]
 
 
 def _unified(before: list[str], after: list[str]) -> Iterator[str]:

@@ -73,7 +73,7 @@ def step_lines(plan: Plan, step: Step) -> Iterator[str]:
     repeat = f", {step.repeat.trips} trips of a loop" if step.repeat else ""
     yield f"  outermost loop of {step.call.extent:,} turns{repeat}"
     rows = [
-        ["", p.name, p.elem.value, *_argument(plan, arg)]
+        ["", p.name, p.elem.value, *argument(plan, arg)]
         for p, arg in zip(step.call.kernel.params, step.call.args, strict=True)
     ]
     yield table(["", "argument", "element", "where", "bytes"], rows, "    r")
@@ -95,7 +95,8 @@ def _candidate(prediction: Prediction, chosen: Prediction) -> list[str]:
     return [prediction.kernel, prediction.schedule, shown, ratio]
 
 
-def _argument(plan: Plan, arg: Arg) -> list[str]:
+def argument(plan: Plan, arg: Arg) -> list[str]:
+    """Where an argument points, and the size of what it points into."""
     if not isinstance(arg, BufferArg):
         return [f"constant +{arg.offset_bytes}", bytes_text(arg.weight.bytes)]
     buffer = arg.buffer

@@ -113,7 +113,14 @@ class Study:
     def slots(self, step: Step) -> float:
         """Issue slots of a step in one call of the network, on all trips of its loop."""
         trips = step.repeat.trips if step.repeat else 1
-        return trips * issue_slots(step.call.kernel, step.call.extent, self.target)
+        return trips * self._call_slots[step.call.kernel.name, step.call.extent]
+
+    @cached_property
+    def _call_slots(self) -> dict[tuple[str, int], float]:
+        calls = {(s.call.kernel.name, s.call.extent): s.call for s in self.plan.steps}
+        return {
+            key: issue_slots(call.kernel, call.extent, self.target) for key, call in calls.items()
+        }
 
     @cached_property
     def node_slots(self) -> dict[str, float]:

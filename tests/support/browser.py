@@ -1,0 +1,159 @@
+"""A headless Chromium, told what to do through a pipe: the DevTools protocol without a library."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+PROGRAMS = ("chromium-headless-shell", "chromium", "google-chrome", "chromium-browser")
+OPTIONS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-quic"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    *("--disable-dev-shm-usage", "--remote-debugging-pipe"),
+)
+
+
+def find_browser() -> str | None:
+    """The path of a Chromium, None if there is none."""
+    return next((path for name in PROGRAMS if (path := shutil.which(name))), None)
+
+
+class Tab:
+    """One page. `errors` collects what its console complains of, `requests` what it loads."""
+
+    def __init__(self, reader: int, writer: int) -> None:
+        self._reader, self._writer = os.fdopen(reader, "rb"), os.fdopen(writer, "wb")
+        self._number, self._session = 0, ""
+        self.errors: list[str] = []
+        self.requests: list[str] = []
+        self._loaded = False
+
+    def open(self, address: str, width: int, height: int) -> None:
+        """Show a page, and wait until it is loaded."""
+        target = self._ask("Target.createTarget", url="about:blank")["targetId"]
+        attached = self._ask("Target.attachToTarget", targetId=target, flatten=True)
+        self._session = attached["sessionId"]
+        for part in ("Page", "Runtime", "Log", "Network"):
+            self._ask(f"{part}.enable")
+        self._ask(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
+        self._loaded = False
+        self._ask("Page.navigate", url=address)
+        while not self._loaded:
+            self._receive()
+
+    def evaluate(self, program: str) -> Any:
+        """The value of an expression of JavaScript; of a promise what it brings."""
+        answer = self._ask(
+            "Runtime.evaluate", expression=program, awaitPromise=True, returnByValue=True
+        )
+        if "exceptionDetails" in answer:
+            raise AssertionError(json.dumps(answer["exceptionDetails"], indent=1))
+        return answer["result"].get("value")
+
+    def click(self, selector: str) -> None:
+        """Press and release the mouse in the middle of the first element that matches."""
+        where = self.evaluate(
+            f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
+            "e.scrollIntoView({block: 'center'}); const r = e.getBoundingClientRect();"
+            "return [r.x + r.width / 2, r.y + r.height / 2]; })()"
+        )
+        place = {"x": where[0], "y": where[1], "button": "left", "clickCount": 1}
+        for kind in ("mousePressed", "mouseReleased"):
+            self._ask("Input.dispatchMouseEvent", type=kind, **place)
+
+    def press(self, key: str) -> None:
+        """Press and release a key."""
+        for kind in ("keyDown", "keyUp"):
+            self._ask("Input.dispatchKeyEvent", type=kind, key=key)
+
+    def screenshot(self, path: Path) -> None:
+        """The page as PNG."""
+        path.write_bytes(base64.b64decode(self._ask("Page.captureScreenshot")["data"]))
+
+    def _ask(self, method: str, **parameters: Any) -> dict[str, Any]:
+        self._number += 1
+        message = {"id": self._number, "method": method, "params": parameters}
+        if self._session:
+            message["sessionId"] = self._session
+        self._writer.write(json.dumps(message).encode() + b"\0")
+        self._writer.flush()
+        while (answer := self._receive()).get("id") != self._number:
+            pass
+        assert "error" not in answer, f"{method}: {answer['error']}"
+        result = answer["result"]
+        assert isinstance(result, dict)
+        return result
+
+    def _receive(self) -> dict[str, Any]:
+        text = bytearray()
+        while (byte := self._reader.read(1)) != b"\0":
+            assert byte, "the browser has ended"
+            text += byte
+        message: dict[str, Any] = json.loads(text)
+        self._note(message.get("method", ""), message.get("params", {}))
+        return message
+
+    def _note(self, event: str, said: dict[str, Any]) -> None:
+        match event:
+            case "Page.loadEventFired":
+                self._loaded = True
+            case "Runtime.exceptionThrown":
+                self.errors.append(json.dumps(said["exceptionDetails"]))
+            case "Runtime.consoleAPICalled" if said["type"] in ("error", "warning", "assert"):
+                self.errors.append(json.dumps(said["args"]))
+            case "Log.entryAdded" if said["entry"]["level"] in ("error", "warning"):
+                self.errors.append(json.dumps(said["entry"]))
+            case "Network.requestWillBeSent":
+                self.requests.append(said["request"]["url"])
+
+    def close(self) -> None:
+        """End the conversation."""
+        with contextlib.suppress(BrokenPipeError):
+            self._writer.close()
+        self._reader.close()
+
+
+@contextmanager
+def browser_tab(program: str, folder: Path, limit_s: int = 120) -> Iterator[Tab]:
+    """A tab of a new browser, whose profile lies in `folder`."""
+    to_browser, writer = map(_high, os.pipe())
+    reader, from_browser = map(_high, os.pipe())
+    words = ["timeout", str(limit_s), program, *OPTIONS, f"--user-data-dir={folder}"]
+    # The browser reads descriptor 3 and writes descriptor 4.
+    actions = [
+        (os.POSIX_SPAWN_DUP2, to_browser, 3),
+        (os.POSIX_SPAWN_DUP2, from_browser, 4),
+        (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+    ]
+    process = os.posix_spawnp(words[0], words, os.environ, file_actions=actions)
+    os.close(to_browser)
+    os.close(from_browser)
+    tab = Tab(reader, writer)
+    try:
+        yield tab
+    finally:
+        tab.close()
+        os.kill(process, signal.SIGTERM)
+        os.waitpid(process, 0)
+
+
+def _high(descriptor: int) -> int:
+    """The same file under a number that is in nobody's way."""
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10)
+    os.close(descriptor)
+    return moved
