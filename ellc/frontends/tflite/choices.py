@@ -71,7 +71,7 @@ def _graph(branch: Branch, held: Mapping[Key, Tensor], changed: Iterable[Key]) -
     inside = dict(branch.before)
     for key in held:
         if key not in inside:
-            inside[key] = replace(held[key], name=fresh(key, taken))
+            inside[key] = replace(held[key], name=fresh(key[1], taken))
     plain = (t for t in graph.inputs if t.name not in branch.handles)
     return replace(
         graph,
@@ -80,9 +80,9 @@ def _graph(branch: Branch, held: Mapping[Key, Tensor], changed: Iterable[Key]) -
     )
 
 
-def fresh(key: Key, taken: set[str]) -> str:
-    """A name for what a variable holds that is not taken; it is from now on."""
-    tried = (f"{key[1]}#{number}" for number in count())
+def fresh(like: str, taken: set[str]) -> str:
+    """A name like another that is not taken; it is from now on."""
+    tried = (f"{like}#{number}" for number in count())
     name = next(name for name in tried if name not in taken)
     taken.add(name)
     return name

@@ -104,10 +104,10 @@ class _Walk:
         like = touched(branches)
         named = {key: name for name, key in self.handles.items()}
         held = {
-            key: self._held(key, replace(t, name=named.get(key) or fresh(key, self.names)))
+            key: self._held(key, replace(t, name=named.get(key) or fresh(key[1], self.names)))
             for key, t in like.items()
         }
-        changed = {k: replace(like[k], name=fresh(k, self.names)) for k in assigned(branches)}
+        changed = {k: replace(like[k], name=fresh(k[1], self.names)) for k in assigned(branches)}
         self.nodes.append(with_values(node, branches, held, tuple(changed.values())))
         self.after |= changed
 

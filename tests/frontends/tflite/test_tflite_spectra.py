@@ -44,6 +44,23 @@ def test_magnitudes_and_parts_are_those_of_the_runtime(
     assert not any(said.values()), said
 
 
+def test_a_spectrum_may_be_moved_before_it_is_read(tmp_path: Path) -> None:
+    """As TensorFlow's converter writes `tf.signal.stft`: frames are planes of one row."""
+    file = TFLiteFile()
+    x, length = file.add(T((2, 3, 1, 16))), file.add(ints(1, 16))
+    whole, rows = file.add(T((2, 3, 1, 9), "complex64")), file.add(T((2, 3, 9), "complex64"))
+    file.apply("RFFT2D", [x, length], [whole])
+    file.apply("RESHAPE", [whole, file.add(ints(2, 3, 9))], [rows])
+    outputs = [file.add(T((2, 3, 9))) for _ in KINDS]
+    for kind, output in zip(KINDS, outputs, strict=True):
+        file.apply(kind, [rows], [output])
+    data = file.data([x], outputs)
+    given = np.random.default_rng(5).standard_normal((2, 3, 1, 16)).astype(np.float32)
+    (wanted,) = reference(data, (given,))
+    found = evaluate(read_tflite(saved(data, tmp_path)), (given,)).outputs
+    assert not any(difference(a, b) for a, b in zip(found, wanted, strict=True))
+
+
 @pytest.mark.parametrize(
     ("shape", "lengths", "said"),
     [
