@@ -78,8 +78,12 @@ def part(editor: Editor, node: Node) -> Change | None:
 
 
 def _slice_of_slice(outer: Slice, inner: Slice) -> Slice:
-    starts = (i + o * s for i, o, s in zip(inner.starts, outer.starts, inner.steps, strict=True))
-    steps = (i * o for i, o in zip(inner.steps, outer.steps, strict=True))
+    starts, steps = [], []
+    for axis, size in enumerate(outer.sizes):
+        step = inner.steps[axis]
+        # What no element takes may be any number; products of such numbers would not fit.
+        starts.append(inner.starts[axis] + outer.starts[axis] * step if size else 0)
+        steps.append(step * outer.steps[axis] if size > 1 else 1)
     return Slice(tuple(starts), outer.sizes, tuple(steps))
 
 

@@ -19,7 +19,7 @@ from onnx_models import model, node
 from onnx_schema_cases import BASES, Base
 from tflite_byte_cases import byte_cases
 from tflite_cases import TfliteCase
-from tflite_files import T, TFLiteFile
+from tflite_files import T, TFLiteFile, options
 from tflite_float_cases import float_cases
 from tflite_layer_cases import layer_cases
 from tflite_movement_cases import movement_cases
@@ -27,6 +27,8 @@ from tflite_movement_cases import movement_cases
 from ellc.frontends.onnx.read import read_onnx
 from ellc.frontends.tflite.read import read_tflite
 from ellc.ir.errors import EllcError
+from ellc.ir.interp import evaluate
+from ellc.ir.text import parse, print_graph
 from ellc.ir.types import Array
 
 ODD = {"f": (np.nan, np.inf), "i": (-1, 2**62), "u": (255,)}
@@ -120,6 +122,26 @@ def test_tflite_operators_look_at_their_operands(tmp_path: Path) -> None:
         if said := slip(odd.data(), path, read_tflite):
             found[odd.kind] = said
     assert not found
+
+
+@pytest.mark.parametrize("step", [np.iinfo(np.int64).min, np.iinfo(np.int64).max])
+def test_a_step_that_no_element_takes_is_any_number(step: int, tmp_path: Path) -> None:
+    begin, end = (-1, -9) if step < 0 else (0, 9)
+    bounds = {
+        "s": np.array([begin]),
+        "e": np.array([end]),
+        "a": np.array([0]),
+        "t": np.array([step]),
+    }
+    x = np.arange(5, dtype=np.float32)
+    made = model([node("Slice", ["x", *bounds], ["y"])], {"x": x}, ["y"], bounds)
+    (tmp_path / "x.onnx").write_bytes(made.SerializeToString())
+    operands = (T((5,)), *(T.of(np.array([n], np.int64)) for n in (begin, end, step)))
+    case = TfliteCase("STRIDED_SLICE", "", operands, (T((1,)),), options("StridedSliceOptions"))
+    (tmp_path / "x.tflite").write_bytes(case.data())
+    for graph in (read_onnx(tmp_path / "x.onnx"), read_tflite(tmp_path / "x.tflite")):
+        again = parse(print_graph(graph), graph.weights)
+        np.testing.assert_array_equal(evaluate(again, (x,)).outputs[0], x[[begin]])
 
 
 def test_what_an_operator_says_of_its_operands(tmp_path: Path) -> None:

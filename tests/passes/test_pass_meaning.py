@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ import ellc.ir.passes.eliminate_common
 import ellc.ir.passes.fold_affine
 import ellc.ir.passes.sink_reshape
 from ellc.ir.builder import GraphBuilder
-from ellc.ir.errors import InternalError
+from ellc.ir.errors import InternalError, ShapeError
 from ellc.ir.graph import Graph, Node
 from ellc.ir.interp import evaluate
 from ellc.ir.meaning import TOLERANCE, MeaningCheck, apart, sample_array
@@ -33,6 +35,7 @@ from ellc.ir.ops.shape import Concat, Gather, Reshape, Slice, Split
 from ellc.ir.passes.affine import Affine
 from ellc.ir.pipeline import run_pipeline
 from ellc.ir.rewrite import Editor
+from ellc.ir.text import parse, print_graph
 from ellc.ir.types import DType, Padding, TensorType
 
 SEEDS = range(120)
@@ -104,6 +107,31 @@ def test_nan_and_infinities_come_out_in_the_same_places(kind: str) -> None:
             np.testing.assert_array_equal(got[special], want[special], err_msg=graph.name)
             reached += int(special.sum())
     assert reached > 100
+
+
+def slices(extent: int) -> Iterator[Slice]:
+    """Of a vector: also from where, and in steps, that no element takes."""
+    for size, start, step in product((0, 1, 2), (0, 1, 2**62), (1, -1, 3, 2**62, -(2**62))):
+        op = Slice((start,), (size,), (step,))
+        with suppress(ShapeError):
+            op.infer(TensorType(DType.F32, (extent,)))
+            yield op
+
+
+def test_slices_of_slices_keep_their_meaning() -> None:
+    b = GraphBuilder("slices")
+    x = b.input("x", TensorType(DType.F32, (5,)))
+    pairs = [(inner, outer) for inner in slices(5) for outer in slices(inner.sizes[0])]
+    for number, (inner, outer) in enumerate(pairs):
+        b.output(f"y{number}", b.add(outer, b.add(inner, x)))
+    before = b.build()
+    after, _ = run_pipeline(before)
+    assert len(before.nodes) > len(after.nodes) > 1
+    again = parse(print_graph(after), after.weights)
+    drawn = (np.arange(5, dtype=np.float32),)
+    results = (evaluate(graph, drawn).outputs for graph in (before, again))
+    for want, got in zip(*results, strict=True):
+        np.testing.assert_array_equal(got, want)
 
 
 def check_structure(before: Graph, after: Graph) -> None:

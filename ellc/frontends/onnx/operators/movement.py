@@ -103,7 +103,7 @@ def _range(extent: int, start: int, end: int, step: int) -> tuple[int, int, int]
     first = min(max(start + extent if start < 0 else start, 0), high)
     last = min(max(end + extent if end < 0 else end, low), high)
     size = max(0, -(-(last - first) // step) if step > 0 else -(-(first - last) // -step))
-    return (first if size else 0), size, step
+    return (first if size else 0), size, (step if size > 1 else 1)
 
 
 @ONNX.imports("Gather")

@@ -32,7 +32,8 @@ class _Entry:
                 raise Unsupported(f"element {self.begin} of {extent}")
             return first, 1, 1
         taken = range(*slice(self.begin, self.end, self.step).indices(extent))
-        return (taken.start if len(taken) else 0), len(taken), self.step
+        first, count = (taken.start if len(taken) else 0), len(taken)
+        return first, count, (self.step if count > 1 else 1)
 
 
 _NO_ENTRY = Declined("NewAxisMask", "a mask of more axes than the slice has entries")
