@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib.resources
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,23 +37,21 @@ def compile_runtime(
     machine, and are the same bytes each time. Raises `EllcError` (`E610`) when the compiler fails.
     """
     with temporary_folder("runtime") as folder:
-        # Relative names in a folder of their own: the compiler writes the file's name into the
-        # object.
-        for file in sorted(runtime_dir().glob("ellc_*.[ch]")):
-            shutil.copyfile(file, folder / file.name)
-        return [_compile(folder, source, target, tools) for source in sources]
+        return [_compile(source, folder / "made.o", target, tools) for source in sources]
 
 
-def _compile(folder: Path, source: str, target: Target, tools: Tools) -> bytes:
-    arguments = ["-c", *compile_flags(target), source, "-o", "made.o"]
+def _compile(source: str, out: Path, target: Target, tools: Tools) -> bytes:
+    arguments = ["-c", *compile_flags(target), source, "-o", str(out)]
     what = f"compiling {source} for target {target.name!r}"
+    # In the folder of the sources, by a relative name: the compiler writes that name into the
+    # object, and zig's cache finds what was compiled there before.
     if tools.cc:
-        zig.run_tool([*tools.cc, *arguments], what=what, code="E610", cwd=folder)
+        zig.run_tool([*tools.cc, *arguments], what=what, code="E610", cwd=runtime_dir())
     else:
         machine = ["-target", target.c_target, f"-mcpu={target.zig_cpu}", "-fno-sanitize=all"]
         machine.append("-s")  # -g0 alone leaves a path of this machine in Windows objects
-        zig.run(["cc", *machine, *arguments], what=what, cwd=folder)
-    return (folder / "made.o").read_bytes()
+        zig.run(["cc", *machine, *arguments], what=what, cwd=runtime_dir())
+    return out.read_bytes()
 
 
 def compile_flags(target: Target) -> list[str]:
