@@ -103,8 +103,7 @@ class Compiler:
         module.data_layout = layout
         module.name = "ellc"
         module.verify()
-        if request["optimize"]:
-            self.optimize(request, machine, module)
+        self.optimize(request["passes"].split(), machine, module)
         match request["emit"]:
             case "object":
                 return bytes(machine.emit_object(module))
@@ -115,15 +114,13 @@ class Compiler:
             case _:
                 return str(module).encode()
 
-    def optimize(self, request: dict[str, Any], machine: Any, module: Any) -> None:
-        """Run the module pipeline with the vectorisers and unrollers as asked."""
-        tuning = self.llvm.create_pipeline_tuning_options(speed_level=request["optimize"])
-        tuning.loop_vectorization = request["vectorize"]
-        tuning.slp_vectorization = request["vectorize"]
-        tuning.loop_interleaving = request["vectorize"]
-        tuning.loop_unrolling = request["unroll"]
-        builder = self.llvm.create_pass_builder(machine, tuning)
-        builder.getModulePassManager().run(module, builder)
+    def optimize(self, names: list[str], machine: Any, module: Any) -> None:
+        """Run the passes in this order."""
+        passes = self.llvm.create_new_module_pass_manager()
+        for name in names:
+            getattr(passes, f"add_{name}_pass")()
+        options = self.llvm.create_pipeline_tuning_options()
+        passes.run(module, self.llvm.create_pass_builder(machine, options))
 
 
 def main() -> None:
