@@ -174,3 +174,4 @@ class _Function(OperationWriter):
     def _open(self, label: str) -> None:
         self._lines.append(f"{label}:")
         self._block = label
+        self._slices.clear()

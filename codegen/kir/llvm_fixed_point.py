@@ -67,7 +67,7 @@ class FixedPointWriter(InstructionWriter):
 
     def _in_one(self, parts: list[str], part: VType) -> str:
         """Vectors of one type side by side; their number is a power of two."""
-        lanes = part.lanes
+        lanes, whole = part.lanes, tuple(parts)
         while len(parts) > 1:
             t = self._type(part.with_lanes(lanes))
             picks = ", ".join(f"i32 {i}" for i in range(2 * lanes))
@@ -77,15 +77,23 @@ class FixedPointWriter(InstructionWriter):
                 for low, high in zip(parts[::2], parts[1::2], strict=True)
             ]
             lanes *= 2
+        # What was put together need not be taken apart: the parts are known wherever the whole is.
+        for index, one in enumerate(whole):
+            self._parts[parts[0], index * part.lanes, part.lanes] = one
         return parts[0]
 
     def _lanes_of(self, value: str, type_: VType, start: int, count: int) -> str:
         """Some lanes of a vector; a literal is the same everywhere."""
         if type_.lanes == count or not value.startswith("%"):
             return value
-        picks = ", ".join(f"i32 {start + i}" for i in range(count))
-        t = self._type(type_)
-        return self._let_text(f"shufflevector {t} {value}, {t} poison, <{count} x i32> <{picks}>")
+        key = (value, start, count)
+        found = self._parts.get(key) or self._slices.get(key)
+        if found is None:
+            picks = ", ".join(f"i32 {start + i}" for i in range(count))
+            t = self._type(type_)
+            text = f"shufflevector {t} {value}, {t} poison, <{count} x i32> <{picks}>"
+            found = self._slices[key] = self._let_text(text)
+        return found
 
     def _number(self, value: int, type_: VType) -> str:
         """A literal in every lane."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import struct
 
@@ -10,6 +11,7 @@ from ellc.codegen.kir.types import Elem, VType
 from ellc.codegen.machine.target import Target
 
 
+@functools.cache
 def scalar_type(elem: Elem, word_bits: int) -> str:
     """LLVM's name of an element type."""
     match elem:
@@ -39,6 +41,10 @@ class InstructionWriter:
         self._lines: list[str] = []
         self._names: dict[str, str] = {}
         self._count = 0
+        # Vectors by (value, first lane, lanes): what values were put together from, and what was
+        # taken from them in this block. The same again would only have to be found out by LLVM.
+        self._parts: dict[tuple[str, int, int], str] = {}
+        self._slices: dict[tuple[str, int, int], str] = {}
         self.declarations: set[str] = set()
         self.helpers: set[str] = set()
 

@@ -40,13 +40,14 @@ class Elem(enum.Enum):
         self.is_float = kind == "float"
         self.is_signed = kind == "int"
         self.numpy = np.dtype({"idx": "int64", "mask": "bool"}.get(spelled) or kind + spelled[1:])
+        self._bytes = int(spelled[1:]) // 8 if spelled[1:].isdigit() else 0
 
     @property
     def bytes(self) -> int:
         """Size in memory; `INDEX` and `MASK` are never stored (`ValueError`)."""
-        if self in (Elem.INDEX, Elem.MASK):
+        if not self._bytes:
             raise ValueError(f"{self.value} has no form in memory")
-        return int(self.value[1:]) // 8
+        return self._bytes
 
     @property
     def wider(self) -> Elem:

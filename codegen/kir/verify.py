@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator
 from typing import assert_never
@@ -114,16 +115,14 @@ class _Checker:
     def _let(self, let: Let) -> None:
         for arg in let.args:
             self._use(arg)
-        row = OPS.get(let.op)
-        if row is None:
-            self._say(f"{let.result.name}: there is no operation {let.op}")
-        else:
-            for problem in operation_problems(row, tuple(a.type for a in let.args), let.attrs):
-                self._say(f"{let.result.name}: {let.op} {problem}")
-                break
+        if let.op in OPS:
+            found = _result_or_problem(let.op, tuple(a.type for a in let.args), let.attrs)
+            if isinstance(found, VType):
+                self._type(let.result, found, f"the result of {let.op}")
             else:
-                want = row.result(tuple(a.type for a in let.args), let.attrs)
-                self._type(let.result, want, f"the result of {let.op}")
+                self._say(f"{let.result.name}: {let.op} {found}")
+        else:
+            self._say(f"{let.result.name}: there is no operation {let.op}")
         self._define(let.result)
 
     def _access(
@@ -232,6 +231,13 @@ def literal_problems(imm: Imm) -> Iterator[str]:
         bits = 64 if elem is Elem.INDEX else elem.bytes * 8
         if not -(1 << (bits - 1)) <= value < 1 << bits:
             yield f"literal {value} does not fit {imm.type}"
+
+
+@functools.cache
+def _result_or_problem(op: str, types: tuple[VType, ...], attrs: tuple[int, ...]) -> VType | str:
+    """What an operation gives for such operands, or the first thing that is wrong with them."""
+    row = OPS[op]
+    return next(operation_problems(row, types, attrs), None) or row.result(types, attrs)
 
 
 def operation_problems(
