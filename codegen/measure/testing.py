@@ -135,22 +135,13 @@ def run_trials(
         name = f"t{index}"
         try:
             asked = replace(chosen, kernels=(*chosen.kernels, *trial.kernels))
-            plan = _sharing(make_plan(trial.graph, target, asked, name), shared)
+            plan = shared.plan(make_plan(trial.graph, target, asked, name))
             model = make_model(plan, name, chosen.threads, portable=emitter == "c")
             parts.append(_Part(index, trial, plan, model))
         except Exception as error:
             found[index] = error
     _run_parts(parts, _Making(target, emitter, guard, tuple(cc)), found)
     return found
-
-
-def _sharing(plan: Plan, shared: SharedKernels) -> Plan:
-    """The plan with the kernels of earlier ones: a third of what samples need is the same."""
-    once, steps = (
-        tuple(replace(step, call=shared.call(step.call)) for step in some)
-        for some in (plan.once, plan.steps)
-    )
-    return replace(plan, once=once, steps=steps)
 
 
 def _every_kernel(parts: Sequence[_Part]) -> list[Kernel]:

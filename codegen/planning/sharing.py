@@ -14,6 +14,7 @@ from ellc.codegen.kir.ir import Kernel
 from ellc.codegen.kir.scheduling import schedule
 from ellc.codegen.kir.text import print_kernel
 from ellc.codegen.machine.core import Core
+from ellc.codegen.planning.plan import Plan
 
 
 class SharedKernels:
@@ -34,3 +35,11 @@ class SharedKernels:
             core = self._core
             self._kernels[text] = call.kernel if core is None else schedule(call.kernel, core)
         return replace(call, kernel=self._kernels[text])
+
+    def plan(self, plan: Plan) -> Plan:
+        """A plan with the kernels of those before it: samples of operators share a third."""
+        once, steps = (
+            tuple(replace(step, call=self.call(step.call)) for step in some)
+            for some in (plan.once, plan.steps)
+        )
+        return replace(plan, once=once, steps=steps)

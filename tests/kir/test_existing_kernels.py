@@ -19,6 +19,7 @@ from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.output.emit import plan_kernels
 from ellc.codegen.planning.plan import Plan
 from ellc.codegen.planning.planner import make_plan
+from ellc.codegen.planning.sharing import SharedKernels
 from ellc.ir.errors import EllcError
 from ellc.ir.op import all_ops
 from ellc.ir.types import Array
@@ -42,12 +43,12 @@ def plans(target: str) -> Iterator[tuple[Sample, Plan]]:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_kernels_are_sound_and_survive_the_round_trip(target: str) -> None:
-    wrong = []
-    for sample, plan in plans(target):
-        for kernel in plan_kernels(plan):
-            wrong += [f"{sample.label}: {p}" for p in problems(kernel)]
-            if parse(print_kernel(kernel)) != kernel:
-                wrong.append(f"{sample.label}: {kernel.name} reads back differently")
+    wrong, shared = [], SharedKernels()
+    kernels = {k.name: (s, k) for s, p in plans(target) for k in plan_kernels(shared.plan(p))}
+    for sample, kernel in kernels.values():
+        wrong += [f"{sample.label}: {p}" for p in problems(kernel)]
+        if parse(print_kernel(kernel)) != kernel:
+            wrong.append(f"{sample.label}: {kernel.name} reads back differently")
     assert not wrong, "\n".join(wrong[:40])
 
 

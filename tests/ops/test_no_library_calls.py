@@ -15,6 +15,7 @@ from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.measure.testing import want_no_calls
 from ellc.codegen.output.emit import kernel_jobs, plan_kernels
 from ellc.codegen.planning.planner import make_plan
+from ellc.codegen.planning.sharing import SharedKernels
 from ellc.codegen.toolchain.compile_c import compile_c
 from ellc.codegen.toolchain.elf_reader import ElfFile
 from ellc.codegen.toolchain.llvm import compile_ir
@@ -26,7 +27,7 @@ from ellc.ir.op import all_ops
 @pytest.mark.parametrize("target", ["imxrt1050", "mcxn947"])
 def test_objects_need_nothing(target: str) -> None:
     row = resolve(target)
-    kernels = []
+    kernels, shared = {}, SharedKernels()
     for name, op in all_ops().items():
         for number, sample in enumerate(samples(op)):
             try:
@@ -35,8 +36,8 @@ def test_objects_need_nothing(target: str) -> None:
                 # The only excuse: doubles where the machine has none.
                 assert error.code == "E303" and not row.scalar_f64
                 continue
-            kernels += plan_kernels(plan)
-    jobs = kernel_jobs(kernels, row)
+            kernels |= {kernel.name: kernel for kernel in plan_kernels(shared.plan(plan))}
+    jobs = kernel_jobs([*kernels.values()], row)
     needed = {
         f"{job.name}: {symbol}"
         for job, data in zip(jobs, compile_ir(jobs, row), strict=True)
