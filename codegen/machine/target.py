@@ -54,8 +54,6 @@ class Target:
     """Whether vectors of double exist (32-bit NEON has none)."""
     scalar_f64: bool = True
     """Whether doubles are done in hardware at all; LLVM calls a library function where not."""
-    has_popcount_vector: bool = False
-    """Whether one instruction counts bits per lane (bytes for NEON and wasm, words for AVX-512)."""
     features: frozenset[str] = frozenset()
     """What kernels select on: neon, dotprod, fp16, avx2, fma, avx512f, avx512_vpopcntdq,
     avx512_vnni, simd128, dsp, ..."""
@@ -216,7 +214,7 @@ def make_target(name: str, description: str, triple: str, core: Core, llvm_featu
     )
     match profile_of(triple):
         case "aarch64":
-            return replace(made, lane_fma=True, vector_f64=True, has_popcount_vector=True)
+            return replace(made, lane_fma=True, vector_f64=True)
         case "x86_64":
             return _x86(made)
         case "arm":
@@ -251,7 +249,6 @@ def _x86(made: Target) -> Target:
         vector_registers=32 if wide else 16,
         fused_multiply_add=made.has("fma"),
         vector_f64=True,
-        has_popcount_vector=made.has("avx512_vpopcntdq"),
     )
 
 
@@ -266,7 +263,6 @@ def _arm(made: Target) -> Target:
         vector_registers=16 if neon else 32,
         fused_multiply_add=neon and has_vfp4 and not by_lane,
         lane_fma=by_lane,
-        has_popcount_vector=neon,
         zig_cpu=made.zig_cpu if neon else "arm1176jzf_s",
     )
 
@@ -290,7 +286,6 @@ def _wasm(made: Target) -> Target:
         vector_registers=16,
         fused_multiply_add=False,
         vector_f64=True,
-        has_popcount_vector=simd,
         zig_cpu="generic+simd128" if simd else "generic",
     )
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 # The same C++ 64-bit integer is archived as `long` on Linux and `longlong` elsewhere.
-FLOATING = frozenset({"float", "double"})
 INTEGERS = frozenset({"int", "int8", "uint8", "short", "uint", "long", "longlong", "bool"})
 
 
