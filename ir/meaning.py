@@ -1,24 +1,24 @@
 """Do two graphs mean the same? Both are evaluated in float64 on the same seeded inputs.
 
 In float64 a reordered sum moves a result by about 1e-16, a wrong rewrite by far more; constants
-that a pass rounded to float32 take part unrounded (`Graph.exact`). What is left is the sign of a
-number that is zero but for such errors: it may fall either way and then flips everything after
-it. So the bits of the graph before are forced on the graph after wherever a sign differs and
-both numbers are below the bound; every other difference is a failure.
+that a pass rounded to float32 take part unrounded (`Graph.exact`). What is left are steps, signs
+mostly, of a number that is next to where they are taken: it may fall either way and then changes
+everything after it. So the steps of the graph before are forced on the graph after wherever they
+differ and are undecided (`ellc.ir.rounding`) among numbers that are off by the bound; every other
+difference is a failure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ellc.ir.graph import Graph, Node
 from ellc.ir.interp import evaluate, run_double
 from ellc.ir.op import Arrays
-from ellc.ir.ops.binary import Binarize
-from ellc.ir.ops.fused import Fused
+from ellc.ir.rounding import DOUBLE, interval, reachable, takes_steps
 from ellc.ir.types import Array, DType, TensorType
 
 TOLERANCE = 1e-9  # of the largest magnitude in the tensor
@@ -28,31 +28,27 @@ _INTEGER_SPAN = 10  # wide integers may be indices
 
 @dataclass(frozen=True)
 class Difference:
-    """How far two graphs are apart: `worst` is relative to the tensor's largest magnitude."""
+    """How far two graphs are apart: `worst` is relative to the tensor's largest magnitude.
+
+    `undecided` steps, signs mostly, fell the other way and were taken as they were.
+    """
 
     worst: float = 0.0
     where: str = ""
-    flipped_signs: int = 0
+    undecided: int = 0
 
     def merged(self, other: Difference) -> Difference:
-        """The worse of two, with the signs of both."""
+        """The worse of two, with the undecided steps of both."""
         worse = max(self, other, key=lambda d: d.worst)
-        return replace(worse, flipped_signs=self.flipped_signs + other.flipped_signs)
-
-
-@dataclass
-class _Signs:
-    """Numbers whose signs a graph takes, with the bits it got, by the id of the bits."""
-
-    numbers: dict[str, Array] = field(default_factory=dict)
-    bits: dict[str, Array] = field(default_factory=dict)
+        return replace(worse, undecided=self.undecided + other.undecided)
 
 
 @dataclass(frozen=True)
 class _Trace:
     outputs: Arrays
     states: Mapping[str, Array]
-    signs: _Signs
+    steps: Mapping[str, Array]
+    """Results of nodes that take steps, by value."""
 
 
 class MeaningCheck:
@@ -64,13 +60,16 @@ class MeaningCheck:
 
     def __init__(self, graph: Graph, seed: int = 0) -> None:
         self._feeds = [_feed(graph, seed, scale) for scale in INPUT_SCALES]
-        self._traces = [_trace(graph, *feed, _Signs())[0] for feed in self._feeds]
+        self._traces = [_trace(graph, *feed, {}, TOLERANCE)[0] for feed in self._feeds]
 
-    def compare(self, graph: Graph) -> Difference:
-        """How far this graph is from the previous one, which it then replaces."""
+    def compare(self, graph: Graph, tolerance: float = TOLERANCE) -> Difference:
+        """How far this graph is from the previous one, which it then replaces.
+
+        Steps are undecided among numbers that are off by `tolerance` of the largest.
+        """
         total = Difference()
         for index, (feed, before) in enumerate(zip(self._feeds, self._traces, strict=True)):
-            after, found = _trace(graph, *feed, before.signs)
+            after, found = _trace(graph, *feed, before.steps, tolerance)
             self._traces[index] = after
             total = total.merged(found)
             for port, a, b in zip(graph.outputs, after.outputs, before.outputs, strict=True):
@@ -115,46 +114,61 @@ def _feed(graph: Graph, seed: int, scale: float) -> tuple[Arrays, dict[str, Arra
 
 
 def _trace(
-    graph: Graph, inputs: Arrays, states: Mapping[str, Array], before: _Signs
+    graph: Graph,
+    inputs: Arrays,
+    states: Mapping[str, Array],
+    before: Mapping[str, Array],
+    tolerance: float,
 ) -> tuple[_Trace, Difference]:
-    """Evaluate in float64, with the signs of `before` where a sign is undecided."""
-    signs = _Signs()
+    """Evaluate in float64, with the steps of `before` where they are undecided."""
+    steps: dict[str, Array] = {}
     found = Difference()
 
     def run(node: Node, env: Mapping[str, Array]) -> Arrays:
         nonlocal found
-        numbers = _signed_numbers(node, env)
-        if numbers is None:
-            return run_double(node, env)
-        (bits,) = Binarize().reference(numbers)
-        if node.output in before.bits:
-            bits, difference = _forced(node.output, numbers, bits, before)
+        results = run_double(node, env)
+        if not takes_steps(node.op):
+            return results
+        (made,) = results
+        old = before.get(node.output)
+        if old is not None:
+            operands = [env[v] for v in node.inputs]
+            made, difference = _forced(node, operands, made, old, tolerance)
             found = found.merged(difference)
-        signs.numbers[node.output], signs.bits[node.output] = numbers, bits
-        return (bits,)
+        steps[node.output] = made
+        return (made,)
 
     result = evaluate(graph, inputs, states=states, double=True, run=run)
-    return _Trace(result.outputs, result.states, signs), found
+    return _Trace(result.outputs, result.states, steps), found
 
 
-def _forced(value: str, numbers: Array, bits: Array, before: _Signs) -> tuple[Array, Difference]:
-    """The bits with the undecided ones as they were, and how far a decided one is off."""
-    wanted, old = before.bits[value], before.numbers[value]
-    if wanted.shape != bits.shape:
-        return bits, Difference(float("inf"), f"signs %{value}")
-    flipped = wanted != bits
-    largest = max(float(np.max(np.abs(x), initial=0.0)) for x in (old, numbers))
-    size = np.maximum(np.abs(old), np.abs(numbers))[flipped] / (largest or 1.0)
-    worst = float(np.max(size, initial=0.0))
-    return wanted, Difference(worst, f"signs %{value}", int(flipped.sum()))
+def _forced(
+    node: Node, operands: Sequence[Array], made: Array, old: Array, tolerance: float
+) -> tuple[Array, Difference]:
+    """The steps with the undecided ones as they were; a decided one that differs is a failure."""
+    where = f"steps %{node.output}"
+    if made.shape != old.shape or made.dtype != old.dtype:
+        return made, Difference(float("inf"), where)
+    differs = _differs(made, old, tolerance)
+    if not differs.any():
+        return made, Difference()
+    errors = [tolerance * _largest(x) for x in operands]
+    undecided = differs & reachable(interval(node.op, operands, errors, DOUBLE), old)
+    worst = float("inf") if np.any(differs & ~undecided) else 0.0
+    return np.where(undecided, old, made), Difference(worst, where, int(undecided.sum()))
 
 
-def _signed_numbers(node: Node, env: Mapping[str, Array]) -> Array | None:
-    """The numbers whose signs a node takes last, None if it takes none."""
-    op = node.op
-    if isinstance(op, Binarize):
-        return env[node.inputs[0]]
-    if isinstance(op, Fused) and op.stages and isinstance(op.stages[-1].op, Binarize):
-        head = replace(op, stages=op.stages[:-1])
-        return run_double(replace(node, op=head), env)[0]
-    return None
+def _differs(a: Array, b: Array, tolerance: float) -> Array:
+    """Where steps differ; float results by more than the tolerance."""
+    if a.dtype.kind != "f":
+        return np.asarray(a != b)
+    with np.errstate(all="ignore"):
+        near = np.abs(a - b) <= tolerance * _largest(b)
+    return np.asarray(~(near | (a == b) | (np.isnan(a) & np.isnan(b))))
+
+
+def _largest(x: Array) -> float:
+    """The largest finite magnitude of floats; 0 of anything else."""
+    if x.dtype.kind != "f":
+        return 0.0
+    return float(np.max(np.abs(x), initial=0.0, where=np.isfinite(x)))

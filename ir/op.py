@@ -16,6 +16,9 @@ from ellc.ir.types import Array, DType, Padding, TensorType, type_of
 Types = tuple[TensorType, ...]
 Arrays = tuple[Array, ...]
 
+_POINTWISE_ROUNDINGS = 4.0  # of one operator: our exp and tanh are within this
+_OTHER_ROUNDINGS = 16.0  # of an operator without a formula
+
 
 @dataclass(frozen=True, slots=True)
 class Range:
@@ -84,12 +87,32 @@ class Op:
         """Test cases, edge cases included; every registered operator has some."""
         raise NotImplementedError(cls.name)
 
+    def own_error(self, operands: Arrays, result: Array) -> Array:
+        """Bound of the error of the floats it makes, elementwise, in units of the unit roundoff.
+
+        That is the rounding inside the operator: float operands (float64) are taken as exact.
+        `result` is what `reference` makes of them. Asked of operators with one result only.
+        """
+        raise NotImplementedError(self.name)
+
+    def carried_error(self, operands: Arrays, errors: Arrays) -> Array | None:
+        """What errors of its operands make of the one result at most; None if no formula says it.
+
+        `errors` are at least 0 and have the operands' shapes.
+        """
+        return None
+
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged | None:
         """The operator on a first operand that is stored in another order of axes (`p`).
 
         `operands` and `results` are meant as they were. None if it cannot work on that.
         """
         return None
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether it is a recurrence, or one step of one: errors may grow through it."""
+        return False
 
     def wanted_border(self) -> Padding | None:
         """The border that the first operand's buffer would best have, None for no matter which."""
@@ -180,6 +203,34 @@ def attributes(op: object) -> dict[str, object]:
     return {f.name: getattr(op, f.name) for f in dataclasses.fields(op)}  # type: ignore[arg-type]
 
 
+def exact(op: Op, operands: Arrays, result: Array) -> Array:
+    """`Op.own_error` of operators that round nothing, or make no floats."""
+    return np.zeros(result.shape)
+
+
+def of_largest(op: Op, operands: Arrays, result: Array) -> Array:
+    """`Op.own_error` of operators without a formula: some roundings of the largest result."""
+    return np.full(result.shape, _OTHER_ROUNDINGS * np.max(np.abs(result), initial=0.0))
+
+
+def sizes(operands: Arrays) -> Arrays:
+    """Absolute values of floats, integers as they are."""
+    return tuple(np.abs(x) if x.dtype.kind == "f" else x for x in operands)
+
+
+def carried_by_products(bare: Op, framed: Op, operands: Arrays, errors: Arrays) -> Array:
+    """`Op.carried_error` of sums of products: ex (|w| + ew) + |x| ew, and the error of a bias.
+
+    `bare` is the operator with zeros outside the image, `framed` has magnitudes there.
+    """
+    x, w = sizes(operands[:2])
+    first, second, *bias = errors
+    total = bare.reference(first, w + second)[0]
+    if np.any(second):
+        total = total + framed.reference(x, second)[0]
+    return np.asarray(total + bias[0] if bias else total)
+
+
 class Pointwise(Op):
     """An operator whose result element depends on the same element of its first operand.
 
@@ -192,6 +243,22 @@ class Pointwise(Op):
     writes_bordered: ClassVar[bool] = True
     # True for what integers need a loop for: no epilogue has room for one.
     loops_on_integers: ClassVar[bool] = False
+
+    @property
+    def jumps(self) -> bool:
+        """Whether a result can change by a step when an operand changes a little."""
+        return False
+
+    def own_error(self, operands: Arrays, result: Array) -> Array:
+        """Of `_POINTWISE_ROUNDINGS` roundings of the largest of operands and result.
+
+        Absolute values may stand for both.
+        """
+        size = np.abs(result)
+        for operand in operands:
+            if operand.dtype.kind == "f":
+                size = np.maximum(size, np.abs(operand))
+        return np.asarray(_POINTWISE_ROUNDINGS * size)
 
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
         return Arranged(requantised(self, p), (p,) * len(operands), (p,))

@@ -105,8 +105,8 @@ class PipelineReport:
             line = f"{r.name:<{width}} {nodes:<22} {r.seconds * 1e3:9.1f} ms"
             if r.difference is not None:
                 line += f"  {r.difference.worst:.1e}"
-                flipped = r.difference.flipped_signs
-                line += f" ({flipped} undecided signs)" if flipped else ""
+                undecided = r.difference.undecided
+                line += f" ({undecided} undecided signs)" if undecided else ""
             lines.append(line)
         return "\n".join(lines)
 
@@ -180,7 +180,7 @@ def _run_one(
     difference = None
     if changed:
         _check_form(step, graph, after, reproducer)
-        difference = check.compare(after) if check else None
+        difference = check.compare(after, step.tolerance) if check else None
         if difference is not None and not difference.worst <= step.tolerance:
             raise InternalError(
                 f"pass '{step}' changes {difference.where} by {difference.worst:.3g} of its "

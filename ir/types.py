@@ -128,6 +128,14 @@ class Padding:
             and self.agrees(other)
         )
 
+    def of_sizes(self) -> Padding:
+        """The frame with the magnitudes of its values."""
+        return Padding(*self.amounts, tuple(abs(v) for v in self.values))
+
+    def of_errors(self) -> Padding:
+        """What stands around errors of an image: the frame itself has none."""
+        return Padding(*self.amounts)
+
     def widened(self, inner: Padding) -> tuple[int, int, int, int]:
         """Widths of the two frames together, one around the other."""
         top, left, bottom, right = (a + b for a, b in zip(self.amounts, inner.amounts, strict=True))

@@ -17,8 +17,7 @@ import numpy as np
 from ellc import __version__
 from ellc.check.agreement import Agreement, compare
 from ellc.check.following import follow
-from ellc.check.growth import is_recurrent, movement, node_movement, recurrent_values
-from ellc.check.undecided import takes_steps, undecided
+from ellc.check.growth import movement, node_movement, recurrent_values
 from ellc.codegen.blocks.lowering import Options
 from ellc.codegen.languages.names import valid_name
 from ellc.codegen.machine.target import Target
@@ -33,6 +32,7 @@ from ellc.ir.graph import Graph, Node
 from ellc.ir.interp import evaluate, run_double, run_node
 from ellc.ir.ops.fused import Fused
 from ellc.ir.pipeline import run_pipeline
+from ellc.ir.rounding import takes_steps, undecided
 from ellc.ir.types import Array, TensorType
 from ellc.ir.work_folders import temporary_folder
 from ellc.pictures.pixels import Geometry, Preprocessing, is_picture
@@ -366,7 +366,7 @@ class _Checker:
         types = [self._plan.graph.types[v] for v in node.outputs]
         want = [_as(x, t) for x, t in zip(_evaluated(node, operands), types, strict=True)]
         moved: Sequence[Array | None] = [None] * len(want)
-        if is_recurrent(node.op) and any(compare(*p).wrong for p in zip(got, want, strict=True)):
+        if node.op.recurrent and any(compare(*p).wrong for p in zip(got, want, strict=True)):
             moved = node_movement(self._plan.graph, node, _widened(operands))
         name = f"{_VIEW}{', '.join(node.outputs)}" if step is None else self._plan.steps[step].name
         op = node.op.anchor.name if isinstance(node.op, Fused) else node.op.name

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ellc.check.agreement import Agreement
-from ellc.check.undecided import DOUBLE, SINGLE, interval, reachable, takes_steps
+from ellc.check.agreement import Agreement, wrong_elements
 from ellc.ir.graph import Graph, Node
 from ellc.ir.interp import evaluate, run_double
 from ellc.ir.op import Arrays
+from ellc.ir.rounding import DOUBLE, SINGLE, interval, reachable, takes_steps
 from ellc.ir.types import Array, DType
 
 
@@ -58,7 +58,7 @@ def follow(
         )
         if takes_steps(node.op) and value in compiled:
             got = compiled[value]
-            differs = got != results[0].astype(got.dtype)
+            differs = wrong_elements(got, results[0].astype(got.dtype))
             allowed = reachable(ends, got)
             led.steps[value] = Agreement(
                 got.size, int((differs & ~allowed).sum()), int((differs & allowed).sum())

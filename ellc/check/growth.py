@@ -5,7 +5,7 @@ house tolerance. Through a recurrence it comes back to where it was made, trip b
 call, and may grow each time. How much depends on weights and inputs, so it is measured: by random
 rounding (Parker, Monte Carlo Arithmetic, 1997). The reference runs in float64; in each of a few
 seeded trials every float a node makes is moved at random within the error bound of that node alone
-(`ellc.check.undecided`). The furthest of the trials is what rounding may make of each result. It
+(`ellc.ir.rounding`). The furthest of the trials is what rounding may make of each result. It
 needs no factor: the bounds are those of the worst case, n * eps for n terms where rounding makes
 about sqrt(n) * eps.
 
@@ -19,18 +19,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ellc.check.undecided import DOUBLE, SINGLE, interval, takes_steps
 from ellc.ir.graph import Graph, Node
 from ellc.ir.interp import constants, evaluate, run_double
-from ellc.ir.op import Arrays, Op
+from ellc.ir.op import Arrays
 from ellc.ir.ops.loop import Loop, RunNode
-from ellc.ir.ops.recurrent import FastGRNNCell, GRUCell, LSTMCell, RNNCell
+from ellc.ir.rounding import DOUBLE, SINGLE, interval, takes_steps
 from ellc.ir.types import Array, DType
 
 TRIALS = 8
 """Runs with random rounding: that all of them move a result by next to nothing is unlikely."""
-
-_CELLS = (RNNCell, GRUCell, LSTMCell, FastGRNNCell)
 
 
 def recurrent_values(graph: Graph) -> frozenset[str]:
@@ -42,14 +39,9 @@ def recurrent_values(graph: Graph) -> frozenset[str]:
     cyclic = _cyclic_states(graph)
     found = {s.current for s in graph.states if s.name in cyclic}
     for node in graph.nodes:
-        if is_recurrent(node.op) or found.intersection(node.inputs):
+        if node.op.recurrent or found.intersection(node.inputs):
             found.update(node.outputs)
     return frozenset(found)
-
-
-def is_recurrent(op: Op) -> bool:
-    """Whether an operator is a recurrence, or a step of one."""
-    return isinstance(op, _CELLS) or (isinstance(op, Loop) and op.carried > 0)
 
 
 def movement(graph: Graph, calls: Sequence[Arrays]) -> list[Arrays]:

@@ -253,6 +253,10 @@ class ThresholdedRelu(Unary):
 
     alpha: float = 1.0
 
+    @property
+    def jumps(self) -> bool:
+        return self.alpha != 0
+
     @classmethod
     def variants(cls) -> tuple[Self, ...]:
         return (cls(), cls(-2.0))
@@ -290,6 +294,10 @@ class Shrink(Unary):
 
     limit: float = 0.5
     bias: float = 0.0
+
+    @property
+    def jumps(self) -> bool:
+        return self.bias != self.limit
 
     @classmethod
     def variants(cls) -> tuple[Self, ...]:

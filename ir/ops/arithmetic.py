@@ -88,6 +88,10 @@ class Mod(Binary):
 
     loops_on_integers: ClassVar[bool] = True
 
+    @property
+    def jumps(self) -> bool:
+        return True
+
     @classmethod
     def draw(cls, rng: np.random.Generator, x: tuple[int, ...], y: tuple[int, ...]) -> Arrays:
         # Exact in float32, so that no remainder jumps from almost 0 to almost y.
@@ -105,6 +109,10 @@ class FloorDiv(Binary):
 
     loops_on_integers: ClassVar[bool] = True
 
+    @property
+    def jumps(self) -> bool:
+        return True
+
     @classmethod
     def draw(cls, rng: np.random.Generator, x: tuple[int, ...], y: tuple[int, ...]) -> Arrays:
         return Mod.draw(rng, x, y)
@@ -121,6 +129,10 @@ class FloorMod(Binary):
     """The remainder with the sign of y: Python's %. Integers: 0 where y is 0."""
 
     loops_on_integers: ClassVar[bool] = True
+
+    @property
+    def jumps(self) -> bool:
+        return True
 
     @classmethod
     def draw(cls, rng: np.random.Generator, x: tuple[int, ...], y: tuple[int, ...]) -> Arrays:

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ellc.ir.op import Arrays, Case, Op, Pointwise, Types, register_op, require
+from ellc.ir.op import Arrays, Case, Op, Pointwise, Types, exact, register_op, require
 from ellc.ir.ops.common import normal, want_operands, want_shape, window_sizes, window_taps
 from ellc.ir.ops.elementwise import SPECIAL, spread, want_kind
 from ellc.ir.types import Array, DType, Padding, TensorType
@@ -23,6 +23,12 @@ class Binarize(Pointwise):
 
     There is an axis at least: bits are packed along the last.
     """
+
+    own_error = exact
+
+    @property
+    def jumps(self) -> bool:
+        return True
 
     def infer(self, *inputs: TensorType) -> Types:
         want_operands("binarize", inputs, 1)
@@ -104,6 +110,10 @@ class BinaryConv2D(Op):
         for i, j, pixels in window_taps(signs, window, self.stride, sizes):
             total += pixels @ _signs(w[:, i, j]).T
         return (total * scale[0] if scale else total,)
+
+    def own_error(self, operands: Arrays, result: Array) -> Array:
+        scaled = len(operands) > 2  # without a scale the sums are whole numbers
+        return np.asarray(scaled * np.abs(result))
 
     def macs(self, inputs: Types, outputs: Types) -> int:
         return outputs[0].elements * prod(inputs[1].shape[1:])

@@ -25,6 +25,10 @@ class Cast(Pointwise):
 
     dtype: DType
 
+    @property
+    def jumps(self) -> bool:
+        return not self.dtype.is_float
+
     def infer(self, *inputs: TensorType) -> Types:
         want_operands("cast", inputs, 1)
         want_kind("cast", inputs[0].dtype, "fib")

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ellc.ir.op import Arrays, Case, Op, Types, register_op, require
+from ellc.ir.op import Arrays, Case, Op, Types, carried_by_products, register_op, require, sizes
 from ellc.ir.ops.common import (
     normal,
     pad_image,
@@ -77,6 +77,15 @@ class Conv2D(Op):
         for i, j, pixels in window_taps(padded, window, self.stride, sizes, self.dilation):
             total += _tap(pixels, w[:, i, j], self.groups)
         return (total + bias[0] if bias else total,)
+
+    def own_error(self, operands: Arrays, result: Array) -> Array:
+        (terms,) = replace(self, padding=self.padding.of_sizes()).reference(*sizes(operands))
+        return np.asarray((prod(operands[1].shape[1:]) + 1) * terms)
+
+    def carried_error(self, operands: Arrays, errors: Arrays) -> Array:
+        bare = replace(self, padding=self.padding.of_errors())
+        framed = replace(self, padding=self.padding.of_sizes())
+        return carried_by_products(bare, framed, operands, errors)
 
     def macs(self, inputs: Types, outputs: Types) -> int:
         return outputs[0].elements * prod(inputs[1].shape[1:])

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ellc.ir.op import Arrays, Case, Op, Types, register_op, require
+from ellc.ir.op import Arrays, Case, Op, Types, exact, of_largest, register_op, require
 from ellc.ir.ops.common import normal, want_floats, want_operands, want_shape, weights
 from ellc.ir.ops.quantised_conv import want_zeros
 from ellc.ir.types import Array, DType, TensorType
@@ -131,6 +131,8 @@ class ConvTranspose2D(_ConvTranspose):
     dilation: Pair = (1, 1)
     groups: int = 1
 
+    own_error = of_largest
+
     def infer(self, *inputs: TensorType) -> Types:
         want_operands(self.name, inputs, 2, 3)
         dtype = want_floats(self.name, *inputs)
@@ -192,6 +194,8 @@ class IntConvTranspose2D(_ConvTranspose):
     groups: int = 1
     input_zero: int = 0
     weight_zero: tuple[int, ...] = (0,)
+
+    own_error = exact
 
     def infer(self, *inputs: TensorType) -> Types:
         want_operands(self.name, inputs, 2, 3)

@@ -9,7 +9,17 @@ from typing import ClassVar
 import numpy as np
 
 from ellc.ir.arrangement import Permutation
-from ellc.ir.op import Arranged, Arrays, Case, Op, Types, register_op, require
+from ellc.ir.op import (
+    Arranged,
+    Arrays,
+    Case,
+    Op,
+    Types,
+    carried_by_products,
+    register_op,
+    require,
+    sizes,
+)
 from ellc.ir.ops.common import along_last, normal, want_floats, want_operands, want_shape, weights
 from ellc.ir.types import Array, TensorType
 
@@ -41,6 +51,13 @@ class Dense(Op):
         x, w, *bias = inputs
         product = np.matmul(x, w.T)
         return (product + bias[0] if bias else product,)
+
+    def own_error(self, operands: Arrays, result: Array) -> Array:
+        (terms,) = self.reference(*sizes(operands))
+        return np.asarray((operands[1].shape[-1] + 1) * terms)
+
+    def carried_error(self, operands: Arrays, errors: Arrays) -> Array:
+        return carried_by_products(self, self, operands, errors)
 
     def macs(self, inputs: Types, outputs: Types) -> int:
         return outputs[0].elements * inputs[1].shape[1]
@@ -101,6 +118,13 @@ class MatMul(Op):
         left = np.swapaxes(a, -1, -2) if self.transpose_a else a
         right = np.swapaxes(b, -1, -2) if self.transpose_b else b
         return (np.matmul(left, right),)
+
+    def own_error(self, operands: Arrays, result: Array) -> Array:
+        (terms,) = self.reference(*sizes(operands))
+        return np.asarray(operands[0].shape[-2 if self.transpose_a else -1] * terms)
+
+    def carried_error(self, operands: Arrays, errors: Arrays) -> Array:
+        return carried_by_products(self, self, operands, errors)
 
     def macs(self, inputs: Types, outputs: Types) -> int:
         return outputs[0].elements * inputs[0].shape[-2 if self.transpose_a else -1]

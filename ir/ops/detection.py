@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ellc.ir.op import Arrays, Case, Op, Types, register_op, require
+from ellc.ir.op import Arrays, Case, Op, Types, exact, of_largest, register_op, require
 from ellc.ir.ops.common import normal, want_floats, want_operands
 from ellc.ir.ops.pointwise import Sigmoid
 from ellc.ir.ops.reduce import Softmax
@@ -29,6 +29,8 @@ class RegionDetection(Op):
     coordinates: int = 4
     apply_softmax: bool = False
     composite: ClassVar[bool] = True
+
+    own_error = of_largest
 
     def infer(self, *inputs: TensorType) -> Types:
         want_operands("region_detection", inputs, 1)
@@ -78,6 +80,8 @@ class NonMaxSuppression(Op):
 
     most: int
     at_least: bool = False
+
+    own_error = exact
 
     def infer(self, *inputs: TensorType) -> Types:
         want_operands("non_max_suppression", inputs, 4)

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from ellc.ir.op import Arrays, Case, Pointwise, Types, require
+from ellc.ir.op import Arrays, Case, Pointwise, Types, exact, require
 from ellc.ir.ops.common import normal, want_operands, want_same
 from ellc.ir.types import Array, DType, TensorType
 
@@ -163,6 +163,12 @@ class Binary(Pointwise):
 
 class Comparison(Binary):
     """A comparison: the result is `BOOL`. Any comparison with NaN but `NotEqual` is false."""
+
+    own_error = exact
+
+    @property
+    def jumps(self) -> bool:
+        return True
 
     @classmethod
     def draw(cls, rng: np.random.Generator, x: tuple[int, ...], y: tuple[int, ...]) -> Arrays:

@@ -15,7 +15,18 @@ import numpy as np
 from ellc.ir import fixed_point_16
 from ellc.ir.arrangement import Permutation, requantised
 from ellc.ir.fixed_point import SOFTMAX_SUM_BITS, inverse_root, leading_zeros, log_of_sum, wrapped
-from ellc.ir.op import Arranged, Arrays, Case, Op, Pointwise, Range, Types, register_op, require
+from ellc.ir.op import (
+    Arranged,
+    Arrays,
+    Case,
+    Op,
+    Pointwise,
+    Range,
+    Types,
+    exact,
+    register_op,
+    require,
+)
 from ellc.ir.ops.common import want_operands
 from ellc.ir.ops.quantised import want_type
 from ellc.ir.types import Array, DType, TensorType
@@ -188,6 +199,8 @@ class Interpolate(Op):
     takes_stages: ClassVar[bool] = True
 
     bits: int
+
+    own_error = exact
 
     def infer(self, *inputs: TensorType) -> Types:
         want_operands("interpolate", inputs, 3)

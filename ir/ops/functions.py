@@ -12,7 +12,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from ellc.ir.op import Case, register_op
+from ellc.ir.op import Case, exact, register_op
 from ellc.ir.ops.elementwise import SPECIAL, Predicate, Unary
 from ellc.ir.types import Array
 
@@ -101,6 +101,12 @@ class Sign(Unary):
 
     kinds: ClassVar[str] = "fi"
 
+    own_error = exact
+
+    @property
+    def jumps(self) -> bool:
+        return True
+
     def value(self, x: Array) -> Array:
         return np.sign(x)
 
@@ -149,6 +155,12 @@ class Tan(OfAngle):
 class Floor(Unary):
     """The largest whole number that is not above x."""
 
+    own_error = exact
+
+    @property
+    def jumps(self) -> bool:
+        return True
+
     def value(self, x: Array) -> Array:
         return np.floor(x)
 
@@ -158,6 +170,12 @@ class Floor(Unary):
 class Ceil(Unary):
     """The smallest whole number that is not below x."""
 
+    own_error = exact
+
+    @property
+    def jumps(self) -> bool:
+        return True
+
     def value(self, x: Array) -> Array:
         return np.ceil(x)
 
@@ -166,6 +184,12 @@ class Ceil(Unary):
 @dataclass(frozen=True, slots=True)
 class Round(Unary):
     """The nearest whole number, halves to the even one."""
+
+    own_error = exact
+
+    @property
+    def jumps(self) -> bool:
+        return True
 
     def value(self, x: Array) -> Array:
         return np.rint(x)

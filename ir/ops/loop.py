@@ -11,7 +11,17 @@ import numpy as np
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.errors import ShapeError
 from ellc.ir.graph import Graph, Node
-from ellc.ir.op import Arrays, Case, Op, Range, Types, register_attribute, register_op, require
+from ellc.ir.op import (
+    Arrays,
+    Case,
+    Op,
+    Range,
+    Types,
+    of_largest,
+    register_attribute,
+    register_op,
+    require,
+)
 from ellc.ir.ops.common import normal, weights
 from ellc.ir.ops.pointwise import Add, Mul, Tanh
 from ellc.ir.ops.recurrent import GRUCell, LSTMCell
@@ -62,6 +72,12 @@ class Loop(Op):
     carried: int = 0
     inward: tuple[Walk, ...] = ()
     outward: tuple[Walk, ...] = ()
+
+    own_error = of_largest
+
+    @property
+    def recurrent(self) -> bool:
+        return self.carried > 0
 
     def infer(self, *inputs: TensorType) -> Types:
         body, moving = self.body, self.carried + len(self.inward)

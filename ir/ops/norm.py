@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from ellc.ir.arrangement import Permutation
-from ellc.ir.op import Arranged, Arrays, Case, Op, Types, register_op, require
+from ellc.ir.op import Arranged, Arrays, Case, Op, Types, of_largest, register_op, require
 from ellc.ir.ops.common import along_last, normal, want_axes, want_floats, want_operands, want_shape
 from ellc.ir.ops.elementwise import Unary, spread
 from ellc.ir.types import Array, TensorType
@@ -32,6 +32,8 @@ class LRN(Op):
     alpha: float = 1e-4
     beta: float = 0.75
     bias: float = 1.0
+
+    own_error = of_largest
 
     def infer(self, *inputs: TensorType) -> Types:
         want_operands("lrn", inputs, 1)
@@ -97,6 +99,8 @@ class BatchNorm(Op):
     epsilon: float = 1e-5
     composite: ClassVar[bool] = True
 
+    own_error = of_largest
+
     def infer(self, *inputs: TensorType) -> Types:
         want_operands("batch_norm", inputs, 5)
         dtype = want_floats("batch_norm", *inputs)
@@ -137,6 +141,8 @@ class Normalize(Op):
     epsilon: float = 1e-5
     centered: bool = True
     composite: ClassVar[bool] = True
+
+    own_error = of_largest
 
     def infer(self, *inputs: TensorType) -> Types:
         want_operands("normalize", inputs, 1)

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ellc.ir.op import Arrays, Case, Op, Types, register_op
+from ellc.ir.op import Arrays, Case, Op, Types, exact, register_op, sizes
 from ellc.ir.ops.common import (
     normal,
     pad_image,
@@ -43,6 +43,8 @@ class MaxPool2D(Op):
     stride: tuple[int, int]
     padding: Padding = LOWEST
     dilation: tuple[int, int] = (1, 1)
+
+    own_error = exact
 
     def infer(self, *inputs: TensorType) -> Types:
         want_operands("max_pool2d", inputs, 1)
@@ -83,6 +85,9 @@ class MaxPool2D(Op):
         for _, _, pixels in taps:
             best = np.maximum(best, pixels)
         return (best.copy(),)
+
+    def carried_error(self, operands: Arrays, errors: Arrays) -> Array:
+        return replace(self, padding=self.padding.of_errors()).reference(*errors)[0]
 
     def _sizes(self, x: TensorType) -> tuple[int, int]:
         return window_sizes("max_pool2d", x, self.window, self.stride, self.padding, self.dilation)
@@ -163,6 +168,13 @@ class AvgPool2D(Op):
         frame = Padding(*self.padding.amounts)
         cells = self._sums(np.ones((1, *x.shape[1:3], 1), x.dtype), frame)
         return (self._sums(x, frame) / cells,)
+
+    def own_error(self, operands: Arrays, result: Array) -> Array:
+        (terms,) = replace(self, padding=self.padding.of_sizes()).reference(*sizes(operands))
+        return np.asarray((math.prod(self.window) + 1) * terms)
+
+    def carried_error(self, operands: Arrays, errors: Arrays) -> Array:
+        return replace(self, padding=self.padding.of_errors()).reference(*errors)[0]
 
     def _sums(self, x: Array, frame: Padding) -> Array:
         sizes = self._sizes(type_of(x), frame)

@@ -15,7 +15,18 @@ import numpy as np
 
 from ellc.ir.arrangement import Permutation, requantised
 from ellc.ir.fixed_point import multiply, multiply_once, multiply_reduced, quantize_multiplier
-from ellc.ir.op import Arranged, Arrays, Case, Op, Pointwise, Range, Types, register_op, require
+from ellc.ir.op import (
+    Arranged,
+    Arrays,
+    Case,
+    Op,
+    Pointwise,
+    Range,
+    Types,
+    exact,
+    register_op,
+    require,
+)
 from ellc.ir.ops.common import want_operands
 from ellc.ir.ops.elementwise import want_broadcast
 from ellc.ir.types import Array, DType, Quant, TensorType
@@ -216,6 +227,12 @@ class Quantize(Pointwise):
     dtype: DType
     quant: Quant | None = None
 
+    own_error = exact
+
+    @property
+    def jumps(self) -> bool:
+        return True
+
     def infer(self, *inputs: TensorType) -> Types:
         require(self.rounding in ROUNDINGS, f"quantize: unknown rounding '{self.rounding}'")
         want_operands("quantize", inputs, 3)
@@ -319,6 +336,8 @@ class Lookup(Op):
 
     dtype: DType
     quant: Quant | None = None
+
+    own_error = exact
 
     def infer(self, *inputs: TensorType) -> Types:
         want_operands("lookup", inputs, 2)

@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from ellc.ir.arrangement import Permutation
-from ellc.ir.op import Arranged, Arrays, Case, Op, Types, register_op, require
+from ellc.ir.op import Arranged, Arrays, Case, Op, Types, exact, register_op, require
 from ellc.ir.ops.common import (
     along_last,
     pad_image,
@@ -50,6 +50,8 @@ class IntConv2D(Op):
     groups: int = 1
     input_zero: int = 0
     weight_zero: tuple[int, ...] = (0,)
+
+    own_error = exact
 
     def infer(self, *inputs: TensorType) -> Types:
         want_operands("int_conv2d", inputs, 2, 3)
@@ -156,6 +158,8 @@ class IntDense(Op):
     input_zero: int = 0
     weight_zero: tuple[int, ...] = (0,)
 
+    own_error = exact
+
     def infer(self, *inputs: TensorType) -> Types:
         want_operands("int_dense", inputs, 2, 3)
         x, w, *bias = inputs
@@ -221,6 +225,8 @@ class IntMatMul(Op):
     b_zero: tuple[int, ...] = (0,)
     transpose_a: bool = False
     transpose_b: bool = False
+
+    own_error = exact
 
     def infer(self, *inputs: TensorType) -> Types:
         want_operands("int_mat_mul", inputs, 2)

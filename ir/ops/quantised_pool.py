@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ellc.ir.op import Arrays, Case, Op, Types, register_op, require
+from ellc.ir.op import Arrays, Case, Op, Types, exact, register_op, require
 from ellc.ir.ops.common import pad_image, padded_elements, want_operands, window_sizes, window_taps
 from ellc.ir.ops.quantised import BYTES, want_range, want_type
 from ellc.ir.types import Array, DType, Padding, TensorType, type_of
@@ -33,6 +33,8 @@ class IntAvgPool2D(Op):
     padding: Padding
     low: int
     high: int
+
+    own_error = exact
 
     def infer(self, *inputs: TensorType) -> Types:
         want_operands("int_avg_pool2d", inputs, 1)

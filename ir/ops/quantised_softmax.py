@@ -9,7 +9,7 @@ import numpy as np
 
 from ellc.ir.arrangement import Permutation
 from ellc.ir.fixed_point import softmax_exponentials, softmax_scaling, softmax_shares
-from ellc.ir.op import Arranged, Arrays, Case, Op, Types, register_op, require
+from ellc.ir.op import Arranged, Arrays, Case, Op, Types, exact, register_op, require
 from ellc.ir.ops.common import along_last, want_operands
 from ellc.ir.ops.quantised import BYTES, want_type
 from ellc.ir.types import Array, DType, Quant, TensorType
@@ -29,6 +29,8 @@ class QuantSoftmax(Op):
     diff_min: int
     dtype: DType
     quant: Quant | None = None
+
+    own_error = exact
 
     def infer(self, *inputs: TensorType) -> Types:
         want_operands("quant_softmax", inputs, 1)

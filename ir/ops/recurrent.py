@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from ellc.ir.errors import ShapeError
-from ellc.ir.op import Arrays, Case, Op, Pointwise, Types, register_op, require
+from ellc.ir.op import Arrays, Case, Op, Pointwise, Types, of_largest, register_op, require
 from ellc.ir.ops.common import normal, want_floats, want_operands, want_shape, weights
 from ellc.ir.ops.pointwise import HardSigmoid, Relu, Sigmoid, Tanh
 from ellc.ir.types import Array, TensorType
@@ -31,6 +31,12 @@ class RNNCell(Op):
     activation: Pointwise = Tanh()
     clip: float = math.inf
     composite: ClassVar[bool] = True
+
+    own_error = of_largest
+
+    @property
+    def recurrent(self) -> bool:
+        return True
 
     def infer(self, *inputs: TensorType) -> Types:
         _want_limit("rnn_cell", self.clip)
@@ -71,6 +77,12 @@ class GRUCell(Op):
     reset_after: bool = True
     clip: float = math.inf
     composite: ClassVar[bool] = True
+
+    own_error = of_largest
+
+    @property
+    def recurrent(self) -> bool:
+        return True
 
     def infer(self, *inputs: TensorType) -> Types:
         _want_limit("gru_cell", self.clip)
@@ -128,10 +140,16 @@ class LSTMCell(Op):
     coupled: bool = False
     composite: ClassVar[bool] = True
 
+    own_error = of_largest
+
     @property
     def shown(self) -> Pointwise:
         """What the cell state goes through on its way to the result."""
         return self.activation if self.result_activation is None else self.result_activation
+
+    @property
+    def recurrent(self) -> bool:
+        return True
 
     def infer(self, *inputs: TensorType) -> Types:
         name = "lstm_cell"
@@ -199,6 +217,12 @@ class FastGRNNCell(Op):
     input_rank: int = 0
     hidden_rank: int = 0
     composite: ClassVar[bool] = True
+
+    own_error = of_largest
+
+    @property
+    def recurrent(self) -> bool:
+        return True
 
     def infer(self, *inputs: TensorType) -> Types:
         name = "fast_grnn_cell"

@@ -10,11 +10,23 @@ from typing import ClassVar
 import numpy as np
 
 from ellc.ir.arrangement import Permutation, without
-from ellc.ir.op import Arranged, Arrays, Case, Op, Types, register_op, require
+from ellc.ir.op import (
+    Arranged,
+    Arrays,
+    Case,
+    Op,
+    Types,
+    exact,
+    of_largest,
+    register_op,
+    require,
+    sizes,
+)
 from ellc.ir.ops.common import normal, want_axes, want_floats, want_operands
 from ellc.ir.ops.elementwise import nan_ranked, want_kind
 from ellc.ir.types import Array, DType, TensorType
 
+_EXPONENTIALS = 8  # roundings of one exponential and of the sum's, beyond those of the sum itself
 KINDS = ("sum", "mean", "max", "min", "prod", "l2sum")
 
 
@@ -86,6 +98,19 @@ class Reduce(Op):
                 raise ValueError(self.kind)
         return (np.asarray(result, x.dtype),)
 
+    def own_error(self, operands: Arrays, result: Array) -> Array:
+        if self.kind in ("max", "min"):
+            return exact(self, operands, result)
+        if self.kind == "prod":
+            return of_largest(self, operands, result)
+        (terms,) = self.reference(*sizes(operands))
+        return np.asarray((prod(operands[0].shape[a] for a in self.axes) + 1) * terms)
+
+    def carried_error(self, operands: Arrays, errors: Arrays) -> Array | None:
+        if self.kind in ("sum", "mean", "max"):
+            return self.reference(*errors)[0]
+        return replace(self, kind="max").reference(*errors)[0] if self.kind == "min" else None
+
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
         for kind in KINDS:
@@ -128,6 +153,8 @@ class _Arg(Op):
     axis: int
     keep_dims: bool
     last: bool
+
+    own_error = exact
 
     def infer(self, *inputs: TensorType) -> Types:
         want_operands(self.name, inputs, 1)
@@ -221,6 +248,14 @@ class Softmax(Op):
         raised = np.exp(x - np.max(x, self.axes, keepdims=True))
         return (raised / np.sum(raised, self.axes, keepdims=True),)
 
+    def own_error(self, operands: Arrays, result: Array) -> Array:
+        return np.asarray((prod(result.shape[a] for a in self.axes) + _EXPONENTIALS) * result)
+
+    def carried_error(self, operands: Arrays, errors: Arrays) -> Array:
+        # |dy_i| <= y_i * sum over j of |delta_ij - y_j| |dx_j| <= 2 y_i * max |dx|
+        widest = errors[0].max(self.axes, keepdims=True)
+        return np.asarray(2.0 * self.reference(*operands)[0] * widest)
+
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
         yield from _softmax_cases(cls, rng)
@@ -232,6 +267,8 @@ class LogSoftmax(Op):
     """x - m - log(sum of e^(x - m)) over the axes together, m the maximum there; float."""
 
     axes: tuple[int, ...]
+
+    own_error = of_largest
 
     def infer(self, *inputs: TensorType) -> Types:
         return _same_shape("log_softmax", self.axes, inputs)

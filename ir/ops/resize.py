@@ -9,7 +9,18 @@ from typing import ClassVar
 
 import numpy as np
 
-from ellc.ir.op import Arrays, Case, Op, Pointwise, Range, Types, register_op, require
+from ellc.ir.op import (
+    Arrays,
+    Case,
+    Op,
+    Pointwise,
+    Range,
+    Types,
+    of_largest,
+    register_op,
+    require,
+    sizes,
+)
 from ellc.ir.ops.common import normal, want_axes, want_operands, want_same, want_shape
 from ellc.ir.ops.elementwise import want_kind
 from ellc.ir.ops.resize_maps import (
@@ -61,6 +72,8 @@ class Resize(Op):
     roi: tuple[float, ...] = ()
     extrapolation: float = 0.0
     composite: ClassVar[bool] = True
+
+    own_error = of_largest
 
     def infer(self, *inputs: TensorType) -> Types:
         want_operands("resize", inputs, 1)
@@ -248,6 +261,15 @@ class Resample(Op):
     def reference(self, *inputs: Array) -> Arrays:
         x, indices, weights = inputs
         return (weighted_gather(x, self.axis, indices, weights),)
+
+    def own_error(self, operands: Arrays, result: Array) -> Array:
+        x, indices, weights = sizes(operands)
+        return np.asarray((indices.shape[1] + 1) * self.reference(x, indices, weights)[0])
+
+    def carried_error(self, operands: Arrays, errors: Arrays) -> Array:
+        x, indices, weights = sizes(operands)
+        (first,) = self.reference(errors[0], indices, weights + errors[2])
+        return np.asarray(first + self.reference(x, indices, errors[2])[0])
 
     def macs(self, inputs: Types, outputs: Types) -> int:
         return outputs[0].elements * inputs[1].shape[1]

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from ellc.ir.arrangement import Permutation
-from ellc.ir.op import Arranged, Arrays, Case, Op, Types, register_op
+from ellc.ir.op import Arranged, Arrays, Case, Op, Types, register_op, sizes
 from ellc.ir.ops.common import normal, want_axes, want_operands
 from ellc.ir.ops.elementwise import want_kind
 from ellc.ir.types import Array, TensorType
@@ -81,6 +81,13 @@ class CumSum(Running):
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
         return Arranged(replace(self, axis=p.index(self.axis)), (p,), (p,) * len(results))
 
+    def own_error(self, operands: Arrays, result: Array) -> Array:
+        (terms,) = self.reference(*sizes(operands))
+        return np.asarray(result.shape[self.axis] * terms)
+
+    def carried_error(self, operands: Arrays, errors: Arrays) -> Array:
+        return self.reference(*errors)[0]
+
     def combined(self, x: Array) -> Array:
         return np.asarray(np.cumsum(x, self.axis, dtype=x.dtype))
 
@@ -101,6 +108,9 @@ class CumProd(Running):
 
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
         return Arranged(replace(self, axis=p.index(self.axis)), (p,), (p,) * len(results))
+
+    def own_error(self, operands: Arrays, result: Array) -> Array:
+        return np.asarray(result.shape[self.axis] * np.abs(result))
 
     def combined(self, x: Array) -> Array:
         return np.asarray(np.cumprod(x, self.axis, dtype=x.dtype))

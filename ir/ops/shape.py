@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from ellc.ir.arrangement import Permutation, picked, through_reshape
-from ellc.ir.op import Arranged, Arrays, Case, Op, Range, Types, register_op, require
+from ellc.ir.op import Arranged, Arrays, Case, Op, Range, Types, exact, register_op, require
 from ellc.ir.ops.common import normal, padding_values, want_axes, want_operands, want_same
 from ellc.ir.ops.elementwise import want_broadcast, want_kind
 from ellc.ir.types import Array, DType, Padding, TensorType
@@ -22,9 +22,18 @@ def bits(rng: np.random.Generator, *shape: int) -> Array:
     return drawn
 
 
+class Mover(Op):
+    """An operator that moves elements and computes nothing."""
+
+    own_error = exact
+
+    def carried_error(self, operands: Arrays, errors: Arrays) -> Array:
+        return self.reference(*errors)[0]
+
+
 @register_op("reshape")
 @dataclass(frozen=True, slots=True)
-class Reshape(Op):
+class Reshape(Mover):
     """The same elements in the same (row-major) order under another shape; all extents given."""
 
     shape: tuple[int, ...]
@@ -56,7 +65,7 @@ class Reshape(Op):
 
 @register_op("transpose")
 @dataclass(frozen=True, slots=True)
-class Transpose(Op):
+class Transpose(Mover):
     """Axis i of the result is axis `permutation[i]` of x."""
 
     permutation: tuple[int, ...]
@@ -90,7 +99,7 @@ class Transpose(Op):
 
 @register_op("slice")
 @dataclass(frozen=True, slots=True)
-class Slice(Op):
+class Slice(Mover):
     """Element i along an axis is element starts + i * steps of x, for `sizes` elements.
 
     Steps may be negative, not 0; every element taken lies inside x.
@@ -149,7 +158,7 @@ class Slice(Op):
 
 @register_op("concat")
 @dataclass(frozen=True, slots=True)
-class Concat(Op):
+class Concat(Mover):
     """Any number of tensors one after the other along an axis; all other extents are equal."""
 
     # Where its operands are parts of the result's buffer, it is no kernel that writes.
@@ -193,7 +202,7 @@ class Concat(Op):
 
 @register_op("split")
 @dataclass(frozen=True, slots=True)
-class Split(Op):
+class Split(Mover):
     """The reverse of `Concat`: one result for each of `sizes` along an axis."""
 
     axis: int
@@ -229,7 +238,7 @@ class Split(Op):
 
 @register_op("pad")
 @dataclass(frozen=True, slots=True)
-class Pad(Op):
+class Pad(Mover):
     """`before[i]` and `after[i]` more elements along axis i.
 
     Mode `constant` fills with `value` (integers saturate, booleans: not 0), `edge` repeats the
@@ -285,6 +294,9 @@ class Pad(Op):
         value = padding_values(Padding(values=(self.value,)), x.dtype)[0]
         return (np.pad(x, amounts, constant_values=value),)
 
+    def carried_error(self, operands: Arrays, errors: Arrays) -> Array:
+        return replace(self, value=0.0).reference(*errors)[0]
+
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
         image = normal(rng, 1, 5, 7, 3)
@@ -302,7 +314,7 @@ class Pad(Op):
 
 @register_op("embed")
 @dataclass(frozen=True, slots=True)
-class Embed(Op):
+class Embed(Mover):
     """(x, frame): the frame with x written over it, its first element at `offsets`."""
 
     offsets: tuple[int, ...]
@@ -342,7 +354,7 @@ class Embed(Op):
 
 @register_op("expand")
 @dataclass(frozen=True, slots=True)
-class Expand(Op):
+class Expand(Mover):
     """x broadcast to a shape as in numpy."""
 
     shape: tuple[int, ...]
@@ -373,7 +385,7 @@ class Expand(Op):
 
 @register_op("gather")
 @dataclass(frozen=True, slots=True)
-class Gather(Op):
+class Gather(Mover):
     """(x, indices): the elements of x at integer indices along an axis.
 
     The result has the shape x.shape[:axis] + indices.shape + x.shape[axis+1:]. An index outside
@@ -407,6 +419,9 @@ class Gather(Op):
     def reference(self, *inputs: Array) -> Arrays:
         x, indices = inputs
         return (np.asarray(np.take(x, indices, self.axis, mode="clip")),)
+
+    def carried_error(self, operands: Arrays, errors: Arrays) -> Array:
+        return self.reference(errors[0], operands[1])[0]
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ellc.ir.arrangement import Permutation
-from ellc.ir.op import Arranged, Arrays, Case, Op, Types, register_op, require
+from ellc.ir.op import Arranged, Arrays, Case, Op, Types, exact, register_op, require
 from ellc.ir.ops.common import normal, want_axes, want_operands
 from ellc.ir.ops.elementwise import nan_ranked, want_kind
 from ellc.ir.types import Array, DType, TensorType
@@ -25,6 +25,8 @@ class TopK(Op):
     axis: int
     count: int
     largest: bool = True
+
+    own_error = exact
 
     def infer(self, *inputs: TensorType) -> Types:
         want_operands("top_k", inputs, 1)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ellc.ir.op import Arrays, Case, Op, Types, register_op, require
+from ellc.ir.op import Arrays, Case, Op, Types, of_largest, register_op, require
 from ellc.ir.ops.common import normal, want_operands, want_same, want_shape
 from ellc.ir.types import Array, DType, TensorType
 
@@ -53,6 +53,8 @@ class Rfft(Op):
     rate. The tables are those of `rfft_tables`.
     """
 
+    own_error = of_largest
+
     def infer(self, *inputs: TensorType) -> Types:
         rows, length = _rows("rfft", inputs, 0)
         return (TensorType(inputs[0].dtype, (rows, length + 2)),)
@@ -81,6 +83,8 @@ class Irfft(Op):
     Operands are as the results of a `Rfft`, of which it is the inverse for floats; imaginary parts
     of the first and the last pair count as 0. The tables are those of `rfft_tables`, inverse.
     """
+
+    own_error = of_largest
 
     def infer(self, *inputs: TensorType) -> Types:
         rows, length = _rows("irfft", inputs, 2)

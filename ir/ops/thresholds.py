@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from ellc.ir.arrangement import Permutation
-from ellc.ir.op import Arranged, Arrays, Case, Op, Types, register_op, require
+from ellc.ir.op import Arranged, Arrays, Case, Op, Types, exact, register_op, require
 from ellc.ir.ops.common import normal, want_floats, want_operands
 from ellc.ir.ops.elementwise import SPECIAL, want_broadcast
 from ellc.ir.types import Array, TensorType
@@ -25,6 +25,8 @@ class CountReached(Op):
     """
 
     takes_stages: ClassVar[bool] = True
+
+    own_error = exact
 
     def infer(self, *inputs: TensorType) -> Types:
         want_operands("count_reached", inputs, 2)

@@ -17,7 +17,6 @@ from ellc.check import checking
 from ellc.check.agreement import Agreement, compare
 from ellc.check.checking import CheckOptions, check, plausible_inputs
 from ellc.check.following import Led, follow
-from ellc.check.undecided import undecided
 from ellc.cli import run
 from ellc.codegen.blocks.candidates import FAMILIES, Candidate
 from ellc.codegen.blocks.lowering import KernelCall, NodeContext
@@ -40,6 +39,7 @@ from ellc.ir.ops.pool import MaxPool2D
 from ellc.ir.ops.quantised import Quantize
 from ellc.ir.ops.quantised_conv import IntDense
 from ellc.ir.ops.reduce import Softmax
+from ellc.ir.rounding import undecided
 from ellc.ir.types import DType, Padding, TensorType
 from ellc.zoo.catalogue import build as build_network
 

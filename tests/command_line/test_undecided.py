@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ellc.check.undecided import SINGLE, interval, reachable
 from ellc.ir.op import Op
 from ellc.ir.ops.conv import Conv2D
 from ellc.ir.ops.dense import Dense, MatMul
@@ -18,6 +17,7 @@ from ellc.ir.ops.reduce import Reduce, Softmax
 from ellc.ir.ops.resize import Resample
 from ellc.ir.ops.scan import CumSum
 from ellc.ir.ops.shape import Concat, Expand, Gather, Pad, Transpose
+from ellc.ir.rounding import SINGLE, interval, reachable
 from ellc.ir.types import Array, DType, Padding
 
 PLACES = np.array([3, 0, 1], np.int32)

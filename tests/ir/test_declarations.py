@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,8 +11,10 @@ import pytest
 from ellc.ir.op import Arrays, Case, Op, Pointwise, all_ops
 from ellc.ir.ops.common import pad_image
 from ellc.ir.ops.fused import Fused
+from ellc.ir.rounding import SINGLE
 from ellc.ir.types import Array, Padding
 
+SMALLEST = float(np.finfo(np.float32).tiny)
 POINTWISE = {n: c for n, c in all_ops().items() if issubclass(c, Pointwise)}
 
 
@@ -86,6 +89,94 @@ def test_a_border_may_become_an_attribute(cls: type[Op]) -> None:
             for a, b in zip(got, want, strict=True):
                 np.testing.assert_allclose(a, b, 1e-4, 1e-5, err_msg=f"{case.label} {border}")
     assert taken or not own
+
+
+FLOATS = {n: c for n, c in all_ops().items() if c is not Fused}
+
+
+def of_floats(cls: type[Op]) -> Iterator[tuple[Case, Arrays, Array]]:
+    """Cases with one result of floats: operands in float64, and what is made of them."""
+    for case in cases(cls):
+        wide = tuple(x.astype(np.float64) if x.dtype == np.float32 else x for x in case.inputs)
+        results = made(case.op, *wide)
+        if len(results) == 1 and results[0].dtype.kind == "f":
+            yield case, wide, results[0]
+
+
+def within(distance: Array, bound: Array, *also_finite: Array) -> bool:
+    """Whether distances stay in their bounds where all numbers are finite, and normal floats."""
+    with np.errstate(all="ignore"):
+        far = distance > bound * (1 + 1e-6) + SMALLEST
+        finite = [np.isfinite(np.broadcast_to(x, far.shape)) for x in (bound, *also_finite)]
+    return not np.any(far & np.logical_and.reduce(finite))
+
+
+@pytest.mark.parametrize("cls", FLOATS.values(), ids=FLOATS.keys())
+def test_rounding_stays_within_what_an_operator_says(cls: type[Op]) -> None:
+    """Of the same float32 operands the reference in float32 and the one in float64."""
+    assert cls.own_error is not Op.own_error, "how large may its rounding error be?"
+    for case, wide, want in of_floats(cls):
+        (got,) = made(case.op, *case.inputs)
+        if got.dtype == np.float64 or _jumps(case.op):
+            continue
+        with np.errstate(all="ignore"):
+            bound = SINGLE * case.op.own_error(wide, want)
+            distance = np.abs(got.astype(np.float64) - want)
+        assert bound.shape == want.shape
+        assert within(distance, bound, got, want), case.label
+
+
+@pytest.mark.parametrize("cls", FLOATS.values(), ids=FLOATS.keys())
+def test_errors_of_operands_grow_by_no_more_than_an_operator_says(cls: type[Op]) -> None:
+    rng = np.random.default_rng(11)
+    for case, operands, middle in of_floats(cls):
+        errors = tuple(
+            np.abs(x) * 1e-3 * rng.random(x.shape) if x.dtype.kind == "f" else np.zeros(x.shape)
+            for x in operands
+        )
+        bound = case.op.carried_error(operands, errors)
+        for _ in range(4 if bound is not None else 0):
+            assert bound is not None
+            with np.errstate(all="ignore"):
+                moved = [
+                    x + e * rng.choice([-1.0, 1.0], x.shape) if x.dtype.kind == "f" else x
+                    for x, e in zip(operands, errors, strict=True)
+                ]
+            (got,) = made(case.op, *moved)
+            with np.errstate(all="ignore"):
+                distance = np.abs(got - middle)
+            assert within(distance, bound, got, middle), case.label
+
+
+@pytest.mark.parametrize("cls", POINTWISE.values(), ids=POINTWISE.keys())
+def test_what_jumps_says_so(cls: type[Pointwise]) -> None:
+    """From one float to the next a result moves by next to nothing, or its operator jumps."""
+    for case, operands, _ in of_floats(cls):
+        if _jumps(case.op) or operands[0].dtype.kind != "f":
+            continue
+        for x in _places(case.op, operands[0]):
+            others = [np.resize(y, (1,)) for y in operands[1:]]
+            low, at, high = (
+                made(case.op, np.array([z]), *others)[0]
+                for z in (np.nextafter(x, -np.inf), x, np.nextafter(x, np.inf))
+            )
+            size = np.maximum(np.abs(at), np.abs(x)) + SMALLEST
+            with np.errstate(all="ignore"):
+                near = np.abs(np.stack([low - at, high - at])) <= 1e-6 * size
+                pole = ~np.isfinite(low + at + high)
+            assert np.all(near | pole), f"{case.op} jumps at {x}"
+
+
+def _jumps(op: Op) -> bool:
+    return isinstance(op, Pointwise) and op.jumps
+
+
+def _places(op: Op, x: Array) -> list[float]:
+    """Numbers at which an operator may jump: its attributes, halves, and some others."""
+    attributes = [getattr(op, f.name) for f in dataclasses.fields(op)]  # type: ignore[arg-type]
+    own = [sign * a for a in attributes if isinstance(a, float) for sign in (-1, 1)]
+    some = x[np.isfinite(x)].reshape(-1)[:5]
+    return [float(v) for v in (*own, *np.arange(-8, 9) / 2, *some) if np.isfinite(v)]
 
 
 def _equal(a: Arrays, b: Arrays) -> bool:

@@ -354,14 +354,14 @@ def rename(graph: Graph, old: str, new: str) -> Graph:
 
 def test_undecided_signs_are_counted_and_follow_the_graph_before() -> None:
     difference = MeaningCheck(masked_signs(0)).compare(masked_signs(1e-12))
-    assert difference.flipped_signs == 2 * 16  # two inputs, one channel of three
+    assert difference.undecided == 2 * 16  # two inputs, one channel of three
     assert difference.worst <= TOLERANCE
 
 
 def test_a_decided_sign_that_flips_is_a_difference() -> None:
     difference = MeaningCheck(masked_signs(0)).compare(masked_signs(0.01))
     assert difference.worst > TOLERANCE
-    assert difference.where == "signs %signs"
+    assert difference.where == "steps %signs"
 
 
 def test_differences_are_relative_to_the_tensor() -> None:

@@ -1,7 +1,7 @@
 """Between which numbers a network's results lie, whatever way its floats are rounded.
 
 The network as it was read runs in float64 with an interval around every value
-(`ellc.check.undecided`). Where a quantisation's boundary lies inside an interval both steps are
+(`ellc.ir.rounding`). Where a quantisation's boundary lies inside an interval both steps are
 right, and everything after it is as wide as the two make it; elsewhere an interval stays as narrow
 as float32 is exact.
 """
@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ellc.check.agreement import allowed_error, wrong_elements
-from ellc.check.undecided import SINGLE, interval, takes_steps
 from ellc.ir.graph import Graph, Node
 from ellc.ir.interp import evaluate, run_double
 from ellc.ir.op import Arrays
 from ellc.ir.ops.loop import Loop
+from ellc.ir.rounding import SINGLE, interval, takes_steps
 from ellc.ir.types import Array
 
 LOOSE = 0.1
