@@ -37,6 +37,11 @@ def picked(items: tuple[Any, ...], permutation: Permutation) -> tuple[Any, ...]:
     return tuple(items[axis] for axis in permutation)
 
 
+def resized(shape: Shape, axis: int, extent: int) -> Shape:
+    """The shape with another extent along an axis."""
+    return (*shape[:axis], extent, *shape[axis + 1 :])
+
+
 def order(shape: Shape, permutation: Permutation) -> Permutation:
     """The axes that have more than one element, as they are stored: all that lies in memory."""
     return tuple(axis for axis in permutation if shape[axis] != 1)

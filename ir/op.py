@@ -11,6 +11,7 @@ import numpy as np
 
 from ellc.ir.arrangement import Permutation, requantised
 from ellc.ir.errors import ShapeError
+from ellc.ir.reads import Reads, Window, broadcast
 from ellc.ir.types import Array, DType, Padding, TensorType, type_of
 
 Types = tuple[TensorType, ...]
@@ -65,6 +66,21 @@ class Op:
     def infer(self, *inputs: TensorType) -> Types:
         """The result types; raises `ShapeError` when the operands do not fit."""
         raise NotImplementedError(self.name)
+
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        """What result `index` reads of every operand for a part of it, axis by axis.
+
+        More than needed is allowed, less is not: `ellc.ir.reads` says what is asked of it.
+        """
+        raise NotImplementedError(self.name)
+
+    def slides(self, operands: Types) -> Window | None:
+        """The window that it slides over its first operand, an image; None if it slides none."""
+        return None
+
+    def with_extent(self, axis: int, extent: int) -> Op:
+        """The operator that makes a result of another extent, where an attribute says extents."""
+        return self
 
     def ranges(self, *inputs: TensorType) -> Mapping[int, Range]:
         """Operands for which some numbers of their type have no meaning, and which ones have one.
@@ -203,6 +219,11 @@ def attributes(op: object) -> dict[str, object]:
     return {f.name: getattr(op, f.name) for f in dataclasses.fields(op)}  # type: ignore[arg-type]
 
 
+def everything(op: Op, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+    """`Op.reads` of operators that need all of their operands for any part of a result."""
+    return tuple((None,) * t.rank for t in operands)
+
+
 def exact(op: Op, operands: Arrays, result: Array) -> Array:
     """`Op.own_error` of operators that round nothing, or make no floats."""
     return np.zeros(result.shape)
@@ -243,6 +264,9 @@ class Pointwise(Op):
     writes_bordered: ClassVar[bool] = True
     # True for what integers need a loop for: no epilogue has room for one.
     loops_on_integers: ClassVar[bool] = False
+
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        return tuple(broadcast(t.shape, results[index].shape) for t in operands)
 
     @property
     def jumps(self) -> bool:

@@ -13,6 +13,7 @@ from itertools import islice, product
 
 import numpy as np
 
+from ellc.ir.arrangement import resized
 from ellc.ir.errors import EllcError
 from ellc.ir.graph import Constant, Graph, Node, State
 from ellc.ir.op import Op
@@ -27,7 +28,6 @@ from ellc.ir.step_rules import (
     NotStepwise,
     last_step,
     one_step,
-    resized,
 )
 from ellc.ir.types import Array
 

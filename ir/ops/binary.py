@@ -11,8 +11,18 @@ from typing import ClassVar
 import numpy as np
 
 from ellc.ir.op import Arrays, Case, Op, Pointwise, Types, exact, register_op, require
-from ellc.ir.ops.common import normal, want_operands, want_shape, window_sizes, window_taps
+from ellc.ir.ops.common import (
+    channel_reads,
+    normal,
+    parameter_reads,
+    taps,
+    want_operands,
+    want_shape,
+    window_sizes,
+    window_taps,
+)
 from ellc.ir.ops.elementwise import SPECIAL, spread, want_kind
+from ellc.ir.reads import Reads, Window
 from ellc.ir.types import Array, DType, Padding, TensorType
 
 
@@ -95,6 +105,13 @@ class BinaryConv2D(Op):
         signs = border.values in ((-1.0,), (1.0,))
         padding = self.padding.around(border) if signs else None
         return None if padding is None else replace(self, padding=padding)
+
+    def slides(self, operands: Types) -> Window:
+        return Window(taps(operands[1]), self.stride, self.padding)
+
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        reads = self.slides(operands).reads(channel_reads(operands, 1))
+        return (reads, *parameter_reads(operands[1:], 3))
 
     def reference(self, *inputs: Array) -> Arrays:
         x, w, *scale = inputs

@@ -9,6 +9,7 @@ import numpy as np
 
 from ellc.ir.arrangement import Permutation
 from ellc.ir.op import Arranged, Op, Types, require
+from ellc.ir.reads import Along, Reads, broadcast
 from ellc.ir.types import Array, DType, Padding, TensorType
 
 
@@ -144,3 +145,30 @@ def along_last(op: Op, operands: Types, p: Permutation) -> Arranged | None:
     if p[-1] != len(p) - 1:
         return None
     return Arranged(op, (p, *[None] * (len(operands) - 1)), (p,))
+
+
+def taps(weights: TensorType) -> tuple[int, int]:
+    """Rows and columns of the weights [F,kh,kw,..] of a convolution."""
+    return weights.shape[1], weights.shape[2]
+
+
+def channel_reads(operands: Types, groups: int) -> Along | None:
+    """Channels of the image that a convolution reads: its own one if each filter has one."""
+    x, w, *_ = operands
+    return Along(3) if groups == x.shape[3] == w.shape[0] else None
+
+
+def parameter_reads(parameters: Types, axis: int) -> tuple[Reads, ...]:
+    """Of weights [outputs, ...] and vectors [outputs]; the outputs are an axis of the result."""
+    return tuple((Along(axis), *[None] * (t.rank - 1)) for t in parameters)
+
+
+def matrix_reads(
+    operands: Types, result: tuple[int, ...], transpose_a: bool, transpose_b: bool
+) -> tuple[Reads, ...]:
+    """Rows of the first matrix and columns of the second, matrix by matrix."""
+    rows, columns = Along(len(result) - 2), Along(len(result) - 1)
+    first = (None, rows) if transpose_a else (rows, None)
+    second = (columns, None) if transpose_b else (None, columns)
+    batches = [broadcast(t.shape[:-2], result[:-2]) for t in operands]
+    return (*batches[0], *first), (*batches[1], *second)

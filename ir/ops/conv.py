@@ -12,9 +12,12 @@ import numpy as np
 
 from ellc.ir.op import Arrays, Case, Op, Types, carried_by_products, register_op, require, sizes
 from ellc.ir.ops.common import (
+    channel_reads,
     normal,
     pad_image,
     padded_elements,
+    parameter_reads,
+    taps,
     want_floats,
     want_operands,
     want_shape,
@@ -22,6 +25,7 @@ from ellc.ir.ops.common import (
     window_sizes,
     window_taps,
 )
+from ellc.ir.reads import Reads, Window
 from ellc.ir.types import Array, Padding, TensorType, type_of
 
 
@@ -67,6 +71,13 @@ class Conv2D(Op):
     def with_border(self, border: Padding) -> Conv2D | None:
         padding = self.padding.around(border)
         return None if padding is None else replace(self, padding=padding)
+
+    def slides(self, operands: Types) -> Window:
+        return Window(taps(operands[1]), self.stride, self.padding, self.dilation)
+
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        reads = self.slides(operands).reads(channel_reads(operands, self.groups))
+        return (reads, *parameter_reads(operands[1:], 3))
 
     def reference(self, *inputs: Array) -> Arrays:
         x, w, *bias = inputs

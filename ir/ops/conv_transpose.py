@@ -10,8 +10,16 @@ from typing import ClassVar
 import numpy as np
 
 from ellc.ir.op import Arrays, Case, Op, Types, exact, of_largest, register_op, require
-from ellc.ir.ops.common import normal, want_floats, want_operands, want_shape, weights
+from ellc.ir.ops.common import (
+    normal,
+    parameter_reads,
+    want_floats,
+    want_operands,
+    want_shape,
+    weights,
+)
 from ellc.ir.ops.quantised_conv import want_zeros
+from ellc.ir.reads import Along, Reads
 from ellc.ir.types import Array, DType, TensorType
 
 Pair = tuple[int, int]
@@ -142,6 +150,9 @@ class ConvTranspose2D(_ConvTranspose):
             want_shape(self.name, "bias", bias[0], w.shape[0])
         return (TensorType(dtype, shape),)
 
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        return ((Along(0), None, None, None), *parameter_reads(operands[1:], 3))
+
     def reference(self, *inputs: Array) -> Arrays:
         x, w, *bias = inputs
         total = self.sums(x, w)
@@ -207,6 +218,9 @@ class IntConvTranspose2D(_ConvTranspose):
             require(bias[0].dtype is DType.I32, f"{self.name}: bias of {bias[0].dtype.value}")
             want_shape(self.name, "bias", bias[0], w.shape[0])
         return (TensorType(DType.I32, shape),)
+
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        return ((Along(0), None, None, None), *parameter_reads(operands[1:], 3))
 
     def reference(self, *inputs: Array) -> Arrays:
         x, w, *bias = inputs

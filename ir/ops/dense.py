@@ -20,7 +20,17 @@ from ellc.ir.op import (
     require,
     sizes,
 )
-from ellc.ir.ops.common import along_last, normal, want_floats, want_operands, want_shape, weights
+from ellc.ir.ops.common import (
+    along_last,
+    matrix_reads,
+    normal,
+    parameter_reads,
+    want_floats,
+    want_operands,
+    want_shape,
+    weights,
+)
+from ellc.ir.reads import Reads, apart_from
 from ellc.ir.types import Array, TensorType
 
 
@@ -46,6 +56,10 @@ class Dense(Op):
 
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged | None:
         return along_last(self, operands, p)
+
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        last = operands[0].rank - 1
+        return (apart_from((last,), last + 1), *parameter_reads(operands[1:], last))
 
     def reference(self, *inputs: Array) -> Arrays:
         x, w, *bias = inputs
@@ -112,6 +126,9 @@ class MatMul(Op):
             require(False, f"mat_mul: {a.shape} and {b.shape} do not broadcast")
             raise
         return (TensorType(dtype, (*batch, rows, columns)),)
+
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        return matrix_reads(operands, results[0].shape, self.transpose_a, self.transpose_b)
 
     def reference(self, *inputs: Array) -> Arrays:
         a, b = inputs

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ellc.ir.op import Arrays, Case, Op, Types, exact, of_largest, register_op, require
+from ellc.ir.op import Arrays, Case, Op, Types, everything, exact, of_largest, register_op, require
 from ellc.ir.ops.common import normal, want_floats, want_operands
 from ellc.ir.ops.pointwise import Sigmoid
 from ellc.ir.ops.reduce import Softmax
@@ -30,6 +30,7 @@ class RegionDetection(Op):
     apply_softmax: bool = False
     composite: ClassVar[bool] = True
 
+    reads = everything
     own_error = of_largest
 
     def infer(self, *inputs: TensorType) -> Types:
@@ -81,6 +82,7 @@ class NonMaxSuppression(Op):
     most: int
     at_least: bool = False
 
+    reads = everything
     own_error = exact
 
     def infer(self, *inputs: TensorType) -> Types:

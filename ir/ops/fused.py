@@ -21,6 +21,7 @@ from ellc.ir.op import (
     register_op,
     require,
 )
+from ellc.ir.reads import Reads, Window, broadcast
 from ellc.ir.types import TensorType
 
 ItemT = TypeVar("ItemT")
@@ -101,6 +102,15 @@ class Fused(Op):
         extras = (made,) * (len(operands) - self.operands)
         moved = replace(self, anchor=anchor.op, stages=stages)
         return Arranged(moved, (*anchor.operands, *extras), (made,))
+
+    def slides(self, operands: Types) -> Window | None:
+        return self.anchor.slides(operands[: self.operands])
+
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        head, *rest = self.split(operands)
+        anchor = self.anchor.reads(head, self.anchor.infer(*head))
+        extras = (broadcast(t.shape, results[0].shape) for each in rest for t in each)
+        return (*anchor, *extras)
 
     def reference(self, *inputs: np.ndarray) -> Arrays:
         head, *rest = self.split(inputs)

@@ -17,6 +17,7 @@ from ellc.ir.op import (
     Op,
     Range,
     Types,
+    everything,
     of_largest,
     register_attribute,
     register_op,
@@ -73,6 +74,7 @@ class Loop(Op):
     inward: tuple[Walk, ...] = ()
     outward: tuple[Walk, ...] = ()
 
+    reads = everything
     own_error = of_largest
 
     @property

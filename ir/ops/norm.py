@@ -13,6 +13,7 @@ from ellc.ir.arrangement import Permutation
 from ellc.ir.op import Arranged, Arrays, Case, Op, Types, of_largest, register_op, require
 from ellc.ir.ops.common import along_last, normal, want_axes, want_floats, want_operands, want_shape
 from ellc.ir.ops.elementwise import Unary, spread
+from ellc.ir.reads import Along, Reads, apart_from
 from ellc.ir.types import Array, TensorType
 
 
@@ -48,6 +49,9 @@ class LRN(Op):
 
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged | None:
         return along_last(self, operands, p)
+
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        return (apart_from((operands[0].rank - 1,), operands[0].rank),)
 
     def reference(self, *inputs: Array) -> Arrays:
         (x,) = inputs
@@ -110,6 +114,10 @@ class BatchNorm(Op):
             want_shape("batch_norm", what, vector, x.shape[-1])
         return (TensorType(dtype, x.shape),)
 
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        x, *vectors = operands
+        return (apart_from((), x.rank), *[(Along(x.rank - 1),)] * len(vectors))
+
     def reference(self, *inputs: Array) -> Arrays:
         x, gamma, beta, mean, variance = inputs
         scale = gamma / np.sqrt(variance + self.epsilon)
@@ -153,6 +161,9 @@ class Normalize(Op):
         count = prod(x.shape[a] for a in self.axes)
         require(count > 0, f"normalize: nothing along {self.axes} of {x.shape}")
         return (TensorType(x.dtype, x.shape),)
+
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        return (apart_from(self.axes, operands[0].rank),)
 
     def reference(self, *inputs: Array) -> Arrays:
         (x,) = inputs

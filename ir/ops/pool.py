@@ -20,6 +20,7 @@ from ellc.ir.ops.common import (
     window_taps,
 )
 from ellc.ir.ops.elementwise import SPECIAL, want_kind
+from ellc.ir.reads import Along, Reads, Window
 from ellc.ir.types import Array, Padding, TensorType, type_of
 
 # It never wins: a window of nothing but minus infinity keeps that.
@@ -76,6 +77,12 @@ class MaxPool2D(Op):
             return False
         sides = zip(own.amounts, border.amounts, self.window * 2, strict=True)
         return all(a == 0 or (b > 0 and a < w) for a, b, w in sides)
+
+    def slides(self, operands: Types) -> Window:
+        return Window(self.window, self.stride, self.padding, self.dilation)
+
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        return (self.slides(operands).reads(Along(3)),)
 
     def reference(self, *inputs: Array) -> Arrays:
         (x,) = inputs
@@ -159,6 +166,12 @@ class AvgPool2D(Op):
         if padding is None or not (self.include_padding or self.padding.is_empty):
             return None
         return replace(self, padding=padding, include_padding=True)
+
+    def slides(self, operands: Types) -> Window:
+        return Window(self.window, self.stride, self.padding, self.dilation)
+
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        return (self.slides(operands).reads(Along(3)),)
 
     def reference(self, *inputs: Array) -> Arrays:
         (x,) = inputs

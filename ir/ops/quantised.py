@@ -29,6 +29,7 @@ from ellc.ir.op import (
 )
 from ellc.ir.ops.common import want_operands
 from ellc.ir.ops.elementwise import want_broadcast
+from ellc.ir.reads import Reads, apart_from
 from ellc.ir.types import Array, DType, Quant, TensorType
 
 STORED = (DType.I8, DType.U8, DType.I16, DType.U16)
@@ -348,6 +349,9 @@ class Lookup(Op):
 
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
         return Arranged(requantised(self, p), (p, *[None] * (len(operands) - 1)), (p,))
+
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        return (apart_from((), operands[0].rank), *[(None,)] * (len(operands) - 1))
 
     def reference(self, *inputs: Array) -> Arrays:
         x, table = inputs

@@ -18,14 +18,19 @@ from ellc.ir.arrangement import Permutation
 from ellc.ir.op import Arranged, Arrays, Case, Op, Types, exact, register_op, require
 from ellc.ir.ops.common import (
     along_last,
+    channel_reads,
+    matrix_reads,
     pad_image,
     padded_elements,
+    parameter_reads,
+    taps,
     want_operands,
     want_shape,
     window_sizes,
     window_taps,
 )
 from ellc.ir.ops.quantised import want_type
+from ellc.ir.reads import Reads, Window, apart_from
 from ellc.ir.types import Array, DType, Padding, TensorType, type_of
 
 _BYTES = (DType.I8, DType.U8)
@@ -75,6 +80,13 @@ class IntConv2D(Op):
         if border.values != (float(self.input_zero),):
             return None
         return replace(self, padding=Padding(*self.padding.widened(border)))
+
+    def slides(self, operands: Types) -> Window:
+        return Window(taps(operands[1]), self.stride, self.padding, self.dilation)
+
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        reads = self.slides(operands).reads(channel_reads(operands, self.groups))
+        return (reads, *parameter_reads(operands[1:], 3))
 
     def reference(self, *inputs: Array) -> Arrays:
         x, w, *bias = inputs
@@ -176,6 +188,10 @@ class IntDense(Op):
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged | None:
         return along_last(self, operands, p)
 
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        last = operands[0].rank - 1
+        return (apart_from((last,), last + 1), *parameter_reads(operands[1:], last))
+
     def reference(self, *inputs: Array) -> Arrays:
         x, w, *bias = inputs
         factors = _difference(w, np.reshape(self.weight_zero, (-1, 1)))
@@ -243,6 +259,9 @@ class IntMatMul(Op):
             require(False, f"int_mat_mul: {a.shape} and {b.shape} do not broadcast")
             raise
         return (TensorType(DType.I32, (*batch, rows, columns)),)
+
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        return matrix_reads(operands, results[0].shape, self.transpose_a, self.transpose_b)
 
     def reference(self, *inputs: Array) -> Arrays:
         a, b = inputs

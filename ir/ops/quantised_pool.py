@@ -13,6 +13,7 @@ import numpy as np
 from ellc.ir.op import Arrays, Case, Op, Types, exact, register_op, require
 from ellc.ir.ops.common import pad_image, padded_elements, want_operands, window_sizes, window_taps
 from ellc.ir.ops.quantised import BYTES, want_range, want_type
+from ellc.ir.reads import Along, Reads, Window
 from ellc.ir.types import Array, DType, Padding, TensorType, type_of
 
 
@@ -46,6 +47,12 @@ class IntAvgPool2D(Op):
         require(inside, f"int_avg_pool2d: a window of {self.window} inside {self.padding.amounts}")
         want_range("int_avg_pool2d", self.low, self.high, x.dtype)
         return (x.with_shape(x.shape[0], *sizes, x.shape[3]),)
+
+    def slides(self, operands: Types) -> Window:
+        return Window(self.window, self.stride, self.padding)
+
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        return (self.slides(operands).reads(Along(3)),)
 
     def reference(self, *inputs: Array) -> Arrays:
         (x,) = inputs

@@ -12,6 +12,7 @@ from ellc.ir.fixed_point import softmax_exponentials, softmax_scaling, softmax_s
 from ellc.ir.op import Arranged, Arrays, Case, Op, Types, exact, register_op, require
 from ellc.ir.ops.common import along_last, want_operands
 from ellc.ir.ops.quantised import BYTES, want_type
+from ellc.ir.reads import Reads, apart_from
 from ellc.ir.types import Array, DType, Quant, TensorType
 
 
@@ -48,6 +49,9 @@ class QuantSoftmax(Op):
 
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged | None:
         return along_last(self, operands, p)
+
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        return (apart_from((operands[0].rank - 1,), operands[0].rank),)
 
     def reference(self, *inputs: Array) -> Arrays:
         info = np.iinfo(self.dtype.numpy)

@@ -14,7 +14,17 @@ from typing import ClassVar
 import numpy as np
 
 from ellc.ir.errors import ShapeError
-from ellc.ir.op import Arrays, Case, Op, Pointwise, Types, of_largest, register_op, require
+from ellc.ir.op import (
+    Arrays,
+    Case,
+    Op,
+    Pointwise,
+    Types,
+    everything,
+    of_largest,
+    register_op,
+    require,
+)
 from ellc.ir.ops.common import normal, want_floats, want_operands, want_shape, weights
 from ellc.ir.ops.pointwise import HardSigmoid, Relu, Sigmoid, Tanh
 from ellc.ir.types import Array, TensorType
@@ -32,6 +42,7 @@ class RNNCell(Op):
     clip: float = math.inf
     composite: ClassVar[bool] = True
 
+    reads = everything
     own_error = of_largest
 
     @property
@@ -78,6 +89,7 @@ class GRUCell(Op):
     clip: float = math.inf
     composite: ClassVar[bool] = True
 
+    reads = everything
     own_error = of_largest
 
     @property
@@ -140,6 +152,7 @@ class LSTMCell(Op):
     coupled: bool = False
     composite: ClassVar[bool] = True
 
+    reads = everything
     own_error = of_largest
 
     @property
@@ -218,6 +231,7 @@ class FastGRNNCell(Op):
     hidden_rank: int = 0
     composite: ClassVar[bool] = True
 
+    reads = everything
     own_error = of_largest
 
     @property

@@ -24,6 +24,7 @@ from ellc.ir.op import (
 )
 from ellc.ir.ops.common import normal, want_axes, want_floats, want_operands
 from ellc.ir.ops.elementwise import nan_ranked, want_kind
+from ellc.ir.reads import Reads, apart_from
 from ellc.ir.types import Array, DType, TensorType
 
 _EXPONENTIALS = 8  # roundings of one exponential and of the sum's, beyond those of the sum itself
@@ -70,6 +71,9 @@ class Reduce(Op):
         axes = tuple(sorted(p.index(a) for a in self.axes))
         kept = p if self.keep_dims else without(p, self.axes)
         return Arranged(replace(self, axes=axes), (p,), (kept,))
+
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        return (apart_from(self.axes, operands[0].rank, self.keep_dims),)
 
     def reference(self, *inputs: Array) -> Arrays:
         x = inputs[0] if self.wide is None else inputs[0].astype(self.wide.numpy)
@@ -200,6 +204,9 @@ class ArgMax(_Arg):
         kept = p if self.keep_dims else without(p, (self.axis,))
         return Arranged(replace(self, axis=p.index(self.axis)), (p,), (kept,))
 
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        return (apart_from((self.axis,), operands[0].rank, self.keep_dims),)
+
     def reference(self, *inputs: Array) -> Arrays:
         return (self.place(np.argmax, inputs[0]),)
 
@@ -220,6 +227,9 @@ class ArgMin(_Arg):
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
         kept = p if self.keep_dims else without(p, (self.axis,))
         return Arranged(replace(self, axis=p.index(self.axis)), (p,), (kept,))
+
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        return (apart_from((self.axis,), operands[0].rank, self.keep_dims),)
 
     def reference(self, *inputs: Array) -> Arrays:
         return (self.place(np.argmin, inputs[0]),)
@@ -242,6 +252,9 @@ class Softmax(Op):
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
         axes = tuple(sorted(p.index(a) for a in self.axes))
         return Arranged(Softmax(axes), (p,), (p,))
+
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        return (apart_from(self.axes, operands[0].rank),)
 
     def reference(self, *inputs: Array) -> Arrays:
         (x,) = inputs
@@ -276,6 +289,9 @@ class LogSoftmax(Op):
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
         axes = tuple(sorted(p.index(a) for a in self.axes))
         return Arranged(LogSoftmax(axes), (p,), (p,))
+
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        return (apart_from(self.axes, operands[0].rank),)
 
     def reference(self, *inputs: Array) -> Arrays:
         (x,) = inputs

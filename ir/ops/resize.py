@@ -35,6 +35,7 @@ from ellc.ir.ops.resize_maps import (
     neighbours,
     taps,
 )
+from ellc.ir.reads import Along, Reads, apart_from
 from ellc.ir.types import Array, DType, Quant, TensorType, type_of
 
 MOST_WEIGHTS = 1 << 20
@@ -141,6 +142,9 @@ class Resize(Op):
         scale = self.scales[axis] if self.scales else None
         region = (self.roi[axis], self.roi[axis + x.rank]) if self.roi else (0.0, 1.0)
         return AxisRule(x.shape[axis], self.sizes[axis], scale, self.coordinates, region)
+
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        return (apart_from(self.changed(operands[0]), operands[0].rank),)
 
     def reference(self, *inputs: Array) -> Arrays:
         (x,) = inputs
@@ -257,6 +261,10 @@ class Resample(Op):
 
     def ranges(self, *inputs: TensorType) -> Mapping[int, Range]:
         return {1: Range("an index", 0, inputs[0].shape[self.axis] - 1)}
+
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        rows = (Along(self.axis), None)
+        return apart_from((self.axis,), operands[0].rank), rows, rows
 
     def reference(self, *inputs: Array) -> Arrays:
         x, indices, weights = inputs

@@ -12,6 +12,7 @@ from ellc.ir.arrangement import Permutation
 from ellc.ir.op import Arranged, Arrays, Case, Op, Types, register_op, sizes
 from ellc.ir.ops.common import normal, want_axes, want_operands
 from ellc.ir.ops.elementwise import want_kind
+from ellc.ir.reads import Reads, apart_from
 from ellc.ir.types import Array, TensorType
 
 
@@ -36,6 +37,9 @@ class Running(Op):
         want_kind(self.name, x.dtype, "fi")
         want_axes(self.name, (self.axis,), x.rank)
         return (TensorType(x.dtype, x.shape),)
+
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        return (apart_from((self.axis,), operands[0].rank),)
 
     def reference(self, *inputs: Array) -> Arrays:
         (x,) = inputs

@@ -9,10 +9,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from ellc.ir.arrangement import Permutation, picked, through_reshape
+from ellc.ir.arrangement import Permutation, picked, reshape_groups, resized, through_reshape
 from ellc.ir.op import Arranged, Arrays, Case, Op, Range, Types, exact, register_op, require
 from ellc.ir.ops.common import normal, padding_values, want_axes, want_operands, want_same
 from ellc.ir.ops.elementwise import want_broadcast, want_kind
+from ellc.ir.reads import Along, Reads, broadcast
 from ellc.ir.types import Array, DType, Padding, TensorType
 
 
@@ -51,6 +52,14 @@ class Reshape(Mover):
             return None
         return Arranged(Reshape(picked(self.shape, made)), (p,), (made,))
 
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        groups = reshape_groups(operands[0].shape, self.shape) or []
+        places = {a: b for (a, *rest), (b, *more) in groups if not rest and not more}
+        return (tuple(Along(places[a]) if a in places else None for a in range(operands[0].rank)),)
+
+    def with_extent(self, axis: int, extent: int) -> Reshape:
+        return Reshape(resized(self.shape, axis, extent))
+
     def reference(self, *inputs: Array) -> Arrays:
         return (inputs[0].reshape(self.shape),)
 
@@ -79,6 +88,9 @@ class Transpose(Mover):
         if quant is not None and quant.axis is not None:
             quant = replace(quant, axis=self.permutation.index(quant.axis))
         return (TensorType(x.dtype, shape, quant=quant),)
+
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        return (tuple(Along(self.permutation.index(a)) for a in range(operands[0].rank)),)
 
     def reference(self, *inputs: Array) -> Arrays:
         return (np.asarray(np.transpose(inputs[0], self.permutation), order="C"),)
@@ -127,6 +139,13 @@ class Slice(Mover):
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
         attributes = (picked(x, p) for x in (self.starts, self.sizes, self.steps))
         return Arranged(Slice(*attributes), (p,), (p,))
+
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        pairs = enumerate(zip(self.starts, self.steps, strict=True))
+        return (tuple(Along(axis, step, start) for axis, (start, step) in pairs),)
+
+    def with_extent(self, axis: int, extent: int) -> Slice:
+        return replace(self, sizes=resized(self.sizes, axis, extent))
 
     def reference(self, *inputs: Array) -> Arrays:
         (x,) = inputs
@@ -182,6 +201,15 @@ class Concat(Mover):
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
         return Arranged(Concat(p.index(self.axis)), (p,) * len(operands), (p,))
 
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        found, begin = [], 0
+        for type_ in operands:
+            places = [Along(axis) for axis in range(type_.rank)]
+            places[self.axis] = Along(self.axis, offset=-begin)
+            begin += type_.shape[self.axis]
+            found.append(tuple(places))
+        return tuple(found)
+
     def reference(self, *inputs: Array) -> Arrays:
         return (np.concatenate(inputs, self.axis),)
 
@@ -219,6 +247,11 @@ class Split(Mover):
 
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
         return Arranged(Split(p.index(self.axis), self.sizes), (p,), (p,) * len(results))
+
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        places = [Along(axis) for axis in range(operands[0].rank)]
+        places[self.axis] = Along(self.axis, offset=sum(self.sizes[:index]))
+        return (tuple(places),)
 
     def reference(self, *inputs: Array) -> Arrays:
         ends = np.cumsum(self.sizes)[:-1]
@@ -281,6 +314,13 @@ class Pad(Mover):
         moved = replace(self, before=picked(self.before, p), after=picked(self.after, p))
         return Arranged(moved, (p,), (p,))
 
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        places: list[Along | None] = []
+        for axis, (before, after) in enumerate(zip(self.before, self.after, strict=True)):
+            mirrored = self.mode != "constant" and (before or after)
+            places.append(None if mirrored else Along(axis, offset=-before))
+        return (tuple(places),)
+
     def reference(self, *inputs: Array) -> Arrays:
         (x,) = inputs
         amounts = list(zip(self.before, self.after, strict=True))
@@ -333,6 +373,10 @@ class Embed(Mover):
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
         return Arranged(Embed(picked(self.offsets, p)), (p, p), (p,))
 
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        inside = tuple(Along(axis, offset=-begin) for axis, begin in enumerate(self.offsets))
+        return inside, broadcast(operands[1].shape, results[0].shape)
+
     def reference(self, *inputs: Array) -> Arrays:
         x, frame = inputs
         result = frame.copy()
@@ -370,6 +414,12 @@ class Expand(Mover):
         if operands[0].rank != results[0].rank:
             return None
         return Arranged(Expand(picked(self.shape, p)), (p,), (p,))
+
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        return (broadcast(operands[0].shape, self.shape),)
+
+    def with_extent(self, axis: int, extent: int) -> Expand:
+        return Expand(resized(self.shape, axis, extent))
 
     def reference(self, *inputs: Array) -> Arrays:
         return (np.broadcast_to(inputs[0], self.shape).copy(),)
@@ -415,6 +465,12 @@ class Gather(Mover):
             else:
                 made.append(axis + more if axis > self.axis else axis)
         return Arranged(Gather(p.index(self.axis)), (p, None), (tuple(made),))
+
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        x, indices = operands
+        places = [Along(a if a < self.axis else a + indices.rank - 1) for a in range(x.rank)]
+        picked_by = tuple(Along(self.axis + a) for a in range(indices.rank))
+        return (*places[: self.axis], None, *places[self.axis + 1 :]), picked_by
 
     def reference(self, *inputs: Array) -> Arrays:
         x, indices = inputs

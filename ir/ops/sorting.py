@@ -11,6 +11,7 @@ from ellc.ir.arrangement import Permutation
 from ellc.ir.op import Arranged, Arrays, Case, Op, Types, exact, register_op, require
 from ellc.ir.ops.common import normal, want_axes, want_operands
 from ellc.ir.ops.elementwise import nan_ranked, want_kind
+from ellc.ir.reads import Reads, apart_from
 from ellc.ir.types import Array, DType, TensorType
 
 
@@ -40,6 +41,9 @@ class TopK(Op):
 
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
         return Arranged(replace(self, axis=p.index(self.axis)), (p,), (p,) * len(results))
+
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        return (apart_from((self.axis,), operands[0].rank),)
 
     def reference(self, *inputs: Array) -> Arrays:
         (x,) = inputs

@@ -14,6 +14,7 @@ import numpy as np
 
 from ellc.ir.op import Arrays, Case, Op, Types, of_largest, register_op, require
 from ellc.ir.ops.common import normal, want_operands, want_same, want_shape
+from ellc.ir.reads import Reads, apart_from
 from ellc.ir.types import Array, DType, TensorType
 
 _KINDS = (DType.F32, DType.I16, DType.I32)
@@ -59,6 +60,9 @@ class Rfft(Op):
         rows, length = _rows("rfft", inputs, 0)
         return (TensorType(inputs[0].dtype, (rows, length + 2)),)
 
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        return apart_from((1,), 2), (None, None), (None, None)
+
     def reference(self, *inputs: Array) -> Arrays:
         x, turns, joints = inputs
         numbers = _Numbers(x.dtype)
@@ -89,6 +93,9 @@ class Irfft(Op):
     def infer(self, *inputs: TensorType) -> Types:
         rows, length = _rows("irfft", inputs, 2)
         return (TensorType(inputs[0].dtype, (rows, length)),)
+
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        return apart_from((1,), 2), (None, None), (None, None)
 
     def reference(self, *inputs: Array) -> Arrays:
         x, turns, joints = inputs

@@ -12,6 +12,7 @@ from ellc.ir.arrangement import Permutation
 from ellc.ir.op import Arranged, Arrays, Case, Op, Types, exact, register_op, require
 from ellc.ir.ops.common import normal, want_floats, want_operands
 from ellc.ir.ops.elementwise import SPECIAL, want_broadcast
+from ellc.ir.reads import Reads, apart_from, broadcast
 from ellc.ir.types import Array, TensorType
 
 
@@ -40,6 +41,10 @@ class CountReached(Op):
 
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
         return Arranged(self, (p, (0, *(axis + 1 for axis in p))), (p,))
+
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        x, thresholds = operands
+        return apart_from((), x.rank), (None, *broadcast(thresholds.shape[1:], x.shape))
 
     def reference(self, *inputs: Array) -> Arrays:
         x, thresholds = inputs

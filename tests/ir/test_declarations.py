@@ -11,6 +11,7 @@ import pytest
 from ellc.ir.op import Arrays, Case, Op, Pointwise, all_ops
 from ellc.ir.ops.common import pad_image
 from ellc.ir.ops.fused import Fused
+from ellc.ir.reads import Box, part
 from ellc.ir.rounding import SINGLE
 from ellc.ir.types import Array, Padding
 
@@ -52,6 +53,43 @@ def test_kernels_take_stages_where_the_operator_says_so() -> None:
     anchors = {type(c.op.anchor) for c in cases(Fused) if isinstance(c.op, Fused)}
     declared = {c for c in all_ops().values() if c.takes_stages}
     assert anchors.difference(POINTWISE.values()) == declared.difference(POINTWISE.values())
+
+
+def boxes(shape: tuple[int, ...], rng: np.random.Generator) -> Iterator[Box]:
+    """Parts of a result: one element, some rows, some columns, and any others."""
+    if 0 in shape:
+        return
+    for axis, extent in enumerate(shape):
+        start, stop = extent // 3, extent // 3 + max(1, extent // 2)
+        yield tuple((start, stop) if a == axis else (0, e) for a, e in enumerate(shape))
+    for _ in range(2):
+        starts = [int(rng.integers(0, e)) for e in shape]
+        yield tuple((s, int(rng.integers(s, e)) + 1) for s, e in zip(starts, shape, strict=True))
+
+
+def slices(box: Box) -> tuple[slice, ...]:
+    return tuple(slice(*ends) for ends in box)
+
+
+@pytest.mark.parametrize("cls", all_ops().values(), ids=all_ops().keys())
+def test_a_part_of_a_result_reads_no_more_than_an_operator_says(cls: type[Op]) -> None:
+    """Whatever stands outside of what is read, that part of the result is the same to the bit."""
+    rng = np.random.default_rng(5)
+    for case in cases(cls):
+        types = case.types()
+        results, whole = case.op.infer(*types), made(case.op, *case.inputs)
+        for index, result in enumerate(results):
+            reads = case.op.reads(types, results, index)
+            assert [len(read) for read in reads] == [t.rank for t in types]
+            for wanted in boxes(result.shape, rng):
+                operands = []
+                for x, read in zip(case.inputs, reads, strict=True):
+                    inside = slices(part(read, x.shape, wanted))
+                    other = rng.permutation(x.reshape(-1)).reshape(x.shape)
+                    other[inside] = x[inside]
+                    operands.append(other)
+                got = made(case.op, *operands)[index][slices(wanted)]
+                np.testing.assert_array_equal(got, whole[index][slices(wanted)], case.label)
 
 
 def borders(op: Op, x: Array) -> Iterator[Padding]:
