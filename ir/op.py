@@ -11,7 +11,7 @@ import numpy as np
 
 from ellc.ir.arrangement import Permutation, requantised
 from ellc.ir.errors import ShapeError
-from ellc.ir.reads import Reads, Window, broadcast
+from ellc.ir.reads import Reads, View, Window, broadcast
 from ellc.ir.types import Array, DType, Padding, TensorType, type_of
 
 Types = tuple[TensorType, ...]
@@ -73,6 +73,15 @@ class Op:
         More than needed is allowed, less is not: `ellc.ir.reads` says what is asked of it.
         """
         raise NotImplementedError(self.name)
+
+    def view(self, operands: Types, index: int = 0) -> View | None:
+        """How result `index` can lie in the first operand's buffer; None if it has to be made."""
+        return None
+
+    @property
+    def joined(self) -> int | None:
+        """The axis along which the result is its operands one after the other, and nothing else."""
+        return None
 
     def slides(self, operands: Types) -> Window | None:
         """The window that it slides over its first operand, an image; None if it slides none."""

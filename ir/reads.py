@@ -95,3 +95,19 @@ def _stretch(along: Along, extent: int, start: int, stop: int) -> tuple[int, int
     ends = [i * along.stride + along.offset for i in (start, stop - 1)]
     low, high = max(0, min(ends)), min(extent, max(ends) + along.extent)
     return min(low, extent), max(low, high)
+
+
+@dataclass(frozen=True, slots=True)
+class SameElements:
+    """A result that has the elements of the first operand in their order, under another shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartOf:
+    """A result that is the part of the first operand that begins at `starts`."""
+
+    starts: tuple[int, ...]
+
+
+View = SameElements | PartOf
+"""How a result can lie in its operand's buffer."""

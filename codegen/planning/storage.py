@@ -23,9 +23,9 @@ from ellc.codegen.planning.loops import Enter, Leave, last_uses_in_loops
 from ellc.ir.branches import Needs
 from ellc.ir.graph import Graph, Node
 from ellc.ir.op import Op, Pointwise
-from ellc.ir.ops.fused import Fused
+from ellc.ir.ops.fused import anchor_of
 from ellc.ir.ops.loop import Walk
-from ellc.ir.ops.shape import Concat, Reshape, Slice, Split
+from ellc.ir.reads import PartOf, SameElements, View
 from ellc.ir.types import DType, TensorType
 
 
@@ -72,13 +72,12 @@ class Storage:
     def _assign_homes_backwards(self) -> None:
         """A concatenation's operands, and what a reshape reads, are written where they end up."""
         for node in reversed(self._graph.nodes):
-            match node.op:
-                case Concat(axis=axis):
-                    self._home_concat(node, axis)
-                case Reshape():
-                    self._home_reshape(node)
-                case Leave(walks=walks, repeat=repeat):
-                    self._home_elements(node, walks, repeat.trips)
+            if isinstance(node.op, Leave):
+                self._home_elements(node, node.op.walks, node.op.repeat.trips)
+            elif node.op.joined is not None:
+                self._home_concat(node, node.op.joined)
+            elif self._seen_as(node) == SameElements():
+                self._home_reshape(node)
 
     def _home_elements(self, node: Node, walks: tuple[Walk, ...], trips: int) -> None:
         """What a loop makes of a sequence on each trip is written where the sequence is."""
@@ -126,7 +125,8 @@ class Storage:
             maker is not None
             and value not in self._homes
             and self._graph.types[value].border is None
-            and not isinstance(maker.op, Slice | Split | Enter)
+            and not isinstance(maker.op, Enter)
+            and not isinstance(self._seen_as(maker), PartOf)
             and not (isinstance(maker.op, Leave) and value in self._last_values(maker))
         )
 
@@ -169,18 +169,17 @@ class Storage:
         if source is None or type_.border is not None:
             return None
         access: Access | None = None
-        match node.op:
-            case Reshape():
+        match self._seen_as(node, position):
+            case SameElements():
                 access = _reshaped(source, stored_shape(type_))
-            case Slice(starts=starts, steps=steps) if all(s == 1 for s in steps):
+            case PartOf(starts):
                 access = _sliced(source, starts, type_)
-            case Split(axis=axis, sizes=sizes):
-                first = [0] * type_.rank
-                first[axis % type_.rank] = sum(sizes[:position])
-                access = _sliced(source, tuple(first), type_)
         if access is not None:
             self.viewed.add(node.outputs[position])
         return access
+
+    def _seen_as(self, node: Node, position: int = 0) -> View | None:
+        return node.op.view(tuple(self._graph.types[v] for v in node.inputs), position)
 
     def _in_place(self, node: Node, index: int) -> Access | None:
         """An elementwise result may overwrite an operand of equal form that nobody needs later."""
@@ -226,7 +225,7 @@ class Storage:
 
 def is_pointwise(op: Op) -> bool:
     """Whether each result element depends on the same element of the operands alone."""
-    return isinstance(op, Pointwise) or (isinstance(op, Fused) and isinstance(op.anchor, Pointwise))
+    return isinstance(anchor_of(op), Pointwise)
 
 
 def _reshaped(source: Access, shape: tuple[int, ...]) -> Access | None:

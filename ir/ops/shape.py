@@ -13,7 +13,7 @@ from ellc.ir.arrangement import Permutation, picked, reshape_groups, resized, th
 from ellc.ir.op import Arranged, Arrays, Case, Op, Range, Types, exact, register_op, require
 from ellc.ir.ops.common import normal, padding_values, want_axes, want_operands, want_same
 from ellc.ir.ops.elementwise import want_broadcast, want_kind
-from ellc.ir.reads import Along, Reads, broadcast
+from ellc.ir.reads import Along, PartOf, Reads, SameElements, View, broadcast
 from ellc.ir.types import Array, DType, Padding, TensorType
 
 
@@ -59,6 +59,9 @@ class Reshape(Mover):
 
     def with_extent(self, axis: int, extent: int) -> Reshape:
         return Reshape(resized(self.shape, axis, extent))
+
+    def view(self, operands: Types, index: int = 0) -> View:
+        return SameElements()
 
     def reference(self, *inputs: Array) -> Arrays:
         return (inputs[0].reshape(self.shape),)
@@ -147,6 +150,9 @@ class Slice(Mover):
     def with_extent(self, axis: int, extent: int) -> Slice:
         return replace(self, sizes=resized(self.sizes, axis, extent))
 
+    def view(self, operands: Types, index: int = 0) -> View | None:
+        return PartOf(self.starts) if all(step == 1 for step in self.steps) else None
+
     def reference(self, *inputs: Array) -> Arrays:
         (x,) = inputs
         for axis, (first, size, step) in enumerate(
@@ -210,6 +216,10 @@ class Concat(Mover):
             found.append(tuple(places))
         return tuple(found)
 
+    @property
+    def joined(self) -> int:
+        return self.axis
+
     def reference(self, *inputs: Array) -> Arrays:
         return (np.concatenate(inputs, self.axis),)
 
@@ -252,6 +262,11 @@ class Split(Mover):
         places = [Along(axis) for axis in range(operands[0].rank)]
         places[self.axis] = Along(self.axis, offset=sum(self.sizes[:index]))
         return (tuple(places),)
+
+    def view(self, operands: Types, index: int = 0) -> View:
+        starts = [0] * operands[0].rank
+        starts[self.axis] = sum(self.sizes[:index])
+        return PartOf(tuple(starts))
 
     def reference(self, *inputs: Array) -> Arrays:
         ends = np.cumsum(self.sizes)[:-1]

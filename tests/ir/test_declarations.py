@@ -11,7 +11,7 @@ import pytest
 from ellc.ir.op import Arrays, Case, Op, Pointwise, all_ops
 from ellc.ir.ops.common import pad_image
 from ellc.ir.ops.fused import Fused
-from ellc.ir.reads import Box, part
+from ellc.ir.reads import Box, PartOf, SameElements, part
 from ellc.ir.rounding import SINGLE
 from ellc.ir.types import Array, Padding
 
@@ -90,6 +90,22 @@ def test_a_part_of_a_result_reads_no_more_than_an_operator_says(cls: type[Op]) -
                     operands.append(other)
                 got = made(case.op, *operands)[index][slices(wanted)]
                 np.testing.assert_array_equal(got, whole[index][slices(wanted)], case.label)
+
+
+@pytest.mark.parametrize("cls", all_ops().values(), ids=all_ops().keys())
+def test_a_view_is_what_its_operand_holds(cls: type[Op]) -> None:
+    for case in cases(cls):
+        x, results = case.inputs[0], made(case.op, *case.inputs)
+        for index, result in enumerate(results):
+            match case.op.view(case.types(), index):
+                case SameElements():
+                    np.testing.assert_array_equal(result.reshape(-1), x.reshape(-1))
+                case PartOf(starts):
+                    ends = zip(starts, result.shape, strict=True)
+                    place = tuple(slice(start, start + size) for start, size in ends)
+                    np.testing.assert_array_equal(result, x[place])
+        if case.op.joined is not None:
+            np.testing.assert_array_equal(results[0], np.concatenate(case.inputs, case.op.joined))
 
 
 def borders(op: Op, x: Array) -> Iterator[Padding]:
