@@ -35,7 +35,7 @@ from ellc.folders import replaced_folder
 from ellc.ir.errors import EllcError
 from ellc.ir.files import write_text
 from ellc.ir.graph import Graph
-from ellc.ir.pipeline import PipelineOptions, default_passes, run_pipeline
+from ellc.ir.pipeline import PipelineOptions, default_groups, run_pipeline
 from ellc.models import DEFAULT_OPTIONS, ModelOptions, default_name, read_model
 from ellc.progress import Progress, silent
 from ellc.tuning import kernels_for, read_tuning
@@ -191,7 +191,7 @@ def _planned(
     with clock.stage("passes"):
         ready, report = run_pipeline(
             graph,
-            default_passes(PipelineOptions(optimize=options.optimize)),
+            default_groups(PipelineOptions(optimize=options.optimize)),
             dump_dir=options.dump_dir,
             paranoid=options.paranoid,
             watch=passed,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ellc.ir.container import load_weights, save_weights, used_keys
@@ -14,16 +14,19 @@ from ellc.ir.graph import Graph
 from ellc.ir.meaning import Difference, MeaningCheck
 from ellc.ir.nested import map_bodies
 from ellc.ir.passes.base import Pass, all_passes, parse_passes, register_pass, run_nested
+from ellc.ir.passes.properties import AS_READ, Property
 from ellc.ir.ranges import CODE
 from ellc.ir.text import parse, print_graph
 from ellc.ir.verify import verify
 
 __all__ = [
+    "Group",
     "Pass",
     "PassRecord",
     "PipelineOptions",
     "PipelineReport",
     "all_passes",
+    "default_groups",
     "default_passes",
     "load_dump",
     "parse_passes",
@@ -33,21 +36,54 @@ __all__ = [
 
 WEIGHTS_FILE = "weights.eir"
 
-# Order of the architecture. Equal nodes are merged and nodes without readers removed early: passes
-# that ask for a single reader would see several. `absorb_padding` and `fold_affine` alternate: a
-# frame may stand before or after the subtraction of a mean, or between two of them. Constants are
-# folded again after passes that make some: a recurrent layer's first step reads a constant state.
-# One run of `fold_constants` is a fixpoint, since it goes from operands to results.
-_ORDER = (
-    "unroll_loops, unroll_nested_loops, simplify_loops, fold_constants, lower_composites, "
-    "fold_constants, "
-    "simplify_loops, eliminate_common, eliminate_dead, simplify, sink_reshape, "
-    "move_transposes, binary_products, eliminate_dead, sink_reshape, simplify, "
-    "recognise_activations, eliminate_dead, absorb_order, absorb_padding, fold_affine, "
-    "absorb_padding, fold_affine, fold_constants, simplify, eliminate_common, eliminate_dead, "
-    "fuse_epilogue, fold_padding"
+# The order of all passes. A group runs from left to right, and again until none of its passes
+# changes the graph. Nodes without readers go before passes that ask whether a node is the only
+# reader of a value. `fold_affine` and `absorb_padding` meet in one group: a frame may stand before
+# or after the subtraction of a mean, or between two of them.
+_GROUPS = (
+    (
+        "canonicalise",
+        "unroll_loops, unroll_nested_loops, simplify_loops, fold_constants, lower_composites, "
+        "eliminate_common, simplify, eliminate_dead",
+    ),
+    (
+        "layout",
+        "sink_reshape, eliminate_dead, move_transposes, binary_products, simplify, eliminate_dead",
+    ),
+    (
+        "fold",
+        "recognise_activations, eliminate_dead, absorb_order, absorb_padding, fold_affine, "
+        "fold_constants, simplify, eliminate_common, eliminate_dead",
+    ),
+    ("fuse", "fuse_epilogue, fold_padding"),
 )
+_NEEDED = ("needed by kernels", "unroll_nested_loops, lower_composites, eliminate_dead")
 _REQUIRED = ("unroll_nested_loops", "lower_composites")
+_MOST_ROUNDS = 16  # of a group: a guard against passes that undo each other
+
+
+@dataclass(frozen=True)
+class Group:
+    """Passes that run in order, again and again until none of them changes the graph."""
+
+    name: str
+    passes: tuple[Pass, ...]
+
+    def run(self, graph: Graph, one: Callable[[Pass, Graph], Graph] = run_nested) -> Graph:
+        """What the passes make of a graph; `one` runs one of them.
+
+        A pass is left out where the graph is what it has made or left.
+        """
+        made: dict[Pass, Graph] = {}
+        for _ in range(_MOST_ROUNDS):
+            if all(made.get(step) is graph for step in self.passes):
+                break
+            for step in self.passes:
+                if made.get(step) is not graph:
+                    after = one(step, graph)
+                    graph = graph if after == graph else after
+                    made[step] = graph
+        return graph
 
 
 @dataclass(frozen=True)
@@ -58,19 +94,30 @@ class PipelineOptions:
     skip: tuple[str, ...] = ()
 
 
-def default_passes(options: PipelineOptions | None = None) -> tuple[Pass, ...]:
-    """The passes in order. Raises `EllcError` (E150) if a pass to skip does not exist or is needed.
+def default_groups(options: PipelineOptions | None = None) -> tuple[Group, ...]:
+    """All passes in groups. Raises `EllcError` (E150) if one to skip does not exist or is needed.
 
-    >>> [p.name for p in default_passes(PipelineOptions(optimize=False))]
-    ['unroll_nested_loops', 'lower_composites', 'eliminate_dead']
+    >>> [g.name for g in default_groups()]
+    ['canonicalise', 'layout', 'fold', 'fuse']
     """
     chosen = options or PipelineOptions()
     for name in chosen.skip:
         if name not in all_passes() or name in _REQUIRED:
             reason = "is needed by every kernel" if name in _REQUIRED else "does not exist"
             raise EllcError(f"pass '{name}' cannot be skipped: it {reason}", code="E150")
-    text = _ORDER if chosen.optimize else ", ".join([*_REQUIRED, "eliminate_dead"])
-    return tuple(p for p in parse_passes(text) if p.name not in chosen.skip)
+    found = []
+    for name, text in _GROUPS if chosen.optimize else (_NEEDED,):
+        found.append(Group(name, tuple(p for p in parse_passes(text) if p.name not in chosen.skip)))
+    return tuple(found)
+
+
+def default_passes(options: PipelineOptions | None = None) -> tuple[Pass, ...]:
+    """The passes of `default_groups` one after the other.
+
+    >>> [p.name for p in default_passes(PipelineOptions(optimize=False))]
+    ['unroll_nested_loops', 'lower_composites', 'eliminate_dead']
+    """
+    return tuple(each for group in default_groups(options) for each in group.passes)
 
 
 @dataclass(frozen=True)
@@ -113,7 +160,7 @@ class PipelineReport:
 
 def run_pipeline(
     graph: Graph,
-    passes: Sequence[Pass] | None = None,
+    passes: Sequence[Pass | Group] | None = None,
     *,
     dump_dir: Path | None = None,
     paranoid: bool = False,
@@ -122,10 +169,13 @@ def run_pipeline(
 ) -> tuple[Graph, PipelineReport]:
     """Run passes (by default all) and verify the graph before the first and after each.
 
+    A group runs until nothing changes any more; a pass is left out where it has seen the graph.
+
     With `dump_dir`, `00_input.txt` and `NN_PASS.txt` hold the graph before and after every pass
     and one file all their weights (`load_dump`). With `paranoid`, the graph is evaluated in
     float64 before and after every pass that changed it, on inputs drawn from `seed`. `watch` is
-    told of every pass, with the graph before and after it.
+    told of every pass, with the graph before and after it. `paranoid` also checks what passes
+    require and ensure.
 
     Raises `EllcError` if the graph handed in is not well formed (E110), holds or computes constants
     that operators do not take (E111), or a pass refuses what an operator asks for (E302),
@@ -134,21 +184,53 @@ def run_pipeline(
     the reproducer, if there is a dump.
     """
     dump = _Dump(dump_dir)
-    check: MeaningCheck | None = None
-    records: list[PassRecord] = []
     try:
         verify(graph, "before the first pass")
         dump.write("input", graph)
         check = MeaningCheck(graph, seed) if paranoid else None
-        for step in default_passes() if passes is None else passes:
-            after, record = _run_one(step, graph, check, dump)
-            if watch is not None:
-                watch(step.name, graph, after)
-            graph = after
-            records.append(record)
+        run = _Run(check, dump, watch)
+        for each in default_groups() if passes is None else passes:
+            if isinstance(each, Group):
+                graph = each.run(graph, run.step)
+            else:
+                graph = run.step(each, graph)
     finally:
         dump.finish()
-    return _stored(graph), PipelineReport(tuple(records))
+    return _stored(graph), PipelineReport(tuple(run.records))
+
+
+@dataclass
+class _Run:
+    """Passes that run, and what they did. With `check` each is looked at closely."""
+
+    check: MeaningCheck | None
+    dump: _Dump
+    watch: Callable[[str, Graph, Graph], None] | None
+    records: list[PassRecord] = field(default_factory=list)
+    ensured: set[Property] = field(default_factory=lambda: set(AS_READ))
+
+    def step(self, step: Pass, graph: Graph) -> Graph:
+        """What one pass makes of the graph."""
+        if self.check:
+            required = self.ensured.intersection(step.requires)
+            _want_properties(required, graph, f"pass '{step}' requires", self.dump.latest)
+        after, record = _run_one(step, graph, self.check, self.dump)
+        if self.watch is not None:
+            self.watch(step.name, graph, after)
+        if self.check:
+            _want_properties(step.ensures, after, f"pass '{step}' ensures", self.dump.latest)
+        self.ensured.update(step.ensures)
+        self.records.append(record)
+        return after
+
+
+def _want_properties(
+    properties: Iterable[Property], graph: Graph, what: str, reproducer: str
+) -> None:
+    missing = sorted(p.name for p in properties if not p.holds(graph))
+    if missing:
+        said = f"{what} what does not hold: {', '.join(missing)}"
+        raise InternalError(said, reproducer=reproducer)
 
 
 def _stored(graph: Graph) -> Graph:
@@ -176,6 +258,7 @@ def _run_one(
         raise InternalError(f"pass '{step}' failed: {error!r}", reproducer=reproducer) from error
     seconds = time.perf_counter() - start
     changed = after != graph
+    after = after if changed else graph
     dump.write(step.name, after)
     difference = None
     if changed:

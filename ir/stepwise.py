@@ -19,8 +19,7 @@ from ellc.ir.graph import Constant, Graph, Node, State
 from ellc.ir.op import Op
 from ellc.ir.ops.loop import Loop, Walk
 from ellc.ir.ops.shape import Gather, Reshape
-from ellc.ir.passes.base import run_nested
-from ellc.ir.pipeline import PipelineOptions, default_passes
+from ellc.ir.pipeline import PipelineOptions, default_groups
 from ellc.ir.step_rules import (
     OTHERS,
     UNEQUAL,
@@ -70,8 +69,8 @@ def stepwise(graph: Graph, where: str = "") -> Graph:
     Raises `EllcError` (E160) that lists every operator which needs more than the step itself;
     `where` is the file that the graph comes from.
     """
-    for tidying in default_passes(PipelineOptions(skip=_NOT_YET)):
-        graph = run_nested(tidying, graph)
+    for tidying in default_groups(PipelineOptions(skip=_NOT_YET)):
+        graph = tidying.run(graph)
     best: _Stepped | None = None
     for steps, kinds in islice(_guesses(graph), _MOST_GUESSES):
         tried = _Stepped(graph, steps, kinds)

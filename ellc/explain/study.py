@@ -21,7 +21,7 @@ from ellc.explain.cycle_tool import Modelled, modelled_cycles
 from ellc.explain.issue_slots import issue_slots
 from ellc.inspect import operator_text
 from ellc.ir.graph import Graph, Node
-from ellc.ir.pipeline import PipelineOptions, default_passes, run_pipeline
+from ellc.ir.pipeline import PipelineOptions, default_groups, run_pipeline
 from ellc.models import DEFAULT_OPTIONS, ModelOptions, default_name, read_model
 from ellc.progress import Progress, silent
 
@@ -183,15 +183,15 @@ def study(
             changes.append(Change(name, before, after))
 
     progress("passes", 0, 0)
-    passes = default_passes(PipelineOptions(optimize=chosen.optimize))
-    ready, _ = run_pipeline(graph, passes, watch=watch)
+    groups = default_groups(PipelineOptions(optimize=chosen.optimize))
+    ready, _ = run_pipeline(graph, groups, watch=watch)
     progress("planning", 0, 0)
     asked = Options(threads=default_threads(target), kernels=chosen.kernels)
     plan = make_plan(ready, target, asked, name)
     flat = flattened(ready)
     steps, copies = _steps_by_value(plan.steps, flat)
     nodes = tuple(_planned(flat, node, steps) for node in flat.nodes)
-    names = tuple(step.name for step in passes)
+    names = tuple(step.name for group in groups for step in group.passes)
     return Study(name, names, tuple(changes), flat, plan, nodes, copies, progress)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from ellc.ir.ops.quantised import Lookup
 from ellc.ir.ops.quantised_conv import IntConv2D, IntDense
 from ellc.ir.ops.shape import Gather, Transpose
 from ellc.ir.passes.base import Pass, register_pass
+from ellc.ir.passes.properties import ALL_USED, LOWERED, UNFRAMED, UNFUSED, Property
 from ellc.ir.rewrite import Editor
 from ellc.ir.types import Array
 
@@ -29,6 +31,13 @@ class AbsorbOrder(Pass):
     Convolutions and dense layers take their weights in the other order. Elementwise operators and
     transposes may lie between: constants along the axis are reordered too.
     """
+
+    requires: ClassVar[tuple[Property, ...]] = (
+        UNFUSED,
+        UNFRAMED,
+        ALL_USED,
+        LOWERED,
+    )
 
     def run(self, graph: Graph) -> Graph:
         editor = Editor(graph)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from ellc.ir.graph import Graph, Node
 from ellc.ir.ops.binary import Binarize
 from ellc.ir.ops.shape import Embed, Pad
 from ellc.ir.passes.base import Pass, register_pass
+from ellc.ir.passes.properties import ALL_USED, UNFRAMED, UNFUSED, Property
 from ellc.ir.rewrite import Editor, merged_source
 from ellc.ir.types import DType, Padding
 
@@ -25,6 +27,12 @@ class AbsorbPadding(Pass):
     Before a binary convolution the frame's signs become its padding, before one of bytes
     a frame of its zero point does.
     """
+
+    requires: ClassVar[tuple[Property, ...]] = (
+        UNFUSED,
+        UNFRAMED,
+        ALL_USED,
+    )
 
     def run(self, graph: Graph) -> Graph:
         editor = Editor(graph)

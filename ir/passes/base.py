@@ -12,17 +12,21 @@ from ellc.ir.errors import EllcError
 from ellc.ir.graph import Graph
 from ellc.ir.meaning import TOLERANCE
 from ellc.ir.nested import map_bodies
+from ellc.ir.passes.properties import Property
 
 
 class Pass:
     """Base of all passes. Subclasses are frozen dataclasses; each field has a default.
 
     `tolerance` is how far, in float64, a pass may move results: a part of a tensor's largest
-    magnitude.
+    magnitude. What it `requires` of a graph, passes before it must have ensured; what it `ensures`
+    holds after it. Once more on what it has made, a pass changes nothing.
     """
 
     name: ClassVar[str]
     tolerance: ClassVar[float] = TOLERANCE
+    requires: ClassVar[tuple[Property, ...]] = ()
+    ensures: ClassVar[tuple[Property, ...]] = ()
 
     def run(self, graph: Graph) -> Graph:
         """The rewritten graph, which means the same; an equal graph if there was nothing to do."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from ellc.ir.ops.pointwise import Add, GreaterEqual, Less, LessEqual, Mul, Neg
 from ellc.ir.ops.shape import Reshape
 from ellc.ir.passes.base import Pass, register_pass
 from ellc.ir.passes.common import fits_float
+from ellc.ir.passes.properties import ALL_USED, LOWERED, UNFRAMED, UNFUSED, Property
 from ellc.ir.passes.two_values import TwoValues, two_values
 from ellc.ir.rewrite import Editor
 from ellc.ir.types import Array, DType, Padding
@@ -32,6 +34,13 @@ class BinaryProducts(Pass):
     hold the other way round: there bits and weights are both inverted. (NaN, which is neither
     above nor below, then counts as above.)
     """
+
+    requires: ClassVar[tuple[Property, ...]] = (
+        UNFUSED,
+        UNFRAMED,
+        ALL_USED,
+        LOWERED,
+    )
 
     def run(self, graph: Graph) -> Graph:
         editor = Editor(graph)

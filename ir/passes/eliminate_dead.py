@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ellc.ir.graph import Graph
 from ellc.ir.passes.base import Pass, register_pass
+from ellc.ir.passes.properties import ALL_USED, Property
 from ellc.ir.rewrite import Editor
 
 
@@ -16,6 +18,8 @@ class EliminateDead(Pass):
 
     Inputs stay although nothing may read them, and so do states: both are visible from outside.
     """
+
+    ensures: ClassVar[tuple[Property, ...]] = (ALL_USED,)
 
     def run(self, graph: Graph) -> Graph:
         editor = Editor(graph)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from ellc.ir.ops.shape import Reshape
 from ellc.ir.passes.affine import Affine, affine_of, emit_affine, merge
 from ellc.ir.passes.base import Pass, register_pass
 from ellc.ir.passes.common import LARGEST, fits_float, per_channel
+from ellc.ir.passes.properties import ALL_USED, LOWERED, UNFRAMED, UNFUSED, Property
 from ellc.ir.rewrite import Editor, merged_source
 from ellc.ir.types import Array, Padding
 
@@ -37,6 +39,13 @@ class FoldAffine(Pass):
     All in float64 from unrounded constants, rounded once. Weights that other nodes read as well
     are copied only up to `growth_bytes`.
     """
+
+    requires: ClassVar[tuple[Property, ...]] = (
+        UNFUSED,
+        UNFRAMED,
+        ALL_USED,
+        LOWERED,
+    )
 
     growth_bytes: int = 1 << 16
 

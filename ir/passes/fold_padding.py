@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ellc.ir.graph import Graph, Node
 from ellc.ir.ops.fused import anchor_of
 from ellc.ir.passes.base import Pass, register_pass
 from ellc.ir.passes.common import is_image
+from ellc.ir.passes.properties import LOWERED, Property
 from ellc.ir.rewrite import Editor
 from ellc.ir.types import Padding
 
@@ -26,6 +28,8 @@ class FoldPadding(Pass):
     The caller's own buffers, constants and states have no frame, and bits need none: the binary
     kernel leaves taps out.
     """
+
+    requires: ClassVar[tuple[Property, ...]] = (LOWERED,)
 
     def run(self, graph: Graph) -> Graph:
         editor = Editor(graph)

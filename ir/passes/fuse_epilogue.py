@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from ellc.ir.graph import Graph, Node
 from ellc.ir.op import Pointwise
 from ellc.ir.ops.binary import Binarize
 from ellc.ir.ops.fused import Fused, Stage
 from ellc.ir.passes.base import Pass, register_pass
+from ellc.ir.passes.properties import ALL_USED, LOWERED, Property
 from ellc.ir.rewrite import Editor, merged_source
 from ellc.ir.types import DType
 
@@ -26,6 +28,8 @@ class FuseEpilogue(Pass):
     stage stood, where all operands exist. Values are numbers of one float type, or of 32 bits at
     most: sums of bytes are requantised where they are made. A sign may be the last stage.
     """
+
+    requires: ClassVar[tuple[Property, ...]] = (ALL_USED, LOWERED)
 
     max_stages: int = 16
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from ellc.ir.ops.quantised_conv import IntDense
 from ellc.ir.ops.shape import Concat, Gather, Reshape, Slice
 from ellc.ir.passes.base import Pass, register_pass
 from ellc.ir.passes.eliminate_dead import EliminateDead
+from ellc.ir.passes.properties import UNFRAMED, UNFUSED, Property
 from ellc.ir.rewrite import Editor
 from ellc.ir.types import Array
 
@@ -22,6 +24,11 @@ from ellc.ir.types import Array
 @dataclass(frozen=True)
 class UnrollLoops(Pass):
     """Write out loops of at most `most_trips` trips."""
+
+    requires: ClassVar[tuple[Property, ...]] = (
+        UNFUSED,
+        UNFRAMED,
+    )
 
     most_trips: int = 1
 
@@ -43,6 +50,11 @@ class SimplifyLoops(Pass):
     read once instead of on every trip. What a `Gather` picks of an operand that stays the same, at
     places one after another that are known, is walked as a sequence.
     """
+
+    requires: ClassVar[tuple[Property, ...]] = (
+        UNFUSED,
+        UNFRAMED,
+    )
 
     sequence_bytes: int = 1 << 20
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from typing import ClassVar
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from ellc.ir.ops.shape import Concat, Reshape, Split
 from ellc.ir.passes.base import Pass, register_pass
 from ellc.ir.passes.computed_weights import lower_computed_conv
 from ellc.ir.passes.fold_constants import fold_ancestors
+from ellc.ir.passes.properties import LOWERED, UNFRAMED, UNFUSED, Property
 from ellc.ir.passes.recurrent_cells import lower_cell
 from ellc.ir.passes.resizing import lower_resize
 from ellc.ir.passes.transposed_convolutions import lower_conv_transpose
@@ -39,6 +41,12 @@ class LowerComposites(Pass):
 
     Raises `InternalError` for a composite operator without a rule here.
     """
+
+    requires: ClassVar[tuple[Property, ...]] = (
+        UNFUSED,
+        UNFRAMED,
+    )
+    ensures: ClassVar[tuple[Property, ...]] = (LOWERED,)
 
     def run(self, graph: Graph) -> Graph:
         editor = Editor(graph)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from ellc.ir.passes.common import trailing
 from ellc.ir.passes.flatten import columns, with_rows
 from ellc.ir.passes.layout_flow import Flow, Layout
 from ellc.ir.passes.layout_regions import best_layout
+from ellc.ir.passes.properties import ALL_USED, UNFRAMED, UNFUSED, Property
 from ellc.ir.passes.transposes import tidy_transposes
 from ellc.ir.rewrite import Editor
 from ellc.ir.types import Array
@@ -31,6 +33,12 @@ class MoveTransposes(Pass):
     the columns of dense layers after a flattened picture. The bytes that transposes move never
     become more (`layout_regions`).
     """
+
+    requires: ClassVar[tuple[Property, ...]] = (
+        UNFUSED,
+        UNFRAMED,
+        ALL_USED,
+    )
 
     def run(self, graph: Graph) -> Graph:
         if not any(isinstance(n.op, Transpose) for n in graph.nodes):

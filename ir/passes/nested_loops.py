@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from ellc.ir.graph import Graph, Node
 from ellc.ir.nested import all_graphs
 from ellc.ir.ops.loop import Loop
 from ellc.ir.passes.base import Pass, register_pass
 from ellc.ir.passes.loops import unroll, unrolled
+from ellc.ir.passes.properties import NO_NESTED_LOOPS, UNFRAMED, UNFUSED, Property
 from ellc.ir.rewrite import Editor
 
 
@@ -20,6 +22,12 @@ class UnrollNestedLoops(Pass):
 
     A loop that would make more than `most_nodes` either way stays.
     """
+
+    requires: ClassVar[tuple[Property, ...]] = (
+        UNFUSED,
+        UNFRAMED,
+    )
+    ensures: ClassVar[tuple[Property, ...]] = (NO_NESTED_LOOPS,)
 
     most_nodes: int = 4096
 

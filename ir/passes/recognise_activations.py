@@ -39,6 +39,7 @@ from ellc.ir.ops.pointwise import (
 )
 from ellc.ir.passes.affine import affine_of
 from ellc.ir.passes.base import Pass, register_pass
+from ellc.ir.passes.properties import ALL_USED, UNFRAMED, UNFUSED, Property
 from ellc.ir.rewrite import Editor
 
 _CLOSE = 1e-6  # relative; constants are written in float32
@@ -58,6 +59,12 @@ class RecogniseActivations(Pass):
     makes x. Factors may stand in any place and order. Constants such as the square root of 2 come
     rounded to float32, so that results differ by as much.
     """
+
+    requires: ClassVar[tuple[Property, ...]] = (
+        UNFUSED,
+        UNFRAMED,
+        ALL_USED,
+    )
 
     tolerance: ClassVar[float] = 1e-6
 

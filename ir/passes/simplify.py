@@ -6,12 +6,14 @@ Every rule gives equal numbers (0 and -0 count as equal), so this pass may run a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ellc.ir.graph import Graph, Node
 from ellc.ir.ops.shape import Reshape
 from ellc.ir.passes.arithmetic_rules import activation, arithmetic, conversion, order_of_operands
 from ellc.ir.passes.base import Pass, register_pass
 from ellc.ir.passes.lookup_rules import lookup
+from ellc.ir.passes.properties import UNFRAMED, UNFUSED, Property
 from ellc.ir.passes.view_rules import broadcast, part, product, view, window
 from ellc.ir.rewrite import Editor
 
@@ -36,6 +38,11 @@ class Simplify(Pass):
 
     A public output never becomes another name of an input or of another output.
     """
+
+    requires: ClassVar[tuple[Property, ...]] = (
+        UNFUSED,
+        UNFRAMED,
+    )
 
     def run(self, graph: Graph) -> Graph:
         editor = Editor(graph)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from ellc.ir.graph import Graph, Node
 from ellc.ir.op import Pointwise
 from ellc.ir.ops.shape import Reshape
 from ellc.ir.passes.base import Pass, register_pass
+from ellc.ir.passes.properties import ALL_USED, UNFRAMED, UNFUSED, Property
 from ellc.ir.rewrite import Editor
 from ellc.ir.types import DType
 
@@ -23,6 +25,12 @@ class SinkReshape(Pass):
     constant of the whole size, or the result of an equal reshape. Bits keep their last axis,
     along which they are packed. A reshape that meets another one joins it.
     """
+
+    requires: ClassVar[tuple[Property, ...]] = (
+        UNFUSED,
+        UNFRAMED,
+        ALL_USED,
+    )
 
     def run(self, graph: Graph) -> Graph:
         editor = Editor(graph)
