@@ -200,6 +200,24 @@ class Pow(Binary):
         yield Case(cls(), (zero, np.array([0, 1, 2, 0.5], np.float32)), (1,), label="base 0")
 
 
+@register_op("atan2")
+@dataclass(frozen=True, slots=True)
+class Atan2(Binary):
+    """(y, x): the angle of the point (x, y) in radians, -pi..pi, as C's atan2f.
+
+    Zeros and infinities have signs: (0, -0) is pi, (-0, -0) is -pi.
+    """
+
+    kinds: ClassVar[str] = "f"
+
+    @property
+    def jumps(self) -> bool:
+        return True  # from pi to -pi, where x is negative and y 0
+
+    def value(self, x: Array, y: Array) -> Array:
+        return np.arctan2(x, y)
+
+
 def _integer_power(x: Array, y: Array) -> Array:
     """By squaring, so that it wraps around like any product."""
     base, exponent = np.broadcast_arrays(x, y)

@@ -79,6 +79,8 @@ def _arithmetic(x: tuple[int, ...], y: tuple[int, ...]) -> Iterator[TfliteCase]:
         if not kind.startswith("FLOOR"):
             yield TfliteCase(kind, f"int32 {label}", operands, (T(shape, "int32"),), high=90)
     chosen = options("PowOptions")
+    if x == y:  # the runtime does not broadcast
+        yield TfliteCase("ATAN2", label, (T(x), T(y)), (T(shape),))
     yield TfliteCase("POW", label, (T(x), T(y)), (T(shape),), chosen, low=0.1)
 
 

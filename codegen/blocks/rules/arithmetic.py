@@ -6,11 +6,13 @@ import math
 from typing import Any
 
 from ellc.codegen.blocks.pointwise import emits
-from ellc.codegen.kir import vmath, wide
+from ellc.codegen.kir import vmath, vmath_inverse, wide
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand
 from ellc.codegen.kir.types import Elem
+from ellc.codegen.kir.vmath_value import Value
 from ellc.ir.ops import pointwise
+from ellc.ir.ops.arithmetic import Atan2
 from ellc.ir.ops.resize import RoundingShift
 
 
@@ -79,6 +81,19 @@ def _constant_power(b: KernelBuilder, x: Operand, exponent: float) -> Operand | 
             below = b.compare("eq", x, b.const(-math.inf, x))
             return b.select(below, b.const(math.inf, x), root)
     return None
+
+
+@emits(Atan2, costly=True)
+def _atan2(op: Any, b: KernelBuilder, x: Operand, y: Operand) -> Operand:
+    """The angle in the first quadrant, then the half plane and the sign of the operands."""
+    up, right = Value.of(b, x), Value.of(b, y)
+    height, width = up.abs(), right.abs()
+    # As for the reals, but 0 / 0 is 0, and infinity / infinity is 1.
+    slope = height.choose("eq", height, width, 1.0, height / width)
+    slope = slope.choose("eq", height + width, 0.0, 0.0, slope)
+    angle = up.like(vmath_inverse.atan(b, slope.operand))
+    is_left = up.const(1.0).with_sign_of(right).test("lt", 0.0)
+    return up.select(is_left, up.const(math.pi) - angle, angle).with_sign_of(up).operand
 
 
 @emits(pointwise.MulAdd)

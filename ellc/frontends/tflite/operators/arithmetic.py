@@ -21,6 +21,7 @@ from ellc.frontends.tflite.registry import NOT_ON_INTEGERS, TFLITE
 from ellc.ir.op import Op
 from ellc.ir.ops.arithmetic import (
     Add,
+    Atan2,
     Div,
     FloorDiv,
     FloorMod,
@@ -138,6 +139,7 @@ def _plain(
 _plain("FLOOR_DIV", FloorDiv(), stored=_SIGNED, limits=_NO_UNSIGNED)
 _plain("FLOOR_MOD", FloorMod(), stored=_SIGNED, limits=_NO_UNSIGNED)
 _plain("POW", Pow(), limits=_NO_RUNTIME)
+_plain("ATAN2", Atan2())
 _plain("LOGICAL_AND", And(), commutes=True)
 _plain("LOGICAL_OR", Or(), commutes=True)
 _plain("BITWISE_XOR", Xor(), commutes=True, stored=(*_SIGNED, "UINT8"))
