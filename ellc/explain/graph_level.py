@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterator
 from dataclasses import replace
 
+from ellc.codegen.planning.loops import Enter, Leave
 from ellc.explain.names import short_name, short_source
 from ellc.explain.study import Change, PlannedNode, Study
 from ellc.ir.graph import Graph, Node
@@ -59,7 +60,13 @@ def node_difference(change: Change, node: PlannedNode) -> Iterator[str]:
 
 
 def node_text(graph: Graph, node: PlannedNode) -> str:
-    """The node as it stands in the graph's text."""
+    """The node as it stands in the graph's text; the ends of an opened loop stand in none."""
+    if isinstance(node.node.op, Enter | Leave):
+        end = "begin" if isinstance(node.node.op, Enter) else "end"
+        operands, results = (
+            ", ".join(f"%{v}" for v in values) for values in (node.node.inputs, node.node.outputs)
+        )
+        return f"{results} = {end} of a loop of {node.node.op.repeat.trips} trips ({operands})"
     return _printed(graph, [node.node])[0]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ellc.codegen.blocks.candidates import Prediction
 from ellc.codegen.blocks.lowering import Arg, BufferArg
@@ -52,10 +52,25 @@ def why(study: Study, node: PlannedNode) -> str:
     named = (*node.node.outputs, *node.node.source)
     if any(layer in named for layer, _ in study.plan.options.kernels):
         return f"{chosen.name} was asked for (--kernel)."
-    text = f"{chosen.name} is predicted to be the fastest of {len(node.predictions)} candidates"
-    if chosen.cycles and others[0].cycles:
-        text += f"; the next would take {others[0].cycles / chosen.cycles:.2f} times as long"
-    return f"{text}."
+    families = len({p.kernel for p in node.predictions})
+    if families > 1:
+        text = f"Of {families} families, {chosen.kernel}'s own choice is predicted to be cheapest."
+    else:
+        text = f"{chosen.kernel} is the only family that can compute this here."
+    if chosen.schedule:
+        text += f" Its own rule takes the schedule {chosen.schedule}."
+    return text + _cheaper(chosen, others)
+
+
+def _cheaper(chosen: Prediction, others: Sequence[Prediction]) -> str:
+    """What a family's rule has passed over."""
+    found = [p.name for p in others if p.known_cycles < chosen.known_cycles]
+    if not found:
+        return ""
+    return (
+        f" Predicted to be cheaper: {', '.join(found)}; the rule knows what predictions leave out, "
+        "such as registers that must be spilled. --kernel takes another one."
+    )
 
 
 def candidates_table(node: PlannedNode) -> str:

@@ -83,8 +83,9 @@ class PlannedNode:
 
     @property
     def kernels(self) -> tuple[Kernel, ...]:
-        """Every kernel that its steps call, once."""
-        return tuple({s.call.kernel.name: s.call.kernel for s in self.steps}.values())
+        """Every kernel that its steps call, once; those that only write borders come last."""
+        steps = sorted(self.steps, key=lambda step: step.op == "border")
+        return tuple({s.call.kernel.name: s.call.kernel for s in steps}.values())
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,21 @@ def test_steps_of_a_loop_count_all_trips() -> None:
     assert "80 trips of a loop" in explanation(long, "again", ("plan",))
 
 
+def test_borders_come_after_what_computes() -> None:
+    found = study(convolution_network(), resolve("pi0"))
+    for node in found.nodes:
+        borders = [step.op == "border" for step in node.steps]
+        assert not borders[-1] and not node.kernels[0].name.count("_border")
+
+
+def test_every_node_of_a_loop_has_every_level() -> None:
+    found = study(loop_graph(), resolve("pi3_64"))
+    for node in found.nodes:
+        for name, level in LEVELS.items():
+            assert level.of_node(found, node) or (name in ("kernel", "llvm", "asm"))
+    assert "loop of 40 trips" in explanation(found, f"%{found.nodes[0].value}", ("graph",))
+
+
 def test_slots_of_a_product_are_close_to_its_instructions(small: Study) -> None:
     """A convolution cannot issue fewer slots than it has vector multiply-adds."""
     for layer in ("conv1", "conv2"):
