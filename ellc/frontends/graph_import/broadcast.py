@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
-from ellc.ir.op import Op
+from ellc.ir.op import Op, Pointwise
 from ellc.ir.ops.shape import Expand
 
 
@@ -22,16 +22,17 @@ def expanded(emitter: Emitter, value: Value, shape: tuple[int, ...]) -> Value:
     return value if value.shape == shape else emitter.add(Expand(shape), value)
 
 
-def pointwise(emitter: Emitter, op: Op, *operands: Value, commutes: bool = False) -> Value:
+def pointwise(emitter: Emitter, op: Op, *operands: Value) -> Value:
     """A pointwise operator on operands that broadcast to one another.
 
-    If the first does not have the common shape, a commutative operator takes the second first;
-    otherwise the first is expanded.
+    If the first does not have the common shape, an operator whose operands may be exchanged takes
+    the second first; otherwise the first is expanded.
     """
     shape = common_shape(*operands)
     first, *others = operands
-    if commutes and len(others) == 1 and _goes_first(others[0], first, shape):
-        first, others = others[0], [first]
+    swapped = op.swapped() if isinstance(op, Pointwise) else None
+    if swapped is not None and len(others) == 1 and _goes_first(others[0], first, shape):
+        op, first, others = swapped, others[0], [first]
     return emitter.add(op, expanded(emitter, first, shape), *others)
 
 

@@ -236,7 +236,7 @@ def _below(emitter: Emitter, offset: Value, extent: int) -> Value:
 
 def _folded(emitter: Emitter, op: Op, values: Sequence[Value]) -> Value:
     """Values that broadcast to one another, combined by a commutative operator."""
-    return functools.reduce(lambda a, b: pointwise(emitter, op, a, b, commutes=True), values)
+    return functools.reduce(lambda a, b: pointwise(emitter, op, a, b), values)
 
 
 def _steps(shape: tuple[int, ...]) -> tuple[int, ...]:

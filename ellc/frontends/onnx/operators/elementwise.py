@@ -83,21 +83,21 @@ _UNARY: dict[str, Op] = {
     "Sqrt": Sqrt(),
     "Tan": Tan(),
 }
-_BINARY: dict[str, tuple[Op, bool]] = {  # with whether operands may change places
-    "Add": (Add(), True),
-    "And": (And(), True),
-    "BitwiseAnd": (And(), True),
-    "BitwiseOr": (Or(), True),
-    "BitwiseXor": (Xor(), True),
-    "Div": (Div(), False),
-    "Equal": (Equal(), True),
-    "Greater": (Greater(), False),
-    "GreaterOrEqual": (GreaterEqual(), False),
-    "Less": (Less(), False),
-    "LessOrEqual": (LessEqual(), False),
-    "Mul": (Mul(), True),
-    "Or": (Or(), True),
-    "Xor": (Xor(), True),
+_BINARY: dict[str, Op] = {
+    "Add": Add(),
+    "And": And(),
+    "BitwiseAnd": And(),
+    "BitwiseOr": Or(),
+    "BitwiseXor": Xor(),
+    "Div": Div(),
+    "Equal": Equal(),
+    "Greater": Greater(),
+    "GreaterOrEqual": GreaterEqual(),
+    "Less": Less(),
+    "LessOrEqual": LessEqual(),
+    "Mul": Mul(),
+    "Or": Or(),
+    "Xor": Xor(),
 }
 _FOLDED: dict[str, Op] = {"Max": Maximum(), "Min": Minimum(), "Sum": Add()}
 
@@ -117,8 +117,7 @@ def error_function(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 @ONNX.imports(*_BINARY)
 def binary(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """A function of two operands that broadcast to one another."""
-    op, commutes = _BINARY[node.operator]
-    return pointwise(emitter, op, operand(inputs, 0), operand(inputs, 1), commutes=commutes)
+    return pointwise(emitter, _BINARY[node.operator], operand(inputs, 0), operand(inputs, 1))
 
 
 @ONNX.imports(*_FOLDED)
@@ -127,7 +126,7 @@ def folded(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     result = operand(inputs, 0)
     for index in range(1, len(inputs)):
         op = _FOLDED[node.operator]
-        result = pointwise(emitter, op, result, operand(inputs, index), commutes=True)
+        result = pointwise(emitter, op, result, operand(inputs, index))
     return result
 
 
@@ -136,7 +135,7 @@ def mean(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """The mean of any number of operands."""
     total = operand(inputs, 0)
     for index in range(1, len(inputs)):
-        total = pointwise(emitter, Add(), total, operand(inputs, index), commutes=True)
+        total = pointwise(emitter, Add(), total, operand(inputs, index))
     count = emitter.constant(np.array(len(inputs), total.dtype.numpy))
     return emitter.add(Div(), total, count)
 

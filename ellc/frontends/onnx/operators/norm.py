@@ -121,8 +121,8 @@ def _from_axis(emitter: Emitter, node: OnnxNode, inputs: Inputs, *, centered: bo
     axes = tuple(range(axis, x.type.rank))
     made = emitter.add(Normalize(axes, node.number("epsilon", 1e-5), centered), x)
     made = to_dtype(emitter, made, scale.dtype)
-    made = pointwise(emitter, Mul(), made, scale, commutes=True)
-    return made if offset is None else pointwise(emitter, Add(), made, offset, commutes=True)
+    made = pointwise(emitter, Mul(), made, scale)
+    return made if offset is None else pointwise(emitter, Add(), made, offset)
 
 
 def _per_channel(emitter: Emitter, x: Value, scale: Value, offset: Value) -> Value:

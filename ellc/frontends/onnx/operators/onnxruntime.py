@@ -74,7 +74,7 @@ def fused_conv(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 def _summed(emitter: Emitter, node: OnnxNode, made: Value, other: Value | None) -> Value:
     if other is not None:
-        made = pointwise(emitter, Add(), made, other, commutes=True)
+        made = pointwise(emitter, Add(), made, other)
     return _activated(emitter, node, made)
 
 

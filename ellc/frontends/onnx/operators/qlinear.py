@@ -140,7 +140,7 @@ def qlinear_mul(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     of_a, of_b, of_y = affine(inputs, 1, 2), affine(inputs, 4, 5), affine(inputs, 6, 7)
     a, b = (difference(emitter, operand(inputs, i), of) for i, of in ((0, of_a), (3, of_b)))
     factor = of_a.one_scale * of_b.one_scale / of_y.one_scale
-    product = pointwise(emitter, Mul(), a, b, commutes=True)
+    product = pointwise(emitter, Mul(), a, b)
     return requantised(emitter, product, np.asarray(factor), of_y, bounds_of(node))
 
 

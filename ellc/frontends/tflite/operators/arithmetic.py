@@ -75,7 +75,7 @@ def add(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """x + y."""
     if is_stored(node):
         return stored_sum(emitter, node, *_both(inputs), subtract=False)
-    return _activated(emitter, node, pointwise(emitter, Add(), *_both(inputs), commutes=True))
+    return _activated(emitter, node, pointwise(emitter, Add(), *_both(inputs)))
 
 
 @TFLITE.imports("SUB", declines=(NOT_ON_INTEGERS,))
@@ -91,7 +91,7 @@ def mul(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """x * y."""
     if is_stored(node):
         return stored_product(emitter, node, *_both(inputs))
-    return _activated(emitter, node, pointwise(emitter, Mul(), *_both(inputs), commutes=True))
+    return _activated(emitter, node, pointwise(emitter, Mul(), *_both(inputs)))
 
 
 @TFLITE.imports("DIV", declines=(NOT_ON_INTEGERS,))
@@ -121,9 +121,7 @@ def squared_difference(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Va
     return emitter.add(Square(), difference(emitter, *_both(inputs)))
 
 
-def _plain(
-    kind: str, op: Op, *, commutes: bool = False, stored: tuple[str, ...] = (), limits: str = ""
-) -> None:
+def _plain(kind: str, op: Op, *, stored: tuple[str, ...] = (), limits: str = "") -> None:
     """Import an operator that has a counterpart with the same meaning.
 
     The kernels work on the stored numbers themselves, for those kinds in `stored`.
@@ -133,29 +131,29 @@ def _plain(
     def binary(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
         if is_stored(node) and tensor(node, 0).kind not in stored:
             raise Unsupported(f"no runtime has it for {tensor(node, 0).kind} that stands for reals")
-        return pointwise(emitter, op, *_both(inputs), commutes=commutes)
+        return pointwise(emitter, op, *_both(inputs))
 
 
 _plain("FLOOR_DIV", FloorDiv(), stored=_SIGNED, limits=_NO_UNSIGNED)
 _plain("FLOOR_MOD", FloorMod(), stored=_SIGNED, limits=_NO_UNSIGNED)
 _plain("POW", Pow(), limits=_NO_RUNTIME)
 _plain("ATAN2", Atan2())
-_plain("LOGICAL_AND", And(), commutes=True)
-_plain("LOGICAL_OR", Or(), commutes=True)
-_plain("BITWISE_XOR", Xor(), commutes=True, stored=(*_SIGNED, "UINT8"))
+_plain("LOGICAL_AND", And())
+_plain("LOGICAL_OR", Or())
+_plain("BITWISE_XOR", Xor(), stored=(*_SIGNED, "UINT8"))
 _plain("RIGHT_SHIFT", ShiftRight(), stored=(*_SIGNED, "UINT8"))
 
 
 @TFLITE.imports("MINIMUM")
 def minimum(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """The smaller one; stored numbers are compared as they are, as the kernels do."""
-    return pointwise(emitter, Minimum(), *_both(inputs), commutes=True)
+    return pointwise(emitter, Minimum(), *_both(inputs))
 
 
 @TFLITE.imports("MAXIMUM")
 def maximum(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """The larger one, likewise."""
-    return pointwise(emitter, Maximum(), *_both(inputs), commutes=True)
+    return pointwise(emitter, Maximum(), *_both(inputs))
 
 
 @TFLITE.imports("LOGICAL_NOT")
