@@ -99,6 +99,13 @@ static inline int32_t i32_mul_high(int32_t a, int32_t b)
 }
 """
 
+_SATURATED_16 = """\
+static inline int16_t i16_saturated(int32_t a)
+{
+    return (int16_t)(a > 32767 ? 32767 : a < -32768 ? -32768 : a);
+}
+"""
+
 # Where the compiler is told that no errno is wanted, its builtin is one instruction; otherwise it
 # would call libm for negative arguments. The integer algorithm rounds as IEEE 754 says.
 _SQRT = """\
@@ -181,6 +188,7 @@ _FIXED = {
     "f32_abs": _ABS.format(**_F32_TEXT),
     "f64_abs": _ABS.format(**_F64_TEXT),
     "i32_mul_high": _MUL_HIGH,
+    "i16_saturated": _SATURATED_16,
     "ELLC_PREFETCH": _PREFETCH,
     **{f"u{bits}_popcount": _popcount(bits) for bits in (8, 16, 32, 64)},
 }

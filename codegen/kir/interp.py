@@ -21,7 +21,7 @@ from ellc.codegen.kir.ir import (
     Stmt,
     Store,
 )
-from ellc.codegen.kir.ops import OPS
+from ellc.codegen.kir.operations import OPERATIONS
 from ellc.ir.errors import InternalError
 from ellc.ir.types import Array
 
@@ -99,7 +99,7 @@ class _Machine:
 
     def _let(self, let: Let) -> None:
         args = [self._value(a) for a in let.args]
-        result = np.asarray(OPS[let.op].meaning(*args, *let.attrs))
+        result = np.asarray(OPERATIONS[let.op].meaning(*args, *let.attrs))
         type_ = let.result.type
         if result.dtype != type_.elem.numpy or result.shape != (type_.lanes,):
             raise self._error(

@@ -6,32 +6,16 @@ checked: an order that a dependence forbids is an `InternalError`, never a wrong
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 
 from ellc.codegen.kir.ir import For, If, Kernel, Stmt
-from ellc.codegen.kir.straight_line import Block, BlockMaker, Plain
+from ellc.codegen.kir.straight_line import SCHEDULERS, Block, BlockMaker, Plain
 from ellc.codegen.kir.text import print_statement
 from ellc.codegen.kir.verify import verify
 from ellc.codegen.machine.core import Core
 from ellc.ir.errors import InternalError
-
-Scheduler = Callable[[Block, Core], Sequence[int]]
-"""The places of a block's statements in the order in which they shall run on a core."""
-
-SCHEDULERS: dict[str, Scheduler] = {}
-"""By the name that `Core.scheduler` gives; filled by `scheduler`."""
-
-
-def scheduler(name: str) -> Callable[[Scheduler], Scheduler]:
-    """Register a scheduler under the name by which cores ask for it."""
-
-    def register(function: Scheduler) -> Scheduler:
-        SCHEDULERS[name] = function
-        return function
-
-    return register
 
 
 def schedule(kernel: Kernel, core: Core) -> Kernel:

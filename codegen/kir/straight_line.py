@@ -1,8 +1,10 @@
-"""Straight-line blocks of a kernel: their statements, and which of them must stay in order."""
+"""Straight-line blocks of a kernel: their statements, which of them must stay in order, and the
+registry of what orders them."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ellc.codegen.kir.ir import (
@@ -18,6 +20,7 @@ from ellc.codegen.kir.ir import (
     Var,
     walk,
 )
+from ellc.codegen.machine.core import Core
 
 Plain = Let | Load | Store | Prefetch
 """A statement without others inside."""
@@ -38,6 +41,23 @@ class Block:
     live_in: tuple[Var, ...]
     live_out: tuple[Var, ...]
     loop: For | None = None
+
+
+Scheduler = Callable[[Block, Core], Sequence[int]]
+"""The places of a block's statements in the order in which they shall run on a core."""
+
+SCHEDULERS: dict[str, Scheduler] = {}
+"""By the name that `Core.scheduler` gives; filled by `scheduler`."""
+
+
+def scheduler(name: str) -> Callable[[Scheduler], Scheduler]:
+    """Register a scheduler under the name by which cores ask for it."""
+
+    def register(function: Scheduler) -> Scheduler:
+        SCHEDULERS[name] = function
+        return function
+
+    return register
 
 
 class BlockMaker:

@@ -33,7 +33,8 @@ from ellc.codegen.kir.ir import (
     Store,
     Var,
 )
-from ellc.codegen.kir.ops import ELEM_CODES, OPS, elem_code
+from ellc.codegen.kir.operations import OPERATIONS
+from ellc.codegen.kir.ops import ELEM_CODES, elem_code
 from ellc.codegen.kir.types import INDEX, Elem, VType
 from ellc.ir.errors import EllcError
 
@@ -236,7 +237,7 @@ class _Parser:
         return Prefetch(*self._place(place))
 
     def _let(self, name: str, type_: str, op: str, args: str, attrs: str) -> Let:
-        if op not in OPS:
+        if op not in OPERATIONS:
             raise _BadLine(f"there is no operation {op}")
         operands = tuple(self._operand(a) for a in _listed(args))
         codes = tuple(_parse_attr(a) for a in _listed(attrs))

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import assert_never
 
+from ellc.codegen.kir.instructions.row import Instruction
 from ellc.codegen.kir.ir import (
     For,
     If,
@@ -21,7 +22,8 @@ from ellc.codegen.kir.ir import (
     Store,
     Var,
 )
-from ellc.codegen.kir.ops import ELEM_CODES, OPS, OpRow
+from ellc.codegen.kir.operations import OPERATIONS
+from ellc.codegen.kir.ops import ELEM_CODES, OpRow
 from ellc.codegen.kir.types import INDEX, Elem, VType
 from ellc.ir.errors import InternalError
 
@@ -115,7 +117,7 @@ class _Checker:
     def _let(self, let: Let) -> None:
         for arg in let.args:
             self._use(arg)
-        if let.op in OPS:
+        if let.op in OPERATIONS:
             found = _result_or_problem(let.op, tuple(a.type for a in let.args), let.attrs)
             if isinstance(found, VType):
                 self._type(let.result, found, f"the result of {let.op}")
@@ -236,16 +238,19 @@ def literal_problems(imm: Imm) -> Iterator[str]:
 @functools.cache
 def _result_or_problem(op: str, types: tuple[VType, ...], attrs: tuple[int, ...]) -> VType | str:
     """What an operation gives for such operands, or the first thing that is wrong with them."""
-    row = OPS[op]
+    row = OPERATIONS[op]
     return next(operation_problems(row, types, attrs), None) or row.result(types, attrs)
 
 
 def operation_problems(
-    row: OpRow, types: tuple[VType, ...], attrs: tuple[int, ...]
+    row: OpRow | Instruction, types: tuple[VType, ...], attrs: tuple[int, ...]
 ) -> Iterator[str]:
     """What is wrong with these operand types and attributes for the row; the first is enough."""
     if len(types) != len(row.takes):
         yield f"takes {len(row.takes)} operands, not {len(types)}"
+        return
+    if isinstance(row, Instruction):
+        yield from _instruction_problems(row, types, attrs)
         return
     main = [t for t, letter in zip(types, row.takes, strict=True) if letter != "M"]
     for type_ in main:
@@ -268,6 +273,16 @@ def operation_problems(
             case "M" if type_.elem is not Elem.MASK or type_.lanes not in (1, main[0].lanes):
                 yield f"takes a mask of 1 or {main[0].lanes} lanes, not {type_}"
     yield from _attribute_problems(row, types, attrs)
+
+
+def _instruction_problems(
+    row: Instruction, types: tuple[VType, ...], attrs: tuple[int, ...]
+) -> Iterator[str]:
+    for index, (type_, want) in enumerate(zip(types, row.takes, strict=True)):
+        if type_ != want:
+            yield f"takes {want} as operand {index}, not {type_}"
+    if attrs:
+        yield f"takes 0 attributes, not {len(attrs)}"
 
 
 _ATTRIBUTE_COUNT = {

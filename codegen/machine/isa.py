@@ -27,8 +27,6 @@ class Isa:
     """Whether an instruction looks bytes up in a table that four vector registers hold."""
     masks_are_bits: bool = False
     """Whether an instruction makes one bit per lane of a mask."""
-    pairs_accumulate: bool = False
-    """Whether NEON's sum of neighbours adds to an accumulator, and is not a sum alone."""
     vector_loads_take_offsets: bool = True
     """Whether a vector load adds a constant to its pointer."""
     freezes_narrow_loads: bool = False
@@ -69,7 +67,6 @@ ISAS: dict[Arch, Isa] = {
         Isa(
             "arm",
             float_min=FloatMin.NEON_VECTORS,
-            pairs_accumulate=True,
             vector_loads_take_offsets=False,
             freezes_narrow_loads=True,
             calls_wide_arithmetic=True,

@@ -234,7 +234,9 @@ def _least(triple: str) -> frozenset[str]:
             return frozenset({"sse2"})
         case "arm" if triple.startswith(("armv7", "armv8")):
             # Cortex-A7 and A53 class; an armv7 without NEON says -neon.
-            return frozenset({"neon"})
+            return frozenset({"neon", "dsp"})
+        case "arm" if triple.startswith("armv6"):
+            return frozenset({"dsp"})
         case "thumb" if triple.startswith(("thumbv7em", "thumbv8m.main")):
             return frozenset({"dsp"})
         case _:

@@ -26,9 +26,10 @@ from operator_graphs import sample_graph  # noqa: E402
 
 from ellc.codegen.blocks.lowering import Options  # noqa: E402
 from ellc.codegen.kernels import reduce, top_k  # noqa: E402
-from ellc.codegen.kir import llvm_operations  # noqa: E402
 from ellc.codegen.kir.ir import Let  # noqa: E402
-from ellc.codegen.kir.llvm_operations import OperationWriter  # noqa: E402
+from ellc.codegen.kir.llvm.arithmetic import better, has_float_min, min_max  # noqa: E402
+from ellc.codegen.kir.llvm.operations import SPELLINGS  # noqa: E402
+from ellc.codegen.kir.llvm.writer import Writer  # noqa: E402
 from ellc.codegen.machine.resolve import resolve  # noqa: E402
 from ellc.codegen.machine.target import Target  # noqa: E402
 from ellc.codegen.measure.profiling import time_steps  # noqa: E402
@@ -63,19 +64,18 @@ def without_nan() -> ExitStack:
     """Kernels emitted inside take NaN as it comes."""
     stack = ExitStack()
     shorter = {"min": _one_choice, "max": _one_choice}
-    stack.enter_context(patch.dict(llvm_operations._SPECIAL, shorter))
+    stack.enter_context(patch.dict(SPELLINGS, shorter))
     for module in (reduce, top_k):
         stack.enter_context(patch.object(module, "nan_ranked", lambda b, value, *, largest: value))
     return stack
 
 
-def _one_choice(writer: OperationWriter, let: Let) -> str:
+def _one_choice(writer: Writer, let: Let) -> str:
     """`min` or `max` of floats as one comparison and one choice where it is no instruction."""
     type_ = let.result.type
-    if not type_.elem.is_float or writer._has_float_min(type_):
-        return writer.min_max(let)
-    better = writer._compare("olt" if let.op == "min" else "ogt", *let.args)
-    return writer._select(better, *let.args)
+    if not type_.elem.is_float or has_float_min(writer, type_):
+        return min_max(writer, let)
+    return better(writer, let.op, *let.args)
 
 
 def measured(target: Target, limit_ms: int) -> dict[str, float]:

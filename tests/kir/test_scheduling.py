@@ -14,10 +14,9 @@ from kernel_samples import guarded, in_place, product, sample_kernels
 from operator_graphs import Sample, samples
 
 from ellc.codegen.blocks.lowering import Options
-from ellc.codegen.kir import scheduling
 from ellc.codegen.kir.ir import For, Kernel, walk
 from ellc.codegen.kir.scheduling import schedule
-from ellc.codegen.kir.straight_line import Block
+from ellc.codegen.kir.straight_line import SCHEDULERS, Block
 from ellc.codegen.kir.text import parse, print_kernel
 from ellc.codegen.machine.core import Core, core_named, core_names
 from ellc.codegen.machine.resolve import resolve
@@ -58,7 +57,7 @@ def schedulers(monkeypatch: pytest.MonkeyPatch) -> None:
         ("backwards", lambda block, core: range(len(block.statements))[::-1]),
         ("forgetful", lambda block, core: range(len(block.statements) - 1)),
     ):
-        monkeypatch.setitem(scheduling.SCHEDULERS, name, function)
+        monkeypatch.setitem(SCHEDULERS, name, function)
 
 
 def with_scheduler(target: Target, name: str) -> Target:
@@ -149,7 +148,7 @@ def blocks_of(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> list[Block]:
         seen.append(block)
         return range(len(block.statements))
 
-    monkeypatch.setitem(scheduling.SCHEDULERS, "looking", look)
+    monkeypatch.setitem(SCHEDULERS, "looking", look)
     assert schedule(kernel, asking("looking")) == kernel
     return seen
 

@@ -1,10 +1,10 @@
-"""Kernel IR to LLVM IR text."""
+"""Kernels as functions of an LLVM module: loops, conditions, memory."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import assert_never
 
-from ellc.codegen.kir import llvm_helpers
 from ellc.codegen.kir.ir import (
     For,
     If,
@@ -19,8 +19,9 @@ from ellc.codegen.kir.ir import (
     Store,
     Var,
 )
-from ellc.codegen.kir.llvm_operations import OperationWriter
-from ellc.codegen.kir.llvm_text import scalar_type
+from ellc.codegen.kir.llvm import helpers
+from ellc.codegen.kir.llvm.operations import write
+from ellc.codegen.kir.llvm.writer import Writer, scalar_type
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.kir.verify import verify
 from ellc.codegen.machine.target import Target
@@ -33,7 +34,7 @@ def llvm_module(kernels: Iterable[Kernel], target: Target) -> str:
     """
     emitters = [_Function(kernel, target) for kernel in kernels]
     bodies = [e.text() for e in emitters]
-    helpers, needed = llvm_helpers.with_needed({h for e in emitters for h in e.helpers})
+    texts, needed = helpers.with_needed({h for e in emitters for h in e.helpers})
     declared = sorted({d for e in emitters for d in e.declarations} | needed)
     width = target.vector_bytes * 8
     attributes = (
@@ -46,7 +47,7 @@ def llvm_module(kernels: Iterable[Kernel], target: Target) -> str:
             f'target triple = "{target.triple}"',
             "",
             *bodies,
-            *helpers,
+            *texts,
             *declared,
             "",
             f"attributes #0 = {{ {attributes} }}",
@@ -55,7 +56,7 @@ def llvm_module(kernels: Iterable[Kernel], target: Target) -> str:
     )
 
 
-class _Function(OperationWriter):
+class _Function(Writer):
     """Emits one kernel."""
 
     def __init__(self, kernel: Kernel, target: Target) -> None:
@@ -68,7 +69,7 @@ class _Function(OperationWriter):
         """The whole definition."""
         self._body(self._kernel.body)
         aliased = {n for pair in self._kernel.in_place for n in pair}
-        word = scalar_type(Elem.INDEX, self._target.word_bits)
+        word = scalar_type(Elem.INDEX, self.target.word_bits)
         params = [self._param(p, p.name in aliased) for p in self._kernel.params]
         bounds = (self._kernel.begin, self._kernel.end)
         head = ", ".join([*params, *(f"{word} %{b.name}" for b in bounds)])
@@ -76,7 +77,7 @@ class _Function(OperationWriter):
             [
                 f"define hidden void @{self._kernel.name}({head}) #0 {{",
                 "entry:",
-                *self._lines,
+                *self.lines,
                 "  ret void",
                 "}",
                 "",
@@ -94,84 +95,79 @@ class _Function(OperationWriter):
         for statement in body:
             match statement:
                 case Let():
-                    self._let(statement)
+                    write(self, statement)
                 case Load(result, param, index, offset, align):
                     self._load(result, self._address(param, index, offset), align)
                 case Store(value, param, index, offset, align):
                     pointer = self._address(param, index, offset)
-                    self._put(f"store {self._typed(value)}, ptr {pointer}, align {align}")
+                    self.put(f"store {self.typed(value)}, ptr {pointer}, align {align}")
                 case Prefetch(param, index, offset):
                     self.declarations.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
                     pointer = self._address(param, index, offset)
-                    self._put(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 3, i32 1)")
+                    self.put(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 3, i32 1)")
                 case For():
                     self._for(statement)
                 case If(condition, inner):
                     self._if(condition, inner)
+                case _:
+                    assert_never(statement)
 
     def _load(self, result: Var, pointer: str, align: int) -> None:
-        type_, narrow = self._type(result.type), result.type.elem.bytes < 4
+        type_, narrow = self.type(result.type), result.type.elem.bytes < 4
         text = f"load {type_}, ptr {pointer}, align {align}"
-        if narrow and result.type.lanes > 1 and self._target.isa.freezes_narrow_loads:
+        if narrow and result.type.lanes > 1 and self.target.isa.freezes_narrow_loads:
             # LLVM would make one of this and what widens it, and go through the stack.
-            text = f"freeze {type_} {self._let_text(text)}"
-        self._put(f"%{result.name} = {text}")
+            text = f"freeze {type_} {self.let(text)}"
+        self.put(f"%{result.name} = {text}")
 
     def _for(self, loop: For) -> None:
-        head, body, done = (self._label(k) for k in ("head", "body", "done"))
+        head, body, done = (self.label(k) for k in ("head", "body", "done"))
         before = self._block
-        word = self._type(loop.index.type)
-        following = self._temp()
-        self._put(f"br label %{head}")
-        start = len(self._lines)  # phis go here once the latch is known
+        word = self.type(loop.index.type)
+        following = self.temporary()
+        self.put(f"br label %{head}")
+        start = len(self.lines)  # phis go here once the latch is known
         self._open(head)
-        test = self._temp()
-        self._put(f"{test} = icmp slt {word} %{loop.index.name}, {self._value(loop.stop)}")
-        self._put(f"br i1 {test}, label %{body}, label %{done}")
+        test = self.temporary()
+        self.put(f"{test} = icmp slt {word} %{loop.index.name}, {self.value(loop.stop)}")
+        self.put(f"br i1 {test}, label %{body}, label %{done}")
         self._open(body)
         self._body(loop.body)
-        self._put(f"{following} = add nsw {word} %{loop.index.name}, {loop.step}")
-        self._put(f"br label %{head}")
+        self.put(f"{following} = add nsw {word} %{loop.index.name}, {loop.step}")
+        self.put(f"br label %{head}")
         latch = self._block
         phis = [
-            f"  %{loop.index.name} = phi {word} [ {self._value(loop.start)}, %{before} ], "
+            f"  %{loop.index.name} = phi {word} [ {self.value(loop.start)}, %{before} ], "
             f"[ {following}, %{latch} ]"
         ]
         for carried, first, after in zip(loop.carried, loop.inits, loop.yields, strict=True):
             phis.append(
-                f"  %{carried.name} = phi {self._type(carried.type)} "
-                f"[ {self._value(first)}, %{before} ], [ {self._value(after)}, %{latch} ]"
+                f"  %{carried.name} = phi {self.type(carried.type)} "
+                f"[ {self.value(first)}, %{before} ], [ {self.value(after)}, %{latch} ]"
             )
-        self._lines[start + 1 : start + 1] = phis
+        self.lines[start + 1 : start + 1] = phis
         self._open(done)
         for result, carried in zip(loop.results, loop.carried, strict=True):
-            self._names[result.name] = f"%{carried.name}"
+            self.names[result.name] = f"%{carried.name}"
 
     def _if(self, condition: Operand, inner: tuple[Stmt, ...]) -> None:
-        then, done = self._label("then"), self._label("done")
-        self._put(f"br i1 {self._value(condition)}, label %{then}, label %{done}")
+        then, done = self.label("then"), self.label("done")
+        self.put(f"br i1 {self.value(condition)}, label %{then}, label %{done}")
         self._open(then)
         self._body(inner)
-        self._put(f"br label %{done}")
+        self.put(f"br label %{done}")
         self._open(done)
 
     def _address(self, param: Param, index: Operand, offset: int) -> str:
-        elem = scalar_type(param.elem, self._target.word_bits)
-        word = scalar_type(Elem.INDEX, self._target.word_bits)
+        elem = scalar_type(param.elem, self.target.word_bits)
+        word = scalar_type(Elem.INDEX, self.target.word_bits)
         pointer = f"%{param.name}"
         if not (isinstance(index, Imm) and index.value == 0):
-            pointer = self._let_text(
-                f"getelementptr {elem}, ptr {pointer}, {word} {self._value(index)}"
-            )
+            pointer = self.let(f"getelementptr {elem}, ptr {pointer}, {word} {self.value(index)}")
         if offset:
-            pointer = self._let_text(f"getelementptr {elem}, ptr {pointer}, {word} {offset}")
+            pointer = self.let(f"getelementptr {elem}, ptr {pointer}, {word} {offset}")
         return pointer
 
-    def _label(self, kind: str) -> str:
-        self._count += 1
-        return f".{kind}{self._count}"
-
     def _open(self, label: str) -> None:
-        self._lines.append(f"{label}:")
+        self.open_block(label)
         self._block = label
-        self._slices.clear()

@@ -1,0 +1,192 @@
+"""Operations of the kernel IR as C expressions.
+
+In this order: an instruction's own row, a function that is registered here for the operation, the
+templates of its row in `ops.py`, applied lane by lane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from ellc.codegen.kir.c_prelude import C_TYPES
+from ellc.codegen.kir.c_writer import CWriter
+from ellc.codegen.kir.instructions.row import Instruction
+from ellc.codegen.kir.ir import Imm, Let, Operand
+from ellc.codegen.kir.operations import OPERATIONS
+from ellc.codegen.kir.ops import ELEM_CODES, OPS, OpRow
+from ellc.codegen.kir.types import Elem, VType
+
+Spelling = Callable[[CWriter, Let, list[str]], str]
+SpellingT = TypeVar("SpellingT", bound=Spelling)
+
+SPELLINGS: dict[str, Spelling] = {}
+"""Functions that give the expression of one operation, by the operation's name; its operands are
+given as expressions, too."""
+
+
+def spells(*operations: str) -> Callable[[SpellingT], SpellingT]:
+    """Decorator: the function spells these operations."""
+
+    def register(function: SpellingT) -> SpellingT:
+        for operation in operations:
+            SPELLINGS[operation] = function
+        return function
+
+    return register
+
+
+def expression(w: CWriter, let: Let) -> str:
+    """The C expression of an operation."""
+    row, args = OPERATIONS[let.op], [w.value(a) for a in let.args]
+    if isinstance(row, Instruction):
+        return _called(_instruction(w, row), args)
+    return SPELLINGS.get(let.op, _by_template)(w, let, args)
+
+
+def _called(function: str, args: list[str]) -> str:
+    return f"{function}({', '.join(args)})"
+
+
+def _instruction(w: CWriter, row: Instruction) -> str:
+    """The helper of an instruction, by its name."""
+    operands = zip(row.takes, "abcdefgh", strict=False)
+    parameters = ", ".join(f"{w.type(type_)} {name}" for type_, name in operands)
+    if row.gives.lanes > 1:
+        return w.prelude.lanewise(row.gives, row.name, parameters, row.c)
+    return w.prelude.function(w.type(row.gives), row.name, parameters, f"return {row.c};")
+
+
+# --- operations that are not lane by lane --------------------------------------------------------
+
+
+@spells("convert")
+def convert(w: CWriter, let: Let, args: list[str]) -> str:
+    """The same numbers in another type: a cast, or a helper."""
+    function = w.prelude.convert(let.args[0].type, ELEM_CODES[let.attrs[0]])
+    return f"{function}{args[0]}" if function[0] == "(" else _called(function, args)
+
+
+@spells("bitcast")
+def bitcast(w: CWriter, let: Let, args: list[str]) -> str:
+    """The same bits in another type."""
+    return _called(w.prelude.bitcast(let.args[0].type, ELEM_CODES[let.attrs[0]]), args)
+
+
+@spells("splat")
+def splat(w: CWriter, let: Let, args: list[str]) -> str:
+    """A scalar in every lane."""
+    return w.splat(args[0], let.result.type)
+
+
+@spells("lane", "splat_lane")
+def splat_lane(w: CWriter, let: Let, args: list[str]) -> str:
+    """One lane in every lane."""
+    return w.splat(w.lane(let.args[0], let.attrs[0]), let.result.type)
+
+
+@spells("part")
+def part(w: CWriter, let: Let, args: list[str]) -> str:
+    """Consecutive lanes."""
+    (operand,), (start, _), result = let.args, let.attrs, let.result.type
+    if result.lanes == 1:
+        return w.lane(operand, start)
+    return _called(w.prelude.part(result, operand.type), [*args, str(start)])
+
+
+@spells("join")
+def join(w: CWriter, let: Let, args: list[str]) -> str:
+    """Lanes of two values one after the other."""
+    return _called(w.prelude.join(let.args[0].type, let.args[1].type), args)
+
+
+@spells("pick")
+def pick(w: CWriter, let: Let, args: list[str]) -> str:
+    """Lanes of a table."""
+    return _called(w.prelude.pick(let.args[0].type, let.args[1].type), args)
+
+
+@spells("iota")
+def iota(w: CWriter, let: Let, args: list[str]) -> str:
+    """0, 1, 2, .. as a literal."""
+    result, one = let.result.type, let.result.type.with_lanes(1)
+    values = [Imm(float(i) if one.elem.is_float else i, one) for i in range(result.lanes)]
+    lanes = ", ".join(w.scalar_literal(v) for v in values)
+    return lanes if result.lanes == 1 else f"({w.type(result)}){{{{{lanes}}}}}"
+
+
+@spells("pack_bits")
+def pack_bits(w: CWriter, let: Let, args: list[str]) -> str:
+    """A mask as bytes."""
+    return _called(w.prelude.pack_bits(let.args[0].type), args)
+
+
+@spells("largest")
+def largest(w: CWriter, let: Let, args: list[str]) -> str:
+    """The largest lane."""
+    (many,) = let.args
+    return args[0] if many.type.lanes == 1 else _called(w.prelude.largest(many.type), args)
+
+
+# --- operations that are lane by lane ------------------------------------------------------------
+
+
+def _by_template(w: CWriter, let: Let, args: list[str]) -> str:
+    row, result = OPS[let.op], let.result.type
+    if result.lanes > 1:
+        return _called(_lanewise(w, row, let), [*args, *map(str, let.attrs)])
+    pairs = zip(let.args, args, strict=True)
+    lanes = [t for a, value in pairs for t in _pair(a, result, value, "0")]
+    return w.prelude.need(_expression(row, let, lanes))
+
+
+def _lanewise(w: CWriter, row: OpRow, let: Let) -> str:
+    """The helper that applies a row's expression to every lane."""
+    names = "abc"[: len(let.args)]
+    lanes = [
+        text
+        for n, a in zip(names, let.args, strict=True)
+        for text in _pair(a, let.result.type, n, "i")
+    ]
+    params = [f"{w.type(a.type)} {n}" for n, a in zip(names, let.args, strict=True)]
+    params += ["int n"] * len(let.attrs)
+    # Comparisons are named by what they compare, choices by what they choose from.
+    subject = let.args[-1].type
+    suffix = "_by_one" if let.op == "select" and let.args[0].type.lanes == 1 else ""
+    return w.prelude.lanewise(
+        let.result.type,
+        f"{subject}_{let.op}{suffix}",
+        ", ".join(params),
+        _expression(row, let, lanes, "n"),
+    )
+
+
+def _pair(operand: Operand, result: VType, value: str, lane: str) -> list[str]:
+    """What a lane of the result is made of: a lane of the operand, or two where it has twice."""
+    if operand.type.lanes == 1:
+        return [value]
+    if operand.type.lanes != 2 * result.lanes:
+        return [f"{value}.l[{lane}]"]
+    first = "0" if lane == "0" else f"2 * {lane}"
+    return [f"{value}.l[{first}]", f"{value}.l[{'1' if lane == '0' else first + ' + 1'}]"]
+
+
+def _expression(row: OpRow, let: Let, args: list[str], amount: str = "") -> str:
+    """One lane of an operation of which the row has a C spelling."""
+    elem = let.args[-1].type.elem
+    text = row.c
+    if elem.is_float:
+        text = row.c_float or row.c
+    elif elem not in (Elem.INDEX, Elem.MASK):
+        text = row.c_int or row.c
+    fixed = elem not in (Elem.INDEX, Elem.MASK)
+    twin = Elem(f"u{elem.bytes * 8}") if fixed else elem
+    return text.format(
+        *args,
+        c=C_TYPES[let.result.type.elem],
+        u="uint64_t" if fixed and elem.bytes == 8 else "uint32_t",
+        e=elem.value,
+        w=twin.value,
+        v=C_TYPES[twin],
+        n=amount or (str(let.attrs[0]) if let.attrs else ""),
+    )

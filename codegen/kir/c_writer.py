@@ -1,0 +1,88 @@
+"""Writing C: values, literals and types of one function, and the helpers that they need."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ellc.codegen.kir.c_prelude import Prelude
+from ellc.codegen.kir.interp import literal
+from ellc.codegen.kir.ir import Imm, Operand, Var
+from ellc.codegen.kir.types import Elem, VType
+
+
+class CWriter:
+    """Appends lines of a function. `names` maps registers to C names where they differ."""
+
+    def __init__(self, prelude: Prelude) -> None:
+        self.prelude = prelude
+        self.names: dict[str, str] = {}
+        self.lines: list[str] = []
+        self.depth = 1
+
+    def put(self, line: str) -> None:
+        """Append a line at the current depth."""
+        self.lines.append("    " * self.depth + line)
+
+    def type(self, type_: VType) -> str:
+        """The C type of a value."""
+        return self.prelude.type(type_)
+
+    def value(self, operand: Operand) -> str:
+        """An expression for an operand."""
+        if isinstance(operand, Var):
+            return self.names.get(operand.name, operand.name)
+        scalar = self.scalar_literal(operand)
+        if operand.type.lanes > 1 and scalar.startswith("(-"):
+            scalar = scalar[1:-1]  # an argument needs no parentheses
+        return self.splat(scalar, operand.type)
+
+    def splat(self, scalar: str, result: VType) -> str:
+        """A scalar expression in every lane."""
+        return scalar if result.lanes == 1 else f"{self.prelude.splat(result)}({scalar})"
+
+    def lane(self, operand: Operand, lane: int) -> str:
+        """One lane of an operand."""
+        if isinstance(operand, Imm):
+            return self.scalar_literal(operand)
+        value = self.value(operand)
+        return value if operand.type.lanes == 1 else f"{value}.l[{lane}]"
+
+    def scalar_literal(self, imm: Imm) -> str:
+        """A literal's lane."""
+        one = imm.type.with_lanes(1)
+        value = literal(Imm(imm.value, one))[0]
+        if not one.elem.is_float:
+            return integer_literal(int(value), one.elem)
+        if np.isfinite(value):
+            return float_literal(value)
+        bits = Elem.U32 if one.elem is Elem.F32 else Elem.U64
+        pattern = int(literal(Imm(imm.value, one)).view(bits.numpy)[0])
+        return f"{self.prelude.bitcast(VType(bits), one.elem)}({integer_literal(pattern, bits)})"
+
+
+def integer_literal(value: int, elem: Elem) -> str:
+    """A C literal of this value; a negative one has parentheses."""
+    match elem:
+        case Elem.U32:
+            return f"{value}u"
+        case Elem.U64:
+            return f"UINT64_C({value})"
+        case Elem.I64:
+            text = f"INT64_C({abs(value)})"
+            lowest = "(-INT64_C(9223372036854775807) - 1)"
+        case _:
+            text, lowest = str(abs(value)), "(-2147483647 - 1)"
+    if elem in (Elem.I32, Elem.I64) and value == -(1 << (elem.bytes * 8 - 1)):
+        return lowest
+    return f"(-{text})" if value < 0 else text
+
+
+def float_literal(value: np.floating[Any]) -> str:
+    """The shortest decimal literal that C reads back as this finite number."""
+    text = str(value)
+    if "." not in text and "e" not in text:
+        text += ".0"
+    text += "f" if value.dtype == np.float32 else ""
+    return f"({text})" if text[0] == "-" else text

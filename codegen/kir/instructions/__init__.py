@@ -1,0 +1,32 @@
+"""The instructions that kernels can use, one file per instruction set; importing this has all."""
+
+from __future__ import annotations
+
+from ellc.codegen.kir.instructions import dsp, neon, wasm, x86
+from ellc.codegen.kir.instructions.row import Instruction
+
+SETS: dict[str, tuple[Instruction, ...]] = {
+    "neon": neon.ROWS,
+    "x86": x86.ROWS,
+    "dsp": dsp.ROWS,
+    "wasm": wasm.ROWS,
+}
+
+INSTRUCTIONS: dict[str, Instruction] = {row.name: row for rows in SETS.values() for row in rows}
+"""All rows by name."""
+
+
+def implementing(operation: str) -> tuple[Instruction, ...]:
+    """The rows that say they compute an operation, those with the largest registers first."""
+    return _IMPLEMENTING.get(operation, ())
+
+
+def _by_operation() -> dict[str, tuple[Instruction, ...]]:
+    found: dict[str, list[Instruction]] = {}
+    for row in sorted(INSTRUCTIONS.values(), key=lambda row: -row.gives.lanes):
+        if row.implements:
+            found.setdefault(row.implements, []).append(row)
+    return {operation: tuple(rows) for operation, rows in found.items()}
+
+
+_IMPLEMENTING = _by_operation()

@@ -1,0 +1,59 @@
+"""What an instruction is to the kernel IR: one row says everything about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from ellc.codegen.kir.types import VType
+from ellc.codegen.machine.core import Arch
+from ellc.codegen.machine.target import Target
+from ellc.ir.types import Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Instruction:
+    """An operation of the kernel IR that is one instruction of some machines.
+
+    `meaning` maps arrays of shape (lanes,), one per operand, to such an array, exactly. Kernels use
+    an instruction by its name; the LLVM emitter refuses it for a target that is without it.
+    """
+
+    name: str
+    takes: tuple[VType, ...]
+    gives: VType
+    meaning: Callable[..., Array]
+    llvm: Mapping[Arch, str]
+    """How each architecture's intrinsics spell it: `@NAME`, called with all operands, or lines of
+    LLVM IR in which {0}, {1}, .. are the operands' names. All but the last line are `NAME = ...`,
+    and {NAME} is that value in the lines after it."""
+    c: str
+    """One lane of the result as a C expression: `i` is the lane, a, b, c, .. are the operands, and
+    `a.l[i]` is a lane of a vector."""
+    needs: tuple[str, ...] = ("",)
+    """Features of `Target.features`, in words; several are alternatives."""
+    implements: str = ""
+    """The operation of `ops.py` that it computes, or a part of one that the LLVM emitter asks for:
+    it takes the instruction wherever the operands are one or several of its registers."""
+    asm: Mapping[Arch, str] = field(default_factory=dict)
+    """Assembly, with the operands as in `llvm` and {r} for the result. Where one instruction takes
+    no more than LLVM puts into it from several lines, that one."""
+    cycles: Mapping[str, float] = field(default_factory=dict)
+    """Issue slots that it takes on a core, by the core's name, where they have been measured."""
+
+    def result(self, types: tuple[VType, ...], attrs: tuple[int, ...]) -> VType:
+        """The result's type, as for the rows of `ops.py`."""
+        return self.gives
+
+    def available(self, target: Target) -> bool:
+        """Whether the target has it."""
+        return target.arch in self.llvm and any(target.has(*words.split()) for words in self.needs)
+
+    def registers(self, types: tuple[VType, ...], result: VType) -> int:
+        """How many of it compute such a result from such operands; 0 if it cannot."""
+        count, rest = divmod(result.lanes, self.gives.lanes)
+        if rest or count & (count - 1):
+            return 0
+        wanted = (*self.takes, self.gives)
+        fits = tuple(t.with_lanes(t.lanes * count) for t in wanted) == (*types, result)
+        return count if fits else 0

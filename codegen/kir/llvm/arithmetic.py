@@ -1,0 +1,105 @@
+"""Products and sums, division, roots, minimum and maximum, as each target does them best."""
+
+from __future__ import annotations
+
+import math
+
+from ellc.codegen.kir.ir import Imm, Let, Operand
+from ellc.codegen.kir.llvm import helpers
+from ellc.codegen.kir.llvm.operations import by_template, spells
+from ellc.codegen.kir.llvm.writer import Writer
+from ellc.codegen.kir.types import Elem, VType
+from ellc.codegen.machine.isa import FloatMin
+
+
+@spells("mul_add")
+def mul_add(w: Writer, let: Let) -> str:
+    """One fused instruction where there is one, else a product and a sum."""
+    type_, elem = let.result.type, let.result.type.elem
+    fused = w.target.fused_multiply_add
+    fused &= elem is not Elem.F64 or w.target.scalar_f64
+    if elem.is_float and fused:
+        return w.call("@llvm.fma", type_, [w.typed(a) for a in let.args])
+    kind, (a, b, c) = ("f" if elem.is_float else ""), (w.value(x) for x in let.args)
+    product = w.let(f"{kind}mul {w.type(type_)} {a}, {b}")
+    return w.let(f"{kind}add {w.type(type_)} {product}, {c}")
+
+
+@spells("div", "rem")
+def divide(w: Writer, let: Let) -> str:
+    """Division and remainder of integers, by a function of ours where LLVM would call one."""
+    elem = let.result.type.elem
+    constant = isinstance(let.args[1], Imm)
+    helper = ""
+    if not elem.is_float:
+        helper = helpers.division(let.op, elem, w.target, by_constant=constant)
+    return by_helper(w, helper, let) if helper else by_template(w, let)
+
+
+@spells("sqrt")
+def square_root(w: Writer, let: Let) -> str:
+    """An instruction, or a function of ours."""
+    helper = helpers.square_root(let.result.type.elem, w.target)
+    return by_helper(w, helper, let) if helper else by_template(w, let)
+
+
+def by_helper(w: Writer, helper: str, let: Let) -> str:
+    """Call an internal function, lane by lane; narrow integers are widened for it."""
+    w.helpers.add(helper)
+    result = let.result.type
+    value = "poison"
+    for lane in range(result.lanes):
+        args = [_widened_scalar(w, a, lane) for a in let.args]
+        one = w.type(result.with_lanes(1))
+        wide = "i32" if one in ("i8", "i16") else one
+        name = w.let(f"call {wide} @{helper}({', '.join(args)})")
+        if wide != one:
+            name = w.let(f"trunc {wide} {name} to {one}")
+        value = name if result.lanes == 1 else w.inserted(result, value, name, lane)
+    return value
+
+
+def _widened_scalar(w: Writer, arg: Operand, lane: int) -> str:
+    """One lane of an operand, typed and at least 32 bits wide."""
+    typed = w.scalar(arg, lane)
+    if typed.split()[0] not in ("i8", "i16"):
+        return typed
+    verb = "sext" if arg.type.elem.is_signed else "zext"
+    return f"i32 {w.let(f'{verb} {typed} to i32')}"
+
+
+@spells("min", "max")
+def min_max(w: Writer, let: Let) -> str:
+    """Integers by intrinsic; floats by whatever propagates NaN with the fewest instructions."""
+    if not let.result.type.elem.is_float:
+        return by_template(w, let)
+    if has_float_min(w, let.result.type):
+        args = [w.typed(a) for a in let.args]
+        return w.call(f"@llvm.{let.op}imum", let.result.type, args)
+    a, b = let.args
+    if isinstance(b, Imm):
+        a, b = b, a
+    result = better(w, let.op, a, b)  # b where either is NaN
+    if isinstance(a, Imm) and not math.isnan(a.value):
+        return result
+    chosen = f"{w.type(let.result.type)} {result}"
+    test = w.let(f"fcmp uno {w.typed(a)}, {w.value(a)}")
+    return w.let(f"select {w.mask(a.type)} {test}, {w.typed(a)}, {chosen}")
+
+
+def better(w: Writer, op: str, a: Operand, b: Operand) -> str:
+    """`min` or `max` by one comparison and one choice: b where either is NaN."""
+    how = "olt" if op == "min" else "ogt"
+    test = w.let(f"fcmp {how} {w.typed(a)}, {w.value(b)}")
+    return w.let(f"select {w.mask(a.type)} {test}, {w.typed(a)}, {w.typed(b)}")
+
+
+def has_float_min(w: Writer, type_: VType) -> bool:
+    """Whether one instruction does what min and max of floats mean here."""
+    match w.target.isa.float_min:
+        case FloatMin.EVERYWHERE:
+            return True
+        case FloatMin.NEON_VECTORS:
+            return w.target.has_neon and type_.elem is Elem.F32 and type_.lanes > 1
+        case FloatMin.NOWHERE:
+            return False

@@ -1,0 +1,119 @@
+"""What moves lanes: scalars into all of them, parts of vectors, vectors side by side, masks."""
+
+from __future__ import annotations
+
+from ellc.codegen.kir.ir import Imm, Let, Operand
+from ellc.codegen.kir.llvm.operations import spells
+from ellc.codegen.kir.llvm.writer import Writer
+from ellc.codegen.kir.types import Elem, VType
+
+
+@spells("lane")
+def lane(w: Writer, let: Let) -> str:
+    """One lane as a scalar."""
+    (arg,), place = let.args, let.attrs[0]
+    if arg.type.lanes == 1:
+        return w.value(arg)
+    return w.let(f"extractelement {w.typed(arg)}, i32 {place}")
+
+
+@spells("splat")
+def splat(w: Writer, let: Let) -> str:
+    """A scalar into every lane."""
+    (arg,) = let.args
+    if let.result.type.lanes == 1:
+        return w.value(arg)
+    return _spread(w, w.typed(arg), let.result.type)
+
+
+@spells("splat_lane")
+def splat_lane(w: Writer, let: Let) -> str:
+    """One lane into every lane: what fma by lane folds."""
+    (arg,), (place, count) = let.args, let.attrs
+    if count == 1:
+        return lane(w, let)
+    if arg.type.lanes == 1:
+        return _spread(w, w.typed(arg), let.result.type)
+    return w.shuffle(arg.type, w.value(arg), "poison", [place] * count)
+
+
+def _spread(w: Writer, typed_scalar: str, to: VType) -> str:
+    wide = w.type(to)
+    first = w.let(f"insertelement {wide} poison, {typed_scalar}, i32 0")
+    return w.let(f"shufflevector {wide} {first}, {wide} poison, <{to.lanes} x i32> zeroinitializer")
+
+
+@spells("part")
+def part(w: Writer, let: Let) -> str:
+    """Consecutive lanes of a vector."""
+    (arg,), (start, count) = let.args, let.attrs
+    if count == 1:
+        return lane(w, let)
+    return w.shuffle(arg.type, w.value(arg), "poison", range(start, start + count))
+
+
+@spells("join")
+def join(w: Writer, let: Let) -> str:
+    """Two vectors (or scalars) side by side."""
+    total = let.result.type.lanes
+    low, high = (_widened(w, a, total) for a in let.args)
+    first = let.args[0].type.lanes
+    picks = [i if i < first else total + i - first for i in range(total)]
+    return w.shuffle(let.result.type, low, high, picks)
+
+
+def _widened(w: Writer, arg: Operand, lanes: int) -> str:
+    if arg.type.lanes == 1:
+        wide = w.type(arg.type.with_lanes(lanes))
+        return w.let(f"insertelement {wide} poison, {w.typed(arg)}, i32 0")
+    picks = [i if i < arg.type.lanes else "poison" for i in range(lanes)]
+    return w.shuffle(arg.type, w.value(arg), "poison", picks)
+
+
+@spells("iota")
+def iota(w: Writer, let: Let) -> str:
+    """0, 1, 2, .. as a literal."""
+    type_ = let.result.type
+    if type_.lanes == 1:
+        return "0.0" if type_.elem.is_float else "0"
+    one = type_.with_lanes(1)
+    items = ", ".join(w.typed(Imm(i, one)) for i in range(type_.lanes))
+    return f"<{items}>"
+
+
+@spells("largest")
+def largest(w: Writer, let: Let) -> str:
+    """The largest lane."""
+    (arg,), scalar = let.args, w.type(let.result.type)
+    if arg.type.lanes == 1:
+        return w.value(arg)
+    kind = "s" if arg.type.elem.is_signed else "u"
+    function = f"@llvm.vector.reduce.{kind}max.v{arg.type.lanes}{scalar}"
+    w.declarations.add(f"declare {scalar} {function}({w.type(arg.type)})")
+    return w.let(f"call {scalar} {function}({w.typed(arg)})")
+
+
+@spells("pack_bits")
+def pack_bits(w: Writer, let: Let) -> str:
+    """A mask as bytes: x86 has an instruction, elsewhere lanes carry their bit's weight."""
+    (arg,), result = let.args, let.result.type
+    if w.target.isa.masks_are_bits:
+        return w.let(f"bitcast {w.typed(arg)} to {w.type(result)}")
+    lanes = arg.type.lanes
+    bytes_ = VType(Elem.U8, lanes)
+    spread = w.let(f"sext {w.typed(arg)} to {w.type(bytes_)}")
+    weights = ", ".join(f"i8 {1 << (i % 8)}" for i in range(lanes))
+    bits = w.let(f"and {w.type(bytes_)} {spread}, <{weights}>")
+    sums = [_sum_of_eight(w, bytes_, bits, 8 * group) for group in range(lanes // 8)]
+    if len(sums) == 1:
+        return sums[0]
+    value = "poison"
+    for index, byte in enumerate(sums):
+        value = w.inserted(result, value, byte, index)
+    return value
+
+
+def _sum_of_eight(w: Writer, bytes_: VType, bits: str, start: int) -> str:
+    eight = w.shuffle(bytes_, bits, "poison", range(start, start + 8))
+    w.declarations.add("declare i8 @llvm.vector.reduce.add.v8i8(<8 x i8>)")
+    return w.let(f"call i8 @llvm.vector.reduce.add.v8i8(<8 x i8> {eight})")

@@ -1,0 +1,87 @@
+"""Operations of the kernel IR as LLVM instructions: where each one's spelling is found.
+
+In this order: an instruction's own row, a row that implements the operation with the target's
+registers, a function that is registered here for it, the templates of its row in `ops.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TypeVar
+
+from ellc.codegen.kir.instructions.row import Instruction
+from ellc.codegen.kir.ir import Imm, Let
+from ellc.codegen.kir.llvm.instructions import by_registers, row_for
+from ellc.codegen.kir.llvm.writer import Writer
+from ellc.codegen.kir.operations import OPERATIONS
+from ellc.codegen.kir.ops import OPS, OpRow
+from ellc.codegen.kir.types import Elem
+from ellc.ir.errors import InternalError
+
+Spelling = Callable[[Writer, Let], str]
+SpellingT = TypeVar("SpellingT", bound=Spelling)
+
+SPELLINGS: dict[str, Spelling] = {}
+"""Functions that write one operation and return its value, by the operation's name."""
+
+
+def spells(*operations: str) -> Callable[[SpellingT], SpellingT]:
+    """Decorator: the function writes these operations."""
+
+    def register(function: SpellingT) -> SpellingT:
+        for operation in operations:
+            SPELLINGS[operation] = function
+        return function
+
+    return register
+
+
+def write(w: Writer, let: Let) -> None:
+    """Write an operation, and note what its result is called.
+
+    Raises `InternalError` for an instruction that the target does not have.
+    """
+    w.names[let.result.name] = value_of(w, let)
+
+
+def value_of(w: Writer, let: Let) -> str:
+    """Write an operation; what its result is called."""
+    types = tuple(a.type for a in let.args)
+    own = OPERATIONS[let.op]
+    if isinstance(own, Instruction):
+        if not own.available(w.target):
+            raise InternalError(f"target {w.target.name} has no instruction {own.name}")
+        return by_registers(w, own, types, [w.value(a) for a in let.args])
+    if row := row_for(w.target, let.op, types, let.result.type):
+        return by_registers(w, row, types, [w.value(a) for a in let.args])
+    return SPELLINGS.get(let.op, by_template)(w, let)
+
+
+def by_template(w: Writer, let: Let) -> str:
+    """An operation as the templates of its row say."""
+    template = _template(OPS[let.op], let)
+    if template.startswith("@"):
+        return _by_intrinsic(w, template, let)
+    args = [w.value(a) for a in let.args]
+    amount = ""
+    if let.attrs:
+        amount = w.value(Imm(let.attrs[0], let.result.type))
+    first = w.type(let.args[0].type) if let.args else ""
+    return w.let(template.format(*args, t=w.type(let.result.type), a=first, n=amount))
+
+
+def _template(row: OpRow, let: Let) -> str:
+    elem = let.args[0].type.elem if let.args else let.result.type.elem
+    if elem.is_float and row.llvm_float:
+        return row.llvm_float
+    unsigned = not elem.is_signed and elem is not Elem.MASK
+    return row.llvm_unsigned if unsigned and row.llvm_unsigned else row.llvm
+
+
+def _by_intrinsic(w: Writer, template: str, let: Let) -> str:
+    match = re.fullmatch(r"(@[a-z.]+)\((.*)\)", template)
+    assert match is not None, template
+    args = [w.typed(a) for a in let.args]
+    literals = [a.strip() for a in match[2].split(",") if not a.strip().startswith("{")]
+    return w.call(match[1], let.result.type, [*args, *literals])

@@ -1,0 +1,59 @@
+"""Products twice as wide as their factors and sums of pairs, where no instruction does them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ellc.codegen.kir.ir import Let
+from ellc.codegen.kir.llvm.operations import spells, value_of
+from ellc.codegen.kir.llvm.writer import Writer, is_the_same_everywhere
+from ellc.codegen.kir.types import VType
+
+
+@spells("wide_mul")
+def wide_mul(w: Writer, let: Let) -> str:
+    """A product of two narrow values."""
+    narrow, wide = w.type(let.args[0].type), w.type(let.result.type)
+    verb = "sext" if let.args[0].type.elem.is_signed else "zext"
+    a, b = (w.let(f"{verb} {narrow} {w.value(x)} to {wide}") for x in let.args)
+    return w.let(f"mul {wide} {a}, {b}")
+
+
+@spells("wide_mul_add")
+def wide_mul_add(w: Writer, let: Let) -> str:
+    """A product added to a wide value: LLVM makes one instruction of both where there is one."""
+    product = value_of(w, replace(let, op="wide_mul", args=let.args[:2]))
+    return w.let(f"add {w.type(let.result.type)} {product}, {w.value(let.args[2])}")
+
+
+@spells("add_pairs")
+def add_pairs(w: Writer, let: Let) -> str:
+    """Sums of two neighbours, widened, added."""
+    wide, narrow = let.args[0].type, let.args[1].type
+    total = w.value(let.args[0])
+    verb = "sext" if narrow.elem.is_signed else "zext"
+    half, t = w.type(narrow.with_lanes(wide.lanes)), w.type(wide)
+    for lanes in _halves(w, narrow, w.value(let.args[1])):
+        wider = w.let(f"{verb} {half} {lanes} to {t}")
+        total = w.let(f"add {t} {total}, {wider}")
+    return total
+
+
+@spells("pair_sums")
+def pair_sums(w: Writer, let: Let) -> str:
+    """Sums of two neighbours."""
+    even, odd = _halves(w, let.args[0].type, w.value(let.args[0]))
+    return w.let(f"add {w.type(let.result.type)} {even}, {odd}")
+
+
+def _halves(w: Writer, type_: VType, value: str) -> tuple[str, str]:
+    """The lanes with even and those with odd numbers."""
+    if is_the_same_everywhere(value):
+        return value, value
+    if type_.lanes == 2:
+        t = w.type(type_)
+        even, odd = (w.let(f"extractelement {t} {value}, i32 {i}") for i in (0, 1))
+    else:
+        places = (range(start, type_.lanes, 2) for start in (0, 1))
+        even, odd = (w.shuffle(type_, value, "poison", some) for some in places)
+    return even, odd

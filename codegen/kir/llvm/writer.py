@@ -1,0 +1,195 @@
+"""Writing LLVM instructions: types, literals, registers, calls of intrinsics."""
+
+from __future__ import annotations
+
+import functools
+import re
+import struct
+from collections.abc import Iterable, Sequence
+
+from ellc.codegen.kir.ir import Operand, Var
+from ellc.codegen.kir.types import Elem, VType
+from ellc.codegen.machine.target import Target
+
+
+@functools.cache
+def scalar_type(elem: Elem, word_bits: int) -> str:
+    """LLVM's name of an element type."""
+    match elem:
+        case Elem.F32:
+            return "float"
+        case Elem.F64:
+            return "double"
+        case Elem.MASK:
+            return "i1"
+        case Elem.INDEX:
+            return f"i{word_bits}"
+    return f"i{elem.bytes * 8}"
+
+
+def float_literal(value: float, elem: Elem) -> str:
+    """Exact hexadecimal literal; a float is written as the double of the same value."""
+    if elem is Elem.F32:
+        value = struct.unpack("<f", struct.pack("<f", value))[0]
+    return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
+
+
+class Writer:
+    """Appends instructions to `lines`. `names` maps registers to LLVM names where they differ.
+
+    A value is a register's name or a literal, without its type; a typed one has both.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.lines: list[str] = []
+        self.names: dict[str, str] = {}
+        self._count = 0
+        # Vectors by (value, first lane, lanes): what values were put together from, and what was
+        # taken from them in this block. The same again would only have to be found out by LLVM.
+        self._parts: dict[tuple[str, int, int], str] = {}
+        self._slices: dict[tuple[str, int, int], str] = {}
+        self.declarations: set[str] = set()
+        self.helpers: set[str] = set()
+
+    # --- instructions ----------------------------------------------------------------------------
+
+    def put(self, line: str) -> None:
+        """Append an instruction."""
+        self.lines.append(f"  {line}")
+
+    def let(self, text: str) -> str:
+        """Append an instruction that has a result; the result's name."""
+        name = self.temporary()
+        self.put(f"{name} = {text}")
+        return name
+
+    def temporary(self) -> str:
+        """A name that no register of a kernel has."""
+        self._count += 1
+        return f"%.{self._count}"
+
+    def open_block(self, label: str) -> None:
+        """Begin a block: what others took from vectors may not have been computed here."""
+        self.lines.append(f"{label}:")
+        self._slices.clear()
+
+    def label(self, kind: str) -> str:
+        """The name of a new block."""
+        self._count += 1
+        return f".{kind}{self._count}"
+
+    def call(self, name: str, result: VType, args: list[str], suffix: VType | None = None) -> str:
+        """Call an overloaded intrinsic and declare it; `args` are typed operands."""
+        full = f"{name}.{self._mangled(result)}"
+        if suffix is not None:
+            full += f".{self._mangled(suffix)}"
+        types = ", ".join(
+            re.sub(r" [^ ]+$", "", a) if "<" not in a else _vector_of(a) for a in args
+        )
+        self.declarations.add(f"declare {self.type(result)} {full}({types})")
+        return self.let(f"call {self.type(result)} {full}({', '.join(args)})")
+
+    def shuffle(self, vector: VType, first: str, second: str, picks: Iterable[int | str]) -> str:
+        """Lanes of two values of one vector type, by their places in both."""
+        places = [f"i32 {place}" for place in picks]
+        t, mask = self.type(vector), f"<{len(places)} x i32> <{', '.join(places)}>"
+        return self.let(f"shufflevector {t} {first}, {t} {second}, {mask}")
+
+    # --- types and values ------------------------------------------------------------------------
+
+    def type(self, type_: VType) -> str:
+        """LLVM's name of a type."""
+        scalar = scalar_type(type_.elem, self.target.word_bits)
+        return scalar if type_.lanes == 1 else f"<{type_.lanes} x {scalar}>"
+
+    def mask(self, type_: VType) -> str:
+        """The type of a comparison of two such values."""
+        return self.type(type_.with_elem(Elem.MASK))
+
+    def typed(self, operand: Operand) -> str:
+        """An operand with its type."""
+        return f"{self.type(operand.type)} {self.value(operand)}"
+
+    def value(self, operand: Operand) -> str:
+        """An operand's name or literal."""
+        if isinstance(operand, Var):
+            return self.names.get(operand.name, f"%{operand.name}")
+        elem = operand.type.elem
+        if elem.is_float:
+            text = float_literal(float(operand.value), elem)
+        elif elem is Elem.MASK:
+            text = "true" if operand.value else "false"
+        else:
+            text = str(_signed(int(operand.value), elem))
+        if operand.type.lanes == 1:
+            return text
+        return f"splat ({scalar_type(elem, self.target.word_bits)} {text})"
+
+    def number(self, value: int, type_: VType) -> str:
+        """An integer literal in every lane."""
+        one = f"{self.type(type_.with_lanes(1))} {value}"
+        return str(value) if type_.lanes == 1 else f"splat ({one})"
+
+    # --- lanes -----------------------------------------------------------------------------------
+
+    def scalar(self, operand: Operand, lane: int) -> str:
+        """One lane of an operand, typed."""
+        if operand.type.lanes == 1:
+            return self.typed(operand)
+        name = self.let(f"extractelement {self.typed(operand)}, i32 {lane}")
+        return f"{self.type(operand.type.with_lanes(1))} {name}"
+
+    def inserted(self, vector: VType, value: str, scalar: str, lane: int) -> str:
+        """The vector with one lane set."""
+        one = self.type(vector.with_lanes(1))
+        return self.let(f"insertelement {self.type(vector)} {value}, {one} {scalar}, i32 {lane}")
+
+    def lanes_of(self, value: str, type_: VType, start: int, count: int) -> str:
+        """Some lanes of a value, as a vector."""
+        if type_.lanes == count or is_the_same_everywhere(value):
+            return value
+        key = (value, start, count)
+        found = self._parts.get(key) or self._slices.get(key)
+        if found is None:
+            found = self.shuffle(type_, value, "poison", range(start, start + count))
+            self._slices[key] = found
+        return found
+
+    def in_one(self, parts: Sequence[str], part: VType) -> str:
+        """Vectors of one type side by side; their number is a power of two."""
+        lanes, whole = part.lanes, tuple(parts)
+        while len(parts) > 1:
+            both = range(2 * lanes)
+            parts = [
+                self.shuffle(part.with_lanes(lanes), low, high, both)
+                for low, high in zip(parts[::2], parts[1::2], strict=True)
+            ]
+            lanes *= 2
+        # What was put together need not be taken apart: the parts are known wherever the whole is.
+        for index, one in enumerate(whole):
+            self._parts[parts[0], index * part.lanes, part.lanes] = one
+        return parts[0]
+
+    def _mangled(self, type_: VType) -> str:
+        bits = {Elem.INDEX: self.target.word_bits, Elem.MASK: 1}.get(type_.elem)
+        bits = type_.elem.bytes * 8 if bits is None else bits
+        scalar = f"{'f' if type_.elem.is_float else 'i'}{bits}"
+        return scalar if type_.lanes == 1 else f"v{type_.lanes}{scalar}"
+
+
+def is_the_same_everywhere(value: str) -> bool:
+    """Whether a value is a literal with equal lanes, which is written alike for every number."""
+    return not value.startswith(("%", "<"))
+
+
+def _vector_of(typed: str) -> str:
+    return typed[: typed.index(">") + 1]
+
+
+def _signed(value: int, elem: Elem) -> int:
+    """LLVM reads integers of either sign, but no wider than the type."""
+    if elem is Elem.INDEX:
+        return value
+    bits = elem.bytes * 8
+    return value - (1 << bits) if value >= 1 << (bits - 1) and not elem.is_signed else value
