@@ -58,7 +58,10 @@ def pytest_report_header() -> list[str]:
     return lines
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        # A worker of xdist: long tests first, so that no process is alone with one at the end.
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     for item in items:
         for variable, (marker, _) in _OUTSIDE.items():
             if item.get_closest_marker(marker) and not os.environ.get(variable):
