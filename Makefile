@@ -6,7 +6,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help test test-fast soak demo lint install system-packages wheel clean
+.PHONY: help test test-fast soak demo docs lint install system-packages wheel clean
 .DEFAULT_GOAL := help
 
 help:           ## what can be made
@@ -38,8 +38,12 @@ soak: $(STAMP)      ## mutants of files and random inputs for ten minutes; SOAK_
 demo: $(STAMP)      ## compile a trained network for this machine and the Raspberry Pi 3, run both
 	@PATH="$(abspath $(BIN)):$$PATH" sh examples/demo/run.sh
 
+docs: $(STAMP)      ## the documentation as a site in site/; strict: a broken link is an error
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[docs]' --editable .
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 wheel: $(STAMP)     ## dist/ellc-*.whl
 	$(BIN)/python -m build --wheel --outdir dist .
 
 clean:          ## everything made, but not .venv
-	rm -rf build dist out examples/demo/out *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist out site examples/demo/out *.egg-info .mypy_cache .pytest_cache .ruff_cache

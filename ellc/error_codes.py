@@ -494,27 +494,27 @@ _ROWS = (
     ),
     ErrorCode(
         "E750",
-        "A tuning file cannot be read",
-        "The file given with `--tuning` is damaged, or no tuning file; the report says where.",
-        "Write it anew with `ellc tune`.",
-    ),
-    ErrorCode(
-        "E750",
         "No such node to explain",
         "`ellc explain --node` was given a name that no layer, value or kernel has.",
         "The report lists near names; `ellc explain MODEL` lists all nodes.",
     ),
     ErrorCode(
         "E751",
-        "Nothing to measure kernels with",
-        "`ellc tune` was asked for a target that neither is this machine nor has a cycle model.",
-        "Run `ellc tune --target host` on the device itself, or set ELLC_CYCLE_TOOL.",
-    ),
-    ErrorCode(
-        "E751",
         "This level shows one node",
         "Kernels, LLVM IR and assembly are shown of a node, and none was named.",
         "`--node NAME`; the report names the costliest.",
+    ),
+    ErrorCode(
+        "E760",
+        "A tuning file cannot be read",
+        "The file given with `--tuning` is damaged, or no tuning file; the report says where.",
+        "Write it anew with `ellc tune`.",
+    ),
+    ErrorCode(
+        "E761",
+        "Nothing to measure kernels with",
+        "`ellc tune` was asked for a target that neither is this machine nor has a cycle model.",
+        "Run `ellc tune --target host` on the device itself, or set ELLC_CYCLE_TOOL.",
     ),
 )
 

@@ -45,7 +45,7 @@ def measure(
     """All candidates that the plan lists, for every layer that has several.
 
     `graph` has been through the passes. The time is in nanoseconds here, `limit_ms` for each build,
-    and in modelled cycles for a core that the cycle tool knows. Raises `EllcError`: E751 where
+    and in modelled cycles for a core that the cycle tool knows. Raises `EllcError`: E761 where
     neither is possible.
     """
     plans = list(_builds(graph, target))
@@ -105,7 +105,7 @@ def _modelled(plans: Sequence[Plan], progress: Progress) -> list[list[float]]:
         if modelled.missing:
             raise EllcError(
                 "there is nothing to measure its kernels with",
-                code="E751",
+                code="E761",
                 where=plan.target.name,
                 hint=f"{modelled.missing}; without it, run `ellc tune --target host` on the device",
             )

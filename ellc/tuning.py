@@ -63,7 +63,7 @@ class Entry:
 
 
 def read_tuning(path: Path) -> tuple[Entry, ...]:
-    """The entries of a file. Raises `EllcError` E750 with every place that is wrong."""
+    """The entries of a file. Raises `EllcError` E760 with every place that is wrong."""
     try:
         with path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)
@@ -159,7 +159,7 @@ def _damaged(path: Path, problems: list[str]) -> EllcError:
     shown = problems[:_MOST_PROBLEMS] + ([f"and {more} more"] if more > 0 else [])
     return EllcError(
         "this is not a tuning file" if len(problems) > 1 else f"not a tuning file: {problems[0]}",
-        code="E750",
+        code="E760",
         where=str(path),
         problems=shown if len(problems) > 1 else (),
         hint="`ellc tune MODEL --target T --tuning FILE` writes one",

@@ -6,6 +6,7 @@ the report's header says in one line what is skipped.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -96,6 +97,19 @@ def test_data() -> Path:
 def cycle_tool() -> Path:
     """The Cortex-A53 cycle model; use together with the marker `needs_cycle_tool`."""
     return Path(os.environ["ELLC_CYCLE_TOOL"])
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project's wheel, built once for all processes of a run."""
+    from fresh_environment import build_wheel
+
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with (shared / "wheel.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = list((shared / "wheel" / "dist").glob("*.whl"))
+        return found[0] if found else build_wheel(shared / "wheel")
 
 
 @pytest.fixture

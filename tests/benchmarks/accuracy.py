@@ -1,6 +1,6 @@
 """Accuracy of compiled networks on labelled pictures, beside their references.
 
-    python tests/benchmarks/accuracy.py [--only NAME] [--update-readme]
+    python tests/benchmarks/accuracy.py [--only NAME] [--update-docs]
 
 Needs the folder ELLC_TEST_DATA. Networks are compiled for this machine and called through their
 Python module. Float networks, and quantised ones from ONNX, must be as good as the data's README
@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 import labelled_data as data  # noqa: E402
-from readme_table import markdown_table, write_table  # noqa: E402
+from benchmark_page import markdown_table, write_table  # noqa: E402
 
 from ellc.driver import CompileOptions, compile_model  # noqa: E402
 from ellc.ir.types import Array  # noqa: E402
@@ -206,7 +206,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", default="", help="networks whose name contains this")
-    parser.add_argument("--update-readme", action="store_true")
+    parser.add_argument("--update-docs", action="store_true")
     given = parser.parse_args()
     if not os.environ.get("ELLC_TEST_DATA"):
         sys.exit("ELLC_TEST_DATA is not set: no pictures")
@@ -217,7 +217,7 @@ def main() -> None:
             results.append(measure(subject, folder))
             print("agrees" if results[-1].agrees else "DIFFERS", _cells(results[-1]), flush=True)
     print(markdown(results))
-    if given.update_readme:
+    if given.update_docs:
         write_table("accuracy", f"By `python tests/benchmarks/accuracy.py`.\n\n{markdown(results)}")
     sys.exit(0 if all(result.agrees for result in results) else 1)
 

@@ -1,6 +1,6 @@
 """ellc beside the engines that a user would pick instead: on this machine and on a modelled core.
 
-    python tests/benchmarks/peers.py LAB [--only NAME] [--no-cycles | --no-times] [--update-readme]
+    python tests/benchmarks/peers.py LAB [--only NAME] [--no-cycles | --no-times] [--update-docs]
 
 ELLC_PEERS_TOOL names the folder of the comparison tool, ELLC_CYCLE_TOOL the model of the core. LAB
 is the folder that the tool's setup script has filled: `peers/` (an environment with the engines),
@@ -25,9 +25,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from benchmark_page import markdown_table, write_table  # noqa: E402
 from cycles import kernel_cycles  # noqa: E402
 from layer_list import model_plan  # noqa: E402
-from readme_table import markdown_table, write_table  # noqa: E402
 
 from ellc.codegen.machine.resolve import resolve  # noqa: E402
 from ellc.driver import CompileOptions, compile_model  # noqa: E402
@@ -242,7 +242,7 @@ def main() -> None:
     skipped = parser.add_mutually_exclusive_group()
     skipped.add_argument("--no-cycles", action="store_true", help="only times on this machine")
     skipped.add_argument("--no-times", action="store_true", help="only modelled cycles")
-    parser.add_argument("--update-readme", action="store_true")
+    parser.add_argument("--update-docs", action="store_true")
     given = parser.parse_args()
     if missing := [v for v in ("ELLC_PEERS_TOOL", "ELLC_TEST_DATA") if not os.environ.get(v)]:
         sys.exit(f"{' and '.join(missing)} not set: no comparison")
@@ -258,7 +258,7 @@ def main() -> None:
             tables["peers pi3_64"] = markdown(cycles, "M cycles")
     for what, table in tables.items():
         print(f"\n{what}\n\n{table}")
-        if given.update_readme:
+        if given.update_docs:
             write_table(what, f"By `python tests/benchmarks/peers.py LAB`.\n\n{table}")
 
 

@@ -3,14 +3,14 @@
     python tests/benchmarks/run.py layers                        on this machine
     python tests/benchmarks/run.py layers --target pi3_64        modelled cycles (ELLC_CYCLE_TOOL)
     python tests/benchmarks/run.py model MODEL.ell [--target T]
-    ... --json | --update-readme
+    ... --json | --update-docs
 
 On this machine: the fastest of many calls, one thread; the peak is that of a loop of independent
 fused multiply-adds, measured between the calls. For a board: cycles of a model of the Cortex-A53
 in the second call. Multiply-adds (MAC) are nominal: taps that fall into the padding count.
 
-`--update-readme` writes the table between `<!-- benchmark: WHAT TARGET -->` and
-`<!-- end of benchmark -->` in README.md.
+`--update-docs` writes the table between `<!-- benchmark: WHAT TARGET -->` and
+`<!-- end of benchmark -->` in docs/reference/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from benchmark_page import markdown_table, write_table  # noqa: E402
 from cycles import kernel_cycles  # noqa: E402
 from layer_list import layer_plans, model_plan  # noqa: E402
-from readme_table import markdown_table, write_table  # noqa: E402
 
 from ellc.codegen.machine.resolve import resolve  # noqa: E402
 from ellc.codegen.machine.target import Target  # noqa: E402
@@ -215,7 +215,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="layers whose name contains this")
     parser.add_argument("--limit-ms", type=int, default=300, help="time for each layer or model")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--update-readme", action="store_true")
+    parser.add_argument("--update-docs", action="store_true")
     given = parser.parse_args()
     if (given.what == "model") != (given.model is not None):
         parser.error("`model` takes a file, `layers` none")
@@ -229,7 +229,7 @@ def main() -> None:
         result = measure_here(cases, what, target, given.limit_ms)
     else:
         result = measure_modelled(cases, what, target)
-    if given.update_readme:
+    if given.update_docs:
         shown = f" {given.model.name}" if given.model else ""
         command = f"python tests/benchmarks/run.py {given.what}{shown} --target {target.name}"
         write_table(f"{result.what} {target.name}", f"By `{command}`. {markdown(result)}")

@@ -104,12 +104,12 @@ def test_a_damaged_file_is_an_error_with_its_place(tmp_path: Path, text: str, sa
     path.write_text(text)
     with pytest.raises(EllcError) as caught:
         read_tuning(path)
-    assert caught.value.code == "E750" and caught.value.where == str(path)
+    assert caught.value.code == "E760" and caught.value.where == str(path)
     assert said in caught.value.report()
 
 
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(EllcError, match="E750"):
+    with pytest.raises(EllcError, match="E760"):
         read_tuning(tmp_path / "none.json")
 
 
@@ -143,5 +143,5 @@ def test_the_command_keeps_the_fastest(
 
 def test_a_target_that_nothing_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ELLC_CYCLE_TOOL", raising=False)
-    with pytest.raises(EllcError, match="E751"):
+    with pytest.raises(EllcError, match="E761"):
         ellc.tune.measure(run_pipeline(network())[0], TARGET)

@@ -1,21 +1,12 @@
-"""The lists of operators: complete, printed by the command, and as the README shows them."""
+"""The lists of operators: complete, and printed by the command."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
-from operator_tables import updated
 
 from ellc.support import FORMATS, supported
-
-README = Path(__file__).resolve().parents[2] / "README.md"
-
-
-def test_the_readme_shows_what_is_read() -> None:
-    page = README.read_text(encoding="utf-8")
-    assert page == updated(page), "python tests/support/operator_tables.py --update-readme"
 
 
 @pytest.mark.parametrize(

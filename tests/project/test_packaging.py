@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
-import sysconfig
 import tomllib
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fresh_environment import fresh_environment, source_files
 from small_networks import convolution_network
 
 from ellc.ir.container import save
@@ -21,34 +17,12 @@ ROOT = Path(__file__).resolve().parents[2]
 PLACES = {"codegen": "ellc/codegen", "ellc": "ellc", "ir": "ellc/ir"}
 """Where a wheel has the folders of a checkout."""
 RUNTIME = "ellc/codegen/runtime_c"
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> str:
-    """Run a command that must succeed; return what it printed."""
-    done = subprocess.run(
-        [str(part) for part in command],
-        cwd=cwd,
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+Command = Callable[..., str]
 
 
 def project() -> dict[str, object]:
     settings: dict[str, object] = tomllib.loads((ROOT / "pyproject.toml").read_text())
     return settings
-
-
-def source_files() -> list[Path]:
-    """What a clone would hold: tracked and new files and links, relative to the root."""
-    names = run(
-        *("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"), cwd=ROOT
-    ).split("\0")
-    return [Path(name) for name in names if name and (ROOT / name).exists()]
 
 
 def test_every_package_folder_is_listed() -> None:
@@ -66,49 +40,9 @@ def test_every_typed_package_says_so() -> None:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy of the sources so that the checkout stays as it is."""
-    scratch = tmp_path_factory.mktemp("wheel")
-    for name in source_files():
-        copy = scratch / "source" / name
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, copy, follow_symlinks=False)
-    run(
-        *(sys.executable, "-m", "build", "--wheel", "--no-isolation"),
-        *("--outdir", scratch / "dist", scratch / "source"),
-        cwd=scratch,
-    )
-    (built,) = (scratch / "dist").glob("ellc_compiler-*.whl")
-    return built
-
-
-@pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Command:
-    """The wheel in an environment of its own, far from the checkout: `installed(program, *args)`.
-
-    Its dependencies are borrowed from the environment that runs the tests, nothing is downloaded.
-    """
-    home = tmp_path_factory.mktemp("installed")
-    run(sys.executable, "-m", "venv", "--without-pip", home / "venv", cwd=home)
-    python = home / "venv" / "bin" / "python"
-    site = Path(
-        run(
-            python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=home
-        ).strip()
-    )
-    # A path line in a .pth file is no site folder: an editable ellc in there stays out of the way.
-    (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    run(
-        *(sys.executable, "-m", "pip", "--python", python, "install"),
-        *("--quiet", "--no-deps", "--no-index", wheel),
-        cwd=home,
-    )
-    env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
-
-    def call(program: str, *args: str | Path, cwd: Path) -> str:
-        return run(home / "venv" / "bin" / program, *args, cwd=cwd, env=env)
-
-    return call
+    """Run a program of an environment that holds the wheel, far from the checkout."""
+    return fresh_environment(tmp_path_factory.mktemp("installed") / "venv", wheel, ()).call
 
 
 @pytest.mark.slow

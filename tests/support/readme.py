@@ -1,4 +1,15 @@
-"""The commands and programs that README.md shows, section by section."""
+"""The commands and programs that a page of documentation shows.
+
+A comment on the line before a fenced block says what a test needs to know of it, `;` between
+several:
+
+    <!-- test: slow -->                   the page's test has this pytest marker
+    <!-- test: needs cmake -->            is run where this program is there, and told otherwise
+    <!-- test: not run (needs a board) -->
+    <!-- test: install -->                what the environment of the test is made by
+    <!-- test: in out/host -->            is run in this folder
+    <!-- file: main.c -->                 is the content of a file
+"""
 
 from __future__ import annotations
 
@@ -6,40 +17,45 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_HEADING = re.compile(r"^## (.+)$")
-_FENCE = re.compile(r"^```(\w*)$")
-_MARKERS = re.compile(r"^<!-- test: ([\w ]+) -->$")
+_FENCE = re.compile(r"^```([\w+]*)$")
+_COMMENT = re.compile(r"^<!-- (test|file): (.+) -->$")
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One fenced block. `markers` are the pytest markers named in a comment on the line before."""
+    """One fenced block. `notes` are what the comment before it says; `file` the file it is."""
 
-    section: str
     line: int
     language: str
     text: str
-    markers: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    file: str = ""
+
+    def after(self, word: str) -> str:
+        """What follows a word in the notes, `cmake` of `needs cmake`; empty if it is not there."""
+        return next((n.removeprefix(word).strip() for n in self.notes if n.startswith(word)), "")
 
 
 def fenced_blocks(markdown: str) -> Iterator[Block]:
     """Every fenced block of a page in order; raises `ValueError` for one that is never closed."""
-    section, markers = "", ()
+    notes: tuple[str, ...] = ()
+    file = ""
     opened: tuple[int, str, list[str]] | None = None
     for number, line in enumerate(markdown.splitlines(), 1):
         fence = _FENCE.match(line)
         if opened is not None:
             if line == "```":
                 start, language, text = opened
-                yield Block(section, start, language, "\n".join([*text, ""]), tuple(markers))
-                opened, markers = None, ()
+                yield Block(start, language, "\n".join([*text, ""]), notes, file)
+                opened, notes, file = None, (), ""
             else:
                 opened[2].append(line)
         elif fence:
             opened = (number, fence[1], [])
-        elif heading := _HEADING.match(line):
-            section, markers = heading[1], ()
-        elif named := _MARKERS.match(line):
-            markers = tuple(named[1].split())
+        elif comment := _COMMENT.match(line):
+            if comment[1] == "file":
+                file = comment[2]
+            else:
+                notes = tuple(map(str.strip, comment[2].split(";")))
     if opened is not None:
         raise ValueError(f"the block of line {opened[0]} is never closed")

@@ -1,4 +1,4 @@
-"""Tables in README.md that a script writes, between two comments."""
+"""Tables in docs/reference/benchmarks.md that a script writes, between two comments."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "benchmarks.md"
 
 
-def write_table(name: str, text: str, path: Path = README) -> None:
+def write_table(name: str, text: str, path: Path = PAGE) -> None:
     """Replace what stands after `<!-- benchmark: NAME -->` up to `<!-- end of benchmark -->`.
 
     Exits with a message if there are no such comments.

@@ -1,0 +1,227 @@
+"""The pages of the documentation that are made from the code, so that none of them can be stale.
+
+    python docs/generate.py FOLDER    # write them, to look at them without mkdocs
+
+mkdocs loads this file as a hook (`mkdocs.yml`) and adds what `pages` returns to the site.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import click
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+
+ROOT = Path(__file__).resolve().parents[1]
+
+COPIES = {
+    "changelog.md": "CHANGELOG.md",
+    "contributing.md": ".github/CONTRIBUTING.md",
+    "security.md": ".github/SECURITY.md",
+    "design/graph-ir.md": "ir/README.md",
+    "design/passes.md": "ir/passes/README.md",
+    "design/code.md": "codegen/README.md",
+    "design/kernel-ir.md": "codegen/kir/README.md",
+    "design/runtime.md": "runtime_c/README.md",
+    "design/command-line.md": "ellc/README.md",
+    "design/onnx.md": "ellc/frontends/onnx/README.md",
+    "design/tflite.md": "ellc/frontends/tflite/README.md",
+    "design/ell.md": "ellc/frontends/ell/README.md",
+    "reference/onnx-attributes.md": "ellc/frontends/onnx/ATTRIBUTES.md",
+    "reference/tflite-options.md": "ellc/frontends/tflite/OPTIONS.md",
+}
+"""Pages that are files of the checkout: each folder's README is its page of the design."""
+
+
+def pages() -> dict[str, str]:
+    """Every generated page: its path below `docs/`, and its Markdown."""
+    made = {page: _copied(page, source) for page, source in COPIES.items()}
+    made["reference/commands.md"] = commands_page()
+    made["reference/error-codes.md"] = error_codes_page()
+    made["reference/targets.md"] = targets_page()
+    made["reference/graph-operators.md"] = graph_operators_page()
+    made.update(format_pages())
+    return made
+
+
+def _copied(page: str, source: str) -> str:
+    """A file of the checkout, with its links to other files led to their pages."""
+    folder = (ROOT / source).parent
+    places = {(ROOT / file).resolve(): name for name, file in COPIES.items()}
+    up = "../" * page.count("/")
+
+    def link(match: re.Match[str]) -> str:
+        name = places.get((folder / match[2]).resolve())
+        return f"[{match[1]}]({up}{name})" if name else match[0]
+
+    text = (ROOT / source).read_text(encoding="utf-8")
+    return re.sub(r"\[([^\]]+)\]\((?!https?:)([^)#]+)\)", link, text)
+
+
+# ---- the command line ----------------------------------------------------------------------------
+
+
+def commands_page() -> str:
+    """Every command with its help and its options, as click knows them."""
+    import click
+
+    from ellc.cli import cli
+
+    context = click.Context(cli, info_name="ellc")
+    parts = ["# Commands", _help(cli), "```text\n" + (cli.epilog or "").strip("\b\n") + "\n```"]
+    for name in cli.list_commands(context):
+        command = cli.get_command(context, name)
+        assert command is not None
+        parts += _command(command, f"ellc {name}", context, level=2)
+    return "\n\n".join(parts) + "\n"
+
+
+def _command(command: click.Command, title: str, parent: Any, level: int) -> Iterator[str]:
+    import click
+
+    context = click.Context(command, info_name=title.split()[-1], parent=parent)
+    yield f"{'#' * level} {title}"
+    yield f"```text\n{command.get_usage(context).removeprefix('Usage: ')}\n```"
+    yield _help(command)
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            yield from _command(inner, f"{title} {name}", context, level + 1)
+        return
+    options = [p for p in command.get_params(context) if isinstance(p, click.Option)]
+    rows = [option.get_help_record(context) for option in options]
+    cells = [(f"`{names}`", _literal(" ".join(said.split()))) for names, said in filter(None, rows)]
+    yield table(("option", "meaning"), cells)
+
+
+def _help(command: click.Command) -> str:
+    """A help text as Markdown: its `a * b` and `<b>` are characters, no markup."""
+    text = (command.help or "").replace("\f", "").replace("\b\n", "")
+    return _literal("\n".join(map(str.strip, text.splitlines())))
+
+
+def _literal(text: str) -> str:
+    """Text whose *, < and [ are no markup; what stands between backticks is left alone."""
+    parts = text.split("`")
+    parts[::2] = [re.sub(r"([*<>\[\]])", r"\\\1", part) for part in parts[::2]]
+    return "`".join(parts)
+
+
+# ---- tables from registries ----------------------------------------------------------------------
+
+
+def error_codes_page() -> str:
+    """Every error code with its cause and its remedy."""
+    from ellc.error_codes import ERROR_CODES, group_of
+
+    parts = [
+        "# Error codes",
+        "Whatever is wrong with a model, a picture or an option is reported as `error[CODE]`, with "
+        "the place, every problem that was found, and a hint what to do; the command then ends "
+        "with exit code 2. Codes are stable: scripts may test for them (`EllcError.code`). "
+        "Exit code 3, an internal error, is a bug of ellc.",
+    ]
+    group = ""
+    for row in ERROR_CODES.values():
+        if group_of(row.code) != group:
+            group = group_of(row.code)
+            parts.append(f"## {group}")
+        parts += [f"### {row.code}: {row.title}", f"**Cause.** {row.cause}"]
+        parts.append(f"**Remedy.** {row.remedy}")
+    return "\n\n".join(parts) + "\n"
+
+
+def targets_page() -> str:
+    """The machines that code can be made for."""
+    from ellc.codegen.machine.resolve import fixed_targets
+
+    cells = [
+        (
+            f"`{t.name}`",
+            t.description,
+            f"`{t.cpu}`",
+            str(t.cores),
+            f"{t.vector_bytes * 8} bit" if t.vector_bytes > 4 else "none",
+            f"`{t.shared_suffix}`",
+        )
+        for t in fixed_targets()
+    ]
+    return (
+        "# Targets\n\n`--target host`, the default, is the machine that runs the compiler. "
+        "`--target custom` is any other one, described by `--triple`, `--cpu` and `--features` in "
+        "LLVM's words. `ellc targets` prints this table.\n\n"
+        + table(("name", "machine", "CPU", "cores", "vectors", "makes"), cells)
+        + "\n"
+    )
+
+
+def graph_operators_page() -> str:
+    """The operators of the graph IR."""
+    from ellc.commands.ops import kind, summary
+    from ellc.ir.op import all_ops
+
+    cells = [(f"`{name}`", kind(cls), _literal(summary(cls))) for name, cls in all_ops().items()]
+    return (
+        "# Operators of the graph IR\n\nWhat a network is made of after import. *Pointwise* "
+        "operators can run in the epilogue of the kernel before them; *composite* ones are "
+        "rewritten into others before code is made. `ellc ops` prints this table.\n\n"
+        + table(("operator", "kind", "meaning"), cells)
+        + "\n"
+    )
+
+
+def format_pages() -> dict[str, str]:
+    """A page for each format of model files: the operators that are read, with their limits."""
+    from ellc.support import FORMATS, NAMES, supported
+
+    made = {}
+    for form in FORMATS:
+        rows = supported(form)
+        whole = ", ".join(f"`{r.operator}`" for r in rows if not r.limits)
+        limited: dict[str, list[str]] = {}
+        for row in rows:
+            if row.limits:
+                limited.setdefault(row.limits, []).append(f"`{row.operator}`")
+        parts = [
+            f"# {NAMES[form]}: {len(rows)} operators",
+            "Made from the tables that the importer works with; `ellc ops --format "
+            f"{form}` prints the same.",
+            "## Without limits",
+            whole,
+        ]
+        if limited:
+            cells = [(", ".join(names), limits) for limits, names in limited.items()]
+            parts += ["## With limits", table(("operators", "what is supported"), cells)]
+        made[f"reference/operators-{form}.md"] = "\n\n".join(parts) + "\n"
+    return made
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; a | in a cell stays a character."""
+    lines = [head, ["---"] * len(head), *([c.replace("|", "\\|") for c in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+# ---- mkdocs --------------------------------------------------------------------------------------
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages to the site (a hook of mkdocs)."""
+    from mkdocs.structure.files import File
+
+    for name, text in pages().items():
+        files.append(File.generated(config, name, content=text))
+    return files
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    target = Path(sys.argv[1])
+    for name, text in pages().items():
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (target / name).write_text(text, encoding="utf-8")
