@@ -26,7 +26,7 @@ import click
 from ellc import __version__
 from ellc.commands.output import echo
 from ellc.ir.errors import EllcError, InternalError
-from ellc.ir.files import cannot_write, is_full
+from ellc.ir.files import cannot_write, refuses_to_write
 from ellc.ir.printable import indented
 from ellc.streams import open_standard_streams
 
@@ -160,7 +160,7 @@ def run(arguments: Sequence[str]) -> int:
         # Only click raises this, when the reader of our output has gone (`ellc print m | head`).
         return 0
     except Exception as error:
-        if isinstance(error, OSError) and is_full(error):
+        if isinstance(error, OSError) and refuses_to_write(error):
             place = Path(error.filename or tempfile.gettempdir())
             _report(cannot_write(place, error).report())
             return EXIT_BAD_INPUT

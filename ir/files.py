@@ -14,6 +14,7 @@ from ellc.ir.errors import EllcError
 
 FULL_DISK_HINT = "make room, or name a place on another disk (TMPDIR for temporary files)"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_REFUSING = (*_FULL, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 @contextmanager
@@ -65,6 +66,14 @@ def cannot_write(
 def is_full(error: OSError) -> bool:
     """Whether it says that a disk, or the user's share of it, is full."""
     return error.errno in _FULL
+
+
+def refuses_to_write(error: OSError) -> bool:
+    """Whether it says that a disk is full, read-only or broken, or a file as large as it may be.
+
+    This can meet any file at any moment, temporary ones too, whatever else is checked.
+    """
+    return error.errno in _REFUSING
 
 
 def _fuller(path: Path) -> Path:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -147,6 +150,17 @@ def test_a_full_disk_under_standard_output() -> None:
         )
     assert done.returncode == 2
     assert done.stderr == "error[E703]: no space left for standard output\n"
+
+
+@pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO"])
+def test_a_disk_that_refuses_is_no_mistake_of_ours(
+    name: str, failing: Callable[[BaseException], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Any file may meet it, temporary ones of a compiler included."""
+    number = getattr(errno, name)
+    failing(OSError(number, os.strerror(number), "somewhere/file"))
+    assert cli.run(["fail"]) == cli.EXIT_BAD_INPUT
+    assert capsys.readouterr().err.startswith("error[E703]: somewhere")
 
 
 def test_targets_as_table_and_as_json(ellc_command) -> None:

@@ -142,9 +142,13 @@ class _Place:
         return {"": self.out.read_bytes()} if self.out.is_file() else tree(self.out)
 
     def is_whole(self, *kinds: dict[str, bytes]) -> bool:
-        """Whether one of these stands at `out`; with `by_file`, each file of one of them."""
+        """Whether one of these stands at `out`; with `by_file`, each file of one of them.
+
+        What a killed writer of a file left beside it is overwritten by the next one.
+        """
         found = self.result()
         if self.output.by_file:
+            found = {name: data for name, data in found.items() if not name.endswith(".part")}
             return all(any(data == k.get(name) for k in kinds) for name, data in found.items())
         return found in kinds
 
