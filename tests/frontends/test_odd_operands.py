@@ -124,6 +124,21 @@ def test_tflite_operators_look_at_their_operands(tmp_path: Path) -> None:
     assert not found
 
 
+def test_a_variable_of_another_type_is_refused(tmp_path: Path) -> None:
+    """Also where nothing but the next value of it would be of another type."""
+    path = tmp_path / "x.tflite"
+    for case in layer_cases():
+        for index, operand in enumerate(case.operands):
+            if operand is None or not operand.variable:
+                continue
+            for dtype in {"int8", "int16", "float32"} - {operand.dtype}:
+                changed = replace(operand, dtype=dtype)
+                given = (*case.operands[:index], changed, *case.operands[index + 1 :])
+                path.write_bytes(replace(case, operands=given).data())
+                with pytest.raises(EllcError, match="E212"):
+                    read_tflite(path)
+
+
 @pytest.mark.parametrize("step", [np.iinfo(np.int64).min, np.iinfo(np.int64).max])
 def test_a_step_that_no_element_takes_is_any_number(step: int, tmp_path: Path) -> None:
     begin, end = (-1, -9) if step < 0 else (0, 9)

@@ -140,6 +140,7 @@ class Emitter:
         self._limits = budget.limits
         self._notes: dict[str, None] = {}
         self._states: dict[str, Value | None] = {}  # by name what each holds after the call
+        self._state_types: dict[str, TensorType] = {}
         self.work = 0  # multiply-adds, and elements of what functions make, so far
         self.source: tuple[str, ...] = ()  # names of the model's node at work, for every new node
 
@@ -263,10 +264,18 @@ class Emitter:
             raise Unsupported(f"its state '{name}' is that of another operator, too")
         self._states[name] = None
         ref = self._builder.state(name, initial)
+        self._state_types[name] = ref.type
         return Value(ref.type, ref=ref)
 
     def set_state(self, name: str, value: Value) -> None:
-        """What a state holds after the call."""
+        """What a state holds after the call.
+
+        Raises `Unsupported` for a value of another type or shape than the state has.
+        """
+        held, new = self._state_types[name], value.type
+        if (held.dtype, held.shape) != (new.dtype, new.shape):
+            both = (f"{t.dtype.value}{list(t.shape)}" for t in (held, new))
+            raise Unsupported(f"its state '{name}' of {' becomes '.join(both)}")
         self._builder.set_state(name, self.ref(value))
         self._states[name] = value
 
