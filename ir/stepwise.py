@@ -1,7 +1,9 @@
-"""A network of N steps made one of a single step: what its loops carry becomes its state.
+"""Turn a network that takes a whole sequence into one that takes a single step of it.
 
-Every value outside the loops has one element a step along an axis, or is always the same, or is
-known as of the last step only. Which axis an input has its steps along is found by trying.
+The values that its loops carry from step to step become states of the new network. A value outside
+the loops is of one of these kinds: it has an axis along which every step has one element, or it is
+the same at every step, or it is computed from the last step only. The kinds of the inputs are not
+stored anywhere, so all combinations that fit their shapes are tried.
 """
 
 from __future__ import annotations
@@ -31,52 +33,53 @@ from ellc.ir.step_rules import (
 from ellc.ir.types import Array
 
 STEPS_KEY = "about.steps"
-"""Metadata key: what a call is; shown to users as all `about.*` is."""
+"""Metadata key of a sentence that tells users what one call computes."""
 
-_NOT_YET = ("fuse_epilogue", "fold_padding")
-"""Passes that follow when the network for one step is compiled."""
+_LATER_PASSES = ("fuse_epilogue", "fold_padding")
+"""Passes that are left out here; they run when the network for one step is compiled."""
 _MOST_GUESSES = 256
 
 
 class Fixed(Enum):
-    """What a value without an axis of steps is."""
+    """The kinds of values that have no axis of steps."""
 
     ALWAYS = auto()
     """The same at every step."""
     LATEST = auto()
-    """That of the last step; where there is one step, of this one."""
+    """Computed from the last step only; in the network for one step, from that step."""
     KEPT = auto()
-    """A state that the network keeps from call to call already."""
+    """A state that the original network already keeps from call to call."""
     UNKNOWN = auto()
-    """The result of a node that was refused, or of one that reads such a result."""
+    """The result of a node that cannot be computed step by step, or of one that reads it."""
 
 
 Kind = int | Fixed
-"""What a value is: its axis of steps, or why it has none."""
+"""The axis along which a value has one element for every step, or why it has no such axis."""
 
 
 def stepwise(graph: Graph, where: str = "") -> Graph:
-    """The network of which one call is one step of `graph`'s; `reset` begins a new sequence.
+    """A network that computes one step of `graph`'s sequence in each call.
 
-    What its loops carry becomes its state, which begins with the loops' initial values; a state
-    that a loop begins with and leaves stays one. Inputs and outputs have extent 1 along
-    their axis of steps. The k-th call gives what `graph` gives for its k-th step; results that
-    `graph` has of its last step alone come with every call, as if it were the last.
+    The values that a loop carries become states, which start with the loop's initial values. If a
+    loop already reads and writes a state of `graph`, that state is used. `reset` begins a new
+    sequence. Inputs and outputs have extent 1 along their axis of steps. The k-th call after a
+    reset gives what `graph` gives for its k-th step. A result that `graph` computes from the last
+    step only is computed in every call, as if that step were the last.
 
-    What is folded into weights is folded before, so that a step is computed as it would be among
-    the others: where kernels add up alike, to the same bits.
+    Weights are folded before the graph is changed, so that both networks use the same folded
+    weights. Where their kernels add in the same order, they give the same bits.
 
-    Raises `EllcError` (E160) that lists every operator which needs more than the step itself;
-    `where` is the file that the graph comes from.
+    Raises `EllcError` (E160) that lists every operator which needs other steps than the current
+    one; `where` is the file that the graph comes from.
     """
-    for tidying in default_groups(PipelineOptions(skip=_NOT_YET)):
-        graph = tidying.run(graph)
+    for group in default_groups(PipelineOptions(skip=_LATER_PASSES)):
+        graph = group.run(graph)
     best: _Stepped | None = None
     for steps, kinds in islice(_guesses(graph), _MOST_GUESSES):
         tried = _Stepped(graph, steps, kinds)
         if not tried.problems:
             return tried.graph()
-        if best is None or tried.doubt < best.doubt:
+        if best is None or tried.distance < best.distance:
             best = tried
     raise _refused(where or graph.name, best.problems if best else ())
 
@@ -87,21 +90,21 @@ def _refused(where: str, problems: Sequence[str]) -> EllcError:
             "the network has no loop over the steps of a sequence",
             code="E160",
             where=where,
-            hint="either a call is one step already, or it was read with a sequence of one step: "
-            "then give its input more of them (--shape)",
+            hint="either a call is one step already, or the model was read with a sequence of one "
+            "step: then read it with a longer sequence (--shape)",
         )
     return EllcError(
         "the network cannot be computed step by step",
         code="E160",
         where=where,
         problems=problems,
-        hint="outside of loops every operator has to treat each step by itself; "
-        "--outputs NAME takes the part of a network before one that does not",
+        hint="an operator outside of loops may read the current step only; "
+        "--outputs NAME leaves out what comes after NAME in the network",
     )
 
 
 def _guesses(graph: Graph) -> Iterator[tuple[int, tuple[Kind, ...]]]:
-    """How many steps there may be, and along which axis every input may have them."""
+    """Possible numbers of steps, each with a possible kind of every input."""
     trips = {n.op.trips for n in graph.nodes if isinstance(n.op, Loop) and n.op.trips > 1}
     for steps in sorted(trips, reverse=True):
         choices: list[list[Kind]] = [
@@ -112,7 +115,7 @@ def _guesses(graph: Graph) -> Iterator[tuple[int, tuple[Kind, ...]]]:
 
 
 class _Stepped:
-    """The nodes for one step, if there are `steps` and the inputs are what `kinds` say."""
+    """The nodes for one step, if the guess of `steps` and of the inputs' `kinds` is right."""
 
     def __init__(self, graph: Graph, steps: int, kinds: Sequence[Kind]) -> None:
         self._old, self._steps = graph, steps
@@ -121,7 +124,7 @@ class _Stepped:
         self._types, self._exact = dict(graph.types), dict(graph.exact)
         self._constants, self._states = list(graph.constants), list(graph.states)
         self._nodes: list[Node] = []
-        self._is_astray = False
+        self._has_other_axis = False
         self.problems: list[str] = []
         for state in graph.states:
             self._set(state.current, Fixed.KEPT)
@@ -130,22 +133,25 @@ class _Stepped:
         for node in graph.nodes:
             self._enter(node)
         self.problems += [
-            f"output '{p.name}': shows a state before the call"
+            f"output '{p.name}': is a state as it was before the call"
             for p in graph.outputs
             if self._kinds[p.value] is Fixed.KEPT
         ]
 
     @property
-    def doubt(self) -> tuple[bool, int]:
-        """How little speaks for the guess: a loop along another axis, values of no known kind."""
+    def distance(self) -> tuple[bool, int]:
+        """How far the guess is from fitting: a loop runs along another axis, unknown values.
+
+        The guess with the smallest distance is the one whose problems are reported.
+        """
         unknown = sum(kind is Fixed.UNKNOWN for kind in self._kinds.values())
-        return self._is_astray, unknown
+        return self._has_other_axis, unknown
 
     def graph(self) -> Graph:
-        """What was made."""
-        said = (
-            "One call is one step: a reset begins a new sequence, of any number of steps; results\n"
-            f"are those of the network of {self._steps} steps at this one."
+        """The network for one step; only a guess without problems gives one."""
+        sentence = (
+            "One call is one step: a reset begins a new sequence, of any number of steps. A call\n"
+            f"gives what the network of {self._steps} steps gives for this step."
         )
         return replace(
             self._old,
@@ -154,18 +160,18 @@ class _Stepped:
             constants=tuple(self._constants),
             states=tuple(self._states),
             exact=self._exact,
-            metadata={**self._old.metadata, STEPS_KEY: said},
+            metadata={**self._old.metadata, STEPS_KEY: sentence},
         )
 
     def _set(self, value: str, kind: Kind) -> None:
-        """Note what a value is; along its axis of steps there is one left."""
+        """Record the kind of a value; its axis of steps, if it has one, shrinks to extent 1."""
         self._kinds[value] = kind
         if isinstance(kind, int):
             type_ = self._old.types[value]
             self._types[value] = type_.with_shape(*resized(type_.shape, kind, 1))
 
     def _enter(self, node: Node) -> None:
-        """Add what is computed of a node at each step; a refused one is a problem."""
+        """Add what a node computes at one step, or record why it cannot be computed that way."""
         kinds = [self._kinds[v] for v in node.inputs]
         try:
             if Fixed.UNKNOWN in kinds:
@@ -175,7 +181,7 @@ class _Stepped:
             elif any(isinstance(kind, int) for kind in kinds):
                 self._enter_step(node, kinds)
             else:
-                _want(Fixed.KEPT not in kinds, "reads a state that is not a loop's alone")
+                _want(Fixed.KEPT not in kinds, "reads a state outside of the loop that owns it")
                 self._nodes.append(node)
                 latest = Fixed.LATEST in kinds
                 self._set_all(node.outputs, Fixed.LATEST if latest else Fixed.ALWAYS)
@@ -190,9 +196,9 @@ class _Stepped:
     # --- nodes outside of loops ------------------------------------------------------------------
 
     def _enter_step(self, node: Node, kinds: Sequence[Kind]) -> None:
-        """A node that reads steps."""
-        _want(Fixed.LATEST not in kinds, "joins every step with the last one")
-        _want(Fixed.KEPT not in kinds, "reads a state that is not a loop's alone")
+        """Add a node with an operand that has an axis of steps."""
+        _want(Fixed.LATEST not in kinds, "combines every step with a result of the last one")
+        _want(Fixed.KEPT not in kinds, "reads a state outside of the loop that owns it")
         axes = tuple(kind if isinstance(kind, int) else None for kind in kinds)
         types, _ = self._old.node_types(node)
         last = last_step(node.op, types, axes, self._picked(node))
@@ -209,12 +215,15 @@ class _Stepped:
         self._set_all(node.outputs, axis)
 
     def _picked(self, node: Node) -> int | None:
-        """The only index of a `Gather`, if it is known."""
+        """The index of a `Gather` that picks a single element, if it is constant."""
         array = self._arrays.get(node.inputs[1]) if isinstance(node.op, Gather) else None
         return int(array.item()) if array is not None and array.size == 1 else None
 
     def _one_step(self, node: Node, axes: Axes) -> tuple[Axes, Op, int]:
-        """The axes of the operands - of constants that repeat, too -, the operator, its axis."""
+        """The operands' axes of steps, the operator for one step, and its result's axis of steps.
+
+        A constant that is the same at every step may count as an operand with an axis of steps.
+        """
         types, _ = self._old.node_types(node)
         try:
             return axes, *one_step(node.op, types, axes)
@@ -231,7 +240,7 @@ class _Stepped:
             raise
 
     def _axes_of_repetition(self, value: str) -> list[int]:
-        """Along which axes a constant is the same `steps` times."""
+        """The axes along which a constant is one slice repeated for every step."""
         array = self._arrays.get(value)
         if array is None:
             return []
@@ -239,7 +248,7 @@ class _Stepped:
         return [a for a in axes if _is_repeated(array, a)]
 
     def _repeated(self, value: str, axis: int) -> str:
-        """One of the equal parts of a constant along an axis, whose extent is then 1."""
+        """One of the equal slices of a constant along an axis, as a constant of extent 1 there."""
         name = f"{value}.part{axis}"
         if name not in self._types:
             part = np.take(self._arrays[value], [0], axis)
@@ -253,7 +262,7 @@ class _Stepped:
     # --- loops -----------------------------------------------------------------------------------
 
     def _enter_loop(self, node: Node, op: Loop) -> None:
-        """The nodes of a loop's body, between its states and the elements of one step."""
+        """Add the body of a loop once: it reads states and one step of each sequence."""
         backwards = any(walk.reverse for walk in (*op.inward, *op.outward))
         _want(not backwards, "goes through the sequence backwards, from the last step")
         _, sequences, fixed = op.parts(node.inputs)
@@ -278,7 +287,7 @@ class _Stepped:
             self._nodes.append(Node(copy, (value,), (result,), node.source))
 
     def _enter_body(self, node: Node, body: Graph, names: dict[str, str]) -> None:
-        """The nodes, constants and types of a body under other names."""
+        """Add the nodes, constants and types of a body, renamed by `names`."""
         given = {p.value for p in body.inputs}
         self._types.update((names[v], t) for v, t in body.types.items() if v not in given)
         self._constants += [Constant(names[c.value], c.key) for c in body.constants]
@@ -289,15 +298,15 @@ class _Stepped:
             self._nodes.append(Node(inner.op, inputs, outputs, inner.source or node.source))
 
     def _state(self, node: Node, index: int) -> State:
-        """What becomes of a carried value: a state that is there already, or a new one."""
+        """The state for a value that the loop carries: an existing one, or else a new one."""
         start, following = node.inputs[index], node.outputs[index]
         for state in self._old.states:
             if (state.current, state.next) == (start, following):
                 return state
         if start not in self._arrays:
             raise NotStepwise(
-                "begins with values that are computed; what an input gives can be made a constant "
-                "(--set INPUT=0)"
+                "its initial state is computed; if an input gives it, that input can be made a "
+                "constant (--set INPUT=0)"
             )
         name = f"{_label(node)}.{index}"
         while any(s.name == name for s in self._states):
@@ -308,14 +317,14 @@ class _Stepped:
         return State(name, current, following, key)
 
     def _element(self, node: Node, value: str, walk: Walk) -> str:
-        """What a loop reads of a sequence at one step."""
+        """The element of a sequence that a loop reads at one step."""
         kind = self._kinds[value]
         if value in self._arrays:
             _want(_is_repeated(self._arrays[value], walk.axis), UNEQUAL)
             value = self._repeated(value, walk.axis)
         else:
-            self._is_astray |= kind != walk.axis
-            _want(kind == walk.axis, "walks along another axis than that of the steps")
+            self._has_other_axis |= kind != walk.axis
+            _want(kind == walk.axis, "goes along another axis than that of the steps")
         element = f"{node.outputs[0]}.of.{value}.{walk.axis}"
         if element not in self._types:
             type_ = walk.element(self._types[value])

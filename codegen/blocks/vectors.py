@@ -1,4 +1,4 @@
-"""Vectors from and to memory with any distance between elements, exact at the end."""
+"""Loads and stores of vectors with any stride, which touch no element but those asked for."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ def load_lanes(
     stride: int = 1,
     offset: int = 0,
 ) -> Operand:
-    """`count` of `lanes` elements, `stride` apart; the other lanes are 0 and read nothing.
+    """A vector of `lanes` lanes, the first `count` from elements that are `stride` apart.
 
-    With stride 0 one element fills all lanes.
+    The other lanes are 0, and no memory is read for them. With stride 0 the one element fills all
+    lanes.
     """
     if stride == 0:
         return b.splat(b.load(param, index, offset=offset), lanes)
@@ -38,21 +39,21 @@ def load_lanes(
 def gathered(
     b: KernelBuilder, param: Param, index: Operand | int, offsets: list[int], lanes: int
 ) -> Operand:
-    """Single elements side by side, the lanes after them 0; an offset that repeats is read once.
+    """A vector of the elements at `index` + each of `offsets`; the lanes after them are 0.
 
-    `lanes` is a power of two.
+    An element whose offset occurs more than once is loaded once. `lanes` is a power of two.
     """
-    seen: dict[int, Operand] = {}
+    loaded: dict[int, Operand] = {}
     for offset in offsets:
-        if offset not in seen:
-            seen[offset] = b.load(param, index, offset=offset)
+        if offset not in loaded:
+            loaded[offset] = b.load(param, index, offset=offset)
     zero = Imm(0.0 if param.elem.is_float else 0, VType(param.elem))
-    items = [seen[o] for o in offsets] + [zero] * (lanes - len(offsets))
+    items = [loaded[o] for o in offsets] + [zero] * (lanes - len(offsets))
     return joined(b, items)
 
 
 def joined(b: KernelBuilder, items: list[Operand]) -> Operand:
-    """Values side by side in one vector, joined in pairs."""
+    """One vector that holds all items in order, made by joining neighbours pair by pair."""
     while len(items) > 1:
         pairs = [
             _joined_pair(b, items[i], items[i + 1]) if i + 1 < len(items) else items[i]
@@ -78,7 +79,7 @@ def store_lanes(
     stride: int = 1,
     offset: int = 0,
 ) -> None:
-    """The first `count` lanes to elements `stride` apart."""
+    """Store the first `count` lanes to elements that are `stride` apart."""
     count = min(count, value.type.lanes)
     if stride == 1 or count == 1:
         b.store_some(value, param, index, count, offset=offset)

@@ -1,4 +1,4 @@
-"""Means of bytes and 16-bit numbers over windows: sums in 16 bits where they fit, else in 32."""
+"""Average pooling of 8- and 16-bit integers; sums have 16 bits where they fit, else 32."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.types import Elem, VType
 from ellc.ir.ops.quantised_pool import IntAvgPool2D
 
-_NARROW_AREA = 255  # elements of 8 bits whose sum has 16
+_NARROW_AREA = 255  # so many 8-bit elements have a sum of at most 16 bits: 255 * 255 < 2^16
 
 
 @lowers(IntAvgPool2D)
 def lower_int_pool(ctx: NodeContext) -> list[KernelCall]:
-    """Any window."""
+    """Average pooling with any window."""
     return lower_windows(ctx, _IntMean)
 
 
 class _IntMean(Rule):
-    """The sum over the number of cells inside the image, rounded, halves away from zero."""
+    """The sum of a window, divided by how many of its elements are inside the image.
+
+    The quotient is rounded to the nearest integer, halves away from zero.
+    """
 
     operation = "add"
 
@@ -46,10 +49,10 @@ class _IntMean(Rule):
         return b.convert(clamped, self._stored)
 
     def _quotient(self, total: Operand, count: int) -> Operand:
-        """total / count; division itself rounds toward zero."""
+        """total / count, rounded to nearest: half of `count` is added, as `div` rounds toward 0."""
         b, half = self._b, self._b.const(count // 2, total)
         if not self._stored.is_signed:
             return b.div(b.add(total, half), b.const(count, total))
-        below = b.compare("lt", total, b.const(0, total))
-        away = b.select(below, b.sub(total, half), b.add(total, half))
-        return b.div(away, b.const(count, total))
+        negative = b.compare("lt", total, b.const(0, total))
+        adjusted = b.select(negative, b.sub(total, half), b.add(total, half))
+        return b.div(adjusted, b.const(count, total))

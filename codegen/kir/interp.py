@@ -1,4 +1,4 @@
-"""Runs a kernel with numpy, one operation at a time: what every emitter is compared with."""
+"""Runs a kernel with numpy, one operation at a time; the tests compare every emitter with it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ellc.ir.types import Array
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """A parameter that points into an array: at element `first`, with more before it."""
+    """A pointer to element `first` of an array; elements before it have negative indices."""
 
     array: Array
     first: int = 0
@@ -46,7 +46,7 @@ def run(kernel: Kernel, buffers: Mapping[str, Array | Pointer], begin: int, end:
     machine = _Machine(kernel, pointers)
     machine.set(kernel.begin.name, np.array([begin], np.int64))
     machine.set(kernel.end.name, np.array([end], np.int64))
-    # Overflow and invalid operations are what the operations define them to be.
+    # Operations define their results for overflow and invalid operands, so numpy need not warn.
     with np.errstate(all="ignore"):
         machine.body(kernel.body)
 
@@ -69,7 +69,7 @@ class _Machine:
         self._kernel = kernel
         self._pointers = pointers
         self._values: dict[str, Array] = {}
-        self._literals: dict[int, Array] = {}  # by `id`: 0.0 equals -0.0
+        self._literals: dict[int, Array] = {}  # by `id`, since 0.0 == -0.0 are different literals
 
     def set(self, name: str, value: Array) -> None:
         self._values[name] = value
@@ -80,20 +80,20 @@ class _Machine:
                 case Let():
                     self._let(statement)
                 case Load(result, param, index, offset, align):
-                    place = self._place(param, index, offset, result.type.lanes, align)
-                    self.set(result.name, self._pointers[param.name].array[place].copy())
+                    lanes = self._elements(param, index, offset, result.type.lanes, align)
+                    self.set(result.name, self._pointers[param.name].array[lanes].copy())
                 case Store(value, param, index, offset, align):
                     if not param.writable:
                         raise self._error(f"writes to {param.name}, which is not writable")
-                    place = self._place(param, index, offset, value.type.lanes, align)
-                    self._pointers[param.name].array[place] = self._value(value)
+                    lanes = self._elements(param, index, offset, value.type.lanes, align)
+                    self._pointers[param.name].array[lanes] = self._value(value)
                 case For():
                     self._for(statement)
                 case If(condition, inner):
                     if self._value(condition)[0]:
                         self.body(inner)
                 case Prefetch():
-                    pass  # changes no value, and may name any place
+                    pass  # changes no value, and its address may lie outside of the array
                 case _:
                     assert_never(statement)
 
@@ -110,8 +110,8 @@ class _Machine:
     def _for(self, loop: For) -> None:
         start, stop = self._scalar(loop.start), self._scalar(loop.stop)
         carried = [self._value(v) for v in loop.inits]
-        for turn in range(start, stop, loop.step):
-            self.set(loop.index.name, np.array([turn], np.int64))
+        for index in range(start, stop, loop.step):
+            self.set(loop.index.name, np.array([index], np.int64))
             for var, value in zip(loop.carried, carried, strict=True):
                 self.set(var.name, value)
             self.body(loop.body)
@@ -119,18 +119,18 @@ class _Machine:
         for var, value in zip(loop.results, carried, strict=True):
             self.set(var.name, value)
 
-    def _place(self, param: Param, index: Operand, offset: int, lanes: int, align: int) -> slice:
+    def _elements(self, param: Param, index: Operand, offset: int, lanes: int, align: int) -> slice:
+        """The elements of its array that an access touches; checks bounds and alignment."""
         first = self._scalar(index) + offset
         pointer = self._pointers[param.name]
-        before, behind = pointer.first, len(pointer.array) - pointer.first
-        if not -before <= first <= first + lanes <= behind:
-            extent = f"{behind} elements" + (f" and {before} before them" if before else "")
+        before, after = pointer.first, len(pointer.array) - pointer.first
+        if not -before <= first <= first + lanes <= after:
+            extent = f"{after} elements" + (f" and {before} before them" if before else "")
             raise self._error(
                 f"accesses {param.name}[{first}..{first + lanes - 1}], which has {extent}"
             )
-        # The pointer itself is aligned to `align_bytes`; more is never promised to an access.
-        known = min(align, param.align_bytes)
-        if align > param.align_bytes or first * param.elem.bytes % known:
+        # Only the pointer is known to be aligned, to `align_bytes`: an access cannot rely on more.
+        if align > param.align_bytes or first * param.elem.bytes % align:
             raise self._error(f"accesses {param.name}[{first}] as if aligned to {align} bytes")
         return slice(before + first, before + first + lanes)
 

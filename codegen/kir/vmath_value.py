@@ -1,4 +1,4 @@
-"""Arithmetic with Python's operators on values of a kernel, for the elementary functions."""
+"""Lets the elementary functions (`exp`, `tanh`, ...) be written with Python's operators."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ellc.codegen.kir.vmath_formats import Format, format_of
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """An operand that the arithmetic operators of Python work on; numbers stand for literals."""
+    """An operand whose Python operators emit operations of the kernel; numbers become literals."""
 
     b: KernelBuilder
     operand: Operand
@@ -55,7 +55,7 @@ class Value:
         return self.max(low).min(high)
 
     def fma(self, factor: Value, term: Value) -> Value:
-        """self * factor + term, rounded once or twice."""
+        """self * factor + term, rounded once where the target can fuse them, else twice."""
         return self.like(self.b.mul_add(self.operand, factor.operand, term.operand))
 
     def select(self, mask: Operand, yes: Value | float, no: Value | float) -> Value:
@@ -78,7 +78,7 @@ class Value:
             result = result.fma(self, self.const(coefficient))
         return result
 
-    # Bits: operands of the integer element, and back.
+    # The bits of a value, as an operand of the integer type of the same width.
 
     def bits(self) -> Operand:
         return self.b.bitcast(self.operand, self.format.bits)
@@ -87,13 +87,13 @@ class Value:
         return self.like(self.b.bitcast(bits, self.format.elem))
 
     def bits_const(self, value: int) -> Imm:
-        """An integer literal; the upper half of the unsigned range stands for negatives."""
+        """A literal with these bits; `value` is unsigned, the literal in two's complement."""
         width = self.format.bits.bytes * 8
         signed = value - (1 << width) if value >> (width - 1) else value
         return Imm(signed, self.operand.type.with_elem(self.format.bits))
 
     def bits_op(self, name: str, other: Operand | int) -> Value:
-        """A bitwise operation on the value's bits."""
+        """The value whose bits are this bitwise operation on the bits of `self` and of `other`."""
         literal = self.bits_const(other) if isinstance(other, int) else other
         return self.from_bits(self.b.op(name, self.bits(), literal))
 
@@ -101,11 +101,11 @@ class Value:
         return self.b.op("and", self.bits(), self.bits_const(self.format.sign_mask))
 
     def with_sign_of(self, other: Value) -> Value:
-        """The other's sign put on a value that has none."""
+        """The value with the sign of `other`; its own sign bit must be 0."""
         return self.bits_op("or", other.sign_bits())
 
     def upper_half(self) -> Value:
-        """The value without the lower half of its significand."""
+        """The value with the lower half of its significand cleared, so that its square is exact."""
         return self.bits_op("and", self.format.split_mask)
 
     def _lift(self, other: Value | float) -> Value:

@@ -1,8 +1,9 @@
-"""Programs that measure: the time of every step here, or calls for a model of another core.
+"""Programs that measure compiled plans: one times every step, one feeds a simulator of a core.
 
-`time_steps` runs compiled plans on this machine with the time taken between kernels. Two loops run
-in between, so that what the core gives at that moment is known: one of independent fused
-multiply-adds in all registers (the peak), one that reads a block larger than the caches.
+`time_steps` builds and runs a program that reads the clock between kernels. The program also times
+two loops, as bounds for the kernels under the same clock rate and load: independent fused
+multiply-adds in all registers (the peak), and reads of a block larger than the caches (the stream).
+`build_calls` builds a program without clocks, to be run by a profiler or a cycle model.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ from ellc.codegen.toolchain.llvm import IrJob, LlvmPool
 from ellc.ir.types import DType
 from ellc.ir.work_folders import temporary_folder
 
-_PEAK_TURNS = 5000
+_PEAK_TRIPS = 5000
 _STREAM_BYTES = 256 << 20  # larger than any cache
-_UNROLLED = 4
+_UNROLLED = 4  # multiply-adds of each chain in one trip
 
 
 @dataclass(frozen=True, slots=True)
 class StepTime:
-    """Nanoseconds of one step over many calls."""
+    """The fastest and the median time of one step over many calls, in nanoseconds."""
 
     fastest_ns: int
     median_ns: float
@@ -42,10 +43,10 @@ class StepTime:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """What `time_steps` measured: steps by plan, and the machine's own bounds in the same run.
+    """What `time_steps` measured: for each plan its steps, its calls and their median time.
 
-    `peak_macs_per_ns` are float multiply-adds of one core, `stream_bytes_per_ns` what it reads of
-    memory.
+    `peak_macs_per_ns` and `stream_bytes_per_ns` are the bounds of one core, measured in the same
+    run: the float multiply-adds it can do, and the bytes it can read from memory.
     """
 
     plans: tuple[tuple[StepTime, ...], ...]
@@ -58,31 +59,35 @@ class Times:
 def time_steps(
     plans: Sequence[tuple[str, Plan]], target: Target, limit_ms: int, rounds: int = 1
 ) -> Times:
-    """Time every step of plans (each with the prefix of its kernels), `limit_ms` for each plan.
+    """Time every step of the plans on one thread, each plan for `limit_ms` in all.
 
-    The plans take turns for so many rounds. One thread. Raises `EllcError` (`E620`) where the
-    target is not this machine: times under an emulator say nothing.
+    Each plan comes with the prefix of its kernels' names. The time is divided into `rounds`; every
+    round times all plans, one after the other, so that a change of the clock rate affects all
+    alike. Raises `EllcError` (`E620`) if the target is not this machine, because times under an
+    emulator mean nothing.
     """
     with temporary_folder("profile") as folder:
         program = folder / "profile"
         models = [ticking_model(plan, prefix) for prefix, plan in plans]
         peak, peak_macs = _peak_kernel(target)
-        stream, turns = _stream_kernel(target)
+        stream, stream_trips = _stream_kernel(target)
         loops = _kernel_object([peak, stream], target, folder)
         values: dict[str, object] = {
             "timed": True,
-            "peak_turns": _PEAK_TURNS,
-            "stream_turns": turns,
+            "peak_turns": _PEAK_TRIPS,
+            "stream_turns": stream_trips,
             "stream_bytes": _STREAM_BYTES,
         }
         _build(plans, models, target, folder, program, values, [loops])
-        words: list[str | Path] = [program, str(max(1, limit_ms // rounds))]
-        said = "".join(emulate.run(target, words, limit_s=3600).decode() for _ in range(rounds))
-    return _parsed(said, len(plans), peak_macs * _PEAK_TURNS)
+        command: list[str | Path] = [program, str(max(1, limit_ms // rounds))]
+        printed = "".join(
+            emulate.run(target, command, limit_s=3600).decode() for _ in range(rounds)
+        )
+    return _parsed(printed, len(plans), peak_macs * _PEAK_TRIPS)
 
 
 def build_calls(plans: Sequence[tuple[str, Plan]], target: Target, program: Path) -> None:
-    """A static program `PROGRAM N` that calls every model N times, inside a function `forward`.
+    """Build a static program; `PROGRAM N` calls every model N times, in a function `forward`.
 
     Kernels keep their names as symbols, so that a profiler or a cycle model can tell them apart.
     """
@@ -100,20 +105,20 @@ def _build(
     values: dict[str, object],
     objects: Sequence[Path],
 ) -> None:
-    made = list(objects)
+    linked = list(objects)
     for (_, plan), model in zip(plans, models, strict=True):
-        made += model_objects(plan, model, folder)
+        linked += model_objects(plan, model, folder)
     described = [_described(plan, m) for (_, plan), m in zip(plans, models, strict=True)]
     ports = max(max(len(m.inputs), len(m.outputs)) for m in models) + 1
     source = folder / "profile.c"
     source.write_text(render("profile.c.j2", models=described, max_ports=ports, **values))
     options = [f"-I{runtime_dir()}", "-Wall", "-Wextra", "-Werror"]
     sources = [source, runtime_dir() / "ellc_clock.c"]
-    emulate.build_program(target, sources, made, program, options=options)
+    emulate.build_program(target, sources, linked, program, options=options)
 
 
 def _described(plan: Plan, model: Model) -> dict[str, object]:
-    """A model as the template sees it."""
+    """What the template `profile.c.j2` needs to know of a model."""
 
     def port(size: int, dtype: DType) -> dict[str, object]:
         return {"bytes": size, "is_float": dtype is DType.F32}
@@ -127,11 +132,12 @@ def _described(plan: Plan, model: Model) -> dict[str, object]:
     }
 
 
-def _parsed(said: str, plans: int, peak_macs: int) -> Times:
+def _parsed(printed: str, plans: int, peak_macs: int) -> Times:
+    """Read the lines that the program prints; `profile.c.j2` describes them."""
     calls: list[list[list[int]]] = [[] for _ in range(plans)]
     peaks: list[int] = []
     streams: list[int] = []
-    for line in said.splitlines():
+    for line in printed.splitlines():
         kind, *numbers = line.split()
         values = [int(x) for x in numbers]
         match kind:
@@ -157,11 +163,11 @@ def _parsed(said: str, plans: int, peak_macs: int) -> Times:
 
 
 def _peak_kernel(target: Target) -> tuple[Kernel, int]:
-    """Chains of multiply-adds that wait for nothing but themselves; multiply-adds of one turn."""
+    """Independent chains of multiply-adds, and how many multiply-adds one trip of the loop does."""
     b = KernelBuilder("ellc_peak")
     y = b.param("y", Elem.F32, 64, writable=True)
     lanes = target.lanes(4)
-    # As many chains as there are registers, but for two factors and some for the compiler.
+    # Three quarters of the registers hold chains; the rest is for the two factors and the compiler.
     chains = max(4, target.vector_registers * 3 // 4)
     factors = [b.load(y, i * lanes, lanes) for i in range(2)]
     sums: list[Operand] = [b.load(y, i * lanes, lanes) for i in range(chains)]
@@ -176,7 +182,7 @@ def _peak_kernel(target: Target) -> tuple[Kernel, int]:
 
 
 def _stream_kernel(target: Target) -> tuple[Kernel, int]:
-    """Sums over a block, as fast as it can be read; the number of turns."""
+    """A loop that sums a block of `_STREAM_BYTES` bytes, and its number of trips."""
     b = KernelBuilder("ellc_stream")
     x = b.param("x", Elem.F32, 64)
     y = b.param("y", Elem.F32, 64, writable=True)

@@ -1,4 +1,7 @@
-"""The arena as a map over time: a rectangle for every buffer, its addresses by its life."""
+"""A map of the arena over time, with a rectangle for every buffer.
+
+The horizontal axis is the steps of the plan, the vertical one the addresses in the arena.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,12 @@ from ellc.explain.study import PlannedNode, Study
 _WIDTH_PX, _HEIGHT_PX, _LEFT_PX, _TOP_PX, _BELOW_PX = 940, 300, 84, 10, 34
 _CHARACTER_PX = 7
 _LABEL_HEIGHT_PX = 13
-_LINES = 4
+_GRID_LINES = 4
 
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
-    """From steps and bytes to pixels."""
+    """Converts steps and addresses into pixels."""
 
     first: int
     steps: int
@@ -35,7 +38,7 @@ class _Scale:
 
 
 def arena_map(study: Study) -> HtmlCode:
-    """The map as svg. A rectangle's `data-key` is the node that makes the first value in it."""
+    """The map as SVG; `data-key` of a rectangle names the first node that writes the buffer."""
     arena, steps = study.plan.arena, study.plan.steps
     scale = _Scale(0, len(steps), arena.arena_bytes)
     owners = _owners(study)
@@ -70,8 +73,8 @@ def _owners(study: Study) -> dict[str, PlannedNode]:
 
 def _axes(scale: _Scale) -> Iterator[HtmlCode]:
     right = _LEFT_PX + _WIDTH_PX
-    for part in range(_LINES + 1):
-        address = scale.arena_bytes * part // _LINES
+    for part in range(_GRID_LINES + 1):
+        address = scale.arena_bytes * part // _GRID_LINES
         y = scale.y(address)
         yield html_code('<line x1="{}" y1="{}" x2="{}" y2="{}"/>', _LEFT_PX, y, right, y)
         yield html_code(
@@ -89,8 +92,9 @@ def _axes(scale: _Scale) -> Iterator[HtmlCode]:
 
 
 def _ticks(steps: int) -> range:
-    apart = next(n * 10**e for e in range(12) for n in (1, 2, 5) if steps <= 12 * n * 10**e)
-    return range(0, steps + 1, apart)
+    """The steps that get a label: at most 13, at a distance of 1, 2 or 5 times a power of ten."""
+    distance = next(n * 10**e for e in range(12) for n in (1, 2, 5) if steps <= 12 * n * 10**e)
+    return range(0, steps + 1, distance)
 
 
 def _rectangle(study: Study, life: Lifetime, scale: _Scale, owner: PlannedNode | None) -> HtmlCode:
@@ -100,21 +104,24 @@ def _rectangle(study: Study, life: Lifetime, scale: _Scale, owner: PlannedNode |
     top = scale.y(offset + life.bytes)
     height = max(2, scale.y(offset) - top - 1)
     kind = study.plan.buffers[life.id].kind
-    what = f"{_contents(study, life, owner)}\n{bytes_text(life.bytes)} at {offset:,}, "
-    what += "always" if kind == "state" else f"steps {life.first} to {life.last}"
+    description = f"{_contents(study, life, owner)}\n{bytes_text(life.bytes)} at {offset:,}, "
+    description += "always" if kind == "state" else f"steps {life.first} to {life.last}"
     key = html_code(' data-key="{}"', html_text(owner.value)) if owner else HtmlCode("")
     label = f"%{owner.value}" if owner else life.id
     fits = len(label) * _CHARACTER_PX < width and height > _LABEL_HEIGHT_PX
-    place = (left + width // 2, top + height // 2 + 4)
-    text = html_code('<text x="{}" y="{}" text-anchor="middle">{}</text>', *place, html_text(label))
+    centre = (left + width // 2, top + height // 2 + 4)
+    text = html_code(
+        '<text x="{}" y="{}" text-anchor="middle">{}</text>', *centre, html_text(label)
+    )
     return html_code(
         '<g class="life {}"{}><title>{}</title><rect x="{}" y="{}" width="{}" height="{}"/>{}</g>',
-        *(HtmlCode(kind), key, html_joined(map(html_text, what.split("\n")), "\n")),
+        *(HtmlCode(kind), key, html_joined(map(html_text, description.split("\n")), "\n")),
         *(left, top, width, height, text if fits else HtmlCode("")),
     )
 
 
 def _contents(study: Study, life: Lifetime, owner: PlannedNode | None) -> str:
+    """What lies in a buffer: the value or scratch memory of its first writer, or just its name."""
     if owner is None:
         return life.id
     scratch = study.plan.buffers[life.id].kind == "scratch"

@@ -1,4 +1,4 @@
-"""What each node costs, and its share of the whole."""
+"""What each node costs, in issue slots and modelled cycles, and its share of the network's cost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ellc.ir.types import TensorType
 
 MOST_COSTLY = 5
 WAITS_MORE = 1.5
-"""Cycles a slot of a layer, by those of the network, from which on waiting is pointed out."""
+"""A node is said to wait if it takes this many times the network's average cycles per slot."""
 WHAT_SLOTS_ARE = (
     "slots: what the kernels issue, counted in their text by vector registers; waiting for memory\n"
     "is not in it. moved: operands, weights and results, each once."
@@ -41,7 +41,7 @@ def whole(study: Study) -> str:
 
 
 def of_node(study: Study, node: PlannedNode) -> str:
-    """One node's figures, a line each, and those of its steps."""
+    """The figures of one node, one on each line, then the slots of its steps."""
     lines = [f"{short_name(node)}: {node.operator}", "", *remarks(study, node), ""]
     lines += [f"{name:<18} {text}" for name, text in facts(study, node)]
     if len(node.steps) > 1:
@@ -51,7 +51,7 @@ def of_node(study: Study, node: PlannedNode) -> str:
 
 
 def facts(study: Study, node: PlannedNode) -> list[tuple[str, str]]:
-    """Name and figure of everything known of a node's cost."""
+    """Pairs of a name and a figure: everything that is known about a node's cost."""
     slots = study.node_slots[node.value]
     rank = costliest(study).index(node) + 1
     found = [
@@ -73,7 +73,7 @@ def facts(study: Study, node: PlannedNode) -> list[tuple[str, str]]:
 
 
 def remarks(study: Study, node: PlannedNode) -> list[str]:
-    """What the figures say of the node, a sentence each."""
+    """Sentences that explain the figures of a node."""
     if not node.steps:
         return ["It costs nothing: the result is a view of bytes that are already there."]
     rank = costliest(study).index(node) + 1
@@ -92,6 +92,7 @@ def remarks(study: Study, node: PlannedNode) -> list[str]:
 
 
 def _where_from(study: Study, node: PlannedNode) -> str:
+    """Which cache level can hold the operands, weights and results of a node."""
     core = study.target.core
     if node.moved_bytes <= core.l1_bytes:
         return f"all of it fits into the first-level cache ({bytes_text(core.l1_bytes)})"
@@ -102,13 +103,13 @@ def _where_from(study: Study, node: PlannedNode) -> str:
 
 
 def _waiting(study: Study, node: PlannedNode) -> list[str]:
-    """Cycles for each slot, beside those of the whole network."""
+    """Compare the node's cycles per slot with the network's; many of them mean that it waits."""
     slots = study.node_slots[node.value]
     if not has_cycles(study) or not slots or not study.all_slots:
         return []
-    own, all_ = study.node_cycles(node) / slots, study.modelled.all_cycles / study.all_slots
-    text = f"{own:.1f} cycles a slot; {all_:.1f} in the whole network"
-    if own > WAITS_MORE * all_:
+    own, average = study.node_cycles(node) / slots, study.modelled.all_cycles / study.all_slots
+    text = f"{own:.1f} cycles a slot; {average:.1f} in the whole network"
+    if own > WAITS_MORE * average:
         return [f"{text}: it waits, for memory or for results of its own."]
     return [f"{text}."]
 
@@ -127,12 +128,12 @@ def totals(study: Study) -> str:
 
 
 def costliest(study: Study) -> Sequence[PlannedNode]:
-    """The nodes by cost, the costliest first; equal ones in order."""
+    """The nodes by cost, the costliest first; nodes of equal cost in graph order."""
     return sorted(study.nodes, key=lambda n: -share(study, n))
 
 
 def share(study: Study, node: PlannedNode) -> float:
-    """A node's part of the modelled cycles if there are any, else of the slots."""
+    """A node's share of the modelled cycles, or of the slots if cycles are not modelled."""
     if not has_cycles(study):
         return slot_share(study, node)
     whole = study.modelled.all_cycles
@@ -140,7 +141,7 @@ def share(study: Study, node: PlannedNode) -> float:
 
 
 def slot_share(study: Study, node: PlannedNode) -> float:
-    """A node's part of the slots."""
+    """A node's share of the network's slots."""
     return study.node_slots[node.value] / study.all_slots if study.all_slots else 0.0
 
 
@@ -150,7 +151,7 @@ def has_cycles(study: Study) -> bool:
 
 
 def row(study: Study, node: PlannedNode) -> list[str]:
-    """The cells of a node."""
+    """The cells of a node's row in the table of `whole`."""
     slots = study.node_slots[node.value]
     cells = [
         f"%{node.value}",
@@ -169,7 +170,7 @@ def row(study: Study, node: PlannedNode) -> list[str]:
 
 
 def rate(node: PlannedNode, cost: float) -> str:
-    """Multiply-adds for each of what it costs."""
+    """Multiply-adds per unit of `cost` (slots or cycles); empty if there are none."""
     return f"{node.macs / cost:.2f}" if node.macs and cost else ""
 
 

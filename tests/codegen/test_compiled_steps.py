@@ -184,7 +184,7 @@ REFUSED = [
     ("GRU", [MEAN], ["o"], {}, "o: needs other steps, too"),
     ("GRU", [], ["s"], {"direction": "reverse"}, "y: goes through the sequence backwards"),
     ("LSTM", [], ["y"], {"direction": "bidirectional"}, "y: goes through the sequence backwards"),
-    ("RNN", [node("Add", ["s", "h"], ["o"])], ["o"], {}, "o: joins every step with the last one"),
+    ("RNN", [node("Add", ["s", "h"], ["o"])], ["o"], {}, "o: combines every step"),
     ("RNN", [node("CumSum", ["s", "sum"], ["o"])], ["o"], {}, "o: needs other steps, too"),
 ]
 
@@ -210,7 +210,7 @@ def test_a_computed_beginning_is_refused() -> None:
     made, arrays = layer("GRU")
     made.input.extend(["", "begin"])
     inputs = {"x": floats(STEPS, BATCH, INPUTS), "begin": floats(1, BATCH, HIDDEN)}
-    with pytest.raises(EllcError, match=r"begins with values that are computed.*--set"):
+    with pytest.raises(EllcError, match=r"its initial state is computed.*--set"):
         stepwise(read(model([made], inputs, ["y"], arrays)))
 
 

@@ -1,6 +1,6 @@
-"""The DSP extension of Cortex-M4, M7 and M33, which 32-bit ARM cores since Armv6 have as well.
+"""Instructions of the DSP extension of Cortex-M4, M7 and M33, and of 32-bit ARM cores since Armv6.
 
-Vectors are general registers: four bytes or two numbers of 16 bits each.
+A vector is one general register of 32 bits: four 8-bit or two 16-bit integers.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ _PAIR = VType(Elem.I16, 2)
 
 
 def _pairs(*calls: str) -> str:
-    """The operands a and b as general registers, then what is called with them."""
+    """LLVM lines that turn the first two operands into 32-bit integers a and b, then `calls`."""
     return "\n".join(
         ("a = bitcast <2 x i16> {0} to i32", "b = bitcast <2 x i16> {1} to i32", *calls)
     )
 
 
 def _product(a: Array, b: Array, total: Array) -> Array:
-    """The sum of both products added to a total, in its type; it wraps."""
+    """total + a[0] * b[0] + a[1] * b[1] in the type of the total, modulo its width."""
     products = a.astype(total.dtype) * b.astype(total.dtype)
     return np.asarray(total + products.sum(dtype=total.dtype))
 
 
 def _widened(sign: str, elem: Elem, first: int) -> Instruction:
-    """Every second byte, from the first or the second one on, with 16 bits."""
+    """Bytes 0 and 2 (`first` = 0) or 1 and 3 (`first` = 1), sign- or zero-extended to 16 bits."""
     word = elem.wider
     lines = ["word = bitcast <4 x i8> {0} to i32"]
     if first:

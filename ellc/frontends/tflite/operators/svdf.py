@@ -1,9 +1,13 @@
-"""SVDF: a dense layer in time and features, each a product of low rank, over the latest operands.
+"""SVDF: a dense layer over the operands of the latest calls, whose weights have a low rank.
 
-With stored integers it is `EvalIntegerSVDF` of the reference kernels: features are rounded to the
-state's 16 bits, the sum over time and rank is exact modulo 2^32 and rounded once more. The kernels
-want RELU and leave it to the result's range: with a zero point above the lowest number, negative
-results pass.
+Each filter is the product of a vector over features and a vector over time; `rank` filters are
+summed for each unit. The operand is multiplied with the vectors over features at once, and only the
+products of the latest calls are kept, as the state.
+
+With stored integers it is `EvalIntegerSVDF` of TensorFlow Lite's reference kernels: the products
+with features are rounded to the 16 bits of the state; the sum over time and rank is exact modulo
+2^32, then rounded once. The reference kernels accept no activation but RELU, and compute none: they
+only clamp to the range of int8. If the zero point is above -128, negative results remain. So here.
 """
 
 from __future__ import annotations
@@ -35,17 +39,19 @@ from ellc.ir.ops.reduce import Reduce
 from ellc.ir.ops.shape import Concat, Slice
 from ellc.ir.types import DType
 
-_STATE = 4  # the operand
+_STATE = 4  # index of the operand
 
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """How many operands at once, filters, operands remembered, and filters of a unit."""
+    """The extents of a layer."""
 
     batch: int
     filters: int
     memory: int
+    """Calls whose products with the features are in the state, the current one included."""
     rank: int
+    """Filters that are summed for one unit."""
 
 
 @TFLITE.imports(
@@ -54,7 +60,7 @@ class _Layer:
     declines=(NO_SUCH_CELL,),
 )
 def svdf(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Filters over what each of them made of the latest operands, a rank of them for each unit."""
+    """[batch, units]: the sum of `rank` filters for each unit, over the latest operands."""
     x, times = operand(inputs, 0), operand(inputs, 2)
     filters, memory = extents(times, 2, "the filters over time")
     batch, _ = extents(x, 2, "the operand")
@@ -75,24 +81,24 @@ def _floats(emitter: Emitter, node: TfliteNode, inputs: Inputs, layer: _Layer) -
 
 
 def _stored(emitter: Emitter, node: TfliteNode, inputs: Inputs, layer: _Layer) -> Value:
-    source, filters, times, held = (tensor(node, i) for i in (0, 1, 2, _STATE))
+    source, filters, times, state = (tensor(node, i) for i in (0, 1, 2, _STATE))
     to, activation = result(node), node.options.activation
-    kinds = [t.kind for t in (source, filters, times, held, to)]
-    if kinds != ["INT8", "INT8", "INT16", "INT16", "INT8"] or zero_of(held):
+    kinds = [t.kind for t in (source, filters, times, state, to)]
+    if kinds != ["INT8", "INT8", "INT16", "INT16", "INT8"] or zero_of(state):
         raise Unsupported(f"an SVDF of {', '.join(kinds).lower()}")
     if activation is not Activation.RELU:
         raise Unsupported(f"{NO_SUCH_CELL.reason}: {activation.name}; no runtime has it")
     total = emitter.add(IntDense(zero_of(source)), operand(inputs, 0), operand(inputs, 1))
-    factor = _factor(source, filters, held)
-    feature = requantize(emitter, total, [factor], held, Activation.NONE)
+    factor = _factor(source, filters, state)
+    feature = requantize(emitter, total, [factor], state, Activation.NONE)
     latest = _remembered(emitter, node, feature, layer)
     wide = [emitter.add(Cast(DType.I32), v) for v in (latest, operand(inputs, 2))]
     total = _units(emitter, wide[0], wide[1], optional(inputs, 3), layer)
-    return requantize(emitter, total, [_factor(held, times, to)], to, Activation.NONE)
+    return requantize(emitter, total, [_factor(state, times, to)], to, Activation.NONE)
 
 
 def _factor(x: Tensor, weights: Tensor, to: Tensor) -> float:
-    """A factor between scales, all of it in float32."""
+    """The scale of the product x * weights, divided by that of `to`; computed in float32."""
     return float(scale_of(x) * scale_of(weights) / scale_of(to))
 
 
