@@ -34,7 +34,7 @@ class Imported:
 
 
 def tidied(graph: Graph) -> Graph:
-    """The graph without what only its exporter needed: shape arithmetic, transposes, twins."""
+    """The graph without what only the exporter needed: shape arithmetic, transposes, duplicates."""
     after, _ = run_pipeline(graph, parse_passes(_TIDYING))
     return after
 

@@ -119,8 +119,8 @@ def type_bytes(type_: TensorType) -> int:
 def window_of(op: Op, inputs: Types) -> Window | None:
     """The window of a convolution or pool; None for every other operator.
 
-    By the operators' own convention: whoever slides a window has the attribute `stride`, and either
-    `window` or weights of shape [F,kh,kw,..] as second operand.
+    It relies on a convention: an operator that slides a window has the attribute `stride`, and
+    either `window` or weights of shape [F,kh,kw,..] as second operand.
     """
     if isinstance(op, Fused):
         return window_of(op.anchor, inputs[: op.operands])

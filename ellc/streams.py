@@ -14,7 +14,7 @@ from ellc.ir.files import is_full
 
 
 class ClosedOutput(io.TextIOBase):
-    """Standard output of a caller that has closed it: whoever needs it is told."""
+    """Takes the place of a standard output that the caller has closed; writing raises an error."""
 
     def __init__(self, nowhere: TextIO) -> None:
         self._nowhere = nowhere  # keeps the number of standard output from files

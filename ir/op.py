@@ -248,16 +248,17 @@ def sizes(operands: Arrays) -> Arrays:
     return tuple(np.abs(x) if x.dtype.kind == "f" else x for x in operands)
 
 
-def carried_by_products(bare: Op, framed: Op, operands: Arrays, errors: Arrays) -> Array:
+def carried_by_products(bare: Op, padded: Op, operands: Arrays, errors: Arrays) -> Array:
     """`Op.carried_error` of sums of products: ex (|w| + ew) + |x| ew, and the error of a bias.
 
-    `bare` is the operator with zeros outside the image, `framed` has magnitudes there.
+    `bare` is the operator with zeros outside the image; `padded` has there the magnitudes of
+    its padding values.
     """
     x, w = sizes(operands[:2])
     first, second, *bias = errors
     total = bare.reference(first, w + second)[0]
     if np.any(second):
-        total = total + framed.reference(x, second)[0]
+        total = total + padded.reference(x, second)[0]
     return np.asarray(total + bias[0] if bias else total)
 
 

@@ -38,8 +38,8 @@ WEIGHTS_FILE = "weights.eir"
 
 # The order of all passes. A group runs from left to right, and again until none of its passes
 # changes the graph. Nodes without readers go before passes that ask whether a node is the only
-# reader of a value. `fold_affine` and `absorb_padding` meet in one group: a frame may stand before
-# or after the subtraction of a mean, or between two of them.
+# reader of a value. `fold_affine` and `absorb_padding` are in one group, since a `Pad` may come
+# before or after the subtraction of a mean, or between two of them.
 _GROUPS = (
     (
         "canonicalise",

@@ -179,7 +179,7 @@ class Editor:
         )
 
     def forward(self, node: Node, *values: str) -> None:
-        """Remove a node; whoever used its results now uses `values`."""
+        """Remove a node; readers of its results now read `values`."""
         self.remove(node)
         for old, new in zip(node.outputs, values, strict=True):
             target = self.current(new)

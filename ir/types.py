@@ -77,11 +77,11 @@ _FROM_NUMPY = {v: k for k, v in _NUMPY.items() if k is not DType.BIT}
 
 @dataclass(frozen=True, slots=True)
 class Padding:
-    """A frame of constant pixels around the rows and columns of an NHWC tensor.
+    """Constant pixels around the rows and columns of an NHWC tensor.
 
-    `values` holds one number for all channels, or one per channel. As an attribute of a
-    convolution or pool it says what lies outside the input; as `TensorType.border` it says that
-    the buffer really holds such a frame.
+    `values` holds one number for all channels, or one per channel. As the padding of a convolution
+    or pool it says which values the window reads outside of the image; nothing need be stored. As
+    `TensorType.border` it says that the buffer holds these pixels around the image.
     """
 
     top: int = 0
@@ -97,9 +97,9 @@ class Padding:
 
     @staticmethod
     def of(amounts: tuple[int, int, int, int], values: Iterable[float]) -> Padding:
-        """The one form in which equal frames compare equal.
+        """The normal form, in which paddings with the same meaning are equal.
 
-        One value where all channels agree, no negative zero, `Padding()` if nothing is framed.
+        One value if all channels agree, no negative zero, `Padding()` if all amounts are 0.
         """
         if not any(amounts):
             return Padding()
@@ -118,31 +118,31 @@ class Padding:
 
     @property
     def is_zero(self) -> bool:
-        """True if every value of the frame is 0."""
+        """True if every value is 0."""
         return all(v == 0 for v in self.values)
 
     def covers(self, other: Padding) -> bool:
-        """True if a buffer with this frame can be read through `other`'s frame."""
+        """True if a kernel that needs the border `other` can read a buffer with this border."""
         return other.is_empty or (
             all(a >= b for a, b in zip(self.amounts, other.amounts, strict=True))
             and self.agrees(other)
         )
 
     def of_sizes(self) -> Padding:
-        """The frame with the magnitudes of its values."""
+        """The same amounts, with the magnitudes of the values."""
         return Padding(*self.amounts, tuple(abs(v) for v in self.values))
 
     def of_errors(self) -> Padding:
-        """What stands around errors of an image: the frame itself has none."""
+        """The padding of an array of rounding errors: 0, since padding values have none."""
         return Padding(*self.amounts)
 
     def widened(self, inner: Padding) -> tuple[int, int, int, int]:
-        """Widths of the two frames together, one around the other."""
+        """The sums of the amounts of both, for one around the other."""
         top, left, bottom, right = (a + b for a, b in zip(self.amounts, inner.amounts, strict=True))
         return top, left, bottom, right
 
     def around(self, inner: Padding) -> Padding | None:
-        """This frame around another one as a single frame, None if their values differ."""
+        """This padding around an inner one, as a single padding; None if their values differ."""
         if inner.is_empty:
             return self
         if self.is_empty:
@@ -171,7 +171,7 @@ class Quant:
 class TensorType:
     """A static tensor type. Four-dimensional tensors are NHWC.
 
-    `border` is storage, not meaning: the buffer has that frame around rows and columns.
+    `border` is storage, not meaning: the buffer holds these pixels around rows and columns.
     """
 
     dtype: DType
@@ -205,7 +205,7 @@ class TensorType:
         return TensorType(self.dtype, tuple(shape), quant=quant)
 
     def with_border(self, border: Padding | None) -> TensorType:
-        """The same type stored with (or with None, without) a frame."""
+        """The same type, stored with this border, or without one if it is None."""
         return replace(self, border=border)
 
     def with_dtype(self, dtype: DType) -> TensorType:

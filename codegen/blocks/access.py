@@ -59,8 +59,8 @@ class Access:
 
     Inside a loop, `trip` elements are added for every trip. Counts are in elements of `elem`.
     Packed bits are bytes: the last extent is the number of bytes per pixel, of which the high bits
-    and bytes after the last channel are 0. The memory of a constant is its `Weight`: whoever has
-    the access of an operand can point to its elements.
+    and bytes after the last channel are 0. The memory of a constant is its `Weight`, so
+    that a kernel reads constants and buffers in the same way.
     """
 
     memory: Buffer | Weight

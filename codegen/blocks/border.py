@@ -1,4 +1,4 @@
-"""Writing the frame of constant pixels around an image in its buffer."""
+"""Kernels that fill the border of a buffer: the constant pixels around an image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ellc.ir.weights import content_key
 def fill_border(name: str, target: Target, access: Access) -> KernelCall:
     """Fill the border of a bordered buffer; not split over threads.
 
-    In memory the frame is a long run before the first row, the right edge of each row with the
+    In memory the border is a long run before the first row, the right edge of each row with the
     left edge of the next, and a long run after the last row.
     """
     border = access.border

@@ -183,10 +183,10 @@ def origin(b: KernelBuilder, shape: Sliding, place: TilePosition, channel: Opera
     return b.add(index, channel)
 
 
-def meetings(axis: Axis, taps: tuple[Taps, ...]) -> dict[int, list[tuple[int, int]]]:
-    """For each input position of a tile along an axis (from tap 0 of output 0): who reads it.
+def input_readers(axis: Axis, taps: tuple[Taps, ...]) -> dict[int, list[tuple[int, int]]]:
+    """For each input position of a tile along an axis the pairs (output, tap) that read it.
 
-    Gives (output, tap) pairs, positions in ascending order.
+    Position 0 is that of tap 0 of output 0; positions are in ascending order.
     """
     found: dict[int, list[tuple[int, int]]] = {}
     for output, (first, end) in enumerate(taps):

@@ -5,8 +5,8 @@ is constant but for the taps outside an image, which count as the image's zero p
 
     sum of (x - a)(w - b) = sum of x * (w - b) - a * sum of (w - b)
 
-So an integer convolution is one of plain stored values with weights `w - b`, with another bias and
-a frame of `a`. Everything is modulo 2^32.
+So an integer convolution is one of the stored values x with the weights `w - b`, another bias, and
+padding of `a`. Everything is modulo 2^32.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Numbers:
 
 @dataclass(frozen=True, eq=False)
 class Terms:
-    """A convolution's weights [F,kh,kw,C/groups] as they are multiplied, bias and frame.
+    """A convolution's weights [F,kh,kw,C/groups] as they are multiplied, bias and padding.
 
     `exact` is the bias in the type that start values are computed in. `key` tells these weights
     from the stored ones.
@@ -105,11 +105,11 @@ class Terms:
 
     def depends_on_taps(self, *, edges: bool) -> bool:
         """Whether where a sum starts depends on the taps that its output reads."""
-        return edges and self._frame_adds
+        return edges and self._padding_adds
 
     @cached_property
-    def _frame_adds(self) -> bool:
-        """Whether a tap in the frame adds anything: 0 times a weight that is not finite is NaN."""
+    def _padding_adds(self) -> bool:
+        """Whether a tap outside of the image adds anything; 0 times an infinite weight is NaN."""
         return not self.padding.is_zero or not bool(np.isfinite(self.weights).all())
 
     def start(self, groups: int, taps: Sequence[tuple[int, int]] | None) -> Array:
@@ -120,12 +120,12 @@ class Terms:
         filters, depth = self.weights.shape[0], self.weights.shape[3]
         kind = np.dtype(np.float64 if self.numbers.total.is_float else np.int64)
         total = np.zeros(filters, kind) if self.exact is None else self.exact
-        if taps is not None and self._frame_adds:
+        if taps is not None and self._padding_adds:
             (top, bottom), (left, right) = taps
             outside = np.ones(self.weights.shape[1:3], bool)
             outside[top:bottom, left:right] = False
-            frame = np.resize(np.array(self.padding.values).astype(kind), groups * depth)
-            share = frame.reshape(groups, depth)[np.arange(filters) // (filters // groups)]
+            outer = np.resize(np.array(self.padding.values).astype(kind), groups * depth)
+            share = outer.reshape(groups, depth)[np.arange(filters) // (filters // groups)]
             missed = self.weights[:, outside].astype(kind)
             with np.errstate(invalid="ignore"):
                 total = total + (missed * share[:, None, :]).sum(axis=(1, 2))
@@ -190,8 +190,8 @@ def integer_terms(
     if input_zero:
         share = input_zero * weights.sum(axis=(1, 2, 3), dtype=np.int64)
         exact = -share if exact is None else exact - share
-    frame = replace(padding, values=(float(input_zero),))
-    return Terms(numbers, weights, exact, frame, f"minus {weight_zero}:{is_byte}:")
+    padding = replace(padding, values=(float(input_zero),))
+    return Terms(numbers, weights, exact, padding, f"minus {weight_zero}:{is_byte}:")
 
 
 def _as_filters(weights: Array) -> Array:

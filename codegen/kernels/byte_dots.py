@@ -200,13 +200,13 @@ class ByteDots(ProductArithmetic):
             following = min(block, group[-1][0] + 2)
             weights += [self._weight(below, f, width) for f in range(len(weights), following)]
             places = [p * block + f for f, p in group]
-            met = b.interleaved(
+            totals = b.interleaved(
                 [
                     partial(self.accumulate, weights[f], values[p], sums[place])
                     for (f, p), place in zip(group, places, strict=True)
                 ]
             )
-            for place, total in zip(places, met, strict=True):
+            for place, total in zip(places, totals, strict=True):
                 sums[place] = total
         return sums
 

@@ -1,7 +1,7 @@
 """Depthwise convolution: every channel has filters of its own.
 
 Vectors lie along the channels. A tile is a rectangle of output pixels: each input value is loaded
-once and multiplied into every window of the rectangle that meets it, while the window's weights
+once and multiplied into every window of the rectangle that contains it, while the window's weights
 stay in registers. Weights are packed `[block][window row][window column][lane]`.
 """
 
@@ -23,7 +23,7 @@ from ellc.codegen.blocks.sliding import (
     Sliding,
     Taps,
     TilePosition,
-    meetings,
+    input_readers,
     origin,
     write_tiles,
 )
@@ -46,7 +46,7 @@ _TOGETHER = 7  # inputs loaded in a row
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """How a block of filters meets channels: `multiplier` filters use one channel.
+    """How a block of filters is computed; `multiplier` filters read the same channel.
 
     `looped` tiles have one output row and a loop over the window's rows. With `late_start` the
     first product opens a sum, which spares a copy of the start into every register.
@@ -214,7 +214,7 @@ class _Sums:
         for slot, value, weight in products:
             count, small = self._small.get(slot, (0, None))
             self._small[slot] = count + 1, self._numbers.multiply_add(self._b, value, weight, small)
-        # Behind all of the tap's products: by now the first of them are there.
+        # After all of the tap's products, when the results of the first ones are available.
         for slot in [s for s, (count, _) in self._small.items() if count == self._numbers.together]:
             self._add(slot)
 
@@ -302,11 +302,11 @@ class _Depthwise:
         groups = [list(vectors)] if few else [[v] for v in vectors]
         inputs = [
             _Input(row, column, row_readers, readers)
-            for row, row_readers in meetings(self._shape.rows, place.rows).items()
-            for column, readers in meetings(self._shape.columns, place.columns).items()
+            for row, row_readers in input_readers(self._shape.rows, place.rows).items()
+            for column, readers in input_readers(self._shape.columns, place.columns).items()
         ]
         for group in groups:
-            self._meet(place, base, panel, inputs, sums, group)
+            self._multiply_inputs(place, base, panel, inputs, sums, group)
 
     def _looped(
         self,
@@ -327,13 +327,13 @@ class _Depthwise:
             running = dict(zip(keys, down.carried, strict=True))
             inputs = [
                 _Input(0, column, [(0, 0)], readers)
-                for column, readers in meetings(shape.columns, place.columns).items()
+                for column, readers in input_readers(shape.columns, place.columns).items()
             ]
-            self._meet(place, inside, below, inputs, running, list(vectors))
+            self._multiply_inputs(place, inside, below, inputs, running, list(vectors))
             down.carry([running[k] for k in keys])
         sums.update(zip(keys, down.results, strict=True))
 
-    def _meet(
+    def _multiply_inputs(
         self,
         place: TilePosition,
         base: Operand,
@@ -342,7 +342,7 @@ class _Depthwise:
         sums: dict[Slot, Operand],
         vectors: list[int],
     ) -> None:
-        """Every input value goes into all windows that meet it.
+        """Multiply every input value into all windows that contain it.
 
         Weights first, then groups of inputs: by the time a group is loaded, its first value has
         arrived, and loads do not stand between products, where small cores wait for them.
@@ -359,10 +359,10 @@ class _Depthwise:
             ]
             # By taps: neighbouring products then go into different sums.
             products.sort(key=lambda p: p[0][2:])
-            for tap, mine in groupby(products, key=lambda p: p[0][2:]):
+            for tap, of_tap in groupby(products, key=lambda p: p[0][2:]):
                 added.tap(
                     ((row, pixel, v), value, weights[*tap, v])
-                    for (row, pixel, *_), values in mine
+                    for (row, pixel, *_), values in of_tap
                     for v, value in zip(vectors, values, strict=True)
                 )
         added.finish()

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import count
 
 from ellc.codegen.blocks.lowering import NodeContext
-from ellc.codegen.blocks.sliding import Rectangle, Sliding, meetings
+from ellc.codegen.blocks.sliding import Rectangle, Sliding, input_readers
 from ellc.codegen.blocks.terms import Numbers
 from ellc.codegen.blocks.vectors import vector_lanes
 from ellc.codegen.blocks.window import Axis, cut
@@ -125,4 +125,4 @@ def _sizes(axis: Axis, limit: int) -> list[tuple[int, int]]:
 
 def _span(axis: Axis, outputs: int) -> int:
     """How many different inputs `outputs` neighbours read."""
-    return len(meetings(axis, ((0, axis.taps),) * outputs))
+    return len(input_readers(axis, ((0, axis.taps),) * outputs))

@@ -121,7 +121,7 @@ class TileArithmetic(ABC):
         length: int,
         pixels: Sequence[int],
     ) -> list[Operand]:
-        """`length` consecutive values of each of `pixels` met with as many rows of weights."""
+        """Add `length` consecutive values of each of `pixels`, times as many rows of weights."""
 
     @abstractmethod
     def accumulate(self, weight: Operand, value: Operand, total: Operand) -> Operand:

@@ -16,7 +16,7 @@ from ellc.codegen.blocks.sliding import (
     Rectangle,
     Sliding,
     TilePosition,
-    meetings,
+    input_readers,
     origin,
     write_tiles,
 )
@@ -40,13 +40,13 @@ def lower_pool(ctx: NodeContext) -> list[KernelCall]:
 
 
 def lower_windows(ctx: NodeContext, make: RuleMaker) -> list[KernelCall]:
-    """A pool that does what a rule says."""
+    """The kernel calls of a pool; `make` gives the rule by which elements are combined."""
     op = ctx.anchor
     assert isinstance(op, Pool)
     type_ = ctx.inputs[0].type
     x = placed_as(ctx, 0, type_.shape)
     if isinstance(op, IntAvgPool2D) or (isinstance(op, AvgPool2D) and not op.include_padding):
-        x = replace(x, border=None)  # what stands in the frame does not count
+        x = replace(x, border=None)  # its values do not count
     images, rows, columns, channels = ctx.anchor_type().shape
     dilation = (1, 1) if isinstance(op, IntAvgPool2D) else op.dilation
     axes = window_axes(x, (rows, columns), op.window, op.stride, dilation, op.padding)
@@ -88,7 +88,7 @@ def _rectangle(ctx: NodeContext, shape: Sliding, elem: Elem, multiple: int) -> R
 
 
 class Rule(ABC):
-    """What a pool does with the elements it meets; it combines them as elements of `elem`."""
+    """How a pool combines the elements of a window, and in which element type `elem`."""
 
     operation: str
     elem: Elem
@@ -103,11 +103,11 @@ class Rule(ABC):
     ) -> None:
         self._b, self._op, self._area = b, op, op.window[0] * op.window[1]
         self.elem = shape.x.elem
-        self._frame: Param | None = None
+        self._outside: Param | None = None
         values = padding_values(op.padding, self.elem.numpy)
         self._value = values[0].item()
         if values.size > 1 and not (shape.rows.is_interior and shape.columns.is_interior):
-            self._frame = b.param("frame", self.elem, 64)
+            self._outside = b.param("frame", self.elem, 64)
             args.append(ctx.constant(np.pad(values, (0, 64 + -values.size % 16))))
 
     @abstractmethod
@@ -116,24 +116,24 @@ class Rule(ABC):
 
     @abstractmethod
     def finish(self, value: Operand, taps: int, channel: Operand, shift: int) -> Operand:
-        """The result of a window that met `taps` elements of the image."""
+        """The result of a window of which `taps` elements are inside the image."""
 
     def loaded(self, value: Operand) -> Operand:
-        """An element of the image as it is combined."""
+        """An element of the image, converted to the type in which it is combined."""
         return self._b.convert(value, self.elem)
 
     def outside(self, type_: VType, channel: Operand, shift: int) -> Operand:
         """The padding's value in the channels from `channel + shift`."""
-        if self._frame is None:
+        if self._outside is None:
             return self._b.const(self._value, type_)
-        return self._b.load(self._frame, channel, type_.lanes, offset=shift)
+        return self._b.load(self._outside, channel, type_.lanes, offset=shift)
 
 
 RuleMaker = Callable[[NodeContext, KernelBuilder, Pool, Sliding, list[Arg]], Rule]
 
 
 class _Maximum(Rule):
-    """The largest element; the padding takes part where a window meets it."""
+    """The largest element; padding counts as elements of the window."""
 
     operation = "max"
 
@@ -201,17 +201,17 @@ class _Pool:
             self._epilogue.store(finished, place.at, (0, 0, pixel, 0), place.valid, last=place.last)
 
     def _small_windows(self, place: TilePosition, base: Operand) -> list[list[Operand]]:
-        """[pixel][vector]: every column is combined once, whoever reads it."""
+        """[pixel][vector]: every column is combined once, however many windows contain it."""
         tile, (first, end) = self._tile, place.rows[0]
-        columns = meetings(self._shape.columns, place.columns)
+        columns = input_readers(self._shape.columns, place.columns)
         results: list[list[Operand]] = [[] for _ in place.columns]
         for vector in range(self._vectors(place)):
             made = self._combined_columns(base, list(columns), range(first, end), vector, place)
             for pixel in range(len(place.columns)):
-                mine = [
+                of_window = [
                     made[c] for c, readers in columns.items() if any(o == pixel for o, _ in readers)
                 ]
-                results[pixel].append(self._tree(mine))
+                results[pixel].append(self._tree(of_window))
         assert tile.rows == 1
         return results
 
@@ -277,16 +277,16 @@ class _Pool:
             whole = columns - columns % ways
             with b.loop("tap", 0, whole, ways, carry=down.carried) as across:
                 inside = b.add(here, b.mul(across.index, step))
-                across.carry(self._meet(list(across.carried), inside, ways, vectors, place))
+                across.carry(self._combine_taps(list(across.carried), inside, ways, vectors, place))
             sums = list(across.results)
             if columns - whole:
                 rest = b.add(here, whole * step)
-                sums = self._meet(sums, rest, columns - whole, vectors, place)
+                sums = self._combine_taps(sums, rest, columns - whole, vectors, place)
             down.carry(sums)
         found = down.results
         return [[self._tree(found[v::vectors]) for v in range(vectors)]]
 
-    def _meet(
+    def _combine_taps(
         self, sums: list[Operand], inside: Operand, taps: int, vectors: int, place: TilePosition
     ) -> list[Operand]:
         """`taps` neighbours, each into accumulators of its own."""

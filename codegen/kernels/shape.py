@@ -152,11 +152,11 @@ def _split(
     return found
 
 
-# --- frames --------------------------------------------------------------------------------------
+# --- padding -------------------------------------------------------------------------------------
 
 
 def _padded(ctx: NodeContext, op: Pad, source: Access, result: Access) -> list[Copy]:
-    """The operand in the middle, then the frame axis by axis, each over all earlier ones."""
+    """Copy the operand into the middle, then pad axis by axis, each across the axes done before."""
     copies: list[Copy] = [(source, part(result, op.before, source.shape))]
     if op.mode == "constant":
         return _filled(ctx, op, result) + copies
@@ -170,7 +170,7 @@ def _padded(ctx: NodeContext, op: Pad, source: Access, result: Access) -> list[C
 
 
 def _filled(ctx: NodeContext, op: Pad, result: Access) -> list[Copy]:
-    """One number on all sides: along each axis what lies beside the middle of the earlier ones."""
+    """Fill the padding with one number, axis by axis; no element is written twice."""
     type_ = ctx.inputs[0].type
     value = padding_values(Padding(values=(op.value,)), type_.dtype.numpy)[:1]
     number = constant_access(value, type_.dtype)
@@ -196,10 +196,10 @@ def _mirrored(
     done_size: Sequence[int],
     low: bool,
 ) -> Copy:
-    """One side along an axis, read from the part of the result that is there already."""
+    """Copy one side along an axis from the part of the result that is written already."""
     step = 0 if op.mode == "edge" else -1
     inner, count = op.before[axis], done_size[axis]
-    # The frame's elements outwards: the first one lies beside the edge.
+    # From the edge outwards: the first element of the padding lies next to the edge.
     edge = inner if low else inner + count - 1
     inward = 1 if low else -1
     read, write, size = list(done_first), list(done_first), list(done_size)

@@ -180,13 +180,13 @@ def _expression(row: OpRow, let: Let, args: list[str], amount: str = "") -> str:
     elif elem not in (Elem.INDEX, Elem.MASK):
         text = row.c_int or row.c
     fixed = elem not in (Elem.INDEX, Elem.MASK)
-    twin = Elem(f"u{elem.bytes * 8}") if fixed else elem
+    unsigned = Elem(f"u{elem.bytes * 8}") if fixed else elem
     return text.format(
         *args,
         c=C_TYPES[let.result.type.elem],
         u="uint64_t" if fixed and elem.bytes == 8 else "uint32_t",
         e=elem.value,
-        w=twin.value,
-        v=C_TYPES[twin],
+        w=unsigned.value,
+        v=C_TYPES[unsigned],
         n=amount or (str(let.attrs[0]) if let.attrs else ""),
     )

@@ -8,9 +8,9 @@ class of elements: f float, s signed, u unsigned, x index, m mask.
 LLVM templates use {t} the result's type, {a} the first operand's type, {0} {1} .. the operands, {n}
 the attribute; `@llvm.name(..)` calls an intrinsic. C templates are expressions for one lane: {0}
 {1} .. the operands, {c} the result's C type, {u} the unsigned type to compute in, {e} the element's
-name, {w} its unsigned twin's name and {v} that one's C type, {n} the attribute. An operand with two
-lanes for each of the result's counts as two. Operations without a template are spelled out by the
-emitters.
+name, {w} the unsigned element of its size and {v} the C type of that, {n} the attribute. An operand
+with two lanes for each of the result's counts as two. Operations without a template are spelled out
+by the emitters.
 """
 
 from __future__ import annotations

@@ -27,14 +27,14 @@ class Format:
     half_pi: tuple[float, ...]
     """Parts of pi/2 that are exact times any integer up to `trig_limit` * 2/pi."""
     trig_limit: float
-    """Beyond it angles lose their turns in integers."""
+    """Larger angles are reduced by multiplying with 1 / (2 pi) in integers."""
     turn_digits: int
     """Digits of 32 bits of 1 / (2 pi) that such an angle's significand is multiplied by."""
     rest_digits: int
     """Digits of the product that are an angle's rest: at least twice as many bits as the format
     has, since the float next to a multiple of pi/2 leaves half of them 0."""
     exp_range: tuple[float, float]
-    """Behind these exp is 0 and infinity."""
+    """Below the first exp is 0, above the second it is infinity."""
     tanh_limit: float
     """From here on tanh rounds to 1."""
     erfc_limit: float

@@ -1,7 +1,7 @@
 """Text from the templates in `codegen/templates`.
 
 A template writes whole numbers and text of its own language (`codegen/foreign_text.py`); anything
-else, a plain string above all, is an error of whoever wrote the template. The filters are those of
+else, a plain string above all, is an error in the template. The filters are those of
 `foreign_text`, by the language of the template.
 """
 

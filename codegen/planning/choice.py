@@ -159,21 +159,21 @@ def _want_doubles(ctx: NodeContext) -> None:
 
 
 class AskedKernels:
-    """The kernels that a user names, by a layer of the model or by a value; and which were met."""
+    """The kernels that a user names for a layer of the model or a value, and which were used."""
 
     def __init__(self, by_name: Mapping[str, str]) -> None:
-        self._by_name, self._met = by_name, set[str]()
+        self._by_name, self._used = by_name, set[str]()
 
     def of(self, node: Node) -> str:
-        """What is asked for a node, empty if nothing is."""
+        """The kernel named for a node; empty if none is."""
         named = [n for n in (*node.outputs, *node.source) if n in self._by_name]
-        self._met.update(named)
+        self._used.update(named)
         return self._by_name[named[0]] if named else ""
 
     def unused(self, graph: Graph) -> Iterator[EllcError]:
         """An error (E305) for every name that no node has."""
         names = {name for node in graph.nodes for name in (*node.outputs, *node.source)}
-        for name in sorted(self._by_name.keys() - self._met):
+        for name in sorted(self._by_name.keys() - self._used):
             close = difflib.get_close_matches(name, names, n=3)
             meant = f"; did you mean {' or '.join(close)}?" if close else ""
             yield EllcError(

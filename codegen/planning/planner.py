@@ -346,8 +346,8 @@ class _Steps:
                 loops[step.repeat] = (loops.get(step.repeat, (index, index))[0], index)
         for begin, end in loops.values():
             for name, (first, last) in spans.items():
-                inside, meets = begin <= first and last <= end, first <= end and begin <= last
-                if meets and not inside:
+                inside, overlaps = begin <= first and last <= end, first <= end and begin <= last
+                if overlaps and not inside:
                     spans[name] = (min(first, begin), max(last, end))
 
 

@@ -18,9 +18,10 @@ from ellc.codegen.planning.plan import Plan
 
 
 class SharedKernels:
-    """The kernels met so far, scheduled for a core, by their text as built without the name.
+    """All kernels so far, scheduled for a core; equal kernels are kept once.
 
-    Without a core they stay as they are: those of plans.
+    They are found by their text, without the name, as it was before scheduling. Without a core they
+    are not scheduled (in plans they already are).
     """
 
     def __init__(self, core: Core | None = None) -> None:
@@ -28,7 +29,7 @@ class SharedKernels:
         self._kernels: dict[str, Kernel] = {}
 
     def call(self, call: KernelCall) -> KernelCall:
-        """The same call, of the equal kernel that was met before if there is one."""
+        """The same call, of an equal earlier kernel if there is one."""
         # Text, not `==`: that takes 0.0 for -0.0 and 1 for 1.0.
         text = print_kernel(replace(call.kernel, name=""))
         if text not in self._kernels:
@@ -37,7 +38,10 @@ class SharedKernels:
         return replace(call, kernel=self._kernels[text])
 
     def plan(self, plan: Plan) -> Plan:
-        """A plan with the kernels of those before it: samples of operators share a third."""
+        """The plan with its kernels replaced by equal ones of earlier plans.
+
+        Of the plans of all operators' samples a third of the kernels are equal.
+        """
         once, steps = (
             tuple(replace(step, call=self.call(step.call)) for step in some)
             for some in (plan.once, plan.steps)

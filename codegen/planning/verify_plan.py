@@ -33,7 +33,7 @@ from ellc.ir.errors import InternalError
 from ellc.ir.graph import Node
 from ellc.ir.types import Array
 
-_FRAME, _COPY = -1, -2  # owners of elements that are no value's; 0 where nothing was written
+_BORDER, _COPY = -1, -2  # owners of elements that belong to no value; 0: never written
 
 
 def verify_plan(plan: Plan) -> None:
@@ -53,7 +53,7 @@ class _Follower:
         self._operands = _operands(plan, self._makers)
         self._held = _Held(plan)
         self._sizes = {a.buffer.id: a.buffer.bytes // a.elem.bytes for a in plan.accesses.values()}
-        self._frames = {
+        self._bordered = {
             a.buffer.id: a for a in plan.accesses.values() if a.border and not a.border.is_empty
         }
         self._owners: dict[str, Array] = {}
@@ -168,10 +168,10 @@ class _Follower:
         if step.values:
             self._recent = set()
         if step.op == "border" and not step.values:
-            frame = self._frames[stored[0].id]
-            inside = self._elements(frame).copy()
-            self._owners[frame.buffer.id][...] = _FRAME
-            self._elements(frame)[...] = inside
+            image = self._bordered[stored[0].id]
+            inside = self._elements(image).copy()
+            self._owners[image.buffer.id][...] = _BORDER
+            self._elements(image)[...] = inside
         elif step.op == "copy" and not step.values:
             self._owners[stored[0].id][...] = _COPY
 
@@ -197,9 +197,9 @@ class _Follower:
         owned = np.logical_or.reduce([owners == self._numbers[v] for v in self._parts(value)])
         if not owned.all():
             raise InternalError(f"step '{reader}' reads '{value}', of which a part is overwritten")
-        if access.buffer.id in self._frames and access.border and not access.border.is_empty:
+        if access.buffer.id in self._bordered and access.border and not access.border.is_empty:
             whole = self._owners[access.buffer.id]
-            if (whole == _FRAME).sum() != whole.size - owned.size:
+            if (whole == _BORDER).sum() != whole.size - owned.size:
                 raise InternalError(f"step '{reader}' reads '{value}' with an unwritten border")
 
     def _want_results(self) -> None:

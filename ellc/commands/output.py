@@ -1,7 +1,7 @@
 """How commands print: plain aligned tables for people, one JSON document for scripts.
 
-Everything that reaches a terminal passes `echo`: names and metadata are text of whoever made the
-model, and a terminal obeys control characters. (ruff refuses `click.echo` elsewhere.)
+Everything that reaches a terminal passes `echo`: names and metadata are text from the model
+file, and a terminal obeys control characters in it. (ruff refuses `click.echo` elsewhere.)
 """
 
 from __future__ import annotations

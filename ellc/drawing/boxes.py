@@ -16,8 +16,8 @@ from ellc.ir.types import TensorType
 class Box:
     """One thing drawn. Values are ids of the graph; `name` is what the model calls it.
 
-    `key` tells the box to a program, `note` stands at its right, and `share` of its width is marked
-    (0 to 1): for whoever adds figures to a drawing.
+    Three fields are for programs that add figures to a drawing: `key` identifies the box, `note` is
+    written at its right, and the fraction `share` (0 to 1) of its width is marked.
     """
 
     title: str

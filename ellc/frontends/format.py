@@ -44,10 +44,11 @@ class Format:
     """A kind of model file.
 
     `name` is what commands take, `title` what people call it. `suffixes` are ends of file names,
-    the usual one first. `evidence` judges the first bytes of a file; it raises nothing. `read`
-    raises nothing but `EllcError`, with all problems in one report. `takes` are the fields of
-    `ImportOptions` that mean something here; others are refused. `writer` is there if ellc
-    writes such files, `operators` (by name, with what is not taken of each) if the format has them.
+    the usual one first. `evidence` says how well the first bytes of a file fit; it raises
+    nothing. `read` raises nothing but `EllcError`, with all problems in one report. `takes` are the
+    fields of `ImportOptions` that mean something here; others are refused. `writer` is there if
+    ellc writes such files, `operators` (by name, with what is not taken of each) if the format has
+    them.
     """
 
     name: str

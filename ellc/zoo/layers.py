@@ -186,8 +186,8 @@ class Chain:
     def max_pool(self, window: int, stride: int, pad: int = 0, *, beyond: int = 0) -> None:
         """Maximum; windows may reach so many pixels beyond the right and lower border."""
         # What ELL's own files pad with: a network comes back from one as it was.
-        frame = Padding(pad, pad, pad + beyond, pad + beyond, (-FLT_MAX,))
-        self._add(MaxPool2D((window, window), (stride, stride), frame))
+        padding = Padding(pad, pad, pad + beyond, pad + beyond, (-FLT_MAX,))
+        self._add(MaxPool2D((window, window), (stride, stride), padding))
         self._moments = self._moments.largest(window * window)
 
     def mean_pool(self, window: int, stride: int) -> None:

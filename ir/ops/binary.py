@@ -119,10 +119,10 @@ class BinaryConv2D(Op):
         image = TensorType(DType.BIT, x.shape)
         sizes = window_sizes("binary_conv2d", image, window, self.stride, self.padding)
         top, left, bottom, right = self.padding.amounts
-        frame = ((0, 0), (top, bottom), (left, right), (0, 0))
+        amounts = ((0, 0), (top, bottom), (left, right), (0, 0))
         # float32 holds every sum exactly: a window has far fewer than 2**24 cells.
         outside = np.float32(self.padding.values[0])
-        signs = np.pad(_signs(x), frame, constant_values=outside)
+        signs = np.pad(_signs(x), amounts, constant_values=outside)
         total = np.zeros((x.shape[0], *sizes, w.shape[0]), np.float32)
         for i, j, pixels in window_taps(signs, window, self.stride, sizes):
             total += pixels @ _signs(w[:, i, j]).T

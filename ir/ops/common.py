@@ -85,7 +85,7 @@ def padded_elements(x: TensorType, padding: Padding) -> int:
 
 
 def pad_image(x: Array, padding: Padding) -> Array:
-    """An NHWC array with its frame around it; values are clamped to what the dtype holds."""
+    """An NHWC array with padding around it; the values are clamped to the range of the dtype."""
     n, h, w, c = x.shape
     shape = (n, h + padding.top + padding.bottom, w + padding.left + padding.right, c)
     out = np.empty(shape, x.dtype)
@@ -95,7 +95,7 @@ def pad_image(x: Array, padding: Padding) -> Array:
 
 
 def padding_values(padding: Padding, dtype: np.dtype[Any]) -> Array:
-    """The frame's values (1 or C of them) as `dtype`; integers saturate."""
+    """The padding values (1 or C of them) as `dtype`; integers saturate."""
     values = np.array(padding.values, np.float64)
     if dtype.kind in "iu":
         info = np.iinfo(dtype)
@@ -110,7 +110,7 @@ def window_taps(
     sizes: tuple[int, int],
     dilation: tuple[int, int] = (1, 1),
 ) -> Iterator[tuple[int, int, Array]]:
-    """For every tap (row, column) of a window, the pixels of a padded array that it meets.
+    """For every tap (row, column) of a window, the pixels of a padded array that it reads.
 
     The arrays have the shape [N, rows, columns, C] with `sizes` = (rows, columns).
     """

@@ -35,8 +35,8 @@ class Conv2D(Op):
     """Cross-correlation: (x [N,H,W,C], w [F,kh,kw,C/groups][, bias [F]]) -> [N,OH,OW,F], float.
 
     y[n,r,c,f] = bias[f] + sum of x[n, r*stride+i*dilation, c*stride+j*dilation, ch] * w[f,i,j,ch]
-    over the padded x; filter f of F meets the channels of group f // (F/groups). Depthwise is
-    `groups == C`. OH = floor((H + top + bottom - dilation*(kh-1) - 1) / stride) + 1. A frame of 0
+    over the padded x; filter f of F reads the channels of group f // (F/groups). Depthwise is
+    `groups == C`. OH = floor((H + top + bottom - dilation*(kh-1) - 1) / stride) + 1. Padding of 0
     gives NaN with an infinite weight, as any other 0 does.
     """
 
@@ -95,8 +95,8 @@ class Conv2D(Op):
 
     def carried_error(self, operands: Arrays, errors: Arrays) -> Array:
         bare = replace(self, padding=self.padding.of_errors())
-        framed = replace(self, padding=self.padding.of_sizes())
-        return carried_by_products(bare, framed, operands, errors)
+        padded = replace(self, padding=self.padding.of_sizes())
+        return carried_by_products(bare, padded, operands, errors)
 
     def macs(self, inputs: Types, outputs: Types) -> int:
         return outputs[0].elements * prod(inputs[1].shape[1:])

@@ -47,7 +47,7 @@ class Enlargement:
         """Elements of the result."""
         return self.reach - self.before - self.after + self.extra
 
-    def met(self, tap: int) -> tuple[slice, slice]:
+    def slices(self, tap: int) -> tuple[slice, slice]:
         """(inputs, elements of the result) between which one tap has products that are kept."""
         shift = tap * self.dilation - self.before
         first = max(0, -(shift // self.stride))  # the first input that goes to element 0 or above
@@ -111,7 +111,7 @@ class _ConvTranspose(Op):
         total = np.zeros((x.shape[0], rows.size, columns.size, filters), x.dtype)
         for i in range(rows.taps):
             for j in range(columns.taps):
-                (of_rows, to_rows), (of_columns, to_columns) = rows.met(i), columns.met(j)
+                (of_rows, to_rows), (of_columns, to_columns) = rows.slices(i), columns.slices(j)
                 pixels = grouped[:, of_rows, of_columns]
                 part = np.einsum("nrcgd,gfd->nrcgf", pixels, stacked[:, :, i, j])
                 total[:, to_rows, to_columns] += part.reshape(*pixels.shape[:3], filters)
@@ -127,7 +127,7 @@ class ConvTranspose2D(_ConvTranspose):
     """(x [N,H,W,C], w [F,kh,kw,C/groups][, bias [F]]) -> [N,OH,OW,F], float.
 
     Input pixel (r, c) times tap (i, j) is added to output pixel (r*stride + i*dilation - top,
-    c*stride + j*dilation - left); filter f meets the channels of group f // (F/groups). `crop` is
+    c*stride + j*dilation - left); filter f reads the channels of group f // (F/groups). `crop` is
     (top, left, bottom, right): what is cut off the result. OH = (H-1)*stride + dilation*(kh-1) + 1
     - top - bottom + output_padding. Kernels may multiply with zeros that fill a window up to whole
     strides, or with zeros around x: NaN and infinities then make NaN there, too.

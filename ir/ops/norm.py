@@ -56,8 +56,8 @@ class LRN(Op):
     def reference(self, *inputs: Array) -> Arrays:
         (x,) = inputs
         before, after = self.reach(x.shape[-1])
-        frame = [(0, 0)] * (x.ndim - 1) + [(before, after)]
-        squares = np.pad(x * x, frame)
+        amounts = [(0, 0)] * (x.ndim - 1) + [(before, after)]
+        squares = np.pad(x * x, amounts)
         total = np.zeros_like(x)
         for offset in range(before + after + 1):
             total += squares[..., offset : offset + x.shape[-1]]

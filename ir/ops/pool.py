@@ -178,9 +178,9 @@ class AvgPool2D(Op):
         if self.include_padding:
             area = self.window[0] * self.window[1]
             return (self._sums(x, self.padding) / x.dtype.type(area),)
-        frame = Padding(*self.padding.amounts)
-        cells = self._sums(np.ones((1, *x.shape[1:3], 1), x.dtype), frame)
-        return (self._sums(x, frame) / cells,)
+        zeros = Padding(*self.padding.amounts)
+        cells = self._sums(np.ones((1, *x.shape[1:3], 1), x.dtype), zeros)
+        return (self._sums(x, zeros) / cells,)
 
     def own_error(self, operands: Arrays, result: Array) -> Array:
         (terms,) = replace(self, padding=self.padding.of_sizes()).reference(*sizes(operands))
@@ -189,16 +189,16 @@ class AvgPool2D(Op):
     def carried_error(self, operands: Arrays, errors: Arrays) -> Array:
         return replace(self, padding=self.padding.of_errors()).reference(*errors)[0]
 
-    def _sums(self, x: Array, frame: Padding) -> Array:
-        sizes = self._sizes(type_of(x), frame)
+    def _sums(self, x: Array, padding: Padding) -> Array:
+        sizes = self._sizes(type_of(x), padding)
         total = np.zeros((x.shape[0], *sizes, x.shape[3]), x.dtype)
-        padded = pad_image(x, frame)
+        padded = pad_image(x, padding)
         for _, _, pixels in window_taps(padded, self.window, self.stride, sizes, self.dilation):
             total += pixels
         return total
 
-    def _sizes(self, x: TensorType, frame: Padding) -> tuple[int, int]:
-        return window_sizes("avg_pool2d", x, self.window, self.stride, frame, self.dilation)
+    def _sizes(self, x: TensorType, padding: Padding) -> tuple[int, int]:
+        return window_sizes("avg_pool2d", x, self.window, self.stride, padding, self.dilation)
 
     def inner_steps(self, inputs: Types, outputs: Types) -> int:
         taps = outputs[0].elements * math.prod(self.window)

@@ -1,8 +1,8 @@
 """Between real numbers, 32-bit sums and 8- or 16-bit integers that stand for real numbers.
 
 A stored integer stands for scale * (stored - zero point). Operators carry the numbers they need;
-`quant` only documents the result (`TensorType.quant`). All of them are exact: whoever computes
-them gets the same bits.
+`quant` only documents the result (`TensorType.quant`). All of them are exact: every kernel and the
+reference give the same bits.
 """
 
 from __future__ import annotations

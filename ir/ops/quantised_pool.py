@@ -22,7 +22,7 @@ from ellc.ir.types import Array, DType, Padding, TensorType, type_of
 class IntAvgPool2D(Op):
     """Mean over a window: x [N,H,W,C], i8, u8 or i16 -> [N,OH,OW,C], sizes as in `MaxPool2D`.
 
-    Only cells inside the image count: `padding` gives amounts, and every window meets some cell.
+    Only cells inside the image count: `padding` gives amounts, and every window has at least one.
     The quotient is rounded to the nearest integer, halves away from zero, and clamped to `low` and
     `high`. Operand and result have the same scale and zero point.
     """

@@ -103,7 +103,7 @@ class AxisRule:
         return np.asarray(place / _F32(self.scale), _F32)
 
     def outside(self) -> Array:
-        """Where nothing of x is met: only `tf_crop_and_resize` looks beyond the edges."""
+        """Which positions lie outside of x; only `tf_crop_and_resize` treats these differently."""
         at = self.positions()
         beyond: Array = (at < 0) | (at > self.extent - 1)
         return beyond & (self.coordinates == "tf_crop_and_resize")
@@ -160,8 +160,9 @@ def interpolated(
     """Linear, or with `cubic` (the coefficient a) cubic interpolation; weights are float64.
 
     A smoothed axis whose length does not change stays as it is, whatever scale is stated: so do
-    onnxruntime (`upsample_antialias.h`) and PyTorch. A result that no element of x has a part in
-    is NaN, as 0 / 0 is there; a smoothed one is 0, also where only copies of the edge are met.
+    onnxruntime (`upsample_antialias.h`) and PyTorch. A result to which no element of x
+    contributes is NaN, since it is 0 / 0; a smoothed one is 0, also if its taps read only copies of
+    the edge.
     """
     if antialias and rule.size == rule.extent:
         return AxisTable(np.arange(rule.size, dtype=np.int32)[:, None], np.ones((rule.size, 1)))
@@ -237,8 +238,9 @@ def _clamped(indices: Array, extent: int) -> Array:
 def _without_zeros(table: AxisTable) -> AxisTable:
     """Taps of no weight become the heaviest again, with 2^-64 of its weight.
 
-    That is lost in every rounding of float32 and float64, but leaves an infinity one: 0 * inf
-    would be NaN. So what is met exactly stays as it is, as in onnxruntime's linear kernels.
+    Rounding to float32 or float64 loses such a product, and an infinity stays one, whereas 0 * inf
+    would be NaN. So a position that lies on an element gives that element, as in onnxruntime's
+    linear kernels.
     """
     heaviest = np.abs(table.weights).argmax(1)[:, None]
     index, weight = (np.take_along_axis(a, heaviest, 1) for a in (table.indices, table.weights))

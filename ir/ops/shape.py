@@ -370,20 +370,20 @@ class Pad(Mover):
 @register_op("embed")
 @dataclass(frozen=True, slots=True)
 class Embed(Mover):
-    """(x, frame): the frame with x written over it, its first element at `offsets`."""
+    """(x, around): `around` with x written over it; the first element of x lies at `offsets`."""
 
     offsets: tuple[int, ...]
 
     def infer(self, *inputs: TensorType) -> Types:
         want_operands("embed", inputs, 2)
-        x, frame = inputs
-        want_same("embed", x, frame)
-        good = x.rank == frame.rank == len(self.offsets) and all(
+        x, around = inputs
+        want_same("embed", x, around)
+        good = x.rank == around.rank == len(self.offsets) and all(
             o >= 0 and o + a <= b
-            for o, a, b in zip(self.offsets, x.shape, frame.shape, strict=True)
+            for o, a, b in zip(self.offsets, x.shape, around.shape, strict=True)
         )
-        require(good, f"embed: {x.shape} at {self.offsets} in {frame.shape}")
-        return (x.with_shape(*frame.shape),)
+        require(good, f"embed: {x.shape} at {self.offsets} in {around.shape}")
+        return (x.with_shape(*around.shape),)
 
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
         return Arranged(Embed(picked(self.offsets, p)), (p, p), (p,))
@@ -393,8 +393,8 @@ class Embed(Mover):
         return inside, broadcast(operands[1].shape, results[0].shape)
 
     def reference(self, *inputs: Array) -> Arrays:
-        x, frame = inputs
-        result = frame.copy()
+        x, around = inputs
+        result = around.copy()
         result[tuple(slice(o, o + e) for o, e in zip(self.offsets, x.shape, strict=True))] = x
         return (result,)
 

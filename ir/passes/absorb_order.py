@@ -16,7 +16,7 @@ from ellc.ir.ops.quantised import Lookup
 from ellc.ir.ops.quantised_conv import IntConv2D, IntDense
 from ellc.ir.ops.shape import Gather, Transpose
 from ellc.ir.passes.base import Pass, register_pass
-from ellc.ir.passes.properties import ALL_USED, LOWERED, UNFRAMED, UNFUSED, Property
+from ellc.ir.passes.properties import ALL_USED, LOWERED, NO_BORDERS, UNFUSED, Property
 from ellc.ir.rewrite import Editor
 from ellc.ir.types import Array
 
@@ -34,7 +34,7 @@ class AbsorbOrder(Pass):
 
     requires: ClassVar[tuple[Property, ...]] = (
         UNFUSED,
-        UNFRAMED,
+        NO_BORDERS,
         ALL_USED,
         LOWERED,
     )

@@ -1,4 +1,4 @@
-"""Turn explicit frames before convolutions and pools into their padding."""
+"""Turn explicit padding before convolutions and pools into their own padding."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ellc.ir.graph import Graph, Node
 from ellc.ir.ops.binary import Binarize
 from ellc.ir.ops.shape import Embed, Pad
 from ellc.ir.passes.base import Pass, register_pass
-from ellc.ir.passes.properties import ALL_USED, UNFRAMED, UNFUSED, Property
+from ellc.ir.passes.properties import ALL_USED, NO_BORDERS, UNFUSED, Property
 from ellc.ir.rewrite import Editor, merged_source
 from ellc.ir.types import DType, Padding
 
@@ -19,18 +19,18 @@ from ellc.ir.types import DType, Padding
 @register_pass("absorb_padding")
 @dataclass(frozen=True)
 class AbsorbPadding(Pass):
-    """Let convolutions and pools read the picture inside a `Pad`, or inside a constant `Embed`.
+    """Let convolutions and pools read the image inside a `Pad`, or inside a constant `Embed`.
 
-    The frame must be constant for each channel. Its widths add to those the operator has, if
-    these stand for the same values. An `AvgPool2D` then counts the frame's cells, as it did; one
-    that does not count its own padding cannot take another. Nested `Pad`s of one value add up.
-    Before a binary convolution the frame's signs become its padding, before one of bytes
-    a frame of its zero point does.
+    The padding must be constant for each channel. Its amounts are added to those of the operator,
+    if both have the same values. So are those of nested `Pad`s. An `AvgPool2D` that counts its
+    padding counts the added pixels, as it did before; one that does not count its padding is left
+    alone. A binary convolution takes the signs of the padding, an integer convolution only
+    padding that equals its zero point.
     """
 
     requires: ClassVar[tuple[Property, ...]] = (
         UNFUSED,
-        UNFRAMED,
+        NO_BORDERS,
         ALL_USED,
     )
 
@@ -43,13 +43,13 @@ class AbsorbPadding(Pass):
         return editor.graph()
 
     def _absorbed(self, editor: Editor, node: Node) -> Node | None:
-        """The node with one frame fewer before it, None if there was nothing to do."""
+        """The node with one `Pad` or `Embed` fewer before it, None if there was nothing to do."""
         if not node.inputs:
             return None
         if editor.type(node.inputs[0]).dtype is DType.BIT:
             return _absorbed_signs(editor, node)
         outer = editor.producer(node.inputs[0])
-        found = None if outer is None else frame_of(editor, outer)
+        found = None if outer is None else explicit_padding(editor, outer)
         if outer is None or found is None or node.inputs.count(outer.output) != 1:
             return None
         source, padding = found
@@ -63,12 +63,12 @@ class AbsorbPadding(Pass):
 
 
 def _absorbed_signs(editor: Editor, node: Node) -> Node | None:
-    """An operator on bits that takes the signs of what the frame before them holds."""
+    """Let an operator on bits take the signs of the padding before its `Binarize`."""
     signs = editor.producer(node.inputs[0])
     if signs is None or not isinstance(signs.op, Binarize) or not editor.used_once(node.inputs[0]):
         return None
     outer = editor.producer(signs.inputs[0])
-    found = None if outer is None else frame_of(editor, outer)
+    found = None if outer is None else explicit_padding(editor, outer)
     if outer is None or found is None:
         return None
     source, around = found
@@ -86,8 +86,8 @@ def _absorbed_signs(editor: Editor, node: Node) -> Node | None:
     return new
 
 
-def frame_of(editor: Editor, node: Node) -> tuple[str, Padding] | None:
-    """(picture, frame around it) if the node puts a constant frame around an NHWC picture."""
+def explicit_padding(editor: Editor, node: Node) -> tuple[str, Padding] | None:
+    """(image, padding) if the node puts constant padding around an NHWC image."""
     match node.op:
         case Pad(before=(0, top, left, 0), after=(0, bottom, right, 0), mode="constant") as op:
             return node.inputs[0], Padding.of((top, left, bottom, right), (op.value,))

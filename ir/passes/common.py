@@ -37,5 +37,5 @@ def fits_float(exact: Array, dtype: DType) -> bool:
 
 
 def is_image(type_: TensorType) -> bool:
-    """Whether a tensor is one NHWC picture of floats: what can have a frame in its buffer."""
+    """Whether a tensor is one NHWC image of floats: only such a value can have a border."""
     return type_.rank == 4 and type_.shape[0] == 1 and type_.dtype.is_float

@@ -1,7 +1,8 @@
 """Convolution with weights that the network computes: a product of matrices.
 
-Kernels of convolutions read weights that were arranged beforehand. Where there are none, what each
-window meets is laid out as a row, one copy for every tap, and multiplied with the filters.
+Kernels of convolutions need weights that are packed at compile time. If the network computes the
+weights, the elements of each window are copied into a row (im2col), which is multiplied with the
+filters.
 """
 
 from __future__ import annotations
@@ -65,18 +66,18 @@ class _Step:
         return self.add(Reshape(shape), value)
 
     def padded(self, op: Conv2D | IntConv2D) -> str:
-        """The picture with its frame around it."""
-        x, frame = self.node.inputs[0], op.padding
-        if frame.is_empty:
+        """The image with its padding around it."""
+        x, padding = self.node.inputs[0], op.padding
+        if padding.is_empty:
             return x
-        if len(set(frame.values)) > 1:
-            raise self.refused("a frame of one value")
-        value = float(op.input_zero) if isinstance(op, IntConv2D) else frame.values[0]
-        before, after = (0, frame.top, frame.left, 0), (0, frame.bottom, frame.right, 0)
+        if len(set(padding.values)) > 1:
+            raise self.refused("padding of one value")
+        value = float(op.input_zero) if isinstance(op, IntConv2D) else padding.values[0]
+        before, after = (0, padding.top, padding.left, 0), (0, padding.bottom, padding.right, 0)
         return self.add(Pad(before, after, value), x)
 
     def tap(self, padded: str, op: Conv2D | IntConv2D, row: int, column: int) -> str:
-        """What one tap of the window meets in every place."""
+        """The elements that one tap reads in all positions of the window."""
         batch, rows, columns, _ = self.editor.type(self.node.output).shape
         channels = self.editor.type(padded).shape[3]
         first = (0, row * op.dilation[0], column * op.dilation[1], 0)

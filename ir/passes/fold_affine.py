@@ -16,7 +16,7 @@ from ellc.ir.ops.shape import Reshape
 from ellc.ir.passes.affine import Affine, affine_of, emit_affine, merge
 from ellc.ir.passes.base import Pass, register_pass
 from ellc.ir.passes.common import LARGEST, fits_float, per_channel
-from ellc.ir.passes.properties import ALL_USED, LOWERED, UNFRAMED, UNFUSED, Property
+from ellc.ir.passes.properties import ALL_USED, LOWERED, NO_BORDERS, UNFUSED, Property
 from ellc.ir.rewrite import Editor, merged_source
 from ellc.ir.types import Array, Padding
 
@@ -27,13 +27,13 @@ class FoldAffine(Pass):
     """Merge chains of x * scale + shift (constants) and fold them into weights and biases.
 
     * Consecutive ones become one.
-    * Behind `Conv2D` and `Dense` they change weights and bias.
-    * Behind a `BinaryConv2D` with scales, those scales join them: its counts stay integers.
+    * After `Conv2D` and `Dense` they change weights and bias.
+    * After a `BinaryConv2D` with scales they absorb those scales: its counts stay integers.
     * Before `Conv2D` and `Dense` (also through a `Reshape`) they change weights and bias
       too, unless a kernel makes their operand: there the affine costs one multiply-add in its
       epilogue, and folded forward it would cost digits, because a batch norm centres what the
       product then sums. What a convolution reads outside its input is then what the affine
-      would have made of it: the frame's values p become (p - shift) / scale for each channel.
+      would have made of it: the padding values p become (p - shift) / scale for each channel.
       Where that is no number (a scale of 0), or all readers cannot take the affine, it stays.
 
     All in float64 from unrounded constants, rounded once. Weights that other nodes read as well
@@ -42,7 +42,7 @@ class FoldAffine(Pass):
 
     requires: ClassVar[tuple[Property, ...]] = (
         UNFUSED,
-        UNFRAMED,
+        NO_BORDERS,
         ALL_USED,
         LOWERED,
     )
@@ -278,16 +278,18 @@ def _conv_plan(editor: Editor, reader: Node, affine: Affine, growth_bytes: int) 
     scale, shift = per_channel(affine.scale, channels), per_channel(affine.shift, channels)
     if product is None or scale is None or shift is None:
         return None
-    padding = moved_frame(op.padding, scale, shift)
+    padding = moved_padding(op.padding, scale, shift)
     if padding is None:
         return None
     filters = product.outputs
-    # Filter f meets the channels of its group: [filters, channels / groups].
-    met = [np.repeat(v.reshape(op.groups, -1), filters // op.groups, 0) for v in (scale, shift)]
+    # Filter f reads the channels of its group: [filters, channels / groups].
+    own_scale, own_shift = [
+        np.repeat(v.reshape(op.groups, -1), filters // op.groups, 0) for v in (scale, shift)
+    ]
     with np.errstate(all="ignore"):
         old = product.weights()
-        weights = None if affine.only_shifts else old * met[0][:, None, None, :]
-        bias = product.bias + np.einsum("fijc,fc->f", old, met[1])
+        weights = None if affine.only_shifts else old * own_scale[:, None, None, :]
+        bias = product.bias + np.einsum("fijc,fc->f", old, own_shift)
     made = product.constants(weights, bias, growth_bytes)
     if made is None:
         return None
@@ -295,10 +297,10 @@ def _conv_plan(editor: Editor, reader: Node, affine: Affine, growth_bytes: int) 
     return _Plan(reader, moved, *made)
 
 
-def moved_frame(padding: Padding, scale: Array, shift: Array) -> Padding | None:
-    """The frame q around x for which x * scale + shift has the frame `padding`.
+def moved_padding(padding: Padding, scale: Array, shift: Array) -> Padding | None:
+    """The padding of x that x * scale + shift turns into `padding`.
 
-    `scale` and `shift` are vectors over the channels. None if there is no such frame.
+    `scale` and `shift` are vectors over the channels. None if there is no such padding.
     """
     if padding.is_empty:
         return padding

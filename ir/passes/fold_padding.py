@@ -1,4 +1,4 @@
-"""Give buffers the frame their readers want, so that no kernel copies or checks for padding."""
+"""Give buffers the border their readers want, so that no kernel copies or checks for padding."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from ellc.ir.types import Padding
 class FoldPadding(Pass):
     """Set `TensorType.border` on values that a kernel makes and whose readers pad them.
 
-    Only one frame can stand around a buffer. Readers that want equal values share it, as wide as
-    the widest of them; among different values the one wins whose readers do the most
-    multiply-adds (then: make the most elements), and the others handle their edges themselves.
+    A buffer has only one border. Readers that want the same values share it, and it is as wide as
+    the widest of them needs. If readers want different values, those win whose readers do the most
+    multiply-adds (or, if that is equal, make the most elements); the kernels of the other readers
+    check for the edges of the image themselves.
 
-    A `MaxPool2D` or `AvgPool2D` takes part: with a frame its kernel is one straight loop. Not so
-    an `AvgPool2D` that does not count its padding, since its divisor changes at the edge anyway.
-    The caller's own buffers, constants and states have no frame, and bits need none: the binary
-    kernel leaves taps out.
+    A `MaxPool2D` or `AvgPool2D` wants a border, too: its kernel is then a single loop without
+    checks. An `AvgPool2D` that does not count its padding wants none, since its divisor changes at
+    the edges in any case. The caller's buffers, constants and states have no border. Bits need
+    none: the binary kernel leaves out the taps outside of the image.
     """
 
     requires: ClassVar[tuple[Property, ...]] = (LOWERED,)
@@ -37,10 +38,10 @@ class FoldPadding(Pass):
         for node in graph.nodes:
             writes = len(node.outputs) == 1 and anchor_of(node.op).writes_bordered
             if writes and node.output not in fixed:
-                self._frame(editor, graph, node.output)
+                self._set_border(editor, graph, node.output)
         return editor.graph()
 
-    def _frame(self, editor: Editor, graph: Graph, value: str) -> None:
+    def _set_border(self, editor: Editor, graph: Graph, value: str) -> None:
         type_ = graph.types[value]
         readers = editor.users(value)
         if not is_image(type_) or not all(anchor_of(r.op).reads_bordered for r in readers):
@@ -48,7 +49,7 @@ class FoldPadding(Pass):
         work: dict[tuple[float, ...], tuple[int, int]] = {}
         amounts: dict[tuple[float, ...], tuple[int, int, int, int]] = {}
         for reader in readers:
-            wanted = wanted_frame(reader, value)
+            wanted = wanted_border(reader, value)
             if wanted is None:
                 continue
             key = wanted.values
@@ -65,7 +66,7 @@ class FoldPadding(Pass):
             editor.set_type(value, type_.with_border(Padding.of(amounts[best], best)))
 
 
-def wanted_frame(reader: Node, value: str) -> Padding | None:
-    """The frame a reader wants around the picture it reads, None if it wants none."""
+def wanted_border(reader: Node, value: str) -> Padding | None:
+    """The border a reader wants around the image it reads, None if it wants none."""
     wanted = anchor_of(reader.op).wanted_border() if reader.inputs[0] == value else None
     return None if wanted is None or wanted.is_empty else Padding.of(wanted.amounts, wanted.values)

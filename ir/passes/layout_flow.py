@@ -20,7 +20,7 @@ from ellc.ir.ops.shape import Concat, Reshape, Transpose
 from ellc.ir.passes.flatten import flattened, unfolded
 from ellc.ir.types import DType
 
-_INSIDE = 1 << 12  # times as dear as at the ends
+_INSIDE = 1 << 12  # a transposition in the middle costs this many times one at the ends
 _BIT_COST = 8  # bits are packed: moving one is work like that for some bytes
 
 
@@ -139,17 +139,17 @@ class Flow:
         for reader in self.readers.get(node.outputs[0], []):
             join = reader.node
             begin = 0
-            behind = [reader]
+            after = [reader]
             if join is not None and isinstance(join.op, Concat):
                 shapes = [self.graph.types[v].shape for v in join.inputs]
                 last = len(shapes[0]) - 1
                 if join.op.axis != last or reader.steps != identity(last + 1):
                     return None
                 begin = sum(s[-1] for s in shapes[: reader.index])
-                behind = self.readers.get(join.outputs[0], [])
-            if not behind or not all(self._has_columns(r) for r in behind):
+                after = self.readers.get(join.outputs[0], [])
+            if not after or not all(self._has_columns(r) for r in after):
                 return None
-            found += [(r.node, begin) for r in behind if r.node is not None]
+            found += [(r.node, begin) for r in after if r.node is not None]
         return found or None
 
     def _has_columns(self, reader: Reader) -> bool:

@@ -15,7 +15,7 @@ from ellc.ir.ops.quantised_conv import IntDense
 from ellc.ir.ops.shape import Concat, Gather, Reshape, Slice
 from ellc.ir.passes.base import Pass, register_pass
 from ellc.ir.passes.eliminate_dead import EliminateDead
-from ellc.ir.passes.properties import UNFRAMED, UNFUSED, Property
+from ellc.ir.passes.properties import NO_BORDERS, UNFUSED, Property
 from ellc.ir.rewrite import Editor
 from ellc.ir.types import Array
 
@@ -27,7 +27,7 @@ class UnrollLoops(Pass):
 
     requires: ClassVar[tuple[Property, ...]] = (
         UNFUSED,
-        UNFRAMED,
+        NO_BORDERS,
     )
 
     most_trips: int = 1
@@ -53,7 +53,7 @@ class SimplifyLoops(Pass):
 
     requires: ClassVar[tuple[Property, ...]] = (
         UNFUSED,
-        UNFRAMED,
+        NO_BORDERS,
     )
 
     sequence_bytes: int = 1 << 20

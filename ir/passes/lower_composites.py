@@ -23,7 +23,7 @@ from ellc.ir.ops.shape import Concat, Reshape, Split
 from ellc.ir.passes.base import Pass, register_pass
 from ellc.ir.passes.computed_weights import lower_computed_conv
 from ellc.ir.passes.fold_constants import fold_ancestors
-from ellc.ir.passes.properties import LOWERED, UNFRAMED, UNFUSED, Property
+from ellc.ir.passes.properties import LOWERED, NO_BORDERS, UNFUSED, Property
 from ellc.ir.passes.recurrent_cells import lower_cell
 from ellc.ir.passes.resizing import lower_resize
 from ellc.ir.passes.transposed_convolutions import lower_conv_transpose
@@ -44,7 +44,7 @@ class LowerComposites(Pass):
 
     requires: ClassVar[tuple[Property, ...]] = (
         UNFUSED,
-        UNFRAMED,
+        NO_BORDERS,
     )
     ensures: ClassVar[tuple[Property, ...]] = (LOWERED,)
 

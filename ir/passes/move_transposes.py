@@ -17,7 +17,7 @@ from ellc.ir.passes.common import trailing
 from ellc.ir.passes.flatten import columns, with_rows
 from ellc.ir.passes.layout_flow import Flow, Layout
 from ellc.ir.passes.layout_regions import best_layout
-from ellc.ir.passes.properties import ALL_USED, UNFRAMED, UNFUSED, Property
+from ellc.ir.passes.properties import ALL_USED, NO_BORDERS, UNFUSED, Property
 from ellc.ir.passes.transposes import tidy_transposes
 from ellc.ir.rewrite import Editor
 from ellc.ir.types import Array
@@ -36,7 +36,7 @@ class MoveTransposes(Pass):
 
     requires: ClassVar[tuple[Property, ...]] = (
         UNFUSED,
-        UNFRAMED,
+        NO_BORDERS,
         ALL_USED,
     )
 

@@ -11,7 +11,7 @@ from ellc.ir.nested import all_graphs
 from ellc.ir.ops.loop import Loop
 from ellc.ir.passes.base import Pass, register_pass
 from ellc.ir.passes.loops import unroll, unrolled
-from ellc.ir.passes.properties import NO_NESTED_LOOPS, UNFRAMED, UNFUSED, Property
+from ellc.ir.passes.properties import NO_BORDERS, NO_NESTED_LOOPS, UNFUSED, Property
 from ellc.ir.rewrite import Editor
 
 
@@ -25,7 +25,7 @@ class UnrollNestedLoops(Pass):
 
     requires: ClassVar[tuple[Property, ...]] = (
         UNFUSED,
-        UNFRAMED,
+        NO_BORDERS,
     )
     ensures: ClassVar[tuple[Property, ...]] = (NO_NESTED_LOOPS,)
 

@@ -40,7 +40,7 @@ def _unfused(graph: Graph) -> bool:
     return not any(isinstance(n.op, Fused) for each in all_graphs(graph) for n in each.nodes)
 
 
-def _unframed(graph: Graph) -> bool:
+def _no_borders(graph: Graph) -> bool:
     return all(t.border is None for each in all_graphs(graph) for t in each.types.values())
 
 
@@ -48,7 +48,7 @@ NO_NESTED_LOOPS = Property("no loop is in a loop", _no_nested_loops)
 LOWERED = Property("every operator has a kernel", _lowered)
 ALL_USED = Property("something reads a result of every node", _all_used)
 UNFUSED = Property("no operator has stages", _unfused)
-UNFRAMED = Property("no buffer has a border", _unframed)
+NO_BORDERS = Property("no buffer has a border", _no_borders)
 
-AS_READ = (UNFUSED, UNFRAMED)
+AS_READ = (UNFUSED, NO_BORDERS)
 """What a graph is that no pass has seen."""

@@ -39,7 +39,7 @@ from ellc.ir.ops.pointwise import (
 )
 from ellc.ir.passes.affine import affine_of
 from ellc.ir.passes.base import Pass, register_pass
-from ellc.ir.passes.properties import ALL_USED, UNFRAMED, UNFUSED, Property
+from ellc.ir.passes.properties import ALL_USED, NO_BORDERS, UNFUSED, Property
 from ellc.ir.rewrite import Editor
 
 _CLOSE = 1e-6  # relative; constants are written in float32
@@ -62,7 +62,7 @@ class RecogniseActivations(Pass):
 
     requires: ClassVar[tuple[Property, ...]] = (
         UNFUSED,
-        UNFRAMED,
+        NO_BORDERS,
         ALL_USED,
     )
 

@@ -17,7 +17,7 @@ from ellc.ir.rewrite import Editor
 
 
 def lower_cell(editor: Editor, node: Node, op: RNNCell | GRUCell | LSTMCell | FastGRNNCell) -> None:
-    """Replace a cell by operators with kernels; its results go to whoever used them."""
+    """Replace a cell by operators with kernels; readers of its results then read theirs."""
     step = _Step(editor, node)
     match op:
         case RNNCell():

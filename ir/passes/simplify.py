@@ -13,7 +13,7 @@ from ellc.ir.ops.shape import Reshape
 from ellc.ir.passes.arithmetic_rules import activation, arithmetic, conversion, order_of_operands
 from ellc.ir.passes.base import Pass, register_pass
 from ellc.ir.passes.lookup_rules import lookup
-from ellc.ir.passes.properties import UNFRAMED, UNFUSED, Property
+from ellc.ir.passes.properties import NO_BORDERS, UNFUSED, Property
 from ellc.ir.passes.view_rules import broadcast, part, product, view, window
 from ellc.ir.rewrite import Editor
 
@@ -41,7 +41,7 @@ class Simplify(Pass):
 
     requires: ClassVar[tuple[Property, ...]] = (
         UNFUSED,
-        UNFRAMED,
+        NO_BORDERS,
     )
 
     def run(self, graph: Graph) -> Graph:

@@ -1,4 +1,4 @@
-"""Move views after elementwise operators, so that these meet the kernel that feeds them."""
+"""Move views after elementwise operators, so that these can be fused with the node before."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ellc.ir.graph import Graph, Node
 from ellc.ir.op import Pointwise
 from ellc.ir.ops.shape import Reshape
 from ellc.ir.passes.base import Pass, register_pass
-from ellc.ir.passes.properties import ALL_USED, UNFRAMED, UNFUSED, Property
+from ellc.ir.passes.properties import ALL_USED, NO_BORDERS, UNFUSED, Property
 from ellc.ir.rewrite import Editor
 from ellc.ir.types import DType
 
@@ -23,12 +23,12 @@ class SinkReshape(Pass):
 
     Further operands must be one number, a vector along a last axis that the reshape keeps, a
     constant of the whole size, or the result of an equal reshape. Bits keep their last axis,
-    along which they are packed. A reshape that meets another one joins it.
+    along which they are packed. Two reshapes in a row become one.
     """
 
     requires: ClassVar[tuple[Property, ...]] = (
         UNFUSED,
-        UNFRAMED,
+        NO_BORDERS,
         ALL_USED,
     )
 

@@ -1,6 +1,6 @@
 """Transposed convolution as an ordinary one whose filters each make one pixel of a block.
 
-With stride s the outputs fall into s phases along an axis, and all outputs of a phase meet the same
+With stride s the outputs fall into s phases along an axis, and all outputs of a phase read the same
 taps. So one convolution at the input's size, with a filter for every phase, makes whatever there
 is; its channels are then spread over blocks of s x s pixels. Nothing is multiplied with zeros that
 were put between pixels, at most with a few in the kernel.

@@ -199,7 +199,9 @@ Sabotage = Callable[[pytest.MonkeyPatch], None]
 
 def keep_frame(patch: pytest.MonkeyPatch) -> None:
     """A mean moves across a padded border without the border's value."""
-    patch.setattr(ellc.ir.passes.fold_affine, "moved_frame", lambda padding, scale, shift: padding)
+    patch.setattr(
+        ellc.ir.passes.fold_affine, "moved_padding", lambda padding, scale, shift: padding
+    )
 
 
 def forget_the_division(patch: pytest.MonkeyPatch) -> None:
@@ -209,7 +211,7 @@ def forget_the_division(patch: pytest.MonkeyPatch) -> None:
         values = np.broadcast_to(np.array(padding.values), shift.shape) - shift
         return Padding.of(padding.amounts, values.tolist())
 
-    patch.setattr(ellc.ir.passes.fold_affine, "moved_frame", moved)
+    patch.setattr(ellc.ir.passes.fold_affine, "moved_padding", moved)
 
 
 def forget_older_shift(patch: pytest.MonkeyPatch) -> None:

@@ -63,7 +63,7 @@ class MemoryLayout:
         return tuple(logical)
 
     @property
-    def behind(self) -> tuple[int, ...]:
+    def after(self) -> tuple[int, ...]:
         """Allocated elements after the active region, per dimension."""
         return tuple(
             extent - size - offset

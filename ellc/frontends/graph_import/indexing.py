@@ -32,15 +32,15 @@ from ellc.ir.ops.reduce import Reduce
 from ellc.ir.ops.shape import Concat, Gather, Reshape, Slice
 from ellc.ir.types import Array, DType
 
-_MOST_ROUNDS = 64  # so many updates may meet in one element
+_MOST_ROUNDS = 64  # so many updates may go to the same element
 
 
 def wrapped(emitter: Emitter, indices: Value, extents: Sequence[int]) -> Value:
     """Indices of which negative ones count from the end; `extents` broadcasts to them."""
     extent = emitter.numbers(extents, indices.dtype)
     zero = emitter.constant(np.zeros((1,), indices.dtype.numpy))
-    behind = emitter.add(Add(), indices, extent)
-    return emitter.add(Select(), indices, behind, emitter.add(GreaterEqual(), indices, zero))
+    from_start = emitter.add(Add(), indices, extent)
+    return emitter.add(Select(), indices, from_start, emitter.add(GreaterEqual(), indices, zero))
 
 
 def want_inside(indices: Value, extents: Array, *, from_end: bool = True) -> None:

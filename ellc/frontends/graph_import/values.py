@@ -69,7 +69,7 @@ class Extents(tuple[int, ...]):
 
 
 class Nonsense(Unsupported):
-    """A handler met numbers that it does not check; the cause is what Python said.
+    """A handler failed on numbers that it does not check; the cause is Python's own exception.
 
     A user is told the node, no more: `tests/soak` looks for these, to be given checks of their own.
     """

@@ -18,10 +18,11 @@ from ellc.ir.reading import want_dense
 
 @dataclass(slots=True)
 class ExternalFiles:
-    """The files beside one model. `folder` is where the model lies, None if it has no place.
+    """The files beside one model. `folder` is where the model lies, None if it is not in one.
 
-    A range is read once, whoever names it. All ranges of a file together are at most twice as long
-    as the file (the first `small_bytes` are free), so that what is read is in proportion to it.
+    A range is read once, even if several tensors name it. The ranges of a file may have at most
+    twice its length in all (the first `small_bytes` are not counted), so that a small file cannot
+    make ellc read much.
     """
 
     folder: Path | None

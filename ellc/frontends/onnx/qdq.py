@@ -105,8 +105,8 @@ class _Neighbours:
             self.arrays[name] = self.constants[name].array().reshape(-1)
         return self.arrays[name]
 
-    def behind(self, name: str) -> OnnxNode | None:
-        """The node that makes a value which nobody else reads."""
+    def sole_producer(self, name: str) -> OnnxNode | None:
+        """The node that makes a value, if the value has a single reader; else None."""
         return self.makers.get(name) if self.readers[name] == 1 else None
 
     def parameters(self, node: OnnxNode, of: int) -> _Stored | None:
@@ -229,13 +229,13 @@ def _join(graph: _Neighbours, quantize: OnnxNode) -> OnnxNode | None:
     found = _table(graph, name, result)
     if found is None:
         bounds: dict[str, Attribute] = {}
-        node = graph.behind(name)
+        node = graph.sole_producer(name)
         if node is not None and node.operator in ("Relu", "Clip") and node.domain == "":
             limits = _limits(graph, node)
             if limits is None:
                 return None
             bounds = {"ellc.low": limits[0], "ellc.high": limits[1]}
-            node = graph.behind(node.inputs[0])
+            node = graph.sole_producer(node.inputs[0])
         join = _JOINERS.get(node.operator) if node is not None and node.domain == "" else None
         found = join(graph, node, result, bounds) if join and node else None
     return found and replace(found, outputs=quantize.outputs)
@@ -313,7 +313,7 @@ def _gemm(graph: _Neighbours, node: OnnxNode, y: _Stored, bounds: Bounds) -> Onn
 
 def _add(graph: _Neighbours, node: OnnxNode, y: _Stored, bounds: Bounds) -> OnnxNode | None:
     for index in (0, 1):
-        product = graph.behind(node.inputs[index])
+        product = graph.sole_producer(node.inputs[index])
         if product is not None and _is(product, "MatMul"):
             a, b = graph.dequantised(product.inputs[0]), graph.dequantised(product.inputs[1], -1)
             if a is None or b is None:
@@ -327,7 +327,7 @@ def _add(graph: _Neighbours, node: OnnxNode, y: _Stored, bounds: Bounds) -> Onnx
 
 def _two(graph: _Neighbours, node: OnnxNode, y: _Stored, bounds: Bounds) -> OnnxNode | None:
     a, b = graph.dequantised(node.inputs[0]), graph.dequantised(node.inputs[1])
-    # As in ONNX Runtime, bytes of different types are no group: they meet as real numbers.
+    # As in ONNX Runtime, bytes of different types are not fused: they are added as real numbers.
     if a is None or b is None or not graph.one_type(a, b, y):
         return None
     inputs = (*a.names, *b.names, y.scale, y.zero)
@@ -362,7 +362,7 @@ def _table(graph: _Neighbours, name: str, y: _Stored) -> OnnxNode | None:
     chain: list[OnnxNode] = []
     start = name
     while (x := graph.dequantised(start)) is None:
-        node = graph.behind(start)
+        node = graph.sole_producer(start)
         if node is None or node.domain != "" or node.operator not in _FUNCTIONS:
             return None
         chain.insert(0, node)

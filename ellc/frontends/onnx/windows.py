@@ -34,7 +34,7 @@ class Window:
         return (*self.before, bottom, right)
 
     def padding(self, value: float = 0.0) -> Padding:
-        """The frame that lets every window lie inside."""
+        """The padding with which every window lies inside the padded image."""
         return Padding(*self.amounts, (value,))
 
 

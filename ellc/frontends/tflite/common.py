@@ -63,7 +63,7 @@ def window_padding(
     stride: Sequence[int],
     dilation: Sequence[int] = (1, 1),
 ) -> Padding:
-    """The frame of an image under a window."""
+    """The padding of an NHWC image that a window slides over."""
     if x.type.rank != 4 or min(*window, *stride, *dilation) < 1:
         raise Unsupported(
             f"a window {tuple(window)} with strides {tuple(stride)} and dilations"
@@ -79,7 +79,7 @@ def window_padding_of(
     stride: Sequence[int],
     dilation: Sequence[int] = (1, 1),
 ) -> Padding:
-    """The frame of rows and columns: of an odd number the larger part comes after."""
+    """The padding of rows and columns; where an amount is odd, the larger half comes after."""
     explicit, scheme = options.wholes(EXPLICIT_PADDING), options.whole("Padding")
     if explicit:
         top, left, bottom, right = explicit

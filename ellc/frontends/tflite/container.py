@@ -284,7 +284,7 @@ def _named(signature: Any, side: str) -> dict[int, str]:
 def _interface(
     picked: Iterator[Tensor | None], names: dict[int, str], tensors: Sequence[Tensor]
 ) -> tuple[Interface, ...]:
-    """The public names: the signature's, else the tensors'; a number is added where they meet."""
+    """The public names: the signature's, else the tensors'; equal names get a number added."""
     number = {tensor.name: index for index, tensor in enumerate(tensors)}
     made: list[Interface] = []
     for tensor in picked:

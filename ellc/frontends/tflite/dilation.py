@@ -15,9 +15,9 @@ _VALID = 1
 
 
 def merge_dilations(nodes: Sequence[TfliteNode], wanted: Iterable[str]) -> list[TfliteNode]:
-    """The nodes with every such group as one convolution with dilation and a frame of its own.
+    """The nodes, with each such group replaced by one convolution with dilation and padding.
 
-    Names in `wanted` are read from outside.
+    `wanted` names the results that are read from outside of `nodes`; they are kept.
     """
     readers = Counter(name for node in nodes for name in node.inputs)
     readers.update(wanted)
@@ -32,7 +32,7 @@ def merge_dilations(nodes: Sequence[TfliteNode], wanted: Iterable[str]) -> list[
 def _group(
     last: TfliteNode, makers: Mapping[str, TfliteNode], readers: Mapping[str, int]
 ) -> TfliteNode | None:
-    """The one convolution that a group ending with this node is, or None."""
+    """The convolution that replaces the group ending with this node, or None if there is none."""
     if last.kind != "BATCH_TO_SPACE_ND" or len(last.inputs) != 3:
         return None
     middle = makers.get(last.inputs[0])
@@ -42,10 +42,10 @@ def _group(
     if first is None or first.kind != "SPACE_TO_BATCH_ND" or len(first.inputs) != 3:
         return None
     block, same = _numbers(first, 1), _numbers(last, 1)
-    frame, crop = _numbers(first, 2), _numbers(last, 2)
-    if len(block) != 2 or block != same or len(frame) != 4 or len(crop) != 4:
+    added, crop = _numbers(first, 2), _numbers(last, 2)
+    if len(block) != 2 or block != same or len(added) != 4 or len(crop) != 4:
         return None
-    amounts = [a - b for a, b in zip(frame, crop, strict=True)]
+    amounts = [a - b for a, b in zip(added, crop, strict=True)]
     options = middle.options
     plain = [options.whole(n) for n in ("StrideH", "StrideW", "DilationHFactor", "DilationWFactor")]
     if min(amounts) < 0 or plain != [1, 1, 1, 1] or options.whole("Padding") != _VALID:

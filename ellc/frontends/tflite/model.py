@@ -11,7 +11,7 @@ from types import MappingProxyType
 from ellc.frontends.graph_import.values import Unsupported
 from ellc.ir.types import Array, DType, Quant
 
-# Element types that tensors may have; others are refused where a needed node meets one.
+# Element types that tensors may have; others are refused where a node that is needed has one.
 DTYPES: Mapping[str, DType] = MappingProxyType(
     {
         "FLOAT32": DType.F32,

@@ -132,7 +132,7 @@ def test_layouts_of_every_era() -> None:
     planar = '{"_type": "MemoryLayout", "size": [2, 4, 5], "order": [2, 0, 1]}'
     assert read_layout(view_of(planar)).logical_size == (4, 5, 2)
     assert read_layout(view_of('{"size": []}')).elements == 1
-    assert read_layout(view_of('{"size": [3], "extent": [8], "offset": [2]}')).behind == (3,)
+    assert read_layout(view_of('{"size": [3], "extent": [8], "offset": [2]}')).after == (3,)
 
 
 @pytest.mark.parametrize(

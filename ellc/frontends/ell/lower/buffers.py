@@ -1,8 +1,8 @@
 """What an output port of an archive holds: an active region, and a border around it.
 
-In ELL a layer leaves a border around its result for whoever reads it next. Here the border stays
-apart (`Buffer`), so that a convolution can take it as an attribute; only a reader that looks at the
-memory in another way makes it real.
+In ELL a layer stores its result with a border for the next layer. Here the border is kept apart
+(`Buffer`), so that a convolution can take it as its padding. It is added to the value only for a
+reader that uses the memory in another way.
 """
 
 from __future__ import annotations

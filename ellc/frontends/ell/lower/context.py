@@ -246,7 +246,7 @@ class Lowering:
         lead = buffer.ref.type.rank - len(layout.size)
         before = (0,) * lead + layout.offset
         if not isinstance(buffer.fill, np.ndarray):
-            return self.emit(Pad(before, (0,) * lead + layout.behind, buffer.fill), buffer.ref)
+            return self.emit(Pad(before, (0,) * lead + layout.after, buffer.fill), buffer.ref)
         frame = buffer.fill.reshape(tensor_shape(layout.extent))
         frame = frame.astype(buffer.ref.type.dtype.numpy)
         return self.emit(Embed(before), buffer.ref, self.constant(frame))
@@ -285,7 +285,7 @@ class Lowering:
         if isinstance(seen.fill, np.ndarray) or seen.layout.size[2] != seen.layout.extent[2]:
             return self.with_border(seen), Padding()
         top, left, _ = seen.layout.offset
-        bottom, right, _ = seen.layout.behind
+        bottom, right, _ = seen.layout.after
         return seen.ref, Padding(top, left, bottom, right, (seen.fill,))
 
     def vector(self, job: Job, key: str) -> Ref:

@@ -301,12 +301,12 @@ def _trimmed(
 ) -> Padding:
     """Padding without the trailing cells that no output of `active` reads."""
     amounts = []
-    for extent, outputs, behind in (
+    for extent, outputs, after in (
         (layout.extent[0], active[0], padding.bottom),
         (layout.extent[1], active[1], padding.right),
     ):
         unread = extent - ((outputs - 1) * stride + field)
-        amounts.append(behind - min(behind, unread) if unread >= stride else behind)
+        amounts.append(after - min(after, unread) if unread >= stride else after)
     return Padding(padding.top, padding.left, amounts[0], amounts[1], padding.values)
 
 
@@ -323,7 +323,7 @@ def _binary_convolution(
         # Taps in a border of this scheme are masked out, whatever the border holds.
         x = lw.active(value, layout)
         top, left, _ = layout.offset
-        bottom, right, _ = layout.behind
+        bottom, right, _ = layout.after
         padding = Padding(top, left, bottom, right, (0.0,))
     else:
         x, padding = lw.framed(value, layout)
@@ -356,7 +356,7 @@ def _fully_connected(
     weights = layer.weights
     seen = lw.region(value, layout)
     if seen.layout.has_padding and not isinstance(seen.fill, np.ndarray) and seen.fill == 0:
-        # Weights that only ever meet zeros are not needed.
+        # Weights that are only multiplied with zeros are not needed.
         top, left, _ = layout.offset
         rows, columns, _ = layout.size
         weights = weights.reshape(outputs, *layout.extent)

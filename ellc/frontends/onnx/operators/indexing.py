@@ -224,12 +224,12 @@ def tensor_scatter(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     dtype = start.dtype.numpy
     numbers = {n: emitter.numbers([n], start.dtype) for n in (0, size, count)}
     place = emitter.constant((emitter.counted(batch, size) % max(size, 1)).astype(dtype))
-    behind = emitter.add(Sub(), place, reshaped(emitter, start, (batch, 1)))
+    distance = emitter.add(Sub(), place, reshaped(emitter, start, (batch, 1)))
     if mode == "circular":
-        behind = emitter.add(FloorMod(), behind, numbers[size])
-    reached = emitter.add(GreaterEqual(), behind, numbers[0])
-    within = emitter.add(And(), reached, emitter.add(Less(), behind, numbers[count]))
-    chosen = emitter.add(Select(), emitter.add(Add(), behind, numbers[size]), place, within)
+        distance = emitter.add(FloorMod(), distance, numbers[size])
+    reached = emitter.add(GreaterEqual(), distance, numbers[0])
+    within = emitter.add(And(), reached, emitter.add(Less(), distance, numbers[count]))
+    chosen = emitter.add(Select(), emitter.add(Add(), distance, numbers[size]), place, within)
     along = tuple(e if a in (0, axis) else 1 for a, e in enumerate(shape))
     indices = expanded(emitter, reshaped(emitter, chosen, along), shape)
     return gather_elements(emitter, emitter.add(Concat(axis), cache, update), indices, axis)

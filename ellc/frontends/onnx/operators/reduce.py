@@ -26,12 +26,12 @@ _KINDS = {
     "ReduceSum": "sum",
     "ReduceSumSquare": "l2sum",
 }
-_BEHIND = {"ReduceL2": Sqrt(), "ReduceLogSum": Log()}
+_FUNCTION_AFTER = {"ReduceL2": Sqrt(), "ReduceLogSum": Log()}
 _OF_FRACTIONS = no_integers("its result is a fraction; cast the operand to float32")
 
 
-@ONNX.imports(*_BEHIND, limits="axes known at import", declines=(_OF_FRACTIONS,))
-@ONNX.imports(*(k for k in _KINDS if k not in _BEHIND), limits="axes known at import")
+@ONNX.imports(*_FUNCTION_AFTER, limits="axes known at import", declines=(_OF_FRACTIONS,))
+@ONNX.imports(*(k for k in _KINDS if k not in _FUNCTION_AFTER), limits="axes known at import")
 def reduce(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """Sums, means, extremes, products and norms along axes."""
     x = operand(inputs, 0)
@@ -41,8 +41,8 @@ def reduce(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     if node.operator == "ReduceL1":
         x = emitter.add(Abs(), x)
     made = emitter.add(Reduce(_KINDS[node.operator], axes, keep), x)
-    behind = _BEHIND.get(node.operator)
-    return emitter.add(behind, made) if behind else made
+    function = _FUNCTION_AFTER.get(node.operator)
+    return emitter.add(function, made) if function else made
 
 
 @ONNX.imports("ReduceLogSumExp", limits="axes known at import", declines=(_OF_FRACTIONS,))

@@ -111,9 +111,9 @@ def tile(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 def _repeated(emitter: Emitter, x: Value, axis: int, count: int) -> Value:
     """Everything from an axis on, `count` times after itself."""
-    before, behind = prod(x.shape[:axis]), prod(x.shape[axis:])
-    blocks = emitter.add(Reshape((before, 1, behind)), x)
-    copies = emitter.add(Expand((before, count, behind)), blocks)
+    before, after = prod(x.shape[:axis]), prod(x.shape[axis:])
+    blocks = emitter.add(Reshape((before, 1, after)), x)
+    copies = emitter.add(Expand((before, count, after)), blocks)
     shape = (*x.shape[:axis], count * x.shape[axis], *x.shape[axis + 1 :])
     return emitter.add(Reshape(shape), copies)
 

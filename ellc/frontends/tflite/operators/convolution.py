@@ -96,7 +96,7 @@ def conv_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("DEPTHWISE_CONV_2D", limits="weights as for CONV_2D", declines=(NOT_ON_INTEGERS,))
 def depthwise_conv_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """One or several filters for each channel; filter f meets channel f // multiplier."""
+    """One or several filters for each channel; filter f reads channel f // multiplier."""
     x, weights, bias = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
     options = node.options
     stride, dilation = strides_of(options), dilations_of(options)

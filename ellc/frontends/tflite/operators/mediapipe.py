@@ -56,7 +56,7 @@ class _Pool:
         return made
 
     def padding(self, x: Value) -> Padding:
-        """The frame of an image."""
+        """The padding of the image."""
         options = Options(MappingProxyType({"Padding": self.scheme}))
         return window_padding(options, x, self.window, self.stride)
 
@@ -67,9 +67,9 @@ class _Pool:
 def max_pool_with_places(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
     """The maximum under a window, and which of its cells is the first that holds it."""
     x, pool = want_float(operand(inputs, 0)), _Pool.of(node)
-    frame = replace(pool.padding(x), values=LOWEST.values)
-    largest = emitter.add(MaxPool2D(pool.window, pool.stride, frame), x)
-    cells = _cells(emitter, x, pool, frame, largest.shape)
+    padding = replace(pool.padding(x), values=LOWEST.values)
+    largest = emitter.add(MaxPool2D(pool.window, pool.stride, padding), x)
+    cells = _cells(emitter, x, pool, padding, largest.shape)
     best = cells[0]
     place = emitter.constant(emitter.full(largest.shape, _ABOVE, np.float32))
     for number, cell in enumerate(cells[1:], 1):
@@ -81,14 +81,14 @@ def max_pool_with_places(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> 
 
 
 def _cells(
-    emitter: Emitter, x: Value, pool: _Pool, frame: Padding, shape: tuple[int, ...]
+    emitter: Emitter, x: Value, pool: _Pool, padding: Padding, shape: tuple[int, ...]
 ) -> list[Value]:
-    """For every cell of a window what lies there under all windows; minus infinity outside."""
-    before, after = (0, frame.top, frame.left, 0), (0, frame.bottom, frame.right, 0)
-    framed = x if frame.is_empty else emitter.add(Pad(before, after, LOWEST.values[0]), x)
+    """For every cell of the window, its elements in all windows; minus infinity outside of x."""
+    before, after = (0, padding.top, padding.left, 0), (0, padding.bottom, padding.right, 0)
+    padded = x if padding.is_empty else emitter.add(Pad(before, after, LOWEST.values[0]), x)
     steps = (1, *pool.stride, 1)
     return [
-        emitter.add(Slice((0, row, column, 0), shape, steps), framed)
+        emitter.add(Slice((0, row, column, 0), shape, steps), padded)
         for row in range(pool.window[0])
         for column in range(pool.window[1])
     ]

@@ -1,4 +1,4 @@
-"""Operators that cut, join, frame and pick elements."""
+"""Operators that cut, join, pad and pick elements."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ _NO_ACTIVATION = Declined(ACTIVATION, "no operands, or a fused activation")
 
 @TFLITE.imports("CONCATENATION", limits="no fused activation", declines=(_NO_ACTIVATION,))
 def concatenation(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Behind each other along an axis."""
+    """The operands, one after the other along an axis."""
     parts = [operand(inputs, i) for i in range(len(inputs))]
     if not parts or node.options.activation is not Activation.NONE:
         raise Unsupported(_NO_ACTIVATION.reason)
@@ -101,7 +101,7 @@ def concatenation(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("PACK")
 def pack(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Behind each other along a new axis."""
+    """The operands, one after the other along a new axis."""
     parts = [operand(inputs, i) for i in range(len(inputs))]
     rank = parts[0].type.rank if parts else 0
     axis = axis_of(node.options.whole("Axis"), rank + 1)
@@ -109,19 +109,19 @@ def pack(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return wide[0] if len(wide) == 1 else emitter.add(Concat(axis), *wide)
 
 
-# ---- frames -------------------------------------------------------------------------------------
+# ---- padding ------------------------------------------------------------------------------------
 
 
 def amounts_of(value: Value, rank: int) -> Pairs:
-    """(before, after) of every axis."""
-    numbers = known_ints(value, "the frame")
+    """The amounts of padding (before, after) of every axis."""
+    numbers = known_ints(value, "the padding")
     if len(numbers) != 2 * rank or min(numbers, default=0) < 0:
-        raise Unsupported(f"a frame of {numbers} around rank {rank}")
+        raise Unsupported(f"padding {numbers} of an operand of rank {rank}")
     return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
 def padded(emitter: Emitter, x: Value, amounts: Pairs, value: float, mode: str) -> Value:
-    """With a frame; nothing is added where it has no width."""
+    """The value x with padding; x itself if all amounts are 0."""
     if not any(a or b for a, b in amounts):
         return x
     before, after = zip(*amounts, strict=True)
@@ -130,7 +130,7 @@ def padded(emitter: Emitter, x: Value, amounts: Pairs, value: float, mode: str) 
 
 @TFLITE.imports("PAD", limits=_KNOWN)
 def pad(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """A frame of zeros; of zero points, where numbers stand for real ones."""
+    """Padding with zeros; in a quantised tensor, with its zero point."""
     x = operand(inputs, 0)
     zero = zero_of(result(node)) if is_stored(node) else 0
     return padded(emitter, x, amounts_of(operand(inputs, 1), x.type.rank), float(zero), "constant")
@@ -138,19 +138,19 @@ def pad(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("PADV2", limits=_KNOWN)
 def pad_v2(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """A frame of a given number, which is stored like the operand."""
-    x, number = operand(inputs, 0), known(operand(inputs, 2), "the frame's value")
+    """Padding with a given number, which has the scale and zero point of the operand."""
+    x, number = operand(inputs, 0), known(operand(inputs, 2), "the padding value")
     if is_stored(node) and scalar_quant(tensor(node, 2)) != scalar_quant(result(node)):
-        raise Unsupported("the frame's value has another scale or zero point than the result")
+        raise Unsupported("the padding value has another scale or zero point than the result")
     if number.size != 1 or (number.dtype.kind == "i" and abs(int(number.reshape(()))) >= 1 << 53):
-        raise Unsupported("the frame's value is no single number")
+        raise Unsupported("the padding value is no single number")
     amounts = amounts_of(operand(inputs, 1), x.type.rank)
     return padded(emitter, x, amounts, float(number.reshape(())), "constant")
 
 
 @TFLITE.imports("MIRROR_PAD", limits=_KNOWN)
 def mirror_pad(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """A frame that mirrors the tensor, without (REFLECT) or with (SYMMETRIC) its edge."""
+    """Padding that mirrors the tensor, without (REFLECT) or with (SYMMETRIC) its edge."""
     x = operand(inputs, 0)
     amounts = amounts_of(operand(inputs, 1), x.type.rank)
     if node.options.whole("Mode") == 0:
@@ -266,8 +266,8 @@ def space_to_batch(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     x, block = operand(inputs, 0), known_ints(operand(inputs, 1), "the block")
     rank, axes = x.type.rank, len(block)
     zero = float(zero_of(result(node))) if is_stored(node) else 0.0
-    frame = amounts_of(operand(inputs, 2), axes)
-    around = [(0, 0), *frame, *[(0, 0)] * (rank - 1 - axes)]
+    inner = amounts_of(operand(inputs, 2), axes)
+    around = [(0, 0), *inner, *[(0, 0)] * (rank - 1 - axes)]
     x = padded(emitter, x, around, zero, "constant")
     if min(block, default=1) < 1 or any(e % b for e, b in zip(x.shape[1:], block, strict=False)):
         raise Unsupported(f"{x.shape} in blocks {block}")

@@ -125,9 +125,9 @@ def stored_squared_difference(emitter: Emitter, node: TfliteNode, x: Value, y: V
         for value, source in ((x, first), (y, second))
     ]
     # The sign does not matter, so the operand with the result's shape may go first.
-    ahead, behind = parts[::-1] if _second_first(x, y) else parts
-    ahead = expanded(emitter, ahead, common_shape(x, y))
-    square = emitter.add(Square(), emitter.add(Sub(), ahead, behind))
+    first_part, second_part = parts[::-1] if _second_first(x, y) else parts
+    first_part = expanded(emitter, first_part, common_shape(x, y))
+    square = emitter.add(Square(), emitter.add(Sub(), first_part, second_part))
     factor = twice * twice / (2.0 ** (2 * bits) * float(scale_of(to)))
     return requantize(emitter, square, [factor], to, Activation.NONE)
 
