@@ -266,8 +266,8 @@ def space_to_batch(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     x, block = operand(inputs, 0), known_ints(operand(inputs, 1), "the block")
     rank, axes = x.type.rank, len(block)
     zero = float(zero_of(result(node))) if is_stored(node) else 0.0
-    inner = amounts_of(operand(inputs, 2), axes)
-    around = [(0, 0), *inner, *[(0, 0)] * (rank - 1 - axes)]
+    added = amounts_of(operand(inputs, 2), axes)
+    around = [(0, 0), *added, *[(0, 0)] * (rank - 1 - axes)]
     x = padded(emitter, x, around, zero, "constant")
     if min(block, default=1) < 1 or any(e % b for e, b in zip(x.shape[1:], block, strict=False)):
         raise Unsupported(f"{x.shape} in blocks {block}")
