@@ -104,12 +104,12 @@ def kernels_for(
     entries: Iterable[Entry], target: Target
 ) -> tuple[Mapping[str, str], tuple[str, ...]]:
     """Kernels by layer for a target, and a note if there are entries of other versions."""
-    mine = [e for e in entries if (e.core, e.architecture) == (target.core.name, target.arch)]
-    current = {e.layer: e.kernel for e in mine if e.compiler == __version__}
-    others = sorted({e.compiler for e in mine if e.compiler != __version__})
+    of_target = [e for e in entries if (e.core, e.architecture) == (target.core.name, target.arch)]
+    current = {e.layer: e.kernel for e in of_target if e.compiler == __version__}
+    others = sorted({e.compiler for e in of_target if e.compiler != __version__})
     if not others:
         return current, ()
-    count = sum(e.compiler != __version__ for e in mine)
+    count = sum(e.compiler != __version__ for e in of_target)
     versions = ", ".join(others)[:100]
     return current, (
         f"tuning: {count} entries were measured with ellc {versions} and are not used by"

@@ -49,7 +49,7 @@ class _Needs:
         self._nodes.reverse()
 
     def of_nodes(self) -> tuple[Needs, ...]:
-        """Of each node those conditions that are known when its turn comes."""
+        """For each node the conditions on which it is needed that are computed before it."""
         return tuple(
             frozenset(c for c in conditions if self._makers.get(c.condition, -1) < index)
             for index, conditions in enumerate(self._nodes)

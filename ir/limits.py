@@ -1,6 +1,6 @@
 """Bounds that every reader keeps while it reads a file that somebody else made.
 
-A file may cost memory and time in proportion to its size, not to the numbers that stand in it.
+A file may cost memory and time in proportion to its size, not to the numbers that it contains.
 """
 
 from __future__ import annotations

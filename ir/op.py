@@ -195,7 +195,7 @@ def register_op(name: str) -> Callable[[OpT], OpT]:
 
 
 def register_attribute(name: str) -> Callable[[ClsT], ClsT]:
-    """Class decorator: a frozen dataclass that may stand in an attribute."""
+    """Class decorator: a frozen dataclass that may be (part of) an attribute's value."""
 
     def add(cls: ClsT) -> ClsT:
         _ATTRIBUTES[name] = cls

@@ -94,15 +94,15 @@ class Epilogue:
         count: int = 0,
         *,
         last: bool = False,
-        together: int = 1,
+        at_once: int = 1,
     ) -> None:
         """As `store`, for several pixels' vectors, each with its `delta`.
 
-        So many pixels run through the stages side by side, which is worth its registers where
-        the stages are long.
+        The stages of `at_once` pixels are interleaved. That needs more registers, but hides the
+        latency of long stages.
         """
-        for first in range(0, len(pixels), together):
-            group = pixels[first : first + together]
+        for first in range(0, len(pixels), at_once):
+            group = pixels[first : first + at_once]
             chains: list[Callable[[], Operand]] = []
             ends = []
             for values, delta in group:

@@ -154,13 +154,13 @@ def dense_result(ctx: NodeContext, index: int = 0) -> Access:
 def placed_as(
     ctx: NodeContext, index: int, shape: tuple[int, ...], *, inner_dense: bool = True
 ) -> Access:
-    """An operand seen in another shape of equal element order; a dense copy where it must be.
+    """An operand in another shape of the same element order: a view, or else a dense copy.
 
-    With `inner_dense` the last axis has stride 1.
+    With `inner_dense` the last axis has stride 1; a view with another stride is copied.
     """
     access = ctx.place(ctx.inputs[index])
-    seen = seen_as(access, shape)
-    if seen is None or (inner_dense and seen.strides[-1] != 1 and shape[-1] != 1):
+    view = seen_as(access, shape)
+    if view is None or (inner_dense and view.strides[-1] != 1 and shape[-1] != 1):
         made = dense_copy(ctx, access)
         return replace(made, shape=shape, strides=dense(shape))
-    return seen
+    return view

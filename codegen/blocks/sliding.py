@@ -50,7 +50,7 @@ class Rectangle:
 
 @dataclass(frozen=True, slots=True)
 class TilePosition:
-    """Where a tile stands. `rows` and `columns` are the taps of each output row and column."""
+    """The position of a tile. `rows` and `columns` are the taps of each output row and column."""
 
     image: Operand
     row: Operand

@@ -25,16 +25,16 @@ from ellc.codegen.machine.target import Target
 from ellc.ir.errors import EllcError
 from ellc.ir.types import Array, Padding
 
-_MOST_TOGETHER = 4
+_MOST_PRODUCTS = 4
 _LARGEST_SUM = 32767 // 128  # of the sizes of weights whose products are summed in 16 bits
 
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """Element types of an image's values and of weights, of what is multiplied, and of sums.
+    """The arithmetic of a product kernel: element types of image, weights, factors and sums.
 
-    With `flipped` the image's bytes have no sign and 128 is subtracted from them. `together` so
-    many products of bytes may be summed in 16 bits before they are added to a sum of 32.
+    With `flipped` the image's bytes are unsigned and 128 is subtracted from them. So many
+    products of bytes as `products_at_once` are summed in 16 bits, then added to a sum of 32.
     """
 
     image: Elem
@@ -42,11 +42,11 @@ class Numbers:
     factor: Elem
     total: Elem
     flipped: bool = False
-    together: int = 1
+    products_at_once: int = 1
 
     @staticmethod
     def floats(elem: Elem) -> Numbers:
-        """One type for everything."""
+        """The arithmetic of floats: one element type for everything."""
         return Numbers(elem, elem, elem, elem)
 
     @staticmethod
@@ -55,14 +55,14 @@ class Numbers:
         return Numbers(image, weight, Elem.I16 if target.has("neon") else Elem.I32, Elem.I32)
 
     @property
-    def stored_together(self) -> int:
-        """Pixels whose results go through the epilogue side by side: what makes bytes is long."""
+    def stored_at_once(self) -> int:
+        """Pixels whose epilogues are interleaved: two if they make bytes, which is long."""
         return 1 if self.total.is_float else 2
 
     @property
     def sums_products(self) -> bool:
         """Whether some products are summed before they are added to a sum."""
-        return self.together > 1
+        return self.products_at_once > 1
 
     def image_factor(self, b: KernelBuilder, value: Operand) -> Operand:
         """A stored value of the image as it is multiplied."""
@@ -141,13 +141,13 @@ def in_bytes(terms: Terms, target: Target) -> Terms:
     if numbers.weight is not Elem.I8 or numbers.image.bytes > 1 or not target.has("neon"):
         return terms
     sizes = np.abs(weights.reshape(weights.shape[0], -1).astype(np.int16))
-    most = min(_MOST_TOGETHER, sizes.shape[1])
+    most = min(_MOST_PRODUCTS, sizes.shape[1])
     largest = np.sort(np.partition(sizes, -most, axis=1)[:, -most:], axis=1)[:, ::-1]
-    together = int((np.cumsum(largest, axis=1) <= _LARGEST_SUM).all(axis=0).sum())
-    if together < 2:
+    products_at_once = int((np.cumsum(largest, axis=1) <= _LARGEST_SUM).all(axis=0).sum())
+    if products_at_once < 2:
         return terms
     flipped = numbers.image is Elem.U8
-    found = replace(numbers, factor=Elem.I8, flipped=flipped, together=together)
+    found = replace(numbers, factor=Elem.I8, flipped=flipped, products_at_once=products_at_once)
     if not flipped:
         return replace(terms, numbers=found)
     share = 128 * weights.sum(axis=(1, 2, 3), dtype=np.int64)

@@ -156,7 +156,7 @@ class Tiles:
 
 
 def column_tiles(columns: Axis, limit: int) -> list[Tiles]:
-    """An output row cut into tiles of at most `limit` columns; those at an edge stand alone."""
+    """Cut an output row into tiles of at most `limit` columns; equal inner tiles share an entry."""
     pieces = cut(columns.outputs, limit)
     sizes = [pieces.size] * pieces.count + [pieces.rest] * (pieces.rest > 0)
     tiles: list[Tiles] = []

@@ -38,25 +38,25 @@ def unpacked(ctx: NodeContext, source: Access, shape: tuple[int, ...]) -> tuple[
 def pack(ctx: NodeContext, source: Access, shape: tuple[int, ...], result: Access) -> KernelCall:
     """Bytes 0 or 1, dense, to the packed bits of `result`; bits after the last channel are 0."""
     *outer, channels = shape
-    seen = seen_as(result, (*outer, result.shape[-1]))
-    if seen is None:
+    view = seen_as(result, (*outer, result.shape[-1]))
+    if view is None:
         raise InternalError(f"{ctx.name}: bits of {shape} in {result.shape}")
     b = KernelBuilder(f"{ctx.name}_pack")
     x = b.param("x", Elem.U8, source.align_bytes)
     y = b.param("y", Elem.U8, result.align_bytes, writable=True)
 
     def body(at: list[Operand], length: int, last: bool) -> None:
-        x_index, y_index = _index(b, at[:-1], source.strides), _index(b, at[:-1], seen.strides)
+        x_index, y_index = _index(b, at[:-1], source.strides), _index(b, at[:-1], view.strides)
         byte: Operand = b.load(x, b.add(x_index, at[-1]))
         for bit in range(1, length):
             value = b.load(x, b.add(x_index, at[-1]), offset=bit)
             byte = b.op("or", byte, b.shift_left(value, bit))
-        place = b.add(y_index, b.mul(b.div(at[-1], 8), seen.strides[-1]))
+        place = b.add(y_index, b.mul(b.div(at[-1], 8), view.strides[-1]))
         b.store(byte, y, place)
         if last:
             for extra in range(1, bit_bytes(channels) - (channels - 1) // 8):
                 zero = Imm(0, VType(Elem.U8))
-                b.store(zero, y, place, offset=extra * seen.strides[-1])
+                b.store(zero, y, place, offset=extra * view.strides[-1])
 
     walk = Walk((*outer, channels), 8, ctx.options.threads, split_last=True)
     extent = walk.write(b, body)

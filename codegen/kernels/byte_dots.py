@@ -73,7 +73,7 @@ def dots_cycles(
     """
     load = target.core.load_cycles
     sums = schedule.pixels * schedule.block
-    once = sums * (2 + 2 / numbers.together) + (schedule.pixels + schedule.block) * load
+    once = sums * (2 + 2 / numbers.products_at_once) + (schedule.pixels + schedule.block) * load
     steps = shape.rows.taps * shape.columns.taps * shape.channels / _STEP
     return shape.tiles(schedule) * (once * steps + 2 * sums)
 
@@ -128,7 +128,7 @@ class ByteDots(ProductArithmetic):
     ) -> None:
         super().__init__(b, shape, schedule, inputs)
         self.sums_of_pixel = schedule.block
-        self.stored_together = 4 // schedule.vectors
+        self.stored_at_once = 4 // schedule.vectors
         self.joins_taps = shape.channels % _STEP == 0
 
     def start(self, place: TilePosition, taps: tuple[int, int]) -> list[Operand]:

@@ -107,8 +107,8 @@ def _ungrouped(weights: Array, groups: int) -> Array:
     """
     filters, rows, columns, depth = weights.shape
     wide = np.zeros((filters, rows, columns, groups * depth), weights.dtype)
-    for group, mine in enumerate(np.split(np.arange(filters), groups)):
-        wide[mine, :, :, group * depth : (group + 1) * depth] = weights[mine]
+    for group, own_filters in enumerate(np.split(np.arange(filters), groups)):
+        wide[own_filters, :, :, group * depth : (group + 1) * depth] = weights[own_filters]
     return wide
 
 

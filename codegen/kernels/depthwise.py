@@ -41,7 +41,7 @@ from ellc.ir.types import Array
 
 Slot = tuple[int, int, int]  # output row, output pixel, vector
 
-_TOGETHER = 7  # inputs loaded in a row
+_LOADED_AT_ONCE = 7  # inputs loaded in a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +215,9 @@ class _Sums:
             count, small = self._small.get(slot, (0, None))
             self._small[slot] = count + 1, self._numbers.multiply_add(self._b, value, weight, small)
         # After all of the tap's products, when the results of the first ones are available.
-        for slot in [s for s, (count, _) in self._small.items() if count == self._numbers.together]:
+        for slot in [
+            s for s, (count, _) in self._small.items() if count == self._numbers.products_at_once
+        ]:
             self._add(slot)
 
     def finish(self) -> None:
@@ -268,8 +270,8 @@ class _Depthwise:
             for row in range(len(place.rows))
             for pixel in range(len(place.columns))
         ]
-        together = self._numbers.stored_together
-        self._epilogue.store_pixels(made, place.at, place.valid, last=place.last, together=together)
+        at_once = self._numbers.stored_at_once
+        self._epilogue.store_pixels(made, place.at, place.valid, last=place.last, at_once=at_once)
 
     def _starts(self, place: TilePosition, vectors: range) -> dict[Slot, Operand]:
         """What the sums of each (row, pixel, vector) start from."""
@@ -345,12 +347,12 @@ class _Depthwise:
         """Multiply every input value into all windows that contain it.
 
         Weights first, then groups of inputs: by the time a group is loaded, its first value has
-        arrived, and loads do not stand between products, where small cores wait for them.
+        arrived, and no load comes between products, where in-order cores would wait for it.
         """
         taps = dict.fromkeys(tap for x in inputs for tap in x.taps())
         weights = {(*tap, v): self._weight(panel, *tap, v) for tap in taps for v in vectors}
         added = _Sums(self._b, self._numbers, sums)
-        size = max(1, _TOGETHER // len(vectors))
+        size = max(1, _LOADED_AT_ONCE // len(vectors))
         for first in range(0, len(inputs), size):
             group = inputs[first : first + size]
             loaded = [self._values(place, base, x, vectors) for x in group]

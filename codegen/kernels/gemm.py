@@ -95,8 +95,8 @@ class _Products(ProductArithmetic):
         super().__init__(b, shape, schedule, inputs)
         numbers = inputs.numbers
         narrow = numbers.factor is Elem.I16 and schedule.block % 8 == 0
-        self.weights_together = 8 if narrow else 0  # half a register of bytes, widened to a whole
-        self.stored_together = numbers.stored_together
+        self.weights_at_once = 8 if narrow else 0  # half a register of bytes, widened to a whole
+        self.stored_at_once = numbers.stored_at_once
         row = shape.columns.taps * shape.channels
         # A window row of less than two chains stays whole: at edges it has several short loops.
         self._in_parts = numbers.total.is_float and row >= 2 * CHAIN
@@ -115,7 +115,7 @@ class _Products(ProductArithmetic):
         self, place: TilePosition, taps: tuple[int, int], sums: list[Operand]
     ) -> list[Operand]:
         """The sums are the results, in pairs where they will fill a register when narrowed."""
-        if self.weights_together != 2 * self._schedule.lanes:
+        if self.weights_at_once != 2 * self._schedule.lanes:
             return sums
         return [self._b.op("join", *pair) for pair in zip(sums[::2], sums[1::2], strict=True)]
 
@@ -154,9 +154,9 @@ class _Products(ProductArithmetic):
         zeros: list[Operand] = [self._b.const(0, s) for s in sums]
         fresh = self.inner_loop(zeros, here, below, length, pixels)
         vectors = self._schedule.vectors
-        mine = {p * vectors + v for p in pixels for v in range(vectors)}
+        of_pixels = {p * vectors + v for p in pixels for v in range(vectors)}
         return [
-            self._b.add(s, f) if i in mine else s
+            self._b.add(s, f) if i in of_pixels else s
             for i, (s, f) in enumerate(zip(sums, fresh, strict=True))
         ]
 

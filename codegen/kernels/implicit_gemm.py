@@ -76,7 +76,7 @@ def split_bands(schedule: GemmSchedule, shape: ConvShape, threads: int) -> GemmS
 
 @dataclass(frozen=True, slots=True)
 class TilePosition:
-    """Where the nest stands: everything a tile needs to know but its column."""
+    """The position of a tile in the loop nest, without its column."""
 
     image: Operand
     group: Operand
@@ -90,16 +90,16 @@ class TilePosition:
 class TileArithmetic(ABC):
     """The arithmetic of a kernel: what a tile's sums are and how taps are added to them.
 
-    A pixel has one sum for each vector of filters. Indices count elements of the image and of
-    the packed weights. With `rows_at_once`, sums start afresh after so many window rows and are
-    added up at the end. With `weights_together`, that many weights are loaded and widened at once;
-    `stored_together` pixels run through the epilogue side by side. A pixel has `sums_of_pixel` sums
-    instead, if that is not 0; without `joins_taps` each tap is a run of values of its own.
+    A pixel has one sum for each vector of filters, or `sums_of_pixel` sums if that is not 0.
+    Indices count elements of the image and of the packed weights. With `rows_at_once`, new sums
+    are started after so many window rows and all are added up at the end. With `weights_at_once`,
+    that many weights are loaded and widened by one instruction. The epilogues of `stored_at_once`
+    pixels are interleaved. Without `joins_taps` the values of each tap are walked separately.
     """
 
     rows_at_once: int = 0
-    weights_together: int = 0
-    stored_together: int = 1
+    weights_at_once: int = 0
+    stored_at_once: int = 1
     sums_of_pixel: int = 0
     joins_taps: bool = True
 
@@ -198,21 +198,21 @@ class TileArithmetic(ABC):
         """How many rows of weights are loaded before they are needed."""
         if by_lane and self._schedule.weights_first:
             return self._schedule.k_step
-        return 1 if by_lane and self.weights_together else 0
+        return 1 if by_lane and self.weights_at_once else 0
 
     def _row(self, below: Operand, k: int) -> list[Operand]:
         """Row `k` of a block's weights as they are stored."""
         b, block = self._b, self._schedule.block
-        together = self.weights_together or self._schedule.lanes
+        at_once = self.weights_at_once or self._schedule.lanes
         return [
             b.load(
                 self._w,
                 below,
-                together,
+                at_once,
                 offset=k * block + start,
-                align_bytes=together * self._w.elem.bytes,
+                align_bytes=at_once * self._w.elem.bytes,
             )
-            for start in range(0, block, together)
+            for start in range(0, block, at_once)
         ]
 
     def _widened_row(self, row: list[Operand]) -> list[Operand]:
@@ -304,17 +304,17 @@ class Nest:
         channel = b.add(b.mul(place.group, shape.filters), b.mul(place.block, schedule.block))
         at = (place.image, place.row, column, channel)
         each = self._arithmetic.sums_of_pixel or schedule.vectors
-        together = self._arithmetic.stored_together
-        for start in range(0, len(tiles.taps), together):
+        at_once = self._arithmetic.stored_at_once
+        for start in range(0, len(tiles.taps), at_once):
             made = [
                 (
                     self._arithmetic.finish(place, taps, results[p * each : (p + 1) * each]),
                     (0, 0, p, 0),
                 )
-                for p, taps in enumerate(tiles.taps[start : start + together], start)
+                for p, taps in enumerate(tiles.taps[start : start + at_once], start)
             ]
             self._epilogue.store_pixels(
-                made, at, place.valid, last=place.last_block, together=together
+                made, at, place.valid, last=place.last_block, at_once=at_once
             )
 
     def _window_rows(

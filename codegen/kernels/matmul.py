@@ -141,7 +141,7 @@ def _lower(ctx: NodeContext, product: _Product, bias: Access | None) -> list[Ker
 
 
 def _tile(ctx: NodeContext, product: _Product, lanes: int, multiple: int) -> tuple[int, int, int]:
-    """(rows, vectors, steps of depth in a turn) of a tile."""
+    """(rows, vectors, steps of depth in one trip) of a tile."""
     target = ctx.target
     vectors = max(1, min(2 if lanes > 1 else 4, -(-product.columns // lanes)))
     while vectors * lanes % multiple:
@@ -237,9 +237,9 @@ class _Kernel:
             rest = product.depth - whole
             sums = self._steps(sums, left, right, height, zeros, rest, valid)
         for line in range(height):
-            mine = sums[line * vectors : (line + 1) * vectors]
+            of_row = sums[line * vectors : (line + 1) * vectors]
             delta = (*[0] * len(batch), line, 0)
-            self.epilogue.store(mine, (*batch, row, column), delta, valid, last=last)
+            self.epilogue.store(of_row, (*batch, row, column), delta, valid, last=last)
 
     def _steps(
         self,
@@ -284,12 +284,12 @@ class _Kernel:
 
     # --- vectors along the depth -----------------------------------------------------------------
 
-    def dots(self, together: int) -> tuple[int, str]:
+    def dots(self, at_once: int) -> tuple[int, str]:
         """Parallel over (batch, row, group of columns)."""
         b, product = self.builder, self.product
-        pieces, rest = divmod(product.columns, together)
+        pieces, rest = divmod(product.columns, at_once)
         if not rest and self.epilogue.has_tail:
-            pieces, rest = pieces - 1, together
+            pieces, rest = pieces - 1, at_once
         groups = pieces + (rest > 0)
         with b.loop("part", b.begin, b.end) as part:
             index, others = b.rem(part.index, groups), b.div(part.index, groups)
@@ -297,14 +297,14 @@ class _Kernel:
             batch = unraveled(b, number, product.walk[:-2])
             if pieces and rest:
                 with b.when(b.compare("lt", index, Imm(pieces))):
-                    self._dots(batch, row, b.mul(index, together), together, together, False)
+                    self._dots(batch, row, b.mul(index, at_once), at_once, at_once, False)
                 with b.when(b.compare("eq", index, Imm(pieces))):
-                    self._dots(batch, row, Imm(pieces * together), rest, together, True)
+                    self._dots(batch, row, Imm(pieces * at_once), rest, at_once, True)
             elif pieces:
-                self._dots(batch, row, b.mul(index, together), together, together, False)
+                self._dots(batch, row, b.mul(index, at_once), at_once, at_once, False)
             else:
-                self._dots(batch, row, Imm(0), rest, together, True)
-        return prod(product.walk[:-2]) * product.rows * groups, f"1x{together} sums"
+                self._dots(batch, row, Imm(0), rest, at_once, True)
+        return prod(product.walk[:-2]) * product.rows * groups, f"1x{at_once} sums"
 
     def _dots(
         self,
@@ -312,7 +312,7 @@ class _Kernel:
         row: Operand,
         column: Operand,
         count: int,
-        together: int,
+        at_once: int,
         last: bool,
     ) -> None:
         b, product, lanes = self.builder, self.product, self.lanes
@@ -342,10 +342,10 @@ class _Kernel:
         if product.depth - whole:
             sums = turn(Imm(whole), product.depth - whole, sums)
         scalars = [b.fold("add", total) for total in sums]
-        scalars += [b.const(0, scalars[0])] * (together - count)
+        scalars += [b.const(0, scalars[0])] * (at_once - count)
         value = joined(b, scalars)
         if self.bias is not None:
-            value = b.add(value, b.load_some(self.bias, column, together, count))
+            value = b.add(value, b.load_some(self.bias, column, at_once, count))
         self.epilogue.store([value], (*batch, row, column), (), count, last=last)
 
     # --- both ------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Sums, products and extremes along axes, and where the extremes stand."""
+"""Sums, products and extremes along axes, and the positions of the extremes."""
 
 from __future__ import annotations
 

@@ -117,15 +117,15 @@ def _copies(
 
 
 def _reshaped(ctx: NodeContext, source: Access, result: Access) -> Copy:
-    """Element by element in row-major order: one of both is seen in the other's shape."""
+    """Copy element by element in row-major order; one of the two takes the other's shape."""
     there = seen_as(result, source.shape)
     if there is not None:
         return source, there
-    seen = seen_as(source, result.shape)
-    if seen is None:
+    view = seen_as(source, result.shape)
+    if view is None:
         made = dense_copy(ctx, source)
-        seen = replace(made, shape=result.shape, strides=dense(result.shape))
-    return seen, result
+        view = replace(made, shape=result.shape, strides=dense(result.shape))
+    return view, result
 
 
 def _concatenated(placed: Sequence[Access], result: Access, axis: int) -> list[Copy]:
@@ -242,8 +242,8 @@ def _gather(ctx: NodeContext, op: Gather, placed: Sequence[Access], result: Acce
     places = regrouped(result.shape, result.strides, (*outer, picked, *inner))
     if places is None:
         made = scratch_access(ctx, result.elem, (*outer, picked, *inner))
-        seen = replace(made, shape=result.shape, strides=dense(result.shape))
-        ctx.after.append(copy_step(ctx, seen, result))
+        view = replace(made, shape=result.shape, strides=dense(result.shape))
+        ctx.after.append(copy_step(ctx, view, result))
         result, places = made, made.strides
     assert order is not None
     b = KernelBuilder(ctx.name)

@@ -1,4 +1,4 @@
-"""The largest elements along an axis: each turn finds the next one after the last in order."""
+"""The largest elements along an axis: each pass over it finds the next one in order."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ellc.ir.ops.sorting import TopK
 
 @lowers(TopK)
 def lower_top_k(ctx: NodeContext) -> list[KernelCall]:
-    """As many passes over the axis as there are results; needs no memory of what was taken."""
+    """As many passes over the axis as there are results, without memory for those already found."""
     op = ctx.anchor
     assert isinstance(op, TopK)
     if ctx.stages:

@@ -41,7 +41,7 @@ class Loop:
     _yields: tuple[Operand, ...] = field(default=())
 
     def carry(self, values: Sequence[Operand]) -> None:
-        """The values that the next turn (or the code after the loop) sees."""
+        """Set the carried values for the next trip, and for the code after the loop."""
         self._yields = tuple(values)
 
 
@@ -55,7 +55,7 @@ class KernelBuilder:
         self._count = 0
         self._in_place: list[tuple[str, str]] = []
         self._ranges: dict[str, tuple[int, int]] = {}
-        # What decides on loops of one turn at most, by their index, and the largest of several.
+        # Conditions of loops that have at most one trip, by loop index, and the largest of several.
         self._rare: dict[str, tuple[Var, Imm]] = {}
         self._joint: dict[tuple[Var, ...], Operand] = {}
         self.begin = Var("begin", INDEX)
@@ -108,7 +108,7 @@ class KernelBuilder:
         step: int = 1,
         carry: Sequence[Operand] = (),
     ) -> Iterator[Loop]:
-        """`for name in range(start, stop, step)`; one known turn is written without a loop."""
+        """`for name in range(start, stop, step)`; without a loop if it has one known trip."""
         first, last = _index(start), _index(stop)
         if isinstance(first, Imm) and isinstance(last, Imm) and _turns(first, last, step) <= 1:
             yield from self._unlooped(first, last, step, tuple(carry))

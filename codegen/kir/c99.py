@@ -126,7 +126,7 @@ class _Function(CWriter):
             self.names[loop.results[i].name] = loop.carried[i].name
 
     def _carry(self, pairs: list[tuple[Var, Operand]]) -> None:
-        """Assign what the next turn sees, all at once: none may see another's new value."""
+        """Assign the carried values of the next trip at once: none may read another's new value."""
         carried = {c.name for c, _ in pairs}
         assigned: list[tuple[Var, str]] = []
         for target, value in pairs:

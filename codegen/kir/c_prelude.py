@@ -182,7 +182,7 @@ _F64_TEXT = {
     "nan": "UINT64_C(0x7ff8000000000000)", "hidden": "UINT64_C(0x10000000000000)", "turns": 55,
 }  # fmt: skip
 _FIXED = {
-    # The root's first digit stands before its point, and one more digit rounds: 2^-turns.
+    # The root's first digit is before its point, and one more digit rounds: 2^-turns.
     "f32_sqrt": _SQRT.format(**_F32_TEXT, scale=127 - 26),
     "f64_sqrt": _SQRT.format(**_F64_TEXT, scale=1023 - 55),
     "f32_abs": _ABS.format(**_F32_TEXT),
@@ -229,7 +229,7 @@ class Prelude:
             self.bitcast(VType(Elem(source)), Elem(to))
 
     def function(self, head: str, name: str, parameters: str, body: str) -> str:
-        """A helper of this name; the first definition stands."""
+        """Add a helper of this name unless there is one."""
         if name not in self._functions:
             self.need(body)
             lines = "".join(f"    {line}\n" for line in body.splitlines())

@@ -80,13 +80,13 @@ class _Machine:
                 case Let():
                     self._let(statement)
                 case Load(result, param, index, offset, align):
-                    lanes = self._elements(param, index, offset, result.type.lanes, align)
-                    self.set(result.name, self._pointers[param.name].array[lanes].copy())
+                    elements = self._elements(param, index, offset, result.type.lanes, align)
+                    self.set(result.name, self._pointers[param.name].array[elements].copy())
                 case Store(value, param, index, offset, align):
                     if not param.writable:
                         raise self._error(f"writes to {param.name}, which is not writable")
-                    lanes = self._elements(param, index, offset, value.type.lanes, align)
-                    self._pointers[param.name].array[lanes] = self._value(value)
+                    elements = self._elements(param, index, offset, value.type.lanes, align)
+                    self._pointers[param.name].array[elements] = self._value(value)
                 case For():
                     self._for(statement)
                 case If(condition, inner):

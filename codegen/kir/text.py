@@ -9,7 +9,7 @@
       } -> r5
     }
 
-An integer without a type is an index. Attributes of an operation stand in brackets after its
+An integer without a type is an index. Attributes of an operation are in brackets after its
 operands, element types among them by name: `v6: i32x4 = convert v4 [i32]`.
 """
 

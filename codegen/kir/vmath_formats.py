@@ -1,7 +1,7 @@
 """Constants of the elementary functions, one set for each floating-point format.
 
 The coefficients are minimax fits (Remez exchange, 50 digits), lowest power first, made so that the
-error relative to the function's own value is smallest; the fit's error stands beside each set.
+error relative to the function's own value is smallest; the error of the fit is given with each set.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def _magnitude(b: KernelBuilder, x: Operand) -> Operand:
 
 
 def _divide_unsigned(b: KernelBuilder, x: Operand, y: Operand) -> tuple[Operand, Operand]:
-    """Long division, one bit a turn; anything where y is 0."""
+    """Long division, one bit per trip; any result where y is 0."""
     bits = x.type.elem.bytes * 8
     one, zero = b.const(1, x), b.const(0, x)
     # `number` loses its upper bits to `rest` while the quotient's bits enter from below.
@@ -87,7 +87,7 @@ def power(b: KernelBuilder, x: Operand, y: Operand) -> Operand:
 def fmod(b: KernelBuilder, x: Operand, y: Operand) -> Operand:
     """C's fmod, exact: the remainder with the sign of x; NaN for an infinite x or y = 0.
 
-    A power of two times |y| is taken off while it fits, largest first. The number of turns is the
+    A power of two times |y| is taken off while it fits, largest first. The number of trips is the
     largest difference of exponents in the vector.
     """
     f = format_of(x.type.elem)
@@ -96,7 +96,7 @@ def fmod(b: KernelBuilder, x: Operand, y: Operand) -> Operand:
     ordinary = b.op("and", b.compare("lt", size, infinity), b.compare("gt", divisor, zero))
     smaller = b.compare("lt", size, divisor)
     active = b.op("and", ordinary, b.op("xor", smaller, Imm(1, smaller.type)))
-    # Lanes with nothing to do count no turns.
+    # Lanes with nothing to do need no trips.
     divisor = b.select(active, divisor, b.const(1.0, x))
     start = b.select(active, size, zero)
     # A denormal divisor is brought to a normal number first; its multiples then start there.

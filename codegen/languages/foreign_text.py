@@ -41,7 +41,7 @@ class CMakeCode(str):
 
 
 class HtmlCode(str):
-    """Text of HTML or SVG: whole elements, or what may stand between and in quotes inside them."""
+    """Text of HTML or SVG: whole elements, or the text between them or in their attributes."""
 
     __slots__ = ()
 
@@ -181,7 +181,7 @@ Language = type[CCode] | type[PythonCode] | type[CMakeCode] | type[HtmlCode]
 
 
 def checked(value: object, language: Language) -> str:
-    """The text of a value that may stand in a file of this language; `TypeError` for any other."""
+    """The text of a value that is safe in a file of this language; `TypeError` for any other."""
     if type(value) is int:
         return str(value)
     if isinstance(value, language):

@@ -23,7 +23,7 @@ _KNOWN: frozenset[str] = frozenset(
     | _AVX512
     | {"avx512_vnni", "avx512_vpopcntdq"}
 )
-"""Every word that may stand in `Target.features`."""
+"""Every word that `Target.features` may contain."""
 
 _IMPLIED: tuple[tuple[str, frozenset[str]], ...] = (
     ("avx2", frozenset({"sse2"})),

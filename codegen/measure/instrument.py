@@ -1,7 +1,7 @@
 """Builds of a plan with something between its kernels: results kept, or the time taken.
 
 The kernels are those of the shipped build, in the same arena; only the C around them differs. What
-stands between two kernels has the form of a kernel itself (`templates/probes.c`).
+runs between two kernels has the form of a kernel itself (`templates/probes.c`).
 """
 
 from __future__ import annotations

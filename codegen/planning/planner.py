@@ -299,13 +299,13 @@ class _Steps:
         each: dict[int, list[Step]] = {}
         by_id = {x.id: x for x in lifetimes}
         for index, access in enumerate(self._bordered()):
-            mine = by_id[access.buffer.id]
-            shared = any(self._overlap(mine, x) for x in lifetimes if x.id != mine.id)
+            lifetime = by_id[access.buffer.id]
+            shared = any(self._overlap(lifetime, x) for x in lifetimes if x.id != lifetime.id)
             name = f"{self._prefix}_border{index}_{_part(access.buffer.id)}"
             step = Step(name, fill_border(name, self._target, access), "border")
             if shared:
-                step = replace(step, repeat=self._steps[mine.first].repeat)
-                each.setdefault(mine.first, []).append(step)
+                step = replace(step, repeat=self._steps[lifetime.first].repeat)
+                each.setdefault(lifetime.first, []).append(step)
             else:
                 once.append(step)
         return once, each

@@ -26,7 +26,7 @@ json_option = click.option(
 def echo(text: str, *, err: bool = False, nl: bool = True, whole: bool = False) -> None:
     """Print text, on stderr with `err`, `nl` with a line end; what is not printable is escaped.
 
-    Line ends stay: put `visible` around a name that stands in a line. Very long lines lose their
+    Line ends stay: put `visible` around a name within a line. Very long lines lose their
     middle, but for those of documents that something reads: `whole`.
     """
     shown = visible(text.expandtabs(), keep="\n") if whole else readable(text)

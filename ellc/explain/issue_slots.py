@@ -34,7 +34,7 @@ _LONG = {"div": 10.0, "rem": 12.0, "sqrt": 10.0}
 
 
 def issue_slots(kernel: Kernel, extent: int, target: Target) -> float:
-    """Slots that all turns of the kernel's outermost loop take together."""
+    """Issue slots of all trips of the kernel's outermost loop."""
     counter = _Counter(target)
     counter.known = {kernel.begin.name: 0, kernel.end.name: extent}
     return counter.body(kernel.body)

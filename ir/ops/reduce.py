@@ -191,7 +191,7 @@ class _Arg(Op):
 @register_op("arg_max")
 @dataclass(frozen=True, slots=True)
 class ArgMax(_Arg):
-    """Where along an axis the largest element stands, I32; of equal ones the first or `last`.
+    """The position along an axis of the largest element, I32; of equal ones the first or `last`.
 
     NaN counts as minus infinity, in `ArgMin` as infinity.
     """
@@ -218,7 +218,7 @@ class ArgMax(_Arg):
 @register_op("arg_min")
 @dataclass(frozen=True, slots=True)
 class ArgMin(_Arg):
-    """Where along an axis the smallest element stands; otherwise as `ArgMax`."""
+    """The position along an axis of the smallest element; otherwise as `ArgMax`."""
 
     axis: int
     keep_dims: bool = False

@@ -1,4 +1,4 @@
-"""Flattened pictures beside dense layers, whose columns or rows may stand in another order."""
+"""Flattened images before and after dense layers, whose columns or rows can be permuted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def flattened(
 ) -> Arranged | None:
     """The flattening `Reshape` on a rearranged operand, if its readers can permute columns.
 
-    It has no results in the sense of `Arranged`: nobody needs them in their old order.
+    It has no results in the sense of `Arranged`: no reader needs them in their old order.
     """
     assert isinstance(node.op, Reshape)
     if readers is None or columns(picture, node.op.shape, permutation) is None:
@@ -29,7 +29,7 @@ def flattened(
 
 
 def columns(before: Shape, after: Shape, permutation: Permutation) -> Array | None:
-    """Which old element each new one of the last axis is; None if others would move, too."""
+    """Which old element each new one of the last axis is; None if other axes would change."""
     groups = reshape_groups(before, after)
     if not groups or groups[-1][1] != (len(after) - 1,):
         return None
@@ -46,9 +46,9 @@ def columns(before: Shape, after: Shape, permutation: Permutation) -> Array | No
 def unfolded(
     node: Node, permutation: Permutation, flat: Shape, chain: Sequence[Node] | None
 ) -> Arranged | None:
-    """The `Reshape` of a dense layer's result to a picture, rearranged with that layer's rows.
+    """The `Reshape` of a dense layer's result to an image, whose order that layer's rows take.
 
-    `permutation` is that of the picture: nothing says how its operand is permuted.
+    `permutation` is that of the image; the operand, a flat vector, has none.
     """
     assert isinstance(node.op, Reshape)
     if chain is None or columns(node.op.shape, flat, permutation) is None:

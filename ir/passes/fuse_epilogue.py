@@ -24,9 +24,9 @@ class FuseEpilogue(Pass):
 
     The producer is a convolution, product or pool, or an elementwise operator itself, and nothing
     else reads its result. Of the two operands of a sum, the one that is computed last becomes the
-    running value: the other one is then there already. The fused node stands where the last
-    stage stood, where all operands exist. Values are numbers of one float type, or of 32 bits at
-    most: sums of bytes are requantised where they are made. A sign may be the last stage.
+    running value: the other one is then there already. The fused node is where the last
+    stage was, after all operands. Values are numbers of one float type, or of 32 bits at most: sums
+    of bytes are requantised where they are made. A sign may be the last stage.
     """
 
     requires: ClassVar[tuple[Property, ...]] = (ALL_USED, LOWERED)

@@ -79,7 +79,8 @@ class _Region:
     ) -> Permutation | None:
         """How a node's first operand is arranged where a result is.
 
-        A picture that a dense layer makes flat stands for itself: see `flatten.unfolded`.
+        The flat result of a dense layer that is reshaped to an image takes the permutation of
+        the image: see `flatten.unfolded`.
         """
         first = _first_from_result(maker.node.op, *types, maker.index, permutation)
         if first is None and self.flow.row_makers(maker.node) is not None:

@@ -28,10 +28,10 @@ from ellc.ir.types import Array
 class MoveTransposes(Pass):
     """Make operators between transposes work on what these transpose, so that pairs cancel.
 
-    Whatever does not care for the order of its axes takes part: elementwise operators, slices,
-    concatenations, reductions and many more (`arrangement`). Constants are permuted now, as are
-    the columns of dense layers after a flattened picture. The bytes that transposes move never
-    become more (`layout_regions`).
+    This works for all operators that can be computed with permuted axes: elementwise operators,
+    slices, concatenations, reductions and many more (`arrangement`). Constants are permuted at
+    compile time, as are the columns of dense layers after a flattened image. Transposes never
+    move more bytes than before (`layout_regions`).
     """
 
     requires: ClassVar[tuple[Property, ...]] = (
@@ -120,7 +120,7 @@ def _moved_constant(
 
 
 def _permute_rows(editor: Editor, flow: Flow, node: Node, permutation: Permutation) -> None:
-    """The dense layer before a picture makes it in the order in which it is wanted."""
+    """Permute the rows of the dense layer before an image, so that it makes the wanted order."""
     chain = flow.row_makers(node)
     assert chain is not None and isinstance(node.op, Reshape)
     places = columns(node.op.shape, flow.graph.types[node.inputs[0]].shape, permutation)
@@ -132,7 +132,7 @@ def _permute_rows(editor: Editor, flow: Flow, node: Node, permutation: Permutati
 def _flatten(
     editor: Editor, node: Node, operand: str, made: Arranged, readers: list[tuple[Node, int]]
 ) -> None:
-    """A flattened picture in another order, and the columns of its readers' weights with it."""
+    """Flatten an image in another order, and permute the columns of its readers' weights alike."""
     (permutation,) = made.operands
     assert permutation is not None and isinstance(node.op, Reshape)
     places = columns(editor.type(node.inputs[0]).shape, node.op.shape, permutation)

@@ -56,7 +56,7 @@ class RecogniseActivations(Pass):
     """Sigmoid, softplus, softsign, swish, hard swish, gelu, mish and slopes.
 
     A product of x and a function of x reads x twice; as one operator it runs in the kernel that
-    makes x. Factors may stand in any place and order. Constants such as the square root of 2 come
+    makes x. Factors may come in any order. Constants such as the square root of 2 come
     rounded to float32, so that results differ by as much.
     """
 

@@ -76,7 +76,7 @@ class SinkReshape(Pass):
 def _moved(
     editor: Editor, value: str, inside: tuple[int, ...], outside: tuple[int, ...]
 ) -> str | None:
-    """What a further operand is before the reshape, None if it cannot stand there."""
+    """What a further operand is before the reshape, None if it cannot be used there."""
     type_ = editor.type(value)
     maker = editor.producer(value)
     if maker is not None and isinstance(maker.op, Reshape) and type_.shape == outside:

@@ -25,7 +25,7 @@ def terms_of(weights: Array, image: Elem = Elem.I8, zero: int = 0) -> Terms:
 
 
 @pytest.mark.parametrize(
-    "weights, together",
+    "weights, at_once",
     [
         ([[-128, -128, 0, 0]], 1),
         ([[-128, 127, 0, 0]], 3 + 1),
@@ -38,15 +38,15 @@ def terms_of(weights: Array, image: Elem = Elem.I8, zero: int = 0) -> Terms:
     ],
 )
 def test_as_many_products_are_summed_as_fit_in_16_bits(
-    weights: list[list[int]], together: int
+    weights: list[list[int]], at_once: int
 ) -> None:
     array = np.array(weights)
     made = in_bytes(terms_of(array), NEON).numbers
-    assert made.together == together
+    assert made.products_at_once == at_once
     largest = np.sort(np.abs(array), axis=1)[:, ::-1]
-    assert largest[:, : made.together].sum(axis=1).max() * 128 <= np.iinfo(np.int16).max or (
-        made.together == 1
-    )
+    assert largest[:, : made.products_at_once].sum(axis=1).max() * 128 <= np.iinfo(
+        np.int16
+    ).max or (made.products_at_once == 1)
 
 
 def test_a_target_without_neon_keeps_its_terms() -> None:

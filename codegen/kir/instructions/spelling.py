@@ -41,6 +41,6 @@ def llvm_suffix(type_: VType) -> str:
 
 
 def llvm_call(name: str, to: VType, *operands: tuple[VType, str]) -> str:
-    """A call for a row's text: operands are a type and what stands in its braces."""
+    """A call for a row's text: operands are a type and the text in its braces."""
     args = ", ".join(f"{llvm_type(type_)} {{{what}}}" for type_, what in operands)
     return f"call {llvm_type(to)} {name}({args})"

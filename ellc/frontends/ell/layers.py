@@ -23,7 +23,7 @@ DEFAULT_LEAKY_FACTOR = 0.1
 
 
 class PaddingScheme(enum.IntEnum):
-    """What stands in the border that a layer leaves around its result."""
+    """What the border that a layer leaves around its result contains."""
 
     ZEROS = 0
     MINUS_ONES = 1

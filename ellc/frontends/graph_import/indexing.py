@@ -264,7 +264,7 @@ def _rows_at(emitter: Emitter, axes: tuple[int, ...], indices: Value) -> Value:
 
 
 def _turns(rows: Array) -> list[Array]:
-    """Positions of the updates, so that no row occurs twice in one turn."""
+    """Positions of the updates, in groups in which no row occurs twice."""
     seen: dict[int, int] = {}
     turns: list[list[int]] = []
     for position, row in enumerate(rows.tolist()):

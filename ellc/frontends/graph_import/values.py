@@ -119,7 +119,7 @@ class Value:
 class Listed(Value):
     """A sequence of tensors. Only handlers that ask for sequences are given one.
 
-    `stack` is the tensor along whose axis 0 all of them stand, if there is one.
+    `stack` is the tensor whose parts along axis 0 they are, if there is one.
     """
 
     items: tuple[Value, ...] = ()
@@ -181,7 +181,7 @@ class Emitter:
     def want_room(self, *shape: int) -> None:
         """Raise `EllcError` E203 unless a handler may fill a tensor of a shape.
 
-        To be asked before anything is allocated whose size stands in the file.
+        To be called before allocating anything whose size comes from the file.
         """
         self._budget.want(shape, self._where)
 

@@ -15,7 +15,7 @@ STANDARD_DOMAIN = ""
 
 @dataclass(frozen=True, slots=True)
 class AttributeReference:
-    """Inside a function: the attribute of the calling node that stands here."""
+    """Inside a function: the attribute of the calling node whose value is to be used here."""
 
     name: str
 

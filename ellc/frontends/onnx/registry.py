@@ -3,7 +3,7 @@
 A handler is `(emitter, node, inputs) -> Value | list[Value]`, registered by
 `@ONNX.imports("Conv", limits="...")`; operators of other domains are written `domain.Operator`.
 `node.version` is the version of the node's operator set: what changed between versions is decided
-in the handler. What of an operator is not taken stands here as data: `declines` says why, and is
+in the handler. What is not supported of an operator is given as data: `declines` says why, and is
 what the report says; `ignores` are attributes without effect here, and why. An attribute in neither
 that the handler never asked for is reported unless it has its default value.
 """

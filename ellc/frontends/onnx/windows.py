@@ -55,14 +55,14 @@ class Span:
         return self.dilation * (self.size - 1) + 1
 
     def count(self, extent: int) -> int:
-        """At how many places it stands."""
+        """The number of its positions."""
         total = extent + self.before + self.after + self.overhang
         if total < self.reach:
             raise Unsupported(f"a window of {self.reach} over {total} elements")
         return (total - self.reach) // self.stride + 1
 
     def places(self, emitter: Emitter, extent: int) -> Array:
-        """[count, size]: which element every tap stands on; outside of 0..extent-1 is padding."""
+        """[count, size]: which element every tap reads; outside of 0..extent-1 is padding."""
         count, amounts = self.count(extent), (self.stride, self.dilation, self.before)
         return places_under_window(emitter, count, self.size, *amounts)
 

@@ -163,7 +163,7 @@ def without_handles(
 ) -> tuple[list[TfliteNode], list[Variable]]:
     """The nodes with every READ_VARIABLE of a value, and the variables that `outputs` depend on.
 
-    Raises `Unsupported` for what does not stand in the main graph, or not in this order.
+    Raises `Unsupported` for nodes that are not in the main graph, or not in this order.
     """
     names = [name for node in nodes for name in (*node.inputs, *node.outputs)]
     walk = _walked(nodes, [*names, *outputs])

@@ -270,23 +270,23 @@ class Lowering:
 
     def active(self, buffer: Buffer, layout: MemoryLayout) -> Ref:
         """The active region of a port's memory under a layout, without any border."""
-        seen = self.region(buffer, layout)
-        if seen.layout.size == layout.size:
-            return seen.ref
-        lead = seen.ref.type.rank - len(layout.size)
+        region = self.region(buffer, layout)
+        if region.layout.size == layout.size:
+            return region.ref
+        lead = region.ref.type.rank - len(layout.size)
         sizes = (1,) * lead + layout.size
-        return self.slice(seen.ref, (0,) * lead + layout.offset, sizes)
+        return self.slice(region.ref, (0,) * lead + layout.offset, sizes)
 
     def framed(self, buffer: Buffer, layout: MemoryLayout) -> tuple[Ref, Padding]:
         """An image and what surrounds it, for an operator that takes its padding as attribute."""
-        seen = self.region(buffer, layout)
-        if not seen.layout.has_padding:
-            return seen.ref, Padding()
-        if isinstance(seen.fill, np.ndarray) or seen.layout.size[2] != seen.layout.extent[2]:
-            return self.with_border(seen), Padding()
-        top, left, _ = seen.layout.offset
-        bottom, right, _ = seen.layout.after
-        return seen.ref, Padding(top, left, bottom, right, (seen.fill,))
+        region = self.region(buffer, layout)
+        if not region.layout.has_padding:
+            return region.ref, Padding()
+        if isinstance(region.fill, np.ndarray) or region.layout.size[2] != region.layout.extent[2]:
+            return self.with_border(region), Padding()
+        top, left, _ = region.layout.offset
+        bottom, right, _ = region.layout.after
+        return region.ref, Padding(top, left, bottom, right, (region.fill,))
 
     def vector(self, job: Job, key: str) -> Ref:
         """An input port as a vector."""

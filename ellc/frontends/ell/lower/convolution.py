@@ -128,17 +128,17 @@ def _row_major(lw: Lowering, value: Buffer, layout: MemoryLayout) -> tuple[Buffe
     """A port's image in the order rows, columns, channels, its border kept."""
     if layout.order == (0, 1, 2):
         return value, layout
-    seen = lw.region(value, layout)
-    if isinstance(seen.fill, np.ndarray):
-        seen = Buffer(lw.with_border(seen), plain_layout(seen.layout.extent))
+    region = lw.region(value, layout)
+    if isinstance(region.fill, np.ndarray):
+        region = Buffer(lw.with_border(region), plain_layout(region.layout.extent))
     places = [layout.order.index(dimension) for dimension in range(3)]
-    ref = lw.emit(Transpose((0, *(1 + place for place in places))), seen.ref)
+    ref = lw.emit(Transpose((0, *(1 + place for place in places))), region.ref)
     size, extent, offset = (
         tuple(values[place] for place in places)
-        for values in (seen.layout.size, seen.layout.extent, seen.layout.offset)
+        for values in (region.layout.size, region.layout.extent, region.layout.offset)
     )
     turned = MemoryLayout(size, extent, offset, (0, 1, 2), increments(extent))
-    return Buffer(ref, turned, seen.fill), turned
+    return Buffer(ref, turned, region.fill), turned
 
 
 def lower_receptive_field(lw: Lowering, job: Job) -> None:

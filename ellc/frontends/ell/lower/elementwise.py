@@ -166,7 +166,10 @@ def _aligned(lw: Lowering, value: Buffer, size: tuple[int, ...], key: str) -> Re
     if len(have) > len(size):
         raise Refused(f"{list(have)} does not broadcast to {list(size)}", key)
     padded = (1,) * (len(size) - len(have)) + have
-    if any(mine not in (1, theirs) for mine, theirs in zip(padded, size, strict=True)):
+    if any(
+        have_extent not in (1, wanted_extent)
+        for have_extent, wanted_extent in zip(padded, size, strict=True)
+    ):
         if value.layout.active_elements == _product(size):
             return lw.reshape(ref, tensor_shape(size))
         raise Refused(f"{list(have)} does not broadcast to {list(size)}", key)

@@ -354,16 +354,16 @@ def _fully_connected(
     if outputs != math.prod(layer.frame.active_shape):
         raise Refused(f"weights for {outputs} outputs", "weights")
     weights = layer.weights
-    seen = lw.region(value, layout)
-    if seen.layout.has_padding and not isinstance(seen.fill, np.ndarray) and seen.fill == 0:
+    region = lw.region(value, layout)
+    if region.layout.has_padding and not isinstance(region.fill, np.ndarray) and region.fill == 0:
         # Weights that are only multiplied with zeros are not needed.
         top, left, _ = layout.offset
         rows, columns, _ = layout.size
         weights = weights.reshape(outputs, *layout.extent)
         weights = weights[:, top : top + rows, left : left + columns].reshape(outputs, -1)
-        x = seen.ref
+        x = region.ref
     else:
-        x = lw.flat(seen)
+        x = lw.flat(region)
     x = lw.reshape(x, (1, weights.shape[1]))
     w = lw.constant(np.asarray(weights, order="C").astype(x.type.dtype.numpy))
     return lw.emit(Dense(), x, w)

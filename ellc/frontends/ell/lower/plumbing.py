@@ -23,9 +23,9 @@ from ellc.ir.types import DType, TensorType
 def lower_input(lw: Lowering, job: Job) -> None:
     """`InputNode`: a public input, shaped as an image where anything says that it is one."""
     layout = _declared_layout(job)
-    seen = _shape_seen_by_readers(lw, job.node)
-    if seen is not None and not layout.has_padding and len(layout.size) < 3:
-        wanted = plain_layout(seen)
+    wanted_shape = _shape_seen_by_readers(lw, job.node)
+    if wanted_shape is not None and not layout.has_padding and len(layout.size) < 3:
+        wanted = plain_layout(wanted_shape)
         layout = wanted if wanted.elements == layout.elements else layout
     lw.write(job, _public_input(lw, job, layout))
 
@@ -127,8 +127,7 @@ def lower_pass_through(lw: Lowering, job: Job) -> None:
 
 
 def _reinterpret(lw: Lowering, value: Buffer, layout: MemoryLayout) -> Buffer:
-    seen = lw.region(value, layout)
-    return seen
+    return lw.region(value, layout)
 
 
 def lower_reinterpret(lw: Lowering, job: Job) -> None:

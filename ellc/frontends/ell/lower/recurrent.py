@@ -74,7 +74,7 @@ def _units(job: Job) -> int:
 
 
 def _activations(job: Job, count: int) -> list[Pointwise]:
-    """The `activation` fields in order: the same key stands there more than once."""
+    """The `activation` fields in order: the same key occurs more than once."""
     found = job.node.object.all("activation")
     if len(found) != count:
         raise Refused(f"expected the key {count} times, found it {len(found)} times", "activation")

@@ -57,7 +57,7 @@ def _pair(values: tuple[int, ...], missing: int) -> Pair:
 
 
 def _filters(emitter: Emitter, w: Value, groups: int) -> Value:
-    """[C, F/groups, kh, kw] as [F, kh, kw, C/groups]: filters of one group stand together."""
+    """[C, F/groups, kh, kw] as [F, kh, kw, C/groups]: filters of one group are neighbours."""
     channels, filters, rows, columns = w.shape
     if groups < 1 or channels % groups:
         raise Unsupported(f"{channels} channels in {groups} groups")

@@ -203,7 +203,7 @@ def running(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     ignores={"sorted": "in order is one of the orders allowed"},
 )
 def top_k(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
-    """The largest or smallest elements along an axis, best first, and where they stand."""
+    """The largest or smallest elements along an axis, best first, and their positions."""
     x = operand(inputs, 0)
     k = node.integer("k") if node.version < 10 else known_int(operand(inputs, 1), "k")
     axis = axis_of(node.integer("axis", -1), x.type.rank)

@@ -50,7 +50,7 @@ class _Body:
     ) -> list[Value]:
         """The values of `outputs`: the carried ones after the last trip, then those of all trips.
 
-        `ways` are the axis of each of the latter and whether the last trip stands first.
+        `ways` are the axis of each of the latter and whether the last trip comes first.
         """
         if not (self.carried or ways):
             return []

@@ -31,7 +31,7 @@ _PARAMETERS = ("activation_alpha", "activation_beta", "activation_gamma")
 
 
 def _activation(node: OnnxNode) -> Op | None:
-    """The activation joined to a node; its parameters stand in one list, or one each."""
+    """The activation joined to a node; its parameters are in one list, or one each."""
     name = node.text("activation", "")
     numbers = list(node.numbers("activation_params", ()))
     numbers += [node.number(key) for key in _PARAMETERS if node.has(key)]

@@ -1,4 +1,4 @@
-"""Where the largest element under a window stands, and elements put back where they stood."""
+"""Positions of the largest elements of windows, and elements put back at such positions."""
 
 from __future__ import annotations
 

@@ -196,8 +196,8 @@ def _weights(
     made = [_reordered(emitter, v, kind.gates, hidden) for v in (*matrices, *halves)]
     if kind.states == 2 and (peepholes := optional(inputs, 7)) is not None:
         # ONNX stacks input, output, forget; the cell here input, forget, output.
-        mine = _part(emitter, peepholes, number, 0, 3 * hidden)
-        made.append(_reordered(emitter, mine, (0, 2, 1), hidden))
+        own = _part(emitter, peepholes, number, 0, 3 * hidden)
+        made.append(_reordered(emitter, own, (0, 2, 1), hidden))
     return made
 
 

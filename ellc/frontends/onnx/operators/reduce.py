@@ -76,7 +76,7 @@ def _axes(node: OnnxNode, inputs: Inputs, rank: int) -> tuple[tuple[int, ...] | 
 
 @ONNX.imports("ArgMax", "ArgMin")
 def arg(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Where the largest or smallest element stands, the first or the last of equal ones."""
+    """The position of the largest or smallest element, the first or the last of equal ones."""
     x = operand(inputs, 0)
     axis = axis_of(node.integer("axis", 0), x.type.rank)
     kind = ArgMax if node.operator == "ArgMax" else ArgMin
@@ -100,7 +100,7 @@ def softmax(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Hardmax")
 def hardmax(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """1 where the first of the largest elements along an axis stands, else 0.
+    """1 at the position of the first of the largest elements along an axis, else 0.
 
     Before version 13 along the axis and all after it together.
     """

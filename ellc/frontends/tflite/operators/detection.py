@@ -73,7 +73,7 @@ class _Settings:
     @staticmethod
     def of(options: Options, columns: int) -> _Settings:
         """Raises `Unsupported` where LiteRT refuses them."""
-        # Read either way, as both ways of choosing may stand in the file.
+        # Read in any case, as the file may hold the options of both ways of choosing.
         per_class = options.whole("detections_per_class")
         made = _Settings(
             options.whole("max_detections"),

@@ -20,7 +20,7 @@ from ellc.ir.ops.sorting import TopK
 
 @TFLITE.imports("TOPK_V2", limits="a constant number of elements")
 def top_k(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
-    """The largest elements along the last axis, best first, and where they stand."""
+    """The largest elements along the last axis, best first, and their positions."""
     x = operand(inputs, 0)
     counts = known_ints(operand(inputs, 1), "the number of elements")
     if len(counts) != 1 or not x.shape:

@@ -85,7 +85,7 @@ def any_or_all(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("ARG_MAX", "ARG_MIN", limits="a constant axis")
 def arg(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Where the largest, or smallest, element stands; of equal ones the first."""
+    """The position of the largest or smallest element; of equal ones the first."""
     x = operand(inputs, 0)
     axes = known_ints(operand(inputs, 1), "the axis")
     if len(axes) != 1:

@@ -82,7 +82,7 @@ def delay(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 def framer(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
     """Overlapping frames of a stream; whether all of them are there.
 
-    With `prefill` zeros stand before the stream, as many as the first frame lacks. Without it
+    With `prefill` zeros come before the stream, as many as the first frame lacks. Without it
     frames are zeros, and not valid, until there are samples for a whole one. It then begins at a
     whole step; samples of its last step that it has no room for are in the next frame.
     """
