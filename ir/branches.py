@@ -56,7 +56,7 @@ class _Needs:
         )
 
     def _condition(self, node: Node) -> str | None:
-        """The value that decides a node's choice: single, computed, whatever its rank."""
+        """The value on which a node's choice depends: one computed element, of any rank."""
         op = node.op.anchor if isinstance(node.op, Fused) else node.op
         if not isinstance(op, Select):
             return None

@@ -64,7 +64,7 @@ class Window:
 
 
 def whole(*shapes: Shape) -> tuple[Reads, ...]:
-    """All of the operands, whatever part of the result is wanted."""
+    """All of the operands, for any part of the result."""
     return tuple((None,) * len(shape) for shape in shapes)
 
 

@@ -73,7 +73,7 @@ class Editor:
         last = value
         while last in self._forward:
             last = self._forward[last]
-        while value != last:  # shorten the way for the next one who asks
+        while value != last:  # shorten the chain for later calls
             self._forward[value], value = last, self._forward[value]
         return last
 
@@ -193,7 +193,7 @@ class Editor:
             self._forward[old] = target
 
     def remove(self, node: Node) -> None:
-        """Remove a node whose results nobody uses any more."""
+        """Remove a node whose results have no reader."""
         key = node.outputs[0]
         self._leave(self._nodes[key])
         del self._nodes[key]
@@ -209,7 +209,7 @@ class Editor:
         self.changed = True
 
     def graph(self) -> Graph:
-        """The edited graph, frozen; values nobody names any more are dropped."""
+        """The edited graph, frozen; types and constants of unused values are dropped."""
         nodes = tuple(self.nodes())
         outputs = tuple(replace(p, value=self.current(p.value)) for p in self._graph.outputs)
         states = tuple(replace(s, next=self.current(s.next)) for s in self._graph.states)

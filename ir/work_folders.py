@@ -30,7 +30,7 @@ def temporary_folder(purpose: str) -> Iterator[Path]:
 
 @contextmanager
 def work_folder(beside: Path, prefix: str) -> Iterator[Path]:
-    """A private folder `PREFIX*` in `beside`, locked as long as the block runs."""
+    """A private folder `PREFIX*` in `beside`, locked while the `with` block runs."""
     # Its name is known before it is there, so that Ctrl-C at any moment leaves none.
     folder, lock = beside / f"{prefix}{secrets.token_hex(8)}", None
     try:
@@ -42,7 +42,7 @@ def work_folder(beside: Path, prefix: str) -> Iterator[Path]:
 
 
 def abandoned(beside: Path, prefix: str) -> Iterator[tuple[Path, int]]:
-    """The folders `PREFIX*` in `beside` whose process is dead, each with our lock on it."""
+    """The folders `PREFIX*` in `beside` whose process has ended, each locked by this one."""
     if sys.platform == "win32":
         return
     for folder in sorted(beside.glob(f"{prefix}*")):

@@ -292,12 +292,12 @@ class Nest:
         weights = self._panel(place)
         first, last = place.row_taps
         rows = partial(self._window_rows, base=base, weights=weights, tiles=tiles)
-        at_once = self._arithmetic.rows_at_once
-        if not at_once:
+        row_count = self._arithmetic.rows_at_once
+        if not row_count:
             results = rows(first, last, sums)
         else:
-            with b.loop("some_rows", first, last, at_once, carry=sums) as some:
-                stop = b.min(b.add(some.index, at_once), last)
+            with b.loop("some_rows", first, last, row_count, carry=sums) as some:
+                stop = b.min(b.add(some.index, row_count), last)
                 fresh = rows(some.index, stop, [b.const(0, s) for s in sums])
                 some.carry([b.add(s, f) for s, f in zip(some.carried, fresh, strict=True)])
             results = list(some.results)

@@ -75,7 +75,7 @@ class _Transform:
     # --- memory ------------------------------------------------------------------------------
 
     def _fetch(self, source: Param, access: Access, row: Operand) -> None:
-        """Pairs of the row into `work`, in the order in which stages want them."""
+        """Load the pairs of the row into `work`, in the order in which stages read them."""
         b = self.b
         base = b.mul(row, access.strides[0])
         with b.loop("pair", 0, self.half) as pair:

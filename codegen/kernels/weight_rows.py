@@ -1,4 +1,4 @@
-"""Rows of packed weights in the order in which an implicit matrix product wants them."""
+"""Rows of packed weights in the order in which an implicit matrix product reads them."""
 
 from __future__ import annotations
 

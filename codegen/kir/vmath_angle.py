@@ -49,7 +49,7 @@ def _bits_of(f: Format, value: float) -> int:
 
 
 def _near(v: Value) -> tuple[Value, Operand]:
-    """(r, n) of lanes up to `trig_limit` in size: parts of pi/2 are taken off."""
+    """(r, n) of lanes up to `trig_limit` in magnitude: the parts of pi/2 are subtracted n times."""
     number, turns = nearest(v, 2 / math.pi)
     r = v
     for part in v.format.half_pi:

@@ -60,7 +60,7 @@ def distinct_names(texts: Iterable[str]) -> tuple[Identifier, ...]:
 
 
 def identifier(text: str) -> Identifier:
-    """The identifier for a text, whatever words are reserved: for parts of names.
+    """The identifier for a text, which may be a reserved word: for parts of names.
 
     >>> identifier("__3d x"), identifier("__x"), identifier("_x")
     ('_3d_x', 'x', '_x')

@@ -1,4 +1,4 @@
-"""Words that a name in generated files must not be, by who has taken them."""
+"""Words that names in generated files must not be, by what reserves them."""
 
 from __future__ import annotations
 

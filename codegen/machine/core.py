@@ -1,7 +1,7 @@
-"""CPU cores: what kernels and emitters may ask of one, whatever it runs at whatever clock.
+"""CPU cores: what kernels and emitters need to know of one, for any clock and operating system.
 
-LLVM knows more of each core but tells nobody, so the little that is needed is a table here, keyed
-by LLVM's own names. A core that the table does not know gets the least its architecture promises.
+LLVM knows more of each core but has no interface for it, so what is needed is a table here, keyed
+by LLVM's own names. A core that is not in the table gets the least its architecture promises.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Core:
     doubles: bool = False
     """Whether a Cortex-M has doubles in hardware."""
     load_cycles: float = 2.0
-    """What a vector load costs beside a multiply-add of 1, as issue slots."""
+    """Issue slots of a vector load, where a multiply-add takes 1."""
     l1_bytes: int = 32 * KIB
     """Data cache."""
     l2_bytes: int = 512 * KIB

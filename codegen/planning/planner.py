@@ -258,7 +258,7 @@ class _Steps:
         self._carry(moves)
 
     def _carry(self, moves: Sequence[tuple[str, Access, str]]) -> None:
-        """Next values to where the current ones are; what is read there is set aside before."""
+        """Copy next values over the current ones; first save current values that are still read."""
         current = {target.buffer for _, target, _ in moves}
         ready: list[tuple[Access, Access, str]] = []
         for value, target, label in moves:
@@ -292,7 +292,7 @@ class _Steps:
         )
 
     def _borders(self) -> tuple[list[Step], dict[int, list[Step]]]:
-        """Lay out the arena; a border nobody overwrites is written once, others before use."""
+        """Lay out the arena; a border that nothing overwrites is filled once, others before use."""
         lifetimes = self._lifetimes()
         self._arena = plan_arena(lifetimes, ARENA_ALIGN)
         once: list[Step] = []

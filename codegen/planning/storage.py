@@ -182,7 +182,7 @@ class Storage:
         return node.op.view(tuple(self._graph.types[v] for v in node.inputs), position)
 
     def _in_place(self, node: Node, index: int) -> Access | None:
-        """An elementwise result may overwrite an operand of equal form that nobody needs later."""
+        """An elementwise result may overwrite an operand of equal form that is not read later."""
         if not is_pointwise(node.op) or len(node.outputs) != 1:
             return None
         type_ = self._graph.types[node.output]

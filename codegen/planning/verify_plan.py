@@ -44,7 +44,7 @@ def verify_plan(plan: Plan) -> None:
 
 
 class _Follower:
-    """Who owns each element of each buffer, step by step. Values are numbered from 1."""
+    """Which value each element of each buffer holds, step by step. Values are numbered from 1."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan

@@ -148,7 +148,7 @@ class Case:
     is_model: bool = False
     threads: int = 0
     abi: int = 0
-    """The interface that a model is asked for (SYMBOL_init_abi), or 0: whatever it has."""
+    """The version of its interface that a model must have (SYMBOL_init_abi); 0 if any will do."""
     guards: tuple[str, ...] = ()
     """Symbols of whole pages (`GUARD_BYTES`, aligned) that may not be touched."""
 

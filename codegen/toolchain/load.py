@@ -90,7 +90,7 @@ def _build(target: Target, loader: Path) -> None:
 
 
 def has_c_library(target: Target) -> bool:
-    """Whether the C library that a shared library of this target wants is here."""
+    """Whether this machine has the C library that a shared library of this target needs."""
     root, _ = _SYSTEM_ROOTS.get(target.arch, (None, ""))
     return emulate.runs_directly(target) or (root is not None and root.is_dir())
 

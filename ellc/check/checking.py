@@ -85,10 +85,11 @@ class Checked:
 class Report:
     """What a check found. `layers` is empty where only outputs were compared.
 
-    `decides` tells that the network takes signs or other steps, which rounding can change: then
-    `led` decides, not `outputs`: the signs and outputs of a reference that takes undecided
-    signs as the compiled code did, and the layers. `steady` tells that repeated calls gave the same
-    bytes, whatever memory held before (`ellc.codegen.toolchain.repeats`).
+    `decides` says that the network takes signs or other steps, which rounding can change. Then
+    the check compares `layers` and `guided` instead of `outputs`: the signs and outputs of a
+    reference that takes undecided signs from the compiled code (`ellc.check.following`). `steady`
+    says that repeated calls gave the same bytes, whatever memory held before
+    (`ellc.codegen.toolchain.repeats`).
     """
 
     name: str
@@ -96,7 +97,7 @@ class Report:
     seeds: int
     outputs: tuple[Checked, ...]
     layers: tuple[Checked, ...] = ()
-    led: tuple[Checked, ...] = ()
+    guided: tuple[Checked, ...] = ()
     same_bytes: bool | None = None
     decides: bool = False
     steady: bool = True
@@ -106,17 +107,17 @@ class Report:
         """Whether the compiled code computes what the reference does."""
         if self.same_bytes is False or not self.steady:
             return False
-        return all(c.agrees for c in self._judged)
+        return all(c.agrees for c in self._compared)
 
     @property
     def first_difference(self) -> Checked | None:
         """The first layer that differs, else the first output."""
-        return next((c for c in self._judged if not c.agrees), None)
+        return next((c for c in self._compared if not c.agrees), None)
 
     @property
     def undecided(self) -> int:
         """Signs that differ from those of a whole run of the reference, and may."""
-        return sum(c.agreement.undecided for c in self.led)
+        return sum(c.agreement.undecided for c in self.guided)
 
     @property
     def undecided_in_kernels(self) -> int:
@@ -125,12 +126,12 @@ class Report:
 
     @property
     def grown(self) -> tuple[Checked, ...]:
-        """What agrees only because rounding grows through a recurrence (`ellc.check.growth`)."""
-        return tuple(c for c in self._judged if c.agreement.grown)
+        """Results that agree only if rounding grows through a recurrence (`ellc.check.growth`)."""
+        return tuple(c for c in self._compared if c.agreement.grown)
 
     @property
-    def _judged(self) -> tuple[Checked, ...]:
-        return (*self.layers, *(self.led if self.led and self.decides else self.outputs))
+    def _compared(self) -> tuple[Checked, ...]:
+        return (*self.layers, *(self.guided if self.guided and self.decides else self.outputs))
 
 
 def check(
@@ -169,7 +170,7 @@ def check(
         chosen.seeds,
         checker.outputs(),
         checker.layers(),
-        checker.led() if decides else (),
+        checker.guided() if decides else (),
         same,
         decides,
         checker.steady,
@@ -251,7 +252,7 @@ class _Checker:
         self._made = {v: i for i, step in enumerate(plan.steps) for v in step.values}
         self._outputs: dict[str, _Tally] = {}
         self._layers: dict[str, _Tally] = {}
-        self._led: dict[str, _Tally] = {}
+        self._guided: dict[str, _Tally] = {}
 
     def outputs(self) -> tuple[Checked, ...]:
         """Public outputs against the reference of the graph as it was read."""
@@ -261,9 +262,9 @@ class _Checker:
         """Kernels in order against the reference on their own operands."""
         return tuple(t.checked(name) for name, t in self._layers.items())
 
-    def led(self) -> tuple[Checked, ...]:
-        """Signs and outputs against a reference that takes undecided signs as compiled code."""
-        return tuple(t.checked(name) for name, t in self._led.items())
+    def guided(self) -> tuple[Checked, ...]:
+        """Signs and outputs against a reference that takes undecided signs from compiled code."""
+        return tuple(t.checked(name) for name, t in self._guided.items())
 
     def run_shipped(self, runner: emulate.Runner, seed: int) -> list[Bytes]:
         """Calls of one seed; their outputs are compared and returned as they lay in memory."""
@@ -321,14 +322,14 @@ class _Checker:
         outputs: Bytes,
         at: tuple[int, int],
     ) -> Mapping[str, Array]:
-        """Run the led reference for a call; its states."""
+        """Run the guided reference for a call; its states."""
         graph = self._plan.graph
         found = follow(graph, inputs, states, steps)
         makers = {v: n for n in graph.nodes for v in n.outputs}
         for value, agreement in found.steps.items():
             source, type_ = makers[value].source, graph.types[value]
-            self._tally(self._led, f"signs {value}", "step", source, type_).add(agreement, at[0])
-        self._compare_outputs(self._led, outputs, _typed(self._graph, found.outputs), at)
+            self._tally(self._guided, f"signs {value}", "step", source, type_).add(agreement, at[0])
+        self._compare_outputs(self._guided, outputs, _typed(self._graph, found.outputs), at)
         return found.states
 
     def _walk(self, memory: Memory, record: bytes, seed: int) -> dict[str, Array]:

@@ -1,4 +1,4 @@
-"""The reference led by compiled code: signs that rounding leaves open are taken as it took them.
+"""A reference that takes the signs which rounding leaves open from the compiled code.
 
 A network that takes signs of sums cannot be compared by its outputs alone: where a sum is next to
 zero its sign may fall either way, and then everything after it differs. Here the reference runs
@@ -23,8 +23,11 @@ from ellc.ir.types import Array, DType
 
 
 @dataclass
-class Led:
-    """A run: outputs, next states, and how the steps (signs, mostly) of each node compare."""
+class GuidedRun:
+    """A run of the guided reference: outputs, next states, and how each node's steps compare.
+
+    Steps are mostly signs: results that jump where an operand crosses a threshold.
+    """
 
     outputs: Arrays = ()
     states: Mapping[str, Array] = field(default_factory=dict)
@@ -36,13 +39,13 @@ def follow(
     inputs: Sequence[Array],
     states: Mapping[str, Array] | None,
     compiled: Mapping[str, Array],
-) -> Led:
+) -> GuidedRun:
     """Evaluate a graph with the results in `compiled` of nodes that take steps.
 
     `compiled` holds every such result by value; `steps` of the answer is by value too. A sign that
     differs and is not undecided is wrong.
     """
-    led = Led()
+    guided = GuidedRun()
     errors: dict[str, Array | float] = {}
 
     def run(node: Node, env: Mapping[str, Array]) -> Arrays:
@@ -60,7 +63,7 @@ def follow(
             got = compiled[value]
             differs = wrong_elements(got, results[0].astype(got.dtype))
             allowed = reachable(ends, got)
-            led.steps[value] = Agreement(
+            guided.steps[value] = Agreement(
                 got.size, int((differs & ~allowed).sum()), int((differs & allowed).sum())
             )
             return (got.astype(results[0].dtype),)
@@ -69,5 +72,5 @@ def follow(
         return results
 
     made = evaluate(graph, tuple(inputs), states=states, double=True, run=run)
-    led.outputs, led.states = made.outputs, made.states
-    return led
+    guided.outputs, guided.states = made.outputs, made.states
+    return guided

@@ -92,7 +92,7 @@ def document(report: Report) -> dict[str, object]:
         "first_difference": None if first is None else first.name,
         "outputs": list(documents(report.outputs)),
         "layers": list(documents(report.layers)),
-        "led": list(documents(report.led)),
+        "led": list(documents(report.guided)),
     }
 
 
@@ -109,7 +109,7 @@ def text(report: Report) -> str:
         lines.append(f"the build that keeps results gives {same} the shipped one")
     if not report.steady:
         lines.append("repeated calls give OTHER BYTES: results depend on what memory held before")
-    lines += _led(report)
+    lines += _guided(report)
     lines += [_grown(c) for c in report.grown]
     seeds = "1 input" if report.seeds == 1 else f"{report.seeds} inputs"
     if report.agrees:
@@ -120,12 +120,12 @@ def text(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _led(report: Report) -> list[str]:
-    """What is said of signs."""
-    if not report.led:
+def _guided(report: Report) -> list[str]:
+    """Lines about the signs and the guided reference."""
+    if not report.guided:
         return []
-    steps = [c for c in report.led if c.operator == "step"]
-    outputs = [c for c in report.led if c.operator == "output"]
+    steps = [c for c in report.guided if c.operator == "step"]
+    outputs = [c for c in report.guided if c.operator == "output"]
     agree = "agree" if all(c.agrees for c in outputs) else "DIFFER"
     if all(c.agrees for c in steps):
         count = sum(c.agreement.elements for c in steps)
@@ -134,7 +134,7 @@ def _led(report: Report) -> list[str]:
             f"{report.undecided:,} over the whole network, all as near as rounding allows"
         )
     else:
-        said = f"{sum(c.agreement.wrong for c in report.led):,} differ too much"
+        said = f"{sum(c.agreement.wrong for c in report.guided):,} differ too much"
     return [
         f"signs and other steps of floats: {said}",
         f"with these as the compiled code took them the outputs {agree}"

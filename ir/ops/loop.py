@@ -249,7 +249,7 @@ def _gru_of_weights(rng: np.random.Generator) -> Case:
 
 
 def _reads_what_it_read(rng: np.random.Generator) -> Case:
-    """An invariant beside a walked sequence, an element handed on as it is, two walks of one."""
+    """An invariant and a walked sequence, an element passed on unchanged, two walks of one."""
     b = GraphBuilder("mixed")
     old = b.input("old", _floats(2, 3))
     there, back = b.input("there", _floats(2, 3)), b.input("back", _floats(2, 3))

@@ -230,7 +230,7 @@ def _cubic(distance: Array, a: float) -> Array:
 
 
 def _clamped(indices: Array, extent: int) -> Array:
-    """Within the axis, whatever a scale makes of a place: 0 for what is no number."""
+    """Positions clamped to the axis; NaN becomes 0."""
     inside: Array = np.clip(np.nan_to_num(indices), 0, extent - 1).astype(np.int32)
     return inside
 

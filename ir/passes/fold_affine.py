@@ -1,4 +1,4 @@
-"""Fold means, scales, biases and batch norms into the convolution or product beside them."""
+"""Fold means, scales, biases and batch norms into the product before or after them."""
 
 from __future__ import annotations
 

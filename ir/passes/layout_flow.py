@@ -1,4 +1,4 @@
-"""A graph seen without its transposes: who reads what, in which order of axes, and what it costs.
+"""A graph without its transposes: which node reads what, in which order of axes, at what cost.
 
 A transpose is no operator here but a wish of its reader. Values are named by what really makes
 them; a `Layout` says in which arrangement operators work, and so where elements must be moved.
@@ -42,7 +42,7 @@ class Maker:
 
 
 class Flow:
-    """Values, who makes and who reads them, with transposes taken out."""
+    """Values, the nodes that make and read them, with transposes left out."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -186,7 +186,7 @@ class Layout:
         return result_order(flow, maker, self.of(maker.node))
 
     def wanted(self, value: str, reader: Reader) -> Permutation | None:
-        """How a reader wants a value to lie in memory; None if it is all the same to it."""
+        """The order in which a reader needs a value in memory; None if it takes any."""
         flow = self.flow
         if reader.node is None or reader.node.outputs[0] not in self.chosen:
             return flow.order(value, reader.steps)
@@ -236,7 +236,7 @@ def lowered(permutation: Permutation, rank: int) -> Permutation:
 
 
 def _is_kernel(node: Node) -> bool:
-    """Whether elementwise operators beside a node may run in its kernel."""
+    """Whether elementwise operators after a node may run in its kernel."""
     return isinstance(node.op, Dense | IntDense) or not is_flexible(node.op)
 
 

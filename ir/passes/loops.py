@@ -1,4 +1,4 @@
-"""Loops: unrolled where they are short, rid of what nobody needs, products taken out of them."""
+"""Loops: short ones are unrolled, unused values removed, loop-invariant products moved out."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class UnrollLoops(Pass):
 @register_pass("simplify_loops")
 @dataclass(frozen=True)
 class SimplifyLoops(Pass):
-    """Constants go into bodies, results and operands that nobody needs go away.
+    """Move constants into bodies; remove results and operands that are not used.
 
     A dense layer that reads nothing but an element of a sequence is applied to the whole sequence
     before the loop, if all results together take at most `sequence_bytes`: its weights are then
@@ -138,7 +138,7 @@ def _with(axis: int, number: int, numbers: tuple[int, ...]) -> tuple[int, ...]:
 
 
 class _Simplified:
-    """One loop being rewritten: its body's ports beside the operands they stand for."""
+    """One loop being rewritten: the ports of its body and the operands that belong to them."""
 
     def __init__(self, editor: Editor, node: Node, op: Loop, sequence_bytes: int) -> None:
         self._editor, self._node, self._op = editor, node, op
@@ -282,7 +282,7 @@ class _Simplified:
         return self._editor.constant(body.weights[key], body.types[value].dtype)
 
     def _drop_outputs(self) -> set[int]:
-        """Drop sequences that nobody reads; the places of the results that stay."""
+        """Remove sequences that are not read; the positions of the results that remain."""
         carried = self._op.carried
         kept = {
             i

@@ -103,7 +103,7 @@ def _slice_of_concat(editor: Editor, op: Slice, maker: Node, axis: int) -> Chang
 
 
 def _concat_of_concats(editor: Editor, node: Node, axis: int) -> Change | None:
-    """One concatenation of all parts, where nobody else wants the inner ones."""
+    """One concatenation of all parts, if the inner ones have no other reader."""
     parts: list[str] = []
     for value in node.inputs:
         maker = editor.producer(value)

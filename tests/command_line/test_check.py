@@ -16,7 +16,7 @@ from small_networks import convolution_network, two_way_network
 from ellc.check import checking
 from ellc.check.agreement import Agreement, compare
 from ellc.check.checking import CheckOptions, check, plausible_inputs
-from ellc.check.following import Led, follow
+from ellc.check.following import GuidedRun, follow
 from ellc.cli import run
 from ellc.codegen.blocks.candidates import FAMILIES, Candidate
 from ellc.codegen.blocks.lowering import KernelCall, NodeContext
@@ -269,7 +269,7 @@ def test_inputs_have_the_range_of_the_metadata() -> None:
     assert not np.array_equal(plausible_inputs(graph, 1)[0], plausible_inputs(graph, 2)[0])
 
 
-# --- a reference led by compiled signs ------------------------------------------------------------
+# --- a reference guided by compiled signs ---------------------------------------------------------
 
 
 def summed_signs() -> Graph:
@@ -290,17 +290,17 @@ def test_undecided_signs_are_taken_as_compiled_code_took_them() -> None:
     x = np.array([1.0, -1.0, 3.0, 4.0], np.float32).reshape(1, 1, 2, 2)
     for first in (False, True):
         compiled = np.array([first, True]).reshape(1, 1, 2, 1)
-        led = follow(graph, (x,), None, {value: compiled})
-        assert led.steps[value] == Agreement(2, 0, int(first))  # 0 stands for -1
-        assert led.outputs[0].reshape(-1).tolist() == [1.0 if first else -1.0, 1.0]
+        guided = follow(graph, (x,), None, {value: compiled})
+        assert guided.steps[value] == Agreement(2, 0, int(first))  # 0 stands for -1
+        assert guided.outputs[0].reshape(-1).tolist() == [1.0 if first else -1.0, 1.0]
 
 
 def test_a_sign_far_from_zero_must_not_differ() -> None:
     graph = summed_signs()
     value = next(n.output for n in graph.nodes if isinstance(n.op, Binarize))
     x = np.array([1.0, -1.0, 3.0, 4.0], np.float32).reshape(1, 1, 2, 2)
-    led = follow(graph, (x,), None, {value: np.zeros((1, 1, 2, 1), np.bool_)})
-    assert led.steps[value] == Agreement(2, 1, 0)
+    guided = follow(graph, (x,), None, {value: np.zeros((1, 1, 2, 1), np.bool_)})
+    assert guided.steps[value] == Agreement(2, 1, 0)
 
 
 def test_signs_that_differ_too_much_are_reported(
@@ -312,7 +312,9 @@ def test_signs_that_differ_too_much_are_reported(
     )
     flipped = {"count": 0}
 
-    def flip(graph: Graph, inputs: object, states: object, compiled: dict[str, np.ndarray]) -> Led:
+    def flip(
+        graph: Graph, inputs: object, states: object, compiled: dict[str, np.ndarray]
+    ) -> GuidedRun:
         flipped["count"] += 1
         return follow(graph, inputs, states, {k: ~v for k, v in compiled.items()})  # type: ignore[arg-type]
 
@@ -344,6 +346,6 @@ def test_a_large_binary_network_agrees(target: str, seeds: int) -> None:
     assert report.agrees and report.same_bytes
     binary = [c for c in report.layers if c.operator == "binary_conv2d"]
     assert len(binary) == 5
-    signs = [c for c in report.led if c.operator == "step"]
+    signs = [c for c in report.guided if c.operator == "step"]
     assert sum(c.agreement.elements for c in signs) > 200_000 * seeds
     assert report.undecided < 20 * seeds, "these are rare: a wrong bound would forgive more"

@@ -209,7 +209,7 @@ def test_every_operator_can_be_moved() -> None:
 
 
 def test_signs_are_not_moved() -> None:
-    """A step that rounding may flip is the business of the led reference."""
+    """A step that rounding may flip is the business of the guided reference."""
     b = GraphBuilder("step")
     total, x = b.input("total", floats(1, 3)), b.input("x", floats(1, 3))
     total = b.add(Add(), total, x)
