@@ -241,7 +241,7 @@ def inspect(graph: Graph) -> Report:
         operands, results = graph.node_types(node)
         own, result = _parameters(graph, node, constants), _shown(graph, node, read)
         every |= own
-        seen = field or Field((0, 0), (0, 0))
+        read_field = field or Field((0, 0), (0, 0))
         layers.append(
             Layer(
                 index=index,
@@ -254,8 +254,8 @@ def inspect(graph: Graph) -> Report:
                 macs=node.op.macs(operands, results),
                 output_bytes=sum(type_bytes(t) for t in results),
                 live_bytes=live[index],
-                field=None if seen.whole else seen.size,
-                field_stride=None if seen.whole else seen.stride,
+                field=None if read_field.whole else read_field.size,
+                field_stride=None if read_field.whole else read_field.stride,
                 quantisation=result.quant,
             )
         )

@@ -71,7 +71,7 @@ def is_full(error: OSError) -> bool:
 def refuses_to_write(error: OSError) -> bool:
     """Whether it says that a disk is full, read-only or broken, or a file as large as it may be.
 
-    This can meet any file at any moment, temporary ones too, whatever else is checked.
+    This can happen to any file at any time, temporary ones too, despite all earlier checks.
     """
     return error.errno in _REFUSING
 

@@ -169,7 +169,7 @@ def run_pipeline(
 ) -> tuple[Graph, PipelineReport]:
     """Run passes (by default all) and verify the graph before the first and after each.
 
-    A group runs until nothing changes any more; a pass is left out where it has seen the graph.
+    A group runs until nothing changes any more; a pass that has run on the same graph is left out.
 
     With `dump_dir`, `00_input.txt` and `NN_PASS.txt` hold the graph before and after every pass
     and one file all their weights (`load_dump`). With `paranoid`, the graph is evaluated in

@@ -119,7 +119,7 @@ def lower_binary_conv2d(ctx: NodeContext) -> list[KernelCall]:
 
 
 def _in_words(x: Access, word: Elem) -> Access:
-    """The bytes of packed bits seen as words; pixels are whole words apart."""
+    """The bytes of packed bits, read as words; pixels are whole words apart."""
     size = word.bytes
     strides = tuple(1 if i == 3 else s // size for i, s in enumerate(x.strides))
     shape = (*x.shape[:3], x.shape[3] // size)

@@ -90,7 +90,7 @@ _X86_BITS: dict[str, tuple[int, int, int, int]] = {
 
 _V3 = "sse3 ssse3 sse4.1 sse4.2 popcnt movbe avx f16c fma avx2 bmi bmi2 lzcnt"
 _V4 = "avx512f avx512bw avx512cd avx512dq avx512vl"
-# Whoever has vpopcntdq and the four above has all that came with it (Ice Lake, Zen 4 and later).
+# A CPU with vpopcntdq and the four above has all that came with it (Ice Lake, Zen 4 and later).
 _V4_BITS = "avx512ifma avx512vbmi avx512vbmi2 gfni avx512vnni avx512bitalg avx512vpopcntdq"
 _XCR0_AVX, _XCR0_AVX512 = 0x06, 0xE6
 _OSXSAVE = (1, 0, _ECX, 27)

@@ -96,7 +96,7 @@ def layout(pieces: Sequence[Piece]) -> Layout:
 def write_constants(out: Path, symbol: str, pieces: Sequence[Piece], target: Target) -> Layout:
     """Write an object that defines the read-only data `symbol` and return where the pieces lie.
 
-    The symbol is hidden: seen by the objects it is linked with, never exported. Its section is
+    The symbol is hidden: visible to the objects it is linked with, never exported. Its section is
     `.rodata.SYMBOL`, aligned to `SECTION_ALIGN`. Raises `ValueError` for a wrong alignment and
     `EllcError` when a format other than ELF cannot be assembled.
     """

@@ -63,7 +63,7 @@ class Symbol:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is seen in this file only."""
+        """Whether it is visible in this file only."""
         return self.info >> 4 == 0
 
     @property

@@ -46,7 +46,7 @@ def link_shared(
     """Link what an operating system (or a wasm engine) loads, at `out`.
 
     `exports` are the only symbols it shows, in C spelling; on macOS, where the linker takes no
-    list, what is not to be seen must be hidden in the objects. `soname` is the name by which it is
+    list, other symbols must be hidden in the objects. `soname` is the name by which it is
     loaded. `needed` names system libraries of `system_libraries.LIBRARIES` ("pthread") whose
     functions may be called; one that is not called leaves no trace. Local symbols stay for
     profilers unless `strip`.

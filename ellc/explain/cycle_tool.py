@@ -37,7 +37,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Modelled:
-    """Cycles of one call of the network when the caches have seen another one; one thread.
+    """Cycles of one call of the network on one thread, with caches warm from an earlier call.
 
     `instructions` are the costs of a kernel's instructions by byte offset from its first one.
     `missing` says why there is nothing, and is empty otherwise.

@@ -15,7 +15,7 @@ from ellc.ir.types import Array
 class Budget:
     """The account of one import, which all its emitters share, those of graphs in nodes too.
 
-    Whoever makes an array of a size that no array in the file has asks here first, or has it made
+    An array that is larger than any array in the file must be asked for here first, or be made
     here. Everything raises `EllcError` E203 when the account is empty.
     """
 

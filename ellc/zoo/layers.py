@@ -229,12 +229,12 @@ class Chain:
             self._value = self._builder.add(Reshape(shape), self._value, source=self._source)
 
 
-def _grouped(seen: Moments, weights: Array, groups: int) -> Moments:
+def _grouped(moments: Moments, weights: Array, groups: int) -> Moments:
     """Statistics after a convolution in groups."""
     filters, depth = weights.shape[0] // groups, weights.shape[3]
     parts = [
         Moments(
-            seen.mean[g * depth : (g + 1) * depth], seen.variance[g * depth : (g + 1) * depth]
+            moments.mean[g * depth : (g + 1) * depth], moments.variance[g * depth : (g + 1) * depth]
         ).filtered(weights[g * filters : (g + 1) * filters])
         for g in range(groups)
     ]

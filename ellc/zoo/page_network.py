@@ -86,5 +86,5 @@ def _spread(page: Page, index: int) -> float:
     later = page.layers[index + 1 :]
     if any(layer.kind in ("Convolution", "Dense", "ElementTimes") for layer in later):
         return 0.0
-    # The mean over the last, small image takes little away: its pixels have seen the same.
+    # The mean over the last, small image takes little away: its pixels depend on the same inputs.
     return LOGIT_SPREAD

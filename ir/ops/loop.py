@@ -94,12 +94,12 @@ class Loop(Op):
             along = given.shape[walk.axis] if walk.axis < given.rank else None
             require(along == self.trips, f"loop: {self.trips} trips along {given.shape}")
         starts, sequences, fixed = self.parts(inputs)
-        seen = (
+        given_types = (
             *starts,
             *(w.element(t) for w, t in zip(self.inward, sequences, strict=True)),
             *fixed,
         )
-        for port, want, have in zip(body.inputs, body.input_types(), seen, strict=True):
+        for port, want, have in zip(body.inputs, body.input_types(), given_types, strict=True):
             _want_same(f"operand '{port.name}'", want, have)
         results = body.output_types()
         for port, want, have in zip(body.outputs, starts, results, strict=False):

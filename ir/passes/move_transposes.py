@@ -46,7 +46,7 @@ class MoveTransposes(Pass):
         graph = _rearranged(graph, Layout(Flow(graph)))
         while any(isinstance(n.op, Transpose) for n in graph.nodes):
             layout = best_layout(graph)
-            # What views of a value share is seen afterwards only, hence the second look.
+            # What views of a value share is known only afterwards, so the result is measured again.
             changed = _rearranged(graph, layout)
             if Layout(Flow(changed)).total() >= Layout(layout.flow).total():
                 break

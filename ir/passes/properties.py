@@ -51,4 +51,4 @@ UNFUSED = Property("no operator has stages", _unfused)
 NO_BORDERS = Property("no buffer has a border", _no_borders)
 
 AS_READ = (UNFUSED, NO_BORDERS)
-"""What a graph is that no pass has seen."""
+"""Properties of a graph on which no pass has run."""

@@ -116,8 +116,10 @@ def _lstm(step: _Step, op: LSTMCell) -> tuple[str, ...]:
 
     def gate(total: str, cell: str, index: int) -> str:
         if op.peepholes:
-            seen = step.add(Mul(), cell, step.rows(step.node.inputs[7], index * size, size))
-            total = step.add(Add(), total, seen)
+            through_peephole = step.add(
+                Mul(), cell, step.rows(step.node.inputs[7], index * size, size)
+            )
+            total = step.add(Add(), total, through_peephole)
         return step.add(op.recurrent_activation, step.within(total, op.clip))
 
     taken = gate(i, c, 0)

@@ -117,7 +117,7 @@ def scattered(
 ) -> Value:
     """x with updates at known rows: replaced, or combined by `op`.
 
-    x is seen as rows of its last `inner` axes; `rows` has a number for each row of `updates`. Of
+    A row of x is its last `inner` axes; `rows` has a row number for each row of `updates`. Of
     several updates that replace one row the last counts; those that are combined take turns.
     """
     split = x.type.rank - inner

@@ -24,7 +24,7 @@ from ellc.frontends.onnx.schemas import default_value
 from ellc.frontends.onnx.tensors import MAX_RANK
 
 MICROSOFT = "com.microsoft"
-Narrowness = Literal["refused", "read", "kept", "seen"]
+Narrowness = Literal["refused", "read", "kept", "unchanged"]
 JOINED_DOMAIN = "ellc"
 """Of nodes that no file has: what the reader itself makes of groups of nodes."""
 
@@ -78,7 +78,7 @@ class OnnxRegistry(Registry[OnnxNode]):
 
         `sequences`: operands may be sequences of tensors. `narrow`: operands may be of fewer than
         8 bits; they are `read` as bytes, `kept` (results hold elements of the first operand) or
-        given to the function as they are (`seen`).
+        given to the function as they are (`unchanged`).
         """
         register = super().imports(*kinds, limits=limits)
         self.declined.update(dict.fromkeys(kinds, tuple(declines)))
@@ -125,7 +125,7 @@ def _checked(
         held = [v for v in inputs if isinstance(v, Narrow)]
         if held and narrow == "refused":
             raise Unsupported(_no_narrow(held[0]))
-        if held and narrow != "seen":
+        if held and narrow != "unchanged":
             inputs = [v.wide if isinstance(v, Narrow) else v for v in inputs]
         made = function(emitter, node, inputs)
         if held and narrow == "kept":

@@ -148,9 +148,9 @@ class StoredTensor:
         return prod(int(d) for d in self.proto.dims)
 
     def array(self) -> Array:
-        """The elements. Raises `EllcError`, or `Unsupported` for a type nobody computes in.
+        """The elements. Raises `EllcError`, or `Unsupported` for a type without arithmetic here.
 
-        Whoever asks again, as the body of a loop does, gets the same array.
+        Further calls, as from the body of a loop, return the same array.
         """
         if not self.made:
             self.made.append(self._array())

@@ -79,10 +79,10 @@ class _Body:
                     f"'{name}' is a sequence of tensors, which a loop of more than "
                     f"{_MOST_TRIPS_WRITTEN_OUT} trips can only append to"
                 )
-        seen = {n: v.type for n, v in self.carried.items()}
-        seen.update((n, walk.element(v.type)) for n, (walk, v) in self.walked.items())
-        seen.update((n, v.type) for n, v in self.around.items() if not v.is_constant)
-        ports = {n: inner.input(f"x{i}", t) for i, (n, t) in enumerate(seen.items())}
+        port_types = {n: v.type for n, v in self.carried.items()}
+        port_types.update((n, walk.element(v.type)) for n, (walk, v) in self.walked.items())
+        port_types.update((n, v.type) for n, v in self.around.items() if not v.is_constant)
+        ports = {n: inner.input(f"x{i}", t) for i, (n, t) in enumerate(port_types.items())}
         graph = replace(self.graph, outputs=tuple(outputs))
         made = import_inner(inner, graph, {**self.around, **ports}, self.label)
         for index, value in enumerate(made):

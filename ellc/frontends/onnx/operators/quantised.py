@@ -39,7 +39,7 @@ _NO_BLOCKS = "scales of blocks, on computed values"
     "QuantizeLinear",
     "com.microsoft.QuantizeLinear",
     limits="2, 4, 8 and 16 bits",
-    narrow="seen",
+    narrow="unchanged",
     declines=(
         Declined("attribute", "precision", "a division in another type than float32"),
         Declined("attribute", "block_size", _NO_BLOCKS),

@@ -359,8 +359,10 @@ def _gate(body: Emitter, cell: _Cell, total: Value, gate: int, c: Value) -> Valu
     start = (gate - 1 if cell.coupled else gate) * cell.units
     own = body.add(Slice((0, start), (total.shape[0], cell.units), (1, 1)), total)
     if (peephole := cell.peepholes.get(gate)) is not None:
-        seen = scaled(body, body.add(Mul(), c, body.constant(peephole.weights)), peephole.factor)
-        own = bounded(body, body.add(Add(), own, seen), LOW, HIGH)
+        through_peephole = scaled(
+            body, body.add(Mul(), c, body.constant(peephole.weights)), peephole.factor
+        )
+        own = bounded(body, body.add(Add(), own, through_peephole), LOW, HIGH)
     if (norm := cell.norms.get(gate)) is not None:
         own = norm.apply(body, own)
     return body.add(Function16("tanh" if gate == 2 else "logistic", _SUM_BITS), own)

@@ -137,16 +137,16 @@ def _lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs, way: _Direction) -
         _gates(emitter, node, inputs, range(first + begin, first + begin + 4))
         for begin in (0, 4, 11)
     )
-    seen = [i for i in range(first + 8, first + 11) if optional(inputs, i) is not None]
-    if len(seen) not in (0, 3):
-        raise Unsupported(f"{len(seen)} peepholes")
-    further = [_gates(emitter, node, inputs, seen)] if seen else []
+    given = [i for i in range(first + 8, first + 11) if optional(inputs, i) is not None]
+    if len(given) not in (0, 3):
+        raise Unsupported(f"{len(given)} peepholes")
+    further = [_gates(emitter, node, inputs, given)] if given else []
     none = emitter.constant(emitter.full(bias.shape, 0, np.float32))
     shape = (walk.element(x.type).shape[0], recurrent.shape[1])
     states = [state_of(emitter, node, index, shape) for index in way.states]
     # The cell state is bounded, not the gates' sums; 0 says that it is not.
     limit = node.options.number("CellClip") or math.inf
-    cell = LSTMCell(_activation(node), cell_clip=limit, peepholes=bool(seen))
+    cell = LSTMCell(_activation(node), cell_clip=limit, peepholes=bool(given))
     fixed = [weights, recurrent, bias, none, *further]
     every, last = run_cell(emitter, cell, x, states, fixed, walk)
     for index, value in zip(way.states, last, strict=True):

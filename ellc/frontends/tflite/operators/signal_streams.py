@@ -110,8 +110,8 @@ def _once_there(
     """Frames [R, n, size] from the `steps`-th step of a stream on, before that zeros."""
     count = frames.shape[1]
     name, past = _number(emitter, node, "steps", 0)
-    seen = with_number(emitter, Minimum(), with_number(emitter, Add(), past, count), steps)
-    emitter.set_state(name, seen)
+    steps_so_far = with_number(emitter, Minimum(), with_number(emitter, Add(), past, count), steps)
+    emitter.set_state(name, steps_so_far)
     numbers = emitter.constant(emitter.counted(1, count, 1, dtype=np.int32) + np.int32(1))
     there = with_number(emitter, GreaterEqual(), pointwise(emitter, Add(), numbers, past), steps)
     first = with_number(emitter, GreaterEqual(), past, steps - 1)
