@@ -114,7 +114,7 @@ def _crash_report(error: BaseException, arguments: Sequence[str]) -> Path | None
 
 
 def _report(text: str) -> None:
-    """Say on stderr why the command ends; the exit code says it where nobody can read."""
+    """Say on stderr why the command ends; if that is closed, only the exit code says it."""
     try:
         echo(text, err=True)
     except (OSError, EllcError):
@@ -180,6 +180,6 @@ def main() -> None:
 
 
 def _interrupt_once(_signal: int, _frame: object) -> None:
-    """Stop; who presses Ctrl-C again does not stop the removing of what is half written."""
+    """Stop; a further Ctrl-C does not interrupt the removal of half-written files."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise KeyboardInterrupt

@@ -24,7 +24,7 @@ Watch = Callable[[str, Callable[[], str]], None]
 
 
 def unwatched(_level: str, _text: Callable[[], str]) -> None:
-    """Nobody looks."""
+    """Print nothing."""
 
 
 def debug_words(environment: Mapping[str, str] = os.environ) -> frozenset[str]:

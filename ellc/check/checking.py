@@ -41,7 +41,7 @@ from ellc.progress import Progress, silent
 CALLS_WITH_STATE = 3
 """Calls in a row of a network with state, from each seed."""
 _SIGNAL_SPAN = 1.0
-_OTHER_SEED = 1 << 20  # of the inputs of a call whose results nobody looks at
+_OTHER_SEED = 1 << 20  # of the inputs of a call whose results are not compared
 _VIEW = "view "  # before values that no kernel makes; kernels' names have no space
 
 Bytes = tuple[bytes, ...]

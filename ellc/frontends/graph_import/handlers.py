@@ -44,7 +44,7 @@ class SourceNode(Protocol):
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Names of results; '' where nobody wants one."""
+        """Names of results; '' for one that is not used."""
 
 
 # Looking for close names takes time, and a damaged file may have any number of them.

@@ -62,7 +62,7 @@ class Attributes:
         self.asked.update(names)
 
     def unasked(self) -> list[str]:
-        """Attributes that nobody read: the node means more than its handler knows."""
+        """Attributes that no handler has read: the node may mean more than its handler knows."""
         return sorted(set(self.attributes) - self.asked)
 
     def integer(self, name: str, default: int | None = None) -> int:

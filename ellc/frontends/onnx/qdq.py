@@ -46,7 +46,7 @@ def joined(
 ) -> list[OnnxNode]:
     """The nodes with every group's QuantizeLinear replaced by the joined node.
 
-    What else a group had stays in the list; nobody needs it any more.
+    The other nodes of a group stay in the list, but their results are not read any more.
     """
     if not any(_is(node, "QuantizeLinear") for node in nodes):
         return list(nodes)
@@ -76,7 +76,7 @@ class _Stored:
 
 @dataclass(frozen=True, slots=True)
 class _Neighbours:
-    """Who makes and who reads each value, and which values are known."""
+    """The node that makes each value, the number of its readers, and which values are known."""
 
     makers: Mapping[str, OnnxNode]
     readers: Mapping[str, int]

@@ -21,7 +21,7 @@ def schema_of(node: OnnxNode) -> Any:
 
 
 def default_value(node: OnnxNode, name: str) -> Any:
-    """The value that an attribute of the node has if nobody gives one; None where there is none.
+    """The value that an attribute of the node has if none is given; None where there is none.
 
     Lists are tuples, as in `OnnxNode.attributes`. Operators without a specification have none.
     """

@@ -100,7 +100,7 @@ class _Read(Mapping[str, Option]):
         return len(self._values)
 
     def unread(self) -> dict[str, Option]:
-        """What nobody has asked for."""
+        """The options that no handler has read."""
         return {name: self._values[name] for name in self if name not in self._names}
 
 

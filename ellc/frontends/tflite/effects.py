@@ -1,4 +1,4 @@
-"""Operators that do more than make their results: none is left out because nobody reads them."""
+"""Operators that do more than make their results: none is left out, even if unread."""
 
 from __future__ import annotations
 

@@ -187,7 +187,7 @@ def without_handles(
 
 
 def variable_values(emitter: Emitter, variables: Sequence[Variable]) -> dict[str, Value]:
-    """What variables hold before a call, by name: states, or constants if nobody assigns them."""
+    """What variables hold before a call, by name: states, or constants if never assigned."""
     first = _started(emitter, variables)
     values = {}
     for variable in variables:

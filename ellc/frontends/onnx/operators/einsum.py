@@ -79,7 +79,7 @@ def _diagonals(emitter: Emitter, value: Value, letters: str) -> tuple[Value, str
 
 
 def _summed(emitter: Emitter, value: Value, letters: str, wanted: set[str]) -> tuple[Value, str]:
-    """Without the letters that nobody wants any more."""
+    """The value summed over all axes whose letter is not wanted, and its remaining letters."""
     axes = tuple(a for a, c in enumerate(letters) if c not in wanted)
     if axes:
         value = emitter.add(Reduce("sum", axes, False), value)

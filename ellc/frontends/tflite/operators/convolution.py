@@ -55,7 +55,7 @@ def groups_of(x: Value, weights: Value) -> int:
 def float_weights(emitter: Emitter, node: TfliteNode, weights: Value, index: int = 1) -> Value:
     """Weights as floats, also where the file stores them as integers of 8 bits."""
     if weights.dtype is DType.U8:
-        # Old converters stored signed numbers under that type: nobody knows which are meant.
+        # Old converters stored signed numbers under that type: nothing says which are meant.
         raise Unsupported("uint8 weights beside float activations; int8 ones would work")
     return weights if weights.dtype.is_float else dequantized(emitter, weights, tensor(node, index))
 
