@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _LONGEST_SIDE = 16384
 Command = TypeVar("Command", bound=Callable[..., Any])
+Named = tuple[tuple[str, Any], ...]
 
 
 def _complete_target(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
@@ -113,6 +114,16 @@ def _setting(text: str) -> tuple[str, tuple[float, ...]]:
     return name, _numbers(flags.get(shown.lower(), shown))
 
 
+def _once_each(_ctx: click.Context, _param: click.Parameter, given: Named) -> Named:
+    """What was given, if it names every input once."""
+    names = [name for name, _ in given]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        shown = ", ".join(f"'{name}'" for name in repeated)
+        raise click.BadParameter(f"given more than once for {shown}; give it once for each input")
+    return given
+
+
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(","))
     if not all(names):
@@ -127,6 +138,7 @@ _MODEL_OPTIONS = (
         "--shape",
         "shapes",
         type=_shape,
+        callback=_once_each,
         metavar="INPUT=N,N,...",
         multiple=True,
         help="Shape of an ONNX or TFLite input that the file leaves open. May be repeated.",
@@ -135,6 +147,7 @@ _MODEL_OPTIONS = (
         "--set",
         "fixed",
         type=_setting,
+        callback=_once_each,
         metavar="INPUT=VALUE[,...]",
         multiple=True,
         help="Make an input of an ONNX or TFLite file a constant, such as a sample rate or a flag: "

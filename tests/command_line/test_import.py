@@ -149,6 +149,15 @@ def test_unsupported_operators_are_one_report_with_a_cut(tmp_path: Path, ellc_co
     assert unknown.returncode == 2 and "E214" in unknown.stderr
 
 
+@pytest.mark.parametrize(
+    ("option", "values"), [("--shape", ("x=1,2", "x=1,3")), ("--set", ("x=1", "x=2"))]
+)
+def test_an_input_is_given_once(option: str, values: tuple[str, str], ellc_command) -> None:
+    done = ellc_command("inspect", "net.onnx", *(w for v in values for w in (option, v)))
+    assert done.returncode == 2
+    assert f"'{option}'" in done.stderr and "more than once for 'x'" in done.stderr
+
+
 def test_open_shapes_are_given_on_the_command_line(tmp_path: Path, ellc_command) -> None:
     path = chain(tmp_path, "Relu")
     model = onnx.load(path)
