@@ -120,7 +120,7 @@ def test_truncation(zero: float) -> None:
 @pytest.mark.parametrize(
     ("constants", "inputs", "attributes", "message"),
     [
-        ({"s": 1.0, "z": 0.0}, {"b": 4.0}, {}, "bit width is computed"),
+        ({"s": 1.0, "z": 0.0}, {"b": 4.0}, {}, "bit width must be known at import"),
         ({"s": 1.0, "z": 0.0, "b": 0.0}, {}, {}, "bit width of"),
         ({"s": 1.0, "z": 0.0, "b": 2.5}, {}, {}, "bit width of"),
         ({"s": 1.0, "z": 0.0, "b": 4.0}, {}, {"rounding_mode": "ODD"}, "rounding_mode 'ODD'"),
