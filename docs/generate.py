@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
 
-ROOT = Path(__file__).resolve().parents[1]
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
 
 COPIES = {
     "changelog.md": "CHANGELOG.md",
@@ -53,7 +54,8 @@ def pages() -> dict[str, str]:
 def _copied(page: str, source: str) -> str:
     """A file of the checkout, with its links to other files led to their pages."""
     folder = (ROOT / source).parent
-    places = {(ROOT / file).resolve(): name for name, file in COPIES.items()}
+    places = {path.resolve(): path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
+    places |= {(ROOT / file).resolve(): name for name, file in COPIES.items()}
     up = "../" * page.count("/")
 
     def link(match: re.Match[str]) -> str:
