@@ -20,7 +20,23 @@ from ellc.ir.passes.properties import ALL_USED, LOWERED, NO_BORDERS, UNFUSED, Pr
 from ellc.ir.rewrite import Editor
 from ellc.ir.types import Array
 
-Change = tuple[Node, Op, tuple[str, ...]]
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What a reader becomes, and whether its result has the axis in the other order, too."""
+
+    user: Node
+    op: Op
+    operands: tuple[str, ...]
+    is_reordered: bool
+
+    def apply(self, editor: Editor) -> None:
+        """A result in another order is another value, so it gets a name of its own."""
+        if not self.is_reordered:
+            editor.replace(self.user, self.op, *self.operands)
+            return
+        new = editor.insert(self.user, self.op, *self.operands, source=self.user.source)
+        editor.forward(self.user, new)
 
 
 @register_pass("absorb_order")
@@ -48,8 +64,8 @@ class AbsorbOrder(Pass):
             changes = _changes(editor, node, np.argsort(order))
             if changes is None:
                 continue
-            for user, op, operands in changes:
-                editor.replace(user, op, *operands)
+            for change in changes:
+                change.apply(editor)
             editor.forward(node, node.inputs[0])
         return editor.graph()
 
@@ -65,13 +81,13 @@ def _order(editor: Editor, node: Node) -> Array | None:
     return order
 
 
-def _changes(editor: Editor, gather: Node, back: Array) -> list[Change] | None:
+def _changes(editor: Editor, gather: Node, back: Array) -> list[_Change] | None:
     """What readers become when they get the axis unordered; None if some cannot.
 
     Element i of the ordered axis is found at `order[i]`, so element j came to `back[j]`.
     """
     assert isinstance(gather.op, Gather)
-    changes: list[Change] = []
+    changes: list[_Change] = []
     waiting = [(gather.output, gather.op.axis)]
     while waiting:
         value, axis = waiting.pop()
@@ -82,7 +98,7 @@ def _changes(editor: Editor, gather: Node, back: Array) -> list[Change] | None:
                 case None:
                     return None
                 case op, operands, further:
-                    changes.append((user, op, operands))
+                    changes.append(_Change(user, op, operands, further is not None))
                     waiting += [] if further is None else [(user.output, further)]
     return changes
 
