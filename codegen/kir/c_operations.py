@@ -7,7 +7,6 @@ templates of its row in `ops.py`, applied lane by lane.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
 
 from ellc.codegen.kir.c_prelude import C_TYPES
 from ellc.codegen.kir.c_writer import CWriter
@@ -15,25 +14,14 @@ from ellc.codegen.kir.instructions.row import Instruction
 from ellc.codegen.kir.ir import Imm, Let, Operand
 from ellc.codegen.kir.operations import OPERATIONS
 from ellc.codegen.kir.ops import ELEM_CODES, OPS, OpRow
+from ellc.codegen.kir.spellings import Spellings
 from ellc.codegen.kir.types import Elem, VType
 
 Spelling = Callable[[CWriter, Let, list[str]], str]
-SpellingT = TypeVar("SpellingT", bound=Spelling)
-
-SPELLINGS: dict[str, Spelling] = {}
+SPELLINGS: Spellings[Spelling] = Spellings()
 """Functions that give the expression of one operation, by the operation's name; its operands are
 given as expressions, too."""
-
-
-def spells(*operations: str) -> Callable[[SpellingT], SpellingT]:
-    """Decorator: the function spells these operations."""
-
-    def register(function: SpellingT) -> SpellingT:
-        for operation in operations:
-            SPELLINGS[operation] = function
-        return function
-
-    return register
+spells = SPELLINGS.spells
 
 
 def expression(w: CWriter, let: Let) -> str:

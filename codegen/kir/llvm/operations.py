@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TypeVar
 
 from ellc.codegen.kir.instructions.row import Instruction
 from ellc.codegen.kir.ir import Imm, Let
@@ -16,25 +15,14 @@ from ellc.codegen.kir.llvm.instructions import by_registers, row_for
 from ellc.codegen.kir.llvm.writer import Writer
 from ellc.codegen.kir.operations import OPERATIONS
 from ellc.codegen.kir.ops import OPS, OpRow
+from ellc.codegen.kir.spellings import Spellings
 from ellc.codegen.kir.types import Elem
 from ellc.ir.errors import InternalError
 
 Spelling = Callable[[Writer, Let], str]
-SpellingT = TypeVar("SpellingT", bound=Spelling)
-
-SPELLINGS: dict[str, Spelling] = {}
+SPELLINGS: Spellings[Spelling] = Spellings()
 """Functions that write one operation and return its value, by the operation's name."""
-
-
-def spells(*operations: str) -> Callable[[SpellingT], SpellingT]:
-    """Decorator: the function writes these operations."""
-
-    def register(function: SpellingT) -> SpellingT:
-        for operation in operations:
-            SPELLINGS[operation] = function
-        return function
-
-    return register
+spells = SPELLINGS.spells
 
 
 def write(w: Writer, let: Let) -> None:
