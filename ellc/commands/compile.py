@@ -11,7 +11,7 @@ import click
 from ellc.commands.output import bytes_text, echo, echo_json, echo_made, echo_note, json_option
 from ellc.commands.parameters import (
     command_words,
-    kernel_request,
+    kernels_option,
     model_options,
     target_option,
 )
@@ -61,15 +61,7 @@ if TYPE_CHECKING:
     metavar="COMMAND",
     help="Your own linker for ELF targets (GNU ld or lld).",
 )
-@click.option(
-    "--kernel",
-    "kernels",
-    type=kernel_request,
-    metavar="LAYER=KERNEL",
-    multiple=True,
-    help="Take this kernel for a layer in place of the one that is predicted to be fastest; "
-    "ELLC_DEBUG=plan lists candidates. May be repeated.",
-)
+@kernels_option
 @click.option(
     "--tuning",
     type=click.Path(path_type=Path),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ellc.commands.output import echo, echo_notes
-from ellc.commands.parameters import kernel_request, model_options, target_option
+from ellc.commands.parameters import kernels_option, model_options, target_option
 from ellc.explain.level_names import LEVEL_NAMES
 
 if TYPE_CHECKING:
@@ -39,14 +39,7 @@ if TYPE_CHECKING:
     help="Write everything as one page for a browser; it needs no network.",
 )
 @click.option("--no-optimize", is_flag=True, help="Only the passes that kernels need.")
-@click.option(
-    "--kernel",
-    "kernels",
-    type=kernel_request,
-    metavar="LAYER=KERNEL",
-    multiple=True,
-    help="Take this kernel for a layer, as `ellc compile` does. May be repeated.",
-)
+@kernels_option
 @model_options
 def command(
     model: Path,

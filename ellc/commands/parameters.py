@@ -48,12 +48,23 @@ def command_words(text: str) -> tuple[str, ...]:
     return words
 
 
-def kernel_request(text: str) -> tuple[str, str]:
+def _kernel_request(text: str) -> tuple[str, str]:
     """A layer and the kernel for it."""
     layer, _, kernel = text.rpartition("=")  # names of layers may hold a =
     if not layer or not kernel:
         raise click.BadParameter(f"{text!r} is not a layer and a kernel, such as conv1=gemm")
     return layer, kernel
+
+
+kernels_option = click.option(
+    "--kernel",
+    "kernels",
+    type=_kernel_request,
+    metavar="LAYER=KERNEL",
+    multiple=True,
+    help="Take this kernel for a layer in place of the one that is predicted to be fastest; "
+    "`ellc explain MODEL --level plan` lists candidates. May be repeated.",
+)
 
 
 def _numbers(text: str) -> tuple[float, ...]:
