@@ -131,18 +131,21 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
 def ellc_command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run `python -m ellc ARGS...` in a process of its own, in an empty folder.
 
-    `env` adds or (with None) removes variables; `cwd` replaces the folder.
+    `env` adds or (with None) removes variables; `cwd` replaces the folder. `prepared` is Python
+    that the process runs first.
     """
 
     def run(
         *args: str | Path,
         cwd: Path | None = None,
         env: dict[str, str | None] | None = None,
+        prepared: str = "",
         timeout_s: float = 300,
     ) -> subprocess.CompletedProcess[str]:
         variables: dict[str, str | None] = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
+        program = ["-c", f"{prepared}\nfrom ellc.cli import main; main()"]
         return subprocess.run(
-            [sys.executable, "-m", "ellc", *map(str, args)],
+            [sys.executable, *(program if prepared else ("-m", "ellc")), *map(str, args)],
             capture_output=True,
             text=True,
             cwd=cwd or tmp_path,

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -74,21 +71,13 @@ def test_a_manifest_or_its_folder_leads_to_the_library(tmp_path: Path, library: 
 
 
 @pytest.mark.parametrize(("suffix", "package"), [("onnx", "onnx"), ("tflite", "flatbuffers")])
-def test_a_missing_package_is_named(tmp_path: Path, suffix: str, package: str) -> None:
+def test_a_missing_package_is_named(
+    tmp_path: Path, ellc_command, suffix: str, package: str
+) -> None:
     data = {"onnx": b"\x08\x07\x12\x00", "tflite": b"\x1c\x00\x00\x00TFL3" + bytes(16)}
     (tmp_path / f"m.{suffix}").write_bytes(data[suffix])
-    program = (
-        f"import sys; sys.modules[{package!r}] = None\n"
-        f"from ellc.cli import run; sys.exit(run(['inspect', 'm.{suffix}']))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    without = f"import sys; sys.modules[{package!r}] = None"
+    done = ellc_command("inspect", f"m.{suffix}", prepared=without)
     assert done.returncode == 2
     assert done.stderr.startswith(f"error[E211]: m.{suffix}: ")
     assert package in done.stderr and f"pip install 'ellc-compiler[{suffix}]'" in done.stderr

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +11,6 @@ from ellc.frontends.options import OPTIONS, ImportOptions
 from ellc.ir.errors import EllcError
 from ellc.models import ModelOptions, read_model
 
-ROOT = Path(__file__).resolve().parents[2]
 CHOSEN = {
     "shapes": {"x": (1, 2)},
     "fixed": {"x": (1.0,)},
@@ -72,27 +68,15 @@ def test_evidence_grows() -> None:
     assert Evidence.NONE < Evidence.LOOKS < Evidence.NAME < Evidence.CONTAINER < Evidence.MARK
 
 
-def test_a_new_format_is_a_folder(tmp_path: Path) -> None:
+def test_a_new_format_is_a_folder(tmp_path: Path, ellc_command) -> None:
     folder = tmp_path / "frontends" / "toy"
     folder.mkdir(parents=True)
     (folder / "__init__.py").touch()
     (folder / "format.py").write_text(NEW_FORMAT)
     (tmp_path / "m.toy").write_text("toy 7")
-    program = (
-        "import sys, ellc.frontends\n"
-        "ellc.frontends.__path__.append('frontends')\n"
-        "from ellc.cli import run\n"
-        "sys.exit(run(['inspect', 'm.toy']) or run(['ops', '--format', 'toy']) "
-        "or run(['inspect', '--double-is', 'double', 'm.toy']))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2, done.stderr
-    assert "f32 1x7" in done.stdout and "never twice" in done.stdout
-    assert "E704" in done.stderr and "--double-is is for .ell" in done.stderr
+    found = "import ellc.frontends; ellc.frontends.__path__.append('frontends')"
+    assert "f32 1x7" in ellc_command("inspect", "m.toy", prepared=found).stdout
+    assert "never twice" in ellc_command("ops", "--format", "toy", prepared=found).stdout
+    refused = ellc_command("inspect", "--double-is", "double", "m.toy", prepared=found)
+    assert refused.returncode == 2
+    assert "E704" in refused.stderr and "--double-is is for .ell" in refused.stderr
