@@ -9,7 +9,8 @@ from ellc.ir.graph import Graph, Node, Port
 from ellc.ir.nested import bodies, constant_types
 from ellc.ir.op import Op, Types
 from ellc.ir.ops.fused import Fused
-from ellc.ir.ops.shape import Embed, Pad, Reshape, Slice, Transpose
+from ellc.ir.ops.padding import Embed, Pad
+from ellc.ir.ops.shape import Reshape, Slice, Transpose
 from ellc.ir.types import DType, Quant, TensorType
 
 

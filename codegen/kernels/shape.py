@@ -25,17 +25,8 @@ from ellc.codegen.kir.ir import Imm, Operand
 from ellc.codegen.kir.types import Elem
 from ellc.ir.op import Op
 from ellc.ir.ops.common import padding_values
-from ellc.ir.ops.shape import (
-    Concat,
-    Embed,
-    Expand,
-    Gather,
-    Pad,
-    Reshape,
-    Slice,
-    Split,
-    Transpose,
-)
+from ellc.ir.ops.padding import Embed, Pad
+from ellc.ir.ops.shape import Concat, Expand, Gather, Reshape, Slice, Split, Transpose
 from ellc.ir.types import DType, Padding
 
 Copy = tuple[Access, Access]  # from, to: of one shape

@@ -9,7 +9,7 @@ import numpy as np
 
 from ellc.ir.graph import Graph, Node
 from ellc.ir.ops.binary import Binarize
-from ellc.ir.ops.shape import Embed, Pad
+from ellc.ir.ops.padding import Embed, Pad
 from ellc.ir.passes.base import Pass, register_pass
 from ellc.ir.passes.properties import ALL_USED, NO_BORDERS, UNFUSED, Property
 from ellc.ir.rewrite import Editor, merged_source

@@ -14,9 +14,10 @@ from ellc.ir.graph import Node
 from ellc.ir.op import Op
 from ellc.ir.ops.conv import Conv2D
 from ellc.ir.ops.dense import MatMul
+from ellc.ir.ops.padding import Pad
 from ellc.ir.ops.pointwise import Add
 from ellc.ir.ops.quantised_conv import IntConv2D, IntMatMul
-from ellc.ir.ops.shape import Concat, Pad, Reshape, Slice, Transpose
+from ellc.ir.ops.shape import Concat, Reshape, Slice, Transpose
 from ellc.ir.rewrite import Editor
 from ellc.ir.types import DType
 

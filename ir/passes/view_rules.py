@@ -12,9 +12,10 @@ from ellc.ir.errors import ShapeError
 from ellc.ir.graph import Node
 from ellc.ir.op import Op, Pointwise
 from ellc.ir.ops.dense import Dense, MatMul
+from ellc.ir.ops.padding import Embed, Pad
 from ellc.ir.ops.pointwise import Cast
 from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
-from ellc.ir.ops.shape import Concat, Embed, Expand, Pad, Reshape, Slice, Split, Transpose
+from ellc.ir.ops.shape import Concat, Expand, Reshape, Slice, Split, Transpose
 from ellc.ir.rewrite import Editor
 
 Change = str | tuple[Op, tuple[str, ...]]

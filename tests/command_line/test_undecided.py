@@ -10,13 +10,14 @@ from ellc.ir.ops.conv import Conv2D
 from ellc.ir.ops.dense import Dense, MatMul
 from ellc.ir.ops.fused import Fused, Stage
 from ellc.ir.ops.norm import LRN
+from ellc.ir.ops.padding import Pad
 from ellc.ir.ops.pointwise import Relu
 from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
 from ellc.ir.ops.quantised import Quantize
 from ellc.ir.ops.reduce import Reduce, Softmax
 from ellc.ir.ops.resize import Resample
 from ellc.ir.ops.scan import CumSum
-from ellc.ir.ops.shape import Concat, Expand, Gather, Pad, Transpose
+from ellc.ir.ops.shape import Concat, Expand, Gather, Transpose
 from ellc.ir.rounding import SINGLE, interval, reachable
 from ellc.ir.types import Array, DType, Padding
 

@@ -18,8 +18,8 @@ from ellc.frontends.graph_import.values import Nonsense
 from ellc.frontends.tflite.read import read_tflite
 from ellc.ir.errors import EllcError, ShapeError
 from ellc.ir.graph import Graph
+from ellc.ir.ops.padding import Pad
 from ellc.ir.ops.resize import Resize
-from ellc.ir.ops.shape import Pad
 from ellc.ir.types import DType, TensorType
 from ellc.ir.verify import verify
 

@@ -12,11 +12,12 @@ from ellc.ir.graph import Graph
 from ellc.ir.ops.binary import Binarize, BinaryConv2D
 from ellc.ir.ops.conv import Conv2D
 from ellc.ir.ops.fused import Fused, Stage
+from ellc.ir.ops.padding import Pad
 from ellc.ir.ops.pointwise import Add, Clip, Relu
 from ellc.ir.ops.pool import MaxPool2D
 from ellc.ir.ops.recurrent import GRUCell
 from ellc.ir.ops.reduce import Softmax
-from ellc.ir.ops.shape import Pad, Reshape, Split
+from ellc.ir.ops.shape import Reshape, Split
 from ellc.ir.types import DType, Padding, TensorType
 
 

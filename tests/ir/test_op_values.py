@@ -16,6 +16,7 @@ from ellc.ir.ops.conv_transpose import ConvTranspose2D
 from ellc.ir.ops.dense import Dense, MatMul
 from ellc.ir.ops.detection import RegionDetection
 from ellc.ir.ops.norm import LRN, BatchNorm
+from ellc.ir.ops.padding import Embed, Pad
 from ellc.ir.ops.pointwise import (
     Add,
     And,
@@ -45,7 +46,7 @@ from ellc.ir.ops.pointwise import (
 from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
 from ellc.ir.ops.recurrent import FastGRNNCell, GRUCell, LSTMCell, RNNCell
 from ellc.ir.ops.reduce import ArgMax, ArgMin, LogSoftmax, Reduce, Softmax
-from ellc.ir.ops.shape import Concat, Embed, Expand, Gather, Pad, Reshape, Slice, Split, Transpose
+from ellc.ir.ops.shape import Concat, Expand, Gather, Reshape, Slice, Split, Transpose
 from ellc.ir.types import Array, DType, Padding, TensorType
 
 F32 = np.float32

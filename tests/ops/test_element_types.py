@@ -13,11 +13,12 @@ from ellc.codegen.measure.testing import Trial, run_trials
 from ellc.ir.op import Case
 from ellc.ir.ops.arithmetic import FloorDiv, FloorMod, Maximum, Minimum
 from ellc.ir.ops.comparisons import Equal, GreaterEqual, Less, NotEqual, Select
+from ellc.ir.ops.padding import Pad
 from ellc.ir.ops.pointwise import Add, Cast, Clip, Div, Mod, Mul, Pow, Sub
 from ellc.ir.ops.pool import MaxPool2D
 from ellc.ir.ops.reduce import ArgMax, ArgMin, Reduce
 from ellc.ir.ops.scan import CumSum
-from ellc.ir.ops.shape import Concat, Expand, Gather, Pad, Reshape, Slice, Split, Transpose
+from ellc.ir.ops.shape import Concat, Expand, Gather, Reshape, Slice, Split, Transpose
 from ellc.ir.pipeline import PipelineOptions, default_passes, run_pipeline
 from ellc.ir.types import Array, DType
 

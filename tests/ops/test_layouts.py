@@ -18,12 +18,13 @@ from ellc.ir.ops.binary import Binarize
 from ellc.ir.ops.conv import Conv2D
 from ellc.ir.ops.dense import Dense, MatMul
 from ellc.ir.ops.fused import Fused, Stage
+from ellc.ir.ops.padding import Pad
 from ellc.ir.ops.pointwise import Add, Neg, Relu
 from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
 from ellc.ir.ops.reduce import Reduce, Softmax
 from ellc.ir.ops.resize import Resample
 from ellc.ir.ops.scan import CumProd, CumSum
-from ellc.ir.ops.shape import Concat, Expand, Pad, Reshape, Slice, Split, Transpose
+from ellc.ir.ops.shape import Concat, Expand, Reshape, Slice, Split, Transpose
 from ellc.ir.ops.sorting import TopK
 from ellc.ir.ops.thresholds import CountReached
 from ellc.ir.types import Array, DType, Padding, TensorType

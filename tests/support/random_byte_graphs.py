@@ -10,6 +10,7 @@ import numpy as np
 from ellc.ir.builder import GraphBuilder, Ref
 from ellc.ir.fixed_point import softmax_scaling
 from ellc.ir.graph import Graph
+from ellc.ir.ops.padding import Pad
 from ellc.ir.ops.pointwise import Cast, Clip, Maximum, Minimum, Mul, Relu, Sub
 from ellc.ir.ops.pool import MaxPool2D
 from ellc.ir.ops.quantised import Dequantize, Lookup, Quantize, Requantize
@@ -18,7 +19,7 @@ from ellc.ir.ops.quantised_conv import IntConv2D, IntDense
 from ellc.ir.ops.quantised_pool import IntAvgPool2D
 from ellc.ir.ops.quantised_softmax import QuantSoftmax
 from ellc.ir.ops.reduce import Reduce
-from ellc.ir.ops.shape import Concat, Pad, Reshape, Slice
+from ellc.ir.ops.shape import Concat, Reshape, Slice
 from ellc.ir.types import Array, DType, Padding, Quant, TensorType
 
 T = TypeVar("T")

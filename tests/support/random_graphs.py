@@ -13,6 +13,7 @@ from ellc.ir.ops.binary import Binarize, BinaryConv2D
 from ellc.ir.ops.conv import Conv2D
 from ellc.ir.ops.dense import Dense
 from ellc.ir.ops.norm import LRN, BatchNorm, Dropout
+from ellc.ir.ops.padding import Embed, Pad
 from ellc.ir.ops.pointwise import (
     Add,
     Cast,
@@ -31,7 +32,7 @@ from ellc.ir.ops.pointwise import (
 )
 from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
 from ellc.ir.ops.reduce import Softmax
-from ellc.ir.ops.shape import Concat, Embed, Pad, Reshape, Split
+from ellc.ir.ops.shape import Concat, Reshape, Split
 from ellc.ir.types import Array, DType, Padding, TensorType
 
 T = TypeVar("T")

@@ -15,10 +15,11 @@ from ellc.ir.graph import Graph
 from ellc.ir.ops.conv import Conv2D
 from ellc.ir.ops.dense import Dense, MatMul
 from ellc.ir.ops.norm import BatchNorm
+from ellc.ir.ops.padding import Pad
 from ellc.ir.ops.pointwise import Add, Clip, Mul, PRelu, Relu, Sigmoid, Tanh
 from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
 from ellc.ir.ops.reduce import Reduce, Softmax
-from ellc.ir.ops.shape import Concat, Pad, Reshape, Slice
+from ellc.ir.ops.shape import Concat, Reshape, Slice
 from ellc.ir.types import Array, DType, Padding, TensorType
 
 

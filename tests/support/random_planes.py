@@ -16,6 +16,7 @@ from ellc.ir.graph import Graph
 from ellc.ir.ops.conv import Conv2D
 from ellc.ir.ops.dense import Dense, MatMul
 from ellc.ir.ops.norm import BatchNorm
+from ellc.ir.ops.padding import Embed, Pad
 from ellc.ir.ops.pointwise import (
     Add,
     Cast,
@@ -34,17 +35,7 @@ from ellc.ir.ops.pointwise import (
 )
 from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
 from ellc.ir.ops.reduce import ArgMax, LogSoftmax, Reduce, Softmax
-from ellc.ir.ops.shape import (
-    Concat,
-    Embed,
-    Expand,
-    Gather,
-    Pad,
-    Reshape,
-    Slice,
-    Split,
-    Transpose,
-)
+from ellc.ir.ops.shape import Concat, Expand, Gather, Reshape, Slice, Split, Transpose
 from ellc.ir.types import Array, DType, Padding, TensorType
 
 TO_PIXELS, TO_PLANES = Transpose((0, 2, 3, 1)), Transpose((0, 3, 1, 2))

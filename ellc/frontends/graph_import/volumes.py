@@ -6,7 +6,8 @@ import numpy as np
 
 from ellc.frontends.graph_import.shapes import reshaped, transposed
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
-from ellc.ir.ops.shape import Gather, Pad
+from ellc.ir.ops.padding import Pad
+from ellc.ir.ops.shape import Gather
 from ellc.ir.types import Array
 
 

@@ -19,8 +19,9 @@ from ellc.frontends.problems import Problems
 from ellc.ir.builder import GraphBuilder, Ref
 from ellc.ir.limits import Limits
 from ellc.ir.op import Op
+from ellc.ir.ops.padding import Embed, Pad
 from ellc.ir.ops.pointwise import Cast
-from ellc.ir.ops.shape import Concat, Embed, Gather, Pad, Reshape, Slice, Transpose
+from ellc.ir.ops.shape import Concat, Gather, Reshape, Slice, Transpose
 from ellc.ir.types import Array, DType, Padding
 
 # Applied to constants, these are done at once: the graph then holds the moved array.

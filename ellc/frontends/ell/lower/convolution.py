@@ -11,7 +11,8 @@ from ellc.frontends.ell.lower.context import Handler, Job, Lowering, Refused
 from ellc.frontends.ell.lower.layers import convolution_weights, convolve
 from ellc.frontends.ell.lower.winograd import original_filters
 from ellc.ir.builder import Ref
-from ellc.ir.ops.shape import Concat, Pad, Slice, Transpose
+from ellc.ir.ops.padding import Pad
+from ellc.ir.ops.shape import Concat, Slice, Transpose
 
 
 def lower_tensor_convolution(lw: Lowering, job: Job) -> None:

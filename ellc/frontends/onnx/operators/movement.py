@@ -15,8 +15,9 @@ from ellc.frontends.graph_import.shapes import reshaped
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known, known_ints
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.registry import ONNX, integers_at, operand, optional
+from ellc.ir.ops.padding import Pad
 from ellc.ir.ops.pointwise import Add, Less, Select
-from ellc.ir.ops.shape import Concat, Gather, Pad, Slice, Split
+from ellc.ir.ops.shape import Concat, Gather, Slice, Split
 from ellc.ir.types import Array
 
 

@@ -23,8 +23,9 @@ from ellc.frontends.onnx.operators.resize import resized_by
 from ellc.frontends.onnx.ports import TO_PIXELS, TO_PLANES
 from ellc.frontends.onnx.registry import MICROSOFT, ONNX, operand, optional
 from ellc.ir.op import Op
+from ellc.ir.ops.padding import Pad
 from ellc.ir.ops.pointwise import Add, Clip, HardSigmoid, HardSwish, LeakyRelu, Relu, Sigmoid, Tanh
-from ellc.ir.ops.shape import Pad, Slice
+from ellc.ir.ops.shape import Slice
 from ellc.ir.types import Array
 
 _PARAMETERS = ("activation_alpha", "activation_beta", "activation_gamma")

@@ -14,9 +14,10 @@ from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.constants import to_dtype
 from ellc.frontends.onnx.registry import ONNX, operand, optional
 from ellc.frontends.onnx.windows import Span, read_spans
+from ellc.ir.ops.padding import Pad
 from ellc.ir.ops.pointwise import Add, Equal, Select
 from ellc.ir.ops.reduce import ArgMax
-from ellc.ir.ops.shape import Concat, Gather, Pad
+from ellc.ir.ops.shape import Concat, Gather
 from ellc.ir.types import Array, DType
 
 _MOST_WINDOWS = 1024  # over one element of a MaxUnpool: each takes operators of its own

@@ -17,10 +17,10 @@ from ellc.frontends.onnx.operators.places import places_of_largest
 from ellc.frontends.onnx.operators.volumes import Pool, pooled
 from ellc.frontends.onnx.registry import ONNX, operand
 from ellc.frontends.onnx.windows import Span, Window, read_spans, window_of
+from ellc.ir.ops.padding import Pad
 from ellc.ir.ops.pointwise import Abs, Mul, Pow, Sqrt
 from ellc.ir.ops.pool import LOWEST, AvgPool2D, MaxPool2D
 from ellc.ir.ops.reduce import Reduce
-from ellc.ir.ops.shape import Pad
 from ellc.ir.types import Padding
 
 _LIMITS = "1 to 3 spatial axes"

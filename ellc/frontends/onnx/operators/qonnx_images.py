@@ -17,9 +17,10 @@ from ellc.frontends.onnx.operators.norm import batch_normalization
 from ellc.frontends.onnx.operators.pool import average_pool, max_pool
 from ellc.frontends.onnx.operators.qonnx_parts import DOMAINS, names
 from ellc.frontends.onnx.registry import ONNX, operand
+from ellc.ir.ops.padding import Pad
 from ellc.ir.ops.pointwise import Floor, Mul, Round
 from ellc.ir.ops.pool import AvgPool2D
-from ellc.ir.ops.shape import Concat, Pad, Slice
+from ellc.ir.ops.shape import Concat, Slice
 
 _CHANNELS_LAST = "qonnx.custom_op.channels_last"
 _NEWEST = 22  # of ONNX: the dialect says no version

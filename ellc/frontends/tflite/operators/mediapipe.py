@@ -22,9 +22,10 @@ from ellc.frontends.tflite.operators.convolution import float_weights
 from ellc.frontends.tflite.registry import TFLITE
 from ellc.ir.ops.cast import Cast
 from ellc.ir.ops.conv_transpose import ConvTranspose2D
+from ellc.ir.ops.padding import Pad
 from ellc.ir.ops.pointwise import Equal, GreaterEqual, Maximum, Select
 from ellc.ir.ops.pool import LOWEST, MaxPool2D
-from ellc.ir.ops.shape import Concat, Pad, Reshape, Slice, Transpose
+from ellc.ir.ops.shape import Concat, Reshape, Slice, Transpose
 from ellc.ir.types import DType, Padding
 
 _FIELDS = struct.Struct("<6i")

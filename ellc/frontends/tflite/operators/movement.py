@@ -17,8 +17,9 @@ from ellc.frontends.tflite.operators.quantised_movement import joined
 from ellc.frontends.tflite.registry import ACTIVATION, TFLITE, Declined
 from ellc.frontends.tflite.scales import dequantized, scalar_quant, zero_of
 from ellc.ir.ops.arithmetic import Add, Mul
+from ellc.ir.ops.padding import Pad
 from ellc.ir.ops.reduce import Reduce
-from ellc.ir.ops.shape import Concat, Gather, Pad, Slice, Split
+from ellc.ir.ops.shape import Concat, Gather, Slice, Split
 from ellc.ir.types import DType
 
 _KNOWN = "what is not the data must be a constant"

@@ -19,8 +19,9 @@ from ellc.ir.ops.arithmetic import Maximum, Minimum, Mul, Sub
 from ellc.ir.ops.comparisons import Less, Select, ShiftLeft, ShiftRight
 from ellc.ir.ops.fixed_point_functions import LeadingZeros
 from ellc.ir.ops.functions import Abs
+from ellc.ir.ops.padding import Pad
 from ellc.ir.ops.reduce import Reduce
-from ellc.ir.ops.shape import Pad, Slice
+from ellc.ir.ops.shape import Slice
 from ellc.ir.ops.spectrum import Irfft, Rfft, rfft_tables
 from ellc.ir.types import DType
 

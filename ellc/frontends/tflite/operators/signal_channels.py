@@ -22,8 +22,9 @@ from ellc.frontends.tflite.registry import TFLITE
 from ellc.ir.ops.arithmetic import Add, Maximum, Minimum, Mul, Sub
 from ellc.ir.ops.comparisons import ShiftLeft, ShiftRight
 from ellc.ir.ops.fixed_point_functions import RoundedRoot
+from ellc.ir.ops.padding import Pad
 from ellc.ir.ops.scan import CumSum
-from ellc.ir.ops.shape import Gather, Pad, Slice
+from ellc.ir.ops.shape import Gather, Slice
 from ellc.ir.types import Array, DType
 
 

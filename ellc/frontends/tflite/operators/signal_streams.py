@@ -18,7 +18,8 @@ from ellc.frontends.tflite.operators.signal_parts import as_type, want, with_num
 from ellc.frontends.tflite.registry import TFLITE
 from ellc.ir.ops.arithmetic import Add, Maximum, Minimum, Sub
 from ellc.ir.ops.comparisons import GreaterEqual, Less, Select
-from ellc.ir.ops.shape import Concat, Expand, Pad, Slice
+from ellc.ir.ops.padding import Pad
+from ellc.ir.ops.shape import Concat, Expand, Slice
 from ellc.ir.types import DType
 
 _MOST_FRAMES = 256  # of one call
