@@ -97,17 +97,14 @@ def layer_plans(target: Target, only: str) -> list[tuple[str, Plan, str]]:
     """(kernel prefix, plan, name) of the layers whose name contains `only`."""
     chosen = [layer for layer in LAYERS if only in layer.name]
     return [
-        (
-            f"l{index}",
-            make_plan(_optimised(layer.graph()), target, Options(), f"l{index}"),
-            layer.name,
-        )
+        (f"l{index}", plan_of(layer, target, f"l{index}"), layer.name)
         for index, layer in enumerate(chosen)
     ]
 
 
-def _optimised(graph: Graph) -> Graph:
-    return run_pipeline(graph)[0]
+def plan_of(layer: Layer, target: Target, prefix: str) -> Plan:
+    """The plan of a layer after all passes; names of its kernels begin with `prefix`."""
+    return make_plan(run_pipeline(layer.graph())[0], target, Options(), prefix)
 
 
 def model_plan(path: Path, target: Target) -> tuple[str, Plan, str]:

@@ -38,6 +38,21 @@ def test_modelled_products_a_cycle(layer: str, least: float) -> None:
     assert row["time"] > row["macs_bound"], "faster than the core can be: the cycles are wrong"
 
 
+@pytest.mark.needs_cycle_tool
+@pytest.mark.emulated("qemu-aarch64")
+def test_constants_at_other_values() -> None:
+    script = ROOT / "tests" / "benchmarks" / "constants.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "--only", "_MOST_PRODUCTS"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    first, *_ = done.stdout.splitlines()
+    assert "[4: " in first and " 8: " in first
+
+
 def test_times_on_this_machine() -> None:
     done = benchmark("layers", "--only", "14x14", "--limit-ms", "5", "--json")
     assert done.returncode == 0, done.stderr
