@@ -50,7 +50,7 @@ def _compile(source: str, out: Path, target: Target, tools: Tools) -> bytes:
     else:
         machine = ["-target", target.c_target, f"-mcpu={target.zig_cpu}", "-fno-sanitize=all"]
         machine.append("-s")  # -g0 alone leaves a path of this machine in Windows objects
-        zig.run(["cc", *machine, *arguments], what=what, cwd=runtime_dir())
+        zig.run(["cc", *machine, *arguments], what=what, cwd=runtime_dir(), keep=True)
     return out.read_bytes()
 
 

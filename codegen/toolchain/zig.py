@@ -1,7 +1,8 @@
 """The one place that starts zig: compiler, linkers and archiver, out of the `ziglang` wheel.
 
-Every call has a time limit and a cache folder of its own choosing, because zig with an unusable
-home folder fails in unclear ways or never ends.
+Every call has a time limit. Every call is told where its cache is, because zig without a usable
+home folder fails in unclear ways or never ends. Zig never removes anything from a cache, so the one
+that stays holds only what is used again: C libraries for targets, and the objects of `keep`.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
 
 from ellc.ir.errors import EllcError
 from ellc.ir.files import FULL_DISK_HINT
 from ellc.ir.installing import core_hint
+from ellc.ir.work_folders import temporary_folder
 
 FIRST_USE_LIMIT_S = 900.0
 """Enough for zig to build a C library for a new target on a slow machine; a PC takes a minute."""
@@ -64,24 +67,26 @@ def run(
     code: str = "E610",
     cwd: Path | None = None,
     limit_s: float = FIRST_USE_LIMIT_S,
+    keep: bool = False,
 ) -> bytes:
     """Run zig and return its standard output.
 
-    `what` says in an error what was being done. Raises `EllcError`: `code` with zig's own words
+    `keep` leaves compiled objects in the cache folder, for a source that will be compiled again
+    from the same path. Without it they go to a temporary cache, which is removed after the call:
+    a source in a temporary folder is never found in a cache again, because its path is part of the
+    key. `what` says in an error what was being done. Raises `EllcError`: `code` with zig's words
     when it fails or takes longer than `limit_s` seconds, `E611` when it is not installed.
     """
-    return run_tool(
-        (*command(), *map(str, arguments)),
-        what=what,
-        code=code,
-        cwd=cwd,
-        limit_s=limit_s,
-        environment={
+    words, lasting = (*command(), *map(str, arguments)), cache_folder()
+    with nullcontext(lasting) if keep else temporary_folder("zig") as local:
+        environment = {
             **os.environ,
-            "ZIG_GLOBAL_CACHE_DIR": str(cache_folder()),
-            "ZIG_LOCAL_CACHE_DIR": str(cache_folder()),
-        },
-    )
+            "ZIG_GLOBAL_CACHE_DIR": str(lasting),
+            "ZIG_LOCAL_CACHE_DIR": str(local),
+        }
+        return run_tool(
+            words, what=what, code=code, cwd=cwd, limit_s=limit_s, environment=environment
+        )
 
 
 def run_tool(

@@ -9,8 +9,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from small_networks import convolution_network
 
 from ellc.codegen.toolchain import zig
+from ellc.driver import CompileOptions, compile_model
 from ellc.ir.errors import EllcError
 
 
@@ -107,3 +109,17 @@ def test_a_tool_that_aborts_without_a_word(
 def test_a_full_disk_is_said_as_such(ends: str) -> None:
     with pytest.raises(EllcError, match="linking: no space left on the disk"):
         zig.run_tool(["sh", "-c", ends], what="linking", code="E612")
+
+
+def test_compiling_again_leaves_nothing_in_the_cache(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Zig never trims its cache: what every compile added would fill the disk."""
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("ZIG_GLOBAL_CACHE_DIR", str(cache))
+    kept = []
+    for name in ("first", "second"):
+        compile_model(convolution_network(name), "pi3", CompileOptions(), tmp_path / name)
+        kept.append(sorted(path.relative_to(cache) for path in cache.rglob("*")))
+    assert kept[0] == kept[1]
+    assert any(path.suffix == ".o" for path in kept[0]), "the runtime's objects are not kept"
