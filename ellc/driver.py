@@ -38,7 +38,7 @@ from ellc.ir.graph import Graph
 from ellc.ir.pipeline import PipelineOptions, default_groups, run_pipeline
 from ellc.models import DEFAULT_OPTIONS, ModelOptions, default_name, read_model
 from ellc.progress import Progress, silent
-from ellc.tuning import kernels_for, read_tuning
+from ellc.tuning import tuned_kernels
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ def _planned(
     watch("time", report.table)
     with clock.stage("planning"):
         chosen = Options(threads=default_threads(target, options.threads), kernels=options.kernels)
-        tuned, notes = kernels_for(read_tuning(options.tuning) if options.tuning else (), target)
+        tuned, notes = tuned_kernels(options.tuning, target)
         plan = make_plan(ready, target, chosen, name, tuned)
         plan = replace(plan, notes=(*notes, *plan.notes))
     watch("plan", lambda: print_plan(plan))

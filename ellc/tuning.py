@@ -100,10 +100,12 @@ def merged(old: Iterable[Entry], new: Iterable[Entry]) -> tuple[Entry, ...]:
     return tuple(found.values())
 
 
-def kernels_for(
-    entries: Iterable[Entry], target: Target
-) -> tuple[Mapping[str, str], tuple[str, ...]]:
-    """Kernels by layer for a target, and a note if there are entries of other versions."""
+def tuned_kernels(path: Path | None, target: Target) -> tuple[Mapping[str, str], tuple[str, ...]]:
+    """Kernels by layer for a target, and a note if there are entries of other versions.
+
+    None without a file. Raises `EllcError` as `read_tuning` does.
+    """
+    entries = read_tuning(path) if path else ()
     of_target = [e for e in entries if (e.core, e.architecture) == (target.core.name, target.arch)]
     current = {e.layer: e.kernel for e in of_target if e.compiler == __version__}
     others = sorted({e.compiler for e in of_target if e.compiler != __version__})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ellc.commands.output import echo, echo_json, echo_notes, json_option, shortened, table
-from ellc.commands.parameters import model_options, target_option
+from ellc.commands.parameters import model_options, target_option, threads_option
 from ellc.ir.printable import visible
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ EXIT_DIFFERENT = 1
 @click.option(
     "--seeds", default=3, show_default=True, type=click.IntRange(1), help="Inputs to try."
 )
-@click.option("--threads", type=click.IntRange(1, 32), help="Threads of a call.")
+@threads_option
 @model_options
 @json_option
 @click.pass_context

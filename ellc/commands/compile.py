@@ -13,11 +13,15 @@ from ellc.commands.parameters import (
     command_words,
     kernels_option,
     model_options,
+    overrides_options,
     target_option,
+    threads_option,
+    tuning_option,
 )
 from ellc.ir.printable import visible
 
 if TYPE_CHECKING:
+    from ellc.codegen.machine.resolve import Overrides
     from ellc.codegen.machine.target import Target
     from ellc.driver import Artifact
     from ellc.models import ModelOptions
@@ -26,9 +30,7 @@ if TYPE_CHECKING:
 @click.command("compile")
 @click.argument("model", type=click.Path(path_type=Path))
 @target_option
-@click.option("--triple", help="LLVM triple, for --target custom or in place of the target's own.")
-@click.option("--cpu", help="LLVM's name of the CPU, in place of the target's own.")
-@click.option("--features", help="LLVM features such as +dotprod,-neon, for --cpu.")
+@overrides_options
 @click.option(
     "-o",
     "--output",
@@ -36,9 +38,7 @@ if TYPE_CHECKING:
     help="Folder for the files; default: the target's name.",
 )
 @click.option("--emit", help="Kinds of files, separated by commas; `--emit help` lists them.")
-@click.option(
-    "--threads", type=click.IntRange(1, 32), help="Threads of a call; default: the target's cores."
-)
+@threads_option
 @click.option("--name", default="", help="Name in C and Python; default: the file's name.")
 @click.option("--strip", is_flag=True, help="Leave out local symbols: profilers see no layers.")
 @click.option("--wheel", is_flag=True, help="Also make a Python package for `pip install`.")
@@ -62,20 +62,13 @@ if TYPE_CHECKING:
     help="Your own linker for ELF targets (GNU ld or lld).",
 )
 @kernels_option
-@click.option(
-    "--tuning",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Take the kernels that `ellc tune` measured to be fastest.",
-)
+@tuning_option
 @model_options
 @json_option
 def command(
     model: Path,
     target: str,
-    triple: str | None,
-    cpu: str | None,
-    features: str | None,
+    overrides: Overrides,
     output: Path | None,
     emit: str | None,
     threads: int | None,
@@ -102,7 +95,7 @@ def command(
     picture's uint8 pixels, rows x columns x 3, and computes (low + (high - low) * pixel / 255 -
     mean) * scale itself; what is not said comes from the model's metadata.
     """
-    from ellc.codegen.machine.resolve import Overrides, resolve
+    from ellc.codegen.machine.resolve import resolve
     from ellc.codegen.toolchain.link import Tools
     from ellc.debug import debug_words, watch
     from ellc.driver import CompileOptions, compile_model, default_emit, emit_kinds
@@ -111,7 +104,7 @@ def command(
     if emit == "help":
         echo("\n".join(f"{kind:<8}  {what}" for kind, what in emit_kinds().items()))
         return
-    row = resolve(target, Overrides(triple=triple, cpu=cpu, llvm_features=features))
+    row = resolve(target, overrides)
     kinds = tuple(word.strip() for word in emit.split(",")) if emit else default_emit(row)
     chosen = CompileOptions(
         emit=(*kinds, "wheel") if wheel else kinds,

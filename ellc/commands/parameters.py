@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
+    from ellc.codegen.machine.resolve import Overrides
     from ellc.models import ModelOptions
 
 _LONGEST_SIDE = 16384
 Command = TypeVar("Command", bound=Callable[..., Any])
+Option = Callable[[Callable[..., Any]], Callable[..., Any]]
 Named = tuple[tuple[str, Any], ...]
 
 
@@ -35,6 +38,44 @@ target_option = click.option(
     shell_complete=_complete_target,
     help="Machine to make code for: see `ellc targets`.",
 )
+
+_OVERRIDES_OPTIONS = (
+    click.option(
+        "--triple", help="LLVM triple, for --target custom or in place of the target's own."
+    ),
+    click.option("--cpu", help="LLVM's name of the CPU, in place of the target's own."),
+    click.option("--features", help="LLVM features such as +dotprod,-neon, for --cpu."),
+)
+
+threads_option = click.option(
+    "--threads", type=click.IntRange(1, 32), help="Threads of a call; default: the target's cores."
+)
+
+
+def overrides_options(command: Command) -> Callable[..., Any]:
+    """The options that change a target, handed to the command as one `overrides: Overrides`."""
+
+    @wraps(command)
+    def call(*args: Any, **values: Any) -> Any:
+        return command(*args, overrides=_overrides(values), **values)
+
+    return _decorated(call, _OVERRIDES_OPTIONS)
+
+
+def _overrides(values: dict[str, Any]) -> Overrides:
+    """Take the values of `_OVERRIDES_OPTIONS` out of a command's."""
+    from ellc.codegen.machine.resolve import Overrides
+
+    return Overrides(
+        triple=values.pop("triple"), cpu=values.pop("cpu"), llvm_features=values.pop("features")
+    )
+
+
+def _decorated(call: Callable[..., Any], options: Sequence[Option]) -> Callable[..., Any]:
+    """The command with these options, which `--help` lists in this order."""
+    for option in reversed(options):
+        call = option(call)
+    return call
 
 
 def command_words(text: str) -> tuple[str, ...]:
@@ -64,6 +105,13 @@ kernels_option = click.option(
     multiple=True,
     help="Take this kernel for a layer in place of the one that is predicted to be fastest; "
     "`ellc explain MODEL --level plan` lists candidates. May be repeated.",
+)
+
+tuning_option = click.option(
+    "--tuning",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Take the kernels that `ellc tune` measured to be fastest.",
 )
 
 
@@ -233,10 +281,7 @@ def model_options(command: Command) -> Callable[..., Any]:
         options = _options(values)
         return command(*args, options=options, **values)
 
-    decorated: Callable[..., Any] = call
-    for option in reversed(_MODEL_OPTIONS):
-        decorated = option(decorated)
-    return decorated
+    return _decorated(call, _MODEL_OPTIONS)
 
 
 def _options(values: dict[str, Any]) -> ModelOptions:

@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from ellc.commands.output import echo, echo_json, echo_notes, json_option, table
-from ellc.commands.parameters import model_options, target_option
+from ellc.commands.parameters import model_options, target_option, threads_option
 from ellc.execute import Arrays, Executable, Network
 from ellc.ir.errors import EllcError
 from ellc.ir.files import whole_file
@@ -30,7 +30,7 @@ LABELS_KEY = "labels"
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("inputs", type=click.Path(path_type=Path), nargs=-1, required=True)
 @target_option
-@click.option("--threads", type=click.IntRange(1, 32), help="Threads of a call.")
+@threads_option
 @click.option("--reference", is_flag=True, help="Compute with numpy, not with compiled code: slow.")
 @click.option("--labels", type=click.Path(path_type=Path), help="Class names, one a line.")
 @click.option(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from ellc.ir.graph import Graph, Node
 from ellc.ir.pipeline import PipelineOptions, default_groups, run_pipeline
 from ellc.models import DEFAULT_OPTIONS, ModelOptions, default_name, read_model
 from ellc.progress import Progress, silent
+from ellc.tuning import tuned_kernels
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,9 @@ class StudyOptions:
     """What a user may choose; the same as for a compile."""
 
     optimize: bool = True
+    threads: int | None = None
     kernels: tuple[tuple[str, str], ...] = ()
+    tuning: Path | None = None
     model: ModelOptions = DEFAULT_OPTIONS
 
 
@@ -94,7 +97,8 @@ class Study:
 
     `passes` are the names of all passes that ran, `changes` those that changed something. `graph`
     is what came out of them, with loops opened; `nodes` are its nodes, with all steps of the plan
-    but `copies`, which only move results to where the caller wants them.
+    but `copies`, which only move results to where the caller wants them. `tuned` are the kernels by
+    layer (`Step.layer`) that a tuning file names for the target.
     """
 
     name: str
@@ -104,6 +108,7 @@ class Study:
     plan: Plan
     nodes: tuple[PlannedNode, ...]
     copies: tuple[Step, ...]
+    tuned: Mapping[str, str]
     progress: Progress = silent
 
     @property
@@ -187,13 +192,15 @@ def study(
     groups = default_groups(PipelineOptions(optimize=chosen.optimize))
     ready, _ = run_pipeline(graph, groups, watch=watch)
     progress("planning", 0, 0)
-    asked = Options(threads=default_threads(target), kernels=chosen.kernels)
-    plan = make_plan(ready, target, asked, name)
+    asked = Options(threads=default_threads(target, chosen.threads), kernels=chosen.kernels)
+    tuned, notes = tuned_kernels(chosen.tuning, target)
+    plan = make_plan(ready, target, asked, name, tuned)
+    plan = replace(plan, notes=(*notes, *plan.notes))
     flat = flattened(ready)
     steps, copies = _steps_by_value(plan.steps, flat)
     nodes = tuple(_planned(flat, node, steps) for node in flat.nodes)
     names = tuple(step.name for group in groups for step in group.passes)
-    return Study(name, names, tuple(changes), flat, plan, nodes, copies, progress)
+    return Study(name, names, tuple(changes), flat, plan, nodes, copies, tuned, progress)
 
 
 def _planned(graph: Graph, node: Node, steps: dict[str, list[Step]]) -> PlannedNode:
