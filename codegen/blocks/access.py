@@ -53,6 +53,24 @@ class Weight:
         return WEIGHT_ALIGN
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Scratch:
+    """Memory that a kernel asks for while its node runs; the planner makes a buffer of it.
+
+    It is dense. Elements of `source` are copied into it before the node, and out of it to `target`
+    after the node.
+    """
+
+    bytes: int
+    source: Access | None = None
+    target: Access | None = None
+
+    @property
+    def align_bytes(self) -> int:
+        """What is known of its address."""
+        return ARENA_ALIGN
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """A tensor in memory: element `(i, j, ..)` is at `offset + i*strides[0] + j*strides[1] ..`.
@@ -63,7 +81,7 @@ class Access:
     that a kernel reads constants and buffers in the same way.
     """
 
-    memory: Buffer | Weight
+    memory: Buffer | Weight | Scratch
     elem: Elem
     shape: tuple[int, ...]
     strides: tuple[int, ...]
@@ -73,9 +91,9 @@ class Access:
 
     @property
     def buffer(self) -> Buffer:
-        """The memory of what is computed. Raises `InternalError` for a constant."""
-        if isinstance(self.memory, Weight):
-            raise InternalError(f"constant {self.memory.key} used as a buffer")
+        """The memory of what is computed. Raises `InternalError` for constants and scratch."""
+        if not isinstance(self.memory, Buffer):
+            raise InternalError(f"{self.memory} used as a buffer")
         return self.memory
 
     @property

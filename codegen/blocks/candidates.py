@@ -11,9 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
-from ellc.codegen.blocks.lowering import KernelCall, NodeContext
+from ellc.codegen.blocks.lowering import KernelCall
+from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.ir.op import Op
 
 
@@ -52,23 +54,25 @@ class Candidate:
     make: Callable[[], Sequence[KernelCall]]
 
 
+Offer = Callable[[PlacedNode], Iterable[Candidate]]
+
+
 @dataclass(frozen=True, slots=True)
 class Family:
     """What can compute an operator: `offer` gives candidates, none where it cannot serve a node.
 
     The first is what the family's own rule takes; the others, which are made only when somebody
-    looks at them, are all its other schedules. Every call of `offer` gets a context of its own, in
-    which it may register copies and memory.
+    looks at them, are all its other schedules.
     """
 
     name: str
-    offer: Callable[[NodeContext], Iterable[Candidate]]
+    offer: Offer
 
 
 FAMILIES: dict[type[Op], tuple[Family, ...]] = {}
 
-OfferT = TypeVar("OfferT", bound=Callable[[NodeContext], Iterable[Candidate]])
-Lowering = Callable[[NodeContext], Sequence[KernelCall]]
+OfferT = TypeVar("OfferT", bound=Offer)
+Lowering = Callable[[PlacedNode], Sequence[KernelCall]]
 LowerT = TypeVar("LowerT", bound=Lowering)
 
 
@@ -100,7 +104,7 @@ def lowers(*ops: type[Op], name: str = "") -> Callable[[LowerT], LowerT]:
 def only_way(name: str, lowering: Lowering) -> Family:
     """A family of one candidate without a prediction."""
     only = Prediction(name)
-    return Family(name, lambda ctx: (Candidate(only, lambda: lowering(ctx)),))
+    return Family(name, lambda node: (Candidate(only, partial(lowering, node)),))
 
 
 def own_first(own: Candidate, every: Iterable[Candidate]) -> Iterator[Candidate]:

@@ -13,9 +13,10 @@ from functools import partial
 
 from ellc.codegen.blocks.access import Access, bit_bytes
 from ellc.codegen.blocks.emission import emit_pointwise
-from ellc.codegen.blocks.lowering import Arg, NodeContext, access_arg
-from ellc.codegen.blocks.movement import dense_result
+from ellc.codegen.blocks.lowering import Arg, access_arg
 from ellc.codegen.blocks.operands import Coordinates, Operands, address
+from ellc.codegen.blocks.placed_node import NodeResult, PlacedNode
+from ellc.codegen.blocks.scratch import dense_result
 from ellc.codegen.blocks.vectors import joined, store_lanes
 from ellc.codegen.blocks.views import seen_as
 from ellc.codegen.kir.build import KernelBuilder
@@ -30,17 +31,17 @@ __all__ = ["Coordinates", "Epilogue"]
 class Epilogue:
     """Stages and store of one kernel. Make it after the kernel's own parameters are declared."""
 
-    def __init__(self, ctx: NodeContext, b: KernelBuilder, walk: tuple[int, ...]) -> None:
+    def __init__(self, node: PlacedNode, b: KernelBuilder, walk: tuple[int, ...]) -> None:
         """`walk` is the shape in which the kernel walks its result; vectors lie on its last axis.
 
         A walk over bits keeps the result's last axis.
         """
         self._b = b
-        self._stages = ctx.stages
+        self._stages = node.stages
         self._walk = walk
-        self._dtype = ctx.result_type().dtype
-        self._result = _walked_result(ctx, walk)
-        self._extras = Operands(ctx, b, ctx.extras, ctx.result_type().shape, walk, "e")
+        self._dtype = node.result.type.dtype
+        self._result = _walked_result(node.result, walk)
+        self._extras = Operands(b, node.extras, node.result, walk, "e")
         self.y = b.param("y", self._result.elem, self._result.align_bytes, writable=True)
         self.args: list[Arg] = [*self._extras.args, access_arg(self._result)]
 
@@ -186,13 +187,13 @@ class Epilogue:
         return b.op("join", head, b.op("and", tail, b.const(keep, tail)))
 
 
-def _walked_result(ctx: NodeContext, walk: tuple[int, ...]) -> Access:
+def _walked_result(result: NodeResult, walk: tuple[int, ...]) -> Access:
     """Where the result goes, in the shape of the walk; bits count as the bytes of their row."""
-    place, is_bits = ctx.result(), ctx.result_type().dtype is DType.BIT
+    place, is_bits = result.access, result.type.dtype is DType.BIT
     stored = (*walk[:-1], place.shape[-1]) if is_bits else walk
-    result = seen_as(place, stored)
-    if result is None or (is_bits and result.strides[-1] != 1):
-        result = seen_as(dense_result(ctx), stored)
-    if result is None:
-        raise InternalError(f"{ctx.name}: a walk of {walk} over {ctx.result_type().shape}")
-    return result
+    walked = seen_as(place, stored)
+    if walked is None or (is_bits and walked.strides[-1] != 1):
+        walked = seen_as(dense_result(place, place.shape), stored)
+    if walked is None:
+        raise InternalError(f"{result.value}: a walk of {walk} over {result.type.shape}")
+    return walked

@@ -1,18 +1,17 @@
-"""Copies between any two layouts of one shape, and bits to bytes and back."""
+"""Copies between any two layouts of one shape."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from math import prod
 
-from ellc.codegen.blocks.access import Access, dense
-from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg
+from ellc.codegen.blocks.access import Access
+from ellc.codegen.blocks.lowering import KernelCall, access_arg
+from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.vectors import load_lanes, store_lanes
-from ellc.codegen.blocks.views import regrouped, seen_as
+from ellc.codegen.blocks.views import regrouped
 from ellc.codegen.blocks.walking import Walk, merged
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
-from ellc.codegen.kir.types import Elem
 from ellc.codegen.machine.target import Target
 
 _GATHER_LANES = 8  # more elements than this are not collected into one vector
@@ -121,46 +120,6 @@ class _Copy:
         return index
 
 
-# --- for lowerings -------------------------------------------------------------------------------
-
-
-def copy_step(ctx: NodeContext, source: Access, result: Access) -> KernelCall:
+def copy_step(node: PlacedNode, source: Access, result: Access) -> KernelCall:
     """A copy as part of a node."""
-    name = f"{ctx.name}_copy"
-    return copy_call(name, ctx.target, source, result, threads=ctx.options.threads)
-
-
-def scratch_access(ctx: NodeContext, elem: Elem, shape: tuple[int, ...]) -> Access:
-    """Dense memory for a tensor that lives during this node only."""
-    buffer = ctx.scratch_buffer(max(1, prod(shape)) * elem.bytes)
-    return Access(buffer, elem, shape, dense(shape))
-
-
-def dense_copy(ctx: NodeContext, source: Access) -> Access:
-    """Scratch memory with the elements of `source` in row-major order, filled before the node."""
-    made = scratch_access(ctx, source.elem, source.shape)
-    ctx.before.append(copy_step(ctx, source, made))
-    return made
-
-
-def dense_result(ctx: NodeContext, index: int = 0) -> Access:
-    """Scratch memory for a result whose place a kernel cannot walk; copied there after the node."""
-    place = ctx.result(index)
-    made = scratch_access(ctx, place.elem, place.shape)
-    ctx.after.append(copy_step(ctx, made, place))
-    return made
-
-
-def placed_as(
-    ctx: NodeContext, index: int, shape: tuple[int, ...], *, inner_dense: bool = True
-) -> Access:
-    """An operand in another shape of the same element order: a view, or else a dense copy.
-
-    With `inner_dense` the last axis has stride 1; a view with another stride is copied.
-    """
-    access = ctx.place(ctx.inputs[index])
-    view = seen_as(access, shape)
-    if view is None or (inner_dense and view.strides[-1] != 1 and shape[-1] != 1):
-        made = dense_copy(ctx, access)
-        return replace(made, shape=shape, strides=dense(shape))
-    return view
+    return copy_call(f"{node.name}_copy", node.target, source, result, threads=node.threads)

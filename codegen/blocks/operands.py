@@ -9,11 +9,12 @@ from math import prod
 import numpy as np
 
 from ellc.codegen.blocks.access import Access, dense
-from ellc.codegen.blocks.lowering import Arg, NodeContext, access_arg, stored_array
-from ellc.codegen.blocks.lowering import Operand as NodeOperand
-from ellc.codegen.blocks.movement import dense_copy
+from ellc.codegen.blocks.lowering import Arg, access_arg
+from ellc.codegen.blocks.placed_node import NodeOperand, NodeResult
+from ellc.codegen.blocks.scratch import dense_copy
 from ellc.codegen.blocks.vectors import load_lanes
 from ellc.codegen.blocks.views import broadcast_strides, broadcast_to, regrouped
+from ellc.codegen.blocks.weights import constant, stored_array
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.kir.types import Elem, VType
@@ -37,7 +38,7 @@ class _Source:
 
 
 class Operands:
-    """Operands that broadcast to a result of `shape`, which a kernel walks as `walk`.
+    """Operands that broadcast to a result, which a kernel walks as `walk`.
 
     Every operand becomes a parameter `prefix0`, `prefix1`, .. of the kernel; `args` are their
     arguments. An operand in the buffer of the result may alias the parameter `y`.
@@ -45,14 +46,14 @@ class Operands:
 
     def __init__(
         self,
-        ctx: NodeContext,
         b: KernelBuilder,
         operands: Sequence[NodeOperand],
-        shape: tuple[int, ...],
+        result: NodeResult,
         walk: tuple[int, ...],
         prefix: str,
     ) -> None:
-        self._ctx, self._b, self._shape, self._walk = ctx, b, shape, walk
+        self._b, self._result, self._walk = b, result, walk
+        self._shape = result.type.shape
         self.args: list[Arg] = []
         self._sources = [self._source(x, f"{prefix}{i}") for i, x in enumerate(operands)]
 
@@ -82,11 +83,10 @@ class Operands:
         if operand.array is not None:
             return self._constant(operand.array, dtype, name)
         access = operand.access
-        assert access is not None
         strides = broadcast_strides(access.shape, access.strides, self._shape)
         steps = regrouped(self._shape, strides, self._walk)
         if steps is None:
-            access = dense_copy(self._ctx, broadcast_to(access, self._shape))
+            access = dense_copy(broadcast_to(access, self._shape))
             steps = regrouped(self._shape, access.strides, self._walk)
             assert steps is not None
         param = self._param(name, access)
@@ -107,12 +107,12 @@ class Operands:
         if padded:
             data = np.pad(data, (0, -len(data) % 16 + _CHANNEL_SLACK))
         param = self._b.param(name, Elem.of(dtype), 64)
-        self.args.append(self._ctx.constant(data))
+        self.args.append(constant(data))
         return _Source(dtype, None, param, steps, padded, span)
 
     def _param(self, name: str, access: Access) -> Param:
         param = self._b.param(name, access.elem, access.align_bytes)
-        if access.memory == self._ctx.result().memory:
+        if access.memory == self._result.access.memory:
             self._b.may_alias(param, Param("y", access.elem, 1))
         return param
 

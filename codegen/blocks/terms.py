@@ -17,12 +17,11 @@ from functools import cached_property
 
 import numpy as np
 
-from ellc.codegen.blocks.lowering import NodeContext, constant_weights
+from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.machine.target import Target
-from ellc.ir.errors import EllcError
 from ellc.ir.types import Array, Padding
 
 _MOST_PRODUCTS = 4
@@ -161,34 +160,27 @@ def in_bytes(terms: Terms, target: Target) -> Terms:
     )
 
 
-def constant_bias(ctx: NodeContext) -> Array | None:
-    """The third operand of a convolution or dense layer; `EllcError` (E302) if it is computed."""
-    if len(ctx.inputs) < 3:
-        return None
-    bias = ctx.inputs[2].array
-    if bias is None:
-        raise EllcError("a convolution's bias must be constant", code="E302", where=ctx.name)
-    return bias
-
-
-def float_terms(ctx: NodeContext, padding: Padding) -> Terms:
-    """The terms of a convolution of floats."""
-    weights, bias = constant_weights(ctx), constant_bias(ctx)
-    numbers = Numbers.floats(Elem.of(ctx.inputs[0].type.dtype))
+def float_terms(node: PlacedNode, padding: Padding) -> Terms:
+    """The terms of a convolution of floats. Raises `EllcError` (E302) if weights are computed."""
+    weights, bias = _weights_and_bias(node)
+    numbers = Numbers.floats(Elem.of(node.inputs[0].type.dtype))
     exact = None if bias is None else bias.astype(np.float64)
-    return Terms(numbers, _as_filters(weights), exact, padding)
+    return Terms(numbers, weights, exact, padding)
 
 
 def integer_terms(
-    ctx: NodeContext, input_zero: int, weight_zero: tuple[int, ...], padding: Padding
+    node: PlacedNode, input_zero: int, weight_zero: tuple[int, ...], padding: Padding
 ) -> Terms:
-    """The terms of a convolution of bytes; the weights stay bytes if their differences are."""
-    stored, bias = _as_filters(constant_weights(ctx)), constant_bias(ctx)
+    """The terms of a convolution of bytes; the weights stay bytes if their differences are.
+
+    Raises `EllcError` (E302) if weights are computed.
+    """
+    stored, bias = _weights_and_bias(node)
     weights = stored.astype(np.int16) - np.reshape(weight_zero, (-1, 1, 1, 1)).astype(np.int16)
     is_byte = weights.min() >= -128 and weights.max() <= 127
     weights = weights.astype(np.int8) if is_byte else weights
-    image = Elem.of(ctx.inputs[0].type.dtype)
-    numbers = Numbers.integers(image, Elem.I8 if is_byte else Elem.I16, ctx.target)
+    image = Elem.of(node.inputs[0].type.dtype)
+    numbers = Numbers.integers(image, Elem.I8 if is_byte else Elem.I16, node.target)
     exact = None if bias is None else bias.astype(np.int64)
     if input_zero:
         share = input_zero * weights.sum(axis=(1, 2, 3), dtype=np.int64)
@@ -197,6 +189,8 @@ def integer_terms(
     return Terms(numbers, weights, exact, padding, f"minus {weight_zero}:{is_byte}:")
 
 
-def _as_filters(weights: Array) -> Array:
-    """Weights of a dense layer are filters of one pixel."""
-    return weights if weights.ndim == 4 else weights[:, None, None, :]
+def _weights_and_bias(node: PlacedNode) -> tuple[Array, Array | None]:
+    """Weights as filters, also those of a dense layer: they are filters of one pixel."""
+    weights = node.constant(1, "weights")
+    bias = node.constant(2, "bias") if len(node.inputs) > 2 else None
+    return weights if weights.ndim == 4 else weights[:, None, None, :], bias

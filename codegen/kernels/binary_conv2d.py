@@ -21,15 +21,10 @@ import numpy as np
 from ellc.codegen.blocks.access import Access, bit_bytes
 from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.epilogue import Epilogue
-from ellc.codegen.blocks.lowering import (
-    Arg,
-    KernelCall,
-    NodeContext,
-    access_arg,
-    constant_weights,
-    stored_array,
-)
+from ellc.codegen.blocks.lowering import Arg, KernelCall, access_arg
+from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.schedule import GemmSchedule, GemmTraffic, band_rows
+from ellc.codegen.blocks.weights import constant, stored_array
 from ellc.codegen.blocks.window import window_axes
 from ellc.codegen.kernels.edge_table import EdgeTable
 from ellc.codegen.kernels.implicit_gemm import (
@@ -44,7 +39,6 @@ from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand, Param
 from ellc.codegen.kir.types import Elem, VType
 from ellc.codegen.machine.target import Target
-from ellc.ir.errors import EllcError
 from ellc.ir.ops.binary import BinaryConv2D
 from ellc.ir.types import Array, DType
 
@@ -91,16 +85,16 @@ def choose_schedule(target: Target, words: Words, filters: int, multiple: int) -
 
 
 @lowers(BinaryConv2D)
-def lower_binary_conv2d(ctx: NodeContext) -> list[KernelCall]:
+def lower_binary_conv2d(node: PlacedNode) -> list[KernelCall]:
     """Any convolution of signs with constant weights."""
-    conv = ctx.anchor
+    conv = node.anchor
     assert isinstance(conv, BinaryConv2D)
-    x = ctx.place(ctx.inputs[0])
-    weights = constant_weights(ctx)
+    x = node.inputs[0].access
+    weights = node.constant(1, "weights")
     filters, window_rows, window_columns, depth = weights.shape
     bits = window_rows * window_columns * bit_bytes(depth) * 8
-    words = choose_words(ctx.target, bits, x.align_bytes)
-    images, rows, columns, _ = ctx.anchor_type().shape
+    words = choose_words(node.target, bits, x.align_bytes)
+    images, rows, columns, _ = node.anchor_type().shape
     image = _in_words(x, words.word)
     axes = window_axes(
         image,
@@ -112,10 +106,10 @@ def lower_binary_conv2d(ctx: NodeContext) -> list[KernelCall]:
     )
     walk = (images, rows, columns, filters)
     shape = ConvShape(image, walk, *axes, image.shape[3], filters, 1)
-    multiple = 8 if ctx.result_type().dtype is DType.BIT else 1
-    schedule = choose_schedule(ctx.target, words, filters, multiple)
-    schedule = split_bands(_banded(ctx.target, schedule, shape, words), shape, ctx.options.threads)
-    return [_kernel(ctx, conv, shape, schedule, words, weights)]
+    multiple = 8 if node.result.type.dtype is DType.BIT else 1
+    schedule = choose_schedule(node.target, words, filters, multiple)
+    schedule = split_bands(_banded(node.target, schedule, shape, words), shape, node.threads)
+    return [_kernel(node, conv, shape, schedule, words, weights)]
 
 
 def _in_words(x: Access, word: Elem) -> Access:
@@ -139,29 +133,33 @@ def _banded(target: Target, schedule: GemmSchedule, shape: ConvShape, words: Wor
 
 
 def _kernel(
-    ctx: NodeContext,
+    node: PlacedNode,
     conv: BinaryConv2D,
     shape: ConvShape,
     schedule: GemmSchedule,
     words: Words,
     weights: Array,
 ) -> KernelCall:
-    b = KernelBuilder(ctx.name)
+    b = KernelBuilder(node.name)
     x = b.param("x", words.word, shape.x.align_bytes)
     w = b.param("w", words.word, 64)
     packed = partial(_packed, weights, words.word, schedule.block)
     size = -(-shape.filters // schedule.block) * schedule.block * words.word.bytes
     size *= shape.rows.taps * shape.columns.taps * shape.channels
     what = f"signs:{words.word.value}:{schedule.block}:{weights.shape}"
-    args: list[Arg] = [access_arg(shape.x), ctx.lazy_weight(what, 1, size, packed)]
+    args: list[Arg] = [access_arg(shape.x), node.inputs[1].derived(what, size, packed)]
     edges = not (shape.rows.is_interior and shape.columns.is_interior)
     base = partial(_base, weights, conv.padding.values[0])
-    table = EdgeTable(ctx, b, shape, schedule, Elem.F32, base, by_class=edges)
+    table = EdgeTable(b, shape, schedule, Elem.F32, base, by_class=edges)
     args += table.args
-    scale = _scale(ctx, b, schedule, args)
-    float_lanes = ctx.target.lanes(4)
+    scale: Param | None = None
+    if len(node.inputs) > 2:
+        factors = node.constant(2, "scale")  # padded to whole blocks of filters
+        args.append(constant(np.pad(factors, (0, -len(factors) % schedule.block))))
+        scale = b.param("scale", Elem.F32, 64)
+    float_lanes = node.target.lanes(4)
     arithmetic = _Differences(b, shape, schedule, words, (x, w), table, scale, float_lanes)
-    epilogue = Epilogue(ctx, b, shape.walk)
+    epilogue = Epilogue(node, b, shape.walk)
     extent = Nest(b, shape, schedule, arithmetic, epilogue).write()
     note = f"signs {schedule.note} {words.word.value}"
     return KernelCall(b.finish(), (*args, *epilogue.args), extent, note)
@@ -179,21 +177,6 @@ def _base(weights: Array, outside: float, rows: tuple[int, int], columns: tuple[
     signs = np.where(weights[:, ~inside], 1.0, -1.0)
     products = float(inside.sum() * weights.shape[3])
     return np.asarray(products + outside * signs.sum(axis=(1, 2)))
-
-
-def _scale(
-    ctx: NodeContext, b: KernelBuilder, schedule: GemmSchedule, args: list[Arg]
-) -> Param | None:
-    """The factor of each filter, padded to whole blocks."""
-    if len(ctx.inputs) < 3:
-        return None
-    values = ctx.inputs[2].array
-    if values is None:
-        raise EllcError(
-            "a binary convolution's scale must be constant", code="E302", where=ctx.name
-        )
-    args.append(ctx.constant(np.pad(values, (0, -len(values) % schedule.block))))
-    return b.param("scale", Elem.F32, 64)
 
 
 class _Differences(TileArithmetic):

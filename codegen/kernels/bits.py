@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ellc.codegen.blocks.access import Access, bit_bytes
-from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg
-from ellc.codegen.blocks.movement import scratch_access
+from ellc.codegen.blocks.lowering import KernelCall, access_arg
+from ellc.codegen.blocks.placed_node import PlacedNode
+from ellc.codegen.blocks.scratch import scratch
 from ellc.codegen.blocks.views import seen_as
 from ellc.codegen.blocks.walking import Walk
 from ellc.codegen.kir.build import KernelBuilder
@@ -13,11 +14,11 @@ from ellc.codegen.kir.types import Elem, VType
 from ellc.ir.errors import InternalError
 
 
-def unpacked(ctx: NodeContext, source: Access, shape: tuple[int, ...]) -> tuple[Access, KernelCall]:
+def unpacked(node: PlacedNode, source: Access, shape: tuple[int, ...]) -> tuple[Access, KernelCall]:
     """Scratch memory of `shape` with a byte 0 or 1 for each sign, and the kernel that fills it."""
-    made = scratch_access(ctx, Elem.U8, shape)
+    made = scratch(Elem.U8, shape)
     *outer, channels = shape
-    b = KernelBuilder(f"{ctx.name}_unpack")
+    b = KernelBuilder(f"{node.name}_unpack")
     x = b.param("x", Elem.U8, source.align_bytes)
     y = b.param("y", Elem.U8, made.align_bytes, writable=True)
 
@@ -29,19 +30,19 @@ def unpacked(ctx: NodeContext, source: Access, shape: tuple[int, ...]) -> tuple[
             value = b.op("and", b.shift_right(byte, bit) if bit else byte, b.const(1, byte))
             b.store(value, y, b.add(y_index, at[-1]), offset=bit)
 
-    extent = Walk((*outer, channels), 8, ctx.options.threads).write(b, body)
+    extent = Walk((*outer, channels), 8, node.threads).write(b, body)
     return made, KernelCall(
         b.finish(), (access_arg(source), access_arg(made)), extent, "unpack bits"
     )
 
 
-def pack(ctx: NodeContext, source: Access, shape: tuple[int, ...], result: Access) -> KernelCall:
+def pack(node: PlacedNode, source: Access, shape: tuple[int, ...], result: Access) -> KernelCall:
     """Bytes 0 or 1, dense, to the packed bits of `result`; bits after the last channel are 0."""
     *outer, channels = shape
     view = seen_as(result, (*outer, result.shape[-1]))
     if view is None:
-        raise InternalError(f"{ctx.name}: bits of {shape} in {result.shape}")
-    b = KernelBuilder(f"{ctx.name}_pack")
+        raise InternalError(f"{node.name}: bits of {shape} in {result.shape}")
+    b = KernelBuilder(f"{node.name}_pack")
     x = b.param("x", Elem.U8, source.align_bytes)
     y = b.param("y", Elem.U8, result.align_bytes, writable=True)
 
@@ -58,7 +59,7 @@ def pack(ctx: NodeContext, source: Access, shape: tuple[int, ...], result: Acces
                 zero = Imm(0, VType(Elem.U8))
                 b.store(zero, y, place, offset=extra * view.strides[-1])
 
-    walk = Walk((*outer, channels), 8, ctx.options.threads, split_last=True)
+    walk = Walk((*outer, channels), 8, node.threads, split_last=True)
     extent = walk.write(b, body)
     return KernelCall(b.finish(), (access_arg(source), access_arg(result)), extent, "pack bits")
 

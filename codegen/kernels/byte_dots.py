@@ -16,7 +16,7 @@ from functools import partial
 import numpy as np
 
 from ellc.codegen.blocks.candidates import Candidate, kernel
-from ellc.codegen.blocks.lowering import NodeContext
+from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.schedule import GemmSchedule
 from ellc.codegen.blocks.terms import Numbers, in_bytes
 from ellc.codegen.blocks.window import cut
@@ -42,19 +42,19 @@ _GROUP = 4  # products on their way: one after the other would wait
 
 
 @kernel(IntConv2D, IntDense, name="dots")
-def dots(ctx: NodeContext) -> Iterator[Candidate]:
+def dots(node: PlacedNode) -> Iterator[Candidate]:
     """Where products may be summed in 16 bits, and channels fill registers or halves of them."""
-    if not has_constant_operands(ctx) or ctx.inputs[1].type.shape[-1] % _HALF:
+    if not has_constant_operands(node) or node.inputs[1].type.shape[-1] % _HALF:
         return
-    problem = problem_of(ctx)
-    terms, shape = in_bytes(problem.terms, ctx.target), problem.shape
-    if shape.channels % _HALF or not terms.numbers.sums_products or _is_short(ctx.target, shape):
+    problem = problem_of(node)
+    terms, shape = in_bytes(problem.terms, node.target), problem.shape
+    if shape.channels % _HALF or not terms.numbers.sums_products or _is_short(node.target, shape):
         return
-    shape = folded(ctx, shape, pixel_limit(ctx.target))
+    shape = folded(node, shape, pixel_limit(node.target))
     pixels = shape.columns.outputs
     product = Product("dots", Problem(shape, terms), ByteDots, pack_rows)
-    usual, others = dot_tile(ctx.target, pixels), dot_tiles(ctx.target, pixels)
-    yield from product.candidates(ctx, dots_cycles, usual, others)
+    usual, others = dot_tile(node.target, pixels), dot_tiles(node.target, pixels)
+    yield from product.candidates(node, dots_cycles, usual, others)
 
 
 def _is_short(target: Target, shape: ConvShape) -> bool:

@@ -13,9 +13,10 @@ import numpy as np
 
 from ellc.codegen.blocks.candidates import Candidate, Prediction, own_first
 from ellc.codegen.blocks.epilogue import Epilogue
-from ellc.codegen.blocks.lowering import Arg, KernelCall, NodeContext, access_arg
-from ellc.codegen.blocks.movement import placed_as
+from ellc.codegen.blocks.lowering import Arg, KernelCall, access_arg
+from ellc.codegen.blocks.placed_node import NodeOperand, PlacedNode
 from ellc.codegen.blocks.schedule import GemmSchedule, GemmTraffic, band_rows
+from ellc.codegen.blocks.scratch import placed_as
 from ellc.codegen.blocks.terms import Numbers, Terms, float_terms, integer_terms
 from ellc.codegen.blocks.views import regrouped
 from ellc.codegen.blocks.window import Axis, fold_rows, window_axes
@@ -31,31 +32,31 @@ from ellc.ir.ops.quantised_conv import IntConv2D, IntDense
 from ellc.ir.types import Array, DType, Padding
 
 
-def has_filter_per_channel(ctx: NodeContext) -> bool:
+def has_filter_per_channel(node: PlacedNode) -> bool:
     """Whether a node is a depthwise convolution: groups of one channel."""
-    conv = ctx.anchor
+    conv = node.anchor
     return isinstance(conv, Conv2D | IntConv2D) and (
-        conv.groups > 1 and ctx.inputs[1].type.shape[3] == 1
+        conv.groups > 1 and node.inputs[1].type.shape[3] == 1
     )
 
 
-def has_constant_operands(ctx: NodeContext) -> bool:
+def has_constant_operands(node: PlacedNode) -> bool:
     """Whether weights and bias are known; of convolutions they always are."""
-    is_dense = isinstance(ctx.anchor, Dense | IntDense)
-    return not is_dense or all(x.array is not None for x in ctx.inputs[1:])
+    is_dense = isinstance(node.anchor, Dense | IntDense)
+    return not is_dense or all(x.array is not None for x in node.inputs[1:])
 
 
-def terms_of(ctx: NodeContext) -> Terms:
+def terms_of(node: PlacedNode) -> Terms:
     """What a convolution or dense layer multiplies and adds."""
-    match ctx.anchor:
+    match node.anchor:
         case Conv2D(padding=padding):
-            return float_terms(ctx, padding)
+            return float_terms(node, padding)
         case IntConv2D() as conv:
-            return integer_terms(ctx, conv.input_zero, conv.weight_zero, conv.padding)
+            return integer_terms(node, conv.input_zero, conv.weight_zero, conv.padding)
         case IntDense() as dense:
-            return integer_terms(ctx, dense.input_zero, dense.weight_zero, Padding())
+            return integer_terms(node, dense.input_zero, dense.weight_zero, Padding())
         case _:
-            return float_terms(ctx, Padding())
+            return float_terms(node, Padding())
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -66,19 +67,19 @@ class Problem:
     terms: Terms
 
 
-def problem_of(ctx: NodeContext) -> Problem:
-    """The convolution of a node; registers a copy of an image whose layout no kernel can walk."""
-    terms = terms_of(ctx)
-    if isinstance(ctx.anchor, Dense | IntDense):
-        return Problem(_dense_shape(ctx, terms), terms)
-    conv = ctx.anchor
+def problem_of(node: PlacedNode) -> Problem:
+    """The convolution of a node; an image whose layout no kernel can walk is copied first."""
+    terms = terms_of(node)
+    if isinstance(node.anchor, Dense | IntDense):
+        return Problem(_dense_shape(node.inputs[0], terms), terms)
+    conv = node.anchor
     assert isinstance(conv, Conv2D | IntConv2D)
-    x = placed_as(ctx, 0, ctx.inputs[0].type.shape)
+    x = placed_as(node.inputs[0].access, node.inputs[0].type.shape)
     groups, filters = conv.groups, terms.weights.shape[0]
-    if ctx.result_type().dtype is DType.BIT and filters // groups % 8:
+    if node.result.type.dtype is DType.BIT and filters // groups % 8:
         terms, groups = replace(terms, weights=_ungrouped(terms.weights, groups)), 1
     _, window_rows, window_columns, depth = terms.weights.shape
-    images, out_rows, out_columns, _ = ctx.anchor_type().shape
+    images, out_rows, out_columns, _ = node.anchor_type().shape
     axes = window_axes(
         x,
         (out_rows, out_columns),
@@ -91,13 +92,13 @@ def problem_of(ctx: NodeContext) -> Problem:
     return Problem(ConvShape(x, walk, *axes, depth, filters // groups, groups), terms)
 
 
-def _dense_shape(ctx: NodeContext, terms: Terms) -> ConvShape:
+def _dense_shape(image: NodeOperand, terms: Terms) -> ConvShape:
     filters, _, _, depth = terms.weights.shape
-    pixels = ctx.inputs[0].type.elements // depth
-    image = placed_as(ctx, 0, (1, 1, pixels, depth))
+    pixels = image.type.elements // depth
+    x = placed_as(image.access, (1, 1, pixels, depth))
     rows = Axis(1, 1, 1, 1, 1, 0, True)
     columns = Axis(pixels, pixels, 1, 1, 1, 0, True)
-    return ConvShape(image, (1, 1, pixels, filters), rows, columns, depth, filters, 1)
+    return ConvShape(x, (1, 1, pixels, filters), rows, columns, depth, filters, 1)
 
 
 def _ungrouped(weights: Array, groups: int) -> Array:
@@ -150,7 +151,7 @@ class Product:
 
     def candidates(
         self,
-        ctx: NodeContext,
+        node: PlacedNode,
         cycles: Callable[[Target, ConvShape, GemmSchedule, Numbers], float],
         usual: GemmSchedule,
         tiles: Iterable[GemmSchedule],
@@ -159,29 +160,32 @@ class Product:
         shape, numbers = self.problem.shape, self.problem.terms.numbers
 
         def candidate(tile: GemmSchedule) -> Candidate:
-            predicted = Prediction(self.kernel, tile.note, cycles(ctx.target, shape, tile, numbers))
-            return Candidate(predicted, partial(self.call, ctx, tile))
+            predicted = Prediction(
+                self.kernel, tile.note, cycles(node.target, shape, tile, numbers)
+            )
+            return Candidate(predicted, partial(self.call, node, tile))
 
-        fitting = (tile for tile in tiles if has_whole_bytes(ctx, tile))
-        return own_first(candidate(fitted(ctx, shape, usual)), map(candidate, fitting))
+        dtype = node.result.type.dtype
+        fitting = (tile for tile in tiles if has_whole_bytes(dtype, tile))
+        return own_first(candidate(fitted(dtype, shape, usual)), map(candidate, fitting))
 
-    def call(self, ctx: NodeContext, tile: GemmSchedule) -> list[KernelCall]:
+    def call(self, node: PlacedNode, tile: GemmSchedule) -> list[KernelCall]:
         """Write the kernel and say what its parameters point to."""
         shape, terms = self.problem.shape, self.problem.terms
-        schedule = _banded(ctx, shape, tile, terms.numbers)
-        b = KernelBuilder(ctx.name)
+        schedule = _banded(node, shape, tile, terms.numbers)
+        b = KernelBuilder(node.name)
         x = b.param("x", terms.numbers.image, shape.x.align_bytes)
         w = b.param("w", terms.numbers.weight, 64)
-        args: list[Arg] = [access_arg(shape.x), self._packed(ctx, schedule.block)]
-        table = _start_table(ctx, b, shape, schedule, terms)
+        args: list[Arg] = [access_arg(shape.x), self._packed(node.inputs[1], schedule.block)]
+        table = _start_table(b, shape, schedule, terms)
         arithmetic = self.arithmetic(b, shape, schedule, TileInputs(x, w, table, terms.numbers))
         args += table.args if table else []
-        epilogue = Epilogue(ctx, b, shape.walk)
+        epilogue = Epilogue(node, b, shape.walk)
         extent = Nest(b, shape, schedule, arithmetic, epilogue).write()
         note = f"{self.kernel} {schedule.note}"
         return [KernelCall(b.finish(), (*args, *epilogue.args), extent, note)]
 
-    def _packed(self, ctx: NodeContext, block: int) -> Arg:
+    def _packed(self, stored: NodeOperand, block: int) -> Arg:
         """Weights in whole blocks, the last one filled with 0."""
         shape, terms = self.problem.shape, self.problem.terms
         weights = terms.weights
@@ -189,17 +193,17 @@ class Product:
         size = shape.groups * blocks * block * int(np.prod(weights.shape[1:])) * weights.itemsize
         make = partial(self.pack, weights, shape.groups, block)
         what = f"{self.kernel}:{shape.groups}:{block}:{terms.key}{weights.shape}"
-        return ctx.lazy_weight(what, 1, size, make)
+        return stored.derived(what, size, make)
 
 
-def has_whole_bytes(ctx: NodeContext, tile: GemmSchedule) -> bool:
+def has_whole_bytes(dtype: DType, tile: GemmSchedule) -> bool:
     """Whether a block's results fill bytes, where they are signs."""
-    return ctx.result_type().dtype is not DType.BIT or tile.block % 8 == 0
+    return dtype is not DType.BIT or tile.block % 8 == 0
 
 
-def fitted(ctx: NodeContext, shape: ConvShape, tile: GemmSchedule) -> GemmSchedule:
+def fitted(dtype: DType, shape: ConvShape, tile: GemmSchedule) -> GemmSchedule:
     """The usual tile with filters for whole bytes of signs, and room for what edges need."""
-    while not has_whole_bytes(ctx, tile):
+    while not has_whole_bytes(dtype, tile):
         tile = replace(tile, vectors=tile.vectors + 1)
     if not shape.columns.is_interior and not tile.by_lane:
         # A tile at an edge has several inner loops; one pixel less leaves registers to cross them.
@@ -208,7 +212,7 @@ def fitted(ctx: NodeContext, shape: ConvShape, tile: GemmSchedule) -> GemmSchedu
 
 
 def _banded(
-    ctx: NodeContext, shape: ConvShape, tile: GemmSchedule, numbers: Numbers
+    node: PlacedNode, shape: ConvShape, tile: GemmSchedule, numbers: Numbers
 ) -> GemmSchedule:
     """The tile with bands."""
     columns = shape.columns
@@ -216,15 +220,15 @@ def _banded(
     traffic = GemmTraffic(
         shape.rows.outputs,
         shape.x.strides[1] * shape.rows.stride * numbers.image.bytes,
-        shape.walk[2] * shape.walk[3] * Elem.of(ctx.result_type().dtype).bytes,
+        shape.walk[2] * shape.walk[3] * Elem.of(node.result.type.dtype).bytes,
         taps * shape.channels * shape.walk[3] * numbers.weight.bytes,
     )
     blocks = -(-shape.filters // tile.block)
-    schedule = replace(tile, band_rows=band_rows(traffic, blocks, ctx.target))
-    return split_bands(schedule, shape, ctx.options.threads)
+    schedule = replace(tile, band_rows=band_rows(traffic, blocks, node.target))
+    return split_bands(schedule, shape, node.threads)
 
 
-def folded(ctx: NodeContext, shape: ConvShape, limit: int) -> ConvShape:
+def folded(node: PlacedNode, shape: ConvShape, limit: int) -> ConvShape:
     """A 1x1 convolution with stride 1 over images without gaps walks one row of pixels."""
     rows, columns = shape.rows, shape.columns
     plain = (rows.taps, columns.taps, rows.stride, columns.stride) == (1, 1, 1, 1)
@@ -236,11 +240,13 @@ def folded(ctx: NodeContext, shape: ConvShape, limit: int) -> ConvShape:
     walk = (1, *fold_rows(pixels, limit), shape.walk[3])
     depth = shape.x.shape[3]
     strides = regrouped(shape.x.shape, shape.x.strides, (*walk[:3], depth))
-    operands = [x.access for x in ctx.extras if x.access is not None]
-    simple = all(_keeps_form(x.type.shape, ctx.anchor_type().shape) for x in ctx.extras)
+    operands = [x.computed for x in node.extras if x.computed is not None]
+    simple = all(_keeps_form(x.type.shape, node.anchor_type().shape) for x in node.extras)
     if strides is None or not simple:
         return shape
-    targets = [a for a in (*operands, ctx.result()) if len(a.shape) == 4 and a.shape[1:3] != (1, 1)]
+    targets = [
+        a for a in (*operands, node.result.access) if len(a.shape) == 4 and a.shape[1:3] != (1, 1)
+    ]
     if any(regrouped(a.shape, a.strides, (*walk[:3], a.shape[3])) is None for a in targets):
         return shape
     x = replace(shape.x, shape=(*walk[:3], depth), strides=strides, border=None)
@@ -256,7 +262,7 @@ def _keeps_form(operand: tuple[int, ...], result: tuple[int, ...]) -> bool:
 
 
 def _start_table(
-    ctx: NodeContext, b: KernelBuilder, shape: ConvShape, schedule: GemmSchedule, terms: Terms
+    b: KernelBuilder, shape: ConvShape, schedule: GemmSchedule, terms: Terms
 ) -> EdgeTable | None:
     """What the sums start from: the bias, and what taps outside the image would add."""
     edges = not (shape.rows.is_interior and shape.columns.is_interior)
@@ -267,4 +273,4 @@ def _start_table(
     def row(rows: tuple[int, int], columns: tuple[int, int]) -> Array:
         return terms.start(shape.groups, (rows, columns) if by_class else None)
 
-    return EdgeTable(ctx, b, shape, schedule, terms.numbers.total, row, by_class=by_class)
+    return EdgeTable(b, shape, schedule, terms.numbers.total, row, by_class=by_class)

@@ -16,8 +16,9 @@ import numpy as np
 
 from ellc.codegen.blocks.candidates import Candidate, Prediction, kernel, own_first
 from ellc.codegen.blocks.epilogue import Epilogue
-from ellc.codegen.blocks.lowering import Arg, KernelCall, NodeContext, access_arg
-from ellc.codegen.blocks.movement import placed_as
+from ellc.codegen.blocks.lowering import Arg, KernelCall, access_arg
+from ellc.codegen.blocks.placed_node import NodeOperand, PlacedNode
+from ellc.codegen.blocks.scratch import placed_as
 from ellc.codegen.blocks.sliding import (
     Rectangle,
     Sliding,
@@ -29,6 +30,7 @@ from ellc.codegen.blocks.sliding import (
 )
 from ellc.codegen.blocks.terms import Numbers, Terms, in_bytes
 from ellc.codegen.blocks.vectors import joined
+from ellc.codegen.blocks.weights import constant
 from ellc.codegen.blocks.window import window_axes
 from ellc.codegen.kernels.convolution import has_filter_per_channel, terms_of
 from ellc.codegen.kernels.depthwise_tile import Rectangles, is_looped, tile_cycles
@@ -67,49 +69,49 @@ class _Block:
 
 
 @kernel(Conv2D, IntConv2D, name="depthwise")
-def depthwise(ctx: NodeContext) -> Iterator[Candidate]:
+def depthwise(node: PlacedNode) -> Iterator[Candidate]:
     """Convolutions whose groups have one channel; weights [F, kh, kw, 1]."""
-    conv = ctx.anchor
-    if not has_filter_per_channel(ctx):
+    conv = node.anchor
+    if not has_filter_per_channel(node):
         return
     assert isinstance(conv, Conv2D | IntConv2D)
-    terms = terms_of(ctx)
-    x = placed_as(ctx, 0, ctx.inputs[0].type.shape)
-    images, rows, columns, filters = ctx.anchor_type().shape
+    terms = terms_of(node)
+    x = placed_as(node.inputs[0].access, node.inputs[0].type.shape)
+    images, rows, columns, filters = node.anchor_type().shape
     axes = window_axes(
         x, (rows, columns), terms.weights.shape[1:3], conv.stride, conv.dilation, terms.padding
     )
     shape = Sliding(x, (images, rows, columns, filters), *axes)
-    terms = in_bytes(terms, ctx.target)
+    terms = in_bytes(terms, node.target)
     multiplier = filters // conv.groups
 
     def candidate(tile: Rectangle) -> Candidate:
-        looped = is_looped(ctx.target, shape, tile.rows * tile.pixels)
-        block = _Block(multiplier, tile, looped, ctx.target.as_written and not looped)
-        cycles, _ = tile_cycles(ctx.target, shape, (tile.rows, tile.pixels), tile.vectors)
+        looped = is_looped(node.target, shape, tile.rows * tile.pixels)
+        block = _Block(multiplier, tile, looped, node.target.as_written and not looped)
+        cycles, _ = tile_cycles(node.target, shape, (tile.rows, tile.pixels), tile.vectors)
         vectors = images * -(-filters // tile.lanes)
         prediction = Prediction("depthwise", tile.note, cycles * vectors)
-        return Candidate(prediction, partial(_call, ctx, shape, terms, block))
+        return Candidate(prediction, partial(_call, node, shape, terms, block))
 
-    tiles = Rectangles.of(ctx, shape, multiplier, terms.numbers)
+    tiles = Rectangles.of(node.target, node.result.type.dtype, shape, multiplier, terms.numbers)
     yield from own_first(candidate(tiles.usual()), map(candidate, tiles.every()))
 
 
-def _call(ctx: NodeContext, shape: Sliding, terms: Terms, block: _Block) -> list[KernelCall]:
+def _call(node: PlacedNode, shape: Sliding, terms: Terms, block: _Block) -> list[KernelCall]:
     """Write the kernel and say what its parameters point to."""
     numbers, x = terms.numbers, shape.x
-    b = KernelBuilder(ctx.name)
+    b = KernelBuilder(node.name)
     source, panel = b.param("x", x.elem, x.align_bytes), b.param("w", numbers.weight, 64)
-    args: list[Arg] = [access_arg(x), _packed(ctx, terms, block.tile.block)]
-    start = _Start(ctx, b, shape, terms, args)
-    epilogue = Epilogue(ctx, b, shape.walk)
+    args: list[Arg] = [access_arg(x), _packed(node.inputs[1], terms, block.tile.block)]
+    start = _Start(b, shape, terms, args)
+    epilogue = Epilogue(node, b, shape.walk)
     written = _Depthwise(b, shape, block, numbers, source, panel, start, epilogue)
     extent = write_tiles(
         b,
         shape,
         block.tile,
         written.tile,
-        threads=ctx.options.threads,
+        threads=node.threads,
         split_last=epilogue.has_tail,
     )
     note = f"depthwise {block.tile.note}"
@@ -119,12 +121,12 @@ def _call(ctx: NodeContext, shape: Sliding, terms: Terms, block: _Block) -> list
 # --- constants -----------------------------------------------------------------------------------
 
 
-def _packed(ctx: NodeContext, terms: Terms, block: int) -> Arg:
+def _packed(stored: NodeOperand, terms: Terms, block: int) -> Arg:
     weights = terms.weights
     filters, rows, columns, _ = weights.shape
     size = -(-filters // block) * block * rows * columns * weights.itemsize
     make = partial(pack_windows, weights, block)
-    return ctx.lazy_weight(f"depthwise:{block}:{terms.key}{weights.shape}", 1, size, make)
+    return stored.derived(f"depthwise:{block}:{terms.key}{weights.shape}", size, make)
 
 
 def pack_windows(weights: Array, block: int) -> Array:
@@ -140,9 +142,7 @@ def pack_windows(weights: Array, block: int) -> Array:
 class _Start:
     """What sums start from: 0 or the bias, and what taps outside the image would add."""
 
-    def __init__(
-        self, ctx: NodeContext, b: KernelBuilder, shape: Sliding, terms: Terms, args: list[Arg]
-    ) -> None:
+    def __init__(self, b: KernelBuilder, shape: Sliding, terms: Terms, args: list[Arg]) -> None:
         self._b = b
         self._param: Param | None = None
         edges = not (shape.rows.is_interior and shape.columns.is_interior)
@@ -153,7 +153,7 @@ class _Start:
         kinds: list[tuple[Taps, Taps] | None] = [*self._classes] or [None]
         tables = [_with_slack(terms.start(shape.x.shape[3], taps)) for taps in kinds]
         self._width = tables[0].size
-        args.append(ctx.constant(np.stack(tables)))
+        args.append(constant(np.stack(tables)))
 
     def value(
         self, type_: VType, rows: Taps, columns: Taps, channel: Operand, shift: int

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 
-from ellc.codegen.blocks.lowering import NodeContext
 from ellc.codegen.blocks.sliding import Rectangle, Sliding, input_readers
 from ellc.codegen.blocks.terms import Numbers
 from ellc.codegen.blocks.vectors import vector_lanes
@@ -33,17 +32,19 @@ class Rectangles:
     budget: int
 
     @classmethod
-    def of(cls, ctx: NodeContext, shape: Sliding, multiplier: int, numbers: Numbers) -> Rectangles:
-        """Those of a node."""
+    def of(
+        cls, target: Target, result: DType, shape: Sliding, multiplier: int, numbers: Numbers
+    ) -> Rectangles:
+        """Those of a convolution whose result has the type `result`."""
         narrow = numbers.factor.bytes < 2  # whose products fill a register when they are widened
-        lanes = vector_lanes(ctx.target, Elem.I16 if narrow else numbers.factor)
+        lanes = vector_lanes(target, Elem.I16 if narrow else numbers.factor)
         while lanes > 1 and lanes // 2 >= shape.walk[3]:
             lanes //= 2
-        multiple = 8 if ctx.result_type().dtype is DType.BIT else 1
+        multiple = 8 if result is DType.BIT else 1
         # Registers of one vector of sums.
-        registers = lanes * numbers.total.bytes // ctx.target.vector_bytes or 1
-        sums = 16 if ctx.target.vector_registers >= 32 else 8
-        return cls(ctx.target, shape, lanes, multiplier, multiple, sums // registers)
+        registers = lanes * numbers.total.bytes // target.vector_bytes or 1
+        sums = 16 if target.vector_registers >= 32 else 8
+        return cls(target, shape, lanes, multiplier, multiple, sums // registers)
 
     def usual(self) -> Rectangle:
         """The tile that costs least by a count of loads, multiply-adds and stores."""

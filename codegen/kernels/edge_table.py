@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ellc.codegen.blocks.lowering import Arg, NodeContext
+from ellc.codegen.blocks.lowering import Arg
 from ellc.codegen.blocks.schedule import GemmSchedule
+from ellc.codegen.blocks.weights import constant
 from ellc.codegen.kernels.implicit_gemm import ConvShape, TilePosition
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
@@ -24,7 +25,6 @@ class EdgeTable:
 
     def __init__(
         self,
-        ctx: NodeContext,
         b: KernelBuilder,
         shape: ConvShape,
         schedule: GemmSchedule,
@@ -45,12 +45,12 @@ class EdgeTable:
         )
         pairs = [(r, c) for r in rows for c in self._columns]
         tables = [self._padded(row(*pair)) for pair in (pairs if by_class else pairs[:1])]
-        self.args: list[Arg] = [ctx.constant(np.stack(tables))]
+        self.args: list[Arg] = [constant(np.stack(tables))]
         self._stride = tables[0].size
         if by_class and len(rows) > 1:
             self._classes = b.param("row_class", Elem.I32, 64)
             places = [rows.index(shape.rows.valid(r)) for r in range(shape.rows.outputs)]
-            self.args.append(ctx.constant(np.array(places, np.int32)))
+            self.args.append(constant(np.array(places, np.int32)))
 
     def _padded(self, values: Array) -> Array:
         """[groups, blocks * block]: every block is full."""

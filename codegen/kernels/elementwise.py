@@ -9,9 +9,9 @@ from ellc.codegen.blocks.access import dense, stored_shape
 from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.emission import emit_pointwise, is_costly
 from ellc.codegen.blocks.epilogue import Epilogue
-from ellc.codegen.blocks.lowering import KernelCall, NodeContext
-from ellc.codegen.blocks.lowering import Operand as NodeOperand
+from ellc.codegen.blocks.lowering import KernelCall
 from ellc.codegen.blocks.operands import Operands, expanded
+from ellc.codegen.blocks.placed_node import NodeOperand, PlacedNode
 from ellc.codegen.blocks.vectors import vector_lanes
 from ellc.codegen.blocks.views import broadcast_strides
 from ellc.codegen.blocks.walking import Walk, merged
@@ -26,20 +26,20 @@ _ROW_ELEMENTS = 4096  # constants are repeated up to so many elements to make ro
 
 
 @lowers(Pointwise)
-def lower_elementwise(ctx: NodeContext) -> list[KernelCall]:
+def lower_elementwise(node: PlacedNode) -> list[KernelCall]:
     """Any pointwise operator on operands of any shapes that broadcast to its result's."""
-    shape, walk = ctx.result_type().shape, common_walk(ctx, ctx.inputs)
-    b = KernelBuilder(ctx.name)
-    operands = Operands(ctx, b, ctx.inputs, shape, walk, "x")
-    epilogue = Epilogue(ctx, b, walk)
-    lanes = _lanes(ctx, walk[-1])
-    vectors = _vectors(ctx, lanes, walk[-1], is_bits=epilogue.is_bits)
-    op = ctx.anchor
+    walk = common_walk(node, node.inputs)
+    b = KernelBuilder(node.name)
+    operands = Operands(b, node.inputs, node.result, walk, "x")
+    epilogue = Epilogue(node, b, walk)
+    lanes = _lanes(node, walk[-1])
+    vectors = _vectors(node, lanes, walk[-1], is_bits=epilogue.is_bits)
+    op = node.anchor
     assert isinstance(op, Pointwise)
 
     def vector(at: list[Operand], start: int, count: int) -> Operand:
         delta = (*[0] * (len(walk) - 1), start)
-        loaded = [operands.load(i, at, delta, lanes, count) for i in range(len(ctx.inputs))]
+        loaded = [operands.load(i, at, delta, lanes, count) for i in range(len(node.inputs))]
         return epilogue.apply(emit_pointwise(op, b, *loaded), at, delta, count)
 
     def body(at: list[Operand], length: int, last: bool) -> None:
@@ -49,25 +49,24 @@ def lower_elementwise(ctx: NodeContext) -> list[KernelCall]:
         ]
         epilogue.write(b.interleaved(parts), at, count=length, last=last)
 
-    loops = Walk(walk, lanes * vectors, ctx.options.threads, split_last=epilogue.has_tail)
+    loops = Walk(walk, lanes * vectors, node.threads, split_last=epilogue.has_tail)
     extent = loops.write(b, body)
     note = f"elementwise {vectors}x{lanes}"
     return [KernelCall(b.finish(), (*operands.args, *epilogue.args), extent, note)]
 
 
-def common_walk(ctx: NodeContext, operands: Sequence[NodeOperand]) -> tuple[int, ...]:
+def common_walk(node: PlacedNode, operands: Sequence[NodeOperand]) -> tuple[int, ...]:
     """The result's axes, merged wherever result, operands and those of the stages allow it.
 
     Bits keep their last axis; a constant that would cut rows is repeated if that makes it no
     longer than `_ROW_ELEMENTS`.
     """
-    type_ = ctx.result_type()
+    type_ = node.result.type
     shape, bits = type_.shape, type_.dtype is DType.BIT
-    steps: list[Sequence[int]] = [ctx.result().strides]
+    steps: list[Sequence[int]] = [node.result.access.strides]
     constants = []
-    for operand in (*operands, *ctx.extras):
+    for operand in (*operands, *node.extras):
         if operand.array is None:
-            assert operand.access is not None
             access = operand.access
             steps.append(broadcast_strides(access.shape, access.strides, shape))
         elif operand.array.size > 1:
@@ -84,25 +83,25 @@ def common_walk(ctx: NodeContext, operands: Sequence[NodeOperand]) -> tuple[int,
     return merged(shape, *steps, keep_last=bits) or (1,)
 
 
-def _ops(ctx: NodeContext) -> list[Op]:
+def _ops(node: PlacedNode) -> list[Op]:
     """Everything the kernel computes."""
-    return [ctx.anchor, *(s.op for s in ctx.stages)]
+    return [node.anchor, *(s.op for s in node.stages)]
 
 
-def _lanes(ctx: NodeContext, inner: int) -> int:
+def _lanes(node: PlacedNode, inner: int) -> int:
     """Lanes that suit the widest element type in the chain and the rows' length."""
-    types = [x.type for x in (*ctx.inputs, *ctx.extras)] + [ctx.anchor_type(), ctx.result_type()]
-    lanes = min(vector_lanes(ctx.target, Elem.of(t.dtype)) for t in types)
-    if any(isinstance(op, QuantAdd | QuantMul) for op in _ops(ctx)):
-        lanes = min(lanes, 2 * vector_lanes(ctx.target, Elem.I32))  # what they compute in
+    types = [x.type for x in (*node.inputs, *node.extras)] + [node.anchor_type(), node.result.type]
+    lanes = min(vector_lanes(node.target, Elem.of(t.dtype)) for t in types)
+    if any(isinstance(op, QuantAdd | QuantMul) for op in _ops(node)):
+        lanes = min(lanes, 2 * vector_lanes(node.target, Elem.I32))  # what they compute in
     while lanes > 1 and lanes // 2 >= inner:
         lanes //= 2
     return lanes
 
 
-def _vectors(ctx: NodeContext, lanes: int, inner: int, *, is_bits: bool) -> int:
+def _vectors(node: PlacedNode, lanes: int, inner: int, *, is_bits: bool) -> int:
     """Vectors in flight; for bits whole bytes."""
-    costly = any(isinstance(op, Pointwise) and is_costly(op) for op in _ops(ctx))
+    costly = any(isinstance(op, Pointwise) and is_costly(op) for op in _ops(node))
     wanted = 2 if costly else 4
     vectors = max(1, min(wanted, inner // lanes))
     while is_bits and vectors * lanes % 8:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ellc.codegen.blocks.lowering import Arg, NodeContext
+from ellc.codegen.blocks.lowering import Arg
 from ellc.codegen.blocks.terms import Numbers
+from ellc.codegen.blocks.weights import constant
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.kir.types import VType
@@ -27,15 +28,13 @@ NO_ZEROS = ZeroPoints()
 class Factors:
     """Loads a product's operands. `args` are those of the parameters it declares."""
 
-    def __init__(
-        self, ctx: NodeContext, b: KernelBuilder, right: Param, numbers: Numbers, zeros: ZeroPoints
-    ) -> None:
+    def __init__(self, b: KernelBuilder, right: Param, numbers: Numbers, zeros: ZeroPoints) -> None:
         self._b, self._right, self._numbers, self._zeros = b, right, numbers, zeros
         self._of_columns: Param | None = None
         self.args: list[Arg] = []
         if len(zeros.right) > 1:
             self._of_columns = b.param("zeros", numbers.factor, 64)
-            self.args.append(ctx.constant(np.array(zeros.right, numbers.factor.numpy)))
+            self.args.append(constant(np.array(zeros.right, numbers.factor.numpy)))
 
     def left(self, value: Operand, count: int = 0) -> Operand:
         """Loaded values of the left matrix; with `count`, lanes after so many are 0."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ellc.codegen.blocks.candidates import Candidate, kernel
-from ellc.codegen.blocks.lowering import NodeContext
+from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.schedule import GemmSchedule, gemm_tile, gemm_tiles, pixel_limit
 from ellc.codegen.blocks.terms import Numbers
 from ellc.codegen.blocks.window import cut
@@ -29,18 +29,18 @@ from ellc.ir.ops.quantised_conv import IntConv2D, IntDense
 
 
 @kernel(Conv2D, IntConv2D, Dense, IntDense, name="gemm")
-def gemm(ctx: NodeContext) -> Iterator[Candidate]:
+def gemm(node: PlacedNode) -> Iterator[Candidate]:
     """Every convolution and every dense layer with constant weights."""
-    if not has_constant_operands(ctx):
+    if not has_constant_operands(node):
         return
-    problem = problem_of(ctx)
+    problem = problem_of(node)
     total = problem.terms.numbers.total
-    shape = folded(ctx, problem.shape, pixel_limit(ctx.target, total))
+    shape = folded(node, problem.shape, pixel_limit(node.target, total))
     pixels, filters = shape.columns.outputs, shape.filters
-    usual = gemm_tile(ctx.target, total, pixels, filters)
-    others = gemm_tiles(ctx.target, usual, pixels, filters)
+    usual = gemm_tile(node.target, total, pixels, filters)
+    others = gemm_tiles(node.target, usual, pixels, filters)
     product = Product("gemm", Problem(shape, problem.terms), _Products, pack_filters)
-    yield from product.candidates(ctx, gemm_cycles, usual, others)
+    yield from product.candidates(node, gemm_cycles, usual, others)
 
 
 _OVERHEAD_SLOTS = 32

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.epilogue import Epilogue
-from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg
+from ellc.codegen.blocks.lowering import KernelCall, access_arg
 from ellc.codegen.blocks.operands import Operands
+from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.walking import Walk
 from ellc.codegen.kernels.elementwise import common_walk
 from ellc.codegen.kir.build import KernelBuilder
@@ -17,17 +18,17 @@ _UNROLLED = 4  # independent loads in flight
 
 
 @lowers(Interpolate)
-def lower_interpolate(ctx: NodeContext) -> list[KernelCall]:
+def lower_interpolate(node: PlacedNode) -> list[KernelCall]:
     """Element by element: no vector unit of a target loads from places of its own."""
-    op = ctx.anchor
+    op = node.anchor
     assert isinstance(op, Interpolate)
-    data, walk = ctx.inputs[:1], common_walk(ctx, ctx.inputs[:1])
-    bases, slopes = (ctx.place(x) for x in ctx.inputs[1:])
-    b = KernelBuilder(ctx.name)
-    operands = Operands(ctx, b, data, ctx.result_type().shape, walk, "x")
+    data, walk = node.inputs[:1], common_walk(node, node.inputs[:1])
+    bases, slopes = (x.access for x in node.inputs[1:])
+    b = KernelBuilder(node.name)
+    operands = Operands(b, data, node.result, walk, "x")
     tables = [b.param(n, p.elem, p.align_bytes) for n, p in (("bases", bases), ("slopes", slopes))]
     steps = (bases.strides[0], slopes.strides[0])
-    epilogue = Epilogue(ctx, b, walk)
+    epilogue = Epilogue(node, b, walk)
     last_piece, mask = bases.shape[0] - 1, (1 << op.bits) - 1
 
     def value(at: list[Operand], start: int) -> Operand:
@@ -44,7 +45,7 @@ def lower_interpolate(ctx: NodeContext) -> list[KernelCall]:
         epilogue.store(parts, at, count=length, last=last)
 
     block = max(8 if epilogue.is_bits else 1, min(_UNROLLED, walk[-1]))
-    loops = Walk(walk, block, ctx.options.threads, split_last=epilogue.has_tail)
+    loops = Walk(walk, block, node.threads, split_last=epilogue.has_tail)
     extent = loops.write(b, body)
     args = (*operands.args, access_arg(bases), access_arg(slopes), *epilogue.args)
     return [KernelCall(b.finish(), args, extent, "interpolation")]

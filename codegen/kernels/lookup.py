@@ -8,13 +8,15 @@ import numpy as np
 
 from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.epilogue import Epilogue
-from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg
+from ellc.codegen.blocks.lowering import KernelCall, access_arg
 from ellc.codegen.blocks.operands import Operands
+from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.walking import Walk
 from ellc.codegen.kernels.elementwise import common_walk
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.types import Elem
+from ellc.codegen.machine.target import Target
 from ellc.ir.ops.quantised import Lookup
 
 _UNROLLED = {32: 4, 64: 8}  # independent loads in flight, by the bits of a word
@@ -23,17 +25,17 @@ _CODES = 256
 
 
 @lowers(Lookup)
-def lower_lookup(ctx: NodeContext) -> list[KernelCall]:
+def lower_lookup(node: PlacedNode) -> list[KernelCall]:
     """By whole registers where the target has instructions for that, else element by element."""
-    data, walk = ctx.inputs[:1], common_walk(ctx, ctx.inputs[:1])
-    place = ctx.place(ctx.inputs[1])
+    data, walk = node.inputs[:1], common_walk(node, node.inputs[:1])
+    place = node.inputs[1].access
     (step,) = place.strides
-    b = KernelBuilder(ctx.name)
-    operands = Operands(ctx, b, data, ctx.result_type().shape, walk, "x")
+    b = KernelBuilder(node.name)
+    operands = Operands(b, data, node.result, walk, "x")
     table = b.param("table", place.elem, place.align_bytes)
-    epilogue = Epilogue(ctx, b, walk)
+    epilogue = Epilogue(node, b, walk)
     lowest = int(np.iinfo(data[0].type.dtype.numpy).min)
-    lanes = _lanes(ctx, place.elem, step, walk[-1])
+    lanes = _lanes(node.target, place.elem, step, walk[-1])
     codes = b.bitcast(b.load(table, 0, _CODES), Elem.U8) if lanes > 1 else None
 
     def found(at: list[Operand], start: int, count: int) -> Operand:
@@ -53,17 +55,17 @@ def lower_lookup(ctx: NodeContext) -> list[KernelCall]:
         ]
         epilogue.store(b.interleaved(parts), at, count=length, last=last)
 
-    unrolled = _UNROLLED[ctx.target.word_bits] if lanes == 1 else _VECTORS * lanes
+    unrolled = _UNROLLED[node.target.word_bits] if lanes == 1 else _VECTORS * lanes
     block = max(8 if epilogue.is_bits else lanes, min(unrolled, walk[-1] // lanes * lanes))
-    loops = Walk(walk, block, ctx.options.threads, split_last=epilogue.has_tail)
+    loops = Walk(walk, block, node.threads, split_last=epilogue.has_tail)
     extent = loops.write(b, body)
     args = (*operands.args, access_arg(place), *epilogue.args)
     return [KernelCall(b.finish(), args, extent, f"lookup {lanes}")]
 
 
-def _lanes(ctx: NodeContext, elem: Elem, step: int, inner: int) -> int:
+def _lanes(target: Target, elem: Elem, step: int, inner: int) -> int:
     """Bytes looked up at once: a register of them where a table fits into registers."""
-    if not ctx.target.isa.looks_up_in_registers or elem.bytes > 1 or step != 1:
+    if not target.isa.looks_up_in_registers or elem.bytes > 1 or step != 1:
         return 1
-    lanes = ctx.target.lanes(1)
+    lanes = target.lanes(1)
     return lanes if inner >= lanes else 8 if inner >= 8 else 1

@@ -15,8 +15,9 @@ from ellc.codegen.blocks.access import Access
 from ellc.codegen.blocks.candidates import Candidate, Prediction, kernel, lowers
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.folding import index_of
-from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg
-from ellc.codegen.blocks.movement import dense_copy, placed_as
+from ellc.codegen.blocks.lowering import KernelCall, access_arg
+from ellc.codegen.blocks.placed_node import PlacedNode
+from ellc.codegen.blocks.scratch import dense_copy, placed_as
 from ellc.codegen.blocks.terms import Numbers
 from ellc.codegen.blocks.vectors import joined, vector_lanes
 from ellc.codegen.blocks.views import broadcast_strides
@@ -26,6 +27,7 @@ from ellc.codegen.kernels.factors import NO_ZEROS, Factors, ZeroPoints
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.kir.types import VType
+from ellc.codegen.machine.target import Target
 from ellc.ir.ops.dense import Dense, MatMul
 from ellc.ir.ops.quantised_conv import IntDense, IntMatMul
 from ellc.ir.types import DType
@@ -61,42 +63,42 @@ class _Product:
 
 
 @lowers(MatMul, IntMatMul)
-def lower_matmul(ctx: NodeContext) -> list[KernelCall]:
+def lower_matmul(node: PlacedNode) -> list[KernelCall]:
     """Any two operands; a constant right one is usually a dense layer by now."""
-    op = ctx.anchor
+    op = node.anchor
     assert isinstance(op, MatMul | IntMatMul)
-    a, b = (ctx.place(x) for x in ctx.inputs)
-    walk = ctx.result_type().shape
+    a, b = (x.access for x in node.inputs)
+    walk = node.result.type.shape
     a = _exchanged(a) if op.transpose_a else a
     b = _exchanged(b) if op.transpose_b else b
     product = _Product(a, b, walk, Numbers.floats(a.elem))
     if isinstance(op, IntMatMul):
-        numbers = Numbers.integers(a.elem, b.elem, ctx.target)
+        numbers = Numbers.integers(a.elem, b.elem, node.target)
         product = _Product(a, b, walk, numbers, ZeroPoints(op.a_zero, op.b_zero))
-    return _lower(ctx, product, None)
+    return _lower(node, product, None)
 
 
 @kernel(Dense, IntDense, name="matmul")
-def computed_dense(ctx: NodeContext) -> Iterator[Candidate]:
+def computed_dense(node: PlacedNode) -> Iterator[Candidate]:
     """A dense layer whose weights or bias are computed: nothing can be packed."""
-    if any(x.array is None for x in ctx.inputs[1:]):
-        yield Candidate(Prediction("matmul"), partial(_computed_dense, ctx))
+    if any(x.array is None for x in node.inputs[1:]):
+        yield Candidate(Prediction("matmul"), partial(_computed_dense, node))
 
 
-def _computed_dense(ctx: NodeContext) -> list[KernelCall]:
-    op = ctx.anchor
-    weights = ctx.place(ctx.inputs[1])
-    filters, depth = ctx.inputs[1].type.shape
-    pixels = ctx.inputs[0].type.elements // depth
-    x = placed_as(ctx, 0, (pixels, depth))
-    bias = placed_as(ctx, 2, (filters,)) if len(ctx.inputs) > 2 else None
+def _computed_dense(node: PlacedNode) -> list[KernelCall]:
+    op = node.anchor
+    weights = node.inputs[1].access
+    filters, depth = node.inputs[1].type.shape
+    pixels = node.inputs[0].type.elements // depth
+    x = placed_as(node.inputs[0].access, (pixels, depth))
+    bias = placed_as(node.inputs[2].access, (filters,)) if len(node.inputs) > 2 else None
     walk = (pixels, filters)
     product = _Product(x, _exchanged(weights), walk, Numbers.floats(x.elem))
     if isinstance(op, IntDense):
-        numbers = Numbers.integers(x.elem, weights.elem, ctx.target)
+        numbers = Numbers.integers(x.elem, weights.elem, node.target)
         zeros = ZeroPoints(op.input_zero, op.weight_zero)
         product = replace(product, numbers=numbers, zeros=zeros)
-    return _lower(ctx, product, bias)
+    return _lower(node, product, bias)
 
 
 def _exchanged(access: Access) -> Access:
@@ -110,39 +112,38 @@ def _exchanged(access: Access) -> Access:
     )
 
 
-def _lower(ctx: NodeContext, product: _Product, bias: Access | None) -> list[KernelCall]:
+def _lower(node: PlacedNode, product: _Product, bias: Access | None) -> list[KernelCall]:
     a, b = product.a, product.b
     along_depth = a.strides[-1] == 1 and b.strides[-2] == 1
     by_dots = along_depth and (product.rows <= _FEW_ROWS or product.columns == 1)
     if not by_dots and b.strides[-1] != 1 and product.columns > 1:
-        b = dense_copy(ctx, b)
+        b = dense_copy(b)
         product = replace(product, b=b)
-    builder = KernelBuilder(ctx.name)
+    builder = KernelBuilder(node.name)
     args = [access_arg(a), access_arg(b)]
     params = [builder.param(n, m.elem, m.align_bytes) for n, m in (("a", a), ("b", b))]
     start: Param | None = None
     if bias is not None:
         start = builder.param("bias", bias.elem, bias.align_bytes)
         args.append(access_arg(bias))
-    factors = Factors(ctx, builder, params[1], product.numbers, product.zeros)
+    factors = Factors(builder, params[1], product.numbers, product.zeros)
     args += factors.args
-    epilogue = Epilogue(ctx, builder, product.walk)
-    lanes = vector_lanes(ctx.target, product.numbers.total)
+    epilogue = Epilogue(node, builder, product.walk)
+    lanes = vector_lanes(node.target, product.numbers.total)
     kernel = _Kernel(builder, product, params[0], params[1], start, factors, epilogue, lanes)
-    multiple = 8 if ctx.result_type().dtype is DType.BIT else 1
+    multiple = 8 if node.result.type.dtype is DType.BIT else 1
     if by_dots:
-        kernel = replace(kernel, lanes=vector_lanes(ctx.target, product.numbers.factor))
+        kernel = replace(kernel, lanes=vector_lanes(node.target, product.numbers.factor))
         extent, note = kernel.dots(max(_DOTS, multiple))
     else:
         while kernel.lanes > 1 and kernel.lanes // 2 >= product.columns:
             kernel = replace(kernel, lanes=kernel.lanes // 2)
-        extent, note = kernel.tiles(*_tile(ctx, product, kernel.lanes, multiple))
+        extent, note = kernel.tiles(*_tile(node.target, product, kernel.lanes, multiple))
     return [KernelCall(builder.finish(), (*args, *epilogue.args), extent, f"matmul {note}")]
 
 
-def _tile(ctx: NodeContext, product: _Product, lanes: int, multiple: int) -> tuple[int, int, int]:
+def _tile(target: Target, product: _Product, lanes: int, multiple: int) -> tuple[int, int, int]:
     """(rows, vectors, steps of depth in one trip) of a tile."""
-    target = ctx.target
     vectors = max(1, min(2 if lanes > 1 else 4, -(-product.columns // lanes)))
     while vectors * lanes % multiple:
         vectors += 1

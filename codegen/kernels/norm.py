@@ -9,8 +9,9 @@ from functools import partial
 from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.folding import index_of
-from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg
-from ellc.codegen.blocks.movement import placed_as
+from ellc.codegen.blocks.lowering import KernelCall, access_arg
+from ellc.codegen.blocks.placed_node import PlacedNode
+from ellc.codegen.blocks.scratch import placed_as
 from ellc.codegen.blocks.vectors import vector_lanes
 from ellc.codegen.blocks.walking import Walk, merged
 from ellc.codegen.kir import vmath
@@ -22,24 +23,24 @@ from ellc.ir.types import DType
 
 
 @lowers(LRN)
-def lower_lrn(ctx: NodeContext) -> list[KernelCall]:
+def lower_lrn(node: PlacedNode) -> list[KernelCall]:
     """Vectors along the channels; a neighbourhood is read at shifted places."""
-    op = ctx.anchor
+    op = node.anchor
     assert isinstance(op, LRN)
-    walk = _walk(ctx)
+    walk = _walk(node)
     channels = walk[-1]
-    x = placed_as(ctx, 0, walk)
-    lanes = vector_lanes(ctx.target, x.elem)
+    x = placed_as(node.inputs[0].access, walk)
+    lanes = vector_lanes(node.target, x.elem)
     while lanes > 1 and lanes // 2 >= channels:
         lanes //= 2
     vectors = (
         max(1, 8 // lanes)
-        if ctx.result_type().dtype is DType.BIT
+        if node.result.type.dtype is DType.BIT
         else min(4, max(1, channels // lanes))
     )
-    b = KernelBuilder(ctx.name)
+    b = KernelBuilder(node.name)
     source = b.param("x", x.elem, x.align_bytes)
-    epilogue = Epilogue(ctx, b, walk)
+    epilogue = Epilogue(node, b, walk)
     lrn = _Lrn(b, op, source, channels, VType(x.elem, lanes))
     block = lanes * vectors
 
@@ -64,17 +65,17 @@ def lower_lrn(ctx: NodeContext) -> list[KernelCall]:
         for edge in range(stop, channels, block):
             write(Imm(edge), min(block, channels - edge))
 
-    extent = Walk(walk[:-1], 1, ctx.options.threads).write(b, row)
+    extent = Walk(walk[:-1], 1, node.threads).write(b, row)
     return [KernelCall(b.finish(), (access_arg(x), *epilogue.args), extent, f"lrn {block}")]
 
 
-def _walk(ctx: NodeContext) -> tuple[int, ...]:
+def _walk(node: PlacedNode) -> tuple[int, ...]:
     """Rows of channels; the axes before them are one where operand and result allow it."""
-    shape = ctx.result_type().shape
-    if ctx.extras or ctx.result_type().dtype is DType.BIT:
+    shape = node.result.type.shape
+    if node.extras or node.result.type.dtype is DType.BIT:
         return shape if len(shape) > 1 else (1, *shape)
-    place = ctx.place(ctx.inputs[0])
-    walk = merged(shape, place.strides, ctx.result().strides, keep_last=True)
+    place = node.inputs[0].access
+    walk = merged(shape, place.strides, node.result.access.strides, keep_last=True)
     return walk if len(walk) > 1 else (1, *walk)
 
 

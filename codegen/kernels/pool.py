@@ -10,8 +10,9 @@ import numpy as np
 
 from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.epilogue import Epilogue
-from ellc.codegen.blocks.lowering import Arg, KernelCall, NodeContext, access_arg
-from ellc.codegen.blocks.movement import placed_as
+from ellc.codegen.blocks.lowering import Arg, KernelCall, access_arg
+from ellc.codegen.blocks.placed_node import PlacedNode
+from ellc.codegen.blocks.scratch import placed_as
 from ellc.codegen.blocks.sliding import (
     Rectangle,
     Sliding,
@@ -21,10 +22,12 @@ from ellc.codegen.blocks.sliding import (
     write_tiles,
 )
 from ellc.codegen.blocks.vectors import vector_lanes
+from ellc.codegen.blocks.weights import constant
 from ellc.codegen.blocks.window import window_axes
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand, Param
 from ellc.codegen.kir.types import Elem, VType
+from ellc.codegen.machine.target import Target
 from ellc.ir.ops.common import padding_values
 from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
 from ellc.ir.ops.quantised_pool import IntAvgPool2D
@@ -34,51 +37,51 @@ _SMALL_WINDOW = 2  # taps for every register, up to which a window is straight-l
 
 
 @lowers(MaxPool2D, AvgPool2D)
-def lower_pool(ctx: NodeContext) -> list[KernelCall]:
+def lower_pool(node: PlacedNode) -> list[KernelCall]:
     """Both pools, any window."""
-    return lower_windows(ctx, _Maximum if isinstance(ctx.anchor, MaxPool2D) else _Mean)
+    return lower_windows(node, _Maximum if isinstance(node.anchor, MaxPool2D) else _Mean)
 
 
-def lower_windows(ctx: NodeContext, make: RuleMaker) -> list[KernelCall]:
+def lower_windows(node: PlacedNode, make: RuleMaker) -> list[KernelCall]:
     """The kernel calls of a pool; `make` gives the rule by which elements are combined."""
-    op = ctx.anchor
+    op = node.anchor
     assert isinstance(op, Pool)
-    type_ = ctx.inputs[0].type
-    x = placed_as(ctx, 0, type_.shape)
+    type_ = node.inputs[0].type
+    x = placed_as(node.inputs[0].access, type_.shape)
     if isinstance(op, IntAvgPool2D) or (isinstance(op, AvgPool2D) and not op.include_padding):
         x = replace(x, border=None)  # its values do not count
-    images, rows, columns, channels = ctx.anchor_type().shape
+    images, rows, columns, channels = node.anchor_type().shape
     dilation = (1, 1) if isinstance(op, IntAvgPool2D) else op.dilation
     axes = window_axes(x, (rows, columns), op.window, op.stride, dilation, op.padding)
     shape = Sliding(x, (images, rows, columns, channels), *axes)
-    b = KernelBuilder(ctx.name)
+    b = KernelBuilder(node.name)
     args: list[Arg] = [access_arg(x)]
     source = b.param("x", x.elem, x.align_bytes)
-    rule = make(ctx, b, op, shape, args)
-    epilogue = Epilogue(ctx, b, shape.walk)
-    tile = _rectangle(ctx, shape, rule.elem, 8 if epilogue.is_bits else 1)
-    pool = _Pool(b, source, shape, tile, rule, epilogue, is_small=_is_small(ctx, shape))
+    rule = make(b, op, shape, args)
+    epilogue = Epilogue(node, b, shape.walk)
+    tile = _rectangle(node.target, shape, rule.elem, 8 if epilogue.is_bits else 1)
+    pool = _Pool(b, source, shape, tile, rule, epilogue, is_small=_is_small(node.target, shape))
     extent = write_tiles(
-        b, shape, tile, pool.tile, threads=ctx.options.threads, split_last=epilogue.has_tail
+        b, shape, tile, pool.tile, threads=node.threads, split_last=epilogue.has_tail
     )
     return [KernelCall(b.finish(), (*args, *epilogue.args), extent, f"window {tile.note}")]
 
 
-def _is_small(ctx: NodeContext, shape: Sliding) -> bool:
-    limit = _SMALL_WINDOW * ctx.target.vector_registers
+def _is_small(target: Target, shape: Sliding) -> bool:
+    limit = _SMALL_WINDOW * target.vector_registers
     return shape.rows.taps * shape.columns.taps <= limit and shape.columns.taps <= 12
 
 
-def _rectangle(ctx: NodeContext, shape: Sliding, elem: Elem, multiple: int) -> Rectangle:
+def _rectangle(target: Target, shape: Sliding, elem: Elem, multiple: int) -> Rectangle:
     """Pixels of one row whose columns fit into registers; several vectors where there are few."""
-    target, channels = ctx.target, shape.walk[3]
+    channels = shape.walk[3]
     lanes = vector_lanes(target, elem)
     while lanes > 1 and lanes // 2 >= channels:
         lanes //= 2
     registers = 12 if target.vector_registers >= 32 else 7
     columns = shape.columns
     pixels = 1
-    if _is_small(ctx, shape):
+    if _is_small(target, shape):
         pixels = max(1, min((registers - columns.taps) // columns.stride + 1, columns.outputs))
     busy = max(1, pixels * min(columns.stride, columns.taps))
     vectors = 1 if busy >= 4 else max(1, min(4 // busy, channels // lanes))
@@ -95,7 +98,6 @@ class Rule(ABC):
 
     def __init__(
         self,
-        ctx: NodeContext,
         b: KernelBuilder,
         op: Pool,
         shape: Sliding,
@@ -108,7 +110,7 @@ class Rule(ABC):
         self._value = values[0].item()
         if values.size > 1 and not (shape.rows.is_interior and shape.columns.is_interior):
             self._outside = b.param("frame", self.elem, 64)
-            args.append(ctx.constant(np.pad(values, (0, 64 + -values.size % 16))))
+            args.append(constant(np.pad(values, (0, 64 + -values.size % 16))))
 
     @abstractmethod
     def identity(self, type_: VType) -> Operand:
@@ -129,7 +131,7 @@ class Rule(ABC):
         return self._b.load(self._outside, channel, type_.lanes, offset=shift)
 
 
-RuleMaker = Callable[[NodeContext, KernelBuilder, Pool, Sliding, list[Arg]], Rule]
+RuleMaker = Callable[[KernelBuilder, Pool, Sliding, list[Arg]], Rule]
 
 
 class _Maximum(Rule):

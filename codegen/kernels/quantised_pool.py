@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ellc.codegen.blocks.candidates import lowers
-from ellc.codegen.blocks.lowering import Arg, KernelCall, NodeContext
+from ellc.codegen.blocks.lowering import Arg, KernelCall
+from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.sliding import Sliding
 from ellc.codegen.kernels.pool import Pool, Rule, lower_windows
 from ellc.codegen.kir.build import KernelBuilder
@@ -15,9 +16,9 @@ _NARROW_AREA = 255  # so many 8-bit elements have a sum of at most 16 bits: 255 
 
 
 @lowers(IntAvgPool2D)
-def lower_int_pool(ctx: NodeContext) -> list[KernelCall]:
+def lower_int_pool(node: PlacedNode) -> list[KernelCall]:
     """Average pooling with any window."""
-    return lower_windows(ctx, _IntMean)
+    return lower_windows(node, _IntMean)
 
 
 class _IntMean(Rule):
@@ -28,10 +29,8 @@ class _IntMean(Rule):
 
     operation = "add"
 
-    def __init__(
-        self, ctx: NodeContext, b: KernelBuilder, op: Pool, shape: Sliding, args: list[Arg]
-    ) -> None:
-        super().__init__(ctx, b, op, shape, args)
+    def __init__(self, b: KernelBuilder, op: Pool, shape: Sliding, args: list[Arg]) -> None:
+        super().__init__(b, op, shape, args)
         self._stored = shape.x.elem
         narrow = Elem.I16 if self._stored.is_signed else Elem.U16
         small = self._stored.bytes == 1 and self._area <= _NARROW_AREA

@@ -10,13 +10,14 @@ import numpy as np
 
 from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.folding import Group, group, index_of, kept_axes, sweep
-from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg
+from ellc.codegen.blocks.lowering import KernelCall, access_arg
+from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.walking import Walk
+from ellc.codegen.blocks.weights import constant
 from ellc.codegen.kir import fixed_point
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand, Param
 from ellc.codegen.kir.types import INDEX, Elem, VType
-from ellc.ir.errors import EllcError
 from ellc.ir.fixed_point import SOFTMAX_SUM_BITS, divide_by_power
 from ellc.ir.ops.quantised_softmax import QuantSoftmax
 from ellc.ir.types import DType
@@ -25,18 +26,17 @@ _WAYS = 4
 
 
 @lowers(QuantSoftmax)
-def lower_quant_softmax(ctx: NodeContext) -> list[KernelCall]:
+def lower_quant_softmax(node: PlacedNode) -> list[KernelCall]:
     """Row after row, each element by itself."""
-    op = ctx.anchor
+    op = node.anchor
     assert isinstance(op, QuantSoftmax)
-    if ctx.stages:
-        raise EllcError(f"'{op.name}' with an epilogue", code="E301", where=ctx.name)
-    x = ctx.place(ctx.inputs[0])
-    result = ctx.result()
+    node.refuse_stages()
+    x = node.inputs[0].access
+    result = node.result.access
     rank = len(x.shape)
     order = kept_axes(rank, (rank - 1,))
     rows = group(x, order, [result.strides[a] for a in order])
-    b = KernelBuilder(ctx.name)
+    b = KernelBuilder(node.name)
     source = b.param("x", x.elem, x.align_bytes)
     powers, terms = b.param("powers", Elem.I32, 64), b.param("terms", Elem.I32, 64)
     target = b.param("y", result.elem, result.align_bytes, writable=True)
@@ -44,9 +44,9 @@ def lower_quant_softmax(ctx: NodeContext) -> list[KernelCall]:
         b, source, powers, terms, target, rows, x.shape[-1],
         (x.strides[-1], result.strides[-1]), op.dtype,
     )  # fmt: skip
-    extent = Walk(rows.extents, 1, ctx.options.threads).write(b, row.write)
+    extent = Walk(rows.extents, 1, node.threads).write(b, row.write)
     table = op.exponentials()
-    tables = [ctx.constant(t) for t in (table, divide_by_power(table, SOFTMAX_SUM_BITS))]
+    tables = [constant(t) for t in (table, divide_by_power(table, SOFTMAX_SUM_BITS))]
     return [KernelCall(b.finish(), (access_arg(x), *tables, access_arg(result)), extent, op.name)]
 
 

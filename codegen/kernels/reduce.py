@@ -19,12 +19,14 @@ from ellc.codegen.blocks.folding import (
     nan_ranked,
     sweep,
 )
-from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg
+from ellc.codegen.blocks.lowering import KernelCall, access_arg
+from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.vectors import load_lanes, vector_lanes
 from ellc.codegen.blocks.walking import Walk
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand, Param
 from ellc.codegen.kir.types import Elem, VType
+from ellc.codegen.machine.target import Target
 from ellc.ir.ops.reduce import ArgMax, ArgMin, Reduce
 
 
@@ -41,10 +43,9 @@ class _Layout:
 
 
 def _layout(
-    ctx: NodeContext, x: Access, axes: Sequence[int], keep_dims: bool, widest: Elem
+    target: Target, x: Access, result: Access, axes: Sequence[int], keep_dims: bool, widest: Elem
 ) -> _Layout:
     kept_order = kept_axes(len(x.shape), axes)
-    result = ctx.result()
     if keep_dims:
         y_strides = [result.strides[a] for a in kept_order]
     else:
@@ -52,7 +53,7 @@ def _layout(
     kept = group(x, kept_order, y_strides)
     folded = group(x, sorted(axes), [0] * len(axes))
     by_rows = folded.x[-1] == 1 and folded.count > 1 and kept.x[-1] != 1
-    lanes = vector_lanes(ctx.target, widest)
+    lanes = vector_lanes(target, widest)
     extent = (folded if by_rows else kept).extents[-1]
     while lanes > 1 and lanes // 2 >= extent:
         lanes //= 2
@@ -67,16 +68,16 @@ def _layout(
 
 
 @lowers(Reduce)
-def lower_reduce(ctx: NodeContext) -> list[KernelCall]:
+def lower_reduce(node: PlacedNode) -> list[KernelCall]:
     """Any kind along any axes."""
-    op = ctx.anchor
+    op = node.anchor
     assert isinstance(op, Reduce)
-    x = ctx.place(ctx.inputs[0])
-    elem = Elem.of(ctx.anchor_type().dtype)
-    layout = _layout(ctx, x, op.axes, op.keep_dims, elem)
-    b = KernelBuilder(ctx.name)
+    x = node.inputs[0].access
+    elem = Elem.of(node.anchor_type().dtype)
+    layout = _layout(node.target, x, node.result.access, op.axes, op.keep_dims, elem)
+    b = KernelBuilder(node.name)
     source = b.param("x", x.elem, x.align_bytes)
-    epilogue = Epilogue(ctx, b, layout.kept.extents)
+    epilogue = Epilogue(node, b, layout.kept.extents)
     fold = _Fold(b, op, source, elem, layout)
 
     def body(at: list[Operand], length: int, last: bool) -> None:
@@ -85,7 +86,7 @@ def lower_reduce(ctx: NodeContext) -> list[KernelCall]:
         epilogue.store(values, at, count=length, last=last)
 
     block = 1 if layout.by_rows else layout.lanes * layout.vectors
-    extent = Walk(layout.kept.extents, block, ctx.options.threads).write(b, body)
+    extent = Walk(layout.kept.extents, block, node.threads).write(b, body)
     return [KernelCall(b.finish(), (access_arg(x), *epilogue.args), extent, f"reduce {op.kind}")]
 
 
@@ -175,16 +176,16 @@ def _identity(kind: str, elem: Elem) -> float | int:
 
 
 @lowers(ArgMax, ArgMin)
-def lower_arg(ctx: NodeContext) -> list[KernelCall]:
+def lower_arg(node: PlacedNode) -> list[KernelCall]:
     """The first or last of the largest or smallest elements along an axis."""
-    op = ctx.anchor
+    op = node.anchor
     assert isinstance(op, ArgMax | ArgMin)
-    x = ctx.place(ctx.inputs[0])
+    x = node.inputs[0].access
     widest = x.elem if x.elem.bytes > 4 else Elem.I32
-    layout = _layout(ctx, x, (op.axis,), op.keep_dims, widest)
-    b = KernelBuilder(ctx.name)
+    layout = _layout(node.target, x, node.result.access, (op.axis,), op.keep_dims, widest)
+    b = KernelBuilder(node.name)
     source = b.param("x", x.elem, x.align_bytes)
-    epilogue = Epilogue(ctx, b, layout.kept.extents)
+    epilogue = Epilogue(node, b, layout.kept.extents)
     search = _Search(b, op, source, layout)
 
     def body(at: list[Operand], length: int, last: bool) -> None:
@@ -193,7 +194,7 @@ def lower_arg(ctx: NodeContext) -> list[KernelCall]:
         epilogue.store([value], at, count=length, last=last)
 
     block = 1 if layout.by_rows else layout.lanes
-    extent = Walk(layout.kept.extents, block, ctx.options.threads).write(b, body)
+    extent = Walk(layout.kept.extents, block, node.threads).write(b, body)
     return [KernelCall(b.finish(), (access_arg(x), *epilogue.args), extent, op.name)]
 
 

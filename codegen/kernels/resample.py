@@ -12,14 +12,15 @@ from ellc.codegen.blocks.access import Access
 from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.folding import index_of
-from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg
+from ellc.codegen.blocks.lowering import KernelCall, access_arg
+from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.vectors import load_lanes, vector_lanes
 from ellc.codegen.blocks.views import regrouped
 from ellc.codegen.blocks.walking import Walk, merged
+from ellc.codegen.blocks.weights import constant
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.kir.types import Elem, VType
-from ellc.ir.errors import EllcError
 from ellc.ir.ops.resize import Resample
 
 _UNROLLED_TAPS = 8
@@ -27,29 +28,26 @@ _VECTORS = 4
 
 
 @lowers(Resample)
-def lower_resample(ctx: NodeContext) -> list[KernelCall]:
+def lower_resample(node: PlacedNode) -> list[KernelCall]:
     """Vectors along what lies inside the axis; its indices and weights are read once for all."""
-    op = ctx.anchor
+    op = node.anchor
     assert isinstance(op, Resample)
-    indices, weights = ctx.inputs[1].array, ctx.inputs[2].array
-    if indices is None or weights is None:
-        where = ", ".join(ctx.node.source) or ctx.name
-        raise EllcError(f"'{op.name}' needs constant tables", code="E302", where=where)
-    x = ctx.place(ctx.inputs[0])
-    axes = _Axes.of(x, ctx.result(), ctx.result_type().shape, op.axis)
-    b = KernelBuilder(ctx.name)
+    indices, weights = (node.constant(i, "tables") for i in (1, 2))
+    x = node.inputs[0].access
+    axes = _Axes.of(x, node.result.access, node.result.type.shape, op.axis)
+    b = KernelBuilder(node.name)
     source = b.param("x", x.elem, x.align_bytes)
     places = b.param("places", Elem.I32, 64)
     factors = b.param("factors", x.elem, 64)
-    epilogue = Epilogue(ctx, b, (*axes.outer, axes.size, *axes.inner))
-    lanes = vector_lanes(ctx.target, x.elem)
+    epilogue = Epilogue(node, b, (*axes.outer, axes.size, *axes.inner))
+    lanes = vector_lanes(node.target, x.elem)
     while lanes > 1 and lanes // 2 >= axes.inner[-1]:
         lanes //= 2
     kernel = _Resample(b, source, places, factors, axes, indices.shape[1], lanes, epilogue)
-    extent = Walk((*axes.outer, axes.size), 1, ctx.options.threads).write(b, kernel.element)
+    extent = Walk((*axes.outer, axes.size), 1, node.threads).write(b, kernel.element)
     inside = np.clip(indices.astype(np.int64), 0, x.shape[op.axis] - 1)
-    offsets = ctx.constant((inside * x.strides[op.axis]).astype(np.int32))
-    args = (access_arg(x), offsets, ctx.constant(weights), *epilogue.args)
+    offsets = constant((inside * x.strides[op.axis]).astype(np.int32))
+    args = (access_arg(x), offsets, constant(weights), *epilogue.args)
     return [KernelCall(b.finish(), args, extent, f"resample {indices.shape[1]} taps")]
 
 

@@ -4,34 +4,33 @@ from __future__ import annotations
 
 from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.folding import group, index_of, kept_axes
-from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg
+from ellc.codegen.blocks.lowering import KernelCall, access_arg
+from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.vectors import load_lanes, store_lanes, vector_lanes
 from ellc.codegen.blocks.walking import Walk
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand
 from ellc.codegen.kir.types import VType
-from ellc.ir.errors import EllcError
 from ellc.ir.ops.scan import CumProd, CumSum, Running
 
 
 @lowers(CumSum, CumProd)
-def lower_running(ctx: NodeContext) -> list[KernelCall]:
+def lower_running(node: PlacedNode) -> list[KernelCall]:
     """One total for each lane of the other axes, carried from element to element."""
-    op = ctx.anchor
+    op = node.anchor
     assert isinstance(op, Running)
     combine = "mul" if isinstance(op, CumProd) else "add"
-    if ctx.stages:
-        raise EllcError(f"'{op.name}' with an epilogue", code="E301", where=ctx.name)
-    x = ctx.place(ctx.inputs[0])
-    y = ctx.result()
+    node.refuse_stages()
+    x = node.inputs[0].access
+    y = node.result.access
     order = kept_axes(len(x.shape), (op.axis,))
     kept = group(x, order, [y.strides[a] for a in order])
     extent = x.shape[op.axis]
     x_step, y_step = x.strides[op.axis], y.strides[op.axis]
-    lanes = vector_lanes(ctx.target, x.elem)
+    lanes = vector_lanes(node.target, x.elem)
     while lanes > 1 and lanes // 2 >= kept.extents[-1]:
         lanes //= 2
-    b = KernelBuilder(ctx.name)
+    b = KernelBuilder(node.name)
     source = b.param("x", x.elem, x.align_bytes)
     target = b.param("y", y.elem, y.align_bytes, writable=True)
 
@@ -51,5 +50,5 @@ def lower_running(ctx: NodeContext) -> list[KernelCall]:
             store_lanes(b, written, target, y_index, length, kept.y[-1])
             loop.carry((total,))
 
-    calls = Walk(kept.extents, lanes, ctx.options.threads).write(b, body)
+    calls = Walk(kept.extents, lanes, node.threads).write(b, body)
     return [KernelCall(b.finish(), (access_arg(x), access_arg(y)), calls, op.name)]

@@ -14,11 +14,14 @@ import numpy as np
 
 from ellc.codegen.blocks.access import Access, dense
 from ellc.codegen.blocks.candidates import lowers
-from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg, constant_access
-from ellc.codegen.blocks.movement import copy_step, dense_copy, scratch_access
+from ellc.codegen.blocks.lowering import KernelCall, access_arg
+from ellc.codegen.blocks.movement import copy_step
+from ellc.codegen.blocks.placed_node import PlacedNode
+from ellc.codegen.blocks.scratch import dense_copy, dense_result, scratch
 from ellc.codegen.blocks.vectors import load_lanes, store_lanes
 from ellc.codegen.blocks.views import broadcast_to, regrouped, seen_as
 from ellc.codegen.blocks.walking import Walk, merged
+from ellc.codegen.blocks.weights import constant_access
 from ellc.codegen.kernels.bits import pack, unpacked
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand
@@ -33,56 +36,54 @@ Copy = tuple[Access, Access]  # from, to: of one shape
 
 
 @lowers(Reshape, Transpose, Slice, Concat, Split, Pad, Embed, Expand, Gather)
-def lower_movement(ctx: NodeContext) -> list[KernelCall]:
+def lower_movement(node: PlacedNode) -> list[KernelCall]:
     """Any operator that moves elements; results that are views already need nothing."""
-    if ctx.result_type().dtype is DType.BIT:
-        return _on_bytes(ctx)
-    placed = [ctx.place(x) for x in ctx.inputs]
-    results = [ctx.result(i) for i in range(len(ctx.node.outputs))]
-    return _move(ctx, ctx.anchor, placed, results)
+    if node.result.type.dtype is DType.BIT:
+        return _on_bytes(node)
+    placed = [x.access for x in node.inputs]
+    results = [x.access for x in node.results]
+    return _move(node, placed, results)
 
 
 def _move(
-    ctx: NodeContext, op: Op, placed: Sequence[Access], results: Sequence[Access]
+    node: PlacedNode, placed: Sequence[Access], results: Sequence[Access]
 ) -> list[KernelCall]:
-    if isinstance(op, Gather):
-        return [_gather(ctx, op, placed, results[0])]
-    calls = []
-    for index, copies in enumerate(_copies(ctx, op, placed, results)):
-        if ctx.is_viewed(index):
-            continue
-        for source, result in copies:
-            if prod(result.shape):
-                calls.append(copy_step(ctx, source, result))
-    return calls
+    if isinstance(node.anchor, Gather):
+        return [_gather(node, node.anchor, placed, results[0])]
+    filled = _copies(node.anchor, node.inputs[0].type.dtype, placed, results)
+    return [
+        copy_step(node, source, target)
+        for copies, result in zip(filled, node.results, strict=True)
+        for source, target in copies
+        if prod(target.shape) and not result.is_viewed
+    ]
 
 
-def _on_bytes(ctx: NodeContext) -> list[KernelCall]:
+def _on_bytes(node: PlacedNode) -> list[KernelCall]:
     """Signs as bytes, moved, and packed again."""
     calls, placed = [], []
-    for operand in ctx.inputs:
-        access = ctx.place(operand)
+    for operand in node.inputs:
+        access = operand.access
         if operand.type.dtype is DType.BIT:
-            access, call = unpacked(ctx, access, operand.type.shape)
+            access, call = unpacked(node, access, operand.type.shape)
             calls.append(call)
         placed.append(access)
-    shapes = [ctx.result_type(i).shape for i in range(len(ctx.node.outputs))]
-    made = [scratch_access(ctx, Elem.U8, shape) for shape in shapes]
-    calls += _move(ctx, ctx.anchor, placed, made)
-    for index, shape in enumerate(shapes):
-        if not ctx.is_viewed(index):
-            calls.append(pack(ctx, made[index], shape, ctx.result(index)))
+    made = [scratch(Elem.U8, x.type.shape) for x in node.results]
+    calls += _move(node, placed, made)
+    for moved, result in zip(made, node.results, strict=True):
+        if not result.is_viewed:
+            calls.append(pack(node, moved, result.type.shape, result.access))
     return calls
 
 
 def _copies(
-    ctx: NodeContext, op: Op, placed: Sequence[Access], results: Sequence[Access]
+    op: Op, dtype: DType, placed: Sequence[Access], results: Sequence[Access]
 ) -> list[list[Copy]]:
     """For every result the copies that fill it, in order."""
     source, result = placed[0], results[0]
     match op:
         case Reshape():
-            return [[_reshaped(ctx, source, result)]]
+            return [[_reshaped(source, result)]]
         case Transpose(permutation=order):
             moved = replace(
                 source,
@@ -103,18 +104,18 @@ def _copies(
             inside = part(result, offsets, source.shape)
             return [[(placed[1], result), (source, inside)]]
         case Pad():
-            return [_padded(ctx, op, source, result)]
+            return [_padded(op, dtype, source, result)]
     raise TypeError(op.name)
 
 
-def _reshaped(ctx: NodeContext, source: Access, result: Access) -> Copy:
+def _reshaped(source: Access, result: Access) -> Copy:
     """Copy element by element in row-major order; one of the two takes the other's shape."""
     there = seen_as(result, source.shape)
     if there is not None:
         return source, there
     view = seen_as(source, result.shape)
     if view is None:
-        made = dense_copy(ctx, source)
+        made = dense_copy(source)
         view = replace(made, shape=result.shape, strides=dense(result.shape))
     return view, result
 
@@ -146,11 +147,11 @@ def _split(
 # --- padding -------------------------------------------------------------------------------------
 
 
-def _padded(ctx: NodeContext, op: Pad, source: Access, result: Access) -> list[Copy]:
+def _padded(op: Pad, dtype: DType, source: Access, result: Access) -> list[Copy]:
     """Copy the operand into the middle, then pad axis by axis, each across the axes done before."""
     copies: list[Copy] = [(source, part(result, op.before, source.shape))]
     if op.mode == "constant":
-        return _filled(ctx, op, result) + copies
+        return _filled(op, dtype, result) + copies
     done_first, done_size = list(op.before), list(source.shape)
     for axis, (before, after) in enumerate(zip(op.before, op.after, strict=True)):
         for amount, low in ((before, True), (after, False)):
@@ -160,11 +161,10 @@ def _padded(ctx: NodeContext, op: Pad, source: Access, result: Access) -> list[C
     return copies
 
 
-def _filled(ctx: NodeContext, op: Pad, result: Access) -> list[Copy]:
+def _filled(op: Pad, dtype: DType, result: Access) -> list[Copy]:
     """Fill the padding with one number, axis by axis; no element is written twice."""
-    type_ = ctx.inputs[0].type
-    value = padding_values(Padding(values=(op.value,)), type_.dtype.numpy)[:1]
-    number = constant_access(value, type_.dtype)
+    value = padding_values(Padding(values=(op.value,)), dtype.numpy)[:1]
+    number = constant_access(value, dtype)
     copies: list[Copy] = []
     first, size = [0] * len(result.shape), list(result.shape)
     for axis, (before, after) in enumerate(zip(op.before, op.after, strict=True)):
@@ -222,22 +222,20 @@ def part(
 # --- gather --------------------------------------------------------------------------------------
 
 
-def _gather(ctx: NodeContext, op: Gather, placed: Sequence[Access], result: Access) -> KernelCall:
+def _gather(node: PlacedNode, op: Gather, placed: Sequence[Access], result: Access) -> KernelCall:
     """[outer, picked, inner]: for every index a run of the inner elements."""
     source, indices = placed
     outer, inner = source.shape[: op.axis], source.shape[op.axis + 1 :]
     picked = prod(indices.shape)
     if regrouped(indices.shape, indices.strides, (picked,)) is None:
-        indices = dense_copy(ctx, indices)
+        indices = dense_copy(indices)
     order = regrouped(indices.shape, indices.strides, (picked,))
     places = regrouped(result.shape, result.strides, (*outer, picked, *inner))
     if places is None:
-        made = scratch_access(ctx, result.elem, (*outer, picked, *inner))
-        view = replace(made, shape=result.shape, strides=dense(result.shape))
-        ctx.after.append(copy_step(ctx, view, result))
-        result, places = made, made.strides
+        result = dense_result(result, (*outer, picked, *inner))
+        places = result.strides
     assert order is not None
-    b = KernelBuilder(ctx.name)
+    b = KernelBuilder(node.name)
     x = b.param("x", source.elem, source.align_bytes)
     chosen = b.param("indices", indices.elem, indices.align_bytes)
     y = b.param("y", result.elem, result.align_bytes, writable=True)
@@ -247,7 +245,7 @@ def _gather(ctx: NodeContext, op: Gather, placed: Sequence[Access], result: Acce
     x_in = regrouped(inner, steps_in, walk_in)
     y_in = regrouped(inner, places_in, walk_in)
     assert x_in is not None and y_in is not None
-    lanes = ctx.target.lanes(source.elem.bytes) if x_in[-1] == y_in[-1] == 1 else 1
+    lanes = node.target.lanes(source.elem.bytes) if x_in[-1] == y_in[-1] == 1 else 1
     while lanes > 1 and lanes // 2 >= walk_in[-1]:
         lanes //= 2
     x_steps = (*source.strides[: op.axis], 0, *x_in)
@@ -264,7 +262,7 @@ def _gather(ctx: NodeContext, op: Gather, placed: Sequence[Access], result: Acce
         value = load_lanes(b, x, x_index, lanes, length, x_in[-1])
         store_lanes(b, value, y, y_index, length, y_in[-1])
 
-    walk = Walk((*outer, picked, *walk_in), lanes, ctx.options.threads)
+    walk = Walk((*outer, picked, *walk_in), lanes, node.threads)
     extent = walk.write(b, body)
     args = (access_arg(source), access_arg(indices), access_arg(result))
     return KernelCall(b.finish(), args, extent, "gather")

@@ -17,43 +17,42 @@ from ellc.codegen.blocks.folding import (
     load_filled,
     sweep,
 )
-from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg
+from ellc.codegen.blocks.lowering import KernelCall, access_arg
+from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.vectors import load_lanes, store_lanes, vector_lanes
 from ellc.codegen.blocks.walking import Walk
 from ellc.codegen.kir import vmath
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand, Param
 from ellc.codegen.kir.types import VType
-from ellc.ir.errors import EllcError
 from ellc.ir.ops.reduce import LogSoftmax, Softmax
 
 _WAYS = 2
 
 
 @lowers(Softmax, LogSoftmax)
-def lower_softmax(ctx: NodeContext) -> list[KernelCall]:
+def lower_softmax(node: PlacedNode) -> list[KernelCall]:
     """Both, over any axes."""
-    op = ctx.anchor
+    op = node.anchor
     assert isinstance(op, Softmax | LogSoftmax)
-    if ctx.stages:
-        raise EllcError(f"'{op.name}' with an epilogue", code="E301", where=ctx.name)
-    x = ctx.place(ctx.inputs[0])
-    result = ctx.result()
+    node.refuse_stages()
+    x = node.inputs[0].access
+    result = node.result.access
     order = kept_axes(len(x.shape), op.axes)
     kept = group(x, order, [result.strides[a] for a in order])
     axes = sorted(op.axes)
     folded = group(x, axes, [result.strides[a] for a in axes])
     by_rows = folded.x[-1] == folded.y[-1] == 1 and folded.count > 1
-    lanes = vector_lanes(ctx.target, x.elem)
+    lanes = vector_lanes(node.target, x.elem)
     while lanes > 1 and lanes // 2 >= (folded if by_rows else kept).extents[-1]:
         lanes //= 2
-    b = KernelBuilder(ctx.name)
+    b = KernelBuilder(node.name)
     source = b.param("x", x.elem, x.align_bytes)
     target = b.param("y", result.elem, result.align_bytes, writable=True)
     softmax = _Softmax(b, source, target, kept, folded, lanes, isinstance(op, LogSoftmax))
     block = 1 if by_rows else lanes
     write = softmax.row if by_rows else softmax.columns
-    extent = Walk(kept.extents, block, ctx.options.threads).write(b, write)
+    extent = Walk(kept.extents, block, node.threads).write(b, write)
     return [KernelCall(b.finish(), (access_arg(x), access_arg(result)), extent, op.name)]
 
 

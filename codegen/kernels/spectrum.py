@@ -8,28 +8,27 @@ import numpy as np
 
 from ellc.codegen.blocks.access import Access
 from ellc.codegen.blocks.candidates import lowers
-from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg
-from ellc.codegen.blocks.movement import scratch_access
+from ellc.codegen.blocks.lowering import KernelCall, access_arg
+from ellc.codegen.blocks.placed_node import PlacedNode
+from ellc.codegen.blocks.scratch import scratch
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.kir.types import Elem, VType
-from ellc.ir.errors import EllcError
 from ellc.ir.ops.spectrum import Irfft, Rfft, radices
 
 _Complex = tuple[Operand, Operand]
 
 
 @lowers(Rfft, Irfft)
-def lower_rfft(ctx: NodeContext) -> list[KernelCall]:
+def lower_rfft(node: PlacedNode) -> list[KernelCall]:
     """One thread, row after row: the stages of a transform need all of the one before."""
-    op = ctx.anchor
-    if ctx.stages:
-        raise EllcError(f"'{op.name}' with an epilogue", code="E301", where=ctx.name)
-    places = [ctx.place(x) for x in ctx.inputs]
-    x, y = places[0], ctx.result()
+    op = node.anchor
+    node.refuse_stages()
+    places = [x.access for x in node.inputs]
+    x, y = places[0], node.result.access
     length = min(x.shape[1], y.shape[1])
-    work = scratch_access(ctx, x.elem, (length,))
-    b = KernelBuilder(ctx.name)
+    work = scratch(x.elem, (length,))
+    b = KernelBuilder(node.name)
     names = ("x", "turns", "joints")
     signal, turns, joints = (
         b.param(n, a.elem, a.align_bytes) for n, a in zip(names, places, strict=True)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from ellc.codegen.blocks.access import Access
 from ellc.codegen.blocks.candidates import lowers
-from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg
-from ellc.codegen.blocks.movement import scratch_access
+from ellc.codegen.blocks.lowering import KernelCall, access_arg
+from ellc.codegen.blocks.placed_node import PlacedNode
+from ellc.codegen.blocks.scratch import scratch
 from ellc.codegen.blocks.vectors import load_lanes, vector_lanes
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.kir.types import Elem, VType
-from ellc.ir.errors import EllcError
 from ellc.ir.ops.detection import NonMaxSuppression
 
 _NONE = float("-inf")
@@ -22,18 +22,17 @@ _Scores = Callable[[Operand, int], Operand]
 
 
 @lowers(NonMaxSuppression)
-def lower_suppression(ctx: NodeContext) -> list[KernelCall]:
+def lower_suppression(node: PlacedNode) -> list[KernelCall]:
     """One thread for all: where a row is written depends on how many came before it."""
-    op = ctx.anchor
+    op = node.anchor
     assert isinstance(op, NonMaxSuppression)
-    if ctx.stages:
-        raise EllcError(f"'{op.name}' with an epilogue", code="E301", where=ctx.name)
-    places = [ctx.place(x) for x in ctx.inputs]
-    lanes = vector_lanes(ctx.target, Elem.F32)
+    node.refuse_stages()
+    places = [x.access for x in node.inputs]
+    lanes = vector_lanes(node.target, Elem.F32)
     boxes = places[1].shape[2]
-    left = scratch_access(ctx, Elem.F32, (-(-boxes // lanes) * lanes,))
-    rows = ctx.result()
-    b = KernelBuilder(ctx.name)
+    left = scratch(Elem.F32, (-(-boxes // lanes) * lanes,))
+    rows = node.result.access
+    b = KernelBuilder(node.name)
     names = ("corners", "scores", "overlap", "threshold")
     corners, scores, overlap, threshold = (
         b.param(n, a.elem, a.align_bytes) for n, a in zip(names, places, strict=True)

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.epilogue import Epilogue
-from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg
-from ellc.codegen.blocks.lowering import Operand as NodeOperand
+from ellc.codegen.blocks.lowering import KernelCall, access_arg
 from ellc.codegen.blocks.operands import Operands, address
+from ellc.codegen.blocks.placed_node import NodeOperand, PlacedNode
 from ellc.codegen.blocks.vectors import load_lanes, vector_lanes
 from ellc.codegen.blocks.views import broadcast_strides, regrouped
 from ellc.codegen.blocks.walking import Walk
@@ -25,22 +25,22 @@ _VECTORS = {32: 8, 16: 4}
 
 
 @lowers(CountReached)
-def lower_count_reached(ctx: NodeContext) -> list[KernelCall]:
+def lower_count_reached(node: PlacedNode) -> list[KernelCall]:
     """A block of elements in registers; the loop over thresholds counts for all of them."""
-    x, thresholds = ctx.inputs
-    shape = ctx.result_type().shape
-    place = ctx.place(thresholds)
+    x, thresholds = node.inputs
+    shape = node.result.type.shape
+    place = thresholds.access
     each = replace(place, shape=place.shape[1:], strides=place.strides[1:], border=None)
     first = NodeOperand(thresholds.type.with_shape(*each.shape), each, None)
-    walk = common_walk(ctx, (x, first))
+    walk = common_walk(node, (x, first))
     steps = regrouped(shape, broadcast_strides(each.shape, each.strides, shape), walk)
     if steps is None:
-        raise InternalError(f"{ctx.name}: a walk of {walk} over thresholds {place.shape}")
-    b = KernelBuilder(ctx.name)
-    operands = Operands(ctx, b, (x,), shape, walk, "x")
+        raise InternalError(f"{node.name}: a walk of {walk} over thresholds {place.shape}")
+    b = KernelBuilder(node.name)
+    operands = Operands(b, (x,), node.result, walk, "x")
     table = b.param("thresholds", place.elem, place.align_bytes)
-    epilogue = Epilogue(ctx, b, walk)
-    lanes = vector_lanes(ctx.target, place.elem)
+    epilogue = Epilogue(node, b, walk)
+    lanes = vector_lanes(node.target, place.elem)
     while lanes > 1 and lanes // 2 >= walk[-1]:
         lanes //= 2
 
@@ -62,9 +62,9 @@ def lower_count_reached(ctx: NodeContext) -> list[KernelCall]:
             loop.carry(reached)
         epilogue.store(loop.results, at, count=length, last=last)
 
-    vectors = max(1, min(_VECTORS[ctx.target.vector_registers], walk[-1] // lanes))
+    vectors = max(1, min(_VECTORS[node.target.vector_registers], walk[-1] // lanes))
     block = max(8 if epilogue.is_bits else 1, lanes * vectors)
-    loops = Walk(walk, block, ctx.options.threads, split_last=epilogue.has_tail)
+    loops = Walk(walk, block, node.threads, split_last=epilogue.has_tail)
     extent = loops.write(b, body)
     args = (*operands.args, access_arg(place), *epilogue.args)
     return [KernelCall(b.finish(), args, extent, f"thresholds {vectors}x{lanes}")]

@@ -9,28 +9,28 @@ import numpy as np
 from ellc.codegen.blocks.access import Access
 from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.folding import index_of, kept_axes, nan_ranked
-from ellc.codegen.blocks.lowering import KernelCall, NodeContext, access_arg
+from ellc.codegen.blocks.lowering import KernelCall, access_arg
+from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.vectors import load_lanes, store_lanes, vector_lanes
 from ellc.codegen.blocks.walking import Walk
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand, Param
 from ellc.codegen.kir.types import Elem, VType
-from ellc.ir.errors import EllcError
+from ellc.codegen.machine.target import Target
 from ellc.ir.ops.sorting import TopK
 
 
 @lowers(TopK)
-def lower_top_k(ctx: NodeContext) -> list[KernelCall]:
+def lower_top_k(node: PlacedNode) -> list[KernelCall]:
     """As many passes over the axis as there are results, without memory for those already found."""
-    op = ctx.anchor
+    op = node.anchor
     assert isinstance(op, TopK)
-    if ctx.stages:
-        raise EllcError(f"'{op.name}' with an epilogue", code="E301", where=ctx.name)
-    x = ctx.place(ctx.inputs[0])
-    values, places = ctx.result(0), ctx.result(1)
+    node.refuse_stages()
+    x = node.inputs[0].access
+    values, places = node.results[0].access, node.results[1].access
     order = kept_axes(len(x.shape), (op.axis,))
     extents = tuple(x.shape[a] for a in order) or (1,)
-    b = KernelBuilder(ctx.name)
+    b = KernelBuilder(node.name)
     search = _Search(
         b,
         op,
@@ -39,16 +39,16 @@ def lower_top_k(ctx: NodeContext) -> list[KernelCall]:
         b.param("places", places.elem, places.align_bytes, writable=True),
         (x, values, places),
         order,
-        _lanes(ctx, x.elem, extents[-1]),
+        _lanes(node.target, x.elem, extents[-1]),
     )
-    extent = Walk(extents, search.lanes, ctx.options.threads).write(b, search.row)
+    extent = Walk(extents, search.lanes, node.threads).write(b, search.row)
     args = (access_arg(x), access_arg(values), access_arg(places))
     return [KernelCall(b.finish(), args, extent, op.name)]
 
 
-def _lanes(ctx: NodeContext, elem: Elem, rows: int) -> int:
+def _lanes(target: Target, elem: Elem, rows: int) -> int:
     """Rows side by side in one vector."""
-    lanes = vector_lanes(ctx.target, elem if elem.bytes > 4 else Elem.I32)
+    lanes = vector_lanes(target, elem if elem.bytes > 4 else Elem.I32)
     while lanes > 1 and lanes // 2 >= rows:
         lanes //= 2
     return lanes

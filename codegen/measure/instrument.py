@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from ellc.codegen.blocks.access import Access, Buffer
-from ellc.codegen.blocks.lowering import BufferArg, stored_array
+from ellc.codegen.blocks.lowering import BufferArg
+from ellc.codegen.blocks.weights import stored_array
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.languages.foreign_text import CCode, Identifier, c_code
 from ellc.codegen.machine.target import Target
@@ -186,7 +187,7 @@ class Memory:
 def _written(step: Step) -> list[Buffer]:
     """Buffers that a step writes and that hold values (not scratch memory)."""
     found: dict[str, Buffer] = {}
-    for param, arg in zip(step.call.kernel.params, step.call.args, strict=True):
+    for param, arg in zip(step.call.kernel.params, step.call.placed_args, strict=True):
         if param.writable and isinstance(arg, BufferArg) and arg.buffer.kind != "scratch":
             found.setdefault(arg.buffer.id, arg.buffer)
     return list(found.values())

@@ -12,7 +12,8 @@ from itertools import groupby
 import numpy as np
 
 from ellc.codegen.blocks.access import ARENA_ALIGN, WEIGHT_ALIGN, Weight, stored_shape
-from ellc.codegen.blocks.lowering import BufferArg, WeightArg, stored_array
+from ellc.codegen.blocks.lowering import BufferArg, WeightArg
+from ellc.codegen.blocks.weights import stored_array
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.languages.foreign_text import CCode, Comment, Identifier, c_code, comment
 from ellc.codegen.languages.names import port_names
@@ -378,7 +379,7 @@ class _Arrays:
 
 def _call(plan: Plan, constants: _Section | _Arrays, step: Step) -> Call:
     arguments, types = CCode(), CCode()
-    for param, arg in zip(step.call.kernel.params, step.call.args, strict=True):
+    for param, arg in zip(step.call.kernel.params, step.call.placed_args, strict=True):
         kind = CCode("void *" if param.writable else "const void *")
         if isinstance(arg, WeightArg):
             where = constants.pointer(arg.weight, param.elem)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 import ellc.codegen.kernels  # noqa: F401  (fills the registry)
+from ellc.codegen.blocks.access import Buffer
 from ellc.codegen.blocks.candidates import FAMILIES, Candidate, Family, Prediction
 from ellc.codegen.blocks.emission import computes_in_double
-from ellc.codegen.blocks.lowering import KernelCall, NodeContext
+from ellc.codegen.blocks.lowering import KernelCall
+from ellc.codegen.blocks.placed_node import PlacedNode
+from ellc.codegen.planning.scratch import ScratchBuffers
 from ellc.ir.errors import EllcError
 from ellc.ir.graph import Graph, Node
 from ellc.ir.op import Op, Pointwise
@@ -26,14 +29,14 @@ OFFERED = 4
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The context in which the chosen kernels were made, their calls, and predictions.
+    """The calls of the chosen kernels, the scratch memory that they need, and predictions.
 
     The chosen prediction is the first; the others follow from the cheapest on, at most `OFFERED`
     of a family.
     """
 
-    context: NodeContext
     calls: tuple[KernelCall, ...]
+    scratch: tuple[Buffer, ...]
     predictions: tuple[Prediction, ...]
 
 
@@ -41,7 +44,6 @@ class Choice:
 class _Offer:
     """What a family can do: candidates that are listed, its own choice first, and the rest."""
 
-    context: NodeContext
     listed: tuple[Candidate, ...]
     rest: Iterator[Candidate]
 
@@ -68,93 +70,82 @@ def families_of(op: Op) -> tuple[Family, ...]:
     return FAMILIES.get(Pointwise, ()) if not found and isinstance(op, Pointwise) else found
 
 
-def choose(new_context: Callable[[], NodeContext], asked: str = "", tuned: str = "") -> Choice:
-    """Choose among the candidates of a node, each family's made in a context of its own.
+def choose(node: PlacedNode, asked: str = "", tuned: str = "") -> Choice:
+    """Choose among the candidates of a node.
 
     `asked` is `family` or `family:schedule`, and so is `tuned`, which is passed over if the node
     has no such candidate. Raises `EllcError`: E301 if no kernel computes the node, E305 if what is
     asked for is no candidate.
     """
-    ctx = new_context()
-    _want_doubles(ctx)
-    offers = _offers(ctx, new_context)
+    _want_doubles(node)
+    offers = _offers(node)
     if asked:
-        offer, chosen = _asked(ctx, offers, new_context, asked)
+        chosen = _asked(node, offers, asked)
     else:
-        offer, chosen = (tuned and _named(offers, tuned)) or _cheapest(offers)
-    calls = list(chosen.make())
+        chosen = (tuned and _named(offers, tuned)) or _cheapest(offers)
+    scratch = ScratchBuffers(node)
+    calls = scratch.surrounded(chosen.make())
     others = [c.prediction for o in offers for c in o.listed if c is not chosen]
     others.sort(key=lambda p: p.known_cycles)
-    own = offer.context
-    return Choice(own, (*own.before, *calls, *own.after), (chosen.prediction, *others))
+    return Choice(calls, scratch.buffers, (chosen.prediction, *others))
 
 
-def _offers(ctx: NodeContext, new_context: Callable[[], NodeContext]) -> list[_Offer]:
+def _offers(node: PlacedNode) -> list[_Offer]:
     """What each family offers. Raises `EllcError` E301 if none serves the node."""
     found = []
-    for family in families_of(ctx.anchor):
-        own = new_context()
-        candidates = iter(family.offer(own))
+    for family in families_of(node.anchor):
+        candidates = iter(family.offer(node))
         if listed := tuple(islice(candidates, OFFERED)):
-            found.append(_Offer(own, listed, candidates))
+            found.append(_Offer(listed, candidates))
     if not found:
         raise EllcError(
-            f"no kernel for operator '{ctx.anchor.name}'",
+            f"no kernel for operator '{node.anchor.name}'",
             code="E301",
-            where=_where(ctx),
+            where=node.where,
             hint="`ellc ops` lists what can be compiled",
         )
     return found
 
 
-def _cheapest(offers: Sequence[_Offer]) -> tuple[_Offer, Candidate]:
-    """The family whose own choice is predicted to be cheapest, and that choice."""
-    offer = min(offers, key=lambda o: o.listed[0].prediction.known_cycles)
-    return offer, offer.listed[0]
+def _cheapest(offers: Sequence[_Offer]) -> Candidate:
+    """The own choice of the family for which that is predicted to be cheapest."""
+    return min((o.listed[0] for o in offers), key=lambda c: c.prediction.known_cycles)
 
 
-def _named(offers: Sequence[_Offer], name: str) -> tuple[_Offer, Candidate] | None:
-    for offer in offers:
-        if (chosen := offer.named(name)) is not None:
-            return offer, chosen
-    return None
+def _named(offers: Sequence[_Offer], name: str) -> Candidate | None:
+    found = (offer.named(name) for offer in offers)
+    return next((c for c in found if c is not None), None)
 
 
-def _asked(
-    ctx: NodeContext, offers: Sequence[_Offer], new_context: Callable[[], NodeContext], asked: str
-) -> tuple[_Offer, Candidate]:
+def _asked(node: PlacedNode, offers: Sequence[_Offer], asked: str) -> Candidate:
     """What is asked for; an error (E305) that says what can be if it cannot."""
     if found := _named(offers, asked):
         return found
-    names = [c.prediction.name for offer in _offers(ctx, new_context) for c in offer.all()]
+    names = [c.prediction.name for offer in _offers(node) for c in offer.all()]
     close = difflib.get_close_matches(asked, names, n=3)
     meant = f"; did you mean {' or '.join(close)}?" if close else ""
     can = ", ".join(c.prediction.name for offer in offers for c in offer.listed)
     raise EllcError(
-        f"kernel '{asked}' cannot compute '{ctx.anchor.name}' here; what can: {can}{meant}",
+        f"kernel '{asked}' cannot compute '{node.anchor.name}' here; what can: {can}{meant}",
         code=NO_SUCH_KERNEL,
-        where=_where(ctx),
+        where=node.where,
         hint=ASK_THE_PLAN,
     )
 
 
-def _where(ctx: NodeContext) -> str:
-    return ", ".join(ctx.node.source) or ctx.name
-
-
-def _want_doubles(ctx: NodeContext) -> None:
+def _want_doubles(node: PlacedNode) -> None:
     """Raise E303 for a double on a machine whose doubles are library calls."""
-    if ctx.target.scalar_f64:
+    if node.target.scalar_f64:
         return
-    types = [x.type for x in (*ctx.inputs, *ctx.extras)]
-    types += [ctx.result_type(i) for i in range(len(ctx.node.outputs))]
-    inside = [op for op in (ctx.anchor, *(s.op for s in ctx.stages)) if computes_in_double(op)]
+    types = [x.type for x in (*node.inputs, *node.extras)]
+    types += [x.type for x in node.results]
+    inside = [op for op in (node.anchor, *(s.op for s in node.stages)) if computes_in_double(op)]
     if inside or any(t.dtype is DType.F64 for t in types):
-        needs = (inside or [ctx.anchor])[0].name
+        needs = (inside or [node.anchor])[0].name
         raise EllcError(
-            f"target {ctx.target.name} has no double precision, which '{needs}' needs",
+            f"target {node.target.name} has no double precision, which '{needs}' needs",
             code="E303",
-            where=_where(ctx),
+            where=node.where,
         )
 
 

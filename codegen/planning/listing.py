@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from ellc.codegen.blocks.access import BufferKind
 from ellc.codegen.blocks.candidates import Prediction
-from ellc.codegen.blocks.lowering import Arg, BufferArg
+from ellc.codegen.blocks.lowering import BufferArg, PlacedArg
 from ellc.codegen.planning.loops import Repeat
 from ellc.codegen.planning.plan import Plan, Step
 
@@ -126,7 +126,7 @@ def _call(step: Step, numbers: Mapping[str, int]) -> ListedCall:
         call.kernel.name,
         call.note,
         call.extent,
-        tuple(_pointer(arg, numbers) for arg in call.args),
+        tuple(_pointer(arg, numbers) for arg in call.placed_args),
         step.op,
         step.values,
         step.source,
@@ -138,7 +138,7 @@ def _call(step: Step, numbers: Mapping[str, int]) -> ListedCall:
     )
 
 
-def _pointer(arg: Arg, numbers: Mapping[str, int]) -> Pointer:
+def _pointer(arg: PlacedArg, numbers: Mapping[str, int]) -> Pointer:
     if isinstance(arg, BufferArg):
         return Pointer(arg.buffer.id, arg.offset_bytes, arg.trip_bytes)
     return Pointer(numbers[arg.weight.key], arg.offset_bytes)

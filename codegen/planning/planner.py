@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import accumulate
 from types import MappingProxyType
 
@@ -19,13 +18,12 @@ from ellc.codegen.blocks.access import (
 from ellc.codegen.blocks.border import fill_border
 from ellc.codegen.blocks.lowering import (
     BufferArg,
-    NodeContext,
     Options,
     WeightArg,
     access_arg,
-    constant_access,
 )
 from ellc.codegen.blocks.movement import copy_call
+from ellc.codegen.blocks.weights import constant_access
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.languages.names import identifier
 from ellc.codegen.machine.target import Target
@@ -141,23 +139,12 @@ class _Steps:
             return
         label = _label(node)
         name = f"{self._prefix}_{len(self._steps):03d}_{label}"
-        new_context = partial(
-            NodeContext,
-            self._graph,
-            node,
-            self._storage.accesses,
-            self._constants,
-            self._target,
-            self._options,
-            name,
-            self._storage.viewed,
-        )
+        placed = self._storage.placed(node, self._target, self._options.threads, name)
         # What only one family computes has nothing to tune.
-        tunable = len(families_of(new_context().anchor)) > 1
-        layer = layer_key(new_context()) if tunable else ""
+        layer = layer_key(placed) if len(families_of(placed.anchor)) > 1 else ""
         tuned = self._tuned.get(layer, "")
         try:
-            choice = choose(new_context, self._asked.of(node), tuned)
+            choice = choose(placed, self._asked.of(node), tuned)
         except EllcError as error:
             self._problems.append(error)
             return
@@ -168,7 +155,7 @@ class _Steps:
     def _append(self, node: Node, name: str, choice: Choice, layer: str) -> None:
         """The steps of a node; what is counted once for it belongs to the last."""
         calls = choice.calls
-        self._scratch += [(b, len(self._steps)) for b in choice.context.scratch]
+        self._scratch += [(b, len(self._steps)) for b in choice.scratch]
         types = self._graph.node_types(node)
         trips = 1 if self._repeat is None else self._repeat.trips
         for index, call in enumerate(calls):
@@ -326,7 +313,7 @@ class _Steps:
         sizes: dict[str, int] = {}
         last = len(self._steps)
         for index, step in enumerate(self._steps):
-            for arg in (*step.call.args, *(guard.flag for guard in step.guards)):
+            for arg in (*step.call.placed_args, *(guard.flag for guard in step.guards)):
                 if isinstance(arg, BufferArg) and arg.buffer.kind in ("arena", "scratch"):
                     first = spans.get(arg.buffer.id, (index, index))[0]
                     spans[arg.buffer.id] = (first, index)
@@ -378,7 +365,7 @@ def _place_weights(steps: Sequence[Step]) -> tuple[tuple[tuple[Weight, int], ...
     placed: dict[str, tuple[Weight, int]] = {}
     offset = 0
     for step in steps:
-        for arg in step.call.args:
+        for arg in step.call.placed_args:
             if isinstance(arg, WeightArg) and arg.weight.key not in placed:
                 placed[arg.weight.key] = (arg.weight, offset)
                 offset += -(-arg.weight.bytes // WEIGHT_ALIGN) * WEIGHT_ALIGN

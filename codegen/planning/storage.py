@@ -18,12 +18,14 @@ from ellc.codegen.blocks.access import (
     element_access,
     stored_shape,
 )
+from ellc.codegen.blocks.placed_node import NodeOperand, NodeResult, PlacedNode
 from ellc.codegen.kir.types import Elem
+from ellc.codegen.machine.target import Target
 from ellc.codegen.planning.loops import Enter, Leave, last_uses_in_loops
 from ellc.ir.branches import Needs
 from ellc.ir.graph import Graph, Node
 from ellc.ir.op import Op, Pointwise
-from ellc.ir.ops.fused import anchor_of
+from ellc.ir.ops.fused import Fused, anchor_of
 from ellc.ir.ops.loop import Walk
 from ellc.ir.reads import PartOf, SameElements, View
 from ellc.ir.types import DType, TensorType
@@ -41,6 +43,7 @@ class Storage:
         self.accesses: dict[str, Access] = {}
         self.viewed: set[str] = set()  # results that are views: their node has no kernel
         self._homes: dict[str, Access] = {}
+        self._constants = {c.value: c for c in graph.constants}
         self._makers = {v: n for n in graph.nodes for v in n.outputs}
         self._last_use = _last_uses(graph, needed)
         self._assign_ports()
@@ -51,6 +54,33 @@ class Storage:
     def buffers(self) -> tuple[Buffer, ...]:
         """Every buffer, in order of creation."""
         return tuple(self._buffers.values())
+
+    def placed(self, node: Node, target: Target, threads: int, name: str) -> PlacedNode:
+        """A node with the places of what it reads and writes; `name` is that of its kernels."""
+        op = node.op
+        fused = op if isinstance(op, Fused) else Fused(op, len(node.inputs), ())
+        operands = tuple(self._operand(v) for v in node.inputs)
+        results = tuple(
+            NodeResult(v, self._graph.types[v], self.accesses[v], v in self.viewed)
+            for v in node.outputs
+        )
+        return PlacedNode(
+            name=name,
+            where=", ".join(node.source) or name,
+            target=target,
+            threads=threads,
+            anchor=fused.anchor,
+            stages=fused.stages,
+            inputs=operands[: fused.operands],
+            extras=operands[fused.operands :],
+            results=results,
+        )
+
+    def _operand(self, value: str) -> NodeOperand:
+        type_, constant = self._graph.types[value], self._constants.get(value)
+        if constant is None:
+            return NodeOperand(type_, self.accesses[value])
+        return NodeOperand(type_, None, self._graph.weights[constant.key], constant.key)
 
     def port_access(self, value: str, buffer: Buffer) -> Access:
         """The dense access of a value in the caller's buffer."""

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ellc.codegen.blocks.lowering import NodeContext
+from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.ir.text import print_op, print_type
 from ellc.ir.types import TensorType
 
 
-def layer_key(ctx: NodeContext) -> str:
+def layer_key(node: PlacedNode) -> str:
     """The operator with its attributes, its operands, what is fused after it, and the result.
 
     `conv2d{..}(f32[1,8,8,16], const f32[32,3,3,16]) relu -> f32[1,6,6,32]`. Scales and zero points
     of operands are left out: they are constants of the same kernel.
     """
     operands = ", ".join(
-        ("const " if x.array is not None else "") + _type(x.type) for x in ctx.inputs
+        ("const " if x.array is not None else "") + _type(x.type) for x in node.inputs
     )
-    stages = "".join(f" {stage.op.name}" for stage in ctx.stages)
-    return f"{print_op(ctx.anchor)}({operands}){stages} -> {_type(ctx.result_type())}"
+    stages = "".join(f" {stage.op.name}" for stage in node.stages)
+    return f"{print_op(node.anchor)}({operands}){stages} -> {_type(node.result.type)}"
 
 
 def _type(type_: TensorType) -> str:

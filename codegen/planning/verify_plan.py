@@ -239,7 +239,7 @@ def _traffic(step: Step) -> tuple[list[Buffer], list[Buffer]]:
     loads, stores = _touched(step.call.kernel)
     loaded: list[Buffer] = []
     stored: list[Buffer] = []
-    for param, arg in zip(step.call.kernel.params, step.call.args, strict=True):
+    for param, arg in zip(step.call.kernel.params, step.call.placed_args, strict=True):
         if not isinstance(arg, BufferArg) or param.name not in loads | stores:
             continue
         if arg.offset_bytes >= arg.buffer.bytes:

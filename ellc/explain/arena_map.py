@@ -64,7 +64,7 @@ def _owners(study: Study) -> dict[str, PlannedNode]:
             if access is not None:
                 found.setdefault(access.buffer.id, node)
         for step in node.steps:
-            for arg in step.call.args:
+            for arg in step.call.placed_args:
                 buffer = getattr(arg, "buffer", None)
                 if buffer is not None and buffer.kind == "scratch":
                     found.setdefault(buffer.id, node)

@@ -161,7 +161,7 @@ def _candidates(node: PlannedNode) -> list[_Bar]:
 
 def _step(study: Study, node: PlannedNode, index: int, numbers: dict[str, int]) -> dict[str, Any]:
     step = node.steps[index]
-    pairs = zip(step.call.kernel.params, step.call.args, strict=True)
+    pairs = zip(step.call.kernel.params, step.call.placed_args, strict=True)
     return {
         "name": step.name,
         "variant": step.call.note,

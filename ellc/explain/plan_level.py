@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ellc.codegen.blocks.candidates import Prediction
-from ellc.codegen.blocks.lowering import Arg, BufferArg
+from ellc.codegen.blocks.lowering import BufferArg, PlacedArg
 from ellc.codegen.planning.plan import Plan, Step
 from ellc.commands.output import bytes_text, table
 from ellc.explain.names import short_name
@@ -91,7 +91,7 @@ def step_lines(plan: Plan, step: Step) -> Iterator[str]:
     yield f"  outermost loop of {step.call.extent:,} turns{repeat}"
     rows = [
         ["", p.name, p.elem.value, *argument(plan, arg)]
-        for p, arg in zip(step.call.kernel.params, step.call.args, strict=True)
+        for p, arg in zip(step.call.kernel.params, step.call.placed_args, strict=True)
     ]
     yield table(["", "argument", "element", "where", "bytes"], rows, "    r")
 
@@ -112,7 +112,7 @@ def _candidate(prediction: Prediction, chosen: Prediction) -> list[str]:
     return [prediction.kernel, prediction.schedule, shown, ratio]
 
 
-def argument(plan: Plan, arg: Arg) -> list[str]:
+def argument(plan: Plan, arg: PlacedArg) -> list[str]:
     """Where an argument points, and the size of what it points into."""
     if not isinstance(arg, BufferArg):
         return [f"constant +{arg.offset_bytes}", bytes_text(arg.weight.bytes)]

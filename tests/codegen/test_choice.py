@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from ellc.codegen.blocks.candidates import FAMILIES, Candidate, Family, Prediction
-from ellc.codegen.blocks.lowering import NodeContext, Options
+from ellc.codegen.blocks.lowering import Options
+from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.planning.choice import OFFERED, families_of
 from ellc.codegen.planning.plan import Plan, Step
@@ -98,8 +99,8 @@ def test_all_that_cannot_be_taken_is_in_one_report() -> None:
 def test_a_rival_is_one_more_family(monkeypatch: pytest.MonkeyPatch) -> None:
     (gemm,) = (f for f in families_of(Conv2D()) if f.name == "gemm")
 
-    def offer(cycles: float, ctx: NodeContext) -> Iterator[Candidate]:
-        for candidate in gemm.offer(ctx):
+    def offer(cycles: float, node: PlacedNode) -> Iterator[Candidate]:
+        for candidate in gemm.offer(node):
             yield Candidate(Prediction("rival", "", cycles), candidate.make)
 
     for cycles, wanted in ((1.0, "rival"), (1e12, "depthwise")):

@@ -10,7 +10,7 @@ from agreement import disagreement
 from interpreted_plan import run_plan
 from small_networks import inputs_of, reference_of
 
-from ellc.codegen.blocks.lowering import NodeContext, Options
+from ellc.codegen.blocks.lowering import Options
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.machine.target import Target
 from ellc.codegen.planning.choice import families_of
@@ -57,15 +57,9 @@ LAYERS = {
 def names_of(graph: Graph, target: Target) -> list[str]:
     """Every candidate of the only node."""
     storage = Storage(graph, needs(graph))
-    constants = {c.value: c for c in graph.constants}
     (node,) = graph.nodes
-    found = []
-    for family in families_of(node.op):
-        ctx = NodeContext(
-            graph, node, storage.accesses, constants, target, Options(), "k", storage.viewed
-        )
-        found += [candidate.prediction.name for candidate in family.offer(ctx)]
-    return found
+    placed = storage.placed(node, target, 1, "k")
+    return [c.prediction.name for family in families_of(node.op) for c in family.offer(placed)]
 
 
 @pytest.mark.parametrize(

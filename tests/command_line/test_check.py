@@ -19,7 +19,8 @@ from ellc.check.checking import CheckOptions, check, plausible_inputs
 from ellc.check.following import GuidedRun, follow
 from ellc.cli import run
 from ellc.codegen.blocks.candidates import FAMILIES, Candidate
-from ellc.codegen.blocks.lowering import KernelCall, NodeContext
+from ellc.codegen.blocks.lowering import KernelCall
+from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.measure.instrument import KeptProgram
 from ellc.codegen.planning.choice import families_of
@@ -92,8 +93,8 @@ def break_kernels(op: Op, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the kernels of an operator work on half of the image only."""
     (family,) = families_of(op)
 
-    def offer(ctx: NodeContext) -> Iterator[Candidate]:
-        for candidate in family.offer(ctx):
+    def offer(node: PlacedNode) -> Iterator[Candidate]:
+        for candidate in family.offer(node):
             yield replace(candidate, make=partial(halved, candidate))
 
     def halved(candidate: Candidate) -> list[KernelCall]:

@@ -7,7 +7,8 @@ from itertools import groupby
 
 import numpy as np
 
-from ellc.codegen.blocks.lowering import Arg, BufferArg, KernelCall, stored_array
+from ellc.codegen.blocks.lowering import BufferArg, KernelCall, PlacedArg
+from ellc.codegen.blocks.weights import stored_array
 from ellc.codegen.kir.interp import Pointer, run
 from ellc.codegen.measure.testing import from_bytes, to_bytes
 from ellc.codegen.planning.plan import Plan
@@ -41,7 +42,7 @@ def run_plan(plan: Plan, inputs: Sequence[Array]) -> tuple[Array, ...]:
 
 def _call(call: KernelCall, trip: int, memory: dict[str, Array], weights: dict[str, Array]) -> None:
     pointers = {}
-    for param, arg in zip(call.kernel.params, call.args, strict=True):
+    for param, arg in zip(call.kernel.params, call.placed_args, strict=True):
         array, start = _place(arg, trip, memory, weights)
         size = param.elem.bytes
         assert start % size == 0
@@ -54,7 +55,7 @@ def _call(call: KernelCall, trip: int, memory: dict[str, Array], weights: dict[s
 
 
 def _place(
-    arg: Arg, trip: int, memory: dict[str, Array], weights: dict[str, Array]
+    arg: PlacedArg, trip: int, memory: dict[str, Array], weights: dict[str, Array]
 ) -> tuple[Array, int]:
     if isinstance(arg, BufferArg):
         return memory[arg.buffer.id], arg.offset_bytes + trip * arg.trip_bytes
