@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from ellc.error_codes import ERROR_CODES, GROUPS, group_of
+from ellc.error_codes import ERROR_CODES, GROUPS, ROWS, group_of
 
 ROOT = Path(__file__).resolve().parents[2]
-REGISTRY = ROOT / "ellc" / "error_codes.py"
+REGISTRY = ROOT / "ellc" / "error_codes"
 CODE = re.compile(r"E\d{3}")
 PLACES = ("ir", "codegen", "ellc", "docs", ".github")
 
@@ -31,7 +31,7 @@ def raised() -> dict[str, set[str]]:
     for folder in ("ir", "codegen", "ellc"):
         for path in (ROOT / folder).rglob("*.py"):
             source = path.read_text(encoding="utf-8")
-            if path == REGISTRY or not CODE.search(source):
+            if path.parent == REGISTRY or not CODE.search(source):
                 continue
             for code in codes_in(source):
                 found.setdefault(code, set()).add(path.relative_to(ROOT).as_posix())
@@ -40,7 +40,7 @@ def raised() -> dict[str, set[str]]:
 
 def test_every_code_that_is_raised_is_explained() -> None:
     missing = {code: sorted(files) for code, files in raised().items() if code not in ERROR_CODES}
-    assert not missing, "give each a row in ellc/error_codes.py"
+    assert not missing, "give each a row in ellc/error_codes/"
 
 
 def test_every_code_that_is_explained_is_raised() -> None:
@@ -48,8 +48,7 @@ def test_every_code_that_is_explained_is_raised() -> None:
 
 
 def test_rows_are_in_order_and_whole() -> None:
-    rows = re.findall(r"^ {8}\"(E\d{3})\",$", REGISTRY.read_text(encoding="utf-8"), re.MULTILINE)
-    assert list(ERROR_CODES) == sorted(rows), "one meaning each, in order"
+    assert list(ERROR_CODES) == sorted(row.code for row in ROWS), "one meaning each, in order"
     assert {group_of(code) for code in ERROR_CODES} == set(GROUPS.values())
     for row in ERROR_CODES.values():
         assert row.title and row.title[-1] != ".", row.code

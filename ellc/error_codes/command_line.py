@@ -1,0 +1,175 @@
+"""E7: command line, pictures and arrays."""
+
+from __future__ import annotations
+
+from ellc.error_codes.row import ErrorCode
+
+ROWS = (
+    ErrorCode(
+        "E701",
+        "A file cannot be read",
+        "The model or library does not exist, or the system does not let it be read.",
+        "Check the path. For a folder of compiled files, name the library in it.",
+    ),
+    ErrorCode(
+        "E702",
+        "Not a model file",
+        "Neither content nor name of the file is that of a format that ellc reads.",
+        "Give an `.ell`, `.onnx`, `.tflite` or `.eir` file. `ellc run` and `ellc bench` take "
+        "compiled libraries, too.",
+    ),
+    ErrorCode(
+        "E703",
+        "A file, folder or standard output cannot be written",
+        "A folder is missing, the system does not permit it, the disk is full, or standard output "
+        "is full or closed.",
+        "Check folder and permissions; make room, or set `TMPDIR` for temporary files.",
+    ),
+    ErrorCode(
+        "E704",
+        "An option has no meaning for this format",
+        "`--outputs`, `--shape`, `--set` or `--layout` was given for a format that has no such "
+        "choice.",
+        "The report says which formats take the option; leave it out.",
+    ),
+    ErrorCode(
+        "E705",
+        "Library and manifest do not belong together",
+        "The JSON file beside a library is missing, damaged, or of another compile.",
+        "Keep the files of one `ellc compile` together, or give the model itself.",
+    ),
+    ErrorCode(
+        "E706",
+        "This needs the model, not a library",
+        "The reference and times of single layers need what only the model file holds.",
+        "Give the model file instead of the library.",
+    ),
+    ErrorCode(
+        "E707",
+        "Only the device can time this library",
+        "The library is for another machine, and times under an emulator say nothing.",
+        "On the device, compile `demo.c` and run it with `--bench`.",
+    ),
+    ErrorCode(
+        "E708",
+        "Layers are timed on one thread",
+        "`ellc bench --layers` was given with `--threads`.",
+        "Leave out `--threads`.",
+    ),
+    ErrorCode(
+        "E711",
+        "Impossible preprocessing",
+        "Options or metadata would turn pixels into infinities, NaN, or one number whatever the "
+        "pixel; or metadata holds no numbers.",
+        "Give `--range`, `--mean` and `--scale`; an option replaces what the metadata says.",
+    ),
+    ErrorCode(
+        "E713",
+        "No such input file",
+        "A picture, `.npy` file or file of labels does not exist.",
+        "Check the path.",
+    ),
+    ErrorCode(
+        "E714",
+        "No input takes a picture",
+        "A picture or an option of preprocessing was given, and the network's input is not of a "
+        "picture's shape.",
+        "Give the values as a `.npy` file (`numpy.save`).",
+    ),
+    ErrorCode(
+        "E715",
+        "A picture cannot be read",
+        "The file is no picture in a known format, is damaged, or has too many pixels.",
+        "Give a PNG, JPEG, BMP, GIF, WebP or PPM file; scale large pictures down first.",
+    ),
+    ErrorCode(
+        "E717",
+        "Several inputs take pictures",
+        "Preprocessing is for one input, and the network has more that a picture fits.",
+        "Leave out the options, and prepare the inputs as `.npy` files.",
+    ),
+    ErrorCode(
+        "E719",
+        "Preprocessing is inside already",
+        "Options of preprocessing were given for a library or network that takes pixels.",
+        "Leave out `--pixels`, `--color`, `--range`, `--mean`, `--scale` and `--resize`.",
+    ),
+    ErrorCode(
+        "E720",
+        "A `.npy` file cannot be read",
+        "The file is damaged, or holds something else than one array of numbers.",
+        "Write it with `numpy.save`.",
+    ),
+    ErrorCode(
+        "E721",
+        "An array has another shape than the input",
+        "The shape of a given array is not the shape of the network's input.",
+        "`ellc inspect` prints the shapes of the inputs.",
+    ),
+    ErrorCode(
+        "E722",
+        "Values do not fit the input's element type",
+        "An input of integers was given numbers that this type does not hold.",
+        "Convert the array first; for an 8-bit input, round and clip.",
+    ),
+    ErrorCode(
+        "E723",
+        "Wrong number of input files",
+        "The model takes another number of inputs than files were given.",
+        "Give one file for each input, in the order that the report shows.",
+    ),
+    ErrorCode(
+        "E724",
+        "Several input files cannot be used",
+        "More than one of the given files is of no use; the report has a line for each.",
+        "Each line says what is wrong with its file.",
+    ),
+    ErrorCode(
+        "E730",
+        "A file of labels cannot be read",
+        "The file is not readable, or no UTF-8 text.",
+        "Write one label a line in UTF-8.",
+    ),
+    ErrorCode(
+        "E740",
+        "No such network in the zoo",
+        "`ellc zoo build` was given a name that is not in the list.",
+        "`ellc zoo list` shows all names.",
+    ),
+    ErrorCode(
+        "E741",
+        "Not a width",
+        "The width is no number above 0 and at most 1.",
+        "For example `1/16` or `0.5`.",
+    ),
+    ErrorCode(
+        "E742",
+        "Models are not written with this suffix",
+        "`-o` names a file of a format that cannot be written, or not for this network.",
+        "The report names the suffixes: `.ell` or `.eir`.",
+    ),
+    ErrorCode(
+        "E750",
+        "No such node to explain",
+        "`ellc explain --node` was given a name that no layer, value or kernel has.",
+        "The report lists near names; `ellc explain MODEL` lists all nodes.",
+    ),
+    ErrorCode(
+        "E751",
+        "This level shows one node",
+        "Kernels, LLVM IR and assembly are shown of a node, and none was named.",
+        "`--node NAME`; the report names the costliest.",
+    ),
+    ErrorCode(
+        "E760",
+        "A tuning file cannot be read",
+        "The file given with `--tuning` is damaged, or no tuning file; the report says where.",
+        "Write it anew with `ellc tune`.",
+    ),
+    ErrorCode(
+        "E761",
+        "Nothing to measure kernels with",
+        "`ellc tune` was asked for a target that neither is this machine nor has a cycle model.",
+        "Run `ellc tune --target host` on the device itself, or set ELLC_CYCLE_TOOL.",
+    ),
+)

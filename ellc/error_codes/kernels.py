@@ -1,0 +1,92 @@
+"""E3: kernels, plans and output files."""
+
+from __future__ import annotations
+
+from ellc.error_codes.row import ErrorCode
+
+ROWS = (
+    ErrorCode(
+        "E300",
+        "Operators have no kernel for this target",
+        "The planner found no kernel for at least one operator; the report lists all of them with "
+        "their reasons.",
+        "`ellc ops` lists what can be compiled. `--outputs` compiles the part before them.",
+    ),
+    ErrorCode(
+        "E301",
+        "No kernel computes this operator in this form",
+        "The operator has no kernel, or none for its element types or for what is fused with it.",
+        "For a model file this is a bug of ellc: please report it. If you are adding an operator, "
+        "its kernel is missing: see the tutorial.",
+    ),
+    ErrorCode(
+        "E302",
+        "An operand must be constant",
+        "The operator is compiled only with constant weights, bias, scale or tables, and the "
+        "network computes them; or a transposed convolution has strides that are too large.",
+        "Export the model with weights as constants; use smaller strides.",
+    ),
+    ErrorCode(
+        "E303",
+        "The target has no double precision",
+        "The network computes in float64, which the target's floating-point unit does not have.",
+        "Export the model in float32.",
+    ),
+    ErrorCode(
+        "E304",
+        "The network does not fit",
+        "Its intermediate results need more memory than can be addressed, or a loop inside a loop "
+        "is too long to be written out.",
+        "Give smaller inputs (`--shape`), or fewer trips to one of the loops.",
+    ),
+    ErrorCode(
+        "E305",
+        "There is no such kernel",
+        "`--kernel NODE=NAME` names a layer that the network does not have, or a kernel or "
+        "schedule that is no candidate for it.",
+        "Compile without the option and with `ELLC_DEBUG=plan`: that lists every layer's "
+        "candidates.",
+    ),
+    ErrorCode(
+        "E310",
+        "No such kind of output file",
+        "`--emit` names a kind of file that does not exist.",
+        "The report lists the kinds.",
+    ),
+    ErrorCode(
+        "E311",
+        "The target has no threads",
+        "More than one thread was asked for where no operating system provides them.",
+        "Use `--threads 1`.",
+    ),
+    ErrorCode(
+        "E312",
+        "The Python module needs the shared library",
+        "`--emit py` was given without `so`.",
+        "Use `--emit so,py`.",
+    ),
+    ErrorCode(
+        "E313",
+        "The target has no Python",
+        "A wheel was asked for a target on which Python does not run.",
+        "Leave out `--wheel`.",
+    ),
+    ErrorCode(
+        "E314",
+        "`ELLC_DEBUG` holds an unknown word",
+        "The environment variable names something that does not exist.",
+        "The report lists the words.",
+    ),
+    ErrorCode(
+        "E320",
+        "Kernel text cannot be read",
+        "The text form of a kernel has syntax errors; the report lists the lines.",
+        "Mend the lines, or print the kernel again.",
+    ),
+    ErrorCode(
+        "E321",
+        "The text of a plan cannot be read",
+        "The text form of a plan has syntax errors; the report lists the lines.",
+        "Mend the lines, or print the plan again.",
+    ),
+)

@@ -1,0 +1,92 @@
+"""E6: targets and tools."""
+
+from __future__ import annotations
+
+from ellc.error_codes.row import ErrorCode
+
+ROWS = (
+    ErrorCode(
+        "E601",
+        "Unknown target",
+        "`--target` names a target that does not exist.",
+        "`ellc targets` lists all; `--target custom` takes `--triple` and `--cpu`.",
+    ),
+    ErrorCode(
+        "E602",
+        "A custom target needs a triple",
+        "`--target custom` was given without `--triple`.",
+        "For example `--target custom --triple aarch64-unknown-linux-gnu --cpu cortex-a73`.",
+    ),
+    ErrorCode(
+        "E603",
+        "No code can be made for this triple",
+        "The triple's architecture or operating system is none that ellc serves.",
+        "Write all four parts, such as `armv7-unknown-linux-gnueabihf`. The report lists the "
+        "architectures.",
+    ),
+    ErrorCode(
+        "E604",
+        "Unknown CPU or feature",
+        "LLVM does not know `--cpu` or a feature of `--features`, a feature has no sign, or the "
+        "CPU is of another architecture than the triple.",
+        "Use LLVM's names, such as `cortex-a53` and `+dotprod`.",
+    ),
+    ErrorCode(
+        "E605",
+        "llvmlite is not installed",
+        "The Python package that makes code is missing, so the installation is not whole.",
+        "`pip install llvmlite`, or install `ellc-compiler` again.",
+    ),
+    ErrorCode(
+        "E610",
+        "A C file cannot be compiled",
+        "The compiler failed or ran out of time. The report holds its own words and the command.",
+        "With `--cc`, check that this compiler serves the target. Without, this is a bug of ellc "
+        "or a damaged cache folder of zig, which the report names.",
+    ),
+    ErrorCode(
+        "E611",
+        "ziglang is not installed",
+        "The Python package that holds the linker is missing, so the installation is not whole.",
+        "`pip install ziglang`, or name your own tools with `--cc` and `--linker`.",
+    ),
+    ErrorCode(
+        "E612",
+        "Linking failed",
+        "The linker failed; the report holds its own words and the command.",
+        "With `--linker`, check that it serves the target. Without, please report a bug.",
+    ),
+    ErrorCode(
+        "E613",
+        "This kind of file cannot be linked for the target",
+        "Bare-metal targets have no shared libraries, Windows linkers merge no objects, and "
+        "`--linker` serves ELF targets only.",
+        "Ask for another kind, such as `--emit lib`, or leave out `--linker`.",
+    ),
+    ErrorCode(
+        "E620",
+        "Code for this target cannot be run here",
+        "The target's code does not run on this machine, and there is no emulator for it.",
+        "On Debian and Ubuntu `apt-get install qemu-user` brings emulators for Linux targets. "
+        "Code for other targets can be compiled only.",
+    ),
+    ErrorCode(
+        "E621",
+        "A program of the target ended with an error",
+        "Compiled code that was run here or under an emulator failed, took too long, or gave "
+        "another answer than its interface says.",
+        "Use the library with the files of the same `ellc compile`; otherwise please report a bug.",
+    ),
+    ErrorCode(
+        "E622",
+        "There is no disassembler",
+        "Assembly was asked for and `llvm-objdump` is not installed, or it failed.",
+        "On Debian and Ubuntu: `apt-get install llvm`.",
+    ),
+    ErrorCode(
+        "E623",
+        "The cycle model failed",
+        "The program that `ELLC_CYCLE_TOOL` names ended with an error or gave no usable answer.",
+        "Unset the variable: `ellc explain` shows everything but modelled cycles without it.",
+    ),
+)
