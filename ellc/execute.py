@@ -233,10 +233,10 @@ def _memory_bytes(type_: TensorType) -> int:
     return type_.elements * type_.dtype.item_bytes
 
 
-def _buffer(type_: TensorType) -> emulate.Buffer:
+def _buffer(type_: TensorType) -> emulate.PortMemory:
     bits = type_.dtype is DType.BIT
     align = _word_bytes(type_.shape[-1]) if bits else type_.dtype.item_bytes
-    return emulate.Buffer(_memory_bytes(type_), align)
+    return emulate.PortMemory(_memory_bytes(type_), align)
 
 
 def _to_memory(array: Array, type_: TensorType) -> bytes:

@@ -89,7 +89,7 @@ class PortFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class NetworkReport:
     """A whole network. A constant that several layers share counts once in the totals."""
 
     name: str
@@ -230,7 +230,7 @@ def _port_facts(graph: Graph, port: Port) -> PortFacts:
     return PortFacts(port.name, type_.dtype.value, type_.shape, type_.quant)
 
 
-def inspect(graph: Graph) -> Report:
+def inspect(graph: Graph) -> NetworkReport:
     """Measure a network as it stands; nothing is compiled or computed."""
     constants = {c.value: c.key for c in graph.constants}
     live = _live_bytes(graph)
@@ -260,7 +260,7 @@ def inspect(graph: Graph) -> Report:
                 quantisation=result.quant,
             )
         )
-    return Report(
+    return NetworkReport(
         name=graph.name,
         inputs=tuple(_port_facts(graph, port) for port in graph.inputs),
         outputs=tuple(_port_facts(graph, port) for port in graph.outputs),

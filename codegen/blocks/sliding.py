@@ -49,7 +49,7 @@ class Rectangle:
 
 
 @dataclass(frozen=True, slots=True)
-class TilePosition:
+class RectanglePosition:
     """The position of a tile. `rows` and `columns` are the taps of each output row and column."""
 
     image: Operand
@@ -67,7 +67,7 @@ class TilePosition:
         return (self.image, self.row, self.column, self.channel)
 
 
-WriteTile = Callable[[TilePosition], None]
+WriteTile = Callable[[RectanglePosition], None]
 
 
 def write_tiles(
@@ -156,8 +156,10 @@ class _Nest:
             first = b.mul(chunk, share)
             stop = b.min(b.add(first, share), stop)
 
-        def place(channel: Operand, valid: int, last: bool) -> TilePosition:
-            return TilePosition(image, row, column, channel, rows.taps, columns.taps, valid, last)
+        def place(channel: Operand, valid: int, last: bool) -> RectanglePosition:
+            return RectanglePosition(
+                image, row, column, channel, rows.taps, columns.taps, valid, last
+            )
 
         with b.loop("channel", first, stop, block) as channel:
             self._body(place(channel.index, block, False))
@@ -171,7 +173,7 @@ class _Nest:
             self._body(tail)
 
 
-def origin(b: KernelBuilder, shape: Sliding, place: TilePosition, channel: Operand) -> Operand:
+def origin(b: KernelBuilder, shape: Sliding, place: RectanglePosition, channel: Operand) -> Operand:
     """Index of the input pixel under tap (0, 0) of the tile's first window."""
     index: Operand = b.mul(place.image, shape.x.strides[0])
     for position, axis, stride in (

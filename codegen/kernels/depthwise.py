@@ -21,9 +21,9 @@ from ellc.codegen.blocks.placed_node import NodeOperand, PlacedNode
 from ellc.codegen.blocks.scratch import placed_as
 from ellc.codegen.blocks.sliding import (
     Rectangle,
+    RectanglePosition,
     Sliding,
     Taps,
-    TilePosition,
     input_readers,
     origin,
     write_tiles,
@@ -252,7 +252,7 @@ class _Depthwise:
         self._x, self._w, self._start, self._epilogue = x, w, start, epilogue
         self._type = VType(numbers.total, block.tile.lanes)
 
-    def tile(self, place: TilePosition) -> None:
+    def tile(self, place: RectanglePosition) -> None:
         """A rectangle of windows for one block of filters."""
         b, tile = self._b, self._block.tile
         vectors = range(-(-place.valid // tile.lanes))
@@ -276,7 +276,7 @@ class _Depthwise:
         at_once = self._numbers.stored_at_once
         self._epilogue.store_pixels(made, place.at, place.valid, last=place.last, at_once=at_once)
 
-    def _starts(self, place: TilePosition, vectors: range) -> dict[Slot, Operand]:
+    def _starts(self, place: RectanglePosition, vectors: range) -> dict[Slot, Operand]:
         """What the sums of each (row, pixel, vector) start from."""
         lanes = self._block.tile.lanes
         return {
@@ -296,7 +296,7 @@ class _Depthwise:
 
     def _straight(
         self,
-        place: TilePosition,
+        place: RectanglePosition,
         base: Operand,
         panel: Operand,
         sums: dict[Slot, Operand],
@@ -315,7 +315,7 @@ class _Depthwise:
 
     def _looped(
         self,
-        place: TilePosition,
+        place: RectanglePosition,
         base: Operand,
         panel: Operand,
         sums: dict[Slot, Operand],
@@ -340,7 +340,7 @@ class _Depthwise:
 
     def _multiply_inputs(
         self,
-        place: TilePosition,
+        place: RectanglePosition,
         base: Operand,
         panel: Operand,
         inputs: list[_Input],
@@ -384,7 +384,7 @@ class _Depthwise:
         return self._numbers.weight_factor(self._b, weight)
 
     def _values(
-        self, place: TilePosition, base: Operand, x: _Input, vectors: list[int]
+        self, place: RectanglePosition, base: Operand, x: _Input, vectors: list[int]
     ) -> list[Operand]:
         """An input value, a vector for each vector of filters."""
         b, lanes, many = self._b, self._block.tile.lanes, self._block.multiplier

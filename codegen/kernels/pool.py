@@ -15,8 +15,8 @@ from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.scratch import placed_as
 from ellc.codegen.blocks.sliding import (
     Rectangle,
+    RectanglePosition,
     Sliding,
-    TilePosition,
     input_readers,
     origin,
     write_tiles,
@@ -42,8 +42,8 @@ def lower_pool(node: PlacedNode) -> list[KernelCall]:
     return lower_windows(node, _Maximum if isinstance(node.anchor, MaxPool2D) else _Mean)
 
 
-def lower_windows(node: PlacedNode, make: RuleMaker) -> list[KernelCall]:
-    """The kernel calls of a pool; `make` gives the rule by which elements are combined."""
+def lower_windows(node: PlacedNode, make: CombinationMaker) -> list[KernelCall]:
+    """The kernel calls of a pool; `make` says how elements are combined."""
     op = node.anchor
     assert isinstance(op, Pool)
     type_ = node.inputs[0].type
@@ -57,10 +57,12 @@ def lower_windows(node: PlacedNode, make: RuleMaker) -> list[KernelCall]:
     b = KernelBuilder(node.name)
     args: list[Arg] = [access_arg(x)]
     source = b.param("x", x.elem, x.align_bytes)
-    rule = make(b, op, shape, args)
+    combination = make(b, op, shape, args)
     epilogue = Epilogue(node, b, shape.walk)
-    tile = _rectangle(node.target, shape, rule.elem, 8 if epilogue.is_bits else 1)
-    pool = _Pool(b, source, shape, tile, rule, epilogue, is_small=_is_small(node.target, shape))
+    tile = _rectangle(node.target, shape, combination.elem, 8 if epilogue.is_bits else 1)
+    pool = _Pool(
+        b, source, shape, tile, combination, epilogue, is_small=_is_small(node.target, shape)
+    )
     extent = write_tiles(
         b, shape, tile, pool.tile, threads=node.threads, split_last=epilogue.has_tail
     )
@@ -90,7 +92,7 @@ def _rectangle(target: Target, shape: Sliding, elem: Elem, multiple: int) -> Rec
     return Rectangle(1, pixels, vectors, lanes)
 
 
-class Rule(ABC):
+class Combination(ABC):
     """How a pool combines the elements of a window, and in which element type `elem`."""
 
     operation: str
@@ -131,10 +133,10 @@ class Rule(ABC):
         return self._b.load(self._outside, channel, type_.lanes, offset=shift)
 
 
-RuleMaker = Callable[[KernelBuilder, Pool, Sliding, list[Arg]], Rule]
+CombinationMaker = Callable[[KernelBuilder, Pool, Sliding, list[Arg]], Combination]
 
 
-class _Maximum(Rule):
+class _Maximum(Combination):
     """The largest element; padding counts as elements of the window."""
 
     operation = "max"
@@ -150,7 +152,7 @@ class _Maximum(Rule):
         return self._b.max(value, self.outside(value.type, channel, shift))
 
 
-class _Mean(Rule):
+class _Mean(Combination):
     """The sum over the number of elements that count."""
 
     operation = "add"
@@ -180,16 +182,16 @@ class _Pool:
         x: Param,
         shape: Sliding,
         tile: Rectangle,
-        rule: Rule,
+        combination: Combination,
         epilogue: Epilogue,
         *,
         is_small: bool,
     ) -> None:
         self._b, self._x, self._shape, self._tile = b, x, shape, tile
-        self._rule, self._epilogue = rule, epilogue
+        self._combination, self._epilogue = combination, epilogue
         self._small = is_small
 
-    def tile(self, place: TilePosition) -> None:
+    def tile(self, place: RectanglePosition) -> None:
         """One row of neighbouring windows for one block of channels."""
         base = origin(self._b, self._shape, place, place.channel)
         values = self._small_windows(place, base) if self._small else self._large(place, base)
@@ -197,12 +199,12 @@ class _Pool:
         for pixel, vectors in enumerate(values):
             taps = (end - first) * (place.columns[pixel][1] - place.columns[pixel][0])
             finished = [
-                self._rule.finish(v, taps, place.channel, i * self._tile.lanes)
+                self._combination.finish(v, taps, place.channel, i * self._tile.lanes)
                 for i, v in enumerate(vectors)
             ]
             self._epilogue.store(finished, place.at, (0, 0, pixel, 0), place.valid, last=place.last)
 
-    def _small_windows(self, place: TilePosition, base: Operand) -> list[list[Operand]]:
+    def _small_windows(self, place: RectanglePosition, base: Operand) -> list[list[Operand]]:
         """[pixel][vector]: every column is combined once, however many windows contain it."""
         tile, (first, end) = self._tile, place.rows[0]
         columns = input_readers(self._shape.columns, place.columns)
@@ -218,7 +220,7 @@ class _Pool:
         return results
 
     def _combined_columns(
-        self, base: Operand, columns: list[int], rows: range, vector: int, place: TilePosition
+        self, base: Operand, columns: list[int], rows: range, vector: int, place: RectanglePosition
     ) -> dict[int, Operand]:
         """Every column's rows made one; the next column is loaded before one is combined."""
         made: dict[int, Operand] = {}
@@ -231,28 +233,28 @@ class _Pool:
                 made[columns[index - 1]] = self._tree(loaded)
         return made
 
-    def _vectors(self, place: TilePosition) -> int:
+    def _vectors(self, place: RectanglePosition) -> int:
         """How many vectors of the block have valid channels."""
         return -(-place.valid // self._tile.lanes)
 
     def _load(
-        self, base: Operand, row: int, column: int, vector: int, place: TilePosition
+        self, base: Operand, row: int, column: int, vector: int, place: RectanglePosition
     ) -> Operand:
         strides, lanes = self._shape.x.strides, self._tile.lanes
         down = row * self._shape.rows.dilation
         offset = down * strides[1] + column * strides[2] + vector * lanes
         count = min(lanes, place.valid - vector * lanes)
         found = self._b.load_some(self._x, base, lanes, count, offset=offset)
-        return self._rule.loaded(found)
+        return self._combination.loaded(found)
 
     def _tree(self, values: Sequence[Operand]) -> Operand:
         """All combined in pairs; the identity where there are none."""
         if not values:
-            return self._rule.identity(VType(self._rule.elem, self._tile.lanes))
+            return self._combination.identity(VType(self._combination.elem, self._tile.lanes))
         items = list(values)
         while len(items) > 1:
             pairs = [
-                self._b.op(self._rule.operation, items[i], items[i + 1])
+                self._b.op(self._combination.operation, items[i], items[i + 1])
                 for i in range(0, len(items) - 1, 2)
             ]
             items = pairs + items[len(items) & ~1 :]
@@ -260,7 +262,7 @@ class _Pool:
 
     # --- windows too large for straight-line code ------------------------------------------------
 
-    def _large(self, place: TilePosition, base: Operand) -> list[list[Operand]]:
+    def _large(self, place: RectanglePosition, base: Operand) -> list[list[Operand]]:
         """One pixel: loops over the window with several accumulators for each vector."""
         b, shape = self._b, self._shape
         (top, bottom), (left, right) = place.rows[0], place.columns[0]
@@ -272,7 +274,7 @@ class _Pool:
             rows, columns = 1, rows * columns
         vectors, ways = self._vectors(place), max(1, 8 // self._tile.vectors)
         ways = max(1, min(ways, columns))
-        identity = self._rule.identity(VType(self._rule.elem, self._tile.lanes))
+        identity = self._combination.identity(VType(self._combination.elem, self._tile.lanes))
         start = [identity] * (vectors * ways)
         with b.loop("window_row", 0, rows, carry=start) as down:
             here = b.add(base, b.mul(down.index, row_step))
@@ -289,7 +291,12 @@ class _Pool:
         return [[self._tree(found[v::vectors]) for v in range(vectors)]]
 
     def _combine_taps(
-        self, sums: list[Operand], inside: Operand, taps: int, vectors: int, place: TilePosition
+        self,
+        sums: list[Operand],
+        inside: Operand,
+        taps: int,
+        vectors: int,
+        place: RectanglePosition,
     ) -> list[Operand]:
         """`taps` neighbours, each into accumulators of its own."""
         values = [
@@ -298,5 +305,5 @@ class _Pool:
             for vector in range(vectors)
         ]
         for slot, value in enumerate(values):
-            sums[slot] = self._b.op(self._rule.operation, sums[slot], value)
+            sums[slot] = self._b.op(self._combination.operation, sums[slot], value)
         return sums

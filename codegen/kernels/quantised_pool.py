@@ -6,7 +6,7 @@ from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.lowering import Arg, KernelCall
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.sliding import Sliding
-from ellc.codegen.kernels.pool import Pool, Rule, lower_windows
+from ellc.codegen.kernels.pool import Combination, Pool, lower_windows
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.types import Elem, VType
@@ -21,7 +21,7 @@ def lower_int_pool(node: PlacedNode) -> list[KernelCall]:
     return lower_windows(node, _IntMean)
 
 
-class _IntMean(Rule):
+class _IntMean(Combination):
     """The sum of a window, divided by how many of its elements are inside the image.
 
     The quotient is rounded to the nearest integer, halves away from zero.

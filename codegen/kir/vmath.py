@@ -13,6 +13,7 @@ import math
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.vmath_angle import of_angle
+from ellc.codegen.kir.vmath_expression import Expression
 from ellc.codegen.kir.vmath_parts import (
     exp_reduced,
     log_positive,
@@ -21,14 +22,13 @@ from ellc.codegen.kir.vmath_parts import (
     scale,
     split_exponent,
 )
-from ellc.codegen.kir.vmath_value import Value
 
 # --- public functions ------------------------------------------------------------------------
 
 
 def exp(b: KernelBuilder, x: Operand) -> Operand:
     """e^x to 1 ulp; 0 and infinity beyond the range, denormal results included."""
-    v = Value.of(b, x)
+    v = Expression.of(b, x)
     low, high = v.format.exp_range
     part, power = exp_reduced(v.clamp(low, high))
     return scale(part + 1.0, power).operand
@@ -36,7 +36,7 @@ def exp(b: KernelBuilder, x: Operand) -> Operand:
 
 def expm1_negative(b: KernelBuilder, x: Operand) -> Operand:
     """e^x - 1 for x <= 0, to 3 ulp, for small arguments too."""
-    v = Value.of(b, x)
+    v = Expression.of(b, x)
     # Far below, e^x is less than half a unit in the last place of 1.
     part, power = exp_reduced(v.max(-float(v.format.fraction_bits + 3)))
     scale = power_of_two(v, power)
@@ -45,7 +45,7 @@ def expm1_negative(b: KernelBuilder, x: Operand) -> Operand:
 
 def tanh(b: KernelBuilder, x: Operand) -> Operand:
     """The hyperbolic tangent to 3 ulp (f64: 3 ulp), for small arguments too; odd to the bit."""
-    v = Value.of(b, x)
+    v = Expression.of(b, x)
     size = v.abs()
     part, power = exp_reduced((size + size).min(v.format.tanh_limit * 2))
     # expm1(2 |x|) = 2^n (1 + part) - 1, without the cancellation near 0; n is never negative.
@@ -56,7 +56,7 @@ def tanh(b: KernelBuilder, x: Operand) -> Operand:
 
 def sigmoid(b: KernelBuilder, x: Operand) -> Operand:
     """1 / (1 + e^-x) to 3 ulp; results below the smallest normal number are 0."""
-    v = Value.of(b, x)
+    v = Expression.of(b, x)
     # One step scales: a power too large has the bits of infinity, and no smaller one is needed.
     low, high = (1 - v.format.bias) * math.log(2), v.format.exp_range[1]
     part, power = exp_reduced((-v).clamp(low, high))
@@ -66,19 +66,19 @@ def sigmoid(b: KernelBuilder, x: Operand) -> Operand:
 
 def log(b: KernelBuilder, x: Operand) -> Operand:
     """Natural logarithm to 2 ulp; -infinity at 0, NaN below."""
-    v = Value.of(b, x)
+    v = Expression.of(b, x)
     return log_special(v, log_positive(v)).operand
 
 
 def log10(b: KernelBuilder, x: Operand) -> Operand:
     """Logarithm to base 10, to 3 ulp; -infinity at 0, NaN below."""
-    v = Value.of(b, x)
+    v = Expression.of(b, x)
     return (v.like(log(b, x)) * (1 / math.log(10))).operand
 
 
 def softplus(b: KernelBuilder, x: Operand) -> Operand:
     """log(1 + e^x) to 4 ulp, without overflow, and e^x far below 0."""
-    v = Value.of(b, x)
+    v = Expression.of(b, x)
     small = v.like(exp(b, (-v.abs()).operand))
     total = small + 1.0
     # What rounding took from `total`, divided by it; 1 - small/2 is that divisor closely enough.
@@ -88,28 +88,28 @@ def softplus(b: KernelBuilder, x: Operand) -> Operand:
 
 def sin(b: KernelBuilder, x: Operand) -> Operand:
     """Sine to 2 ulp of 1, of any argument; infinity gives NaN."""
-    return _sin_or_cos(Value.of(b, x), quadrant=0).operand
+    return _sin_or_cos(Expression.of(b, x), quadrant=0).operand
 
 
 def cos(b: KernelBuilder, x: Operand) -> Operand:
     """Cosine; error as `sin`."""
-    return _sin_or_cos(Value.of(b, x), quadrant=1).operand
+    return _sin_or_cos(Expression.of(b, x), quadrant=1).operand
 
 
 def tan(b: KernelBuilder, x: Operand) -> Operand:
     """Tangent to 4 ulp, of any argument; infinity gives NaN."""
 
-    def of_turns(r: Value, turns: Operand) -> Value:
+    def of_turns(r: Expression, turns: Operand) -> Expression:
         sine, cosine = _sine_and_cosine(r)
         odd = _is_odd(r, turns)
         return r.select(odd, -cosine, sine) / r.select(odd, sine, cosine)
 
-    return of_angle(Value.of(b, x), of_turns).operand
+    return of_angle(Expression.of(b, x), of_turns).operand
 
 
 def round_even(b: KernelBuilder, x: Operand) -> Operand:
     """The nearest integer, halves to the even one; exact, keeps the sign of zeros."""
-    v = Value.of(b, x)
+    v = Expression.of(b, x)
     integral = 2.0**v.format.fraction_bits  # from here on there are no fractions
     size = v.abs()
     rounded = ((size + integral) - integral).with_sign_of(v)
@@ -118,14 +118,14 @@ def round_even(b: KernelBuilder, x: Operand) -> Operand:
 
 def floor(b: KernelBuilder, x: Operand) -> Operand:
     """The largest integer not above x; exact, keeps the sign of zeros."""
-    v = Value.of(b, x)
+    v = Expression.of(b, x)
     near = v.like(round_even(b, x))
     return v.choose("gt", near, v, near - 1.0, near).operand
 
 
 def ceil(b: KernelBuilder, x: Operand) -> Operand:
     """The smallest integer not below x; exact, -0 for -1 < x <= -0."""
-    v = Value.of(b, x)
+    v = Expression.of(b, x)
     near = v.like(round_even(b, x))
     up = v.choose("lt", near, v, near + 1.0, near)
     return up.bits_op("or", v.sign_bits()).operand
@@ -133,7 +133,7 @@ def ceil(b: KernelBuilder, x: Operand) -> Operand:
 
 def erf(b: KernelBuilder, x: Operand) -> Operand:
     """The error function to 3 ulp; odd to the bit."""
-    v = Value.of(b, x)
+    v = Expression.of(b, x)
     size = v.abs().min(v.format.erfc_limit)
     high = size.upper_half()
     tail = _erfc_tail(size, -(high * high), -((size - high) * (size + high)))
@@ -143,7 +143,7 @@ def erf(b: KernelBuilder, x: Operand) -> Operand:
 
 def gelu(b: KernelBuilder, x: Operand) -> Operand:
     """x (1 + erf(x / sqrt 2)) / 2 to 8 ulp, far below 0 too; NaN at -infinity, as numpy."""
-    v = Value.of(b, x)
+    v = Expression.of(b, x)
     root = v * math.sqrt(0.5)
     size = root.abs().min(v.format.erfc_limit)
     # The exponent is taken from x, not from the rounded root: far out that is all the accuracy.
@@ -159,7 +159,7 @@ def gelu(b: KernelBuilder, x: Operand) -> Operand:
 
 def pow(b: KernelBuilder, x: Operand, y: Operand) -> Operand:
     """x^y to 3 ulp, all special cases as in C99 and numpy; both arguments of one type."""
-    base, exponent = Value.of(b, x), Value.of(b, y)
+    base, exponent = Expression.of(b, x), Expression.of(b, y)
     size = base.abs()
     low, high = base.format.exp_range
     limit = base.format.power_limit
@@ -176,7 +176,7 @@ def pow(b: KernelBuilder, x: Operand, y: Operand) -> Operand:
 # --- power ---------------------------------------------------------------------------------------
 
 
-def _log_pair(v: Value) -> tuple[Value, Value]:
+def _log_pair(v: Expression) -> tuple[Expression, Expression]:
     """log of positive finite numbers as a sum whose first part has half a significand."""
     m, power = split_exponent(v)
     high, low = v.format.ln2
@@ -195,14 +195,16 @@ def _log_pair(v: Value) -> tuple[Value, Value]:
     return upper, (total - upper) + rest
 
 
-def _exact_product(pair: tuple[Value, Value], factor: Value) -> tuple[Value, Value]:
+def _exact_product(
+    pair: tuple[Expression, Expression], factor: Expression
+) -> tuple[Expression, Expression]:
     """The product of a sum and a number as a sum whose first part is exact."""
     upper, lower = pair
     factor_upper = factor.upper_half()
     return factor_upper * upper, (factor - factor_upper) * upper + factor * lower
 
 
-def _power_special(x: Value, y: Value, result: Value) -> Value:
+def _power_special(x: Expression, y: Expression, result: Expression) -> Expression:
     """`result` = |x|^y, with signs and everything that is not an ordinary number put right."""
     b, size = x.b, x.abs()
     whole = _is_integer(y)
@@ -221,11 +223,11 @@ def _power_special(x: Value, y: Value, result: Value) -> Value:
     return result.select(b.op("or", y.test("eq", 0.0), x.test("eq", 1.0)), 1.0, result)
 
 
-def _is_integer(v: Value) -> Operand:
+def _is_integer(v: Expression) -> Operand:
     return v.like(round_even(v.b, v.operand)).test("eq", v)
 
 
-def _all_lanes(v: Value) -> Operand:
+def _all_lanes(v: Expression) -> Operand:
     zero = v.bits_const(0)
     return v.b.compare("eq", zero, zero)
 
@@ -233,10 +235,10 @@ def _all_lanes(v: Value) -> Operand:
 # --- sine and cosine -----------------------------------------------------------------------------
 
 
-def _sin_or_cos(v: Value, quadrant: int) -> Value:
+def _sin_or_cos(v: Expression, quadrant: int) -> Expression:
     """sin(v + quadrant pi/2): one of two polynomials and a sign."""
 
-    def of_turns(r: Value, turns: Operand) -> Value:
+    def of_turns(r: Expression, turns: Operand) -> Expression:
         b = v.b
         turns = b.add(turns, v.bits_const(quadrant)) if quadrant else turns
         sine, cosine = _sine_and_cosine(r)
@@ -247,11 +249,11 @@ def _sin_or_cos(v: Value, quadrant: int) -> Value:
     return of_angle(v, of_turns)
 
 
-def _is_odd(v: Value, turns: Operand) -> Operand:
+def _is_odd(v: Expression, turns: Operand) -> Operand:
     return v.b.compare("ne", v.b.op("and", turns, v.bits_const(1)), v.bits_const(0))
 
 
-def _sine_and_cosine(r: Value) -> tuple[Value, Value]:
+def _sine_and_cosine(r: Expression) -> tuple[Expression, Expression]:
     """Both for |r| <= pi/4."""
     f, z = r.format, r * r
     sine = (r * z).fma(z.polynomial(f.sin), r)
@@ -262,12 +264,12 @@ def _sine_and_cosine(r: Value) -> tuple[Value, Value]:
 # --- error function ------------------------------------------------------------------------------
 
 
-def _erf_inner(v: Value) -> Value:
+def _erf_inner(v: Expression) -> Expression:
     """erf for |v| <= 1."""
     return v * (v * v).polynomial(v.format.erf)
 
 
-def _erfc_tail(t: Value, minus_square: Value, rest: Value) -> Value:
+def _erfc_tail(t: Expression, minus_square: Expression, rest: Expression) -> Expression:
     """erfc(t) for t >= 1/2, given -t^2 as a sum of two parts."""
     inverse = t.const(1.0) / (t + 3.0)
     shape = ((t - 3.0) * inverse).polynomial(t.format.erfc) * inverse

@@ -10,9 +10,9 @@ import numpy as np
 
 from ellc.codegen.kir.ir import Imm, Operand
 from ellc.codegen.kir.types import Elem
+from ellc.codegen.kir.vmath_expression import Expression
 from ellc.codegen.kir.vmath_formats import Format
 from ellc.codegen.kir.vmath_parts import nearest
-from ellc.codegen.kir.vmath_value import Value
 
 _DIGIT_BITS = 32
 _HALF = 1 << (_DIGIT_BITS - 1)
@@ -27,7 +27,7 @@ _TURNS = int(  # the first 1216 binary places of 1 / (2 pi)
 )
 
 
-def of_angle(v: Value, function: Callable[[Value, Operand], Value]) -> Value:
+def of_angle(v: Expression, function: Callable[[Expression, Operand], Expression]) -> Expression:
     """A function of (r, n) for v = r + n pi/2, |r| <= pi/4 but for rounding; n counts modulo 4.
 
     Infinities give NaN. Only where a lane is beyond `trig_limit` a slower, exact reduction runs.
@@ -48,7 +48,7 @@ def _bits_of(f: Format, value: float) -> int:
     return int(np.array(value, f.elem.numpy).view(f.bits.numpy))
 
 
-def _near(v: Value) -> tuple[Value, Operand]:
+def _near(v: Expression) -> tuple[Expression, Operand]:
     """(r, n) of lanes up to `trig_limit` in magnitude: the parts of pi/2 are subtracted n times."""
     number, turns = nearest(v, 2 / math.pi)
     r = v
@@ -57,7 +57,7 @@ def _near(v: Value) -> tuple[Value, Operand]:
     return r, turns
 
 
-def _far(v: Value) -> tuple[Value, Operand]:
+def _far(v: Expression) -> tuple[Expression, Operand]:
     """(r, n) of lanes beyond `trig_limit` only (Payne and Hanek, 1983).
 
     |v| / (2 pi) is the significand, an integer, times 1 / (2 pi) moved by the exponent; the places
@@ -81,7 +81,7 @@ def _far(v: Value) -> tuple[Value, Operand]:
     return r + (v - v), turns
 
 
-def _parts(v: Value) -> tuple[list[Operand], Operand]:
+def _parts(v: Expression) -> tuple[list[Operand], Operand]:
     """(the significand's digits, least first; the exponent less that of `trig_limit`), unsigned."""
     b, f = v.b, v.format
     starts = range(0, f.bits.bytes * 8, _DIGIT_BITS)
@@ -94,7 +94,7 @@ def _parts(v: Value) -> tuple[list[Operand], Operand]:
     return [*lower, top], exponent
 
 
-def _places(v: Value, exponent: Operand) -> list[Operand]:
+def _places(v: Expression, exponent: Operand) -> list[Operand]:
     """`turn_digits` digits of 1 / (2 pi), least first, from the place on that `exponent` says.
 
     Its first place times the last of the significand counts half turns.
@@ -127,7 +127,7 @@ def _limit_exponent(f: Format) -> int:
     return math.frexp(f.trig_limit)[1] - 1
 
 
-def _product(v: Value, x: Sequence[Operand], y: Sequence[Operand]) -> list[Operand]:
+def _product(v: Expression, x: Sequence[Operand], y: Sequence[Operand]) -> list[Operand]:
     """As many digits of a product as y has, least first; what is above them is dropped."""
     b = v.b
     total: list[Operand] = [b.const(0, y[0])] * len(y)
@@ -142,7 +142,7 @@ def _product(v: Value, x: Sequence[Operand], y: Sequence[Operand]) -> list[Opera
     return total
 
 
-def _angle(v: Value, digits: Sequence[Operand]) -> Value:
+def _angle(v: Expression, digits: Sequence[Operand]) -> Expression:
     """A fraction of a turn below 1/8, its digits least first, in radians."""
     b, f = v.b, v.format
     low_bits = b.const((1 << _PIECE_BITS) - 1, digits[0])

@@ -6,8 +6,8 @@ import math
 
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
+from ellc.codegen.kir.vmath_expression import Expression
 from ellc.codegen.kir.vmath_parts import exp_reduced, log_positive, log_special, power_of_two, scale
-from ellc.codegen.kir.vmath_value import Value
 
 _NO_ONE = 40.0  # from here on e^x and e^x - 1, or e^x and 2 sinh(x), are the same number
 _NO_ROOT = 2.0**28  # from here on x and sqrt(x^2 + 1) are the same number
@@ -15,7 +15,7 @@ _NO_ROOT = 2.0**28  # from here on x and sqrt(x^2 + 1) are the same number
 
 def expm1(b: KernelBuilder, x: Operand) -> Operand:
     """e^x - 1 to 3 ulp, for small arguments too."""
-    v = Value.of(b, x)
+    v = Expression.of(b, x)
     part, power = exp_reduced(v.clamp(-float(v.format.fraction_bits + 3), v.format.exp_range[1]))
     near = _minus_one(part, power)
     return v.choose("lt", v, _NO_ONE, near, scale(part + 1.0, power)).operand
@@ -23,7 +23,7 @@ def expm1(b: KernelBuilder, x: Operand) -> Operand:
 
 def sinh(b: KernelBuilder, x: Operand) -> Operand:
     """The hyperbolic sine to 4 ulp, for small arguments too; odd to the bit."""
-    v = Value.of(b, x)
+    v = Expression.of(b, x)
     size, part, power, far = _half_exponential(v)
     grown = _minus_one(part, power)
     near = (grown + grown / (grown + 1.0)) * 0.5
@@ -32,7 +32,7 @@ def sinh(b: KernelBuilder, x: Operand) -> Operand:
 
 def cosh(b: KernelBuilder, x: Operand) -> Operand:
     """The hyperbolic cosine to 3 ulp."""
-    v = Value.of(b, x)
+    v = Expression.of(b, x)
     size, part, power, far = _half_exponential(v)
     grown = _minus_one(part, power) + 1.0
     near = grown * 0.5 + v.const(0.5) / grown
@@ -41,14 +41,14 @@ def cosh(b: KernelBuilder, x: Operand) -> Operand:
 
 def log1p(b: KernelBuilder, x: Operand) -> Operand:
     """log(1 + x) to 3 ulp, for small arguments too; -infinity at -1, NaN below."""
-    v = Value.of(b, x)
+    v = Expression.of(b, x)
     total = v + 1.0
     return log_special(total, _log_of_sum(v, total)).operand
 
 
 def asinh(b: KernelBuilder, x: Operand) -> Operand:
     """The inverse hyperbolic sine to 5 ulp; odd to the bit."""
-    v = Value.of(b, x)
+    v = Expression.of(b, x)
     size = v.abs()
     square = size.min(_NO_ROOT) * size.min(_NO_ROOT)
     rest = size + square / (_root(square + 1.0) + 1.0)
@@ -57,7 +57,7 @@ def asinh(b: KernelBuilder, x: Operand) -> Operand:
 
 def acosh(b: KernelBuilder, x: Operand) -> Operand:
     """The inverse hyperbolic cosine to 5 ulp; NaN below 1."""
-    v = Value.of(b, x)
+    v = Expression.of(b, x)
     above = v - 1.0
     short = above.min(_NO_ROOT)
     found = _log_of_grown(v, above + _root(short * (short + 2.0)))
@@ -66,7 +66,7 @@ def acosh(b: KernelBuilder, x: Operand) -> Operand:
 
 def atanh(b: KernelBuilder, x: Operand) -> Operand:
     """The inverse hyperbolic tangent to 5 ulp: infinities at -1 and 1, NaN outside; odd."""
-    v = Value.of(b, x)
+    v = Expression.of(b, x)
     size = v.abs()
     ratio = (size + size) / (v.const(1.0) - size)
     found = v.like(log1p(b, ratio.operand)) * 0.5
@@ -76,14 +76,14 @@ def atanh(b: KernelBuilder, x: Operand) -> Operand:
 # --- helpers -------------------------------------------------------------------------------------
 
 
-def _minus_one(part: Value, power: Operand) -> Value:
+def _minus_one(part: Expression, power: Operand) -> Expression:
     """2^power (1 + part) - 1 for arguments up to `_NO_ONE`."""
     limit = part.bits_const(64)
     factor = power_of_two(part, part.b.min(power, limit))
     return part.fma(factor, factor - 1.0)
 
 
-def _half_exponential(v: Value) -> tuple[Value, Value, Operand, Value]:
+def _half_exponential(v: Expression) -> tuple[Expression, Expression, Operand, Expression]:
     """(|v|, its reduction as part and power, e^|v| / 2), the latter beyond the range of e^x too."""
     size = v.abs()
     part, power = exp_reduced(size.min(v.format.exp_range[1] + 1.0))
@@ -91,7 +91,7 @@ def _half_exponential(v: Value) -> tuple[Value, Value, Operand, Value]:
     return size, part, power, half
 
 
-def _log_of_sum(rest: Value, total: Value) -> Value:
+def _log_of_sum(rest: Expression, total: Expression) -> Expression:
     """log(1 + rest), given the rounded total: what rounding took, divided by the total, is added.
 
     Right for finite totals above 0.
@@ -99,12 +99,12 @@ def _log_of_sum(rest: Value, total: Value) -> Value:
     return log_positive(total) + (rest - (total - 1.0)) / total
 
 
-def _log_of_grown(size: Value, rest: Value) -> Value:
+def _log_of_grown(size: Expression, rest: Expression) -> Expression:
     """log(1 + rest), where rest is 2 size - 1 for large ones; infinity and NaN as they are."""
     far = log_positive(size) + math.log(2)
     found = size.choose("lt", size, _NO_ROOT, _log_of_sum(rest, rest + 1.0), far)
     return size.choose("lt", size, math.inf, found, size)
 
 
-def _root(v: Value) -> Value:
+def _root(v: Expression) -> Expression:
     return v.like(v.b.op("sqrt", v.operand))

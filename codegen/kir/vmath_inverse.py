@@ -7,7 +7,7 @@ import math
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.types import Elem
-from ellc.codegen.kir.vmath_value import Value
+from ellc.codegen.kir.vmath_expression import Expression
 
 # pi/2 in two parts: what rounding takes from the first is in the second.
 _HALF_PI = {
@@ -18,7 +18,7 @@ _HALF_PI = {
 
 def atan(b: KernelBuilder, x: Operand) -> Operand:
     """The arc tangent to 3 ulp; odd to the bit."""
-    v = Value.of(b, x)
+    v = Expression.of(b, x)
     size = v.abs()
     high, low = _HALF_PI[v.format.elem]
     steep = size.test("gt", math.tan(3 * math.pi / 8))
@@ -35,7 +35,7 @@ def atan(b: KernelBuilder, x: Operand) -> Operand:
 
 def asin(b: KernelBuilder, x: Operand) -> Operand:
     """The arc sine to 4 ulp; NaN outside -1..1; odd to the bit."""
-    v = Value.of(b, x)
+    v = Expression.of(b, x)
     high, low = _HALF_PI[v.format.elem]
     size = v.abs()
     near, inner = _near_one(v, size)
@@ -45,7 +45,7 @@ def asin(b: KernelBuilder, x: Operand) -> Operand:
 
 def acos(b: KernelBuilder, x: Operand) -> Operand:
     """The arc cosine to 4 ulp; NaN outside -1..1."""
-    v = Value.of(b, x)
+    v = Expression.of(b, x)
     high, low = _HALF_PI[v.format.elem]
     near, inner = _near_one(v, v.abs())
     signed = inner.with_sign_of(v)
@@ -55,7 +55,7 @@ def acos(b: KernelBuilder, x: Operand) -> Operand:
     return v.select(near, outer, middle).operand
 
 
-def _near_one(v: Value, size: Value) -> tuple[Operand, Value]:
+def _near_one(v: Expression, size: Expression) -> tuple[Operand, Expression]:
     """(whether size > 1/2, the arc sine of size or, there, of sqrt((1 - size) / 2))."""
     near = size.test("gt", 0.5)
     half = (v.const(1.0) - size) * 0.5
@@ -63,7 +63,7 @@ def _near_one(v: Value, size: Value) -> tuple[Operand, Value]:
     return near, _series(v.select(near, root, size), v.format.asin)
 
 
-def _series(r: Value, coefficients: tuple[float, ...]) -> Value:
+def _series(r: Expression, coefficients: tuple[float, ...]) -> Expression:
     """r + r^3 p(r^2)."""
     z = r * r
     return (r * z).fma(z.polynomial(coefficients), r)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 
 from ellc.codegen.kir.ir import Operand
+from ellc.codegen.kir.vmath_expression import Expression
 from ellc.codegen.kir.vmath_formats import Format
-from ellc.codegen.kir.vmath_value import Value
 
 # --- exponential ---------------------------------------------------------------------------------
 
 
-def nearest(v: Value, factor: float) -> tuple[Value, Operand]:
+def nearest(v: Expression, factor: float) -> tuple[Expression, Operand]:
     """The integer nearest to v * factor, as a number and as bits; no conversion needed."""
     magic = v.format.round_magic
     shifted = v.fma(v.const(factor), v.const(magic))
@@ -22,7 +22,7 @@ def nearest(v: Value, factor: float) -> tuple[Value, Operand]:
     return shifted - magic, integer
 
 
-def exp_reduced(x: Value, rest: Value | None = None) -> tuple[Value, Operand]:
+def exp_reduced(x: Expression, rest: Expression | None = None) -> tuple[Expression, Operand]:
     """(p, n) with e^(x + rest) = 2^n (1 + p) and p of the size of expm1(ln 2 / 2) at most."""
     total = x if rest is None else x + rest
     number, power = nearest(total, 1 / math.log(2))
@@ -33,13 +33,13 @@ def exp_reduced(x: Value, rest: Value | None = None) -> tuple[Value, Operand]:
     return (r * r).fma(r.polynomial(x.format.exp), r), power
 
 
-def power_of_two(like: Value, power: Operand) -> Value:
+def power_of_two(like: Expression, power: Operand) -> Expression:
     """2^power, for the exponents of normal numbers."""
     biased = like.b.add(power, like.bits_const(like.format.bias))
     return like.from_bits(like.b.shift_left(biased, like.format.fraction_bits))
 
 
-def scale(v: Value, power: Operand) -> Value:
+def scale(v: Expression, power: Operand) -> Expression:
     """v * 2^power in two steps: either factor is a normal number, only the last product rounds."""
     half = v.b.shift_right(power, 1)
     other = v.b.sub(power, half)
@@ -49,7 +49,7 @@ def scale(v: Value, power: Operand) -> Value:
 # --- logarithm -----------------------------------------------------------------------------------
 
 
-def split_exponent(v: Value) -> tuple[Value, Value]:
+def split_exponent(v: Expression) -> tuple[Expression, Expression]:
     """(m, e) with v = m 2^e and m in [sqrt(1/2), sqrt(2)), for positive finite numbers."""
     f, b = v.format, v.b
     tiny = v.test("lt", 2.0 ** (1 - f.bias))
@@ -72,7 +72,7 @@ def _bits_of_root_half(f: Format) -> int:
     return (f.bias - 1) << f.fraction_bits | fraction
 
 
-def log_positive(v: Value) -> Value:
+def log_positive(v: Expression) -> Expression:
     """log of positive finite numbers."""
     m, power = split_exponent(v)
     high, low = v.format.ln2
@@ -89,7 +89,7 @@ def log_positive(v: Value) -> Value:
     return power.fma(v.const(high), f - (half_square - tail))
 
 
-def log_special(v: Value, result: Value) -> Value:
+def log_special(v: Expression, result: Expression) -> Expression:
     """Zero, negative numbers, infinity and NaN put right."""
     finite = v.choose("lt", v, math.inf, result, v)
     below = v.choose("eq", v, 0.0, -math.inf, math.nan)

@@ -110,8 +110,8 @@ def model_case(model: Model, threads: int = 0) -> emulate.Case:
     """How the runner of `emulate` calls a model."""
     return emulate.Case(
         model.name,
-        tuple(emulate.Buffer(p.bytes, p.item_bytes) for p in model.inputs),
-        tuple(emulate.Buffer(p.bytes, p.item_bytes) for p in model.outputs),
+        tuple(emulate.PortMemory(p.bytes, p.item_bytes) for p in model.inputs),
+        tuple(emulate.PortMemory(p.bytes, p.item_bytes) for p in model.outputs),
         model.arena_bytes,
         is_model=True,
         threads=threads,

@@ -100,8 +100,8 @@ class _Part:
         has_weights = made.emitter == "llvm" and self.model.weight_bytes > 0
         return emulate.Case(
             self.model.name,
-            tuple(emulate.Buffer(p.bytes, p.item_bytes) for p in self.model.inputs),
-            tuple(emulate.Buffer(p.bytes, p.item_bytes) for p in self.model.outputs),
+            tuple(emulate.PortMemory(p.bytes, p.item_bytes) for p in self.model.inputs),
+            tuple(emulate.PortMemory(p.bytes, p.item_bytes) for p in self.model.outputs),
             self.model.arena_bytes,
             is_model=True,
             threads=self.model.threads if self.model.threads > 1 else 0,

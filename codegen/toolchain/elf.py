@@ -20,7 +20,7 @@ from ellc.codegen.machine.target import Target
 from ellc.codegen.toolchain import zig
 from ellc.ir.work_folders import temporary_folder
 
-Buffer = bytes | bytearray | memoryview | np.ndarray[Any, np.dtype[Any]]
+BytesLike = bytes | bytearray | memoryview | np.ndarray[Any, np.dtype[Any]]
 """What holds bytes. (`collections.abc.Buffer` says it better, from Python 3.12 on.)"""
 
 SECTION_ALIGN = 64
@@ -30,7 +30,7 @@ _SHF_ALLOC = 2
 _SHT_PROGBITS, _SHT_SYMTAB, _SHT_STRTAB = 1, 2, 3
 
 
-def _view(data: Buffer) -> memoryview:
+def _view(data: BytesLike) -> memoryview:
     return data.data if isinstance(data, np.ndarray) else memoryview(data)
 
 
@@ -39,7 +39,7 @@ class Deferred:
     """Bytes that are made when they are written, so that they need not all exist at once."""
 
     bytes: int
-    make: Callable[[], Buffer]
+    make: Callable[[], BytesLike]
     """Returns the bytes, C-contiguous, as many as said."""
 
 
@@ -49,7 +49,7 @@ class Piece:
 
     alignment: int
     """Alignment of its offset, a power of two, at most `SECTION_ALIGN`."""
-    data: Buffer | Deferred
+    data: BytesLike | Deferred
     """The bytes, C-contiguous: an array, `bytes` or `memoryview`."""
 
     @property

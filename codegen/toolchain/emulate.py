@@ -124,7 +124,7 @@ def _ending(returncode: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Buffer:
+class PortMemory:
     """One input or output: its size, and the alignment that the code may rely on."""
 
     bytes: int
@@ -142,8 +142,8 @@ class Case:
     """
 
     symbol: str
-    inputs: tuple[Buffer, ...]
-    outputs: tuple[Buffer, ...]
+    inputs: tuple[PortMemory, ...]
+    outputs: tuple[PortMemory, ...]
     arena_bytes: int = 0
     is_model: bool = False
     threads: int = 0

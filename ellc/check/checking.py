@@ -82,7 +82,7 @@ class Checked:
 
 
 @dataclass(frozen=True)
-class Report:
+class CheckReport:
     """What a check found. `layers` is empty where only outputs were compared.
 
     `decides` says that the network takes signs or other steps, which rounding can change. Then
@@ -139,7 +139,7 @@ def check(
     target: Target,
     options: CheckOptions | None = None,
     progress: Progress = silent,
-) -> Report:
+) -> CheckReport:
     """Compile a graph as it came from its file and compare it with the reference.
 
     Where outputs differ and the network takes signs of floats, the layers are looked at unasked:
@@ -164,7 +164,7 @@ def check(
             pairs = zip(range(chosen.seeds), runs, strict=True)
             equal = [checker.run_kept(kept, seed, answers) for seed, answers in pairs]
             same = all(equal)  # of every seed: none is left out because one before differs
-    return Report(
+    return CheckReport(
         graph.name,
         target.name,
         chosen.seeds,

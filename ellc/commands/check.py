@@ -12,7 +12,7 @@ from ellc.commands.parameters import model_options, target_option, threads_optio
 from ellc.ir.printable import visible
 
 if TYPE_CHECKING:
-    from ellc.check.checking import Checked, Report
+    from ellc.check.checking import Checked, CheckReport
     from ellc.models import ModelOptions
 
 EXIT_DIFFERENT = 1
@@ -74,7 +74,7 @@ def command(
         ctx.exit(EXIT_DIFFERENT)
 
 
-def document(report: Report) -> dict[str, object]:
+def document(report: CheckReport) -> dict[str, object]:
     """The report for scripts."""
     from ellc.check.checking import documents
 
@@ -96,7 +96,7 @@ def document(report: Report) -> dict[str, object]:
     }
 
 
-def text(report: Report) -> str:
+def text(report: CheckReport) -> str:
     """The report for people."""
     lines = []
     header = ("kernel", "layers of the model", "result", "wrong", "undecided", "error/allowed")
@@ -120,7 +120,7 @@ def text(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _guided(report: Report) -> list[str]:
+def _guided(report: CheckReport) -> list[str]:
     """Lines about the signs and the guided reference."""
     if not report.guided:
         return []

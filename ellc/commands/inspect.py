@@ -17,7 +17,7 @@ from ellc.commands.output import (
     table,
 )
 from ellc.commands.parameters import model_options
-from ellc.inspect import Layer, PortFacts, Report
+from ellc.inspect import Layer, NetworkReport, PortFacts
 from ellc.ir.printable import visible
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def command(model: Path, options: ModelOptions, as_json: bool) -> None:
         echo(text(report))
 
 
-def text(report: Report) -> str:
+def text(report: NetworkReport) -> str:
     """The report for people."""
     lines = [visible(report.name)]
     lines += [f"  input  {_port(port)}" for port in report.inputs]

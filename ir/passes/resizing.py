@@ -14,7 +14,7 @@ from ellc.ir.ops.shape import Gather, Reshape
 from ellc.ir.rewrite import Editor
 from ellc.ir.types import DType, TensorType
 
-Step = tuple[Op, tuple[str, ...]]
+Operation = tuple[Op, tuple[str, ...]]
 
 
 def lower_resize(editor: Editor, node: Node, op: Resize) -> None:
@@ -38,12 +38,12 @@ def lower_resize(editor: Editor, node: Node, op: Resize) -> None:
     editor.replace(node, last[0], value, *last[1])
 
 
-def _weighted(editor: Editor, op: Resize, x: TensorType) -> list[Step]:
+def _weighted(editor: Editor, op: Resize, x: TensorType) -> list[Operation]:
     """One axis after the other; those that shrink come first, so that there is less to do."""
     order = sorted(op.changed(x), key=lambda axis: op.sizes[axis] / x.shape[axis])
     is_fixed = op.mode == "linear" and x.dtype.is_integer
     wide = DType.I64 if x.dtype is DType.I16 else DType.I32
-    steps: list[Step] = [(Cast(wide), ())] if is_fixed and order else []
+    steps: list[Operation] = [(Cast(wide), ())] if is_fixed and order else []
     for axis in order:
         steps.append(_along(editor, op, axis, op.table(axis, x), wide if is_fixed else x.dtype))
     if is_fixed and order:
@@ -51,7 +51,7 @@ def _weighted(editor: Editor, op: Resize, x: TensorType) -> list[Step]:
     return steps
 
 
-def _along(editor: Editor, op: Resize, axis: int, table: AxisTable, dtype: DType) -> Step:
+def _along(editor: Editor, op: Resize, axis: int, table: AxisTable, dtype: DType) -> Operation:
     """What one axis takes; a choice of elements is a plain gather."""
     if op.mode == "nearest":
         return Gather(axis), (editor.constant(table.indices[:, 0]),)
@@ -87,7 +87,7 @@ def _blended(editor: Editor, node: Node, op: Resize) -> str:
     return total
 
 
-def _rounded(editor: Editor, x: TensorType) -> list[Step]:
+def _rounded(editor: Editor, x: TensorType) -> list[Operation]:
     """floor(value + 1/2) as bytes."""
     half = editor.constant(np.array([0.5], np.float32))
     one, zero = editor.constant(np.ones(1, np.float32)), editor.constant(np.zeros(1, np.int32))

@@ -11,7 +11,7 @@ import gallery_pages
 import numpy as np
 import pytest
 
-from ellc.frontends.ell.chain import chain_steps
+from ellc.frontends.ell.chain import unframed_layers
 from ellc.frontends.ell.layers import Layer
 from ellc.frontends.ell.read import read_ell
 from ellc.frontends.ell.write import chain_layers, write_ell
@@ -60,7 +60,7 @@ def picture(graph: Graph, seed: int = 0) -> Array:
 
 def frames(graph: Graph) -> list[Layer]:
     """The graph's layers as they stand in an archive, without the input layer."""
-    return chain_layers(*chain_steps(graph))[1:]
+    return chain_layers(*unframed_layers(graph))[1:]
 
 
 # ---- facts --------------------------------------------------------------------------------------

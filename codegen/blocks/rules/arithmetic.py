@@ -10,7 +10,7 @@ from ellc.codegen.kir import vmath, vmath_inverse, wide
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand
 from ellc.codegen.kir.types import Elem
-from ellc.codegen.kir.vmath_value import Value
+from ellc.codegen.kir.vmath_expression import Expression
 from ellc.ir.ops import pointwise
 from ellc.ir.ops.arithmetic import Atan2
 from ellc.ir.ops.resize import RoundingShift
@@ -86,7 +86,7 @@ def _constant_power(b: KernelBuilder, x: Operand, exponent: float) -> Operand | 
 @emits(Atan2, costly=True)
 def _atan2(op: Any, b: KernelBuilder, x: Operand, y: Operand) -> Operand:
     """The angle in the first quadrant, then the half plane and the sign of the operands."""
-    up, right = Value.of(b, x), Value.of(b, y)
+    up, right = Expression.of(b, x), Expression.of(b, y)
     height, width = up.abs(), right.abs()
     # As for the reals, but 0 / 0 is 0, and infinity / infinity is 1.
     slope = height.choose("eq", height, width, 1.0, height / width)

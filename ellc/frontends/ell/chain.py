@@ -43,7 +43,7 @@ _PLAIN_ACTIVATIONS: dict[Pointwise, ell.ActivationKind] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class UnframedLayer:
     """One layer before its frame is known.
 
     How to make it, its active output shape, and the border it wants around its input.
@@ -61,7 +61,7 @@ class _Unfit(Exception):
     """An operator that no layer says; the text says why."""
 
 
-def chain_steps(graph: Graph) -> tuple[Shape3, list[Step]]:
+def unframed_layers(graph: Graph) -> tuple[Shape3, list[UnframedLayer]]:
     """The shape of the input image and the layers of a graph.
 
     Raises `EllcError` E206 that names every operator that does not fit.
@@ -76,13 +76,13 @@ class _Writer:
         self.graph = graph
         self.arrays = graph.constant_arrays()
         self.problems = Problems()
-        self.steps: list[Step] = []
+        self.steps: list[UnframedLayer] = []
         self.value = graph.inputs[0].value if graph.inputs else ""
         self.shape: Shape3 = (0, 0, 0)
         # The graph has flattened the value already, ELL's layers still see an image.
         self.flattened = False
 
-    def run(self) -> tuple[Shape3, list[Step]]:
+    def run(self) -> tuple[Shape3, list[UnframedLayer]]:
         self.check_ends()
         self.fail_if_problems()
         first = self.shape = self.image(self.value)
@@ -140,7 +140,7 @@ class _Writer:
         """Append a layer whose result is the node's."""
         shape = self.shape if self.flattened else self.image(node.outputs[0])
         amount, scheme = _border(padding or Padding())
-        self.steps.append(Step(make, shape, amount, scheme, any_shape))
+        self.steps.append(UnframedLayer(make, shape, amount, scheme, any_shape))
 
     # ---- operators ------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 
-from ellc.frontends.ell.chain import Step, chain_steps
+from ellc.frontends.ell.chain import UnframedLayer, unframed_layers
 from ellc.frontends.ell.layer_objects import layer_object
 from ellc.frontends.ell.layers import InputLayer, Layer, LayerFrame, PaddingScheme, Shape3
 from ellc.frontends.ell.layout import MemoryLayout, layout_object
@@ -35,7 +35,7 @@ def write_ell(graph: Graph, path: str | os.PathLike[str]) -> None:
 
 def graph_archive(graph: Graph) -> ArchiveObject:
     """The archive that `write_ell` writes. Raises `EllcError` E206."""
-    shape, steps = chain_steps(graph)
+    shape, steps = unframed_layers(graph)
     layers = chain_layers(shape, steps)
     source, target = graph.inputs[0], graph.outputs[0]
     inputs = _layout_of(graph.types[source.value].shape)
@@ -74,15 +74,15 @@ def graph_archive(graph: Graph) -> ArchiveObject:
     return ArchiveObject("Map", "3" if on_map else "2", fields)
 
 
-def chain_layers(shape: Shape3, steps: list[Step]) -> list[Layer]:
+def chain_layers(shape: Shape3, steps: list[UnframedLayer]) -> list[Layer]:
     """Layers of a chain that starts with an image of `shape`.
 
     Every layer leaves the border that the next one wants: its output padding is the next one's
     input padding, and its output shape includes it. The last layer leaves none.
     """
 
-    def read(data: Shape3) -> Step:
-        return Step(lambda frame: InputLayer(frame, data), data)
+    def read(data: Shape3) -> UnframedLayer:
+        return UnframedLayer(lambda frame: InputLayer(frame, data), data)
 
     chain = [read(shape), *steps]
     layers: list[Layer] = []

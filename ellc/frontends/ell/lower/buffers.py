@@ -1,8 +1,8 @@
 """What an output port of an archive holds: an active region, and a border around it.
 
 In ELL a layer stores its result with a border for the next layer. Here the border is kept apart
-(`Buffer`), so that a convolution can take it as its padding. It is added to the value only for a
-reader that uses the memory in another way.
+(`StoredValue`), so that a convolution can take it as its padding. It is added to the value only for
+a reader that uses the memory in another way.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PATTERNED = (PaddingScheme.ALTERNATING_ZERO_AND_ONES, PaddingScheme.RANDOM_ZERO_
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Buffer:
+class StoredValue:
     """`ref` is the active region, shaped as `tensor_shape(layout.size)`, in physical order."""
 
     ref: Ref

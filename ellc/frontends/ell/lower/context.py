@@ -11,7 +11,7 @@ import numpy as np
 from ellc.frontends.budget import Budget
 from ellc.frontends.ell.archive import Archive, Node
 from ellc.frontends.ell.layout import MemoryLayout, read_layout
-from ellc.frontends.ell.lower.buffers import Buffer, plain_layout, same_memory, tensor_shape
+from ellc.frontends.ell.lower.buffers import StoredValue, plain_layout, same_memory, tensor_shape
 from ellc.frontends.ell.options import EllOptions
 from ellc.frontends.ell.ports import PortReference
 from ellc.frontends.ell.view import View
@@ -98,7 +98,7 @@ class Lowering:
         self.source: tuple[str, ...] = ()
         self.notes: list[str] = []
         self.input_names: list[str] = []
-        self.values: dict[tuple[str, str], Buffer] = {}
+        self.values: dict[tuple[str, str], StoredValue] = {}
         self.poisoned: set[str] = set()
         self.constants: dict[str, Array] = {}
         self.viewed: dict[str, Ref] = {}
@@ -184,12 +184,12 @@ class Lowering:
 
     # ---- ports ----------------------------------------------------------------------------------
 
-    def write(self, job: Job, value: Buffer | Ref, port: str = "output") -> None:
+    def write(self, job: Job, value: StoredValue | Ref, port: str = "output") -> None:
         """Say what an output port of the node holds; a bare tensor has no border."""
         if isinstance(value, Ref):
             shape = value.type.shape
             size = shape[1:] if len(shape) == 4 and shape[0] == 1 else shape
-            value = Buffer(value, plain_layout(size))
+            value = StoredValue(value, plain_layout(size))
         self.values[job.node.id, port] = value
 
     def has_input(self, job: Job, key: str) -> bool:
@@ -206,11 +206,11 @@ class Lowering:
             raise Refused("the input is not connected", key)
         return port.reference
 
-    def read(self, job: Job, key: str) -> Buffer:
+    def read(self, job: Job, key: str) -> StoredValue:
         """The contents of an input port."""
         return self.resolve(self.reference(job, key), key)
 
-    def resolve(self, reference: PortReference, key: str = "") -> Buffer:
+    def resolve(self, reference: PortReference, key: str = "") -> StoredValue:
         """The contents of a reference: a port as it is, or its slices one after the other."""
         if reference.is_empty:
             raise Refused("the reference is empty", key)
@@ -231,9 +231,9 @@ class Lowering:
                 ref = self.slice(ref, (part.start,), (part.stop - part.start,))
             pieces.append(ref)
         joined = pieces[0] if len(pieces) == 1 else self.emit(Concat(0), *pieces)
-        return Buffer(joined, plain_layout(joined.type.shape))
+        return StoredValue(joined, plain_layout(joined.type.shape))
 
-    def flat(self, buffer: Buffer) -> Ref:
+    def flat(self, buffer: StoredValue) -> Ref:
         """The whole memory of a port as a vector, border included."""
         layout = buffer.layout
         ref = buffer.ref
@@ -241,7 +241,7 @@ class Lowering:
             ref = self.with_border(buffer)
         return self.reshape(ref, (layout.elements,))
 
-    def with_border(self, buffer: Buffer) -> Ref:
+    def with_border(self, buffer: StoredValue) -> Ref:
         """A port's memory with its border made real."""
         layout = buffer.layout
         lead = buffer.ref.type.rank - len(layout.size)
@@ -252,7 +252,7 @@ class Lowering:
         frame = frame.astype(buffer.ref.type.dtype.numpy)
         return self.emit(Embed(before), buffer.ref, self.constant(frame))
 
-    def region(self, buffer: Buffer, layout: MemoryLayout) -> Buffer:
+    def region(self, buffer: StoredValue, layout: MemoryLayout) -> StoredValue:
         """A port's memory as a reader with this layout sees it.
 
         The result has either this very layout, or its whole extent without padding (when the
@@ -263,13 +263,13 @@ class Lowering:
             raise Refused(f"the input has {have} elements, the layout wants {want}")
         if not same_memory(buffer.layout, layout):
             ref = self.reshape(self.flat(buffer), tensor_shape(layout.extent))
-            return Buffer(ref, plain_layout(layout.extent))
+            return StoredValue(ref, plain_layout(layout.extent))
         fill = buffer.fill
         if isinstance(fill, np.ndarray):
             fill = fill.reshape(layout.extent)
-        return Buffer(self.reshape(buffer.ref, tensor_shape(layout.size)), layout, fill)
+        return StoredValue(self.reshape(buffer.ref, tensor_shape(layout.size)), layout, fill)
 
-    def active(self, buffer: Buffer, layout: MemoryLayout) -> Ref:
+    def active(self, buffer: StoredValue, layout: MemoryLayout) -> Ref:
         """The active region of a port's memory under a layout, without any border."""
         region = self.region(buffer, layout)
         if region.layout.size == layout.size:
@@ -278,7 +278,7 @@ class Lowering:
         sizes = (1,) * lead + layout.size
         return self.slice(region.ref, (0,) * lead + layout.offset, sizes)
 
-    def framed(self, buffer: Buffer, layout: MemoryLayout) -> tuple[Ref, Padding]:
+    def framed(self, buffer: StoredValue, layout: MemoryLayout) -> tuple[Ref, Padding]:
         """An image and what surrounds it, for an operator that takes its padding as attribute."""
         region = self.region(buffer, layout)
         if not region.layout.has_padding:

@@ -6,7 +6,7 @@ import numpy as np
 
 from ellc.frontends.ell import layers as ell
 from ellc.frontends.ell.layout import MemoryLayout, increments
-from ellc.frontends.ell.lower.buffers import Buffer, plain_layout
+from ellc.frontends.ell.lower.buffers import StoredValue, plain_layout
 from ellc.frontends.ell.lower.context import Handler, Job, Lowering, Refused
 from ellc.frontends.ell.lower.layers import convolution_weights, convolve
 from ellc.frontends.ell.lower.winograd import original_filters
@@ -122,16 +122,18 @@ def _convolve(lw: Lowering, job: Job, weights: ell.FloatArray, field: int) -> No
     ref = lw.slice(ref, (0, 0, 0, 0), (1, *active))
     if target.order != (0, 1, 2):
         ref = lw.emit(Transpose((0, *(1 + dimension for dimension in target.order))), ref)
-    lw.write(job, Buffer(ref, target))
+    lw.write(job, StoredValue(ref, target))
 
 
-def _row_major(lw: Lowering, value: Buffer, layout: MemoryLayout) -> tuple[Buffer, MemoryLayout]:
+def _row_major(
+    lw: Lowering, value: StoredValue, layout: MemoryLayout
+) -> tuple[StoredValue, MemoryLayout]:
     """A port's image in the order rows, columns, channels, its border kept."""
     if layout.order == (0, 1, 2):
         return value, layout
     region = lw.region(value, layout)
     if isinstance(region.fill, np.ndarray):
-        region = Buffer(lw.with_border(region), plain_layout(region.layout.extent))
+        region = StoredValue(lw.with_border(region), plain_layout(region.layout.extent))
     places = [layout.order.index(dimension) for dimension in range(3)]
     ref = lw.emit(Transpose((0, *(1 + place for place in places))), region.ref)
     size, extent, offset = (
@@ -139,7 +141,7 @@ def _row_major(lw: Lowering, value: Buffer, layout: MemoryLayout) -> tuple[Buffe
         for values in (region.layout.size, region.layout.extent, region.layout.offset)
     )
     turned = MemoryLayout(size, extent, offset, (0, 1, 2), increments(extent))
-    return Buffer(ref, turned, region.fill), turned
+    return StoredValue(ref, turned, region.fill), turned
 
 
 def lower_receptive_field(lw: Lowering, job: Job) -> None:
@@ -176,7 +178,7 @@ def lower_receptive_field(lw: Lowering, job: Job) -> None:
 
 
 def _padded_image(
-    lw: Lowering, value: Buffer, layout: MemoryLayout, channel_major: bool, padding: int
+    lw: Lowering, value: StoredValue, layout: MemoryLayout, channel_major: bool, padding: int
 ) -> Ref:
     """The input as rows, columns, channels with its border made real."""
     if not channel_major:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ellc.frontends.ell import layers as ell
 from ellc.frontends.ell.layout import MemoryLayout
-from ellc.frontends.ell.lower.buffers import Buffer, plain_layout, tensor_shape
+from ellc.frontends.ell.lower.buffers import StoredValue, plain_layout, tensor_shape
 from ellc.frontends.ell.lower.context import Handler, Job, Lowering, Refused
 from ellc.frontends.ell.lower.layers import activation_op, softmax
 from ellc.ir.builder import Ref
@@ -57,7 +57,7 @@ def lower_unary(lw: Lowering, job: Job) -> None:
     """`UnaryOperationNode`: on the whole memory, border included."""
     value = lw.read(job, "input")
     x = lw.with_border(value) if value.layout.has_padding else value.ref
-    lw.write(job, Buffer(_unary(lw, job, x), plain_layout(value.layout.extent)))
+    lw.write(job, StoredValue(_unary(lw, job, x), plain_layout(value.layout.extent)))
 
 
 def _unary(lw: Lowering, job: Job, x: Ref) -> Ref:
@@ -112,7 +112,7 @@ def _write_framed(
         lw.write(job, result)
         return
     fill = _fill(job, fill_key, result)
-    lw.write(job, Buffer(lw.reshape(result, tensor_shape(layout.size)), layout, fill))
+    lw.write(job, StoredValue(lw.reshape(result, tensor_shape(layout.size)), layout, fill))
 
 
 def _fill(job: Job, key: str, result: Ref) -> float:
@@ -160,7 +160,7 @@ def _broadcast_operands(
     return operands, layout
 
 
-def _aligned(lw: Lowering, value: Buffer, size: tuple[int, ...], key: str) -> Ref:
+def _aligned(lw: Lowering, value: StoredValue, size: tuple[int, ...], key: str) -> Ref:
     have = value.layout.size
     ref = value.ref
     if len(have) > len(size):

@@ -12,7 +12,7 @@ import numpy as np
 
 from ellc.frontends.ell import layers as ell
 from ellc.frontends.ell.layout import MemoryLayout
-from ellc.frontends.ell.lower.buffers import FLT_MAX, PATTERNED, Buffer, border_fill
+from ellc.frontends.ell.lower.buffers import FLT_MAX, PATTERNED, StoredValue, border_fill
 from ellc.frontends.ell.lower.context import Handler, Job, Lowering, Poisoned, Refused
 from ellc.ir.builder import Ref
 from ellc.ir.op import Pointwise
@@ -98,7 +98,9 @@ def _image_size(layout: MemoryLayout, channels: int) -> tuple[int, int]:
     return layout.extent[0], layout.extent[1]
 
 
-def _lower_one(lw: Lowering, layer: ell.Layer, value: Buffer, shape: Shape3 | None) -> Buffer:
+def _lower_one(
+    lw: Lowering, layer: ell.Layer, value: StoredValue, shape: Shape3 | None
+) -> StoredValue:
     """Lower a layer that reads a buffer of `shape` (padding included; None for an input layer)."""
     frame = layer.frame
     try:
@@ -117,7 +119,7 @@ def _lower_one(lw: Lowering, layer: ell.Layer, value: Buffer, shape: Shape3 | No
     if pad and frame.output_scheme in PATTERNED:
         lw.budget.want(frame.output_shape, layer.path)
     fill = border_fill(frame.output_scheme, frame.output_shape) if pad else 0.0
-    return Buffer(result, layout, fill)
+    return StoredValue(result, layout, fill)
 
 
 class LayerRefused(Refused):
@@ -156,12 +158,12 @@ def _fit(lw: Lowering, result: Ref, active: Shape3, layer: ell.Layer) -> Ref:
     )
 
 
-def _input_layer(lw: Lowering, layer: ell.InputLayer, value: Buffer) -> Ref:
+def _input_layer(lw: Lowering, layer: ell.InputLayer, value: StoredValue) -> Ref:
     x = lw.reshape(lw.flat(value), (1, *layer.data_shape))
     return x if layer.scale == 1 else lw.emit(Mul(), x, lw.scalar(layer.scale, x))
 
 
-def _apply(lw: Lowering, layer: ell.Layer, value: Buffer, layout: MemoryLayout) -> Ref:
+def _apply(lw: Lowering, layer: ell.Layer, value: StoredValue, layout: MemoryLayout) -> Ref:
     match layer:
         case ell.ConvolutionalLayer():
             return _convolution(lw, layer, value, layout)
@@ -246,7 +248,7 @@ def softmax(lw: Lowering, x: Ref) -> Ref:
 
 
 def _convolution(
-    lw: Lowering, layer: ell.ConvolutionalLayer, value: Buffer, layout: MemoryLayout
+    lw: Lowering, layer: ell.ConvolutionalLayer, value: StoredValue, layout: MemoryLayout
 ) -> Ref:
     channels = layout.size[2]
     weights, groups = convolution_weights(layer.weights, layer.receptive_field, channels)
@@ -273,7 +275,7 @@ def convolution_weights(
 
 def convolve(
     lw: Lowering,
-    value: Buffer,
+    value: StoredValue,
     layout: MemoryLayout,
     weights: ell.FloatArray,
     stride: int,
@@ -311,7 +313,7 @@ def _trimmed(
 
 
 def _binary_convolution(
-    lw: Lowering, layer: ell.BinaryConvolutionalLayer, value: Buffer, layout: MemoryLayout
+    lw: Lowering, layer: ell.BinaryConvolutionalLayer, value: StoredValue, layout: MemoryLayout
 ) -> Ref:
     field, channels = layer.receptive_field, layout.size[2]
     bits = field * field * channels
@@ -346,7 +348,7 @@ def unpack_bits(words: np.ndarray, bits: int) -> np.ndarray:
 
 
 def _fully_connected(
-    lw: Lowering, layer: ell.FullyConnectedLayer, value: Buffer, layout: MemoryLayout
+    lw: Lowering, layer: ell.FullyConnectedLayer, value: StoredValue, layout: MemoryLayout
 ) -> Ref:
     outputs, inputs = layer.weights.shape
     if inputs != layout.elements:
@@ -369,7 +371,9 @@ def _fully_connected(
     return lw.emit(Dense(), x, w)
 
 
-def _pooling(lw: Lowering, layer: ell.PoolingLayer, value: Buffer, layout: MemoryLayout) -> Ref:
+def _pooling(
+    lw: Lowering, layer: ell.PoolingLayer, value: StoredValue, layout: MemoryLayout
+) -> Ref:
     """Windows start at the buffer's corner; beyond the buffer is nothing (max) or 0 (mean)."""
     rows, columns, _ = layer.frame.active_shape
     window, stride = layer.window, layer.stride

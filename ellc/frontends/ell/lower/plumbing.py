@@ -7,7 +7,7 @@ import numpy as np
 from ellc.frontends.ell.archive import Node
 from ellc.frontends.ell.layers import Shape3
 from ellc.frontends.ell.layout import MemoryLayout
-from ellc.frontends.ell.lower.buffers import Buffer, plain_layout, tensor_shape
+from ellc.frontends.ell.lower.buffers import StoredValue, plain_layout, tensor_shape
 from ellc.frontends.ell.lower.context import Handler, Job, Lowering, Refused
 from ellc.frontends.ell.lower.names import input_name, unique_name
 from ellc.frontends.ell.view import View
@@ -30,13 +30,13 @@ def lower_input(lw: Lowering, job: Job) -> None:
     lw.write(job, _public_input(lw, job, layout))
 
 
-def _public_input(lw: Lowering, job: Job, layout: MemoryLayout) -> Buffer:
+def _public_input(lw: Lowering, job: Job, layout: MemoryLayout) -> StoredValue:
     shape = tensor_shape(layout.extent)
     lw.limits.product(shape, where=job.node.path, what="input")
     name = unique_name(input_name(lw.archive, job.node), lw.input_names)
     lw.input_names.append(name)
     ref = lw.builder.input(name, TensorType(lw.dtype(job.element), shape))
-    return Buffer(ref, plain_layout(layout.extent))
+    return StoredValue(ref, plain_layout(layout.extent))
 
 
 def _declared_layout(job: Job, size_key: str = "size") -> MemoryLayout:
@@ -101,7 +101,7 @@ def lower_constant(lw: Lowering, job: Job) -> None:
     if layout.elements != array.size:
         raise Refused(f"{array.size} values for a layout of {layout.elements}", "values")
     shape = tensor_shape(layout.extent)
-    lw.write(job, Buffer(lw.constant(array.reshape(shape)), plain_layout(layout.extent)))
+    lw.write(job, StoredValue(lw.constant(array.reshape(shape)), plain_layout(layout.extent)))
 
 
 def lower_source(lw: Lowering, job: Job) -> None:
@@ -126,7 +126,7 @@ def lower_pass_through(lw: Lowering, job: Job) -> None:
 # ---- moving data --------------------------------------------------------------------------------
 
 
-def _reinterpret(lw: Lowering, value: Buffer, layout: MemoryLayout) -> Buffer:
+def _reinterpret(lw: Lowering, value: StoredValue, layout: MemoryLayout) -> StoredValue:
     return lw.region(value, layout)
 
 
@@ -155,7 +155,7 @@ def lower_reorder(lw: Lowering, job: Job) -> None:
     wanted = tensor_shape(target.size)
     if ref.type.shape != wanted:
         raise Refused(f"{list(ref.type.shape)} does not become {list(target.size)}", "outputLayout")
-    lw.write(job, Buffer(ref, target, fill))
+    lw.write(job, StoredValue(ref, target, fill))
 
 
 def _with_old_order(job: Job, given: MemoryLayout, target: MemoryLayout) -> MemoryLayout:
@@ -189,9 +189,9 @@ def lower_slice(lw: Lowering, job: Job) -> None:
     ref = lw.slice(lw.flat(value), (start * inner,), (count * inner,))
     shape = (count, *extent[1:])
     if layout is not None and layout.elements == count * inner:
-        lw.write(job, lw.region(Buffer(ref, plain_layout((count * inner,))), layout))
+        lw.write(job, lw.region(StoredValue(ref, plain_layout((count * inner,))), layout))
     else:
-        lw.write(job, Buffer(lw.reshape(ref, tensor_shape(shape)), plain_layout(shape)))
+        lw.write(job, StoredValue(lw.reshape(ref, tensor_shape(shape)), plain_layout(shape)))
 
 
 def lower_splice(lw: Lowering, job: Job) -> None:
@@ -205,7 +205,7 @@ def lower_splice(lw: Lowering, job: Job) -> None:
     tails = {value.layout.extent[1:] for value in values}
     first = sum(value.layout.extent[0] for value in values if value.layout.extent)
     shape = (first, *tails.pop()) if len(tails) == 1 and first else joined.type.shape
-    lw.write(job, Buffer(lw.reshape(joined, tensor_shape(shape)), plain_layout(shape)))
+    lw.write(job, StoredValue(lw.reshape(joined, tensor_shape(shape)), plain_layout(shape)))
 
 
 def lower_concatenation(lw: Lowering, job: Job) -> None:
@@ -213,7 +213,7 @@ def lower_concatenation(lw: Lowering, job: Job) -> None:
     ref = lw.vector(job, "input")
     shape = _old_shape(job.view.integers("shape")) if "shape" in job.view else ref.type.shape
     job.must_be_sound()
-    lw.write(job, Buffer(lw.reshape(ref, tensor_shape(shape)), plain_layout(shape)))
+    lw.write(job, StoredValue(lw.reshape(ref, tensor_shape(shape)), plain_layout(shape)))
 
 
 def lower_type_cast(lw: Lowering, job: Job) -> None:

@@ -10,7 +10,7 @@ from ellc.codegen.kir.vmath_formats import Format, format_of
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
+class Expression:
     """An operand whose Python operators emit operations of the kernel; numbers become literals."""
 
     b: KernelBuilder
@@ -18,60 +18,65 @@ class Value:
     format: Format
 
     @staticmethod
-    def of(b: KernelBuilder, x: Operand) -> Value:
-        return Value(b, x, format_of(x.type.elem))
+    def of(b: KernelBuilder, x: Operand) -> Expression:
+        return Expression(b, x, format_of(x.type.elem))
 
-    def like(self, operand: Operand) -> Value:
-        return Value(self.b, operand, self.format)
+    def like(self, operand: Operand) -> Expression:
+        return Expression(self.b, operand, self.format)
 
-    def const(self, value: float) -> Value:
+    def const(self, value: float) -> Expression:
         return self.like(Imm(float(value), self.operand.type.with_elem(self.format.elem)))
 
-    def __add__(self, other: Value | float) -> Value:
+    def __add__(self, other: Expression | float) -> Expression:
         return self._two("add", other)
 
-    def __sub__(self, other: Value | float) -> Value:
+    def __sub__(self, other: Expression | float) -> Expression:
         return self._two("sub", other)
 
-    def __mul__(self, other: Value | float) -> Value:
+    def __mul__(self, other: Expression | float) -> Expression:
         return self._two("mul", other)
 
-    def __truediv__(self, other: Value | float) -> Value:
+    def __truediv__(self, other: Expression | float) -> Expression:
         return self._two("div", other)
 
-    def __neg__(self) -> Value:
+    def __neg__(self) -> Expression:
         return self.like(self.b.op("neg", self.operand))
 
-    def abs(self) -> Value:
+    def abs(self) -> Expression:
         return self.like(self.b.op("abs", self.operand))
 
-    def min(self, other: Value | float) -> Value:
+    def min(self, other: Expression | float) -> Expression:
         return self._two("min", other)
 
-    def max(self, other: Value | float) -> Value:
+    def max(self, other: Expression | float) -> Expression:
         return self._two("max", other)
 
-    def clamp(self, low: float, high: float) -> Value:
+    def clamp(self, low: float, high: float) -> Expression:
         return self.max(low).min(high)
 
-    def fma(self, factor: Value, term: Value) -> Value:
+    def fma(self, factor: Expression, term: Expression) -> Expression:
         """self * factor + term, rounded once where the target can fuse them, else twice."""
         return self.like(self.b.mul_add(self.operand, factor.operand, term.operand))
 
-    def select(self, mask: Operand, yes: Value | float, no: Value | float) -> Value:
+    def select(self, mask: Operand, yes: Expression | float, no: Expression | float) -> Expression:
         return self.like(self.b.select(mask, self._lift(yes).operand, self._lift(no).operand))
 
     def choose(
-        self, how: str, a: Value, b: Value | float, yes: Value | float, no: Value | float
-    ) -> Value:
+        self,
+        how: str,
+        a: Expression,
+        b: Expression | float,
+        yes: Expression | float,
+        no: Expression | float,
+    ) -> Expression:
         """`yes` in the lanes where the comparison holds, else `no`."""
         return self.select(a.test(how, b), yes, no)
 
-    def test(self, how: str, other: Value | float) -> Operand:
+    def test(self, how: str, other: Expression | float) -> Operand:
         """The mask of a comparison."""
         return self.b.compare(how, self.operand, self._lift(other).operand)
 
-    def polynomial(self, coefficients: tuple[float, ...]) -> Value:
+    def polynomial(self, coefficients: tuple[float, ...]) -> Expression:
         """Horner's rule, lowest power first."""
         result = self.const(coefficients[-1])
         for coefficient in reversed(coefficients[:-1]):
@@ -83,7 +88,7 @@ class Value:
     def bits(self) -> Operand:
         return self.b.bitcast(self.operand, self.format.bits)
 
-    def from_bits(self, bits: Operand) -> Value:
+    def from_bits(self, bits: Operand) -> Expression:
         return self.like(self.b.bitcast(bits, self.format.elem))
 
     def bits_const(self, value: int) -> Imm:
@@ -92,7 +97,7 @@ class Value:
         signed = value - (1 << width) if value >> (width - 1) else value
         return Imm(signed, self.operand.type.with_elem(self.format.bits))
 
-    def bits_op(self, name: str, other: Operand | int) -> Value:
+    def bits_op(self, name: str, other: Operand | int) -> Expression:
         """The value whose bits are this bitwise operation on the bits of `self` and of `other`."""
         literal = self.bits_const(other) if isinstance(other, int) else other
         return self.from_bits(self.b.op(name, self.bits(), literal))
@@ -100,16 +105,16 @@ class Value:
     def sign_bits(self) -> Operand:
         return self.b.op("and", self.bits(), self.bits_const(self.format.sign_mask))
 
-    def with_sign_of(self, other: Value) -> Value:
+    def with_sign_of(self, other: Expression) -> Expression:
         """The value with the sign of `other`; its own sign bit must be 0."""
         return self.bits_op("or", other.sign_bits())
 
-    def upper_half(self) -> Value:
+    def upper_half(self) -> Expression:
         """The value with the lower half of its significand cleared, so that its square is exact."""
         return self.bits_op("and", self.format.split_mask)
 
-    def _lift(self, other: Value | float) -> Value:
-        return other if isinstance(other, Value) else self.const(other)
+    def _lift(self, other: Expression | float) -> Expression:
+        return other if isinstance(other, Expression) else self.const(other)
 
-    def _two(self, name: str, other: Value | float) -> Value:
+    def _two(self, name: str, other: Expression | float) -> Expression:
         return self.like(self.b.op(name, self.operand, self._lift(other).operand))
