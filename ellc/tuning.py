@@ -17,9 +17,9 @@
     }
 
 `layer` is `codegen.planning.tuning.layer_key`. A kernel is taken for every layer with this text on
-this core and architecture; entries of other versions of ellc are passed over with a note, and so is
-a kernel that the layer cannot have. The file may come from anybody: it chooses among kernels that
-all compute the same, and nothing else.
+this core and architecture. Entries of other versions of ellc are ignored with a note, and so are
+kernels that cannot compute the layer. The file need not be trusted: it can only choose among
+kernels that compute the same result.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ class Entry:
 
     @property
     def key(self) -> tuple[str, str, str, str]:
-        """What a file may hold one entry for."""
+        """What identifies an entry; a file has no two with the same key."""
         return self.layer, self.core, self.architecture, self.compiler
 
 
 def read_tuning(path: Path) -> tuple[Entry, ...]:
-    """The entries of a file. Raises `EllcError` E760 with every place that is wrong."""
+    """The entries of a file. Raises `EllcError` E760, which lists every problem."""
     try:
         with path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)
@@ -77,7 +77,7 @@ def read_tuning(path: Path) -> tuple[Entry, ...]:
         raise _damaged(path, [f'format: it must be "{FORMAT}"'])
     listed = document.get("entries")
     if not isinstance(listed, list) or document.keys() != {"format", "entries"}:
-        raise _damaged(path, ['beside "format" there must be "entries", a list, and nothing else'])
+        raise _damaged(path, ['it must hold "format" and "entries", a list, and nothing else'])
     problems = [line for place, said in enumerate(listed) for line in _problems(place, said)]
     if problems:
         raise _damaged(path, problems)
@@ -88,13 +88,13 @@ def read_tuning(path: Path) -> tuple[Entry, ...]:
 
 
 def write_tuning(path: Path, entries: Iterable[Entry]) -> None:
-    """Write a file whose order depends on nothing but the entries."""
+    """Write the entries, sorted, so that equal entries give equal files."""
     listed = [asdict(entry) for entry in sorted(entries, key=lambda e: e.key)]
     write_text(path, json.dumps({"format": FORMAT, "entries": listed}, indent=1) + "\n")
 
 
 def merged(old: Iterable[Entry], new: Iterable[Entry]) -> tuple[Entry, ...]:
-    """Both; of two entries for the same layer and core the new one, of whatever version."""
+    """All entries, without old ones whose layer and core, of any version, have a new entry."""
     found = {e.key[:3]: e for e in old}
     found.update({e.key[:3]: e for e in new})
     return tuple(found.values())
@@ -120,7 +120,7 @@ def tuned_kernels(path: Path | None, target: Target) -> tuple[Mapping[str, str],
 
 
 def _problems(place: int, said: object) -> Iterator[str]:
-    """What is wrong with an entry, each with its place in the file."""
+    """The problems of an entry, each with its position in the file."""
     if not isinstance(said, dict):
         yield f"entries[{place}]: it must be an object"
         return

@@ -32,7 +32,7 @@ FORMAT = 1
 _DAMAGE = (*ZIP_DAMAGE, TypeError, AttributeError, RecursionError)
 _ZIP64_EXTRA_BYTES = 20
 _EXTRA_ID = 0xE11C  # not among the registered ones
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # zip cannot say "no time"; a fixed one keeps files identical
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # zip requires a time; a fixed one keeps files identical
 
 
 def used_keys(graph: Graph) -> list[str]:
@@ -92,10 +92,10 @@ def _write(path: Path, pool: WeightPool, keys: Iterable[str], text: str | None) 
 def load(path: Path, *, check: bool = False, limits: Limits = DEFAULT_LIMITS) -> Graph:
     """Read a graph; weights are memory-mapped.
 
-    Raises `EllcError`: E140 on anything damaged, E130 and E110 for a text that is no sound graph,
-    E203 beyond the limits.
-
     `check` compares every array with its hash (one pass over the weights).
+
+    Raises `EllcError`: E140 for a damaged file, E130 and E110 if the text is not a valid graph,
+    E203 if the file exceeds the limits.
     """
     pool, text = _read(path, limits)
     if text is None:
@@ -146,9 +146,9 @@ def _member(name: str) -> zipfile.ZipInfo:
 
 
 def _aligned_member(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
-    """weights.bin as the next member, with an extra field that moves its bytes to an aligned place.
+    """The entry for weights.bin, with an extra field that aligns the offset of its data.
 
-    The reader asks the header where they start, so this is for speed only.
+    Alignment is for speed only: reading takes the offset from the header.
     """
     info = _member("weights.bin")
     at = archive.fp.tell() if archive.fp else 0
@@ -171,7 +171,7 @@ def _data_offset(path: Path, info: zipfile.ZipInfo) -> int:
 
 
 class _Entry(TypedDict):
-    """Where an array lies in the weights."""
+    """An array's type and its offset in the weights."""
 
     key: str
     dtype: str
@@ -180,13 +180,13 @@ class _Entry(TypedDict):
 
 
 def _entries(head: object) -> list[_Entry]:
-    """What the head says of the weights. Raises `ValueError` for a head that is none."""
+    """The index of the weights in `ellc.json`. Raises `ValueError` if it is malformed."""
     match head:
         case {"format": int(format_), "weights": list(found)}:
             if format_ != FORMAT:
                 raise ValueError(f"file format {format_}, this ellc reads {FORMAT}")
         case _:
-            raise ValueError("ellc.json is no head with its format and a list of weights")
+            raise ValueError("ellc.json does not hold a format and a list of weights")
     for index, entry in enumerate(found):
         match entry:
             case {"key": str(), "dtype": str(), "shape": list(shape), "offset": int()}:
@@ -200,7 +200,7 @@ def _entries(head: object) -> list[_Entry]:
 
 def _slice(raw: Array, entry: _Entry) -> Array:
     kind, extents, start = entry["dtype"], entry["shape"], entry["offset"]
-    if not _ELEMENT.fullmatch(kind):  # numpy evaluates other texts
+    if not _ELEMENT.fullmatch(kind):  # numpy evaluates other strings
         raise ValueError(f"element type {kind[:40]!r}")
     dtype = np.dtype(kind)
     shape = tuple(extents)

@@ -18,7 +18,7 @@ from ellc.codegen.blocks.operands import Coordinates, Operands, address
 from ellc.codegen.blocks.placed_node import NodeResult, PlacedNode
 from ellc.codegen.blocks.scratch import dense_result
 from ellc.codegen.blocks.vectors import joined, store_lanes
-from ellc.codegen.blocks.views import seen_as
+from ellc.codegen.blocks.views import viewed_as
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand
 from ellc.codegen.kir.types import Elem, VType
@@ -191,9 +191,9 @@ def _walked_result(result: NodeResult, walk: tuple[int, ...]) -> Access:
     """Where the result goes, in the shape of the walk; bits count as the bytes of their row."""
     place, is_bits = result.access, result.type.dtype is DType.BIT
     stored = (*walk[:-1], place.shape[-1]) if is_bits else walk
-    walked = seen_as(place, stored)
+    walked = viewed_as(place, stored)
     if walked is None or (is_bits and walked.strides[-1] != 1):
-        walked = seen_as(dense_result(place, place.shape), stored)
+        walked = viewed_as(dense_result(place, place.shape), stored)
     if walked is None:
         raise InternalError(f"{result.value}: a walk of {walk} over {result.type.shape}")
     return walked

@@ -6,7 +6,7 @@ from dataclasses import replace
 from math import prod
 
 from ellc.codegen.blocks.access import Access, Scratch, dense
-from ellc.codegen.blocks.views import seen_as
+from ellc.codegen.blocks.views import viewed_as
 from ellc.codegen.kir.types import Elem
 
 
@@ -35,7 +35,7 @@ def placed_as(access: Access, shape: tuple[int, ...], *, inner_dense: bool = Tru
 
     With `inner_dense` the last axis has stride 1; a view with another stride is copied.
     """
-    view = seen_as(access, shape)
+    view = viewed_as(access, shape)
     if view is None or (inner_dense and view.strides[-1] != 1 and shape[-1] != 1):
         return replace(dense_copy(access), shape=shape, strides=dense(shape))
     return view

@@ -1,4 +1,4 @@
-"""One tensor seen in several shapes: strides after merging, splitting and broadcasting axes."""
+"""Strides of a tensor viewed in another shape: axes are merged, split or broadcast."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ellc.codegen.blocks.access import Access
 def regrouped(
     shape: tuple[int, ...], strides: tuple[int, ...], wanted: tuple[int, ...]
 ) -> tuple[int, ...] | None:
-    """Strides of the same elements in another shape, None if there are none.
+    """Strides of the same elements in the shape `wanted`, or None if no strides describe it.
 
     Axes are merged wherever `outer == extent * inner`, then split from the right.
     """
@@ -21,7 +21,7 @@ def regrouped(
         elif extent != 1:
             merged.append((extent, stride))
     result: list[int] = []
-    left, step = 1, 1  # what is left of the extent taken apart, and its stride
+    left, step = 1, 1  # the part of a merged extent that is not split yet, and its stride
     for extent in reversed(wanted):
         if extent == 1:
             result.append(0)
@@ -47,15 +47,15 @@ def broadcast_strides(
 
 
 def broadcast_to(access: Access, shape: tuple[int, ...]) -> Access:
-    """An operand repeated without moving anything."""
+    """The operand broadcast to `shape` by strides of 0: no element is copied."""
     strides = broadcast_strides(access.shape, access.strides, shape)
     return replace(access, shape=shape, strides=strides, border=None)
 
 
-def seen_as(access: Access, shape: tuple[int, ...]) -> Access | None:
-    """The same tensor in another shape of equal element order; None if strides do not allow it.
+def viewed_as(access: Access, shape: tuple[int, ...]) -> Access | None:
+    """The tensor reshaped without a copy; None if strides cannot express that.
 
-    A border stays only with an unchanged shape.
+    The border is kept only if the shape does not change.
     """
     if access.shape == shape:
         return access

@@ -1,13 +1,13 @@
 """Convolution of signs: exclusive or and population count on packed bits.
 
-Filters lie in the lanes. A step takes one word of an image pixel (8 or 32 channels), repeats it in
-all lanes, and counts where it differs from that word of as many filters:
+Each lane holds one filter. A step loads one word of a pixel (8 or 32 channels), broadcasts it to
+all lanes, and counts the bits in which it differs from the filters' words:
 
-    result = base - 2 * differing,   base = products of valid taps + share of taps outside
+    result = base - 2 * differing,   base = products inside the image + contribution of the padding
 
-so there is no horizontal sum, and taps that fall outside an image are left out by the same loops
-as in a float convolution. Where counts are bytes they are widened before they can overflow.
-Source of the formula: +-1 products agree - differ = valid - 2 * differ.
+so no horizontal sum is needed, and taps outside the image are skipped by the same loops as in a
+float convolution. Counts in bytes are widened before they can overflow. Source of the formula: a
+sum of n products of +-1 is equal - differing = n - 2 * differing.
 """
 
 from __future__ import annotations
@@ -47,21 +47,21 @@ BYTE_STEPS = 31  # 31 bytes differ in at most 248 bits: their count fits in a by
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """How signs are counted: element of a word, and of sums that cannot overflow."""
+    """Element types of the counts: of one word, and of totals, which cannot overflow."""
 
     word: Elem
     total: Elem
 
     @property
     def is_narrow(self) -> bool:
-        """Whether counts must be widened on the way."""
+        """Whether counts must be widened before they are added to the totals."""
         return self.word is Elem.U8
 
 
 def choose_words(target: Target, bits: int, align_bytes: int) -> Words:
-    """Bytes where vectors count bits of bytes (or have to by table), else 32-bit words.
+    """Bytes where vectors count the bits of bytes, by an instruction or a table; else 32-bit words.
 
-    An image in the caller's memory may lie at any byte.
+    Words need an aligned image, and one in the caller's memory may start at any byte.
     """
     wide = target.vector_bytes <= 4 or target.has("avx512_vpopcntdq")
     if wide and align_bytes >= Elem.U32.bytes:
@@ -70,7 +70,7 @@ def choose_words(target: Target, bits: int, align_bytes: int) -> Words:
 
 
 def choose_schedule(target: Target, words: Words, filters: int, multiple: int) -> GemmSchedule:
-    """Register tile: counts, wide sums, weights and image words must fit in the registers."""
+    """The register tile: counts, totals, weights and image words must fit in the registers."""
     lanes = target.lanes(words.word.bytes)
     many = target.vector_registers >= 32
     if lanes == 1:
@@ -113,7 +113,7 @@ def lower_binary_conv2d(node: PlacedNode) -> list[KernelCall]:
 
 
 def _in_words(x: Access, word: Elem) -> Access:
-    """The bytes of packed bits, read as words; pixels are whole words apart."""
+    """The packed bits as words; the stride between pixels is a whole number of them."""
     size = word.bytes
     strides = tuple(1 if i == 3 else s // size for i, s in enumerate(x.strides))
     shape = (*x.shape[:3], x.shape[3] // size)
@@ -171,7 +171,7 @@ def _packed(weights: Array, word: Elem, block: int) -> Array:
 
 
 def _base(weights: Array, outside: float, rows: tuple[int, int], columns: tuple[int, int]) -> Array:
-    """For each filter: how many products have both factors inside, plus the share of others."""
+    """For each filter: the products inside the image, plus the contribution of the padding."""
     inside = np.zeros(weights.shape[1:3], bool)
     inside[rows[0] : rows[1], columns[0] : columns[1]] = True
     signs = np.where(weights[:, ~inside], 1.0, -1.0)
@@ -180,7 +180,7 @@ def _base(weights: Array, outside: float, rows: tuple[int, int], columns: tuple[
 
 
 class _Differences(TileArithmetic):
-    """Counts of differing signs, `parts` registers of totals for each pixel and vector."""
+    """Counts of differing signs: a register of totals for each pixel and vector of filters."""
 
     def __init__(
         self,
@@ -198,7 +198,7 @@ class _Differences(TileArithmetic):
         self._table, self._scale, self._float_lanes = table, scale, float_lanes
 
     def start(self, place: TilePosition, taps: tuple[int, int]) -> list[Operand]:
-        """No differences yet."""
+        """Totals of zero."""
         zero = self._b.const(0, VType(self._words.total, self._schedule.lanes))
         return [zero] * self._schedule.vectors
 
@@ -263,6 +263,6 @@ class _Differences(TileArithmetic):
         return sums
 
     def accumulate(self, weight: Operand, value: Operand, total: Operand) -> Operand:
-        """How many signs of a word differ, added."""
+        """The total plus the number of signs that differ in a word."""
         differs = self._b.op("popcount", self._b.op("xor", weight, value))
         return self._b.add(total, differs)

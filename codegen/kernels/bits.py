@@ -6,7 +6,7 @@ from ellc.codegen.blocks.access import Access, bit_bytes
 from ellc.codegen.blocks.lowering import KernelCall, access_arg
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.scratch import scratch
-from ellc.codegen.blocks.views import seen_as
+from ellc.codegen.blocks.views import viewed_as
 from ellc.codegen.blocks.walking import Walk
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand
@@ -39,7 +39,7 @@ def unpacked(node: PlacedNode, source: Access, shape: tuple[int, ...]) -> tuple[
 def pack(node: PlacedNode, source: Access, shape: tuple[int, ...], result: Access) -> KernelCall:
     """Bytes 0 or 1, dense, to the packed bits of `result`; bits after the last channel are 0."""
     *outer, channels = shape
-    view = seen_as(result, (*outer, result.shape[-1]))
+    view = viewed_as(result, (*outer, result.shape[-1]))
     if view is None:
         raise InternalError(f"{node.name}: bits of {shape} in {result.shape}")
     b = KernelBuilder(f"{node.name}_pack")

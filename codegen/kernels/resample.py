@@ -1,4 +1,4 @@
-"""Weighted sums of elements along an axis, chosen by tables: what resizing is made of."""
+"""Resampling along an axis: weighted sums of elements that an index table selects."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _VECTORS = 4
 
 @lowers(Resample)
 def lower_resample(node: PlacedNode) -> list[KernelCall]:
-    """Vectors along what lies inside the axis; its indices and weights are read once for all."""
+    """Vectors over the axes after the resampled one, for which each weight is loaded once."""
     op = node.anchor
     assert isinstance(op, Resample)
     indices, weights = (node.constant(i, "tables") for i in (1, 2))
@@ -53,7 +53,10 @@ def lower_resample(node: PlacedNode) -> list[KernelCall]:
 
 @dataclass(frozen=True, slots=True)
 class _Axes:
-    """What lies outside and inside the axis, neighbours merged, with the operand's strides."""
+    """The axes before and after the resampled one, merged where possible, and their strides.
+
+    `outer_x` and `inner_x` are strides of the operand.
+    """
 
     outer: tuple[int, ...]
     outer_x: tuple[int, ...]
@@ -75,7 +78,7 @@ class _Axes:
 
 @dataclass(frozen=True, slots=True)
 class _Resample:
-    """Writes the elements of one place along the axis."""
+    """Writes the elements at one index of the axis."""
 
     b: KernelBuilder
     x: Param
@@ -98,7 +101,7 @@ class _Resample:
             self._blocks(at, lambda inner, count: self._looped(base, row, inner, count))
 
     def _tap(self, base: Operand, row: Operand, tap: int) -> tuple[Operand, Operand]:
-        """(where the elements of a tap begin, its weight in every lane)."""
+        """The index of a tap's first element, and its weight in every lane."""
         b = self.b
         start = b.add(base, b.convert(b.load(self.places, row, offset=tap), Elem.INDEX))
         return start, b.splat(b.load(self.factors, row, offset=tap), self.lanes)
@@ -108,7 +111,7 @@ class _Resample:
         at: list[Operand],
         sums: Callable[[list[Operand], int], list[Operand]],
     ) -> None:
-        """Loops over the inner axes; `sums` gives the vectors from some inner coordinates on."""
+        """Loops over the inner axes; `sums` computes some elements from given coordinates on."""
         b, (*outer, extent) = self.b, self.axes.inner
         block = self.lanes * max(1, min(_VECTORS, extent // self.lanes))
         stop = extent - extent % block

@@ -19,7 +19,7 @@ from ellc.codegen.blocks.movement import copy_step
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.scratch import dense_copy, dense_result, scratch
 from ellc.codegen.blocks.vectors import load_lanes, store_lanes
-from ellc.codegen.blocks.views import broadcast_to, regrouped, seen_as
+from ellc.codegen.blocks.views import broadcast_to, regrouped, viewed_as
 from ellc.codegen.blocks.walking import Walk, merged
 from ellc.codegen.blocks.weights import constant_access
 from ellc.codegen.kernels.bits import pack, unpacked
@@ -110,10 +110,10 @@ def _copies(
 
 def _reshaped(source: Access, result: Access) -> Copy:
     """Copy element by element in row-major order; one of the two takes the other's shape."""
-    there = seen_as(result, source.shape)
+    there = viewed_as(result, source.shape)
     if there is not None:
         return source, there
-    view = seen_as(source, result.shape)
+    view = viewed_as(source, result.shape)
     if view is None:
         made = dense_copy(source)
         view = replace(made, shape=result.shape, strides=dense(result.shape))

@@ -8,9 +8,9 @@ from ellc.codegen.kir.ir import Operand
 
 
 class WeightRows:
-    """Rows of weights, loaded and widened some time before they are multiplied.
+    """Rows of weights, loaded and widened `ahead` rows before they are multiplied.
 
-    That is for cores that execute in order: they wait where a value is needed.
+    Cores that execute in order would otherwise stall on a value that is not loaded yet.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class WeightRows:
         self._fill(ahead)
 
     def next(self) -> list[Operand]:
-        """The next row; loads what comes so many rows after it."""
+        """The next row; also loads the row that is `ahead` rows after it."""
         self._fill(self._taken + self._ahead + 1)
         if len(self._wide) == self._taken:
             self._wide.append(self._widen(self._loaded[self._taken]))

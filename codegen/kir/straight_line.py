@@ -1,5 +1,5 @@
-"""Straight-line blocks of a kernel: their statements, which of them must stay in order, and the
-registry of what orders them."""
+"""Straight-line blocks of a kernel: statements, dependences between them, and the registry of
+schedulers."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from ellc.codegen.kir.ir import (
 from ellc.codegen.machine.core import Core
 
 Plain = Let | Load | Store | Prefetch
-"""A statement without others inside."""
+"""A statement that contains no others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
     """Statements between two branches: all run, one after the other.
 
-    Statement i needs those at the places `after[i]`, all below i, to run earlier. `live_in` are the
-    registers that the block reads and does not set, `live_out` those that it sets and others read.
-    `loop` is the loop whose whole body this is, if it is one: what the block sets becomes its
-    carried values.
+    Statement i depends on the statements `after[i]`, whose indices are below i. `live_in` are the
+    registers that the block reads and does not define, `live_out` those that it defines and other
+    statements read. `loop` is the loop whose whole body this block is, if there is one; the block
+    defines the values that it carries.
     """
 
     statements: tuple[Plain, ...]
@@ -44,7 +44,7 @@ class Block:
 
 
 Scheduler = Callable[[Block, Core], Sequence[int]]
-"""The places of a block's statements in the order in which they shall run on a core."""
+"""Returns the indices of a block's statements in the order in which a core shall run them."""
 
 SCHEDULERS: dict[str, Scheduler] = {}
 """By the name that `Core.scheduler` gives; filled by `scheduler`."""
@@ -68,7 +68,7 @@ class BlockMaker:
         self._reads = Counter(v.name for s in walk(kernel.body) for v in registers_read(s))
 
     def block(self, statements: tuple[Plain, ...], loop: For | None) -> Block:
-        """The block of some statements of the kernel that follow one another."""
+        """The block of some consecutive statements of the kernel."""
         made = dict.fromkeys(s.result for s in statements if isinstance(s, Let | Load))
         read = [v for s in statements for v in registers_read(s)]
         inside = Counter(v.name for v in read)
@@ -81,16 +81,18 @@ class BlockMaker:
         )
 
     def _orders(self, statements: tuple[Plain, ...]) -> tuple[frozenset[int], ...]:
-        makers: dict[str, int] = {}
+        definitions: dict[str, int] = {}
         accesses: list[tuple[int, Load | Store]] = []
         orders = []
-        for place, statement in enumerate(statements):
-            needed = {makers[v.name] for v in registers_read(statement) if v.name in makers}
+        for index, statement in enumerate(statements):
+            needed = {
+                definitions[v.name] for v in registers_read(statement) if v.name in definitions
+            }
             if isinstance(statement, Load | Store):
                 needed |= {at for at, other in accesses if self._conflict(other, statement)}
-                accesses.append((place, statement))
+                accesses.append((index, statement))
             if isinstance(statement, Let | Load):
-                makers[statement.result.name] = place
+                definitions[statement.result.name] = index
             orders.append(frozenset(needed))
         return tuple(orders)
 
@@ -106,7 +108,7 @@ class BlockMaker:
 
 
 def registers_read(statement: Stmt) -> tuple[Var, ...]:
-    """The registers that a statement reads itself; a loop reads what it yields, too."""
+    """The registers that a statement reads, but for its body; a loop also reads what it yields."""
     return tuple(o for o in _operands(statement) if isinstance(o, Var))
 
 

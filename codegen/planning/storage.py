@@ -106,7 +106,7 @@ class Storage:
                 self._home_elements(node, node.op.walks, node.op.repeat.trips)
             elif node.op.joined is not None:
                 self._home_concat(node, node.op.joined)
-            elif self._seen_as(node) == SameElements():
+            elif self._view_of(node) == SameElements():
                 self._home_reshape(node)
 
     def _home_elements(self, node: Node, walks: tuple[Walk, ...], trips: int) -> None:
@@ -156,7 +156,7 @@ class Storage:
             and value not in self._homes
             and self._graph.types[value].border is None
             and not isinstance(maker.op, Enter)
-            and not isinstance(self._seen_as(maker), PartOf)
+            and not isinstance(self._view_of(maker), PartOf)
             and not (isinstance(maker.op, Leave) and value in self._last_values(maker))
         )
 
@@ -199,7 +199,7 @@ class Storage:
         if source is None or type_.border is not None:
             return None
         access: Access | None = None
-        match self._seen_as(node, position):
+        match self._view_of(node, position):
             case SameElements():
                 access = _reshaped(source, stored_shape(type_))
             case PartOf(starts):
@@ -208,7 +208,7 @@ class Storage:
             self.viewed.add(node.outputs[position])
         return access
 
-    def _seen_as(self, node: Node, position: int = 0) -> View | None:
+    def _view_of(self, node: Node, position: int = 0) -> View | None:
         return node.op.view(tuple(self._graph.types[v] for v in node.inputs), position)
 
     def _in_place(self, node: Node, index: int) -> Access | None:

@@ -1,9 +1,8 @@
 """Objects to shared libraries, relocatable objects and archives, for every object format.
 
-All of it is done by the linkers inside zig, straight, without a C library of the target: what ellc
-generates calls none, and the few thread functions it may call are linked against empty stand-ins
-made here. Users may name a linker of their own for ELF targets (GNU ld and lld take the same
-options).
+The linkers inside zig are called directly, without a C library of the target: generated code calls
+no C library but for a few thread functions, which are linked against stub libraries made here.
+Users may name a linker of their own for ELF targets (GNU ld and lld take the same options).
 """
 
 from __future__ import annotations
@@ -45,33 +44,33 @@ def link_shared(
 ) -> None:
     """Link what an operating system (or a wasm engine) loads, at `out`.
 
-    `exports` are the only symbols it shows, in C spelling; on macOS, where the linker takes no
-    list, other symbols must be hidden in the objects. `soname` is the name by which it is
+    `exports` are the only symbols that it exports, in C spelling; on macOS, where the linker takes
+    no list, other symbols must be hidden in the objects. `soname` is the name by which it is
     loaded. `needed` names system libraries of `system_libraries.LIBRARIES` ("pthread") whose
-    functions may be called; one that is not called leaves no trace. Local symbols stay for
-    profilers unless `strip`.
+    functions may be called; one without a call is not recorded in the file. Local symbols are kept
+    for profilers unless `strip`.
 
-    Raises `EllcError`: `E612` when the linker refuses (an undefined symbol above all), `E613` for a
-    target without shared libraries or a user's linker where it cannot serve. Raises `InternalError`
-    when an object does not define one of the exports.
+    Raises `EllcError`: `E612` when the linker fails (most often for an undefined symbol), `E613`
+    for a target without shared libraries, or for a user's linker and a target that is not ELF.
+    Raises `InternalError` when an object does not define one of the exports.
     """
     if tools.linker and target.object_format != "elf":
         raise EllcError(
             f"--linker cannot make {target.shared_suffix} files",
             code="E613",
-            hint="it serves ELF targets (Linux and bare metal); leave it out for this target",
+            hint="it is for ELF targets (Linux and bare metal); leave it out for this target",
         )
     with temporary_folder("link") as folder:
-        step = _Step(list(objects), tuple(sorted(exports)), soname, target, out, folder, strip)
+        link = _Link(list(objects), tuple(sorted(exports)), soname, target, out, folder, strip)
         match target.os:
             case "linux":
-                _shared_elf(step, needed, tools)
+                _shared_elf(link, needed, tools)
             case "windows":
-                _shared_windows(step, needed)
+                _shared_windows(link, needed)
             case "macos":
-                _shared_macos(step)
+                _shared_macos(link)
             case "wasm":
-                _wasm_module(step)
+                _wasm_module(link)
             case _:
                 raise EllcError(
                     f"target {target.name!r} has no operating system to load a shared library",
@@ -83,9 +82,9 @@ def link_shared(
 def link_relocatable(
     objects: Sequence[Path], target: Target, out: Path, *, tools: Tools = BUILT_IN
 ) -> None:
-    """Merge the objects into one that a later link takes like any other (`ld -r`).
+    """Merge the objects into one relocatable object (`ld -r`).
 
-    Raises `EllcError`: `E612` when the linker refuses, `E613` for Windows, whose linkers cannot
+    Raises `EllcError`: `E612` when the linker fails, `E613` for Windows, whose linkers cannot
     merge.
     """
     match target.object_format:
@@ -115,8 +114,8 @@ def archive(objects: Sequence[Path], target: Target, out: Path) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
-    """One link: what goes in, what comes out, and a folder for what is only needed meanwhile."""
+class _Link:
+    """One link: its inputs, its output, and a folder for temporary files."""
 
     objects: list[Path]
     exports: tuple[str, ...]
@@ -149,12 +148,12 @@ def _ld(target: Target, tools: Tools) -> list[str]:
     return [*(tools.linker or ("ld.lld",)), "-m", target.lld_emulation]
 
 
-def _shared_elf(step: _Step, needed: Sequence[str], tools: Tools) -> None:
-    shown = " ".join(f"{name};" for name in step.exports)
+def _shared_elf(link: _Link, needed: Sequence[str], tools: Tools) -> None:
+    shown = " ".join(f"{name};" for name in link.exports)
     words = [
-        *_ld(step.target, tools),
+        *_ld(link.target, tools),
         "-shared",
-        *("-soname", step.soname),
+        *("-soname", link.soname),
         "--build-id=none",
         # glibc and musl both read the GNU hash table; the old one would only add bytes.
         "--hash-style=gnu",
@@ -163,71 +162,71 @@ def _shared_elf(step: _Step, needed: Sequence[str], tools: Tools) -> None:
         # Its own functions call each other directly and cannot be replaced from outside.
         "-Bsymbolic",
         *("-z", "now", "-z", "relro", "-z", "noexecstack", "-z", "text"),
-        *_page_size(step.target),
-        *(["-s"] if step.strip else []),
+        *_page_size(link.target),
+        *(["-s"] if link.strip else []),
         "--version-script",
-        step.file("exports.map", f"{{ global: {shown} local: *; }};\n"),
-        *("-o", str(step.out)),
-        *map(str, step.objects),
+        link.file("exports.map", f"{{ global: {shown} local: *; }};\n"),
+        *("-o", str(link.out)),
+        *map(str, link.objects),
         "--as-needed",
-        *(str(_stand_in(step, name, tools)) for name in needed),
+        *(str(_stub(link, name, tools)) for name in needed),
     ]
-    _run(words, step.what, tools)
-    missing = sorted(set(step.exports) - set(elf_reader.ElfFile.read(step.out).exported))
+    _run(words, link.what, tools)
+    missing = sorted(set(link.exports) - set(elf_reader.ElfFile.read(link.out).exported))
     if missing:
-        # A version script keeps quiet about names that do not exist or are hidden in the objects.
-        raise InternalError(f"{step.what}: these cannot be exported: {', '.join(missing)}")
+        # The linker ignores names in a version script that do not exist or are hidden in the
+        # objects.
+        raise InternalError(f"{link.what}: these cannot be exported: {', '.join(missing)}")
 
 
 def _page_size(target: Target) -> list[str]:
-    """Alignment of the loaded parts, where it is not the linker's own."""
+    """The option for the alignment of loaded segments, unless it is the linker's default."""
     page_bytes = target.isa.elf_page_bytes
     return ["-z", f"max-page-size={page_bytes}"] if page_bytes else []
 
 
-def _stand_in(step: _Step, library: str, tools: Tools) -> Path:
-    """Make an empty shared library with the name, the functions and the versions of a system
-    library.
+def _stub(link: _Link, library: str, tools: Tools) -> Path:
+    """Make a stub of a system library: its name, functions and symbol versions, without code.
 
-    Why not link without: a library that calls `pthread_create` but names no library that has it
-    loads only into programs that happen to have one, which before glibc 2.34 is not every program.
-    Why not the target's own: it is not here. The versions matter on x86-64, where an unversioned
-    reference to `pthread_cond_wait` binds to the incompatible one of 2002. At run time glibc loads
-    its real `libpthread.so.0` (since 2.34 an empty file kept for exactly this) and musl takes every
-    `libpthread.*` for itself and ignores versions.
+    Without it, a network that calls `pthread_create` would name no library that defines it, and
+    would load only into programs that are linked with one; before glibc 2.34 not every program is.
+    The target's own library is not available here. The versions matter on x86-64, where an
+    unversioned reference to `pthread_cond_wait` binds to the incompatible one of 2002. At run time
+    glibc loads its real `libpthread.so.0` (since 2.34 an empty file for such references); musl
+    takes every `libpthread.*` to be itself and ignores versions.
     """
     described = system_libraries.LIBRARIES[library]
-    versions = described.versions(step.target.arch)
-    empty = step.folder / f"{library}.o"
-    elf.write_constants(empty, f"ellc_stand_in_{library}", [], step.target)
+    versions = described.versions(link.target.arch)
+    empty = link.folder / f"{library}.o"
+    elf.write_constants(empty, f"ellc_stub_{library}", [], link.target)
     script = "".join(
         f"{version} {{ global: {' '.join(f'{name};' for name in names)} }};\n"
         for version, names in versions.items()
     )
-    out = step.folder / f"lib{library}.so"
+    out = link.folder / f"lib{library}.so"
     words = [
-        *_ld(step.target, tools),
+        *_ld(link.target, tools),
         "-shared",
         *("-soname", described.elf_soname),
         "--version-script",
-        step.file(f"{library}.map", script),
+        link.file(f"{library}.map", script),
         *(f"--defsym={name}=0" for names in versions.values() for name in names),
         *("-o", str(out), str(empty)),
     ]
-    _run(words, f"making a stand-in of {described.elf_soname}", tools)
+    _run(words, f"making a stub of {described.elf_soname}", tools)
     return out
 
 
-def _shared_windows(step: _Step, needed: Sequence[str]) -> None:
+def _shared_windows(link: _Link, needed: Sequence[str]) -> None:
     """Link a DLL without a C runtime: no entry point, and imports by name only."""
-    exports = "".join(f"  {name}\n" for name in step.exports)
-    listed = step.file("exports.def", f"LIBRARY {step.soname}\nEXPORTS\n{exports}")
+    exports = "".join(f"  {name}\n" for name in link.exports)
+    listed = link.file("exports.def", f"LIBRARY {link.soname}\nEXPORTS\n{exports}")
     imports = []
     for name in needed:
         library = system_libraries.LIBRARIES[name]
         functions = "".join(f"  {function}\n" for function in library.windows_functions)
-        source = step.file(f"{name}.def", f"LIBRARY {library.windows_dll}\nEXPORTS\n{functions}")
-        made = str(step.folder / f"{name}.lib")
+        source = link.file(f"{name}.def", f"LIBRARY {library.windows_dll}\nEXPORTS\n{functions}")
+        made = str(link.folder / f"{name}.lib")
         _run(
             ["dlltool", "-m", "i386:x86-64", "-d", source, "-l", made],
             f"making the import library of {library.windows_dll}",
@@ -236,15 +235,15 @@ def _shared_windows(step: _Step, needed: Sequence[str]) -> None:
         imports.append(made)
     words = [
         *("lld-link", "/dll", "/noentry", "/nodefaultlib", "/opt:ref"),
-        "/Brepro",  # a hash of the contents where the time would be
+        "/Brepro",  # a hash of the contents in place of the time
         f"/def:{listed}",
-        f"/implib:{step.folder / 'import.lib'}",
-        f"/out:{step.out}",
-        *map(str, step.objects),
-        str(_stack_probe(step)),
+        f"/implib:{link.folder / 'import.lib'}",
+        f"/out:{link.out}",
+        *map(str, link.objects),
+        str(_stack_probe(link)),
         *imports,
     ]
-    _run(words, step.what, BUILT_IN)
+    _run(words, link.what, BUILT_IN)
 
 
 _STACK_PROBE = """
@@ -268,39 +267,39 @@ ___chkstk_ms:
   popq %rcx
   ret
 """
-"""What LLVM calls on Windows before it takes more than a page of stack: touches each page
-downwards, because Windows grows a stack by one guard page at a time. rax holds the bytes; all
-registers are kept."""
+"""The function that LLVM calls on Windows before it takes more than a page of stack. It touches
+each page downwards, because Windows grows a stack by one guard page at a time. rax holds the number
+of bytes; all registers are preserved."""
 
 
-def _stack_probe(step: _Step) -> Path:
-    source = step.file("chkstk.s", _STACK_PROBE)
-    out = step.folder / "chkstk.o"
-    words = ["cc", "-c", "-target", step.target.c_target, source, "-o", str(out)]
+def _stack_probe(link: _Link) -> Path:
+    source = link.file("chkstk.s", _STACK_PROBE)
+    out = link.folder / "chkstk.o"
+    words = ["cc", "-c", "-target", link.target.c_target, source, "-o", str(out)]
     _run(words, "assembling the stack probe", BUILT_IN)
     return out
 
 
-def _shared_macos(step: _Step) -> None:
-    # The name of the output goes into the code signature, so it is linked under its own name.
-    made = step.folder / step.out.name
+def _shared_macos(link: _Link) -> None:
+    # The code signature contains the name of the output, so it is linked under its final name.
+    made = link.folder / link.out.name
     words = [
-        *("cc", "-shared", "-nostdlib", "-target", step.target.c_target),
-        f"-Wl,-install_name,@rpath/{step.soname}",
-        *(["-s"] if step.strip else []),
+        *("cc", "-shared", "-nostdlib", "-target", link.target.c_target),
+        f"-Wl,-install_name,@rpath/{link.soname}",
+        *(["-s"] if link.strip else []),
         *("-o", str(made)),
-        *map(str, step.objects),
+        *map(str, link.objects),
     ]
-    _run(words, step.what, BUILT_IN)
-    shutil.copyfile(made, step.out)
+    _run(words, link.what, BUILT_IN)
+    shutil.copyfile(made, link.out)
 
 
-def _wasm_module(step: _Step) -> None:
+def _wasm_module(link: _Link) -> None:
     words = [
         *("wasm-ld", "--no-entry", "--gc-sections", "--stack-first", "-z", "stack-size=65536"),
-        "--strip-all" if step.strip else "--strip-debug",
-        *(f"--export={name}" for name in step.exports),
-        *("-o", str(step.out)),
-        *map(str, step.objects),
+        "--strip-all" if link.strip else "--strip-debug",
+        *(f"--export={name}" for name in link.exports),
+        *("-o", str(link.out)),
+        *map(str, link.objects),
     ]
-    _run(words, step.what, BUILT_IN)
+    _run(words, link.what, BUILT_IN)

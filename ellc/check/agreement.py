@@ -11,17 +11,17 @@ from ellc.ir.types import Array
 RELATIVE = 1e-4
 OF_LARGEST = 1e-2
 MOST_OF_LARGEST = 1e-2
-"""Of the largest magnitude: rounding that moves a result further is no excuse. Such a network is
-not computed by its arithmetic, and to say that it agrees would say nothing."""
+"""The largest difference that measured rounding can justify, relative to the largest magnitude. If
+rounding alone moves a result further, agreement would mean nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
     """How two tensors compare. `worst` is the largest error in units of what is allowed there.
 
-    `grown` elements are beyond the house tolerance, by `growth` times at most, and within what
-    rounding makes of them in a recurrence (`ellc.check.growth`). `unbounded` of the wrong ones are
-    within that, too, but it is more than may be forgiven.
+    `grown` counts elements that exceed the usual tolerance, by a factor of at most `growth`, but
+    not the rounding error that was measured for a recurrence (`ellc.check.growth`). `unbounded`
+    counts wrong elements within that error, where it is larger than `MOST_OF_LARGEST` allows.
     """
 
     elements: int
@@ -34,7 +34,7 @@ class Agreement:
     unbounded: int = 0
 
     def merged(self, other: Agreement) -> Agreement:
-        """Both together; the first difference is the earlier one's."""
+        """The sum of both; the first difference is that of `self`, if it has one."""
         return Agreement(
             self.elements + other.elements,
             self.wrong + other.wrong,
@@ -48,10 +48,10 @@ class Agreement:
 
 
 def allowed_error(want: Array, movement: Array | None = None) -> Array:
-    """What a float may differ by: 1e-4 * max(|b|, 1e-2 * max|tensor|), float64.
+    """How much each float may differ: 1e-4 * max(|b|, 1e-2 * max|tensor|), in float64.
 
-    With `movement`, how far rounding alone moved each element (`ellc.check.growth`), that where it
-    is larger, up to 1e-2 * max|tensor|.
+    `movement` is how far rounding alone moved each element (`ellc.check.growth`). Where it is
+    larger, it is allowed instead, up to 1e-2 * max|tensor|.
     """
     size = np.abs(want.astype(np.float64))
     largest = size[np.isfinite(size)].max(initial=0.0)
@@ -62,10 +62,10 @@ def allowed_error(want: Array, movement: Array | None = None) -> Array:
 
 
 def wrong_elements(got: Array, want: Array, movement: Array | None = None) -> Array:
-    """Where results do not agree.
+    """A mask of the elements that do not agree.
 
-    Integers, booleans and bits must be equal; floats as `allowed_error` says, with NaN and
-    infinities in the same places.
+    Integers, booleans and bits must be equal. Floats may differ by `allowed_error`; NaN and
+    infinities must be at the same positions.
     """
     if not np.issubdtype(want.dtype, np.floating):
         return np.asarray(got != want)
@@ -78,8 +78,8 @@ def compare(
 ) -> Agreement:
     """Compare a result with the reference.
 
-    `forgiven` marks elements that may be as they are although they differ: they are counted as
-    undecided. `movement` is that of `allowed_error`. Raises `ValueError` for tensors of different
+    `forgiven` marks elements that may differ: those that do are counted as undecided. `movement` is
+    that of `allowed_error`. Raises `ValueError` for tensors of different
     type or shape.
     """
     if got.dtype != want.dtype or got.shape != want.shape:
@@ -97,8 +97,8 @@ def compare(
             unbounded = int((wrong & (np.abs(got.astype(np.float64) - want) <= movement)).sum())
     first = ""
     if wrong.any():
-        place = tuple(int(i) for i in np.argwhere(wrong)[0])
-        first = f"at {place}: {got[place].item()!r} instead of {want[place].item()!r}"
+        position = tuple(int(i) for i in np.argwhere(wrong)[0])
+        first = f"at {position}: {got[position].item()!r} instead of {want[position].item()!r}"
     counts = int(wrong.sum()), int(undecided.sum())
     return Agreement(want.size, *counts, worst, first, grown, growth, unbounded)
 

@@ -1,10 +1,11 @@
-"""A reference that takes the signs which rounding leaves open from the compiled code.
+"""A reference that takes the signs which rounding leaves undecided from the compiled code.
 
-A network that takes signs of sums cannot be compared by its outputs alone: where a sum is next to
-zero its sign may fall either way, and then everything after it differs. Here the reference runs
-in float64 beside the signs of the compiled code. Where one differs, the reference's number must be
-within the error bound of the float arithmetic since the last signs; the reference then goes on with
-the compiled sign. What is left are outputs that must agree within the ordinary tolerance.
+A network that computes signs of sums cannot be compared by its outputs alone: the sign of a sum
+close to zero depends on rounding, and all later values depend on the sign. Here the reference runs
+in float64 and compares its signs with those of the compiled code. Where a sign differs, the
+reference's sum must be within the error bound of the float arithmetic since the last signs. The
+reference then continues with the compiled sign, so its outputs must agree within the usual
+tolerance.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ def follow(
 ) -> GuidedRun:
     """Evaluate a graph with the results in `compiled` of nodes that take steps.
 
-    `compiled` holds every such result by value; `steps` of the answer is by value too. A sign that
-    differs and is not undecided is wrong.
+    `compiled` holds all these results by the value's name, as does `steps` of the answer. A sign
+    that differs and is not undecided is wrong.
     """
     guided = GuidedRun()
     errors: dict[str, Array | float] = {}

@@ -1,7 +1,7 @@
 """How far rounding alone moves the results of recurrent networks.
 
 In a network without recurrence an error of rounding passes a few layers and stays far below the
-house tolerance. Through a recurrence it comes back to where it was made, trip by trip and call by
+usual tolerance. Through a recurrence it comes back to where it was made, trip by trip and call by
 call, and may grow each time. How much depends on weights and inputs, so it is measured: by random
 rounding (Parker, Monte Carlo Arithmetic, 1997). The reference runs in float64; in each of a few
 seeded trials every float a node makes is moved at random within the error bound of that node alone

@@ -56,7 +56,7 @@ ROWS = (
         "E210",
         "An ONNX or TensorFlow Lite file is damaged",
         "The file cannot be read, is of another kind, or contradicts itself: a missing tensor, a "
-        "value that two nodes make, data in a file that is not there.",
+        "value that two nodes compute, data in a file that is not there.",
         "Export or download it again. A file with external data needs the data file beside it.",
     ),
     ErrorCode(

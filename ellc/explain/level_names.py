@@ -1,4 +1,4 @@
-"""The levels by name, from the graph down: apart from what they show, so that `--help` is quick."""
+"""Names of the levels, from the graph down; `--help` imports them without the levels' code."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ _LISTED = 100
 class Problems:
     """Collects lines of the form `place: what is wrong`.
 
-    A reader goes on after a problem as long as it can, so that one run tells everything.
+    Reading continues after a problem as long as possible, so that one run reports all of them.
     """
 
     lines: list[str] = field(default_factory=list)
@@ -25,9 +25,9 @@ class Problems:
         return len(self.lines)
 
     def add(self, where: str, what: str) -> None:
-        """Note one problem."""
+        """Add one problem."""
         line = f"{where}: {what}" if where else what
-        # One field may be looked at twice (a shape by its layer and by its neighbour).
+        # A field may be checked twice, such as a shape by its own layer and by the next one.
         if line not in self.lines[-8:]:
             self.lines.append(line)
 

@@ -1,4 +1,4 @@
-"""All pointwise operators under one name; the modules named here hold them."""
+"""All pointwise operators, imported from the modules that define them."""
 
 from __future__ import annotations
 

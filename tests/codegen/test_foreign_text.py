@@ -1,6 +1,6 @@
-"""Text of a model stays text: every hostile text, in every place where text enters, in every file.
+"""Text from a model never becomes code in a generated file, wherever in the model it is.
 
-A file made of a hostile network is compared with one made of a harmless network of the same form.
+Files generated for a hostile network are compared with those for a harmless one of equal structure.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ from ellc.pictures.preprocessing import with_preprocessing
 
 
 class Files:
-    """Everything that is written as text about one network."""
+    """All text files that are generated for one network."""
 
     def __init__(self, graph: Graph, folder: Path) -> None:
         name = valid_name(graph.name)
@@ -82,7 +82,10 @@ class Files:
         self.llvm = llvm_module(plan_kernels(plan), plan.target)
 
     def tokens(self, file: str) -> list[Token]:
-        """Tokens of a C file; literals, kernels and (the demo names none) ports are equal."""
+        """Tokens of a C file, without the text of literals and the names of kernels and ports.
+
+        The demo names no ports, so none are replaced in it.
+        """
         kernels = {c.kernel: f"kernel{i}" for i, c in enumerate(self.model.once + self.model.steps)}
         ports = {p.c_name: f"port{i}" for i, p in enumerate(self.model.inputs + self.model.outputs)}
         names = kernels if file == "demo" else kernels | ports
@@ -92,12 +95,12 @@ class Files:
 def _plain(token: Token, names: dict[str, str]) -> Token:
     if token.kind == "string":
         return Token("string", "")
-    said = re.sub(r"^0x[0-9a-f]{8}u$", "hash", token.text)
-    return Token(token.kind, names.get(said, said))
+    text = re.sub(r"^0x[0-9a-f]{8}u$", "hash", token.text)
+    return Token(token.kind, names.get(text, text))
 
 
 def _tree(source: str) -> str:
-    """The syntax of a Python file, all strings equal."""
+    """The syntax tree of a Python file, with every string empty."""
     parsed = ast.parse(source)
     for node in ast.walk(parsed):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -107,7 +110,7 @@ def _tree(source: str) -> str:
 
 @pytest.fixture(scope="module")
 def fine(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    """The files of a network that says nothing odd."""
+    """The files of a network with harmless texts."""
     return Files(network("", ""), tmp_path_factory.mktemp("fine"))
 
 
@@ -146,7 +149,7 @@ def test_reserved_words_as_names_of_ports(tmp_path: Path) -> None:
 
 
 def test_ports_that_differ_in_case_only_share_no_macro(tmp_path: Path) -> None:
-    """Macros count ports: no name of one is put in capitals."""
+    """Macros have the numbers of ports, because names in capitals could be equal."""
     header = Files(many_ports(["out", "Out", "OUT", "oUT"]), tmp_path).c["header"]
     ports = re.search(r"int net_predict\(([^)]*)\)", header)
     assert ports is not None
@@ -168,13 +171,13 @@ def test_a_long_text_does_not_fill_the_comment_of_the_header(tmp_path: Path) -> 
     b = GraphBuilder("net")
     b.output("y", b.add(Relu(), b.input("x", TensorType(DType.F32, (4,)))))
     b.metadata({"about.long": "x" * 10**6, "about.lines": "y\n" * 10**5})
-    said = Files(b.build(), tmp_path).c["header"].split("*/")[0]
-    assert len(said) < 20_000
-    assert "99901 lines more" in said
+    comment_text = Files(b.build(), tmp_path).c["header"].split("*/")[0]
+    assert len(comment_text) < 20_000
+    assert "99901 lines more" in comment_text
 
 
 def test_literals_mean_the_text(tmp_path: Path) -> None:
-    """Nothing is lost on the way."""
+    """Every literal evaluates to the original text."""
     document = json.loads(Files(many_ports([]), tmp_path).json)
     for text in TEXTS:
         assert document["metadata"][text] == text
@@ -183,7 +186,7 @@ def test_literals_mean_the_text(tmp_path: Path) -> None:
         assert c.decode("utf-8", "surrogatepass") == text
 
 
-# --- templates take nothing else ---
+# --- templates accept only marked text ---
 
 
 @pytest.mark.parametrize("language", [CCode, PythonCode, CMakeCode])
@@ -215,7 +218,7 @@ def test_html_refuses_plain_text() -> None:
             template.render(x=wrong)
 
 
-def test_parts_are_looked_at() -> None:
+def test_parts_are_checked() -> None:
     assert c_code("f({}, {});", Identifier("x"), 1) == "f(x, 1);"
     for wrong in ("x", PythonCode("x"), 1.5):
         with pytest.raises(TypeError):
@@ -251,7 +254,7 @@ _MADE_MACRO = re.compile(r"^#define (\w+)", re.MULTILINE)
 
 
 def _compilers() -> dict[str, tuple[str, ...]]:
-    """Compilers of this machine by name; those of zig are always there."""
+    """The compilers of this machine by name; those of zig are always available."""
     found = {}
     for name, standard in (
         *(("gcc", "c99"), ("gcc", "gnu17"), ("g++", "gnu++20")),
@@ -266,7 +269,7 @@ def _compilers() -> dict[str, tuple[str, ...]]:
 
 
 def _macros(compiler: Sequence[str]) -> list[str]:
-    """Macros after the usual headers of C; of those in capitals only the rule needs no list."""
+    """Macros of the usual C headers that need a list: a rule avoids names in capitals."""
     source = "".join(f"#include <{header}.h>\n" for header in _HEADERS)
     command = [*compiler, "-x", "c", "-dM", "-E", "-"]
     ran = subprocess.run(command, input=source, capture_output=True, text=True, check=True)
@@ -278,7 +281,7 @@ _COMPILERS = _compilers()
 
 @pytest.fixture(scope="module")
 def odd_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ports are called like every hostile text, reserved word, macro, and name in the templates."""
+    """A package whose ports have every hostile text, reserved word, macro and template name."""
     folder = tmp_path_factory.mktemp("odd")
     plain = Files(many_ports([]), folder)
     ours = {t.text for file in plain.c for t in tokens(plain.c[file]) if t.kind == "name"}

@@ -112,11 +112,11 @@ RECIPES = [
     Recipe(GRUCell(), 5.0, 20, 1),
     Recipe(LSTMCell(), 6.0, 20, 0),
 ]
-"""Networks whose right results are ten times the house tolerance from the reference, and more."""
+"""Networks whose correct results differ from the reference by ten times the usual tolerance."""
 
 
 def judged(recipes: list[Recipe], compiled: list[Recipe]) -> list[tuple[Agreement, Agreement]]:
-    """How compiled networks compare with others: with the house tolerance, and with movements."""
+    """How compiled networks compare with the reference, by the usual tolerance and by movements."""
     trials, found = [], []
     for recipe in compiled:
         ready, _ = run_pipeline(recipe.graph())

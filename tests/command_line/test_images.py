@@ -1,4 +1,4 @@
-"""Pictures in, labels out, on small made pictures."""
+"""Reading and preprocessing pictures, and labels of scores, with small generated pictures."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def colours(tmp_path: Path) -> Path:
     return save(tmp_path / "colours.png", np.full((4, 4, 3), (10, 20, 30)))
 
 
-def test_ells_defaults_are_blue_green_red_as_they_are(colours: Path) -> None:
+def test_default_is_bgr_without_scaling(colours: Path) -> None:
     tensor = load_input(colours, RGB_4x4, Preprocessing())
     assert tensor.shape == (1, 4, 4, 3) and tensor.dtype == np.float32
     assert tensor[0, 1, 2].tolist() == [30, 20, 10]
 
 
-def test_metadata_says_order_range_means_and_deviations(colours: Path) -> None:
+def test_metadata_sets_order_range_means_and_deviations(colours: Path) -> None:
     metadata = {
         "model.input.expectedColorChannelOrder": "RGB",
         "model.input.expectedPixelRangeLow": "0",
@@ -66,11 +66,11 @@ def test_all_bad_metadata_is_reported_at_once() -> None:
     assert len(caught.value.problems) == 4
 
 
-def test_what_a_user_says_wins() -> None:
+def test_options_override_metadata() -> None:
     base = Preprocessing(order="rgb", high=1)
     assert PixelOptions().over(base) == base and not PixelOptions().is_given
-    said = PixelOptions("bgr", "bgr", (-1, 1), (1, 1, 1), (2, 2, 2), (3, 4))
-    assert said.over(base) == Preprocessing("bgr", -1, 1, (1, 1, 1), (2, 2, 2), "bgr", (3, 4))
+    given = PixelOptions("bgr", "bgr", (-1, 1), (1, 1, 1), (2, 2, 2), (3, 4))
+    assert given.over(base) == Preprocessing("bgr", -1, 1, (1, 1, 1), (2, 2, 2), "bgr", (3, 4))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_other_kinds_of_picture_are_read(tmp_path: Path) -> None:
     assert load_input(palette, RGB_4x4, Preprocessing())[0, 0, 0].tolist() == [30, 20, 10]
 
 
-def test_a_turned_photo_is_put_upright(tmp_path: Path) -> None:
+def test_the_orientation_in_exif_is_applied(tmp_path: Path) -> None:
     pixels = np.zeros((2, 2, 3), np.uint8)
     pixels[0] = 250
     exif = Image.Exif()
@@ -131,12 +131,12 @@ def test_integer_inputs_go_through_their_quantisation(colours: Path) -> None:
     tensor = load_input(colours, quantised, Preprocessing(order="rgb", low=1, high=256))
     assert tensor.dtype == np.int8 and tensor[0, 0, 0].tolist() == [-78, -58, -38]
     as_stored = load_input(colours, quantised, Preprocessing(order="rgb"))
-    assert as_stored[0, 0, 0].tolist() == [-118, -108, -98], "nothing is said: the pixel itself"
+    assert as_stored[0, 0, 0].tolist() == [-118, -108, -98], "the pixel itself without a range"
     plain = TensorType(DType.U8, (1, 4, 4, 3))
     assert load_input(colours, plain, Preprocessing(low=-5))[0, 0, 0].tolist() == [26, 15, 5]
 
 
-def test_arrays_are_taken_as_they_are(tmp_path: Path) -> None:
+def test_arrays_are_not_preprocessed(tmp_path: Path) -> None:
     values = np.arange(48, dtype=np.float64)
     for shape in ((1, 4, 4, 3), (4, 4, 3), (48,)):
         np.save(tmp_path / "x.npy", values.reshape(shape))
@@ -194,7 +194,7 @@ def test_pictures_that_would_fill_the_memory_are_refused(tmp_path: Path, monkeyp
         load_input(path, RGB_4x4, Preprocessing())
 
 
-def test_networks_that_take_no_picture_say_so(colours: Path) -> None:
+def test_networks_without_a_picture_input_are_refused(colours: Path) -> None:
     with pytest.raises(EllcError, match="does not take a picture"):
         load_input(colours, TensorType(DType.F32, (1, 1960)), Preprocessing())
 

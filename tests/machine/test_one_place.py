@@ -1,4 +1,4 @@
-"""Nothing but `codegen/machine` compares names of CPUs, architectures or triples."""
+"""Only `codegen/machine` compares names of CPUs, architectures or triples."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ellc.codegen.machine.isa import ISAS
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = {*core_names(), *ISAS, "thumb", "generic"}
-OF_A_NAME = ("startswith", "endswith")
-TELLING = ("cpu", "arch", "triple")
+PREFIX_METHODS = ("startswith", "endswith")
+NAME_ATTRIBUTES = ("cpu", "arch", "triple")
 
 
 def comparisons(source: str) -> Iterator[int]:
-    """Lines that compare with the name of a core or an architecture, or look into a triple."""
+    """Lines that compare with the name of a core or an architecture, or with a part of a triple."""
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Compare(left=left, comparators=others):
@@ -24,7 +24,7 @@ def comparisons(source: str) -> Iterator[int]:
             case ast.MatchValue(value=value):
                 compared = [value]
             case ast.Call(func=ast.Attribute(attr=method, value=ast.Attribute(attr=attribute))):
-                if method in OF_A_NAME and attribute in TELLING:
+                if method in PREFIX_METHODS and attribute in NAME_ATTRIBUTES:
                     yield node.lineno
                 continue
             case _:
@@ -44,13 +44,13 @@ def test_names_of_machines_are_compared_in_one_place() -> None:
     assert not bad
 
 
-def test_the_check_sees_comparisons() -> None:
-    said = (
+def test_comparisons_are_found() -> None:
+    source = (
         'if target.arch == "arm": pass\n'
         'if target.cpu in ("cortex-a53", x): pass\n'
         'if target.triple.startswith("armv8"): pass\n'
         "match target.arch:\n"
         '    case "aarch64": pass\n'
     )
-    assert sorted(comparisons(said)) == [1, 2, 3, 5]
+    assert sorted(comparisons(source)) == [1, 2, 3, 5]
     assert not [*comparisons('if target.os == "linux" and host.arch == target.arch: pass')]

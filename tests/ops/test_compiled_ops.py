@@ -1,4 +1,4 @@
-"""Every operator's samples, compiled, against the reference: each target and each emitter.
+"""Samples of every operator, compiled for each target by each emitter, agree with the reference.
 
 Each program is called again with NaN, infinities, zeros of both signs and denormals in its inputs.
 """
@@ -22,7 +22,7 @@ from ellc.codegen.machine.target import Target
 from ellc.codegen.measure.testing import Emitter, rivals, run_trials
 from ellc.ir.op import Op, all_ops
 
-# tests/conftest.py keeps the tests of one way in one process: they share a program.
+# Tests of one target and emitter share a program, so tests/conftest.py keeps them in one process.
 WAYS = [
     pytest.param("host", "llvm", id="host-llvm"),
     pytest.param("host", "c", id="host-c"),
@@ -35,7 +35,7 @@ WAYS = [
 
 @functools.cache
 def problems(target: str, emitter: Emitter) -> dict[str, list[str]]:
-    """What is wrong with each operator; all of them are compiled into one program."""
+    """The problems of each operator. All operators are compiled into one program."""
     board = resolve(target)
     every = [
         (name, one)
@@ -46,16 +46,16 @@ def problems(target: str, emitter: Emitter) -> dict[str, list[str]]:
     results = run_trials([s.trial for _, s in every], board, emitter)
     wrong: dict[str, list[str]] = {}
     for (name, sample), result in zip(every, results, strict=True):
-        said = wrong.setdefault(name, [])
+        lines = wrong.setdefault(name, [])
         if isinstance(result, Exception):
-            said.append(f"{sample.label}: {str(result).splitlines()[0]}")
+            lines.append(f"{sample.label}: {str(result).splitlines()[0]}")
         else:
-            said += differences(sample, result, board)
+            lines += differences(sample, result, board)
     return wrong
 
 
 def _with_rivals(op: type[Op], sample: Sample, board: Target) -> Iterator[Sample]:
-    """A sample with every kernel that could compute it and is not the cheapest."""
+    """The sample once for each kernel that could compute it, except the cheapest."""
     if len(FAMILIES.get(op, ())) > 1:
         for trial in rivals(sample.trial, board):
             ((_, asked),) = trial.kernels

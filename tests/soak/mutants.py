@@ -1,7 +1,7 @@
-"""Structured mutants of every kind of file that `ellc` reads: a sound result or one `EllcError`.
+"""Mutants of every kind of file that `ellc` reads: each gives a valid result or one `EllcError`.
 
-Bases are decoded, edited in a few places (`edits.py`) and written again, so that damage gets past
-the parser into what reads the model; a part of the mutants is damaged byte by byte instead.
+A valid file is decoded, edited in a few places (`edits.py`) and encoded again, so that the damage
+passes the parser and reaches the importer. Some mutants are damaged byte by byte instead.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ Bases = tuple[bytes, ...]
 
 @dataclass(frozen=True)
 class Mutants:
-    """A campaign over files of one kind; `name` is what a user calls it.
+    """A campaign over files of one kind; `name` selects it on the command line.
 
-    `decoded` and `encoded` go from bytes to a structure that `walk` walks, and back. `bases` makes
-    the files to start from, few of them if it is told to be quick. `edit_node`, of a format with
-    operators, changes one of them, which a part of the mutants gets before other edits.
+    `decoded` turns bytes into a structure that `walk` visits, and `encoded` turns it back. `bases`
+    makes the valid files, only a few of them if its argument is true. `edit_node` changes one
+    operator of a model; some mutants get it before other edits.
     """
 
     name: str
@@ -81,7 +81,7 @@ class Mutants:
     def run(self, seed: int, count: int, folder: Path) -> Findings:
         """Judge `count` mutants; findings are minimised and carry their file."""
         bases = self.bases(self.quick)
-        for data in bases[:3]:  # imports what reading needs, before forks
+        for data in bases[:3]:  # so that modules are imported before the fork
             with suppress(EllcError):
                 self.outcome(self._written(data, folder))
         again = f"--only {self.name} --seed {seed} --number {{}}"
@@ -100,7 +100,7 @@ class Mutants:
         return {self.file: self.mutant(self.bases(self.quick), seed, number)}
 
     def mutant(self, bases: Bases, seed: int, number: int, left_out: Sequence[int] = ()) -> bytes:
-        """The mutant of a number, without some of its edits."""
+        """The mutant with this number, without the edits whose indices are in `left_out`."""
         rng = random.Random(f"{seed} {number}")
         data = rng.choice(bases)
         if rng.random() < 0.15:
@@ -114,7 +114,7 @@ class Mutants:
                 on_node(structure, random.Random(seeds.pop(0)))
             edit(structure, self.walk, seeds)
             return self.encoded(structure)
-        except Exception:  # the format cannot say it: no mutant
+        except Exception:  # the format cannot express the edits: no mutant
             return data
 
     def _judged(self, data: bytes, folder: Path) -> str:
@@ -134,12 +134,12 @@ class Mutants:
         own = folder / str(os.getpid())
         own.mkdir(exist_ok=True)
         path = own / self.file
-        path.unlink(missing_ok=True)  # a file system may wait for the disk where one is replaced
+        path.unlink(missing_ok=True)  # replacing an existing file may wait for the disk
         path.write_bytes(data)
         return path
 
     def _least(self, bases: Bases, seed: int, number: int, place: str, folder: Path) -> bytes:
-        """The mutant with as few edits as show the same."""
+        """The mutant with only the edits that the finding needs."""
         left_out: list[int] = []
         for index in range(5):
             trial = self.mutant(bases, seed, number, [*left_out, index])
@@ -149,7 +149,7 @@ class Mutants:
         return self.mutant(bases, seed, number, left_out)
 
 
-# ---- what becomes of a file ---------------------------------------------------------------------
+# ---- the outcome of reading a file ---------------------------------------------------------------
 
 
 def _model(path: Path) -> str:
@@ -171,11 +171,11 @@ def _input(path: Path) -> str:
 
 
 def _manifest(path: Path) -> str:
-    """Asking the library takes processes: only where the manifest changes what is asked."""
+    """Opening a library starts processes: only if the manifest names another network or target."""
     library = path.with_name("libsmall.so")
     library.touch()
-    said = read_manifest(path, library)
-    if (said.name, said.target) == ("small", resolve("host")):
+    manifest = read_manifest(path, library)
+    if (manifest.name, manifest.target) == ("small", resolve("host")):
         return "manifest"
     open_library(library)
     return "library"
@@ -235,7 +235,7 @@ def _ell_bases(quick: bool) -> Bases:
         for graph in graphs:
             try:
                 write_ell(graph, path)
-            except EllcError:  # what `.ell` cannot say
+            except EllcError:  # what `.ell` cannot express
                 continue
             made.append(path.read_bytes())
     return tuple(data for data in made if _is_json(data) and len(data) < 100_000)
@@ -250,7 +250,7 @@ def _picture_bases(quick: bool) -> Bases:
             content = io.BytesIO()
             try:
                 picture.convert(mode).save(content, kind)
-            except (OSError, ValueError):  # a kind that has no such mode
+            except (OSError, ValueError):  # a format without such a mode
                 continue
             made.append(content.getvalue())
     return tuple(made)
@@ -346,7 +346,7 @@ def _to_eir(parts: Any) -> bytes:
 
 
 def _from_picture(data: bytes) -> Any:
-    """Chunks of a PNG, else pieces; the sizes and checksums are made anew."""
+    """The chunks of a PNG, without sizes and checksums; of other formats seven pieces."""
     if not data.startswith(b"\x89PNG"):
         cuts = [0, *sorted(random.Random(len(data)).sample(range(len(data)), 6)), len(data)]
         return [data[a:b] for a, b in pairwise(cuts)]

@@ -1,9 +1,9 @@
-"""Between which numbers a network's results lie, whatever way its floats are rounded.
+"""Bounds on a network's results that hold however its floats are rounded.
 
-The network as it was read runs in float64 with an interval around every value
-(`ellc.ir.rounding`). Where a quantisation's boundary lies inside an interval both steps are
-right, and everything after it is as wide as the two make it; elsewhere an interval stays as narrow
-as float32 is exact.
+The graph as it was imported runs in float64 with an interval around every value
+(`ellc.ir.rounding`). Where an interval contains a boundary between two quantised integers, both
+integers are correct, and later intervals contain the results of both. Other intervals are as narrow
+as float32 rounding allows.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from ellc.ir.rounding import SINGLE, interval, takes_steps
 from ellc.ir.types import Array
 
 LOOSE = 0.1
-"""Of the largest result: an interval wider than this hardly judges its element."""
-_OWN_ROUNDINGS = 4.0  # of a step's scaling, in units of eps
-_TRIALS = 8  # of a loop whose operands are a little wrong
+"""An interval wider than this part of the largest result is too wide to test its element."""
+_OWN_ROUNDINGS = 4.0  # roundings before a value is quantised, in units of eps
+_TRIALS = 8  # evaluations of a loop with perturbed operands
 
 Ends = tuple[Array, Array]
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """A result in float64, and the least and the largest that rounding can make of it."""
+    """A result in float64, and the smallest and largest value that rounding can lead to."""
 
     middle: Array
     low: Array
     high: Array
 
     def disagreement(self, got: Array) -> str:
-        """Empty if a result is right, else where it is not."""
+        """Where a result is outside the bounds; empty if it is nowhere."""
         if got.shape != self.middle.shape:
             return f"shape {got.shape} instead of {self.middle.shape}"
         if got.dtype.kind != "f":
@@ -54,12 +54,12 @@ class Bounds:
         return f"{wrong.sum()} of {got.size}, at {place}: {got[place].item()!r}, not {ends}"
 
     def is_undecided(self, got: Array) -> bool:
-        """Whether a right result has an element beyond the house tolerance."""
+        """Whether a result within the bounds exceeds the usual tolerance somewhere."""
         return bool(wrong_elements(got, self.middle).any())
 
     @property
     def is_loose(self) -> bool:
-        """Whether some element's interval is too wide to tell much."""
+        """Whether some element's interval is too wide to test it."""
         if self.middle.dtype.kind != "f":
             return bool((self.high - self.low > 1).any())
         largest = np.abs(self.middle).max(initial=0.0)
@@ -103,7 +103,10 @@ def _error(x: Array, ends: Ends) -> Array | float:
 
 
 def _of_integers(node: Node, operands: list[Array], of: list[Ends], middle: Array) -> Ends:
-    """Results of the ends of stored integers, which are monotonic in them; floats round once."""
+    """Results for both ends of integer operands: every operator on them is monotonic.
+
+    A float result is rounded once more.
+    """
     names = node.inputs
     tried = [run_double(node, dict(zip(names, (e[i] for e in of), strict=True)))[0] for i in (0, 1)]
     low = np.minimum.reduce([*tried, middle])
@@ -113,7 +116,7 @@ def _of_integers(node: Node, operands: list[Array], of: list[Ends], middle: Arra
 
 
 def _tried(node: Node, operands: list[Array], of: list[Ends], results: Arrays) -> list[Ends]:
-    """Twice what wrong operands move results by, and the house tolerance for what is inside."""
+    """Twice the change by perturbed operands, plus the usual tolerance for rounding inside."""
     rng = np.random.default_rng(0)
     worst = [np.zeros(x.shape) for x in results]
     errors = [_error(x, e) for x, e in zip(operands, of, strict=True)]

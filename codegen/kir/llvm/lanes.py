@@ -1,4 +1,4 @@
-"""What moves lanes: scalars into all of them, parts of vectors, vectors side by side, masks."""
+"""Operations that move lanes: broadcast, extract, concatenate, pack masks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def lane(w: Writer, let: Let) -> str:
 
 @spells("splat")
 def splat(w: Writer, let: Let) -> str:
-    """A scalar into every lane."""
+    """A scalar broadcast to all lanes."""
     (arg,) = let.args
     if let.result.type.lanes == 1:
         return w.value(arg)
@@ -28,7 +28,7 @@ def splat(w: Writer, let: Let) -> str:
 
 @spells("splat_lane")
 def splat_lane(w: Writer, let: Let) -> str:
-    """One lane into every lane: what fma by lane folds."""
+    """One lane broadcast to all lanes; LLVM folds it into a multiply-add by lane."""
     (arg,), (place, count) = let.args, let.attrs
     if count == 1:
         return lane(w, let)
@@ -54,7 +54,7 @@ def part(w: Writer, let: Let) -> str:
 
 @spells("join")
 def join(w: Writer, let: Let) -> str:
-    """Two vectors (or scalars) side by side."""
+    """Two vectors (or scalars), concatenated."""
     total = let.result.type.lanes
     low, high = (_widened(w, a, total) for a in let.args)
     first = let.args[0].type.lanes
@@ -95,7 +95,10 @@ def largest(w: Writer, let: Let) -> str:
 
 @spells("pack_bits")
 def pack_bits(w: Writer, let: Let) -> str:
-    """A mask as bytes: x86 has an instruction, elsewhere lanes carry their bit's weight."""
+    """A mask as packed bits.
+
+    x86 has an instruction. Elsewhere each lane becomes the weight of its bit, and lanes are added.
+    """
     (arg,), result = let.args, let.result.type
     if w.target.isa.masks_are_bits:
         return w.let(f"bitcast {w.typed(arg)} to {w.type(result)}")

@@ -23,10 +23,10 @@ def expanded(emitter: Emitter, value: Value, shape: tuple[int, ...]) -> Value:
 
 
 def pointwise(emitter: Emitter, op: Op, *operands: Value) -> Value:
-    """A pointwise operator on operands that broadcast to one another.
+    """Add a pointwise operator whose operands broadcast to a common shape.
 
-    If the first does not have the common shape, an operator whose operands may be exchanged takes
-    the second first; otherwise the first is expanded.
+    If the first operand does not have that shape but the second does, they are swapped if the
+    operator allows it. Otherwise the first one is expanded.
     """
     shape = common_shape(*operands)
     first, *others = operands
@@ -37,9 +37,9 @@ def pointwise(emitter: Emitter, op: Op, *operands: Value) -> Value:
 
 
 def _goes_first(second: Value, first: Value, shape: tuple[int, ...]) -> bool:
-    """Whether the second operand should be the running value.
+    """Whether the second operand should come first.
 
-    It must have the result's shape; between two that have it, the computed one goes first.
+    The first must have the result's shape; if both have it, a computed one precedes a constant.
     """
     if second.shape != shape:
         return False

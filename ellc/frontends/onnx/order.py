@@ -1,4 +1,4 @@
-"""Nodes in an order in which every operand is made before it is read."""
+"""The topological order of an ONNX file's nodes."""
 
 from __future__ import annotations
 
@@ -9,32 +9,33 @@ from ellc.ir.errors import EllcError
 
 
 def in_order(nodes: Sequence[OnnxNode], where: str) -> list[OnnxNode]:
-    """The nodes, moved only where the file has a reader before its operand.
+    """The nodes, each after the nodes that compute its operands.
 
-    Raises `EllcError` E210 if two nodes make one value, or if values depend on themselves.
+    The order of the file is kept where it allows that. Raises `EllcError` E210 if two nodes compute
+    the same value, or if a value depends on itself.
     """
-    makers: dict[str, int] = {}
+    producers: dict[str, int] = {}
     for index, node in enumerate(nodes):
         for name in node.outputs:
-            if name and makers.setdefault(name, index) != index:
-                raise EllcError(f"two nodes make '{name}'", code="E210", where=where)
-    placed: list[OnnxNode] = []
+            if name and producers.setdefault(name, index) != index:
+                raise EllcError(f"two nodes compute '{name}'", code="E210", where=where)
+    ordered: list[OnnxNode] = []
     done: set[int] = set()
     for first in range(len(nodes)):
         pending = [first]
         entered: set[int] = set()
         while pending:
             index = pending[-1]
-            waiting = {makers[n] for n in nodes[index].inputs if n in makers} - done
+            waiting = {producers[n] for n in nodes[index].inputs if n in producers} - done
             if index in done or not waiting:
                 pending.pop()
                 if index not in done:
                     done.add(index)
-                    placed.append(nodes[index])
+                    ordered.append(nodes[index])
             elif index in entered:
                 label = nodes[index].label
                 raise EllcError(f"'{label}' depends on itself", code="E210", where=where)
             else:
                 entered.add(index)
                 pending.extend(sorted(waiting, reverse=True))
-    return placed
+    return ordered
