@@ -87,6 +87,10 @@ class Op:
         """The window that it slides over its first operand, an image; None if it slides none."""
         return None
 
+    def spreads(self, operands: Types) -> Window | None:
+        """The window of its result that it adds each pixel of its first operand to, if any."""
+        return None
+
     def with_extent(self, axis: int, extent: int) -> Op:
         """The operator that makes a result of another extent, where an attribute says extents."""
         return self

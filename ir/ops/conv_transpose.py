@@ -13,13 +13,14 @@ from ellc.ir.op import Arrays, Case, Op, Types, exact, of_largest, register_op, 
 from ellc.ir.ops.common import (
     normal,
     parameter_reads,
+    taps,
     want_floats,
     want_operands,
     want_shape,
     weights,
 )
 from ellc.ir.ops.quantised_conv import want_zeros
-from ellc.ir.reads import Along, Reads
+from ellc.ir.reads import Along, Reads, Window
 from ellc.ir.types import Array, DType, TensorType
 
 Pair = tuple[int, int]
@@ -116,6 +117,9 @@ class _ConvTranspose(Op):
                 part = np.einsum("nrcgd,gfd->nrcgf", pixels, stacked[:, :, i, j])
                 total[:, to_rows, to_columns] += part.reshape(*pixels.shape[:3], filters)
         return total
+
+    def spreads(self, operands: Types) -> Window:
+        return Window(taps(operands[1]), self.stride, dilation=self.dilation)
 
     def macs(self, inputs: Types, outputs: Types) -> int:
         return inputs[0].elements * prod(inputs[1].shape[:3]) // self.groups

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from ellc.inspect import inspect
 from ellc.ir.builder import GraphBuilder, Ref
 from ellc.ir.container import save
 from ellc.ir.graph import Graph
-from ellc.ir.op import all_ops
+from ellc.ir.op import Case, Op, all_ops
 from ellc.ir.ops.conv import Conv2D
 from ellc.ir.ops.loop import Loop, Walk
 from ellc.ir.passes.loops import unrolled
@@ -64,6 +65,43 @@ def test_figures_of_every_layer(residual: Graph) -> None:
     assert {x.field_stride for x in (first, second, add, depthwise)} == {(2, 2)}
     # Live: input 512 + 256; 256 + 256; 3 x 256; 256 + 64.
     assert [x.live_bytes for x in (first, second, add, depthwise)] == [768, 512, 768, 320]
+
+
+def single(case: Case) -> Graph:
+    """An operator alone, with the first operand as the network's input."""
+    b = GraphBuilder("single")
+    operands = [b.input("x", case.types()[0]), *map(b.constant, case.inputs[1:])]
+    b.output("y", b.add_multi(case.op, *operands)[0])
+    return b.build()
+
+
+def rows_that_matter(case: Case) -> int:
+    """Rows of the image on which the middle element of the result depends, counted by changes."""
+    image, *others = case.inputs
+    result = case.op.reference(*case.inputs)[0]
+    middle = tuple(extent // 2 for extent in result.shape)
+    found = []
+    for row in range(image.shape[1]):
+        other = image.copy()
+        other[:, row] = np.roll(image[:, row], 1, axis=-1)[:, ::-1]
+        changed = case.op.reference(other, *others)[0]
+        if not np.array_equal(changed[middle], result[middle], equal_nan=True):
+            found.append(row)
+    return found[-1] - found[0] + 1 if found else 0
+
+
+@pytest.mark.parametrize("cls", all_ops().values(), ids=all_ops().keys())
+def test_no_element_sees_more_than_its_field(cls: type[Op]) -> None:
+    for case in islice(cls.samples(np.random.default_rng(3)), 4):
+        types = case.types()
+        plain = types and types[0].rank == 4 and DType.BIT not in {t.dtype for t in types}
+        if not plain or 0 in case.constants or case.op.ranges(*types):
+            continue
+        if 0 in case.op.infer(*types)[0].shape or case.op.infer(*types)[0].rank == 0:
+            continue
+        (layer,) = inspect(single(case)).layers
+        if layer.field is not None:
+            assert rows_that_matter(case) <= layer.field[0], case.label
 
 
 def test_totals(residual: Graph) -> None:

@@ -1,0 +1,108 @@
+"""Receptive fields: how much of the network's input one element of a value depends on.
+
+They follow what operators declare of what they read (`Op.reads`), axis by axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from ellc.ir.graph import LAYOUT_KEY, Graph, Node
+from ellc.ir.reads import Reads, Shape
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """The rows of a field, or its columns, in input pixels; padding is counted in.
+
+    `axis` is that of the value along which the field moves, by `stride` pixels from one element to
+    the next; None if all elements have the same field.
+    """
+
+    axis: int | None
+    size: int = 1
+    stride: int = 1
+
+    def read_by(self, reads: Reads, shape: Shape) -> Side | None:
+        """The same side for an operator's result that reads so of a value of this `shape`."""
+        if self.axis is None:
+            return self
+        along = reads[self.axis]
+        if along is None:
+            return replace(self, axis=None) if shape[self.axis] == 1 else None
+        size = self.size + (along.extent - 1) * self.stride
+        return Side(along.axis, size, self.stride * abs(along.stride))
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """Rows and columns on which an element depends; None for all of them."""
+
+    rows: Side | None
+    columns: Side | None
+
+    @property
+    def size(self) -> Pair | None:
+        """Rows and columns; None if it is all of the input."""
+        if self.rows is None or self.columns is None:
+            return None
+        return (self.rows.size, self.columns.size)
+
+    @property
+    def stride(self) -> Pair | None:
+        """Pixels from one element's field to the next one's; None if it is all of the input."""
+        if self.rows is None or self.columns is None:
+            return None
+        return (self.rows.stride, self.columns.stride)
+
+    def read_by(self, reads: Reads, shape: Shape) -> Field:
+        """The field of an operator's result that reads so of a value of this `shape`."""
+        sides = (self.rows, self.columns)
+        return Field(*(side and side.read_by(reads, shape) for side in sides))
+
+
+EVERYTHING = Field(None, None)
+
+
+def fields(graph: Graph) -> Iterator[Field | None]:
+    """The field of every node's first result in order; None if no input of the network matters."""
+    planes = graph.metadata.get(LAYOUT_KEY) == "NCHW"
+    image = Field(Side(2), Side(3)) if planes else Field(Side(1), Side(2))
+    known = {
+        port.value: image if graph.types[port.value].rank == 4 else EVERYTHING
+        for port in graph.inputs
+    }
+    known |= {state.current: EVERYTHING for state in graph.states}
+    for node in graph.nodes:
+        for index, value in enumerate(node.outputs):
+            if (field := _field(graph, node, index, known)) is not None:
+                known[value] = field
+        yield known.get(node.outputs[0])
+
+
+def _field(graph: Graph, node: Node, index: int, known: dict[str, Field]) -> Field | None:
+    """The field of one result; None if it does not depend on the network's inputs."""
+    operands, results = graph.node_types(node)
+    found = [
+        known[value].read_by(reads, type_.shape)
+        for value, reads, type_ in zip(
+            node.inputs, node.op.reads(operands, results, index), operands, strict=True
+        )
+        if value in known
+    ]
+    if not found:
+        return None
+    return Field(_joined([f.rows for f in found]), _joined([f.columns for f in found]))
+
+
+def _joined(sides: Sequence[Side | None]) -> Side | None:
+    """What covers all of them; None if one is everything, or two move along different axes."""
+    certain = [side for side in sides if side is not None]
+    axes = {side.axis for side in certain if side.axis is not None}
+    if len(certain) < len(sides) or len(axes) > 1:
+        return None
+    axis = axes.pop() if axes else None
+    return Side(axis, max(s.size for s in certain), max(s.stride for s in certain))
