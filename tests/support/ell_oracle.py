@@ -41,7 +41,7 @@ def predictor_map(layers: list[ell.Layer], input_size: tuple[int, ...] = ()) -> 
         "1",
         (("inputLayer", layer_object(first)), ("layers", tuple(map(layer_object, rest)))),
     )
-    out = layers[-1].frame.output_shape
+    out = layers[-1].parameters.output_shape
     return graph_map(
         [
             ArchiveObject(
@@ -88,13 +88,13 @@ def run_layers(layers: list[ell.Layer], x: Array) -> Array:
 
 
 def run_layer(layer: ell.Layer, given: Array) -> Array:
-    frame = layer.frame
-    result = np.zeros(frame.output_shape)
-    result[...] = border_fill(frame.output_scheme, frame.output_shape)
-    rows, columns, channels = frame.active_shape
-    pad = frame.output_padding
+    parameters = layer.parameters
+    result = np.zeros(parameters.output_shape)
+    result[...] = border_fill(parameters.output_scheme, parameters.output_shape)
+    rows, columns, channels = parameters.active_shape
+    pad = parameters.output_padding
     active = result[pad : pad + rows, pad : pad + columns]
-    edge = frame.input_padding
+    edge = parameters.input_padding
     inner = given[edge : given.shape[0] - edge, edge : given.shape[1] - edge].astype(np.float64)
     match layer:
         case ell.InputLayer():
@@ -180,7 +180,7 @@ def pool(layer: ell.PoolingLayer, given: Array, r: int, c: int) -> Array:
 
 def binary(layer: ell.BinaryConvolutionalLayer, given: Array, r: int, c: int) -> Array:
     """Word by word: N - P - 2 * popcount(mask and (w xor x))."""
-    k, channels, edge = layer.receptive_field, given.shape[2], layer.frame.input_padding
+    k, channels, edge = layer.receptive_field, given.shape[2], layer.parameters.input_padding
     x, mask, masked = 0, 0, 0
     for i, j, channel in itertools.product(range(k), range(k), range(channels)):
         row, column = r * layer.stride + i, c * layer.stride + j
@@ -188,7 +188,7 @@ def binary(layer: ell.BinaryConvolutionalLayer, given: Array, r: int, c: int) ->
         outside = not (
             edge <= row < given.shape[0] - edge and edge <= column < given.shape[1] - edge
         )
-        if outside and layer.frame.input_scheme is ell.PaddingScheme.ZEROS:
+        if outside and layer.parameters.input_scheme is ell.PaddingScheme.ZEROS:
             masked += 1
             continue
         mask |= bit

@@ -11,7 +11,7 @@ import gallery_pages
 import numpy as np
 import pytest
 
-from ellc.frontends.ell.chain import unframed_layers
+from ellc.frontends.ell.chain import planned_layers
 from ellc.frontends.ell.layers import Layer
 from ellc.frontends.ell.read import read_ell
 from ellc.frontends.ell.write import chain_layers, write_ell
@@ -60,7 +60,7 @@ def picture(graph: Graph, seed: int = 0) -> Array:
 
 def frames(graph: Graph) -> list[Layer]:
     """The graph's layers as they stand in an archive, without the input layer."""
-    return chain_layers(*unframed_layers(graph))[1:]
+    return chain_layers(*planned_layers(graph))[1:]
 
 
 # ---- facts --------------------------------------------------------------------------------------
@@ -105,9 +105,9 @@ def padded_shapes(graph: Graph) -> list[tuple[tuple[int, ...], int, int]]:
     for kind, count in source_lines(graph):
         own, layers = layers[:count], layers[count:]
         assert own, kind
-        first, last = own[0].frame, own[-1].frame
+        first, last = own[0].parameters, own[-1].parameters
         rows.append((last.output_shape, first.input_padding, last.output_padding))
-        inner = [layer.frame.output_padding for layer in own[:-1]]
+        inner = [layer.parameters.output_padding for layer in own[:-1]]
         assert not any(inner), f"{kind}: a border inside of a line"
     assert not layers
     return rows

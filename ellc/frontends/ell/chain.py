@@ -25,7 +25,7 @@ from ellc.ir.ops.shape import Reshape
 from ellc.ir.types import Array, DType, Padding
 
 Shape3 = ell.Shape3
-Make = Callable[[ell.LayerFrame], ell.Layer]
+Make = Callable[[ell.LayerParameters], ell.Layer]
 
 _SCHEMES = {
     0.0: ell.PaddingScheme.ZEROS,
@@ -43,10 +43,11 @@ _PLAIN_ACTIVATIONS: dict[Pointwise, ell.ActivationKind] = {
 
 
 @dataclass(frozen=True, slots=True)
-class UnframedLayer:
-    """One layer before its frame is known.
+class PlannedLayer:
+    """A layer before its `LayerParameters` are known: `make` takes them.
 
-    How to make it, its active output shape, and the border it wants around its input.
+    `shape` is its output without padding; `padding` and `scheme` are what it needs around its
+    input.
     """
 
     make: Make
@@ -54,14 +55,14 @@ class UnframedLayer:
     padding: int = 0
     scheme: ell.PaddingScheme = ell.PaddingScheme.ZEROS
     any_shape: bool = False
-    """Whether the layer writes its elements into whatever shape it is told."""
+    """Whether the layer can have any output shape with as many elements."""
 
 
 class _Unfit(Exception):
-    """An operator that no layer says; the text says why."""
+    """An operator that no layer can express; the text says why."""
 
 
-def unframed_layers(graph: Graph) -> tuple[Shape3, list[UnframedLayer]]:
+def planned_layers(graph: Graph) -> tuple[Shape3, list[PlannedLayer]]:
     """The shape of the input image and the layers of a graph.
 
     Raises `EllcError` E206 that names every operator that does not fit.
@@ -76,13 +77,13 @@ class _Writer:
         self.graph = graph
         self.arrays = graph.constant_arrays()
         self.problems = Problems()
-        self.steps: list[UnframedLayer] = []
+        self.steps: list[PlannedLayer] = []
         self.value = graph.inputs[0].value if graph.inputs else ""
         self.shape: Shape3 = (0, 0, 0)
         # The graph has flattened the value already, ELL's layers still see an image.
         self.flattened = False
 
-    def run(self) -> tuple[Shape3, list[UnframedLayer]]:
+    def run(self) -> tuple[Shape3, list[PlannedLayer]]:
         self.check_ends()
         self.fail_if_problems()
         first = self.shape = self.image(self.value)
@@ -140,7 +141,7 @@ class _Writer:
         """Append a layer whose result is the node's."""
         shape = self.shape if self.flattened else self.image(node.outputs[0])
         amount, scheme = _border(padding or Padding())
-        self.steps.append(UnframedLayer(make, shape, amount, scheme, any_shape))
+        self.steps.append(PlannedLayer(make, shape, amount, scheme, any_shape))
 
     # ---- operators ------------------------------------------------------------------------------
 
@@ -211,8 +212,8 @@ class _Writer:
         tensor = _floats(weights).reshape(filters * field, field, depth)
         stride = op.stride[0]
 
-        def make(frame: ell.LayerFrame) -> ell.Layer:
-            return ell.ConvolutionalLayer(frame, field, stride, 0, filters, tensor)
+        def make(parameters: ell.LayerParameters) -> ell.Layer:
+            return ell.ConvolutionalLayer(parameters, field, stride, 0, filters, tensor)
 
         self.put(make, node, op.padding)
         self.bias(node, *bias)
@@ -231,10 +232,10 @@ class _Writer:
         means = _floats(scale[0]) if scale else np.ones(filters, np.float32)
         stride = op.stride[0]
 
-        def make(frame: ell.LayerFrame) -> ell.Layer:
+        def make(parameters: ell.LayerParameters) -> ell.Layer:
             scaled = 1 if scale else 0
             return ell.BinaryConvolutionalLayer(
-                frame, field, stride, 1, scaled, filters, words, means
+                parameters, field, stride, 1, scaled, filters, words, means
             )
 
         padding = op.padding
@@ -248,7 +249,7 @@ class _Writer:
         matrix = _floats(weights)
 
         self.flattened = False
-        self.put(lambda frame: ell.FullyConnectedLayer(frame, matrix), node, any_shape=True)
+        self.put(lambda p: ell.FullyConnectedLayer(p, matrix), node, any_shape=True)
         self.bias(node, *bias)
 
     def pool(self, node: Node, op: MaxPool2D | AvgPool2D) -> None:
@@ -271,8 +272,8 @@ class _Writer:
         if top == left and bottom >= top and right >= top and padding.values == (outside,):
             padding = Padding(top, top, top, top, padding.values)
 
-        def make(frame: ell.LayerFrame) -> ell.Layer:
-            return ell.PoolingLayer(frame, function, window, stride)
+        def make(parameters: ell.LayerParameters) -> ell.Layer:
+            return ell.PoolingLayer(parameters, function, window, stride)
 
         self.put(make, node, padding)
 
@@ -282,11 +283,11 @@ class _Writer:
         factors = (1 / np.sqrt(variance.astype(np.float64) + op.epsilon)).astype(np.float32)
         terms = -mean * factors
 
-        def make(frame: ell.LayerFrame) -> ell.Layer:
-            return ell.BatchNormalizationLayer(frame, factors, terms, op.epsilon)
+        def make(parameters: ell.LayerParameters) -> ell.Layer:
+            return ell.BatchNormalizationLayer(parameters, factors, terms, op.epsilon)
 
         self.put(make, node)
-        self.put(lambda frame: ell.ScalingLayer(frame, gamma), node)
+        self.put(lambda p: ell.ScalingLayer(p, gamma), node)
         self.put(_bias_layer(beta), node)
 
     def softmax(self, node: Node, op: Softmax) -> None:
@@ -294,16 +295,16 @@ class _Writer:
         missed = [size for axis, size in enumerate(shape) if axis not in op.axes and size > 1]
         if missed:
             raise _Unfit("softmax is over all elements together")
-        self.put(lambda frame: ell.SoftmaxLayer(frame), node)
+        self.put(lambda p: ell.SoftmaxLayer(p), node)
 
     def region(self, node: Node, op: RegionDetection) -> None:
         if op.apply_softmax:
             raise _Unfit("the softmax of the class scores cannot be archived")
         width, height, _ = self.shape
 
-        def make(frame: ell.LayerFrame) -> ell.Layer:
+        def make(parameters: ell.LayerParameters) -> ell.Layer:
             return ell.RegionDetectionLayer(
-                frame, width, height, op.boxes, op.classes, op.coordinates
+                parameters, width, height, op.boxes, op.classes, op.coordinates
             )
 
         self.put(make, node)
@@ -317,10 +318,10 @@ class _Writer:
                 self.put(_bias_layer(-self.per_channel(values)), node)
             case pw.Mul(), [values]:
                 scales = self.per_channel(values)
-                self.put(lambda frame: ell.ScalingLayer(frame, scales), node)
+                self.put(lambda p: ell.ScalingLayer(p, scales), node)
             case pw.MulAdd(), [scale, offset]:
                 factors, terms = self.per_channel(scale), self.per_channel(offset)
-                self.put(lambda frame: ell.BatchNormalizationLayer(frame, factors, terms), node)
+                self.put(lambda p: ell.BatchNormalizationLayer(p, factors, terms), node)
             case pw.PRelu(), [alpha]:
                 full = np.broadcast_to(_floats(alpha), (1, *self.shape))[0]
                 self.activation(node, ell.Activation(ell.ActivationKind.PARAMETRIC_RELU, 0.0, full))
@@ -335,7 +336,7 @@ class _Writer:
     def activation(self, node: Node, activation: ell.Activation) -> None:
         if self.flattened and activation.alpha is not None:
             raise _Unfit("reads a flattened image")
-        self.put(lambda frame: ell.ActivationLayer(frame, activation), node)
+        self.put(lambda p: ell.ActivationLayer(p, activation), node)
 
     def per_channel(self, values: Array) -> ell.FloatArray:
         """A constant operand as one number for each channel."""
@@ -360,7 +361,7 @@ def pack_bits(bits: Array) -> np.ndarray[tuple[int, int], np.dtype[np.uint64]]:
 
 
 def _bias_layer(values: ell.FloatArray) -> Make:
-    return lambda frame: ell.BiasLayer(frame, values)
+    return lambda p: ell.BiasLayer(p, values)
 
 
 def _floats(values: Array) -> ell.FloatArray:

@@ -14,7 +14,9 @@ Fields = tuple[tuple[str, ArchiveValue], ...]
 def layer_object(layer: ell.Layer, element: str = "float") -> ArchiveObject:
     """The archive object of a layer whose numbers are `float` or `double`."""
     return ArchiveObject(
-        _type_name(layer, element), "0", _frame_fields(layer.frame) + _own_fields(layer, element)
+        _type_name(layer, element),
+        "0",
+        _parameter_fields(layer.parameters) + _own_fields(layer, element),
     )
 
 
@@ -34,13 +36,13 @@ def _type_name(layer: ell.Layer, element: str) -> str:
     return f"{layer.kind}<{element}>"
 
 
-def _frame_fields(frame: ell.LayerFrame) -> Fields:
+def _parameter_fields(parameters: ell.LayerParameters) -> Fields:
     return (
-        ("inputPaddingScheme", int(frame.input_scheme)),
-        ("inputPaddingSize", frame.input_padding),
-        ("outputShape", np.array(frame.output_shape, np.int64)),
-        ("outputPaddingScheme", int(frame.output_scheme)),
-        ("outputPaddingSize", frame.output_padding),
+        ("inputPaddingScheme", int(parameters.input_scheme)),
+        ("inputPaddingSize", parameters.input_padding),
+        ("outputShape", np.array(parameters.output_shape, np.int64)),
+        ("outputPaddingScheme", int(parameters.output_scheme)),
+        ("outputPaddingSize", parameters.output_padding),
     )
 
 

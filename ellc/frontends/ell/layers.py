@@ -1,6 +1,6 @@
 """The layers of a neural predictor, typed: each class says what its archive object holds.
 
-Every shape here includes output padding, as in the file; `LayerFrame` takes it off.
+Every shape here includes output padding, as in the file; `LayerParameters` takes it off.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Activation:
 
 
 @dataclass(frozen=True, slots=True)
-class LayerFrame:
-    """The fields every layer starts with."""
+class LayerParameters:
+    """The fields that every layer has, called `LayerParameters` in ELL, too."""
 
     output_shape: Shape3
     input_padding: int = 0
@@ -66,16 +66,16 @@ class LayerFrame:
 
     @property
     def active_shape(self) -> Shape3:
-        """The output shape without its border."""
+        """The output shape without padding."""
         rows, columns, channels = self.output_shape
         return rows - 2 * self.output_padding, columns - 2 * self.output_padding, channels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layer:
-    """Base of all layers. `path` is the place in the archive, for messages."""
+    """Base of all layers. `path` is the position in the archive, for messages."""
 
-    frame: LayerFrame
+    parameters: LayerParameters
     path: str = field(default="", kw_only=True)
     kind: ClassVar[str] = ""
 
@@ -201,20 +201,20 @@ def known_layers() -> tuple[str, ...]:
     return tuple(sorted(_READERS))
 
 
-def _frame(view: View) -> LayerFrame:
+def _parameters(view: View) -> LayerParameters:
     rows, columns, channels = view.integers("outputShape", length=3)
-    frame = LayerFrame(
+    parameters = LayerParameters(
         (rows, columns, channels),
         input_padding=view.integer("inputPaddingSize", high=1 << 16),
         output_padding=view.integer("outputPaddingSize", high=1 << 16),
         input_scheme=PaddingScheme(view.integer("inputPaddingScheme", high=5)),
         output_scheme=PaddingScheme(view.integer("outputPaddingScheme", high=5)),
     )
-    if min(frame.active_shape) < 0:
-        view.bad("outputShape", f"{list(frame.output_shape)} is smaller than its own padding")
+    if min(parameters.active_shape) < 0:
+        view.bad("outputShape", f"{list(parameters.output_shape)} is smaller than its own padding")
     if rows * columns * channels > view.limits.tensor_elements:
         view.bad("outputShape", f"more than {view.limits.tensor_elements} elements")
-    return frame
+    return parameters
 
 
 def _input(view: View) -> Layer:
@@ -222,7 +222,7 @@ def _input(view: View) -> Layer:
         view.integer(f"data_{axis}") for axis in ("rows", "columns", "channels")
     )
     scale = view.number("scale", default=1.0)
-    return InputLayer(_frame(view), (rows, columns, channels), scale, path=view.path)
+    return InputLayer(_parameters(view), (rows, columns, channels), scale, path=view.path)
 
 
 def _activation(view: View) -> Layer:
@@ -233,12 +233,12 @@ def _activation(view: View) -> Layer:
     if "activation" in view:
         holder = view.child("activation")
         name = holder.object.type or "" if holder is not None else ""
-    frame = _frame(view)
+    parameters = _parameters(view)
     if holder is None:
-        return ActivationLayer(frame, Activation(ActivationKind.RELU), path=view.path)
+        return ActivationLayer(parameters, Activation(ActivationKind.RELU), path=view.path)
     activation = read_activation(holder, name)
     view.sound = view.sound and holder.sound
-    return ActivationLayer(frame, activation, path=view.path)
+    return ActivationLayer(parameters, activation, path=view.path)
 
 
 def read_activation(view: View, type_text: str) -> Activation:
@@ -261,7 +261,7 @@ def read_activation(view: View, type_text: str) -> Activation:
 
 def _batch_normalization(view: View) -> Layer:
     return BatchNormalizationLayer(
-        _frame(view),
+        _parameters(view),
         view.vector("multiplicationValues"),
         view.vector("additionValues"),
         view.number("epsilon", default=1e-5),
@@ -271,11 +271,11 @@ def _batch_normalization(view: View) -> Layer:
 
 
 def _bias(view: View) -> Layer:
-    return BiasLayer(_frame(view), view.vector("bias"), path=view.path)
+    return BiasLayer(_parameters(view), view.vector("bias"), path=view.path)
 
 
 def _scaling(view: View) -> Layer:
-    return ScalingLayer(_frame(view), view.vector("scales"), path=view.path)
+    return ScalingLayer(_parameters(view), view.vector("scales"), path=view.path)
 
 
 def _binary_convolution(view: View) -> Layer:
@@ -290,7 +290,7 @@ def _binary_convolution(view: View) -> Layer:
     if scale and view.sound and means.size != filters:
         view.bad("filterMeans", f"expected {filters} numbers, found {means.size}")
     return BinaryConvolutionalLayer(
-        _frame(view),
+        _parameters(view),
         view.integer("receptiveField", low=1, high=1 << 12),
         view.integer("stride", low=1, high=1 << 12),
         view.integer("method", default=0),
@@ -304,7 +304,7 @@ def _binary_convolution(view: View) -> Layer:
 
 def _convolution(view: View) -> Layer:
     return ConvolutionalLayer(
-        _frame(view),
+        _parameters(view),
         view.integer("receptiveField", low=1, high=1 << 12),
         view.integer("stride", low=1, high=1 << 12),
         view.integer("method", default=0),
@@ -315,7 +315,7 @@ def _convolution(view: View) -> Layer:
 
 
 def _fully_connected(view: View) -> Layer:
-    return FullyConnectedLayer(_frame(view), view.matrix("weights"), path=view.path)
+    return FullyConnectedLayer(_parameters(view), view.matrix("weights"), path=view.path)
 
 
 def _pooling(view: View) -> Layer:
@@ -325,7 +325,7 @@ def _pooling(view: View) -> Layer:
     if function not in ("Max", "Mean"):
         view.bad("", f"unknown pooling '{view.object.type}'")
     return PoolingLayer(
-        _frame(view),
+        _parameters(view),
         function,
         view.integer("poolingSize", low=1, high=1 << 16),
         view.integer("stride", low=1, high=1 << 16),
@@ -334,12 +334,12 @@ def _pooling(view: View) -> Layer:
 
 
 def _softmax(view: View) -> Layer:
-    return SoftmaxLayer(_frame(view), path=view.path)
+    return SoftmaxLayer(_parameters(view), path=view.path)
 
 
 def _region_detection(view: View) -> Layer:
     return RegionDetectionLayer(
-        _frame(view),
+        _parameters(view),
         view.integer("width"),
         view.integer("height"),
         view.integer("numBoxesPerCell", low=1),

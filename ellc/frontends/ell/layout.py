@@ -30,9 +30,9 @@ class MemoryLayout:
     @staticmethod
     def of(shape: tuple[int, ...], padding: tuple[int, ...] | None = None) -> MemoryLayout:
         """The canonical layout of a shape, with as much padding after as before a dimension."""
-        frame = padding or (0,) * len(shape)
-        extent = tuple(size + 2 * pad for size, pad in zip(shape, frame, strict=True))
-        return MemoryLayout(shape, extent, frame, tuple(range(len(shape))), increments(extent))
+        amounts = padding or (0,) * len(shape)
+        extent = tuple(size + 2 * pad for size, pad in zip(shape, amounts, strict=True))
+        return MemoryLayout(shape, extent, amounts, tuple(range(len(shape))), increments(extent))
 
     @property
     def elements(self) -> int:

@@ -6,9 +6,9 @@ import os
 
 import numpy as np
 
-from ellc.frontends.ell.chain import UnframedLayer, unframed_layers
+from ellc.frontends.ell.chain import PlannedLayer, planned_layers
 from ellc.frontends.ell.layer_objects import layer_object
-from ellc.frontends.ell.layers import InputLayer, Layer, LayerFrame, PaddingScheme, Shape3
+from ellc.frontends.ell.layers import InputLayer, Layer, LayerParameters, PaddingScheme, Shape3
 from ellc.frontends.ell.layout import MemoryLayout, layout_object
 from ellc.frontends.ell.metadata import PropertyBag, metadata_object
 from ellc.frontends.ell.ports import whole_port
@@ -35,7 +35,7 @@ def write_ell(graph: Graph, path: str | os.PathLike[str]) -> None:
 
 def graph_archive(graph: Graph) -> ArchiveObject:
     """The archive that `write_ell` writes. Raises `EllcError` E206."""
-    shape, steps = unframed_layers(graph)
+    shape, steps = planned_layers(graph)
     layers = chain_layers(shape, steps)
     source, target = graph.inputs[0], graph.outputs[0]
     inputs = _layout_of(graph.types[source.value].shape)
@@ -74,15 +74,15 @@ def graph_archive(graph: Graph) -> ArchiveObject:
     return ArchiveObject("Map", "3" if on_map else "2", fields)
 
 
-def chain_layers(shape: Shape3, steps: list[UnframedLayer]) -> list[Layer]:
+def chain_layers(shape: Shape3, steps: list[PlannedLayer]) -> list[Layer]:
     """Layers of a chain that starts with an image of `shape`.
 
-    Every layer leaves the border that the next one wants: its output padding is the next one's
-    input padding, and its output shape includes it. The last layer leaves none.
+    The output padding of a layer is the input padding of the next one, and its output shape
+    includes it. The last layer has none.
     """
 
-    def read(data: Shape3) -> UnframedLayer:
-        return UnframedLayer(lambda frame: InputLayer(frame, data), data)
+    def read(data: Shape3) -> PlannedLayer:
+        return PlannedLayer(lambda p: InputLayer(p, data), data)
 
     chain = [read(shape), *steps]
     layers: list[Layer] = []
@@ -91,20 +91,20 @@ def chain_layers(shape: Shape3, steps: list[UnframedLayer]) -> list[Layer]:
         pad = following.padding if following is not None else 0
         scheme = following.scheme if following is not None else PaddingScheme.ZEROS
         rows, columns, channels = step.shape
-        frame = LayerFrame(
+        parameters = LayerParameters(
             (rows + 2 * pad, columns + 2 * pad, channels),
             input_padding=step.padding,
             output_padding=pad,
             input_scheme=step.scheme,
             output_scheme=scheme,
         )
-        layers.append(step.make(frame))
+        layers.append(step.make(parameters))
     return layers
 
 
 def _predictor(layers: list[Layer]) -> ArchiveObject:
     first, *rest = layers
-    rows, columns, channels = layers[-1].frame.output_shape
+    rows, columns, channels = layers[-1].parameters.output_shape
     return ArchiveObject(
         "NeuralNetworkPredictor<float>",
         "1",

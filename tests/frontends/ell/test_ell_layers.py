@@ -49,21 +49,21 @@ def check(layers: list[ell.Layer], seed: int = 0) -> Graph:
     return graph
 
 
-def frame(
+def parameters(
     shape: tuple[int, int, int],
     into: int = 0,
     out: int = 0,
     in_scheme: S = S.ZEROS,
     out_scheme: S = S.ZEROS,
-) -> ell.LayerFrame:
+) -> ell.LayerParameters:
     rows, columns, channels = shape
-    return ell.LayerFrame(
+    return ell.LayerParameters(
         (rows + 2 * out, columns + 2 * out, channels), into, out, in_scheme, out_scheme
     )
 
 
 def input_layer(shape: tuple[int, int, int], out: int = 0, scheme: S = S.ZEROS) -> ell.InputLayer:
-    return ell.InputLayer(frame(shape, 0, out, S.ZEROS, scheme), shape)
+    return ell.InputLayer(parameters(shape, 0, out, S.ZEROS, scheme), shape)
 
 
 def normal(*shape: int, seed: int = 1) -> np.ndarray:
@@ -71,7 +71,11 @@ def normal(*shape: int, seed: int = 1) -> np.ndarray:
 
 
 def conv(
-    given: ell.LayerFrame, k: int, channels: int, stride: int = 1, out: ell.LayerFrame | None = None
+    given: ell.LayerParameters,
+    k: int,
+    channels: int,
+    stride: int = 1,
+    out: ell.LayerParameters | None = None,
 ) -> ell.ConvolutionalLayer:
     target = out or given
     filters = target.output_shape[2]
@@ -79,7 +83,7 @@ def conv(
 
 
 def binary_layer(
-    target: ell.LayerFrame, k: int, channels: int, stride: int = 1, scaled: int = 0
+    target: ell.LayerParameters, k: int, channels: int, stride: int = 1, scaled: int = 0
 ) -> ell.BinaryConvolutionalLayer:
     filters = target.output_shape[2]
     words = pack_bits(normal(filters, k * k * channels) > 0)
@@ -93,33 +97,33 @@ SMALL = [S.ZEROS, S.MINUS_ONES, S.ALTERNATING_ZERO_AND_ONES, S.RANDOM_ZERO_AND_O
 
 @pytest.mark.parametrize("scheme", SMALL)
 def test_convolution_reads_whatever_border_there_is(scheme: S) -> None:
-    target = frame((5, 4, 3), 1, 0, scheme)
+    target = parameters((5, 4, 3), 1, 0, scheme)
     check([input_layer((5, 4, 2), 1, scheme), conv(target, 3, 2)])
 
 
 def test_borders_of_largest_floats_reach_the_operator() -> None:
-    target = frame((3, 3, 1), 1, 0, S.MIN)
+    target = parameters((3, 3, 1), 1, 0, S.MIN)
     graph = check([input_layer((3, 3, 1), 1, S.MIN), ell.PoolingLayer(target, "Max", 3, 1)])
     (node,) = graph.nodes
     assert node.op.padding.values == (-float(np.finfo(np.float32).max),)  # type: ignore[attr-defined]
-    target = frame((3, 3, 1), 1, 0, S.MAX)
+    target = parameters((3, 3, 1), 1, 0, S.MAX)
     check([input_layer((3, 3, 1), 1, S.MAX), ell.PoolingLayer(target, "Max", 3, 1)])
 
 
 def test_depthwise_and_single_channel() -> None:
-    check([input_layer((6, 5, 4), 1), conv(frame((6, 5, 4), 1), 3, 1)])
-    check([input_layer((6, 5, 1), 1), conv(frame((6, 5, 3), 1), 3, 1)])
+    check([input_layer((6, 5, 4), 1), conv(parameters((6, 5, 4), 1), 3, 1)])
+    check([input_layer((6, 5, 1), 1), conv(parameters((6, 5, 3), 1), 3, 1)])
 
 
 def test_strides_and_unread_rows() -> None:
     # 3x3, stride 2 on 8+2 rows leaves a row unread; 7 outputs out of 10 possible ones too.
-    check([input_layer((8, 9, 2), 1), conv(frame((4, 5, 3), 1), 3, 2, 2)])
-    check([input_layer((8, 8, 2), 2), conv(frame((4, 3, 3), 2), 2, 2, 1)])
-    check([input_layer((4, 4, 1)), conv(frame((2, 2, 2)), 2, 1, 2)])
+    check([input_layer((8, 9, 2), 1), conv(parameters((4, 5, 3), 1), 3, 2, 2)])
+    check([input_layer((8, 8, 2), 2), conv(parameters((4, 3, 3), 2), 2, 2, 1)])
+    check([input_layer((4, 4, 1)), conv(parameters((2, 2, 2)), 2, 1, 2)])
 
 
 def test_a_convolution_beyond_its_input_is_refused() -> None:
-    root = predictor_map([input_layer((4, 4, 1)), conv(frame((4, 4, 1)), 3, 1)])
+    root = predictor_map([input_layer((4, 4, 1)), conv(parameters((4, 4, 1)), 3, 1)])
     with pytest.raises(EllcError) as caught:
         graph_of(root)
     assert caught.value.code == "E204"
@@ -128,7 +132,7 @@ def test_a_convolution_beyond_its_input_is_refused() -> None:
 
 
 def test_layers_that_begin_with_none_of_the_input_are_refused() -> None:
-    root = predictor_map([input_layer((4, 4, 1)), conv(frame((2, 2, 2)), 2, 1, 2)])
+    root = predictor_map([input_layer((4, 4, 1)), conv(parameters((2, 2, 2)), 2, 1, 2)])
     text = archive_bytes(root).decode()
     with pytest.raises(EllcError) as caught:
         read_ell(text.replace("InputLayer<float>", "SoftmaxLayer<float>").encode())
@@ -140,7 +144,7 @@ def test_layers_that_begin_with_none_of_the_input_are_refused() -> None:
 def test_binary_convolution_masks_zero_padding(channels: int, scaled: int) -> None:
     layers = [
         input_layer((5, 4, channels), 1),
-        binary_layer(frame((5, 4, 3), 1), 3, channels, 1, scaled),
+        binary_layer(parameters((5, 4, 3), 1), 3, channels, 1, scaled),
     ]
     graph = check(layers)
     x = np.zeros((1, 5, 4, channels), np.float32)
@@ -150,7 +154,7 @@ def test_binary_convolution_masks_zero_padding(channels: int, scaled: int) -> No
 
 @pytest.mark.parametrize("scheme", list(S))
 def test_binary_convolution_with_other_borders(scheme: S) -> None:
-    target = frame((4, 5, 2), 1, 0, scheme)
+    target = parameters((4, 5, 2), 1, 0, scheme)
     check([input_layer((4, 5, 3), 1, scheme), binary_layer(target, 3, 3)])
     # What the layer assumes and what the border holds may differ.
     check([input_layer((4, 5, 3), 1, S.MAX), binary_layer(target, 3, 3)])
@@ -158,7 +162,7 @@ def test_binary_convolution_with_other_borders(scheme: S) -> None:
 
 
 def test_the_binary_layer_of_the_format_page() -> None:
-    target = frame((5, 5, 1), 1)
+    target = parameters((5, 5, 1), 1)
     words = np.array([[262141]], np.uint64)
     layer = ell.BinaryConvolutionalLayer(target, 3, 1, 1, 0, 1, words, np.array([0.25], np.float32))
     graph = check([input_layer((5, 5, 2), 1), layer])
@@ -177,37 +181,37 @@ def test_the_binary_layer_of_the_format_page() -> None:
 def test_pooling_windows_may_leave_the_buffer(
     function: str, scheme: S, size: int, out: int
 ) -> None:
-    target = frame((out, out, 2), 1, 0, scheme)
+    target = parameters((out, out, 2), 1, 0, scheme)
     layers = [input_layer((size, size, 2), 1, scheme), ell.PoolingLayer(target, function, 3, 2)]
     check(layers)
 
 
 def test_pooling_without_padding_beyond_the_buffer() -> None:
     for function in ("Max", "Mean"):
-        check([input_layer((5, 5, 2)), ell.PoolingLayer(frame((3, 3, 2)), function, 2, 2)])
-        check([input_layer((4, 4, 2)), ell.PoolingLayer(frame((1, 1, 2)), function, 4, 1)])
+        check([input_layer((5, 5, 2)), ell.PoolingLayer(parameters((3, 3, 2)), function, 2, 2)])
+        check([input_layer((4, 4, 2)), ell.PoolingLayer(parameters((1, 1, 2)), function, 4, 1)])
 
 
 @pytest.mark.parametrize("kind", list(ell.ActivationKind))
 def test_activations(kind: ell.ActivationKind) -> None:
     alpha = normal(4, 3, 2) if kind is ell.ActivationKind.PARAMETRIC_RELU else None
     activation = ell.Activation(kind, 0.01, alpha)
-    target = frame((4, 3, 2), 0, 1, S.ZEROS, S.MIN)
+    target = parameters((4, 3, 2), 0, 1, S.ZEROS, S.MIN)
     check([input_layer((4, 3, 2)), ell.ActivationLayer(target, activation)])
 
 
 def test_alpha_that_repeats_itself_becomes_per_channel() -> None:
     alpha = np.broadcast_to(normal(2), (4, 3, 2)).copy()
     activation = ell.Activation(ell.ActivationKind.PARAMETRIC_RELU, 0.0, alpha)
-    graph = check([input_layer((4, 3, 2)), ell.ActivationLayer(frame((4, 3, 2)), activation)])
+    graph = check([input_layer((4, 3, 2)), ell.ActivationLayer(parameters((4, 3, 2)), activation)])
     (array,) = graph.constant_arrays().values()
     assert array.shape == (2,)
 
 
 def test_per_channel_layers_and_scale() -> None:
-    scaled = ell.InputLayer(frame((3, 4, 5), 0, 2), (3, 4, 5), 0.25)
-    inner = frame((3, 4, 5), 2)
-    plain = frame((3, 4, 5))
+    scaled = ell.InputLayer(parameters((3, 4, 5), 0, 2), (3, 4, 5), 0.25)
+    inner = parameters((3, 4, 5), 2)
+    plain = parameters((3, 4, 5))
     check([scaled, ell.BiasLayer(inner, normal(5)), ell.ScalingLayer(plain, normal(5, seed=2))])
     check([scaled, ell.BatchNormalizationLayer(inner, normal(5), normal(5, seed=3))])
 
@@ -216,14 +220,14 @@ def test_per_channel_layers_and_scale() -> None:
 def test_dense_layers_read_the_border_too(scheme: S) -> None:
     layers = [
         input_layer((3, 4, 2), 1, scheme),
-        ell.FullyConnectedLayer(frame((2, 1, 3), 1), normal(6, 5 * 6 * 2)),
-        ell.SoftmaxLayer(frame((2, 1, 3))),
+        ell.FullyConnectedLayer(parameters((2, 1, 3), 1), normal(6, 5 * 6 * 2)),
+        ell.SoftmaxLayer(parameters((2, 1, 3))),
     ]
     check(layers)
 
 
 def test_region_detection() -> None:
-    layer = ell.RegionDetectionLayer(frame((3, 2, 14)), 3, 2, 2, 2, 4)
+    layer = ell.RegionDetectionLayer(parameters((3, 2, 14)), 3, 2, 2, 2, 4)
     check([input_layer((3, 2, 14)), layer])
 
 
@@ -233,7 +237,7 @@ def random_layers(rng: random.Random) -> list[ell.Layer]:
     pad, scheme = rng.randrange(3), rng.choice(SMALL)
     layers: list[ell.Layer] = [input_layer(shape, pad, scheme)]
     for _ in range(rng.randrange(1, 6)):
-        rows, columns, channels = layers[-1].frame.output_shape
+        rows, columns, channels = layers[-1].parameters.output_shape
         into = rng.choice([0, pad, pad])
         active = (rows - 2 * into, columns - 2 * into, channels)
         if min(active) < 1:
@@ -255,12 +259,12 @@ def random_layer(
     in_scheme: S,
     out_scheme: S,
 ) -> ell.Layer:
-    same = frame(active, into, out, in_scheme, out_scheme)
+    same = parameters(active, into, out, in_scheme, out_scheme)
     channels = active[2]
     k = rng.randrange(1, min(4, given[0] + 1, given[1] + 1))
     stride = rng.randrange(1, 3)
     windows = ((given[0] - k) // stride + 1, (given[1] - k) // stride + 1)
-    smaller = frame((*windows, rng.randrange(1, 5)), into, out, in_scheme, out_scheme)
+    smaller = parameters((*windows, rng.randrange(1, 5)), into, out, in_scheme, out_scheme)
     match rng.randrange(7):
         case 0:
             return ell.BiasLayer(same, normal(channels))
@@ -276,17 +280,17 @@ def random_layer(
             beyond = rng.randrange(2)
             wide = (windows[0] + beyond, windows[1], channels)
             function = rng.choice(["Max", "Mean"])
-            target = frame(wide, into, out, in_scheme, out_scheme)
+            target = parameters(wide, into, out, in_scheme, out_scheme)
             return ell.PoolingLayer(target, function, k, stride)
         case _:
             size = given[0] * given[1] * given[2]
-            target = frame((1, 2, 3), into, out, in_scheme, out_scheme)
+            target = parameters((1, 2, 3), into, out, in_scheme, out_scheme)
             return ell.FullyConnectedLayer(target, normal(6, size) / np.float32(size))
 
 
 def stable(layers: list[ell.Layer], seed: int) -> bool:
     """Whether nothing hangs on rounding: binary layers need clear signs, float32 overflows."""
-    x = np.random.default_rng(seed).normal(size=layers[0].frame.active_shape)
+    x = np.random.default_rng(seed).normal(size=layers[0].parameters.active_shape)
     for at, layer in enumerate(layers):
         if np.abs(run_layers(layers[: at + 1], x.astype(np.float32))).max() > 1e30:
             return False
@@ -307,8 +311,8 @@ def test_random_chains(seed: int) -> None:
 def test_layer_nodes_and_residual_add() -> None:
     """The graph form: one node for each layer, joined by an addition of unlike layouts."""
     first = input_layer((4, 4, 2), 1)
-    one = conv(frame((4, 4, 2), 1, 1), 3, 2)
-    two = ell.BiasLayer(frame((4, 4, 2), 1, 0), normal(2))
+    one = conv(parameters((4, 4, 2), 1, 1), 3, 2)
+    two = ell.BiasLayer(parameters((4, 4, 2), 1, 0), normal(2))
 
     def layer_node(
         name: str, source: str, layer: ell.Layer, shape: tuple[int, ...]
@@ -321,7 +325,7 @@ def test_layer_nodes_and_residual_add() -> None:
                 ("id", name),
                 ("input", port(name, "input", source)),
                 ("inputLayout", layout(*shape)),
-                ("outputLayout", layout(*layer.frame.output_shape)),
+                ("outputLayout", layout(*layer.parameters.output_shape)),
                 ("inputShape", np.array(shape)),
                 ("layer", layer_object(layer)),
             ),
@@ -371,7 +375,7 @@ def test_layer_nodes_and_residual_add() -> None:
 
 
 def test_every_problem_of_a_file_is_told_at_once() -> None:
-    good = [input_layer((4, 4, 2)), ell.BiasLayer(frame((4, 4, 2)), normal(2))]
+    good = [input_layer((4, 4, 2)), ell.BiasLayer(parameters((4, 4, 2)), normal(2))]
     text = archive_bytes(predictor_map(good)).decode()
     bad = text.replace('"bias": [', '"bias": "x", "no": [').replace(
         '"outputPaddingScheme": 0', '"outputPaddingScheme": 9'

@@ -10,7 +10,7 @@ import pytest
 from ell_oracle import run_layers
 
 from ellc.frontends.ell import layers as ell
-from ellc.frontends.ell.chain import unframed_layers
+from ellc.frontends.ell.chain import planned_layers
 from ellc.frontends.ell.read import read_ell
 from ellc.frontends.ell.write import chain_layers, graph_archive, write_ell
 from ellc.frontends.ell.writer import archive_bytes
@@ -112,11 +112,11 @@ def test_a_network_comes_back(tmp_path: Path) -> None:
 
 def test_the_layers_obey_the_chain_rule_and_the_oracle_agrees() -> None:
     graph = small_network()
-    layers = chain_layers(*unframed_layers(graph))
+    layers = chain_layers(*planned_layers(graph))
     for before, after in itertools.pairwise(layers):
-        assert before.frame.output_padding == after.frame.input_padding
-        assert before.frame.output_scheme == after.frame.input_scheme
-    assert layers[-1].frame.output_padding == 0
+        assert before.parameters.output_padding == after.parameters.input_padding
+        assert before.parameters.output_scheme == after.parameters.input_scheme
+    assert layers[-1].parameters.output_padding == 0
     x = numbers(1, 12, 12, 3, seed=8)
     (want,) = evaluate(graph, (x,)).outputs
     got = run_layers(layers, x[0])
@@ -188,6 +188,6 @@ def test_the_border_of_a_binary_convolution(tmp_path: Path) -> None:
         op = BinaryConv2D(padding=Padding.same(1, value))
         b.output("y", b.add(op, b.add(Binarize(), x), weights))
         graph = b.build()
-        layers = chain_layers(*unframed_layers(graph))
+        layers = chain_layers(*planned_layers(graph))
         assert isinstance(layers[1], ell.BinaryConvolutionalLayer)
         same_meaning(graph, read_ell(archive_bytes(graph_archive(graph))))

@@ -19,11 +19,11 @@ from ellc.ir.builder import Ref
 FLT_MAX = float(np.finfo(np.float32).max)
 
 Fill = float | NDArray[np.float32]
-"""Border contents: one number, or an array of the whole extent whose frame cells count."""
+"""Contents of the padding: one number, or an array of the whole extent, without its interior."""
 
 
 PATTERNED = (PaddingScheme.ALTERNATING_ZERO_AND_ONES, PaddingScheme.RANDOM_ZERO_AND_ONES)
-"""Schemes whose border is no single number."""
+"""Schemes whose padding is not a single number."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -242,15 +242,15 @@ class Lowering:
         return self.reshape(ref, (layout.elements,))
 
     def with_border(self, buffer: StoredValue) -> Ref:
-        """A port's memory with its border made real."""
+        """A port's memory with its padding written out."""
         layout = buffer.layout
         lead = buffer.ref.type.rank - len(layout.size)
         before = (0,) * lead + layout.offset
         if not isinstance(buffer.fill, np.ndarray):
             return self.emit(Pad(before, (0,) * lead + layout.after, buffer.fill), buffer.ref)
-        frame = buffer.fill.reshape(tensor_shape(layout.extent))
-        frame = frame.astype(buffer.ref.type.dtype.numpy)
-        return self.emit(Embed(before), buffer.ref, self.constant(frame))
+        filled = buffer.fill.reshape(tensor_shape(layout.extent))
+        filled = filled.astype(buffer.ref.type.dtype.numpy)
+        return self.emit(Embed(before), buffer.ref, self.constant(filled))
 
     def region(self, buffer: StoredValue, layout: MemoryLayout) -> StoredValue:
         """A port's memory as a reader with this layout sees it.
@@ -278,8 +278,8 @@ class Lowering:
         sizes = (1,) * lead + layout.size
         return self.slice(region.ref, (0,) * lead + layout.offset, sizes)
 
-    def framed(self, buffer: StoredValue, layout: MemoryLayout) -> tuple[Ref, Padding]:
-        """An image and what surrounds it, for an operator that takes its padding as attribute."""
+    def padded_input(self, buffer: StoredValue, layout: MemoryLayout) -> tuple[Ref, Padding]:
+        """An image and its padding, for an operator that has the padding as an attribute."""
         region = self.region(buffer, layout)
         if not region.layout.has_padding:
             return region.ref, Padding()

@@ -180,10 +180,10 @@ def lower_receptive_field(lw: Lowering, job: Job) -> None:
 def _padded_image(
     lw: Lowering, value: StoredValue, layout: MemoryLayout, channel_major: bool, padding: int
 ) -> Ref:
-    """The input as rows, columns, channels with its border made real."""
+    """The input as rows, columns and channels, with its padding written out."""
     if not channel_major:
-        x, frame = lw.framed(value, layout)
-        if frame.is_empty:
+        x, unwritten = lw.padded_input(value, layout)
+        if unwritten.is_empty:
             return x
         return lw.with_border(lw.region(value, layout))
     planes = lw.active(value, layout)

@@ -79,7 +79,7 @@ def lower_binary(lw: Lowering, job: Job) -> None:
     x = lw.active(first, job.layout("inputLayout1") or first.layout)
     y = lw.active(second, job.layout("inputLayout2") or second.layout)
     result = lw.emit(op, x, _like(lw, y, x))
-    _write_framed(lw, job, result, job.layout("outputLayout"), "padding")
+    _write_padded(lw, job, result, job.layout("outputLayout"), "padding")
 
 
 def lower_predicate(lw: Lowering, job: Job) -> None:
@@ -104,7 +104,7 @@ def _like(lw: Lowering, y: Ref, x: Ref) -> Ref:
     return lw.reshape(y, x.type.shape)
 
 
-def _write_framed(
+def _write_padded(
     lw: Lowering, job: Job, result: Ref, layout: MemoryLayout | None, fill_key: str
 ) -> None:
     """Write a result under an output layout whose border holds the node's padding value."""
@@ -127,14 +127,14 @@ def _fill(job: Job, key: str, result: Ref) -> float:
 def lower_broadcast_unary(lw: Lowering, job: Job) -> None:
     """`BroadcastUnaryOperationNode`."""
     (x,), layout = _broadcast_operands(lw, job, ("input",))
-    _write_framed(lw, job, _unary(lw, job, x), layout, "padding")
+    _write_padded(lw, job, _unary(lw, job, x), layout, "padding")
 
 
 def lower_broadcast_binary(lw: Lowering, job: Job) -> None:
     """`BroadcastBinaryOperationNode`: operands of extent 1 are repeated."""
     op = _named(job, "operation", _BINARY)
     (x, y), layout = _broadcast_operands(lw, job, ("input1", "input2"))
-    _write_framed(lw, job, lw.emit(op, x, y), layout, "padding")
+    _write_padded(lw, job, lw.emit(op, x, y), layout, "padding")
 
 
 def lower_broadcast_ternary(lw: Lowering, job: Job) -> None:
@@ -143,7 +143,7 @@ def lower_broadcast_ternary(lw: Lowering, job: Job) -> None:
     if name != "fma":
         raise Refused(f"unknown ternary operation '{name}'", "operation")
     operands, layout = _broadcast_operands(lw, job, ("input1", "input2", "input3"))
-    _write_framed(lw, job, lw.emit(pw.MulAdd(), *operands), layout, "padding")
+    _write_padded(lw, job, lw.emit(pw.MulAdd(), *operands), layout, "padding")
 
 
 def _broadcast_operands(
@@ -194,7 +194,7 @@ def lower_broadcast_linear(lw: Lowering, job: Job) -> None:
         x = lw.emit(pw.Mul(), x, scale)
     elif bias is not None:
         x = lw.emit(pw.Add(), x, bias)
-    _write_framed(lw, job, x, layout, "paddingValue")
+    _write_padded(lw, job, x, layout, "paddingValue")
 
 
 def _primary(lw: Lowering, job: Job) -> tuple[Ref, int, MemoryLayout]:
@@ -223,7 +223,7 @@ def lower_broadcast_function(lw: Lowering, job: Job) -> None:
     """`BroadcastUnaryFunctionNode<T,F>`: an activation function."""
     x, _, layout = _primary(lw, job)
     result = lw.emit(_function(job), x)
-    _write_framed(lw, job, result, layout, "paddingValue")
+    _write_padded(lw, job, result, layout, "paddingValue")
 
 
 def _function(job: Job) -> Op:
@@ -252,7 +252,7 @@ def lower_prelu_function(lw: Lowering, job: Job) -> None:
     else:
         factors = _like(lw, lw.flat(alpha), x)
     result = lw.emit(pw.PRelu(), x, factors)
-    _write_framed(lw, job, result, job.layout("outputLayout"), "paddingValue")
+    _write_padded(lw, job, result, job.layout("outputLayout"), "paddingValue")
 
 
 HANDLERS: dict[str, Handler] = {

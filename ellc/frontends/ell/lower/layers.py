@@ -61,7 +61,7 @@ def lower_predictor_node(lw: Lowering, job: Job) -> None:
         label = "inputLayer" if index == 0 else f"layers[{index - 1}] {layer.kind}"
         lw.source = tuple(f"{name} {label}" for name in source)
         value = _lower_one(lw, layer, value, shape)
-        shape = layer.frame.output_shape
+        shape = layer.parameters.output_shape
     lw.source = source
     lw.write(job, value)
 
@@ -87,7 +87,7 @@ def lower_spatial_convolution_node(lw: Lowering, job: Job) -> None:
     if not isinstance(layer, ell.ConvolutionalLayer):
         raise Refused(f"expected a convolution layer, found {layer.kind}", "layer")
     value = lw.read(job, "input")
-    channels = layer.frame.output_shape[2]
+    channels = layer.parameters.output_shape[2]
     rows, columns = _image_size(value.layout, channels)
     lw.write(job, _lower_one(lw, layer, value, (rows, columns, channels)))
 
@@ -102,23 +102,23 @@ def _lower_one(
     lw: Lowering, layer: ell.Layer, value: StoredValue, shape: Shape3 | None
 ) -> StoredValue:
     """Lower a layer that reads a buffer of `shape` (padding included; None for an input layer)."""
-    frame = layer.frame
+    parameters = layer.parameters
     try:
         if isinstance(layer, ell.InputLayer):
             result = _input_layer(lw, layer, value)
         else:
             if shape is None:
                 raise Refused(f"the first layer is no input layer but {layer.kind}")
-            result = _apply(lw, layer, value, _input_layout(frame, shape))
+            result = _apply(lw, layer, value, _input_layout(parameters, shape))
     except Refused as refused:
         raise LayerRefused(refused.text, refused.key, layer.path) from None
-    rows, columns, channels = frame.active_shape
+    rows, columns, channels = parameters.active_shape
     result = _fit(lw, result, (rows, columns, channels), layer)
-    pad = frame.output_padding
+    pad = parameters.output_padding
     layout = MemoryLayout.of((rows, columns, channels), (pad, pad, 0))
-    if pad and frame.output_scheme in PATTERNED:
-        lw.budget.want(frame.output_shape, layer.path)
-    fill = border_fill(frame.output_scheme, frame.output_shape) if pad else 0.0
+    if pad and parameters.output_scheme in PATTERNED:
+        lw.budget.want(parameters.output_shape, layer.path)
+    fill = border_fill(parameters.output_scheme, parameters.output_shape) if pad else 0.0
     return StoredValue(result, layout, fill)
 
 
@@ -130,8 +130,8 @@ class LayerRefused(Refused):
         self.path = path
 
 
-def _input_layout(frame: ell.LayerFrame, shape: Shape3) -> MemoryLayout:
-    pad = frame.input_padding
+def _input_layout(parameters: ell.LayerParameters, shape: Shape3) -> MemoryLayout:
+    pad = parameters.input_padding
     rows, columns, channels = shape
     if rows < 2 * pad or columns < 2 * pad:
         raise Refused(f"an input of {rows}x{columns} is smaller than its padding of {pad}")
@@ -252,7 +252,7 @@ def _convolution(
 ) -> Ref:
     channels = layout.size[2]
     weights, groups = convolution_weights(layer.weights, layer.receptive_field, channels)
-    return convolve(lw, value, layout, weights, layer.stride, groups, layer.frame.active_shape)
+    return convolve(lw, value, layout, weights, layer.stride, groups, layer.parameters.active_shape)
 
 
 def convolution_weights(
@@ -283,7 +283,7 @@ def convolve(
     active: Shape3,
 ) -> Ref:
     """A convolution over a port's memory, border included, that starts at the memory's corner."""
-    x, padding = lw.framed(value, layout)
+    x, padding = lw.padded_input(value, layout)
     _, field, _, _ = weights.shape
     _want_inside(layout, field, stride, active)
     padding = _trimmed(padding, layout, field, stride, active)
@@ -320,18 +320,18 @@ def _binary_convolution(
     if layer.words.ndim != 2 or layer.words.shape[1] != (bits + 63) // 64:
         words = layer.words.shape[1] if layer.words.ndim == 2 else 0
         raise Refused(f"{words} words per filter for {bits} weights", "binarizedWeights_values")
-    _want_inside(layout, field, layer.stride, layer.frame.active_shape)
-    if layer.frame.input_scheme is ell.PaddingScheme.ZEROS:
+    _want_inside(layout, field, layer.stride, layer.parameters.active_shape)
+    if layer.parameters.input_scheme is ell.PaddingScheme.ZEROS:
         # Taps in a border of this scheme are masked out, whatever the border holds.
         x = lw.active(value, layout)
         top, left, _ = layout.offset
         bottom, right, _ = layout.after
         padding = Padding(top, left, bottom, right, (0.0,))
     else:
-        x, padding = lw.framed(value, layout)
+        x, padding = lw.padded_input(value, layout)
         signs = tuple(1.0 if border > 0 else -1.0 for border in padding.values)
         padding = Padding(*padding.amounts, signs)
-    padding = _trimmed(padding, layout, field, layer.stride, layer.frame.active_shape)
+    padding = _trimmed(padding, layout, field, layer.stride, layer.parameters.active_shape)
     if padding.is_empty:
         padding = Padding()
     weights = unpack_bits(layer.words, bits).reshape(layer.filters, field, field, channels)
@@ -353,7 +353,7 @@ def _fully_connected(
     outputs, inputs = layer.weights.shape
     if inputs != layout.elements:
         raise Refused(f"weights for {inputs} inputs, the input has {layout.elements}", "weights")
-    if outputs != math.prod(layer.frame.active_shape):
+    if outputs != math.prod(layer.parameters.active_shape):
         raise Refused(f"weights for {outputs} outputs", "weights")
     weights = layer.weights
     region = lw.region(value, layout)
@@ -375,20 +375,20 @@ def _pooling(
     lw: Lowering, layer: ell.PoolingLayer, value: StoredValue, layout: MemoryLayout
 ) -> Ref:
     """Windows start at the buffer's corner; beyond the buffer is nothing (max) or 0 (mean)."""
-    rows, columns, _ = layer.frame.active_shape
+    rows, columns, _ = layer.parameters.active_shape
     window, stride = layer.window, layer.stride
     beyond = [
         max(0, (outputs - 1) * stride + window - extent)
         for outputs, extent in ((rows, layout.extent[0]), (columns, layout.extent[1]))
     ]
     outside = -FLT_MAX if layer.function == "Max" else 0.0
-    x, padding = lw.framed(value, layout)
+    x, padding = lw.padded_input(value, layout)
     if any(beyond) and not padding.is_empty and padding.values != (outside,):
         # Border and surroundings differ, and one operator knows only one of them.
         x, padding = lw.with_border(lw.region(value, layout)), Padding()
     values = padding.values if not padding.is_empty else (outside,)
     padding = Padding(*padding.amounts, values)
-    padding = _trimmed(padding, layout, window, stride, layer.frame.active_shape)
+    padding = _trimmed(padding, layout, window, stride, layer.parameters.active_shape)
     padding = Padding(
         padding.top, padding.left, padding.bottom + beyond[0], padding.right + beyond[1], values
     )
