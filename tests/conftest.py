@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from browser import find_browser
+from bytecode_cache import BytecodeCache
 from cpu_times import CpuTimes
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,6 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(BytecodeCache())
     config.pluginmanager.register(CpuTimes())
 
 
