@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import linecache
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from hidden import hidden_cause
+from interrupted import resize_disk, small_disk
 
 from ellc.ir.errors import EllcError
 
@@ -88,6 +90,19 @@ def test_a_slip_behind_an_error_is_seen() -> None:
         with pytest.raises(EllcError) as caught:
             own["read"](look, {})
         assert isinstance(hidden_cause(caught.value), KeyError) is is_slip
+
+
+def test_a_disk_without_room_is_full_and_grows_again(tmp_path: Path) -> None:
+    """As for a command that writes nothing but temporary files: nothing is used before it."""
+    with small_disk(tmp_path, 1 << 20) as mounted:
+        if not mounted:
+            pytest.skip("only the superuser mounts a disk")
+        resize_disk(tmp_path, 0)
+        with pytest.raises(OSError) as caught:
+            (tmp_path / "file").write_bytes(bytes(1 << 14))
+        assert caught.value.errno == errno.ENOSPC
+        resize_disk(tmp_path, 1 << 20)
+        (tmp_path / "file").write_bytes(bytes(1 << 14))
 
 
 def test_every_campaign_for_a_moment(tmp_path: Path) -> None:

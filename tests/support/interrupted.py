@@ -70,7 +70,7 @@ def killed_everywhere(write: Write) -> Iterator[int]:
 @contextmanager
 def small_disk(folder: Path, size_bytes: int) -> Iterator[bool]:
     """A disk of that size at `folder`; False where this user may not mount one."""
-    words = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "none", str(folder)]
+    words = ["mount", "-t", "tmpfs", "-o", _size(size_bytes), "none", str(folder)]
     mounted = subprocess.run(words, capture_output=True, check=False).returncode == 0
     try:
         yield mounted
@@ -81,8 +81,13 @@ def small_disk(folder: Path, size_bytes: int) -> Iterator[bool]:
 
 def resize_disk(folder: Path, size_bytes: int) -> None:
     """Make a `small_disk` larger or smaller."""
-    words = ["mount", "-o", f"remount,size={size_bytes}", str(folder)]
+    words = ["mount", "-o", f"remount,{_size(size_bytes)}", str(folder)]
     subprocess.run(words, check=True)
+
+
+def _size(size_bytes: int) -> str:
+    """The option of tmpfs: at least one page, as 0 means no limit, and cannot be taken back."""
+    return f"size={max(size_bytes, resource.getpagesize())}"
 
 
 def tree(folder: Path) -> dict[str, bytes]:
