@@ -82,9 +82,9 @@ _GIVEN = {"CenterCropPad": (2, 3), "Transpose": (1, 3, 0, 2)}
 
 def onnx_places(operator: str) -> Iterator[Place]:
     """Every attribute and operand of an operator that names axes, in every version."""
-    newest = versions(operator)[-1]
-    for schema in versions(operator):
-        base = in_version(BASES.get(operator, Base((X,))), schema, newest)
+    every = versions(operator)
+    for schema in every:
+        base = in_version(BASES.get(operator, Base((X,))), schema, every[-1])
         for name in filter(_NAMES.fullmatch, schema.attributes):
             if name != "new_axis" and not name.startswith(("keep", "noop")):
                 yield _attribute(schema, base, name)

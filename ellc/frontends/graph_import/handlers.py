@@ -72,6 +72,8 @@ class Registry(Generic[NodeT]):
 
     format: str
     handlers: dict[str, Handler[NodeT]] = field(default_factory=dict)
+    advice: dict[str, str] = field(default_factory=dict)
+    """Of operators that are not read: what a user can do instead."""
 
     def imports(
         self, *kinds: str, limits: str = ""
@@ -177,6 +179,8 @@ def _want_known(registry: Registry[NodeT], node: NodeT, say_close: bool) -> None
     if node.kind not in registry.handlers:
         close = registry.close_to(node.kind) if say_close else ""
         said = f" (close to it: {close})" if close else ""
+        if node.kind in registry.advice:
+            said = f"; {registry.advice[node.kind]}"
         raise Unsupported(f"operator {node.kind} is not supported{said}")
 
 

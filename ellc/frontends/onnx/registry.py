@@ -60,8 +60,12 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 class OnnxRegistry(Registry[OnnxNode]):
     """A registry that also knows what of each operator is declined, and what has no effect."""
 
-    def __init__(self, handlers: dict[str, Handler[OnnxNode]] | None = None) -> None:
-        super().__init__("onnx", handlers or {})
+    def __init__(
+        self,
+        handlers: dict[str, Handler[OnnxNode]] | None = None,
+        advice: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__("onnx", handlers or {}, advice or {})
         self.declined: dict[str, tuple[Declined, ...]] = {}
         self.ignored: dict[str, Mapping[str, str]] = {}
 
@@ -106,7 +110,8 @@ def all_operators() -> OnnxRegistry:
 
 def with_joined() -> OnnxRegistry:
     """All operators, and those of joined nodes."""
-    return OnnxRegistry({**all_operators().handlers, **JOINED.handlers})
+    of_files = all_operators()
+    return OnnxRegistry({**of_files.handlers, **JOINED.handlers}, of_files.advice)
 
 
 def _checked(

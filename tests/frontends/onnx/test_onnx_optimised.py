@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx_models import computed, expected, floats, model, node
+from onnx_models import computed, expected, floats, model, node, read
 
 from ellc.ir.errors import EllcError
 from ellc.ir.types import Array
@@ -21,6 +21,11 @@ ACTIVATIONS: list[tuple[str, list[float], onnx.NodeProto]] = [
     ("LeakyRelu", [0.25], node("LeakyRelu", ["c"], ["y"], alpha=0.25)),
     ("Clip", [-0.5, 0.75], node("Clip", ["c", "low", "high"], ["y"])),
     ("HardSigmoid", [0.3, 0.4], node("HardSigmoid", ["c"], ["y"], alpha=0.3, beta=0.4)),
+    ("Elu", [0.7], node("Elu", ["c"], ["y"], alpha=0.7)),
+    ("Celu", [0.7], node("Celu", ["c"], ["y"], alpha=0.7)),
+    ("ThresholdedRelu", [0.4], node("ThresholdedRelu", ["c"], ["y"], alpha=0.4)),
+    ("Softplus", [], node("Softplus", ["c"], ["y"])),
+    ("Softsign", [], node("Softsign", ["c"], ["y"])),
 ]
 BOUNDS = {"low": np.float32(-0.5), "high": np.float32(0.75)}
 
@@ -70,6 +75,154 @@ def test_product_with_its_activation(
         model(plain, {"x": x}, ["y"], constants),
         {"x": x},
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [("HardSigmoid", {"beta": 0.4}), ("Selu", {"gamma": 1.5}), ("Selu", {"alpha": 1.5})],
+)
+def test_parameters_of_an_activation_go_by_their_names(name: str, given: dict[str, float]) -> None:
+    x, constants = {"x": floats(4, 5)}, {"w": floats(5, 6, seed=1)}
+    said = {f"activation_{key}": value for key, value in given.items()}
+    fused = node("FusedGemm", ["x", "w"], ["y"], domain=MICROSOFT, activation=name, **said)
+    plain = [node("Gemm", ["x", "w"], ["c"]), node(name, ["c"], ["y"], **given)]
+    same(model([fused], x, ["y"], constants, domains=DOMAINS), model(plain, x, ["y"], constants), x)
+
+
+ROW = {"x": floats(2, 3, 8, seed=5)}
+LAST = {"epsilon": 1e-3}
+TINY = {"epsilon": 1e-12}
+JOINED: dict[str, tuple[onnx.NodeProto, list[onnx.NodeProto]]] = {
+    "BiasGelu": (
+        node("BiasGelu", ["x", "b"], ["y"], domain=MICROSOFT),
+        [node("Add", ["x", "b"], ["s"]), node("Gelu", ["s"], ["y"])],
+    ),
+    "FastGelu": (
+        node("FastGelu", ["x", "b"], ["y"], domain=MICROSOFT),
+        [node("Add", ["x", "b"], ["s"]), node("Gelu", ["s"], ["y"], approximate="tanh")],
+    ),
+    "FastGelu alone": (
+        node("FastGelu", ["x"], ["y"], domain=MICROSOFT),
+        [node("Gelu", ["x"], ["y"], approximate="tanh")],
+    ),
+    "QuickGelu": (
+        node("QuickGelu", ["x"], ["y"], domain=MICROSOFT),
+        [
+            node("Mul", ["x", "alpha"], ["m"]),
+            node("Sigmoid", ["m"], ["s"]),
+            node("Mul", ["x", "s"], ["y"]),
+        ],
+    ),
+    "SkipLayerNormalization": (
+        node("SkipLayerNormalization", ["x", "z", "g", "b", "c"], ["y", "", "", "sum"],
+             domain=MICROSOFT, **LAST),
+        [
+            node("Add", ["x", "z"], ["s"]),
+            node("Add", ["s", "c"], ["sum"]),
+            node("LayerNormalization", ["sum", "g", "b"], ["y"], **LAST),
+        ],
+    ),
+    "SkipLayerNormalization of two": (
+        node("SkipLayerNormalization", ["x", "plane", "g"], ["y"], domain=MICROSOFT),
+        [
+            node("Add", ["x", "plane"], ["sum"]),
+            node("LayerNormalization", ["sum", "g"], ["y"], **TINY),
+        ],
+    ),
+    "SkipSimplifiedLayerNormalization": (
+        node("SkipSimplifiedLayerNormalization", ["x", "z", "g", "c"], ["y", "", "", "sum"],
+             domain=MICROSOFT, **LAST),
+        [
+            node("Add", ["x", "z"], ["s"]),
+            node("Add", ["s", "c"], ["sum"]),
+            node("RMSNormalization", ["sum", "g"], ["y"], **LAST),
+        ],
+    ),
+    "SimplifiedLayerNormalization": (
+        node("SimplifiedLayerNormalization", ["x", "g"], ["y"], stash_type=1, **LAST),
+        [node("RMSNormalization", ["x", "g"], ["y"], **LAST)],
+    ),
+}  # fmt: skip
+VECTORS = {
+    **{name: floats(8, seed=seed) for seed, name in enumerate("bgc")},
+    "z": floats(2, 3, 8, seed=6),
+    "plane": floats(3, 8, seed=7),
+    "alpha": np.float32(1.702),
+}
+
+
+@pytest.mark.parametrize("name", JOINED)
+def test_layers_that_were_joined(name: str) -> None:
+    fused, plain = JOINED[name]
+    names = [output for output in fused.output if output]
+    read_by = {i for each in (fused, *plain) for i in each.input} & {*VECTORS}
+    constants = {key: VECTORS[key] for key in sorted(read_by)}
+    made = model([fused], ROW, names, constants, domains=DOMAINS)
+    wanted = expected(model(plain, ROW, names, constants, opset=23), ROW)
+    for got, want in zip(computed(made, ROW), wanted, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+AS_REALS = [
+    node("MatMulInteger", ["q", "w", "qz", "wz"], ["t"]),
+    node("Cast", ["t"], ["f"], to=onnx.TensorProto.FLOAT),
+    node("Mul", ["qs", "ws"], ["s"]),
+    node("Mul", ["f", "s"], ["p"]),
+    node("Add", ["p", "b"], ["y"]),
+]
+
+
+@pytest.mark.parametrize("columns", [1, 4])
+@pytest.mark.parametrize("form", ["DynamicQuantizeMatMul", "MatMulIntegerToFloat"])
+def test_products_of_bytes_as_reals(form: str, columns: int) -> None:
+    x = {"x": floats(2, 3, 5)}
+    rng = np.random.default_rng(3)
+    constants: dict[str, Any] = {
+        "w": rng.integers(0, 256, (5, 4), np.uint8),
+        "ws": (rng.random(columns) / 50 + 0.01).astype(np.float32),
+        "wz": rng.integers(90, 160, columns, np.uint8),
+        "b": floats(4, seed=8),
+    }
+    made = node("DynamicQuantizeLinear", ["x"], ["q", "qs", "qz"])
+    if form == "DynamicQuantizeMatMul":
+        fused = [node(form, ["x", "w", "ws", "wz", "b"], ["y"], domain=MICROSOFT)]
+    else:
+        operands = ["q", "w", "qs", "ws", "qz", "wz", "b"]
+        fused = [made, node(form, operands, ["y"], domain=MICROSOFT)]
+    same(
+        model(fused, x, ["y"], constants, domains=DOMAINS),
+        model([made, *AS_REALS], x, ["y"], constants),
+        x,
+    )
+
+
+@pytest.mark.parametrize("form", ["", "DynamicQuantizeMatMul"])
+def test_of_zeros_alone_the_scale_is_one(form: str) -> None:
+    """Silence, say. The specification divides 0 by 0; ONNX Runtime takes 1."""
+    x = {"x": np.zeros((2, 5), np.float32)}
+    if form:
+        constants = {"w": np.full((5, 4), 9, np.uint8), "ws": np.float32(0.1), "wz": np.uint8(3)}
+        fused = node(form, ["x", "w", "ws", "wz"], ["y"], domain=MICROSOFT)
+        (got,) = computed(model([fused], x, ["y"], constants, domains=DOMAINS), x)
+        np.testing.assert_array_equal(got, np.zeros((2, 4), np.float32))
+        return
+    plain = node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"])
+    stored_, scale, zero = computed(model([plain], x, ["q", "s", "z"]), x)
+    assert not stored_.any()
+    assert (scale, zero) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("operator", "advice"),
+    [("DynamicQuantizeLSTM", "op_types_to_quantize"), ("MatMulNBits", "QuantFormat.QDQ")],
+)
+def test_what_is_refused_says_what_to_do(operator: str, advice: str) -> None:
+    proto = model(
+        [node(operator, ["x"], ["y"], "it", domain=MICROSOFT)], ROW, ["y"], domains=DOMAINS
+    )
+    with pytest.raises(EllcError) as caught:
+        read(proto)
+    assert advice in caught.value.problems[0]
 
 
 @pytest.mark.parametrize("flags", [(0, 0, 0, 0), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0)])

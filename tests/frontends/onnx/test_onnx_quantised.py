@@ -444,6 +444,18 @@ def test_extended_operators_of_two_operands(kind: str) -> None:
     assert np.abs(got - stored(want, *of_y)).max() <= 1
 
 
+@pytest.mark.parametrize("of_first", [SAME, OTHER])
+def test_extended_choice(of_first: Parameters) -> None:
+    """Each of the two tensors is stored as the result is; one that is so is taken as it is."""
+    other, chosen = BYTES[:, ::-1].copy(), np.arange(6).reshape(6, 1) % 2 == 0
+    operands = ["k", "x", *parameters(*of_first), "z", *parameters(*OTHER), *parameters(*SAME)]
+    given = {"k": chosen, "x": BYTES, "z": other}
+    (got,) = computed(one_node("QLinearWhere", operands, given), given)
+    want = np.where(chosen, real(BYTES, *of_first), real(other, *OTHER))
+    assert got.dtype == np.uint8
+    np.testing.assert_array_equal(got, stored(want, *SAME))
+
+
 @pytest.mark.parametrize("real_result", [False, True])
 def test_extended_gemm(real_result: bool) -> None:
     rng = np.random.default_rng(2)

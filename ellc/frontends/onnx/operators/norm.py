@@ -14,7 +14,14 @@ from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.constants import STASH, TRAINING, to_dtype
 from ellc.frontends.onnx.operators.shapes import first_axis_last
-from ellc.frontends.onnx.registry import ONNX, no_attribute, one_result, operand, optional
+from ellc.frontends.onnx.registry import (
+    MICROSOFT,
+    ONNX,
+    no_attribute,
+    one_result,
+    operand,
+    optional,
+)
 from ellc.ir.ops.norm import LRN, BatchNorm, Normalize
 from ellc.ir.ops.pointwise import Abs, Add, Div, Mul, NotEqual, Rsqrt, Select, Sqrt, Sub
 from ellc.ir.ops.reduce import Reduce
@@ -108,20 +115,48 @@ def layer_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     return [normed, mean, inverse][: len(node.outputs)]
 
 
-@ONNX.imports("RMSNormalization", "com.microsoft.SimplifiedLayerNormalization", ignores=STASH)
+@ONNX.imports(
+    "RMSNormalization",
+    "SimplifiedLayerNormalization",  # of ONNX Runtime, in ONNX's domain
+    f"{MICROSOFT}.SimplifiedLayerNormalization",
+    ignores=STASH,
+)
 def rms_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """As a layer norm without subtracting the mean."""
     one_result(node, "the deviation as a result is not supported")
     return _from_axis(emitter, node, inputs, centered=False)
 
 
+@ONNX.imports(
+    f"{MICROSOFT}.SkipLayerNormalization", f"{MICROSOFT}.SkipSimplifiedLayerNormalization"
+)
+def skip_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
+    """A layer norm (simplified: without the mean) of the sum of two tensors and a bias.
+
+    The fourth result is that sum. The second and third are of training, and are never made.
+    """
+    if any(node.outputs[1:3]):
+        raise Unsupported(f"the mean and the deviation as results: {TRAINING}")
+    x, scale = operand(inputs, 0), operand(inputs, 2)
+    centered = node.operator == "SkipLayerNormalization"
+    offset = optional(inputs, 3) if centered else None
+    for other in (operand(inputs, 1), optional(inputs, 4 if centered else 3)):
+        x = x if other is None else pointwise(emitter, Add(), x, other)
+    op = Normalize((x.type.rank - 1,), node.number("epsilon", 1e-12), centered)
+    return [_scaled(emitter, emitter.add(op, x), scale, offset), x, x, x][: len(node.outputs)]
+
+
 def _from_axis(emitter: Emitter, node: OnnxNode, inputs: Inputs, *, centered: bool) -> Value:
-    x, scale, offset = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
+    x = operand(inputs, 0)
     axis = axis_of(node.integer("axis", -1), x.type.rank)
     axes = tuple(range(axis, x.type.rank))
     made = emitter.add(Normalize(axes, node.number("epsilon", 1e-5), centered), x)
-    made = to_dtype(emitter, made, scale.dtype)
-    made = pointwise(emitter, Mul(), made, scale)
+    return _scaled(emitter, made, operand(inputs, 1), optional(inputs, 2))
+
+
+def _scaled(emitter: Emitter, x: Value, scale: Value, offset: Value | None) -> Value:
+    """x * scale + offset, in the type of the scale."""
+    made = pointwise(emitter, Mul(), to_dtype(emitter, x, scale.dtype), scale)
     return made if offset is None else pointwise(emitter, Add(), made, offset)
 
 

@@ -6,6 +6,7 @@ up to whole blocks; stored filters are put back into ONNX's order.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -22,47 +23,51 @@ from ellc.frontends.onnx.operators.pool import average_pool, global_pool, max_po
 from ellc.frontends.onnx.operators.resize import resized_by
 from ellc.frontends.onnx.ports import TO_PIXELS, TO_PLANES
 from ellc.frontends.onnx.registry import MICROSOFT, ONNX, operand, optional
-from ellc.ir.op import Op
 from ellc.ir.ops.padding import Pad
-from ellc.ir.ops.pointwise import Add, Clip, HardSigmoid, HardSwish, LeakyRelu, Relu, Sigmoid, Tanh
+from ellc.ir.ops.pointwise import Add
 from ellc.ir.ops.shape import Slice
 from ellc.ir.types import Array
 
-_PARAMETERS = ("activation_alpha", "activation_beta", "activation_gamma")
-
-
-def _activation(node: OnnxNode) -> Op | None:
-    """The activation joined to a node; its parameters are in one list, or one each."""
-    name = node.text("activation", "")
-    numbers = list(node.numbers("activation_params", ()))
-    numbers += [node.number(key) for key in _PARAMETERS if node.has(key)]
-
-    def number(index: int, default: float) -> float:
-        return numbers[index] if index < len(numbers) else default
-
-    match name:
-        case "":
-            return None
-        case "LeakyRelu":
-            return LeakyRelu(number(0, 0.01))
-        case "Clip":
-            return Clip(number(0, -np.inf), number(1, np.inf))
-        case "HardSigmoid":
-            return HardSigmoid(number(0, 0.2), number(1, 0.5))
-    plain: dict[str, Op] = {
-        "HardSwish": HardSwish(),
-        "Relu": Relu(),
-        "Sigmoid": Sigmoid(),
-        "Tanh": Tanh(),
-    }
-    if name not in plain:
-        raise Unsupported(f"the activation '{name}'")
-    return plain[name]
+_ALPHA = {"alpha": "alpha"}
+_ACTIVATIONS: Mapping[str, Mapping[str, str]] = {
+    "Celu": _ALPHA,
+    "Clip": {"alpha": "min", "beta": "max"},
+    "Elu": _ALPHA,
+    "HardSigmoid": {"alpha": "alpha", "beta": "beta"},
+    "HardSwish": {},
+    "LeakyRelu": _ALPHA,
+    "Relu": {},
+    "Selu": {"alpha": "alpha", "gamma": "gamma"},
+    "Sigmoid": {},
+    "Softplus": {},
+    "Softsign": {},
+    "Tanh": {},
+    "ThresholdedRelu": _ALPHA,
+}
+"""Activations that are joined to nodes, with what their parameters are called as nodes."""
+_ALL_ATTRIBUTES = 6
+"""A version of ONNX in which every parameter of an activation is an attribute."""
 
 
 def _activated(emitter: Emitter, node: OnnxNode, x: Value) -> Value:
-    op = _activation(node)
-    return x if op is None else emitter.add(op, x)
+    """The activation joined to a node; its parameters are in one list, or one each."""
+    name = node.text("activation", "")
+    if not name:
+        return x
+    if name not in _ACTIVATIONS:
+        raise Unsupported(f"the activation '{name}'")
+    parameters = _ACTIVATIONS[name]
+    given = dict(zip(parameters.values(), node.numbers("activation_params", ()), strict=False))
+    given |= {
+        as_node: node.number(f"activation_{ours}")
+        for ours, as_node in parameters.items()
+        if node.has(f"activation_{ours}")
+    }
+    node.ignore("activation_alpha", "activation_beta", "activation_gamma")
+    alone = replace(node, operator=name, domain="", version=_ALL_ATTRIBUTES, attributes=given)
+    made = ONNX.handlers[name].function(emitter, alone, [x])
+    assert isinstance(made, Value)
+    return made
 
 
 @ONNX.imports(f"{MICROSOFT}.FusedConv", limits="1 to 3 spatial axes")

@@ -33,7 +33,7 @@ from ellc.frontends.onnx.quantisation import (
 )
 from ellc.frontends.onnx.registry import JOINED, JOINED_DOMAIN, ONNX, operand, optional
 from ellc.ir.op import Op
-from ellc.ir.ops.pointwise import Add, Cast, Clip, LeakyRelu, Mul, Sigmoid, Sub
+from ellc.ir.ops.pointwise import Add, Cast, Clip, LeakyRelu, Mul, Select, Sigmoid, Sub
 from ellc.ir.ops.quantised import Lookup
 from ellc.ir.ops.reduce import Reduce, Softmax
 from ellc.ir.ops.scaled_add import ScaledAdd
@@ -182,6 +182,16 @@ def qlinear_concat(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     ]
     op = Concat(axis_of(node.integer("axis"), parts[0].type.rank))
     return clamped(emitter, node, emitter.add(op, *parts), of_y)
+
+
+@ONNX.imports(MS + "QLinearWhere", limits=_LIMITS)
+def qlinear_where(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """Elements of one of two tensors, each stored as the result is."""
+    of_y = affine(inputs, 7, 8)
+    a, b = (
+        as_stored(emitter, operand(inputs, i), affine(inputs, i + 1, i + 2), of_y) for i in (1, 4)
+    )
+    return pointwise(emitter, Select(), a, b, operand(inputs, 0))
 
 
 def as_stored(emitter: Emitter, x: Value, of_x: Affine, of_y: Affine) -> Value:

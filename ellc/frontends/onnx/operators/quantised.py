@@ -25,7 +25,19 @@ from ellc.frontends.onnx.quantisation import (
 from ellc.frontends.onnx.registry import ONNX, Declined, operand, optional
 from ellc.frontends.onnx.tensors import NARROW_TYPES, dtype_of
 from ellc.frontends.onnx.windows import Window
-from ellc.ir.ops.pointwise import Cast, Clip, Div, Maximum, Minimum, Mul, Neg, Round, Sub
+from ellc.ir.ops.pointwise import (
+    Cast,
+    Clip,
+    Div,
+    Equal,
+    Maximum,
+    Minimum,
+    Mul,
+    Neg,
+    Round,
+    Select,
+    Sub,
+)
 from ellc.ir.ops.quantised import Dequantize, Quantize
 from ellc.ir.ops.quantised_conv import IntConv2D, IntDense, IntMatMul
 from ellc.ir.ops.reduce import Reduce
@@ -136,28 +148,41 @@ def _computed_scale(
 
 @ONNX.imports("DynamicQuantizeLinear")
 def dynamic_quantize_linear(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
-    """Bytes whose scale and zero point follow from the largest and smallest element."""
-    x = operand(inputs, 0)
+    """Bytes, their scale and their zero point."""
+    return list(dynamically_quantised(emitter, operand(inputs, 0)))
+
+
+def dynamically_quantised(emitter: Emitter, x: Value) -> tuple[Value, Value, Value]:
+    """Bytes whose scale and zero point follow from the largest and smallest element.
+
+    Of zeros alone the scale is 1, as in ONNX Runtime; the specification divides 0 by 0.
+    """
     axes = tuple(range(x.type.rank))
-    zero = emitter.constant(np.zeros((), np.float32))
+    zero, one, steps = (emitter.constant(np.array(n, np.float32)) for n in (0, 1, 255))
     high = emitter.add(Maximum(), emitter.add(Reduce("max", axes), x), zero)
     low = emitter.add(Minimum(), emitter.add(Reduce("min", axes), x), zero)
-    steps = emitter.constant(np.array(255, np.float32))
     scale = emitter.add(Div(), emitter.add(Sub(), high, low), steps)
+    scale = emitter.add(Select(), one, scale, emitter.add(Equal(), high, low))
     nearest = emitter.add(Round(), emitter.add(Neg(), emitter.add(Div(), low, scale)))
     point = emitter.add(Cast(DType.U8), emitter.add(Clip(0.0, 255.0), nearest))
     stored = _computed_scale(emitter, Quantize("half_even", DType.U8), x, scale, point)
-    return [stored, scale, point]
+    return stored, scale, point
 
 
 @ONNX.imports("MatMulInteger", limits="8 bits; one zero point of the first operand")
 def mat_mul_integer(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """The product of differences from the zero points, in 32 bits."""
     a, b = operand(inputs, 0), operand(inputs, 1)
-    point = optional(inputs, 2)
-    of_b = _zero_points(inputs, 3)
+    return product_from_zeros(emitter, a, b, optional(inputs, 2), optional(inputs, 3))
+
+
+def product_from_zeros(
+    emitter: Emitter, a: Value, b: Value, point: Value | None, of_second: Value | None
+) -> Value:
+    """32-bit sums of (a - point) @ (b - of_second); the first zero point may be computed."""
+    of_b = _zero_points(of_second)
     if point is None or point.is_constant:
-        return int_product(emitter, a, b, _zero_points(inputs, 2), of_b)
+        return int_product(emitter, a, b, _zero_points(point), of_b)
     if point.type.elements != 1:
         raise Unsupported("several zero points of the first operand")
     total = int_product(emitter, a, b, _zero(), of_b)
@@ -170,9 +195,9 @@ def conv_integer(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """Convolution of differences from the zero points, in 32 bits."""
     x, w = operand(inputs, 0), operand(inputs, 1)
     point = optional(inputs, 2)
-    of_w = _zero_points(inputs, 3)
+    of_w = _zero_points(optional(inputs, 3))
     if point is None or point.is_constant:
-        return int_convolved(emitter, node, x, w, None, _zero_points(inputs, 2), of_w)
+        return int_convolved(emitter, node, x, w, None, _zero_points(point), of_w)
     # What lies outside contributes nothing, and so it does in the image of ones.
     total = int_convolved(emitter, node, x, w, None, _zero(), of_w)
     sums = int_convolved(emitter, node, _ones_like(emitter, x), w, None, _zero(), of_w)
@@ -187,8 +212,7 @@ def _zero() -> Affine:
     return Affine(np.ones(1, np.float32), np.zeros(1, np.int64), None)
 
 
-def _zero_points(inputs: Inputs, index: int) -> Affine:
-    given = optional(inputs, index)
+def _zero_points(given: Value | None) -> Affine:
     if given is None:
         return _zero()
     if given.array is None:
