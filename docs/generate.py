@@ -52,7 +52,7 @@ def pages() -> dict[str, str]:
 
 
 def _copied(page: str, source: str) -> str:
-    """A file of the checkout, with its links to other files led to their pages."""
+    """A file of the checkout, with links to other files changed to links to their pages."""
     folder = (ROOT / source).parent
     places = {path.resolve(): path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
     places |= {(ROOT / file).resolve(): name for name, file in COPIES.items()}

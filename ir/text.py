@@ -37,7 +37,7 @@ def print_type(type_: TensorType) -> str:
     """`f32[1,28,28,3]`, followed by `border(..)` and `quant(..)` where there are any."""
     text = f"{type_.dtype.value}[{','.join(map(str, type_.shape))}]"
     if type_.border is not None:
-        text += f" border{_print_frame(type_.border)}"
+        text += f" border{_print_padding(type_.border)}"
     if type_.quant is not None:
         text += f" {_print_quant(type_.quant)}"
     return text
@@ -61,7 +61,7 @@ def print_node(graph: Graph, node: Node) -> str:
     return f"{results} = {print_op(node.op)} ({operands}) : {types}{source}"
 
 
-def _print_frame(padding: Padding) -> str:
+def _print_padding(padding: Padding) -> str:
     return f"({','.join(map(str, padding.amounts))},{_print_attr(padding.values)})"
 
 
@@ -85,7 +85,7 @@ def _print_attr(value: object) -> str:
         case tuple():
             return f"[{', '.join(_print_attr(v) for v in value)}]"
         case Padding():
-            return f"pad{_print_frame(value)}"
+            return f"pad{_print_padding(value)}"
         case Quant():
             return _print_quant(value)
         case DType():

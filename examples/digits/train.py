@@ -69,7 +69,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Epoch:
-    """Means over the digits of one epoch, each met before the step that it caused."""
+    """Means over the digits of one epoch, each computed before the step for its digit."""
 
     loss: float
     accuracy: float

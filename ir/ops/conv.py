@@ -108,7 +108,7 @@ class Conv2D(Op):
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
         case = partial(_case, rng)
         same = Padding.same(1)
-        odd_frame = Padding(0, 2, 1, 1, (0.5, -2.0, 0.0))
+        odd_padding = Padding(0, 2, 1, 1, (0.5, -2.0, 0.0))
         late = Padding(0, 0, 1, 1)  # what TensorFlow's SAME gives for an even size and stride 2
         yield case(cls(), (1, 1, 1, 1), (1, 1, 1, 1), "one pixel")
         yield case(cls(padding=same), (1, 5, 7, 3), (5, 3, 3, 3), "odd sizes", bias=True)
@@ -116,8 +116,8 @@ class Conv2D(Op):
         yield case(cls(), (1, 7, 9, 33), (65, 1, 1, 33), "1x1", bias=True)
         yield case(cls((2, 2), Padding.same(3)), (1, 17, 17, 3), (8, 7, 7, 3), "7x7 stride 2")
         yield case(cls((3, 4)), (1, 10, 11, 5), (6, 2, 2, 5), "stride beyond the window")
-        yield case(cls((1, 2), odd_frame), (1, 6, 5, 3), (4, 2, 3, 3), "frame per channel")
-        yield case(cls(padding=Padding.same(4, 1.5)), (1, 3, 2, 2), (3, 3, 2, 2), "wide frame")
+        yield case(cls((1, 2), odd_padding), (1, 6, 5, 3), (4, 2, 3, 3), "padding per channel")
+        yield case(cls(padding=Padding.same(4, 1.5)), (1, 3, 2, 2), (3, 3, 2, 2), "wide padding")
         yield case(cls((2, 1), same, (2, 3)), (1, 9, 12, 4), (7, 3, 3, 4), "dilation")
         yield case(cls(padding=same, groups=3), (1, 6, 6, 6), (9, 3, 3, 2), "groups", bias=True)
         yield case(cls(), (1, 4, 6, 10), (10, 4, 6, 10), "whole image")

@@ -133,9 +133,9 @@ class Embed(Mover):
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
         def case(
-            offsets: tuple[int, ...], x: tuple[int, ...], frame: tuple[int, ...], label: str
+            offsets: tuple[int, ...], x: tuple[int, ...], border: tuple[int, ...], label: str
         ) -> Case:
-            return Case(cls(offsets), (normal(rng, *x), normal(rng, *frame)), (1,), label=label)
+            return Case(cls(offsets), (normal(rng, *x), normal(rng, *border)), (1,), label=label)
 
         yield case((0, 0, 0, 0), (1, 1, 1, 1), (1, 1, 1, 1), "one element")
         yield case((0, 1, 1, 0), (1, 5, 7, 3), (1, 7, 9, 3), "border")

@@ -120,13 +120,13 @@ class MaxPool2D(Op):
         yield case(cls((5, 4), (1, 1)), 1, 5, 4, 12, label="whole image")
         zero, each = Padding(1, 0, 2, 1), Padding(1, 1, 1, 1, (-1.5, 0.0, -9.0))
         yield case(cls((3, 2), (2, 1), zero), 1, 6, 5, 8, label="zeros outside")
-        yield case(cls((3, 3), (2, 2), each), 1, 6, 7, 3, label="frame per channel")
+        yield case(cls((3, 3), (2, 2), each), 1, 6, 7, 3, label="padding per channel")
         bytes_ = rng.integers(-128, 128, (1, 7, 7, 11), np.int8)
         yield Case(cls((3, 3), (2, 2), one), (bytes_,), label="int8")
         dilated = cls((3, 2), (2, 1), one, (2, 3))
         yield case(dilated, 1, 9, 8, 5, label="dilation")
         yield case(cls((3, 3), (1, 1), dilation=(3, 1)), 1, 8, 8, 4, label="dilation of rows")
-        special = np.resize(SPECIAL, (1, 5, 5, SPECIAL.size - 1))  # infinities meet every channel
+        special = np.resize(SPECIAL, (1, 5, 5, SPECIAL.size - 1))  # infinities in every channel
         yield Case(cls((2, 2), (2, 2)), (special,), label="special values")
 
 
@@ -222,7 +222,7 @@ class AvgPool2D(Op):
         dilated = cls((3, 2), (2, 1), Padding.same(1), False, (2, 3))
         yield case(dilated, 1, 9, 8, 5, label="dilation")
         valued = Padding(1, 1, 1, 1, (2.0, -1.0, 0.5))
-        yield case(cls((3, 3), (1, 1), valued), 1, 5, 6, 3, label="frame per channel")
+        yield case(cls((3, 3), (1, 1), valued), 1, 5, 6, 3, label="padding per channel")
         yield case(cls((4, 2), (1, 3), Padding(2, 0, 1, 1), False), 1, 5, 7, 4, label="uneven")
         ignored = Padding(1, 1, 1, 1, (7.0,))
         yield case(cls((3, 3), (2, 2), ignored, False), 1, 6, 5, 9, label="a value not counted")

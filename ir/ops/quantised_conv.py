@@ -122,9 +122,11 @@ class IntConv2D(Op):
         deep = cls((2, 2), Padding.same(3), input_zero=128)
         yield case(deep, (1, 17, 17, 3), (8, 7, 7, 3), "7x7 stride 2", kinds="ui")
         yield case(cls((3, 4)), (1, 10, 11, 5), (6, 2, 2, 5), "stride beyond the window")
-        frame = cls((1, 2), Padding(0, 2, 1, 1), input_zero=9, weight_zero=(1, -2, 3, 127))
-        yield case(frame, (1, 6, 5, 3), (4, 2, 3, 3), "zero per filter", bias=False)
-        yield case(cls(padding=Padding.same(4), input_zero=5), (1, 3, 2, 2), (3, 3, 2, 2), "frame")
+        padded = cls((1, 2), Padding(0, 2, 1, 1), input_zero=9, weight_zero=(1, -2, 3, 127))
+        yield case(padded, (1, 6, 5, 3), (4, 2, 3, 3), "zero per filter", bias=False)
+        yield case(
+            cls(padding=Padding.same(4), input_zero=5), (1, 3, 2, 2), (3, 3, 2, 2), "padding"
+        )
         yield case(cls((2, 1), same, (2, 3)), (1, 9, 12, 4), (7, 3, 3, 4), "dilation")
         grouped = cls(padding=same, groups=3, input_zero=255, weight_zero=(7, 0, 9) * 3)
         yield case(grouped, (1, 6, 6, 6), (9, 3, 3, 2), "groups", kinds="uu")

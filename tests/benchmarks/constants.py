@@ -3,7 +3,7 @@
     ELLC_CYCLE_TOOL=... python tests/benchmarks/constants.py [--only NAME] [--target pi3_64]
 
 A line for each constant and layer: cycles at each value, the code's own in brackets. A constant of
-`TUNED` says beside it what was seen here; another is added by a row.
+`TUNED` has the measurement beside it; another is added by a row.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from ellc.ir.errors import EllcError
 
 
 def kernel_cycles(plans: Sequence[tuple[str, Plan]], target: Target) -> dict[str, float]:
-    """Cycles by kernel name in a second call: caches and predictors have seen the first.
+    """Cycles by kernel name in a second call, with caches and predictors warm from the first.
 
     Exits with a message if the tool is not there or fails.
     """

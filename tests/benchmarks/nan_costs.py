@@ -45,13 +45,13 @@ from ellc.ir.pipeline import run_pipeline  # noqa: E402
 from ellc.ir.types import Padding  # noqa: E402
 
 IMAGE = (1, 14, 14, 64)  # with its result in the second cache of every target
-FRAME = Padding(1, 1, 1, 1, LOWEST.values)
+PADDING = Padding(1, 1, 1, 1, LOWEST.values)
 KERNELS = {
     "relu": (Relu(), IMAGE),
     "clip to 0..6": (Clip(0.0, 6.0), IMAGE),
     "leaky relu": (LeakyRelu(0.1), IMAGE),
     "max pool 2x2, stride 2": (MaxPool2D((2, 2), (2, 2)), IMAGE),
-    "max pool 3x3, stride 2, frame": (MaxPool2D((3, 3), (2, 2), FRAME), IMAGE),
+    "max pool 3x3, stride 2, padding": (MaxPool2D((3, 3), (2, 2), PADDING), IMAGE),
     "maximum of all pixels": (Reduce("max", (1, 2)), IMAGE),
     "arg max of 64 channels": (ArgMax(3), IMAGE),
     "arg max of 1000": (ArgMax(1), (64, 1000)),

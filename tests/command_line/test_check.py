@@ -113,13 +113,13 @@ def test_a_broken_kernel_is_the_first_difference(
     assert report.first_difference is not None
     assert "pool" in report.first_difference.source
     wrong = [c.name for c in report.layers if not c.agrees]
-    assert wrong == [report.first_difference.name], "layers behind it are fed what it made"
+    assert wrong == [report.first_difference.name], "later layers get the operands that it computed"
 
 
 def test_results_that_depend_on_what_memory_held_are_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What the verifier of plans refuses is seen in the results, too."""
+    """A fault that the verifier of plans finds also shows in the results."""
 
     def incomplete(*args: Any) -> Plan:
         plan = make_plan(*args)

@@ -1,4 +1,4 @@
-"""The frame around all commands: version, help, errors, exit codes, pipes."""
+"""What all commands share: version, help, errors, exit codes, pipes."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_a_full_disk_under_standard_output() -> None:
 def test_a_disk_that_refuses_is_no_mistake_of_ours(
     name: str, failing: Callable[[BaseException], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Any file may meet it, temporary ones of a compiler included."""
+    """Any file may be affected, temporary ones of a compiler included."""
     number = getattr(errno, name)
     failing(OSError(number, os.strerror(number), "somewhere/file"))
     assert cli.run(["fail"]) == cli.EXIT_BAD_INPUT

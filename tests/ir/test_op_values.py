@@ -84,7 +84,9 @@ def small_cases(cls: type[Op], limit: int) -> list[Case]:
     return found
 
 
-def met(op: Conv2D | MaxPool2D | AvgPool2D, r: int, c: int, i: int, j: int) -> tuple[int, int]:
+def tap_pixel(
+    op: Conv2D | MaxPool2D | AvgPool2D, r: int, c: int, i: int, j: int
+) -> tuple[int, int]:
     """Row and column of the padded picture under tap (i, j) of window (r, c)."""
     return (
         r * op.stride[0] + i * op.dilation[0],
@@ -103,7 +105,7 @@ def test_convolution_cell_by_cell(case: Case) -> None:
         total = float(bias[0][f]) if bias else 0.0
         for i, j, k in product(*map(range, w.shape[1:])):
             channel = f // per_group * depth + k
-            row, column = met(op, r, c, i, j)
+            row, column = tap_pixel(op, r, c, i, j)
             value = pixel(x, op.padding, n, row, column, channel)
             total += float(w[f, i, j, k]) * (
                 outside(op.padding, channel) if value is None else value
@@ -120,7 +122,7 @@ def test_max_pooling_cell_by_cell(case: Case) -> None:
     for n, r, c, ch in product(*map(range, got.shape)):
         best = -INF
         for i, j in product(range(op.window[0]), range(op.window[1])):
-            row, column = met(op, r, c, i, j)
+            row, column = tap_pixel(op, r, c, i, j)
             value = pixel(x, op.padding, n, row, column, ch)
             best = max(best, outside(op.padding, ch) if value is None else value)
         assert got[n, r, c, ch] == F32(best)
@@ -134,7 +136,7 @@ def test_average_pooling_cell_by_cell(case: Case) -> None:
     got = run(op, x)
     for n, r, c, ch in product(*map(range, got.shape)):
         values = [
-            pixel(x, op.padding, n, *met(op, r, c, i, j), ch)
+            pixel(x, op.padding, n, *tap_pixel(op, r, c, i, j), ch)
             for i, j in product(range(op.window[0]), range(op.window[1]))
         ]
         if op.include_padding:

@@ -169,7 +169,7 @@ LAYOUTS: dict[str, tuple[Build, Shapes]] = {
         lambda b, xs: resampled(b, crop(b, xs[0], (1, 1, 2), (3, 4, 5)), 1),
         ((5, 6, 8),),
     ),
-    "weighted columns of a framed image": (
+    "weighted columns of a padded image": (
         lambda b, xs: b.add(
             Concat(3),
             resampled(b, b.add(MaxPool2D((3, 3), (2, 2)), xs[0]), 2),

@@ -24,15 +24,15 @@ from ellc.ir.types import TensorType
 def scalar_cases() -> Iterator[Case]:
     """One sample of each operator and types that takes or makes rank 0; others add no pass."""
     for name, op in all_ops().items():
-        met: set[tuple[object, ...]] = set()
+        tried: set[tuple[object, ...]] = set()
         for case in op.samples(np.random.default_rng(zlib.crc32(name.encode()))):
             single = replace(case, inputs=tuple(_first(x) for x in case.inputs))
             found = next((c for c in (single, case) if _makes_rank_0(c)), None)
             if found is not None and not op.composite:
                 kind = (*(t.dtype for t in found.types()), found.constants)
-                if kind not in met:
+                if kind not in tried:
                     yield found
-                met.add(kind)
+                tried.add(kind)
 
 
 def _first(x: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""NaN and infinities where networks meet them, compiled through all passes, on every target.
+"""NaN and infinities where they occur in networks, compiled through all passes, on every target.
 
 `test_compiled_ops.py` has them in the inputs of every operator, `tests/soak/special.py` everywhere.
 """
@@ -63,13 +63,13 @@ def test_special_values_come_through(target: str) -> None:
     assert np.isnan(Relu().reference(SPECIAL)[0][0])
     assert np.isneginf(padded.reference(low)[0]).all()
     with np.errstate(invalid="ignore"):
-        met = [op.reference(x)[0][:, ::2, ::2] for op in doubled]
-    np.testing.assert_array_equal(met, [x, x])
+        pooled = [op.reference(x)[0][:, ::2, ::2] for op in doubled]
+    np.testing.assert_array_equal(pooled, [x, x])
     assert TopK(1, 2).reference(few)[1].tolist() == [[3, 0], [0, 1]]
 
 
 def _constants() -> list[Case]:
-    """Special values in weights and states: a frame of zeros, parameters, an infinite cell."""
+    """Special values in weights and states: padding with zeros, parameters, an infinite cell."""
     rng = np.random.default_rng(20)
     x, weights = normal(rng, 1, 5, 6, 4), normal(rng, 8, 3, 3, 4)
     weights[2, 0, 1, 3], weights[5, 2, 2, 0] = np.inf, np.nan

@@ -1,4 +1,4 @@
-"""Products of two values run on bits and give the same, also where numbers meet their bound."""
+"""Products of two values run on bits with the same result, also for numbers equal to the bound."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def anchors(graph: Graph) -> list[type[Op]]:
 
 
 def agrees(b: GraphBuilder, y: Ref) -> Graph:
-    """The graph after the passes, compared on small whole numbers: they often meet a bound."""
+    """The graph after the passes, compared on small integers, which are often equal to a bound."""
     b.output("y", y)
     before = b.build()
     after, _ = run_pipeline(before, paranoid=True)
@@ -106,7 +106,7 @@ def test_pools_in_between(op: Op, values: tuple[float, float]) -> None:
         (Conv2D(), (4, 2, 2, 3), 3.0),
         (Conv2D(), (4, 2, 2, 3), 0.0),
     ],
-    ids=["groups", "dilation", "another frame", "a third size", "zeros"],
+    ids=["groups", "dilation", "another padding", "a third size", "zeros"],
 )
 def test_what_stays(conv: Conv2D, size: tuple[int, ...], outside: float | None) -> None:
     b = GraphBuilder("signs")

@@ -35,7 +35,7 @@ WORK: dict[str, tuple[list[onnx.NodeProto], dict[str, Array]]] = {
         [node("MaxPool", ["a"], ["b"], kernel_shape=[40, 40])],
         {"a": ones(1, 1, 600, 600)},
     ),
-    "a frame": (
+    "padding": (
         [
             node(
                 "MaxPool",
@@ -53,7 +53,7 @@ WORK: dict[str, tuple[list[onnx.NodeProto], dict[str, Array]]] = {
 
 @pytest.mark.parametrize("what", WORK)
 def test_constants_may_not_ask_for_hours(what: str) -> None:
-    """Beyond some seconds of work it is the device that computes them."""
+    """Constants that take more than some seconds to compute are left to the device."""
     nodes, constants = WORK[what]
     nodes = [*nodes, node("Add", ["x", "b"], ["y"])]
     graph, _ = run_pipeline(read(model(nodes, {"x": ones(1, 1)}, ["y"], constants)))

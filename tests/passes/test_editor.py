@@ -139,7 +139,7 @@ def test_constants_remember_what_they_were_before_rounding() -> None:
     assert editor.exact("in0") is None
 
 
-def test_new_ids_do_not_meet_old_ones() -> None:
+def test_new_ids_differ_from_old_ones() -> None:
     editor = Editor(chain())
     first = editor.constant(np.zeros(1, np.float32))
     relu = next(editor.nodes())

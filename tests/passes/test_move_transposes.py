@@ -77,7 +77,7 @@ def test_what_is_moved_never_grows(seed: int) -> None:
 
 
 def columns_as_they_are(patch: pytest.MonkeyPatch) -> None:
-    """A flattened picture in another order meets the old columns."""
+    """A flattened image in another order is multiplied with the old columns."""
     patch.setattr(
         ellc.ir.passes.move_transposes, "columns", lambda before, after, p: np.arange(after[-1])
     )
@@ -89,7 +89,7 @@ def axes_as_they_are(patch: pytest.MonkeyPatch) -> None:
 
 
 def vectors_as_they_are(patch: pytest.MonkeyPatch) -> None:
-    """A slope per plane meets pixels."""
+    """A slope per plane is applied to pixels."""
     patch.setattr(
         ellc.ir.passes.move_transposes, "_moved_constant", lambda e, value, *_, **__: value
     )

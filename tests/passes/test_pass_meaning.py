@@ -1,4 +1,4 @@
-"""The whole pipeline on random networks: same meaning, and a broken rule is seen and blamed."""
+"""The whole pipeline on random networks: same meaning, and a broken rule is found and blamed."""
 
 from __future__ import annotations
 
@@ -164,8 +164,8 @@ def padding_of(node: Node) -> Padding | None:
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_a_frame_holds_what_its_readers_want_outside(seed: int) -> None:
-    """Reading the buffer with its frame and no padding gives what padding gave."""
+def test_a_border_holds_the_padding_of_its_consumers(seed: int) -> None:
+    """An operator without padding on the buffer with its border gives the same as with padding."""
     graph, _ = run_pipeline(random_graph(seed))
     rng = np.random.default_rng(seed)
     inputs = tuple(sample_array(t, rng, 1.0) for t in graph.input_types())
@@ -192,20 +192,20 @@ def without_padding(op: Op) -> Op:
     return replace(op, padding=Padding())  # type: ignore[call-arg]
 
 
-# ---- sabotage: each breaks one rule; the comparison must see it and name the pass ----
+# ---- sabotage: each breaks one rule; the comparison must find it and name the pass ----
 
 Sabotage = Callable[[pytest.MonkeyPatch], None]
 
 
-def keep_frame(patch: pytest.MonkeyPatch) -> None:
-    """A mean moves across a padded border without the border's value."""
+def keep_padding(patch: pytest.MonkeyPatch) -> None:
+    """A mean moves across padding without changing the padding's value."""
     patch.setattr(
         ellc.ir.passes.fold_affine, "moved_padding", lambda padding, scale, shift: padding
     )
 
 
 def forget_the_division(patch: pytest.MonkeyPatch) -> None:
-    """The border's value moves by the shift but is not divided by the scale."""
+    """The padding's value is changed by the shift but not divided by the scale."""
 
     def moved(padding: Padding, scale: object, shift: np.ndarray) -> Padding:
         values = np.broadcast_to(np.array(padding.values), shift.shape) - shift
@@ -241,15 +241,15 @@ def swap_differences(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Sub, "commutative", True)
 
 
-def mix_frames(patch: pytest.MonkeyPatch) -> None:
-    """A frame around a frame of another value."""
+def mix_paddings(patch: pytest.MonkeyPatch) -> None:
+    """Padding around padding of another value takes the value of the inner one."""
     patch.setattr(
         Padding, "around", lambda own, inner: Padding.of(own.widened(inner), inner.values)
     )
 
 
-def leave_out_the_frame(patch: pytest.MonkeyPatch) -> None:
-    """A mean that took a frame's cells still does not count them."""
+def leave_out_the_padding(patch: pytest.MonkeyPatch) -> None:
+    """A mean that absorbed a pad still does not count the padded elements."""
     original = AvgPool2D.with_border
 
     def with_border(op: AvgPool2D, border: Padding) -> AvgPool2D | None:
@@ -268,7 +268,7 @@ def fuse_what_others_read(patch: pytest.MonkeyPatch) -> None:
 
 
 def keep_vectors(patch: pytest.MonkeyPatch) -> None:
-    """An operand of a flattened tensor meets the picture as it is."""
+    """An operand of a flattened tensor is combined with the image in its old shape."""
     patch.setattr(
         ellc.ir.passes.sink_reshape, "_moved", lambda editor, value, inside, outside: value
     )
@@ -277,20 +277,20 @@ def keep_vectors(patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("sabotage", "blamed"),
     [
-        (keep_frame, "fold_affine"),
+        (keep_padding, "fold_affine"),
         (forget_the_division, "fold_affine"),
         (forget_older_shift, "fold_affine"),
         (round_twice, "fold_affine"),
         (lose_signs_of_scales, "fold_affine"),
         (swap_differences, "simplify"),
-        (mix_frames, "absorb_padding"),
-        (leave_out_the_frame, "absorb_padding"),
+        (mix_paddings, "absorb_padding"),
+        (leave_out_the_padding, "absorb_padding"),
         (ignore_attributes, "eliminate_common"),
         (fuse_what_others_read, "fuse_epilogue"),
         (keep_vectors, "sink_reshape"),
     ],
 )
-def test_a_broken_rule_is_seen_and_blamed(
+def test_a_broken_rule_is_found_and_blamed(
     sabotage: Sabotage, blamed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sabotage(monkeypatch)

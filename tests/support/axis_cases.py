@@ -31,7 +31,7 @@ class Place:
     """Where an operator is told axes: `axes`, that are right, of a tensor of `rank`.
 
     `model` makes the file's bytes with other axes. `from_end`: whether an axis may be negative;
-    `behind`: whether it may be the rank itself.
+    `allows_rank`: whether it may be the rank itself.
     """
 
     label: str
@@ -39,7 +39,7 @@ class Place:
     rank: int
     model: Callable[[Axes], bytes]
     from_end: bool = True
-    behind: bool = False
+    allows_rank: bool = False
 
     def __str__(self) -> str:
         return self.label
@@ -55,7 +55,7 @@ class Place:
     def outside(self) -> Iterator[Axes]:
         """Axes that the tensor does not have."""
         for i in range(len(self.axes)):
-            for wrong in (self.rank + self.behind, -self.rank - 1):
+            for wrong in (self.rank + self.allows_rank, -self.rank - 1):
                 yield self._with(i, wrong)
         yield from (self._with(0, far) for far in FAR)
 

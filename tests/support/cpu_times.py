@@ -1,7 +1,7 @@
 """What tests cost in CPU seconds, of this process and of all it started: a table by folder.
 
 CPU seconds say what a change of the suite saves, on a busy machine too, where elapsed time says
-little. A test pays for what it is the first to build; its neighbours that use it cost nothing.
+little. The time to build a shared object counts for the first test that uses it.
 """
 
 from __future__ import annotations

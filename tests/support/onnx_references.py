@@ -155,12 +155,10 @@ def _layer(kind: str, said: Known, operands: Sequence[Any]) -> list[Array]:
     backward = {b"forward": [1], b"reverse": [-1], b"bidirectional": [1, -1]}
     for number, way in enumerate(backward[said.get("direction", b"forward")]):
         part = [v if v is None else v[number] for v in (w, r, bias, rest[2])]
-        mine = used[number * len(_USUAL[kind]) :]
+        own = used[number * len(_USUAL[kind]) :]
         for row, length in enumerate([steps] * batch if lengths is None else lengths):
             for t in range(length)[::way]:
-                last[:, number, row] = _step(
-                    kind, said, mine, part, x[t, row], last[:, number, row]
-                )
+                last[:, number, row] = _step(kind, said, own, part, x[t, row], last[:, number, row])
                 every[t, number, row] = last[0, number, row]
     results = [every, *last]
     if said.get("layout"):

@@ -153,7 +153,7 @@ def _activation(g: RandomGraph, x: Ref) -> Ref:
 
 
 def _pool(g: RandomGraph, x: Ref) -> Ref:
-    # Narrow frames, so that every window meets the picture.
+    # Little padding, so that every window contains a pixel of the image.
     amounts = (int(v) for v in g.rng.integers(0, 2, 4))
     value = g.pick([0.0, -2.5, float(np.finfo(np.float32).min)])
     window = (min(2, x.type.shape[1]), min(2, x.type.shape[2]))
@@ -185,8 +185,8 @@ def _sum(g: RandomGraph, x: Ref) -> Ref:
     if g.chance(0.3):
         slopes = g.pick([(0.1, 0.7), (0.1, 0.1)])
         return g.add(Mul(), *(g.add(LeakyRelu(slope), x) for slope in slopes))
-    twins = [p for p in g.pictures if p.type.shape == x.type.shape]
-    return g.add(g.pick([Add(), Mul(), Sub(), Maximum()]), x, g.pick(twins))
+    equal_shapes = [p for p in g.pictures if p.type.shape == x.type.shape]
+    return g.add(g.pick([Add(), Mul(), Sub(), Maximum()]), x, g.pick(equal_shapes))
 
 
 def _signs(g: RandomGraph, x: Ref) -> Ref:

@@ -84,8 +84,8 @@ def _activation(g: RandomLines, x: Ref) -> Ref:
 
 
 def _residual(g: RandomLines, x: Ref) -> Ref:
-    twins = [v for v in g.lines if v.type.shape == x.type.shape]
-    return g.add(Add(), x, twins[int(g.rng.integers(len(twins)))])
+    equal_shapes = [v for v in g.lines if v.type.shape == x.type.shape]
+    return g.add(Add(), x, equal_shapes[int(g.rng.integers(len(equal_shapes)))])
 
 
 def _gate(g: RandomLines, x: Ref) -> Ref:

@@ -152,8 +152,8 @@ def _unary(g: RandomOnnx, x: str) -> str:
 
 
 def _binary(g: RandomOnnx, x: str) -> str:
-    twins = [name for name, shape in g.shapes.items() if shape == g.shapes[x]]
-    other = str(g.rng.choice(twins)) if g.rng.random() < 0.5 else g.normal(g.shapes[x][-1])
+    equal_shapes = [name for name, shape in g.shapes.items() if shape == g.shapes[x]]
+    other = str(g.rng.choice(equal_shapes)) if g.rng.random() < 0.5 else g.normal(g.shapes[x][-1])
     op = str(g.rng.choice(("Add", "Sub", "Mul", "Max", "Min")))
     return g.add(op, [x, other], g.shapes[x])
 

@@ -128,8 +128,8 @@ def _affine(g: RandomPlanes, x: Ref) -> Ref:
 
 
 def _residual(g: RandomPlanes, x: Ref) -> Ref:
-    twins = [m for m in g.maps if m.type.shape == x.type.shape]
-    other = g.pick(twins)
+    equal_shapes = [m for m in g.maps if m.type.shape == x.type.shape]
+    other = g.pick(equal_shapes)
     if g.rng.random() < 0.2:
         return g.add(Select(), x, other, g.add(Greater(), other, np.zeros(1, np.float32)))
     return g.add(g.pick([Add(), Mul(), Maximum(), Sub()]), x, other)

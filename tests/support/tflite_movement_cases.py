@@ -179,7 +179,7 @@ def _places() -> Iterator[TfliteCase]:
     yield TfliteCase("SCATTER_ND", "rows", operands, (T((6, 5)),), chosen)
     twice = T.of(np.array([[1, 0], [0, 2], [1, 0]], I32))
     operands = (twice, T((3,), "int32"), ints(2, 3))
-    yield TfliteCase("SCATTER_ND", "met twice", operands, (T((2, 3), "int32"),), chosen)
+    yield TfliteCase("SCATTER_ND", "repeated indices", operands, (T((2, 3), "int32"),), chosen)
     for time, batch in ((0, 1), (1, 0)):
         chosen = options("ReverseSequenceOptions", seqDim=time, batchDim=batch)
         lengths = ints(*((3, 1, 0, 2, 3) if batch else (4, 5, 1)))

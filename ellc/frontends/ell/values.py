@@ -50,8 +50,8 @@ class ArchiveObject:
             and self.version == other.version
             and len(self.fields) == len(other.fields)
             and all(
-                mine[0] == theirs[0] and same_value(mine[1], theirs[1])
-                for mine, theirs in zip(self.fields, other.fields, strict=True)
+                a[0] == b[0] and same_value(a[1], b[1])
+                for a, b in zip(self.fields, other.fields, strict=True)
             )
         )
 

@@ -274,7 +274,7 @@ def _turns(rows: Array) -> list[Array]:
             turns.append([])
         turns[turn].append(position)
     if len(turns) > _MOST_ROUNDS:
-        raise Unsupported(f"{len(turns)} updates meet in one element")
+        raise Unsupported(f"{len(turns)} updates of one element")
     return [np.array(turn, np.int64) for turn in turns]
 
 

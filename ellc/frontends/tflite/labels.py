@@ -10,7 +10,7 @@ _MOST_FILES = 64
 _MOST_BYTES = 1 << 20
 
 
-def labels_behind(data: bytes) -> str:
+def appended_labels(data: bytes) -> str:
     """The first file with "label" in its name, one class a line; '' if there is none.
 
     Labels are an extra: what is damaged or too large counts as missing.

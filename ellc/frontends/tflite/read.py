@@ -14,7 +14,7 @@ from ellc.frontends.options import ImportOptions
 from ellc.frontends.tflite.checks import STATEFUL, checked_operators
 from ellc.frontends.tflite.dilation import merge_dilations
 from ellc.frontends.tflite.inner import constants
-from ellc.frontends.tflite.labels import labels_behind
+from ellc.frontends.tflite.labels import appended_labels
 from ellc.frontends.tflite.model import Interface, TfliteModel, TfliteNode
 from ellc.frontends.tflite.resources import keep_variables, variable_values, without_handles
 from ellc.frontends.tflite.spectra import without_complex
@@ -40,7 +40,7 @@ def read_tflite(source: Path, options: ImportOptions = _DEFAULT) -> Graph:
     data = read_file(source, options.limits, code="E210")
     model = _model(source, data, options.limits)
     try:
-        return _graph(source.stem, model, labels_behind(data), options)
+        return _graph(source.stem, model, appended_labels(data), options)
     except EllcError as error:
         error.where = error.where or str(source)
         raise

@@ -311,7 +311,7 @@ def test_pools_of_whole_numbers(
 
 
 @pytest.mark.parametrize(
-    ("size", "stride", "frame", "dilation"),
+    ("size", "stride", "pads", "dilation"),
     [
         ((3, 3), (1, 1), (1, 1, 1, 1), (1, 1)),
         ((2, 3), (2, 1), (0, 1, 2, 0), (1, 2)),
@@ -321,15 +321,15 @@ def test_pools_of_whole_numbers(
 def test_columns_make_a_convolution_a_product(
     size: tuple[int, int],
     stride: tuple[int, int],
-    frame: tuple[int, int, int, int],
+    pads: tuple[int, int, int, int],
     dilation: tuple[int, int],
 ) -> None:
     x = np.random.default_rng(1).integers(-8, 8, (1, 7, 8, 3)).astype(np.float32)
     w = np.random.default_rng(2).integers(-3, 4, (5, *size, 3)).astype(np.float32)
     planes = {"x": x.transpose(0, 3, 1, 2)}
-    conv = node("Conv", ["x", "w"], ["y"], strides=stride, pads=frame, dilations=dilation)
+    conv = node("Conv", ["x", "w"], ["y"], strides=stride, pads=pads, dilations=dilation)
     (want,) = expected(model([conv], planes, ["y"], {"w": w.transpose(0, 3, 1, 2)}), planes)
-    attributes = {"stride": stride, "pad_amount": frame, "dilations": dilation}
+    attributes = {"stride": stride, "pad_amount": pads, "dilations": dilation}
     columns = node(
         "Im2Col", ["x"], ["c"], domain=DOMAIN, kernel_size=size, input_shape="", **attributes
     )

@@ -192,17 +192,17 @@ def test_tensors_of_text_are_refused_where_they_are_read(tmp_path: Path) -> None
 # ---- groups and special operators ---------------------------------------------------------------
 
 
-def dilated(frame: list[list[int]], crop: list[list[int]]) -> bytes:
+def dilated(pads: list[list[int]], crop: list[list[int]]) -> bytes:
     """A convolution between SPACE_TO_BATCH_ND and BATCH_TO_SPACE_ND, blocks of 2 x 3."""
     file = TFLiteFile()
-    pad = np.sum(frame, axis=1) + np.array([6, 6])
+    pad = np.sum(pads, axis=1) + np.array([6, 6])
     rows, columns = pad[0] // 2, pad[1] // 3
     made = [2 * (rows - 2) - sum(crop[0]), 3 * (columns - 2) - sum(crop[1])]
     x = file.add(T((1, 6, 6, 2), name="x"))
     weights = np.random.default_rng(0).normal(size=(4, 3, 3, 2)).astype(np.float32)
     block, w = file.add(ints(2, 3)), file.add(T.of(weights))
     bias = file.add(T.of(np.arange(4, dtype=np.float32)))
-    amounts, cut = (file.add(T.of(np.array(a, np.int32))) for a in (frame, crop))
+    amounts, cut = (file.add(T.of(np.array(a, np.int32))) for a in (pads, crop))
     batch = file.add(T((6, int(rows), int(columns), 2)))
     done = file.add(T((6, int(rows) - 2, int(columns) - 2, 4)))
     y = file.add(T((1, int(made[0]), int(made[1]), 4), name="y"))

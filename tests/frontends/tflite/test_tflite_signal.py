@@ -213,8 +213,8 @@ def want_equal(
     found: Sequence[Sequence[Array]], everything: Sequence[Sequence[Sequence[int]]]
 ) -> None:
     for step, (ours, theirs) in enumerate(zip(found, everything, strict=True)):
-        for place, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
-            assert mine.ravel().tolist() == other, f"step {step}, output {place}"
+        for place, (actual, other) in enumerate(zip(ours, theirs, strict=True)):
+            assert actual.ravel().tolist() == other, f"step {step}, output {place}"
 
 
 def imported(data: bytes, folder: Path) -> Graph:

@@ -251,8 +251,8 @@ def evaluated(graph: Graph, steps: Sequence[tuple[Array, ...]]) -> list[Sequence
 
 def want_equal(found: Sequence[Sequence[Array]], wanted: Sequence[Sequence[Array]]) -> None:
     for ours, theirs in zip(found, wanted, strict=True):
-        for mine, other in zip(ours, theirs, strict=True):
-            np.testing.assert_array_equal(mine, other)
+        for actual, other in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(actual, other)
 
 
 @pytest.mark.parametrize("name", FILES)

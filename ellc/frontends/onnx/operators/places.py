@@ -35,8 +35,8 @@ def places_of_largest(
     size = prod(extents)
     planes = reshaped(emitter, x, (*x.shape[:2], size))
     outside = emitter.constant(emitter.full((*x.shape[:2], 1), _lowest(x.dtype), x.dtype.numpy))
-    framed = emitter.add(Concat(2), planes, outside)
-    under = emitter.add(Gather(2), framed, emitter.constant(np.where(taps < 0, size, taps)))
+    padded = emitter.add(Concat(2), planes, outside)
+    under = emitter.add(Gather(2), padded, emitter.constant(np.where(taps < 0, size, taps)))
     tap = emitter.add(ArgMax(3, False), under)
     table = _stored_order(emitter, taps, extents) if column_major else taps
     rows = emitter.counted(len(taps), dtype=tap.dtype.numpy) * taps.shape[1]

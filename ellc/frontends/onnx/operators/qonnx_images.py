@@ -113,14 +113,14 @@ def columns_of_windows(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Valu
     batch, height, width, channels = extents(x, 4, "the image")
     size, stride = node.integers("kernel_size"), node.integers("stride")
     dilation = node.integers("dilations", (1, 1))
-    frame = node.integers("pad_amount", (0, 0, 0, 0))
+    pads = node.integers("pad_amount", (0, 0, 0, 0))
     pairs = (size, stride, dilation)
-    if any(len(p) != 2 or min(p) < 1 for p in pairs) or len(frame) != 4 or min(frame) < 0:
-        raise Unsupported(f"kernel_size {size}, stride {stride}, pad_amount {frame}")
+    if any(len(p) != 2 or min(p) < 1 for p in pairs) or len(pads) != 4 or min(pads) < 0:
+        raise Unsupported(f"kernel_size {size}, stride {stride}, pad_amount {pads}")
     if batch != 1 or size[0] * size[1] > _MOST_TAPS:
         raise Unsupported(f"{batch} images, a window of {size}; one and {_MOST_TAPS} pixels are")
-    if any(frame):
-        top, left, bottom, right = frame
+    if any(pads):
+        top, left, bottom, right = pads
         value = float(node.integer("pad_value", 0))
         x = emitter.add(Pad((0, top, left, 0), (0, bottom, right, 0), value), x)
     node.ignore("pad_value")
