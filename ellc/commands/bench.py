@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from ellc.commands.output import echo, echo_json, json_option, table
-from ellc.commands.parameters import model_options
+from ellc.commands.parameters import PLACE, model_options
 from ellc.ir.errors import EllcError
 from ellc.ir.printable import visible
 
@@ -66,7 +66,7 @@ class Layers:
 
 
 @click.command("bench")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=PLACE)
 @click.option(
     "--threads", type=click.IntRange(1, 32), help="Threads; default: this machine's cores."
 )

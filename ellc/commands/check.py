@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ellc.commands.output import echo, echo_json, echo_notes, json_option, shortened, table
-from ellc.commands.parameters import model_options, target_option, threads_option
+from ellc.commands.parameters import PLACE, model_options, target_option, threads_option
 from ellc.ir.printable import visible
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ EXIT_DIFFERENT = 1
 
 
 @click.command("check")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=PLACE)
 @target_option
 @click.option("--layers", is_flag=True, help="Compare every kernel, not only the outputs.")
 @click.option(

@@ -10,6 +10,7 @@ import click
 
 from ellc.commands.output import bytes_text, echo, echo_json, echo_made, echo_note, json_option
 from ellc.commands.parameters import (
+    PLACE,
     command_words,
     kernels_option,
     model_options,
@@ -28,13 +29,13 @@ if TYPE_CHECKING:
 
 
 @click.command("compile")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=PLACE)
 @target_option
 @overrides_options
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     help="Folder for the files; default: the target's name.",
 )
 @click.option("--emit", help="Kinds of files, separated by commas; `--emit help` lists them.")
@@ -44,9 +45,7 @@ if TYPE_CHECKING:
 @click.option("--wheel", is_flag=True, help="Also make a Python package for `pip install`.")
 @click.option("--no-optimize", is_flag=True, help="Only the passes that kernels need.")
 @click.option("--paranoid", is_flag=True, help="Check in double that no pass changes a result.")
-@click.option(
-    "--dump-dir", type=click.Path(path_type=Path), help="Write the network after every pass here."
-)
+@click.option("--dump-dir", type=PLACE, help="Write the network after every pass here.")
 @click.option(
     "--cc",
     type=command_words,

@@ -9,6 +9,7 @@ import click
 
 from ellc.commands.output import echo, echo_json, echo_note, echo_notes, json_option
 from ellc.commands.parameters import (
+    PLACE,
     kernels_option,
     model_options,
     overrides_options,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command("explain")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=PLACE)
 @target_option
 @overrides_options
 @click.option(
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 @click.option(
     "--html",
     "page",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     metavar="FILE",
     help="Write everything as one page for a browser; it needs no network.",
 )

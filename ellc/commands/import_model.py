@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ellc.commands.output import bytes_text, echo_json, echo_made, echo_notes, json_option
-from ellc.commands.parameters import model_options
+from ellc.commands.parameters import PLACE, model_options
 from ellc.ir.printable import visible
 
 if TYPE_CHECKING:
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 @click.command("import")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=PLACE)
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     required=True,
     help="File to write: FILE.ell where the network fits that format, or FILE.eir.",
 )

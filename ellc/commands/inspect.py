@@ -16,7 +16,7 @@ from ellc.commands.output import (
     shortened,
     table,
 )
-from ellc.commands.parameters import model_options
+from ellc.commands.parameters import PLACE, model_options
 from ellc.inspect import Layer, NetworkReport, PortFacts
 from ellc.ir.printable import visible
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @click.command("inspect")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=PLACE)
 @model_options
 @json_option
 def command(model: Path, options: ModelOptions, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shlex
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -20,6 +21,19 @@ _LONGEST_SIDE = 16384
 Command = TypeVar("Command", bound=Callable[..., Any])
 Option = Callable[[Callable[..., Any]], Callable[..., Any]]
 Named = tuple[tuple[str, Any], ...]
+
+
+class _Place(click.Path):
+    """A file or folder, as a `Path`; of an empty text `Path` would make the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not os.fspath(value):
+            self.fail("'' names no file or folder", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PLACE = _Place(path_type=Path)
+"""The type of every option and argument that names a file or a folder."""
 
 
 def _complete_target(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
@@ -109,7 +123,7 @@ kernels_option = click.option(
 
 tuning_option = click.option(
     "--tuning",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     metavar="FILE",
     help="Take the kernels that `ellc tune` measured to be fastest.",
 )

@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from ellc.commands.output import echo, echo_json, echo_notes, json_option, table
-from ellc.commands.parameters import model_options, target_option, threads_option
+from ellc.commands.parameters import PLACE, model_options, target_option, threads_option
 from ellc.execute import Arrays, Executable, Network
 from ellc.ir.errors import EllcError
 from ellc.ir.files import whole_file
@@ -27,19 +27,19 @@ LABELS_KEY = "labels"
 
 
 @click.command("run")
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("inputs", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("model", type=PLACE)
+@click.argument("inputs", type=PLACE, nargs=-1, required=True)
 @target_option
 @threads_option
 @click.option("--reference", is_flag=True, help="Compute with numpy, not with compiled code: slow.")
-@click.option("--labels", type=click.Path(path_type=Path), help="Class names, one a line.")
+@click.option("--labels", type=PLACE, help="Class names, one a line.")
 @click.option(
     "--top", default=5, show_default=True, type=click.IntRange(1), help="Classes to show."
 )
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     help="Also save the first output as a .npy file.",
 )
 @model_options

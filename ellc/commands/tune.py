@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ellc.commands.output import echo, echo_json, json_option, table
-from ellc.commands.parameters import model_options, target_option
+from ellc.commands.parameters import PLACE, model_options, target_option
 from ellc.ir.printable import visible
 
 if TYPE_CHECKING:
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 @click.command("tune")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=PLACE)
 @target_option
 @click.option(
     "--tuning",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PLACE,
     metavar="FILE",
     help="The file to write; what it holds of other layers and cores stays in it.",
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ellc.commands.output import bytes_text, echo, echo_json, echo_made, json_option, table
+from ellc.commands.parameters import PLACE
 
 
 @click.group("zoo", context_settings={"help_option_names": ["-h", "--help"]})
@@ -57,7 +58,7 @@ def _complete_name(_ctx: click.Context, _param: click.Parameter, incomplete: str
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     required=True,
     help="File to write: FILE.ell, or FILE.eir for ellc's own, faster form.",
 )

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 import pytest
+from all_commands import all_commands
 
 import ellc
 from ellc import cli
@@ -79,6 +80,24 @@ def test_wrong_usage_is_exit_2(ellc_command, args: list[str]) -> None:
     assert done.returncode == cli.EXIT_BAD_INPUT
     assert done.stdout == ""
     assert "Error:" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_an_empty_text_is_no_place(capsys: pytest.CaptureFixture[str]) -> None:
+    """`Path` makes the current folder of it, into which `-o "$UNSET"` would write."""
+    places = 0
+    for words, command in all_commands():
+        arguments = ["m.eir"] * sum(isinstance(p, click.Argument) for p in command.params)
+        needed = [w for p in command.params if p.required for w in (p.opts[-1], "x")
+                  if isinstance(p, click.Option)]  # fmt: skip
+        for parameter in command.params:
+            if isinstance(parameter.type, click.Path):
+                places += 1
+                given = [*arguments, *needed, parameter.opts[-1], ""]
+                if isinstance(parameter, click.Argument):
+                    given = [*([""] * len(arguments)), *needed]
+                assert cli.run([*words, *given]) == cli.EXIT_BAD_INPUT, words
+                assert "'' names no file or folder" in capsys.readouterr().err, (words, given)
+    assert places > 20
 
 
 def test_bad_input_is_one_report_with_all_problems(failing, capsys) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from all_commands import all_commands
 
 from ellc import cli
 from ellc.__main__ import main
@@ -21,6 +22,7 @@ from ellc.ir.container import save
 from ellc.ir.ops.arithmetic import Add, Mul
 from ellc.ir.ops.functions import Exp
 from ellc.ir.types import DType, TensorType
+from ellc.streams import ClosedOutput
 
 _ELLC = [sys.executable, "-m", "ellc"]
 
@@ -66,6 +68,34 @@ def test_nowhere_for_results(model: Path, place: str) -> None:
     for command in commands:
         done = shell(f"ellc {command} >{place}", model.parent)
         assert (done.returncode, done.stderr) == (2, f"error[E703]: {why}\n"), command
+
+
+def test_a_document_that_nobody_can_read_is_an_error(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of every command; those that make files have made them by then."""
+    folder = model.parent
+    np.save(folder / "x.npy", np.zeros((1, 4), np.float32))
+    monkeypatch.chdir(folder)
+    network = "d_I160x160x3CMCMCMCMCMCMC1A"
+    lines = (
+        "compile tiny.eir --emit c -o out", "explain tiny.eir", "inspect tiny.eir",
+        "run tiny.eir x.npy --reference", "check tiny.eir", "import tiny.eir -o new.eir",
+        "bench tiny.eir --seconds 0.05", "tune tiny.eir --tuning new.json --seconds 0.05",
+        f"zoo build {network} --width 1/16 -o zoo.eir", "zoo list", "targets", "ops",
+    )  # fmt: skip
+    for words, command in all_commands():
+        if any("--json" in p.opts for p in command.params):
+            assert any(line.startswith(" ".join(words)) for line in lines), words
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        monkeypatch.setattr(sys, "stdout", ClosedOutput(nowhere))
+        for line in lines:
+            assert cli.run([*line.split(), "--json"]) == cli.EXIT_BAD_INPUT, line
+            assert capsys.readouterr().err.splitlines()[-1:] == [
+                "error[E703]: standard output is closed"
+            ], line
+    for made in ("out/tiny.json", "new.eir", "new.json", "zoo.eir"):
+        assert (folder / made).is_file(), made
 
 
 def test_nobody_reads_why(tmp_path: Path) -> None:
