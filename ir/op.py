@@ -74,6 +74,15 @@ class Op:
         """
         raise NotImplementedError(self.name)
 
+    def changes_nothing(self, operands: Types, results: Types) -> bool:
+        """Whether its only result is its first operand as it is."""
+        return False
+
+    @property
+    def takes_largest(self) -> bool:
+        """Whether each element of the result is the largest of some of its only operand."""
+        return False
+
     def view(self, operands: Types, index: int = 0) -> View | None:
         """How result `index` can lie in the first operand's buffer; None if it has to be made."""
         return None

@@ -61,6 +61,9 @@ class Pad(Mover):
         moved = replace(self, before=picked(self.before, p), after=picked(self.after, p))
         return Arranged(moved, (p,), (p,))
 
+    def changes_nothing(self, operands: Types, results: Types) -> bool:
+        return operands[0].shape == results[0].shape
+
     def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
         places: list[Along | None] = []
         for axis, (before, after) in enumerate(zip(self.before, self.after, strict=True)):
@@ -119,6 +122,9 @@ class Embed(Mover):
 
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
         return Arranged(Embed(picked(self.offsets, p)), (p, p), (p,))
+
+    def changes_nothing(self, operands: Types, results: Types) -> bool:
+        return operands[0].shape == results[0].shape
 
     def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
         inside = tuple(Along(axis, offset=-begin) for axis, begin in enumerate(self.offsets))

@@ -25,6 +25,7 @@ from ellc.ir.types import Array, Padding, TensorType, type_of
 
 # It never wins: a window of nothing but minus infinity keeps that.
 LOWEST = Padding(values=(-math.inf,))
+_LOWEST_FINITE = float(np.finfo(np.float32).min)
 
 
 @register_op("max_pool2d")
@@ -77,6 +78,13 @@ class MaxPool2D(Op):
             return False
         sides = zip(own.amounts, border.amounts, self.window * 2, strict=True)
         return all(a == 0 or (b > 0 and a < w) for a, b, w in sides)
+
+    def changes_nothing(self, operands: Types, results: Types) -> bool:
+        return self.window == self.stride == (1, 1) and self.padding.is_empty
+
+    @property
+    def takes_largest(self) -> bool:
+        return self.padding.is_empty or max(self.padding.values) <= _LOWEST_FINITE
 
     def slides(self, operands: Types) -> Window:
         return Window(self.window, self.stride, self.padding, self.dilation)
@@ -133,7 +141,7 @@ class MaxPool2D(Op):
 @register_op("avg_pool2d")
 @dataclass(frozen=True, slots=True)
 class AvgPool2D(Op):
-    """Mean over a window: x [N,H,W,C], float -> [N,OH,OW,C], sizes as in `MaxPool2D`.
+    """Mean over a window: x [N,H,W,C], float -> [N,OH,OW,C], sizes as above.
 
     With `include_padding` the padding's value takes part and the divisor is the window's area;
     without it only cells inside the input count, and a window that has none gives NaN. The mean
@@ -166,6 +174,9 @@ class AvgPool2D(Op):
         if padding is None or not (self.include_padding or self.padding.is_empty):
             return None
         return replace(self, padding=padding, include_padding=True)
+
+    def changes_nothing(self, operands: Types, results: Types) -> bool:
+        return self.window == self.stride == (1, 1) and self.padding.is_empty
 
     def slides(self, operands: Types) -> Window:
         return Window(self.window, self.stride, self.padding, self.dilation)

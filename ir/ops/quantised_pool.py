@@ -20,7 +20,7 @@ from ellc.ir.types import Array, DType, Padding, TensorType, type_of
 @register_op("int_avg_pool2d")
 @dataclass(frozen=True, slots=True)
 class IntAvgPool2D(Op):
-    """Mean over a window: x [N,H,W,C], i8, u8 or i16 -> [N,OH,OW,C], sizes as in `MaxPool2D`.
+    """Mean over a window: x [N,H,W,C], i8, u8 or i16 -> [N,OH,OW,C], as other pools.
 
     Only cells inside the image count: `padding` gives amounts, and every window has at least one.
     The quotient is rounded to the nearest integer, halves away from zero, and clamped to `low` and

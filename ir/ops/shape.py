@@ -52,6 +52,9 @@ class Reshape(Mover):
             return None
         return Arranged(Reshape(picked(self.shape, made)), (p,), (made,))
 
+    def changes_nothing(self, operands: Types, results: Types) -> bool:
+        return operands[0].shape == results[0].shape
+
     def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
         groups = reshape_groups(operands[0].shape, self.shape) or []
         places = {a: b for (a, *rest), (b, *more) in groups if not rest and not more}
@@ -91,6 +94,9 @@ class Transpose(Mover):
         if quant is not None and quant.axis is not None:
             quant = replace(quant, axis=self.permutation.index(quant.axis))
         return (TensorType(x.dtype, shape, quant=quant),)
+
+    def changes_nothing(self, operands: Types, results: Types) -> bool:
+        return self.permutation == tuple(range(operands[0].rank))
 
     def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
         return (tuple(Along(self.permutation.index(a)) for a in range(operands[0].rank)),)
@@ -142,6 +148,9 @@ class Slice(Mover):
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
         attributes = (picked(x, p) for x in (self.starts, self.sizes, self.steps))
         return Arranged(Slice(*attributes), (p,), (p,))
+
+    def changes_nothing(self, operands: Types, results: Types) -> bool:
+        return operands[0].shape == results[0].shape and all(s == 1 for s in self.steps)
 
     def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
         pairs = enumerate(zip(self.starts, self.steps, strict=True))
@@ -207,6 +216,9 @@ class Concat(Mover):
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
         return Arranged(Concat(p.index(self.axis)), (p,) * len(operands), (p,))
 
+    def changes_nothing(self, operands: Types, results: Types) -> bool:
+        return len(operands) == 1
+
     def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
         found, begin = [], 0
         for type_ in operands:
@@ -258,6 +270,9 @@ class Split(Mover):
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
         return Arranged(Split(p.index(self.axis), self.sizes), (p,), (p,) * len(results))
 
+    def changes_nothing(self, operands: Types, results: Types) -> bool:
+        return len(results) == 1
+
     def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
         places = [Along(axis) for axis in range(operands[0].rank)]
         places[self.axis] = Along(self.axis, offset=sum(self.sizes[:index]))
@@ -302,6 +317,9 @@ class Expand(Mover):
         if operands[0].rank != results[0].rank:
             return None
         return Arranged(Expand(picked(self.shape, p)), (p,), (p,))
+
+    def changes_nothing(self, operands: Types, results: Types) -> bool:
+        return operands[0].shape == results[0].shape
 
     def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
         return (broadcast(operands[0].shape, self.shape),)

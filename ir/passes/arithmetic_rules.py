@@ -168,8 +168,6 @@ def activation(editor: Editor, node: Node) -> Change | None:
             return node.inputs[0]
         case Abs(), Sqrt() | Square() | Relu() if editor.type(node.output).dtype.is_float:
             return node.inputs[0]
-        case Clip(low=low, high=high), _ if low == -math.inf and high == math.inf:
-            return node.inputs[0]
         case Clip() as outer, Clip() as inner if editor.type(node.output).dtype.is_float:
             assert maker is not None
             low, high = (min(max(v, outer.low), outer.high) for v in (inner.low, inner.high))

@@ -24,10 +24,10 @@ class FoldPadding(Pass):
     multiply-adds (or, if that is equal, make the most elements); the kernels of the other readers
     check for the edges of the image themselves.
 
-    A `MaxPool2D` or `AvgPool2D` wants a border, too: its kernel is then a single loop without
-    checks. An `AvgPool2D` that does not count its padding wants none, since its divisor changes at
-    the edges in any case. The caller's buffers, constants and states have no border. Bits need
-    none: the binary kernel leaves out the taps outside of the image.
+    A pool wants a border, too: its kernel is then a single loop without checks. A mean that does
+    not count its padding wants none, since its divisor changes at the edges in any case. The
+    caller's buffers, constants and states have no border. Bits need none: the binary kernel leaves
+    out the taps outside of the image.
     """
 
     requires: ClassVar[tuple[Property, ...]] = (LOWERED,)

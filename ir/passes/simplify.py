@@ -14,13 +14,13 @@ from ellc.ir.passes.arithmetic_rules import activation, arithmetic, conversion, 
 from ellc.ir.passes.base import Pass, register_pass
 from ellc.ir.passes.lookup_rules import lookup
 from ellc.ir.passes.properties import NO_BORDERS, UNFUSED, Property
-from ellc.ir.passes.view_rules import broadcast, part, product, view, window
+from ellc.ir.passes.view_rules import broadcast, identity, part, product, view
 from ellc.ir.rewrite import Editor
 
 _RULES = (
+    identity,
     view,
     part,
-    window,
     product,
     broadcast,
     conversion,

@@ -8,13 +8,11 @@ import numpy as np
 
 from ellc.ir.graph import Node
 from ellc.ir.ops.pointwise import Cast, Greater, GreaterEqual, Less, LessEqual, Select
-from ellc.ir.ops.pool import MaxPool2D
 from ellc.ir.ops.shape import Expand, Reshape, Transpose
 from ellc.ir.passes.affine import affine_of
 from ellc.ir.rewrite import Editor
 from ellc.ir.types import DType
 
-_LOWEST_FINITE = float(np.finfo(np.float32).min)
 _COMPARISONS = (Greater, GreaterEqual, Less, LessEqual)
 
 
@@ -47,7 +45,7 @@ def two_values(editor: Editor, value: str) -> TwoValues | None:
             middle, half = offset + scale * found.middle, scale * found.half
             made = replace(found, middle=middle, half=half, views=tuple(n for n, _ in views))
             # A pool takes the largest: of values that rise with the numbers, as it sees them.
-            pools = [outer for n, outer in views if isinstance(n.op, MaxPool2D)]
+            pools = [outer for n, outer in views if n.op.takes_largest]
             good = all(replace(made, half=half * outer).rises for outer in pools)
             return made if good and half != 0 and np.isfinite([middle, half]).all() else None
         affine = affine_of(editor, maker)
@@ -64,12 +62,7 @@ def two_values(editor: Editor, value: str) -> TwoValues | None:
 
 
 def _is_view(node: Node) -> bool:
-    match node.op:
-        case Reshape() | Transpose():
-            return True
-        case MaxPool2D(padding=padding):
-            return padding.is_empty or max(padding.values) <= _LOWEST_FINITE
-    return False
+    return isinstance(node.op, Reshape | Transpose) or node.op.takes_largest
 
 
 def _chosen(editor: Editor, node: Node) -> TwoValues | None:

@@ -12,44 +12,38 @@ from ellc.ir.errors import ShapeError
 from ellc.ir.graph import Node
 from ellc.ir.op import Op, Pointwise
 from ellc.ir.ops.dense import Dense, MatMul
-from ellc.ir.ops.padding import Embed, Pad
-from ellc.ir.ops.pointwise import Cast
-from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
 from ellc.ir.ops.shape import Concat, Expand, Reshape, Slice, Split, Transpose
 from ellc.ir.rewrite import Editor
 
 Change = str | tuple[Op, tuple[str, ...]]
 
 
-def view(editor: Editor, node: Node) -> Change | None:
-    """Operators that move nothing, and views of views."""
+def identity(editor: Editor, node: Node) -> Change | None:
+    """Operators that change nothing."""
     if not node.inputs or len(node.outputs) != 1:
         return None
-    x = node.inputs[0]
-    before, after = editor.type(x), editor.type(node.output)
-    same = before.shape == after.shape
-    maker = editor.producer(x)
+    operands = tuple(map(editor.type, node.inputs))
+    is_identity = node.op.changes_nothing(operands, (editor.type(node.output),))
+    return node.inputs[0] if is_identity else None
+
+
+def view(editor: Editor, node: Node) -> Change | None:
+    """Views of views, and transposes that are views."""
+    if not node.inputs:
+        return None
+    maker = editor.producer(node.inputs[0])
     match node.op:
-        case Reshape() | Expand() | Pad() | Embed() if same:
-            return x
-        case Slice(steps=steps) if same and all(s == 1 for s in steps):
-            return x
-        case Concat() | Split() if len(node.inputs) == 1:
-            return x
-        case Cast() if before.dtype is after.dtype:
-            return x
         case Reshape() if maker is not None and isinstance(maker.op, Reshape):
             return node.op, maker.inputs
         case Transpose() as op:
-            return _transpose(node, op, maker, before.shape, after.shape)
+            shapes = (editor.type(v).shape for v in (node.inputs[0], node.output))
+            return _transpose(node, op, maker, *shapes)
     return None
 
 
 def _transpose(
     node: Node, op: Transpose, maker: Node | None, before: tuple[int, ...], after: tuple[int, ...]
 ) -> Change | None:
-    if op.permutation == tuple(range(len(before))):
-        return node.inputs[0]
     if maker is not None and isinstance(maker.op, Transpose):
         inner = maker.op.permutation
         return Transpose(tuple(inner[a] for a in op.permutation)), maker.inputs
@@ -111,15 +105,6 @@ def _concat_of_concats(editor: Editor, node: Node, axis: int) -> Change | None:
         joins = maker is not None and maker.op == Concat(axis) and editor.used_once(value)
         parts += maker.inputs if maker is not None and joins else (value,)
     return (Concat(axis), tuple(parts)) if len(parts) > len(node.inputs) else None
-
-
-def window(editor: Editor, node: Node) -> Change | None:
-    """Pools that look at one pixel."""
-    match node.op:
-        case MaxPool2D(window=(1, 1), stride=(1, 1)) | AvgPool2D(window=(1, 1), stride=(1, 1)):
-            if node.op.padding.is_empty:
-                return node.inputs[0]
-    return None
 
 
 def product(editor: Editor, node: Node) -> Change | None:

@@ -93,6 +93,19 @@ def test_a_part_of_a_result_reads_no_more_than_an_operator_says(cls: type[Op]) -
 
 
 @pytest.mark.parametrize("cls", all_ops().values(), ids=all_ops().keys())
+def test_an_operator_changes_nothing_or_takes_the_largest_if_it_says_so(cls: type[Op]) -> None:
+    for case in cases(cls):
+        types, x = case.types(), case.inputs[0]
+        if case.op.changes_nothing(types, case.op.infer(*types)):
+            np.testing.assert_array_equal(made(case.op, *case.inputs)[0], x, case.label)
+        if case.op.takes_largest:
+            # A function that never falls gives the same before it and after it.
+            limit = np.sort(x, axis=None)[x.size // 4]
+            after, before = np.minimum(made(case.op, x)[0], limit), np.minimum(x, limit)
+            np.testing.assert_array_equal(made(case.op, before)[0], after, case.label)
+
+
+@pytest.mark.parametrize("cls", all_ops().values(), ids=all_ops().keys())
 def test_a_view_is_what_its_operand_holds(cls: type[Op]) -> None:
     for case in cases(cls):
         x, results = case.inputs[0], made(case.op, *case.inputs)
