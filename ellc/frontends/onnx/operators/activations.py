@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.registry import ONNX, no_integers, operand, optional
-from ellc.ir.op import Op
+from ellc.ir.op import Pointwise
 from ellc.ir.ops.pointwise import (
     SELU_ALPHA,
     SELU_SCALE,
@@ -38,35 +39,49 @@ from ellc.ir.ops.pointwise import (
     ThresholdedRelu,
 )
 
-_PLAIN: dict[str, Op] = {
-    "HardSwish": HardSwish(),
-    "Mish": Mish(),
-    "Relu": Relu(),
-    "Sigmoid": Sigmoid(),
-    "Softplus": Softplus(),
-    "Softsign": Softsign(),
-    "Tanh": Tanh(),
+ACTIVATIONS: dict[str, tuple[type[Pointwise], tuple[float, ...]]] = {
+    "Celu": (Celu, (1.0,)),
+    "Elu": (Elu, (1.0,)),
+    "HardSigmoid": (HardSigmoid, (0.2, 0.5)),
+    "HardSwish": (HardSwish, ()),
+    "LeakyRelu": (LeakyRelu, (0.01,)),
+    "Mish": (Mish, ()),
+    "Relu": (Relu, ()),
+    "Sigmoid": (Sigmoid, ()),
+    "Softplus": (Softplus, ()),
+    "Softsign": (Softsign, ()),
+    "Swish": (Swish, (1.0,)),
+    "Tanh": (Tanh, ()),
+    "ThresholdedRelu": (ThresholdedRelu, (1.0,)),
 }
+"""Activations of one operand, with ONNX's defaults of `alpha` and `beta`."""
 
 _NO_WHOLE = "an activation of whole numbers; cast them to float32"
 
 
-@ONNX.imports(*_PLAIN)
-def plain(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """An activation without attributes."""
-    return emitter.add(_PLAIN[node.operator], operand(inputs, 0))
+_BY_LOWER_NAME = {name.lower(): name for name in ACTIVATIONS}
 
 
-@ONNX.imports("LeakyRelu")
-def leaky_relu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """x, or alpha * x below 0."""
-    return emitter.add(LeakyRelu(node.number("alpha", 0.01)), operand(inputs, 0))
+def activation(name: str, alphas: Iterator[float], betas: Iterator[float]) -> Pointwise:
+    """By its name in any case of letters; one with parameters takes the next ones."""
+    if name.lower() not in _BY_LOWER_NAME:
+        raise Unsupported(f"the activation '{name}'")
+    cls, defaults = ACTIVATIONS[_BY_LOWER_NAME[name.lower()]]
+    pairs = zip((alphas, betas), defaults, strict=False)
+    return cls(*(next(given, usual) for given, usual in pairs))
 
 
-@ONNX.imports("Elu")
-def elu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """x, or alpha * (e^x - 1) below 0."""
-    return emitter.add(Elu(node.number("alpha", 1.0)), operand(inputs, 0))
+def activation_of(node: OnnxNode, name: str) -> Pointwise:
+    """By its name; the node's attributes are its parameters."""
+    cls, defaults = ACTIVATIONS[name]
+    keys = ("alpha", "beta")
+    return cls(*(node.number(key, usual) for key, usual in zip(keys, defaults, strict=False)))
+
+
+@ONNX.imports(*ACTIVATIONS)
+def activated(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
+    """An activation of one operand."""
+    return emitter.add(activation_of(node, node.operator), operand(inputs, 0))
 
 
 @ONNX.imports("Selu")
@@ -80,13 +95,6 @@ def selu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
         return emitter.add(Selu(), x)
     scale = emitter.constant(np.array(gamma, x.dtype.numpy))
     return emitter.add(Mul(), emitter.add(Elu(alpha), x), scale)
-
-
-@ONNX.imports("HardSigmoid")
-def hard_sigmoid(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """clip(alpha * x + beta, 0, 1)."""
-    op = HardSigmoid(node.number("alpha", 0.2), node.number("beta", 0.5))
-    return emitter.add(op, operand(inputs, 0))
 
 
 @ONNX.imports("Gelu", "com.microsoft.Gelu")
@@ -129,24 +137,6 @@ def _bound(value: Value | None, missing: float) -> float:
     if array.size != 1:
         raise Unsupported(f"a bound of shape {value.shape}; one number is supported")
     return float(array.reshape(-1)[0])
-
-
-@ONNX.imports("Swish")
-def swish(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """x * sigmoid(alpha * x)."""
-    return emitter.add(Swish(node.number("alpha", 1.0)), operand(inputs, 0))
-
-
-@ONNX.imports("ThresholdedRelu")
-def thresholded_relu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """x above alpha, else 0."""
-    return emitter.add(ThresholdedRelu(node.number("alpha", 1.0)), operand(inputs, 0))
-
-
-@ONNX.imports("Celu")
-def celu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """x, or alpha * (e^(x / alpha) - 1) below 0."""
-    return emitter.add(Celu(node.number("alpha", 1.0)), operand(inputs, 0))
 
 
 @ONNX.imports("Shrink", declines=(no_integers(_NO_WHOLE),))

@@ -17,6 +17,7 @@ from ellc.frontends.graph_import.shapes import reshaped, transposed
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.inner import import_inner
 from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.operators.activations import activation_of
 from ellc.frontends.onnx.operators.conv import from_pixels
 from ellc.frontends.onnx.operators.pool import averaged
 from ellc.frontends.onnx.operators.quantised import int_pixels, int_product
@@ -33,7 +34,7 @@ from ellc.frontends.onnx.quantisation import (
 )
 from ellc.frontends.onnx.registry import JOINED, JOINED_DOMAIN, ONNX, operand, optional
 from ellc.ir.op import Op
-from ellc.ir.ops.pointwise import Add, Cast, Clip, LeakyRelu, Mul, Select, Sigmoid, Sub
+from ellc.ir.ops.pointwise import Add, Cast, Clip, Mul, Select, Sub
 from ellc.ir.ops.quantised import Lookup
 from ellc.ir.ops.reduce import Reduce, Softmax
 from ellc.ir.ops.scaled_add import ScaledAdd
@@ -220,8 +221,7 @@ def every_code(emitter: Emitter, dtype: DType) -> Value:
 @ONNX.imports(MS + "QLinearSigmoid", MS + "QLinearLeakyRelu", limits=_LIMITS)
 def qlinear_unary(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """An activation, by table."""
-    leaky = node.operator == "QLinearLeakyRelu"
-    op: Op = LeakyRelu(node.number("alpha", 0.01)) if leaky else Sigmoid()
+    op = activation_of(node, node.operator.removeprefix("QLinear"))
     x, of_x, of_y = operand(inputs, 0), affine(inputs, 1, 2), affine(inputs, 3, 4)
     return by_table(emitter, x, of_x, of_y, [op])
 

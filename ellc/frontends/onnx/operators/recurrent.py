@@ -12,34 +12,17 @@ from ellc.frontends.graph_import.recurrence import run_cell
 from ellc.frontends.graph_import.shapes import reshaped, transposed
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
 from ellc.frontends.onnx.model import OnnxNode
+from ellc.frontends.onnx.operators.activations import activation
 from ellc.frontends.onnx.registry import ONNX, Declined, operand, optional
 from ellc.ir.op import Op, Pointwise
 from ellc.ir.ops.comparisons import Less
 from ellc.ir.ops.loop import Walk
-from ellc.ir.ops.pointwise import (
-    Elu,
-    HardSigmoid,
-    LeakyRelu,
-    Relu,
-    Sigmoid,
-    Softplus,
-    Softsign,
-    Tanh,
-    ThresholdedRelu,
-)
 from ellc.ir.ops.recurrent import GRUCell, LSTMCell, RNNCell
 from ellc.ir.ops.shape import Concat, Slice
 from ellc.ir.types import DType
 
 _LIMITS = "a length known at import; no activations `Affine` or `ScaledTanh`"
 _PARAMETRIC = "an activation (Affine, ScaledTanh) of which there is no kernel"
-_PLAIN: dict[str, Pointwise] = {
-    "relu": Relu(),
-    "sigmoid": Sigmoid(),
-    "softplus": Softplus(),
-    "softsign": Softsign(),
-    "tanh": Tanh(),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,26 +142,14 @@ def _activations(node: OnnxNode, kind: _Kind, number: int, ways: int) -> list[Po
     # An RNN's are two unless said otherwise, whatever its directions.
     if len(names) != count * ways and not (count == 1 and len(names) > ways):
         raise Unsupported(f"{len(names)} activations, expected {count * ways}")
-    used = [_activation(name.lower(), alphas, betas) for name in names]
+    used = [_activation(name, alphas, betas) for name in names]
     return used[number * count : (number + 1) * count]
 
 
 def _activation(name: str, alphas: Iterator[float], betas: Iterator[float]) -> Pointwise:
-    """By its name in lower case; those with parameters take the next ones."""
-    match name:
-        case "leakyrelu":
-            return LeakyRelu(next(alphas, 0.01))
-        case "thresholdedrelu":
-            return ThresholdedRelu(next(alphas, 1.0))
-        case "elu":
-            return Elu(next(alphas, 1.0))
-        case "hardsigmoid":
-            return HardSigmoid(next(alphas, 0.2), next(betas, 0.5))
-        case "affine" | "scaledtanh":
-            raise Unsupported(_PARAMETRIC)
-    if name not in _PLAIN:
-        raise Unsupported(f"the activation '{name}'")
-    return _PLAIN[name]
+    if name.lower() in ("affine", "scaledtanh"):
+        raise Unsupported(_PARAMETRIC)
+    return activation(name, alphas, betas)
 
 
 def _weights(
