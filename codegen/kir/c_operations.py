@@ -1,7 +1,7 @@
 """Operations of the kernel IR as C expressions.
 
-In this order: an instruction's own row, a function that is registered here for the operation, the
-templates of its row in `ops.py`, applied lane by lane.
+The first of these that exists makes the expression: the row of an instruction; a function that is
+registered here for the operation; the template of the operation's row in `ops.py`, lane by lane.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from ellc.codegen.kir.types import Elem, VType
 
 Spelling = Callable[[CWriter, Let, list[str]], str]
 SPELLINGS: Spellings[Spelling] = Spellings()
-"""Functions that give the expression of one operation, by the operation's name; its operands are
-given as expressions, too."""
+"""Functions that return the C expression of an operation, by its name. They take the operation's
+operands as C expressions."""
 spells = SPELLINGS.spells
 
 
@@ -37,7 +37,7 @@ def _called(function: str, args: list[str]) -> str:
 
 
 def _instruction(w: CWriter, row: Instruction) -> str:
-    """The helper of an instruction, by its name."""
+    """The name of the C helper function that computes an instruction."""
     operands = zip(row.takes, "abcdefgh", strict=False)
     parameters = ", ".join(f"{w.type(type_)} {name}" for type_, name in operands)
     if row.gives.lanes > 1:
@@ -50,32 +50,32 @@ def _instruction(w: CWriter, row: Instruction) -> str:
 
 @spells("convert")
 def convert(w: CWriter, let: Let, args: list[str]) -> str:
-    """The same numbers in another type: a cast, or a helper."""
+    """Values converted to another type, by a cast or a helper function."""
     function = w.prelude.convert(let.args[0].type, ELEM_CODES[let.attrs[0]])
     return f"{function}{args[0]}" if function[0] == "(" else _called(function, args)
 
 
 @spells("bitcast")
 def bitcast(w: CWriter, let: Let, args: list[str]) -> str:
-    """The same bits in another type."""
+    """Bits reinterpreted as another type."""
     return _called(w.prelude.bitcast(let.args[0].type, ELEM_CODES[let.attrs[0]]), args)
 
 
 @spells("splat")
 def splat(w: CWriter, let: Let, args: list[str]) -> str:
-    """A scalar in every lane."""
+    """A scalar broadcast to all lanes."""
     return w.splat(args[0], let.result.type)
 
 
 @spells("lane", "splat_lane")
 def splat_lane(w: CWriter, let: Let, args: list[str]) -> str:
-    """One lane in every lane."""
+    """One lane broadcast to all lanes."""
     return w.splat(w.lane(let.args[0], let.attrs[0]), let.result.type)
 
 
 @spells("part")
 def part(w: CWriter, let: Let, args: list[str]) -> str:
-    """Consecutive lanes."""
+    """Consecutive lanes of a vector."""
     (operand,), (start, _), result = let.args, let.attrs, let.result.type
     if result.lanes == 1:
         return w.lane(operand, start)
@@ -84,13 +84,13 @@ def part(w: CWriter, let: Let, args: list[str]) -> str:
 
 @spells("join")
 def join(w: CWriter, let: Let, args: list[str]) -> str:
-    """Lanes of two values one after the other."""
+    """Two values, concatenated."""
     return _called(w.prelude.join(let.args[0].type, let.args[1].type), args)
 
 
 @spells("pick")
 def pick(w: CWriter, let: Let, args: list[str]) -> str:
-    """Lanes of a table."""
+    """Lanes of a table, selected by indices."""
     return _called(w.prelude.pick(let.args[0].type, let.args[1].type), args)
 
 
@@ -105,7 +105,7 @@ def iota(w: CWriter, let: Let, args: list[str]) -> str:
 
 @spells("pack_bits")
 def pack_bits(w: CWriter, let: Let, args: list[str]) -> str:
-    """A mask as bytes."""
+    """A mask as packed bits."""
     return _called(w.prelude.pack_bits(let.args[0].type), args)
 
 
@@ -129,7 +129,7 @@ def _by_template(w: CWriter, let: Let, args: list[str]) -> str:
 
 
 def _lanewise(w: CWriter, row: OpRow, let: Let) -> str:
-    """The helper that applies a row's expression to every lane."""
+    """The helper function that applies a row's expression to every lane."""
     names = "abc"[: len(let.args)]
     lanes = [
         text
@@ -138,7 +138,7 @@ def _lanewise(w: CWriter, row: OpRow, let: Let) -> str:
     ]
     params = [f"{w.type(a.type)} {n}" for n, a in zip(names, let.args, strict=True)]
     params += ["int n"] * len(let.attrs)
-    # Comparisons are named by what they compare, choices by what they choose from.
+    # The name contains the type of the operands of a comparison, or of the values of a select.
     subject = let.args[-1].type
     suffix = "_by_one" if let.op == "select" and let.args[0].type.lanes == 1 else ""
     return w.prelude.lanewise(
@@ -150,7 +150,7 @@ def _lanewise(w: CWriter, row: OpRow, let: Let) -> str:
 
 
 def _pair(operand: Operand, result: VType, value: str, lane: str) -> list[str]:
-    """What a lane of the result is made of: a lane of the operand, or two where it has twice."""
+    """The operand's lanes for one lane of the result: two if it has twice as many, else one."""
     if operand.type.lanes == 1:
         return [value]
     if operand.type.lanes != 2 * result.lanes:
@@ -160,7 +160,7 @@ def _pair(operand: Operand, result: VType, value: str, lane: str) -> list[str]:
 
 
 def _expression(row: OpRow, let: Let, args: list[str], amount: str = "") -> str:
-    """One lane of an operation of which the row has a C spelling."""
+    """One lane of an operation whose row has a C template."""
     elem = let.args[-1].type.elem
     text = row.c
     if elem.is_float:

@@ -1,4 +1,4 @@
-"""What every kernel must hold: types of operands, single assignment, use after definition."""
+"""Rules that every kernel must obey: types of operands, single assignment, use after definition."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def problems(kernel: Kernel) -> tuple[str, ...]:
 
 
 class _Checker:
-    """Walks a kernel with the values that are visible at each place."""
+    """Walks a kernel and tracks the values that are visible at each statement."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
@@ -219,7 +219,7 @@ class _Checker:
 
 
 def literal_problems(imm: Imm) -> Iterator[str]:
-    """What is wrong with a literal: kind of number, range of its type (read with either sign)."""
+    """What is wrong with a literal: its kind, or the range of its type, signed or unsigned."""
     elem, value = imm.type.elem, imm.value
     if elem.is_float:
         if not isinstance(value, float):
@@ -237,7 +237,7 @@ def literal_problems(imm: Imm) -> Iterator[str]:
 
 @functools.cache
 def _result_or_problem(op: str, types: tuple[VType, ...], attrs: tuple[int, ...]) -> VType | str:
-    """What an operation gives for such operands, or the first thing that is wrong with them."""
+    """The result type of an operation, or the first problem of its operands."""
     row = OPERATIONS[op]
     return next(operation_problems(row, types, attrs), None) or row.result(types, attrs)
 
@@ -245,7 +245,7 @@ def _result_or_problem(op: str, types: tuple[VType, ...], attrs: tuple[int, ...]
 def operation_problems(
     row: OpRow | Instruction, types: tuple[VType, ...], attrs: tuple[int, ...]
 ) -> Iterator[str]:
-    """What is wrong with these operand types and attributes for the row; the first is enough."""
+    """The first problem of operand types and attributes under an operation's row."""
     if len(types) != len(row.takes):
         yield f"takes {len(row.takes)} operands, not {len(types)}"
         return

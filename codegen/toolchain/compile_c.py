@@ -1,4 +1,4 @@
-"""C that calls no library to objects, and what its functions take of the stack."""
+"""Compiles C that calls no library to objects, and measures the stack frames of its functions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OPTIONS = (
     "-g0",
     "-Wall",
     "-Wextra",
-    # Nothing that would call a library: no memset for loops, no canaries, no unwinding.
+    # No code that calls a library: no memset for loops, no stack protector, no unwinding.
     "-ffreestanding",
     "-fno-builtin",
     "-fno-stack-protector",
@@ -25,8 +25,8 @@ _OPTIONS = (
     "-fno-exceptions",
     "-fvisibility=hidden",
 )
-# A user's compiler may be GCC, which does not know the first and would make memset of loops again.
-# With -g0 alone a Windows object still names the temporary file it was written to; not with -s.
+# A user's compiler may be GCC: it does not know the first option, and makes memset of loops again.
+# With -g0 alone a Windows object contains the path of its temporary source; -s removes it.
 _ZIG_OPTIONS = ("-fno-addrsig", "-fno-sanitize=all", "-Werror", "-s")
 _GCC_OPTIONS = ("-fno-tree-loop-distribute-patterns",)
 _STACK_SIZES = ".stack_sizes"
@@ -40,10 +40,10 @@ def compile_c(
     tools: Tools = BUILT_IN,
     extra: Sequence[str] = (),
 ) -> None:
-    """Compile one C file to an object for the least CPU of the target's architecture.
+    """Compile one C file to an object for the oldest CPU of the target's architecture.
 
-    So that the code which looks what the CPU has can itself run anywhere. `extra` options come
-    last. Raises `EllcError` (`E610`) when the compiler refuses.
+    The code that checks the CPU's features can then run on every CPU. `extra` options come last.
+    Raises `EllcError` (`E610`) if the compiler fails.
     """
     words = [*_OPTIONS, *_of_machine(target)]
     words += [f"-I{folder}" for folder in include]
@@ -85,13 +85,13 @@ def _zig_words(target: Target) -> list[str]:
 
 def _of_machine(target: Target) -> list[str]:
     independent = ["-fPIC"] if target.os in ("linux", "macos") else []
-    # Below the stack pointer there are bytes of no frame, which no figure would hold.
+    # A red zone below the stack pointer is not part of a frame, so it would not be counted.
     exact = ["-mno-red-zone"] if target.isa.has_red_zone else []
     return independent + exact
 
 
 def _stack_sizes(data: bytes, address_bytes: int) -> list[int]:
-    """Entries of an address and a size in LEB128 each."""
+    """The sizes of a section whose entries are an address and a size in LEB128."""
     sizes, at = [], 0
     while at < len(data):
         at += address_bytes

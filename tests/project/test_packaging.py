@@ -1,4 +1,4 @@
-"""The wheel: it holds everything, and what it holds works outside the checkout."""
+"""The wheel contains all files, and they work outside the checkout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ellc.ir.container import save
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACES = {"codegen": "ellc/codegen", "ellc": "ellc", "ir": "ellc/ir"}
-"""Where a wheel has the folders of a checkout."""
+"""The path in a wheel of each folder of a checkout."""
 RUNTIME = "ellc/codegen/runtime_c"
 Command = Callable[..., str]
 
@@ -41,7 +41,7 @@ def test_every_typed_package_says_so() -> None:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Command:
-    """Run a program of an environment that holds the wheel, far from the checkout."""
+    """Run a program of an environment with the wheel, in a folder outside the checkout."""
     return fresh_environment(tmp_path_factory.mktemp("installed") / "venv", wheel, ()).call
 
 

@@ -19,7 +19,7 @@ from ellc.codegen.kir.ir import Kernel
 from ellc.codegen.kir.llvm import llvm_module
 from ellc.codegen.machine.target import Target
 from ellc.codegen.toolchain import zig
-from ellc.codegen.toolchain.emulate import Buffer, Case, Request, build_runner, run_cases
+from ellc.codegen.toolchain.emulate import Case, PortMemory, Request, build_runner, run_cases
 from ellc.codegen.toolchain.llvm import IrJob, LlvmPool
 from ellc.ir.types import Array
 
@@ -144,10 +144,10 @@ def compiled_results(
     rows = []
     for case in cases:
         inputs = tuple(
-            Buffer(case.arrays[p.name].nbytes, p.align_bytes) for p in case.kernel.params
+            PortMemory(case.arrays[p.name].nbytes, p.align_bytes) for p in case.kernel.params
         )
         writable = [p for p in case.kernel.params if p.writable]
-        outputs = tuple(Buffer(case.arrays[p.name].nbytes, p.align_bytes) for p in writable)
+        outputs = tuple(PortMemory(case.arrays[p.name].nbytes, p.align_bytes) for p in writable)
         rows.append(Case(f"run_{case.kernel.name}", inputs, outputs))
     runner = build_runner(target, build(cases, target, folder), rows, folder)
     requests = [

@@ -1,4 +1,4 @@
-"""Operators on 8- and 16-bit integers that stand for real numbers."""
+"""TFLite operators on quantised 8- and 16-bit integers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _RNG = np.random.default_rng(11)
 
 @drawn_once
 def byte_cases() -> Iterator[TfliteCase]:
-    """Every operator that takes bytes."""
+    """Cases of every operator on quantised integers."""
     for dtype in BYTES:
         yield from _functions(dtype)
         yield from _normalizations(dtype)
@@ -49,7 +49,7 @@ def _unary(
     chosen: object = None,
     label: str = "",
 ) -> TfliteCase:
-    """A function of all 256 numbers."""
+    """A function of all 256 values of a byte."""
     return TfliteCase(
         kind,
         f"{dtype} {scale} {label}",
@@ -111,7 +111,7 @@ def _functions(dtype: str) -> Iterator[TfliteCase]:
 
 def _normalizations(dtype: str) -> Iterator[TfliteCase]:
     every = _pairs_of_bytes(dtype)
-    # Numbers 128 above the lowest stand for 0 in a vector of length 1, the highest for log(1).
+    # With these parameters, lowest + 128 is 0 in a unit vector, and the highest value is log(1).
     for scale in (0.011, 0.07, 0.3, 1.3):
         to = (stored(dtype, every.shape, 1 / 16, 255),)
         operand, chosen = (stored(dtype, every.shape, scale),), options("LogSoftmaxOptions")
@@ -137,7 +137,7 @@ def _normalizations(dtype: str) -> Iterator[TfliteCase]:
 
 
 def _pairs_of_bytes(dtype: str) -> np.ndarray:
-    """Every pair of numbers; int8 ones include the lowest."""
+    """Every pair of values; for int8 with the lowest one."""
     every = _every(dtype).reshape(-1)
     return np.stack([np.repeat(every, 256), np.tile(every, 256)], axis=-1)
 
@@ -161,8 +161,8 @@ def _arithmetic(dtype: str) -> Iterator[TfliteCase]:
 
 
 def _quotients(dtype: str) -> Iterator[TfliteCase]:
-    """Divisors are not 0, which the runtime refuses, and quotients not far below a step of the
-    result, where it shifts by more bits than there are."""
+    """Quotients. The runtime refuses divisors of 0, so there are none. No quotient is far below the
+    result's scale: the runtime would shift by more bits than an integer has."""
     zero, least = (0, 1024) if dtype == "int16" else (99, 4)
     for x, y in ((_IMAGE, _IMAGE), ((6, 1), _IMAGE), (_IMAGE, (7,)), ((1, 1, 6, 1), (5, 1, 7))):
         above, below = stored(dtype, x, zero=zero), stored(dtype, y, 0.031, zero)
@@ -179,7 +179,7 @@ def _quotients(dtype: str) -> Iterator[TfliteCase]:
 
 
 def _whole_numbers(dtype: str) -> Iterator[TfliteCase]:
-    """Operators that take the stored numbers as they are."""
+    """Operators that use the stored integers without their quantisation."""
     x, to = stored(dtype, _IMAGE), (stored(dtype, _IMAGE),)
     signed = dtype != "uint8"
     if signed:
@@ -223,7 +223,7 @@ def _reductions(dtype: str) -> Iterator[TfliteCase]:
             chosen = options("ReducerOptions", keepDims=keep)
             for kind, to in (
                 *(("MEAN", to) for to in ((0.05, 131), (0.0031, 99))),
-                # The runtime's SUM of int8 takes all numbers for those of uint8: see `_halves`.
+                # The runtime's SUM of int8 reads its operand as uint8: see `_halves`.
                 *(("SUM", to) for to in ((1.0, 131), (0.6, 99)) if dtype == "uint8"),
                 ("REDUCE_MAX", (0.05, 131)),
                 ("REDUCE_MIN", (0.05, 131)),
@@ -238,7 +238,7 @@ def _reductions(dtype: str) -> Iterator[TfliteCase]:
 
 
 def _products(dtype: str) -> Iterator[TfliteCase]:
-    """Products of few and of many factors, near 1, so that results neither vanish nor saturate."""
+    """Products of few and many factors close to 1, so that results are neither 0 nor saturated."""
     scale, zero = (6e-5, 0) if dtype == "int16" else (0.013, 121)
     shape = (6, 5, 4)
     for axes, keep in itertools.product(((1,), (2, 0), (0, 1, 2), (-1, 1), ()), (True, False)):
@@ -254,14 +254,14 @@ def _products(dtype: str) -> Iterator[TfliteCase]:
 
 
 def _halves(dtype: str) -> Iterator[TfliteCase]:
-    """Sums and means that fall on the middle between two numbers: how often is rounded shows."""
+    """Sums and means halfway between two integers, which show how often the runtime rounds."""
     rng = np.random.default_rng(7)
     for count, ratio in itertools.product((2, 3, 5), (0.5, 0.25, 0.75, 0.375, 0.1)):
         zeros = (0, 0) if dtype == "int16" else (9, 5)
         x = (rng.integers(0, 24, (600, count)) + zeros[0]).astype(dtype)
         operands = (T(x.shape, dtype, scale=(0.05,), zero=zeros[:1]), ints(1))
         to = (T((600,), dtype, scale=(float(np.float32(0.05 / ratio)),), zero=zeros[1:]),)
-        # The runtime's SUM reads int8 as uint8, which is the same from 0 to 127, and int16 as well.
+        # The runtime's SUM reads int8 and int16 as uint8. For int8 from 0 to 127 that is right.
         for kind in ("MEAN",) if dtype == "int16" else ("MEAN", "SUM"):
             chosen = options("ReducerOptions", keepDims=False)
             label = f"{dtype} halves {count} {ratio}"

@@ -1,4 +1,4 @@
-"""Runners: many cases in one process, on every kind of machine, and every wrong doing is told."""
+"""Runners: many cases in one process on every kind of machine, and a report of every fault."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.toolchain import disassemble, emulate, zig
 from ellc.codegen.toolchain.elf import Piece
-from ellc.codegen.toolchain.emulate import Buffer, Case, Guard, Request, Runner
+from ellc.codegen.toolchain.emulate import Case, Guard, PortMemory, Request, Runner
 from ellc.codegen.toolchain.guarded_constants import guard_symbols, write_guarded
 from ellc.codegen.toolchain.llvm import EmitKind, IrJob, compile_ir
 from ellc.ir.errors import EllcError, InternalError
@@ -32,10 +32,10 @@ CASE(two_outputs) {
 }
 CASE(refuses) { (void)arena; (void)in; (void)out; return 7; }
 CASE(crashes) { (void)arena; (void)in; (void)out; *(volatile int *)16 = 1; return 0; }
-CASE(writes_behind) { (void)arena; (void)in; ((volatile float *)out[0])[5] = 1; return 0; }
+CASE(writes_after) { (void)arena; (void)in; ((volatile float *)out[0])[5] = 1; return 0; }
 CASE(writes_into_slack) { (void)arena; (void)in; ((volatile float *)out[0])[16] = 1; return 0; }
-CASE(writes_far_behind) { (void)arena; (void)in; ((volatile float *)out[0])[69] = 1; return 0; }
-CASE(reads_far_behind) { (void)arena; out[0][0] = ((const volatile float *)in[0])[69]; return 0; }
+CASE(writes_far_after) { (void)arena; (void)in; ((volatile float *)out[0])[69] = 1; return 0; }
+CASE(reads_far_after) { (void)arena; out[0][0] = ((const volatile float *)in[0])[69]; return 0; }
 CASE(writes_before) { (void)arena; (void)in; ((volatile float *)out[0])[-1] = 1; return 0; }
 CASE(changes_input) { (void)arena; (void)out; ((float *)in[0])[1] += 1; return 0; }
 CASE(overruns_arena) { (void)in; (void)out; arena[100] = 1; return 0; }
@@ -72,21 +72,21 @@ int reads_constant(void *arena, const int *const *in, int *const *out) {
     (void)arena; out[0][0] = data[in[0][0]]; return 0;
 }
 """
-FIVE, ONE = Buffer(20), Buffer(4)
+FIVE, ONE = PortMemory(20), PortMemory(4)
 PLAIN = (
     Case("twice", (FIVE,), (FIVE,)),
-    Case("two_outputs", (Buffer(12), Buffer(12)), (Buffer(12), Buffer(12))),
+    Case("two_outputs", (PortMemory(12), PortMemory(12)), (PortMemory(12), PortMemory(12))),
     Case("counts", (), (ONE,), arena_bytes=100),
-    Case("alignments", (FIVE,), (Buffer(20, 64),)),
+    Case("alignments", (FIVE,), (PortMemory(20, 64),)),
     Case("net", (ONE,), (ONE,), arena_bytes=32, is_model=True),
     Case("net", (ONE,), (ONE,), arena_bytes=32, is_model=True, threads=4),
     Case("net", (ONE,), (ONE,), arena_bytes=31, is_model=True),
     Case("refuses", (), ()),
     Case("crashes", (), ()),
-    Case("writes_behind", (), (FIVE,)),
-    Case("writes_into_slack", (), (Buffer(64, 32),)),
-    Case("writes_far_behind", (), (FIVE,)),
-    Case("reads_far_behind", (FIVE,), (FIVE,)),
+    Case("writes_after", (), (FIVE,)),
+    Case("writes_into_slack", (), (PortMemory(64, 32),)),
+    Case("writes_far_after", (), (FIVE,)),
+    Case("reads_far_after", (FIVE,), (FIVE,)),
     Case("writes_before", (), (FIVE,)),
     Case("changes_input", (FIVE,), ()),
     Case("overruns_arena", (), (), arena_bytes=100),
@@ -179,10 +179,10 @@ def test_buffers_are_aligned_as_promised_and_not_more(runner: Runner) -> None:
     [
         ("refuses", "returned 7"),
         ("crashes", "signal"),
-        ("writes_behind", "signal"),
+        ("writes_after", "signal"),
         ("writes_into_slack", "outside its buffers"),
-        ("writes_far_behind", "signal"),
-        ("reads_far_behind", "signal"),
+        ("writes_far_after", "signal"),
+        ("reads_far_after", "signal"),
         ("writes_before", "outside its buffers"),
         ("changes_input", "changed one of its inputs"),
         ("overruns_arena", "outside its buffers"),
@@ -290,7 +290,7 @@ def test_pages_around_constants_are_guarded(name: str, guard: Guard, tmp_path: P
         return int(struct.unpack("<i", answer[0])[0])
 
     assert [read(at) for at in (0, 1, 999)] == [0, 1, 999]
-    # 4000 bytes of a page of 4096, aligned to 64: what is left lies on the other side.
+    # 4000 bytes in a page of 4096, aligned to 64: the rest of the page is on the other side.
     for at in (-1, -1008) if guard == "start" else (1008, 2000):
         with pytest.raises(InternalError, match="killed by signal 11"):
             read(at)

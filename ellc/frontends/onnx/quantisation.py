@@ -1,4 +1,4 @@
-"""Quantised operands: stored integers together with the numbers that say what they stand for."""
+"""Quantised operands: integers, and the scales and zero points that give their real values."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ _ZERO: Array = np.zeros(1, np.int64)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Affine:
-    """Known parameters: real = scale * (stored - zero). Both flat, of one element or one each.
+    """Constant parameters: real = scale * (stored - zero).
 
-    `dtype` is what is stored; None where nothing says it.
+    Both are flat arrays, of one element or of one for each slice. `dtype` is the type of the stored
+    integers, or None if it is not known.
     """
 
     scale: Array
@@ -47,11 +48,11 @@ class Affine:
 
     @property
     def stored(self) -> DType:
-        """What is stored: bytes without sign unless a zero point says otherwise."""
+        """The type of the stored integers: that of the zero point, or else uint8."""
         return self.dtype or DType.U8
 
     def quant(self, axis: int | None = None) -> Quant | None:
-        """What the type of a quantised value says about it."""
+        """The parameters in the type of a quantised value."""
         count = max(self.scale.size, self.zero.size)
         if count > _LISTED_SCALES or (count > 1 and axis is None):
             return None
@@ -62,7 +63,7 @@ class Affine:
 
 
 def unsound(scale: Array, zero: Array) -> str:
-    """What is wrong with parameters as a file has them, or ''. Every reader of them asks here."""
+    """What is wrong with the parameters in a file, or ''. Every importer checks them here."""
     if scale.dtype.kind != "f" or not scale.size or not np.isfinite(scale).all():
         return "its scale is no number"
     if scale.min() < 0:
@@ -79,7 +80,7 @@ def unsound(scale: Array, zero: Array) -> str:
 
 
 def one_quant_of(scale: Array, zero: Array = _ZERO) -> Quant | None:
-    """What one scale and zero point as the file has them say, or None if they are unsound."""
+    """The parameters of a scale and a zero point in a file, or None if they are invalid."""
     if unsound(scale, zero):
         return None
     return Quant((float(scale.reshape(-1)[0]),), (int(zero.reshape(-1)[0]),))
@@ -104,12 +105,12 @@ def _flat(array: Array) -> Array:
 
 
 def dequantised(emitter: Emitter, x: Value, by: Affine, axis: int | None = None) -> Value:
-    """The real numbers that stored ones stand for; parameters along `axis` if there are several."""
+    """The real values of stored integers; several parameters are along `axis`."""
     return emitter.add(Dequantize(), x, *_operands(emitter, by, x.type.rank, axis))
 
 
 def quantised(emitter: Emitter, x: Value, by: Affine, axis: int | None = None) -> Value:
-    """The nearest stored integers, halves to the even one."""
+    """The nearest stored integers; ties round to even."""
     op = Quantize("half_even", by.stored, by.quant(axis))
     return emitter.add(op, x, *_operands(emitter, by, x.type.rank, axis))
 
@@ -128,7 +129,7 @@ def _operands(emitter: Emitter, by: Affine, rank: int, axis: int | None) -> tupl
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Real numbers between which a result is kept: an activation before a quantisation."""
+    """The real bounds of a result that an activation before the quantisation sets."""
 
     low: float = -np.inf
     high: float = np.inf
@@ -140,7 +141,7 @@ def one_quant(by: Affine) -> Quant:
 
 
 def requantised(emitter: Emitter, total: Value, factor: Array, by: Affine, bounds: Bounds) -> Value:
-    """32-bit sums times a factor (one, or one per last axis), as integers stored `by`."""
+    """32-bit sums times a factor, or one per last axis, quantised with the parameters `by`."""
     zero = by.one_zero
     low, high = stored_bounds(by, bounds)
     op = Requantize("half_even", zero, low, high, by.stored, by.quant())
@@ -149,7 +150,7 @@ def requantised(emitter: Emitter, total: Value, factor: Array, by: Affine, bound
 
 
 def stored_bounds(by: Affine, bounds: Bounds) -> tuple[int, int]:
-    """The stored integers of real bounds: as rounding keeps the order, clamping may come later."""
+    """The stored integers of real bounds. Rounding is monotonic, so clamping may follow it."""
     info = np.iinfo(by.stored.numpy)
     ends = np.array([bounds.low, bounds.high], np.float32) / by.one_scale
     inside = np.clip(np.rint(ends.astype(np.float64)) + by.one_zero, info.min, info.max)
@@ -157,7 +158,7 @@ def stored_bounds(by: Affine, bounds: Bounds) -> tuple[int, int]:
 
 
 def same(a: Affine, b: Affine) -> bool:
-    """Whether both store the same real numbers as the same integers."""
+    """Whether both give every real value the same stored integer."""
     return (
         a.stored is b.stored and np.array_equal(a.scale, b.scale) and np.array_equal(a.zero, b.zero)
     )

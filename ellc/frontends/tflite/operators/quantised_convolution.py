@@ -1,7 +1,7 @@
-"""Convolutions and dense layers of stored integers: exact sums, then one rounding per result.
+"""Convolutions and dense layers of quantised integers: exact sums, then one rounding per result.
 
-The factor between a sum and what is stored is input scale * weight scale / result scale. Where the
-reference kernels work per tensor they round the product of the first two to float32.
+A sum is multiplied by input scale * weight scale / result scale. With one scale per tensor the
+reference kernels round the product of the first two to float32.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Pair = tuple[int, int]
 
 
 def channel_factors(x: Tensor, weights: Tensor, to: Tensor) -> list[float]:
-    """One factor, or one for each filter, computed in double precision."""
+    """The factor, or one for each filter, computed in double precision."""
     scales = quant_of(weights).scale
     return [float(scale_of(x)) * float(np.float32(s)) / float(scale_of(to)) for s in scales]
 
@@ -34,7 +34,7 @@ def tensor_factor(x: Tensor, weights: Tensor, to: Tensor) -> float:
 
 
 def summed(emitter: Emitter, op: Op, x: Value, weights: Value, bias: Value | None) -> Value:
-    """An integer operator with the bias it may have."""
+    """An integer operator with its bias, if it has one."""
     if x.dtype not in BYTES or weights.dtype not in BYTES:
         raise Unsupported(f"{x.dtype.value} with weights of {weights.dtype.value}")
     if bias is None:
@@ -93,7 +93,7 @@ def stored_dense(
     """FULLY_CONNECTED along the last axis; weights are [F,K]."""
     source, filters, to = tensor(node, 0), tensor(node, 1), result(node)
     quant = quant_of(filters)
-    # Only here the kernels subtract a zero point from signed weights, too.
+    # Only this operator's kernels also subtract a zero point from signed weights.
     zeros = quant.zero_point[:1] if len(quant.scale) == 1 else (0,)
     op, factors = IntDense(zero_of(source), zeros), _factors(source, filters, to)
     if x.dtype is DType.I16:
@@ -109,7 +109,7 @@ def _factors(source: Tensor, filters: Tensor, to: Tensor) -> list[float]:
 
 
 def _weight_zero(filters: Tensor) -> tuple[int, ...]:
-    """Zero points of filters: one for all where they have no sign, else there are none."""
+    """The zero point of unsigned filters; signed filters have none."""
     quant = quant_of(filters)
     if filters.dtype is DType.U8:
         return (zero_of(filters),)
@@ -121,7 +121,7 @@ def _weight_zero(filters: Tensor) -> tuple[int, ...]:
 def stored_product(
     emitter: Emitter, node: TfliteNode, a: Value, b: Value, turn_a: bool, turn_b: bool
 ) -> Value:
-    """BATCH_MATMUL: both operands have one scale, the right one a zero point, too."""
+    """BATCH_MATMUL: both operands have one scale; the right one also has a zero point."""
     left, right, to = tensor(node, 0), tensor(node, 1), result(node)
     if a.dtype is DType.I16:
         if zero_of(left) or zero_of(right):

@@ -1,4 +1,4 @@
-"""What the signal operators share: wants, casts, and arithmetic with one number."""
+"""What the signal operators share: checks, casts, and arithmetic with a constant."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _MOST_BITS = 31  # that a number is shifted by
 
 
 def want(value: Value, dtype: DType, what: str, rank: int | None = None) -> Value:
-    """The value, which must be of this type and rank."""
+    """The value; raises `Unsupported` unless it has this type and rank."""
     if value.dtype is not dtype or (rank is not None and value.type.rank != rank):
         raise Unsupported(f"its {what} is {value.dtype.value}{list(value.shape)}")
     return value
 
 
 def with_number(emitter: Emitter, op: Op, x: Value, number: int) -> Value:
-    """An operator of two operands with one number, taken modulo what x's type holds."""
+    """A binary operator on x and a constant, which wraps around to the range of x's type."""
     bits = 8 * x.dtype.item_bytes
     whole = np.array([number % (1 << bits)], np.uint64)
     return emitter.add(op, x, emitter.constant(whole.astype(x.dtype.numpy)))
@@ -36,12 +36,12 @@ def as_type(emitter: Emitter, x: Value, dtype: DType) -> Value:
 
 
 def u32_option(node: TfliteNode, name: str) -> int:
-    """A number of 32 bits without sign."""
+    """An unsigned 32-bit constant."""
     return node.options.whole(name) % (1 << 32)
 
 
 def bits_option(node: TfliteNode, name: str) -> int:
-    """A number of bits to shift by."""
+    """A shift count as a constant."""
     bits = node.options.whole(name)
     if not 0 <= bits <= _MOST_BITS:
         raise Unsupported(f"{name} = {bits}")
@@ -49,7 +49,7 @@ def bits_option(node: TfliteNode, name: str) -> int:
 
 
 def length_in_bits(emitter: Emitter, x: Value) -> Value:
-    """u32 -> i32: the place of the highest bit, counted from 1; 0 for 0."""
+    """u32 -> i32: the position of the highest bit that is 1, counted from 1; 0 for 0."""
     half = as_type(emitter, with_number(emitter, ShiftRight(), x, 1), DType.I32)
     zeros = emitter.add(LeadingZeros(), half)
     above = emitter.add(Sub(), emitter.constant(emitter.full(x.shape, 33, np.int32)), zeros)
