@@ -79,6 +79,11 @@ class PlacedNode:
         """The first result, which is the only one of most operators."""
         return self.results[0]
 
+    @property
+    def operators(self) -> tuple[Op, ...]:
+        """All that its kernel computes: the anchor and the stages."""
+        return (self.anchor, *(stage.op for stage in self.stages))
+
     def anchor_type(self) -> TensorType:
         """The type of what the anchor makes, before any stage."""
         return self.anchor.infer(*(x.type.meaning for x in self.inputs))[0]

@@ -17,7 +17,6 @@ from functools import cached_property
 
 import numpy as np
 
-from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.types import Elem
@@ -85,6 +84,20 @@ class Numbers:
                 return b.op("wide_mul", weight, value)
             return b.op("wide_mul_add", weight, value, total)
         return b.mul(weight, value) if total is None else b.mul_add(weight, value, total)
+
+
+@dataclass(frozen=True, slots=True)
+class ZeroPoints:
+    """What stands for 0 in image and weights, or in the left matrix and the right one.
+
+    Of weights and of the right matrix it is one number, or one for each filter or column.
+    """
+
+    left: int = 0
+    right: tuple[int, ...] = (0,)
+
+
+NO_ZEROS = ZeroPoints()
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,37 +173,28 @@ def in_bytes(terms: Terms, target: Target) -> Terms:
     )
 
 
-def float_terms(node: PlacedNode, padding: Padding) -> Terms:
-    """The terms of a convolution of floats. Raises `EllcError` (E302) if weights are computed."""
-    weights, bias = _weights_and_bias(node)
-    numbers = Numbers.floats(Elem.of(node.inputs[0].type.dtype))
+def float_terms(image: Elem, weights: Array, bias: Array | None, padding: Padding) -> Terms:
+    """The terms of a convolution of floats; weights [F,kh,kw,C/groups]."""
     exact = None if bias is None else bias.astype(np.float64)
-    return Terms(numbers, weights, exact, padding)
+    return Terms(Numbers.floats(image), weights, exact, padding)
 
 
 def integer_terms(
-    node: PlacedNode, input_zero: int, weight_zero: tuple[int, ...], padding: Padding
+    image: Elem,
+    stored: Array,
+    bias: Array | None,
+    padding: Padding,
+    zeros: ZeroPoints,
+    target: Target,
 ) -> Terms:
-    """The terms of a convolution of bytes; the weights stay bytes if their differences are.
-
-    Raises `EllcError` (E302) if weights are computed.
-    """
-    stored, bias = _weights_and_bias(node)
-    weights = stored.astype(np.int16) - np.reshape(weight_zero, (-1, 1, 1, 1)).astype(np.int16)
+    """The terms of a convolution of bytes; the weights stay bytes if their differences are."""
+    weights = stored.astype(np.int16) - np.reshape(zeros.right, (-1, 1, 1, 1)).astype(np.int16)
     is_byte = weights.min() >= -128 and weights.max() <= 127
     weights = weights.astype(np.int8) if is_byte else weights
-    image = Elem.of(node.inputs[0].type.dtype)
-    numbers = Numbers.integers(image, Elem.I8 if is_byte else Elem.I16, node.target)
+    numbers = Numbers.integers(image, Elem.I8 if is_byte else Elem.I16, target)
     exact = None if bias is None else bias.astype(np.int64)
-    if input_zero:
-        share = input_zero * weights.sum(axis=(1, 2, 3), dtype=np.int64)
+    if zeros.left:
+        share = zeros.left * weights.sum(axis=(1, 2, 3), dtype=np.int64)
         exact = -share if exact is None else exact - share
-    padding = replace(padding, values=(float(input_zero),))
-    return Terms(numbers, weights, exact, padding, f"minus {weight_zero}:{is_byte}:")
-
-
-def _weights_and_bias(node: PlacedNode) -> tuple[Array, Array | None]:
-    """Weights as filters, also those of a dense layer: they are filters of one pixel."""
-    weights = node.constant(1, "weights")
-    bias = node.constant(2, "bias") if len(node.inputs) > 2 else None
-    return weights if weights.ndim == 4 else weights[:, None, None, :], bias
+    padding = replace(padding, values=(float(zeros.left),))
+    return Terms(numbers, weights, exact, padding, f"minus {zeros.right}:{is_byte}:")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ellc.codegen.blocks.access import Access, bit_bytes
 from ellc.codegen.blocks.lowering import KernelCall, access_arg
-from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.scratch import scratch
 from ellc.codegen.blocks.views import viewed_as
 from ellc.codegen.blocks.walking import Walk
@@ -14,11 +13,13 @@ from ellc.codegen.kir.types import Elem, VType
 from ellc.ir.errors import InternalError
 
 
-def unpacked(node: PlacedNode, source: Access, shape: tuple[int, ...]) -> tuple[Access, KernelCall]:
+def unpacked(
+    name: str, source: Access, shape: tuple[int, ...], threads: int
+) -> tuple[Access, KernelCall]:
     """Scratch memory of `shape` with a byte 0 or 1 for each sign, and the kernel that fills it."""
     made = scratch(Elem.U8, shape)
     *outer, channels = shape
-    b = KernelBuilder(f"{node.name}_unpack")
+    b = KernelBuilder(f"{name}_unpack")
     x = b.param("x", Elem.U8, source.align_bytes)
     y = b.param("y", Elem.U8, made.align_bytes, writable=True)
 
@@ -30,19 +31,21 @@ def unpacked(node: PlacedNode, source: Access, shape: tuple[int, ...]) -> tuple[
             value = b.op("and", b.shift_right(byte, bit) if bit else byte, b.const(1, byte))
             b.store(value, y, b.add(y_index, at[-1]), offset=bit)
 
-    extent = Walk((*outer, channels), 8, node.threads).write(b, body)
+    extent = Walk((*outer, channels), 8, threads).write(b, body)
     return made, KernelCall(
         b.finish(), (access_arg(source), access_arg(made)), extent, "unpack bits"
     )
 
 
-def pack(node: PlacedNode, source: Access, shape: tuple[int, ...], result: Access) -> KernelCall:
+def pack(
+    name: str, source: Access, shape: tuple[int, ...], result: Access, threads: int
+) -> KernelCall:
     """Bytes 0 or 1, dense, to the packed bits of `result`; bits after the last channel are 0."""
     *outer, channels = shape
     view = viewed_as(result, (*outer, result.shape[-1]))
     if view is None:
-        raise InternalError(f"{node.name}: bits of {shape} in {result.shape}")
-    b = KernelBuilder(f"{node.name}_pack")
+        raise InternalError(f"{name}: bits of {shape} in {result.shape}")
+    b = KernelBuilder(f"{name}_pack")
     x = b.param("x", Elem.U8, source.align_bytes)
     y = b.param("y", Elem.U8, result.align_bytes, writable=True)
 
@@ -59,7 +62,7 @@ def pack(node: PlacedNode, source: Access, shape: tuple[int, ...], result: Acces
                 zero = Imm(0, VType(Elem.U8))
                 b.store(zero, y, place, offset=extra * view.strides[-1])
 
-    walk = Walk((*outer, channels), 8, node.threads, split_last=True)
+    walk = Walk((*outer, channels), 8, threads, split_last=True)
     extent = walk.write(b, body)
     return KernelCall(b.finish(), (access_arg(source), access_arg(result)), extent, "pack bits")
 

@@ -17,7 +17,7 @@ from ellc.codegen.blocks.lowering import Arg, KernelCall, access_arg
 from ellc.codegen.blocks.placed_node import NodeOperand, PlacedNode
 from ellc.codegen.blocks.schedule import GemmSchedule, GemmTraffic, band_rows
 from ellc.codegen.blocks.scratch import placed_as
-from ellc.codegen.blocks.terms import Numbers, Terms, float_terms, integer_terms
+from ellc.codegen.blocks.terms import Numbers, Terms, ZeroPoints, float_terms, integer_terms
 from ellc.codegen.blocks.views import regrouped
 from ellc.codegen.blocks.window import Axis, fold_rows, window_axes
 from ellc.codegen.kernels.edge_table import EdgeTable
@@ -47,16 +47,21 @@ def has_constant_operands(node: PlacedNode) -> bool:
 
 
 def terms_of(node: PlacedNode) -> Terms:
-    """What a convolution or dense layer multiplies and adds."""
-    match node.anchor:
-        case Conv2D(padding=padding):
-            return float_terms(node, padding)
-        case IntConv2D() as conv:
-            return integer_terms(node, conv.input_zero, conv.weight_zero, conv.padding)
-        case IntDense() as dense:
-            return integer_terms(node, dense.input_zero, dense.weight_zero, Padding())
-        case _:
-            return float_terms(node, Padding())
+    """What a convolution or dense layer multiplies and adds.
+
+    Raises `EllcError` (E302) if weights or bias are computed.
+    """
+    image = Elem.of(node.inputs[0].type.dtype)
+    weights = node.constant(1, "weights")
+    bias = node.constant(2, "bias") if len(node.inputs) > 2 else None
+    # Weights of a dense layer are filters of one pixel.
+    filters = weights if weights.ndim == 4 else weights[:, None, None, :]
+    conv = node.anchor
+    padding = conv.padding if isinstance(conv, Conv2D | IntConv2D) else Padding()
+    if isinstance(conv, IntConv2D | IntDense):
+        zeros = ZeroPoints(conv.input_zero, conv.weight_zero)
+        return integer_terms(image, filters, bias, padding, zeros, node.target)
+    return float_terms(image, filters, bias, padding)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -18,7 +18,7 @@ from ellc.codegen.blocks.walking import Walk, merged
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.types import Elem
-from ellc.ir.op import Op, Pointwise
+from ellc.ir.op import Pointwise
 from ellc.ir.ops.quantised_arithmetic import QuantAdd, QuantMul
 from ellc.ir.types import DType, TensorType
 
@@ -83,16 +83,11 @@ def common_walk(node: PlacedNode, operands: Sequence[NodeOperand]) -> tuple[int,
     return merged(shape, *steps, keep_last=bits) or (1,)
 
 
-def _ops(node: PlacedNode) -> list[Op]:
-    """Everything the kernel computes."""
-    return [node.anchor, *(s.op for s in node.stages)]
-
-
 def _lanes(node: PlacedNode, inner: int) -> int:
     """Lanes that suit the widest element type in the chain and the rows' length."""
     types = [x.type for x in (*node.inputs, *node.extras)] + [node.anchor_type(), node.result.type]
     lanes = min(vector_lanes(node.target, Elem.of(t.dtype)) for t in types)
-    if any(isinstance(op, QuantAdd | QuantMul) for op in _ops(node)):
+    if any(isinstance(op, QuantAdd | QuantMul) for op in node.operators):
         lanes = min(lanes, 2 * vector_lanes(node.target, Elem.I32))  # what they compute in
     while lanes > 1 and lanes // 2 >= inner:
         lanes //= 2
@@ -101,7 +96,7 @@ def _lanes(node: PlacedNode, inner: int) -> int:
 
 def _vectors(node: PlacedNode, lanes: int, inner: int, *, is_bits: bool) -> int:
     """Vectors in flight; for bits whole bytes."""
-    costly = any(isinstance(op, Pointwise) and is_costly(op) for op in _ops(node))
+    costly = any(isinstance(op, Pointwise) and is_costly(op) for op in node.operators)
     wanted = 2 if costly else 4
     vectors = max(1, min(wanted, inner // lanes))
     while is_bits and vectors * lanes % 8:

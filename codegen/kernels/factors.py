@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from ellc.codegen.blocks.lowering import Arg
-from ellc.codegen.blocks.terms import Numbers
+from ellc.codegen.blocks.terms import Numbers, ZeroPoints
 from ellc.codegen.blocks.weights import constant
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.kir.types import VType
-
-
-@dataclass(frozen=True, slots=True)
-class ZeroPoints:
-    """What stands for 0 in the left matrix, and in the right one or each of its columns."""
-
-    left: int = 0
-    right: tuple[int, ...] = (0,)
-
-
-NO_ZEROS = ZeroPoints()
 
 
 class Factors:

@@ -18,12 +18,12 @@ from ellc.codegen.blocks.folding import index_of
 from ellc.codegen.blocks.lowering import KernelCall, access_arg
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.scratch import dense_copy, placed_as
-from ellc.codegen.blocks.terms import Numbers
+from ellc.codegen.blocks.terms import NO_ZEROS, Numbers, ZeroPoints
 from ellc.codegen.blocks.vectors import joined, vector_lanes
 from ellc.codegen.blocks.views import broadcast_strides
 from ellc.codegen.blocks.walking import unraveled
 from ellc.codegen.blocks.window import cut
-from ellc.codegen.kernels.factors import NO_ZEROS, Factors, ZeroPoints
+from ellc.codegen.kernels.factors import Factors
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.kir.types import VType

@@ -65,14 +65,15 @@ def _on_bytes(node: PlacedNode) -> list[KernelCall]:
     for operand in node.inputs:
         access = operand.access
         if operand.type.dtype is DType.BIT:
-            access, call = unpacked(node, access, operand.type.shape)
+            access, call = unpacked(node.name, access, operand.type.shape, node.threads)
             calls.append(call)
         placed.append(access)
     made = [scratch(Elem.U8, x.type.shape) for x in node.results]
     calls += _move(node, placed, made)
     for moved, result in zip(made, node.results, strict=True):
         if not result.is_viewed:
-            calls.append(pack(node, moved, result.type.shape, result.access))
+            shape, threads = result.type.shape, node.threads
+            calls.append(pack(node.name, moved, shape, result.access, threads))
     return calls
 
 

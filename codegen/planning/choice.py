@@ -139,7 +139,7 @@ def _want_doubles(node: PlacedNode) -> None:
         return
     types = [x.type for x in (*node.inputs, *node.extras)]
     types += [x.type for x in node.results]
-    inside = [op for op in (node.anchor, *(s.op for s in node.stages)) if computes_in_double(op)]
+    inside = [op for op in node.operators if computes_in_double(op)]
     if inside or any(t.dtype is DType.F64 for t in types):
         needs = (inside or [node.anchor])[0].name
         raise EllcError(
