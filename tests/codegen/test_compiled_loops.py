@@ -18,7 +18,7 @@ from ellc.ir.interp import evaluate
 from ellc.ir.ops.loop import Loop, Walk
 from ellc.ir.ops.pointwise import Add, Mul, Tanh
 from ellc.ir.ops.recurrent import GRUCell, LSTMCell
-from ellc.ir.passes.loops import unrolled
+from ellc.ir.passes.canonicalise.loops import unrolled
 from ellc.ir.pipeline import PipelineOptions, default_passes, run_pipeline
 from ellc.ir.types import Array, DType, TensorType
 

@@ -18,7 +18,7 @@ from ellc.ir.graph import Graph
 from ellc.ir.op import Case, Op, all_ops
 from ellc.ir.ops.conv import Conv2D
 from ellc.ir.ops.loop import Loop, Walk
-from ellc.ir.passes.loops import unrolled
+from ellc.ir.passes.canonicalise.loops import unrolled
 from ellc.ir.text import parse
 from ellc.ir.types import DType, Padding, TensorType
 

@@ -18,7 +18,7 @@ from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.measure.testing import Trial, run_trials
 from ellc.ir.graph import Graph
 from ellc.ir.interp import evaluate
-from ellc.ir.passes.fold_constants import FoldConstants
+from ellc.ir.passes.canonicalise.fold_constants import FoldConstants
 from ellc.ir.pipeline import PipelineOptions, default_passes, run_pipeline
 from ellc.ir.types import Array
 

@@ -28,6 +28,14 @@ def test_every_pass_is_in_a_group() -> None:
     assert {p.name for group in default_groups() for p in group.passes} == set(all_passes())
 
 
+def test_a_pass_lies_in_the_folder_of_the_first_group_that_runs_it() -> None:
+    first: dict[str, str] = {}
+    for group in default_groups():
+        for step in group.passes:
+            first.setdefault(step.name, group.name)
+    assert {name: cls.__module__.split(".")[3] for name, cls in all_passes().items()} == first
+
+
 def test_what_a_pass_requires_is_ensured_before_it() -> None:
     ensured = set(AS_READ)
     for group in default_groups():

@@ -18,7 +18,7 @@ from ellc.ir.ops.dense import Dense
 from ellc.ir.ops.loop import Loop, Walk
 from ellc.ir.ops.pointwise import Add, Mul, Tanh
 from ellc.ir.ops.quantised_conv import IntDense
-from ellc.ir.passes.loops import SimplifyLoops, UnrollLoops, unrolled
+from ellc.ir.passes.canonicalise.loops import SimplifyLoops, UnrollLoops, unrolled
 from ellc.ir.pipeline import run_pipeline
 from ellc.ir.text import parse, print_graph
 from ellc.ir.types import DType, TensorType

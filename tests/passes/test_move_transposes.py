@@ -10,17 +10,17 @@ import pytest
 from random_lines import random_lines
 from random_planes import random_planes
 
-import ellc.ir.passes.layout_flow
-import ellc.ir.passes.move_transposes
-import ellc.ir.passes.transposes
+import ellc.ir.passes.layout.layout_flow
+import ellc.ir.passes.layout.move_transposes
+import ellc.ir.passes.layout.transposes
 from ellc.ir.errors import InternalError
 from ellc.ir.graph import Graph
 from ellc.ir.op import Arranged, Case, all_ops
 from ellc.ir.ops.reduce import Softmax
 from ellc.ir.ops.shape import Transpose
-from ellc.ir.passes.layout_flow import Flow, Layout, is_flexible, lowered
-from ellc.ir.passes.min_cut import MinCut
-from ellc.ir.passes.move_transposes import MoveTransposes
+from ellc.ir.passes.layout.layout_flow import Flow, Layout, is_flexible, lowered
+from ellc.ir.passes.layout.min_cut import MinCut
+from ellc.ir.passes.layout.move_transposes import MoveTransposes
 from ellc.ir.pipeline import parse_passes, run_pipeline
 from ellc.ir.types import Array
 
@@ -79,7 +79,9 @@ def test_what_is_moved_never_grows(seed: int) -> None:
 def columns_as_they_are(patch: pytest.MonkeyPatch) -> None:
     """A flattened image in another order is multiplied with the old columns."""
     patch.setattr(
-        ellc.ir.passes.move_transposes, "columns", lambda before, after, p: np.arange(after[-1])
+        ellc.ir.passes.layout.move_transposes,
+        "columns",
+        lambda before, after, p: np.arange(after[-1]),
     )
 
 
@@ -91,14 +93,14 @@ def axes_as_they_are(patch: pytest.MonkeyPatch) -> None:
 def vectors_as_they_are(patch: pytest.MonkeyPatch) -> None:
     """A slope per plane is applied to pixels."""
     patch.setattr(
-        ellc.ir.passes.move_transposes, "_moved_constant", lambda e, value, *_, **__: value
+        ellc.ir.passes.layout.move_transposes, "_moved_constant", lambda e, value, *_, **__: value
     )
 
 
 def lost_permutations(patch: pytest.MonkeyPatch) -> None:
     """Of two transposes in a row only the last one counts."""
-    patch.setattr(ellc.ir.passes.layout_flow, "compose", lambda first, then: then)
-    patch.setattr(ellc.ir.passes.transposes, "order", lambda shape, p: tuple(range(len(p))))
+    patch.setattr(ellc.ir.passes.layout.layout_flow, "compose", lambda first, then: then)
+    patch.setattr(ellc.ir.passes.layout.transposes, "order", lambda shape, p: tuple(range(len(p))))
 
 
 @pytest.mark.parametrize(

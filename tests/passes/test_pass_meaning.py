@@ -14,11 +14,11 @@ from pass_cases import GoldenCase
 from random_graphs import random_graph
 from special_values import sprinkled
 
-import ellc.ir.passes.absorb_order
 import ellc.ir.passes.affine
-import ellc.ir.passes.eliminate_common
-import ellc.ir.passes.fold_affine
-import ellc.ir.passes.sink_reshape
+import ellc.ir.passes.canonicalise.eliminate_common
+import ellc.ir.passes.fold.absorb_order
+import ellc.ir.passes.fold.fold_affine
+import ellc.ir.passes.layout.sink_reshape
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.errors import InternalError, ShapeError
 from ellc.ir.graph import Graph, Node
@@ -200,7 +200,7 @@ Sabotage = Callable[[pytest.MonkeyPatch], None]
 def keep_padding(patch: pytest.MonkeyPatch) -> None:
     """A mean moves across padding without changing the padding's value."""
     patch.setattr(
-        ellc.ir.passes.fold_affine, "moved_padding", lambda padding, scale, shift: padding
+        ellc.ir.passes.fold.fold_affine, "moved_padding", lambda padding, scale, shift: padding
     )
 
 
@@ -211,7 +211,7 @@ def forget_the_division(patch: pytest.MonkeyPatch) -> None:
         values = np.broadcast_to(np.array(padding.values), shift.shape) - shift
         return Padding.of(padding.amounts, values.tolist())
 
-    patch.setattr(ellc.ir.passes.fold_affine, "moved_padding", moved)
+    patch.setattr(ellc.ir.passes.fold.fold_affine, "moved_padding", moved)
 
 
 def forget_older_shift(patch: pytest.MonkeyPatch) -> None:
@@ -234,7 +234,7 @@ def lose_signs_of_scales(patch: pytest.MonkeyPatch) -> None:
     def merge(editor: Editor, inner: Affine, outer: Affine, growth_bytes: int) -> Affine | None:
         return original(editor, replace(inner, scale=np.abs(inner.scale)), outer, growth_bytes)
 
-    patch.setattr(ellc.ir.passes.fold_affine, "merge", merge)
+    patch.setattr(ellc.ir.passes.fold.fold_affine, "merge", merge)
 
 
 def swap_differences(patch: pytest.MonkeyPatch) -> None:
@@ -260,7 +260,7 @@ def leave_out_the_padding(patch: pytest.MonkeyPatch) -> None:
 
 
 def ignore_attributes(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(ellc.ir.passes.eliminate_common, "print_op", lambda op: op.name)
+    patch.setattr(ellc.ir.passes.canonicalise.eliminate_common, "print_op", lambda op: op.name)
 
 
 def fuse_what_others_read(patch: pytest.MonkeyPatch) -> None:
@@ -270,7 +270,7 @@ def fuse_what_others_read(patch: pytest.MonkeyPatch) -> None:
 def keep_vectors(patch: pytest.MonkeyPatch) -> None:
     """An operand of a flattened tensor is combined with the image in its old shape."""
     patch.setattr(
-        ellc.ir.passes.sink_reshape, "_moved", lambda editor, value, inside, outside: value
+        ellc.ir.passes.layout.sink_reshape, "_moved", lambda editor, value, inside, outside: value
     )
 
 
@@ -317,9 +317,9 @@ def test_an_order_that_only_half_the_network_takes_is_seen(
     graph = b.build()
     after, _ = run_pipeline(graph, paranoid=True)
     assert not [node for node in after.nodes if isinstance(node.op, Gather)]
-    kept = ellc.ir.passes.absorb_order._reordered
+    kept = ellc.ir.passes.fold.absorb_order._reordered
     monkeypatch.setattr(
-        ellc.ir.passes.absorb_order,
+        ellc.ir.passes.fold.absorb_order,
         "_reordered",
         lambda e, v, axis, back: v if e.type(v).rank == 1 else kept(e, v, axis, back),
     )

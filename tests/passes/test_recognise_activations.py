@@ -41,7 +41,7 @@ from ellc.ir.ops.pointwise import (
     Tanh,
 )
 from ellc.ir.ops.shape import Expand
-from ellc.ir.passes.recognise_activations import RecogniseActivations
+from ellc.ir.passes.fold.recognise_activations import RecogniseActivations
 from ellc.ir.pipeline import parse_passes, run_pipeline
 from ellc.ir.types import DType, TensorType
 

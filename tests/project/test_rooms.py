@@ -75,6 +75,12 @@ def room(module: str) -> str:
     return parts[2] if parts[:2] == ["ellc", "codegen"] and len(parts) > 2 else ""
 
 
+def group_of(module: str) -> str:
+    """The folder of passes that a module lies in, empty for others."""
+    parts = module.split(".")
+    return parts[3] if parts[:3] == ["ellc", "ir", "passes"] and len(parts) > 4 else ""
+
+
 def upward(edges: dict[str, set[str]]) -> list[str]:
     return [
         f"{name} imports {other}"
@@ -92,6 +98,18 @@ def test_every_folder_has_its_place_in_the_order() -> None:
 
 def test_no_import_goes_upward() -> None:
     assert not upward(graph())
+
+
+def test_folders_of_passes_import_nothing_of_each_other() -> None:
+    folders = {p.parent.name for p in (ROOT / "ir/passes").glob("*/__init__.py")}
+    assert folders == {"canonicalise", "layout", "fold", "fuse"}
+    crossing = [
+        f"{name} imports {other}"
+        for name, others in graph().items()
+        for other in others
+        if {group_of(name), group_of(other)} <= folders and group_of(name) != group_of(other)
+    ]
+    assert not crossing
 
 
 def test_no_circles_between_files() -> None:

@@ -22,7 +22,7 @@ from ellc.frontends.onnx.tensors import HALF_NOTE, is_half
 from ellc.frontends.options import ImportOptions
 from ellc.ir.errors import EllcError
 from ellc.ir.graph import Graph
-from ellc.ir.passes.eliminate_dead import EliminateDead
+from ellc.ir.passes.canonicalise.eliminate_dead import EliminateDead
 
 
 def convert(model: OnnxModel, options: ImportOptions, where: str) -> Graph:

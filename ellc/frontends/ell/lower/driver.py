@@ -24,7 +24,7 @@ from ellc.frontends.ell.view import View
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.errors import EllcError, ShapeError
 from ellc.ir.graph import Graph
-from ellc.ir.passes.eliminate_dead import EliminateDead
+from ellc.ir.passes.canonicalise.eliminate_dead import EliminateDead
 
 HANDLERS: dict[str, Handler] = {
     **convolution.HANDLERS,

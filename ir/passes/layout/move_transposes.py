@@ -14,11 +14,11 @@ from ellc.ir.op import Arranged
 from ellc.ir.ops.shape import Reshape, Transpose
 from ellc.ir.passes.base import Pass, register_pass
 from ellc.ir.passes.common import trailing
-from ellc.ir.passes.flatten import columns, with_rows
-from ellc.ir.passes.layout_flow import Flow, Layout
-from ellc.ir.passes.layout_regions import best_layout
+from ellc.ir.passes.layout.flatten import columns, with_rows
+from ellc.ir.passes.layout.layout_flow import Flow, Layout
+from ellc.ir.passes.layout.layout_regions import best_layout
+from ellc.ir.passes.layout.transposes import tidy_transposes
 from ellc.ir.passes.properties import ALL_USED, NO_BORDERS, UNFUSED, Property
-from ellc.ir.passes.transposes import tidy_transposes
 from ellc.ir.rewrite import Editor
 from ellc.ir.types import Array
 

@@ -21,12 +21,12 @@ from ellc.ir.ops.reduce import Reduce, Softmax
 from ellc.ir.ops.resize import Resize
 from ellc.ir.ops.shape import Concat, Reshape, Split
 from ellc.ir.passes.base import Pass, register_pass
-from ellc.ir.passes.computed_weights import lower_computed_conv
-from ellc.ir.passes.fold_constants import fold_ancestors
+from ellc.ir.passes.canonicalise.computed_weights import lower_computed_conv
+from ellc.ir.passes.canonicalise.fold_constants import fold_ancestors
+from ellc.ir.passes.canonicalise.recurrent_cells import lower_cell
+from ellc.ir.passes.canonicalise.resizing import lower_resize
+from ellc.ir.passes.canonicalise.transposed_convolutions import lower_conv_transpose
 from ellc.ir.passes.properties import LOWERED, NO_BORDERS, UNFUSED, Property
-from ellc.ir.passes.recurrent_cells import lower_cell
-from ellc.ir.passes.resizing import lower_resize
-from ellc.ir.passes.transposed_convolutions import lower_conv_transpose
 from ellc.ir.rewrite import Editor
 
 

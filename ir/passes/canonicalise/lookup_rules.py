@@ -7,7 +7,7 @@ import numpy as np
 from ellc.ir.graph import Node
 from ellc.ir.ops.pointwise import Add, Cast, Clip
 from ellc.ir.ops.quantised import BYTES, Lookup
-from ellc.ir.passes.view_rules import Change
+from ellc.ir.passes.canonicalise.view_rules import Change
 from ellc.ir.rewrite import Editor
 from ellc.ir.types import Array, DType
 

@@ -10,7 +10,7 @@ from ellc.ir.graph import Graph, Node
 from ellc.ir.nested import all_graphs
 from ellc.ir.ops.loop import Loop
 from ellc.ir.passes.base import Pass, register_pass
-from ellc.ir.passes.loops import unroll, unrolled
+from ellc.ir.passes.canonicalise.loops import unroll, unrolled
 from ellc.ir.passes.properties import NO_BORDERS, NO_NESTED_LOOPS, UNFUSED, Property
 from ellc.ir.rewrite import Editor
 

@@ -32,7 +32,7 @@ from ellc.ir.ops.pointwise import (
 )
 from ellc.ir.ops.reduce import Reduce
 from ellc.ir.ops.shape import Expand
-from ellc.ir.passes.view_rules import Change
+from ellc.ir.passes.canonicalise.view_rules import Change
 from ellc.ir.rewrite import Editor
 from ellc.ir.types import Array, DType
 

@@ -21,7 +21,7 @@ from ellc.ir.ops.conv import Conv2D
 from ellc.ir.ops.conv_transpose import ConvTranspose2D, Enlargement, IntConvTranspose2D
 from ellc.ir.ops.quantised_conv import IntConv2D
 from ellc.ir.ops.shape import Concat, Gather, Reshape, Slice, Transpose
-from ellc.ir.passes.computed_weights import lower_computed_conv
+from ellc.ir.passes.canonicalise.computed_weights import lower_computed_conv
 from ellc.ir.rewrite import Editor
 from ellc.ir.types import Array, Padding
 

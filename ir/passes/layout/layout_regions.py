@@ -9,8 +9,15 @@ from ellc.ir.arrangement import Permutation, compose, identity, inverse, through
 from ellc.ir.graph import Graph, Node
 from ellc.ir.op import Op, Types
 from ellc.ir.ops.shape import Reshape
-from ellc.ir.passes.layout_flow import Flow, Layout, Maker, Reader, operand_order, result_order
-from ellc.ir.passes.min_cut import NEVER, MinCut
+from ellc.ir.passes.layout.layout_flow import (
+    Flow,
+    Layout,
+    Maker,
+    Reader,
+    operand_order,
+    result_order,
+)
+from ellc.ir.passes.layout.min_cut import NEVER, MinCut
 
 Pair = tuple[Permutation, Permutation]
 Orders = tuple[Permutation | None, Permutation | None]

@@ -14,7 +14,7 @@ from ellc.ir.ops.loop import Loop, Walk
 from ellc.ir.ops.quantised_conv import IntDense
 from ellc.ir.ops.shape import Concat, Gather, Reshape, Slice
 from ellc.ir.passes.base import Pass, register_pass
-from ellc.ir.passes.eliminate_dead import EliminateDead
+from ellc.ir.passes.canonicalise.eliminate_dead import EliminateDead
 from ellc.ir.passes.properties import NO_BORDERS, UNFUSED, Property
 from ellc.ir.rewrite import Editor
 from ellc.ir.types import Array

@@ -17,7 +17,7 @@ from ellc.ir.ops.dense import Dense
 from ellc.ir.ops.fused import anchor_of
 from ellc.ir.ops.quantised_conv import IntDense
 from ellc.ir.ops.shape import Concat, Reshape, Transpose
-from ellc.ir.passes.flatten import flattened, unfolded
+from ellc.ir.passes.layout.flatten import flattened, unfolded
 from ellc.ir.types import DType
 
 _INSIDE = 1 << 12  # a transposition in the middle costs this many times one at the ends

@@ -10,11 +10,16 @@ from typing import ClassVar
 
 from ellc.ir.graph import Graph, Node
 from ellc.ir.ops.shape import Reshape
-from ellc.ir.passes.arithmetic_rules import activation, arithmetic, conversion, order_of_operands
 from ellc.ir.passes.base import Pass, register_pass
-from ellc.ir.passes.lookup_rules import lookup
+from ellc.ir.passes.canonicalise.arithmetic_rules import (
+    activation,
+    arithmetic,
+    conversion,
+    order_of_operands,
+)
+from ellc.ir.passes.canonicalise.lookup_rules import lookup
+from ellc.ir.passes.canonicalise.view_rules import broadcast, identity, part, product, view
 from ellc.ir.passes.properties import NO_BORDERS, UNFUSED, Property
-from ellc.ir.passes.view_rules import broadcast, identity, part, product, view
 from ellc.ir.rewrite import Editor
 
 _RULES = (

@@ -15,8 +15,8 @@ from ellc.ir.ops.pointwise import Add, GreaterEqual, Less, LessEqual, Mul, Neg
 from ellc.ir.ops.shape import Reshape
 from ellc.ir.passes.base import Pass, register_pass
 from ellc.ir.passes.common import fits_float
+from ellc.ir.passes.layout.two_values import TwoValues, two_values
 from ellc.ir.passes.properties import ALL_USED, LOWERED, NO_BORDERS, UNFUSED, Property
-from ellc.ir.passes.two_values import TwoValues, two_values
 from ellc.ir.rewrite import Editor
 from ellc.ir.types import Array, DType, Padding
 

@@ -1,0 +1,1 @@
+"""One form of saying a thing: loops, composites, identities, constants, what nobody reads."""

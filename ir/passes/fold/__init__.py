@@ -1,0 +1,1 @@
+"""Arithmetic that goes into weights, activations and padding."""

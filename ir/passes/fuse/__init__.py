@@ -1,0 +1,1 @@
+"""What one kernel computes: its epilogue, and the border around its result."""

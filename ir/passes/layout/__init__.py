@@ -1,0 +1,1 @@
+"""Where elements lie: views, transposes, tensors of two values as bits."""
