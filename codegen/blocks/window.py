@@ -1,8 +1,8 @@
 """Geometry of windows that slide over an image: which taps fall outside, and how rows are cut.
 
 A kernel that reads an image without a border must leave out the taps that fall outside it. Along
-columns this is static: columns that miss the same taps form a *run*, and a kernel writes one
-piece of code for each run. Along rows it is the bounds of the loop over window rows.
+columns this is static: a kernel writes one piece of code for tiles of columns that miss the same
+taps. Along rows it is the bounds of the loop over window rows.
 """
 
 from __future__ import annotations
@@ -40,22 +40,10 @@ class Axis:
         end = min(self.taps, max(0, -(-(self.size - start) // self.dilation)))
         return (min(first, end), end) if first < end else (0, 0)
 
-    def runs(self) -> list[Run]:
-        """Consecutive outputs that read the same taps."""
-        found: list[Run] = []
-        for position in range(self.outputs):
-            taps = self.valid(position)
-            if found and found[-1].taps == taps:
-                last = found.pop()
-                found.append(Run(last.start, last.length + 1, taps))
-            else:
-                found.append(Run(position, 1, taps))
-        return found
-
     @property
     def is_interior(self) -> bool:
-        """Whether every output reads every tap."""
-        return all(run.taps == (0, self.taps) for run in self.runs())
+        """Whether every output reads every tap: the first and the last one do."""
+        return all(self.valid(end) == (0, self.taps) for end in (0, self.outputs - 1))
 
     def dynamic_taps(self, b: KernelBuilder, position: Operand) -> tuple[Operand, Operand]:
         """The taps [first, end) of an output position known at run time only.
@@ -70,15 +58,6 @@ class Axis:
         first = b.div(b.add(b.max(b.sub(0, start), 0), shift), self.dilation)
         reach = b.div(b.add(b.max(b.sub(self.size, start), 0), shift), self.dilation)
         return first, b.min(reach, self.taps)
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """Outputs [start, start + length) that read the taps [taps[0], taps[1])."""
-
-    start: int
-    length: int
-    taps: tuple[int, int]
 
 
 def window_axes(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +25,9 @@ class Elem(enum.Enum):
     U64 = "u64"
     INDEX = "idx"
     MASK = "mask"
+
+    # Members are one object each. Every look-up by a type hashes one, and Enum's own hash is slow.
+    __hash__ = object.__hash__
 
     # Facts of a member are its attributes: the interpreter asks for them millions of times.
     is_float: bool
@@ -62,9 +64,11 @@ class Elem(enum.Enum):
         return Elem.U8 if dtype in (DType.BOOL, DType.BIT) else Elem(dtype.value)
 
 
-@dataclass(frozen=True, slots=True)
-class VType:
-    """`lanes` elements in one virtual register; one lane is a scalar."""
+class VType(NamedTuple):
+    """`lanes` elements in one virtual register; one lane is a scalar.
+
+    A tuple, because types are compared and looked up several times for every statement.
+    """
 
     elem: Elem
     lanes: int = 1

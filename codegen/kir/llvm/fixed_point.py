@@ -33,7 +33,7 @@ def shr_round(w: Writer, let: Let) -> str:
     type_ = let.result.type
     t, one = w.type(type_), w.number(1, type_)
     x, bits = (w.value(a) for a in let.args)
-    if row := row_for(w.target, "shl_round", (type_, type_), type_):
+    if row := row_for(w, "shl_round", (type_, type_), type_):
         left = w.let(f"sub {t} zeroinitializer, {bits}")
         return by_registers(w, row, (type_, type_), (x, left))
     power = w.let(f"shl {t} {one}, {bits}")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ellc.codegen.kir.instructions import implementing
 from ellc.codegen.kir.instructions.row import Instruction
-from ellc.codegen.kir.llvm.writer import Writer
+from ellc.codegen.kir.llvm.writer import Writer, type_name
 from ellc.codegen.kir.types import VType
+from ellc.codegen.machine.core import Arch
 from ellc.codegen.machine.target import Target
 
 _CALL = re.compile(r"call (.+?) (@[\w.]+)\((.*)\)")
@@ -16,9 +19,18 @@ _NAMED = re.compile(r"(\w+) = (.*)")
 
 
 def row_for(
-    target: Target, operation: str, types: tuple[VType, ...], result: VType
+    w: Writer, operation: str, types: tuple[VType, ...], result: VType
 ) -> Instruction | None:
     """The target's instruction that computes an operation on such operands; None without one."""
+    key = (operation, types, result)
+    if key not in w.rows:
+        w.rows[key] = _row_for(w.target, *key)
+    return w.rows[key]
+
+
+def _row_for(
+    target: Target, operation: str, types: tuple[VType, ...], result: VType
+) -> Instruction | None:
     for row in implementing(operation):
         if row.available(target) and row.registers(types, result):
             return row
@@ -39,24 +51,43 @@ def by_registers(w: Writer, row: Instruction, types: Sequence[VType], values: Se
 
 def instruction(w: Writer, row: Instruction, args: Sequence[str]) -> str:
     """One instruction; `args` are its operands without their types."""
-    text = row.llvm[w.target.arch]
+    value, names = "", dict[str, str]()
+    for line in _lines(row, w.target.arch, w.target.word_bits):
+        if line.declaration:
+            w.declarations.add(line.declaration)
+        value = names[line.name] = w.let(line.template.format(*args, **names))
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of a row's spelling: what later ones call it, its text, what it calls."""
+
+    name: str
+    template: str
+    declaration: str
+
+
+@functools.cache
+def _lines(row: Instruction, arch: Arch, word_bits: int) -> tuple[_Line, ...]:
+    """A row's spelling; the last line has no name."""
+    text = row.llvm[arch]
     if text.startswith("@"):
-        operands = ", ".join(f"{w.type(type_)} {{{i}}}" for i, type_ in enumerate(row.takes))
-        text = f"call {w.type(row.gives)} {text}({operands})"
+        types = [type_name(type_, word_bits) for type_ in (*row.takes, row.gives)]
+        operands = ", ".join(f"{type_} {{{i}}}" for i, type_ in enumerate(types[:-1]))
+        text = f"call {types[-1]} {text}({operands})"
     *first, last = text.splitlines()
-    names: dict[str, str] = {}
-    for line in first:
-        name, what = _parts(_NAMED, line)
-        names[name] = _line(w, what, args, names)
-    return _line(w, last, args, names)
+    named = [*(_parts(_NAMED, line) for line in first), ("", last)]
+    return tuple(_Line(name, what, _declaration(what)) for name, what in named)
 
 
-def _line(w: Writer, text: str, args: Sequence[str], names: dict[str, str]) -> str:
-    if text.startswith("call "):
-        result, function, operands = _parts(_CALL, text)
-        types = ", ".join(o.rsplit(" ", 1)[0] for o in re.split(r", (?![^<]*>)", operands))
-        w.declarations.add(f"declare {result} {function}({types})")
-    return w.let(text.format(*args, **names))
+def _declaration(text: str) -> str:
+    """The declaration of what a line calls, if it calls something."""
+    if not text.startswith("call "):
+        return ""
+    result, function, operands = _parts(_CALL, text)
+    types = ", ".join(o.rsplit(" ", 1)[0] for o in re.split(r", (?![^<]*>)", operands))
+    return f"declare {result} {function}({types})"
 
 
 def _parts(pattern: re.Pattern[str], text: str) -> tuple[str, ...]:

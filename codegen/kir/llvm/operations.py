@@ -41,7 +41,7 @@ def value_of(w: Writer, let: Let) -> str:
         if not own.available(w.target):
             raise InternalError(f"target {w.target.name} has no instruction {own.name}")
         return by_registers(w, own, types, [w.value(a) for a in let.args])
-    if row := row_for(w.target, let.op, types, let.result.type):
+    if row := row_for(w, let.op, types, let.result.type):
         return by_registers(w, row, types, [w.value(a) for a in let.args])
     return SPELLINGS.get(let.op, by_template)(w, let)
 

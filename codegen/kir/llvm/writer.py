@@ -7,6 +7,7 @@ import re
 import struct
 from collections.abc import Iterable, Sequence
 
+from ellc.codegen.kir.instructions.row import Instruction
 from ellc.codegen.kir.ir import Operand, Var
 from ellc.codegen.kir.types import Elem, VType
 from ellc.codegen.machine.target import Target
@@ -27,6 +28,13 @@ def scalar_type(elem: Elem, word_bits: int) -> str:
     return f"i{elem.bytes * 8}"
 
 
+@functools.cache
+def type_name(type_: VType, word_bits: int) -> str:
+    """LLVM's name of a type."""
+    scalar = scalar_type(type_.elem, word_bits)
+    return scalar if type_.lanes == 1 else f"<{type_.lanes} x {scalar}>"
+
+
 def float_literal(value: float, elem: Elem) -> str:
     """Exact hexadecimal literal; a float is written as the double of the same value."""
     if elem is Elem.F32:
@@ -42,6 +50,7 @@ class Writer:
 
     def __init__(self, target: Target) -> None:
         self.target = target
+        self._word_bits = target.word_bits
         self.lines: list[str] = []
         self.names: dict[str, str] = {}
         self._count = 0
@@ -49,6 +58,8 @@ class Writer:
         # taken from them in this block. The same again would only have to be found out by LLVM.
         self._parts: dict[tuple[str, int, int], str] = {}
         self._slices: dict[tuple[str, int, int], str] = {}
+        # Which instruction computes an operation on operands of these types (`instructions.py`).
+        self.rows: dict[tuple[str, tuple[VType, ...], VType], Instruction | None] = {}
         self.declarations: set[str] = set()
         self.helpers: set[str] = set()
 
@@ -92,16 +103,14 @@ class Writer:
 
     def shuffle(self, vector: VType, first: str, second: str, picks: Iterable[int | str]) -> str:
         """Lanes of two values of one vector type, by their places in both."""
-        places = [f"i32 {place}" for place in picks]
-        t, mask = self.type(vector), f"<{len(places)} x i32> <{', '.join(places)}>"
-        return self.let(f"shufflevector {t} {first}, {t} {second}, {mask}")
+        t = self.type(vector)
+        return self.let(f"shufflevector {t} {first}, {t} {second}, {_places(tuple(picks))}")
 
     # --- types and values ------------------------------------------------------------------------
 
     def type(self, type_: VType) -> str:
         """LLVM's name of a type."""
-        scalar = scalar_type(type_.elem, self.target.word_bits)
-        return scalar if type_.lanes == 1 else f"<{type_.lanes} x {scalar}>"
+        return type_name(type_, self._word_bits)
 
     def mask(self, type_: VType) -> str:
         """The type of a comparison of two such values."""
@@ -181,6 +190,11 @@ class Writer:
 def is_the_same_everywhere(value: str) -> bool:
     """Whether a value is a literal with equal lanes, which is written alike for every number."""
     return not value.startswith(("%", "<"))
+
+
+@functools.cache
+def _places(picks: tuple[int | str, ...]) -> str:
+    return f"<{len(picks)} x i32> <{', '.join(f'i32 {place}' for place in picks)}>"
 
 
 def _vector_of(typed: str) -> str:
