@@ -1,9 +1,9 @@
 """Kernel families, and the candidates they offer for a node: the registry of what can compute what.
 
-A family is a function that says in which ways it would compute a node: its own choice first, then
-every other schedule it can make. Between families the planner takes the one whose own choice is
-predicted to be cheapest (`planning.choice`), or what a user or a tuning file names. So a rival for
-an operator is one more file with one more family.
+A family is a function that offers candidates for a node: its own choice first, then every other
+schedule that it can make. The planner takes the family whose own choice has the lowest predicted
+cost (`planning.choice`), or the candidate that a user or a tuning file names. So a second kernel
+for an operator is one more file with one more family.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from ellc.ir.op import Op
 class Prediction:
     """A way to compute a node: family, schedule (`8x8`, empty if there is one only) and cost.
 
-    `cycles` is modelled for one core, counting issue slots and neither the epilogue nor cache
-    misses, which rivals have in common; None where no rival exists and nothing is predicted.
+    `cycles` is modelled for one core, counting issue slots without the epilogue and cache misses,
+    which all candidates have in common; None if there is no rival and nothing is predicted.
     """
 
     kernel: str
@@ -37,7 +37,7 @@ class Prediction:
         return f"{self.kernel}:{self.schedule}" if self.schedule else self.kernel
 
     def is_named(self, asked: str) -> bool:
-        """Whether a user means this one by `family` or `family:schedule`."""
+        """Whether `asked`, as `family` or `family:schedule`, names this prediction."""
         return asked in (self.kernel, self.name)
 
     @property
@@ -61,8 +61,8 @@ Offer = Callable[[PlacedNode], Iterable[Candidate]]
 class Family:
     """What can compute an operator: `offer` gives candidates, none where it cannot serve a node.
 
-    The first is what the family's own rule takes; the others, which are made only when somebody
-    looks at them, are all its other schedules.
+    The first is the choice of the family's own rule; all its other schedules follow, computed on
+    demand.
     """
 
     name: str
@@ -88,9 +88,9 @@ def kernel(*ops: type[Op], name: str) -> Callable[[OfferT], OfferT]:
 
 
 def lowers(*ops: type[Op], name: str = "") -> Callable[[LowerT], LowerT]:
-    """Decorator: a family with one way to compute these operators, which always serves.
+    """Decorator: a family with one candidate for these operators, which computes every node.
 
-    Without `name` it is called what the function is, without its `lower_`.
+    The default name is the function's name without `lower_`.
     """
 
     def add(function: LowerT) -> LowerT:

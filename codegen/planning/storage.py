@@ -44,7 +44,7 @@ class Storage:
         self.viewed: set[str] = set()  # results that are views: their node has no kernel
         self._homes: dict[str, Access] = {}
         self._constants = {c.value: c for c in graph.constants}
-        self._makers = {v: n for n in graph.nodes for v in n.outputs}
+        self._producers = {v: n for n in graph.nodes for v in n.outputs}
         self._last_use = _last_uses(graph, needed)
         self._assign_ports()
         self._assign_homes_backwards()
@@ -150,14 +150,14 @@ class Storage:
 
     def _can_be_homed(self, value: str) -> bool:
         """A value some kernel makes, whose place is still free to choose."""
-        maker = self._makers.get(value)
+        producer = self._producers.get(value)
         return (
-            maker is not None
+            producer is not None
             and value not in self._homes
             and self._graph.types[value].border is None
-            and not isinstance(maker.op, Enter)
-            and not isinstance(self._view_of(maker), PartOf)
-            and not (isinstance(maker.op, Leave) and value in self._last_values(maker))
+            and not isinstance(producer.op, Enter)
+            and not isinstance(self._view_of(producer), PartOf)
+            and not (isinstance(producer.op, Leave) and value in self._last_values(producer))
         )
 
     def _last_values(self, leave: Node) -> tuple[str, ...]:
@@ -219,7 +219,7 @@ class Storage:
         elem, shape = Elem.of(type_.dtype), stored_shape(type_)
         for value in node.inputs:
             access = self.accesses.get(value)
-            if access is None or access.buffer.kind != "arena" or value not in self._makers:
+            if access is None or access.buffer.kind != "arena" or value not in self._producers:
                 continue
             same = access.elem is elem and access.shape == shape and access.border == type_.border
             alone = self._buffer_last_use(access.buffer) == index and DType.BIT is not type_.dtype

@@ -48,9 +48,9 @@ class _Follower:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._makers = {v: n for n in plan.graph.nodes for v in n.outputs}
+        self._producers = {v: n for n in plan.graph.nodes for v in n.outputs}
         self._numbers = {v: i for i, v in enumerate(plan.graph.types, 1)}
-        self._operands = _operands(plan, self._makers)
+        self._operands = _operands(plan, self._producers)
         self._held = _Held(plan)
         self._sizes = {a.buffer.id: a.buffer.bytes // a.elem.bytes for a in plan.accesses.values()}
         self._bordered = {
@@ -158,7 +158,7 @@ class _Follower:
             access = self._plan.accesses[value]
             if value in self._plan.viewed or 0 in access.shape:
                 continue
-            if isinstance(self._makers[value].op, Leave):
+            if isinstance(self._producers[value].op, Leave):
                 continue  # between trips
             if access.buffer.id not in self._recent:
                 raise _error(
@@ -221,7 +221,7 @@ class _Follower:
         while pending:
             name = pending.pop()
             if name in self._plan.viewed:
-                pending += self._makers[name].inputs
+                pending += self._producers[name].inputs
             else:
                 yield name
 
@@ -258,15 +258,15 @@ def _touched(kernel: Kernel) -> tuple[set[str], set[str]]:
     return loads, stores
 
 
-def _operands(plan: Plan, makers: Mapping[str, Node]) -> dict[str, tuple[str, ...]]:
+def _operands(plan: Plan, producers: Mapping[str, Node]) -> dict[str, tuple[str, ...]]:
     """The operands of each node by the name of its first step; what it needs later is set aside."""
     found: dict[str, tuple[str, ...]] = {}
     first = ""
     for step in plan.steps:
         if step.values:
-            maker = makers[step.values[0]]
-            if not isinstance(maker.op, Leave):
-                found[first or step.name] = maker.inputs
+            producer = producers[step.values[0]]
+            if not isinstance(producer.op, Leave):
+                found[first or step.name] = producer.inputs
             first = ""
         elif step.op not in ("border", "copy", Leave.name):
             first = first or step.name

@@ -325,9 +325,9 @@ class _Checker:
         """Run the guided reference for a call; its states."""
         graph = self._plan.graph
         found = follow(graph, inputs, states, steps)
-        makers = {v: n for n in graph.nodes for v in n.outputs}
+        producers = {v: n for n in graph.nodes for v in n.outputs}
         for value, agreement in found.steps.items():
-            source, type_ = makers[value].source, graph.types[value]
+            source, type_ = producers[value].source, graph.types[value]
             self._tally(self._guided, f"signs {value}", "step", source, type_).add(agreement, at[0])
         self._compare_outputs(self._guided, outputs, _typed(self._graph, found.outputs), at)
         return found.states

@@ -12,13 +12,13 @@ _LABEL_COLUMNS = 48
 def dot(graph: Graph) -> str:
     """The graph as a program for `dot`."""
     lines = [f"digraph {_quoted(graph.name)} {{", "  node [fontname=Helvetica];"]
-    makers: dict[str, int] = {}
+    producers: dict[str, int] = {}
     for index, box in enumerate(boxes(graph)):
         texts = (box.title, box.shape, box.name)
         label = "\\n".join(_escaped(fitted(text, _LABEL_COLUMNS)) for text in texts if text)
         lines.append(f'  n{index} [shape={_SHAPES[box.kind]}, label="{label}"];')
-        lines += [f"  n{makers[v]} -> n{index};" for v in box.reads if v in makers]
-        makers |= dict.fromkeys(box.makes, index)
+        lines += [f"  n{producers[v]} -> n{index};" for v in box.reads if v in producers]
+        producers |= dict.fromkeys(box.makes, index)
     return "\n".join([*lines, "}", ""])
 
 

@@ -1,8 +1,8 @@
 """Where a drawing's lines run: a column of boxes in order, and beside it tracks for long lines.
 
 A box's result goes straight down to the next box. Whatever reads it later gets it from a track at
-the right of the column, which the value keeps from its box to its last reader: so no line crosses a
-box. Short lines lie inside long ones, and a track is used again as soon as it is free.
+the right of the column, which the value keeps from its box to its last consumer: so no line crosses
+a box. Short lines lie inside long ones, and a track is used again as soon as it is free.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ class Wire:
 
     value: str
     start: int
-    readers: tuple[int, ...]
+    consumers: tuple[int, ...]
     track: int
 
     @property
     def end(self) -> int:
         """The last row that reads it."""
-        return self.readers[-1]
+        return self.consumers[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +41,16 @@ class Layout:
 def lay_out(every: Sequence[Box]) -> Layout:
     """Lines for all boxes, a box a row."""
     rows: dict[str, list[int]] = {}
-    makers: dict[str, int] = {}
+    producers: dict[str, int] = {}
     for row, box in enumerate(every):
-        for value in dict.fromkeys(v for v in box.reads if v in makers):
+        for value in dict.fromkeys(v for v in box.reads if v in producers):
             rows.setdefault(value, []).append(row)
-        makers |= dict.fromkeys(box.makes, row)
-    straight = {row for value, found in rows.items() for row in found if row == makers[value] + 1}
+        producers |= dict.fromkeys(box.makes, row)
+    straight = {
+        row for value, found in rows.items() for row in found if row == producers[value] + 1
+    }
     long = [
-        (value, makers[value], tuple(row for row in found if row > makers[value] + 1))
+        (value, producers[value], tuple(row for row in found if row > producers[value] + 1))
         for value, found in rows.items()
     ]
     wires = _on_tracks([wire for wire in long if wire[2]])
@@ -59,13 +61,13 @@ def _on_tracks(long: Sequence[tuple[str, int, tuple[int, ...]]]) -> tuple[Wire, 
     """Give each the innermost free track, the shortest first."""
     taken: list[list[tuple[int, int]]] = []  # by track, sorted and disjoint
     wires = []
-    for value, start, readers in sorted(long, key=lambda w: (w[2][-1] - w[1], w[1], w[0])):
-        span = (start, readers[-1])
+    for value, start, consumers in sorted(long, key=lambda w: (w[2][-1] - w[1], w[1], w[0])):
+        span = (start, consumers[-1])
         track = next((t for t, spans in enumerate(taken) if _is_free(spans, span)), len(taken))
         if track == len(taken):
             taken.append([])
         taken[track].insert(bisect_left(taken[track], span), span)
-        wires.append(Wire(value, start, readers, track))
+        wires.append(Wire(value, start, consumers, track))
     return tuple(sorted(wires, key=lambda w: (w.start, w.track)))
 
 

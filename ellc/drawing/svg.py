@@ -108,7 +108,7 @@ class _Entries:
         self._out_of: dict[int, list[str]] = {}
         for wire in sorted(wires, key=lambda w: (w.track, w.start)):
             self._out_of.setdefault(wire.start, []).append(wire.value)
-            for row in wire.readers:
+            for row in wire.consumers:
                 self._into.setdefault(row, []).append(wire.value)
 
     def into(self, row: int, value: str) -> int:
@@ -129,7 +129,7 @@ def _wire(wire: Wire, entries: _Entries, measure: _Measure) -> Iterator[HtmlCode
     x, track = measure.right, measure.track(wire.track)
     start = entries.out_of(wire.start, wire.value)
     corner = _TRACK_PX // 2
-    for row in wire.readers:
+    for row in wire.consumers:
         end = entries.into(row, wire.value)
         yield _path(
             html_code(

@@ -85,9 +85,9 @@ def test_a_note_has_room_beside_its_title() -> None:
 def test_lines_cross_no_box_and_share_no_track(graph: Graph) -> None:
     every = boxes(graph)
     layout = lay_out(every)
-    makers = {value: row for row, box in enumerate(every) for value in box.makes}
-    wanted = {(makers[v], row, v) for row, box in enumerate(every) for v in box.reads}
-    drawn = {(wire.start, row, wire.value) for wire in layout.wires for row in wire.readers}
+    producers = {value: row for row, box in enumerate(every) for value in box.makes}
+    wanted = {(producers[v], row, v) for row, box in enumerate(every) for v in box.reads}
+    drawn = {(wire.start, row, wire.value) for wire in layout.wires for row in wire.consumers}
     for start, row, _ in wanted - drawn:
         assert row == start + 1 and row in layout.straight
     assert drawn <= wanted

@@ -22,12 +22,12 @@ GRAPHS = 60
 class RandomGraph:
     """A graph of a few operators, of which one is not supported, over a float and a stored input.
 
-    `makers` says what makes each tensor; `sources` what it is made of.
+    `producers` says what makes each tensor; `sources` what it is made of.
     """
 
     def __init__(self, seed: int) -> None:
         self.file, self.rng = TFLiteFile(), random.Random(seed)
-        self.makers: dict[str, str] = {}
+        self.producers: dict[str, str] = {}
         self.sources: dict[str, list[str]] = {}
         self.inputs = [self.file.add(T(_SHAPE)), self.file.add(stored("int8", _SHAPE))]
         self.floats, self.bytes = [self.inputs[0]], [self.inputs[1]]
@@ -41,7 +41,7 @@ class RandomGraph:
     def _applied(self, kind: str, operands: list[int], like: T, chosen: object = None) -> int:
         result = self.file.add(like)
         self.file.apply(kind, operands, [result], chosen)
-        self.makers[f"t{result}"] = kind
+        self.producers[f"t{result}"] = kind
         self.sources[f"t{result}"] = [f"t{i}" for i in operands]
         return result
 
@@ -84,8 +84,8 @@ def test_a_cut_is_after_what_computes(seed: int, tmp_path: Path) -> None:
     names = []
     if caught.value.hint.startswith("--outputs "):
         names = caught.value.hint.split()[1].split(",")
-    assert all(graph.makers[name] in _COMPUTES for name in names)
-    computed = {n for n in graph.needs(f"t{graph.end}") if graph.makers.get(n) in _COMPUTES}
+    assert all(graph.producers[name] in _COMPUTES for name in names)
+    computed = {n for n in graph.needs(f"t{graph.end}") if graph.producers.get(n) in _COMPUTES}
     assert bool(names) == bool(computed)
     if names:
         assert computed == set(names).union(*map(graph.needs, names)) & computed

@@ -140,15 +140,17 @@ def check_structure(before: Graph, after: Graph) -> None:
     held = {v for s in after.states for v in (s.current, s.next)} | {
         c.value for c in after.constants
     }
-    makers = {v: n for n in after.nodes for v in n.outputs}
+    producers = {v: n for n in after.nodes for v in n.outputs}
     for value, type_ in after.types.items():
         if type_.border is not None:
             assert value not in public | held
             assert type_.rank == 4 and type_.shape[0] == 1 and type_.dtype.is_float
-            assert not isinstance(makers[value].op, Reshape | Split | Slice)
-            readers = [n for n in after.nodes if value in n.inputs]
-            assert not any(isinstance(n.op, Reshape | Concat | Split | Slice) for n in readers)
-            assert any(type_.border.covers(f) for n in readers if (f := padding_of(n)) is not None)
+            assert not isinstance(producers[value].op, Reshape | Split | Slice)
+            consumers = [n for n in after.nodes if value in n.inputs]
+            assert not any(isinstance(n.op, Reshape | Concat | Split | Slice) for n in consumers)
+            assert any(
+                type_.border.covers(f) for n in consumers if (f := padding_of(n)) is not None
+            )
     names = {s for n in before.nodes for s in n.source}
     for node in after.nodes:
         assert not node.op.composite

@@ -26,19 +26,19 @@ class Cuts:
     """
 
     nodes: list[_Made] = field(default_factory=list)
-    makers: dict[str, int] = field(default_factory=dict)  # the number of the node, by value
+    producers: dict[str, int] = field(default_factory=dict)  # the number of the node, by value
     frontier: dict[str, None] = field(default_factory=dict)
 
     def made(
         self, inputs: Sequence[str], outputs: Sequence[str], work: int, makes_numbers: bool
     ) -> None:
         """A node was imported."""
-        self.makers.update((name, len(self.nodes)) for name in outputs if name)
+        self.producers.update((name, len(self.nodes)) for name in outputs if name)
         self.nodes.append(_Made(inputs, work, makes_numbers))
 
     def ended(self, names: Sequence[str]) -> None:
         """A node was not imported, and reads these values."""
-        self.frontier.update((name, None) for name in names if name in self.makers)
+        self.frontier.update((name, None) for name in names if name in self.producers)
 
     def best(self) -> list[str]:
         """The values to cut at, most work before them first; none without any."""
@@ -58,8 +58,8 @@ class Cuts:
             if name in seen:
                 continue
             seen.add(name)
-            node = self.nodes[self.makers[name]]
-            sources = [n for n in node.inputs if n in self.makers]
+            node = self.nodes[self.producers[name]]
+            sources = [n for n in node.inputs if n in self.producers]
             if node.work or (len(sources) > 1 and node.makes_numbers):
                 found[name] = None
             else:
@@ -70,9 +70,9 @@ class Cuts:
         """The work of all nodes that a value depends on."""
         waiting, seen, total = [name], set[int](), 0
         while waiting:
-            maker = self.makers.get(waiting.pop())
-            if maker is not None and maker not in seen:
-                seen.add(maker)
-                total += self.nodes[maker].work
-                waiting.extend(self.nodes[maker].inputs)
+            producer = self.producers.get(waiting.pop())
+            if producer is not None and producer not in seen:
+                seen.add(producer)
+                total += self.nodes[producer].work
+                waiting.extend(self.nodes[producer].inputs)
         return total

@@ -76,10 +76,10 @@ class _Stored:
 
 @dataclass(frozen=True, slots=True)
 class _Neighbours:
-    """The node that makes each value, the number of its readers, and which values are known."""
+    """The node that makes each value, the number of its consumers, and which values are known."""
 
-    makers: Mapping[str, OnnxNode]
-    readers: Mapping[str, int]
+    producers: Mapping[str, OnnxNode]
+    consumers: Mapping[str, int]
     constants: Mapping[str, StoredTensor]
     arrays: dict[str, Array] = field(default_factory=dict)
 
@@ -87,12 +87,12 @@ class _Neighbours:
     def of(
         nodes: Sequence[OnnxNode], constants: Mapping[str, StoredTensor], outputs: Collection[str]
     ) -> _Neighbours:
-        makers = {name: node for node in nodes for name in node.outputs if name}
-        readers = Counter(name for node in nodes for name in node.inputs)
-        readers.update(outputs)
+        producers = {name: node for node in nodes for name in node.outputs if name}
+        consumers = Counter(name for node in nodes for name in node.inputs)
+        consumers.update(outputs)
         values = {n.outputs[0]: n.attributes.get("value") for n in nodes if _is(n, "Constant")}
         in_nodes = {name: v for name, v in values.items() if isinstance(v, StoredTensor)}
-        return _Neighbours(makers, readers, {**in_nodes, **constants})
+        return _Neighbours(producers, consumers, {**in_nodes, **constants})
 
     def element_type(self, name: str) -> int:
         """ONNX's number of a stored tensor's element type, 0 for a value that is computed."""
@@ -106,8 +106,8 @@ class _Neighbours:
         return self.arrays[name]
 
     def sole_producer(self, name: str) -> OnnxNode | None:
-        """The node that makes a value, if the value has a single reader; else None."""
-        return self.makers.get(name) if self.readers[name] == 1 else None
+        """The node that makes a value, if the value has a single consumer; else None."""
+        return self.producers.get(name) if self.consumers[name] == 1 else None
 
     def parameters(self, node: OnnxNode, of: int) -> _Stored | None:
         """A Quantize- or DequantizeLinear's value `of` and parameters, if these are stored."""
@@ -119,7 +119,7 @@ class _Neighbours:
 
     def dequantised(self, name: str, several_on: int | None = None) -> _Stored | None:
         """What a DequantizeLinear makes of bytes; several scales only along axis `several_on`."""
-        node = self.makers.get(name)
+        node = self.producers.get(name)
         if node is None or not _is(node, "DequantizeLinear"):
             return None
         stored = self.parameters(node, 0)
@@ -135,9 +135,9 @@ class _Neighbours:
 
     def _rank(self, name: str) -> int:
         """The rank of weights: stored, or stored as reals and quantised here; else 0."""
-        maker = self.makers.get(name)
-        if maker is not None and _is(maker, "QuantizeLinear"):
-            name = maker.inputs[0]
+        producer = self.producers.get(name)
+        if producer is not None and _is(producer, "QuantizeLinear"):
+            name = producer.inputs[0]
         constant = self.constants.get(name)
         return len(constant.proto.dims) if constant else 0
 
@@ -146,7 +146,7 @@ class _Neighbours:
             return self.element_type(stored.zero)
         if stored.value in self.constants:
             return self.element_type(stored.value)
-        return _UINT8 if _is(self.makers.get(stored.value), "QuantizeLinear") else 0
+        return _UINT8 if _is(self.producers.get(stored.value), "QuantizeLinear") else 0
 
     def one_type(self, *values: _Stored) -> bool:
         """Whether all are stored as integers of one type, which is known."""
@@ -167,7 +167,7 @@ class _Neighbours:
         None if it is unknown, or such that sums in whole units cannot hold it.
         """
         unit = np.float32(factor) * self.array(x.scale) * self.array(w.scale)
-        node = self.makers.get(name)
+        node = self.producers.get(name)
         if node is None or not _is(node, "DequantizeLinear"):
             is_real = self.element_type(name) == _FLOAT
             return (

@@ -19,26 +19,26 @@ def merge_dilations(nodes: Sequence[TfliteNode], wanted: Iterable[str]) -> list[
 
     `wanted` names the results that are read from outside of `nodes`; they are kept.
     """
-    readers = Counter(name for node in nodes for name in node.inputs)
-    readers.update(wanted)
-    makers = {name: node for node in nodes for name in node.outputs}
+    consumers = Counter(name for node in nodes for name in node.inputs)
+    consumers.update(wanted)
+    producers = {name: node for node in nodes for name in node.outputs}
     merged = []
     for node in nodes:
-        group = _group(node, makers, readers)
+        group = _group(node, producers, consumers)
         merged.append(node if group is None else group)
     return merged
 
 
 def _group(
-    last: TfliteNode, makers: Mapping[str, TfliteNode], readers: Mapping[str, int]
+    last: TfliteNode, producers: Mapping[str, TfliteNode], consumers: Mapping[str, int]
 ) -> TfliteNode | None:
     """The convolution that replaces the group ending with this node, or None if there is none."""
     if last.kind != "BATCH_TO_SPACE_ND" or len(last.inputs) != 3:
         return None
-    middle = makers.get(last.inputs[0])
-    if middle is None or middle.kind not in _CONVOLUTIONS or readers[last.inputs[0]] != 1:
+    middle = producers.get(last.inputs[0])
+    if middle is None or middle.kind not in _CONVOLUTIONS or consumers[last.inputs[0]] != 1:
         return None
-    first = makers.get(middle.inputs[0]) if middle.inputs else None
+    first = producers.get(middle.inputs[0]) if middle.inputs else None
     if first is None or first.kind != "SPACE_TO_BATCH_ND" or len(first.inputs) != 3:
         return None
     block, same = _numbers(first, 1), _numbers(last, 1)

@@ -167,7 +167,7 @@ def without_handles(
     """
     names = [name for node in nodes for name in (*node.inputs, *node.outputs)]
     walk = _walked(nodes, [*names, *outputs])
-    makers = {name: node for node in walk.nodes for name in node.outputs}
+    producers = {name: node for node in walk.nodes for name in node.outputs}
     variables = {
         held.name: Variable(held, walk.after.get(key), walk.starts.get(key))
         for key, held in walk.before.items()
@@ -179,8 +179,8 @@ def without_handles(
         if name in seen:
             continue
         seen.add(name)
-        if name in makers:
-            following += makers[name].inputs
+        if name in producers:
+            following += producers[name].inputs
         elif name in variables and (after := variables[name].after):
             following.append(after.name)
     return walk.nodes, [v for name, v in variables.items() if name in seen]

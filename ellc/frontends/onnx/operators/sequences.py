@@ -142,18 +142,20 @@ def appended(
     body: OnnxGraph, carried: Mapping[str, Value], following: Mapping[str, str]
 ) -> dict[str, str]:
     """The carried sequences to which a trip appends a tensor and does nothing else; that tensor."""
-    makers = {name: node for node in body.nodes for name in node.outputs if name}
+    producers = {name: node for node in body.nodes for name in node.outputs if name}
     found = {}
     for name, value in carried.items():
-        maker = makers.get(following[name])
+        producer = producers.get(following[name])
         at_the_end = (
-            maker is not None and maker.kind == "SequenceInsert" and not any(maker.inputs[2:])
+            producer is not None
+            and producer.kind == "SequenceInsert"
+            and not any(producer.inputs[2:])
         )
-        if not isinstance(value, Listed) or maker is None or not at_the_end:
+        if not isinstance(value, Listed) or producer is None or not at_the_end:
             continue
-        readers = [node for node in body.nodes if {name, following[name]} & {*node.inputs}]
-        if maker.inputs[0] == name and readers == [maker] and name not in body.outputs:
-            found[name] = maker.inputs[1]
+        consumers = [node for node in body.nodes if {name, following[name]} & {*node.inputs}]
+        if producer.inputs[0] == name and consumers == [producer] and name not in body.outputs:
+            found[name] = producer.inputs[1]
     return found
 
 
@@ -168,7 +170,7 @@ def extended(emitter: Emitter, value: Value, rows: Value) -> Listed:
     return Listed.of([*value.items, *items], None if value.items else rows)
 
 
-_NOT_THERE = "an optional value that is not there; leave its readers out of the model"
+_NOT_THERE = "an optional value that is not there; leave its consumers out of the model"
 
 
 @ONNX.imports(

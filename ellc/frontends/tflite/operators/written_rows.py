@@ -33,19 +33,19 @@ class WrittenRows:
 def written_rows(body: TfliteGraph, index: int) -> WrittenRows | None:
     """How the body writes a row of the carried value at `index`; None if it does anything else."""
     carried, made = body.inputs[index], body.outputs[index].name
-    makers = {t.name: node for node in body.nodes for t in node.results}
-    whole = makers.get(made)
+    producers = {t.name: node for node in body.nodes for t in node.results}
+    whole = producers.get(made)
     if whole is None or whole.kind != "CONCATENATION" or len(whole.operands) != 3:
         return None
     before, row, after = whole.operands
-    parts = [None if t is None else makers.get(t.name) for t in (before, after)]
-    readers = [node for node in body.nodes if carried.name in node.inputs]
+    parts = [None if t is None else producers.get(t.name) for t in (before, after)]
+    consumers = [node for node in body.nodes if carried.name in node.inputs]
     numbers: list[Tensor] = []
     for part in parts:
-        if part is None or part.kind != "SLICE" or part not in readers:
+        if part is None or part.kind != "SLICE" or part not in consumers:
             return None
         numbers += [t for t in part.operands[1:] if t is not None]
-    if row is None or len(numbers) != 4 or any(node not in parts for node in readers):
+    if row is None or len(numbers) != 4 or any(node not in parts for node in consumers):
         return None
     plain = whole.options.whole("Axis") == 0 and whole.options.activation is Activation.NONE
     fits = (row.shape, row.quant) == ((1, *carried.shape[1:]), carried.quant)
