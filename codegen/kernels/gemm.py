@@ -39,7 +39,7 @@ def gemm(node: PlacedNode) -> Iterator[Candidate]:
     pixels, filters = shape.columns.outputs, shape.filters
     usual = gemm_tile(node.target, total, pixels, filters)
     others = gemm_tiles(node.target, usual, pixels, filters)
-    product = Product("gemm", Problem(shape, problem.terms), _Products, pack_filters)
+    product = Product("gemm", Problem(shape, problem.terms), Products, pack_filters)
     yield from product.candidates(node, gemm_cycles, usual, others)
 
 
@@ -78,7 +78,7 @@ with its length; chains of this length keep that of any sum near numpy's own, fo
 a trip to the stack in so many products."""
 
 
-class _Products(ProductArithmetic):
+class Products(ProductArithmetic):
     """Sums of products: one vector register for each pixel and each vector of filters.
 
     More than `CHAIN` products of floats are summed in parts: some window rows at once, or parts of
