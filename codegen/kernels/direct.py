@@ -1,0 +1,219 @@
+"""Convolutions of few channels, such as a network's first layer, a window row at a time.
+
+The pixels of a tile read overlapping pieces of one image row. Every vector of that row is loaded
+once for all pixels and all taps of a window row, and its lanes are multiplied; the matrix product
+(`gemm.py`) loads each pixel's values for itself. A window row has few values here, so it is
+straight-line code, without the loops that a matrix product has around so short sums.
+
+Modelled Cortex-A53 cycles of it and of the matrix product, in thousands, each with its own tile
+(stride s, channels -> filters, rows of the image):
+
+| layer                | pi3_64        | pi3            |
+|----------------------|---------------|----------------|
+| 3x3 s2 3->32 224     | 5,177 : 6,015 | 7,718 : 7,627  |
+| 3x3 s1 3->64 96      | 6,892 : 8,366 | 9,149 : 11,563 |
+| 3x3 s1 1->8 96       |   299 :   455 |   425 :    588 |
+| 3x3 s1 4->32 96      | 4,210 : 4,696 | 6,114 : 6,893  |
+| 3x3 s2 4->16 128     | 1,067 : 1,084 | 1,670 : 1,510  |
+| 5x5 s2 3->32 128     | 3,980 : 4,835 | 6,031 : 6,468  |
+| 5x5 s2 3->8 160      | 1,549 : 1,918 | 2,633 : 2,493  |
+| 5x5 s1 4->24 96      | 7,970 : 9,005 | 11,521 : 13,518 |
+
+The prediction takes the faster one in all of these but 5x5 s2 3->32 on pi3. On x86-64, where a
+value is loaded and repeated by one instruction, a kernel of this form took 0.95 to 1.00 of the
+matrix product's time with its best tile from 16 filters on (0.7 to 0.9 with 8): it is not offered
+there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from ellc.codegen.blocks.candidates import Candidate, kernel
+from ellc.codegen.blocks.placed_node import PlacedNode
+from ellc.codegen.blocks.schedule import GemmSchedule, gemm_tile, gemm_tiles
+from ellc.codegen.blocks.terms import Numbers
+from ellc.codegen.blocks.window import Tiles, column_tiles
+from ellc.codegen.kernels.convolution import Product, has_whole_bytes, problem_of
+from ellc.codegen.kernels.gemm import Products
+from ellc.codegen.kernels.implicit_gemm import ConvShape, pack_filters
+from ellc.codegen.kir.ir import Operand
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.machine.target import Target
+from ellc.ir.ops.conv import Conv2D
+
+MOST_CHANNELS = 4
+"""Of a first layer: grey, colours, colours with a mask."""
+LONGEST_ROW = 48
+"""Values of a window row up to which it is straight-line code: 11 taps of 4 channels."""
+
+
+@kernel(Conv2D, name="direct")
+def direct(node: PlacedNode) -> Iterator[Candidate]:
+    """Windows of at least 3x3 over images of float32 with up to four channels and no gaps.
+
+    On cores that run instructions in order and whose multiply-adds take a lane: a Cortex-A53 is
+    what the costs below were measured on.
+    """
+    target = node.target
+    if node.inputs[0].type.shape[3] > MOST_CHANNELS or not target.core.in_order:
+        return
+    problem = problem_of(node)
+    shape, numbers = problem.shape, problem.terms.numbers
+    if numbers.total is not Elem.F32 or shape.groups > 1 or not shape.consecutive_taps:
+        return
+    if min(shape.rows.taps, shape.columns.taps) < 3 or _row_length(shape) > LONGEST_ROW:
+        return
+    pixels, filters = shape.columns.outputs, shape.filters
+    usual = gemm_tile(target, numbers.total, pixels, filters)
+    if not usual.by_lane:
+        return
+    dtype = node.result.type.dtype
+    tiles = [t for t in gemm_tiles(target, usual, pixels, filters) if has_whole_bytes(dtype, t)]
+    if not tiles:
+        return  # results are signs, and there are too few filters for a byte
+    best = min(tiles, key=lambda tile: direct_cycles(target, shape, tile, numbers))
+    product = Product("direct", problem, _WindowRows, pack_filters)
+    yield from product.candidates(node, direct_cycles, best, tiles)
+
+
+def _row_length(shape: ConvShape) -> int:
+    """Values of a window row."""
+    return shape.columns.taps * shape.channels
+
+
+@dataclass(frozen=True, slots=True)
+class _ImageRow:
+    """What some pixels read of an image row: `length` values each, from the places `starts` on.
+
+    Vectors lie between the first and the last value that is read. A kernel takes `step` values of
+    every pixel at a time.
+    """
+
+    starts: tuple[int, ...]
+    length: int
+    step: int
+
+    @classmethod
+    def of(
+        cls, shape: ConvShape, schedule: GemmSchedule, length: int, pixels: Sequence[int]
+    ) -> _ImageRow:
+        """That of these pixels of a tile."""
+        apart = shape.columns.stride * shape.x.strides[2]
+        return cls(tuple(pixel * apart for pixel in pixels), length, schedule.k_step)
+
+    @property
+    def width(self) -> int:
+        """Values of a vector."""
+        span = self.starts[-1] + self.length - self.starts[0]
+        return min(self.step, 1 << span.bit_length() - 1)
+
+    def vector_of(self, place: int) -> int:
+        """The place of the vector with a value; the last one ends where the row does."""
+        begin, end, width = self.starts[0], self.starts[-1] + self.length, self.width
+        return min(place - (place - begin) % width, end - width)
+
+    def steps(self) -> Iterator[tuple[range, list[int]]]:
+        """The values of a window row, some at a time, and the vectors that each step needs."""
+        for start in range(0, self.length, self.step):
+            values = range(start, min(start + self.step, self.length))
+            yield values, sorted({self.vector_of(p + k) for p in self.starts for k in values})
+
+    def vector_steps(self) -> dict[int, tuple[int, int]]:
+        """The first and the last step that needs each vector."""
+        found: dict[int, tuple[int, int]] = {}
+        for number, (_, vectors) in enumerate(self.steps()):
+            for vector in vectors:
+                found[vector] = (found.get(vector, (number, number))[0], number)
+        return found
+
+
+_TILE_SLOTS = 16
+"""Slots of pointers, tests of edges and counters for each tile."""
+_STEP_SLOTS = 6.0
+"""What the first load of a step waits for multiply-adds. On pi3_64 a row of a 3x3 window of 3
+channels takes an 8x8 tile 215 modelled cycles, and 198 by the count of instructions; it has three
+steps."""
+_LOAD_SLOTS = 1.5
+"""The same in 32-bit state, for every load of weights: loads have no offsets there, and LLVM moves
+them between the multiply-adds."""
+_LINE_SLOTS = 4.0
+"""What a pixel costs more in a block of one vector than in one of two: a cache line of results is
+written in twice as many pieces."""
+
+
+def direct_cycles(
+    target: Target, shape: ConvShape, schedule: GemmSchedule, numbers: Numbers
+) -> float:
+    """Issue slots: multiply-adds, loads of weights and of the image's row, and what surrounds them.
+
+    The last block has no instructions for vectors without filters.
+    """
+    images, rows, _, _ = shape.walk
+    blocks, rest = divmod(shape.filters, schedule.block)
+    cycles = blocks * _row_cycles(target, shape, schedule)
+    if rest:
+        cycles += _row_cycles(target, shape, replace(schedule, vectors=-(-rest // schedule.lanes)))
+    return images * rows * cycles
+
+
+def _row_cycles(target: Target, shape: ConvShape, schedule: GemmSchedule) -> float:
+    """Those of one row of results and one block of filters."""
+    return sum(
+        tiles.count * _tile_cycles(target, shape, schedule, tiles)
+        for tiles in column_tiles(shape.columns, schedule.pixels)
+    )
+
+
+def _tile_cycles(target: Target, shape: ConvShape, schedule: GemmSchedule, tiles: Tiles) -> float:
+    """Those of one tile. What does not fit in the registers is stored and loaded again for every
+    value of a window row."""
+    load, sums = target.core.load_cycles, tiles.size * schedule.vectors
+    together = target.isa.vector_loads_take_offsets
+    weight = load if together else load + _LOAD_SLOTS
+    cycles = 0.0
+    for (first, end), pixels in tiles.tap_groups():
+        row = _ImageRow.of(shape, schedule, (end - first) * shape.channels, pixels)
+        used, steps = row.vector_steps().values(), range(-(-row.length // row.step))
+        most = max(sum(a <= step <= z for a, z in used) for step in steps)
+        values = -(-most * row.width // schedule.lanes)
+        registers = sums + values + schedule.vectors * schedule.k_step
+        spilled = max(0, registers - target.vector_registers)
+        products = len(pixels) * schedule.vectors
+        cycles += row.length * (products + schedule.vectors * weight + spilled * (load + 1))
+        cycles += len(used) * load + len(steps) * (_STEP_SLOTS if together else 0.0)
+    is_narrow = schedule.vectors == 1 and shape.filters > schedule.lanes
+    stores = 2 * sums + (tiles.size * _LINE_SLOTS if is_narrow else 0.0)
+    return cycles * shape.rows.taps + stores + _TILE_SLOTS
+
+
+class _WindowRows(Products):
+    """Sums of products over a whole window row of straight-line code."""
+
+    def depth(
+        self,
+        sums: list[Operand],
+        inside: Operand,
+        panel: Operand,
+        length: int,
+        pixels: Sequence[int],
+    ) -> list[Operand]:
+        """Products of `length` values, some at a time: loads first, then multiply-adds."""
+        b, schedule = self._b, self._schedule
+        row = _ImageRow.of(self._shape, schedule, length, pixels)
+        loaded: dict[int, Operand] = {}
+        for values, vectors in row.steps():
+            weights = [self._row(panel, k) for k in values]
+            for at in vectors:
+                if at not in loaded:
+                    loaded[at] = b.load(self._x, inside, row.width, offset=at)
+            for k, weight_row in zip(values, weights, strict=True):
+                for pixel, start in zip(pixels, row.starts, strict=True):
+                    place = start + k
+                    at = row.vector_of(place)
+                    value = b.op("splat_lane", loaded[at], attrs=(place - at, schedule.lanes))
+                    for v, weight in enumerate(weight_row):
+                        index = pixel * schedule.vectors + v
+                        sums[index] = self.accumulate(weight, value, sums[index])
+        return sums

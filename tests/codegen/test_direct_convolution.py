@@ -1,0 +1,128 @@
+"""The direct convolution of few channels: results of random layers, and where it is taken."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+from agreement import disagreement
+from small_networks import inputs_of, ready, reference_of
+
+from ellc.codegen.blocks.lowering import Options
+from ellc.codegen.machine.resolve import resolve
+from ellc.codegen.measure.testing import Trial, run_trials
+from ellc.codegen.planning.plan import Step
+from ellc.codegen.planning.planner import make_plan
+from ellc.codegen.toolchain.emulate import Guard
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.graph import Graph
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.pointwise import Add, Relu
+from ellc.ir.types import DType, Padding, TensorType
+
+LAYERS = 24
+LAYER = "layer"
+
+
+def network(
+    conv: Conv2D, image: tuple[int, ...], weights: tuple[int, ...], *, fused: bool = False
+) -> Graph:
+    """A convolution with a bias, and with `fused` a sum with another input and a ReLU."""
+    b = GraphBuilder("net")
+    rng = np.random.default_rng(0)
+    x = b.input("x", TensorType(DType.F32, image))
+    filters = b.constant(rng.normal(size=weights).astype(np.float32))
+    y = b.add(conv, x, filters, b.constant(np.float32(rng.normal(size=weights[0]))), source=LAYER)
+    if fused:
+        type_ = ready_type(conv, image, weights)
+        y = b.add(Relu(), b.add(Add(), y, b.input("z", type_)))
+    b.output("y", y)
+    return ready(b.build())
+
+
+def ready_type(conv: Conv2D, image: tuple[int, ...], weights: tuple[int, ...]) -> TensorType:
+    """The type of the convolution's result."""
+    (made,) = network(conv, image, weights).output_types()
+    return made
+
+
+def random_network(seed: int) -> Graph:
+    """Windows of 3 to 5, strides of 1 to 3, any padding; one or two images whose rows have from two
+    pixels of results to several tiles of them."""
+    rng = np.random.default_rng(seed)
+    rows, columns, channels = (int(n) for n in rng.integers((3, 3, 1), (6, 6, 5)))
+    padding = Padding(*(int(n) for n in rng.integers(0, 3, 4)))
+    size = rng.integers((rows, columns + 3), (rows + 6, columns + 30))
+    image = (int(rng.integers(1, 3)), *(int(n) for n in size), channels)
+    conv = Conv2D(padding=padding, stride=tuple(int(n) for n in rng.integers(1, 4, 2)))
+    weights = (int(rng.integers(1, 20)), rows, columns, channels)
+    return network(conv, image, weights, fused=seed % 3 == 0)
+
+
+def only_step(graph: Graph, target: str) -> Step:
+    """The only step of the plan of a layer."""
+    (step,) = make_plan(graph, resolve(target), Options(), "net").steps
+    return step
+
+
+@cache
+def trials() -> tuple[Trial, ...]:
+    """Random layers, with the candidate asked for."""
+    graphs = [random_network(seed) for seed in range(LAYERS)]
+    asked = ((LAYER, "direct"),)
+    return tuple(Trial(g, (inputs_of(g, seed),), asked) for seed, g in enumerate(graphs))
+
+
+@pytest.mark.parametrize(
+    ("target", "guard"),
+    [
+        pytest.param("pi3", "end", marks=pytest.mark.emulated("qemu-arm")),
+        pytest.param("pi3_64", "start", marks=pytest.mark.emulated("qemu-aarch64")),
+    ],
+)
+def test_random_layers_agree_with_the_reference(target: str, guard: Guard) -> None:
+    every = run_trials(trials(), resolve(target), guard=guard)
+    for trial, found in zip(trials(), every, strict=True):
+        assert not isinstance(found, Exception), found
+        (call,) = trial.calls
+        ((made,),) = found
+        (expected,) = reference_of(trial.graph, call)
+        assert not disagreement(made, expected), trial.graph.nodes
+
+
+FIRST = network(Conv2D(padding=Padding(0, 1, 0, 1), stride=(2, 2)), (1, 224, 224, 3), (32, 3, 3, 3))
+GREY = network(Conv2D(padding=Padding.same(1)), (1, 96, 96, 1), (8, 3, 3, 1))
+
+
+@pytest.mark.parametrize(
+    ("graph", "target", "wanted"),
+    [
+        (FIRST, "pi3_64", "direct:7x8"),
+        (FIRST, "pi3", "gemm:5x8"),  # 16 registers are too few for the sums and the image's row
+        (GREY, "pi3_64", "direct:10x8"),
+        (GREY, "pi3", "direct:5x8"),
+    ],
+)
+def test_it_is_taken_where_it_is_predicted_to_be_faster(
+    graph: Graph, target: str, wanted: str
+) -> None:
+    step = only_step(graph, target)
+    assert step.predictions[0].name == wanted
+    assert step.predictions[0].known_cycles == min(p.known_cycles for p in step.predictions)
+
+
+@pytest.mark.parametrize("target", ["host", "pi0", "pi4", "imxrt1050"])
+def test_it_is_not_offered_where_it_was_not_measured(target: str) -> None:
+    assert "direct" not in {p.kernel for p in only_step(GREY, target).predictions}
+
+
+def test_more_channels_smaller_windows_and_gaps_are_left_to_others() -> None:
+    others = [
+        network(Conv2D(), (1, 9, 9, 5), (8, 3, 3, 5)),
+        network(Conv2D(), (1, 9, 9, 3), (8, 2, 3, 3)),
+        network(Conv2D(dilation=(1, 2)), (1, 9, 9, 3), (8, 3, 3, 3)),
+        network(Conv2D(), (1, 20, 20, 4), (8, 3, 13, 4)),
+    ]
+    for graph in others:
+        assert "direct" not in {p.kernel for p in only_step(graph, "pi3_64").predictions}
