@@ -42,6 +42,10 @@ _COMMANDS: tuple[str, ...] = (
 )
 _MODULES = {"import": "import_model"}  # where the name is a keyword of Python
 
+_TOO_LARGE = EllcError(
+    "more memory is needed than there is", code="E304", hint="give smaller inputs (--shape)"
+)
+
 _EPILOG = """\b
 Exit codes:
   0    all well
@@ -149,6 +153,9 @@ def run(arguments: Sequence[str]) -> int:
         return int(cli.main(list(arguments), prog_name="ellc", standalone_mode=False) or 0)
     except EllcError as error:
         _report(error.report())
+        return EXIT_BAD_INPUT
+    except MemoryError:
+        _report(_TOO_LARGE.report())
         return EXIT_BAD_INPUT
     except click.ClickException as error:
         _report_usage(error)

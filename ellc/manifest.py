@@ -19,11 +19,11 @@ from ellc.codegen.machine.target import Target
 from ellc.codegen.output.glue import interface_hash
 from ellc.codegen.output.package.manifest import FORMAT
 from ellc.ir.errors import EllcError
+from ellc.ir.limits import MOST_AXES
 from ellc.ir.types import DType, Quant, TensorType
 
 _LONGEST_BYTES = 64 << 20
 _MOST_BYTES = 1 << 40
-_MOST_AXES = 16
 _MOST = sys.float_info.max
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
@@ -102,7 +102,7 @@ def _port(value: object) -> Port:
     dtype = _dtype(said["type"])
     shape = tuple(_whole(extent) for extent in _list(said["shape"]))
     item_bytes = 1 if dtype is DType.BIT else dtype.item_bytes
-    if len(shape) > _MOST_AXES or math.prod(shape) * item_bytes > _MOST_BYTES:
+    if len(shape) > MOST_AXES or math.prod(shape) * item_bytes > _MOST_BYTES:
         raise ValueError(f"a shape of {len(shape)} axes and {math.prod(shape)} elements")
     if dtype is DType.BIT and not shape:
         raise ValueError("a shape for signs without channels")

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 from ellc.ir.errors import EllcError
 
+MOST_AXES = 16
+"""Axes of a tensor that a file may declare; importers may split them, and numpy has room for 64."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

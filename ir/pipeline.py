@@ -252,6 +252,8 @@ def _run_one(
     start = time.perf_counter()
     try:
         after = _described(run_nested(step, graph), graph)
+    except MemoryError:  # the machine's limit, no mistake
+        raise
     except Exception as error:  # the graph was well formed: the pass erred or says what it refuses
         if isinstance(error, EllcError) and not isinstance(error, ShapeError):
             raise

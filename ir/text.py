@@ -12,7 +12,7 @@ from typing import Any
 from ellc.ir.attributes import build, field_types
 from ellc.ir.errors import EllcError
 from ellc.ir.graph import Constant, Graph, Node, Port, State
-from ellc.ir.limits import DEFAULT_LIMITS, Limits
+from ellc.ir.limits import DEFAULT_LIMITS, MOST_AXES, Limits
 from ellc.ir.op import Op, attribute_class, attribute_name
 from ellc.ir.types import DType, Padding, Quant, TensorType
 from ellc.ir.weights import WeightPool
@@ -101,7 +101,7 @@ def _print_attr(value: object) -> str:
 
 _TOKEN = re.compile(
     r"""\s*(?:
-    (?P<string>"(?:[^"\\]|\\.)*") |
+    (?P<string>"(?:[^"\\]++|\\.)*+") |
     (?P<value>%[A-Za-z0-9_.]+) |
     (?P<key>@[0-9a-f]{32}) |
     (?P<number>-?(?:inf|nan|\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)(?![A-Za-z0-9_])) |
@@ -264,6 +264,8 @@ class _Parser:
         dtype = self._dtype()
         token = self._peek()
         shape = self._list()
+        if len(shape) > 2 * MOST_AXES:  # importers split axes
+            raise _syntax(token.line, f"a shape of {len(shape)} axes")
         border = self._positional(Padding) if self._accept("border") else None
         quant = self._positional(Quant) if self._accept("quant") else None
         fields = {"dtype": dtype, "shape": shape, "border": border, "quant": quant}

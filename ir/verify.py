@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from ellc.ir.errors import EllcError
@@ -121,11 +122,8 @@ def _check_ports(graph: Graph) -> list[str]:
     for kind, ports in (("input", graph.inputs), ("output", graph.outputs)):
         untyped = [p for p in ports if p.value not in graph.types]
         found += [f"{kind} '{p.name}': no type for %{p.value}" for p in untyped]
-        names = [p.name for p in ports]
-        found += [
-            f"two {kind}s are called '{n}'"
-            for n in sorted({n for n in names if names.count(n) > 1})
-        ]
+        counts = Counter(p.name for p in ports)
+        found += [f"two {kind}s are called '{n}'" for n in sorted(counts) if counts[n] > 1]
     return found
 
 

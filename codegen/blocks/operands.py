@@ -130,7 +130,7 @@ def address(
 
 
 def expanded(array: Array, shape: tuple[int, ...], walk: tuple[int, ...]) -> Array:
-    """A constant repeated as far as needed to have the extent of the walk's last axis.
+    """A constant repeated as far as needed to have the extent of the walk's last axis, as a view.
 
     So a vector per channel does not cut rows of few channels into pixels.
     """
@@ -140,7 +140,7 @@ def expanded(array: Array, shape: tuple[int, ...], walk: tuple[int, ...]) -> Arr
         if prod(shape[first:]) >= inner:
             if prod(own.shape[:first]) != 1:
                 return array
-            return np.asarray(np.broadcast_to(own[(0,) * first], shape[first:]), order="C")
+            return np.broadcast_to(own[(0,) * first], shape[first:])
     return array
 
 

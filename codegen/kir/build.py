@@ -27,8 +27,12 @@ from ellc.codegen.kir.ir import (
 from ellc.codegen.kir.operations import OPERATIONS
 from ellc.codegen.kir.ops import elem_code
 from ellc.codegen.kir.types import INDEX, Elem, VType
+from ellc.ir.errors import EllcError
 
 ValueT = TypeVar("ValueT")
+MOST_VALUES = 1 << 16
+"""Values of one kernel. Code for every tap of a window, or for every column at its edge, grows with
+the numbers in a model; kernels of networks in use have a few thousand."""
 
 
 @dataclass
@@ -401,6 +405,12 @@ class KernelBuilder:
 
     def _var(self, type_: VType, name: str = "v") -> Var:
         self._count += 1
+        if self._count > MOST_VALUES:
+            raise EllcError(
+                f"kernel '{self._name}' would be too long: more than {MOST_VALUES:,} values",
+                code="E304",
+                hint="windows of many thousand elements have no kernels",
+            )
         return Var(f"{name}{self._count}", type_)
 
     def _append(self, statement: Stmt) -> None:

@@ -112,10 +112,9 @@ class _Follower:
             for step in steps:
                 self._run(step)
             self._end_trip(leave, leave.op)
-        for trip in set(range(trips)) - set(followed):
-            for way, value in zip(leave.op.walks, leave.outputs[len(held) :], strict=True):
-                access = element_access(self._plan.accesses[value], way, trips)
-                self._elements(access, trip)[...] = self._numbers[value]
+        for way, value in zip(leave.op.walks, leave.outputs[len(held) :], strict=True):
+            access = element_access(self._plan.accesses[value], way, trips)
+            self._on_trips(access, 2, trips - 1)[...] = self._numbers[value]
         for current, value in zip(held, leave.outputs, strict=False):
             self._elements(self._plan.accesses[current])[...] = self._numbers[value]
         self._trip = 0
@@ -225,13 +224,20 @@ class _Follower:
             else:
                 yield name
 
-    def _elements(self, access: Access, trip: int | None = None) -> Array:
-        """The owners of a tensor's elements, as a view; of the trip at work if none is said."""
+    def _elements(self, access: Access) -> Array:
+        """The owners of a tensor's elements on the trip at work, as a view."""
+        return self._on_trips(access, self._trip, self._trip + 1)[0, ...]
+
+    def _on_trips(self, access: Access, first: int, end: int) -> Array:
+        """The owners of a tensor's elements on some trips [trips, *shape], as a view."""
         owners = self._owners[access.buffer.id]
+        shape = (max(0, end - first), *access.shape)
+        if 0 in shape:
+            return np.empty(shape, owners.dtype)
         size = owners.itemsize
-        strides = tuple(s * size for s in access.strides)
-        start = access.offset + access.trip * (self._trip if trip is None else trip)
-        return np.ndarray(access.shape, owners.dtype, owners, start * size, strides)
+        strides = tuple(s * size for s in (access.trip, *access.strides))
+        start = access.offset + access.trip * first
+        return np.ndarray(shape, owners.dtype, owners, start * size, strides)
 
 
 def _traffic(step: Step) -> tuple[list[Buffer], list[Buffer]]:

@@ -35,9 +35,10 @@ ROWS = (
     ErrorCode(
         "E304",
         "The network does not fit",
-        "Its intermediate results need more memory than can be addressed, or a loop inside a loop "
-        "is too long to be written out.",
-        "Give smaller inputs (`--shape`), or fewer trips to one of the loops.",
+        "Its intermediate results need more memory than can be addressed or than the machine has "
+        "that compiles it, a kernel would be too long, or a loop inside a loop is too long to be "
+        "written out.",
+        "Give smaller inputs (`--shape`), smaller windows, or fewer trips to one of the loops.",
     ),
     ErrorCode(
         "E305",

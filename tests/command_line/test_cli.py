@@ -116,6 +116,12 @@ def test_bad_input_is_one_report_with_all_problems(failing, capsys) -> None:
     assert err == "error[E1]: m.ell: 2 layers cannot be read\n  at 1: a\n  at 2: b\nhint: do this\n"
 
 
+def test_a_machine_with_too_little_memory_is_no_bug(failing, capsys) -> None:
+    failing(MemoryError())
+    assert cli.run(["fail"]) == cli.EXIT_BAD_INPUT
+    assert capsys.readouterr().err.startswith("error[E304]: more memory is needed than there is")
+
+
 @pytest.mark.parametrize(
     "error", [InternalError("bad code", reproducer="r.ll"), ValueError("oops")]
 )

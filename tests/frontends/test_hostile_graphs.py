@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from onnx_models import compare, computed, model, node, read
 from tflite_cases import TfliteCase, ints, stored
 from tflite_files import T, options, reference
 
+from ellc.codegen.blocks.operands import expanded
+from ellc.codegen.machine.resolve import resolve
+from ellc.codegen.planning.planner import Options, make_plan
 from ellc.driver import CompileOptions, compile_model
 from ellc.frontends.graph_import.values import Nonsense
 from ellc.frontends.tflite.read import read_tflite
@@ -20,11 +24,13 @@ from ellc.ir.errors import EllcError, ShapeError
 from ellc.ir.graph import Graph
 from ellc.ir.ops.padding import Pad
 from ellc.ir.ops.resize import Resize
+from ellc.ir.pipeline import run_pipeline
 from ellc.ir.types import DType, TensorType
 from ellc.ir.verify import verify
 
 X = np.linspace(-1, 1, 4, dtype=np.float32).reshape(1, 4)
 HUGE = 2**31 - 1
+HOST = resolve("host")
 
 
 def outcome(proto: onnx.ModelProto) -> str:
@@ -370,3 +376,71 @@ def test_pool_with_a_border_without_end(kind: str) -> None:
     chosen = {"kernel_shape": [2, 2 * far + 1], "pads": [1, far, 0, far]}
     proto = model([node(kind, ["x"], ["y"], **chosen)], {"x": np.ones((1, 1, 4, 4), "f4")}, ["y"])
     assert outcome(proto) == "E212"
+
+
+# ---- a small file whose code, plan or constants would be large ----------------------------------
+
+GROWING = {
+    "a trip for every row": (
+        [node("RNN", ["x", "w", "r"], ["y"], hidden_size=1)],
+        (1 << 20, 1, 1),
+        {"w": np.ones((1, 1, 1), "f4"), "r": np.ones((1, 1, 1), "f4")},
+        "",
+    ),
+    "code for every column of an edge": (
+        [node("MaxPool", ["x"], ["y"], kernel_shape=[1, 1 << 14], pads=[0, (1 << 14) - 1] * 2)],
+        (1, 1, 1, 8),
+        {},
+        "E304",
+    ),
+    "code for every tap": (
+        [
+            node(
+                "AveragePool",
+                ["x"],
+                ["y"],
+                kernel_shape=[1000, 1000],
+                pads=[999] * 4,
+                count_include_pad=1,
+            )
+        ],
+        (1, 1, 8, 8),
+        {},
+        "E304",
+    ),
+    "zeros between taps": (
+        [
+            node("ConvTranspose", ["x", "w"], ["r"], dilations=[5000, 5000]),
+            node("ReduceMax", ["r"], ["y"]),
+        ],
+        (1, 1, 8, 8),
+        {"w": np.ones((1, 1, 3, 3), "f4")},
+        "E302",
+    ),
+    "many axes": (
+        [node("Unsqueeze", ["x", "a"], ["y"])],
+        (1, 2),
+        {"a": np.arange(100_000)},
+        "E212",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", GROWING)
+def test_a_small_file_is_planned_or_refused_soon(kind: str) -> None:
+    """Each took more than ten seconds, or 400 MB."""
+    nodes, shape, constants, code = GROWING[kind]
+    info = helper.make_tensor_value_info("x", 1, shape)
+    start, said = time.process_time(), ""
+    try:
+        make_plan(
+            run_pipeline(read(model(nodes, [info], ["y"], constants)))[0], HOST, Options(), "m"
+        )
+    except EllcError as error:
+        said = error.code
+    assert said == code
+    assert time.process_time() - start < 6
+
+
+def test_a_constant_is_repeated_without_memory() -> None:
+    assert expanded(np.ones(1000, "f4"), (1 << 40, 1000), (4096,)).shape == (1 << 40, 1000)

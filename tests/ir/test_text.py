@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -85,6 +86,7 @@ def test_a_difference_anywhere_is_a_difference() -> None:
         ("relu{}", "leaky_relu{slope=" + "[" * 500 + "]" * 500 + "}"),
         ("f32", "f31"),
         ("[1,2,2,1]", "[1,2,x,1]"),
+        ("[1,2,2,1]", f"[{'1,' * 70}1]"),
         ("[1,2,2,1]", "[1,2,2.5,1]"),
         ("[1,2,2,1]", "[1,2,2,1] border(1,1)"),
         ("[1,2,2,1]", "[1,2,2,1] quant(1.0)"),
@@ -153,3 +155,13 @@ def test_deep_fused_attributes_stay_an_error_not_a_crash() -> None:
     graph = b.build()
     with pytest.raises(EllcError):
         parse(print_graph(graph), graph.weights)
+
+
+@pytest.mark.parametrize("name", ["x" * (4 << 20), '\\"' * (2 << 20)])
+def test_a_long_string_costs_no_more_memory_than_its_length(name: str) -> None:
+    tracemalloc.start()
+    try:
+        parse(SMALL.replace('"x"', f'"{name}"'), WeightPool())
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -113,6 +114,14 @@ def test_a_state_without_its_initial_array(graph: Graph) -> None:
 def test_names_used_twice(graph: Graph) -> None:
     twice = replace(graph, outputs=graph.outputs * 2)
     assert "two outputs" in problems(twice)
+
+
+def test_many_names_take_time_in_proportion(graph: Graph) -> None:
+    (port,) = graph.outputs
+    many = replace(graph, outputs=tuple(Port(f"y{i}", port.value) for i in range(40_000)))
+    start = time.process_time()
+    verify(many)
+    assert time.process_time() - start < 4
 
 
 @pytest.mark.parametrize(

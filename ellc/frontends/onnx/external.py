@@ -21,14 +21,17 @@ class ExternalFiles:
     """The files beside one model. `folder` is where the model lies, None if it is not in one.
 
     A range is read once, even if several tensors name it. The ranges of a file may have at most
-    twice its length in all (the first `small_bytes` are not counted), so that a small file cannot
-    make ellc read much.
+    twice its length in all, and so may those that are named again, so that a small file cannot make
+    ellc work much: the first `small_bytes` of what is read are not counted, and of what is named
+    again the first `small_bytes` * `growth_ratio`.
     """
 
     folder: Path | None
     limits: Limits
     _read: dict[tuple[str, int, int], bytes] = field(default_factory=dict)
-    _bytes: Counter[str] = field(default_factory=Counter)  # by location
+    _bytes: Counter[str] = field(default_factory=Counter)  # by location, of new ranges
+    _stored: dict[str, int] = field(default_factory=dict)  # bytes of a file, by location
+    _again: Counter[str] = field(default_factory=Counter)  # by location, of known ones
 
     def read(self, entries: Mapping[str, str], size: int, tensor: str) -> bytes:
         """`size` bytes of the file that a tensor's entries (location, offset, length) name.
@@ -41,7 +44,20 @@ class ExternalFiles:
         key = (location, offset, size)
         if key not in self._read:
             self._read[key] = self._new_range(*key, tensor)
+        else:
+            # What is made of the bytes may be as large for every tensor, and larger.
+            free = self.limits.small_bytes * self.limits.growth_ratio
+            self._count(self._again, location, size, free)
         return self._read[key]
+
+    def _count(self, counter: Counter[str], location: str, size: int, free: int) -> None:
+        counter[location] += size
+        if counter[location] > free + _READINGS * self._stored[location]:
+            raise EllcError(
+                f"tensors take more than {_READINGS} times what the file holds",
+                code="E203",
+                where=f"'{location[:200]}'",
+            )
 
     def _new_range(self, location: str, offset: int, size: int, tensor: str) -> bytes:
         assert self.folder is not None
@@ -54,13 +70,8 @@ class ExternalFiles:
                         tensor, f"{shown}, which does not hold bytes {offset} and {size} more"
                     )
                 want_dense(file, self.limits, shown)
-                self._bytes[location] += size
-                if self._bytes[location] > self.limits.small_bytes + _READINGS * stored:
-                    raise EllcError(
-                        f"tensors take more than {_READINGS} times what the file holds",
-                        code="E203",
-                        where=shown,
-                    )
+                self._stored[location] = stored
+                self._count(self._bytes, location, size, self.limits.small_bytes)
                 file.seek(offset)
                 return file.read(size)
         except (OSError, ValueError) as error:

@@ -12,10 +12,10 @@ from ellc.frontends.graph_import.packed import packed_bytes, unpacked
 from ellc.frontends.graph_import.values import Unsupported
 from ellc.frontends.onnx.external import ExternalFiles
 from ellc.ir.errors import EllcError
-from ellc.ir.limits import Limits
+from ellc.ir.limits import MOST_AXES, Limits
 from ellc.ir.types import Array, DType
 
-MAX_RANK = 16
+MAX_RANK = MOST_AXES
 _EXTERNAL = 1  # TensorProto.DataLocation
 _UINT8 = 2
 

@@ -39,14 +39,13 @@ from ellc.frontends.tflite.tables import (
     root,
     without_fields,
 )
-from ellc.ir.limits import Limits
+from ellc.ir.limits import MOST_AXES, Limits
 from ellc.ir.types import Array, DType, Quant
 
 _IDENTIFIER = b"TFL3"
 # What the schema has in the names of all options that are numbers of graphs, and of no others.
 _GRAPH = "Subgraph"
 _LEAST_BUDGET = 1 << 16
-_MOST_AXES = 16
 _MOST_NESTED = 8
 _CUSTOM = "CUSTOM"
 _METADATA = "TFLITE_METADATA"
@@ -144,7 +143,7 @@ class _Container:
     def _tensor(self, name: str, entry: Any) -> Tensor:
         kind = _ELEMENT_KINDS.get(entry.Type(), f"elements of type {entry.Type()}")
         shape, signature = _wholes(entry.ShapeAsNumpy()), _wholes(entry.ShapeSignatureAsNumpy())
-        if len(shape) > _MOST_AXES:
+        if len(shape) > MOST_AXES:
             raise Damaged(f"tensor '{name}' has {len(shape)} axes")
         size = self._limits.product(shape, where=f"tensor '{name}'")
         declared = signature if len(signature) == len(shape) else shape

@@ -93,7 +93,10 @@ def lower_conv_transpose(editor: Editor, node: Node, op: _Transposed) -> None:
 
 def _want_few_phases(node: Node, op: _Transposed, shape: tuple[int, ...]) -> None:
     filters, *taps, depth = shape
-    padded = (s * ceil(t / s) for s, t in zip(op.stride, taps, strict=True))
+    padded = (
+        s * ceil((d * (t - 1) + 1) / s)
+        for s, d, t in zip(op.stride, op.dilation, taps, strict=True)
+    )
     most = max(_SMALL_WEIGHTS, _MOST_GROWTH * prod(shape))
     if max(op.stride) > _MOST_STRIDE or prod((filters, depth, *padded)) > most:
         raise EllcError(

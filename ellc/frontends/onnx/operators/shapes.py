@@ -70,7 +70,7 @@ def unsqueeze(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """With more axes of extent 1."""
     x = operand(inputs, 0)
     given = integers_at(node, inputs, "axes", 1, since=13) or ()
-    axes = axes_of(given, x.type.rank + len(given))
+    axes = set(axes_of(given, x.type.rank + len(given)))
     extents = iter(x.shape)
     shape = [1 if a in axes else next(extents) for a in range(x.type.rank + len(axes))]
     return reshaped(emitter, x, tuple(shape))
