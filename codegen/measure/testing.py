@@ -52,12 +52,13 @@ class Trial:
     """A graph that has been through the passes, and the inputs of one or more calls in a row.
 
     State is carried from call to call and is as after a reset in the first. `kernels` are taken in
-    place of the cheapest; see `Options`.
+    place of the cheapest; see `Options`. `threads`, unless 0, replaces that of the options.
     """
 
     graph: Graph
     calls: tuple[tuple[Array, ...], ...]
     kernels: tuple[tuple[str, str], ...] = ()
+    threads: int = 0
 
 
 def rivals(trial: Trial, target: Target) -> list[Trial]:
@@ -120,10 +121,11 @@ def run_trials(
 ) -> list[list[Outputs] | Exception]:
     """Compile and run all trials; for each the outputs of its calls, or what went wrong with it.
 
-    With `options.threads` above 1 every call runs on that many threads. `guard` says which end of
-    every buffer and of each trial's constants lies at a page that may not be touched. `cc`, words
-    that start a C compiler of this machine, takes the place of the built-in one for everything in
-    C, so that it can be one with a sanitizer.
+    With `options.threads` above 1 every call runs on that many threads. Kernels that several trials
+    have in common are compiled once. `guard` says which end of every buffer and of each trial's
+    constants lies at a page that may not be touched. `cc`, words that start a C compiler of this
+    machine, takes the place of the built-in one for everything in C, so that it can be one with a
+    sanitizer.
 
     A trial whose operators have no kernel, whose code does not compile, crashes, writes where it
     must not or whose results depend on what memory held gets an `EllcError` or `InternalError` and
@@ -135,9 +137,10 @@ def run_trials(
     for index, trial in enumerate(trials):
         name = f"t{index}"
         try:
-            asked = replace(chosen, kernels=(*chosen.kernels, *trial.kernels))
+            kernels = (*chosen.kernels, *trial.kernels)
+            asked = replace(chosen, kernels=kernels, threads=trial.threads or chosen.threads)
             plan = shared.plan(make_plan(trial.graph, target, asked, name))
-            model = make_model(plan, name, chosen.threads, portable=emitter == "c")
+            model = make_model(plan, name, asked.threads, portable=emitter == "c")
             parts.append(_Part(index, trial, plan, model))
         except Exception as error:
             found[index] = error

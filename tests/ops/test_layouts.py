@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from agreement import disagreement
 
-from ellc.codegen.blocks.lowering import Options
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.measure.testing import Trial, run_trials
 from ellc.ir.builder import GraphBuilder, Ref
@@ -279,18 +279,18 @@ def layout_graph(name: str) -> Graph:
 
 
 WAYS = [
-    pytest.param("host", 1, id="host"),
-    pytest.param("host", 4, id="host-threads"),
-    pytest.param("pi0", 1, id="pi0", marks=[pytest.mark.slow, pytest.mark.emulated("qemu-arm")]),
-    pytest.param("pi3", 1, id="pi3", marks=[pytest.mark.slow, pytest.mark.emulated("qemu-arm")]),
+    pytest.param("host", (1, 4), id="host"),
+    pytest.param("pi0", (1,), id="pi0", marks=[pytest.mark.slow, pytest.mark.emulated("qemu-arm")]),
+    pytest.param("pi3", (1,), id="pi3", marks=[pytest.mark.slow, pytest.mark.emulated("qemu-arm")]),
     pytest.param(
-        "pi3_64", 1, id="pi3_64", marks=[pytest.mark.slow, pytest.mark.emulated("qemu-aarch64")]
+        "pi3_64", (1,), id="pi3_64", marks=[pytest.mark.slow, pytest.mark.emulated("qemu-aarch64")]
     ),
 ]
 
 
 @pytest.mark.parametrize(("target", "threads"), WAYS)
-def test_every_layout(target: str, threads: int) -> None:
+def test_every_layout(target: str, threads: tuple[int, ...]) -> None:
+    """Layouts in one program for each target: alone and on threads they run the same kernels."""
     trials, wanted = [], []
     for name in LAYOUTS:
         graph = layout_graph(name)
@@ -298,11 +298,13 @@ def test_every_layout(target: str, threads: int) -> None:
         trials.append(Trial(graph, (inputs,)))
         wanted.append(evaluate(graph, inputs).outputs)
     wrong: list[str] = []
-    results = run_trials(trials, resolve(target), options=Options(threads=threads))
-    for name, result, want in zip(LAYOUTS, results, wanted, strict=True):
+    every = [replace(trial, threads=count) for count in threads for trial in trials]
+    labels = [f"{name} ({count} threads)" for count in threads for name in LAYOUTS]
+    results = run_trials(every, resolve(target))
+    for label, result, want in zip(labels, results, wanted * len(threads), strict=True):
         if isinstance(result, Exception):
-            wrong.append(f"{name}: {str(result).splitlines()[0]}")
+            wrong.append(f"{label}: {str(result).splitlines()[0]}")
             continue
         said = [disagreement(a, b) for a, b in zip(result[0], want, strict=True)]
-        wrong += [f"{name}: {text}" for text in said if text]
+        wrong += [f"{label}: {text}" for text in said if text]
     assert not wrong, "\n".join(wrong)
