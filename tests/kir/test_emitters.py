@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import subprocess
 from collections.abc import Iterator
@@ -49,6 +50,7 @@ def pool() -> Iterator[LlvmPool]:
         yield made
 
 
+@functools.cache
 def sample_cases() -> tuple[KernelCase, ...]:
     rng = np.random.default_rng(1)
     floats = rng.uniform(-1, 1, 96).astype(np.float32)
@@ -95,7 +97,7 @@ def function_case(name: str, elem: Elem, lanes: int) -> KernelCase:
 def check(target: Target, build: Build, folder: Path) -> None:
     cases = sample_cases()
     for case, got in zip(cases, compiled_results(cases, target, build, folder), strict=True):
-        want = case.interpreted()
+        want = case.interpreted
         for name in case.outputs:
             compare(f"{case.kernel.name} {name}", got[name], want[name])
 

@@ -54,7 +54,7 @@ def check(rows: tuple[Instruction, ...], target: Target, build: Build, folder: P
     cases = [instruction_case(row) for row in rows]
     wrong = []
     for case, got in zip(cases, compiled_results(cases, target, build, folder), strict=True):
-        want = case.interpreted()["y"]
+        want = case.interpreted["y"]
         bad = np.flatnonzero(got["y"] != want)
         if len(bad):
             i = int(bad[0])

@@ -211,7 +211,7 @@ def test_interpreted() -> None:
     for name, function in public_functions().items():
         for elem in FORMATS:
             args = arguments(name, elem)
-            (got,) = _case(name, function, elem, args, COUNT).interpreted().values()
+            (got,) = _case(name, function, elem, args, COUNT).interpreted.values()
             found += wrong(name, elem, got, args, flushed=False)
     assert not found, "\n".join(found)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,7 @@ class KernelCase:
         """Names of the parameters that are written, in order."""
         return tuple(p.name for p in self.kernel.params if p.writable)
 
+    @cached_property
     def interpreted(self) -> dict[str, Array]:
         """The written arrays as the interpreter leaves them."""
         arrays = {name: array.copy() for name, array in self.arrays.items()}

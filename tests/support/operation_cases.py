@@ -34,12 +34,18 @@ BETWEEN_LANES = (
 
 def operation_cases(lane_counts: Sequence[int] = LANES) -> tuple[KernelCase, ...]:
     """One case for each operation, element type and number of lanes."""
-    found = []
-    for row in OPS.values():
-        for elem in Elem:
-            for lanes in lane_counts:
-                found += [_case(row, elem, lanes, attrs) for attrs in _attributes(row, elem, lanes)]
-    return tuple(found)
+    return tuple(case for lanes in lane_counts for case in _cases_of(lanes))
+
+
+@functools.cache
+def _cases_of(lanes: int) -> tuple[KernelCase, ...]:
+    """Made once in a process, so that each is interpreted once."""
+    return tuple(
+        _case(row, elem, lanes, attrs)
+        for row in OPS.values()
+        for elem in Elem
+        for attrs in _attributes(row, elem, lanes)
+    )
 
 
 def _attributes(row: OpRow, elem: Elem, lanes: int) -> Iterator[tuple[int, ...]]:
