@@ -7,7 +7,7 @@ from dataclasses import replace
 from ellc.codegen.blocks.access import Access
 from ellc.codegen.blocks.lowering import KernelCall, access_arg
 from ellc.codegen.blocks.placed_node import PlacedNode
-from ellc.codegen.blocks.vectors import load_lanes, store_lanes
+from ellc.codegen.blocks.vectors import fitted_lanes, load_lanes, store_lanes
 from ellc.codegen.blocks.views import regrouped
 from ellc.codegen.blocks.walking import Walk, merged
 from ellc.codegen.kir.build import KernelBuilder
@@ -69,9 +69,7 @@ class _Copy:
         self._threads = threads
         straight = self._steps[-1] in (0, 1) and self._places[-1] in (0, 1)
         lanes = target.lanes(x.elem.bytes)
-        self._lanes = lanes if straight else min(lanes, _GATHER_LANES)
-        while self._lanes > 1 and self._lanes // 2 >= walk[-1]:
-            self._lanes //= 2
+        self._lanes = fitted_lanes(lanes if straight else min(lanes, _GATHER_LANES), walk[-1])
         self._beside = 1 if straight else self._pull_inward()
         self._vectors = 4 if straight and walk[-1] >= 4 * self._lanes else 1
 

@@ -15,6 +15,13 @@ def vector_lanes(target: Target, elem: Elem) -> int:
     return target.lanes(elem.bytes)
 
 
+def fitted_lanes(lanes: int, extent: int) -> int:
+    """As many lanes as rows of `extent` elements can use: halved while half of them hold a row."""
+    while lanes > 1 and lanes // 2 >= extent:
+        lanes //= 2
+    return lanes
+
+
 def load_lanes(
     b: KernelBuilder,
     param: Param,

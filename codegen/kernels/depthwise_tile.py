@@ -9,7 +9,7 @@ from itertools import count
 
 from ellc.codegen.blocks.sliding import Rectangle, Sliding, input_readers
 from ellc.codegen.blocks.terms import Numbers
-from ellc.codegen.blocks.vectors import vector_lanes
+from ellc.codegen.blocks.vectors import fitted_lanes, vector_lanes
 from ellc.codegen.blocks.window import Axis, cut
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.machine.target import SCALAR_BYTES, Target
@@ -37,9 +37,8 @@ class Rectangles:
     ) -> Rectangles:
         """Those of a convolution whose result has the type `result`."""
         narrow = numbers.factor.bytes < 2  # whose products fill a register when they are widened
-        lanes = vector_lanes(target, Elem.I16 if narrow else numbers.factor)
-        while lanes > 1 and lanes // 2 >= shape.walk[3]:
-            lanes //= 2
+        widest = vector_lanes(target, Elem.I16 if narrow else numbers.factor)
+        lanes = fitted_lanes(widest, shape.walk[3])
         multiple = 8 if result is DType.BIT else 1
         # Registers of one vector of sums.
         registers = lanes * numbers.total.bytes // target.vector_bytes or 1

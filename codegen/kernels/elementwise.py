@@ -12,7 +12,7 @@ from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.lowering import KernelCall
 from ellc.codegen.blocks.operands import Operands, expanded
 from ellc.codegen.blocks.placed_node import NodeOperand, PlacedNode
-from ellc.codegen.blocks.vectors import vector_lanes
+from ellc.codegen.blocks.vectors import fitted_lanes, vector_lanes
 from ellc.codegen.blocks.views import broadcast_strides
 from ellc.codegen.blocks.walking import Walk, merged
 from ellc.codegen.kir.build import KernelBuilder
@@ -89,9 +89,7 @@ def _lanes(node: PlacedNode, inner: int) -> int:
     lanes = min(vector_lanes(node.target, Elem.of(t.dtype)) for t in types)
     if any(isinstance(op, QuantAdd | QuantMul) for op in node.operators):
         lanes = min(lanes, 2 * vector_lanes(node.target, Elem.I32))  # what they compute in
-    while lanes > 1 and lanes // 2 >= inner:
-        lanes //= 2
-    return lanes
+    return fitted_lanes(lanes, inner)
 
 
 def _vectors(node: PlacedNode, lanes: int, inner: int, *, is_bits: bool) -> int:

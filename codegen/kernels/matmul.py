@@ -19,7 +19,7 @@ from ellc.codegen.blocks.lowering import KernelCall, access_arg
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.scratch import dense_copy, placed_as
 from ellc.codegen.blocks.terms import NO_ZEROS, Numbers, ZeroPoints
-from ellc.codegen.blocks.vectors import joined, vector_lanes
+from ellc.codegen.blocks.vectors import fitted_lanes, joined, vector_lanes
 from ellc.codegen.blocks.views import broadcast_strides
 from ellc.codegen.blocks.walking import unraveled
 from ellc.codegen.blocks.window import cut
@@ -136,8 +136,7 @@ def _lower(node: PlacedNode, product: _Product, bias: Access | None) -> list[Ker
         kernel = replace(kernel, lanes=vector_lanes(node.target, product.numbers.factor))
         extent, note = kernel.dots(max(_DOTS, multiple))
     else:
-        while kernel.lanes > 1 and kernel.lanes // 2 >= product.columns:
-            kernel = replace(kernel, lanes=kernel.lanes // 2)
+        kernel = replace(kernel, lanes=fitted_lanes(lanes, product.columns))
         extent, note = kernel.tiles(*_tile(node.target, product, kernel.lanes, multiple))
     return [KernelCall(builder.finish(), (*args, *epilogue.args), extent, f"matmul {note}")]
 

@@ -12,7 +12,7 @@ from ellc.codegen.blocks.folding import index_of
 from ellc.codegen.blocks.lowering import KernelCall, access_arg
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.scratch import placed_as
-from ellc.codegen.blocks.vectors import vector_lanes
+from ellc.codegen.blocks.vectors import fitted_lanes, vector_lanes
 from ellc.codegen.blocks.walking import Walk, merged
 from ellc.codegen.kir import vmath
 from ellc.codegen.kir.build import KernelBuilder
@@ -30,9 +30,7 @@ def lower_lrn(node: PlacedNode) -> list[KernelCall]:
     walk = _walk(node)
     channels = walk[-1]
     x = placed_as(node.inputs[0].access, walk)
-    lanes = vector_lanes(node.target, x.elem)
-    while lanes > 1 and lanes // 2 >= channels:
-        lanes //= 2
+    lanes = fitted_lanes(vector_lanes(node.target, x.elem), channels)
     vectors = (
         max(1, 8 // lanes)
         if node.result.type.dtype is DType.BIT

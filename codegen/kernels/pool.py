@@ -21,7 +21,7 @@ from ellc.codegen.blocks.sliding import (
     origin,
     write_tiles,
 )
-from ellc.codegen.blocks.vectors import vector_lanes
+from ellc.codegen.blocks.vectors import fitted_lanes, vector_lanes
 from ellc.codegen.blocks.weights import constant
 from ellc.codegen.blocks.window import window_axes
 from ellc.codegen.kir.build import KernelBuilder
@@ -77,9 +77,7 @@ def _is_small(target: Target, shape: Sliding) -> bool:
 def _rectangle(target: Target, shape: Sliding, elem: Elem, multiple: int) -> Rectangle:
     """Pixels of one row whose columns fit into registers; several vectors where there are few."""
     channels = shape.walk[3]
-    lanes = vector_lanes(target, elem)
-    while lanes > 1 and lanes // 2 >= channels:
-        lanes //= 2
+    lanes = fitted_lanes(vector_lanes(target, elem), channels)
     registers = 12 if target.vector_registers >= 32 else 7
     columns = shape.columns
     pixels = 1

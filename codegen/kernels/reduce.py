@@ -21,7 +21,7 @@ from ellc.codegen.blocks.folding import (
 )
 from ellc.codegen.blocks.lowering import KernelCall, access_arg
 from ellc.codegen.blocks.placed_node import PlacedNode
-from ellc.codegen.blocks.vectors import load_lanes, vector_lanes
+from ellc.codegen.blocks.vectors import fitted_lanes, load_lanes, vector_lanes
 from ellc.codegen.blocks.walking import Walk
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand, Param
@@ -55,8 +55,7 @@ def _layout(
     by_rows = folded.x[-1] == 1 and folded.count > 1 and kept.x[-1] != 1
     lanes = vector_lanes(target, widest)
     extent = (folded if by_rows else kept).extents[-1]
-    while lanes > 1 and lanes // 2 >= extent:
-        lanes //= 2
+    lanes = fitted_lanes(lanes, extent)
     if by_rows:
         return _Layout(kept, folded, True, lanes, 1, max(1, min(4, extent // lanes)))
     vectors = max(1, min(4, extent // lanes))

@@ -14,7 +14,7 @@ from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.folding import index_of
 from ellc.codegen.blocks.lowering import KernelCall, access_arg
 from ellc.codegen.blocks.placed_node import PlacedNode
-from ellc.codegen.blocks.vectors import load_lanes, vector_lanes
+from ellc.codegen.blocks.vectors import fitted_lanes, load_lanes, vector_lanes
 from ellc.codegen.blocks.views import regrouped
 from ellc.codegen.blocks.walking import Walk, merged
 from ellc.codegen.blocks.weights import constant
@@ -40,9 +40,7 @@ def lower_resample(node: PlacedNode) -> list[KernelCall]:
     places = b.param("places", Elem.I32, 64)
     factors = b.param("factors", x.elem, 64)
     epilogue = Epilogue(node, b, (*axes.outer, axes.size, *axes.inner))
-    lanes = vector_lanes(node.target, x.elem)
-    while lanes > 1 and lanes // 2 >= axes.inner[-1]:
-        lanes //= 2
+    lanes = fitted_lanes(vector_lanes(node.target, x.elem), axes.inner[-1])
     kernel = _Resample(b, source, places, factors, axes, indices.shape[1], lanes, epilogue)
     extent = Walk((*axes.outer, axes.size), 1, node.threads).write(b, kernel.element)
     inside = np.clip(indices.astype(np.int64), 0, x.shape[op.axis] - 1)

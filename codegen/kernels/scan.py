@@ -6,7 +6,7 @@ from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.folding import group, index_of, kept_axes
 from ellc.codegen.blocks.lowering import KernelCall, access_arg
 from ellc.codegen.blocks.placed_node import PlacedNode
-from ellc.codegen.blocks.vectors import load_lanes, store_lanes, vector_lanes
+from ellc.codegen.blocks.vectors import fitted_lanes, load_lanes, store_lanes, vector_lanes
 from ellc.codegen.blocks.walking import Walk
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand
@@ -27,9 +27,7 @@ def lower_running(node: PlacedNode) -> list[KernelCall]:
     kept = group(x, order, [y.strides[a] for a in order])
     extent = x.shape[op.axis]
     x_step, y_step = x.strides[op.axis], y.strides[op.axis]
-    lanes = vector_lanes(node.target, x.elem)
-    while lanes > 1 and lanes // 2 >= kept.extents[-1]:
-        lanes //= 2
+    lanes = fitted_lanes(vector_lanes(node.target, x.elem), kept.extents[-1])
     b = KernelBuilder(node.name)
     source = b.param("x", x.elem, x.align_bytes)
     target = b.param("y", y.elem, y.align_bytes, writable=True)

@@ -18,7 +18,7 @@ from ellc.codegen.blocks.lowering import KernelCall, access_arg
 from ellc.codegen.blocks.movement import copy_step
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.scratch import dense_copy, dense_result, scratch
-from ellc.codegen.blocks.vectors import load_lanes, store_lanes
+from ellc.codegen.blocks.vectors import fitted_lanes, load_lanes, store_lanes
 from ellc.codegen.blocks.views import broadcast_to, regrouped, viewed_as
 from ellc.codegen.blocks.walking import Walk, merged
 from ellc.codegen.blocks.weights import constant_access
@@ -246,9 +246,8 @@ def _gather(node: PlacedNode, op: Gather, placed: Sequence[Access], result: Acce
     x_in = regrouped(inner, steps_in, walk_in)
     y_in = regrouped(inner, places_in, walk_in)
     assert x_in is not None and y_in is not None
-    lanes = node.target.lanes(source.elem.bytes) if x_in[-1] == y_in[-1] == 1 else 1
-    while lanes > 1 and lanes // 2 >= walk_in[-1]:
-        lanes //= 2
+    straight = x_in[-1] == y_in[-1] == 1
+    lanes = fitted_lanes(node.target.lanes(source.elem.bytes) if straight else 1, walk_in[-1])
     x_steps = (*source.strides[: op.axis], 0, *x_in)
     y_steps = (*places[: len(outer)], places[len(outer)], *y_in)
 

@@ -19,7 +19,7 @@ from ellc.codegen.blocks.folding import (
 )
 from ellc.codegen.blocks.lowering import KernelCall, access_arg
 from ellc.codegen.blocks.placed_node import PlacedNode
-from ellc.codegen.blocks.vectors import load_lanes, store_lanes, vector_lanes
+from ellc.codegen.blocks.vectors import fitted_lanes, load_lanes, store_lanes, vector_lanes
 from ellc.codegen.blocks.walking import Walk
 from ellc.codegen.kir import vmath
 from ellc.codegen.kir.build import KernelBuilder
@@ -43,9 +43,8 @@ def lower_softmax(node: PlacedNode) -> list[KernelCall]:
     axes = sorted(op.axes)
     folded = group(x, axes, [result.strides[a] for a in axes])
     by_rows = folded.x[-1] == folded.y[-1] == 1 and folded.count > 1
-    lanes = vector_lanes(node.target, x.elem)
-    while lanes > 1 and lanes // 2 >= (folded if by_rows else kept).extents[-1]:
-        lanes //= 2
+    inner = (folded if by_rows else kept).extents[-1]
+    lanes = fitted_lanes(vector_lanes(node.target, x.elem), inner)
     b = KernelBuilder(node.name)
     source = b.param("x", x.elem, x.align_bytes)
     target = b.param("y", result.elem, result.align_bytes, writable=True)

@@ -9,7 +9,7 @@ from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.lowering import KernelCall, access_arg
 from ellc.codegen.blocks.operands import Operands, address
 from ellc.codegen.blocks.placed_node import NodeOperand, PlacedNode
-from ellc.codegen.blocks.vectors import load_lanes, vector_lanes
+from ellc.codegen.blocks.vectors import fitted_lanes, load_lanes, vector_lanes
 from ellc.codegen.blocks.views import broadcast_strides, regrouped
 from ellc.codegen.blocks.walking import Walk
 from ellc.codegen.kernels.elementwise import common_walk
@@ -40,9 +40,7 @@ def lower_count_reached(node: PlacedNode) -> list[KernelCall]:
     operands = Operands(b, (x,), node.result, walk, "x")
     table = b.param("thresholds", place.elem, place.align_bytes)
     epilogue = Epilogue(node, b, walk)
-    lanes = vector_lanes(node.target, place.elem)
-    while lanes > 1 and lanes // 2 >= walk[-1]:
-        lanes //= 2
+    lanes = fitted_lanes(vector_lanes(node.target, place.elem), walk[-1])
 
     def body(at: list[Operand], length: int, last: bool) -> None:
         starts = range(0, length, lanes)

@@ -11,7 +11,7 @@ from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.folding import index_of, kept_axes, nan_ranked
 from ellc.codegen.blocks.lowering import KernelCall, access_arg
 from ellc.codegen.blocks.placed_node import PlacedNode
-from ellc.codegen.blocks.vectors import load_lanes, store_lanes, vector_lanes
+from ellc.codegen.blocks.vectors import fitted_lanes, load_lanes, store_lanes, vector_lanes
 from ellc.codegen.blocks.walking import Walk
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand, Param
@@ -48,9 +48,7 @@ def lower_top_k(node: PlacedNode) -> list[KernelCall]:
 
 def _lanes(target: Target, elem: Elem, rows: int) -> int:
     """Rows side by side in one vector."""
-    lanes = vector_lanes(target, elem if elem.bytes > 4 else Elem.I32)
-    while lanes > 1 and lanes // 2 >= rows:
-        lanes //= 2
+    lanes = fitted_lanes(vector_lanes(target, elem if elem.bytes > 4 else Elem.I32), rows)
     return lanes
 
 

@@ -123,7 +123,7 @@ class _Steps:
             arena,
             weights,
             weight_bytes,
-            frozenset(self._storage.viewed),
+            self._storage.viewed,
             tuple(dict.fromkeys(self._notes)),
         )
 

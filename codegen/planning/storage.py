@@ -7,7 +7,7 @@ written where they are read.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ellc.codegen.blocks.access import (
@@ -32,16 +32,17 @@ from ellc.ir.types import DType, TensorType
 
 
 class Storage:
-    """The accesses of a graph's values and the order in which buffers live.
+    """Where the values of a graph are, and its buffers in the order in which they live.
 
-    `needed` has the conditions under which each node runs: they are read then.
+    `accesses` has every value that is computed; `viewed` are results that are views, which no
+    kernel makes. `needed` has the conditions under which each node runs: they are read then.
     """
 
     def __init__(self, graph: Graph, needed: Sequence[Needs]) -> None:
         self._graph = graph
         self._buffers: dict[str, Buffer] = {}
-        self.accesses: dict[str, Access] = {}
-        self.viewed: set[str] = set()  # results that are views: their node has no kernel
+        self._accesses: dict[str, Access] = {}
+        self._viewed: set[str] = set()
         self._homes: dict[str, Access] = {}
         self._constants = {c.value: c for c in graph.constants}
         self._producers = {v: n for n in graph.nodes for v in n.outputs}
@@ -49,6 +50,8 @@ class Storage:
         self._assign_ports()
         self._assign_homes_backwards()
         self._assign_forwards()
+        self.accesses: Mapping[str, Access] = self._accesses
+        self.viewed = frozenset(self._viewed)
 
     @property
     def buffers(self) -> tuple[Buffer, ...]:
@@ -61,7 +64,7 @@ class Storage:
         fused = op if isinstance(op, Fused) else Fused(op, len(node.inputs), ())
         operands = tuple(self._operand(v) for v in node.inputs)
         results = tuple(
-            NodeResult(v, self._graph.types[v], self.accesses[v], v in self.viewed)
+            NodeResult(v, self._graph.types[v], self._accesses[v], v in self._viewed)
             for v in node.outputs
         )
         return PlacedNode(
@@ -79,7 +82,7 @@ class Storage:
     def _operand(self, value: str) -> NodeOperand:
         type_, constant = self._graph.types[value], self._constants.get(value)
         if constant is None:
-            return NodeOperand(type_, self.accesses[value])
+            return NodeOperand(type_, self._accesses[value])
         return NodeOperand(type_, None, self._graph.weights[constant.key], constant.key)
 
     def port_access(self, value: str, buffer: Buffer) -> Access:
@@ -93,9 +96,9 @@ class Storage:
     def _assign_ports(self) -> None:
         graph = self._graph
         for index, port in enumerate(graph.inputs):
-            self.accesses[port.value] = self._own(port.value, "input", index)
+            self._accesses[port.value] = self._own(port.value, "input", index)
         for index, state in enumerate(graph.states):
-            self.accesses[state.current] = self._own(state.current, "state", index)
+            self._accesses[state.current] = self._own(state.current, "state", index)
         for index, port in enumerate(graph.outputs):
             self._homes[port.value] = self._own(port.value, "output", index)
 
@@ -137,7 +140,7 @@ class Storage:
             shape = stored_shape(operand)
             self._homes[value] = replace(home, shape=shape, offset=start, border=None)
             start += shape[axis] * home.strides[axis]
-        self.viewed.add(node.output)
+        self._viewed.add(node.output)
 
     def _home_reshape(self, node: Node) -> None:
         home, value = self._homes.get(node.output), node.inputs[0]
@@ -146,7 +149,7 @@ class Storage:
         shape = stored_shape(self._graph.types[value])
         if math.prod(shape) == math.prod(home.shape):
             self._homes[value] = replace(home, shape=shape, strides=dense(shape))
-            self.viewed.add(node.output)
+            self._viewed.add(node.output)
 
     def _can_be_homed(self, value: str) -> bool:
         """A value some kernel makes, whose place is still free to choose."""
@@ -172,29 +175,29 @@ class Storage:
                     self._assign_moving(node, walks, carried, repeat.trips)
                     continue
                 case Leave(held=held):
-                    self.accesses.update(
-                        zip(node.outputs, (self.accesses[v] for v in held), strict=False)
+                    self._accesses.update(
+                        zip(node.outputs, (self._accesses[v] for v in held), strict=False)
                     )
             for position, value in enumerate(node.outputs):
-                if value in self.accesses:
+                if value in self._accesses:
                     continue
                 if value in self._homes:
-                    self.accesses[value] = self._homes[value]
+                    self._accesses[value] = self._homes[value]
                     continue
                 access = self._view(node, position) or self._in_place(node, index)
-                self.accesses[value] = access or self._own(value, "arena")
+                self._accesses[value] = access or self._own(value, "arena")
 
     def _assign_moving(self, node: Node, walks: tuple[Walk, ...], carried: int, trips: int) -> None:
         """Carried values have buffers of their own; elements are views of their sequences."""
         for value in node.outputs[:carried]:
-            self.accesses[value] = self._own(value, "arena")
+            self._accesses[value] = self._own(value, "arena")
         pairs = zip(node.inputs[carried:], node.outputs[carried:], strict=True)
         for walk, (sequence, value) in zip(walks, pairs, strict=True):
-            self.accesses[value] = element_access(self.accesses[sequence], walk, trips)
-            self.viewed.add(value)
+            self._accesses[value] = element_access(self._accesses[sequence], walk, trips)
+            self._viewed.add(value)
 
     def _view(self, node: Node, position: int) -> Access | None:
-        source = self.accesses.get(node.inputs[0]) if node.inputs else None
+        source = self._accesses.get(node.inputs[0]) if node.inputs else None
         type_ = self._graph.types[node.outputs[position]]
         if source is None or type_.border is not None:
             return None
@@ -205,7 +208,7 @@ class Storage:
             case PartOf(starts):
                 access = _sliced(source, starts, type_)
         if access is not None:
-            self.viewed.add(node.outputs[position])
+            self._viewed.add(node.outputs[position])
         return access
 
     def _view_of(self, node: Node, position: int = 0) -> View | None:
@@ -218,7 +221,7 @@ class Storage:
         type_ = self._graph.types[node.output]
         elem, shape = Elem.of(type_.dtype), stored_shape(type_)
         for value in node.inputs:
-            access = self.accesses.get(value)
+            access = self._accesses.get(value)
             if access is None or access.buffer.kind != "arena" or value not in self._producers:
                 continue
             same = access.elem is elem and access.shape == shape and access.border == type_.border
@@ -229,11 +232,11 @@ class Storage:
 
     def _overlapped(self, node: Node, access: Access) -> bool:
         """Whether an operand reads the same buffer in another order or place."""
-        others = [self.accesses[v] for v in node.inputs if v in self.accesses]
+        others = [self._accesses[v] for v in node.inputs if v in self._accesses]
         return any(a.buffer == access.buffer and a != access for a in others)
 
     def _buffer_last_use(self, buffer: Buffer) -> int:
-        values = [v for v, a in self.accesses.items() if a.buffer == buffer]
+        values = [v for v, a in self._accesses.items() if a.buffer == buffer]
         values += [v for v, a in self._homes.items() if a.buffer == buffer]
         return max(self._last_use.get(v, -1) for v in values)
 
