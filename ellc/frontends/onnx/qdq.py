@@ -15,6 +15,7 @@ from types import MappingProxyType
 import numpy as np
 
 from ellc.frontends.onnx.model import Attribute, OnnxGraph, OnnxInput, OnnxNode
+from ellc.frontends.onnx.operators.activations import ACTIVATIONS
 from ellc.frontends.onnx.registry import JOINED_DOMAIN, MICROSOFT
 from ellc.frontends.onnx.schemas import has_operands
 from ellc.frontends.onnx.tensors import StoredTensor
@@ -33,12 +34,8 @@ _MOVING = frozenset(
     }
 )  # fmt: skip
 _FUNCTIONS = frozenset(
-    {
-        "Abs", "Celu", "Clip", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu",
-        "Log", "Mish", "Neg", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Swish",
-        "Tanh", "ThresholdedRelu",
-    }
-)  # fmt: skip
+    {"Abs", "Clip", "Erf", "Exp", "Gelu", "Log", "Neg", "Selu", "Sqrt", *ACTIVATIONS}
+)
 
 
 def joined(

@@ -71,11 +71,15 @@ def activation(name: str, alphas: Iterator[float], betas: Iterator[float]) -> Po
     return cls(*(next(given, usual) for given, usual in pairs))
 
 
+def parameters_of(name: str) -> dict[str, float]:
+    """The attributes of an activation, with their defaults."""
+    return dict(zip(("alpha", "beta"), ACTIVATIONS[name][1], strict=False))
+
+
 def activation_of(node: OnnxNode, name: str) -> Pointwise:
     """By its name; the node's attributes are its parameters."""
-    cls, defaults = ACTIVATIONS[name]
-    keys = ("alpha", "beta")
-    return cls(*(node.number(key, usual) for key, usual in zip(keys, defaults, strict=False)))
+    numbers = (node.number(key, usual) for key, usual in parameters_of(name).items())
+    return ACTIVATIONS[name][0](*numbers)
 
 
 @ONNX.imports(*ACTIVATIONS)

@@ -17,6 +17,7 @@ from ellc.frontends.graph_import.shapes import transposed
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.nchwc import BLOCK, DOMAIN
+from ellc.frontends.onnx.operators.activations import ACTIVATIONS, parameters_of
 from ellc.frontends.onnx.operators.conv import convolution
 from ellc.frontends.onnx.operators.dense import gemm, product, scaled
 from ellc.frontends.onnx.operators.pool import average_pool, global_pool, max_pool
@@ -28,21 +29,10 @@ from ellc.ir.ops.pointwise import Add
 from ellc.ir.ops.shape import Slice
 from ellc.ir.types import Array
 
-_ALPHA = {"alpha": "alpha"}
 _ACTIVATIONS: Mapping[str, Mapping[str, str]] = {
-    "Celu": _ALPHA,
+    **{name: {key: key for key in parameters_of(name)} for name in ACTIVATIONS},
     "Clip": {"alpha": "min", "beta": "max"},
-    "Elu": _ALPHA,
-    "HardSigmoid": {"alpha": "alpha", "beta": "beta"},
-    "HardSwish": {},
-    "LeakyRelu": _ALPHA,
-    "Relu": {},
     "Selu": {"alpha": "alpha", "gamma": "gamma"},
-    "Sigmoid": {},
-    "Softplus": {},
-    "Softsign": {},
-    "Tanh": {},
-    "ThresholdedRelu": _ALPHA,
 }
 """Activations that are joined to nodes, with what their parameters are called as nodes."""
 _ALL_ATTRIBUTES = 6
