@@ -8,20 +8,22 @@ from math import prod
 
 import numpy as np
 
-from ellc.codegen.blocks.access import Access, dense
+from ellc.codegen.blocks.access import Access, dense, stored_shape
 from ellc.codegen.blocks.lowering import Arg, access_arg
 from ellc.codegen.blocks.placed_node import NodeOperand, NodeResult
 from ellc.codegen.blocks.scratch import dense_copy
 from ellc.codegen.blocks.vectors import load_lanes
 from ellc.codegen.blocks.views import broadcast_strides, broadcast_to, regrouped
+from ellc.codegen.blocks.walking import merged
 from ellc.codegen.blocks.weights import constant, stored_array
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.kir.types import Elem, VType
-from ellc.ir.types import Array, DType
+from ellc.ir.types import Array, DType, TensorType
 
 Coordinates = Sequence[Operand | int]
 
+_ROW_ELEMENTS = 4096  # constants are repeated up to so many elements to make rows longer
 _CHANNEL_SLACK = 64  # elements after a constant per channel that whole vectors may read
 
 
@@ -115,6 +117,33 @@ class Operands:
         if access.memory == self._result.access.memory:
             self._b.may_alias(param, Param("y", access.elem, 1))
         return param
+
+
+def common_walk(result: NodeResult, operands: Sequence[NodeOperand]) -> tuple[int, ...]:
+    """The result's axes, merged wherever the result and all operands allow it.
+
+    Bits keep their last axis; a constant that would cut rows is repeated if that makes it no
+    longer than `_ROW_ELEMENTS`.
+    """
+    shape, bits = result.type.shape, result.type.dtype is DType.BIT
+    steps: list[Sequence[int]] = [result.access.strides]
+    constants = []
+    for operand in operands:
+        if operand.array is None:
+            access = operand.access
+            steps.append(broadcast_strides(access.shape, access.strides, shape))
+        elif operand.array.size > 1:
+            constants.append(operand)
+    computed = merged(shape, *steps, keep_last=bits)
+    for operand in constants:
+        array = operand.array
+        assert array is not None
+        if array.size < _ROW_ELEMENTS:
+            wider = expanded(array, shape, (min(computed[-1], _ROW_ELEMENTS),))
+            array = wider if wider.size <= _ROW_ELEMENTS else array
+        stored = stored_shape(TensorType(operand.type.dtype, array.shape))
+        steps.append(broadcast_strides(stored, dense(stored), shape))
+    return merged(shape, *steps, keep_last=bits) or (1,)
 
 
 def address(

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 
-from ellc.codegen.blocks.access import dense, stored_shape
 from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.emission import emit_pointwise, is_costly
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.lowering import KernelCall
-from ellc.codegen.blocks.operands import Operands, expanded
-from ellc.codegen.blocks.placed_node import NodeOperand, PlacedNode
+from ellc.codegen.blocks.operands import Operands, common_walk
+from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.vectors import fitted_lanes, vector_lanes
-from ellc.codegen.blocks.views import broadcast_strides
-from ellc.codegen.blocks.walking import Walk, merged
+from ellc.codegen.blocks.walking import Walk
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.types import Elem
 from ellc.ir.op import Pointwise
 from ellc.ir.ops.quantised_arithmetic import QuantAdd, QuantMul
-from ellc.ir.types import DType, TensorType
-
-_ROW_ELEMENTS = 4096  # constants are repeated up to so many elements to make rows longer
 
 
 @lowers(Pointwise)
 def lower_elementwise(node: PlacedNode) -> list[KernelCall]:
     """Any pointwise operator on operands of any shapes that broadcast to its result's."""
-    walk = common_walk(node, node.inputs)
+    walk = common_walk(node.result, (*node.inputs, *node.extras))
     b = KernelBuilder(node.name)
     operands = Operands(b, node.inputs, node.result, walk, "x")
     epilogue = Epilogue(node, b, walk)
@@ -53,34 +47,6 @@ def lower_elementwise(node: PlacedNode) -> list[KernelCall]:
     extent = loops.write(b, body)
     note = f"elementwise {vectors}x{lanes}"
     return [KernelCall(b.finish(), (*operands.args, *epilogue.args), extent, note)]
-
-
-def common_walk(node: PlacedNode, operands: Sequence[NodeOperand]) -> tuple[int, ...]:
-    """The result's axes, merged wherever result, operands and those of the stages allow it.
-
-    Bits keep their last axis; a constant that would cut rows is repeated if that makes it no
-    longer than `_ROW_ELEMENTS`.
-    """
-    type_ = node.result.type
-    shape, bits = type_.shape, type_.dtype is DType.BIT
-    steps: list[Sequence[int]] = [node.result.access.strides]
-    constants = []
-    for operand in (*operands, *node.extras):
-        if operand.array is None:
-            access = operand.access
-            steps.append(broadcast_strides(access.shape, access.strides, shape))
-        elif operand.array.size > 1:
-            constants.append(operand)
-    computed = merged(shape, *steps, keep_last=bits)
-    for constant in constants:
-        assert constant.array is not None
-        array = constant.array
-        if array.size < _ROW_ELEMENTS:
-            wider = expanded(array, shape, (min(computed[-1], _ROW_ELEMENTS),))
-            array = wider if wider.size <= _ROW_ELEMENTS else array
-        stored = stored_shape(TensorType(constant.type.dtype, array.shape))
-        steps.append(broadcast_strides(stored, dense(stored), shape))
-    return merged(shape, *steps, keep_last=bits) or (1,)
 
 
 def _lanes(node: PlacedNode, inner: int) -> int:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.lowering import KernelCall, access_arg
-from ellc.codegen.blocks.operands import Operands
+from ellc.codegen.blocks.operands import Operands, common_walk
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.walking import Walk
-from ellc.codegen.kernels.elementwise import common_walk
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.types import Elem
@@ -22,7 +21,7 @@ def lower_interpolate(node: PlacedNode) -> list[KernelCall]:
     """Element by element: no vector unit of a target loads from places of its own."""
     op = node.anchor
     assert isinstance(op, Interpolate)
-    data, walk = node.inputs[:1], common_walk(node, node.inputs[:1])
+    data, walk = node.inputs[:1], common_walk(node.result, (*node.inputs[:1], *node.extras))
     bases, slopes = (x.access for x in node.inputs[1:])
     b = KernelBuilder(node.name)
     operands = Operands(b, data, node.result, walk, "x")

@@ -9,10 +9,9 @@ import numpy as np
 from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.lowering import KernelCall, access_arg
-from ellc.codegen.blocks.operands import Operands
+from ellc.codegen.blocks.operands import Operands, common_walk
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.walking import Walk
-from ellc.codegen.kernels.elementwise import common_walk
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.types import Elem
@@ -27,7 +26,7 @@ _CODES = 256
 @lowers(Lookup)
 def lower_lookup(node: PlacedNode) -> list[KernelCall]:
     """By whole registers where the target has instructions for that, else element by element."""
-    data, walk = node.inputs[:1], common_walk(node, node.inputs[:1])
+    data, walk = node.inputs[:1], common_walk(node.result, (*node.inputs[:1], *node.extras))
     place = node.inputs[1].access
     (step,) = place.strides
     b = KernelBuilder(node.name)

@@ -7,12 +7,11 @@ from dataclasses import replace
 from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.lowering import KernelCall, access_arg
-from ellc.codegen.blocks.operands import Operands, address
+from ellc.codegen.blocks.operands import Operands, address, common_walk
 from ellc.codegen.blocks.placed_node import NodeOperand, PlacedNode
 from ellc.codegen.blocks.vectors import fitted_lanes, load_lanes, vector_lanes
 from ellc.codegen.blocks.views import broadcast_strides, regrouped
 from ellc.codegen.blocks.walking import Walk
-from ellc.codegen.kernels.elementwise import common_walk
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
 from ellc.ir.errors import InternalError
@@ -32,7 +31,7 @@ def lower_count_reached(node: PlacedNode) -> list[KernelCall]:
     place = thresholds.access
     each = replace(place, shape=place.shape[1:], strides=place.strides[1:], border=None)
     first = NodeOperand(thresholds.type.with_shape(*each.shape), each, None)
-    walk = common_walk(node, (x, first))
+    walk = common_walk(node.result, (x, first, *node.extras))
     steps = regrouped(shape, broadcast_strides(each.shape, each.strides, shape), walk)
     if steps is None:
         raise InternalError(f"{node.name}: a walk of {walk} over thresholds {place.shape}")
