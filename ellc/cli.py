@@ -35,7 +35,7 @@ EXIT_BAD_INPUT = 2
 EXIT_INTERNAL = 3
 EXIT_INTERRUPTED = 130
 
-# The order of the help page: from a model to a device, then what looks up facts.
+# The order of the help page: commands from a model to a device, then commands that look up facts.
 _COMMANDS: tuple[str, ...] = (
     *("compile", "explain", "inspect", "run", "check", "bench", "tune", "print", "import"),
     *("zoo", "targets", "ops"),
@@ -181,7 +181,8 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not told to ignore it
         signal.signal(signal.SIGINT, _interrupt_once)
     if not sys.warnoptions:
-        # What numpy or Pillow warn of means nothing to a user. `run` leaves them to the tests.
+        # Warnings of numpy or Pillow are of no use to a user. `run` does not hide them, for the
+        # tests.
         warnings.simplefilter("ignore")
     sys.exit(run(sys.argv[1:]))
 

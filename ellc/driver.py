@@ -1,4 +1,4 @@
-"""From a model to a folder of files that go to a board: the whole way, in one call."""
+"""Compiles a model to a folder of files for a board, in one call."""
 
 from __future__ import annotations
 
@@ -43,12 +43,13 @@ from ellc.tuning import tuned_kernels
 
 @dataclass(frozen=True)
 class CompileOptions:
-    """What a user may choose; every default is a choice that suits the target.
+    """Options of a compile; the defaults depend on the target.
 
-    `emit` names kinds of files (`emit_kinds`); header and manifest are always there. `threads` None
-    means the target's cores for what an operating system loads, else 1. `kernels` names a kernel
-    for some layers (`planning.choice`), `tuning` is a file of measured ones (`ellc.tuning`).
-    `model` says how a file is read; a graph is taken as it is.
+    `emit` names kinds of files (`emit_kinds`); header and manifest are always written. With
+    `threads` None a call uses all cores of a target with an operating system, and one thread
+    otherwise. `kernels` names a kernel for some layers (`planning.choice`), and `tuning` is a file
+    of measured kernels (`ellc.tuning`). `model` says how a model file is read; it has no effect on
+    a graph.
     """
 
     emit: tuple[str, ...] = ()
@@ -66,7 +67,7 @@ class CompileOptions:
 
 @dataclass(frozen=True)
 class Artifact:
-    """What a compile made, and what it costs on the device. `seconds` by stage, in order."""
+    """The result of a compile: files, costs on the device, and seconds of each stage."""
 
     name: str
     folder: Path
@@ -79,7 +80,7 @@ class Artifact:
 
 
 def emit_kinds() -> dict[str, str]:
-    """Every kind of file that can be asked for, with what it is."""
+    """Every kind of file that `emit` can name, with a description."""
     return {
         **KINDS,
         "py": "Python module for the shared library",
@@ -91,7 +92,7 @@ def emit_kinds() -> dict[str, str]:
 
 
 def default_emit(target: Target) -> tuple[str, ...]:
-    """The kinds of files for a target unless asked otherwise."""
+    """The kinds of files that are written for a target by default."""
     match target.os:
         case "none":
             return ("lib", "obj", "ell", "cmake")
@@ -114,8 +115,8 @@ def compile_model(
     """Compile a model file, or a graph, for a target into `out_dir` (default: the target's name).
 
     `out_dir` is replaced as a whole once everything is made, and other files in it are kept; after
-    an error it is as it was (`ellc.folders`). `watch` is told of every level. Raises `EllcError`
-    for what the user can mend, with all problems at once.
+    an error it is unchanged (`ellc.folders`). `watch` is called with every level. Raises one
+    `EllcError` that lists all problems of the model and the options.
     """
     chosen = options or CompileOptions()
     row = resolve(target) if isinstance(target, str) else target
@@ -152,7 +153,7 @@ def compile_model(
 
 
 class _Clock:
-    """Says what is going on and keeps the times."""
+    """Reports the current stage, and records the time of each."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
@@ -210,7 +211,7 @@ def _planned(
 
 
 def default_threads(target: Target, asked: int | None = None) -> int:
-    """Threads of a call: as many as were asked for, else the target's cores under a system."""
+    """Threads of a call: `asked`, or else all cores of a target with an operating system."""
     if asked is not None:
         return asked
     return target.default_threads if target.has_os else 1
@@ -224,7 +225,7 @@ def _write(
     folder: Path,
     clock: _Clock,
 ) -> tuple[list[Path], Built, Costs]:
-    """Everything but the manifest."""
+    """Write all files except the manifest."""
     coded = tuple(kind for kind in kinds if kind in KINDS)
     chosen = BuildOptions(__version__, plan.options.threads, options.strip, options.tools)
     with clock.stage("code"):
@@ -237,7 +238,7 @@ def _write(
 
 def _package(built: Built, kinds: tuple[str, ...], folder: Path, target: Target) -> list[Path]:
     model, files = built.model, []
-    # A DLL alone is nothing to link with.
+    # A DLL cannot be linked with; its import library can.
     order = ("lib", "c") if target.os == "windows" else ("so", "obj", "lib", "c")
     linkable = next((kind for kind in order if kind in built.files), None)
     if "py" in kinds or "wheel" in kinds:

@@ -28,7 +28,7 @@ Arrays = tuple[Array, ...]
 
 @dataclass(frozen=True)
 class Network:
-    """A network's face: name, inputs and outputs in order, metadata."""
+    """The interface of a network: name, inputs and outputs in order, metadata."""
 
     name: str
     inputs: tuple[tuple[str, TensorType], ...]
@@ -42,7 +42,7 @@ class Executable:
     """A network that can be run.
 
     `call` takes one array per input, as `ellc.arrays.as_input` does, and returns one per output.
-    Raises `EllcError` for arrays that do not fit, and where it cannot be run here.
+    Raises `EllcError` for arrays that do not fit, and if the network cannot be run on this machine.
     """
 
     network: Network
@@ -51,10 +51,10 @@ class Executable:
 
 @dataclass(frozen=True)
 class Library:
-    """A finished shared library and what its manifest says of it.
+    """A shared library with the facts from its manifest.
 
-    `abi` is the number of the interface that both must have. `object` is the same code as an object
-    file, where it lies beside the library.
+    `abi` is the hash of the interface, which must be the same in both. `object` is an object file
+    of the same code, if there is one in the same folder.
     """
 
     path: Path
@@ -70,8 +70,8 @@ class Library:
     ) -> tuple[Arrays, tuple[int, ...]]:
         """The outputs of a first call, and the nanoseconds of later ones, made for `repeat_ms`.
 
-        Runs in a process of its own, under an emulator if need be; `threads` 0 leaves the library's
-        own choice. Raises `EllcError` where it cannot be run here, or refuses.
+        Runs in a process of its own, under an emulator if need be; `threads` 0 means the
+        library's default. Raises `EllcError` if it cannot be run here or returns an error.
         """
         if self.object is not None and not repeat_ms and not has_c_library(self.target):
             request = emulate.Request(0, self._bytes(inputs))
@@ -91,8 +91,8 @@ class Library:
     def run_in_junk(self, calls: Sequence[Arrays]) -> list[Arrays]:
         """The outputs of calls that each start from init, all in one program with the object.
 
-        Memory that nothing wrote is full of junk. The first call is made again in junk of every
-        kind, and after another call and a reset: raises `InternalError` if it gives other bytes.
+        Unwritten memory holds junk bytes. The first call is repeated with other junk bytes, and
+        after another call and a reset; raises `InternalError` if the results differ.
         """
         assert self.object is not None
         given = [self._bytes(inputs) for inputs in calls]
@@ -138,7 +138,7 @@ def is_library(path: Path) -> bool:
 
 
 def reference(path: Path, options: ModelOptions = DEFAULT_OPTIONS) -> Executable:
-    """The network of a model file computed by numpy: slow, and what all else is compared with."""
+    """The network of a model file, computed by the reference in numpy: slow, but the definition."""
     graph = read_model(path, options)
     network = Network(
         graph.name,
@@ -166,7 +166,7 @@ def compiled(
 ) -> Iterator[Library]:
     """A library to run: `path` itself if it is one, otherwise the model compiled for `target`.
 
-    `options` say how the model is read. The compiled files are gone when the block ends.
+    `options` say how the model is read. The compiled files are removed when the block ends.
     """
     if is_library(path):
         yield open_library(path)
@@ -183,8 +183,8 @@ def compiled(
 def open_library(path: Path) -> Library:
     """A library by its path; its manifest NAME.json must lie beside it.
 
-    Raises `EllcError` E705 if there is none, or it is not this library's: where the library can be
-    loaded here, it is asked; an object that runs in its place is asked when it runs.
+    Raises `EllcError` E705 if there is none, or if it belongs to another library. That is checked
+    here if the library can be loaded, and otherwise when its object file runs.
     """
     library = _described(path)
     if library.target.os == "linux" and has_c_library(library.target):
@@ -201,7 +201,7 @@ def open_library(path: Path) -> Library:
 
 
 def _described(path: Path) -> Library:
-    """A library as its manifest tells."""
+    """A library as its manifest describes it."""
     name = path.name[: -len(path.suffix)]
     name = name if path.suffix == ".dll" else name.removeprefix("lib")
     if not path.is_file():
@@ -222,7 +222,7 @@ def _word_bytes(channels: int) -> int:
 
 
 def _bit_bytes(channels: int) -> int:
-    """Bytes of one pixel's signs: whole words."""
+    """Bytes of one pixel's signs, in whole words."""
     word = _word_bytes(channels)
     return -(-channels // (8 * word)) * word
 

@@ -1,4 +1,4 @@
-"""A model of any kind, tidied and written as one of ellc's own kinds."""
+"""Converts a model of any format to `.ell` or `.eir`."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ _TIDYING = (
     "fold_constants, eliminate_common, eliminate_dead, simplify, sink_reshape, move_transposes, "
     "simplify, absorb_padding, absorb_order, eliminate_common, eliminate_dead"
 )
-"""Passes whose results `.ell` can still say: nothing is fused, no batch norm taken apart."""
+"""Passes whose results `.ell` can express: they fuse nothing and keep batch norms whole."""
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What was written: the graph, and the file's size."""
+    """The graph that was written, and the file's size."""
 
     graph: Graph
     file_bytes: int
 
     @property
     def parameters(self) -> int:
-        """Numbers in constants."""
+        """Elements of all constants."""
         return parameters(self.graph)
 
 
 def tidied(graph: Graph) -> Graph:
-    """The graph without what only the exporter needed: shape arithmetic, transposes, duplicates."""
+    """The graph without the exporter's shape arithmetic, transposes and duplicates."""
     after, _ = run_pipeline(graph, parse_passes(_TIDYING))
     return after
 
@@ -45,11 +45,11 @@ def import_file(
     options: ModelOptions = DEFAULT_OPTIONS,
     progress: Progress = silent,
 ) -> Imported:
-    """Read a model, tidy it, and write it as the suffix of `path` says, `.ell` or `.eir`.
+    """Read a model, simplify it, and write it in the format of `path`'s suffix, `.ell` or `.eir`.
 
-    `.ell` has its pictures pixel by pixel, whatever `options` say of the layout. Raises
-    `EllcError`: what reading raises; E742 for another suffix; E206 with everything that `.ell`
-    cannot say; E207 or E703 if the file cannot be written.
+    Images in `.ell` are NHWC, whatever layout `options` ask for. Raises `EllcError`: errors of
+    reading; E742 for another suffix; E206 with everything that `.ell` cannot express; E207 or E703
+    if the file cannot be written.
     """
     writer = _writer(path)
     if not path.parent.is_dir():
@@ -64,7 +64,7 @@ def import_file(
 
 
 def _writer(path: Path) -> Writer:
-    """What the file's suffix asks for."""
+    """The writer for the file's suffix."""
     found = writers().get(path.suffix.lower())
     if found is None:
         raise EllcError(

@@ -1,4 +1,4 @@
-"""Model files of every kind that ellc reads, told apart by what is in them."""
+"""Reads model files of every format, which is recognised by the file's content."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ellc.ir.graph import Graph
 from ellc.pictures.pixels import PixelOptions
 
 LIBRARY_SUFFIXES = (".so", ".dylib", ".dll")
-"""What the names of compiled libraries end in."""
+"""File name endings of compiled libraries."""
 _MANIFEST_MARK = b'"made_by": "ellc '
 _SNIFF_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class ModelOptions:
-    """What a user may choose when a model is read; every command that takes a model has these.
+    """Options of reading a model; every command that takes a model has them.
 
     With `stepwise` a call computes one step of the sequences that loops go through
-    (`ellc.ir.stepwise`). `pixels` are compiled in (`ellc.pictures.pixels`) if anything is said
-    there.
+    (`ellc.ir.stepwise`). `pixels` is preprocessing that becomes part of the network
+    (`ellc.pictures.pixels`), if any of its fields is set.
     """
 
     imports: ImportOptions = field(default_factory=ImportOptions)
@@ -39,7 +39,8 @@ def read_model(path: Path, options: ModelOptions = DEFAULT_OPTIONS) -> Graph:
 
     Raises `EllcError` for a file that is missing, damaged, of an unknown kind, or holds something
     that is not supported; the report lists every problem. E211: a package for the format is
-    missing; E704: an option means nothing for the format; E160: it cannot be made stepwise.
+    missing; E704: an option has no effect for the format; E160: the network cannot be made
+    stepwise.
     """
     form = format_of(path)
     _check_options(path, form, options.imports)
@@ -61,7 +62,7 @@ def read_model(path: Path, options: ModelOptions = DEFAULT_OPTIONS) -> Graph:
 
 
 def default_name(path: Path) -> str:
-    """A model's name: that of its file, without what says its kind."""
+    """A model's name: that of its file, without the suffix of its format."""
     for suffix in suffixes():
         if path.name.lower().endswith(suffix) and len(path.name) > len(suffix):
             return path.name[: -len(suffix)]
@@ -89,7 +90,7 @@ def format_of(path: Path) -> Format:
 
 
 def _check_options(path: Path, form: Format, imports: ImportOptions) -> None:
-    """Refuse what would have no effect."""
+    """Raise E704 for options that would have no effect."""
     useless = [name for name in imports.chosen() if name not in form.takes]
     if useless:
         names = " and ".join(OPTIONS[name] for name in useless)
@@ -111,7 +112,7 @@ def _known() -> str:
 
 
 def _library_hint(path: Path) -> str:
-    """The one compiled library that a folder holds, or that a manifest is of."""
+    """The only compiled library in a folder, or the library of a manifest."""
     folder = path if path.is_dir() else path.parent
     names = {f"{lib}{path.stem}{suffix}" for lib in ("", "lib") for suffix in LIBRARY_SUFFIXES}
     try:

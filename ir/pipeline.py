@@ -37,8 +37,8 @@ __all__ = [
 WEIGHTS_FILE = "weights.eir"
 
 # The order of all passes. A group runs from left to right, and again until none of its passes
-# changes the graph. Nodes without readers go before passes that ask whether a node is the only
-# reader of a value. `fold_affine` and `absorb_padding` are in one group, since a `Pad` may come
+# changes the graph. Nodes without consumers are removed before passes that ask whether a value has
+# a single consumer. `fold_affine` and `absorb_padding` are in one group, since a `Pad` may come
 # before or after the subtraction of a mean, or between two of them.
 _GROUPS = (
     (
@@ -169,12 +169,12 @@ def run_pipeline(
 ) -> tuple[Graph, PipelineReport]:
     """Run passes (by default all) and verify the graph before the first and after each.
 
-    A group runs until nothing changes any more; a pass that has run on the same graph is left out.
+    A group runs until nothing changes; a pass is skipped if it has run on the same graph.
 
     With `dump_dir`, `00_input.txt` and `NN_PASS.txt` hold the graph before and after every pass
     and one file all their weights (`load_dump`). With `paranoid`, the graph is evaluated in
     float64 before and after every pass that changed it, on inputs drawn from `seed`. `watch` is
-    told of every pass, with the graph before and after it. `paranoid` also checks what passes
+    called for every pass, with the graph before and after it. `paranoid` also checks what passes
     require and ensure.
 
     Raises `EllcError` if the graph handed in is not well formed (E110), holds or computes constants
@@ -201,7 +201,7 @@ def run_pipeline(
 
 @dataclass
 class _Run:
-    """Passes that run, and what they did. With `check` each is looked at closely."""
+    """Passes that run, and their results. `check` compares the graph before and after each."""
 
     check: MeaningCheck | None
     dump: _Dump
@@ -254,7 +254,7 @@ def _run_one(
         after = _described(run_nested(step, graph), graph)
     except MemoryError:  # the machine's limit, no mistake
         raise
-    except Exception as error:  # the graph was well formed: the pass erred or says what it refuses
+    except Exception as error:  # the graph was well formed: a fault of the pass, or a refusal
         if isinstance(error, EllcError) and not isinstance(error, ShapeError):
             raise
         raise InternalError(f"pass '{step}' failed: {error!r}", reproducer=reproducer) from error
@@ -299,7 +299,7 @@ def _described(after: Graph, before: Graph) -> Graph:
 
 
 def _interface(graph: Graph) -> object:
-    """All that a caller sees: names and types of inputs, outputs and states, and metadata."""
+    """The public interface: names and types of inputs, outputs and states, and metadata."""
     ports = [[(p.name, graph.types[p.value]) for p in x] for x in (graph.inputs, graph.outputs)]
     states = [(s.name, graph.types[s.current].meaning, s.key) for s in graph.states]
     return graph.name, ports, states, dict(graph.metadata)

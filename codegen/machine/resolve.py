@@ -1,4 +1,4 @@
-"""From a name on the command line to a target: a board, this machine, or one put together."""
+"""Finds the target of a name: a board, this machine, or a custom one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ellc.ir.errors import EllcError
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What a user may put in place of a row's columns; None keeps the row's own value."""
+    """Values that replace those of a target's row; None keeps the row's own."""
 
     triple: str | None = None
     cpu: str | None = None
@@ -25,7 +25,7 @@ class Overrides:
 
 
 def target_names() -> tuple[str, ...]:
-    """All names that `resolve` takes, in the order in which they are shown."""
+    """All names that `resolve` accepts, in display order."""
     return ("host", *BOARDS, "custom")
 
 
@@ -78,7 +78,7 @@ def _custom(asked: Overrides) -> Target:
 
 
 def _overridden(row: Target, asked: Overrides) -> Target:
-    """The row with what was asked, and everything that follows from it, in place of its own.
+    """The row with the values of `asked`, and with the abilities that follow from them.
 
     Raises `EllcError` E604 for a triple of another architecture without a CPU of that one.
     """
@@ -104,7 +104,7 @@ def _overridden(row: Target, asked: Overrides) -> Target:
 
 
 def _host() -> Target:
-    """The running machine: CPU, features, caches and cores as they are found."""
+    """This machine, with the CPU, features, caches and cores that it reports."""
     import llvmlite.binding as llvm
 
     flags = llvm.get_host_cpu_features()
@@ -129,7 +129,7 @@ def _usable_cores() -> int:
 
 
 def _cache_bytes() -> tuple[int, int]:
-    """Data cache and second level of the first core, 0 where the system does not say."""
+    """Sizes of the first core's data cache and second-level cache; 0 if they are unknown."""
     sizes: dict[int, int] = {}
     for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
         try:

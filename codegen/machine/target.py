@@ -1,9 +1,9 @@
 """A target: a core with an operating system, an ABI, a clock and a number of cores.
 
 A `Target` says everything that the planner, the emitters and the linker ask about a machine, so
-that nothing else in the compiler compares the names of CPUs, architectures or triples.
-`make_target` is the only place that makes one: a board's row and what a user puts together have the
-same abilities if they have the same core and triple.
+that nothing else in the compiler compares the names of CPUs, architectures or triples. Only
+`make_target` makes one, so a board and a custom target have the same abilities if they have the
+same core and triple.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SCALAR_BYTES = 4
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One machine: what LLVM is told, the planner may assume, how its code is linked and run."""
+    """One machine: how LLVM, the planner, the linker and the emulator treat it."""
 
     name: str
     description: str
@@ -38,24 +38,24 @@ class Target:
     core: Core
     platform: Platform
     llvm_features: str = ""
-    """Comma separated `+name` / `-name`, as given to LLVM beside the core's name."""
+    """Comma separated `+name` / `-name`, for LLVM, in addition to the core's own features."""
 
     vector_bytes: int = 16
     """Bytes of one vector register; 4 where there is no float SIMD and code is scalar."""
     vector_registers: int = 32
     """Number of registers of `vector_bytes` each (scalar float registers where that is 4)."""
     fused_multiply_add: bool = True
-    """Whether `a * b + c` is one rounding; LLVM calls a library function for a fused one where
-    there is none."""
+    """Whether there is a fused multiply-add, which rounds once; LLVM calls a library function if
+    not."""
     lane_fma: bool = False
     """Whether a multiply-add takes one lane of a vector as a factor: AArch64 `fmla v, v, v.s[i]`,
     32-bit ARM `vmla q, q, d[i]` on cores where LLVM chooses it."""
     vector_f64: bool = False
     """Whether vectors of double exist (32-bit NEON has none)."""
     scalar_f64: bool = True
-    """Whether doubles are done in hardware at all; LLVM calls a library function where not."""
+    """Whether the hardware computes doubles; if not, LLVM calls library functions."""
     features: frozenset[str] = frozenset()
-    """What kernels select on: neon, dotprod, fp16, avx2, fma, avx512f, avx512_vpopcntdq,
+    """Features that kernels depend on: neon, dotprod, fp16, avx2, fma, avx512f, avx512_vpopcntdq,
     avx512_vnni, simd128, dsp, ..."""
 
     cores: int = 1
@@ -72,22 +72,22 @@ class Target:
 
     @property
     def as_written(self) -> bool:
-        """Whether LLVM keeps the order of instructions our kernels have; see `Core.as_written`."""
+        """Whether LLVM keeps the order of a kernel's instructions; see `Core.as_written`."""
         return self.core.as_written
 
     @property
     def l1_bytes(self) -> int:
-        """Data cache of one core."""
+        """Size of one core's data cache."""
         return self.core.l1_bytes
 
     @property
     def l2_bytes(self) -> int:
-        """Second level that one core can fill; 0 where there is none."""
+        """Size of the second-level cache that one core can fill; 0 if there is none."""
         return self.core.l2_bytes
 
     @property
     def arch(self) -> Arch:
-        """Architecture, the same word for all spellings of one; a key, not to be compared."""
+        """The architecture's name, equal for all spellings; a key that code must not compare."""
         return self.platform.arch
 
     @property
@@ -97,12 +97,12 @@ class Target:
 
     @property
     def has_neon(self) -> bool:
-        """Whether there are NEON's vectors, in either state."""
+        """Whether there are NEON vectors, in 32-bit or 64-bit state."""
         return self.isa.always_has_neon or self.has("neon")
 
     @property
     def divides_words(self) -> bool:
-        """Whether integers of a word are divided by an instruction."""
+        """Whether there is an instruction that divides integers of one word."""
         if not self.isa.calls_wide_arithmetic:
             return True
         asked = "+hwdiv-arm" in words_of(self.llvm_features)
@@ -111,12 +111,12 @@ class Target:
 
     @property
     def os(self) -> OperatingSystem:
-        """What loads programs; `none` on bare metal."""
+        """The operating system; `none` on bare metal."""
         return self.platform.os
 
     @property
     def object_format(self) -> ObjectFormat:
-        """Format of objects and of what is linked from them."""
+        """Format of object files and of linked files."""
         return self.platform.object_format
 
     @property
@@ -151,7 +151,7 @@ class Target:
 
     @property
     def has_os(self) -> bool:
-        """Whether an operating system loads programs, hence a shared library makes sense."""
+        """Whether there is an operating system, which can load a shared library."""
         return self.os not in ("none", "wasm")
 
     @property
@@ -173,7 +173,7 @@ class Target:
 
     @property
     def default_threads(self) -> int:
-        """Threads of a model compiled for this target unless asked otherwise."""
+        """Default number of threads of a model that is compiled for this target."""
         return self.cores if self.has_os else 1
 
     @property
@@ -182,7 +182,7 @@ class Target:
         return _datalayout(self.triple)
 
     def has(self, *features: str) -> bool:
-        """Whether all of these kernel features are there."""
+        """Whether the target has all of these kernel features."""
         return self.features.issuperset(features)
 
     def lanes(self, element_bytes: int) -> int:
@@ -193,9 +193,9 @@ class Target:
 def make_target(name: str, description: str, triple: str, core: Core, llvm_features: str) -> Target:
     """The target with the abilities that core, triple and features have.
 
-    Number of cores and clock are what such a machine usually has. Raises `EllcError` for an
-    architecture or operating system that ellc does not serve (`E603`) and a feature without a sign
-    (`E604`). Whether LLVM knows core and features shows when it first compiles for them.
+    Number of cores and clock are typical values for such a machine. Raises `EllcError` for an
+    unsupported architecture or operating system (`E603`) and a feature without a sign (`E604`).
+    LLVM reports unknown cores and features only when it first compiles for them.
     """
     platform = platform_of(triple)
     features = features_of(_least(triple) | core.features, llvm_features)

@@ -90,11 +90,11 @@ def command(
 ) -> None:
     """Measure the latency of MODEL, or of a library for this machine: median and spread.
 
-    The first call, which is cold, does not count. The inputs are seeded noise. A library for a
-    foreign target is run under an emulator, whose times say nothing, so it is refused.
+    The first call, with cold caches, is not counted. Inputs are random numbers with a fixed seed.
+    A library for a foreign target is refused, because times under an emulator mean nothing.
 
-    With --layers every kernel is timed inside a call, beside the multiply-adds that one core can
-    do at best, measured between the calls.
+    With --layers every kernel is timed inside a call and compared with the peak of one core, which
+    is measured between the calls.
     """
     if layers:
         _bench_layers(model, threads, seconds, options, as_json)

@@ -45,7 +45,7 @@ def command(
     recurrence (a loop, a recurrent cell, a state that depends on itself) that are further off are
     compared with how far rounding alone moves them: the largest movement in 8 runs of the reference
     in which every value is moved at random within the error bound of the operator that made it, and
-    at most 1e-2 * max|tensor|. Where that decided is told.
+    at most 1e-2 * max|tensor|. The report says where that was decisive.
 
     With --layers a build of the same kernels keeps every intermediate result. Each kernel is
     compared on the operands that the compiled code itself had, and the first that differs is named

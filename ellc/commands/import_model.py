@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 def command(model: Path, output: Path, options: ModelOptions, as_json: bool) -> None:
     """Write a model as .ell, for ELL's tools, or as .eir, ellc's own container.
 
-    The network is tidied: shape arithmetic is computed, what exporters leave around layers goes. An
-    .ell file holds a chain of ELL's layers, pictures row by row, pixel by pixel; what does not fit
-    is reported. An .eir file holds every network.
+    The network is simplified: shape arithmetic is computed, and transposes and duplicates that
+    exporters leave are removed. An .ell file holds a chain of ELL's layers with NHWC images; layers
+    that do not fit are reported. An .eir file can hold every network.
     """
     from ellc.importing import import_file
     from ellc.progress import progress

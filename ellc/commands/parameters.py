@@ -42,7 +42,7 @@ def _complete_target(_ctx: click.Context, _param: click.Parameter, incomplete: s
     return [name for name in target_names() if name.startswith(incomplete)]
 
 
-# Not a `Choice`: a wrong name is reported by `resolve`, which says what may have been meant.
+# Not a `Choice`: `resolve` reports a wrong name and suggests similar ones.
 target_option = click.option(
     "-t",
     "--target",
@@ -130,7 +130,7 @@ tuning_option = click.option(
 
 
 def _numbers(text: str) -> tuple[float, ...]:
-    """Numbers separated by commas; 1/255 is one, too."""
+    """Numbers separated by commas; fractions such as 1/255 are allowed."""
     try:
         numbers = tuple(map(_number, text.split(",")))
     except (ValueError, ZeroDivisionError):

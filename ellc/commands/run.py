@@ -23,7 +23,7 @@ from ellc.pictures.pixels import PixelOptions, Preprocessing
 from ellc.pictures.preprocessing import PREPROCESSING_KEY, has_preprocessing
 
 LABELS_KEY = "labels"
-"""Metadata key of the class names, one a line."""
+"""Metadata key of the class names, one per line."""
 
 
 @click.command("run")
@@ -61,9 +61,10 @@ def command(
     A library needs its manifest NAME.json beside it. Code for a foreign target runs under qemu.
 
     Pictures are cropped and scaled to the model's shape; order of colours, range, means and scales
-    come from its metadata, else pixels go in as they are. What is said here of a model is compiled
-    into it; for a library the same is done to the picture before. An array is taken as it is. Of an
-    output that is a list the highest elements are shown, of any other the extent.
+    come from its metadata; without any, pixels are passed unchanged. Preprocessing options are
+    compiled into a model; for a library they are applied to the picture before the call. Arrays are
+    not preprocessed. Of an output that is a list the highest elements are shown, of others the
+    shape.
     """
     _want_files(inputs)
     with _executable(model, target, threads, options, reference) as executable:
@@ -114,7 +115,7 @@ def _preprocessing(model: Path, network: Network, asked: PixelOptions) -> Prepro
     from ellc.execute import is_library
 
     if not is_library(model) or not asked.is_given:
-        # What was asked of a model is inside by now, and its metadata say so.
+        # The options of a model have been compiled in, and its metadata describe them.
         return Preprocessing.from_metadata(network.metadata)
     if PREPROCESSING_KEY in network.metadata:
         raise has_preprocessing(str(model))

@@ -46,9 +46,9 @@ def command(
 ) -> None:
     """Measure the kernels that could compute each layer of MODEL, and keep the fastest in a file.
 
-    For this machine the time is taken; for a target that the tool of ELLC_CYCLE_TOOL models, cycles
-    are counted. `ellc compile --tuning FILE` takes these kernels for layers of the same operator
-    and shapes, in any model, on the same core and with the same version of ellc.
+    For this machine times are measured; for a target that the tool of ELLC_CYCLE_TOOL models,
+    cycles are counted. `ellc compile --tuning FILE` takes these kernels for layers of the same
+    operator and shapes, in any model, on the same core and with the same version of ellc.
     """
     from ellc.codegen.machine.resolve import resolve
     from ellc.ir.pipeline import run_pipeline
@@ -72,7 +72,7 @@ def command(
 
 
 def _text(measured: tuple[Measured, ...], best: dict[str, str], unit: str, path: Path) -> str:
-    """A line for each layer: what is taken without the file, and what is fastest."""
+    """A line for each layer: the kernel without the file, and the fastest one."""
     usual: dict[str, Measured] = {}
     times: dict[tuple[str, str], float] = {}
     for one in measured:

@@ -1,4 +1,4 @@
-"""What a user may ask of the readers of model files."""
+"""Options of importing model files."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class ImportOptions:
     `shapes` gives inputs the shape that the file leaves open (by input name; a missing batch is 1
     anyway). `fixed` makes inputs constants: one number for all elements, or one for each. `outputs`
     cuts the network: only what these values need is read. With `layout` "nhwc",
-    inputs and outputs that the file keeps as planes (NCHW) are handed over pixel by pixel.
-    `keep_double` computes in double what an `.ell` model says is double, not in float32.
+    inputs and outputs that are NCHW in the file become NHWC. `keep_double` computes the doubles of
+    an `.ell` model in float64 instead of float32.
     """
 
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
@@ -43,4 +43,4 @@ OPTIONS = MappingProxyType(
         "keep_double": "--double-is",
     }
 )
-"""Fields of `ImportOptions` that only some formats take, with what they are called in commands."""
+"""Fields of `ImportOptions` that only some formats have, with their names on the command line."""

@@ -1,14 +1,14 @@
-"""How pixels become the numbers a network was trained on: a description.
+"""A description of preprocessing: how pixels become the values that a network was trained on.
 
 A picture's 8-bit pixels become a network's input by
 
     value = (low + (high - low) * pixel / 255 - mean) * scale
 
 per colour, after they have been scaled to the network's size and their channels put into its order.
-`ellc.pictures.preprocessing` does it.
+`ellc.pictures.preprocessing` computes it.
 
-The metadata keys are those that ELL wrote (`model.input.expectedColorChannelOrder` and so on). What
-they do not say has ELL's defaults: blue, green, red, values 0 to 255.
+The metadata keys are those that ELL wrote (`model.input.expectedColorChannelOrder` and so on).
+Missing keys have ELL's defaults: blue, green, red, values 0 to 255.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ _HINT = "override it: --color, --range, --mean and --scale"
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """How pixels become the numbers a network was trained on.
+    """How pixels become the values that a network was trained on.
 
-    `order` is the network's order of colours, `pixels` that of the pixels given. Means and scales
-    are for red, green, blue, whatever the order. `size` is rows and columns of the picture given,
-    None for the network's own.
+    `order` is the network's order of colours, `pixels` that of the picture. Means and scales are
+    for red, green, blue, whatever the order. `size` is rows and columns of the picture, or None for
+    the network's own size.
     """
 
     order: ColourOrder = "bgr"
@@ -104,15 +104,15 @@ class Preprocessing:
 
     @property
     def is_plain(self) -> bool:
-        """Whether values are the pixels themselves."""
+        """Whether the values equal the pixels."""
         return replace(self, order="rgb", pixels="rgb", size=None) == Preprocessing("rgb")
 
     def affine(self, channels: int, dtype: DType = DType.F32) -> tuple[Array, Array]:
         """Factor and offset of each channel in the network's order, float64.
 
-        One channel is grey: it takes the average of the colours' means and deviations. Raises
-        `EllcError` E711 if, computed in the float `dtype`, all pixels become one number or some
-        of 0 to 255 a number that is not finite.
+        A single channel is grey and has the average of the colours' means and deviations. Raises
+        `EllcError` E711 if, computed in the float `dtype`, all pixels have the same value, or a
+        pixel has a value that is not finite.
         """
         with np.errstate(all="ignore"):  # what comes out is checked
             mean, scale = np.array(self.mean), np.array(self.scale)
@@ -126,11 +126,11 @@ class Preprocessing:
 
 
 def _check_affine(factor: Array, offset: Array, dtype: DType) -> None:
-    """Refuse what `Preprocessing.affine` must not return."""
+    """Raise E711 for values that `Preprocessing.affine` must not return."""
     black = offset.astype(dtype.numpy)
     change = factor.astype(dtype.numpy) * dtype.numpy.type(255)
     white = change + black
-    # Every other pixel's product and sum lie between those of black and white.
+    # The products and sums of all other pixels are between those of black and white.
     if not np.all(np.isfinite([black, change, white])):
         problem = f"numbers that are beyond {dtype.value}"
     elif np.any(black == white):
@@ -146,7 +146,7 @@ def _check_affine(factor: Array, offset: Array, dtype: DType) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PixelOptions:
-    """What a user says of preprocessing; None keeps what the model's metadata says."""
+    """Preprocessing options; None keeps the value in the model's metadata."""
 
     pixels: ColourOrder | None = None
     color: ColourOrder | None = None
@@ -157,13 +157,13 @@ class PixelOptions:
 
     @property
     def is_given(self) -> bool:
-        """Whether anything was said."""
+        """Whether any option is set."""
         return self != PixelOptions()
 
     def over_metadata(self, metadata: Mapping[str, str]) -> Preprocessing:
-        """What a graph's metadata describe, with what the user said in place.
+        """The preprocessing in a graph's metadata, overridden by these options.
 
-        Keys that the user overrides are not read, so they may say anything. Raises `EllcError`
+        Metadata that an option overrides is not read, so it may be invalid. Raises `EllcError`
         E711 for the others, as `Preprocessing.from_metadata`.
         """
         overridden = {
@@ -176,7 +176,7 @@ class PixelOptions:
         return self.over(Preprocessing.from_metadata(read))
 
     def over(self, said: Preprocessing) -> Preprocessing:
-        """The description with what the user said in place."""
+        """The description, overridden by these options."""
         low, high = self.range or (said.low, said.high)
         return Preprocessing(
             order=self.color or said.order,
@@ -191,7 +191,7 @@ class PixelOptions:
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """The picture a network takes. With `planes` its channels come first, not last."""
+    """The size of the picture that a network takes; with `planes` it is NCHW, otherwise NHWC."""
 
     rows: int
     columns: int
@@ -219,7 +219,7 @@ class Geometry:
 
 
 def is_picture(type: TensorType) -> bool:
-    """Whether a picture fits an input of this type."""
+    """Whether an input of this type can take a picture."""
     try:
         Geometry.of(type)
     except EllcError:
