@@ -6,6 +6,7 @@ that a whole family of operators costs one link and one emulator start per targe
 
 from __future__ import annotations
 
+import importlib.resources
 import shutil
 import struct
 import subprocess
@@ -26,6 +27,8 @@ Guard = Literal["start", "end"]
 GUARD_BYTES = 4096
 """A page of all machines that tests run on; where pages are larger, weights are not guarded."""
 
+_C_OPTIONS = ("-std=c99", "-D_DEFAULT_SOURCE", "-O1", "-g0")
+_WARNINGS = ("-Wall", "-Wextra", "-Werror")
 _KEEP_STATE, _RESET, _JUNK_SHIFT = 1, 2, 8
 JUNK_KINDS = 4
 """What memory may hold before a call: 0xFF bytes, 0x7F bytes, zeros, bytes without an order."""
@@ -195,20 +198,24 @@ def build_program(
     that a tenth of a second. Raises `EllcError`: `E620` for a target without such programs, `E610`
     when the compiler or the linker refuses.
     """
+    machine = _machine(target)
+    words = [*_C_OPTIONS, *options, *map(str, sources), *map(str, objects), "-o", str(out)]
+    what = f"building {out.name} for target {target.name!r}"
+    if cc:
+        zig.run_tool([*cc, *words], what=what, code="E610")
+        return
+    zig.run(["cc", "-static", *machine, *words], what=what)
+
+
+def _machine(target: Target) -> list[str]:
+    """Words for the machine of static programs; E620 where there are none."""
     if not target.musl_target:
         raise EllcError(
             f"there are no static programs for target {target.name!r}",
             code="E620",
             hint="targets with Linux have them",
         )
-    words = ["-std=c99", "-D_DEFAULT_SOURCE", "-O1", "-g0", *options]
-    words += [*map(str, sources), *map(str, objects), "-o", str(out)]
-    what = f"building {out.name} for target {target.name!r}"
-    if cc:
-        zig.run_tool([*cc, *words], what=what, code="E610")
-        return
-    machine = ["-static", "-target", target.musl_target, f"-mcpu={target.musl_cpu}"]
-    zig.run(["cc", *machine, *words], what=what)
+    return ["-target", target.musl_target, f"-mcpu={target.musl_cpu}"]
 
 
 def build_runner(
@@ -225,7 +232,7 @@ def build_runner(
     The objects together define the symbols of all cases. `guard` says which end of every buffer
     lies at a page that may not be touched. `cc` and errors as `build_program`.
     """
-    source, program = folder / "runner.c", folder / "runner"
+    source, program = folder / "runner_cases.c", folder / "runner"
     values = {
         "cases": cases,
         "junk_kinds": JUNK_KINDS,
@@ -233,10 +240,23 @@ def build_runner(
         "guard_bytes": GUARD_BYTES,
         "at_start": int(guard == "start"),
     }
-    source.write_text(render("runner.c.j2", **values))
-    words = ["-Wall", "-Wextra", "-Werror"]
-    build_program(target, [source], objects, program, options=words, cc=cc)
+    source.write_text(render("runner_cases.c.j2", **values))
+    templates = Path(str(importlib.resources.files("ellc.codegen"))) / "templates"
+    words, fixed = [*_WARNINGS, f"-I{templates}"], templates / "runner.c"
+    if cc:
+        build_program(target, [source, fixed], objects, program, options=words, cc=cc)
+    else:
+        made = _fixed_part(target, fixed, folder / "runner_fixed.o")
+        build_program(target, [source], [made, *objects], program, options=words)
     return Runner(program, target, tuple(cases))
+
+
+def _fixed_part(target: Target, source: Path, out: Path) -> Path:
+    """The part of a runner that is the same for all cases: zig finds it in its cache again."""
+    words = [*_machine(target), *_C_OPTIONS, *_WARNINGS, "-c", source.name, "-o", str(out)]
+    what = f"compiling {source.name} for target {target.name!r}"
+    zig.run(["cc", *words], what=what, cwd=source.parent, keep=True)
+    return out
 
 
 def run_cases(

@@ -3,13 +3,13 @@
  * Request: u32 case, u32 flags (with a kind of junk from bit 8 up), the bytes of all inputs.
  * Answer:  i32 status, and if that is 0 the bytes of all outputs.
  *
- * Every buffer lies between pages that may not be touched, as near to the upper one (with AT_START,
- * the lower one) as its alignment allows, and is aligned to what it was promised and not to more.
+ * Every buffer lies between pages that may not be touched, as near to the upper one (or to the
+ * lower one) as its alignment allows, and is aligned to what it was promised and not to more.
  * Pages around constants may not be touched either. All memory is filled with junk when it is handed
  * out, so that nothing can rely on what it holds: arena, instance, outputs and padding.
  */
-#include <stddef.h>
-#include <stdint.h>
+#include "runner.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,11 +18,8 @@
 
 enum {
     KEEP_STATE = 1,
-    AT_START = {{ at_start }},
-    GUARD_BYTES = {{ guard_bytes }},
     RESET = 2,
     JUNK_SHIFT = 8,
-    JUNK_KINDS = {{ junk_kinds }},
     INSTANCE_BYTES = 1024,
     INSTANCE_ALIGN = 16,
     ARENA_ALIGN = 64,
@@ -45,81 +42,12 @@ static unsigned char junk(unsigned kind, size_t place)
 static void fill(unsigned char *data, size_t bytes, unsigned kind)
 {
     size_t i;
-    if (kind < JUNK_KINDS - 1)
+    if (kind < runner.junk_kinds - 1)
         memset(data, junk(kind, 0), bytes);
     else
         for (i = 0; i < bytes; i++)
             data[i] = junk(kind, i);
 }
-
-typedef struct {
-    size_t bytes;
-    size_t align;
-} extent;
-
-typedef int (*function_fn)(void *arena, const void *const *in, void *const *out);
-typedef int (*init_fn)(void *model, void *arena, size_t bytes);
-typedef int (*set_threads_fn)(void *model, int threads);
-typedef int (*predict_fn)(void *model, const void *const *in, void *const *out);
-typedef void (*model_fn)(void *model);
-
-typedef struct {
-    function_fn function; /* a plain function, or a model: */
-    init_fn init;
-    set_threads_fn set_threads;
-    predict_fn predict;
-    model_fn reset, destroy;
-    int threads;
-    size_t arena_bytes;
-    size_t n_in, n_out;
-    const extent *in, *out;
-} test_case;
-
-{% for case in cases %}
-{% if case.is_model %}
-{% if case.abi %}
-extern int {{ case.symbol | identifier }}_init_abi(void *, void *, size_t, uint32_t);
-static int init_{{ loop.index0 }}(void *model, void *arena, size_t bytes)
-{
-    return {{ case.symbol | identifier }}_init_abi(model, arena, bytes, {{ case.abi }}u);
-}
-{% else %}
-extern int {{ case.symbol | identifier }}_init(void *, void *, size_t);
-{% endif %}
-extern int {{ case.symbol | identifier }}_predict_v(void *, const void *const *, void *const *);
-extern void {{ case.symbol | identifier }}_reset(void *);
-extern void {{ case.symbol | identifier }}_destroy(void *);
-{% if case.threads %}
-extern int {{ case.symbol | identifier }}_set_threads(void *, int);
-{% endif %}
-{% else %}
-extern int {{ case.symbol | identifier }}(void *, const void *const *, void *const *);
-{% endif %}
-{% if case.inputs %}
-static const extent in_{{ loop.index0 }}[] = {
-    {%- for buffer in case.inputs %}{ {{ buffer.bytes }}u, {{ buffer.align }}u },{% endfor -%} };
-{% endif %}
-{% if case.outputs %}
-static const extent out_{{ loop.index0 }}[] = {
-    {%- for buffer in case.outputs %}{ {{ buffer.bytes }}u, {{ buffer.align }}u },{% endfor -%} };
-{% endif %}
-{% endfor %}
-
-static const test_case cases[] = {
-{% for case in cases %}
-    {
-{% if case.is_model %}
-{% set symbol = case.symbol | identifier %}
-        0, {% if case.abi %}init_{{ loop.index0 }}{% else %}{{ symbol }}_init{% endif %}, {% if case.threads %}{{ symbol }}_set_threads{% else %}0{% endif %},
-        {{ symbol }}_predict_v, {{ symbol }}_reset, {{ symbol }}_destroy, {{ case.threads }},
-{% else %}
-        {{ case.symbol | identifier }}, 0, 0, 0, 0, 0, 0,
-{% endif %}
-        {{ case.arena_bytes }}u, {{ case.inputs | length }}u, {{ case.outputs | length }}u,
-        {% if case.inputs %}in_{{ loop.index0 }}{% else %}0{% endif %}, {% if case.outputs %}out_{{ loop.index0 }}{% else %}0{% endif +%}
-    },
-{% endfor %}
-};
 
 typedef struct {
     unsigned char *map, *begin, *end; /* begin..end may be touched; before and after are guard pages */
@@ -153,9 +81,9 @@ static buffer allocate(extent size, unsigned kind)
     if (mprotect(made.begin, inside, PROT_READ | PROT_WRITE))
         fail("runner: mprotect");
     fill(made.begin, inside, kind);
-    uintptr_t at = (uintptr_t)(AT_START ? made.begin : made.end - size.bytes) / size.align * size.align;
+    uintptr_t at = (uintptr_t)(runner.at_start ? made.begin : made.end - size.bytes) / size.align * size.align;
     if (at / size.align % 2 == 0) /* aligned to `align` and to no more */
-        at = AT_START ? at + size.align : at - size.align;
+        at = runner.at_start ? at + size.align : at - size.align;
     made.data = (unsigned char *)at;
     return made;
 }
@@ -248,7 +176,7 @@ static int32_t answer(live *now, const test_case *test, uint32_t flags, buffer *
 {
     int32_t status = 0;
     size_t i;
-    unsigned kind = (flags >> JUNK_SHIFT) % JUNK_KINDS;
+    unsigned kind = (flags >> JUNK_SHIFT) % runner.junk_kinds;
     unsigned char *copies[MAX_BUFFERS];
     for (i = 0; i < test->n_in; i++) {
         in[i] = allocate(test->in[i], kind);
@@ -275,19 +203,13 @@ static int32_t answer(live *now, const test_case *test, uint32_t flags, buffer *
     return status;
 }
 
-{% for name in guards %}
-extern const unsigned char {{ name | identifier }}[];
-{% endfor %}
-
 static void guard_constants(void)
 {
-    static const unsigned char *const pages[] = {
-        {%- for name in guards %}{{ name | identifier }}, {% endfor %}0 };
     size_t i;
-    if (page_bytes != GUARD_BYTES)
+    if (page_bytes != runner.guard_bytes)
         return;
-    for (i = 0; pages[i]; i++)
-        if (mprotect((void *)pages[i], GUARD_BYTES, PROT_NONE))
+    for (i = 0; runner.guards[i]; i++)
+        if (mprotect((void *)runner.guards[i], runner.guard_bytes, PROT_NONE))
             fail("runner: mprotect of constants");
 }
 
@@ -302,9 +224,9 @@ int main(void)
         const test_case *test;
         int32_t status;
         size_t i;
-        if (request[0] >= sizeof cases / sizeof *cases)
+        if (request[0] >= runner.n_cases)
             fail("runner: no such case");
-        test = &cases[request[0]];
+        test = &runner.cases[request[0]];
         if (test->n_in > MAX_BUFFERS || test->n_out > MAX_BUFFERS)
             fail("runner: too many buffers");
         status = answer(&now, test, request[1], in, out);
