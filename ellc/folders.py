@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ellc.ir.files import cannot_write
+from ellc.ir.files import cannot_write, real_path
 from ellc.ir.work_folders import abandoned, remove, work_folder
 
 _AT_FDCWD = -100
@@ -36,8 +36,8 @@ def replaced_folder(folder: Path, last: str, *, needed_bytes: int = 0) -> Iterat
     belong together. Raises `EllcError` (E703) for what the system does not allow; `needed_bytes`,
     if known, goes into the message of a full disk.
     """
-    place = Path(os.path.realpath(folder))
     try:
+        place = real_path(folder)
         place.parent.mkdir(parents=True, exist_ok=True)
         _want_writable(place)
         _tidy(place)
@@ -74,10 +74,18 @@ def _can_be_renamed(place: Path) -> bool:
     """Whether nobody is in the folder's way, or in it."""
     if not place.exists():
         return True
-    if Path.cwd().is_relative_to(place) or any(os.path.ismount(p) for p in _folders(place)):
+    if _is_entered(place) or any(os.path.ismount(p) for p in _folders(place)):
         return False
     same_owner = place.stat().st_uid == getattr(os, "geteuid", lambda: 0)()
     return same_owner and os.access(place.parent, os.W_OK | os.X_OK)
+
+
+def _is_entered(place: Path) -> bool:
+    """Whether the current folder is this one or below it; one that was removed is nowhere."""
+    try:
+        return Path.cwd().is_relative_to(place)
+    except FileNotFoundError:
+        return False
 
 
 def _folders(place: Path) -> Iterator[Path]:

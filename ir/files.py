@@ -26,8 +26,11 @@ def whole_file(path: Path, *, code: str = "E703", needed_bytes: int = 0) -> Iter
     (`/dev/stdout`) is written directly. Raises `EllcError` with `code` where the system does not
     let it be written; `needed_bytes`, if known, goes into the message of a full disk.
     """
-    target = Path(os.path.realpath(path))
-    direct = target.exists() and not target.is_file()
+    try:
+        target = real_path(path)
+        direct = target.exists() and not target.is_file()
+    except OSError as error:
+        raise cannot_write(path, error, code=code) from error
     written = target if direct else target.with_name(f"{target.name}.part")
     try:
         yield written
@@ -39,6 +42,14 @@ def whole_file(path: Path, *, code: str = "E703", needed_bytes: int = 0) -> Iter
         if not direct:
             with suppress(OSError):
                 written.unlink(missing_ok=True)
+
+
+def real_path(path: Path) -> Path:
+    """The path with every link followed; `OSError` for a text that no system takes as one."""
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError as error:
+        raise OSError(errno.EINVAL, str(error)) from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -254,3 +254,27 @@ def test_no_plain_file_is_written_directly(tmp_path: Path) -> None:
 def test_full_disk_is_said_with_the_bytes(tmp_path: Path) -> None:
     error = cannot_write(tmp_path / "x", OSError(28, "No space left on device"), needed_bytes=12345)
     assert "no space left on the disk: at least 12,345 bytes are needed" in error.report()
+
+
+def test_in_a_current_folder_that_was_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paths from the root are written, old folders too; others say that the folder is missing."""
+    out, gone = tmp_path / "out", tmp_path / "gone"
+    write("old", out)
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    write("new", out)
+    assert (out / "a.c").read_text() == "new"
+    for path in (Path("x"), Path(".")):
+        with pytest.raises(EllcError, match="E703"):
+            write("new", path)
+        with pytest.raises(EllcError, match="E703"):
+            write_text(path / "x.eir", "new")
+
+
+def test_a_path_that_no_system_takes(tmp_path: Path) -> None:
+    for attempt in (write, lambda content, path: write_text(path, content)):
+        with pytest.raises(EllcError, match="E703"):
+            attempt("new", tmp_path / "a\0b")
