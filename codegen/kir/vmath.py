@@ -12,7 +12,6 @@ import math
 
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
-from ellc.codegen.kir.vmath_angle import of_angle
 from ellc.codegen.kir.vmath_expression import Expression
 from ellc.codegen.kir.vmath_parts import (
     exp_reduced,
@@ -22,6 +21,7 @@ from ellc.codegen.kir.vmath_parts import (
     scale,
     split_exponent,
 )
+from ellc.codegen.kir.vmath_range_reduction import of_reduced_angle
 
 # --- public functions ------------------------------------------------------------------------
 
@@ -104,7 +104,7 @@ def tan(b: KernelBuilder, x: Operand) -> Operand:
         odd = _is_odd(r, turns)
         return r.select(odd, -cosine, sine) / r.select(odd, sine, cosine)
 
-    return of_angle(Expression.of(b, x), of_turns).operand
+    return of_reduced_angle(Expression.of(b, x), of_turns).operand
 
 
 def round_even(b: KernelBuilder, x: Operand) -> Operand:
@@ -246,7 +246,7 @@ def _sin_or_cos(v: Expression, quadrant: int) -> Expression:
         second = b.op("and", turns, v.bits_const(2))
         return result.bits_op("xor", b.shift_left(second, v.format.bits.bytes * 8 - 2))
 
-    return of_angle(v, of_turns)
+    return of_reduced_angle(v, of_turns)
 
 
 def _is_odd(v: Expression, turns: Operand) -> Operand:

@@ -33,7 +33,7 @@ class ArenaPlan:
 
 
 def plan_arena(lifetimes: Sequence[Lifetime], align_bytes: int) -> ArenaPlan:
-    """Place buffers so that none that live together overlap.
+    """Place buffers so that none with overlapping live ranges share memory.
 
     Several orders of first-fit are tried and the smallest arena wins; ties go to the first, so
     the plan is deterministic. Offsets and sizes are multiples of `align_bytes`.

@@ -55,10 +55,10 @@ def allowed_error(want: Array, movement: Array | None = None) -> Array:
     """
     size = np.abs(want.astype(np.float64))
     largest = size[np.isfinite(size)].max(initial=0.0)
-    house = np.asarray(RELATIVE * np.maximum(size, OF_LARGEST * largest))
+    usual = np.asarray(RELATIVE * np.maximum(size, OF_LARGEST * largest))
     if movement is None:
-        return house
-    return np.asarray(np.maximum(house, np.minimum(movement, MOST_OF_LARGEST * largest)))
+        return usual
+    return np.asarray(np.maximum(usual, np.minimum(movement, MOST_OF_LARGEST * largest)))
 
 
 def wrong_elements(got: Array, want: Array, movement: Array | None = None) -> Array:

@@ -92,7 +92,7 @@ def document(report: CheckReport) -> dict[str, object]:
         "first_difference": None if first is None else first.name,
         "outputs": list(documents(report.outputs)),
         "layers": list(documents(report.layers)),
-        "led": list(documents(report.guided)),
+        "guided": list(documents(report.guided)),
     }
 
 

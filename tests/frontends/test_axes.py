@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from axis_cases import Axes, Place, onnx_places, tflite_places
+from axis_cases import Axes, AxesCase, onnx_axes_cases, tflite_axes_cases
 
 from ellc.frontends.onnx.read import read_onnx
 from ellc.frontends.onnx.registry import all_operators
@@ -20,7 +20,7 @@ Read = Callable[[Path], Graph]
 ONNX_OPERATORS = sorted(
     name
     for name in all_operators().handlers
-    if "." not in name and next(onnx_places(name), None) is not None
+    if "." not in name and next(onnx_axes_cases(name), None) is not None
 )
 # LiteRT's kernels take an axis that is named twice as if it stood there once.
 _TAKES_TWICE = {
@@ -30,16 +30,16 @@ _TAKES_TWICE = {
 
 
 @cache
-def by_kind() -> dict[str, list[Place]]:
-    found: dict[str, list[Place]] = {}
-    for place in tflite_places():
-        found.setdefault(str(place).split()[0], []).append(place)
+def by_kind() -> dict[str, list[AxesCase]]:
+    found: dict[str, list[AxesCase]] = {}
+    for case in tflite_axes_cases():
+        found.setdefault(str(case).split()[0], []).append(case)
     return found
 
 
 @pytest.mark.parametrize("operator", ONNX_OPERATORS)
 def test_onnx(operator: str, tmp_path: Path) -> None:
-    wrong = [w for p in onnx_places(operator) for w in _wrong(p, operator, read_onnx, tmp_path)]
+    wrong = [w for p in onnx_axes_cases(operator) for w in _wrong(p, operator, read_onnx, tmp_path)]
     assert not wrong, "\n".join(wrong)
 
 
@@ -49,28 +49,28 @@ def test_tflite(kind: str, tmp_path: Path) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def _wrong(place: Place, operator: str, read: Read, folder: Path) -> list[str]:
-    """What is wrong with a place."""
-    said = {axes: _read(place.model(axes), read, folder) for axes in _every(place)}
-    right, found = said[place.axes], []
+def _wrong(case: AxesCase, operator: str, read: Read, folder: Path) -> list[str]:
+    """What is wrong with a case."""
+    said = {axes: _read(case.model(axes), read, folder) for axes in _every(case)}
+    right, found = said[case.axes], []
     if isinstance(right, EllcError):
-        return [f"{place} {place.axes}: {_text(right)}"]
-    found += [f"{a} is another graph" for a in place.negative() if said[a] != right]
-    refused = [*place.outside(), *place.twice()]
+        return [f"{case} {case.axes}: {_text(right)}"]
+    found += [f"{a} is another graph" for a in case.negative() if said[a] != right]
+    refused = [*case.outside(), *case.twice()]
     if operator in _TAKES_TWICE:
-        refused = [*place.outside()]
-        once = {a: tuple(dict.fromkeys(n % place.rank for n in a)) for a in place.twice()}
+        refused = [*case.outside()]
+        once = {a: tuple(dict.fromkeys(n % case.rank for n in a)) for a in case.twice()}
         found += [
             f"{a} is not {b}"
             for a, b in once.items()
-            if said[a] != _read(place.model(b), read, folder)
+            if said[a] != _read(case.model(b), read, folder)
         ]
     found += [f"{a}: {_text(said[a])}" for a in refused if not _is_clear(said[a], operator)]
-    return [f"{place} {place.axes}, {text}" for text in found]
+    return [f"{case} {case.axes}, {text}" for text in found]
 
 
-def _every(place: Place) -> list[Axes]:
-    return [place.axes, *place.negative(), *place.outside(), *place.twice()]
+def _every(case: AxesCase) -> list[Axes]:
+    return [case.axes, *case.negative(), *case.outside(), *case.twice()]
 
 
 def _read(data: bytes, read: Read, folder: Path) -> str | EllcError:

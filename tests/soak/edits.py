@@ -1,8 +1,8 @@
 """Edits of decoded structures: odd numbers, other names, entries lost, doubled and moved.
 
-A format's walker lists the places of a structure; an edit draws one and changes what is there. An
-edit is made again from its seed, so a mutant is a base and a few seeds, and is minimised by leaving
-seeds out.
+A format's walker lists the locations of a structure; an edit draws one and changes what is there.
+An edit is made again from its seed, so a mutant is a base and a few seeds, and is minimised by
+leaving seeds out.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ODD_FLOATS = (
 ODD_TEXTS = ("", "\0", "\n", "%s", "a\\b", '"""', "x *\\\n/", "../x", "é", "\u202e", "x" * 3000)
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """One value of a structure: what `owner` has at `key`; `assign` puts another there."""
 
     value: Any
@@ -40,33 +40,33 @@ class Place(NamedTuple):
     """`owner` is a dictionary, of which fields can be lost."""
 
 
-Walk = Callable[[Any], list[Place]]
+Walk = Callable[[Any], list[Location]]
 
 
 def edit(structure: Any, walk: Walk, seeds: Iterable[str]) -> None:
-    """Change one place of a structure for each seed, in place.
+    """Change one location of a structure for each seed, in place.
 
-    The places are those at the start, so that an edit is the same whatever others are made.
+    The locations are those at the start, so that an edit is the same whatever others are made.
     """
-    places = walk(structure)
-    for seed in seeds if places else ():
+    locations = walk(structure)
+    for seed in seeds if locations else ():
         rng = random.Random(seed)
-        place = rng.choice(places)
+        location = rng.choice(locations)
         try:
-            if place.is_entry and rng.random() < 0.2:
-                _move(place, rng)
-            elif place.is_field and rng.random() < 0.1:
-                del place.owner[place.key]
+            if location.is_entry and rng.random() < 0.2:
+                _move(location, rng)
+            elif location.is_field and rng.random() < 0.1:
+                del location.owner[location.key]
             else:
-                place.assign(place.owner, place.key, other(place.value, places, rng))
+                location.assign(location.owner, location.key, other(location.value, locations, rng))
         except (TypeError, ValueError, OverflowError, LookupError):
-            continue  # the format cannot say it, or another edit took the place away
+            continue  # the format cannot express it, or another edit removed the location
 
 
-def other(value: Any, places: Sequence[Place], rng: random.Random) -> Any:
+def other(value: Any, locations: Sequence[Location], rng: random.Random) -> Any:
     """Another value of a kind, or one found elsewhere in the structure."""
     if rng.random() < 0.3:
-        same = [p.value for p in places if type(p.value) is type(value)]
+        same = [p.value for p in locations if type(p.value) is type(value)]
         return copy.deepcopy(rng.choice(same))  # a container must not get into itself
     match value:
         case bool():
@@ -99,9 +99,9 @@ def _other_bytes(value: bytes, rng: random.Random) -> bytes:
     return bytes(changed)
 
 
-def _move(place: Place, rng: random.Random) -> None:
+def _move(location: Location, rng: random.Random) -> None:
     """Lose, double or swap an entry of a list."""
-    owner, index = place.owner, place.key
+    owner, index = location.owner, location.key
     match rng.randrange(3):
         case 0:
             del owner[index]
@@ -115,49 +115,49 @@ def _move(place: Place, rng: random.Random) -> None:
 # ---- walkers ------------------------------------------------------------------------------------
 
 
-def walk_json(tree: Any) -> list[Place]:
+def walk_json(tree: Any) -> list[Location]:
     """Every value of nested dictionaries and lists, containers too."""
-    places, waiting = [], [tree]
+    locations, waiting = [], [tree]
     while waiting:
         owner = waiting.pop()
         is_list = isinstance(owner, list)
         for key, value in enumerate(owner) if is_list else owner.items():
-            places.append(Place(value, owner, key, is_entry=is_list, is_field=not is_list))
+            locations.append(Location(value, owner, key, is_entry=is_list, is_field=not is_list))
             if isinstance(value, dict | list):
                 waiting.append(value)
-    return places
+    return locations
 
 
-def walk_objects(root: Any) -> list[Place]:
+def walk_objects(root: Any) -> list[Location]:
     """Every attribute of the objects that flatbuffers' object interface makes."""
-    places: list[Place] = []
+    locations: list[Location] = []
     waiting = [root]
     while waiting:
         owner = waiting.pop()
         is_list = isinstance(owner, list)
         for key, value in enumerate(owner) if is_list else list(vars(owner).items()):
             if isinstance(value, np.ndarray) and value.dtype == np.uint8:
-                places.append(Place(value.tobytes(), owner, key, _set_bytes))
+                locations.append(Location(value.tobytes(), owner, key, _set_bytes))
                 continue
             if isinstance(value, np.ndarray):
                 value = value.tolist()
                 setattr(owner, key, value)
             if is_list:
-                places.append(Place(value, owner, key, is_entry=True))
+                locations.append(Location(value, owner, key, is_entry=True))
             elif isinstance(value, int | float | str | bytes):
-                places.append(Place(value, owner, key, setattr))
+                locations.append(Location(value, owner, key, setattr))
             if isinstance(value, list) or hasattr(value, "__dict__"):
                 waiting.append(value)
-    return places
+    return locations
 
 
 def _set_bytes(owner: Any, name: str, value: bytes) -> None:
     setattr(owner, name, np.frombuffer(value, np.uint8))
 
 
-def walk_message(root: Any) -> list[Place]:
+def walk_message(root: Any) -> list[Location]:
     """Every field of a protocol buffer that is set, and the scalar ones that are not."""
-    places: list[Place] = []
+    locations: list[Location] = []
     waiting = [root]
     while waiting:
         owner = waiting.pop()
@@ -168,14 +168,14 @@ def walk_message(root: Any) -> list[Place]:
                 for index, entry in enumerate(value):
                     assign = _leave if is_message else setitem
                     shown = None if is_message else entry
-                    places.append(Place(shown, entries, index, assign, is_entry=True))
+                    locations.append(Location(shown, entries, index, assign, is_entry=True))
                 waiting += value if is_message else ()
             elif not is_message:
-                places.append(Place(value, owner, name, setattr))
+                locations.append(Location(value, owner, name, setattr))
             elif owner.HasField(name):
-                places.append(Place(None, owner, name, _clear))
+                locations.append(Location(None, owner, name, _clear))
                 waiting.append(value)
-    return places
+    return locations
 
 
 @cache

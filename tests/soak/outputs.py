@@ -94,7 +94,7 @@ def outputs() -> tuple[Output, ...]:
 
 
 @dataclass
-class _Place:
+class _Setup:
     """A folder with models, the result and temporary files, and what the command made in peace."""
 
     output: Output
@@ -186,37 +186,37 @@ Try = Callable[[int], int]
 
 
 @contextmanager
-def _killed(place: _Place) -> Iterator[Try]:
-    yield lambda count: killed_at(count, place.write_new)
+def _killed(setup: _Setup) -> Iterator[Try]:
+    yield lambda count: killed_at(count, setup.write_new)
 
 
 @contextmanager
-def _full_disk(place: _Place) -> Iterator[Try]:
-    yield lambda count: full_from(count, place.write_new)
+def _full_disk(setup: _Setup) -> Iterator[Try]:
+    yield lambda count: full_from(count, setup.write_new)
 
 
 @contextmanager
-def _short_files(place: _Place) -> Iterator[Try]:
+def _short_files(setup: _Setup) -> Iterator[Try]:
     """Files that may not grow beyond 0, 1, 4, 16, ... bytes."""
-    yield lambda count: limited(4**count // 4, place.write_new)
+    yield lambda count: limited(4**count // 4, setup.write_new)
 
 
 @contextmanager
-def _small_disk(place: _Place) -> Iterator[Try]:
+def _small_disk(setup: _Setup) -> Iterator[Try]:
     """A disk with room for 0, 4, 8, 16, ... kB more."""
-    with small_disk(place.folder, 1 << 30) as mounted:
+    with small_disk(setup.folder, 1 << 30) as mounted:
         if not mounted:
             yield lambda _: DONE
             return
-        place.start()
-        used_bytes = shutil.disk_usage(place.folder).used
+        setup.start()
+        used_bytes = shutil.disk_usage(setup.folder).used
 
         def tried(count: int) -> int:
-            resize_disk(place.folder, used_bytes + (2048 << count if count else 0))
+            resize_disk(setup.folder, used_bytes + (2048 << count if count else 0))
             try:
-                return on_small_disk(place.write_new)
+                return on_small_disk(setup.write_new)
             finally:
-                resize_disk(place.folder, 1 << 30)
+                resize_disk(setup.folder, 1 << 30)
 
         yield tried
 
@@ -243,8 +243,8 @@ class Interrupted:
         findings = Findings()
         first = (seed - 1) * self.batch
         for number, (output, way) in enumerate(self._pairs()[first : first + count]):
-            place = _Place(output, folder / "place", folder / "models")
-            wrong = list(_wrong(place, way, self.quick))
+            setup = _Setup(output, folder / "place", folder / "models")
+            wrong = list(_wrong(setup, way, self.quick))
             findings.outcomes["WRONG" if wrong else "whole"] += 1
             if wrong:
                 again = f"--only {self.name} --seed {seed} --number {number}"
@@ -261,30 +261,30 @@ class Interrupted:
         return [(output, way) for output in chosen for way in WAYS]
 
 
-def _wrong(place: _Place, way: str, quick: bool) -> Iterator[str]:
+def _wrong(setup: _Setup, way: str, quick: bool) -> Iterator[str]:
     """What is wrong after each of the tries, and after one in peace."""
-    place.start()
-    place.write("new")
-    new = place.result()
-    place.start()
-    old = place.result()
-    with WAYS[way](place) as tried:
+    setup.start()
+    setup.write("new")
+    new = setup.result()
+    setup.start()
+    old = setup.result()
+    with WAYS[way](setup) as tried:
         count = 0
         while (was := tried(count)) != DONE:
             if was not in (KILLED, REFUSED):
                 yield f"try {count} ends with {was}"
-            if not place.is_whole(old, new):
+            if not setup.is_whole(old, new):
                 yield f"after try {count} neither the old nor the new stands"
-            if was == REFUSED and not (place.is_whole(old) or place.output.by_file):
+            if was == REFUSED and not (setup.is_whole(old) or setup.output.by_file):
                 yield f"after try {count} the old is gone"
-            if was == REFUSED and place.left():
-                yield f"after try {count} there are {place.left()}"
+            if was == REFUSED and setup.left():
+                yield f"after try {count} there are {setup.left()}"
             count = 4 * count + 1 if quick else count + 1
-        place.write("new")
-        if place.result() != new:
+        setup.write("new")
+        if setup.result() != new:
             yield "at the end the new does not stand"
-        if place.left():
-            yield f"at the end there are {place.left()}"
+        if setup.left():
+            yield f"at the end there are {setup.left()}"
 
 
 CAMPAIGNS = (Interrupted(),)

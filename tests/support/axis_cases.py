@@ -1,6 +1,6 @@
 """Models that name axes, in every way a file may write them: for each axis of each operator.
 
-A place for axes is an attribute, option or operand of an operator. From one value that is right,
+Axes are given by an attribute, option or operand of an operator. From one value that is right,
 each axis is written from the end too, replaced by one that the tensor does not have, or by one that
 is named already.
 """
@@ -27,7 +27,7 @@ Axes = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Place:
+class AxesCase:
     """Where an operator is told axes: `axes`, that are right, of a tensor of `rank`.
 
     `model` makes the file's bytes with other axes. `from_end`: whether an axis may be negative;
@@ -80,7 +80,7 @@ _SCANNED = {"scan_input_axes": 2, "scan_output_axes": 2}
 _GIVEN = {"CenterCropPad": (2, 3), "Transpose": (1, 3, 0, 2)}
 
 
-def onnx_places(operator: str) -> Iterator[Place]:
+def onnx_axes_cases(operator: str) -> Iterator[AxesCase]:
     """Every attribute and operand of an operator that names axes, in every version."""
     every = versions(operator)
     for schema in every:
@@ -101,7 +101,7 @@ def _rank(schema: onnx.defs.OpSchema, base: Base, name: str, count: int) -> int:
     return np.ndim(first[0] if isinstance(first, tuple) else first) + more
 
 
-def _attribute(schema: onnx.defs.OpSchema, base: Base, name: str) -> Place:
+def _attribute(schema: onnx.defs.OpSchema, base: Base, name: str) -> AxesCase:
     given = base.attributes[name] if name in base.attributes else _usual(schema, name)
     axes = tuple(given) if isinstance(given, list | tuple) else (given,)
     rank = _rank(schema, base, name, len(axes))
@@ -114,7 +114,7 @@ def _attribute(schema: onnx.defs.OpSchema, base: Base, name: str) -> Place:
 
     axes = tuple(a % rank for a in axes)
     label = f"{schema.name}-{schema.since_version} {name}"
-    return Place(label, axes, rank, model, name != "perm", schema.name == "Flatten")
+    return AxesCase(label, axes, rank, model, name != "perm", schema.name == "Flatten")
 
 
 def _usual(schema: onnx.defs.OpSchema, name: str) -> Any:
@@ -126,7 +126,7 @@ def _usual(schema: onnx.defs.OpSchema, name: str) -> Any:
     return onnx.helper.get_attribute_value(default) if default.name else _GIVEN[schema.name]
 
 
-def _operand(schema: onnx.defs.OpSchema, base: Base, index: int) -> Place:
+def _operand(schema: onnx.defs.OpSchema, base: Base, index: int) -> AxesCase:
     given = np.asarray(base.operands[index])
 
     def model(axes: Axes) -> bytes:
@@ -137,7 +137,7 @@ def _operand(schema: onnx.defs.OpSchema, base: Base, index: int) -> Place:
 
     axes = tuple(int(a) for a in given.reshape(-1))
     label = f"{schema.name}-{schema.since_version} operand {schema.inputs[index].name}"
-    return Place(label, axes, _rank(schema, base, "", len(axes)), model)
+    return AxesCase(label, axes, _rank(schema, base, "", len(axes)), model)
 
 
 # ---- TensorFlow Lite ----------------------------------------------------------------------------
@@ -152,14 +152,14 @@ _OPERANDS = {
 _ONE_MORE = ("EXPAND_DIMS", "ONE_HOT", "PACK")
 
 
-def tflite_places() -> Iterator[Place]:
+def tflite_axes_cases() -> Iterator[AxesCase]:
     """Of every operator that names axes, for numbers with and without scale, the longest case."""
-    found: dict[str, Place] = {}
+    found: dict[str, AxesCase] = {}
     for case in every_case():
-        for place in _places(case):
-            kept = found.get(place.label)
-            if kept is None or len(kept.axes) < len(place.axes):
-                found[place.label] = place
+        for axes_case in _axes_cases(case):
+            kept = found.get(axes_case.label)
+            if kept is None or len(kept.axes) < len(axes_case.axes):
+                found[axes_case.label] = axes_case
     yield from found.values()
 
 
@@ -168,7 +168,7 @@ def names_axes(case: TfliteCase) -> bool:
     return case.kind in _OPERANDS or any(name in vars(case.options or object) for name in _OPTIONS)
 
 
-def _places(case: TfliteCase) -> Iterator[Place]:
+def _axes_cases(case: TfliteCase) -> Iterator[AxesCase]:
     kind, to = case.kind, "stored" if case.results[0].scale else "plain"
     index = _OPERANDS.get(kind)
     data = next(t for i, t in enumerate(case.operands) if t is not None and i != index)
@@ -176,16 +176,16 @@ def _places(case: TfliteCase) -> Iterator[Place]:
     for name in _OPTIONS:
         given = vars(case.options or object).get(name)
         if given is not None and not (name == "axis" and index is not None):
-            yield _placed(f"{kind} {to} {name}", given, rank, _with_option(case, name))
+            yield _axes_case(f"{kind} {to} {name}", given, rank, _with_option(case, name))
     if index is not None:
         held = case.operands[index]
         assert held is not None and held.data is not None
-        yield _placed(f"{kind} {to}", held.data, rank, _with_operand(case, index))
+        yield _axes_case(f"{kind} {to}", held.data, rank, _with_operand(case, index))
 
 
-def _placed(label: str, given: Any, rank: int, model: Callable[[Axes], bytes]) -> Place:
+def _axes_case(label: str, given: Any, rank: int, model: Callable[[Axes], bytes]) -> AxesCase:
     axes = tuple(int(a) % rank for a in np.atleast_1d(given))
-    return Place(label, axes, rank, model)
+    return AxesCase(label, axes, rank, model)
 
 
 def _with_option(case: TfliteCase, name: str) -> Callable[[Axes], bytes]:

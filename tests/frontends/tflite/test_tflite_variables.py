@@ -166,12 +166,12 @@ def decayed() -> bytes:
 def half_read() -> bytes:
     """One variable that outputs need only by way of another, and one that they do not need."""
     file, like = Streaming(), T((1, 2))
-    for name in ("seen", "behind", "unseen"):
+    for name in ("seen", "older", "unseen"):
         file.variable(name, np.ones((1, 2), np.float32))
     x = file.main.add(like)
-    seen, behind = file.read("seen", like), file.read("behind", like)
-    file.assign("seen", behind)
-    file.assign("behind", file.add(behind, x, like))
+    seen, older = file.read("seen", like), file.read("older", like)
+    file.assign("seen", older)
+    file.assign("older", file.add(older, x, like))
     file.assign("unseen", file.add(file.read("unseen", like), x, like))
     return file.data([x], [seen])
 

@@ -1,4 +1,4 @@
-"""An angle less its whole quarter turns, for arguments of any size, as kernel IR; see `vmath`."""
+"""Range reduction of angles of any size by multiples of pi/2, as kernel IR; see `vmath`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ _TURNS = int(  # the first 1216 binary places of 1 / (2 pi)
 )
 
 
-def of_angle(v: Expression, function: Callable[[Expression, Operand], Expression]) -> Expression:
+def of_reduced_angle(
+    v: Expression, function: Callable[[Expression, Operand], Expression]
+) -> Expression:
     """A function of (r, n) for v = r + n pi/2, |r| <= pi/4 but for rounding; n counts modulo 4.
 
     Infinities give NaN. Only where a lane is beyond `trig_limit` a slower, exact reduction runs.
