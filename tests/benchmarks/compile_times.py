@@ -3,6 +3,7 @@
     python tests/benchmarks/compile_times.py                           chains of dense layers
     python tests/benchmarks/compile_times.py --layers 100 1000 10000   of these lengths
     python tests/benchmarks/compile_times.py FILE ... --target host    model files
+    python tests/benchmarks/compile_times.py --update-docs             write the page of benchmarks
 
 Seconds are of processor time of this process and of the compilers it starts (on an idle machine
 with two cores the "code" stage takes half as long as it says). A chain's layers have the same shape
@@ -22,6 +23,8 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)]
+
+from benchmark_page import markdown_table, write_table  # noqa: E402
 
 from ellc.driver import CompileOptions, compile_model  # noqa: E402
 from ellc.ir.builder import GraphBuilder  # noqa: E402
@@ -108,12 +111,23 @@ def main() -> None:
     parser.add_argument("files", nargs="*", type=Path)
     parser.add_argument("--layers", nargs="*", type=int, default=[100, 1000])
     parser.add_argument("--target", default="pi3_64")
+    parser.add_argument("--update-docs", action="store_true", help="write the page of benchmarks")
     given = parser.parse_args()
     header = ["network", *(f"{name} s" for name in STAGES.values()), "all s", "flash bytes"]
-    print(f"| {' | '.join(header)} |")
-    print("|---" * len(header) + "|")
+    rows = []
     for source in _sources(given.files, given.layers):
-        print(f"| {' | '.join(row(source, given.target))} |", flush=True)
+        rows.append(row(source, given.target))
+        print(" | ".join(rows[-1]), file=sys.stderr, flush=True)
+    table = markdown_table(header, rows)
+    print(table)
+    if given.update_docs:
+        kind = "models" if given.files else "chains"
+        write_table(f"compile times {kind} {given.target}", f"By `{_command(given)}`.\n\n{table}")
+
+
+def _command(given: argparse.Namespace) -> str:
+    what = [file.name for file in given.files] or ["--layers", *map(str, given.layers)]
+    return " ".join(["python tests/benchmarks/compile_times.py", *what, "--target", given.target])
 
 
 if __name__ == "__main__":
