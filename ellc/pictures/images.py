@@ -10,6 +10,8 @@ default picks four neighbours; results can differ in the last digits from ELL's 
 
 from __future__ import annotations
 
+import mmap
+import re
 import struct
 import warnings
 import zlib
@@ -38,6 +40,10 @@ _PICTURE_DAMAGE = (
 )
 """What Pillow's decoders raise for damaged files; they promise nothing."""
 
+SCANS = 16
+"""Scans of a progressive JPEG that are read at the largest size; encoders write six to ten."""
+_START_OF_SCAN = rb"\xff\xda"
+
 
 def crop_box(width: int, height: int, rows: int, columns: int) -> tuple[int, int, int, int]:
     """The largest centred part with the aspect ratio wanted: (left, top, right, bottom).
@@ -59,6 +65,35 @@ def _eight_bit(picture: Image.Image) -> Image.Image:
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 
 
+def _middle(picture: Image.Image, size: tuple[int, int], mode: Literal["L", "RGB"]) -> Image.Image:
+    """The centred part in `mode`; a large picture is copied only where that changes it."""
+    box = crop_box(*picture.size, *size)
+    # Cropped before it is scaled: the filter must not see the pixels that were cut off.
+    if box != (0, 0, *picture.size):
+        picture = picture.crop(box)
+    picture = _eight_bit(picture)
+    return picture if picture.mode == mode else picture.convert(mode)
+
+
+def _check_scans(picture: Image.Image, path: Path, most_pixels: int) -> None:
+    """Refuse (E715) a progressive JPEG whose scans write `SCANS` times `most_pixels` in all.
+
+    Every scan goes over all pixels, and a file may hold as many as it likes: a few bytes each.
+    """
+    if not picture.info.get("progressive"):
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        scans = sum(1 for _ in re.finditer(_START_OF_SCAN, content))
+    if scans * picture.width * picture.height > SCANS * most_pixels:
+        raise EllcError(
+            f"the picture has {picture.width} x {picture.height} pixels in {scans} scans, which"
+            " takes too long to read",
+            code="E715",
+            where=str(path),
+            hint="save it with fewer scans, or not as a progressive JPEG",
+        )
+
+
 def load_picture(
     path: Path,
     size: tuple[int, int],
@@ -68,7 +103,7 @@ def load_picture(
     """Read a picture file as uint8 pixels [rows,columns,channels]: red, green, blue, or grey.
 
     Raises `EllcError`: E713 no such file, E715 for a file that is no picture in one of `FORMATS`,
-    is damaged, or has more than `most_pixels` pixels.
+    is damaged, has more than `most_pixels` pixels or too many scans of them.
     """
     rows, columns = size
     try:
@@ -83,10 +118,10 @@ def load_picture(
                     where=str(path),
                     hint="scale it down first",
                 )
+            _check_scans(picture, path, most_pixels)
             ImageOps.exif_transpose(picture, in_place=True)
-            # Cropped first: the filter must not see the pixels that were cut off.
-            middle = _eight_bit(picture.crop(crop_box(*picture.size, rows, columns)))
-            middle = middle.convert("L" if channels == 1 else "RGB")
+            middle = _middle(picture, size, "L" if channels == 1 else "RGB")
+            scaled = middle.resize((columns, rows), Image.Resampling.BILINEAR)
     except FileNotFoundError as error:
         raise EllcError("no such file", code="E713", where=str(path)) from error
     except MemoryError:
@@ -108,7 +143,6 @@ def load_picture(
         raise EllcError(
             f"the picture cannot be read: {error}", code="E715", where=str(path)
         ) from error
-    scaled = middle.resize((columns, rows), Image.Resampling.BILINEAR)
     return np.asarray(scaled, dtype=np.uint8).reshape(rows, columns, channels)
 
 

@@ -220,10 +220,10 @@ def test_labels_that_are_no_text(tmp_path: Path) -> None:
 def test_a_picture_beyond_the_memory_is_an_error(
     colours: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def crop(*_: object) -> Image.Image:
+    def resize(*_: object) -> Image.Image:
         raise MemoryError
 
-    monkeypatch.setattr(Image.Image, "crop", crop)
+    monkeypatch.setattr(Image.Image, "resize", resize)
     with pytest.raises(EllcError, match="more memory than there is") as caught:
         load_input(colours, RGB_4x4, Preprocessing())
     assert caught.value.code == "E715"

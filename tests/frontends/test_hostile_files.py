@@ -292,6 +292,15 @@ def test_pictures_with_too_many_pixels(tmp_path: Path) -> None:
     assert input_code(tmp_path / "x.png", content.getvalue()) == "E715"
 
 
+def test_pictures_of_many_scans(tmp_path: Path) -> None:
+    content = io.BytesIO()
+    Image.new("RGB", (8000, 8000)).save(content, "JPEG", progressive=True)
+    jpeg = content.getvalue()
+    last = jpeg.rfind(b"\xff\xda")
+    scans = jpeg[:-2] + 30 * jpeg[last:-2] + jpeg[-2:]
+    assert input_code(tmp_path / "x.jpg", scans) == "E715"
+
+
 def test_labels_without_end(tmp_path: Path) -> None:
     path = sparse(tmp_path / "labels.txt", 1 << 30)
     with pytest.raises(EllcError):
