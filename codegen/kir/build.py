@@ -24,7 +24,7 @@ from ellc.codegen.kir.ir import (
     Store,
     Var,
 )
-from ellc.codegen.kir.operations import OPERATIONS
+from ellc.codegen.kir.operations import result_type
 from ellc.codegen.kir.ops import elem_code
 from ellc.codegen.kir.types import INDEX, Elem, VType
 from ellc.ir.errors import EllcError
@@ -292,7 +292,7 @@ class KernelBuilder:
     def op(self, name: str, *args: Operand, attrs: tuple[int, ...] = ()) -> Operand:
         """Any operation by name; types are checked against its row."""
         types = tuple(a.type for a in args)
-        result = self._var(OPERATIONS[name].result(types, attrs))
+        result = self._var(result_type(name, types, attrs))
         self._append(Let(result, name, args, attrs))
         return result
 

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+
 from ellc.codegen.kir.instructions import INSTRUCTIONS
 from ellc.codegen.kir.instructions.row import Instruction
 from ellc.codegen.kir.ops import OPS, OpRow
+from ellc.codegen.kir.types import VType
 
 OPERATIONS: dict[str, OpRow | Instruction] = {**OPS, **INSTRUCTIONS}
+
+
+@functools.cache
+def result_type(name: str, types: tuple[VType, ...], attrs: tuple[int, ...]) -> VType:
+    """What an operation makes of operands of these types: kernels repeat a few combinations."""
+    return OPERATIONS[name].result(types, attrs)

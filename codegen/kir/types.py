@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,7 +75,7 @@ class VType(NamedTuple):
     lanes: int = 1
 
     def __str__(self) -> str:
-        return self.elem.value if self.lanes == 1 else f"{self.elem.value}x{self.lanes}"
+        return _text(self)
 
     def with_elem(self, elem: Elem) -> VType:
         """As many lanes of another element."""
@@ -83,6 +84,11 @@ class VType(NamedTuple):
     def with_lanes(self, lanes: int) -> VType:
         """The same element, another number of lanes."""
         return VType(self.elem, lanes)
+
+
+@functools.cache
+def _text(type_: VType) -> str:
+    return type_.elem.value if type_.lanes == 1 else f"{type_.elem.value}x{type_.lanes}"
 
 
 INDEX = VType(Elem.INDEX)
