@@ -33,7 +33,12 @@ from ellc.codegen.blocks.vectors import joined
 from ellc.codegen.blocks.weights import constant
 from ellc.codegen.blocks.window import window_axes
 from ellc.codegen.kernels.convolution import has_filter_per_channel, terms_of
-from ellc.codegen.kernels.depthwise_tile import Rectangles, is_looped, tile_cycles
+from ellc.codegen.kernels.depthwise_tile import (
+    Rectangles,
+    is_looped,
+    loads_take_offsets,
+    tile_cycles,
+)
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.kir.types import VType
@@ -44,9 +49,14 @@ from ellc.ir.types import Array
 Slot = tuple[int, int, int]  # output row, output pixel, vector
 
 _LOADED_AT_ONCE = 7
-"""Inputs loaded in a row. By `tests/benchmarks/constants.py`, 3x3, 96 channels, 56x56, in million
-modelled cycles: pi3_64 1: 6.75, 3: 5.37, 5: 4.82, 7: 4.77, 9: 4.69, 14: 5.25; 256 channels, 14x14:
-7 is best. In 32-bit state 5 would be better: 5.49 where 7 takes 6.58."""
+"""Inputs loaded in a row. By `tests/benchmarks/constants.py` on pi3_64, thousand modelled cycles:
+3x3, 96 channels, 56x56 1: 6,744, 3: 5,431, 5: 4,813, 7: 4,776, 9: 4,675, 14: 5,247; 5x5, 32
+channels, 28x28 5: 325, 7: 318, 9: 300; of bytes, 3x3, 64 channels, 28x28 7: 239, 9: 241."""
+_LOADED_WITHOUT_OFFSETS = 3
+"""The same in 32-bit state, where each load moves a pointer. On pi3 by the same script 3x3, 96
+channels, 56x56 1: 7,056, 3: 5,759, 4: 5,718, 5: 5,523, 7: 6,591; 256 channels, 14x14 3: 550, 5:
+647, 7: 670; 5x5 3: 452, 5: 502, 7: 529; 7x7 3: 804, 5: 943, 7: 1,052; bytes 3: 347, 5: 359, 7:
+371."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +65,14 @@ class _Block:
 
     `looped` tiles have one output row and a loop over the window's rows. With `late_start` the
     first product opens a sum, which spares a copy of the start into every register.
+    `loaded_at_once` inputs are loaded in a row.
     """
 
     multiplier: int
     tile: Rectangle
     looped: bool
     late_start: bool
+    loaded_at_once: int
 
     @property
     def channels(self) -> int:
@@ -84,10 +96,13 @@ def depthwise(node: PlacedNode) -> Iterator[Candidate]:
     shape = Sliding(x, (images, rows, columns, filters), *axes)
     terms = in_bytes(terms, node.target)
     multiplier = filters // conv.groups
+    with_offsets = loads_take_offsets(node.target)
+    loaded_at_once = _LOADED_AT_ONCE if with_offsets else _LOADED_WITHOUT_OFFSETS
 
     def candidate(tile: Rectangle) -> Candidate:
         looped = is_looped(node.target, shape, tile.rows * tile.pixels)
-        block = _Block(multiplier, tile, looped, node.target.as_written and not looped)
+        late = node.target.as_written and not looped
+        block = _Block(multiplier, tile, looped, late, loaded_at_once)
         cycles, _ = tile_cycles(node.target, shape, (tile.rows, tile.pixels), tile.vectors)
         vectors = images * -(-filters // tile.lanes)
         prediction = Prediction("depthwise", tile.note, cycles * vectors)
@@ -355,7 +370,7 @@ class _Depthwise:
         taps = dict.fromkeys(tap for x in inputs for tap in x.taps())
         weights = {(*tap, v): self._weight(panel, *tap, v) for tap in taps for v in vectors}
         added = _Sums(self._b, self._numbers, sums)
-        size = max(1, _LOADED_AT_ONCE // len(vectors))
+        size = max(1, self._block.loaded_at_once // len(vectors))
         for first in range(0, len(inputs), size):
             group = inputs[first : first + size]
             loaded = [self._values(place, base, x, vectors) for x in group]

@@ -15,7 +15,12 @@ from ellc.codegen.kir.types import Elem
 from ellc.codegen.machine.target import SCALAR_BYTES, Target
 from ellc.ir.types import DType
 
-_STRAIGHT = 700  # multiply-adds of one vector up to which a tile is straight-line code
+_STRAIGHT = 200
+"""Multiply-adds of one vector up to which a tile is straight-line code. By
+`tests/benchmarks/constants.py`, in thousand modelled cycles on pi3_64: 5x5, 32 channels, 28x28 100:
+310, 200: 313, 300: 333, 700: 397; 7x7 100: 524, 200: 536, 300: 530, 700: 663; 3x3, 96 channels,
+56x56 100: 4,982, 200: 4,762, 700: 4,777. An x86-64 needs as long for 5x5 with 200 as with 700,
+which is 5 % less for 7x7 there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +98,14 @@ def is_looped(target: Target, shape: Sliding, windows: int) -> bool:
     That is always so with the few registers of 32-bit NEON, whose vector loads take no offset:
     each would need a pointer of its own.
     """
-    if target.vector_bytes > SCALAR_BYTES and not target.isa.vector_loads_take_offsets:
+    if not loads_take_offsets(target):
         return True
     return windows * shape.rows.taps * shape.columns.taps > _STRAIGHT
+
+
+def loads_take_offsets(target: Target) -> bool:
+    """Whether a load of what a kernel's registers hold adds a constant to its pointer."""
+    return target.vector_bytes == SCALAR_BYTES or target.isa.vector_loads_take_offsets
 
 
 def tile_cycles(

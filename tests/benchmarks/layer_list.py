@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -102,7 +102,15 @@ def layer_plans(target: Target, only: str) -> list[tuple[str, Plan, str]]:
     ]
 
 
-def plan_of(layer: Layer, target: Target, prefix: str) -> Plan:
+class Measured(Protocol):
+    """A network of one layer."""
+
+    def graph(self) -> Graph:
+        """The network before passes."""
+        ...
+
+
+def plan_of(layer: Measured, target: Target, prefix: str) -> Plan:
     """The plan of a layer after all passes; names of its kernels begin with `prefix`."""
     return make_plan(run_pipeline(layer.graph())[0], target, Options(), prefix)
 
