@@ -14,7 +14,7 @@ __version__ = "0.2.0"
 
 
 def _check_links() -> None:
-    """Refuse to start in a checkout where ``ellc/ir`` and ``ellc/codegen`` are no folders.
+    """Refuse to start in a checkout where ``ellc/ir`` and ``ellc/codegen`` are not folders.
 
     Both are symbolic links to folders beside this one. Git on Windows writes them as small text
     files unless it is told otherwise, and Python would only say that there is no ``ellc.ir``.

@@ -155,7 +155,7 @@ def _text(value: object) -> str:
 def _plain(value: object) -> str:
     """A name that is a part of a command."""
     if not _PLAIN.fullmatch(_text(value)):
-        raise ValueError(f"{_short(value)} is no name")
+        raise ValueError(f"{_short(value)} is not a name")
     return _text(value)
 
 

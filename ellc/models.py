@@ -85,7 +85,7 @@ def format_of(path: Path) -> Format:
     found = [(form.evidence(head, path), form) for form in formats()]
     evidence, best = max(found, key=lambda one: one[0])
     if evidence is Evidence.NONE:
-        raise EllcError("this is no model file", code="E702", where=str(path), hint=_known())
+        raise EllcError("this is not a model file", code="E702", where=str(path), hint=_known())
     return best
 
 

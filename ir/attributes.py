@@ -16,8 +16,8 @@ _INTEGER_BITS = 64
 def build(cls: type, values: Mapping[str, object]) -> Any:
     """An object of a dataclass; raises `TypeError` for wrong names or values that do not fit.
 
-    A whole number fits a `float` field and has at most 64 bits, a `bool` is no number, tuples must
-    have the length that the annotation gives them.
+    A whole number fits a `float` field and has at most 64 bits, a `bool` is not a number, tuples
+    must have the length that the annotation gives them.
     """
     hints = field_types(cls)
     unknown = sorted(set(values) - set(hints))

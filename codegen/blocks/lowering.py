@@ -55,7 +55,7 @@ class KernelCall:
         """The arguments of a call in a plan. Raises `InternalError` for scratch memory."""
         placed = tuple(arg for arg in self.args if not isinstance(arg, ScratchArg))
         if len(placed) < len(self.args):
-            raise InternalError(f"{self.kernel.name}: scratch memory that is no buffer")
+            raise InternalError(f"{self.kernel.name}: scratch memory that is not a buffer")
         return placed
 
 

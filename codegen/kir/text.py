@@ -296,7 +296,7 @@ class _Parser:
     def _place(self, text: str) -> tuple[Param, Operand, int]:
         name, index, sign, amount = _matched(_PLACE, text, "a place in memory")
         if name not in self._params:
-            raise _BadLine(f"{name} is no parameter")
+            raise _BadLine(f"{name} is not a parameter")
         operand = self._operand(index)
         if not sign and isinstance(operand, Imm):
             return self._params[name], Imm(0), int(operand.value)
@@ -323,7 +323,7 @@ def _parse_elem(text: str) -> Elem:
     try:
         return Elem(text)
     except ValueError:
-        raise _BadLine(f"{text} is no element type") from None
+        raise _BadLine(f"{text} is not an element type") from None
 
 
 def _parse_type(text: str) -> VType:
@@ -341,4 +341,4 @@ def _parse_literal(type_: VType, text: str) -> Imm:
     try:
         return Imm(float(text) if type_.elem.is_float else int(text), type_)
     except ValueError:
-        raise _BadLine(f"{text} is no literal of {type_}") from None
+        raise _BadLine(f"{text} is not a literal of {type_}") from None

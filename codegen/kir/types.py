@@ -56,7 +56,7 @@ class Elem(enum.Enum):
     def wider(self) -> Elem:
         """The integer of twice as many bits; `ValueError` if there is none."""
         if self.is_float:
-            raise ValueError(f"{self.value} is no integer")
+            raise ValueError(f"{self.value} is not an integer")
         return Elem(f"{self.value[0]}{16 * self.bytes}")
 
     @staticmethod

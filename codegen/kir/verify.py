@@ -76,7 +76,7 @@ class _Checker:
         for pair in kernel.in_place:
             for name in pair:
                 if name not in self._params:
-                    self._say(f"in_place names {name}, which is no parameter")
+                    self._say(f"in_place names {name}, which is not a parameter")
         self._body(kernel.body)
 
     def _param(self, param: Param) -> None:
@@ -174,7 +174,7 @@ class _Checker:
 
     def _own(self, place: str, param: Param) -> None:
         if self._params.get(param.name) != param:
-            self._say(f"{place}, which is no parameter of this kernel")
+            self._say(f"{place}, which is not a parameter of this kernel")
 
     # --- values ----------------------------------------------------------------------------------
 
@@ -205,11 +205,11 @@ class _Checker:
 
     def _align(self, what: str, align_bytes: int, elem: Elem) -> None:
         if align_bytes < elem.bytes or align_bytes & (align_bytes - 1):
-            self._say(f"{what}: {align_bytes} bytes is no alignment of {elem.value}")
+            self._say(f"{what}: {align_bytes} bytes is not an alignment of {elem.value}")
 
     def _name(self, name: str) -> None:
         if not _NAME.fullmatch(name) or name in _RESERVED:
-            self._say(f"{name!r} is no name: it must be an identifier of C")
+            self._say(f"{name!r} is not a name: it must be an identifier of C")
 
     def _say(self, problem: str) -> None:
         self.found.append(problem)

@@ -57,7 +57,7 @@ class Identifier(_EveryLanguage):
 
     def __new__(cls, text: str) -> Identifier:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text):
-            raise ValueError(f"{text!r} is no identifier")
+            raise ValueError(f"{text!r} is not an identifier")
         return super().__new__(cls, text)
 
 
@@ -154,7 +154,7 @@ def python_literal(value: object) -> PythonCode:
 def cmake_file(name: str) -> CMakeCode:
     """The name of a file of ours, for CMake. Raises `ValueError` for odd characters."""
     if not re.fullmatch(r"[A-Za-z0-9_.+-]+", name):
-        raise ValueError(f"{name!r} is no name of a file of ours")
+        raise ValueError(f"{name!r} is not a name of a file of ours")
     return CMakeCode(name)
 
 

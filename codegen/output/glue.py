@@ -250,7 +250,7 @@ def make_model(plan: Plan, prefix: str, threads: int = 1, *, portable: bool = Fa
     """The templates' view of a plan whose kernels' names start with `prefix`, the model's name.
 
     `portable` is for C that any compiler may get: constants are arrays of their own types, and init
-    asks nothing of the CPU. Raises `ValueError` for a name that is no identifier.
+    asks nothing of the CPU. Raises `ValueError` for a name that is not an identifier.
     """
     graph, name = plan.graph, Identifier(prefix)
     names = port_names([p.name for p in (*graph.inputs, *graph.outputs)], name)

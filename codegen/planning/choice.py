@@ -75,7 +75,7 @@ def choose(node: PlacedNode, asked: str = "", tuned: str = "") -> Choice:
 
     `asked` is `family` or `family:schedule`, and so is `tuned`, which is passed over if the node
     has no such candidate. Raises `EllcError`: E301 if no kernel computes the node, E305 if what is
-    asked for is no candidate.
+    asked for is not a candidate.
     """
     _want_doubles(node)
     offers = _offers(node)

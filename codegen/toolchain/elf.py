@@ -79,14 +79,14 @@ class Layout:
 def layout(pieces: Sequence[Piece]) -> Layout:
     """Return the offset of each piece, in their order, and the size of all with the gaps.
 
-    Raises `ValueError` for an alignment that is no power of two or exceeds `SECTION_ALIGN`.
+    Raises `ValueError` for an alignment that is not a power of two or exceeds `SECTION_ALIGN`.
     """
     offsets: list[int] = []
     end = 0
     for piece in pieces:
         align = piece.alignment
         if not 0 < align <= SECTION_ALIGN or align & (align - 1):
-            raise ValueError(f"alignment {align} is no power of two up to {SECTION_ALIGN}")
+            raise ValueError(f"alignment {align} is not a power of two up to {SECTION_ALIGN}")
         start = -(-end // align) * align
         offsets.append(start)
         end = start + piece.bytes

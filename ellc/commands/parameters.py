@@ -97,7 +97,7 @@ def command_words(text: str) -> tuple[str, ...]:
     try:
         words = tuple(shlex.split(text))
     except ValueError as error:  # a quotation or an escape that does not end
-        raise click.BadParameter(f"{text!r} is no command: {error}") from None
+        raise click.BadParameter(f"{text!r} is not a command: {error}") from None
     if text and not (words and words[0]):
         raise click.BadParameter(f"{text!r} names no program")
     return words
@@ -134,7 +134,7 @@ def _numbers(text: str) -> tuple[float, ...]:
     try:
         numbers = tuple(map(_number, text.split(",")))
     except (ValueError, ZeroDivisionError):
-        raise click.BadParameter(f"{text!r} has something that is no number") from None
+        raise click.BadParameter(f"{text!r} has something that is not a number") from None
     return numbers
 
 

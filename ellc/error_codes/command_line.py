@@ -79,7 +79,7 @@ ROWS = (
     ErrorCode(
         "E715",
         "A picture cannot be read",
-        "The file is no picture in a known format, is damaged, or has too many pixels.",
+        "The file is not a picture in a known format, is damaged, or has too many pixels.",
         "Give a PNG, JPEG, BMP, GIF, WebP or PPM file; scale large pictures down first.",
     ),
     ErrorCode(
@@ -139,7 +139,7 @@ ROWS = (
     ErrorCode(
         "E741",
         "Not a width",
-        "The width is no number above 0 and at most 1.",
+        "The width is not a number above 0 and at most 1.",
         "For example `1/16` or `0.5`.",
     ),
     ErrorCode(

@@ -44,7 +44,7 @@ ROWS = (
         "E305",
         "There is no such kernel",
         "`--kernel NODE=NAME` names a layer that the network does not have, or a kernel or "
-        "schedule that is no candidate for it.",
+        "schedule that is not a candidate for it.",
         "Compile without the option and with `ELLC_DEBUG=plan`: that lists every layer's "
         "candidates.",
     ),

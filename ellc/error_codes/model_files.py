@@ -29,7 +29,7 @@ ROWS = (
     ErrorCode(
         "E204",
         "An `.ell` archive is damaged",
-        "The JSON is sound, but it is no archive of a model, or its fields contradict each other.",
+        "The JSON is valid, but not an archive of a model, or its fields contradict each other.",
         "The report lists each problem with its place. Export the model again.",
     ),
     ErrorCode(

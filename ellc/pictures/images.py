@@ -102,8 +102,8 @@ def load_picture(
 ) -> Array:
     """Read a picture file as uint8 pixels [rows,columns,channels]: red, green, blue, or grey.
 
-    Raises `EllcError`: E713 no such file, E715 for a file that is no picture in one of `FORMATS`,
-    is damaged, has more than `most_pixels` pixels or too many scans of them.
+    Raises `EllcError`: E713 if there is no such file, E715 if it is not a picture in one of
+    `FORMATS`, is damaged, has more than `most_pixels` pixels or too many scans of them.
     """
     rows, columns = size
     try:
@@ -133,7 +133,7 @@ def load_picture(
         ) from None
     except UnidentifiedImageError as error:
         raise EllcError(
-            "this is no picture in a format that is read",
+            "this is not a picture in a format that is read",
             code="E715",
             where=str(path),
             hint=f"give a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file, or the values as a"

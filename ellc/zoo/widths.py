@@ -15,7 +15,7 @@ def parse_width(text: str) -> Fraction:
         width = Fraction(0)
     if not 0 < width <= 1:
         raise EllcError(
-            f"'{text}' is no width", code="E741", hint="a number above 0, at most 1: 1/16, 0.5"
+            f"'{text}' is not a width", code="E741", hint="a number above 0, at most 1: 1/16, 0.5"
         )
     return width
 

@@ -48,7 +48,7 @@ def want_range(name: str, low: int, high: int, dtype: DType) -> None:
     """Raise `ShapeError` unless low..high is a range of values of `dtype`."""
     info = np.iinfo(dtype.numpy)
     good = info.min <= low <= high <= info.max
-    require(good, f"{name}: {low} to {high} is no range of {dtype.value}")
+    require(good, f"{name}: {low} to {high} is not a range of {dtype.value}")
 
 
 _MULTIPLIERS = {

@@ -347,9 +347,9 @@ def _want_activations(name: str, state: TensorType, *activations: Pointwise) -> 
         try:
             results = op.infer(state)
         except ShapeError as error:
-            raise ShapeError(f"{name}: {op.name} is no activation: {error.message}") from None
+            raise ShapeError(f"{name}: {op.name} is not an activation: {error.message}") from None
         same = results == (TensorType(state.dtype, state.shape),)
-        require(same, f"{name}: {op.name} is no activation")
+        require(same, f"{name}: {op.name} is not an activation")
 
 
 def _want_limit(name: str, limit: float) -> None:

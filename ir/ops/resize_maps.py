@@ -54,7 +54,7 @@ class AxisRule:
 
         The formulas are onnxruntime's (`get_original_coordinate` in its `upsamplebase.h`), which
         are PyTorch's where both have a mode: the length of the result is its number of elements,
-        also where extent x scale is no whole number, and an axis of scale 1 stays as it is.
+        also where extent x scale is not a whole number, and an axis of scale 1 stays as it is.
         """
         place = np.arange(self.size, dtype=_F32)
         if self.stretch == 1:

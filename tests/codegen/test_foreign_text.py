@@ -230,7 +230,7 @@ def test_parts_are_checked() -> None:
             with pytest.raises(ValueError, match="not safe"):
                 Comment(text)
     for text in ("", "1x", "a-b", "a\n", "é"):
-        with pytest.raises(ValueError, match="no identifier"):
+        with pytest.raises(ValueError, match="not an identifier"):
             Identifier(text)
 
 

@@ -68,11 +68,11 @@ WRONG = {
         let("v1", "shl", Imm(1, VType(Elem.I32)), type=VType(Elem.I32), attrs=(32,)),
     ),
     "store to x, which is not writable": (Store(ONE, X, Imm(0), 0, 4),),
-    "store at z, which is no parameter of this kernel": (
+    "store at z, which is not a parameter of this kernel": (
         Store(ONE, Param("z", Elem.F32, 4, True), Imm(0), 0, 4),
     ),
     "load at x of i32, but it holds f32": (Load(Var("v1", VType(Elem.I32)), X, Imm(0), 0, 4),),
-    "load at x: 6 bytes is no alignment of f32": (Load(Var("v1", F32), X, Imm(0), 0, 6),),
+    "load at x: 6 bytes is not an alignment of f32": (Load(Var("v1", F32), X, Imm(0), 0, 6),),
     "store at y aligned to 16 bytes, but the parameter to 4": (
         Store(Imm(1.0, F32X4), Y, Imm(0), 0, 16),
     ),
@@ -84,7 +84,7 @@ WRONG = {
     ),
     "v1 has 0 lanes": (Load(Var("v1", VType(Elem.F32, 0)), X, Imm(0), 0, 4),),
     "x is both a parameter and a value": (let("x", "neg", ONE),),
-    "'double' is no name: it must be an identifier of C": (let("double", "neg", ONE),),
+    "'double' is not a name: it must be an identifier of C": (let("double", "neg", ONE),),
 }
 
 
@@ -132,7 +132,7 @@ def test_parameters_are_checked() -> None:
     bad = Param("m", Elem.MASK, 1)
     assert "parameter m: mask has no form in memory" in problems(kernel(params=(bad,)))
     pairs = replace(kernel(), in_place=(("x", "q"),))
-    assert problems(pairs) == ("in_place names q, which is no parameter",)
+    assert problems(pairs) == ("in_place names q, which is not a parameter",)
 
 
 def test_the_report_has_all_violations() -> None:
@@ -147,5 +147,5 @@ def test_the_report_has_all_violations() -> None:
     report = str(caught.value)
     assert "kernel k is malformed" in report
     assert "add takes operands of one type" in report
-    assert "3 bytes is no alignment" in report
+    assert "3 bytes is not an alignment" in report
     assert "not writable" in report

@@ -1,4 +1,4 @@
-"""Convolutions whose weights are no constants in the file: made constants, or products."""
+"""Convolutions whose weights are not constants in the file: made constants, or products."""
 
 from __future__ import annotations
 

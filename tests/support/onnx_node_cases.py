@@ -37,7 +37,7 @@ HALVES = {"float16": 2e-3, "bfloat16": 2e-2}
 OTHERWISE = frozenset(
     f"test_resize_downsample_scales_{mode}_align_corners" for mode in ("cubic", "linear")
 )
-"""Tests left out: their sizes times scales are no whole numbers, and there onnxruntime and PyTorch
+"""Tests left out: their sizes times scales are not whole numbers, and there onnxruntime and PyTorch
 take the corners of the whole result, which ellc follows."""
 CHUNK = 120
 """Models compiled into one program."""

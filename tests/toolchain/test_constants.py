@@ -29,7 +29,7 @@ def test_layout_aligns_each_piece() -> None:
 
 @pytest.mark.parametrize("alignment", [0, 3, 128, -4])
 def test_wrong_alignment_is_refused(alignment: int) -> None:
-    with pytest.raises(ValueError, match="no power of two"):
+    with pytest.raises(ValueError, match="not a power of two"):
         elf.layout([Piece(alignment, b"")])
 
 

@@ -153,7 +153,7 @@ class _Writer:
             raise _Unfit("has several results")
         for value in node.inputs[1:]:
             if value not in self.arrays:
-                raise _Unfit("has a second operand that is no constant")
+                raise _Unfit("has a second operand that is not a constant")
         constants = [self.arrays[value] for value in node.inputs[1:]]
         signs = self.graph.types[self.value].dtype is DType.BIT
         if signs and not isinstance(node.op, BinaryConv2D):

@@ -18,7 +18,7 @@ class TypeName:
 
     @property
     def element(self) -> str:
-        """The element type a template is made for (`float`), or `""` if it is no template."""
+        """The element type a template is made for (`float`), or `""` if it is not a template."""
         return self.arguments[0] if self.arguments else ""
 
     def __str__(self) -> str:

@@ -44,7 +44,7 @@ def wrapped(emitter: Emitter, indices: Value, extents: Sequence[int]) -> Value:
 
 
 def want_inside(indices: Value, extents: Array, *, from_end: bool = True) -> None:
-    """Raise `Unsupported` for what is no integer, or a known index outside its axis.
+    """Raise `Unsupported` for what is not an integer, or a known index outside its axis.
 
     `extents` broadcasts to `indices`. Computed ones are clamped. With `from_end` negative ones
     count from the end.

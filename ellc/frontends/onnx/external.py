@@ -98,20 +98,20 @@ def _range(
         raise refuse(f"'{location[:200]}', which is not below the model's own folder")
     offset, length = (_whole(entries.get(key, default)) for key, default in _RANGE)
     if offset is None or length is None:
-        raise refuse("at an offset or of a length that is no number")
+        raise refuse("at an offset or of a length that is not a number")
     if entries.get("length") and length != size:
         raise refuse(f"of which it takes {length} bytes, its shape needs {size}")
     return location, offset
 
 
 def _opened(path: Path) -> int:
-    """A descriptor of a regular file that is no link; raises `OSError` for anything else."""
+    """A descriptor of a regular file that is not a link; raises `OSError` for anything else."""
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0))
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
     os.close(descriptor)
-    raise OSError(errno.EINVAL, "it is no ordinary file")
+    raise OSError(errno.EINVAL, "it is not an ordinary file")
 
 
 _RANGE = (("offset", "0"), ("length", "0"))

@@ -65,7 +65,7 @@ class Affine:
 def unsound(scale: Array, zero: Array) -> str:
     """What is wrong with the parameters in a file, or ''. Every importer checks them here."""
     if scale.dtype.kind != "f" or not scale.size or not np.isfinite(scale).all():
-        return "its scale is no number"
+        return "its scale is not a number"
     if scale.min() < 0:
         return f"its scale {scale.min()} is negative"
     if (
@@ -73,7 +73,7 @@ def unsound(scale: Array, zero: Array) -> str:
         or not np.isfinite(zero).all()
         or (np.abs(zero.astype(np.float64)) > 2**31).any()
     ):
-        return "its zero point is no integer of 32 bits"
+        return "its zero point is not an integer of 32 bits"
     if zero.size not in (1, scale.size) and scale.size != 1:
         return f"it has {scale.size} scales and {zero.size} zero points"
     return ""

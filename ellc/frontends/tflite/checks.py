@@ -126,7 +126,7 @@ def _want_packed_constants(node: TfliteNode) -> None:
         if tensor.array is None:
             held = tensor.dtype.numpy.name.upper()
             raise Unsupported(
-                f"'{tensor.name}' holds {tensor.kind} and is no constant; {held} holds the same "
+                f"'{tensor.name}' holds {tensor.kind} and is not a constant; {held} holds the same "
                 "numbers: export activations with 8 bits"
             )
         if node.kind not in _OF_PACKED[tensor.kind]:

@@ -110,10 +110,10 @@ def test_weights_of_a_few_bits(kind: str, operator: str, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("kind", "tensors", "said"),
     [
-        ("QUANTIZE", (T((3,)), T((3,), "int4", None, (0.1,), (0,))), "INT4 and is no constant"),
+        ("QUANTIZE", (T((3,)), T((3,), "int4", None, (0.1,), (0,))), "INT4 and is not a constant"),
         ("CAST", (T((3,)), T((3,), "int4")), "INT8 holds the same numbers"),
         ("CAST", (T((3,)), T((3,), "uint4")), "UINT8 holds the same numbers"),
-        ("DEQUANTIZE", (T((3,), "int2", None, (0.1,), (0,)), T((3,))), "INT2 and is no constant"),
+        ("DEQUANTIZE", (T((3,), "int2", None, (0.1,), (0,)), T((3,))), "INT2 and is not a"),
     ],
 )
 def test_what_is_computed_has_eight_bits(

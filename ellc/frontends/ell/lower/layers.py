@@ -108,7 +108,7 @@ def _lower_one(
             result = _input_layer(lw, layer, value)
         else:
             if shape is None:
-                raise Refused(f"the first layer is no input layer but {layer.kind}")
+                raise Refused(f"the first layer is not an input layer but {layer.kind}")
             result = _apply(lw, layer, value, _input_layout(parameters, shape))
     except Refused as refused:
         raise LayerRefused(refused.text, refused.key, layer.path) from None

@@ -32,7 +32,7 @@ from ellc.ir.types import Array
 _COUNTER_ELEMENTS = 64
 """A carried value of more elements counts nothing: it is not followed from trip to trip."""
 _MOST_TRIPS_WRITTEN_OUT = 64
-"""Trips of a body that is no loop of the graph, since what must be known differs between them."""
+"""Trips of a body that cannot be a loop of the graph, as values that must be known differ."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ _NO_BLOCKS = "scales of blocks, on computed values"
     declines=(
         Declined("attribute", "precision", "a division in another type than float32"),
         Declined("attribute", "block_size", _NO_BLOCKS),
-        Declined("type", "scales of int32", "its scale is no number"),
+        Declined("type", "scales of int32", "its scale is not a number"),
     ),
     ignores={"saturate": "of 8-bit floating point, which is declined"},
 )

@@ -144,7 +144,7 @@ def pad_v2(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     if is_stored(node) and scalar_quant(tensor(node, 2)) != scalar_quant(result(node)):
         raise Unsupported("the padding value has another scale or zero point than the result")
     if number.size != 1 or (number.dtype.kind == "i" and abs(int(number.reshape(()))) >= 1 << 53):
-        raise Unsupported("the padding value is no single number")
+        raise Unsupported("the padding value is not a single number")
     amounts = amounts_of(operand(inputs, 1), x.type.rank)
     return padded(emitter, x, amounts, float(number.reshape(())), "constant")
 

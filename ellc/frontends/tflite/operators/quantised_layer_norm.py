@@ -2,8 +2,7 @@
 
 The sums of a gate are brought to mean 0 and deviation 1, times 2^10, for each batch; weights and a
 bias follow. As in LiteRT, 2^20 / units is truncated before it multiplies, so that variances are too
-small where the number of units is no power of two, and such a one may be below 1: then a number of
-its own stands for it.
+small where the number of units is not a power of two. A variance below 1 is replaced by a constant.
 """
 
 from __future__ import annotations

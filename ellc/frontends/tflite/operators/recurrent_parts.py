@@ -25,7 +25,7 @@ def state_of(
     """The current value of a variable tensor, which begins with the number `first` everywhere."""
     declared = tensor(node, index)
     if not declared.is_variable:
-        raise Unsupported(f"its state '{declared.name}' is no variable")
+        raise Unsupported(f"its state '{declared.name}' is not a variable")
     return emitter.state(declared.name, emitter.full(shape, first, declared.dtype.numpy))
 
 

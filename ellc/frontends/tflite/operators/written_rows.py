@@ -2,7 +2,7 @@
 
 The converter writes an assignment to an element of a list as CONCATENATION(what is before the row,
 the row, what is after it), two SLICEs of the carried value whose sizes count the trips. Such a
-value is no state: it is the rows of all trips.
+value is not a state: it is the rows of all trips.
 """
 
 from __future__ import annotations
