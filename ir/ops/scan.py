@@ -25,7 +25,7 @@ class Running(Op):
     axis: int
     exclusive: bool
     reverse: bool
-    start: ClassVar[int]  # what combines with anything to that
+    start: ClassVar[int]  # the identity element of the combination
 
     def combined(self, x: Array) -> Array:
         """All of it from the front, elements themselves included."""
