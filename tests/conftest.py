@@ -29,7 +29,7 @@ DEFAULT_EMULATORS = ("qemu-arm", "qemu-aarch64")
 # The part of a test's name that says which program it shares (see `pytest_xdist_make_scheduler`).
 _SHARED = re.compile(
     r".*/(test_compiled_ops\.py::\w+\[\w+-\w+"
-    r"|test_(constant_operands|onnx_nodes|operations)\.py)"
+    r"|test_(constant_operands|existing_kernels|onnx_nodes|operations)\.py)"
 )
 
 _OUTSIDE = {

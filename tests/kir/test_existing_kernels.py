@@ -1,15 +1,19 @@
-"""Every kernel that any operator's sample leads to: sound, printable, inside its buffers."""
+"""Every kernel that any operator's sample leads to: sound, printable, inside its buffers.
+
+tests/conftest.py keeps these tests in one process: they share plans, and what targets have in
+common is interpreted once.
+"""
 
 from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 
 import numpy as np
 import pytest
 from agreement import disagreement
-from interpreted_plan import run_plan
+from interpreted_plan import program, run_plan
 from operator_graphs import Sample, samples
 
 from ellc.codegen.blocks.lowering import Options
@@ -32,13 +36,36 @@ def every_sample() -> tuple[Sample, ...]:
     return tuple(s for op in all_ops().values() for s in samples(op))
 
 
-def plans(target: str) -> Iterator[tuple[Sample, Plan]]:
+@functools.cache
+def plans(target: str) -> tuple[tuple[Sample, Plan], ...]:
     """What can be planned; operators without a kernel yet are another test's affair."""
+    return tuple(_plans(target))
+
+
+def _plans(target: str) -> Iterator[tuple[Sample, Plan]]:
     for index, sample in enumerate(every_sample()):
         try:
             yield sample, make_plan(sample.trial.graph, resolve(target), Options(), f"k{index}")
         except EllcError as error:
             assert error.code in ("E300", "E301")
+
+
+class Interpreted:
+    """What is wrong with the outputs of samples; equal programs of several targets run once."""
+
+    def __init__(self) -> None:
+        self._wrong: dict[Hashable, list[str]] = {}
+
+    def wrong(self, sample: Sample, plan: Plan) -> list[str]:
+        key = (id(sample), program(plan))  # samples live as long as `every_sample`
+        if key not in self._wrong:
+            self._wrong[key] = wrong_outputs(sample, plan)
+        return self._wrong[key]
+
+
+@pytest.fixture(scope="module")
+def interpreted() -> Interpreted:
+    return Interpreted()
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -52,18 +79,22 @@ def test_kernels_are_sound_and_survive_the_round_trip(target: str) -> None:
     assert not wrong, "\n".join(wrong[:40])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
-def test_kernels_stay_inside_their_buffers_and_are_right(target: str) -> None:
-    wrong = []
-    for sample, plan in plans(target):
-        (inputs,) = sample.trial.calls
-        try:
-            outputs = run_plan(plan, inputs)
-        except Exception as error:
-            wrong.append(f"{sample.label}: {error}")
-            continue
-        wrong += [f"{sample.label}: {d}" for d in differences(outputs, sample.want)]
-    assert not wrong, f"{len(wrong)} samples\n" + "\n".join(wrong[:40])
+def test_kernels_stay_inside_their_buffers_and_are_right(
+    target: str, interpreted: Interpreted
+) -> None:
+    wrong = [line for sample, plan in plans(target) for line in interpreted.wrong(sample, plan)]
+    assert not wrong, f"{len(wrong)} lines\n" + "\n".join(wrong[:40])
+
+
+def wrong_outputs(sample: Sample, plan: Plan) -> list[str]:
+    (inputs,) = sample.trial.calls
+    try:
+        outputs = run_plan(plan, inputs)
+    except Exception as error:
+        return [f"{sample.label}: {error}"]
+    return [f"{sample.label}: {d}" for d in differences(outputs, sample.want)]
 
 
 def differences(outputs: tuple[Array, ...], want: tuple[Array, ...]) -> Iterator[str]:

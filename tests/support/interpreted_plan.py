@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Hashable, Sequence
 from itertools import groupby
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from ellc.codegen.blocks.lowering import BufferArg, KernelCall, PlacedArg
 from ellc.codegen.blocks.weights import stored_array
 from ellc.codegen.kir.interp import Pointer, run
+from ellc.codegen.kir.text import print_kernel
 from ellc.codegen.measure.testing import from_bytes, to_bytes
 from ellc.codegen.planning.plan import Plan
 from ellc.ir.types import Array
@@ -37,6 +39,19 @@ def run_plan(plan: Plan, inputs: Sequence[Array]) -> tuple[Array, ...]:
     return tuple(
         from_bytes(memory[f"output{i}"].tobytes(), graph.types[port.value])
         for i, port in enumerate(graph.outputs)
+    )
+
+
+def program(plan: Plan) -> Hashable:
+    """All that `run_plan` reads of a plan beside its graph: equal programs give equal outputs."""
+    return (
+        tuple(plan.buffers.values()),
+        tuple(
+            (print_kernel(step.call.kernel), step.call.args, step.call.extent, step.repeat)
+            for step in (*plan.once, *plan.steps)
+        ),
+        len(plan.once),
+        tuple((w.key, hashlib.sha256(_bytes(w.make())).digest()) for w, _ in plan.weights),
     )
 
 

@@ -39,8 +39,8 @@ OTHERWISE = frozenset(
 )
 """Tests left out: their sizes times scales are not whole numbers, and there onnxruntime and PyTorch
 take the corners of the whole result, which ellc follows."""
-CHUNK = 120
-"""Models compiled into one program."""
+CHUNK = 600
+"""Models compiled into one program, in which equal kernels are compiled once."""
 
 Status = Literal["passed", "declined", "failed"]
 
