@@ -215,7 +215,7 @@ class _Builder:
         stacks = [kernel_stack, self._c_stack(glue, _GLUE_DEPTH, self._include)]
         if self._options.threads > 1:
             parts.append(self._pool_object())
-            stacks.append(self._c_stack(runtime_dir() / "ellc_pool.c", _POOL_DEPTH, ()))
+            stacks.append(self._c_stack(runtime_dir() / "ellc_pool.c", _POOL_DEPTH, (), keep=True))
         if self._target.object_format == "elf":
             self.stack_bytes = sum(stacks)
         if self.model.weight_bytes:
@@ -249,9 +249,11 @@ class _Builder:
         compile_c(source, self._target, self._include, out, self._options.tools)
         return out
 
-    def _c_stack(self, source: Path, depth: int, include: Sequence[Path]) -> int:
+    def _c_stack(
+        self, source: Path, depth: int, include: Sequence[Path], *, keep: bool = False
+    ) -> int:
         """What calls `depth` functions deep in a C file take of the stack, at most."""
-        frames = c_frames(source, self._target, include, self._work)[:depth]
+        frames = c_frames(source, self._target, include, self._work, keep=keep)[:depth]
         return sum(frames) + depth * self._return_address_bytes
 
     def _pool_object(self) -> Path:

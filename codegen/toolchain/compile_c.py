@@ -55,10 +55,12 @@ def compile_c(
         zig.run(["cc", *_zig_words(target), *words, *ends], what=what)
 
 
-def c_frames(source: Path, target: Target, include: Sequence[Path], work: Path) -> list[int]:
+def c_frames(
+    source: Path, target: Target, include: Sequence[Path], work: Path, *, keep: bool = False
+) -> list[int]:
     """Stack frames in bytes of the file's functions as `compile_c` makes them, largest first.
 
-    Empty for targets whose objects are not ELF.
+    Empty for targets whose objects are not ELF. `keep` as in `zig.run`.
     """
     if target.object_format != "elf":
         return []
@@ -68,6 +70,7 @@ def c_frames(source: Path, target: Target, include: Sequence[Path], work: Path) 
     zig.run(
         [*words, "-fstack-size-section", "-c", source, "-o", out],
         what=f"measuring the stack of {source.name}",
+        keep=keep,
     )
     made = ElfFile.read(out)
     sizes: list[int] = []
