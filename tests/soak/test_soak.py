@@ -105,6 +105,7 @@ def test_a_disk_without_room_is_full_and_grows_again(tmp_path: Path) -> None:
         (tmp_path / "file").write_bytes(bytes(1 << 14))
 
 
+@pytest.mark.slow
 def test_every_campaign_for_a_moment(tmp_path: Path) -> None:
     command = [sys.executable, HERE / "run.py", "--quick", "--keep", tmp_path]
     done = subprocess.run(command, capture_output=True, text=True)
