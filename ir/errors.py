@@ -50,6 +50,12 @@ class ShapeError(EllcError):
     def __init__(self, message: str, *, where: str = "", hint: str = "") -> None:
         super().__init__(message, code="E101", where=where, hint=hint)
 
+    @property
+    def reason(self) -> str:
+        """The message without the operator's name, for users: a model has other operators."""
+        name, _, rest = self.message.partition(": ")
+        return rest if rest and name.isidentifier() else self.message
+
 
 class InternalError(Exception):
     """A mistake of ours. `reproducer` is the path of a file that shows it, if one was written."""

@@ -88,12 +88,13 @@ class NonMaxSuppression(Op):
     def infer(self, *inputs: TensorType) -> Types:
         want_operands("non_max_suppression", inputs, 4)
         corners, scores, *limits = inputs
+        shown = ", ".join(f"{t.dtype.value} {t.shape}" for t in inputs)
         require(
             all(x.dtype is DType.F32 for x in inputs)
             and corners.rank == scores.rank == 3
             and corners.shape == (scores.shape[0], 4, scores.shape[2])
             and all(x.shape == (1,) for x in limits),
-            f"non_max_suppression: {', '.join(str(x) for x in inputs)}",
+            f"non_max_suppression: operands {shown}",
         )
         images, classes, boxes = scores.shape
         require(1 <= self.most <= boxes, f"non_max_suppression: {self.most} of {boxes} boxes")

@@ -43,7 +43,7 @@ class Reshape(Mover):
         want_operands("reshape", inputs, 1)
         (x,) = inputs
         good = min(self.shape, default=0) >= 0 and prod(self.shape) == x.elements
-        require(good, f"reshape: {x.shape} to {self.shape}")
+        require(good, f"reshape: {x.shape} cannot become {self.shape}")
         return (x.with_shape(*self.shape),)
 
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged | None:
@@ -142,7 +142,10 @@ class Slice(Mover):
             last = first + (size - 1) * step
             inside = 0 <= first < extent and 0 <= last < extent
             good = size >= 0 and step != 0 and (size == 0 or inside)
-            require(good, f"slice: axis {axis}: {size} from {first} by {step} of {extent}")
+            require(
+                good,
+                f"slice: axis {axis}: {size} elements from {first} on in steps of {step}, of {extent}",
+            )
         return (x.with_shape(*self.sizes),)
 
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
@@ -207,7 +210,7 @@ class Concat(Mover):
         want_axes("concat", (self.axis,), x.rank)
         rests = {(*t.shape[: self.axis], 0, *t.shape[self.axis + 1 :]) for t in inputs}
         good = len(rests) == 1 and len({t.rank for t in inputs}) == 1
-        require(good, f"concat: shapes {', '.join(str(t.shape) for t in inputs)}")
+        require(good, f"concat: shapes {', '.join(str(t.shape) for t in inputs)} do not fit")
         total = sum(t.shape[self.axis] for t in inputs)
         shape = (*x.shape[: self.axis], total, *x.shape[self.axis + 1 :])
         same = len({t.quant for t in inputs}) == 1
@@ -310,7 +313,7 @@ class Expand(Mover):
         want_operands("expand", inputs, 1)
         (x,) = inputs
         want_broadcast("expand", TensorType(x.dtype, self.shape), x)
-        require(min(self.shape, default=0) >= 0, f"expand: to {self.shape}")
+        require(min(self.shape, default=0) >= 0, f"expand: {self.shape} is no shape")
         return (x.with_shape(*self.shape),)
 
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged | None:

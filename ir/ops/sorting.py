@@ -35,7 +35,8 @@ class TopK(Op):
         want_kind("top_k", x.dtype, "fi")
         want_axes("top_k", (self.axis,), x.rank)
         good = 1 <= self.count <= x.shape[self.axis]
-        require(good, f"top_k: {self.count} of {x.shape[self.axis]} elements")
+        extent = x.shape[self.axis]
+        require(good, f"top_k: the best {self.count} of {extent}; 1 to {extent} can be taken")
         shape = (*x.shape[: self.axis], self.count, *x.shape[self.axis + 1 :])
         return (TensorType(x.dtype, shape, quant=x.quant), TensorType(DType.I32, shape))
 

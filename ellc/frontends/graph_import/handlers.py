@@ -49,6 +49,7 @@ class SourceNode(Protocol):
 
 # Looking for close names takes time, and a damaged file may have any number of them.
 _CLOSE_NAMES = 50
+_SHOWN_OPERANDS = 8
 
 # What arithmetic on a damaged node's numbers raises.
 _NONSENSE = (ArithmeticError, LookupError, TypeError, ValueError)
@@ -136,7 +137,7 @@ def import_nodes(
             _want_known(registry, node, say_close=len(problems) < _CLOSE_NAMES)
             results = _call(emitter, registry, node, operands)
         except (Unsupported, ShapeError) as error:
-            problems.add(_place(node), getattr(error, "message", "") or str(error))
+            problems.add(_place(node), _said(error, node, operands))
             nonsense = nonsense_before(error) or nonsense
             cuts.ended(node.inputs)
             results = [None] * len(node.outputs)
@@ -159,6 +160,24 @@ def import_nodes(
         cause=nonsense,
     )
     return {name: value for name, value in known.items() if value is not None}
+
+
+def _said(error: EllcError, node: SourceNode, operands: Inputs) -> str:
+    """What a report says of a node that cannot be imported.
+
+    Where an operator of the graph does not take its operands, a user knows neither that operator
+    nor those operands: the model's own are named instead.
+    """
+    if not isinstance(error, ShapeError):
+        return error.message
+    shown = [
+        f"'{name}' {value.dtype.value} {list(value.shape)}"
+        for name, value in zip(node.inputs, operands, strict=True)
+        if isinstance(value, Value)
+    ]
+    more = f" and {len(shown) - _SHOWN_OPERANDS} more" if len(shown) > _SHOWN_OPERANDS else ""
+    of = f" (operands {', '.join(shown[:_SHOWN_OPERANDS])}{more})" if shown else ""
+    return error.reason + of
 
 
 def _named(value: Value | None, name: str) -> Value | None:

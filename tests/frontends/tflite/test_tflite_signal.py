@@ -334,7 +334,7 @@ def test_other_spectra_are_declined(length: int, given: int, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("length", [2, 6, 480, 1 << 17])
 def test_other_lengths_are_declined(length: int, tmp_path: Path) -> None:
-    with pytest.raises(EllcError, match=f"a transform of length {length} of 2 samples"):
+    with pytest.raises(EllcError, match=f"fft_length {length} for rows of 2"):
         imported(transform("int16", length, 2), tmp_path)
 
 

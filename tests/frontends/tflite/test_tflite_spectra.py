@@ -64,7 +64,7 @@ def test_a_spectrum_may_be_moved_before_it_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shape", "lengths", "said"),
     [
-        ((1, 6), (1, 6), "a transform of length 6"),
+        ((1, 6), (1, 6), "fft_length 6 for rows of 6"),
         ((4, 8), (4, 8), "a transform (4, 8)"),
         ((1, 8), (2, 8), "a transform over two axes: (2, 8)"),
     ],

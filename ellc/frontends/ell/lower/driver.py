@@ -185,7 +185,7 @@ class _Driver:
         except Refused as refused:
             self.note(node, refused)
         except ShapeError as error:
-            self.note(node, Refused(error.message))
+            self.note(node, Refused(error.reason))
         except EllcError as error:
             self.note(node, Refused(error.message))
 

@@ -84,8 +84,10 @@ def _transformed(
 ) -> Value:
     """[..., taps, parts] -> [..., frequencies, parts]: one product with a known matrix."""
     *outer, taps, parts = rows.shape
-    if not 1 <= length <= _MOST_FREQUENCIES or parts not in (1, 2):
-        raise Unsupported(f"a transform of length {length} on {parts} parts")
+    if parts not in (1, 2):
+        raise Unsupported(f"a last axis of {parts}; it holds 1 (real) or 2 (real, imaginary)")
+    if not 1 <= length <= _MOST_FREQUENCIES:
+        raise Unsupported(f"{length} frequencies; 1 to {_MOST_FREQUENCIES:,} are supported")
     emitter.want_room(length, parts, taps, parts)
     number = emitter.counted(taps * parts, taps * parts)
     units = 1.0 * (number // (taps * parts) == number % (taps * parts))

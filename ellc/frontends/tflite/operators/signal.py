@@ -77,7 +77,10 @@ def spectrum_of(emitter: Emitter, x: Value, length: int) -> Value:
     _want_numbers(x)
     *outer, given = x.shape
     if not 4 <= length <= MOST_LENGTH or length.bit_count() != 1 or given > length:
-        raise Unsupported(f"a transform of length {length} of {given} samples")
+        raise Unsupported(
+            f"fft_length {length} for rows of {given}; powers of two from 4 to {MOST_LENGTH} that "
+            "are no shorter than a row are supported"
+        )
     rows = reshaped(emitter, x, (x.type.elements // given, given))
     if given < length:
         rows = emitter.add(Pad((0, 0), (0, length - given), 0.0), rows)
