@@ -13,6 +13,7 @@ from ellc.codegen.kir.types import Elem
 from ellc.ir.fixed_point import LOG_BITS, LOG_CENTRE, SOFTMAX_SUM_BITS, log_terms
 
 _BITS = 31
+_MOST_REDUCED = -2  # shift of a factor in `multiply_reduced`
 
 
 def multiply(b: KernelBuilder, x: Operand, mantissa: Operand, shift: Operand) -> Operand:
@@ -58,6 +59,8 @@ def multiply_reduced(b: KernelBuilder, x: Operand, mantissa: Operand, shift: Ope
     # Mantissas are not negative, but half an upper bit more may not fit into a signed number.
     unsigned = b.add(b.bitcast(mantissa, Elem.U32), b.bitcast(half, Elem.U32))
     factor = b.min(b.bitcast(b.shift_right(unsigned, 16), Elem.I32), most)
+    if b.range_of(shift)[1] > _MOST_REDUCED:  # computed: lanes that do not count may hold more
+        shift = b.min(shift, b.const(_MOST_REDUCED, shift))
     return _scaled_once(b, x, b.convert(factor, x.type.elem), b.sub(b.const(15, shift), shift))
 
 

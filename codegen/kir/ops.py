@@ -197,15 +197,28 @@ _row("shl", "T", "sux", _same, lambda a, n: np.left_shift(a, a.dtype.type(n)),
 _row("shr", "T", "sux", _same, lambda a, n: np.right_shift(a, a.dtype.type(n)),
      llvm="ashr {t} {0}, {n}", llvm_unsigned="lshr {t} {0}, {n}",
      c="{0} >> {n}", c_int="({c})({0} >> {n})")  # fmt: skip
-# Shifts by as many bits as the second operand says: 0 to one less than there are.
-_row("shl_by", "TT", "su", _same, np.left_shift, llvm="shl {t} {0}, {1}",
-     c_int="({c})(({u}){0} << {1})")  # fmt: skip
-_row("shr_by", "TT", "su", _same, np.right_shift, llvm="ashr {t} {0}, {1}",
-     llvm_unsigned="lshr {t} {0}, {1}", c_int="({c})({0} >> {1})")  # fmt: skip
+
+
+def _bits_of(a: Array, b: Array) -> Array:
+    """The second operand of a shift: 0 to one less than there are, or C's result is undefined.
+
+    So in every lane, in those whose result nobody reads, too.
+    """
+    if b.min() < 0 or b.max() >= a.dtype.itemsize * 8:
+        raise ValueError(f"shifts {a.dtype} by {b.min()} to {b.max()} bits")
+    return b
+
+
+# Shifts by as many bits as the second operand says.
+_row("shl_by", "TT", "su", _same, lambda a, b: np.left_shift(a, _bits_of(a, b)),
+     llvm="shl {t} {0}, {1}", c_int="({c})(({u}){0} << {1})")  # fmt: skip
+_row("shr_by", "TT", "su", _same, lambda a, b: np.right_shift(a, _bits_of(a, b)),
+     llvm="ashr {t} {0}, {1}", llvm_unsigned="lshr {t} {0}, {1}",
+     c_int="({c})({0} >> {1})")  # fmt: skip
 
 
 def _shr_round(a: Array, b: Array) -> Array:
-    half = np.int64(1) << b.astype(np.int64) >> 1
+    half = np.int64(1) << _bits_of(a, b).astype(np.int64) >> 1
     return np.asarray((a + half) >> b, np.int64).astype(np.int32)
 
 

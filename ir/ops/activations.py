@@ -36,7 +36,7 @@ class Relu(Unary):
 @register_op("leaky_relu")
 @dataclass(frozen=True, slots=True)
 class LeakyRelu(Unary):
-    """x > 0 ? x : slope * x."""
+    """x >= 0 ? x : slope * x."""
 
     slope: float
 
@@ -45,7 +45,7 @@ class LeakyRelu(Unary):
         return (cls(0.1), cls(-0.5), cls(2.0))
 
     def value(self, x: Array) -> Array:
-        return np.where(x > 0, x, self.slope * x)
+        return np.where(x >= 0, x, self.slope * x)
 
 
 @register_op("clip")
@@ -132,7 +132,7 @@ class Tanh(Unary):
 @register_op("elu")
 @dataclass(frozen=True, slots=True)
 class Elu(Unary):
-    """x > 0 ? x : alpha * (e^x - 1)."""
+    """x >= 0 ? x : alpha * (e^x - 1)."""
 
     alpha: float = 1.0
 
@@ -141,17 +141,17 @@ class Elu(Unary):
         return (cls(), cls(0.3))
 
     def value(self, x: Array) -> Array:
-        return np.where(x > 0, x, self.alpha * np.expm1(np.minimum(x, 0)))
+        return np.where(x >= 0, x, self.alpha * np.expm1(np.minimum(x, 0)))
 
 
 @register_op("selu")
 @dataclass(frozen=True, slots=True)
 class Selu(Unary):
-    """scale * (x > 0 ? x : alpha * (e^x - 1)) with the constants of self-normalising networks."""
+    """scale * (x >= 0 ? x : alpha * (e^x - 1)) with the constants of self-normalising networks."""
 
     def value(self, x: Array) -> Array:
         negative = SELU_ALPHA * np.expm1(np.minimum(x, 0))
-        result: Array = SELU_SCALE * np.where(x > 0, x, negative)
+        result: Array = SELU_SCALE * np.where(x >= 0, x, negative)
         return result
 
 
@@ -203,12 +203,19 @@ class Gelu(Unary):
 @register_op("prelu")
 @dataclass(frozen=True, slots=True)
 class PRelu(Binary):
-    """(x, alpha): x > 0 ? x : alpha * x; alpha may be a number, per channel or a whole tensor."""
+    """(x, alpha): x >= 0 ? x : alpha * x; alpha may be a number, per channel or a whole tensor."""
 
     kinds: ClassVar[str] = "f"
 
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        yield from super(PRelu, cls).samples(rng)
+        signs = np.tile(np.array([0.0, -0.0, 2.0, -2.0], np.float32), (3, 1))
+        slopes = np.array([[math.inf], [-math.inf], [0.5]], np.float32)
+        yield Case(cls(), (signs, slopes), (1,), label="infinite slopes")
+
     def value(self, x: Array, y: Array) -> Array:
-        return np.where(x > 0, x, y * x)
+        return np.where(x >= 0, x, y * x)
 
 
 @register_op("swish")

@@ -142,10 +142,8 @@ class Slice(Mover):
             last = first + (size - 1) * step
             inside = 0 <= first < extent and 0 <= last < extent
             good = size >= 0 and step != 0 and (size == 0 or inside)
-            require(
-                good,
-                f"slice: axis {axis}: {size} elements from {first} on in steps of {step}, of {extent}",
-            )
+            taken = f"{size} from {first} on in steps of {step}"
+            require(good, f"slice: {taken} along axis {axis}, which has {extent} elements")
         return (x.with_shape(*self.sizes),)
 
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:

@@ -28,7 +28,7 @@ def _prelu(op: Any, b: KernelBuilder, x: Operand, alpha: Operand) -> Operand:
 
 
 def _slope(b: KernelBuilder, x: Operand, slope: Operand) -> Operand:
-    return b.select(b.compare("gt", x, b.const(0, x)), x, b.mul(x, slope))
+    return b.select(b.compare("ge", x, b.const(0, x)), x, b.mul(x, slope))
 
 
 @emits(pointwise.Clip)
@@ -75,11 +75,11 @@ def _selu(op: Any, b: KernelBuilder, x: Operand) -> Operand:
 
 
 def _exponential_unit(b: KernelBuilder, x: Operand, above: float, below: float) -> Operand:
-    """above * x for x > 0, else below * (e^x - 1)."""
+    """above * x for x >= 0, else below * (e^x - 1)."""
     zero = b.const(0, x)
     negative = b.mul(vmath.expm1_negative(b, b.min(x, zero)), b.const(below, x))
     positive = x if above == 1.0 else b.mul(x, b.const(above, x))
-    return b.select(b.compare("gt", x, zero), positive, negative)
+    return b.select(b.compare("ge", x, zero), positive, negative)
 
 
 @emits(pointwise.HardSwish)

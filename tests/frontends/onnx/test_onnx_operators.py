@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
-from onnx_models import compare, expected, floats, model, node, read
+from onnx_models import compare, computed, expected, floats, model, node, read
 
 from ellc.frontends.onnx.registry import all_operators
 from ellc.ir.errors import EllcError
@@ -480,3 +480,19 @@ def test_a_size_that_is_no_number_is_refused(place: int, said: str) -> None:
     operands = (None, *(stated if i == place else None for i in (1, 2)))
     with pytest.raises(EllcError, match=f"the list of its {said} holds .* not all finite"):
         read(of_one_node(Example("Resize", IMAGE, operands, {})))
+
+
+@pytest.mark.parametrize("operator", ["PRelu", "LeakyRelu", "Elu"])
+@pytest.mark.parametrize("slope", [np.inf, -np.inf, np.nan])
+def test_zero_is_not_below_zero(operator: str, slope: float) -> None:
+    """It stays as it is whatever the slope: the specification, and ONNX Runtime.
+
+    ONNX's evaluator multiplies it by the slope, which gives NaN.
+    """
+    x, by = {"x": np.array([0.0, -0.0, 1.0], np.float32)}, {"s": np.array([slope], np.float32)}
+    if operator == "PRelu":
+        made = model([node(operator, ["x", "s"], ["y"])], x, ["y"], by)
+    else:
+        made = model([node(operator, ["x"], ["y"], alpha=slope)], x, ["y"])
+    (got,) = computed(made, x)
+    np.testing.assert_array_equal(got, x["x"])
