@@ -5,24 +5,32 @@ once for all pixels and all taps of a window row, and its lanes are multiplied; 
 (`gemm.py`) loads each pixel's values for itself. A window row has few values here, so it is
 straight-line code, without the loops that a matrix product has around so short sums.
 
-Modelled Cortex-A53 cycles of it and of the matrix product, in thousands, each with its own tile
-(stride s, channels -> filters, rows of the image):
+Cycles of it and of the matrix product on a modelled Cortex-A53, in thousands, each with its own
+tile, by `tests/benchmarks/predictions.py --first-layers` (stride s, channels -> filters, rows of
+the image); `*` marks what the prediction takes:
 
-| layer                | pi3_64        | pi3            |
-|----------------------|---------------|----------------|
-| 3x3 s2 3->32 224     | 5,177 : 6,015 | 7,718 : 7,627  |
-| 3x3 s1 3->64 96      | 6,892 : 8,366 | 9,149 : 11,563 |
-| 3x3 s1 1->8 96       |   299 :   455 |   425 :    588 |
-| 3x3 s1 4->32 96      | 4,210 : 4,696 | 6,114 : 6,893  |
-| 3x3 s2 4->16 128     | 1,067 : 1,084 | 1,670 : 1,510  |
-| 5x5 s2 3->32 128     | 3,980 : 4,835 | 6,031 : 6,468  |
-| 5x5 s2 3->8 160      | 1,549 : 1,918 | 2,633 : 2,493  |
-| 5x5 s1 4->24 96      | 7,970 : 9,005 | 11,521 : 13,518 |
+| layer             | pi3_64           | pi3              |
+|-------------------|------------------|------------------|
+| 3x3 s2 3->32 224  | *5,311 :  6,169  |  8,048 : *8,467  |
+| 3x3 s2 3->16 224  | *2,814 :  3,176  |  4,183 : *4,483  |
+| 3x3 s1 3->64 96   | *6,712 :  8,341  | *9,147 : 11,583  |
+| 3x3 s1 1->8 96    |   *310 :    464  |   *422 :    587  |
+| 3x3 s1 1->32 96   | *1,673 :  2,049  | *1,938 :  2,362  |
+| 3x3 s2 4->16 128  | *1,111 :  1,104  |  1,923 : *1,695  |
+| 3x3 s2 3->24 192  | *2,978 :  3,394  |  4,468 : *4,841  |
+| 3x3 s1 4->32 96   | *4,218 :  4,672  | *6,131 :  6,886  |
+| 5x5 s2 3->32 128  | *4,004 :  4,876  |  6,097 : *6,517  |
+| 5x5 s1 1->16 96   | *1,432 :  1,954  | *1,905 :  3,139  |
+| 5x5 s2 3->8 160   | *1,571 :  1,919  |  2,655 : *2,512  |
+| 5x5 s1 4->24 96   | *7,958 :  8,986  | *11,511 : 13,529 |
+| 5x5 s2 1->64 128  | *2,775 :  3,528  | *3,847 :  5,564  |
+| 3x3 s2 3->8 96    |   *220 :    258  |    357 :   *373  |
+| 3x3 s1 3->12 112  | *1,773 :  2,694  | *2,356 :  4,177  |
 
-The prediction takes the faster one in all of these but 5x5 s2 3->32 on pi3. On x86-64, where a
-value is loaded and repeated by one instruction, a kernel of this form took 0.95 to 1.00 of the
-matrix product's time with its best tile from 16 filters on (0.7 to 0.9 with 8): it is not offered
-there.
+With a stride of 2 and few registers (pi3) the prediction is wrong in five: it leaves 4 to 8 % to
+gain. On x86-64, where a value is loaded and repeated by one instruction, a kernel of this form took
+0.95 to 1.00 of the matrix product's time with its best tile from 16 filters on (0.7 to 0.9 with 8):
+it is not offered there.
 """
 
 from __future__ import annotations

@@ -41,6 +41,7 @@ class Layer:
     groups: int = 1
     kind: Kind = "float"
     label: str = ""
+    stride: int = 1
 
     @property
     def name(self) -> str:
@@ -49,10 +50,15 @@ class Layer:
             return self.label
         kind = "" if self.kind == "float" else f"{self.kind} "
         shape = f"{self.channels} -> {self.filters}"
-        return f"{kind}{self.window}x{self.window}, {shape}, {self.pixels}x{self.pixels}"
+        stride = f" stride {self.stride}" if self.stride > 1 else ""
+        window = f"{kind}{self.window}x{self.window}{stride}"
+        return f"{window}, {shape}, {self.pixels}x{self.pixels}"
 
     def graph(self) -> Graph:
-        """A network of this layer alone, stride 1, with as much padding as keeps the size."""
+        """A network of this layer alone; its padding keeps the size where the stride is 1.
+
+        Only layers of floats may have another stride.
+        """
         b = GraphBuilder("layer")
         rng = np.random.default_rng(0)
         padding = Padding.same(self.window // 2)
@@ -74,7 +80,8 @@ class Layer:
             y = b.add(rule, total, b.constant(factors), b.constant(shifts))
         else:
             bias = b.constant(rng.standard_normal(self.filters).astype(np.float32))
-            y = b.add(Conv2D(padding=padding, groups=self.groups), x, b.constant(weights), bias)
+            conv = Conv2D((self.stride, self.stride), padding, groups=self.groups)
+            y = b.add(conv, x, b.constant(weights), bias)
         b.output("y", y)
         return b.build()
 
@@ -100,6 +107,28 @@ def layer_plans(target: Target, only: str) -> list[tuple[str, Plan, str]]:
         (f"l{index}", plan_of(layer, target, f"l{index}"), layer.name)
         for index, layer in enumerate(chosen)
     ]
+
+
+FIRST_LAYERS = tuple(
+    Layer(window, channels, filters, pixels, stride=stride)
+    for window, stride, channels, filters, pixels in (
+        (3, 2, 3, 32, 224),
+        (3, 2, 3, 16, 224),
+        (3, 1, 3, 64, 96),
+        (3, 1, 1, 8, 96),
+        (3, 1, 1, 32, 96),
+        (3, 2, 4, 16, 128),
+        (3, 2, 3, 24, 192),
+        (3, 1, 4, 32, 96),
+        (5, 2, 3, 32, 128),
+        (5, 1, 1, 16, 96),
+        (5, 2, 3, 8, 160),
+        (5, 1, 4, 24, 96),
+        (5, 2, 1, 64, 128),
+        (3, 2, 3, 8, 96),
+        (3, 1, 3, 12, 112),
+    )
+)
 
 
 class Measured(Protocol):

@@ -1,11 +1,13 @@
 """What families of kernels predict beside what a modelled Cortex-A53 counts.
 
-    ELLC_CYCLE_TOOL=... python tests/benchmarks/predictions.py [--target pi3_64] [--schedules]
+    ELLC_CYCLE_TOOL=... python tests/benchmarks/predictions.py [--target pi3_64] [--only NAME]
+        [--schedules] [--first-layers]
 
 Every layer with several families, of the samples and small networks that `tests/golden/replay`
-records, is compiled by each of them; with --schedules by each schedule that the plan lists. A line
-for each layer: predicted and modelled cycles of its candidates, the one that is taken first, and
-`!` where another one is faster by the model. The last line counts those.
+records, is compiled by each of them; with --schedules by each schedule that the plan lists; with
+--first-layers those of `layer_list.FIRST_LAYERS` instead. A line for each layer: predicted and
+modelled cycles of its candidates, the one that is taken first, and `!` where another one is faster
+by the model. The last line counts those.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support"), str(Path(__file__).parent)]
 
 from cycles import kernel_cycles  # noqa: E402
+from layer_list import FIRST_LAYERS  # noqa: E402
 from replay import programs  # noqa: E402
 
 from ellc.codegen.blocks.candidates import Prediction  # noqa: E402
@@ -30,6 +33,7 @@ from ellc.codegen.planning.plan import Plan  # noqa: E402
 from ellc.codegen.planning.planner import make_plan  # noqa: E402
 from ellc.ir.errors import EllcError  # noqa: E402
 from ellc.ir.graph import Graph  # noqa: E402
+from ellc.ir.pipeline import run_pipeline  # noqa: E402
 
 AT_ONCE = 40  # plans in one program, which the tool runs whole
 
@@ -70,7 +74,15 @@ def ways(
 
 def firsts(predictions: Sequence[Prediction]) -> list[Prediction]:
     """One candidate of each family, the chosen one first."""
-    return list({p.kernel: p for p in reversed(predictions)}.values())[::-1]
+    found: dict[str, Prediction] = {}
+    for prediction in predictions:
+        found.setdefault(prediction.kernel, prediction)
+    return list(found.values())
+
+
+def first_layers() -> dict[str, Graph]:
+    """Convolutions of few channels by name, after all passes."""
+    return {layer.name: run_pipeline(layer.graph())[0] for layer in FIRST_LAYERS}
 
 
 def main() -> None:
@@ -78,11 +90,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--target", default="pi3_64", choices=["pi3", "pi3_64"])
     parser.add_argument("--schedules", action="store_true", help="all that the plan lists")
+    parser.add_argument("--only", default="", help="samples and networks whose name contains this")
+    parser.add_argument("--first-layers", action="store_true", help="convolutions of few channels")
     options = parser.parse_args()
     target = resolve(options.target)
+    graphs = first_layers() if options.first_layers else programs()
     every = [
         way
-        for number, (label, graph) in enumerate(programs().items())
+        for number, (label, graph) in enumerate(graphs.items())
+        if options.only in label
         for way in ways(label, graph, target, f"p{number}", schedules=options.schedules)
     ]
     layers: dict[str, list[tuple[Prediction, float]]] = {}
