@@ -23,6 +23,7 @@ from onnx_graph_bases import bases_of
 from onnx_models import floats, model, node
 from onnx_schema_bases import NOT_THE_JUDGE, Base, Operand, X, ints
 
+from ellc.frontends.onnx.registry import all_operators
 from ellc.ir.types import Array
 
 OLDEST = 7
@@ -86,6 +87,11 @@ def versions(name: str, domain: str = "") -> list[onnx.defs.OpSchema]:
     )
     old = [s for s in every if s.since_version <= OLDEST][-1:]
     return old + [s for s in every if s.since_version > OLDEST]
+
+
+def specified_operators() -> list[str]:
+    """The operators that are read and that ONNX's specification has, by name."""
+    return sorted(k for k in all_operators().handlers if "." not in k and versions(k))
 
 
 def cases(name: str) -> Iterator[Case]:
