@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -20,8 +21,10 @@ from ellc.codegen.kir.ir import (
     Prefetch,
     Stmt,
     Store,
+    Var,
 )
 from ellc.codegen.kir.operations import OPERATIONS
+from ellc.codegen.kir.types import VType
 from ellc.ir.errors import InternalError
 from ellc.ir.types import Array
 
@@ -34,6 +37,15 @@ class Pointer:
     first: int = 0
 
 
+_Memory = tuple[Array, int, int]
+"""An array with the number of elements before and from its pointer's on."""
+_Registers = list[Array]
+_Memories = list[_Memory]
+_Function = Callable[[_Registers, _Memories], None]
+_UNSET = np.empty(0)
+"""What is in a register before a statement gives it a value: no operand has no lanes."""
+
+
 def run(kernel: Kernel, buffers: Mapping[str, Array | Pointer], begin: int, end: int) -> None:
     """Run iterations `begin` to `end` of the outermost loop on 1-D arrays, one per parameter.
 
@@ -41,116 +53,212 @@ def run(kernel: Kernel, buffers: Mapping[str, Array | Pointer], begin: int, end:
     An access outside its array, a misaligned one (relative to the pointer) and a write to a
     parameter that is not writable raise `InternalError`: nothing is clipped or wrapped.
     """
-    pointers = {n: b if isinstance(b, Pointer) else Pointer(b) for n, b in buffers.items()}
-    _check_buffers(kernel, pointers)
-    machine = _Machine(kernel, pointers)
-    machine.set(kernel.begin.name, np.array([begin], np.int64))
-    machine.set(kernel.end.name, np.array([end], np.int64))
-    # Operations define their results for overflow and invalid operands, so numpy need not warn.
-    with np.errstate(all="ignore"):
-        machine.body(kernel.body)
+    Program(kernel).run(buffers, begin, end)
 
 
-def _check_buffers(kernel: Kernel, pointers: Mapping[str, Pointer]) -> None:
-    for param in kernel.params:
-        found = pointers[param.name].array if param.name in pointers else None
-        if found is None or found.ndim != 1 or found.dtype != param.elem.numpy:
-            raise InternalError(
-                f"kernel {kernel.name}: {param.name} must be a 1-D array of {param.elem.value}"
-            )
-        if param.writable and not found.flags.writeable:
-            raise InternalError(f"kernel {kernel.name}: the array for {param.name} is read-only")
+class Program:
+    """A kernel made ready to be run several times: a function per statement, a register per value.
 
+    Raises `InternalError` if a statement reads what no statement before it gives a value.
+    """
 
-class _Machine:
-    """The registers of one call: every value is an array of shape (lanes,)."""
-
-    def __init__(self, kernel: Kernel, pointers: Mapping[str, Pointer]) -> None:
+    def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
-        self._pointers = pointers
-        self._values: dict[str, Array] = {}
-        self._literals: dict[int, Array] = {}  # by `id`, since 0.0 == -0.0 are different literals
+        self._registers: dict[str, int] = {}
+        self._literals: dict[int, int] = {}  # by `id`, since 0.0 == -0.0 are different literals
+        self._start: list[Array] = []
+        self._memories = {param.name: number for number, param in enumerate(kernel.params)}
+        self._begin, self._end = self._new(kernel.begin), self._new(kernel.end)
+        self._body = self._functions(kernel.body)
 
-    def set(self, name: str, value: Array) -> None:
-        self._values[name] = value
+    def run(self, buffers: Mapping[str, Array | Pointer], begin: int, end: int) -> None:
+        """As the function `run`."""
+        memories = [self._memory(param, buffers.get(param.name)) for param in self._kernel.params]
+        registers = self._start.copy()
+        registers[self._begin] = np.array([begin], np.int64)
+        registers[self._end] = np.array([end], np.int64)
+        # Operations define their results for overflow and invalid operands: numpy need not warn.
+        with np.errstate(all="ignore"):
+            for function in self._body:
+                function(registers, memories)
 
-    def body(self, body: tuple[Stmt, ...]) -> None:
-        for statement in body:
-            match statement:
-                case Let():
-                    self._let(statement)
-                case Load(result, param, index, offset, align):
-                    elements = self._elements(param, index, offset, result.type.lanes, align)
-                    self.set(result.name, self._pointers[param.name].array[elements].copy())
-                case Store(value, param, index, offset, align):
-                    if not param.writable:
-                        raise self._error(f"writes to {param.name}, which is not writable")
-                    elements = self._elements(param, index, offset, value.type.lanes, align)
-                    self._pointers[param.name].array[elements] = self._value(value)
-                case For():
-                    self._for(statement)
-                case If(condition, inner):
-                    if self._value(condition)[0]:
-                        self.body(inner)
-                case Prefetch():
-                    pass  # changes no value, and its address may lie outside of the array
-                case _:
-                    assert_never(statement)
+    def _memory(self, param: Param, given: Array | Pointer | None) -> _Memory:
+        pointer = Pointer(given) if isinstance(given, np.ndarray) else given
+        if pointer is None or pointer.array.ndim != 1 or pointer.array.dtype != param.elem.numpy:
+            raise self._error(f": {param.name} must be a 1-D array of {param.elem.value}")
+        if param.writable and not pointer.array.flags.writeable:
+            raise self._error(f": the array for {param.name} is read-only")
+        return pointer.array, pointer.first, len(pointer.array) - pointer.first
 
-    def _let(self, let: Let) -> None:
-        args = [self._value(a) for a in let.args]
-        result = np.asarray(OPERATIONS[let.op].meaning(*args, *let.attrs))
-        type_ = let.result.type
-        if result.dtype != type_.elem.numpy or result.shape != (type_.lanes,):
-            raise self._error(
-                f"{let.op} gave {result.dtype}{list(result.shape)} for {let.result.name}: {type_}"
-            )
-        self.set(let.result.name, result)
+    def _functions(self, body: tuple[Stmt, ...]) -> tuple[_Function, ...]:
+        # A prefetch changes no value, and its address may lie outside of the array.
+        return tuple(self._function(s) for s in body if not isinstance(s, Prefetch))
 
-    def _for(self, loop: For) -> None:
-        start, stop = self._scalar(loop.start), self._scalar(loop.stop)
-        carried = [self._value(v) for v in loop.inits]
-        for index in range(start, stop, loop.step):
-            self.set(loop.index.name, np.array([index], np.int64))
-            for var, value in zip(loop.carried, carried, strict=True):
-                self.set(var.name, value)
-            self.body(loop.body)
-            carried = [self._value(v) for v in loop.yields]
-        for var, value in zip(loop.results, carried, strict=True):
-            self.set(var.name, value)
+    def _function(self, statement: Stmt) -> _Function:
+        match statement:
+            case Let():
+                return self._let(statement)
+            case Load():
+                return self._load(statement)
+            case Store():
+                return self._store(statement)
+            case For():
+                return self._for(statement)
+            case If():
+                return self._if(statement)
+            case Prefetch():
+                raise AssertionError("left out by the caller")
+            case _:
+                assert_never(statement)
 
-    def _elements(self, param: Param, index: Operand, offset: int, lanes: int, align: int) -> slice:
+    def _let(self, let: Let) -> _Function:
+        meaning, attrs = OPERATIONS[let.op].meaning, let.attrs
+        if attrs:
+            meaning = _with_attributes(meaning, attrs)
+        args = tuple(self._register(arg) for arg in let.args)
+        result, type_ = self._new(let.result), let.result.type
+        dtype, shape = type_.elem.numpy, (type_.lanes,)
+
+        def check(value: Array) -> None:
+            if value.dtype != dtype or value.shape != shape:
+                gave = f"{value.dtype}{list(value.shape)}"
+                raise self._error(f" {let.op} gave {gave} for {let.result.name}: {type_}")
+
+        def one(registers: _Registers, memories: _Memories) -> None:
+            registers[result] = value = meaning(registers[first])
+            if value.dtype is not dtype or value.shape != shape:
+                check(value)
+
+        def two(registers: _Registers, memories: _Memories) -> None:
+            registers[result] = value = meaning(registers[first], registers[second])
+            if value.dtype is not dtype or value.shape != shape:
+                check(value)
+
+        def several(registers: _Registers, memories: _Memories) -> None:
+            registers[result] = value = meaning(*[registers[arg] for arg in args])
+            check(value)
+
+        match args:
+            case (first,):
+                return one
+            case (first, second):
+                return two
+            case _:
+                return several
+
+    def _load(self, load: Load) -> _Function:
+        elements = self._elements(
+            load.param, load.index, load.offset, load.result.type, load.align_bytes
+        )
+        memory, result = self._memories[load.param.name], self._new(load.result)
+
+        def function(registers: _Registers, memories: _Memories) -> None:
+            array = memories[memory]
+            registers[result] = array[0][elements(registers, array)].copy()
+
+        return function
+
+    def _store(self, store: Store) -> _Function:
+        param = store.param
+        elements = self._elements(
+            param, store.index, store.offset, store.value.type, store.align_bytes
+        )
+        memory, value = self._memories[param.name], self._register(store.value)
+
+        def function(registers: _Registers, memories: _Memories) -> None:
+            if not param.writable:
+                raise self._error(f" writes to {param.name}, which is not writable")
+            array = memories[memory]
+            array[0][elements(registers, array)] = registers[value]
+
+        return function
+
+    def _if(self, statement: If) -> _Function:
+        condition = self._register(statement.condition)
+        body = self._functions(statement.body)
+
+        def function(registers: _Registers, memories: _Memories) -> None:
+            if registers[condition][0]:
+                for inner in body:
+                    inner(registers, memories)
+
+        return function
+
+    def _for(self, loop: For) -> _Function:
+        start, stop = self._register(loop.start), self._register(loop.stop)
+        inits = [self._register(v) for v in loop.inits]
+        index, carried = self._new(loop.index), [self._new(v) for v in loop.carried]
+        body = self._functions(loop.body)
+        yields = [self._register(v) for v in loop.yields]
+        results = [self._new(v) for v in loop.results]
+
+        def function(registers: _Registers, memories: _Memories) -> None:
+            values = [registers[v] for v in inits]
+            for trip in range(registers[start].item(), registers[stop].item(), loop.step):
+                registers[index] = np.array([trip], np.int64)
+                for to, value in zip(carried, values, strict=True):
+                    registers[to] = value
+                for inner in body:
+                    inner(registers, memories)
+                values = [registers[v] for v in yields]
+            for to, value in zip(results, values, strict=True):
+                registers[to] = value
+
+        return function
+
+    def _elements(
+        self, param: Param, index: Operand, offset: int, type_: VType, align: int
+    ) -> Callable[[_Registers, _Memory], slice]:
         """The elements of its array that an access touches; checks bounds and alignment."""
-        first = self._scalar(index) + offset
-        pointer = self._pointers[param.name]
-        before, after = pointer.first, len(pointer.array) - pointer.first
-        if not -before <= first <= first + lanes <= after:
-            extent = f"{after} elements" + (f" and {before} before them" if before else "")
-            raise self._error(
-                f"accesses {param.name}[{first}..{first + lanes - 1}], which has {extent}"
-            )
+        register, lanes = self._register(index), type_.lanes
         # Only the pointer is known to be aligned, to `align_bytes`: an access cannot rely on more.
-        if align > param.align_bytes or first * param.elem.bytes % align:
-            raise self._error(f"accesses {param.name}[{first}] as if aligned to {align} bytes")
-        return slice(before + first, before + first + lanes)
+        aligned = align <= param.align_bytes
+        multiple = align // math.gcd(align, param.elem.bytes)
 
-    def _scalar(self, operand: Operand) -> int:
-        return int(self._value(operand)[0])
+        def elements(registers: _Registers, memory: _Memory) -> slice:
+            _, before, after = memory
+            first = registers[register].item() + offset
+            if not -before <= first <= first + lanes <= after:
+                extent = f"{after} elements" + (f" and {before} before them" if before else "")
+                last = first + lanes - 1
+                raise self._error(f" accesses {param.name}[{first}..{last}], which has {extent}")
+            if not aligned or first % multiple:
+                raise self._error(f" accesses {param.name}[{first}] as if aligned to {align} bytes")
+            return slice(before + first, before + first + lanes)
 
-    def _value(self, operand: Operand) -> Array:
+        return elements
+
+    def _new(self, variable: Var) -> int:
+        """The register of a value that a statement makes."""
+        number = self._registers.get(variable.name)
+        if number is None:
+            number = self._registers[variable.name] = len(self._start)
+            self._start.append(_UNSET)
+        return number
+
+    def _register(self, operand: Operand) -> int:
+        """The register of a value that a statement reads."""
         if isinstance(operand, Imm):
-            found = self._literals.get(id(operand))
-            if found is None:
-                found = self._literals[id(operand)] = literal(operand)
-                found.flags.writeable = False
-            return found
+            return self._literal(operand)
         try:
-            return self._values[operand.name]
+            return self._registers[operand.name]
         except KeyError:
-            raise self._error(f"reads {operand.name} before it has a value") from None
+            raise self._error(f" reads {operand.name} before it has a value") from None
+
+    def _literal(self, imm: Imm) -> int:
+        number = self._literals.get(id(imm))
+        if number is None:
+            number = self._literals[id(imm)] = len(self._start)
+            self._start.append(literal(imm))
+            self._start[number].flags.writeable = False
+        return number
 
     def _error(self, what: str) -> InternalError:
-        return InternalError(f"kernel {self._kernel.name} {what}")
+        return InternalError(f"kernel {self._kernel.name}{what}")
+
+
+def _with_attributes(meaning: Callable[..., Array], attrs: tuple[int, ...]) -> Callable[..., Array]:
+    return lambda *args: meaning(*args, *attrs)
 
 
 def literal(imm: Imm) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ellc.codegen.blocks.lowering import BufferArg, KernelCall, PlacedArg
 from ellc.codegen.blocks.weights import stored_array
-from ellc.codegen.kir.interp import Pointer, run
+from ellc.codegen.kir.interp import Pointer, Program
 from ellc.codegen.kir.text import print_kernel
 from ellc.codegen.measure.testing import from_bytes, to_bytes
 from ellc.codegen.planning.plan import Plan
@@ -65,8 +65,9 @@ def _call(call: KernelCall, trip: int, memory: dict[str, Array], weights: dict[s
         pointers[param.name] = Pointer(whole, start // size)
     # Any partition of the range gives the same: cut it in two.
     middle = call.extent // 2
-    run(call.kernel, pointers, 0, middle)
-    run(call.kernel, pointers, middle, call.extent)
+    program = Program(call.kernel)
+    program.run(pointers, 0, middle)
+    program.run(pointers, middle, call.extent)
 
 
 def _place(
