@@ -125,7 +125,8 @@ class BinaryConv2D(Op):
         signs = np.pad(_signs(x), amounts, constant_values=outside)
         total = np.zeros((x.shape[0], *sizes, w.shape[0]), np.float32)
         for i, j, pixels in window_taps(signs, window, self.stride, sizes):
-            total += pixels @ _signs(w[:, i, j]).T
+            # One product of two matrices: numpy is slow at many small ones.
+            total += (pixels.reshape(-1, w.shape[3]) @ _signs(w[:, i, j]).T).reshape(total.shape)
         return (total * scale[0] if scale else total,)
 
     def own_error(self, operands: Arrays, result: Array) -> Array:
