@@ -17,6 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+# Before numpy is imported, here and in every process that a test starts: there is a worker for each
+# core, and threads of BLAS that wait for a core do so by spinning.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import pytest
 from browser import find_browser
 from bytecode_cache import BytecodeCache

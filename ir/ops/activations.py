@@ -212,7 +212,7 @@ class PRelu(Binary):
         yield from super(PRelu, cls).samples(rng)
         signs = np.tile(np.array([0.0, -0.0, 2.0, -2.0], np.float32), (3, 1))
         slopes = np.array([[math.inf], [-math.inf], [0.5]], np.float32)
-        yield Case(cls(), (signs, slopes), (1,), label="infinite slopes")
+        yield Case(cls(), (signs, slopes), (1,), label="special values, infinite slopes")
 
     def value(self, x: Array, y: Array) -> Array:
         return np.where(x >= 0, x, y * x)
