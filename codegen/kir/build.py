@@ -409,7 +409,7 @@ class KernelBuilder:
             raise EllcError(
                 f"kernel '{self._name}' would be too long: more than {MOST_VALUES:,} values",
                 code="E304",
-                hint="windows of many thousand elements have no kernels",
+                hint="its window is too large; pool or convolve in several smaller steps",
             )
         return Var(f"{name}{self._count}", type_)
 

@@ -308,29 +308,28 @@ def test_random_chains(seed: int) -> None:
         check(layers, seed)
 
 
+def layer_node(name: str, source: str, layer: ell.Layer, shape: tuple[int, ...]) -> ArchiveObject:
+    """The node of a layer, named `name`, that reads the output `source` of the given shape."""
+    kind = layer_object(layer).type or ""
+    return ArchiveObject(
+        kind.replace("Layer<", "LayerNode<"),
+        "5",
+        (
+            ("id", name),
+            ("input", port(name, "input", source)),
+            ("inputLayout", layout(*shape)),
+            ("outputLayout", layout(*layer.parameters.output_shape)),
+            ("inputShape", np.array(shape)),
+            ("layer", layer_object(layer)),
+        ),
+    )
+
+
 def test_layer_nodes_and_residual_add() -> None:
     """The graph form: one node for each layer, joined by an addition of unlike layouts."""
     first = input_layer((4, 4, 2), 1)
     one = conv(parameters((4, 4, 2), 1, 1), 3, 2)
     two = ell.BiasLayer(parameters((4, 4, 2), 1, 0), normal(2))
-
-    def layer_node(
-        name: str, source: str, layer: ell.Layer, shape: tuple[int, ...]
-    ) -> ArchiveObject:
-        kind = layer_object(layer).type or ""
-        return ArchiveObject(
-            kind.replace("Layer<", "LayerNode<"),
-            "5",
-            (
-                ("id", name),
-                ("input", port(name, "input", source)),
-                ("inputLayout", layout(*shape)),
-                ("outputLayout", layout(*layer.parameters.output_shape)),
-                ("inputShape", np.array(shape)),
-                ("layer", layer_object(layer)),
-            ),
-        )
-
     reorder = ArchiveObject(
         "ReorderDataNode<float>",
         "8",
