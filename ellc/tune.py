@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ellc import __version__
-from ellc.codegen.blocks.lowering import Options
+from ellc.codegen.blocks.calls import Options
 from ellc.codegen.machine.target import Target
 from ellc.codegen.measure.profiling import time_steps
 from ellc.codegen.planning.plan import Plan, Step

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ellc.codegen.blocks.access import Access, Weight
-from ellc.codegen.blocks.lowering import Arg, BufferArg, KernelCall, WeightArg
+from ellc.codegen.blocks.calls import Arg, BufferArg, KernelCall, WeightArg
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand, Param
 from ellc.codegen.kir.types import VType

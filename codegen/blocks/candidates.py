@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from ellc.codegen.blocks.lowering import KernelCall
+from ellc.codegen.blocks.calls import KernelCall
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.ir.op import Op
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from ellc.codegen.blocks.access import Access, bit_bytes
+from ellc.codegen.blocks.calls import Arg, access_arg
 from ellc.codegen.blocks.emission import emit_pointwise
-from ellc.codegen.blocks.lowering import Arg, access_arg
 from ellc.codegen.blocks.operands import Coordinates, Operands, address
 from ellc.codegen.blocks.placed_node import NodeResult, PlacedNode
 from ellc.codegen.blocks.scratch import dense_result

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ellc.codegen.blocks.access import Access
-from ellc.codegen.blocks.lowering import KernelCall, access_arg
+from ellc.codegen.blocks.calls import KernelCall, access_arg
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.vectors import fitted_lanes, load_lanes, store_lanes
 from ellc.codegen.blocks.views import regrouped

@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 
 from ellc.codegen.blocks.access import Access, dense, stored_shape
-from ellc.codegen.blocks.lowering import Arg, access_arg
+from ellc.codegen.blocks.calls import Arg, access_arg
 from ellc.codegen.blocks.placed_node import NodeOperand, NodeResult
 from ellc.codegen.blocks.scratch import dense_copy
 from ellc.codegen.blocks.vectors import load_lanes

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ellc.codegen.blocks.access import Access, Weight
-from ellc.codegen.blocks.lowering import WeightArg
+from ellc.codegen.blocks.calls import WeightArg
 from ellc.codegen.blocks.weights import constant_access
 from ellc.codegen.machine.target import Target
 from ellc.ir.errors import EllcError

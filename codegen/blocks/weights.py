@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ellc.codegen.blocks.access import Access, Weight, bit_bytes, dense
-from ellc.codegen.blocks.lowering import WeightArg
+from ellc.codegen.blocks.calls import WeightArg
 from ellc.codegen.kir.types import Elem
 from ellc.ir.types import Array, DType
 from ellc.ir.weights import content_key

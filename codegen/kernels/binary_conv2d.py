@@ -19,9 +19,9 @@ from functools import partial
 import numpy as np
 
 from ellc.codegen.blocks.access import Access, bit_bytes
+from ellc.codegen.blocks.calls import Arg, KernelCall, access_arg
 from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.epilogue import Epilogue
-from ellc.codegen.blocks.lowering import Arg, KernelCall, access_arg
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.schedule import GemmSchedule, GemmTraffic, band_rows
 from ellc.codegen.blocks.weights import constant, stored_array

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ellc.codegen.blocks.access import Access, bit_bytes
-from ellc.codegen.blocks.lowering import KernelCall, access_arg
+from ellc.codegen.blocks.calls import KernelCall, access_arg
 from ellc.codegen.blocks.scratch import scratch
 from ellc.codegen.blocks.views import viewed_as
 from ellc.codegen.blocks.walking import Walk

@@ -11,9 +11,9 @@ from functools import partial
 
 import numpy as np
 
+from ellc.codegen.blocks.calls import Arg, KernelCall, access_arg
 from ellc.codegen.blocks.candidates import Candidate, Prediction, own_first
 from ellc.codegen.blocks.epilogue import Epilogue
-from ellc.codegen.blocks.lowering import Arg, KernelCall, access_arg
 from ellc.codegen.blocks.placed_node import NodeOperand, PlacedNode
 from ellc.codegen.blocks.schedule import GemmSchedule, GemmTraffic, band_rows
 from ellc.codegen.blocks.scratch import placed_as

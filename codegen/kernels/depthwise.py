@@ -14,9 +14,9 @@ from itertools import groupby
 
 import numpy as np
 
+from ellc.codegen.blocks.calls import Arg, KernelCall, access_arg
 from ellc.codegen.blocks.candidates import Candidate, Prediction, kernel, own_first
 from ellc.codegen.blocks.epilogue import Epilogue
-from ellc.codegen.blocks.lowering import Arg, KernelCall, access_arg
 from ellc.codegen.blocks.placed_node import NodeOperand, PlacedNode
 from ellc.codegen.blocks.scratch import placed_as
 from ellc.codegen.blocks.sliding import (

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ellc.codegen.blocks.lowering import Arg
+from ellc.codegen.blocks.calls import Arg
 from ellc.codegen.blocks.schedule import GemmSchedule
 from ellc.codegen.blocks.weights import constant
 from ellc.codegen.kernels.implicit_gemm import ConvShape, TilePosition

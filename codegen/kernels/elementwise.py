@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
+from ellc.codegen.blocks.calls import KernelCall
 from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.emission import emit_pointwise, is_costly
 from ellc.codegen.blocks.epilogue import Epilogue
-from ellc.codegen.blocks.lowering import KernelCall
 from ellc.codegen.blocks.operands import Operands, common_walk
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.vectors import fitted_lanes, vector_lanes

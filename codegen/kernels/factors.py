@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ellc.codegen.blocks.lowering import Arg
+from ellc.codegen.blocks.calls import Arg
 from ellc.codegen.blocks.terms import Numbers, ZeroPoints
 from ellc.codegen.blocks.weights import constant
 from ellc.codegen.kir.build import KernelBuilder

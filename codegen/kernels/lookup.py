@@ -6,9 +6,9 @@ from functools import partial
 
 import numpy as np
 
+from ellc.codegen.blocks.calls import KernelCall, access_arg
 from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.epilogue import Epilogue
-from ellc.codegen.blocks.lowering import KernelCall, access_arg
 from ellc.codegen.blocks.operands import Operands, common_walk
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.walking import Walk

@@ -12,10 +12,10 @@ from functools import partial
 from math import prod
 
 from ellc.codegen.blocks.access import Access
+from ellc.codegen.blocks.calls import KernelCall, access_arg
 from ellc.codegen.blocks.candidates import Candidate, Prediction, kernel, lowers
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.folding import index_of
-from ellc.codegen.blocks.lowering import KernelCall, access_arg
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.scratch import dense_copy, placed_as
 from ellc.codegen.blocks.terms import NO_ZEROS, Numbers, ZeroPoints

@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from functools import partial
 
+from ellc.codegen.blocks.calls import KernelCall, access_arg
 from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.folding import index_of
-from ellc.codegen.blocks.lowering import KernelCall, access_arg
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.scratch import placed_as
 from ellc.codegen.blocks.vectors import fitted_lanes, vector_lanes

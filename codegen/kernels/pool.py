@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from ellc.codegen.blocks.calls import Arg, KernelCall, access_arg
 from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.epilogue import Epilogue
-from ellc.codegen.blocks.lowering import Arg, KernelCall, access_arg
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.scratch import placed_as
 from ellc.codegen.blocks.sliding import (

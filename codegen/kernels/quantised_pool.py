@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ellc.codegen.blocks.calls import Arg, KernelCall
 from ellc.codegen.blocks.candidates import lowers
-from ellc.codegen.blocks.lowering import Arg, KernelCall
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.sliding import Sliding
 from ellc.codegen.kernels.pool import Combination, Pool, lower_windows

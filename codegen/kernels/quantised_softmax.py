@@ -8,9 +8,9 @@ from functools import partial
 
 import numpy as np
 
+from ellc.codegen.blocks.calls import KernelCall, access_arg
 from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.folding import Group, group, index_of, kept_axes, sweep
-from ellc.codegen.blocks.lowering import KernelCall, access_arg
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.walking import Walk
 from ellc.codegen.blocks.weights import constant

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ellc.codegen.blocks.access import Access
+from ellc.codegen.blocks.calls import KernelCall, access_arg
 from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.folding import (
@@ -19,7 +20,6 @@ from ellc.codegen.blocks.folding import (
     nan_ranked,
     sweep,
 )
-from ellc.codegen.blocks.lowering import KernelCall, access_arg
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.vectors import fitted_lanes, load_lanes, vector_lanes
 from ellc.codegen.blocks.walking import Walk

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ellc.codegen.blocks.calls import KernelCall, access_arg
 from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.folding import group, index_of, kept_axes
-from ellc.codegen.blocks.lowering import KernelCall, access_arg
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.vectors import fitted_lanes, load_lanes, store_lanes, vector_lanes
 from ellc.codegen.blocks.walking import Walk

@@ -13,8 +13,8 @@ from math import prod
 import numpy as np
 
 from ellc.codegen.blocks.access import Access, dense
+from ellc.codegen.blocks.calls import KernelCall, access_arg
 from ellc.codegen.blocks.candidates import lowers
-from ellc.codegen.blocks.lowering import KernelCall, access_arg
 from ellc.codegen.blocks.movement import copy_step
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.scratch import dense_copy, dense_result, scratch

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ellc.codegen.blocks.calls import KernelCall, access_arg
 from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.folding import (
     Group,
@@ -17,7 +18,6 @@ from ellc.codegen.blocks.folding import (
     load_filled,
     sweep,
 )
-from ellc.codegen.blocks.lowering import KernelCall, access_arg
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.vectors import fitted_lanes, load_lanes, store_lanes, vector_lanes
 from ellc.codegen.blocks.walking import Walk

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ellc.codegen.blocks.access import Access
+from ellc.codegen.blocks.calls import KernelCall, access_arg
 from ellc.codegen.blocks.candidates import lowers
-from ellc.codegen.blocks.lowering import KernelCall, access_arg
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.scratch import scratch
 from ellc.codegen.kir.build import KernelBuilder

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ellc.codegen.blocks.access import Access
+from ellc.codegen.blocks.calls import KernelCall, access_arg
 from ellc.codegen.blocks.candidates import lowers
-from ellc.codegen.blocks.lowering import KernelCall, access_arg
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.scratch import scratch
 from ellc.codegen.blocks.vectors import load_lanes, vector_lanes

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ellc.codegen.blocks.access import Access, Buffer
-from ellc.codegen.blocks.lowering import BufferArg
+from ellc.codegen.blocks.calls import BufferArg
 from ellc.codegen.blocks.weights import stored_array
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.languages.foreign_text import CCode, Identifier, c_code

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from ellc.codegen.blocks.access import bit_bytes
-from ellc.codegen.blocks.lowering import Options
+from ellc.codegen.blocks.calls import Options
 from ellc.codegen.blocks.weights import stored_array
 from ellc.codegen.kir.c99 import c_kernels
 from ellc.codegen.kir.ir import Kernel

@@ -12,7 +12,7 @@ from itertools import groupby
 import numpy as np
 
 from ellc.codegen.blocks.access import ARENA_ALIGN, WEIGHT_ALIGN, Weight, stored_shape
-from ellc.codegen.blocks.lowering import BufferArg, WeightArg
+from ellc.codegen.blocks.calls import BufferArg, WeightArg
 from ellc.codegen.blocks.weights import stored_array
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.languages.foreign_text import CCode, Comment, Identifier, c_code, comment

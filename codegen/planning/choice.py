@@ -9,9 +9,9 @@ from itertools import islice
 
 import ellc.codegen.kernels  # noqa: F401  (fills the registry)
 from ellc.codegen.blocks.access import Buffer
+from ellc.codegen.blocks.calls import KernelCall
 from ellc.codegen.blocks.candidates import FAMILIES, Candidate, Family, Prediction
 from ellc.codegen.blocks.emission import computes_in_double
-from ellc.codegen.blocks.lowering import KernelCall
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.planning.scratch import ScratchBuffers
 from ellc.ir.errors import EllcError

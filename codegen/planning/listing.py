@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ellc.codegen.blocks.access import BufferKind
+from ellc.codegen.blocks.calls import BufferArg, PlacedArg
 from ellc.codegen.blocks.candidates import Prediction
-from ellc.codegen.blocks.lowering import BufferArg, PlacedArg
 from ellc.codegen.planning.loops import Repeat
 from ellc.codegen.planning.plan import Plan, Step
 

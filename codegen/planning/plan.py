@@ -10,12 +10,12 @@ from ellc.codegen.blocks.access import (
     Buffer,
     Weight,
 )
-from ellc.codegen.blocks.candidates import Prediction
-from ellc.codegen.blocks.lowering import (
+from ellc.codegen.blocks.calls import (
     BufferArg,
     KernelCall,
     Options,
 )
+from ellc.codegen.blocks.candidates import Prediction
 from ellc.codegen.machine.target import Target
 from ellc.codegen.planning.loops import Repeat
 from ellc.codegen.planning.memory import ArenaPlan

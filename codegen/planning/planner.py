@@ -16,7 +16,7 @@ from ellc.codegen.blocks.access import (
     element_access,
 )
 from ellc.codegen.blocks.border import fill_border
-from ellc.codegen.blocks.lowering import (
+from ellc.codegen.blocks.calls import (
     BufferArg,
     Options,
     WeightArg,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ellc.codegen.blocks.access import Access, Buffer, Scratch, dense
-from ellc.codegen.blocks.lowering import Arg, BufferArg, KernelCall, ScratchArg
+from ellc.codegen.blocks.calls import Arg, BufferArg, KernelCall, ScratchArg
 from ellc.codegen.blocks.movement import copy_step
 from ellc.codegen.blocks.placed_node import PlacedNode
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ellc.codegen.blocks.lowering import KernelCall
+from ellc.codegen.blocks.calls import KernelCall
 from ellc.codegen.kir.ir import Kernel
 from ellc.codegen.kir.scheduling import schedule
 from ellc.codegen.kir.text import print_kernel

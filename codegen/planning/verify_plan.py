@@ -25,7 +25,7 @@ from itertools import groupby
 import numpy as np
 
 from ellc.codegen.blocks.access import Access, Buffer, element_access
-from ellc.codegen.blocks.lowering import BufferArg
+from ellc.codegen.blocks.calls import BufferArg
 from ellc.codegen.kir.ir import Kernel, Load, Store, walk
 from ellc.codegen.planning.loops import Leave
 from ellc.codegen.planning.plan import Plan, Step

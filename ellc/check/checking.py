@@ -18,7 +18,7 @@ from ellc import __version__
 from ellc.check.agreement import Agreement, compare
 from ellc.check.following import follow
 from ellc.check.growth import movement, node_movement, recurrent_values
-from ellc.codegen.blocks.lowering import Options
+from ellc.codegen.blocks.calls import Options
 from ellc.codegen.languages.names import valid_name
 from ellc.codegen.machine.target import Target
 from ellc.codegen.measure.instrument import KeptProgram, Memory, build_kept, model_case

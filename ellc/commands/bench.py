@@ -148,7 +148,7 @@ def _bench_layers(
 
 def time_layers(model: Path, seconds: float, options: ModelOptions, progress: Progress) -> Layers:
     """Compile a model for this machine and time each of its kernels."""
-    from ellc.codegen.blocks.lowering import Options
+    from ellc.codegen.blocks.calls import Options
     from ellc.codegen.languages.names import valid_name
     from ellc.codegen.machine.resolve import resolve
     from ellc.codegen.measure.profiling import time_steps

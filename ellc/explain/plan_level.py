@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ellc.codegen.blocks.calls import BufferArg, PlacedArg
 from ellc.codegen.blocks.candidates import Prediction
-from ellc.codegen.blocks.lowering import BufferArg, PlacedArg
 from ellc.codegen.planning.plan import Plan, Step
 from ellc.commands.output import bytes_text, table
 from ellc.explain.names import short_name

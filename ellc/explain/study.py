@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from ellc.codegen.blocks.calls import Options
 from ellc.codegen.blocks.candidates import Prediction
-from ellc.codegen.blocks.lowering import Options
 from ellc.codegen.kir.ir import Kernel
 from ellc.codegen.languages.names import valid_name
 from ellc.codegen.machine.target import Target

@@ -24,7 +24,7 @@ import numpy as np  # noqa: E402
 from cycles import kernel_cycles  # noqa: E402
 from operator_graphs import sample_graph  # noqa: E402
 
-from ellc.codegen.blocks.lowering import Options  # noqa: E402
+from ellc.codegen.blocks.calls import Options  # noqa: E402
 from ellc.codegen.kernels import reduce, top_k  # noqa: E402
 from ellc.codegen.kir.ir import Let  # noqa: E402
 from ellc.codegen.kir.llvm.arithmetic import better, has_float_min, min_max  # noqa: E402

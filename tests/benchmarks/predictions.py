@@ -25,8 +25,8 @@ from cycles import kernel_cycles  # noqa: E402
 from layer_list import FIRST_LAYERS  # noqa: E402
 from replay import programs  # noqa: E402
 
+from ellc.codegen.blocks.calls import Options  # noqa: E402
 from ellc.codegen.blocks.candidates import Prediction  # noqa: E402
-from ellc.codegen.blocks.lowering import Options  # noqa: E402
 from ellc.codegen.machine.resolve import resolve  # noqa: E402
 from ellc.codegen.machine.target import Target  # noqa: E402
 from ellc.codegen.planning.plan import Plan  # noqa: E402

@@ -9,7 +9,7 @@ import pytest
 from agreement import disagreement
 from small_networks import reference_of
 
-from ellc.codegen.blocks.lowering import Options
+from ellc.codegen.blocks.calls import Options
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.measure.testing import Trial, run_trials
 from ellc.codegen.output.glue import make_model, source_text

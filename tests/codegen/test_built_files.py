@@ -15,7 +15,7 @@ import pytest
 from agreement import disagreement
 from small_networks import convolution_network, inputs_of, ready, reference_of, two_way_network
 
-from ellc.codegen.blocks.lowering import Options
+from ellc.codegen.blocks.calls import Options
 from ellc.codegen.machine.resolve import fixed_targets, resolve
 from ellc.codegen.machine.target import Target
 from ellc.codegen.measure.testing import Trial, run_trials

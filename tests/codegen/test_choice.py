@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from ellc.codegen.blocks.calls import Options
 from ellc.codegen.blocks.candidates import FAMILIES, Candidate, Family, Prediction
-from ellc.codegen.blocks.lowering import Options
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.planning.choice import OFFERED, families_of

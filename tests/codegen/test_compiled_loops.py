@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from operator_graphs import samples
 
-from ellc.codegen.blocks.lowering import Options
+from ellc.codegen.blocks.calls import Options
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.measure.testing import Trial, run_trials
 from ellc.codegen.planning.plan import Plan

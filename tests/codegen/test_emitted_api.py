@@ -17,7 +17,7 @@ from small_networks import (
     two_way_network,
 )
 
-from ellc.codegen.blocks.lowering import Options
+from ellc.codegen.blocks.calls import Options
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.output.build import BuildOptions, Built, build
 from ellc.codegen.planning.planner import make_plan

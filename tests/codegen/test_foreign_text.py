@@ -19,7 +19,7 @@ from c_tokens import Token, tokens
 from hostile_texts import PLACES, TEXTS, WORDS, many_ports, network
 from small_networks import ready
 
-from ellc.codegen.blocks.lowering import Options
+from ellc.codegen.blocks.calls import Options
 from ellc.codegen.kir.llvm import llvm_module
 from ellc.codegen.languages.foreign_text import (
     CCode,

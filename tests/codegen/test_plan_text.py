@@ -9,7 +9,7 @@ import pytest
 from operator_graphs import samples
 from small_networks import convolution_network, two_way_network
 
-from ellc.codegen.blocks.lowering import Options
+from ellc.codegen.blocks.calls import Options
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.planning.listing import listing
 from ellc.codegen.planning.plan import Plan

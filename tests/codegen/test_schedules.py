@@ -10,7 +10,7 @@ from agreement import disagreement
 from interpreted_plan import run_plan
 from small_networks import inputs_of, reference_of
 
-from ellc.codegen.blocks.lowering import Options
+from ellc.codegen.blocks.calls import Options
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.machine.target import Target
 from ellc.codegen.planning.choice import families_of

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from small_networks import inputs_of, reference_of
 
-from ellc.codegen.blocks.lowering import KernelCall, Options
+from ellc.codegen.blocks.calls import KernelCall, Options
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Kernel
 from ellc.codegen.kir.types import Elem, VType

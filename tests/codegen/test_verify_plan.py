@@ -11,7 +11,7 @@ import pytest
 from small_networks import convolution_network, ready, two_way_network
 
 from ellc.codegen.blocks.access import Buffer
-from ellc.codegen.blocks.lowering import BufferArg, KernelCall, Options
+from ellc.codegen.blocks.calls import BufferArg, KernelCall, Options
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.planning.plan import Plan, Step
 from ellc.codegen.planning.planner import make_plan

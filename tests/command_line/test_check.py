@@ -18,8 +18,8 @@ from ellc.check.agreement import Agreement, compare
 from ellc.check.checking import CheckOptions, check, plausible_inputs
 from ellc.check.following import GuidedRun, follow
 from ellc.cli import run
+from ellc.codegen.blocks.calls import KernelCall
 from ellc.codegen.blocks.candidates import FAMILIES, Candidate
-from ellc.codegen.blocks.lowering import KernelCall
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.measure.instrument import KeptProgram

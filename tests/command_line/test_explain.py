@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from small_networks import convolution_network
 
-from ellc.codegen.blocks.lowering import BufferArg
+from ellc.codegen.blocks.calls import BufferArg
 from ellc.codegen.machine.resolve import resolve
 from ellc.explain import cost_level
 from ellc.explain.cycle_tool import VARIABLE, modelled_cycles

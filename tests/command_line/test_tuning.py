@@ -12,7 +12,7 @@ import pytest
 
 import ellc.tune
 from ellc import __version__, cli
-from ellc.codegen.blocks.lowering import Options
+from ellc.codegen.blocks.calls import Options
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.planning.planner import make_plan
 from ellc.driver import CompileOptions, compile_model

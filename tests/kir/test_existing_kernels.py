@@ -16,7 +16,7 @@ from agreement import disagreement
 from interpreted_plan import program, run_plan
 from operator_graphs import Sample, samples
 
-from ellc.codegen.blocks.lowering import Options
+from ellc.codegen.blocks.calls import Options
 from ellc.codegen.kir.text import parse, print_kernel
 from ellc.codegen.kir.verify import problems
 from ellc.codegen.machine.resolve import resolve

@@ -13,7 +13,7 @@ from interpreted_plan import run_plan
 from kernel_samples import guarded, in_place, product, sample_kernels
 from operator_graphs import Sample, samples
 
-from ellc.codegen.blocks.lowering import Options
+from ellc.codegen.blocks.calls import Options
 from ellc.codegen.kir.ir import For, Kernel, walk
 from ellc.codegen.kir.scheduling import schedule
 from ellc.codegen.kir.straight_line import SCHEDULERS, Block

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 from small_networks import convolution_network, two_way_network
 
-from ellc.codegen.blocks.lowering import Options
+from ellc.codegen.blocks.calls import Options
 from ellc.codegen.kir.text import print_kernel
 from ellc.codegen.machine.resolve import Overrides, fixed_targets, resolve, target_names
 from ellc.codegen.machine.target import Target

@@ -12,7 +12,7 @@ from sanitizers import ADDRESS, THREAD, sanitized
 from small_networks import convolution_network
 
 from ellc.check.checking import plausible_inputs
-from ellc.codegen.blocks.lowering import Options
+from ellc.codegen.blocks.calls import Options
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.measure.testing import Trial, run_trials
 from ellc.ir.graph import Graph

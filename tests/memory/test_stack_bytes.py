@@ -9,7 +9,7 @@ from random_graphs import random_graph
 from random_onnx import RandomOnnx
 from small_networks import convolution_network
 
-from ellc.codegen.blocks.lowering import Options
+from ellc.codegen.blocks.calls import Options
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.planning.planner import make_plan
 from ellc.ir.ops.loop import Loop

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from operator_graphs import samples
 
-from ellc.codegen.blocks.lowering import Options
+from ellc.codegen.blocks.calls import Options
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.measure.testing import want_no_calls
 from ellc.codegen.output.emit import kernel_jobs, plan_kernels

@@ -26,7 +26,7 @@ from real_models import disagreement as model_disagreement
 from sanitizers import ADDRESS, THREAD
 from small_networks import convolution_network, inputs_of
 
-from ellc.codegen.blocks.lowering import Options
+from ellc.codegen.blocks.calls import Options
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.measure.testing import Outputs, Trial, run_trials
 from ellc.codegen.planning.planner import make_plan

@@ -8,7 +8,7 @@ from itertools import groupby
 
 import numpy as np
 
-from ellc.codegen.blocks.lowering import BufferArg, KernelCall, PlacedArg
+from ellc.codegen.blocks.calls import BufferArg, KernelCall, PlacedArg
 from ellc.codegen.blocks.weights import stored_array
 from ellc.codegen.kir.interp import Pointer, Program
 from ellc.codegen.kir.text import print_kernel

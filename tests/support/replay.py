@@ -22,7 +22,7 @@ from random_byte_graphs import random_byte_graph  # noqa: E402
 from random_graphs import random_graph  # noqa: E402
 from small_networks import convolution_network, two_way_network  # noqa: E402
 
-from ellc.codegen.blocks.lowering import Options  # noqa: E402
+from ellc.codegen.blocks.calls import Options  # noqa: E402
 from ellc.codegen.kir.c99 import c_kernels  # noqa: E402
 from ellc.codegen.kir.text import print_kernel  # noqa: E402
 from ellc.codegen.machine.resolve import resolve  # noqa: E402

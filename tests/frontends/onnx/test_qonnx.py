@@ -10,7 +10,7 @@ import pytest
 from onnx import NodeProto, helper
 from onnx_models import computed, expected, floats, model, node, read
 
-from ellc.codegen.blocks.lowering import Options
+from ellc.codegen.blocks.calls import Options
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.measure.testing import Trial, run_trials
 from ellc.codegen.planning.planner import make_plan
