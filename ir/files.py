@@ -22,9 +22,9 @@ def whole_file(path: Path, *, code: str = "E703", needed_bytes: int = 0) -> Iter
     """A path to write to, whose file takes the place of `path` when the block ends well.
 
     At any moment `path` holds its old content or the new one, never a part. What a killed writer
-    left is overwritten by the next one of that file. Links are followed, and what is no plain file
-    (`/dev/stdout`) is written directly. Raises `EllcError` with `code` where the system does not
-    let it be written; `needed_bytes`, if known, goes into the message of a full disk.
+    left is overwritten by the next one of that file. Links are followed, and what is not a plain
+    file (`/dev/stdout`) is written directly. Raises `EllcError` with `code` where the system does
+    not let it be written; `needed_bytes`, if known, goes into the message of a full disk.
     """
     try:
         target = real_path(path)

@@ -48,7 +48,7 @@ def abandoned(beside: Path, prefix: str) -> Iterator[tuple[Path, int]]:
     for folder in sorted(beside.glob(f"{prefix}*")):
         try:
             lock = _opened(folder)
-        except OSError:  # another user's, or no folder
+        except OSError:  # another user's, or not a folder
             continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

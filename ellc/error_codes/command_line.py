@@ -127,7 +127,7 @@ ROWS = (
     ErrorCode(
         "E730",
         "A file of labels cannot be read",
-        "The file is not readable, or no UTF-8 text.",
+        "The file is not readable, or not UTF-8 text.",
         "Write one label a line in UTF-8.",
     ),
     ErrorCode(
@@ -163,7 +163,7 @@ ROWS = (
     ErrorCode(
         "E760",
         "A tuning file cannot be read",
-        "The file given with `--tuning` is damaged, or no tuning file; the report says where.",
+        "The file given with `--tuning` is damaged, or not a tuning file; the report says where.",
         "Write it anew with `ellc tune`.",
     ),
     ErrorCode(

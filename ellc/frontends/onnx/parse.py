@@ -60,8 +60,10 @@ def _parse(data: bytes, where: str) -> ModelProto:
         ) from None
     try:
         proto: ModelProto = onnx.ModelProto.FromString(data)
-    except Exception:  # protobuf's own class of it, which is no business of ours
-        raise EllcError("the file is damaged, or no ONNX model", code="E210", where=where) from None
+    except Exception:  # of a class of protobuf's own
+        raise EllcError(
+            "the file is damaged, or not an ONNX model", code="E210", where=where
+        ) from None
     if not proto.HasField("graph") or not proto.opset_import:
         raise EllcError("the file holds no ONNX model", code="E210", where=where)
     return proto

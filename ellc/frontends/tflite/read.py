@@ -61,7 +61,7 @@ def _model(source: Path, data: bytes, limits: Limits) -> TfliteModel:
         return read_container(data, limits)
     except Damaged as error:
         raise EllcError(
-            f"is damaged or no TensorFlow Lite model: {error}",
+            f"is damaged, or not a TensorFlow Lite model: {error}",
             code="E210",
             where=str(source),
             hint="get the file again",
