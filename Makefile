@@ -25,7 +25,7 @@ system-packages:    ## Debian packages of the tests (emulators, cross libraries)
 test: $(STAMP) system-packages  ## everything: unit, end to end, emulated, lint, types
 	$(BIN)/python -m pytest -n 2 --durations=10 $(PYTEST_ARGS)
 
-test-fast: $(STAMP) ## the tests that take seconds
+test-fast: $(STAMP) ## the tests that take less than half a second each, and the replay of kernels
 	$(BIN)/python -m pytest -n 2 -m "not slow and not emulated" $(PYTEST_ARGS)
 
 lint: $(STAMP)      ## ruff and mypy

@@ -53,6 +53,7 @@ def test_constants_at_other_values() -> None:
     assert "[4: " in first and " 8: " in first
 
 
+@pytest.mark.slow
 def test_times_on_this_machine() -> None:
     done = benchmark("layers", "--only", "14x14", "--limit-ms", "5", "--json")
     assert done.returncode == 0, done.stderr
@@ -64,6 +65,7 @@ def test_times_on_this_machine() -> None:
     assert wide["time"] > narrow["time"]
 
 
+@pytest.mark.slow
 def test_without_the_cycle_model_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ELLC_CYCLE_TOOL", raising=False)
     assert "ELLC_CYCLE_TOOL" not in os.environ

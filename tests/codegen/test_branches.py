@@ -94,6 +94,7 @@ def _calls() -> list[tuple[np.ndarray, ...]]:
     return [(rng.normal(size=(40, WIDTH)).astype(np.float32),) for _ in range(8)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "emitter", "threads"),
     [
@@ -112,6 +113,7 @@ def test_results_are_the_same(target: str, emitter: str, threads: int) -> None:
             assert not disagreement(got, reference_of(graph, inputs)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BRANCHES)
 def test_every_product_of_a_side_is_guarded(name: str) -> None:
     plan = make_plan(_network(BRANCHES[name]), resolve("pi3"), Options(), "m")

@@ -40,6 +40,7 @@ def built(
     return build(plan, graph.name, kinds, folder, chosen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_every_target_is_compiled(row: Target, tmp_path: Path) -> None:
     kind = "lib" if row.object_format == "coff" else "obj"
@@ -152,6 +153,7 @@ compile_model(Path(sys.argv[1]), sys.argv[2], CompileOptions(emit=emit), Path(sy
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pi3", "pi3_64"])
 def test_bytes_do_not_depend_on_folder_or_hash_seed(name: str, tmp_path: Path) -> None:
     model = tmp_path / "small.eir"
@@ -175,6 +177,7 @@ def test_bytes_do_not_depend_on_folder_or_hash_seed(name: str, tmp_path: Path) -
     }
 
 
+@pytest.mark.slow
 def test_two_objects_link_into_one_program(tmp_path: Path) -> None:
     for name in ("small", "other"):
         built(convolution_network(name), resolve("host"), tmp_path, ("obj",), threads=2)

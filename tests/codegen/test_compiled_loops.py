@@ -84,6 +84,7 @@ def calls(graph: Graph, count: int) -> tuple[tuple[Array, ...], ...]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("emitter", ["llvm", "c"])
 def test_a_loop_gives_the_bits_of_its_trips_written_out(emitter: str) -> None:
     graphs = [network(6), needed_again()]
@@ -98,6 +99,7 @@ def test_a_loop_gives_the_bits_of_its_trips_written_out(emitter: str) -> None:
                 assert one.tobytes() == other.tobytes(), graph.name
 
 
+@pytest.mark.slow
 def test_threads_change_no_bit() -> None:
     # The wide one has enough to do for its trips to be shared among threads.
     graphs = [run_pipeline(network(5, hidden))[0] for hidden in (12, 300)]

@@ -146,6 +146,7 @@ def differing(network: Network, small: Graph, wholes: list[Outputs], steps: list
     return ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "emitter"),
     [

@@ -114,6 +114,7 @@ def fine(tmp_path_factory: pytest.TempPathFactory) -> Files:
     return Files(network("", ""), tmp_path_factory.mktemp("fine"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [place for place in PLACES if place != "graph"])
 def test_files_differ_in_literals_and_names_only(fine: Files, place: str, tmp_path: Path) -> None:
     wanted = {file: fine.tokens(file) for file in fine.c}
@@ -126,6 +127,7 @@ def test_files_differ_in_literals_and_names_only(fine: Files, place: str, tmp_pa
         assert all(map(_is_plain, (made.python, made.json, made.llvm, *made.c.values()))), text
 
 
+@pytest.mark.slow
 def test_ports_in_the_description_of_pixels(tmp_path: Path) -> None:
     """A network with its preprocessing inside says in `about.input` which port takes pixels."""
     how = Preprocessing("rgb", mean=(1.0, 2.0, 3.0))
@@ -159,6 +161,7 @@ def test_ports_that_differ_in_case_only_share_no_macro(tmp_path: Path) -> None:
     assert len({name.upper() for name in macros}) == len(macros)
 
 
+@pytest.mark.slow
 def test_only_the_valid_name_of_a_network_gets_into_files(tmp_path: Path) -> None:
     for text in TEXTS:
         made = Files(network(text, "graph"), tmp_path)
@@ -295,6 +298,7 @@ def odd_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiler", _COMPILERS)
 def test_compilers_take_every_name(compiler: str, odd_package: Path) -> None:
     is_cxx = "++" in compiler

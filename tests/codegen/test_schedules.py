@@ -62,6 +62,7 @@ def names_of(graph: Graph, target: Target) -> list[str]:
     return [c.prediction.name for family in families_of(node.op) for c in family.offer(placed)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layer", "target"), [*((layer, "pi3_64") for layer in LAYERS), ("edges", "pi3")]
 )

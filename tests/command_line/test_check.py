@@ -72,6 +72,7 @@ def graph() -> Graph:
     return b.build()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_layer_agrees(graph: Graph, target: str) -> None:
     report = check(graph, resolve(target), LAYERS)
@@ -83,6 +84,7 @@ def test_every_layer_agrees(graph: Graph, target: str) -> None:
     assert binary.agreement.worst == 0.0
 
 
+@pytest.mark.slow
 def test_states_are_followed_through_calls() -> None:
     report = check(two_way_network(), resolve("host"), LAYERS)
     assert report.agrees and report.same_bytes
@@ -103,6 +105,7 @@ def break_kernels(op: Op, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(FAMILIES, type(op), (replace(family, offer=offer),))
 
 
+@pytest.mark.slow
 def test_a_broken_kernel_is_the_first_difference(
     graph: Graph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,6 +134,7 @@ def test_results_that_depend_on_what_memory_held_are_told(
     assert "OTHER BYTES" in text(report)
 
 
+@pytest.mark.slow
 def test_the_command_names_it_and_exits_with_one(
     graph: Graph,
     tmp_path: Path,
@@ -152,6 +156,7 @@ def test_the_command_names_it_and_exits_with_one(
     assert document["agrees"] is False
 
 
+@pytest.mark.slow
 def test_a_build_that_gives_other_bytes_is_no_witness(
     graph: Graph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,6 +232,7 @@ def test_only_roundings_next_to_a_half_are_undecided() -> None:
         assert (found.reshape(-1) & differs).tolist() == free
 
 
+@pytest.mark.slow
 def test_bytes_of_floats_and_of_integers_are_compared() -> None:
     """A softmax stored in 8 bits, and integers all the way, which must be equal."""
     b = GraphBuilder("bytes")
@@ -304,6 +310,7 @@ def test_a_sign_far_from_zero_must_not_differ() -> None:
     assert guided.steps[value] == Agreement(2, 1, 0)
 
 
+@pytest.mark.slow
 def test_signs_that_differ_too_much_are_reported(
     graph: Graph, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -212,6 +212,7 @@ def test_shell_completion_knows_the_targets(ellc_command) -> None:
     assert {"plain,pi0", "plain,pi3", "plain,pi3_64"} <= set(done.stdout.split())
 
 
+@pytest.mark.slow
 def test_ops_lists_the_whole_registry(ellc_command) -> None:
     text = ellc_command("ops").stdout
     rows = json.loads(ellc_command("ops", "--json").stdout)

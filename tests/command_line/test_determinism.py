@@ -13,6 +13,7 @@ from ellc.ir.container import save
 KINDS = "so,obj,lib,h,c,llvm,asm,py,ell,cmake,demo"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "kinds"),
     [

@@ -172,6 +172,7 @@ def test_names_keep_both_ends() -> None:
     assert middle_out("abcdefghijk", 10) == "abc…fghijk"
 
 
+@pytest.mark.slow
 def test_command(tmp_path: Path, ellc_command) -> None:
     save(convolution_network(), tmp_path / "m.eir")
     done = ellc_command("explain", "m.eir", "--target", "pi3_64", env={VARIABLE: None})

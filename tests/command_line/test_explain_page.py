@@ -69,6 +69,7 @@ def small_page(small: Study) -> str:
         return page(small)
 
 
+@pytest.mark.slow
 def test_page_holds_every_kernel_once(small: Study, small_page: str) -> None:
     data = packed_data(small_page)
     assert len(data["kernels"]) == len(list(all_kernels(small.nodes))) == 3
@@ -107,6 +108,7 @@ def test_arena_map_has_every_buffer(graph: Graph) -> None:
     assert set(re.findall(r'data-key="([^"]*)"', picture)) <= values
 
 
+@pytest.mark.slow
 def test_command_writes_the_page(tmp_path: Path, ellc_command) -> None:
     save(ready(convolution_network()), tmp_path / "m.eir")
     words = ("explain", "m.eir", "--target", "pi3_64", "--html")

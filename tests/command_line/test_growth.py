@@ -136,6 +136,7 @@ def judged(recipes: list[Recipe], compiled: list[Recipe]) -> list[tuple[Agreemen
     return found
 
 
+@pytest.mark.slow
 def test_grown_rounding_is_no_error() -> None:
     found = judged(RECIPES, RECIPES)
     for plain, grown in found:
@@ -144,6 +145,7 @@ def test_grown_rounding_is_no_error() -> None:
         assert grown.worst < 0.5
 
 
+@pytest.mark.slow
 def test_mistakes_are_seen_in_networks_in_which_rounding_grows() -> None:
     pairs = [(r, name, wrong) for r in RECIPES for name, wrong in r.mistakes()]
     found = judged([r for r, _, _ in pairs], [wrong for _, _, wrong in pairs])
@@ -156,6 +158,7 @@ def test_mistakes_are_seen_in_networks_in_which_rounding_grows() -> None:
     assert not missed, "\n".join(missed)
 
 
+@pytest.mark.slow
 def test_the_report_tells_where_rounding_grew(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = RECIPES[0]
     report = check(recipe.graph(), resolve("host"), CheckOptions(layers=True))
@@ -198,6 +201,7 @@ def test_values_that_depend_on_a_recurrence() -> None:
     assert not recurrent_values(convolution_network())
 
 
+@pytest.mark.slow
 def test_every_operator_can_be_moved() -> None:
     """By finite numbers, and signs and integers not at all."""
     for op in all_ops().values():

@@ -88,6 +88,7 @@ def test_ell_files_hold_pictures_pixel_by_pixel(digits: Path, tmp_path: Path) ->
     assert import_file(digits, tmp_path / "a.eir").graph.input_types()[0].shape == (1, 1, 8, 8)
 
 
+@pytest.mark.slow
 def test_the_command_writes_and_counts(digits: Path, tmp_path: Path, ellc_command) -> None:
     done = ellc_command("import", digits, "-o", "digits.ell")
     assert done.returncode == 0, done.stderr
@@ -125,6 +126,7 @@ def chain(tmp_path: Path, *kinds: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_ell_says_what_it_cannot_hold_and_where_it_fits(tmp_path: Path, ellc_command) -> None:
     chain(tmp_path, "Relu", "Sin", "Elu")
     done = ellc_command("import", "chain.onnx", "-o", "chain.ell")
@@ -135,6 +137,7 @@ def test_ell_says_what_it_cannot_hold_and_where_it_fits(tmp_path: Path, ellc_com
     assert ellc_command("import", "chain.onnx", "-o", "chain.eir").returncode == 0
 
 
+@pytest.mark.slow
 def test_unsupported_operators_are_one_report_with_a_cut(tmp_path: Path, ellc_command) -> None:
     chain(tmp_path, "Relu", "Reluu", "Tanh", "Sinn")
     for command in ("compile", "inspect", "check", "print", "bench"):
@@ -158,6 +161,7 @@ def test_an_input_is_given_once(option: str, values: tuple[str, str], ellc_comma
     assert f"'{option}'" in done.stderr and "more than once for 'x'" in done.stderr
 
 
+@pytest.mark.slow
 def test_open_shapes_are_given_on_the_command_line(tmp_path: Path, ellc_command) -> None:
     path = chain(tmp_path, "Relu")
     model = onnx.load(path)
@@ -173,6 +177,7 @@ def test_open_shapes_are_given_on_the_command_line(tmp_path: Path, ellc_command)
     assert "#define chain_INPUT0_SHAPE { 1, 6 }" in (tmp_path / "out" / "chain.h").read_text()
 
 
+@pytest.mark.slow
 def test_a_picture_runs_through_onnx_as_through_ell(digits: Path, ellc_command) -> None:
     picture = DIGITS / "images" / "seven.png"
     options = ("--scale", "1/255", "--json")
@@ -196,6 +201,7 @@ def test_networks_from_elsewhere_take_red_first(tmp_path: Path) -> None:
     assert read_model(path).metadata["model.input.expectedColorChannelOrder"] == "rgb"
 
 
+@pytest.mark.slow
 def test_tflite_goes_the_same_way(tmp_path: Path, ellc_command) -> None:
     (tmp_path / "small.tflite").write_bytes(small_tflite())
     shown = ellc_command("inspect", "small.tflite")
@@ -234,6 +240,7 @@ def test_pixels_of_the_file_stay_pixels(tmp_path: Path) -> None:
     assert read_model(path, NHWC).input_types()[0].shape == (1, 6, 5, 3)
 
 
+@pytest.mark.slow
 def test_the_header_knows_planes_from_pixels(digits: Path, tmp_path: Path, ellc_command) -> None:
     for name, options in (("planes", ()), ("pixels", ("--layout", "nhwc"))):
         done = ellc_command("compile", digits, *options, "--emit", "h", "-o", name)

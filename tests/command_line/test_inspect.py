@@ -143,6 +143,7 @@ def test_a_loop_counts_what_its_body_holds() -> None:
         assert inspect(form).parameters == Imported(form, 0).parameters == 16
 
 
+@pytest.mark.slow
 def test_command_prints_table_and_json(residual: Graph, tmp_path: Path, ellc_command) -> None:
     save(residual, tmp_path / "m.eir")
     text = ellc_command("inspect", "m.eir")
@@ -158,6 +159,7 @@ def test_command_prints_table_and_json(residual: Graph, tmp_path: Path, ellc_com
     ]
 
 
+@pytest.mark.slow
 def test_print_text_reads_back(residual: Graph, tmp_path: Path, ellc_command) -> None:
     save(residual, tmp_path / "m.eir")
     done = ellc_command("print", "m.eir")

@@ -48,6 +48,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return library(tmp_path_factory.mktemp("manifest") / "out", 4)
 
 
+@pytest.mark.slow
 def test_a_manifest_of_another_library_is_refused(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -89,6 +90,7 @@ def leaves(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | 
 VALUES = (None, True, -1, 0, 1, 2**31, 2**63, 10**400, 1.5, float("nan"), "", "\0", "../x", [], {})
 
 
+@pytest.mark.slow
 def test_every_change_of_a_manifest_is_an_error_or_harmless(made: Path, tmp_path: Path) -> None:
     text = made.with_name("tiny.json").read_text()
     path = tmp_path / "tiny.json"

@@ -278,6 +278,7 @@ def results(folder: Path, ellc_command, *arguments: str) -> np.ndarray:
     return np.load(folder / "y.npy")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resize", [(), ("--resize", "9x7")])
 def test_a_picture_gives_the_same_inside_and_before(folder: Path, ellc_command, resize) -> None:
     options = (*ASKED, *resize)
@@ -296,6 +297,7 @@ def test_a_picture_gives_the_same_inside_and_before(folder: Path, ellc_command, 
     assert refused.returncode == 2 and "E719" in refused.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "target",
     ["host", *(pytest.param(t, marks=pytest.mark.emulated) for t in ("pi0", "pi3", "pi3_64"))],
@@ -307,6 +309,7 @@ def test_compiled_code_agrees(folder: Path, ellc_command, target: str) -> None:
     assert "preprocessing of image" in done.stdout
 
 
+@pytest.mark.slow
 def test_metadata_is_enough(folder: Path, ellc_command) -> None:
     graph = network(FLOAT).with_metadata(
         {"model.input.redChannelMean": "0.4", "model.input.blueChannelStdDev": "0.2"}
@@ -321,6 +324,7 @@ def test_metadata_is_enough(folder: Path, ellc_command) -> None:
     np.testing.assert_allclose(by_library, plain, rtol=1e-4, atol=1e-6 * np.abs(plain).max())
 
 
+@pytest.mark.slow
 def test_header_manifest_and_module_say_what_goes_in(folder: Path, ellc_command) -> None:
     done = ellc_command("compile", "net.eir", *ASKED, "--pixels", "bgr", "-o", "out")
     assert done.returncode == 0, done.stderr
@@ -335,6 +339,7 @@ def test_header_manifest_and_module_say_what_goes_in(folder: Path, ellc_command)
     assert ellc_command("check", "net.eir", *ASKED, "--seeds", "1").returncode == 0
 
 
+@pytest.mark.slow
 def test_vectors_of_floats_become_pixels(folder: Path, ellc_command) -> None:
     """As ELL's tutorials hand them over."""
     assert ellc_command("compile", "net.eir", *ASKED, "-o", "out").returncode == 0
@@ -352,6 +357,7 @@ def test_vectors_of_floats_become_pixels(folder: Path, ellc_command) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_quantisation_is_told_of_every_port(tmp_path: Path, ellc_command) -> None:
     b = GraphBuilder("stored")
     x = b.input("image", BYTES)

@@ -82,6 +82,7 @@ def scores(text: str) -> list[tuple[int, float, str]]:
     return [(int(index), float(value), label) for index, value, label in rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_compiled_code_ranks_as_the_reference(folder: Path, ellc_command, target: str) -> None:
     wanted = ellc_command("run", "little.eir", "picture.png", "--reference")
@@ -95,6 +96,7 @@ def test_compiled_code_ranks_as_the_reference(folder: Path, ellc_command, target
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_finished_library_runs_by_its_manifest(folder: Path, ellc_command, target: str) -> None:
     made = ellc_command("compile", "little.eir", "--target", target, "-o", "out", "--threads", "2")
@@ -139,6 +141,7 @@ def test_without_a_foreign_c_library_the_object_runs(
     assert caught.value.code == "E620"
 
 
+@pytest.mark.slow
 def test_results_that_depend_on_what_memory_held_are_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +168,7 @@ def test_results_that_depend_on_what_memory_held_are_an_error(
         compiled("wrong").run_in_junk(calls)
 
 
+@pytest.mark.slow
 def test_flags_override_what_the_metadata_says(folder: Path, ellc_command) -> None:
     run = ("run", "little.eir", "picture.png", "--reference", "--json")
     base = ellc_command(*run).stdout
@@ -185,6 +189,7 @@ def test_an_array_labels_and_a_saved_result(folder: Path, ellc_command) -> None:
     assert [(i, label) for i, _, label in scores(done.stdout)] == [(i, "ABCDE"[i]) for i in best]
 
 
+@pytest.mark.slow
 def test_several_inputs_and_results_that_are_no_list(tmp_path: Path, ellc_command) -> None:
     b = GraphBuilder("sum")
     x, y = (b.input(name, TensorType(DType.F32, (2, 2))) for name in "xy")
@@ -201,6 +206,7 @@ def test_several_inputs_and_results_that_are_no_list(tmp_path: Path, ellc_comman
     assert "a.npy: no such file" in bad.stderr and "b.npy: no such file" in bad.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("args", "said"),
     [
@@ -221,6 +227,7 @@ def test_what_cannot_be_run_is_one_report(folder: Path, ellc_command, args, said
     assert done.stdout == ""
 
 
+@pytest.mark.slow
 def test_bench_prints_median_and_spread(folder: Path, ellc_command) -> None:
     done = ellc_command("bench", "little.eir", "--seconds", "0.05", "--threads", "1", "--json")
     assert done.returncode == 0, done.stderr
@@ -258,6 +265,7 @@ def test_arrays_survive_the_way_through_memory(dtype: DType, channels: int) -> N
     assert back.dtype == array.dtype and np.array_equal(back, array)
 
 
+@pytest.mark.slow
 def test_bench_times_every_kernel(folder: Path, ellc_command) -> None:
     done = ellc_command("bench", "little.eir", "--layers", "--seconds", "0.05", "--json")
     assert done.returncode == 0, done.stderr
@@ -271,6 +279,7 @@ def test_bench_times_every_kernel(folder: Path, ellc_command) -> None:
     assert "of peak" in shown.stdout and "fma peak" in shown.stdout
 
 
+@pytest.mark.slow
 def test_bench_of_layers_needs_the_model_and_one_thread(folder: Path, ellc_command) -> None:
     ellc_command("compile", "little.eir", "-o", "out")
     assert "E706" in ellc_command("bench", "out/liblittle.so", "--layers").stderr

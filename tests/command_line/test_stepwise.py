@@ -47,6 +47,7 @@ def test_a_compiled_step_says_what_a_call_is(model: Path) -> None:
     assert "this model has none" not in header
 
 
+@pytest.mark.slow
 def test_check_and_run_take_one_step(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["check", str(model), "--stepwise", "--layers", "--seeds", "1"]) == 0
     np.save("step.npy", np.full((1, 2, 5), 0.5, np.float32))

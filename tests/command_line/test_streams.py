@@ -52,6 +52,7 @@ def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_closed_streams(model: Path) -> None:
     done = shell("ellc compile tiny.eir -o out <&- >&- 2>&-", model.parent)
     assert done.returncode == 0 and (model.parent / "out" / "tiny.json").is_file()
@@ -60,6 +61,7 @@ def test_closed_streams(model: Path) -> None:
         assert shell(f"ellc {command} >&-", model.parent).returncode == 0, command
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["/dev/full", "&-"])
 def test_nowhere_for_results(model: Path, place: str) -> None:
     """Of every way to print: results, documents, help pages and versions."""
@@ -70,6 +72,7 @@ def test_nowhere_for_results(model: Path, place: str) -> None:
         assert (done.returncode, done.stderr) == (2, f"error[E703]: {why}\n"), command
 
 
+@pytest.mark.slow
 def test_a_document_that_nobody_can_read_is_an_error(
     model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -98,6 +101,7 @@ def test_a_document_that_nobody_can_read_is_an_error(
         assert (folder / made).is_file(), made
 
 
+@pytest.mark.slow
 def test_nobody_reads_why(tmp_path: Path) -> None:
     for line in (
         "ellc inspect none.eir 2> /dev/full",
@@ -108,18 +112,21 @@ def test_nobody_reads_why(tmp_path: Path) -> None:
         assert (done.returncode, done.stderr) == (cli.EXIT_BAD_INPUT, ""), line
 
 
+@pytest.mark.slow
 def test_the_reader_of_results_has_gone(model: Path) -> None:
     for command in ("print tiny.eir", "--help"):
         done = shell(f"ellc {command} | true", model.parent)
         assert (done.returncode, done.stderr) == (0, ""), command
 
 
+@pytest.mark.slow
 def test_no_folder_can_be_made(model: Path) -> None:
     for place in ("tiny.eir/out", "/proc/out"):
         done = shell(f"ellc compile tiny.eir -o {place}", model.parent)
         assert done.returncode == cli.EXIT_BAD_INPUT and done.stderr.startswith("error[E")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 2])
 def test_control_c(model: Path, tmp_path: Path, times: int) -> None:
     """To the whole group, as a terminal does, when the first temporary folder is there."""
@@ -159,6 +166,7 @@ def test_control_c_while_modules_are_read(monkeypatch: pytest.MonkeyPatch) -> No
     assert ended.value.code == cli.EXIT_INTERRUPTED
 
 
+@pytest.mark.slow
 def test_warnings_are_not_for_users(model: Path) -> None:
     program = (
         "import warnings; from ellc import cli\n"

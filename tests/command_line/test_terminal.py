@@ -97,6 +97,7 @@ _MIXED = (
 LONG = ["x" * MILLION, "".join(_MIXED)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", LONG, ids=["one word", "anything"])
 def test_what_a_person_reads_is_short(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -92,6 +92,7 @@ def test_pictures_hold_held_back_digits_as_the_network_gets_them(
 # ---- training -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: r.name)
 def test_an_epoch_of_training_goes_as_recorded(
     recipe: Recipe, split: tuple[Digits, Digits]
@@ -221,6 +222,7 @@ def test_the_exported_network_says_what_the_trained_one_says(
 # ---- the committed networks ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_compiled_networks_are_as_good_as_recorded(
     name: str, split: tuple[Digits, Digits], capsys: pytest.CaptureFixture[str]

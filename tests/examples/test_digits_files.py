@@ -37,6 +37,7 @@ def bytes_of(digits: Digits) -> np.ndarray:
     return (digits.pictures.astype(np.int16) - 128).astype(np.int8)[:, np.newaxis, :, :, np.newaxis]
 
 
+@pytest.mark.slow
 def test_eight_bits_cost_few_digits(model: Path, split: tuple[Digits, Digits]) -> None:
     held_back = split[1]
     with compiled(model, "host") as library:

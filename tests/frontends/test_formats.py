@@ -68,6 +68,7 @@ def test_evidence_grows() -> None:
     assert Evidence.NONE < Evidence.LOOKS < Evidence.NAME < Evidence.CONTAINER < Evidence.MARK
 
 
+@pytest.mark.slow
 def test_a_new_format_is_a_folder(tmp_path: Path, ellc_command) -> None:
     folder = tmp_path / "frontends" / "toy"
     folder.mkdir(parents=True)

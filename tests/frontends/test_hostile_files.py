@@ -293,6 +293,7 @@ def test_pictures_with_too_many_pixels(tmp_path: Path) -> None:
     assert input_code(tmp_path / "x.png", content.getvalue()) == "E715"
 
 
+@pytest.mark.slow
 def test_pictures_of_many_scans(tmp_path: Path) -> None:
     content = io.BytesIO()
     Image.new("RGB", (8000, 8000)).save(content, "JPEG", progressive=True)

@@ -426,6 +426,7 @@ GROWING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", GROWING)
 def test_a_small_file_is_planned_or_refused_soon(kind: str) -> None:
     """Each took more than ten seconds, or 400 MB."""

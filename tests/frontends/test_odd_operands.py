@@ -106,6 +106,7 @@ def slip(data: bytes, path: Path, read: Callable[[Path], object]) -> str:
     return ""
 
 
+@pytest.mark.slow
 def test_onnx_operators_look_at_their_operands(tmp_path: Path) -> None:
     path, found = tmp_path / "x.onnx", {}
     for operator, base in BASES.items():
@@ -115,6 +116,7 @@ def test_onnx_operators_look_at_their_operands(tmp_path: Path) -> None:
     assert not found
 
 
+@pytest.mark.slow
 def test_tflite_operators_look_at_their_operands(tmp_path: Path) -> None:
     path, found = tmp_path / "x.tflite", {}
     families = (byte_cases, float_cases, layer_cases, movement_cases)
@@ -124,6 +126,7 @@ def test_tflite_operators_look_at_their_operands(tmp_path: Path) -> None:
     assert not found
 
 
+@pytest.mark.slow
 def test_a_variable_of_another_type_is_refused(tmp_path: Path) -> None:
     """Also where nothing but the next value of it would be of another type."""
     path = tmp_path / "x.tflite"

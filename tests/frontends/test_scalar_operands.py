@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx_graph_bases as graphs
+import pytest
 from axis_cases import names_axes
 from onnx_models import expected, read
 from onnx_schema_cases import (
@@ -37,6 +38,7 @@ _ALONG_AXES = {
 }
 
 
+@pytest.mark.slow
 def test_onnx() -> None:
     cases = list(onnx_cases())
     wrong = [f"{case}: {why}" for case in cases if (why := _onnx_wrong(case))]

@@ -40,6 +40,7 @@ for verdict in sorted(trial.try_all(cases, ".x", read, folder, 2), key=lambda v:
 """
 
 
+@pytest.mark.slow
 def test_the_trial_sees_every_way_to_fail(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", BAD_READERS, str(tmp_path)], capture_output=True, text=True
@@ -63,6 +64,7 @@ def fuzz(*words: str | Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".onnx", ".tflite"])
 def test_small_files(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"small{suffix}"

@@ -99,6 +99,7 @@ def test_a_graph_without_weights(tmp_path: Path) -> None:
     assert load(tmp_path / "g.eir", check=True) == b.build()
 
 
+@pytest.mark.slow
 def test_ten_thousand_nodes(chain: Callable[[int], Graph], tmp_path: Path) -> None:
     graph = chain(10_000)
     save(graph, tmp_path / "g.eir")

@@ -75,6 +75,7 @@ def refused(op: Op, case: Case) -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", [c for c in all_ops().values() if dataclasses.fields(c)])  # type: ignore[arg-type]
 def test_odd_attributes_are_refused_or_mean_something(cls: type[Op]) -> None:
     tried = 0

@@ -73,6 +73,7 @@ def cases_at_the_ends() -> list[Case]:
     return [case for pair in found.values() for case in pair]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "target", ["host", pytest.param("pi3_64", marks=pytest.mark.emulated("qemu-aarch64"))]
 )

@@ -126,6 +126,7 @@ def test_every_place_is_the_formula_s(mode: str) -> None:
     assert count > 400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["linear", "cubic"])
 def test_an_infinity_met_exactly_stays_and_reaches_no_other_place(mode: str) -> None:
     count = 0

@@ -106,6 +106,7 @@ def test_malformed_text_is_reported_with_its_line(old: str, new: str) -> None:
     assert "line" in error.value.where
 
 
+@pytest.mark.slow
 def test_damaged_text_raises_nothing_else(varied_graph: Graph) -> None:
     graph = varied_graph
     text = print_graph(graph)
@@ -135,6 +136,7 @@ def test_damaged_text_raises_nothing_else(varied_graph: Graph) -> None:
             verify(parse(damaged, graph.weights))
 
 
+@pytest.mark.slow
 def test_ten_thousand_nodes(chain: Callable[[int], Graph]) -> None:
     graph = chain(10_000)
     again = parse(print_graph(graph), graph.weights)

@@ -164,6 +164,7 @@ def each_target() -> Iterator[object]:
         yield pytest.param(row, marks=marks, id=f"{row.name} {row.triple} {row.cpu}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", list(each_target()))
 def test_objects_of_every_target_need_nothing(pool: LlvmPool, row: Target) -> None:
     kernels = all_kernels()
@@ -176,6 +177,7 @@ def test_objects_of_every_target_need_nothing(pool: LlvmPool, row: Target) -> No
     assert not needed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["windows", "mac", "wasm"])
 def test_code_that_is_not_elf_calls_nothing_either(pool: LlvmPool, name: str) -> None:
     row = resolve(name)
@@ -186,6 +188,7 @@ def test_code_that_is_not_elf_calls_nothing_either(pool: LlvmPool, name: str) ->
     assert {c for c in called if c.lstrip("_") not in own and not c.startswith("LBB")} == set()
 
 
+@pytest.mark.slow
 def test_a_missing_function_is_seen(pool: LlvmPool) -> None:
     row = resolve("pi0")
     text = llvm_module([swapped()], row)
@@ -199,6 +202,7 @@ def test_a_missing_function_is_seen(pool: LlvmPool) -> None:
 # --- the text of C -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_pointers_are_restrict_unless_they_may_be_one_buffer() -> None:
     text = c_kernels([in_place(), product()], resolve("pi0"))
     assert "static void in_place(const float *x, float *y, ptrdiff_t begin, ptrdiff_t end)" in text
@@ -208,6 +212,7 @@ def test_pointers_are_restrict_unless_they_may_be_one_buffer() -> None:
     )
 
 
+@pytest.mark.slow
 def test_what_nothing_depends_on_is_left_out() -> None:
     b = KernelBuilder("idle")
     x = b.param("x", Elem.F32)
@@ -234,6 +239,7 @@ def test_c_compiles_without_a_warning_and_links_with_nothing(tmp_path: Path) -> 
     assert set(ElfFile(compiled.read_bytes()).undefined) <= copies
 
 
+@pytest.mark.slow
 def test_both_emitters_give_the_same_text_twice() -> None:
     row = resolve("pi3")
     for emit in (c_kernels, llvm_module):

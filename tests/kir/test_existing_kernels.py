@@ -68,6 +68,7 @@ def interpreted() -> Interpreted:
     return Interpreted()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_kernels_are_sound_and_survive_the_round_trip(target: str) -> None:
     wrong, shared = [], SharedKernels()

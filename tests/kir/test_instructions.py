@@ -101,11 +101,13 @@ def test_llvm_on_an_emulated_machine(pool: LlvmPool, tmp_path: Path, target: Tar
     check(of(target), target, by_llvm(pool, 1), tmp_path)
 
 
+@pytest.mark.slow
 def test_c_with_undefined_behaviour_trapped(tmp_path: Path) -> None:
     traps = ("-fsanitize=undefined", "-fsanitize-undefined-trap-on-error")
     check(ROWS, resolve("host"), by_gcc("-O1", *traps), tmp_path)
 
 
+@pytest.mark.slow
 def test_llvm_makes_the_instruction_itself(pool: LlvmPool) -> None:
     missing = []
     for name, target in COMPLETE.items():

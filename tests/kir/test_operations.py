@@ -73,6 +73,7 @@ def test_there_is_a_case_for_every_operation_and_element_it_takes(
     assert len({c.kernel.name for c in all_cases}) == len(all_cases)
 
 
+@pytest.mark.slow
 def test_llvm_on_this_machine(
     pool: LlvmPool, all_cases: tuple[KernelCase, ...], tmp_path: Path
 ) -> None:

@@ -86,6 +86,7 @@ def test_a_core_without_a_scheduler_changes_nothing() -> None:
         assert schedule(kernel, asking("")) is kernel
 
 
+@pytest.mark.slow
 def test_random_orders_give_the_same_bits_in_the_interpreter() -> None:
     as_built, target = resolve("pi3_64"), with_scheduler(resolve("pi3_64"), "shuffled")
     wrong, changed = [], 0
@@ -107,6 +108,7 @@ def test_random_orders_give_the_same_bits_in_the_interpreter() -> None:
     assert changed > 900 / INTERPRETED_SHARE
 
 
+@pytest.mark.slow
 def test_random_orders_give_the_same_bits_compiled() -> None:
     trials = [sample.trial for sample in every_sample()][::COMPILED_SHARE]
     host = resolve("host")

@@ -216,6 +216,7 @@ def test_interpreted() -> None:
     assert not found, "\n".join(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["host", *(pytest.param(n, marks=pytest.mark.emulated) for n in ("pi3", "pi3_64"))]
 )

@@ -32,11 +32,13 @@ def network(graph: Graph) -> Sample:
     return Sample(graph.name, Trial(ready, (inputs,)), evaluate(graph, inputs).outputs)
 
 
+@pytest.mark.slow
 def test_no_address_and_no_undefined_behaviour() -> None:
     operators = [*list(all_ops().values())[::12], Conv2D, IntConv2D]
     assert sanitized([next(samples(op)) for op in operators], ADDRESS) == []
 
 
+@pytest.mark.slow
 def test_no_race() -> None:
     chosen = [network(convolution_network())]
     results = run_trials(

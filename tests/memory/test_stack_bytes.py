@@ -19,6 +19,7 @@ MOST_OVER_BYTES = 160
 """Not every call goes through the largest functions; much more would be a wrong figure, too."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "target",
     [

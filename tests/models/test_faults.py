@@ -87,6 +87,7 @@ def _differs_in_half(got: Array, want: Array) -> str:
     return "" if worst <= HALF_STEP else f"differs by {worst:.3g}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("model", MODELS)
 def test_fault_is_mended(model: RealModel, target: str) -> None:
@@ -101,6 +102,7 @@ def test_every_fault_not_mended_yet_is_a_file() -> None:
     assert NOT_YET.keys() <= {str(model) for model in models()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_steps_one_by_one_end_as_the_runtime_s_whole_sequence(target: str) -> None:
     chosen = [model for model in models() if str(model).startswith("keras_")]

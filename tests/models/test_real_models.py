@@ -60,6 +60,7 @@ def test_reference_computes_the_model(model: RealModel) -> None:
     check(model, model.reference, model.samples())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "target",
     [

@@ -57,6 +57,7 @@ def layers() -> Iterator[tuple[str, Graph]]:
         yield f"{operator} {direction} {state}", layer(operator, direction, state, rng)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimize", [True, False])
 def test_compiled_layers_agree_in_every_call(optimize: bool) -> None:
     rng = np.random.default_rng(6)

@@ -66,6 +66,7 @@ def _of(op: type[Op]) -> Iterator[Sample]:
                 yield sample_of(replace(odd, constants=constants), label, f"{name}_{index}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("emitter", "guard"), [("llvm", "end"), ("c", "start")])
 def test_hostile_integers_stay_inside(emitter: Emitter, guard: Guard) -> None:
     found = run_trials([s.trial for s in hostile_samples()], resolve("host"), emitter, guard=guard)

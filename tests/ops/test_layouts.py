@@ -288,6 +288,7 @@ WAYS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("target", "threads"), WAYS)
 def test_every_layout(target: str, threads: tuple[int, ...]) -> None:
     """Layouts in one program for each target: alone and on threads they run the same kernels."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from agreement import disagreement
 from onnx_models import expected, read
 from random_onnx import RandomOnnx
@@ -15,6 +16,7 @@ from ellc.ir.pipeline import run_pipeline
 SEEDS = range(12)
 
 
+@pytest.mark.slow
 def test_every_way_computes_what_the_model_says() -> None:
     trials, wants, wrong = [], [], []
     for seed in SEEDS:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from agreement import disagreement
 
 from ellc.codegen.machine.resolve import resolve
@@ -69,6 +70,7 @@ def _affine(builder: GraphBuilder, x: Ref, scale: float, shift: float) -> Ref:
     return builder.add(Add(), builder.add(Mul(), x, a), b)
 
 
+@pytest.mark.slow
 def test_rank_0_through_every_pass_and_kernel() -> None:
     trials, wanted, labels = [], [], []
     cases = list(scalar_cases())

@@ -39,6 +39,7 @@ TARGETS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_special_values_come_through(target: str) -> None:
     x = np.resize(SPECIAL, (1, 6, 6, 5))

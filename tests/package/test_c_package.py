@@ -60,6 +60,7 @@ def check_program(program: Path) -> None:
     assert not disagreement(got, want)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 3])
 def test_portable_source_with_the_system_compiler(threads: int, tmp_path: Path) -> None:
     folder = compiled(convolution_network(), tmp_path, "c", threads=threads)
@@ -71,6 +72,7 @@ def test_portable_source_with_the_system_compiler(threads: int, tmp_path: Path) 
     check_program(folder / "program")
 
 
+@pytest.mark.slow
 def test_portable_source_needs_nothing(tmp_path: Path) -> None:
     folder = compiled(convolution_network(), tmp_path, "c")
     out = folder / "small.out"
@@ -160,6 +162,7 @@ int main(void)
     assert ran.stdout == '9 11 3 297 200 0 0 0 1 [cat\n"dog"] []\n'
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("cmake") is None, reason="cmake is not installed")
 @pytest.mark.parametrize("emit", [("so",), ("obj",), ("lib",), ("c",)])
 def test_cmake_builds_the_demo(emit: tuple[str, ...], tmp_path: Path) -> None:
@@ -185,6 +188,7 @@ def test_cmake_builds_the_demo(emit: tuple[str, ...], tmp_path: Path) -> None:
     assert subprocess.run(words, capture_output=True, check=False).returncode == 1
 
 
+@pytest.mark.slow
 def test_bare_metal_archive_and_header(tmp_path: Path) -> None:
     made = compile_model(convolution_network(), "imxrt1050", out_dir=tmp_path)
     assert {"libsmall.a", "small.o", "small.h", "small.json"} <= {p.name for p in made.files}

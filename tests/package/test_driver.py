@@ -55,6 +55,7 @@ def test_default_folder_is_the_target(tmp_path: Path, monkeypatch: pytest.Monkey
     assert [p.name for p in tmp_path.iterdir()] == ["pi3_64"]
 
 
+@pytest.mark.slow
 def test_failure_leaves_the_folder_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,6 +105,7 @@ def test_dump_holds_every_stage(tmp_path: Path) -> None:
     assert {"00_input.txt", "small.ll", "weights.eir"} <= names
 
 
+@pytest.mark.slow
 def test_command(model: Path, tmp_path: Path, ellc_command: Command) -> None:
     ran = ellc_command("compile", model, "--target", "pi3", "-o", "out", "--threads", "1")
     assert (ran.returncode, ran.stderr) == (0, "")  # type: ignore[attr-defined]
@@ -113,6 +115,7 @@ def test_command(model: Path, tmp_path: Path, ellc_command: Command) -> None:
     assert {"libmy_model_1.so", "my_model_1.h", "my_model_1.py", "my_model_1.json"} <= names
 
 
+@pytest.mark.slow
 def test_command_as_json(model: Path, ellc_command: Command) -> None:
     ran = ellc_command("compile", model, "--name", "class", "--emit", "so,asm", "--json")
     said = json.loads(ran.stdout)  # type: ignore[attr-defined]
@@ -120,6 +123,7 @@ def test_command_as_json(model: Path, ellc_command: Command) -> None:
     assert said["folder"] == "host" and said["arena_bytes"] > 0
 
 
+@pytest.mark.slow
 def test_command_with_bad_input(tmp_path: Path, ellc_command: Command) -> None:
     ran = ellc_command("compile", "missing.ell", "-o", "out")
     assert ran.returncode == 2 and "E701" in ran.stderr  # type: ignore[attr-defined]

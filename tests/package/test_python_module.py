@@ -42,6 +42,7 @@ def run(folder: Path, script: str, *arguments: str) -> str:
     return ran.stdout.strip()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["small", "single"])
 def test_predict(folder: Path, name: str, tmp_path: Path) -> None:
     graph = convolution_network()

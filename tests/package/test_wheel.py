@@ -31,6 +31,7 @@ def pip(*words: str | Path) -> None:
     subprocess.run([sys.executable, "-m", "pip", "install", *options, *words], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "platform"),
     [("pi0", "linux_armv6l"), ("pi3", "linux_armv7l"), ("pi3_64", "manylinux_2_28_aarch64")],
@@ -47,6 +48,7 @@ def test_pip_takes_it_for_the_board(target: str, platform: str, tmp_path: Path) 
     }
 
 
+@pytest.mark.slow
 def test_installed_package_predicts(tmp_path: Path) -> None:
     pip("--target", tmp_path / "site", wheel("host", tmp_path / "out"))
     code = "import My_Net, numpy; print(My_Net.Model().predict(numpy.zeros((9, 11, 3))).shape)"
@@ -60,6 +62,7 @@ def test_installed_package_predicts(tmp_path: Path) -> None:
     assert ran.stdout == "(1, 4, 5, 10)\n"
 
 
+@pytest.mark.slow
 def test_same_bytes_and_a_full_record(tmp_path: Path) -> None:
     one, two = wheel("pi3", tmp_path / "one"), wheel("pi3", tmp_path / "two")
     assert one.name == two.name and one.read_bytes() == two.read_bytes()

@@ -50,6 +50,7 @@ def add_mine(folder: Path) -> None:
         (folder / name).write_bytes(data)
 
 
+@pytest.mark.slow
 def test_compile_killed_anywhere_leaves_the_old_or_the_new_folder(tmp_path: Path) -> None:
     compile_c("pi3_64", tmp_path / "expected")
     new, out = tree(tmp_path / "expected"), tmp_path / "out"
@@ -63,6 +64,7 @@ def test_compile_killed_anywhere_leaves_the_old_or_the_new_folder(tmp_path: Path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["expected", "out"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["exchange", "two renames"])
 @pytest.mark.parametrize("there", [True, False])
 def test_folder_killed_anywhere(

@@ -27,6 +27,7 @@ def test_no_bit_changes(seed: int) -> None:
         np.testing.assert_array_equal(got, want, strict=True)
 
 
+@pytest.mark.slow
 def test_sums_are_requantised_where_they_are_made() -> None:
     after = [run_pipeline(random_byte_graph(seed))[0] for seed in SEEDS]
     nodes = [node for graph in after for node in graph.nodes]
@@ -35,6 +36,7 @@ def test_sums_are_requantised_where_they_are_made() -> None:
     assert not any(isinstance(node.op, Requantize) for node in nodes)
 
 
+@pytest.mark.slow
 def test_every_pass_for_bytes_has_something_to_do() -> None:
     changed = {
         r.name for s in SEEDS for r in run_pipeline(random_byte_graph(s))[1].records if r.changed

@@ -103,6 +103,7 @@ def lost_permutations(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ellc.ir.passes.layout.transposes, "order", lambda shape, p: tuple(range(len(p))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sabotage",
     [columns_as_they_are, axes_as_they_are, vectors_as_they_are, lost_permutations],

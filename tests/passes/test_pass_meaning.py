@@ -52,6 +52,7 @@ def test_the_pipeline_keeps_the_meaning(seed: int) -> None:
     check_structure(graph, after)
 
 
+@pytest.mark.slow
 def test_the_networks_reach_every_pass() -> None:
     changed = {r.name for s in SEEDS for r in run_pipeline(random_graph(s))[1].records if r.changed}
     # Constants are folded by the frontends' graphs, not by these.
@@ -68,6 +69,7 @@ def test_the_networks_reach_every_pass() -> None:
     }
 
 
+@pytest.mark.slow
 def test_float32_stays_as_close_to_the_truth_as_tolerated() -> None:
     compared = 0
     for seed in SEEDS:
@@ -89,6 +91,7 @@ def test_float32_stays_as_close_to_the_truth_as_tolerated() -> None:
     assert compared > 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["nan", "infinities"])
 def test_nan_and_infinities_come_out_in_the_same_places(kind: str) -> None:
     graphs = [random_graph(seed) for seed in range(12)]
@@ -276,6 +279,7 @@ def keep_vectors(patch: pytest.MonkeyPatch) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sabotage", "blamed"),
     [

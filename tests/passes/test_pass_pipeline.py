@@ -197,6 +197,7 @@ def test_wrong_pass_text_is_an_error(text: str) -> None:
         parse_passes(text)
 
 
+@pytest.mark.slow
 def test_ten_thousand_nodes_take_seconds_and_no_recursion() -> None:
     b = GraphBuilder("chain")
     x = b.input("x", TensorType(DType.F32, (2, 3)))

@@ -45,6 +45,7 @@ def violations(package: str, source: str) -> list[str]:
     return [f"line {line}: {name}" for line, name in imported(source) if name not in allowed]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", ALLOWED)
 def test_a_package_imports_only_what_it_may(package: str) -> None:
     bad = {

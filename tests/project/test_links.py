@@ -33,6 +33,7 @@ def test_a_checkout_without_links_says_so(tmp_path: Path, as_git_writes_it: bool
     assert "git config core.symlinks true" in said and "pip install ellc-compiler" in said
 
 
+@pytest.mark.slow
 def test_strangers_of_the_same_names_are_never_imported(tmp_path: Path) -> None:
     for name in ("ir", "codegen"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('a stranger')")

@@ -9,6 +9,7 @@ import pytest
 from ellc.support import FORMATS, supported
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "some"),
     [

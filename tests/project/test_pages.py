@@ -82,6 +82,7 @@ def is_missing(needed: str) -> bool:
     return not found or found.returncode != 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blocks", cases())
 def test_the_commands_of_a_page_work(
     blocks: list[Block], environment: Environment, tmp_path: Path, request: pytest.FixtureRequest
@@ -123,6 +124,7 @@ def test_there_is_one_way_to_install() -> None:
     }
 
 
+@pytest.mark.slow
 def test_the_environment_holds_nothing_else(environment: Environment, tmp_path: Path) -> None:
     found = environment.call(
         "python", "-c", "import onnx, tflite, ellc; print(ellc.__file__)", cwd=tmp_path

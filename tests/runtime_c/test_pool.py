@@ -64,6 +64,7 @@ def run_check(words: list[str], folder: Path, effort: int) -> str:
     return ran.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(GCC is None, reason="no gcc")
 @pytest.mark.parametrize("sanitizer", ["", "address,undefined", "thread"])
 def test_host_with_gcc(sanitizer: str, tmp_path: Path) -> None:
@@ -81,6 +82,7 @@ def test_sources_are_plain_c99(source: str, tmp_path: Path) -> None:
     subprocess.run(words, check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["host", "pi0", "pi3", "pi3_64"])
 def test_every_machine(name: str, tmp_path: Path) -> None:
     target = resolve(name)
@@ -96,6 +98,7 @@ def test_every_machine(name: str, tmp_path: Path) -> None:
     assert emulate.run(target, [program, "2"]).startswith(b"ok ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", WITH_OS, ids=lambda row: row.name)
 def test_links_into_a_shared_library(row: Target, tmp_path: Path) -> None:
     objects = []
@@ -139,6 +142,7 @@ int main(void)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["host", "pi3", "pi3_64"])
 def test_threads_of_a_loaded_library(name: str, tmp_path: Path) -> None:
     """The program links no thread library: the shared library brings what it needs."""

@@ -36,6 +36,7 @@ def test_a_step_is_forgiven_only_where_rounding_decides_it() -> None:
     assert judged(each, np.array([[np.float32(0.41), high]]))
 
 
+@pytest.mark.slow
 def test_wrong_way_is_found_and_its_model_minimised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

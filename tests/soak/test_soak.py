@@ -45,6 +45,7 @@ print(findings.outcomes["good"], findings.outcomes["FAILED"])
 """
 
 
+@pytest.mark.slow
 def test_workers_see_every_way_to_fail() -> None:
     done = subprocess.run(
         [sys.executable, "-c", BAD_JUDGE, HERE], capture_output=True, text=True, timeout=120

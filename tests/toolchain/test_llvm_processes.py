@@ -101,6 +101,7 @@ def test_module_for_another_target_is_refused(pool: LlvmPool) -> None:
         pool.compile([IrJob("axpy", text)], resolve("pi3"))
 
 
+@pytest.mark.slow
 def test_job_over_its_limit_is_a_failure() -> None:
     lines = "\n".join(f"  %v{i + 1} = fmul float %v{i}, %v{i}" for i in range(200_000))
     text = f"define float @long(float %v0) nounwind {{\n{lines}\n  ret float %v200000\n}}\n"

@@ -111,6 +111,7 @@ def test_a_full_disk_is_said_as_such(ends: str) -> None:
         zig.run_tool(["sh", "-c", ends], what="linking", code="E612")
 
 
+@pytest.mark.slow
 def test_compiling_again_leaves_nothing_in_the_cache(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

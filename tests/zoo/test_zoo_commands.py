@@ -13,6 +13,7 @@ from ellc.zoo import networks
 SEED_NETWORK = "d_I224x224x3NCMNCMNBMNBMNBMNBMNC1A"
 
 
+@pytest.mark.slow
 def test_list_as_table_and_as_json(ellc_command) -> None:
     text = ellc_command("zoo", "list")
     assert text.returncode == 0 and text.stderr == ""
@@ -23,6 +24,7 @@ def test_list_as_table_and_as_json(ellc_command) -> None:
     assert rows[0]["formats"] == [".ell", ".eir"] and rows[-1]["formats"] == [".eir"]
 
 
+@pytest.mark.slow
 def test_what_was_built_can_be_inspected(tmp_path: Path, ellc_command) -> None:
     done = ellc_command("zoo", "build", SEED_NETWORK, "-o", "seed.ell")
     assert done.returncode == 0, done.stderr
@@ -33,6 +35,7 @@ def test_what_was_built_can_be_inspected(tmp_path: Path, ellc_command) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["seed.ell"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["AlexNet", "CaffeNet"])
 def test_caffes_networks_as_eir(name: str, tmp_path: Path, ellc_command) -> None:
     done = ellc_command("zoo", "build", name, "-o", "a.eir", "--width", "1/16", "--json")
@@ -42,6 +45,7 @@ def test_caffes_networks_as_eir(name: str, tmp_path: Path, ellc_command) -> None
     assert ellc_command("inspect", "a.eir").returncode == 0
 
 
+@pytest.mark.slow
 def test_the_same_bytes_whatever_folder_and_hash_seed(tmp_path: Path, ellc_command) -> None:
     def build_there(folder: Path, hash_seed: str) -> None:
         for file in ("a.ell", "a.eir"):

@@ -156,6 +156,7 @@ def test_work_and_size_are_those_of_the_network_trained_again(name: str, test_da
     assert report.parameters - 3 - statistics == plot["parameters"] - first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["AlexNet", "CaffeNet"])
 def test_caffes_networks_have_their_published_size(name: str) -> None:
     graph = build(name)
@@ -203,6 +204,7 @@ def test_ell_file_reads_back_as_the_same_graph(name: str, tmp_path: Path) -> Non
     assert np.array_equal(got, want)
 
 
+@pytest.mark.slow
 def test_the_first_network_comes_back_whole(tmp_path: Path) -> None:
     graph = build(SEED_NETWORK)
     write_ell(graph, tmp_path / "net.ell")
@@ -258,6 +260,7 @@ def test_weights_are_the_same_on_every_machine() -> None:
 # ---- values -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [SEED_NETWORK, "d_I160x160x3NCMNCMNBMNBMNBMNBMNB1A"])
 def test_binary_layers_see_both_signs_and_values_stay_in_range(name: str) -> None:
     graph = build(name)

@@ -295,6 +295,7 @@ def big_archive(floats: int) -> bytes:
     return archive_bytes(ArchiveObject("ConvolutionalLayer<float>", "0", fields))
 
 
+@pytest.mark.slow
 def test_twenty_megabytes_read_in_a_few_seconds() -> None:
     data = big_archive(1_500_000)
     assert len(data) > 20_000_000

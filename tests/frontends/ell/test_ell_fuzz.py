@@ -99,6 +99,7 @@ def accepted(name: str, seed: int, count: int) -> int:
     return good
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_damaged_files(name: str) -> None:
     assert accepted(name, 1, 800) > 8

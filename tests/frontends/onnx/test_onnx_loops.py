@@ -251,6 +251,7 @@ def test_a_condition_that_is_left_out_is_true() -> None:
         np.testing.assert_array_equal(a, b, strict=True)
 
 
+@pytest.mark.slow
 def test_compiled_loops_give_what_the_graphs_do() -> None:
     """The interpreter's results, of all kinds in one program; weights are outside of no loop."""
     turned = {"scan_input_axes": [1, 1], "scan_output_directions": [0, 1]}

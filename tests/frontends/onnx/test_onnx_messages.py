@@ -35,6 +35,7 @@ def stretched(proto: onnx.ModelProto) -> Iterator[onnx.ModelProto]:
             yield made
 
 
+@pytest.mark.slow
 def test_no_report_speaks_of_the_operators_of_the_graph() -> None:
     reports, wrong = 0, []
     for operator in specified_operators():

@@ -127,6 +127,7 @@ def test_a_wrong_formula_is_seen() -> None:
         assert np.abs(clipped.expected(x)[0] - other.expected(x)[0]).max() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operator", ["GRU", "LSTM"])
 def test_flash_does_not_grow_with_the_steps(operator: str, tmp_path: Path) -> None:
     """Sixteen times the steps change how numbers are encoded, and nothing else."""

@@ -19,6 +19,7 @@ TABLE = all_operators()
 OPERATORS = specified_operators()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_what_the_specification_allows_is_read_or_declined(operator: str) -> None:
     problems = [f"{case}: {wrong}" for case in cases(operator) if (wrong := _wrong(case))]

@@ -85,6 +85,7 @@ def test_a_loop_with_known_trips_is_what_the_runtime_computes(
             np.testing.assert_allclose(found, want, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("data", "said"),
     [

@@ -34,6 +34,7 @@ def by_kind() -> dict[str, list[TfliteCase]]:
     return dict(sorted(kinds.items()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", by_kind())
 def test_operator_agrees_with_the_reference_kernels(kind: str, tmp_path: Path) -> None:
     wrong = {}

@@ -108,6 +108,7 @@ def declared(tensor: T) -> Quant:
     return Quant(tuple(float(np.float32(s)) for s in tensor.scale), zeros)
 
 
+@pytest.mark.slow
 def test_integers_at_the_outputs_keep_their_scale(tmp_path: Path) -> None:
     """Also after the passes, for the header, the manifest and the Python module read it there."""
     files = {

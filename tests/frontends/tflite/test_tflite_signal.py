@@ -230,6 +230,7 @@ def evaluated(graph: Graph, steps: Sequence[tuple[Array, ...]]) -> list[tuple[Ar
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clamping", [False, True])
 def test_a_front_end_is_that_of_the_definition(clamping: bool, tmp_path: Path) -> None:
     graph = imported(front_end(clamping=clamping), tmp_path)
