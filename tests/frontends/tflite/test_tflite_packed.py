@@ -107,6 +107,30 @@ def test_weights_of_a_few_bits(kind: str, operator: str, tmp_path: Path) -> None
         np.testing.assert_allclose(found, reference(data, given)[0][0], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("as_type", ["int8", "int4", "float32"])
+@pytest.mark.parametrize("operator", ["CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"])
+def test_rounding_that_is_left_out_is_said(operator: str, as_type: str, tmp_path: Path) -> None:
+    """The runtime rounds floats before it multiplies them with integers, ellc does not."""
+    how = {
+        "CONV_2D": ((3, 3, 3, 3), options("Conv2D", **WINDOW)),
+        "DEPTHWISE_CONV_2D": (
+            (1, 3, 3, 3),
+            options("DepthwiseConv2D", depthMultiplier=1, **WINDOW),
+        ),
+        "FULLY_CONNECTED": ((3, 3), DENSE),
+    }
+    shape, chosen = how[operator]
+    numbers = weights("int4", *shape)
+    is_float = as_type == "float32"
+    axis = 3 if operator == "DEPTHWISE_CONV_2D" else 0
+    w = T.of(numbers, as_type) if is_float else stored(as_type, numbers, axis)
+    x = T((1, 5, 4, 3)) if len(shape) == 4 else T((2, 3))
+    y = T((*x.shape[:-1], 3))
+    graph = read_tflite(saved(single(operator, (x, w, None), (y,), chosen), tmp_path))
+    said = [text for key, text in graph.metadata.items() if key.startswith("note.")]
+    assert ["rounds what they multiply" in text for text in said] == ([] if is_float else [True])
+
+
 @pytest.mark.parametrize(
     ("kind", "tensors", "said"),
     [

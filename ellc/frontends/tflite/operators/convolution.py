@@ -52,12 +52,21 @@ def groups_of(x: Value, weights: Value) -> int:
     return x.shape[3] // depth
 
 
+HYBRID_NOTE = (
+    "the model's 8-bit weights beside float activations are computed as floats; TensorFlow Lite "
+    "rounds what they multiply to 8 bits first, and its results differ by that rounding"
+)
+
+
 def float_weights(emitter: Emitter, node: TfliteNode, weights: Value, index: int = 1) -> Value:
-    """Weights as floats, also where the file stores them as integers of 8 bits."""
+    """Weights as floats, also where the file stores them as integers of 8 bits, with a note."""
     if weights.dtype is DType.U8:
         # Old converters stored signed numbers under that type: nothing says which are meant.
         raise Unsupported("uint8 weights beside float activations; int8 ones would work")
-    return weights if weights.dtype.is_float else dequantized(emitter, weights, tensor(node, index))
+    if weights.dtype.is_float:
+        return weights
+    emitter.note(HYBRID_NOTE)
+    return dequantized(emitter, weights, tensor(node, index))
 
 
 def filters_first(emitter: Emitter, weights: Value) -> Value:
