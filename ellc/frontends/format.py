@@ -1,4 +1,4 @@
-"""Kinds of model files: each says all about itself in `FOLDER/format.py`, and is found there."""
+"""Formats of model files. Every folder with a `format.py` is one; `formats` finds them all."""
 
 from __future__ import annotations
 
@@ -17,38 +17,39 @@ from ellc.ir.graph import Graph
 
 
 class Evidence(IntEnum):
-    """How sure it is that a file is of a format; the strongest of all formats decides."""
+    """How sure a format is that a file belongs to it; the format with the highest value wins."""
 
     NONE = 0
     LOOKS = 1
-    """It may begin like this."""
+    """Files of this format can begin with these bytes."""
     NAME = 2
-    """Its name says so: even if it is damaged, this format's reader tells what is wrong."""
+    """The file name has this format's suffix. If the file is damaged, its reader says how."""
     CONTAINER = 3
-    """It is of a general kind that this format uses, such as zip."""
+    """The file is a general container that this format uses, such as zip."""
     MARK = 4
-    """It has what only this format's files have."""
+    """The file has a mark that only this format's files have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """How files of a format are written: `write` raises nothing but `EllcError`."""
+    """How to write files of a format. `write` raises nothing but `EllcError`."""
 
     write: Callable[[Graph, Path], None]
     only_pixels: bool = False
-    """Pictures are pixel by pixel in these files (NHWC), whatever the model read had."""
+    """Images in these files are always NHWC, also if the model that was read had NCHW."""
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A kind of model file.
+    """A format of model files.
 
-    `name` is what commands take, `title` what people call it. `suffixes` are ends of file names,
-    the usual one first. `evidence` says how well the first bytes of a file fit; it raises
-    nothing. `read` raises nothing but `EllcError`, with all problems in one report. `takes` are the
-    fields of `ImportOptions` that mean something here; others are refused. `writer` is there if
-    ellc writes such files, `operators` (by name, with what is not taken of each) if the format has
-    them.
+    `name` is its name on the command line, `title` its name in texts. `suffixes` are the suffixes
+    of its files, the usual one first. `evidence` takes a file's first bytes and its path, says how
+    well they fit, and never raises. `read` raises nothing but `EllcError`, with all problems in one
+    report. `takes` names the fields of `ImportOptions` that this format supports; setting another
+    one is an error. `writer` is None if ellc does not write the format. `operators` returns the
+    format's operators by name, each with a text of what is not supported of it; it is None for a
+    format without operators.
     """
 
     name: str
@@ -58,7 +59,7 @@ class Format:
     read: Callable[[Path, ImportOptions], Graph]
     takes: frozenset[str] = frozenset()
     is_exported: bool = False
-    """Exporters write it: layers have shape arithmetic and transposes around them."""
+    """Exporters write these files: layers come with shape arithmetic and transposes."""
     writer: Writer | None = None
     operators: Callable[[], Mapping[str, str]] | None = None
 
@@ -72,11 +73,11 @@ def formats() -> tuple[Format, ...]:
 
 
 def writers() -> dict[str, Writer]:
-    """How files are written, by their usual suffix."""
+    """The writers of all formats that have one, by the format's usual suffix."""
     return {form.suffixes[0]: form.writer for form in formats() if form.writer}
 
 
 def suffixes() -> tuple[str, ...]:
-    """What the names of model files end in, longest first."""
+    """The suffixes of all formats, longest first."""
     every = {suffix for form in formats() for suffix in form.suffixes}
     return tuple(sorted(every, key=lambda suffix: (-len(suffix), suffix)))

@@ -12,13 +12,13 @@ from ellc.ir.limits import DEFAULT_LIMITS, Limits
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """Choices at import.
+    """What a user can choose when a model is read.
 
-    `shapes` gives inputs the shape that the file leaves open (by input name; a missing batch is 1
-    anyway). `fixed` makes inputs constants: one number for all elements, or one for each. `outputs`
-    cuts the network: only what these values need is read. With `layout` "nhwc",
-    inputs and outputs that are NCHW in the file become NHWC. `keep_double` computes the doubles of
-    an `.ell` model in float64 instead of float32.
+    `shapes` gives a shape, by input name, to inputs whose shape the file leaves open; an open batch
+    is 1 without it. `fixed` turns inputs into constants, by input name: one number for all
+    elements, or one for each. `outputs` cuts the network: only the nodes that these values need are
+    read. With `layout` "nhwc", inputs and outputs that are NCHW in the file become NHWC. With
+    `keep_double`, float64 values of an `.ell` model are computed in float64 instead of float32.
     """
 
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
@@ -43,4 +43,4 @@ OPTIONS = MappingProxyType(
         "keep_double": "--double-is",
     }
 )
-"""Fields of `ImportOptions` that only some formats have, with their names on the command line."""
+"""Fields of `ImportOptions` that only some formats support, with their command-line options."""

@@ -1,4 +1,4 @@
-"""A list of problems that is filled while reading and raised once."""
+"""A list of problems that a reader collects and raises as one error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LISTED = 100
 
 @dataclass(slots=True)
 class Problems:
-    """Collects lines of the form `place: what is wrong`.
+    """Collects lines of the form `location: what is wrong`.
 
     Reading continues after a problem as long as possible, so that one run reports all of them.
     """
@@ -27,7 +27,7 @@ class Problems:
     def add(self, where: str, what: str) -> None:
         """Add one problem."""
         line = f"{where}: {what}" if where else what
-        # A field may be checked twice, such as a shape by its own layer and by the next one.
+        # Two readers can check one field: a layer and the next one both check the shape between.
         if line not in self.lines[-8:]:
             self.lines.append(line)
 
@@ -40,7 +40,7 @@ class Problems:
         hint: str = "",
         cause: EllcError | None = None,
     ) -> None:
-        """Raise one `EllcError` with all lines (at most 100 are shown) if there are any."""
+        """Raise one `EllcError` with the first 100 lines, if there are any problems."""
         if not self.lines:
             return
         shown = self.lines[:_LISTED]

@@ -171,7 +171,7 @@ def test_what_an_operator_says_of_its_operands(tmp_path: Path) -> None:
         (node("Trilu", ["x"], ["y"]), scalar, {}, "its operand 'x' of shape [] has no axis -2"),
         (node("Range", ["a", "a", "x"], ["y"]), scalar, {"a": np.float32(np.nan)}, "start is nan"),
         (node("If", ["c"], ["y"], **branches), scalar, {"c": np.array(True)},
-         "nothing inside it makes its output ''"),
+         "no node inside it makes its output ''"),
         (node("OneHot", ["i", "d", "v"], ["y"]), scalar,
          {"i": np.zeros(2, np.int32), "d": np.int64(2**40), "v": np.zeros(2, np.float32)},
          "1099511627776 does not fit into i32"),
@@ -195,7 +195,7 @@ def test_what_an_operator_says_of_its_operands(tmp_path: Path) -> None:
         (slope.data(), "its option Alpha is nan, which is not finite"),
         (huge.data(), "would have more than"),
         (alone.data(), "0 graphs, and not a condition and a body"),
-        (_two_cells_of_one_state(), "its state 'h' is that of another operator, too"),
+        (_two_cells_of_one_state(), "its state 'h' is also the state of another operator"),
     ):
         (tmp_path / "x.tflite").write_bytes(data)
         with pytest.raises(EllcError) as caught:

@@ -22,7 +22,7 @@ def _evidence(head: bytes, path: Path) -> Evidence:
         with opened_zip(path, DEFAULT_LIMITS, str(path)) as archive:
             has_graph = "graph.txt" in archive.namelist()
     except (*ZIP_DAMAGE, EllcError):
-        # What is wrong with it is said by its reader; only .eir promises to be one.
+        # A damaged zip that is named .eir goes to this format's reader, which reports the damage.
         has_graph = path.suffix.lower() == _SUFFIX
     return Evidence.MARK if has_graph else Evidence.NONE
 

@@ -2,5 +2,5 @@
 
     bytes -> container -> json_text -> values (exact) -> archive (typed) -> graph
 
-`ellc/frontends/ell/README.md` tells what each file does.
+`ellc/frontends/ell/README.md` describes each file.
 """

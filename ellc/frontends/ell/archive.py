@@ -1,6 +1,6 @@
-"""Maps, models, nodes and ports: typed views of an archive, every era of the format.
+"""Typed views of an archive's maps, models, nodes and ports, for every version of the format.
 
-`read_archive` is the way in. What it returns keeps the exact `ArchiveObject` beside the typed view.
+`read_archive` reads a file. Its result also keeps the exact `ArchiveObject` that was read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ellc.frontends.problems import Problems
 from ellc.ir.errors import EllcError
 from ellc.ir.limits import DEFAULT_LIMITS, Limits
 
-# `DynamicMap` and `SteppableMap<clock>` are from before 2018; their bodies are a map's.
+# Files from before 2018 call a map `DynamicMap` or `SteppableMap<clock>`; the fields are the same.
 _MAP_TYPES = frozenset({"Map", "DynamicMap", "SteppableMap"})
 _PORT_TYPE = "InputPort"
 
@@ -35,7 +35,7 @@ class InputPort:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:
-    """One node of a model. `inputs` is keyed by the field name in the archive (`input1`)."""
+    """One node of a model. The keys of `inputs` are the field names in the archive (`input1`)."""
 
     id: str
     type: TypeName
@@ -46,14 +46,14 @@ class Node:
 
     @property
     def label(self) -> str:
-        """How messages call this node."""
+        """What messages call this node."""
         name = self.metadata.text("name")
         return f"node '{self.id}' ({name})" if name else f"node '{self.id}'"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
-    """Nodes in their order, which is topological: a node refers only to earlier ones."""
+    """Nodes in the file's order, which is topological: a node refers only to earlier ones."""
 
     nodes: tuple[Node, ...]
     metadata: PropertyBag
@@ -64,7 +64,8 @@ class Model:
 class Map:
     """A model with named inputs and outputs.
 
-    A bare `Model` has none: then the names are empty, and the reader goes by its nodes.
+    A file that holds a `Model` without a map has no such names. The tuples are then empty, and the
+    reader finds inputs and outputs by their node types.
     """
 
     model: Model
@@ -107,9 +108,9 @@ def archive_of(root: ArchiveObject, name: str = "", limits: Limits = DEFAULT_LIM
     problems = Problems()
     base = parse_type_name(root.type or "").base
     if base in _MAP_TYPES or (root.type is None and "model" in root):
-        found = _read_map(View(root, "", problems, limits))
+        map_ = _read_map(View(root, "", problems, limits))
     elif base == "Model" or (root.type is None and "nodes" in root):
-        found = Map(_read_model(View(root, "", problems, limits)))
+        map_ = Map(_read_model(View(root, "", problems, limits)))
     else:
         raise EllcError(
             f"not an .ell archive of a model: its root is of type '{root.type}'",
@@ -118,7 +119,7 @@ def archive_of(root: ArchiveObject, name: str = "", limits: Limits = DEFAULT_LIM
             hint="the root of an .ell file is a 'Map' or a 'Model'",
         )
     problems.raise_if_any("the archive is damaged", code="E204", where=name)
-    return Archive(root, found, name)
+    return Archive(root, map_, name)
 
 
 def _read_map(view: View) -> Map:
@@ -142,11 +143,11 @@ def _read_map(view: View) -> Map:
 
 def _read_model(view: View) -> Model:
     nodes = [_read_node(child) for child in view.children("nodes")]
-    seen: set[str] = set()
+    ids: set[str] = set()
     for node in nodes:
-        if node.id in seen:
+        if node.id in ids:
             view.problems.add(node.path, f"a second node has the id '{node.id}'")
-        seen.add(node.id)
+        ids.add(node.id)
     return Model(tuple(nodes), read_metadata(view), view.path)
 
 

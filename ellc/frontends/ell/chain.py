@@ -1,4 +1,4 @@
-"""A graph as a chain of ELL layers: which operator is which layer, and what does not fit."""
+"""A graph as a chain of ELL layers: the layers of each operator, or why there are none."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ellc.ir.ops.shape import Reshape
 from ellc.ir.types import Array, DType, Padding
 
 Shape3 = ell.Shape3
-Make = Callable[[ell.LayerParameters], ell.Layer]
+LayerFactory = Callable[[ell.LayerParameters], ell.Layer]
 
 _SCHEMES = {
     0.0: ell.PaddingScheme.ZEROS,
@@ -44,13 +44,13 @@ _PLAIN_ACTIVATIONS: dict[Pointwise, ell.ActivationKind] = {
 
 @dataclass(frozen=True, slots=True)
 class PlannedLayer:
-    """A layer before its `LayerParameters` are known: `make` takes them.
+    """A layer whose `LayerParameters` are not known yet; `build` makes the layer from them.
 
-    `shape` is its output without padding; `padding` and `scheme` are what it needs around its
-    input.
+    `shape` is the shape of its output without padding. `padding` and `scheme` are the padding that
+    its input must have.
     """
 
-    make: Make
+    build: LayerFactory
     shape: Shape3
     padding: int = 0
     scheme: ell.PaddingScheme = ell.PaddingScheme.ZEROS
@@ -58,20 +58,20 @@ class PlannedLayer:
     """Whether the layer can have any output shape with as many elements."""
 
 
-class _Unfit(Exception):
+class _NoLayer(Exception):
     """An operator that no layer can express; the text says why."""
 
 
 def planned_layers(graph: Graph) -> tuple[Shape3, list[PlannedLayer]]:
     """The shape of the input image and the layers of a graph.
 
-    Raises `EllcError` E206 that names every operator that does not fit.
+    Raises `EllcError` E206 that names every operator that no layer can express.
     """
-    return _Writer(graph).run()
+    return _ChainPlanner(graph).run()
 
 
-class _Writer:
-    """Walks the chain from the input to the output."""
+class _ChainPlanner:
+    """Walks the chain from the input to the output and collects the layers in `steps`."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -80,7 +80,7 @@ class _Writer:
         self.steps: list[PlannedLayer] = []
         self.value = graph.inputs[0].value if graph.inputs else ""
         self.shape: Shape3 = (0, 0, 0)
-        # The graph has flattened the value already, ELL's layers still see an image.
+        # True if the graph has flattened the value while it is still an image for ELL's layers.
         self.flattened = False
 
     def run(self) -> tuple[Shape3, list[PlannedLayer]]:
@@ -90,17 +90,21 @@ class _Writer:
         for node in self.graph.nodes:
             try:
                 self.add(node)
-            except _Unfit as unfit:
+            except _NoLayer as error:
                 label = ", ".join(node.source) or node.outputs[0]
-                self.problems.add(f"'{label}' ({node.op.name})", str(unfit))
+                self.problems.add(f"'{label}' ({node.op.name})", str(error))
             self.value = node.outputs[0]
             if not self.flattened:
                 self.shape = self.image(self.value)
         if not self.problems and self.graph.outputs[0].value != self.value:
-            self.problems.add(f"output '{self.graph.outputs[0].name}'", "is not the chain's end")
+            self.problems.add(
+                f"output '{self.graph.outputs[0].name}'", "is not the result of the last node"
+            )
         if not self.problems and self.graph.types[self.value].dtype is not DType.F32:
             dtype = self.graph.types[self.value].dtype.value
-            self.problems.add(f"output '{self.graph.outputs[0].name}'", f"layers give no {dtype}")
+            self.problems.add(
+                f"output '{self.graph.outputs[0].name}'", f"layers cannot give {dtype}"
+            )
         self.fail_if_problems()
         return first, self.steps
 
@@ -125,39 +129,44 @@ class _Writer:
         self.problems.raise_if_any(
             f"graph '{self.graph.name}' cannot be written as .ell",
             code="E206",
-            hint="an .eir file holds any graph; or write it before passes have changed it",
+            hint="write an .eir file, which holds any graph, or write the graph before any passes",
         )
 
     def image(self, value: str) -> Shape3:
-        """A value's shape as rows, columns, channels."""
+        """A value's shape as rows, columns, channels; a vector has one row and one column."""
         shape = self.graph.types[value].shape
         if len(shape) == 4:
             return shape[1], shape[2], shape[3]
         return 1, 1, prod(shape)
 
     def put(
-        self, make: Make, node: Node, padding: Padding | None = None, *, any_shape: bool = False
+        self,
+        build: LayerFactory,
+        node: Node,
+        padding: Padding | None = None,
+        *,
+        any_shape: bool = False,
     ) -> None:
-        """Append a layer whose result is the node's."""
+        """Append a layer whose result has the shape of the node's result."""
         shape = self.shape if self.flattened else self.image(node.outputs[0])
-        amount, scheme = _border(padding or Padding())
-        self.steps.append(PlannedLayer(make, shape, amount, scheme, any_shape))
+        amount, scheme = _layer_padding(padding or Padding())
+        self.steps.append(PlannedLayer(build, shape, amount, scheme, any_shape))
 
     # ---- operators ------------------------------------------------------------------------------
 
     def add(self, node: Node) -> None:
         """Append the layers of one node."""
         if not node.inputs or node.inputs[0] != self.value:
-            raise _Unfit("does not go on where the operator before it ends")
+            raise _NoLayer("does not read the result of the operator before it")
         if len(node.outputs) != 1:
-            raise _Unfit("has several results")
+            raise _NoLayer("has several results")
         for value in node.inputs[1:]:
             if value not in self.arrays:
-                raise _Unfit("has a second operand that is not a constant")
+                raise _NoLayer("has a second operand that is not a constant")
         constants = [self.arrays[value] for value in node.inputs[1:]]
-        signs = self.graph.types[self.value].dtype is DType.BIT
-        if signs and not isinstance(node.op, BinaryConv2D):
-            raise _Unfit("only a binary convolution reads signs")
+        is_bits = self.graph.types[self.value].dtype is DType.BIT
+        if is_bits and not isinstance(node.op, BinaryConv2D):
+            raise _NoLayer("only a binary convolution can read bits")
         match node.op:
             case Dropout() | Binarize():
                 pass
@@ -181,7 +190,11 @@ class _Writer:
                 self.pointwise(node, constants)
 
     def reshape(self, node: Node) -> None:
-        """A view: ELL's layers keep images as they are until one flattens them."""
+        """Follow a reshape without adding a layer.
+
+        ELL's layers keep the shape of an image until one of them flattens it. Only a layer with
+        `any_shape` can give its result another shape.
+        """
         after = self.graph.types[node.outputs[0]].shape
         rank4 = len(after) == 4
         if rank4 and after[0] == 1 and self.shape == (after[1], after[2], after[3]):
@@ -194,28 +207,28 @@ class _Writer:
             self.steps[-1] = replace(self.steps[-1], shape=(after[1], after[2], after[3]))
             self.flattened = False
             return
-        raise _Unfit(f"layers cannot see {list(self.shape)} as {list(after)}")
+        raise _NoLayer(f"no layer can reshape {list(self.shape)} to {list(after)}")
 
     def convolution(self, node: Node, op: Conv2D, weights: Array, *bias: Array) -> None:
         filters, field, columns, depth = weights.shape
         channels = self.shape[2]
         if self.flattened:
-            raise _Unfit("reads a flattened image")
+            raise _NoLayer("reads a flattened image")
         if field != columns or op.stride[0] != op.stride[1]:
-            raise _Unfit("only square filters and strides exist")
+            raise _NoLayer("layers have only square filters and equal strides")
         if op.dilation != (1, 1):
-            raise _Unfit("there is no dilation")
+            raise _NoLayer("layers have no dilation")
         if op.groups != 1 and not (op.groups == channels == filters and depth == 1):
-            raise _Unfit("there are no groups but one filter for each channel")
+            raise _NoLayer("layers have no groups, except for one filter for each channel")
         if op.groups == 1 and depth == 1 and channels > 1:
-            raise _Unfit("weights of depth 1 mean a depthwise convolution")
+            raise _NoLayer("a layer with weights of depth 1 is a depthwise convolution")
         tensor = _floats(weights).reshape(filters * field, field, depth)
         stride = op.stride[0]
 
-        def make(parameters: ell.LayerParameters) -> ell.Layer:
+        def build(parameters: ell.LayerParameters) -> ell.Layer:
             return ell.ConvolutionalLayer(parameters, field, stride, 0, filters, tensor)
 
-        self.put(make, node, op.padding)
+        self.put(build, node, op.padding)
         self.bias(node, *bias)
 
     def bias(self, node: Node, *bias: Array) -> None:
@@ -226,13 +239,13 @@ class _Writer:
     def binary_convolution(self, node: Node, op: BinaryConv2D, bits: Array, *scale: Array) -> None:
         filters, field, columns, _ = bits.shape
         if field != columns or op.stride[0] != op.stride[1]:
-            raise _Unfit("only square filters and strides exist")
+            raise _NoLayer("layers have only square filters and equal strides")
         words = pack_bits(bits.reshape(filters, -1))
-        # Stored even when unused; signs have the mean magnitude 1.
+        # The layer always stores means, also if it does not use them; that of +1 and -1 is 1.
         means = _floats(scale[0]) if scale else np.ones(filters, np.float32)
         stride = op.stride[0]
 
-        def make(parameters: ell.LayerParameters) -> ell.Layer:
+        def build(parameters: ell.LayerParameters) -> ell.Layer:
             scaled = 1 if scale else 0
             return ell.BinaryConvolutionalLayer(
                 parameters, field, stride, 1, scaled, filters, words, means
@@ -241,11 +254,11 @@ class _Writer:
         padding = op.padding
         if padding.values == (1.0,):
             padding = Padding(*padding.amounts, (FLT_MAX,))
-        self.put(make, node, padding)
+        self.put(build, node, padding)
 
     def dense(self, node: Node, weights: Array, *bias: Array) -> None:
         if prod(self.shape) != weights.shape[1]:
-            raise _Unfit("does not flatten the whole image")
+            raise _NoLayer("does not flatten the whole image")
         matrix = _floats(weights)
 
         self.flattened = False
@@ -256,58 +269,59 @@ class _Writer:
         window, stride, outside = op.window[0], op.stride[0], -FLT_MAX
         function = "Max"
         if op.window[0] != op.window[1] or op.stride[0] != op.stride[1]:
-            raise _Unfit("only square windows and strides exist")
+            raise _NoLayer("layers have only square windows and equal strides")
         if op.dilation != (1, 1):
-            raise _Unfit("windows of pools have no gaps")
+            raise _NoLayer("layers have no dilation")
         padding = op.padding
         if isinstance(op, MaxPool2D) and padding.values == LOWEST.values:
-            # The format's own lowest number; only minus infinity in the image loses to it.
+            # ELL pads with the lowest finite number. The result differs from padding with minus
+            # infinity only if the image itself holds minus infinity.
             padding = Padding(*padding.amounts, (outside,))
         if isinstance(op, AvgPool2D):
             function, outside = "Mean", 0.0
             if not op.include_padding and not padding.is_empty:
-                raise _Unfit("the mean divides by the window's area, padding included")
-        # Windows may reach beyond the border: cells there are the lowest number, or zeros.
+                raise _NoLayer("a layer's mean divides by the window's area, padding included")
+        # A window may reach beyond the padded image, where ELL reads the same padding value.
         top, left, bottom, right = padding.amounts
         if top == left and bottom >= top and right >= top and padding.values == (outside,):
             padding = Padding(top, top, top, top, padding.values)
 
-        def make(parameters: ell.LayerParameters) -> ell.Layer:
+        def build(parameters: ell.LayerParameters) -> ell.Layer:
             return ell.PoolingLayer(parameters, function, window, stride)
 
-        self.put(make, node, padding)
+        self.put(build, node, padding)
 
     def batch_norm(self, node: Node, op: BatchNorm, *vectors: Array) -> None:
-        """Three layers, as ELL's importers write it: normalise, scale, add."""
+        """Append three layers, as ELL's importers do: normalise, scale, add."""
         gamma, beta, mean, variance = (self.per_channel(vector) for vector in vectors)
         factors = (1 / np.sqrt(variance.astype(np.float64) + op.epsilon)).astype(np.float32)
         terms = -mean * factors
 
-        def make(parameters: ell.LayerParameters) -> ell.Layer:
+        def build(parameters: ell.LayerParameters) -> ell.Layer:
             return ell.BatchNormalizationLayer(parameters, factors, terms, op.epsilon)
 
-        self.put(make, node)
+        self.put(build, node)
         self.put(lambda p: ell.ScalingLayer(p, gamma), node)
         self.put(_bias_layer(beta), node)
 
     def softmax(self, node: Node, op: Softmax) -> None:
         shape = self.graph.types[node.inputs[0]].shape
-        missed = [size for axis, size in enumerate(shape) if axis not in op.axes and size > 1]
-        if missed:
-            raise _Unfit("softmax is over all elements together")
+        others = [size for axis, size in enumerate(shape) if axis not in op.axes and size > 1]
+        if others:
+            raise _NoLayer("a layer's softmax goes over all elements")
         self.put(lambda p: ell.SoftmaxLayer(p), node)
 
     def region(self, node: Node, op: RegionDetection) -> None:
         if op.apply_softmax:
-            raise _Unfit("the softmax of the class scores cannot be archived")
+            raise _NoLayer("an archive cannot store that the class scores have a softmax")
         width, height, _ = self.shape
 
-        def make(parameters: ell.LayerParameters) -> ell.Layer:
+        def build(parameters: ell.LayerParameters) -> ell.Layer:
             return ell.RegionDetectionLayer(
                 parameters, width, height, op.boxes, op.classes, op.coordinates
             )
 
-        self.put(make, node)
+        self.put(build, node)
 
     def pointwise(self, node: Node, constants: list[Array]) -> None:
         op = node.op
@@ -331,28 +345,31 @@ class _Writer:
             case Pointwise(), [] if op in _PLAIN_ACTIVATIONS:
                 self.activation(node, ell.Activation(_PLAIN_ACTIVATIONS[op]))
             case _:
-                raise _Unfit("no layer does this")
+                raise _NoLayer("no layer computes this operator")
 
     def activation(self, node: Node, activation: ell.Activation) -> None:
         if self.flattened and activation.alpha is not None:
-            raise _Unfit("reads a flattened image")
+            raise _NoLayer("reads a flattened image")
         self.put(lambda p: ell.ActivationLayer(p, activation), node)
 
     def per_channel(self, values: Array) -> ell.FloatArray:
-        """A constant operand as one number for each channel."""
+        """A constant operand as [channels] float32; raises `_NoLayer` for any other constant."""
         channels = self.shape[2]
         if self.flattened and values.size != 1:
-            raise _Unfit("reads a flattened image")
+            raise _NoLayer("reads a flattened image")
         numbers = _floats(values)
         if numbers.size == 1:
             return np.full(channels, numbers.reshape(()), np.float32)
         if numbers.size != channels or numbers.shape[-1] != channels:
-            raise _Unfit("only one number for each channel")
+            raise _NoLayer("a layer's constant has one number for each channel")
         return numbers.reshape(channels)
 
 
 def pack_bits(bits: Array) -> np.ndarray[tuple[int, int], np.dtype[np.uint64]]:
-    """Booleans [filters, bits] as words, the lowest bit of a word first, the last one padded."""
+    """Booleans [filters, bits] as 64-bit words [filters, words], the lowest bit first.
+
+    The last word of a filter is filled up with zeros.
+    """
     filters, count = bits.shape
     padded = np.zeros((filters, -(-count // 64) * 64), np.bool_)
     padded[:, :count] = bits
@@ -360,23 +377,23 @@ def pack_bits(bits: Array) -> np.ndarray[tuple[int, int], np.dtype[np.uint64]]:
     return octets.view("<u8").astype(np.uint64)
 
 
-def _bias_layer(values: ell.FloatArray) -> Make:
+def _bias_layer(values: ell.FloatArray) -> LayerFactory:
     return lambda p: ell.BiasLayer(p, values)
 
 
 def _floats(values: Array) -> ell.FloatArray:
     if values.dtype != np.float32:
-        raise _Unfit(f"constants of {values.dtype}")
+        raise _NoLayer(f"its constants are {values.dtype}, layers store float32")
     return values
 
 
-def _border(padding: Padding) -> tuple[int, ell.PaddingScheme]:
+def _layer_padding(padding: Padding) -> tuple[int, ell.PaddingScheme]:
     """ELL's padding size and scheme for an operator's padding."""
     if padding.is_empty:
         return 0, ell.PaddingScheme.ZEROS
     if len(set(padding.amounts)) != 1:
-        raise _Unfit(f"padding {padding.amounts} is not the same on all sides")
+        raise _NoLayer(f"padding {padding.amounts} differs between the sides")
     scheme = _SCHEMES.get(padding.values[0]) if len(padding.values) == 1 else None
     if scheme is None:
-        raise _Unfit(f"there is no padding with {', '.join(map(str, padding.values))}")
+        raise _NoLayer(f"layers cannot pad with {', '.join(map(str, padding.values))}")
     return padding.top, scheme

@@ -1,4 +1,4 @@
-"""From a path or bytes to the text of an archive: plain files and `.ell.zip`."""
+"""Reads the text of an archive from a plain file, an `.ell.zip` file, or bytes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _ARCHIVE_SUFFIXES = (".ell", ".model", ".map", ".json")
 def read_container(
     source: str | os.PathLike[str] | bytes, limits: Limits = DEFAULT_LIMITS
 ) -> tuple[bytes, str]:
-    """The archive's text and a name for messages.
+    """Return the archive's text, not yet decoded, and the file's name for messages.
 
-    `source` is a path, or the bytes of a file. Raises `EllcError` E201 for an unreadable file or a
-    zip that does not hold exactly one archive, E203 beyond the limits.
+    `source` is a path, or the bytes of a file; bytes have the name "". Raises `EllcError` E201 for
+    an unreadable file or a zip that does not hold exactly one archive, E203 beyond the limits.
     """
     if isinstance(source, bytes):
         name, data = "", source

@@ -1,4 +1,4 @@
-"""ELL's own models as a format of model files."""
+"""ELL's archives as a format of model files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ellc.ir.errors import EllcError
 from ellc.ir.graph import Graph
 from ellc.ir.reading import ZIP_MAGIC
 
-_BEFORE_TEXT = b"\xef\xbb\xbf \t\r\n"  # a byte order mark and blanks
+_BEFORE_TEXT = b"\xef\xbb\xbf \t\r\n"  # a byte order mark and white space
 
 
 def _evidence(head: bytes, _: Path) -> Evidence:
@@ -38,7 +38,9 @@ def _write(graph: Graph, path: Path) -> None:
         write_ell(graph, path)
     except EllcError as error:
         if error.code == "E206":
-            error.hint = f"an .eir file holds any network: -o {path.with_suffix('.eir')}"
+            error.hint = (
+                f"write an .eir file, which holds any network: -o {path.with_suffix('.eir')}"
+            )
         raise
 
 

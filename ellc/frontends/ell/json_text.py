@@ -1,9 +1,9 @@
 """A parser for the almost-JSON that ELL writes.
 
-What it takes beyond JSON: duplicate keys (kept, in order), the escape `\\'`, bare `nan`, `inf` and
-`-inf`, integers of 64 bits. It works on bytes, keeps its own stack (no recursion), and reads flat
-arrays of numbers, which are nearly all of a large file, with numpy. Syntax errors tell line, column
-and the path of the value they are in.
+Beyond JSON it accepts duplicate keys (all are kept, in order), the escape `\\'`, the bare words
+`nan`, `inf` and `-inf`, and integers of 64 bits. It works on bytes and uses a stack of its own
+instead of recursion. Flat arrays of numbers, nearly all of a large file, are read with numpy.
+Syntax errors give line, column and the path of the value.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ellc.frontends.ell.values import ArchiveObject, ArchiveValue, NumberArray, 
 from ellc.ir.errors import EllcError
 from ellc.ir.limits import DEFAULT_LIMITS, Limits
 
-# Possessive quantifiers (`*+`): a damaged file must not make the matcher look twice.
+# Possessive quantifiers (`*+`) never backtrack, so a damaged file cannot make matching slow.
 _TOKEN = re.compile(
     rb"""
       (?P<string> "[^"\\]*+(?:\\.[^"\\]*+)*+" )
@@ -46,11 +46,11 @@ _NON_FINITE = {
     b"inf": float("inf"), b"-inf": float("-inf"),
     b"Infinity": float("inf"), b"-Infinity": float("-inf"),
 }  # fmt: skip
-_LONGEST_INTEGER = 20  # characters of 2**64 and of -2**63; longer ones are read as floats
+_LONGEST_INTEGER = 20  # characters of 2**64 and of -2**63; a longer integer is read as a float
 
 
 @dataclass(slots=True)
-class _Frame:
+class _OpenContainer:
     """An object or array that is not closed yet."""
 
     is_object: bool
@@ -60,15 +60,15 @@ class _Frame:
 
 
 def parse_json_text(data: bytes, limits: Limits = DEFAULT_LIMITS, name: str = "") -> ArchiveValue:
-    """Parse one document; `name` (a file name) is only used in messages.
+    """Parse one document. `name` is the file's name for messages.
 
-    Raises `EllcError` E202 for anything that is not (almost) JSON and E203 beyond the limits.
+    Raises `EllcError` E202 for a syntax error and E203 beyond the limits.
     """
     return _Parser(data, limits, name).document()
 
 
 class _Parser:
-    """One run over one document."""
+    """Parses one document. `start` and `at` are the begin and the end of the current token."""
 
     def __init__(self, data: bytes, limits: Limits, name: str) -> None:
         self.data = data
@@ -76,7 +76,7 @@ class _Parser:
         self.name = name
         self.at = 3 if data.startswith(b"\xef\xbb\xbf") else 0
         self.start = self.at
-        self.stack: list[_Frame] = []
+        self.stack: list[_OpenContainer] = []
         self.values = 0
 
     def document(self) -> ArchiveValue:
@@ -89,50 +89,53 @@ class _Parser:
         return value
 
     def step(self) -> ArchiveValue:
-        """Read one member of the innermost container; returns the container when it closes."""
-        frame = self.stack[-1]
+        """Read one member of the innermost open container.
+
+        Returns the container when it closes, else None.
+        """
+        container = self.stack[-1]
         kind, text = self.token()
-        closing = b"}" if frame.is_object else b"]"
-        started = bool(frame.pairs or frame.items)
+        closing = b"}" if container.is_object else b"]"
+        started = bool(container.pairs or container.items)
         if text == closing:
             return self.close()
         if started:
             if text != b",":
                 self.fail(f"expected ',' or '{closing.decode()}', found {_shown(kind, text)}")
             kind, text = self.token()
-        if frame.is_object:
-            kind, text = self.key(frame, kind, text)
+        if container.is_object:
+            kind, text = self.key(container, kind, text)
         value = self.value(kind, text)
-        # A container that was just opened is added to its parent when it closes.
-        if self.stack[-1] is frame:
-            self.put(frame, value)
+        # If this value opened a container, the container is added to its parent when it closes.
+        if self.stack[-1] is container:
+            self.put(container, value)
         return None
 
-    def key(self, frame: _Frame, kind: str, text: bytes) -> tuple[str, bytes]:
+    def key(self, container: _OpenContainer, kind: str, text: bytes) -> tuple[str, bytes]:
         """Read `"key":` and return the token of the value."""
         if kind != "string":
             self.fail(f"expected a key in quotes, found {_shown(kind, text)}")
-        frame.key = self.string(text)
+        container.key = self.string(text)
         kind, text = self.token()
         if text != b":":
             self.fail(f"expected ':' after a key, found {_shown(kind, text)}")
         return self.token()
 
-    def put(self, frame: _Frame, value: ArchiveValue) -> None:
-        if frame.is_object:
-            frame.pairs.append((frame.key or "", value))
+    def put(self, container: _OpenContainer, value: ArchiveValue) -> None:
+        if container.is_object:
+            container.pairs.append((container.key or "", value))
         else:
-            frame.items.append(value)
+            container.items.append(value)
 
     def close(self) -> ArchiveValue:
-        frame = self.stack.pop()
-        value = _object(frame.pairs) if frame.is_object else gathered(frame.items)
+        container = self.stack.pop()
+        value = _object(container.pairs) if container.is_object else gathered(container.items)
         if self.stack:
             self.put(self.stack[-1], value)
         return value
 
     def token(self) -> tuple[str, bytes]:
-        """The next token as (kind, text); kind is `end` after the last one."""
+        """The next token as (kind, text); the kind is `end` at the end of the document."""
         space = _SPACE.match(self.data, self.at)
         self.at = space.end() if space else self.at
         self.start = self.at
@@ -145,7 +148,7 @@ class _Parser:
             self.fail(f"unexpected character {chr(self.data[self.at])!r}")
         self.at = found.end()
         kind = found.lastgroup or ""
-        # Arrays may be huge: they are read where they are, not copied.
+        # An array may be huge, so its text is not copied: `numbers` reads it in place.
         return kind, b"[" if kind == "array" else found.group()
 
     def value(self, kind: str, text: bytes) -> ArchiveValue:
@@ -163,7 +166,7 @@ class _Parser:
             case "punct" if text in b"{[":
                 if len(self.stack) >= self.limits.nesting_depth:
                     self.fail(f"nested deeper than {self.limits.nesting_depth} levels", code="E203")
-                self.stack.append(_Frame(is_object=text == b"{"))
+                self.stack.append(_OpenContainer(is_object=text == b"{"))
                 return None
             case "end":
                 self.fail("the file ends here, in the middle of a value")
@@ -197,7 +200,7 @@ class _Parser:
             return text
         text = _ESCAPE.sub(self.escape, text)
         if _SURROGATES.search(text):
-            # Pairs of \u escapes name one character beyond the 16-bit range.
+            # Two \u escapes, a surrogate pair, stand for one character beyond the 16-bit range.
             try:
                 text = text.encode("utf-16", "surrogatepass").decode("utf-16")
             except UnicodeDecodeError:
@@ -214,7 +217,7 @@ class _Parser:
         return plain
 
     def numbers(self) -> ArchiveValue:
-        """The flat array of numbers that lies between `start` and `at`."""
+        """The flat array of numbers in the text from `start` to `at`."""
         start, end = self.start + 1, self.at - 1
         if _SPACE.match(self.data, start).end() == end:  # type: ignore[union-attr]
             return ()
@@ -225,7 +228,10 @@ class _Parser:
         return self.numbers_one_by_one(start, end) if array is None else array
 
     def floats(self) -> type[np.number]:
-        """What fractional numbers become here: ELL writes an object's type first."""
+        """The type of fractional numbers in the innermost object.
+
+        The type name of the object decides. ELL always writes it as the first field.
+        """
         pairs = self.stack[-1].pairs if self.stack else []
         if pairs and pairs[0][0] == "_type":
             kind = pairs[0][1]
@@ -233,7 +239,11 @@ class _Parser:
         return np.float64
 
     def numbers_one_by_one(self, start: int, end: int) -> ArchiveValue:
-        """The exact, slow way: finds the place of a mistake and takes mixed signs beyond 2**63."""
+        """Read the array slowly and exactly.
+
+        This finds the position of a syntax error, and reads negative numbers beside numbers of
+        2**63 and more.
+        """
         items: list[ArchiveValue] = []
         offset = start
         for part in self.data[start:end].split(b","):
@@ -249,9 +259,9 @@ class _Parser:
         """Raise with line, column and path."""
         line = self.data.count(b"\n", 0, self.start) + 1
         column = self.start - self.data.rfind(b"\n", 0, self.start)
-        place = f"line {line}, column {column}"
+        position = f"line {line}, column {column}"
         path = self.path()
-        where = f"{self.name}, {place}" if self.name else place
+        where = f"{self.name}, {position}" if self.name else position
         raise EllcError(
             f"{message} (in {path})" if path else message,
             code=code,
@@ -261,11 +271,11 @@ class _Parser:
 
     def path(self) -> str:
         parts = ""
-        for frame in self.stack:
-            if not frame.is_object:
-                parts += f"[{len(frame.items)}]"
-            elif frame.key is not None:
-                parts += f".{frame.key}" if parts else frame.key
+        for container in self.stack:
+            if not container.is_object:
+                parts += f"[{len(container.items)}]"
+            elif container.key is not None:
+                parts += f".{container.key}" if parts else container.key
         return parts if len(parts) <= 300 else f"{parts[:297]}..."
 
 
@@ -277,7 +287,10 @@ def _shown(kind: str, text: bytes) -> str:
 
 
 def _object(pairs: list[tuple[str, ArchiveValue]]) -> ArchiveObject:
-    """Take the first `_type` and `_version` out; what is not text stays a field."""
+    """An object with its first `_type` and `_version` taken out of the fields.
+
+    A `_type` or `_version` that is not a string stays a field.
+    """
     type_name: str | None = None
     version: str | None = None
     fields: list[tuple[str, ArchiveValue]] = []
@@ -294,7 +307,7 @@ def _object(pairs: list[tuple[str, ArchiveValue]]) -> ArchiveObject:
 def _numbers_at_once(
     data: bytes, start: int, end: int, count: int, floats: type[np.number]
 ) -> NumberArray | None:
-    """Read comma-separated numbers in one go; None when that is not certain to be exact."""
+    """Read comma-separated numbers with numpy; None if the result might not be exact."""
     if _FRACTIONAL.search(data, start, end):
         return _read_as(data, start, end, floats, count)
     if data.find(b"+", start, end) >= 0:
@@ -305,7 +318,7 @@ def _numbers_at_once(
     else:
         array = _read_as(data, start, end, np.uint64, count)
         edges = (2**64 - 1, 2**64 - 1)
-    # Numbers beyond 64 bits come back as the edge of the range: those take the slow way.
+    # numpy reads a number beyond 64 bits as the limit of the range: such arrays are read slowly.
     if array is None or int(array.min()) == edges[0] or int(array.max()) == edges[1]:
         return None
     if array.dtype == np.uint64 and int(array.max()) < 2**63:
@@ -318,7 +331,7 @@ def _read_as(
 ) -> NumberArray | None:
     body = data[start:end]
     with warnings.catch_warnings():
-        # Older numpy only warns when text is left over.
+        # Older versions of numpy only warn if they cannot read all of the text.
         warnings.simplefilter("error", DeprecationWarning)
         try:
             array: NumberArray = np.fromstring(body, dtype=dtype, sep=",")

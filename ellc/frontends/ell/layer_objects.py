@@ -1,4 +1,4 @@
-"""From typed layers back to archive objects, in ELL's field order."""
+"""Archive objects of typed layers, with fields in ELL's order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Fields = tuple[tuple[str, ArchiveValue], ...]
 
 
 def layer_object(layer: ell.Layer, element: str = "float") -> ArchiveObject:
-    """The archive object of a layer whose numbers are `float` or `double`."""
+    """The archive object of a layer; `element` is `float` or `double`."""
     return ArchiveObject(
         _type_name(layer, element),
         "0",
@@ -49,7 +49,7 @@ def _parameter_fields(parameters: ell.LayerParameters) -> Fields:
 def _own_fields(layer: ell.Layer, element: str) -> Fields:
     match layer:
         case ell.InputLayer():
-            # ELL archives the input of the last call; a fresh model has zeros there.
+            # ELL archives the input of the last call here; a model that never ran has zeros.
             zeros = np.zeros(layer.data_shape, np.float32)
             return (*_tensor_fields("data", zeros), ("scale", layer.scale))
         case ell.ActivationLayer():

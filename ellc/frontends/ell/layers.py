@@ -1,6 +1,7 @@
-"""The layers of a neural predictor, typed: each class says what its archive object holds.
+"""The layers of a neural predictor as typed classes, one for each type of archive object.
 
-Every shape here includes output padding, as in the file; `LayerParameters` takes it off.
+Every shape here includes the output padding, as in the file, except
+`LayerParameters.active_shape`.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from ellc.frontends.ell.view import View
 FloatArray = NDArray[np.float32]
 Shape3 = tuple[int, int, int]
 
-# Built from its kind alone, ELL's leaky ReLU has this factor.
+# ELL uses this factor for a leaky ReLU without a `leakyFactor` field.
 DEFAULT_LEAKY_FACTOR = 0.1
 
 
 class PaddingScheme(enum.IntEnum):
-    """What the border that a layer leaves around its result contains."""
+    """The contents of the border that a layer leaves around its result."""
 
     ZEROS = 0
     MINUS_ONES = 1
@@ -34,7 +35,7 @@ class PaddingScheme(enum.IntEnum):
 
 
 class ActivationKind(enum.Enum):
-    """Activation functions, by the archive's name without `Activation`."""
+    """Activation functions; the value is the archive's type name without `Activation`."""
 
     RELU = "ReLU"
     LEAKY_RELU = "LeakyReLU"
@@ -47,7 +48,7 @@ class ActivationKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Activation:
-    """An activation function; `alpha` is (rows, columns, channels) for the parametric one."""
+    """An activation function. Only a parametric ReLU has `alpha` [rows, columns, channels]."""
 
     kind: ActivationKind
     leaky_factor: float = 0.0
@@ -56,7 +57,7 @@ class Activation:
 
 @dataclass(frozen=True, slots=True)
 class LayerParameters:
-    """The fields that every layer has, called `LayerParameters` in ELL, too."""
+    """The fields that every layer has. The name is ELL's."""
 
     output_shape: Shape3
     input_padding: int = 0
@@ -82,7 +83,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InputLayer(Layer):
-    """The input: active shape `data_shape`, multiplied by `scale`."""
+    """The network's input of shape `data_shape`, multiplied by `scale`."""
 
     data_shape: Shape3
     scale: float = 1.0
@@ -126,7 +127,7 @@ class ScalingLayer(Layer):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BinaryConvolutionalLayer(Layer):
-    """Signs times signs: `words` is filters x words per filter, least significant bit first."""
+    """Binary convolution. `words` is [filters, words per filter], least significant bit first."""
 
     receptive_field: int
     stride: int
@@ -140,7 +141,7 @@ class BinaryConvolutionalLayer(Layer):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ConvolutionalLayer(Layer):
-    """Cross-correlation; `weights` is (filters * k, k, channels), channels 1 for depthwise."""
+    """Cross-correlation. `weights` is [filters * k, k, channels], with 1 channel for depthwise."""
 
     receptive_field: int
     stride: int
@@ -152,7 +153,7 @@ class ConvolutionalLayer(Layer):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FullyConnectedLayer(Layer):
-    """`weights` is (outputs, inputs) over the flattened padded input."""
+    """Matrix times the flattened input, padding included. `weights` is [outputs, inputs]."""
 
     weights: FloatArray
     kind: ClassVar[str] = "FullyConnectedLayer"
@@ -160,7 +161,7 @@ class FullyConnectedLayer(Layer):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PoolingLayer(Layer):
-    """Square windows; `function` is `Max` or `Mean`."""
+    """Pooling with square windows. `function` is `Max` or `Mean`."""
 
     function: str
     window: int
@@ -170,14 +171,14 @@ class PoolingLayer(Layer):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SoftmaxLayer(Layer):
-    """Over all elements together."""
+    """Softmax over all elements of the input."""
 
     kind: ClassVar[str] = "SoftmaxLayer"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RegionDetectionLayer(Layer):
-    """The last layer of YOLO v2. `apply_softmax` is not archived and therefore false."""
+    """The last layer of YOLO v2. ELL does not archive its `apply_softmax`, so it is false."""
 
     width: int
     height: int
@@ -188,7 +189,10 @@ class RegionDetectionLayer(Layer):
 
 
 def read_layer(view: View) -> Layer | None:
-    """Read one layer object; None (and a note in the view's problems) when it is none we know."""
+    """Read one layer object.
+
+    For an unknown type the result is None and the problem is added to those of the view.
+    """
     reader = _READERS.get(view.type.base)
     if reader is None:
         view.bad("", f"unknown layer type '{view.object.type}'")
@@ -226,23 +230,26 @@ def _input(view: View) -> Layer:
 
 
 def _activation(view: View) -> Layer:
-    # Until 2017 the layer's type named the function, and its fields stood in the layer itself.
+    # Until 2017 the layer's type named the function, and the layer itself had the fields of it.
     arguments = view.type.arguments
-    holder: View | None = view
+    function: View | None = view
     name = arguments[1] if len(arguments) > 1 else ""
     if "activation" in view:
-        holder = view.child("activation")
-        name = holder.object.type or "" if holder is not None else ""
+        function = view.child("activation")
+        name = function.object.type or "" if function is not None else ""
     parameters = _parameters(view)
-    if holder is None:
+    if function is None:
         return ActivationLayer(parameters, Activation(ActivationKind.RELU), path=view.path)
-    activation = read_activation(holder, name)
-    view.sound = view.sound and holder.sound
+    activation = read_activation(function, name)
+    view.sound = view.sound and function.sound
     return ActivationLayer(parameters, activation, path=view.path)
 
 
 def read_activation(view: View, type_text: str) -> Activation:
-    """Read the fields of an activation function named by a type such as `ReLUActivation<float>`."""
+    """Read an activation function. `type_text` is its type name, such as `ReLUActivation<float>`.
+
+    `view` is the object with the fields of the function.
+    """
     name = type_text.partition("<")[0].removesuffix("Function").removesuffix("Activation")
     try:
         kind = ActivationKind(name)

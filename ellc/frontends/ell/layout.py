@@ -1,4 +1,4 @@
-"""Memory layouts: how a tensor lies in a port's buffer."""
+"""Memory layouts: how a tensor is stored in a port's buffer."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ _MAX_RANK = 8
 
 @dataclass(frozen=True, slots=True)
 class MemoryLayout:
-    """All tuples are in physical order, slowest dimension first.
+    """An active region inside a larger buffer. The names of the fields are ELL's.
 
-    `size` is the active region, `extent` what is allocated, `offset` where the active region
-    begins, `order[p]` the logical dimension at physical place p, and `increment` the elements to
-    step per dimension.
+    Every tuple has one number for each dimension, in physical order: the slowest dimension is
+    first. `size` is the shape of the active region, `extent` the shape of the buffer, and `offset`
+    the position in the buffer where the active region begins. `order[p]` is the logical dimension
+    (row, column, channel) of physical dimension p. `increment` is the distance in elements from
+    one index to the next.
     """
 
     size: tuple[int, ...]
@@ -29,42 +31,42 @@ class MemoryLayout:
 
     @staticmethod
     def of(shape: tuple[int, ...], padding: tuple[int, ...] | None = None) -> MemoryLayout:
-        """The canonical layout of a shape, with as much padding after as before a dimension."""
+        """The contiguous layout of a shape, with `padding[d]` elements on both sides of d."""
         amounts = padding or (0,) * len(shape)
         extent = tuple(size + 2 * pad for size, pad in zip(shape, amounts, strict=True))
         return MemoryLayout(shape, extent, amounts, tuple(range(len(shape))), increments(extent))
 
     @property
     def elements(self) -> int:
-        """Allocated elements."""
+        """Number of elements of the buffer."""
         return _product(self.extent)
 
     @property
     def active_elements(self) -> int:
-        """Elements of the active region."""
+        """Number of elements of the active region."""
         return _product(self.size)
 
     @property
     def has_padding(self) -> bool:
-        """Whether anything is allocated beyond the active region."""
+        """Whether the buffer is larger than the active region."""
         return self.size != self.extent
 
     @property
     def is_contiguous(self) -> bool:
-        """Whether the increments are just the products of the extents."""
+        """Whether the increments are those of a dense buffer."""
         return self.increment == increments(self.extent)
 
     @property
     def logical_size(self) -> tuple[int, ...]:
         """The active shape in logical order (row, column, channel)."""
         logical = [0] * len(self.size)
-        for place, dimension in enumerate(self.order):
-            logical[dimension] = self.size[place]
+        for position, dimension in enumerate(self.order):
+            logical[dimension] = self.size[position]
         return tuple(logical)
 
     @property
     def after(self) -> tuple[int, ...]:
-        """Allocated elements after the active region, per dimension."""
+        """Elements of the buffer after the active region, for each dimension."""
         return tuple(
             extent - size - offset
             for size, extent, offset in zip(self.size, self.extent, self.offset, strict=True)
@@ -72,15 +74,18 @@ class MemoryLayout:
 
 
 def increments(extent: tuple[int, ...]) -> tuple[int, ...]:
-    """Elements to step per dimension of a contiguous buffer."""
+    """The increments of a dense buffer of this shape."""
     steps = [1] * len(extent)
-    for place in range(len(extent) - 2, -1, -1):
-        steps[place] = steps[place + 1] * extent[place + 1]
+    for dimension in range(len(extent) - 2, -1, -1):
+        steps[dimension] = steps[dimension + 1] * extent[dimension + 1]
     return tuple(steps)
 
 
 def read_layout(view: View) -> MemoryLayout:
-    """Read a `MemoryLayout` or its forerunner `PortMemoryLayout` (whose `stride` is the extent)."""
+    """Read a `MemoryLayout`, or a `PortMemoryLayout` of older files, which calls extent `stride`.
+
+    Problems are added to those of the view.
+    """
     size = view.integers("size")
     rank = len(size)
     if rank > _MAX_RANK:
@@ -103,7 +108,7 @@ def read_layout(view: View) -> MemoryLayout:
 
 
 def layout_object(layout: MemoryLayout) -> ArchiveObject:
-    """The archive form of a layout."""
+    """The archive object of a layout."""
     named = (
         ("size", layout.size),
         ("extent", layout.extent),

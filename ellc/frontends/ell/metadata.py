@@ -13,7 +13,7 @@ from ellc.frontends.ell.view import View
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Variant:
-    """A value with the type name it is archived under; `void` has no value."""
+    """A value with its type name in the archive. A variant of type `void` has no value."""
 
     type: str
     value: PropertyBag | ArchiveValue = None
@@ -28,7 +28,7 @@ class Variant:
     __hash__ = None  # type: ignore[assignment]
 
     def as_text(self) -> str:
-        """The value the way it is spelled on a command line."""
+        """The value as text; an array is its numbers with commas between them."""
         match self.value:
             case bool():
                 return "true" if self.value else "false"
@@ -44,7 +44,7 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class PropertyBag:
-    """Named values in their order."""
+    """Named values, in the order of the file."""
 
     entries: tuple[tuple[str, Variant], ...] = ()
 
@@ -52,16 +52,16 @@ class PropertyBag:
         return bool(self.entries)
 
     def get(self, key: str) -> Variant | None:
-        """The value under a key."""
+        """The first value with this key, or None."""
         return next((value for name, value in self.entries if name == key), None)
 
     def text(self, key: str, default: str = "") -> str:
-        """The value under a key as text."""
-        found = self.get(key)
-        return default if found is None else found.as_text()
+        """The first value with this key as text, or the default."""
+        variant = self.get(key)
+        return default if variant is None else variant.as_text()
 
     def flat(self, prefix: str = "") -> Iterator[tuple[str, str]]:
-        """All values as text; those of nested bags under `outer.inner`."""
+        """All values as (key, text); a value of a nested bag has the key `outer.inner`."""
         for key, variant in self.entries:
             if isinstance(variant.value, PropertyBag):
                 yield from variant.value.flat(f"{prefix}{key}.")
@@ -114,7 +114,7 @@ def _read_variant(view: View) -> Variant:
 
 
 def metadata_object(bag: PropertyBag) -> ArchiveObject:
-    """The archive form of a bag."""
+    """The archive object of a bag."""
     pairs = tuple(
         ArchiveObject("PropertyBag::KeyValue", "0", (("k", key), ("v", _variant_object(variant))))
         for key, variant in bag.entries

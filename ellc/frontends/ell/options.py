@@ -1,4 +1,4 @@
-"""What a caller may choose when reading an `.ell` file."""
+"""Options for reading an `.ell` file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class EllOptions:
     name: str = ""
     """Name of the graph; by default the file's name without its suffixes."""
     double_is: Literal["float", "double"] = "float"
-    """The type that a model's doubles are computed in. With `float` a note says so."""
+    """How to compute a model's doubles. `float` means float32, and adds a note to the graph."""
     outputs: tuple[str, ...] = ()
-    """Port references such as `1003.output` to use as outputs instead of the map's own."""
+    """Port references such as `1003.output`, used as outputs instead of those of the map."""
     limits: Limits = DEFAULT_LIMITS

@@ -10,7 +10,7 @@ _SLICE = re.compile(r"\[\s*([0-9]{1,10})\s*(?::\s*([0-9]{1,10})\s*)?\]\Z")
 
 @dataclass(frozen=True, slots=True)
 class PortRange:
-    """A run of elements of one output port; `stop` is exclusive.
+    """Elements of one output port from `start` up to, not including, `stop`.
 
     Both bounds are None for the whole port.
     """
@@ -36,7 +36,7 @@ class PortRange:
 
 @dataclass(frozen=True, slots=True)
 class PortReference:
-    """What an input port reads: ranges one after the other; none means unconnected."""
+    """What an input port reads: the concatenated ranges. Without ranges it is not connected."""
 
     ranges: tuple[PortRange, ...]
 

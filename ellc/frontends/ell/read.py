@@ -1,4 +1,4 @@
-"""`.ell` to graph: the frontend's public entrance."""
+"""`read_ell`, the public function that reads an `.ell` file as a graph."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _DEFAULT = EllOptions()
 def read_ell(source: str | os.PathLike[str] | bytes, options: EllOptions = _DEFAULT) -> Graph:
     """Read an `.ell` or `.ell.zip` file (a path, or its bytes) as a graph.
 
-    Inputs and outputs of three dimensions are float32 images [1, rows, columns, channels], others
-    keep their shape. `Graph.metadata` holds the archive's metadata as text, and remarks of the
-    reader under `note.N`. Raises `EllcError` and nothing else: E201 unreadable, E202 not JSON, E203
-    beyond the limits, E204 damaged, E205 with every node that is not supported.
+    Inputs and outputs of three dimensions become images [1, rows, columns, channels]; others keep
+    their shape. `Graph.metadata` holds the archive's metadata as text, and the reader's remarks
+    under `note.N`. Raises nothing but `EllcError`: E201 unreadable, E202 not JSON, E203 beyond the
+    limits, E204 damaged, E205 with every node that is not supported.
     """
     return lower_archive(read_archive(source, options.limits), options)

@@ -1,24 +1,24 @@
-"""Type names as the archive spells them: `PoolingLayer<float,MaxPoolingFunction>`."""
+"""Type names of the archive, such as `PoolingLayer<float,MaxPoolingFunction>`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
 
-# The same C++ 64-bit integer is archived as `long` on Linux and `longlong` elsewhere.
+# A C++ integer of 64 bits is called `long` in archives from Linux and `longlong` in others.
 INTEGERS = frozenset({"int", "int8", "uint8", "short", "uint", "long", "longlong", "bool"})
 
 
 @dataclass(frozen=True, slots=True)
 class TypeName:
-    """`base<arguments...>`; arguments stay text, because nothing nests deeper than needed."""
+    """A type name `base<arguments...>`. The arguments are text, also if they are templates."""
 
     base: str
     arguments: tuple[str, ...] = ()
 
     @property
     def element(self) -> str:
-        """The element type a template is made for (`float`), or `""` if it is not a template."""
+        """The first argument, which is the element type (`float`); `""` without arguments."""
         return self.arguments[0] if self.arguments else ""
 
     def __str__(self) -> str:
@@ -27,7 +27,10 @@ class TypeName:
 
 @lru_cache(maxsize=1024)
 def parse_type_name(text: str) -> TypeName:
-    """Split a type name at its outermost angle brackets; odd text becomes a plain base name."""
+    """Split a type name at its outermost angle brackets.
+
+    Text that is not of the form `base<...>` becomes a base name without arguments.
+    """
     opening = text.find("<")
     if opening < 0 or not text.endswith(">"):
         return TypeName(text)
@@ -48,5 +51,5 @@ def parse_type_name(text: str) -> TypeName:
 
 
 def is_single_precision(type_text: str | None) -> bool:
-    """Whether the object's numbers are C++ `float`s: its first template argument says so."""
+    """Whether an object's numbers are C++ `float`s, which its first template argument says."""
     return type_text is not None and parse_type_name(type_text).element == "float"

@@ -1,7 +1,8 @@
-"""The archive exactly as it is written: ordered objects that keep duplicate keys.
+"""The exact contents of an archive: ordered objects that keep duplicate keys.
 
-An `ArchiveObject` holds everything its text said, unknown fields included; the typed views of
-`archive.py` and `layers.py` look into it. Reading, writing and reading again gives an equal object.
+An `ArchiveObject` holds everything that was in the text, unknown fields included. The typed views
+in `archive.py` and `layers.py` are made from it. Reading, writing and reading again gives an equal
+object.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from ellc.frontends.ell.typenames import is_single_precision
 
 NumberArray: TypeAlias = NDArray[Any]
-"""One-dimensional, read-only: int64, uint64, float32 or float64."""
+"""A one-dimensional read-only array of int64, uint64, float32 or float64."""
 
 ArchiveValue: TypeAlias = (
     "bool | int | float | str | NumberArray | tuple[ArchiveValue, ...] | ArchiveObject | None"
@@ -25,12 +26,13 @@ ArchiveValue: TypeAlias = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ArchiveObject:
-    """One JSON object: `_type` and `_version` apart, then the fields in their order.
+    """One JSON object: its `_type`, its `_version`, and the other fields in the file's order.
 
-    * a flat array of numbers is a one-dimensional read-only numpy array, any other array a tuple;
-    * in an object of a type such as `BiasLayer<float>` every fractional number is a C++ float, so
-      it is rounded to single precision here (scalars stay Python floats);
-    * equality is by value: the array `[1, 2]` equals `[1.0, 2.0]`, and NaN equals NaN.
+    * A flat array of numbers is a one-dimensional read-only numpy array; any other array is a
+      tuple.
+    * In an object of a type such as `BiasLayer<float>` every fractional number is a C++ float. It
+      is rounded to single precision here (scalars stay Python floats).
+    * Equality is by value: the array `[1, 2]` equals `[1.0, 2.0]`, and NaN equals NaN.
     """
 
     type: str | None
@@ -61,15 +63,15 @@ class ArchiveObject:
         return any(name == key for name, _ in self.fields)
 
     def get(self, key: str, default: ArchiveValue = None) -> ArchiveValue:
-        """The first value under a key."""
+        """The first value with this key, or the default."""
         return next((value for name, value in self.fields if name == key), default)
 
     def all(self, key: str) -> tuple[ArchiveValue, ...]:
-        """Every value under a key, in order: three node classes write `activation` twice."""
+        """Every value with this key, in order: three node classes write `activation` twice."""
         return tuple(value for name, value in self.fields if name == key)
 
     def children(self) -> Iterator[tuple[str, ArchiveObject]]:
-        """Objects directly below this one, with their path relative to it."""
+        """The objects directly below this one as (relative path, object)."""
         for key, value in self.fields:
             yield from _objects_in(value, key)
 
@@ -83,9 +85,9 @@ def _objects_in(value: ArchiveValue, path: str) -> Iterator[tuple[str, ArchiveOb
 
 
 def _normal(value: Any, single: bool) -> ArchiveValue:
-    """The canonical form of a value inside an object whose floats are single or double.
+    """The canonical form of a value. `single`: whether the object's floats are single precision.
 
-    Takes lists and numpy scalars too, for archives made by hand.
+    Code that makes an archive may also pass lists and numpy scalars.
     """
     if isinstance(value, np.ndarray):
         return _normal_array(value, single)
@@ -122,7 +124,7 @@ def _round_single(value: float) -> float:
 
 
 def gathered(items: Sequence[ArchiveValue]) -> ArchiveValue:
-    """The archive form of an array: numpy when every item is a number, otherwise a tuple."""
+    """The canonical form of an array: numpy if every item is a number, otherwise a tuple."""
     numbers = [item for item in items if isinstance(item, int | float)]
     if not items or len(numbers) < len(items) or any(isinstance(n, bool) for n in numbers):
         return tuple(items)
@@ -141,7 +143,7 @@ def _frozen(array: NumberArray) -> NumberArray:
 
 
 def same_value(left: ArchiveValue, right: ArchiveValue) -> bool:
-    """Whether two archive values say the same: numbers by value, NaN equal to itself."""
+    """Whether two archive values are equal: numbers by value, and NaN equals NaN."""
     if isinstance(left, np.ndarray) or isinstance(right, np.ndarray):
         return _same_array(left, right)
     if isinstance(left, tuple) and isinstance(right, tuple):

@@ -1,8 +1,8 @@
 """Checked access to the fields of one archive object.
 
-A `View` never raises: a missing or odd field is noted in the shared `Problems` and a harmless value
-is returned, so that the reader finds every problem of a file in one go. Ask `View.sound` before
-using several fields together.
+A `View` never raises. For a missing or invalid field it adds a line to the shared `Problems` and
+returns a harmless value, so that one run reports every problem of a file. Check `View.sound` before
+code that relies on how several fields fit together.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ _INT32_MAX = 2**31 - 1
 
 @dataclass(slots=True)
 class View:
-    """An archive object, its JSON path, and where to note problems."""
+    """An archive object, its JSON path, and the list that collects problems.
+
+    `sound` becomes false with the first problem of this object.
+    """
 
     object: ArchiveObject
     path: str
@@ -33,25 +36,28 @@ class View:
 
     @property
     def type(self) -> TypeName:
-        """The object's type name, split."""
+        """The object's type name, split into base and arguments."""
         return parse_type_name(self.object.type or "")
 
     def __contains__(self, key: str) -> bool:
         return key in self.object
 
     def bad(self, key: str, what: str) -> None:
-        """Note a problem of one field (or of the object, when key is empty)."""
+        """Add a problem of one field, or of the whole object if `key` is empty."""
         self.sound = False
         self.problems.add(f"{self.path}.{key}" if key else self.path, what)
 
     def value(self, key: str) -> ArchiveValue:
-        """The first value under a key, unchecked; None when there is none."""
+        """The first value with this key, unchecked; None if there is none."""
         return self.object.get(key)
 
     def integer(
         self, key: str, *, default: int | None = None, low: int = 0, high: int = _INT32_MAX
     ) -> int:
-        """A whole number within bounds (inclusive); without a default it must be there."""
+        """An integer from `low` to `high`, both included; the field is required without a default.
+
+        A float with an integral value counts as an integer.
+        """
         value = self.value(key)
         if value is None and default is not None:
             return default
@@ -76,7 +82,7 @@ class View:
         return float(value)
 
     def text(self, key: str, *, default: str | None = None) -> str:
-        """A string; a bare whole number is taken as its digits (ids in hand-made files)."""
+        """A string. An integer becomes its digits: hand-made files have such ids."""
         value = self.value(key)
         if value is None and default is not None:
             return default
@@ -88,11 +94,11 @@ class View:
         return value
 
     def flag(self, key: str) -> bool:
-        """True or false; as in ELL, anything that is not exactly `true` is false."""
+        """A boolean. As in ELL, everything but `true` is false, also a missing field."""
         return self.value(key) is True
 
     def texts(self, key: str) -> tuple[str, ...]:
-        """An array of strings; empty when the key is missing."""
+        """An array of strings; empty if the field is missing."""
         value = self.value(key)
         if value is None:
             return ()
@@ -102,7 +108,7 @@ class View:
         return ()
 
     def integers(self, key: str, *, length: int | None = None, low: int = 0) -> tuple[int, ...]:
-        """A short array of whole numbers, none below `low`."""
+        """An array of integers, none below `low`."""
         array = self._array(key)
         if array is None:
             return (max(low, 0),) * (length or 0)
@@ -117,7 +123,7 @@ class View:
         return (max(low, 0),) * (length or 0)
 
     def child(self, key: str) -> View | None:
-        """An object below this one; noted as a problem when it is not there."""
+        """The view of an object in a field; None and a problem if there is no object."""
         value = self.value(key)
         if isinstance(value, ArchiveObject):
             return self.at(value, key)
@@ -125,7 +131,7 @@ class View:
         return None
 
     def children(self, key: str) -> list[View]:
-        """An array of objects."""
+        """The views of an array of objects."""
         value = self.value(key)
         if not isinstance(value, tuple):
             self.bad(key, f"expected an array of objects, found {_kind(value)}")
@@ -139,12 +145,12 @@ class View:
         return views
 
     def at(self, value: ArchiveObject, key: str) -> View:
-        """A view of an object found below this one."""
+        """The view of an object that is the value of `key` in this one."""
         path = f"{self.path}.{key}" if self.path else key
         return View(value, path, self.problems, self.limits)
 
     def vector(self, key: str, *, length: int | None = None) -> NDArray[np.float32]:
-        """Numbers as float32."""
+        """An array of numbers as float32, one-dimensional."""
         array = self._array(key)
         if array is None:
             return np.zeros(length or 0, np.float32)
@@ -155,15 +161,15 @@ class View:
             return array.astype(np.float32, copy=False)
 
     def matrix(self, name: str) -> NDArray[np.float32]:
-        """`name_rows`, `name_columns`, `name_values`, row-major."""
+        """[rows, columns] float32 from the fields `name_rows`, `name_columns`, `name_values`."""
         return self._shaped(name, ("rows", "columns"))
 
     def tensor(self, name: str) -> NDArray[np.float32]:
-        """`name_rows`, `name_columns`, `name_channels`, `name_values`; channel fastest."""
+        """[rows, columns, channels] float32 from the fields `name_rows` to `name_values`."""
         return self._shaped(name, ("rows", "columns", "channels"))
 
     def words(self, key: str) -> NDArray[np.uint64]:
-        """Packed bits: unsigned 64-bit words."""
+        """An array of unsigned 64-bit words, which hold packed bits."""
         array = self._array(key)
         if array is None:
             return np.zeros(0, np.uint64)

@@ -1,4 +1,4 @@
-"""Graph to `.ell`: the frontend's public exit."""
+"""`write_ell`, the public function that writes a graph as an `.ell` file."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ Fields = tuple[tuple[str, ArchiveValue], ...]
 def write_ell(graph: Graph, path: str | os.PathLike[str]) -> None:
     """Write a graph as an `.ell` file: a map whose model is one neural predictor.
 
-    The graph must be a chain from one float32 input to one output, of operators that ELL's layers
-    can say; metadata goes along (`model.input.*` on the input node, remarks are left out). Raises
-    `EllcError`: E206 with everything that does not fit, E207 if the file cannot be written.
+    The graph must be a chain from one float32 input to one output, of operators that ELL has layers
+    for. Its metadata is written too: `model.input.*` to the input node, the rest to the map; the
+    reader's remarks are left out. Raises `EllcError`: E206 with everything that the format cannot
+    express, E207 if the file cannot be written.
     """
     write_archive(graph_archive(graph), path)
 
@@ -75,16 +76,12 @@ def graph_archive(graph: Graph) -> ArchiveObject:
 
 
 def chain_layers(shape: Shape3, steps: list[PlannedLayer]) -> list[Layer]:
-    """Layers of a chain that starts with an image of `shape`.
+    """The layers of a chain that starts with an image of `shape`.
 
-    The output padding of a layer is the input padding of the next one, and its output shape
-    includes it. The last layer has none.
+    A layer's output padding is the input padding of the next layer, and its output shape includes
+    it. The last layer has no output padding.
     """
-
-    def read(data: Shape3) -> PlannedLayer:
-        return PlannedLayer(lambda p: InputLayer(p, data), data)
-
-    chain = [read(shape), *steps]
+    chain = [PlannedLayer(lambda p: InputLayer(p, shape), shape), *steps]
     layers: list[Layer] = []
     for index, step in enumerate(chain):
         following = chain[index + 1] if index + 1 < len(chain) else None
@@ -98,7 +95,7 @@ def chain_layers(shape: Shape3, steps: list[PlannedLayer]) -> list[Layer]:
             input_scheme=step.scheme,
             output_scheme=scheme,
         )
-        layers.append(step.make(parameters))
+        layers.append(step.build(parameters))
     return layers
 
 
@@ -122,7 +119,7 @@ def _node(
     first: Fields = (("id", node),)
     if metadata:
         first += (("metadata", metadata_object(metadata)),)
-    # Metadata on nodes came with version 3 of the archive.
+    # Nodes have metadata since version 3 of the archive.
     return ArchiveObject(type_name, "3" if metadata else version, first + fields)
 
 
@@ -144,7 +141,7 @@ def _layout_of(shape: tuple[int, ...]) -> MemoryLayout:
 
 
 def _metadata(graph: Graph) -> tuple[PropertyBag, PropertyBag]:
-    """What belongs on the input node, and what on the map."""
+    """The metadata of the input node, and that of the map."""
     entries = {k: v for k, v in graph.metadata.items() if not k.startswith(_REMARKS)}
     on_input = {k: v for k, v in entries.items() if k.startswith(INPUT_PREFIX)}
     on_map = {k: v for k, v in entries.items() if k not in on_input}

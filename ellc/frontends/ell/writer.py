@@ -1,8 +1,8 @@
-"""Writes an archive the way ELL's own archiver does, so that ELL could read it back.
+"""Writes the text of an archive in the form of ELL's own archiver, so that ELL can read it.
 
-Objects begin with `_type` and `_version`, fields keep their order, duplicate keys stay duplicate.
-Floats have 9 significant digits and doubles 17, which is what it takes for each value to come back
-as it was (ELL itself writes one digit less).
+Objects begin with `_type` and `_version`; fields keep their order, and duplicate keys are kept.
+Floats have 9 significant digits and doubles 17, which is enough to read back the same value. (ELL
+itself writes one digit less.)
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f"}
 
 
 def write_archive(root: ArchiveObject, path: str | os.PathLike[str]) -> None:
-    """Write an archive to a file; an existing file is replaced only when all is written.
+    """Write an archive to a file. An existing file is replaced after all has been written.
 
-    Needs memory for a few thousand numbers, not for the text. Raises `EllcError` E207 when the file
-    cannot be written.
+    The text is written in pieces, so memory is needed for a few thousand numbers only. Raises
+    `EllcError` E207 if the file cannot be written.
     """
     with whole_file(Path(path), code="E207") as partial, partial.open("wb") as file:
         for piece in archive_pieces(root):
@@ -40,7 +40,7 @@ def archive_bytes(root: ArchiveObject) -> bytes:
 
 
 def archive_pieces(root: ArchiveObject) -> Iterator[str]:
-    """The text of an archive in pieces of bounded length."""
+    """The text of an archive in pieces; an array is split after every 4096 numbers."""
     yield from _object(root, "")
     yield "\n"
 

@@ -1,1 +1,1 @@
-"""What the readers of graph formats (ONNX, TFLite) share: values, handlers, one report."""
+"""Code that the readers of graph formats (ONNX, TFLite) share: values, handlers, problem report."""

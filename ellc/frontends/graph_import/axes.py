@@ -1,4 +1,4 @@
-"""Axes as files write them: from the front or, negative, from the end."""
+"""Axes as files write them: negative ones count from the last axis."""
 
 from __future__ import annotations
 
@@ -8,21 +8,18 @@ from ellc.frontends.graph_import.values import Unsupported
 
 
 def axis_of(axis: int, rank: int) -> int:
-    """An axis counted from the front.
-
-    Raises `Unsupported` for one that a tensor of this rank does not have.
-    """
+    """The axis as a number from 0 to rank - 1. Raises `Unsupported` if there is no such axis."""
     if not -rank <= axis < rank:
         raise Unsupported(f"axis {axis} of a tensor of rank {rank}")
     return axis % rank
 
 
 def axes_of(axes: Sequence[int], rank: int) -> tuple[int, ...]:
-    """Different axes counted from the front, in the order given.
+    """The axes as numbers from 0 to rank - 1, in the order given.
 
-    Raises `Unsupported` for one that the tensor does not have, and for one that is named twice.
+    Raises `Unsupported` for an axis that the tensor does not have, and for one that occurs twice.
     """
     counted = tuple(axis_of(a, rank) for a in axes)
     if len(set(counted)) != len(counted):
-        raise Unsupported(f"the axes {tuple(axes)} name one twice")
+        raise Unsupported(f"the axes {tuple(axes)} name the same axis twice")
     return counted

@@ -1,4 +1,7 @@
-"""Broadcasting of both operands, for graph operators whose first operand has the result's shape."""
+"""Broadcasting in both directions.
+
+In a model file any operand may be broadcast; an operator of the graph broadcasts all but its first.
+"""
 
 from __future__ import annotations
 
@@ -18,15 +21,15 @@ def common_shape(*values: Value) -> tuple[int, ...]:
 
 
 def expanded(emitter: Emitter, value: Value, shape: tuple[int, ...]) -> Value:
-    """The value in a shape that it broadcasts to."""
+    """The value broadcast to a shape; nothing is added if it has this shape already."""
     return value if value.shape == shape else emitter.add(Expand(shape), value)
 
 
 def pointwise(emitter: Emitter, op: Op, *operands: Value) -> Value:
     """Add a pointwise operator whose operands broadcast to a common shape.
 
-    If the first operand does not have that shape but the second does, they are swapped if the
-    operator allows it. Otherwise the first one is expanded.
+    If only the second operand has that shape and the operator has a swapped form, the operands are
+    swapped. Otherwise the first operand is expanded.
     """
     shape = common_shape(*operands)
     first, *others = operands
@@ -39,7 +42,8 @@ def pointwise(emitter: Emitter, op: Op, *operands: Value) -> Value:
 def _goes_first(second: Value, first: Value, shape: tuple[int, ...]) -> bool:
     """Whether the second operand should come first.
 
-    The first must have the result's shape; if both have it, a computed one precedes a constant.
+    The first must have the result's shape. If both have it, a computed operand comes before a
+    constant.
     """
     if second.shape != shape:
         return False

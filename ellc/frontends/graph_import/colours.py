@@ -1,4 +1,4 @@
-"""The order of colours that networks of other formats than ELL's take."""
+"""The order of colours that networks expect, unless they are in ELL's format."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from ellc.pictures.pixels import ORDER_KEY, Geometry, is_picture
 
 
 def with_colours(graph: Graph) -> Graph:
-    """The graph with red first in its pictures' colours, unless its metadata say an order.
+    """The graph with its input pictures marked as red, green, blue.
 
-    ELL's default, which holds where nothing is said, is blue first.
+    A graph without colour pictures, or whose metadata already has an order, is returned as it is.
+    The mark is needed because a graph without one means ELL's order: blue, green, red.
     """
     pictures = [Geometry.of(t) for t in graph.input_types() if is_picture(t)]
     if ORDER_KEY in graph.metadata or not any(p.channels == 3 for p in pictures):

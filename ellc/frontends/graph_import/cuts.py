@@ -1,17 +1,21 @@
-"""Where a network that cannot be read whole is worth cutting: after what computes."""
+"""Where to cut a network that cannot be read as a whole: after the nodes that do the work."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-_NAMED = 8
-_WORTH = 0.02  # of the most work before any place: with less it is not worth a network
+_MOST_CUTS = 8
+# A cut is offered if the part before it does at least this share of the work of the largest part.
+_LEAST_SHARE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class _Made:
-    """A node that was imported. `makes_numbers`: tensors of them, not booleans or sequences."""
+class _ImportedNode:
+    """A node that was imported.
+
+    `makes_numbers` is true if all its results are tensors of numbers, not booleans or sequences.
+    """
 
     inputs: Sequence[str]
     work: int
@@ -20,59 +24,60 @@ class _Made:
 
 @dataclass(slots=True)
 class Cuts:
-    """The work of every node that was imported, and the values at which the import ended.
+    """The work of every imported node, and the values that nodes which failed to import read.
 
-    Work is what `Emitter.work` counts: multiply-adds, and elements of functions.
+    Work is counted as `Emitter.work` counts it: multiply-adds, and result elements of functions.
     """
 
-    nodes: list[_Made] = field(default_factory=list)
-    producers: dict[str, int] = field(default_factory=dict)  # the number of the node, by value
+    nodes: list[_ImportedNode] = field(default_factory=list)
+    producers: dict[str, int] = field(default_factory=dict)  # value name -> index into `nodes`
     frontier: dict[str, None] = field(default_factory=dict)
 
-    def made(
+    def add_imported(
         self, inputs: Sequence[str], outputs: Sequence[str], work: int, makes_numbers: bool
     ) -> None:
-        """A node was imported."""
+        """Record a node that was imported."""
         self.producers.update((name, len(self.nodes)) for name in outputs if name)
-        self.nodes.append(_Made(inputs, work, makes_numbers))
+        self.nodes.append(_ImportedNode(inputs, work, makes_numbers))
 
-    def ended(self, names: Sequence[str]) -> None:
-        """A node was not imported, and reads these values."""
+    def add_failed(self, names: Sequence[str]) -> None:
+        """Record the values that a node which was not imported reads."""
         self.frontier.update((name, None) for name in names if name in self.producers)
 
     def best(self) -> list[str]:
-        """The values to cut at, most work before them first; none without any."""
-        before = {name: self._before(name) for name in self._computed()}
-        least = max(1.0, _WORTH * max(before.values(), default=0))
-        worthy = [name for name in before if before[name] >= least]
-        return sorted(worthy, key=lambda name: -before[name])[:_NAMED]
+        """At most 8 values to cut at, the one with the most work before it first."""
+        before = {name: self._work_before(name) for name in self._computed()}
+        least = max(1.0, _LEAST_SHARE * max(before.values(), default=0))
+        offered = [name for name in before if before[name] >= least]
+        return sorted(offered, key=lambda name: -before[name])[:_MOST_CUTS]
 
     def _computed(self) -> list[str]:
-        """The values at the frontier, before the conversions, moves and tests they end with.
+        """The last values before the frontier that come from a node which does work.
 
-        What joins several computed values is kept: it is one output instead of many.
+        Conversions, moves and comparisons between them and the frontier are skipped. A node that
+        joins several values is not skipped: its result is one output instead of several.
         """
-        waiting, seen, found = [*reversed(self.frontier)], set[str](), dict[str, None]()
+        waiting, visited, computed = [*reversed(self.frontier)], set[str](), dict[str, None]()
         while waiting:
             name = waiting.pop()
-            if name in seen:
+            if name in visited:
                 continue
-            seen.add(name)
+            visited.add(name)
             node = self.nodes[self.producers[name]]
             sources = [n for n in node.inputs if n in self.producers]
             if node.work or (len(sources) > 1 and node.makes_numbers):
-                found[name] = None
+                computed[name] = None
             else:
                 waiting.extend(reversed(sources))
-        return list(found)
+        return list(computed)
 
-    def _before(self, name: str) -> int:
+    def _work_before(self, name: str) -> int:
         """The work of all nodes that a value depends on."""
-        waiting, seen, total = [name], set[int](), 0
+        waiting, visited, total = [name], set[int](), 0
         while waiting:
             producer = self.producers.get(waiting.pop())
-            if producer is not None and producer not in seen:
-                seen.add(producer)
+            if producer is not None and producer not in visited:
+                visited.add(producer)
                 total += self.nodes[producer].work
                 waiting.extend(self.nodes[producer].inputs)
         return total

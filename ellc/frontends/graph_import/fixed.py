@@ -12,15 +12,15 @@ from ellc.ir.types import TensorType
 
 
 def fixed_input(emitter: Emitter, name: str, type: TensorType, numbers: Sequence[float]) -> Value:
-    """A known value of the input's type: one number for all elements, or one for each.
+    """A known value of the input's type. `numbers` has one for all elements, or one for each.
 
-    Raises `EllcError` E215 if there are more or fewer, or the type does not hold them.
+    Raises `EllcError` E215 for another count, or for a number that the element type cannot hold.
     """
     if len(numbers) not in (1, type.elements):
         raise EllcError(
             f"the input '{name}' has {type.elements} elements, --set gives {len(numbers)}",
             code="E215",
-            hint="one number for all elements, or one for each",
+            hint="give one number for all elements, or one for each",
         )
     given = np.array(numbers, np.float64)
     with np.errstate(all="ignore"):
@@ -29,7 +29,7 @@ def fixed_input(emitter: Emitter, name: str, type: TensorType, numbers: Sequence
         raise EllcError(
             f"the input '{name}' of {type.dtype.value} cannot be {numbers[0]:g}",
             code="E215",
-            hint="--set takes numbers that the element type holds",
+            hint="give numbers that this element type can hold",
         )
     whole = emitter.full(type.shape, 0, stored.dtype)
     whole[...] = stored if len(numbers) == 1 else stored.reshape(type.shape)

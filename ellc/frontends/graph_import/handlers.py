@@ -1,4 +1,4 @@
-"""Handlers of a format's operators, and the walk that calls them in order with one report."""
+"""Handlers of a format's operators, and `import_nodes`, which calls them in the file's order."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import numpy as np
 from ellc.frontends.graph_import.cuts import Cuts
 from ellc.frontends.graph_import.values import (
     Emitter,
-    Listed,
     Nonsense,
+    SequenceValue,
     Unsupported,
     Value,
-    nonsense_before,
+    cause_of_nonsense,
 )
 from ellc.frontends.problems import Problems
 from ellc.ir.errors import EllcError, ShapeError
@@ -24,7 +24,7 @@ from ellc.ir.types import DType
 
 
 class SourceNode(Protocol):
-    """What the walk must know of a format's node. Empty input names are left-out operands."""
+    """What `import_nodes` must know of a format's node."""
 
     @property
     def label(self) -> str:
@@ -32,26 +32,26 @@ class SourceNode(Protocol):
 
     @property
     def kind(self) -> str:
-        """The operator, with its domain where that is not the format's own."""
+        """The operator, with its domain if that is not the format's own."""
 
     @property
-    def said(self) -> str:
-        """The operator as the file has it, if the reader made another of it; else its kind."""
+    def written_kind(self) -> str:
+        """The operator in the file, which differs from `kind` if the reader replaced it."""
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Names of operands; '' where one is left out."""
+        """Names of operands; '' for an optional operand that is absent."""
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of results; '' for one that is not used."""
 
 
-# Looking for close names takes time, and a damaged file may have any number of them.
-_CLOSE_NAMES = 50
+# The search for a similar name takes time, and a damaged file may have any number of operators.
+_MOST_SUGGESTIONS = 50
 _SHOWN_OPERANDS = 8
 
-# What arithmetic on a damaged node's numbers raises.
+# Exceptions that Python and numpy raise for the numbers of a damaged node.
 _NONSENSE = (ArithmeticError, LookupError, TypeError, ValueError)
 
 NodeT = TypeVar("NodeT", bound=SourceNode)
@@ -61,7 +61,7 @@ Function = Callable[[Emitter, NodeT, Inputs], "Value | Sequence[Value]"]
 
 @dataclass(frozen=True, slots=True)
 class Handler(Generic[NodeT]):
-    """How one operator is imported. `limits` says in the support table what is not taken."""
+    """How to import one operator. `limits` tells a user what is not supported of it."""
 
     function: Function[NodeT]
     limits: str = ""
@@ -69,17 +69,17 @@ class Handler(Generic[NodeT]):
 
 @dataclass(slots=True)
 class Registry(Generic[NodeT]):
-    """A format's operators by name; `format` is what the commands call it."""
+    """A format's operators by name; `format` is the format's name on the command line."""
 
     format: str
     handlers: dict[str, Handler[NodeT]] = field(default_factory=dict)
     advice: dict[str, str] = field(default_factory=dict)
-    """Of operators that are not read: what a user can do instead."""
+    """What a user can do instead, for operators that are not supported."""
 
     def imports(
         self, *kinds: str, limits: str = ""
     ) -> Callable[[Function[NodeT]], Function[NodeT]]:
-        """Decorator: this function imports these operators."""
+        """Register the decorated function as the handler of these operators."""
 
         def add(function: Function[NodeT]) -> Function[NodeT]:
             for kind in kinds:
@@ -91,7 +91,7 @@ class Registry(Generic[NodeT]):
         return add
 
     def close_to(self, kind: str) -> str:
-        """The supported operator whose name is most like `kind`, or ''."""
+        """The supported operator whose name is most similar to `kind`, or ''."""
         return next(iter(difflib.get_close_matches(kind, self.handlers, 1, 0.75)), "")
 
 
@@ -113,10 +113,12 @@ def import_nodes(
     values: Mapping[str, Value],
     where: str,
 ) -> dict[str, Value]:
-    """Import nodes in order; every value by name. `values` holds inputs and constants.
+    """Import nodes in order and return every value by name. `values` holds inputs and constants.
 
-    Raises `EllcError` E212 with every node that cannot be imported, and where to cut.
+    Raises `EllcError` E212 that lists every node that cannot be imported; its hint says where to
+    cut the network.
     """
+    # None marks the result of a node that could not be imported.
     known: dict[str, Value | None] = {n: _named(v, n) for n, v in values.items()}
     problems = Problems()
     nonsense: Nonsense | None = None
@@ -127,46 +129,48 @@ def import_nodes(
         if missing:
             undefined = [n for n in missing if n not in known]
             for name in undefined:
-                problems.add(_place(node), f"reads '{name}', which nothing before it makes")
+                problems.add(_location(node), f"reads '{name}', which no earlier node makes")
             known.update((name, None) for name in node.outputs if name)
-            # After a node that failed: what is already known here may be an output, too.
-            cuts.ended([n for n in node.inputs if known.get(n) is not None])
+            # One operand is missing because an earlier node failed; the others can be outputs.
+            cuts.add_failed([n for n in node.inputs if known.get(n) is not None])
             continue
         before = emitter.work
         try:
-            _want_known(registry, node, say_close=len(problems) < _CLOSE_NAMES)
+            _want_known(registry, node, suggest=len(problems) < _MOST_SUGGESTIONS)
             results = _call(emitter, registry, node, operands)
         except (Unsupported, ShapeError) as error:
-            problems.add(_place(node), _said(error, node, operands))
-            nonsense = nonsense_before(error) or nonsense
-            cuts.ended(node.inputs)
+            problems.add(_location(node), _reason(error, node, operands))
+            nonsense = cause_of_nonsense(error) or nonsense
+            cuts.add_failed(node.inputs)
             results = [None] * len(node.outputs)
         computed = [v for v in results if v is not None and not v.is_constant]
         if computed:
-            numbers = all(not isinstance(v, Listed) and v.dtype is not DType.BOOL for v in computed)
-            cuts.made(node.inputs, node.outputs, emitter.work - before, numbers)
+            numbers = all(
+                not isinstance(v, SequenceValue) and v.dtype is not DType.BOOL for v in computed
+            )
+            cuts.add_imported(node.inputs, node.outputs, emitter.work - before, numbers)
         known.update((n, _named(v, n)) for n, v in zip(node.outputs, results, strict=False) if n)
         for name in node.outputs[len(results) :]:
             if name:
                 known[name] = None
-                problems.add(_place(node), f"its result '{name}' is not supported")
+                problems.add(_location(node), f"its result '{name}' is not supported")
     cut = ",".join(cuts.best())
     problems.raise_if_any(
         "cannot be imported",
         code="E212",
         where=where,
-        hint=(f"--outputs {cut} takes the part before; " if cut else "")
+        hint=(f"--outputs {cut} reads only the part before them; " if cut else "")
         + f"`ellc ops --format {registry.format}` lists what is supported",
         cause=nonsense,
     )
     return {name: value for name, value in known.items() if value is not None}
 
 
-def _said(error: EllcError, node: SourceNode, operands: Inputs) -> str:
-    """What a report says of a node that cannot be imported.
+def _reason(error: EllcError, node: SourceNode, operands: Inputs) -> str:
+    """Why a node cannot be imported, for the report.
 
-    Where an operator of the graph does not take its operands, a user knows neither that operator
-    nor those operands: the model's own are named instead.
+    A `ShapeError` comes from an operator of the graph, which the user does not know. Its message is
+    therefore shown with the operands of the model's node.
     """
     if not isinstance(error, ShapeError):
         return error.message
@@ -181,26 +185,26 @@ def _said(error: EllcError, node: SourceNode, operands: Inputs) -> str:
 
 
 def _named(value: Value | None, name: str) -> Value | None:
-    """The value under the name that reports shall use: the first that the model gave it."""
+    """The value with this name, unless it has one: reports use the first name of a value."""
     return value if value is None or value.name else replace(value, name=name)
 
 
 def wanted_values(known: Mapping[str, Value], names: Iterable[str]) -> list[Value]:
-    """The outputs of a graph inside a node; raises `Unsupported` for one that nothing makes."""
+    """The outputs of a graph inside a node; raises `Unsupported` for one that no node makes."""
     wanted = list(names)
     if missing := [n for n in wanted if n not in known]:
-        raise Unsupported(f"nothing inside it makes its output '{missing[0]}'")
+        raise Unsupported(f"no node inside it makes its output '{missing[0]}'")
     return [known[n] for n in wanted]
 
 
-def _want_known(registry: Registry[NodeT], node: NodeT, say_close: bool) -> None:
-    """Raise `Unsupported` for an operator that no handler knows."""
+def _want_known(registry: Registry[NodeT], node: NodeT, suggest: bool) -> None:
+    """Raise `Unsupported` for an operator without a handler."""
     if node.kind not in registry.handlers:
-        close = registry.close_to(node.kind) if say_close else ""
-        said = f" (close to it: {close})" if close else ""
+        close = registry.close_to(node.kind) if suggest else ""
+        advice = f" (similar: {close})" if close else ""
         if node.kind in registry.advice:
-            said = f"; {registry.advice[node.kind]}"
-        raise Unsupported(f"operator {node.kind} is not supported{said}")
+            advice = f"; {registry.advice[node.kind]}"
+        raise Unsupported(f"operator {node.kind} is not supported{advice}")
 
 
 def _call(
@@ -209,20 +213,20 @@ def _call(
     handler = registry.handlers[node.kind]
     emitter.begin(node.label)
     try:
-        # Numbers of a damaged file may overflow in any product; that is no fault of the reader.
+        # The numbers of a damaged file may overflow anywhere; the user must not see numpy warn.
         with np.errstate(all="ignore"):
-            made = handler.function(emitter, node, operands)
+            results = handler.function(emitter, node, operands)
     except EllcError as error:
         if isinstance(error, ShapeError):
             raise
         raise Unsupported(error.message) from error
     except _NONSENSE as error:
-        # Operands and attributes that no exporter writes; the walk goes on after them.
+        # No exporter writes such operands or attributes. `import_nodes` continues after the node.
         raise Nonsense(f"its operands or attributes make no sense ({error})") from error
     except MemoryError:
         raise Unsupported("its constants need more memory than there is") from None
-    return [made] if isinstance(made, Value) else list(made)
+    return [results] if isinstance(results, Value) else list(results)
 
 
-def _place(node: SourceNode) -> str:
-    return f"{node.label} ({node.said})" if node.label else node.said
+def _location(node: SourceNode) -> str:
+    return f"{node.label} ({node.written_kind})" if node.label else node.written_kind

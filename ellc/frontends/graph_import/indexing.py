@@ -1,7 +1,7 @@
-"""Elements chosen and replaced by index: what both formats say with arrays of positions.
+"""Elements chosen and replaced by index, for the gather and scatter operators of both formats.
 
-Everything is a gather from a flat view; computed indices become computed positions, known ones
-constants, because the emitter computes what it can.
+Every function here gathers from a flat view of the data. If the indices are known, the flat
+positions are constants, because the emitter computes operators on known arrays at once.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from ellc.ir.ops.reduce import Reduce
 from ellc.ir.ops.shape import Concat, Gather, Reshape, Slice
 from ellc.ir.types import Array, DType
 
-_MOST_ROUNDS = 64  # so many updates may go to the same element
+_MOST_ROUNDS = 64  # how many updates one element can receive; each takes a round of operators
 
 
 def wrapped(emitter: Emitter, indices: Value, extents: Sequence[int]) -> Value:
-    """Indices of which negative ones count from the end; `extents` broadcasts to them."""
+    """Indices with the extent added to negative ones; `extents` broadcasts to `indices`."""
     extent = emitter.numbers(extents, indices.dtype)
     zero = emitter.constant(np.zeros((1,), indices.dtype.numpy))
     from_start = emitter.add(Add(), indices, extent)
@@ -44,10 +44,10 @@ def wrapped(emitter: Emitter, indices: Value, extents: Sequence[int]) -> Value:
 
 
 def want_inside(indices: Value, extents: Array, *, from_end: bool = True) -> None:
-    """Raise `Unsupported` for what is not an integer, or a known index outside its axis.
+    """Raise `Unsupported` if indices are not integers, or a known one is outside its axis.
 
-    `extents` broadcasts to `indices`. Computed ones are clamped. With `from_end` negative ones
-    count from the end.
+    `extents` broadcasts to `indices`. With `from_end`, negative indices count from the end.
+    Computed indices are not checked here: kernels clamp them.
     """
     if not indices.dtype.is_integer:
         raise Unsupported(f"{indices.dtype.value} numbers as indices")
@@ -56,18 +56,21 @@ def want_inside(indices: Value, extents: Array, *, from_end: bool = True) -> Non
 
 
 def want_array_inside(indices: Array, extents: Array, *, from_end: bool = True) -> None:
-    """Raise `Unsupported` as `want_inside` does."""
+    """Raise `Unsupported` as `want_inside` does, for indices that are known."""
     if indices.dtype.kind not in "iu":
         raise Unsupported(f"{indices.dtype.name} numbers as indices")
     lowest = -extents if from_end else np.zeros_like(extents)
     beyond = np.extract((indices < lowest) | (indices >= extents), indices)
     if beyond.size:
         axes = ", ".join(map(str, extents.reshape(-1).tolist()))
-        raise Unsupported(f"the index {beyond[0]} lies outside of {axes} elements")
+        raise Unsupported(f"the index {beyond[0]} is outside of {axes} elements")
 
 
 def gather_elements(emitter: Emitter, x: Value, indices: Value, axis: int) -> Value:
-    """Element i of the result is that of x at i with `indices[i]` along an axis."""
+    """Take from x by an index along one axis; the result has the shape of `indices`.
+
+    Element i of the result (i is a whole coordinate) is x at i, with `indices[i]` along `axis`.
+    """
     fits = indices.type.rank == x.type.rank and all(
         a <= b for d, (a, b) in enumerate(zip(indices.shape, x.shape, strict=True)) if d != axis
     )
@@ -82,43 +85,51 @@ def gather_elements(emitter: Emitter, x: Value, indices: Value, axis: int) -> Va
         if other != axis:
             along = (-1, *(1,) * (len(steps) - other - 1))
             rest += step * emitter.counted(indices.shape[other]).reshape(along)
-    places = emitter.add(Add(), scaled, emitter.constant(rest.astype(indices.dtype.numpy)))
-    return emitter.add(Gather(0), _flat(emitter, x, x.type.rank), places)
+    positions = emitter.add(Add(), scaled, emitter.constant(rest.astype(indices.dtype.numpy)))
+    return emitter.add(Gather(0), _flat(emitter, x, x.type.rank), positions)
 
 
 def gather_nd(emitter: Emitter, x: Value, indices: Value, batch: int = 0) -> Value:
-    """Parts of x at coordinates along the last axis of `indices`, after `batch` shared axes."""
+    """Parts of x at coordinates, which the last axis of `indices` holds.
+
+    The first `batch` axes of x and of `indices` are the same and are not part of a coordinate.
+    """
     if indices.shape[:batch] != x.shape[:batch] or not indices.type.rank:
         raise Unsupported(f"{batch} shared axes of {indices.shape} and {x.shape}")
     depth = indices.shape[-1]
-    places = _rows_at(emitter, x.shape[batch : batch + depth], indices)
+    positions = _rows_at(emitter, x.shape[batch : batch + depth], indices)
     if batch:
         size = prod(x.shape[batch : batch + depth])
         first = size * emitter.counted(*x.shape[:batch])
-        spread = first.reshape(*first.shape, *(1,) * (places.type.rank - batch))
-        places = emitter.add(Add(), places, emitter.constant(spread.astype(places.dtype.numpy)))
-    return emitter.add(Gather(0), _flat(emitter, x, batch + depth), places)
+        spread = first.reshape(*first.shape, *(1,) * (positions.type.rank - batch))
+        offsets = emitter.constant(spread.astype(positions.dtype.numpy))
+        positions = emitter.add(Add(), positions, offsets)
+    return emitter.add(Gather(0), _flat(emitter, x, batch + depth), positions)
 
 
 def rows_of(shape: tuple[int, ...], indices: Array) -> Array:
-    """For known coordinates along the last axis the row of a tensor whose other axes are joined."""
+    """Row numbers for known coordinates, which the last axis of `indices` holds.
+
+    A coordinate of n numbers selects among the first n axes of `shape`, joined to one axis of rows.
+    """
     depth = indices.shape[-1] if indices.ndim else 0
     if not 0 < depth <= len(shape):
         raise Unsupported(f"coordinates of shape {list(indices.shape)} into {list(shape)}")
     axes = shape[:depth]
     want_array_inside(indices, np.array(axes))
-    turned = np.where(indices < 0, indices + np.array(axes), indices)
-    found: Array = (turned * np.array(_steps(axes), np.int64)).sum(-1)
-    return found
+    from_start = np.where(indices < 0, indices + np.array(axes), indices)
+    rows: Array = (from_start * np.array(_steps(axes), np.int64)).sum(-1)
+    return rows
 
 
 def scattered(
     emitter: Emitter, x: Value, rows: Array, updates: Value, op: Op | None, inner: int
 ) -> Value:
-    """x with updates at known rows: replaced, or combined by `op`.
+    """x with some rows replaced by `updates`, or combined with them by `op`.
 
-    A row of x is its last `inner` axes; `rows` has a row number for each row of `updates`. Of
-    several updates that replace one row the last counts; those that are combined take turns.
+    A row of x is its last `inner` axes; `rows` has the row number of each row of `updates`. If
+    several updates replace one row, the last one wins. If they are combined, each is applied in
+    turn.
     """
     split = x.type.rank - inner
     flat = _flat(emitter, x, split)
@@ -140,11 +151,13 @@ def scattered(
 def updated_block(emitter: Emitter, x: Value, update: Value, starts: Value) -> Value:
     """x with a block replaced by `update`, which begins at `starts` [rank of x].
 
-    A block that would reach outside of x begins at the nearest place where it does not.
+    A block that would reach beyond x is moved inwards until it fits.
     """
     room = [a - b for a, b in zip(x.shape, update.shape, strict=True)]
     if min(room, default=0) < 0 or starts.shape != (x.type.rank,):
-        raise Unsupported(f"{update.shape} at places {starts.shape} of {x.shape}")
+        raise Unsupported(
+            f"an update of shape {update.shape} and starts of shape {starts.shape} for {x.shape}"
+        )
     moved = [axis for axis, free in enumerate(room) if free]
     if not moved:
         return update
@@ -166,7 +179,10 @@ def updated_block(emitter: Emitter, x: Value, update: Value, starts: Value) -> V
 
 
 def one_hot(emitter: Emitter, indices: Value, depth: int, values: Value, axis: int) -> Value:
-    """`values[1]` where a new axis of `depth` elements is at the index, `values[0]` elsewhere."""
+    """One-hot vectors of `depth` elements along a new axis.
+
+    An element is `values[1]` if its position along the new axis is the index, else `values[0]`.
+    """
     if not indices.dtype.is_integer:
         indices = emitter.add(Cast(DType.I64), indices)
     rank = indices.type.rank + 1
@@ -185,7 +201,10 @@ def one_hot(emitter: Emitter, indices: Value, depth: int, values: Value, axis: i
 def reversed_sequences(
     emitter: Emitter, x: Value, lengths: Value, time_axis: int, batch_axis: int
 ) -> Value:
-    """The first `lengths[b]` elements along the time axis backwards, for every b of the other."""
+    """x with the first `lengths[b]` elements along the time axis reversed, for every batch b.
+
+    `time_axis` and `batch_axis` are 0 and 1 in either order; raises `Unsupported` for others.
+    """
     axes = {time_axis, batch_axis}
     if axes != {0, 1} or x.type.rank < 2 or lengths.shape != (x.shape[batch_axis],):
         raise Unsupported(f"sequences along axis {time_axis} of {x.shape}, {lengths.shape} lengths")
@@ -197,10 +216,10 @@ def reversed_sequences(
     along = (1, time) if time_axis == 1 else (time, 1)
     ends = expanded(emitter, emitter.add(Reshape(across), lengths), shape)
     numbers = emitter.full(shape, 0, dtype) + emitter.counted(*along, dtype=dtype)
-    place = emitter.constant(numbers)
+    position = emitter.constant(numbers)
     one = emitter.constant(np.ones((1,), dtype))
-    turned = emitter.add(Sub(), emitter.add(Sub(), ends, one), place)
-    when = emitter.add(Select(), turned, place, emitter.add(Less(), place, ends))
+    mirrored = emitter.add(Sub(), emitter.add(Sub(), ends, one), position)
+    when = emitter.add(Select(), mirrored, position, emitter.add(Less(), position, ends))
     steps = _steps(shape)
     first = steps[batch_axis] * emitter.counted(*across, dtype=dtype)
     scaled = _times(emitter, when, np.array([steps[time_axis]]))
@@ -213,34 +232,34 @@ def reversed_sequences(
 
 
 def _between(emitter: Emitter, x: Value, low: Sequence[int], high: Sequence[int]) -> Value:
-    """Whole numbers, each clamped to a range of its own."""
+    """x with every element clamped to its own range, both bounds included."""
     below = emitter.add(Minimum(), x, emitter.numbers(high, x.dtype))
     return emitter.add(Maximum(), below, emitter.numbers(low, x.dtype))
 
 
 def _offset(emitter: Emitter, begin: Value, axis: int, rows: Sequence[int], free: int) -> Value:
-    """How far every place along an axis lies after where a block begins; `free`: if it moves."""
+    """Each position along an axis minus the block's begin; `free` is 0 if the begin must be 0."""
     along = (rows[axis], *(1,) * (len(rows) - axis - 1))
-    place = emitter.constant(emitter.counted(*along, dtype=begin.dtype.numpy))
+    position = emitter.constant(emitter.counted(*along, dtype=begin.dtype.numpy))
     if not free:
-        return place
-    return emitter.add(Sub(), place, emitter.add(Slice((axis,), (1,), (1,)), begin))
+        return position
+    return emitter.add(Sub(), position, emitter.add(Slice((axis,), (1,), (1,)), begin))
 
 
 def _below(emitter: Emitter, offset: Value, extent: int) -> Value:
-    """Where an offset lies in 0..extent-1."""
+    """A boolean for each offset: whether it is in 0..extent-1."""
     zero, end = (emitter.numbers([n], offset.dtype) for n in (0, extent))
     after = emitter.add(GreaterEqual(), offset, zero)
     return emitter.add(And(), after, emitter.add(Less(), offset, end))
 
 
 def _folded(emitter: Emitter, op: Op, values: Sequence[Value]) -> Value:
-    """Values that broadcast to one another, combined by a commutative operator."""
+    """All values combined by a commutative operator; their shapes broadcast."""
     return functools.reduce(lambda a, b: pointwise(emitter, op, a, b), values)
 
 
 def _steps(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Distances between neighbours of a dense tensor."""
+    """For each axis of a dense tensor the distance in elements from one index to the next."""
     return tuple(prod(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
@@ -254,7 +273,7 @@ def _times(emitter: Emitter, x: Value, factor: Array) -> Value:
 
 
 def _rows_at(emitter: Emitter, axes: tuple[int, ...], indices: Value) -> Value:
-    """The number of the row that coordinates along the last axis of `indices` mean."""
+    """Row numbers in a tensor of shape `axes`, for the coordinates on the last axis of indices."""
     if not 0 < indices.shape[-1] == len(axes):
         raise Unsupported(f"coordinates of shape {list(indices.shape)} into {list(axes)}")
     want_inside(indices, np.array(axes))
@@ -264,28 +283,28 @@ def _rows_at(emitter: Emitter, axes: tuple[int, ...], indices: Value) -> Value:
 
 
 def _turns(rows: Array) -> list[Array]:
-    """Positions of the updates, in groups in which no row occurs twice."""
-    seen: dict[int, int] = {}
+    """Indices of the updates in groups, so that no row occurs twice in a group."""
+    next_turn: dict[int, int] = {}
     turns: list[list[int]] = []
     for position, row in enumerate(rows.tolist()):
-        turn = seen.get(row, 0)
-        seen[row] = turn + 1
+        turn = next_turn.get(row, 0)
+        next_turn[row] = turn + 1
         if turn == len(turns):
             turns.append([])
         turns[turn].append(position)
     if len(turns) > _MOST_ROUNDS:
-        raise Unsupported(f"{len(turns)} updates of one element")
+        raise Unsupported(f"{len(turns)} updates of one element, at most {_MOST_ROUNDS} are read")
     return [np.array(turn, np.int64) for turn in turns]
 
 
 def _combined(
     emitter: Emitter, flat: Value, changes: Value, rows: Array, turn: Array, op: Op
 ) -> Value:
-    """Rows that change are combined with their update, the others stay."""
+    """The rows of `flat`, those in `rows` combined with their update by `op`."""
     source = emitter.full((flat.shape[0],), 0, np.int64)
     source[rows] = turn
     changed = emitter.full((flat.shape[0], *(1,) * (flat.type.rank - 1)), False, np.bool_)
     changed[rows] = True
     spread = emitter.add(Gather(0), changes, emitter.constant(source))
-    made = emitter.add(op, flat, spread)
-    return emitter.add(Select(), made, flat, emitter.constant(changed))
+    combined = emitter.add(op, flat, spread)
+    return emitter.add(Select(), combined, flat, emitter.constant(changed))

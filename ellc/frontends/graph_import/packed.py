@@ -8,14 +8,15 @@ from ellc.ir.types import Array
 
 
 def packed_bytes(count: int, bits: int) -> int:
-    """How many bytes so many numbers fill; the last one may have room left."""
+    """How many bytes `count` numbers of `bits` bits take; the last byte may be partly unused."""
     return -(-count * bits // 8)
 
 
 def unpacked(content: Array, bits: int, count: int, *, signed: bool) -> Array:
-    """[count] int8 or uint8: numbers of `bits` (2 or 4), the lowest of a byte first.
+    """[count] int8 or uint8: the numbers of 2 or 4 bits in `content`, one in each element.
 
-    `content` holds their `packed_bytes`, uint8.
+    `content` is uint8 and has `packed_bytes` elements. The first number of a byte is in its lowest
+    bits.
     """
     shifts = np.array(range(0, 8, bits), np.uint8)
     parts = (content[:, None] >> shifts & np.uint8((1 << bits) - 1)).reshape(-1)[:count]

@@ -1,4 +1,4 @@
-"""Repetition: a recurrent layer's cell over the steps of a sequence; what counts the trips."""
+"""Loops: a recurrent layer's cell over the steps of a sequence, and the counters of a loop."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from ellc.ir.ops.pointwise import Select
 KeyT = TypeVar("KeyT", bound=Hashable)
 
 MOST_COUNTED_TRIPS = 4096
-"""Trips that an import follows one by one to know what a loop's counters are."""
+"""How many trips an import computes one by one, to know the values of a loop's counters."""
 
 
 def counters(known: Set[KeyT], reads: Mapping[KeyT, Set[KeyT]]) -> set[KeyT]:
-    """The carried values that are known on every trip, of those that are known before the first.
+    """The carried values of a loop that are known on every trip.
 
-    `reads` says on which ones a trip's next value of each depends.
+    `known` are those that are known before the first trip. `reads[i]` are the carried values that
+    the next value of `i` depends on.
     """
-    found = set(known)
-    while lost := {i for i in found if not reads[i] <= found}:
-        found -= lost
-    return found
+    counting = set(known)
+    while computed := {i for i in counting if not reads[i] <= counting}:
+        counting -= computed
+    return counting
 
 
 def run_cell(
@@ -39,11 +40,11 @@ def run_cell(
     walk: Walk,
     counts: Value | None = None,
 ) -> tuple[Value, list[Value]]:
-    """(the first state after every step, along the axis of x; all states after the last step).
+    """Run a cell over a sequence: (the first state after every step, all states at the end).
 
-    `cell` takes a step's element of x, the states and the fixed operands, and gives the states'
-    next values. Where `counts` [steps, batch, 1] is false, a step leaves the states as they are and
-    gives zeros.
+    The first result has its steps along the axis that `walk` gives for x. `cell` takes one step's
+    element of x, the states and the fixed operands, and returns the next states. Where `counts`
+    [steps, batch, 1] is false, a step leaves the states unchanged and its first result is zero.
     """
     trips = x.shape[walk.axis]
     b = GraphBuilder(cell.name)

@@ -1,4 +1,4 @@
-"""The same elements in another shape or order of axes."""
+"""Reshape and transpose, left out if they would change nothing."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ellc.ir.ops.shape import Reshape, Transpose
 
 
 def reshaped(emitter: Emitter, x: Value, shape: Sequence[int]) -> Value:
-    """The value in another shape of as many elements; nothing is added where it is the same."""
+    """The value in another shape with as many elements; nothing is added for the same shape."""
     return x if x.shape == tuple(shape) else emitter.add(Reshape(tuple(shape)), x)
 
 
 def transposed(emitter: Emitter, x: Value, permutation: Sequence[int]) -> Value:
-    """The value with its axes in another order; a known one is turned at once."""
+    """The value with its axes in another order; a known array is transposed at import."""
     order = tuple(permutation)
     if order == tuple(range(x.type.rank)):
         return x
@@ -25,6 +25,6 @@ def transposed(emitter: Emitter, x: Value, permutation: Sequence[int]) -> Value:
     op = Transpose(order)
     if x.array is None:
         return emitter.add(op, x)
-    # In proportion to the file, however large it is: weights are turned here.
+    # Without the emitter's limit on folding: weights are as large as the file, never larger.
     (type_,) = op.infer(x.type)
     return Value(type_, array=np.transpose(x.array, order))

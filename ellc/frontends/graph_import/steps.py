@@ -1,4 +1,4 @@
-"""Numbers in even steps, as both formats' ranges have them."""
+"""Numbers with a constant step, for the Range operators of both formats."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def stepped(
     dtype: DType,
     most: int,
 ) -> Value:
-    """The numbers from `first` on by `step` that lie before `end`; all three are finite.
+    """A vector `first`, `first + step`, ... that stops before `end`; all three are finite.
 
-    Raises `Unsupported` where they do not go on, are more than `most`, or leave `dtype`.
+    Raises `Unsupported` for a step of 0, more than `most` numbers, or one that `dtype` cannot hold.
     """
-    said = f"the numbers from {first} to {end} by {step}"
+    described = f"the numbers from {first} to {end} in steps of {step}"
     if step == 0:
-        raise Unsupported(f"{said} do not go on")
+        raise Unsupported(f"{described} never reach the end")
     steps = (end - first) / step
     if not steps <= most:
-        raise Unsupported(f"{said} are more than {most}")
+        raise Unsupported(f"{described} are more than {most}")
     count = max(0, math.ceil(steps))
     last = first + step * max(count - 1, 0)
     emitter.numbers([first, last], dtype)

@@ -1,7 +1,8 @@
-"""Values during an import: arrays as long as they are known, nodes of the graph otherwise.
+"""Values during an import: a value is a known array, or the result of a node of the graph.
 
-Exporters write shape arithmetic as ordinary operators. Here an operator on known arrays is computed
-at once by its own reference, so a handler that needs a number (the shape of a reshape) finds one.
+Exporters write shape arithmetic as ordinary operators. The emitter computes an operator on known
+arrays at once by its reference. A handler that needs a known number, such as the shape of a
+reshape, therefore gets one.
 """
 
 from __future__ import annotations
@@ -25,34 +26,31 @@ from ellc.ir.ops.quantised import Dequantize
 from ellc.ir.ranges import outside
 from ellc.ir.types import Array, DType, Quant, TensorType, type_of
 
-# Beyond these, and beyond `Limits.computed_elements` of one import, an operator on constants stays
-# in the graph (where `fold_constants` decides): what a file makes the reader compute or hold must
-# stay in proportion to the file.
+# An operator on constants that exceeds these, or what is left of `Limits.computed_elements`, stays
+# in the graph, and the pass `fold_constants` decides about it. A small file must not make the
+# reader compute or allocate much.
 _FOLDED_ELEMENTS = 1 << 22
 _FOLDED_STEPS = 1 << 24
 
 
 class Unsupported(EllcError):
-    """A handler cannot express a node; the message says what is missing and what would work."""
+    """A handler cannot import a node; the message says what is missing and what would work."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, code="E212")
 
 
 class Extents(tuple[int, ...]):
-    """The shape of an operand, which says what is wrong where an axis is asked for that is missing.
-
-    Elsewhere it is the tuple.
-    """
+    """The shape of an operand: a tuple that raises `Unsupported` for an axis it does not have."""
 
     name: str
 
     @staticmethod
     def of(shape: tuple[int, ...], name: str) -> Extents:
-        """The shape of the tensor of a name, which may be ''."""
-        made = Extents(shape)
-        made.name = name
-        return made
+        """The shape of the tensor called `name`, which may be ''."""
+        extents = Extents(shape)
+        extents.name = name
+        return extents
 
     @overload
     def __getitem__(self, axis: SupportsIndex) -> int: ...
@@ -62,21 +60,22 @@ class Extents(tuple[int, ...]):
         try:
             return super().__getitem__(axis)
         except IndexError:
-            said = f" '{self.name}'" if self.name else ""
+            name = f" '{self.name}'" if self.name else ""
             raise Unsupported(
-                f"its operand{said} of shape {list(self)} has no axis {axis}"
+                f"its operand{name} of shape {list(self)} has no axis {axis}"
             ) from None
 
 
 class Nonsense(Unsupported):
-    """A handler failed on numbers that it does not check; the cause is Python's own exception.
+    """A handler raised a Python exception for numbers that it does not check; that is the cause.
 
-    A user is told the node, no more: `tests/soak` looks for these, to be given checks of their own.
+    The message only tells the user which node it was. `tests/soak` looks for these errors, so that
+    the handler can be given a check with a better message.
     """
 
 
-def nonsense_before(error: BaseException | None) -> Nonsense | None:
-    """An error itself or what it was raised from, if that is `Nonsense`: of an inner graph, say."""
+def cause_of_nonsense(error: BaseException | None) -> Nonsense | None:
+    """The `Nonsense` in an error's chain of causes, if any; an inner graph may have raised it."""
     while error is not None and not isinstance(error, Nonsense):
         error = error.__cause__
     return error
@@ -84,9 +83,9 @@ def nonsense_before(error: BaseException | None) -> Nonsense | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Value:
-    """A tensor of the model: `array` if it is known now, `ref` if a node or input makes it.
+    """A tensor of the model: `array` is set if it is known now, `ref` if the graph computes it.
 
-    `name` is what the model calls it, for reports.
+    `name` is its name in the model, for messages.
     """
 
     type: TensorType
@@ -116,19 +115,19 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Listed(Value):
-    """A sequence of tensors. Only handlers that ask for sequences are given one.
+class SequenceValue(Value):
+    """A sequence of tensors. Only the handlers of sequence operators expect one.
 
-    `stack` is the tensor whose parts along axis 0 they are, if there is one.
+    If the items are the parts of one tensor along axis 0, `stack` is that tensor.
     """
 
     items: tuple[Value, ...] = ()
     stack: Value | None = None
 
     @staticmethod
-    def of(items: Iterable[Value], stack: Value | None = None) -> Listed:
+    def of(items: Iterable[Value], stack: Value | None = None) -> SequenceValue:
         """The sequence of these tensors."""
-        return Listed(TensorType(DType.F32, (0,)), items=tuple(items), stack=stack)
+        return SequenceValue(TensorType(DType.F32, (0,)), items=tuple(items), stack=stack)
 
 
 class Emitter:
@@ -139,31 +138,32 @@ class Emitter:
         self._budget = budget
         self._limits = budget.limits
         self._notes: dict[str, None] = {}
-        self._states: dict[str, Value | None] = {}  # by name what each holds after the call
+        self._states: dict[str, Value | None] = {}  # state name -> its value after the call
         self._state_types: dict[str, TensorType] = {}
-        self.work = 0  # multiply-adds, and elements of what functions make, so far
-        self.source: tuple[str, ...] = ()  # names of the model's node at work, for every new node
+        self.work = 0  # multiply-adds, and result elements of pointwise functions, so far
+        # The name of the model's node that is being imported; every new node gets it as its source.
+        self.source: tuple[str, ...] = ()
 
     def inner(self, name: str) -> Emitter:
-        """For a graph inside this one, such as the body of a loop; the budget is the same."""
-        made = Emitter(name, self._budget)
-        made.source = self.source
-        return made
+        """An emitter for a graph inside this one, such as a loop's body; it shares the budget."""
+        emitter = Emitter(name, self._budget)
+        emitter.source = self.source
+        return emitter
 
     @property
     def limits(self) -> Limits:
-        """What the import may take."""
+        """The limits of this import."""
         return self._limits
 
     def input(self, name: str, type: TensorType) -> Value:
-        """A public input."""
+        """Add a public input."""
         _want_elements(type)
         return Value(type, ref=self._builder.input(name, type))
 
     def output(self, name: str, value: Value, quant: Quant | None = None) -> None:
-        """A public output; a constant one becomes a constant of the graph.
+        """Add a public output. A known value becomes a constant of the graph.
 
-        `quant` is what the file says of its integers, for operators that leave that open.
+        `quant` is the quantisation in the file, for a value whose operator does not determine it.
         """
         ref = self.ref(value)
         if quant is not None:
@@ -173,31 +173,28 @@ class Emitter:
     def constant(
         self, array: Array, quant: Quant | None = None, dtype: DType | None = None
     ) -> Value:
-        """A known array; `dtype=DType.BIT` makes booleans signs."""
+        """A known array; with `dtype=DType.BIT` the booleans of `array` are bits."""
         data = np.asarray(array)
         type_ = type_of(data, dtype)
         return Value(TensorType(type_.dtype, type_.shape, quant=quant), array=data)
 
     def want_room(self, *shape: int) -> None:
-        """Raise `EllcError` E203 unless a handler may fill a tensor of a shape.
+        """Pay for a tensor of this shape; raises `EllcError` E203 beyond the limits.
 
-        To be called before allocating anything whose size comes from the file.
+        Call it before any allocation whose size comes from the file.
         """
         self._budget.want(shape, self._where)
 
     def full(self, shape: tuple[int, ...], value: float | np.floating, dtype: DTypeLike) -> Array:
-        """An array of one number. Raises `EllcError` E203 as `want_room` does."""
+        """An array with all elements equal to `value`. Raises E203 as `want_room` does."""
         return self._budget.full(shape, value, dtype, self._where)
 
     def counted(self, *shape: int, dtype: DTypeLike = np.int64) -> Array:
-        """The numbers from 0 on in the order of rows. Raises as `want_room` does."""
+        """An array that holds 0, 1, 2, ... in row-major order. Raises E203 as `want_room` does."""
         return self._budget.counted(shape, dtype, self._where)
 
     def numbers(self, values: Sequence[int | float], dtype: DType) -> Value:
-        """Numbers as a constant vector of a type of the file's choice.
-
-        Raises `Unsupported` for a number that the type does not hold.
-        """
+        """A constant vector of these numbers. Raises `Unsupported` if `dtype` cannot hold one."""
         array = np.asarray(values)
         if dtype.is_integer:
             info = np.iinfo(dtype.numpy)
@@ -207,28 +204,33 @@ class Emitter:
         return self.constant(array.astype(dtype.numpy))
 
     def want_work(self, array: Array) -> None:
-        """Raise `EllcError` E203 if a handler works on whole stored arrays again and again."""
+        """Pay for work on a whole stored array, after the first time; raises `EllcError` E203."""
         self._budget.pay_again(array, self._where)
 
     def begin(self, label: str) -> None:
-        """The model's node with this name is next. Raises `EllcError` E203 beyond the limits."""
+        """Start the import of the model's node `label`. Raises `EllcError` E203 beyond limits."""
         self.source = (label,)
         self._budget.pay_node(label)
 
     def add(self, op: Op, *operands: Value) -> Value:
-        """The only result of an operator. Raises `ShapeError`."""
+        """Add an operator with one result. Raises as `add_multi` does."""
         (result,) = self.add_multi(op, *operands)
         return result
 
     def add_multi(self, op: Op, *operands: Value) -> list[Value]:
-        """The results of an operator: arrays if all operands are known and not too large."""
+        """Add an operator and return its results.
+
+        If all operands are known and the results are small enough, it is computed at once and the
+        results are arrays. Raises `ShapeError` for operands that do not fit, and `Unsupported` for
+        known operands outside the operator's range.
+        """
         operands = _fitting(operands) if isinstance(op, Pointwise) else operands
         operand_types = tuple(v.type for v in operands)
         types = op.infer(*operand_types)
         for type_ in types:
             self._limits.product(type_.shape, where=self._where, what="result")
-        if said := outside(op, operand_types, [v.array for v in operands]):
-            raise Unsupported("; ".join(said))
+        if problems := outside(op, operand_types, [v.array for v in operands]):
+            raise Unsupported("; ".join(problems))
         arrays = [v.array for v in operands if v.array is not None]
         if len(arrays) == len(operands) and self._is_small(op, operand_types, types):
             self._budget.pay(_folding_work(op, operand_types, types), self._where)
@@ -243,11 +245,11 @@ class Emitter:
         for type_ in types:
             _want_elements(type_)
         self.work += _work(op, operand_types, types)
-        made = self._builder.add_multi(op, *(self.ref(v) for v in operands), source=self.source)
-        return [Value(r.type, ref=r) for r in made]
+        refs = self._builder.add_multi(op, *(self.ref(v) for v in operands), source=self.source)
+        return [Value(r.type, ref=r) for r in refs]
 
     def ref(self, value: Value) -> Ref:
-        """The value inside the graph under construction."""
+        """The value in the graph under construction; a known one becomes a constant there."""
         if value.ref is not None:
             return value.ref
         if value.array is None:
@@ -256,39 +258,39 @@ class Emitter:
         return self._builder.constant(value.array, value.type.dtype)
 
     def state(self, name: str, initial: Array) -> Value:
-        """The current value of a state that lives between calls.
+        """Add a state and return its value at the start of a call.
 
-        Raises `Unsupported` for a second state of a name.
+        Raises `Unsupported` if the name is used already.
         """
         if name in self._states:
-            raise Unsupported(f"its state '{name}' is that of another operator, too")
+            raise Unsupported(f"its state '{name}' is also the state of another operator")
         self._states[name] = None
         ref = self._builder.state(name, initial)
         self._state_types[name] = ref.type
         return Value(ref.type, ref=ref)
 
     def set_state(self, name: str, value: Value) -> None:
-        """What a state holds after the call.
+        """Set the value that a state has after the call.
 
-        Raises `Unsupported` for a value of another type or shape than the state has.
+        Raises `Unsupported` if its element type or shape is not that of the state.
         """
-        held, new = self._state_types[name], value.type
-        if (held.dtype, held.shape) != (new.dtype, new.shape):
-            both = (f"{t.dtype.value}{list(t.shape)}" for t in (held, new))
-            raise Unsupported(f"its state '{name}' of {' becomes '.join(both)}")
+        old, new = self._state_types[name], value.type
+        if (old.dtype, old.shape) != (new.dtype, new.shape):
+            before, after = (f"{t.dtype.value}{list(t.shape)}" for t in (old, new))
+            raise Unsupported(f"its state '{name}' is {before} before the call and {after} after")
         self._builder.set_state(name, self.ref(value))
         self._states[name] = value
 
     def after_call(self, name: str) -> Value | None:
-        """What a state holds after the call; None if there is no such state."""
+        """The value of a state after the call; None if it is not set or there is no such state."""
         return self._states.get(name)
 
     def metadata(self, entries: dict[str, str]) -> None:
-        """Metadata of the graph."""
+        """Add entries to the graph's metadata."""
         self._builder.metadata(entries)
 
     def note(self, text: str) -> None:
-        """A remark for the user, once; it goes into the metadata as `note.N`."""
+        """Add a remark for the user to the metadata, as `note.N`; a repeated one is left out."""
         self._notes[text] = None
 
     def build(self) -> Graph:
@@ -303,17 +305,20 @@ class Emitter:
     def _is_small(
         self, op: Op, operands: tuple[TensorType, ...], results: tuple[TensorType, ...]
     ) -> bool:
-        held = sum(t.elements for t in operands)
-        made = sum(t.elements for t in results)
+        read = sum(t.elements for t in operands)
+        written = sum(t.elements for t in results)
         return (
-            made <= min(max(2 * held, 4096) + 4096, _FOLDED_ELEMENTS)
+            written <= min(max(2 * read, 4096) + 4096, _FOLDED_ELEMENTS)
             and op.inner_steps(operands, results) <= _FOLDED_STEPS
             and _folding_work(op, operands, results) <= self._budget.left
         )
 
 
 def _fitting(operands: tuple[Value, ...]) -> tuple[Value, ...]:
-    """Operands of a pointwise operator: a number written as a vector fits a scalar, too."""
+    """Operands of a pointwise operator; if the first is a scalar, so are known ones of 1 element.
+
+    Files write a single number as a scalar or as a vector of one element.
+    """
     first, *others = operands
     return operands if first.type.rank else (first, *map(_without_axes, others))
 
@@ -325,14 +330,14 @@ def _without_axes(value: Value) -> Value:
 
 
 def _work(op: Op, operands: tuple[TensorType, ...], results: tuple[TensorType, ...]) -> int:
-    """What an operator computes; nothing where it moves, converts or compares."""
+    """How much an operator computes; 0 if it only moves, converts or compares."""
     if isinstance(op, Pointwise) and not isinstance(op, Cast | Dequantize | Select):
         return sum(t.elements for t in results if t.dtype.is_float)
     return op.macs(operands, results)
 
 
 def _folding_work(op: Op, operands: tuple[TensorType, ...], results: tuple[TensorType, ...]) -> int:
-    """What computing an operator costs: elements read and made, and the steps between."""
+    """What computing an operator at import costs: elements read and written, and inner steps."""
     return sum(t.elements for t in (*operands, *results)) + op.inner_steps(operands, results)
 
 
@@ -345,14 +350,14 @@ def known(value: Value, what: str) -> Array:
     """The array of a value that a handler must know; raises `Unsupported` if it is computed."""
     if value.array is None:
         raise Unsupported(
-            f"{what} must be known at import, as a constant or by inputs fixed by --set, "
-            "and not be computed by the network"
+            f"{what} must be known at import, as a constant or from inputs fixed by --set, "
+            "but the network computes it"
         )
     return value.array
 
 
 def known_ints(value: Value, what: str) -> tuple[int, ...]:
-    """A known array of whole numbers, flat; raises `Unsupported` for NaN and infinities."""
+    """The elements of a known array as integers; raises `Unsupported` for NaN and infinities."""
     array = known(value, what)
     if not np.isfinite(array).all():
         raise Unsupported(f"{what} holds a number that is not finite")
@@ -360,7 +365,7 @@ def known_ints(value: Value, what: str) -> tuple[int, ...]:
 
 
 def known_int(value: Value, what: str) -> int:
-    """A known whole number; raises `Unsupported` for an array of more or less than one."""
+    """A known integer; raises `Unsupported` unless the array has exactly one element."""
     numbers = known_ints(value, what)
     if len(numbers) != 1:
         raise Unsupported(f"{what} is {len(numbers)} numbers, not one")
@@ -368,7 +373,7 @@ def known_int(value: Value, what: str) -> int:
 
 
 def known_number(value: Value, what: str) -> int | float:
-    """A known finite number; raises `Unsupported` for an array of more or less than one."""
+    """A known finite number; raises `Unsupported` unless the array has exactly one element."""
     array = known(value, what)
     if array.size != 1:
         raise Unsupported(f"{what} is {array.size} numbers, not one")
@@ -379,7 +384,7 @@ def known_number(value: Value, what: str) -> int | float:
 
 
 def extents(value: Value, rank: int, what: str) -> tuple[int, ...]:
-    """The shape of an operand that must have `rank` axes; raises `Unsupported` for others."""
+    """The shape of a value; raises `Unsupported` unless it has `rank` axes."""
     if len(value.shape) != rank:
         raise Unsupported(f"{what} has the shape {list(value.shape)}, not {rank} axes")
     return value.shape

@@ -1,4 +1,4 @@
-"""Convolutions over three spatial axes, as those over two: slices along depth become channels."""
+"""Convolutions over three spatial axes as convolutions over two: the depth taps become channels."""
 
 from __future__ import annotations
 
@@ -11,59 +11,65 @@ from ellc.ir.ops.shape import Gather
 from ellc.ir.types import Array
 
 
-def places_under_window(
+def window_positions(
     emitter: Emitter, count: int, taps: int, stride: int, dilation: int, before: int
 ) -> Array:
-    """[count, taps]: the element under every tap of a window; `before` elements are padding."""
+    """[count, taps]: for each of `count` windows the input position that each tap reads.
+
+    `before` is the padding before the input. Positions in the padding are negative or beyond the
+    extent.
+    """
     emitter.want_room(count, taps)
     starts = emitter.counted(count, 1) * stride - before
-    made: Array = starts + dilation * emitter.counted(taps)
-    return made
+    positions: Array = starts + dilation * emitter.counted(taps)
+    return positions
 
 
-def places_transposed(
+def transposed_positions(
     emitter: Emitter, extent: int, count: int, taps: int, stride: int, dilation: int, before: int
 ) -> Array:
-    """[count, taps]: the element that a tap of a transposed convolution puts there, or -1.
+    """[count, taps]: for each output of a transposed convolution the input that a tap reads.
 
-    `before` elements of the full result are cut off before its first.
+    It is -1 if the tap reads none. `before` elements are cut off at the start of the full result.
     """
     emitter.want_room(count, taps)
     full = emitter.counted(count, 1) + before - dilation * emitter.counted(taps)
-    place = full // stride
-    good = (full % stride == 0) & (place >= 0) & (place < extent)
-    return np.where(good, place, -1)
+    position = full // stride
+    inside = (full % stride == 0) & (position >= 0) & (position < extent)
+    return np.where(inside, position, -1)
 
 
 def volumes_as_pixels(
-    emitter: Emitter, x: Value, places: Array, groups: int = 1, outside: float = 0.0
+    emitter: Emitter, x: Value, positions: Array, groups: int = 1, outside: float = 0.0
 ) -> Value:
-    """Volumes [N,D,H,W,C] as pixels [N * count,H,W,C * taps]: the slices at `places` [count, taps].
+    """Volumes [N,D,H,W,C] as images [N * count,H,W,C * taps].
 
-    A place beyond x is a slice of `outside`. Channels of one group stay together.
+    Image n * count + i has as channels the slices of volume n at depths `positions[i]`
+    ([count, taps]). A position outside of x gives a slice filled with `outside`. The channels of
+    one group stay adjacent.
     """
     batch, extent, rows, columns, channels = x.shape
     if groups < 1 or channels % groups:
         raise Unsupported(f"{channels} channels in {groups} groups")
-    beyond = (places < 0) | (places >= extent)
+    beyond = (positions < 0) | (positions >= extent)
     if beyond.any():
         x = emitter.add(Pad((0,) * 5, (0, 1, 0, 0, 0), outside), x)
-    chosen = emitter.constant(np.where(beyond, extent, places))
-    count, taps = places.shape
-    under = emitter.add(Gather(1), x, chosen)
+    chosen = emitter.constant(np.where(beyond, extent, positions))
+    count, taps = positions.shape
+    slices = emitter.add(Gather(1), x, chosen)
     split = (batch, count, taps, rows, columns, groups, channels // groups)
-    turned = transposed(emitter, reshaped(emitter, under, split), (0, 1, 3, 4, 5, 2, 6))
-    return reshaped(emitter, turned, (batch * count, rows, columns, channels * taps))
+    grouped = transposed(emitter, reshaped(emitter, slices, split), (0, 1, 3, 4, 5, 2, 6))
+    return reshaped(emitter, grouped, (batch * count, rows, columns, channels * taps))
 
 
 def filters_as_pixels(emitter: Emitter, w: Value) -> Value:
-    """Weights [F,kd,kh,kw,C/groups] as those of what `volumes_as_pixels` makes of the operand."""
+    """Weights [F,kd,kh,kw,C/groups] as [F,kh,kw,kd * C/groups], to fit `volumes_as_pixels`."""
     filters, taps, rows, columns, channels = w.shape
-    turned = transposed(emitter, w, (0, 2, 3, 1, 4))
-    return reshaped(emitter, turned, (filters, rows, columns, taps * channels))
+    ordered = transposed(emitter, w, (0, 2, 3, 1, 4))
+    return reshaped(emitter, ordered, (filters, rows, columns, taps * channels))
 
 
 def pixels_as_volumes(emitter: Emitter, pixels: Value, batch: int) -> Value:
-    """[N * count,H,W,C] as [N,count,H,W,C]."""
+    """Images [N * count,H,W,C] as volumes [N,count,H,W,C]; `batch` is N."""
     count, *rest = pixels.shape
     return reshaped(emitter, pixels, (batch, count // batch, *rest))

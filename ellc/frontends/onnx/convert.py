@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from ellc.frontends.budget import Budget
 from ellc.frontends.graph_import.fixed import fixed_input
 from ellc.frontends.graph_import.handlers import import_nodes, needed_nodes
-from ellc.frontends.graph_import.values import Emitter, Listed, Value
+from ellc.frontends.graph_import.values import Emitter, SequenceValue, Value
 from ellc.frontends.onnx.functions import without_calls
 from ellc.frontends.onnx.inner import stored_values
 from ellc.frontends.onnx.model import OnnxGraph, OnnxInput, OnnxModel, OnnxNode
@@ -54,7 +54,7 @@ def convert(model: OnnxModel, options: ImportOptions, where: str) -> Graph:
     values.update(stored_values(emitter, graph, nodes, outputs))
     known = import_nodes(emitter, with_joined(), nodes, values, where)
     for name in outputs:
-        if isinstance(known[name], Listed):
+        if isinstance(known[name], SequenceValue):
             raise EllcError(
                 f"the output '{name}' is a sequence of tensors",
                 code="E212",

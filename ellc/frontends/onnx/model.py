@@ -171,7 +171,7 @@ class OnnxNode(Attributes):
         return self.name or next((n for n in self.outputs if n), "")
 
     @property
-    def said(self) -> str:
+    def written_kind(self) -> str:
         """The operator as the file has it."""
         return self.joined or self.kind
 

@@ -17,7 +17,13 @@ from types import MappingProxyType
 from typing import Literal
 
 from ellc.frontends.graph_import.handlers import Function, Handler, Inputs, Registry
-from ellc.frontends.graph_import.values import Emitter, Listed, Unsupported, Value, known_ints
+from ellc.frontends.graph_import.values import (
+    Emitter,
+    SequenceValue,
+    Unsupported,
+    Value,
+    known_ints,
+)
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.narrow import Narrow, same_kind
 from ellc.frontends.onnx.schemas import default_value
@@ -123,7 +129,7 @@ def _checked(
 ) -> Function[OnnxNode]:
     @wraps(function)
     def handler(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value | Sequence[Value]:
-        if not sequences and any(isinstance(v, Listed) for v in inputs):
+        if not sequences and any(isinstance(v, SequenceValue) for v in inputs):
             raise Unsupported("a sequence where a tensor is expected")
         _refuse(declines, node, inputs)
         node.ignore(*ignores)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ellc.frontends.graph_import.values import Emitter, Unsupported
-from ellc.frontends.graph_import.volumes import places_under_window
+from ellc.frontends.graph_import.volumes import window_positions
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.ir.types import Array, Padding
 
@@ -64,7 +64,7 @@ class Span:
     def places(self, emitter: Emitter, extent: int) -> Array:
         """[count, size]: which element every tap reads; outside of 0..extent-1 is padding."""
         count, amounts = self.count(extent), (self.stride, self.dilation, self.before)
-        return places_under_window(emitter, count, self.size, *amounts)
+        return window_positions(emitter, count, self.size, *amounts)
 
 
 def window_of(spans: Sequence[Span]) -> Window:

@@ -159,7 +159,7 @@ class TfliteNode:
     custom: bytes = b""
 
     @property
-    def said(self) -> str:
+    def written_kind(self) -> str:
         """The operator as the file has it."""
         return self.kind
 

@@ -136,7 +136,7 @@ def test_layers_that_begin_with_none_of_the_input_are_refused() -> None:
     text = archive_bytes(root).decode()
     with pytest.raises(EllcError) as caught:
         read_ell(text.replace("InputLayer<float>", "SoftmaxLayer<float>").encode())
-    assert "the first layer is not an input layer but SoftmaxLayer" in caught.value.report()
+    assert "the first layer is SoftmaxLayer, not an input layer" in caught.value.report()
 
 
 @pytest.mark.parametrize("scaled", [0, 1])

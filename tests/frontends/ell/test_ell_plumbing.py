@@ -336,7 +336,7 @@ def test_all_unsupported_nodes_are_listed_with_a_next_step() -> None:
                     ("count", 2),
                 )
             ],
-            "2 from 3 of 4",
+            "2 from 3 on are more than the 4 there are",
         ),
     ],
 )

@@ -153,12 +153,12 @@ def test_everything_that_does_not_fit_is_named() -> None:
     b.output("y", x)
     report = refused(b.build())
     for words in (
-        "'first' (hard_swish): no layer does this",
-        "'second' (lrn): no layer does this",
-        "'third' (conv2d): there are no groups",
-        "is not the same on all sides",
-        "there is no padding with 5.0",
-        "'map' (add): only one number for each channel",
+        "'first' (hard_swish): no layer computes this operator",
+        "'second' (lrn): no layer computes this operator",
+        "'third' (conv2d): layers have no groups",
+        "differs between the sides",
+        "layers cannot pad with 5.0",
+        "'map' (add): a layer's constant has one number for each channel",
     ):
         assert words in report
 
@@ -178,7 +178,7 @@ def test_branches_states_and_several_ports_do_not_fit() -> None:
     assert "state 's'" in report
     b, x = image(4, 4, 2)
     b.output("y", b.add(Binarize(), x))
-    assert "layers give no bit" in refused(b.build())
+    assert "layers cannot give bit" in refused(b.build())
 
 
 def test_the_border_of_a_binary_convolution(tmp_path: Path) -> None:

@@ -382,7 +382,7 @@ def test_one_report_of_everything() -> None:
     assert [p.split(":")[0] for p in error.problems] == [
         "first (Convv)", "second (Relu)", "third (Softmax)",
     ]  # fmt: skip
-    assert "close to it: Conv" in error.problems[0]
+    assert "similar: Conv" in error.problems[0]
     assert "'alpha' is not supported" in error.problems[1]
     assert "--outputs a" in error.hint
 
@@ -401,7 +401,7 @@ def test_a_cut_stands_after_what_computes() -> None:
     ]
     constants = {"w": w, "v": floats(4, 4, 3, 3), "axes": np.array([0])}
     proto = model(nodes, {"x": floats(1, 3, 16, 16)}, ["y"], constants)
-    assert error_of(proto).hint.startswith("--outputs d,c takes the part before")
+    assert error_of(proto).hint.startswith("--outputs d,c reads only the part before them")
     bare = model([nodes[0], nodes[1], node("Unknown", ["lifted", "compared"], ["y"])],
                  {"x": X}, ["y"], {"axes": np.array([0])})  # fmt: skip
     assert "--outputs" not in error_of(bare).hint

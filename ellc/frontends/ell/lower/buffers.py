@@ -1,8 +1,8 @@
-"""What an output port of an archive holds: an active region, and a border around it.
+"""The contents of an output port of an archive: an active region, and a border around it.
 
-In ELL a layer stores its result with a border for the next layer. Here the border is kept apart
-(`StoredValue`), so that a convolution can take it as its padding. It is added to the value only for
-a reader that uses the memory in another way.
+In ELL a layer stores its result with a border for the next layer. Here a `StoredValue` keeps the
+border separate from the active region, so that it can become the padding of a convolution. It is
+added to the value only for a node that reads the memory in another layout.
 """
 
 from __future__ import annotations
@@ -19,16 +19,19 @@ from ellc.ir.builder import Ref
 FLT_MAX = float(np.finfo(np.float32).max)
 
 Fill = float | NDArray[np.float32]
-"""Contents of the padding: one number, or an array of the whole extent, without its interior."""
+"""Contents of a border: one number, or an array of the whole buffer whose interior is unused."""
 
 
 PATTERNED = (PaddingScheme.ALTERNATING_ZERO_AND_ONES, PaddingScheme.RANDOM_ZERO_AND_ONES)
-"""Schemes whose padding is not a single number."""
+"""Schemes whose border holds different numbers."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredValue:
-    """`ref` is the active region, shaped as `tensor_shape(layout.size)`, in physical order."""
+    """A port's value: `ref` is the active region, `fill` the contents of the border around it.
+
+    The shape of `ref` is `tensor_shape(layout.size)`, with dimensions in physical order.
+    """
 
     ref: Ref
     layout: MemoryLayout
@@ -36,15 +39,15 @@ class StoredValue:
 
 
 def tensor_shape(size: tuple[int, ...]) -> tuple[int, ...]:
-    """The graph's shape for a layout: three dimensions are an image with a leading 1."""
+    """The shape in the graph for the size of a layout: an image gets a batch axis of extent 1."""
     return (1, *size) if len(size) == 3 else size
 
 
 def border_fill(scheme: PaddingScheme, extent: tuple[int, int, int]) -> Fill:
-    """What ELL's interpreter puts into a border, given rows, columns and channels of the buffer.
+    """What ELL's interpreter puts into a border; `extent` is rows, columns, channels of the buffer.
 
-    The random scheme is `rand() & 1` there, another pattern in every run; here it is one fixed
-    pattern: bit 31 of the element's index, scrambled by two rounds of multiply and shift.
+    For the random scheme ELL calls `rand() & 1`, which gives another pattern in every run. Here the
+    pattern is fixed: bit 31 of the element's index after two rounds of multiply and shift.
     """
     match scheme:
         case PaddingScheme.ZEROS:
@@ -74,21 +77,24 @@ def _scrambled_bits(extent: tuple[int, int, int]) -> NDArray[np.float32]:
 
 
 def same_memory(left: MemoryLayout, right: MemoryLayout) -> bool:
-    """Whether two layouts put the same elements into the active region (ones do not matter)."""
+    """Whether two layouts of one buffer have the same active region.
+
+    Dimensions of extent 1 and splits of a dense dimension make no difference.
+    """
     return _essential(left) == _essential(right)
 
 
 def plain_layout(size: tuple[int, ...]) -> MemoryLayout:
-    """A layout without padding."""
+    """The layout of this size without padding."""
     return MemoryLayout(size, size, (0,) * len(size), tuple(range(len(size))), increments(size))
 
 
 def _essential(layout: MemoryLayout) -> list[tuple[int, int, int]]:
     triples = zip(layout.size, layout.extent, layout.offset, strict=True)
-    kept = [triple for triple in triples if triple[1] != 1]
-    # Dimensions without padding of their own join the one before: [4, 4, 2] is [16, 2] is [32].
+    long = [triple for triple in triples if triple[1] != 1]
+    # A dimension without padding is joined with the one before: [4, 4, 2] is [16, 2] is [32].
     joined: list[tuple[int, int, int]] = []
-    for size, extent, offset in kept:
+    for size, extent, offset in long:
         if joined and size == extent and offset == 0:
             before = joined[-1]
             joined[-1] = (before[0] * size, before[1] * extent, before[2] * size)

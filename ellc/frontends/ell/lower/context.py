@@ -1,4 +1,4 @@
-"""The state of one lowering: the graph under construction, the ports' contents, the problems."""
+"""The state while one archive is lowered: the graph so far, the ports' contents, the problems."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ellc.ir.ops.pointwise import Cast
 from ellc.ir.ops.shape import Concat, Gather, Reshape, Slice, Transpose
 from ellc.ir.types import Array, DType, Padding
 
-# Applied to constants, these are done at once: the graph then holds the moved array.
+# Operators that only move data are computed here if their operands are constants.
 _MOVES = (Reshape, Transpose, Slice, Concat, Gather, Cast)
 
 _DTYPES = {
@@ -42,7 +42,7 @@ _DTYPES = {
 
 
 class Refused(Exception):
-    """A node that cannot be lowered: why, and in which field (empty: the node as a whole)."""
+    """A node cannot be lowered. `text` says why; `key` is the field at fault, or empty."""
 
     def __init__(self, text: str, key: str = "") -> None:
         super().__init__(text)
@@ -51,23 +51,26 @@ class Refused(Exception):
 
 
 class Poisoned(Exception):
-    """The node of an operand was refused: nothing more to say about this one."""
+    """A node cannot be lowered because of a problem that is already in the list of problems."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A node being lowered and checked access to its fields."""
+    """The node that is being lowered, with a view of its fields."""
 
     node: Node
     view: View
 
     @property
     def element(self) -> str:
-        """The element type the node is a template of."""
+        """The element type, which is the node's first template argument."""
         return self.node.type.element
 
     def layout(self, key: str) -> MemoryLayout | None:
-        """An optional layout field; one that is there must be sound and contiguous."""
+        """The layout in a field; None if the field is missing.
+
+        Raises `Refused` or `Poisoned` for an invalid layout and for one that is not contiguous.
+        """
         if key not in self.view:
             return None
         child = self.view.child(key)
@@ -81,13 +84,13 @@ class Job:
         return layout
 
     def must_be_sound(self) -> None:
-        """Stop here if a field was bad; its problem is already noted."""
+        """Raise `Poisoned` if a field was invalid; its problem has been reported."""
         if not self.view.sound:
             raise Poisoned
 
 
 class Lowering:
-    """Collects the graph; handlers call `read`, `emit` and `write`."""
+    """Builds the graph of an archive. Handlers call `read`, `emit` and `write`."""
 
     def __init__(self, archive: Archive, options: EllOptions, builder: GraphBuilder) -> None:
         self.archive = archive
@@ -105,49 +108,55 @@ class Lowering:
 
     @property
     def limits(self) -> Limits:
-        """The reader's limits."""
+        """The limits of this import."""
         return self.options.limits
 
     # ---- values ---------------------------------------------------------------------------------
 
     def dtype(self, element: str) -> DType:
-        """The graph's element type for one of the archive; notes a narrowed double."""
-        found = _DTYPES.get(element)
-        if found is None:
+        """The graph's element type for an element type of the archive.
+
+        If doubles are computed in float32, this adds a note. Raises `Refused` for unknown types.
+        """
+        dtype = _DTYPES.get(element)
+        if dtype is None:
             raise Refused(f"element type '{element}' is not supported")
-        if found is DType.F64 and self.options.double_is == "float":
+        if dtype is DType.F64 and self.options.double_is == "float":
             self.note("the model's doubles are computed in float32")
             return DType.F32
-        return found
+        return dtype
 
     def note(self, text: str) -> None:
-        """A remark for the user, kept in the graph's metadata."""
+        """Add a remark for the user to the graph's metadata, unless it is there already."""
         if text not in self.notes:
             self.notes.append(text)
 
     def constant(self, array: Array) -> Ref:
-        """A constant of the graph."""
+        """Add a constant to the graph."""
         ref = self.builder.constant(np.asarray(array, order="C"))
         self.constants[ref.id] = array
         return ref
 
     def scalar(self, value: float, like: Ref) -> Ref:
-        """A constant of one element, of another value's type."""
+        """A constant of one element, with the element type of `like`."""
         with np.errstate(all="ignore"):
             return self.constant(np.array([value]).astype(like.type.dtype.numpy))
 
     def zero_state(self, job: Job, name: str, shape: tuple[int, ...], like: Ref) -> Ref:
-        """A state of the node that starts with zeros; `set_state` says how it goes on."""
+        """Add a state of the node that starts as zeros; `set_state` gives its next value."""
         self.budget.want(shape, job.node.path)
         zeros = np.zeros(shape, like.type.dtype.numpy)
         return self.builder.state(f"{job.node.id}.{name}", zeros)
 
     def set_state(self, job: Job, name: str, value: Ref) -> None:
-        """What a state of the node holds after the call."""
+        """Set the value that a state of the node has after the call."""
         self.builder.set_state(f"{job.node.id}.{name}", value)
 
     def emit_multi(self, op: Op, *operands: Ref) -> list[Ref]:
-        """Apply an operator under the current source label."""
+        """Add an operator, with the current node as its source, and return its results.
+
+        An operator that only moves constants is computed at once.
+        """
         arrays = [self.constants.get(ref.id) for ref in operands]
         known = [array for array in arrays if array is not None]
         if isinstance(op, _MOVES) and len(known) == len(arrays):
@@ -157,14 +166,14 @@ class Lowering:
         return self.builder.add_multi(op, *operands, source=self.source)
 
     def emit(self, op: Op, *operands: Ref) -> Ref:
-        """Apply an operator that has one result."""
+        """Add an operator that has one result, as `emit_multi` does."""
         (result,) = self.emit_multi(op, *operands)
         return result
 
     def reshape(self, ref: Ref, shape: Sequence[int]) -> Ref:
-        """The same elements under another shape; nothing is added when it has it already."""
+        """The same elements in another shape; nothing is added if the shape is the same."""
         wanted = tuple(shape)
-        # A view of a view is a view of the first tensor.
+        # A reshape of a reshape is replaced by one reshape of the original tensor.
         base = self.viewed.get(ref.id, ref)
         if base.type.shape == wanted:
             return base
@@ -177,7 +186,7 @@ class Lowering:
         return result
 
     def slice(self, ref: Ref, starts: Sequence[int], sizes: Sequence[int]) -> Ref:
-        """A block of a tensor."""
+        """The block of a tensor that begins at `starts` and has the shape `sizes`."""
         if tuple(sizes) == ref.type.shape:
             return ref
         return self.emit(Slice(tuple(starts), tuple(sizes), (1,) * len(starts)), ref)
@@ -185,7 +194,7 @@ class Lowering:
     # ---- ports ----------------------------------------------------------------------------------
 
     def write(self, job: Job, value: StoredValue | Ref, port: str = "output") -> None:
-        """Say what an output port of the node holds; a bare tensor has no border."""
+        """Set the value of an output port of the node; a `Ref` is a value without border."""
         if isinstance(value, Ref):
             shape = value.type.shape
             size = shape[1:] if len(shape) == 4 and shape[0] == 1 else shape
@@ -193,12 +202,12 @@ class Lowering:
         self.values[job.node.id, port] = value
 
     def has_input(self, job: Job, key: str) -> bool:
-        """Whether an input port is there and connected."""
+        """Whether the node has this input port and it is connected."""
         port = job.node.inputs.get(key)
         return port is not None and not port.reference.is_empty
 
     def reference(self, job: Job, key: str) -> PortReference:
-        """What an input port reads; it must be connected."""
+        """The reference of an input port; raises `Refused` if it is not connected."""
         port = job.node.inputs.get(key)
         if port is None:
             raise Refused(f"there is no input port '{key}'")
@@ -207,11 +216,14 @@ class Lowering:
         return port.reference
 
     def read(self, job: Job, key: str) -> StoredValue:
-        """The contents of an input port."""
+        """The value that an input port reads."""
         return self.resolve(self.reference(job, key), key)
 
     def resolve(self, reference: PortReference, key: str = "") -> StoredValue:
-        """The contents of a reference: a port as it is, or its slices one after the other."""
+        """The value of a reference: that of a whole port, or its ranges joined to a vector.
+
+        Raises `Poisoned` if a node it refers to could not be lowered, `Refused` for other faults.
+        """
         if reference.is_empty:
             raise Refused("the reference is empty", key)
         for part in reference.ranges:
@@ -234,7 +246,7 @@ class Lowering:
         return StoredValue(joined, plain_layout(joined.type.shape))
 
     def flat(self, buffer: StoredValue) -> Ref:
-        """The whole memory of a port as a vector, border included."""
+        """The whole buffer of a port as a vector, border included."""
         layout = buffer.layout
         ref = buffer.ref
         if layout.has_padding:
@@ -242,7 +254,7 @@ class Lowering:
         return self.reshape(ref, (layout.elements,))
 
     def with_border(self, buffer: StoredValue) -> Ref:
-        """A port's memory with its padding written out."""
+        """The whole buffer of a port as a tensor of its extent, border included."""
         layout = buffer.layout
         lead = buffer.ref.type.rank - len(layout.size)
         before = (0,) * lead + layout.offset
@@ -253,14 +265,14 @@ class Lowering:
         return self.emit(Embed(before), buffer.ref, self.constant(filled))
 
     def region(self, buffer: StoredValue, layout: MemoryLayout) -> StoredValue:
-        """A port's memory as a reader with this layout sees it.
+        """A port's buffer as seen by a node that declares `layout` for it.
 
-        The result has either this very layout, or its whole extent without padding (when the
-        writer put the border elsewhere).
+        The result has this layout if the active region is the same in both layouts. Otherwise the
+        border is written into the value, and the result has the whole extent as active region.
         """
         if layout.elements != buffer.layout.elements:
             have, want = buffer.layout.elements, layout.elements
-            raise Refused(f"the input has {have} elements, the layout wants {want}")
+            raise Refused(f"the input has {have} elements, the layout needs {want}")
         if not same_memory(buffer.layout, layout):
             ref = self.reshape(self.flat(buffer), tensor_shape(layout.extent))
             return StoredValue(ref, plain_layout(layout.extent))
@@ -270,7 +282,7 @@ class Lowering:
         return StoredValue(self.reshape(buffer.ref, tensor_shape(layout.size)), layout, fill)
 
     def active(self, buffer: StoredValue, layout: MemoryLayout) -> Ref:
-        """The active region of a port's memory under a layout, without any border."""
+        """The active region that `layout` has in a port's buffer."""
         region = self.region(buffer, layout)
         if region.layout.size == layout.size:
             return region.ref
@@ -279,7 +291,10 @@ class Lowering:
         return self.slice(region.ref, (0,) * lead + layout.offset, sizes)
 
     def padded_input(self, buffer: StoredValue, layout: MemoryLayout) -> tuple[Ref, Padding]:
-        """An image and its padding, for an operator that has the padding as an attribute."""
+        """An image and its padding, for an operator with padding as an attribute.
+
+        The padding is empty if the border cannot be an attribute; the image then includes it.
+        """
         region = self.region(buffer, layout)
         if not region.layout.has_padding:
             return region.ref, Padding()
@@ -290,7 +305,7 @@ class Lowering:
         return region.ref, Padding(top, left, bottom, right, (region.fill,))
 
     def vector(self, job: Job, key: str) -> Ref:
-        """An input port as a vector."""
+        """The value that an input port reads as a vector, border included."""
         return self.flat(self.read(job, key))
 
 

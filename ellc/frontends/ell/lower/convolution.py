@@ -1,4 +1,4 @@
-"""Convolution nodes of refined models. They start at the corner of the padded memory."""
+"""Convolution nodes of refined models. Their first window starts at the corner of the border."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from ellc.ir.ops.shape import Concat, Slice, Transpose
 def lower_tensor_convolution(lw: Lowering, job: Job) -> None:
     """`SimpleConvolutionNode`, `DiagonalConvolutionNode`.
 
-    They differ in how ELL computes them, not in what.
+    ELL computes them in different ways, with the same result.
     """
     weights = job.view.tensor("weights")
     _convolve(lw, job, weights, weights.shape[1])
 
 
 def lower_winograd(lw: Lowering, job: Job) -> None:
-    """`WinogradConvolutionNode`: the archive holds the filters transformed."""
+    """`WinogradConvolutionNode`: the archive holds transformed filters."""
     weights = job.view.tensor("weights")
     job.must_be_sound()
     _winograd(lw, job, weights.reshape(-1))
 
 
 def lower_winograd_compute(lw: Lowering, job: Job) -> None:
-    """`WinogradConvolutionComputeNode`: the transformed filters come through a port."""
+    """`WinogradConvolutionComputeNode`: an input port gives the transformed filters."""
     _winograd(lw, job, _constant_weights(lw, job))
 
 
@@ -54,7 +54,7 @@ def lower_unrolled_convolution(lw: Lowering, job: Job) -> None:
 
 
 def _from_rows(matrix: ell.FloatArray, field: int) -> ell.FloatArray:
-    """Rows of k * k * depth numbers as ELL's (filters * k, k, depth)."""
+    """Weights [filters, k * k * depth] as [filters * k, k, depth], ELL's order."""
     filters, columns = matrix.shape
     if not columns or columns % (field * field):
         raise Refused(f"{columns} weights for a {field}x{field} filter", "weights")
@@ -62,13 +62,13 @@ def _from_rows(matrix: ell.FloatArray, field: int) -> ell.FloatArray:
 
 
 def lower_simple_compute(lw: Lowering, job: Job) -> None:
-    """`SimpleConvolutionComputeNode`: the weights come through a port, in the layer's order."""
+    """`SimpleConvolutionComputeNode`: an input port gives the weights, in the order of a layer."""
     field = job.view.integer("filterSize", low=1)
     _convolve(lw, job, _port_weights(lw, job, field), field)
 
 
 def lower_diagonal_compute(lw: Lowering, job: Job) -> None:
-    """`DiagonalConvolutionComputeNode`: the weights are (k * depth) x (filters * k)."""
+    """`DiagonalConvolutionComputeNode`: an input port gives weights [k * depth, filters * k]."""
     field = job.view.integer("filterSize", low=1)
     job.must_be_sound()
     flat = _constant_weights(lw, job)
@@ -101,7 +101,7 @@ def _constant_weights(lw: Lowering, job: Job) -> ell.FloatArray:
 def _layouts(job: Job) -> tuple[MemoryLayout, MemoryLayout]:
     given, target = job.layout("inputLayout"), job.layout("outputLayout")
     if given is None or target is None:
-        raise Refused("inputLayout and outputLayout must be there")
+        raise Refused("inputLayout or outputLayout is missing")
     for layout, key in ((given, "inputLayout"), (target, "outputLayout")):
         if len(layout.size) != 3:
             raise Refused("expected rows, columns and channels", key)
@@ -128,27 +128,27 @@ def _convolve(lw: Lowering, job: Job, weights: ell.FloatArray, field: int) -> No
 def _row_major(
     lw: Lowering, value: StoredValue, layout: MemoryLayout
 ) -> tuple[StoredValue, MemoryLayout]:
-    """A port's image in the order rows, columns, channels, its border kept."""
+    """A port's image transposed to rows, columns, channels, with its border and new layout."""
     if layout.order == (0, 1, 2):
         return value, layout
     region = lw.region(value, layout)
     if isinstance(region.fill, np.ndarray):
         region = StoredValue(lw.with_border(region), plain_layout(region.layout.extent))
-    places = [layout.order.index(dimension) for dimension in range(3)]
-    ref = lw.emit(Transpose((0, *(1 + place for place in places))), region.ref)
+    positions = [layout.order.index(dimension) for dimension in range(3)]
+    ref = lw.emit(Transpose((0, *(1 + position for position in positions))), region.ref)
     size, extent, offset = (
-        tuple(values[place] for place in places)
+        tuple(values[position] for position in positions)
         for values in (region.layout.size, region.layout.extent, region.layout.offset)
     )
-    turned = MemoryLayout(size, extent, offset, (0, 1, 2), increments(extent))
-    return StoredValue(ref, turned, region.fill), turned
+    row_major = MemoryLayout(size, extent, offset, (0, 1, 2), increments(extent))
+    return StoredValue(ref, row_major, region.fill), row_major
 
 
 def lower_receptive_field(lw: Lowering, job: Job) -> None:
-    """`ReceptiveFieldMatrixNode`: one column for each output pixel, its window's inputs below.
+    """`ReceptiveFieldMatrixNode`: a matrix whose columns are the windows of all output pixels.
 
-    A row-major image brings its border along; a channel-major one (`dataOrder` 2, 0, 1) has none,
-    and zeros stand for it.
+    A row-major image includes its border. A channel-major image (`dataOrder` 2, 0, 1) has none and
+    is padded with zeros here.
     """
     field = job.view.integer("filterWidth", low=1, high=1 << 10)
     stride = job.view.integer("stride", low=1)
@@ -163,7 +163,7 @@ def lower_receptive_field(lw: Lowering, job: Job) -> None:
     rows, columns, channels = image.type.shape[1:]
     reach = ((height - 1) * stride + field, (width - 1) * stride + field)
     if reach[0] > rows or reach[1] > columns:
-        raise Refused(f"windows reach {reach[0]}x{reach[1]} of {rows}x{columns} inputs")
+        raise Refused(f"windows need {reach[0]}x{reach[1]} inputs, the image has {rows}x{columns}")
     lw.limits.product(
         (height, width, channels, field, field), where=job.node.path, what="receptive field matrix"
     )
@@ -180,10 +180,10 @@ def lower_receptive_field(lw: Lowering, job: Job) -> None:
 def _padded_image(
     lw: Lowering, value: StoredValue, layout: MemoryLayout, channel_major: bool, padding: int
 ) -> Ref:
-    """The input as rows, columns and channels, with its padding written out."""
+    """The input image [1, rows, columns, channels], its border included."""
     if not channel_major:
-        x, unwritten = lw.padded_input(value, layout)
-        if unwritten.is_empty:
+        x, border = lw.padded_input(value, layout)
+        if border.is_empty:
             return x
         return lw.with_border(lw.region(value, layout))
     planes = lw.active(value, layout)

@@ -1,4 +1,4 @@
-"""From a whole archive to a graph: which nodes are needed, in what order, and what ports mean."""
+"""Turns a whole archive into a graph: selects the nodes, calls their handlers, adds the outputs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _CLASSICAL = frozenset(
     }
 )  # fmt: skip
 _REASONS = {
-    "ClockNode": "an output depends on the clock itself, and there are no callbacks",
+    "ClockNode": "an output depends on the clock, and compiled networks have no callbacks",
     "DTWDistanceNode": "dynamic time warping is not implemented",
     "IRNode": "it holds LLVM code for ELL's own compiler",
 }
@@ -62,14 +62,14 @@ def lower_archive(archive: Archive, options: EllOptions) -> Graph:
 
 @dataclass(frozen=True, slots=True)
 class _Output:
-    """A public output: its name and what it reads."""
+    """A public output: its name and the ports it reads."""
 
     name: str
     reference: PortReference
 
 
 class _Driver:
-    """One lowering from start to end."""
+    """Lowers one archive."""
 
     def __init__(self, archive: Archive, options: EllOptions) -> None:
         self.archive = archive
@@ -84,7 +84,7 @@ class _Driver:
         outputs = self.outputs()
         needed = self.needed(outputs)
         self.refuse_unsupported(needed)
-        # Public inputs come first and in the map's order, whatever order the nodes have.
+        # The graph's inputs must have the order of the map, so their nodes are lowered first.
         for index, name in enumerate(self.archive.map.input_ids):
             if name not in self.nodes:
                 self.lowering.problems.add(f"inputIds[{index}]", f"there is no node '{name}'")
@@ -100,29 +100,32 @@ class _Driver:
             self.write_output(output)
         self.fail_if_problems()
         self.builder.metadata(metadata_of(self.archive, self.lowering.notes))
-        # Views of views and operators after unused ports were added on the way.
+        # Handlers may add reshapes that later ones replace, and operators for unused ports.
         return EliminateDead().run(self.builder.build())
 
     # ---- which nodes ----------------------------------------------------------------------------
 
     def outputs(self) -> list[_Output]:
-        """The public outputs: those asked for, the map's, or every output node of a bare model."""
-        found = self.archive.map
+        """The public outputs.
+
+        These are the outputs in the options, else those of the map, else all output nodes.
+        """
+        archive_map = self.archive.map
         if self.options.outputs:
             return [_Output(text, self.parse(text)) for text in self.options.outputs]
-        if found.outputs:
-            names = [*found.output_names, *[""] * len(found.outputs)]
+        if archive_map.outputs:
+            names = [*archive_map.output_names, *[""] * len(archive_map.outputs)]
             return [
                 _Output(port_name(self.nodes, ref, name), ref)
-                for name, ref in zip(names, found.outputs, strict=False)
+                for name, ref in zip(names, archive_map.outputs, strict=False)
             ]
-        nodes = [n for n in found.model.nodes if n.type.base in ("OutputNode", "SinkNode")]
+        nodes = [n for n in archive_map.model.nodes if n.type.base in ("OutputNode", "SinkNode")]
         if not nodes:
             raise EllcError(
                 "the model has no output node",
                 code="E204",
                 where=self.archive.name,
-                hint="name the ports that are outputs (EllOptions.outputs, --outputs ID.output)",
+                hint="choose ports as outputs (EllOptions.outputs, --outputs ID.output)",
             )
         refs = [whole_port(node.id) for node in nodes]
         return [_Output(port_name(self.nodes, ref, ""), ref) for ref in refs]
@@ -134,24 +137,27 @@ class _Driver:
             raise EllcError(str(error), code="E204", where=self.archive.name) from None
 
     def needed(self, outputs: Iterable[_Output]) -> set[str]:
-        """Ids of all nodes that the outputs depend on, and of the map's inputs."""
+        """Ids of all nodes that the outputs depend on, and of the map's inputs.
+
+        If there is a source node, the map's inputs are left out: they are its clock.
+        """
         pending = [part.node for output in outputs for part in output.reference.ranges]
-        found: set[str] = set()
+        needed: set[str] = set()
         while pending:
             node = self.nodes.get(pending.pop())
-            if node is None or node.id in found:
+            if node is None or node.id in needed:
                 continue
-            found.add(node.id)
-            # What a source node delivers comes from the application: its clock is not needed.
+            needed.add(node.id)
+            # A source node becomes a public input, so the clock that it reads is not needed.
             if node.type.base != "SourceNode":
                 references = [port.reference for port in node.inputs.values()]
                 pending += [part.node for ref in references for part in ref.ranges]
-        if not any(self.nodes[name].type.base == "SourceNode" for name in found):
-            found |= set(self.archive.map.input_ids) & set(self.nodes)
-        return found
+        if not any(self.nodes[name].type.base == "SourceNode" for name in needed):
+            needed |= set(self.archive.map.input_ids) & set(self.nodes)
+        return needed
 
     def refuse_unsupported(self, needed: set[str]) -> None:
-        """One error for all nodes that no handler knows."""
+        """Raise `EllcError` E205 if any needed node has no handler; it lists all of them."""
         lines = [
             f"{node.path}: {node.label} of type {node.type}: {_why(node.type.base)}"
             for node in self.archive.map.model.nodes
@@ -165,14 +171,14 @@ class _Driver:
                 code="E205",
                 where=self.archive.name,
                 problems=lines,
-                hint="compile the part of the model before them: name its outputs "
+                hint="compile the part of the model before them: choose its last ports as outputs "
                 "(EllOptions.outputs, --outputs ID.output)",
             )
 
     # ---- nodes ----------------------------------------------------------------------------------
 
     def lower(self, node: Node) -> None:
-        """Lower one node; whatever is wrong with it is noted."""
+        """Lower one node; its problems are added to the list."""
         lowering = self.lowering
         view = View(node.object, node.path, lowering.problems, self.options.limits)
         lowering.source = (node.metadata.text("name") or node.id,)
@@ -183,13 +189,13 @@ class _Driver:
         except Poisoned:
             lowering.poisoned.add(node.id)
         except Refused as refused:
-            self.note(node, refused)
+            self.add_problem(node, refused)
         except ShapeError as error:
-            self.note(node, Refused(error.reason))
+            self.add_problem(node, Refused(error.reason))
         except EllcError as error:
-            self.note(node, Refused(error.message))
+            self.add_problem(node, Refused(error.message))
 
-    def note(self, node: Node, refused: Refused) -> None:
+    def add_problem(self, node: Node, refused: Refused) -> None:
         path = refused.path if isinstance(refused, layers.LayerRefused) else node.path
         key = f".{refused.key}" if refused.key else ""
         self.lowering.problems.add(f"{path}{key}", f"{refused.text} ({node.label}, {node.type})")
@@ -225,4 +231,4 @@ def _why(base: str) -> str:
         return "signal processing is not implemented"
     if base in _CLASSICAL:
         return "classical predictors are not implemented"
-    return _REASONS.get(base, "no such node is known")
+    return _REASONS.get(base, "this node type is unknown")

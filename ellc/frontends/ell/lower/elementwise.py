@@ -54,7 +54,7 @@ _PREDICATES: dict[str, Op] = {
 
 
 def lower_unary(lw: Lowering, job: Job) -> None:
-    """`UnaryOperationNode`: on the whole memory, border included."""
+    """`UnaryOperationNode`: applied to the whole buffer, border included."""
     value = lw.read(job, "input")
     x = lw.with_border(value) if value.layout.has_padding else value.ref
     lw.write(job, StoredValue(_unary(lw, job, x), plain_layout(value.layout.extent)))
@@ -73,7 +73,7 @@ def _unary(lw: Lowering, job: Job, x: Ref) -> Ref:
 
 
 def lower_binary(lw: Lowering, job: Job) -> None:
-    """`BinaryOperationNode`: the active regions of two layouts, which may have other borders."""
+    """`BinaryOperationNode`: combines the active regions; the two borders may differ."""
     op = _named(job, "operation", _BINARY)
     first, second = lw.read(job, "input1"), lw.read(job, "input2")
     x = lw.active(first, job.layout("inputLayout1") or first.layout)
@@ -83,7 +83,7 @@ def lower_binary(lw: Lowering, job: Job) -> None:
 
 
 def lower_predicate(lw: Lowering, job: Job) -> None:
-    """`BinaryPredicateNode`: booleans."""
+    """`BinaryPredicateNode`: a comparison with boolean results."""
     op = _named(job, "predicate", _PREDICATES)
     x, y = lw.vector(job, "input1"), lw.vector(job, "input2")
     lw.write(job, lw.emit(op, x, _like(lw, y, x)))
@@ -98,7 +98,7 @@ def _named(job: Job, key: str, table: dict[str, Op]) -> Op:
 
 
 def _like(lw: Lowering, y: Ref, x: Ref) -> Ref:
-    """The second operand in the first one's shape."""
+    """y reshaped to the shape of x; raises `Refused` if the numbers of elements differ."""
     if y.type.elements != x.type.elements:
         raise Refused(f"operands of {x.type.elements} and {y.type.elements} elements")
     return lw.reshape(y, x.type.shape)
@@ -107,7 +107,7 @@ def _like(lw: Lowering, y: Ref, x: Ref) -> Ref:
 def _write_padded(
     lw: Lowering, job: Job, result: Ref, layout: MemoryLayout | None, fill_key: str
 ) -> None:
-    """Write a result under an output layout whose border holds the node's padding value."""
+    """Write a result with an output layout; the field `fill_key` has the value of the border."""
     if layout is None:
         lw.write(job, result)
         return
@@ -125,7 +125,7 @@ def _fill(job: Job, key: str, result: Ref) -> float:
 
 
 def lower_broadcast_unary(lw: Lowering, job: Job) -> None:
-    """`BroadcastUnaryOperationNode`."""
+    """`BroadcastUnaryOperationNode`: a unary operation on the active region."""
     (x,), layout = _broadcast_operands(lw, job, ("input",))
     _write_padded(lw, job, _unary(lw, job, x), layout, "padding")
 
@@ -138,7 +138,7 @@ def lower_broadcast_binary(lw: Lowering, job: Job) -> None:
 
 
 def lower_broadcast_ternary(lw: Lowering, job: Job) -> None:
-    """`BroadcastTernaryOperationNode`: fma is the only operation."""
+    """`BroadcastTernaryOperationNode`: its only operation is fma, x * y + z."""
     name = job.view.text("operation")
     if name != "fma":
         raise Refused(f"unknown ternary operation '{name}'", "operation")
@@ -149,7 +149,10 @@ def lower_broadcast_ternary(lw: Lowering, job: Job) -> None:
 def _broadcast_operands(
     lw: Lowering, job: Job, keys: tuple[str, ...]
 ) -> tuple[list[Ref], MemoryLayout | None]:
-    """Operands that broadcast to the first, which has the output's shape."""
+    """The operands, reshaped to broadcast to the first, and the output layout.
+
+    The first operand has the output's shape.
+    """
     layout = job.layout("outputLayout")
     values = [lw.read(job, key) for key in keys]
     size = layout.size if layout is not None else values[0].layout.size
@@ -184,7 +187,10 @@ def _product(size: tuple[int, ...]) -> int:
 
 
 def lower_broadcast_linear(lw: Lowering, job: Job) -> None:
-    """`BroadcastLinearFunctionNode`: x * scale + bias along one dimension; either may be absent."""
+    """`BroadcastLinearFunctionNode`: x * scale + bias along one dimension.
+
+    Either port, scale or bias, may be unconnected.
+    """
     x, axis, layout = _primary(lw, job)
     scale = _secondary(lw, job, "secondaryInput1", x, axis)
     bias = _secondary(lw, job, "secondaryInput2", x, axis)
@@ -220,7 +226,7 @@ def _secondary(lw: Lowering, job: Job, key: str, x: Ref, axis: int) -> Ref | Non
 
 
 def lower_broadcast_function(lw: Lowering, job: Job) -> None:
-    """`BroadcastUnaryFunctionNode<T,F>`: an activation function."""
+    """`BroadcastUnaryFunctionNode<T,F>`: the activation function F."""
     x, _, layout = _primary(lw, job)
     result = lw.emit(_function(job), x)
     _write_padded(lw, job, result, layout, "paddingValue")
@@ -232,7 +238,7 @@ def _function(job: Job) -> Op:
         arguments[1].partition("<")[0].removesuffix("ActivationFunction") if arguments[1:] else ""
     )
     if name == ell.ActivationKind.LEAKY_RELU.value:
-        raise Refused("the leak factor of this node is not in the file")
+        raise Refused("the file does not store the leak factor of this node")
     try:
         return activation_op(ell.Activation(ell.ActivationKind(name)))
     except ValueError:
@@ -243,7 +249,7 @@ def lower_prelu_function(lw: Lowering, job: Job) -> None:
     """`BinaryFunctionNode<T,ParametricReLUActivationFunction<T>>`: the second input is alpha."""
     arguments = job.node.type.arguments
     if len(arguments) < 2 or not arguments[1].startswith("ParametricReLU"):
-        raise Refused("only the parametric ReLU is known here")
+        raise Refused("only a parametric ReLU is supported here")
     value, alpha = lw.read(job, "input1"), lw.read(job, "input2")
     layout = job.layout("inputLayout") or value.layout
     x = lw.active(value, layout)

@@ -1,7 +1,7 @@
 """Neural layers, with the semantics of ELL's reference interpreter.
 
-A layer reads the previous layer's buffer, border included, and leaves its result inside a border of
-its own. The same code serves predictors (a list of layers) and layer nodes.
+A layer reads the previous layer's buffer, border included, and writes its result into a buffer with
+a border of its own. The same code lowers predictors (a list of layers) and layer nodes.
 """
 
 from __future__ import annotations
@@ -38,14 +38,9 @@ from ellc.ir.types import DType, Padding
 
 Shape3 = ell.Shape3
 
-# Layers that are written element by element, so that only the number of elements has to fit.
-_FLAT = (
-    ell.FullyConnectedLayer, ell.SoftmaxLayer, ell.RegionDetectionLayer, ell.InputLayer,
-)  # fmt: skip
-
 
 def lower_predictor_node(lw: Lowering, job: Job) -> None:
-    """`NeuralNetworkPredictorNode`: an input layer and a chain of layers."""
+    """`NeuralNetworkPredictorNode`: an input layer and a chain of other layers."""
     predictor = job.view.child("predictor")
     if predictor is None:
         raise Poisoned
@@ -67,22 +62,25 @@ def lower_predictor_node(lw: Lowering, job: Job) -> None:
 
 
 def lower_layer_node(lw: Lowering, job: Job) -> None:
-    """One layer as a node of its own (`ConvolutionalLayerNode` and the like)."""
-    holder = job.view.child("layer")
-    layer = ell.read_layer(holder) if holder is not None else None
-    if holder is None or layer is None:
+    """A node that is one layer, such as `ConvolutionalLayerNode`."""
+    layer_view = job.view.child("layer")
+    layer = ell.read_layer(layer_view) if layer_view is not None else None
+    if layer_view is None or layer is None:
         raise Poisoned
     rows, columns, channels = job.view.integers("inputShape", length=3)
-    if not (job.view.sound and holder.sound):
+    if not (job.view.sound and layer_view.sound):
         raise Poisoned
     lw.write(job, _lower_one(lw, layer, lw.read(job, "input"), (rows, columns, channels)))
 
 
 def lower_spatial_convolution_node(lw: Lowering, job: Job) -> None:
-    """`SpatialConvolutionNode`: a depthwise layer whose input shape is its input's."""
-    holder = job.view.child("layer")
-    layer = ell.read_layer(holder) if holder is not None else None
-    if holder is None or layer is None or not holder.sound:
+    """`SpatialConvolutionNode`: a depthwise layer; the input port's layout gives its input shape.
+
+    Layer nodes of other types have a field for it.
+    """
+    layer_view = job.view.child("layer")
+    layer = ell.read_layer(layer_view) if layer_view is not None else None
+    if layer_view is None or layer is None or not layer_view.sound:
         raise Poisoned
     if not isinstance(layer, ell.ConvolutionalLayer):
         raise Refused(f"expected a convolution layer, found {layer.kind}", "layer")
@@ -94,7 +92,7 @@ def lower_spatial_convolution_node(lw: Lowering, job: Job) -> None:
 
 def _image_size(layout: MemoryLayout, channels: int) -> tuple[int, int]:
     if len(layout.extent) != 3 or layout.extent[2] != channels:
-        raise Refused("the input is not an image with as many channels as filters", "input")
+        raise Refused(f"the input is not an image with {channels} channels", "input")
     return layout.extent[0], layout.extent[1]
 
 
@@ -108,7 +106,7 @@ def _lower_one(
             result = _input_layer(lw, layer, value)
         else:
             if shape is None:
-                raise Refused(f"the first layer is not an input layer but {layer.kind}")
+                raise Refused(f"the first layer is {layer.kind}, not an input layer")
             result = _apply(lw, layer, value, _input_layout(parameters, shape))
     except Refused as refused:
         raise LayerRefused(refused.text, refused.key, layer.path) from None
@@ -123,7 +121,7 @@ def _lower_one(
 
 
 class LayerRefused(Refused):
-    """A refused layer inside a predictor: carries the layer's own place."""
+    """A layer cannot be lowered; `path` is its position in the archive."""
 
     def __init__(self, text: str, key: str, path: str) -> None:
         super().__init__(text, key)
@@ -139,7 +137,10 @@ def _input_layout(parameters: ell.LayerParameters, shape: Shape3) -> MemoryLayou
 
 
 def _fit(lw: Lowering, result: Ref, active: Shape3, layer: ell.Layer) -> Ref:
-    """The result in the shape that the layer declares; ELL computes just that region."""
+    """The result in the shape that the layer declares.
+
+    A larger result is cut, because ELL computes only the declared region.
+    """
     have = result.type.shape
     want = (1, *active)
     if have == want:
@@ -152,7 +153,7 @@ def _fit(lw: Lowering, result: Ref, active: Shape3, layer: ell.Layer) -> Ref:
     if len(have) == 4 and have[3] == want[3] and have[1] >= want[1] and have[2] >= want[2]:
         return lw.slice(result, (0, 0, 0, 0), want)
     raise LayerRefused(
-        f"the layer gives {list(have[1:])}, its outputShape wants {list(active)}",
+        f"the layer gives {list(have[1:])}, its outputShape is {list(active)}",
         "outputShape",
         layer.path,
     )
@@ -203,7 +204,7 @@ def _per_channel(lw: Lowering, values: ell.FloatArray, x: Ref, key: str) -> Ref:
 
 
 def activation_op(activation: ell.Activation) -> Pointwise:
-    """The operator of an activation that needs no weights."""
+    """The operator of an activation; raises `Refused` for a parametric ReLU, which has weights."""
     match activation.kind:
         case ell.ActivationKind.RELU:
             return Relu()
@@ -229,7 +230,7 @@ def apply_activation(lw: Lowering, activation: ell.Activation, x: Ref) -> Ref:
     if alpha.shape != x.type.shape[1:]:
         wanted = "x".join(map(str, x.type.shape[1:]))
         raise Refused(f"alpha is {'x'.join(map(str, alpha.shape))}, the input {wanted}")
-    # Importers repeat a per-channel alpha for every pixel; undo that where it is so.
+    # ELL's importers repeat an alpha per channel for every pixel; one copy is enough here.
     if np.array_equal(alpha, np.broadcast_to(alpha[:1, :1], alpha.shape)):
         alpha = alpha[0, 0] if alpha.size else alpha.reshape(-1)[:0]
     else:
@@ -238,13 +239,13 @@ def apply_activation(lw: Lowering, activation: ell.Activation, x: Ref) -> Ref:
 
 
 def softmax(lw: Lowering, x: Ref) -> Ref:
-    """Softmax over all elements together."""
+    """Softmax over all elements."""
     shape = x.type.shape
     axes = tuple(axis for axis, size in enumerate(shape) if size > 1)
     return lw.emit(Softmax(axes or (len(shape) - 1,)), x)
 
 
-# ---- layers that read their surroundings --------------------------------------------------------
+# ---- layers with windows or weights that reach into the border ----------------------------------
 
 
 def _convolution(
@@ -258,7 +259,11 @@ def _convolution(
 def convolution_weights(
     weights: ell.FloatArray, field: int, channels: int
 ) -> tuple[ell.FloatArray, int]:
-    """ELL's (filters * k, k, depth) as [filters, k, k, depth], and the number of groups."""
+    """ELL's weights [filters * k, k, depth] as [filters, k, k, depth], and the number of groups.
+
+    `field` is k, `channels` the channels of the input. A depth of 1 with more channels means
+    depthwise.
+    """
     rows, columns, depth = weights.shape
     if columns != field or rows % field:
         raise Refused(
@@ -282,7 +287,10 @@ def convolve(
     groups: int,
     active: Shape3,
 ) -> Ref:
-    """A convolution over a port's memory, border included, that starts at the memory's corner."""
+    """A convolution over a port's buffer; its first window starts at the corner of the border.
+
+    `weights` is [filters, k, k, depth]; `active` is the output shape that the result must cover.
+    """
     x, padding = lw.padded_input(value, layout)
     _, field, _, _ = weights.shape
     _want_inside(layout, field, stride, active)
@@ -301,7 +309,7 @@ def _want_inside(layout: MemoryLayout, field: int, stride: int, active: Shape3) 
 def _trimmed(
     padding: Padding, layout: MemoryLayout, field: int, stride: int, active: Shape3
 ) -> Padding:
-    """Padding without the trailing cells that no output of `active` reads."""
+    """Padding without the last rows and columns that no output of `active` reads."""
     amounts = []
     for extent, outputs, after in (
         (layout.extent[0], active[0], padding.bottom),
@@ -322,7 +330,7 @@ def _binary_convolution(
         raise Refused(f"{words} words per filter for {bits} weights", "binarizedWeights_values")
     _want_inside(layout, field, layer.stride, layer.parameters.active_shape)
     if layer.parameters.input_scheme is ell.PaddingScheme.ZEROS:
-        # Taps in a border of this scheme are masked out, whatever the border holds.
+        # With this scheme ELL masks the taps in the border, whatever the border contains.
         x = lw.active(value, layout)
         top, left, _ = layout.offset
         bottom, right, _ = layout.after
@@ -342,7 +350,7 @@ def _binary_convolution(
 
 
 def unpack_bits(words: np.ndarray, bits: int) -> np.ndarray:
-    """Packed filters [F, words] as booleans [F, bits]; the lowest bit of a word comes first."""
+    """64-bit words [filters, words] as booleans [filters, bits], the lowest bit first."""
     octets = np.asarray(words.astype("<u8"), order="C").view(np.uint8)
     return np.unpackbits(octets, axis=1, count=bits, bitorder="little").astype(np.bool_)
 
@@ -358,7 +366,7 @@ def _fully_connected(
     weights = layer.weights
     region = lw.region(value, layout)
     if region.layout.has_padding and not isinstance(region.fill, np.ndarray) and region.fill == 0:
-        # Weights that are only multiplied with zeros are not needed.
+        # The border is zero, so the weights for it are not needed.
         top, left, _ = layout.offset
         rows, columns, _ = layout.size
         weights = weights.reshape(outputs, *layout.extent)
@@ -374,7 +382,10 @@ def _fully_connected(
 def _pooling(
     lw: Lowering, layer: ell.PoolingLayer, value: StoredValue, layout: MemoryLayout
 ) -> Ref:
-    """Windows start at the buffer's corner; beyond the buffer is nothing (max) or 0 (mean)."""
+    """Pooling; the first window starts at the corner of the border.
+
+    A window may reach beyond the buffer, where a maximum reads nothing and a mean reads zeros.
+    """
     rows, columns, _ = layer.parameters.active_shape
     window, stride = layer.window, layer.stride
     beyond = [
@@ -384,7 +395,7 @@ def _pooling(
     outside = -FLT_MAX if layer.function == "Max" else 0.0
     x, padding = lw.padded_input(value, layout)
     if any(beyond) and not padding.is_empty and padding.values != (outside,):
-        # Border and surroundings differ, and one operator knows only one of them.
+        # Two different values, but an operator's padding has one: the border becomes real memory.
         x, padding = lw.with_border(lw.region(value, layout)), Padding()
     values = padding.values if not padding.is_empty else (outside,)
     padding = Padding(*padding.amounts, values)
@@ -401,7 +412,7 @@ def _pooling(
 def _region_detection(lw: Lowering, layer: ell.RegionDetectionLayer, x: Ref) -> Ref:
     box = layer.coordinates + 1 + layer.classes
     want = (1, layer.width, layer.height, layer.boxes_per_cell * box)
-    # Rows correspond to the layer's `width`.
+    # In ELL this layer's `width` is the number of rows.
     x = lw.reshape(x, want)
     op = RegionDetection(layer.boxes_per_cell, layer.classes, layer.coordinates)
     return lw.emit(op, x)
@@ -410,7 +421,7 @@ def _region_detection(lw: Lowering, layer: ell.RegionDetectionLayer, x: Ref) -> 
 HANDLERS: dict[str, Handler] = {
     "NeuralNetworkPredictorNode": lower_predictor_node,
     "SpatialConvolutionNode": lower_spatial_convolution_node,
-    # The parametric ReLU has a node class of its own around an ordinary activation layer.
+    # A node type of its own, but its layer is an ordinary activation layer.
     "ParametricReLUActivationLayerNode": lower_layer_node,
     **{f"{kind}Node": lower_layer_node for kind in ell.known_layers() if kind != "InputLayer"},
 }

@@ -1,4 +1,4 @@
-"""Reductions, extrema and products with matrices."""
+"""Reductions, positions of extrema, and products with matrices."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ellc.ir.types import Array
 
 
 def lower_sum(lw: Lowering, job: Job) -> None:
-    """`SumNode`."""
+    """`SumNode`: the sum of all elements."""
     lw.write(job, lw.emit(Reduce("sum", (0,), True), lw.vector(job, "input")))
 
 
 def lower_norm(lw: Lowering, job: Job) -> None:
-    """`L2NormSquaredNode`."""
+    """`L2NormSquaredNode`: the sum of the squares of all elements."""
     lw.write(job, lw.emit(Reduce("l2sum", (0,), True), lw.vector(job, "input")))
 
 
 def lower_dot_product(lw: Lowering, job: Job) -> None:
-    """`DotProductNode`."""
+    """`DotProductNode`: the dot product of two vectors."""
     x, y = lw.vector(job, "input1"), lw.vector(job, "input2")
     if x.type.shape != y.type.shape:
         raise Refused(f"vectors of {x.type.elements} and {y.type.elements} elements")
@@ -31,14 +31,14 @@ def lower_dot_product(lw: Lowering, job: Job) -> None:
 
 
 def lower_arg_max(lw: Lowering, job: Job) -> None:
-    """`ArgMaxNode`: ports `val` and `argVal`."""
+    """`ArgMaxNode`: the maximum at port `val`, its index at port `argVal`."""
     x = lw.vector(job, "input")
     lw.write(job, lw.emit(Reduce("max", (0,), True), x), "val")
     lw.write(job, lw.emit(ArgMax(0, True), x), "argVal")
 
 
 def lower_arg_min(lw: Lowering, job: Job) -> None:
-    """`ArgMinNode`: ports `val` and `argVal`."""
+    """`ArgMinNode`: the minimum at port `val`, its index at port `argVal`."""
     x = lw.vector(job, "input")
     lw.write(job, lw.emit(Reduce("min", (0,), True), x), "val")
     lw.write(job, lw.emit(ArgMin(0, True), x), "argVal")
@@ -57,7 +57,7 @@ def lower_matrix_vector_product(lw: Lowering, job: Job) -> None:
 
 
 def lower_matrix_vector_multiply(lw: Lowering, job: Job) -> None:
-    """`MatrixVectorMultiplyNode`: an m x n matrix from a port times a vector from a port."""
+    """`MatrixVectorMultiplyNode`: an m x n matrix times a vector, both from input ports."""
     rows, columns = job.view.integer("m"), job.view.integer("n")
     step = job.view.integer("incx", default=1)
     job.must_be_sound()
@@ -80,9 +80,10 @@ def _times_vector(lw: Lowering, matrix: Ref, x: Ref) -> Ref:
 
 
 def lower_matrix_product(lw: Lowering, job: Job) -> None:
-    """`MatrixMatrixMultiplyNode`: op(A) m x k times op(B) k x n, the result possibly transposed.
+    """`MatrixMatrixMultiplyNode`: op(A) [m, k] times op(B) [k, n], transposed if the node says so.
 
-    Leading dimensions other than the matrices' own would mean gaps, which ports do not have.
+    op transposes if `transpose1` or `transpose2` is set. The leading dimensions in the file are
+    ignored: ports are dense.
     """
     m, n, k = (job.view.integer(key, low=1) for key in ("m", "n", "k"))
     first, second = job.view.flag("transpose1"), job.view.flag("transpose2")
@@ -99,7 +100,7 @@ def lower_matrix_product(lw: Lowering, job: Job) -> None:
 
 
 def lower_squared_distance(lw: Lowering, job: Job) -> None:
-    """`SquaredEuclideanDistanceNode`: from the input to every row of a matrix."""
+    """`SquaredEuclideanDistanceNode`: the distance of the input from every row of a matrix."""
     vectors = job.view.matrix("vectorsAsMatrix")
     job.must_be_sound()
     x = lw.vector(job, "input")

@@ -1,4 +1,4 @@
-"""Names of public inputs and outputs, and the metadata that travels with the graph."""
+"""Names of public inputs and outputs, and the metadata of the graph."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Collection, Iterable, Mapping
 from ellc.frontends.ell.archive import Archive, Node
 from ellc.frontends.ell.ports import PortReference
 
-# What is about the node itself: kept under the node's id instead of as the model's own.
+# Metadata about the node itself. Its keys get the node's id as a prefix.
 _NODE_KEYS = ("name", "ancestor", "compileOptions")
 
 
 def port_name(nodes: Mapping[str, Node], reference: PortReference, given: str) -> str:
-    """The name of a public output: the node's friendly name, else the map's, else `output`.
+    """The name of a public output: the node's friendly name, else `given`, else `output`.
 
-    ELL names C arguments in this order too.
+    `given` is the name in the map. ELL chooses the names of C arguments in the same order.
     """
     if reference.is_single:
         node = nodes.get(reference.ranges[0].node)
@@ -25,7 +25,7 @@ def port_name(nodes: Mapping[str, Node], reference: PortReference, given: str) -
 
 
 def input_name(archive: Archive, node: Node) -> str:
-    """The name of a public input, found the same way."""
+    """The name of a public input: the node's friendly name, else the map's, else `input`."""
     friendly = node.metadata.text("name")
     if friendly:
         return friendly
@@ -34,18 +34,18 @@ def input_name(archive: Archive, node: Node) -> str:
 
 
 def unique_name(name: str, taken: Collection[str]) -> str:
-    """The name, with a number after it if it is taken."""
+    """The name, with a number appended if it is in `taken`."""
     if name not in taken:
         return name
     return next(f"{name}_{n}" for n in range(1, len(taken) + 2) if f"{name}_{n}" not in taken)
 
 
 def metadata_of(archive: Archive, notes: Iterable[str]) -> dict[str, str]:
-    """All metadata as text.
+    """The archive's metadata as text, with the reader's remarks under `note.N`.
 
-    The map's and the model's own keys stay as they are, and so do those of nodes (preprocessing
-    stands on the input node), first come first served; a node's name, ancestor and compile options
-    go under `node.ID.`. `note.N` are remarks of the reader.
+    The metadata of the map, the model and the nodes keep their keys: the keys about preprocessing,
+    for example, are on the input node. If a key occurs several times, the first value is used. A
+    node's name, ancestor and compile options get the prefix `node.ID.`.
     """
     entries: dict[str, str] = {}
     for bag in (archive.map.metadata, archive.map.model.metadata):

@@ -1,4 +1,4 @@
-"""Nodes that bring data in, move it, select it or hand it out."""
+"""Inputs, outputs and constants, and nodes that move or select data."""
 
 from __future__ import annotations
 
@@ -17,11 +17,15 @@ from ellc.ir.ops.pointwise import Cast, Equal, Select
 from ellc.ir.ops.shape import Concat, Expand, Gather, Transpose
 from ellc.ir.types import DType, TensorType
 
-# ---- in and out ---------------------------------------------------------------------------------
+# ---- inputs, outputs, constants -----------------------------------------------------------------
 
 
 def lower_input(lw: Lowering, job: Job) -> None:
-    """`InputNode`: a public input, shaped as an image where anything says that it is one."""
+    """`InputNode`: a public input.
+
+    If the file gives it as a vector and the predictors that read it agree on an image shape, it
+    gets that shape.
+    """
     layout = _declared_layout(job)
     wanted_shape = _shape_seen_by_readers(lw, job.node)
     if wanted_shape is not None and not layout.has_padding and len(layout.size) < 3:
@@ -40,7 +44,7 @@ def _public_input(lw: Lowering, job: Job, layout: MemoryLayout) -> StoredValue:
 
 
 def _declared_layout(job: Job, size_key: str = "size") -> MemoryLayout:
-    """The layout of a node from before and after layouts existed."""
+    """The layout that a node declares; older files have `shape` or only a number of elements."""
     layout = job.layout("layout")
     if layout is None and "shape" in job.view:
         layout = plain_layout(_old_shape(job.view.integers("shape")))
@@ -51,7 +55,7 @@ def _declared_layout(job: Job, size_key: str = "size") -> MemoryLayout:
 
 
 def _old_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Old files write a vector as [n, 1, 1]."""
+    """The shape without the axes of extent 1 that old files add to a vector: [n, 1, 1] is [n]."""
     return shape[:1] if len(shape) == 3 and shape[1:] == (1, 1) else shape
 
 
@@ -78,7 +82,7 @@ def _shape_wanted_by(node: Node) -> Shape3 | None:
 
 
 def lower_output(lw: Lowering, job: Job) -> None:
-    """`OutputNode`: hands its input on, under the layout it declares."""
+    """`OutputNode`: its input, in the layout that the node declares."""
     value = lw.read(job, "input")
     if "layout" in job.view or "shape" in job.view:
         layout = _declared_layout(job)
@@ -88,7 +92,7 @@ def lower_output(lw: Lowering, job: Job) -> None:
 
 
 def lower_constant(lw: Lowering, job: Job) -> None:
-    """`ConstantNode`: version 8 has a layout, older ones are vectors."""
+    """`ConstantNode`: has a layout since version 8 of the archive, before it is a vector."""
     dtype = lw.dtype(job.element)
     stored = job.view.value("values")
     if not isinstance(stored, np.ndarray | tuple):
@@ -105,7 +109,7 @@ def lower_constant(lw: Lowering, job: Job) -> None:
 
 
 def lower_source(lw: Lowering, job: Job) -> None:
-    """`SourceNode`: what a callback delivers in ELL is a public input here."""
+    """`SourceNode`: a public input here. In ELL a callback provides its value."""
     output = job.view.child("output")
     layout = plain_layout((0,))
     if output is not None:
@@ -117,7 +121,7 @@ def lower_source(lw: Lowering, job: Job) -> None:
 
 
 def lower_pass_through(lw: Lowering, job: Job) -> None:
-    """Sinks: their output is their input; the callback is not called."""
+    """`SinkNode`, `DebugSinkNode`: the input is the output. ELL also passes it to a callback."""
     if job.node.type.base == "SinkNode":
         lw.note(f"sink node '{job.node.id}' only hands its input on: there are no callbacks")
     lw.write(job, lw.read(job, "input"))
@@ -131,7 +135,7 @@ def _reinterpret(lw: Lowering, value: StoredValue, layout: MemoryLayout) -> Stor
 
 
 def lower_reinterpret(lw: Lowering, job: Job) -> None:
-    """`ReinterpretLayoutNode`: the same memory, looked at in another way."""
+    """`ReinterpretLayoutNode`: the same buffer with another layout."""
     layout = job.layout("outputLayout")
     if layout is None:
         raise Refused("there is no layout", "outputLayout")
@@ -139,7 +143,7 @@ def lower_reinterpret(lw: Lowering, job: Job) -> None:
 
 
 def lower_reorder(lw: Lowering, job: Job) -> None:
-    """`ReorderDataNode`: the active region in another order, inside another border."""
+    """`ReorderDataNode`: the active region in another order of dimensions, with another border."""
     value = lw.read(job, "input")
     given = job.layout("inputLayout") or value.layout
     target = job.layout("outputLayout")
@@ -154,17 +158,23 @@ def lower_reorder(lw: Lowering, job: Job) -> None:
         ref = _transposed(lw, ref, given, target)
     wanted = tensor_shape(target.size)
     if ref.type.shape != wanted:
-        raise Refused(f"{list(ref.type.shape)} does not become {list(target.size)}", "outputLayout")
+        raise Refused(
+            f"an input of {list(ref.type.shape)} cannot have the size {list(target.size)}",
+            "outputLayout",
+        )
     lw.write(job, StoredValue(ref, target, fill))
 
 
 def _with_old_order(job: Job, given: MemoryLayout, target: MemoryLayout) -> MemoryLayout:
-    """Before version 8 the order stood beside the layouts: place p takes input place order[p]."""
+    """The target layout with the node's `order` field, which archives before version 8 have.
+
+    Physical dimension p of the result is dimension `order[p]` of the input.
+    """
     order = job.view.integers("order", length=len(target.size))
     job.must_be_sound()
     if sorted(order) != list(range(len(given.size))):
         raise Refused(f"{list(order)} is not an order of {len(given.size)} dimensions", "order")
-    logical = tuple(given.order[place] for place in order)
+    logical = tuple(given.order[position] for position in order)
     return MemoryLayout(target.size, target.extent, target.offset, logical, target.increment)
 
 
@@ -173,18 +183,18 @@ def _transposed(lw: Lowering, ref: Ref, given: MemoryLayout, target: MemoryLayou
         raise Refused("the layouts have different numbers of dimensions", "outputLayout")
     lead = ref.type.rank - len(given.order)
     moves = [given.order.index(dimension) for dimension in target.order]
-    return lw.emit(Transpose((*range(lead), *(lead + place for place in moves))), ref)
+    return lw.emit(Transpose((*range(lead), *(lead + position for position in moves))), ref)
 
 
 def lower_slice(lw: Lowering, job: Job) -> None:
-    """`SliceNode`: a part along the slowest dimension."""
+    """`SliceNode`: `count` indices of the slowest dimension, from `start` on."""
     value = lw.read(job, "input")
     start, count = job.view.integer("start"), job.view.integer("count")
     layout = job.layout("layout")
     job.must_be_sound()
     extent = value.layout.extent or (1,)
     if start + count > extent[0]:
-        raise Refused(f"{count} from {start} of {extent[0]}", "count")
+        raise Refused(f"{count} from {start} on are more than the {extent[0]} there are", "count")
     inner = value.layout.elements // max(1, extent[0])
     ref = lw.slice(lw.flat(value), (start * inner,), (count * inner,))
     shape = (count, *extent[1:])
@@ -195,11 +205,11 @@ def lower_slice(lw: Lowering, job: Job) -> None:
 
 
 def lower_splice(lw: Lowering, job: Job) -> None:
-    """`SpliceNode`: inputs one after the other along the slowest dimension."""
+    """`SpliceNode`: the inputs, concatenated along the slowest dimension."""
     count = job.view.integer("numInputs")
     job.must_be_sound()
     if not 1 <= count <= len(job.node.inputs):
-        raise Refused(f"{count} inputs, {len(job.node.inputs)} ports", "numInputs")
+        raise Refused(f"{count} inputs, but {len(job.node.inputs)} ports", "numInputs")
     values = [lw.read(job, f"input_{index}") for index in range(count)]
     joined = lw.emit(Concat(0), *(lw.flat(value) for value in values))
     tails = {value.layout.extent[1:] for value in values}
@@ -209,7 +219,7 @@ def lower_splice(lw: Lowering, job: Job) -> None:
 
 
 def lower_concatenation(lw: Lowering, job: Job) -> None:
-    """`ConcatenationNode`: its reference already joins the parts; `shape` names the result."""
+    """`ConcatenationNode`: its input reference joins the parts; `shape` is the result's shape."""
     ref = lw.vector(job, "input")
     shape = _old_shape(job.view.integers("shape")) if "shape" in job.view else ref.type.shape
     job.must_be_sound()
@@ -217,7 +227,7 @@ def lower_concatenation(lw: Lowering, job: Job) -> None:
 
 
 def lower_type_cast(lw: Lowering, job: Job) -> None:
-    """`TypeCastNode<From,To>`."""
+    """`TypeCastNode<From,To>`: the input converted to the element type `To`."""
     arguments = job.node.type.arguments
     if len(arguments) != 2:
         raise Refused(f"'{job.node.type}' does not name two types")
@@ -230,20 +240,20 @@ def lower_type_cast(lw: Lowering, job: Job) -> None:
 
 
 def lower_multiplexer(lw: Lowering, job: Job) -> None:
-    """`MultiplexerNode`: one of the elements, by index or by a boolean."""
+    """`MultiplexerNode`: the element that the selector, an index or a boolean, chooses."""
     elements = lw.vector(job, "elements")
     lw.write(job, lw.emit(Gather(0), elements, _index(lw, job, "selector")))
 
 
 def lower_demultiplexer(lw: Lowering, job: Job) -> None:
-    """`DemultiplexerNode`: the input at the selected place, the default everywhere else."""
+    """`DemultiplexerNode`: a vector with the input at the selected index, else a default."""
     value = lw.vector(job, "input")
     index = _index(lw, job, "selector")
     size = job.view.integer("size", low=1)
     default = _scalar_field(job, "defaultValue")
     job.must_be_sound()
-    places = lw.constant(lw.budget.counted((size,), np.int32, job.node.path))
-    chosen = lw.emit(Equal(), places, index)
+    positions = lw.constant(lw.budget.counted((size,), np.int32, job.node.path))
+    chosen = lw.emit(Equal(), positions, index)
     spread = lw.emit(Expand((size,)), value)
     lw.write(job, lw.emit(Select(), spread, lw.scalar(default, value), chosen))
 
@@ -254,7 +264,7 @@ def _scalar_field(job: Job, key: str) -> float:
 
 
 def _index(lw: Lowering, job: Job, key: str) -> Ref:
-    """A selector port as one int32."""
+    """The value of a selector port as int32 [1]."""
     ref = lw.vector(job, key)
     if ref.type.shape != (1,):
         raise Refused(f"expected one selector, found {ref.type.elements}", key)
@@ -262,7 +272,7 @@ def _index(lw: Lowering, job: Job, key: str) -> Ref:
 
 
 def lower_value_selector(lw: Lowering, job: Job) -> None:
-    """`ValueSelectorNode`: the first value where the condition holds, else the second."""
+    """`ValueSelectorNode`: the first value if the condition is true, else the second."""
     condition = lw.vector(job, "condition")
     if condition.type.dtype is not DType.BOOL:
         condition = lw.emit(Cast(DType.BOOL), condition)

@@ -1,4 +1,4 @@
-"""Recurrent nodes: one step of a cell, its state carried between calls."""
+"""Recurrent nodes: one call computes one step of a cell, whose state is kept between calls."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ellc.ir.ops.recurrent import FastGRNNCell, GRUCell, LSTMCell, RNNCell
 
 
 def lower_rnn(lw: Lowering, job: Job) -> None:
-    """`RNNNode`: one activation."""
+    """`RNNNode`: a simple recurrent cell with one activation."""
     units = _units(job)
     (activation,) = _activations(job, 1)
     x, weights = _input(lw, job), _weights(lw, job, 1, units)
@@ -25,7 +25,7 @@ def lower_rnn(lw: Lowering, job: Job) -> None:
 
 
 def lower_gru(lw: Lowering, job: Job) -> None:
-    """`GRUNode`: gates update, reset, hidden; the second activation is the gates'."""
+    """`GRUNode`: weights in the order update, reset, hidden; the second activation is for gates."""
     units = _units(job)
     activation, recurrent = _activations(job, 2)
     x, weights = _input(lw, job), _weights(lw, job, 3, units)
@@ -35,17 +35,20 @@ def lower_gru(lw: Lowering, job: Job) -> None:
 
 
 def lower_lstm(lw: Lowering, job: Job) -> None:
-    """`LSTMNode`: gates input, forget, cell, output; a second port holds the cell state."""
+    """`LSTMNode`: weights in the order input, forget, cell, output.
+
+    The port `outputCellState` gives the cell state.
+    """
     units = _units(job)
     activation, recurrent = _activations(job, 2)
     x, weights = _input(lw, job), _weights(lw, job, 4, units)
     h, c = (lw.zero_state(job, name, (1, units), x) for name in ("h", "c"))
-    hidden, kept = lw.emit_multi(LSTMCell(activation, recurrent), x, h, c, *weights)
-    _finish(lw, job, {"h": (hidden, "output"), "c": (kept, "outputCellState")})
+    hidden, cell = lw.emit_multi(LSTMCell(activation, recurrent), x, h, c, *weights)
+    _finish(lw, job, {"h": (hidden, "output"), "c": (cell, "outputCellState")})
 
 
 def lower_fast_grnn(lw: Lowering, job: Job) -> None:
-    """`FastGRNNNode`: weights of low rank where the ranks are not 0."""
+    """`FastGRNNNode`: a rank that is not 0 means that a matrix is the product of two."""
     units = _units(job)
     input_rank, hidden_rank = job.view.integer("wRank"), job.view.integer("uRank")
     gate, update = _activations(job, 2)
@@ -74,12 +77,14 @@ def _units(job: Job) -> int:
 
 
 def _activations(job: Job, count: int) -> list[Pointwise]:
-    """The `activation` fields in order: the same key occurs more than once."""
-    found = job.node.object.all("activation")
-    if len(found) != count:
-        raise Refused(f"expected the key {count} times, found it {len(found)} times", "activation")
+    """The activations of a node, in order: the key `activation` occurs once for each."""
+    objects = job.node.object.all("activation")
+    if len(objects) != count:
+        raise Refused(
+            f"expected the key {count} times, found it {len(objects)} times", "activation"
+        )
     ops: list[Pointwise] = []
-    for value in found:
+    for value in objects:
         if not isinstance(value, ArchiveObject):
             raise Refused("expected an activation object", "activation")
         view = job.view.at(value, "activation")
@@ -121,22 +126,26 @@ def _vector(lw: Lowering, job: Job, key: str, size: int) -> Ref:
 
 
 def _finish(lw: Lowering, job: Job, states: dict[str, tuple[Ref, str]]) -> None:
-    """Clear the new state where the trigger falls, carry it on, and write it to the ports.
+    """Set the node's new states and write them to its ports.
 
-    As in ELL's interpreter the trigger is looked at after the update, so the output of the very
-    step in which it falls is the cleared state.
+    `states` maps a state's name to its new value and its port. If the reset trigger falls, the
+    state is cleared after the update. As in ELL's interpreter, the output of that call is therefore
+    the cleared state.
     """
-    fallen = _falling_edge(lw, job)
+    reset = _falling_edge(lw, job)
     for name, (value, port) in states.items():
-        if fallen is not None:
+        if reset is not None:
             zeros = lw.constant(np.zeros(value.type.shape, value.type.dtype.numpy))
-            value = lw.emit(Select(), zeros, value, fallen)
+            value = lw.emit(Select(), zeros, value, reset)
         lw.set_state(job, name, value)
         lw.write(job, lw.reshape(value, (value.type.elements,)), port)
 
 
 def _falling_edge(lw: Lowering, job: Job) -> Ref | None:
-    """Whether the trigger was not 0 in the last call and is 0 now; None if it can never be."""
+    """A boolean [1]: the trigger was not 0 in the last call and is 0 now.
+
+    None if the trigger is constant or not connected, so that this never happens.
+    """
     if not lw.has_input(job, "resetTrigger"):
         return None
     trigger = lw.vector(job, "resetTrigger")

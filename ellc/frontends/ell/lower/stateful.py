@@ -1,4 +1,4 @@
-"""Nodes that remember earlier inputs: buffers, delays, running sums and averages."""
+"""Nodes that keep earlier inputs: buffers, delays, running sums and averages."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def lower_buffer(lw: Lowering, job: Job) -> None:
         lw.write(job, newest)
         return
     history = lw.zero_state(job, "samples", (size,), x)
-    kept = lw.slice(history, (fresh,), (size - fresh,))
-    following = lw.emit(Concat(0), kept, newest)
+    retained = lw.slice(history, (fresh,), (size - fresh,))
+    following = lw.emit(Concat(0), retained, newest)
     lw.set_state(job, "samples", following)
     lw.write(job, following)
 
 
 def lower_delay(lw: Lowering, job: Job) -> None:
-    """`DelayNode`: the input of `windowSize` calls ago."""
+    """`DelayNode`: the input from `windowSize` calls before."""
     x = lw.vector(job, "input")
     size = _window(job)
     history, _ = _shift(lw, job, x, size)
@@ -44,7 +44,7 @@ def lower_accumulator(lw: Lowering, job: Job) -> None:
 
 
 def lower_moving_average(lw: Lowering, job: Job) -> None:
-    """`MovingAverageNode`: the mean of the last `windowSize` inputs, zeros before the first."""
+    """`MovingAverageNode`: the mean of the last `windowSize` inputs; missing ones count as 0."""
     x = lw.vector(job, "input")
     size = _window(job)
     _, following = _shift(lw, job, x, size)
@@ -52,7 +52,10 @@ def lower_moving_average(lw: Lowering, job: Job) -> None:
 
 
 def lower_moving_variance(lw: Lowering, job: Job) -> None:
-    """`MovingVarianceNode`: mean of squares minus square of mean, as ELL computes it."""
+    """`MovingVarianceNode`: the mean of squares minus the square of the mean.
+
+    ELL computes it by this formula, so the same rounding errors occur.
+    """
     x = lw.vector(job, "input")
     size = _window(job)
     _, following = _shift(lw, job, x, size)
@@ -75,14 +78,17 @@ def _mean(lw: Lowering, window: Ref, kind: str, size: int) -> Ref:
 
 
 def _shift(lw: Lowering, job: Job, x: Ref, size: int) -> tuple[Ref, Ref]:
-    """The window [size, elements] before this call, and with the input as its last row."""
+    """Shift the input x into a window of the last `size` inputs.
+
+    Returns the window [size, elements] before this call, and after it, with x as its last row.
+    """
     elements = x.type.elements
     history = lw.zero_state(job, "samples", (size, elements), x)
     row = lw.reshape(x, (1, elements))
     following = row
     if size > 1:
-        kept = lw.slice(history, (1, 0), (size - 1, elements))
-        following = lw.emit(Concat(0), kept, row)
+        retained = lw.slice(history, (1, 0), (size - 1, elements))
+        following = lw.emit(Concat(0), retained, row)
     lw.set_state(job, "samples", following)
     return history, following
 

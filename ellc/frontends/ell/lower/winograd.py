@@ -1,4 +1,4 @@
-"""Winograd's filter transform undone: archives of refined models hold transformed filters."""
+"""Undoes Winograd's filter transform: archives of refined models hold transformed filters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FILTER_TRANSFORMS: dict[tuple[int, int], list[list[float]]] = {
 
 
 def filter_transform(tile: int, field: int) -> NDArray[np.float64]:
-    """The matrix G, (tile + field - 1) x field."""
+    """The matrix G [tile + field - 1, field]; raises `Refused` for other sizes than ELL's."""
     rows = _FILTER_TRANSFORMS.get((tile, field))
     if rows is None:
         raise Refused(f"Winograd with tiles of {tile} and filters of {field} is not known")
@@ -33,10 +33,10 @@ def filter_transform(tile: int, field: int) -> NDArray[np.float64]:
 def original_filters(
     stored: FloatArray, filters: int, tile: int, field: int, order: str
 ) -> FloatArray:
-    """The filters that transformed ones come from, as ELL's (filters * field, field, depth).
+    """The original filters [filters * field, field, depth] of transformed ones.
 
-    `stored` is flat: [filter, channel, window] for the order `filtersFirst`, [window, filter,
-    channel] for `tilesFirst`. G has full column rank, so its pseudo-inverse gives the filter back.
+    `stored` is flat. Its order is [filter, channel, window] for `filtersFirst` and [window, filter,
+    channel] for `tilesFirst`. G has full column rank, so its pseudo-inverse undoes the transform.
     """
     transform = filter_transform(tile, field)
     window = transform.shape[0]

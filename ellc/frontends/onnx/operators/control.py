@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ellc.frontends.graph_import.choice import either
 from ellc.frontends.graph_import.handlers import Inputs
-from ellc.frontends.graph_import.values import Emitter, Listed, Unsupported, Value
+from ellc.frontends.graph_import.values import Emitter, SequenceValue, Unsupported, Value
 from ellc.frontends.onnx.inner import import_inner, own_and_around
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.registry import ONNX, operand
@@ -50,12 +50,16 @@ def sequence_map(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value
     """The results of a graph for every tensor of a sequence, or of several sequences at once."""
     own, around = own_and_around(node, inputs)
     body, values = node.graph("body"), [operand(own, i) for i in range(len(own))]
-    lengths = {len(v.items) for v in values if isinstance(v, Listed)}
-    if not isinstance(values[0], Listed) or len(lengths) != 1 or len(body.inputs) != len(values):
+    lengths = {len(v.items) for v in values if isinstance(v, SequenceValue)}
+    if (
+        not isinstance(values[0], SequenceValue)
+        or len(lengths) != 1
+        or len(body.inputs) != len(values)
+    ):
         raise Unsupported("its body does not fit its operands")
     names, rows = [i.name for i in body.inputs], []
     for index in range(lengths.pop()):
-        items = [v.items[index] if isinstance(v, Listed) else v for v in values]
+        items = [v.items[index] if isinstance(v, SequenceValue) else v for v in values]
         given = {**around, **dict(zip(names, items, strict=True))}
         rows.append(import_inner(emitter, body, given, node.label))
-    return [Listed.of(row[i] for row in rows) for i in range(len(body.outputs))]
+    return [SequenceValue.of(row[i] for row in rows) for i in range(len(body.outputs))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.shapes import reshaped, transposed
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
-from ellc.frontends.graph_import.volumes import places_transposed
+from ellc.frontends.graph_import.volumes import transposed_positions
 from ellc.frontends.onnx.images import to_pixels, to_planes, with_rows
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.volumes import transposed_convolved
@@ -40,7 +40,7 @@ def conv_transpose(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     if rank == 5:
         reach = dilation[0] * (kernel[0] - 1) + 1
         count = (x.shape[2] - 1) * stride[0] + reach - before[0] - after[0] + extra[0]
-        places = places_transposed(
+        places = transposed_positions(
             emitter, x.shape[2], max(count, 0), kernel[0], stride[0], dilation[0], before[0]
         )
         return transposed_convolved(emitter, x, w, bias, places, op)

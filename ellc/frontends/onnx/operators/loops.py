@@ -13,7 +13,7 @@ from ellc.frontends.graph_import.recurrence import MOST_COUNTED_TRIPS, counters
 from ellc.frontends.graph_import.shapes import reshaped
 from ellc.frontends.graph_import.values import (
     Emitter,
-    Listed,
+    SequenceValue,
     Unsupported,
     Value,
     known,
@@ -74,7 +74,7 @@ class _Body:
     def _import(self, inner: Emitter, outputs: Iterable[str]) -> list[Value]:
         """The outputs inside, where all that is not constant is an input."""
         for name, value in {**self.carried, **self.around}.items():
-            if isinstance(value, Listed):
+            if isinstance(value, SequenceValue):
                 raise Unsupported(
                     f"'{name}' is a sequence of tensors, which a loop of more than "
                     f"{_MOST_TRIPS_WRITTEN_OUT} trips can only append to"

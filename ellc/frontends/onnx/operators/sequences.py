@@ -11,7 +11,7 @@ from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.shapes import reshaped, transposed
 from ellc.frontends.graph_import.values import (
     Emitter,
-    Listed,
+    SequenceValue,
     Unsupported,
     Value,
     known_int,
@@ -28,7 +28,7 @@ _MOST_PARTS = 4096
 
 def _items(inputs: Inputs, index: int = 0) -> tuple[Value, ...]:
     value = operand(inputs, index)
-    if not isinstance(value, Listed):
+    if not isinstance(value, SequenceValue):
         raise Unsupported("a tensor where a sequence is expected")
     return value.items
 
@@ -44,13 +44,13 @@ def _place(value: Value | None, count: int, default: int) -> int:
 @ONNX.imports("SequenceEmpty", ignores={"dtype": "of tensors that are not there"})
 def sequence_empty(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """A sequence without tensors."""
-    return Listed.of(())
+    return SequenceValue.of(())
 
 
 @ONNX.imports("SequenceConstruct")
 def sequence_construct(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """A sequence of the operands."""
-    return Listed.of([operand(inputs, i) for i in range(len(inputs))])
+    return SequenceValue.of([operand(inputs, i) for i in range(len(inputs))])
 
 
 @ONNX.imports("SequenceInsert", limits="a place known at import", sequences=True)
@@ -61,7 +61,7 @@ def sequence_insert(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     # A negative place names a tensor that is there; the end has none to count from.
     at_end = where is None or known_int(where, "the place in the sequence") == count
     place = count if at_end else _place(where, count, count)
-    return Listed.of([*items[:place], operand(inputs, 1), *items[place:]])
+    return SequenceValue.of([*items[:place], operand(inputs, 1), *items[place:]])
 
 
 @ONNX.imports("SequenceErase", limits="a place known at import", sequences=True)
@@ -69,7 +69,7 @@ def sequence_erase(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """The sequence without the tensor at a place, or without the last."""
     items = _items(inputs)
     place = _place(optional(inputs, 1), len(items), len(items) - 1)
-    return Listed.of([*items[:place], *items[place + 1 :]])
+    return SequenceValue.of([*items[:place], *items[place + 1 :]])
 
 
 @ONNX.imports("SequenceAt", limits="a place known at import", sequences=True)
@@ -100,7 +100,7 @@ def split_to_sequence(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value
     if given is None and not keep:
         shape = (*x.shape[:axis], *x.shape[axis + 1 :])
         parts = [reshaped(emitter, p, shape) for p in parts]
-    return Listed.of(parts)
+    return SequenceValue.of(parts)
 
 
 def _sizes(given: Value | None, extent: int) -> Sequence[int]:
@@ -122,7 +122,7 @@ def concat_from_sequence(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Va
         raise Unsupported("an empty sequence")
     new, rank = node.flag("new_axis"), items[0].type.rank
     axis = axis_of(node.integer("axis"), rank + new)
-    if isinstance(whole := inputs[0], Listed) and whole.stack is not None:
+    if isinstance(whole := inputs[0], SequenceValue) and whole.stack is not None:
         return _unstacked(emitter, whole.stack, axis, new)
     if new:
         items = [reshaped(emitter, x, (*x.shape[:axis], 1, *x.shape[axis:])) for x in items]
@@ -151,7 +151,7 @@ def appended(
             and producer.kind == "SequenceInsert"
             and not any(producer.inputs[2:])
         )
-        if not isinstance(value, Listed) or producer is None or not at_the_end:
+        if not isinstance(value, SequenceValue) or producer is None or not at_the_end:
             continue
         consumers = [node for node in body.nodes if {name, following[name]} & {*node.inputs}]
         if producer.inputs[0] == name and consumers == [producer] and name not in body.outputs:
@@ -159,15 +159,15 @@ def appended(
     return found
 
 
-def extended(emitter: Emitter, value: Value, rows: Value) -> Listed:
+def extended(emitter: Emitter, value: Value, rows: Value) -> SequenceValue:
     """A sequence with the tensors along axis 0 of another one after its own."""
-    if not isinstance(value, Listed):
+    if not isinstance(value, SequenceValue):
         raise Unsupported("a tensor where a sequence is expected")
     if len(value.items) + rows.shape[0] > _MOST_PARTS:
         raise Unsupported(f"a sequence of more than {_MOST_PARTS} tensors")
     parts = (part(emitter, rows, 0, index, 1) for index in range(rows.shape[0]))
     items = [reshaped(emitter, p, rows.shape[1:]) for p in parts]
-    return Listed.of([*value.items, *items], None if value.items else rows)
+    return SequenceValue.of([*value.items, *items], None if value.items else rows)
 
 
 _NOT_THERE = "an optional value that is not there; leave its consumers out of the model"

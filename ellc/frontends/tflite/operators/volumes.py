@@ -10,9 +10,9 @@ from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, know
 from ellc.frontends.graph_import.volumes import (
     filters_as_pixels,
     pixels_as_volumes,
-    places_transposed,
-    places_under_window,
+    transposed_positions,
     volumes_as_pixels,
+    window_positions,
 )
 from ellc.frontends.tflite.common import activated, operand, optional, padding_along, want_float
 from ellc.frontends.tflite.model import Options, TfliteNode
@@ -58,7 +58,7 @@ def conv_3d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     count = (x.shape[1] + before + after - reach) // strides[0] + 1
     if count < 1:
         raise Unsupported(f"a window of {reach} over {x.shape[1]} slices")
-    places = places_under_window(emitter, count, kernel[0], strides[0], dilations[0], before)
+    places = window_positions(emitter, count, kernel[0], strides[0], dilations[0], before)
     pixels = volumes_as_pixels(emitter, x, places)
     filters = filters_as_pixels(emitter, transposed(emitter, weights, (4, 0, 1, 2, 3)))
     op = Conv2D(strides[1:], Padding(top, left, bottom, right), dilations[1:])
@@ -80,7 +80,7 @@ def conv_3d_transpose(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Val
         for axis in zip(x.shape[1:4], shape[1:4], kernel, strides, dilations, strict=True)
     )
     amounts = strides[0], dilations[0], deep[0]
-    places = places_transposed(emitter, x.shape[1], shape[1], kernel[0], *amounts)
+    places = transposed_positions(emitter, x.shape[1], shape[1], kernel[0], *amounts)
     pixels = volumes_as_pixels(emitter, x, places)
     filters = filters_as_pixels(emitter, transposed(emitter, weights, (3, 0, 1, 2, 4)))
     crop = (rows[0], columns[0], rows[1], columns[1])
