@@ -24,13 +24,13 @@ def command() -> None:
 def list_(as_json: bool) -> None:
     """List the networks that can be built."""
     from ellc.zoo import networks
+    from ellc.zoo.catalogue import patterns
 
     if as_json:
         rows = [
             {
                 "name": network.name,
                 "input": list(network.input),
-                "layers": network.layers,
                 "origin": network.origin,
                 "formats": list(network.formats),
                 "inferred": network.inferred,
@@ -39,12 +39,12 @@ def list_(as_json: bool) -> None:
         ]
         echo_json(rows)
         return
-    header = ("name", "input", "layers", "origin", "files")
+    header = ("name", "input", "origin", "files")
     lines = [
-        (n.name, "x".join(map(str, n.input)), n.layers, n.origin, " ".join(n.formats))
-        for n in networks()
+        (n.name, "x".join(map(str, n.input)), n.origin, " ".join(n.formats)) for n in networks()
     ]
-    echo(table(header, lines, "  r"))
+    echo(table(header, lines))
+    echo("Other widths and sizes: " + ", ".join(patterns()))
 
 
 def _complete_name(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:

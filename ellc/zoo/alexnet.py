@@ -7,12 +7,11 @@ differ in what comes first, the local normalisation (AlexNet) or the pooling (Ca
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 
 from ellc.ir.graph import Graph
-from ellc.progress import Progress, silent
+from ellc.zoo.construction import LOGIT_SPREAD, Making
 from ellc.zoo.gallery import Shape3
-from ellc.zoo.layers import LOGIT_SPREAD, Chain
+from ellc.zoo.layers import Chain
 from ellc.zoo.widths import scaled
 
 IMAGE: Shape3 = (227, 227, 3)
@@ -42,16 +41,10 @@ _CONVOLUTIONS = (
 
 
 def build_alexnet(
-    name: str,
-    seed: int,
-    width: Fraction,
-    metadata: dict[str, str],
-    *,
-    pool_first: bool,
-    progress: Progress = silent,
+    name: str, making: Making, metadata: dict[str, str], *, pool_first: bool
 ) -> Graph:
     """AlexNet, or with `pool_first` CaffeNet, at a fraction of its inner channels."""
-    chain = Chain(name, IMAGE, seed, progress)
+    chain, width = Chain(name, IMAGE, making), making.width
     chain.begin("Minus")
     chain.subtract(_MEAN)
     for number, conv in enumerate(_CONVOLUTIONS, 1):

@@ -12,19 +12,24 @@ from ellc.ir.errors import EllcError
 from ellc.ir.graph import Graph
 from ellc.progress import Progress, silent
 from ellc.zoo.alexnet import IMAGE, build_alexnet
-from ellc.zoo.gallery import Page, Shape3, pages
+from ellc.zoo.architecture import Architecture
+from ellc.zoo.construction import Making
+from ellc.zoo.families import FAMILIES
+from ellc.zoo.gallery import Page, pages
 from ellc.zoo.page_network import at_width, build_page
 
-_Build = Callable[[int, Fraction, dict[str, str], Progress], Graph]
+_Build = Callable[[Making, dict[str, str]], Graph]
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A network of the zoo. `inferred` says which facts are not published, and their origin."""
+    """A network of the zoo; `input` is the shape of its input without the 1 of the batch.
+
+    `inferred` says which facts are not published, and their origin.
+    """
 
     name: str
-    input: Shape3
-    layers: int
+    input: tuple[int, ...]
     origin: str
     formats: tuple[str, ...]
     make: _Build = field(repr=False)
@@ -33,20 +38,30 @@ class Network:
 
 @cache
 def networks() -> tuple[Network, ...]:
-    """All networks: those of ELL's gallery, then AlexNet and CaffeNet."""
+    """All networks: those of ELL's gallery, AlexNet and CaffeNet, then the families' best known."""
+    listed = [family.find(name) for family in FAMILIES for name in family.listed]
     return (
         *map(_of_page, pages()),
         _alexnet("AlexNet", pool_first=False),
         _alexnet("CaffeNet", pool_first=True),
+        *[_of_architecture(made) for made in listed if made],
     )
 
 
+def patterns() -> tuple[str, ...]:
+    """The names with parameters, such as `mobilenet_v1_<width>_<size>`."""
+    return tuple(family.pattern for family in FAMILIES if "<" in family.pattern)
+
+
 def find(name: str) -> Network:
-    """The network of this name. Raises `EllcError` E740 with names like it."""
+    """The network of this name, listed or not. Raises `EllcError` E740 with names like it."""
     by_name = {network.name: network for network in networks()}
     if name in by_name:
         return by_name[name]
-    close = difflib.get_close_matches(name, by_name, 3, 0.6)
+    for family in FAMILIES:
+        if made := family.find(name):
+            return _of_architecture(made)
+    close = difflib.get_close_matches(name, [*by_name, *patterns()], 3, 0.6)
     meant = f"did you mean {' or '.join(close)}? " if close else ""
     raise EllcError(
         f"the zoo has no network called '{name}'",
@@ -56,14 +71,22 @@ def find(name: str) -> Network:
 
 
 def build(
-    name: str, seed: int = 0, width: Fraction = Fraction(1), progress: Progress = silent
+    name: str,
+    seed: int = 0,
+    width: Fraction = Fraction(1),
+    progress: Progress = silent,
+    *,
+    keep_batch_norm: bool = False,
+    blank: bool = False,
 ) -> Graph:
     """A network with seeded weights: the same graph for the same arguments, on every machine.
 
-    The input is [1,R,C,3] f32 with pixels 0..255 in the order of the metadata, the output
-    [1,1,1,1000] f32 probabilities. The weights are not trained: their scale is a trained network's,
-    the answers mean nothing. `width` scales the channels of inner layers. Raises `EllcError` E740
-    for an unknown name, `ValueError` for a negative seed or a width outside (0, 1].
+    The input is `input` [1, ...] f32; metadata say what its numbers are. The output is `output`,
+    f32. The weights are not trained: their scale is a trained network's, the answers mean nothing.
+    `width` scales the channels of inner layers. `keep_batch_norm` leaves batch normalisation as
+    layers where it would be folded into weights. A `blank` graph can be measured, not run: its
+    weights have no numbers, and it costs no time. Raises `EllcError` E740 for an unknown name,
+    `ValueError` for a negative seed or a width outside (0, 1].
     """
     network = find(name)
     if seed < 0 or not 0 < width <= 1:
@@ -71,17 +94,17 @@ def build(
     metadata = {"zoo.network": name, "zoo.weights": "seeded, not trained", "zoo.seed": str(seed)}
     if width != 1:
         metadata["zoo.width"] = str(width)
-    return network.make(seed, width, metadata, progress)
+    making = Making(seed, width, keep_batch_norm, blank, progress)
+    return network.make(making, metadata)
 
 
 def _of_page(page: Page) -> Network:
-    def make(seed: int, width: Fraction, metadata: dict[str, str], progress: Progress) -> Graph:
-        return build_page(at_width(page, width), seed, metadata, progress)
+    def make(making: Making, metadata: dict[str, str]) -> Graph:
+        return build_page(at_width(page, making.width), making, metadata)
 
     return Network(
         page.name,
         page.input,
-        len(page.layers),
         "ELL gallery",
         (".ell", ".eir"),
         make,
@@ -90,8 +113,13 @@ def _of_page(page: Page) -> Network:
 
 
 def _alexnet(name: str, *, pool_first: bool) -> Network:
-    def make(seed: int, width: Fraction, metadata: dict[str, str], progress: Progress) -> Graph:
-        return build_alexnet(name, seed, width, metadata, pool_first=pool_first, progress=progress)
+    def make(making: Making, metadata: dict[str, str]) -> Graph:
+        return build_alexnet(name, making, metadata, pool_first=pool_first)
 
     # Grouped convolutions and local normalisation: no layers of ELL's.
-    return Network(name, IMAGE, 15, "Caffe", (".eir",), make)
+    return Network(name, IMAGE, "Caffe", (".eir",), make)
+
+
+def _of_architecture(made: Architecture) -> Network:
+    # An archive of ELL's holds a chain of its own layers, none with branches.
+    return Network(made.name, made.shape, made.origin, (".eir",), made.build)

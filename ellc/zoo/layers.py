@@ -1,9 +1,7 @@
 """Builds a chain of layers with seeded weights of trained-like scale.
 
-Weights of convolutions and dense layers have He's standard deviation, sqrt(2 / inputs). Biases,
-batch normalisation and the scale before a softmax are made from the values' expected statistics
-(`moments`), with the scatter that training leaves, so that values neither grow nor vanish, every
-binarisation sees both signs, and the classes' probabilities differ without one that takes all.
+Every binarisation sees both signs, and the classes' probabilities differ without one that takes
+all: the scale before a softmax is made from the values' expected statistics too.
 """
 
 from __future__ import annotations
@@ -13,80 +11,26 @@ import math
 import numpy as np
 
 from ellc.frontends.ell.lower.buffers import FLT_MAX
-from ellc.ir.builder import GraphBuilder
-from ellc.ir.graph import Graph
-from ellc.ir.op import Op
 from ellc.ir.ops.binary import Binarize, BinaryConv2D
 from ellc.ir.ops.conv import Conv2D
 from ellc.ir.ops.dense import Dense
 from ellc.ir.ops.norm import LRN, Dropout
-from ellc.ir.ops.pointwise import Add, LeakyRelu, Mul, MulAdd, PRelu, Relu
+from ellc.ir.ops.pointwise import Add, LeakyRelu, Mul, PRelu, Relu
 from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
 from ellc.ir.ops.reduce import Softmax
-from ellc.ir.ops.shape import Reshape
-from ellc.ir.types import Array, DType, Padding, TensorType
-from ellc.progress import Progress, silent
-from ellc.zoo.draws import Draws
-from ellc.zoo.gallery import LEAKY_SLOPE, Shape3
+from ellc.ir.types import Array, DType, Padding
+from ellc.zoo.construction import LOGIT_SPREAD, Construction
+from ellc.zoo.gallery import LEAKY_SLOPE
 from ellc.zoo.moments import Moments
 
-LOGIT_SPREAD = 2.0
-"""Standard deviation of what a softmax is given."""
 ALPHA, ALPHA_SCATTER = 0.25, 0.05
 """Slopes of parametric ReLUs: mean and standard deviation."""
 
 _PIXEL_DEVIATION = 70.0  # of photographs, in steps of 0..255
-_EPSILON = 1e-5
-_BIAS_SCATTER = 0.2  # of biases, in standard deviations of what they are added to
-_GAMMA_SCATTER, _BETA_SCATTER = 0.1, 0.2
 
 
-class Chain:
-    """A graph under construction from `input` [1,R,C,ch] f32 with pixels 0..255 to `output`.
-
-    `progress` is told of every layer that begins.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        image: Shape3,
-        seed: int,
-        progress: Progress = silent,
-    ) -> None:
-        self._builder = GraphBuilder(name)
-        self._draws = Draws(seed, name)
-        self._progress = progress
-        self._value = self._builder.input("input", TensorType(DType.F32, (1, *image)))
-        self._moments = Moments.of(image[2], 0.0, 0.0)
-        self._layers = 0
-        self._source = ""
-
-    @property
-    def shape(self) -> Shape3:
-        """Rows, columns and channels of the current value, without any border."""
-        _, rows, columns, channels = self._value.type.shape
-        return rows, columns, channels
-
-    @property
-    def moments(self) -> Moments:
-        """What is expected of the current value."""
-        return self._moments
-
-    def begin(self, kind: str) -> None:
-        """The operators that follow are of the source layer of this kind."""
-        self._layers += 1
-        self._source = f"{self._layers} {kind}"
-        self._draws.restart(self._layers)
-        self._progress(f"making weights: layer {self._source}", 0, 0)
-
-    def finish(self, metadata: dict[str, str]) -> Graph:
-        """The graph; the current value is its output."""
-        self._builder.output("output", self._value)
-        self._builder.metadata(metadata)
-        return self._builder.build()
-
-    # ---- layers ---------------------------------------------------------------------------------
+class Chain(Construction):
+    """A chain of layers, from pixels 0..255."""
 
     def subtract(self, mean: tuple[float, ...]) -> None:
         """Subtract one number from each channel, or one from all; what is left is around zero."""
@@ -108,11 +52,8 @@ class Chain:
 
         Weights have He's scale, or the one that gives the results this standard deviation.
         """
-        depth = self.shape[2] // groups
-        deviation = math.sqrt(2 / (window * window * depth))
-        weights = self._draws.normal((filters, window, window, depth), deviation)
+        weights, after = self._drawn(filters, (window, window), groups)
         op = Conv2D((stride, stride), Padding.same(pad) if pad else Padding(), groups=groups)
-        after = _grouped(self._moments, weights, groups)
         weights, after = _rescaled(weights, after, spread)
         self._add(op, weights)
         self._moments = after
@@ -140,16 +81,6 @@ class Chain:
         self._moments = after
         self.centre()
 
-    def centre(self) -> None:
-        """Add a bias that brings every channel's mean to about zero."""
-        scatter = self._draws.normal(self._moments.mean.shape, _BIAS_SCATTER * self._moments.spread)
-        self.bias((scatter - self._moments.mean).astype(np.float32))
-
-    def bias(self, values: Array) -> None:
-        """Add one number to each channel."""
-        self._add(Add(), values)
-        self._moments = self._moments.plus(values)
-
     def activation(self, name: str) -> None:
         """`ReLU`, `LeakyReLU`, or nothing for an empty name."""
         match name:
@@ -170,18 +101,6 @@ class Chain:
         alpha = self._draws.normal((1, *self.shape), ALPHA_SCATTER, ALPHA)
         self._add(PRelu(), alpha)
         self._moments = self._moments.rectified(alpha.mean((0, 1, 2), np.float64))
-
-    def batch_normalization(self) -> None:
-        """Normalise, scale and add, as ELL keeps it: three layers."""
-        channels = self.shape[2]
-        factors = (1 / np.sqrt(self._moments.variance + _EPSILON)).astype(np.float32)
-        terms = (-self._moments.mean * factors).astype(np.float32)
-        gamma = self._draws.normal((channels,), _GAMMA_SCATTER, 1.0)
-        beta = self._draws.normal((channels,), _BETA_SCATTER)
-        self._add(MulAdd(), factors, terms)
-        self._add(Mul(), gamma)
-        self._add(Add(), beta)
-        self._moments = self._moments.times(factors).plus(terms).times(gamma).plus(beta)
 
     def max_pool(self, window: int, stride: int, pad: int = 0, *, beyond: int = 0) -> None:
         """Maximum; windows may reach so many pixels beyond the right and lower border."""
@@ -217,29 +136,6 @@ class Chain:
         """Probabilities of the classes."""
         axes = tuple(axis for axis, size in enumerate(self._value.type.shape) if size > 1)
         self._add(Softmax(axes or (3,)))
-
-    # ---- help -----------------------------------------------------------------------------------
-
-    def _add(self, op: Op, *constants: Array) -> None:
-        operands = [self._builder.constant(array) for array in constants]
-        self._value = self._builder.add(op, self._value, *operands, source=self._source)
-
-    def _reshape(self, shape: tuple[int, ...]) -> None:
-        if self._value.type.shape != shape:
-            self._value = self._builder.add(Reshape(shape), self._value, source=self._source)
-
-
-def _grouped(moments: Moments, weights: Array, groups: int) -> Moments:
-    """Statistics after a convolution in groups."""
-    filters, depth = weights.shape[0] // groups, weights.shape[3]
-    parts = [
-        Moments(
-            moments.mean[g * depth : (g + 1) * depth], moments.variance[g * depth : (g + 1) * depth]
-        ).filtered(weights[g * filters : (g + 1) * filters])
-        for g in range(groups)
-    ]
-    mean = np.concatenate([part.mean for part in parts])
-    return Moments(mean, np.concatenate([part.variance for part in parts]))
 
 
 def _rescaled(weights: Array, after: Moments, spread: float) -> tuple[Array, Moments]:

@@ -12,6 +12,7 @@ last digits of a machine's library do not show.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,8 +26,11 @@ COMMON = 0.5
 """Share of a channel's variance that the pixels of a window have in common."""
 
 # Mean and variance of the largest of n independent standard normal numbers.
-_LARGEST = {4: (1.02938, 0.49172), 9: (1.48501, 0.35735)}
+_LARGEST = {1: (0.0, 1.0), 4: (1.02938, 0.49172), 9: (1.48501, 0.35735), 25: (1.96531, 0.25851)}
 _ROWS_AT_ONCE = 64
+# Points and weights at which a function of a normal number is sampled.
+_POINTS = np.arange(-16, 17) / 4
+_SHARES = np.exp(-(_POINTS**2) / 2) / np.exp(-(_POINTS**2) / 2).sum()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,16 +81,48 @@ class Moments:
         mean = 2 * share - 1
         return Moments(mean, 1 - mean**2)
 
-    def filtered(self, weights: Array) -> Moments:
-        """After a convolution with weights [F, rows, columns, C] (float or signs)."""
+    def filtered(self, weights: Array, groups: int = 1) -> Moments:
+        """After a convolution with weights [F, rows, columns, C / groups] (float or signs)."""
+        filters = weights.shape[0]
+        if not any(weights.strides):  # numbers that nobody drew: see `draws.Blanks`
+            return Moments.of(filters, 0.0, 1.0)
+        group_of = np.arange(filters) // (filters // groups)
+        mean, variance = (x.reshape(groups, -1) for x in (self.mean, self.variance))
         parts = []
-        for start in range(0, weights.shape[0], _ROWS_AT_ONCE):
+        for start in range(0, filters, _ROWS_AT_ONCE):
+            own = group_of[start : start + _ROWS_AT_ONCE] if groups > 1 else 0
             w = weights[start : start + _ROWS_AT_ONCE].astype(np.float64)
             sums = w.sum((1, 2))
             shared = COMMON * sums**2 + (1 - COMMON) * (w**2).sum((1, 2))
             # Sums along an axis, not a matrix product: its order differs between machines.
-            parts.append(((sums * self.mean).sum(1), (shared * self.variance).sum(1)))
+            parts.append(((sums * mean[own]).sum(1), (shared * variance[own]).sum(1)))
         return Moments(np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]))
+
+    def mapped(self, function: Callable[[Doubles], Doubles]) -> Moments:
+        """After a function of each number."""
+        values = function(self.mean + np.sqrt(self.variance) * _POINTS[:, None])
+        mean = (values * _SHARES[:, None]).sum(0)
+        return Moments(mean, (((values - mean) ** 2) * _SHARES[:, None]).sum(0))
+
+    def summed(self, other: Moments) -> Moments:
+        """Of the sum with numbers that do not depend on these."""
+        return Moments(self.mean + other.mean, self.variance + other.variance)
+
+    def multiplied(self, other: Moments) -> Moments:
+        """Of the product with numbers that do not depend on these."""
+        mean = self.mean * other.mean
+        power = (self.mean**2 + self.variance) * (other.mean**2 + other.variance)
+        return Moments(mean, np.maximum(power - mean**2, 0.0))
+
+    def picked(self, channels: NDArray[np.intp] | slice) -> Moments:
+        """Of some channels, in their order."""
+        return Moments(self.mean[channels], self.variance[channels])
+
+    @staticmethod
+    def joined(parts: Sequence[Moments]) -> Moments:
+        """Of the channels of all, one after the other."""
+        means, variances = [x.mean for x in parts], [x.variance for x in parts]
+        return Moments(np.concatenate(means), np.concatenate(variances))
 
     def repeated(self, pixels: int) -> Moments:
         """Of an image of so many pixels, flattened."""

@@ -6,9 +6,9 @@ from dataclasses import replace
 from fractions import Fraction
 
 from ellc.ir.graph import Graph
-from ellc.progress import Progress, silent
+from ellc.zoo.construction import LOGIT_SPREAD, Making
 from ellc.zoo.gallery import Page, PageLayer
-from ellc.zoo.layers import LOGIT_SPREAD, Chain
+from ellc.zoo.layers import Chain
 from ellc.zoo.widths import scaled
 
 
@@ -29,11 +29,9 @@ def at_width(page: Page, width: Fraction) -> Page:
     return replace(page, layers=layers)
 
 
-def build_page(
-    page: Page, seed: int, metadata: dict[str, str], progress: Progress = silent
-) -> Graph:
+def build_page(page: Page, making: Making, metadata: dict[str, str]) -> Graph:
     """The graph of a page with seeded weights: a plain chain that `write_ell` can write."""
-    chain = Chain(page.name, page.input, seed, progress)
+    chain = Chain(page.name, page.input, making)
     pad = 0
     for index, layer in enumerate(page.layers):
         chain.begin(layer.kind)

@@ -1,0 +1,32 @@
+"""The published networks, one file for each family."""
+
+from ellc.zoo.architecture import Family
+from ellc.zoo.families import (
+    binary,
+    classic,
+    efficientnet,
+    inception,
+    mnasnet,
+    mobilenet,
+    mobilenet_v3,
+    resnet,
+    shufflenet,
+    squeezenet,
+    tiny,
+)
+
+FAMILIES: tuple[Family, ...] = (
+    *classic.FAMILIES,
+    *inception.FAMILIES,
+    *resnet.FAMILIES,
+    *squeezenet.FAMILIES,
+    *mobilenet.FAMILIES,
+    *mobilenet_v3.FAMILIES,
+    *mnasnet.FAMILIES,
+    *efficientnet.FAMILIES,
+    *shufflenet.FAMILIES,
+    *binary.FAMILIES,
+    *tiny.FAMILIES,
+)
+
+__all__ = ["FAMILIES"]

@@ -1,0 +1,382 @@
+"""The words in which the zoo's architectures are written: layers with branches.
+
+A `Net` is a cursor in a graph under construction. Every word adds a layer to the value it stands
+at; `here` remembers a value, `at` goes back to one, `add` and `concat` join:
+
+    start = net.here
+    net.conv(64, 3, act="relu")
+    net.conv(64, 3)
+    net.add(start, act="relu")
+
+Numbers of filters are the published ones; a narrower network has its share of each (`scaled`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ellc.frontends.ell.lower.buffers import FLT_MAX
+from ellc.ir.builder import Ref
+from ellc.ir.graph import Graph
+from ellc.ir.op import Op
+from ellc.ir.ops.activations import Clip, HardSigmoid, HardSwish, Sigmoid, Tanh
+from ellc.ir.ops.binary import Binarize, BinaryConv2D
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.dense import Dense
+from ellc.ir.ops.norm import LRN
+from ellc.ir.ops.pointwise import Add, Mul, Relu
+from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
+from ellc.ir.ops.reduce import Softmax
+from ellc.ir.ops.shape import Concat, Slice, Transpose
+from ellc.ir.types import Array, DType, Padding
+from ellc.zoo.construction import LOGIT_SPREAD, Construction, Making
+from ellc.zoo.moments import Doubles, Moments
+from ellc.zoo.widths import scaled
+
+Window = int | tuple[int, int]
+Pad = Literal["centred", "same", "valid"]
+"""Where a window may reach beyond the image: half its extent on each side (PyTorch, Caffe), as far
+as TensorFlow's SAME says, or nowhere."""
+Activation = Literal["", "relu", "relu6", "hard_swish", "hard_sigmoid", "sigmoid", "tanh"]
+
+_ACTIVATIONS: dict[str, tuple[Op, Callable[[Doubles], Doubles]]] = {
+    "relu": (Relu(), lambda x: np.maximum(x, 0)),
+    "relu6": (Clip(0.0, 6.0), lambda x: np.clip(x, 0, 6)),
+    "hard_swish": (HardSwish(), lambda x: x * np.clip(x / 6 + 0.5, 0, 1)),
+    "hard_sigmoid": (HardSigmoid(1 / 6, 0.5), lambda x: np.clip(x / 6 + 0.5, 0, 1)),
+    "sigmoid": (Sigmoid(), lambda x: 1 / (1 + np.exp(-x))),
+    "tanh": (Tanh(), np.tanh),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A value of the graph, with what is expected of its numbers."""
+
+    value: Ref
+    moments: Moments
+
+
+class Net(Construction):
+    """A network under construction, from `input` [1, *shape] f32 to `output`.
+
+    `pad` is where windows reach unless a layer says otherwise; `spread` is the standard deviation
+    of the input's numbers around `middle`. A flat input becomes one pixel.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        making: Making,
+        *,
+        pad: Pad = "centred",
+        middle: float = 0.0,
+        spread: float = 1.0,
+    ) -> None:
+        super().__init__(name, shape, making)
+        if len(shape) == 1:
+            self._reshape((1, 1, 1, *shape))
+        self._pad = pad
+        self._moments = Moments.of(shape[-1], middle, spread)
+
+    # ---- where the next layer goes --------------------------------------------------------------
+
+    @property
+    def here(self) -> Place:
+        """The current value, to come back to."""
+        return Place(self._value, self._moments)
+
+    def at(self, place: Place) -> Net:
+        """Go on from a value."""
+        self._value, self._moments = place.value, place.moments
+        return self
+
+    def finish(self, metadata: dict[str, str]) -> Graph:
+        """The graph; the current value is its output, flat if it is one pixel."""
+        if self.shape[:2] == (1, 1):
+            self._reshape((1, self.shape[2]))
+        return super().finish(metadata)
+
+    # ---- layers with weights --------------------------------------------------------------------
+
+    def conv(
+        self,
+        filters: int,
+        window: Window = 1,
+        stride: Window = 1,
+        act: Activation = "",
+        *,
+        norm: bool = True,
+        bias: bool | None = None,
+        pad: Pad | None = None,
+        whole: bool = False,
+        logits: bool = False,
+    ) -> None:
+        """Convolution with batch normalisation, or with a bias where there is none.
+
+        `bias` says otherwise: one before the batch normalisation as well, or none anywhere. `whole`
+        filters are not narrowed: classes. `logits` get the spread that a softmax wants.
+        """
+        count = filters if whole else self.scaled(filters)
+        self._convolve(count, window, stride, 1, pad, norm=norm, bias=bias, logits=logits)
+        self.act(act)
+
+    def depthwise(
+        self,
+        window: Window = 3,
+        stride: Window = 1,
+        act: Activation = "",
+        *,
+        times: int = 1,
+        norm: bool = True,
+        bias: bool | None = None,
+        pad: Pad | None = None,
+    ) -> None:
+        """A convolution of every channel by itself, `times` filters for each, as `conv`."""
+        groups = self.shape[2]
+        self._convolve(times * groups, window, stride, groups, pad, norm=norm, bias=bias)
+        self.act(act)
+
+    def blur(self, window: int, stride: int) -> None:
+        """A depthwise convolution with binomial weights, which are not trained."""
+        self.begin("blur")
+        row = np.array([math.comb(window - 1, i) for i in range(window)], np.float32)
+        kernel = np.outer(row, row) / row.sum() ** 2
+        weights = np.repeat(kernel[None, :, :, None], self.shape[2], 0)
+        padding = self._padding((window, window), (stride, stride))
+        op = Conv2D((stride, stride), padding, groups=self.shape[2])
+        self._filter(op, weights, self._moments.averaged(4))
+
+    def binary(self, filters: int, window: int = 3, stride: int = 1, *, outside: int = 0) -> None:
+        """Convolution of signs with signs; `outside` the image there is nothing, or this sign."""
+        self.begin("binary")
+        count, pair = self.scaled(filters), (window, window)
+        signs = self._draws.signs((count, *pair, self.shape[2]))
+        padding = self._padding(pair, (stride, stride), float(outside))
+        bits = self._builder.constant(signs, DType.BIT)
+        self._add(Binarize())
+        op = BinaryConv2D((stride, stride), padding)
+        self._value = self._builder.add(op, self._value, bits, source=self._source)
+        moments = self._moments.signs()
+        # Signs that nobody drew have no moments.
+        weights = np.where(signs, np.float32(1), np.float32(-1)) if any(signs.strides) else signs
+        self._moments = moments.filtered(weights)
+
+    def norm(self) -> None:
+        """Batch normalisation that no weights before it can take: it stays a layer."""
+        self.begin("norm")
+        self.batch_normalization()
+
+    def dense(
+        self,
+        outputs: int,
+        act: Activation = "",
+        *,
+        norm: bool = False,
+        whole: bool = False,
+        logits: bool = False,
+    ) -> None:
+        """A layer that sees all of its input, with a bias; with `norm` batch normalisation too."""
+        rows, columns, channels = self.shape
+        self._reshape((1, 1, 1, rows * columns * channels))
+        self._moments = self._moments.repeated(rows * columns)
+        count = outputs if whole else self.scaled(outputs)
+        self._convolve(count, 1, 1, 1, "valid", norm=norm, bias=True, dense=True, logits=logits)
+        self.act(act)
+
+    def squeeze_excite(
+        self, hidden: int, act: Activation = "relu", gate: Activation = "hard_sigmoid"
+    ) -> None:
+        """Factors for every channel from the means of all."""
+        before = self.here
+        self.global_mean()
+        self.conv(hidden, act=act, norm=False)
+        self._convolve(before.value.type.shape[3], 1, 1, 1, "valid", norm=False)
+        self.act(gate)
+        gates = self.here
+        self.at(before)
+        self._value = self._builder.add(Mul(), before.value, gates.value, source=self._source)
+        self._moments = before.moments.multiplied(gates.moments)
+
+    # ---- layers without -------------------------------------------------------------------------
+
+    def act(self, name: Activation) -> None:
+        """An activation, or nothing for an empty name."""
+        if name:
+            op, function = _ACTIVATIONS[name]
+            self._add(op)
+            self._moments = self._moments.mapped(function)
+
+    def max(self, window: int, stride: int, *, pad: Pad | None = None, ceil: bool = False) -> None:
+        """Maximum; with `ceil` the last window may reach beyond the image."""
+        self.begin("max")
+        padding = self._padding((window, window), (stride, stride), -FLT_MAX, pad)
+        self._add(
+            MaxPool2D((window, window), (stride, stride), self._ceil(padding, window, stride, ceil))
+        )
+        self._moments = self._moments.largest(window * window)
+
+    def mean(self, window: int, stride: int) -> None:
+        """Mean over windows inside the image."""
+        self.begin("mean")
+        self._add(AvgPool2D((window, window), (stride, stride)))
+        self._moments = self._moments.averaged(window * window)
+
+    def global_mean(self) -> None:
+        """Mean over the whole image: one pixel is left."""
+        self.begin("global mean")
+        rows, columns, _ = self.shape
+        self._add(AvgPool2D((rows, columns), (1, 1)))
+        self._moments = self._moments.averaged(rows * columns)
+
+    def add(self, other: Place, act: Activation = "") -> None:
+        """The sum with another value of the same shape."""
+        self.begin("add")
+        self._value = self._builder.add(Add(), self._value, other.value, source=self._source)
+        self._moments = self._moments.summed(other.moments)
+        self.act(act)
+
+    def concat(self, *places: Place) -> None:
+        """The channels of all, one after the other."""
+        self.begin("concat")
+        values = [place.value for place in places]
+        self._value = self._builder.add(Concat(3), *values, source=self._source)
+        self._moments = Moments.joined([place.moments for place in places])
+
+    def halves(self) -> tuple[Place, Place]:
+        """The first and the last half of the channels."""
+        self.begin("halves")
+        rows, columns, channels = self.shape
+        size, found = channels // 2, []
+        for start in (0, size):
+            op = Slice((0, 0, 0, start), (1, rows, columns, size), (1, 1, 1, 1))
+            value = self._builder.add(op, self._value, source=self._source)
+            found.append(Place(value, self._moments.picked(slice(start, start + size))))
+        return found[0], found[1]
+
+    def shuffle(self, groups: int = 2) -> None:
+        """Channels of the groups in turn: the first of each, then the second of each."""
+        self.begin("shuffle")
+        rows, columns, channels = self.shape
+        order = np.arange(channels).reshape(groups, -1).T.reshape(-1)
+        self._reshape((1, rows, columns, groups, channels // groups))
+        self._add(Transpose((0, 1, 2, 4, 3)))
+        self._reshape((1, rows, columns, channels))
+        self._moments = self._moments.picked(order)
+
+    def normalise_locally(self) -> None:
+        """Local response normalisation over five channels, as AlexNet and GoogLeNet have it."""
+        self.begin("normalise locally")
+        self._add(LRN(5, 1e-4, 0.75))
+
+    def softmax(self) -> None:
+        """Probabilities of the classes."""
+        self.begin("softmax")
+        self._add(Softmax((3,)))
+
+    def classify(self, classes: int) -> None:
+        """Mean over the image, a dense layer, a softmax: how most networks end."""
+        self.global_mean()
+        self.dense(classes, whole=True, logits=True)
+        self.softmax()
+
+    # ---- help -----------------------------------------------------------------------------------
+
+    def scaled(self, filters: int) -> int:
+        """The network's share of a published number of filters; even numbers stay even."""
+        width = self._making.width
+        return scaled(filters, width, 2 if filters % 2 == 0 else 1) if width != 1 else filters
+
+    def _convolve(
+        self,
+        filters: int,
+        window: Window,
+        stride: Window,
+        groups: int,
+        pad: Pad | None,
+        *,
+        norm: bool,
+        bias: bool | None = None,
+        dense: bool = False,
+        logits: bool = False,
+    ) -> None:
+        self.begin("dense" if dense else "conv" if groups == 1 else "depthwise")
+        size, step = _pair(window), _pair(stride)
+        weights, after = self._drawn(filters, size, groups)
+        op: Op = (
+            Dense() if dense else Conv2D(step, self._padding(size, step, 0, pad), groups=groups)
+        )
+        if norm:
+            self._normalised(op, weights, after, bias=bool(bias))
+            return
+        if logits:
+            factor = np.float32(LOGIT_SPREAD / after.spread)
+            weights = weights if self._making.blank else weights * factor
+            after = after.times(np.full(filters, factor))
+        self._filter(op, weights, after)
+        if bias is not False:
+            self.centre()
+
+    def _normalised(self, op: Op, weights: Array, after: Moments, *, bias: bool) -> None:
+        """A convolution, perhaps a bias, and batch normalisation: folded, or as layers."""
+        terms_before = self._centring(after) if bias else np.zeros(len(weights), np.float32)
+        factors, terms, gamma, beta = self._statistics(after.plus(terms_before))
+        if self._making.keep_batch_norm:
+            self._filter(op, weights, after)
+            if bias:
+                self.bias(terms_before)
+            self._normalise(factors, terms, gamma, beta)
+            return
+        scale = factors * gamma
+        if not self._making.blank:
+            weights = weights * scale.reshape(-1, *(1,) * (weights.ndim - 1))
+        self._filter(op, weights, after.times(scale))
+        self.bias(terms_before * scale + terms * gamma + beta)
+
+    def _filter(self, op: Op, weights: Array, after: Moments) -> None:
+        self._add(op, weights.reshape(len(weights), -1) if isinstance(op, Dense) else weights)
+        self._moments = after
+
+    def _padding(
+        self,
+        window: tuple[int, int],
+        stride: tuple[int, int],
+        value: float = 0.0,
+        pad: Pad | None = None,
+    ) -> Padding:
+        match pad or self._pad:
+            case "valid":
+                return Padding()
+            case "centred":
+                rows, columns = window[0] // 2, window[1] // 2
+                return Padding.of((rows, columns, rows, columns), (value,))
+            case "same":
+                top, bottom = _same(self.shape[0], window[0], stride[0])
+                left, right = _same(self.shape[1], window[1], stride[1])
+                return Padding.of((top, left, bottom, right), (value,))
+
+    def _ceil(self, padding: Padding, window: int, stride: int, ceil: bool) -> Padding:
+        """With `ceil`, padding for a last window that begins inside the image."""
+        if not ceil:
+            return padding
+        top, left, bottom, right = padding.amounts
+        rows, columns, _ = self.shape
+        bottom += -(rows + top + bottom - window) % stride
+        right += -(columns + left + right - window) % stride
+        return Padding.of((top, left, bottom, right), (-FLT_MAX,))
+
+
+def _pair(window: Window) -> tuple[int, int]:
+    return (window, window) if isinstance(window, int) else window
+
+
+def _same(extent: int, window: int, stride: int) -> tuple[int, int]:
+    """How far TensorFlow's SAME reaches before and after."""
+    total = max((-(-extent // stride) - 1) * stride + window - extent, 0)
+    return total // 2, total - total // 2
