@@ -51,6 +51,14 @@ def kept_axes(rank: int, axes: Sequence[int]) -> list[int]:
     return [a for a in range(rank) if a not in axes]
 
 
+def combined(b: KernelBuilder, name: str, values: Sequence[Operand]) -> Operand:
+    """All values by one associative operation, in pairs, then pairs of pairs."""
+    while len(values) > 1:
+        pairs = zip(values[::2], values[1::2], strict=False)
+        values = [*(b.op(name, *pair) for pair in pairs), *values[len(values) // 2 * 2 :]]
+    return values[0]
+
+
 def sweep(
     b: KernelBuilder,
     extents: Sequence[int],

@@ -14,7 +14,10 @@ from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.machine.target import Target
 
-_GATHER_LANES = 8  # more elements than this are not collected into one vector
+_GATHER_LANES = 8
+"""Most elements that are collected one by one into a vector. Modelled cycles of the Cortex-A53
+(`tests/benchmarks/constants.py`), a matrix of bytes transposed, 256x196: pi3_64 1: 129,157,
+4: 133,733, 8: 99,858, 16: 100,590; pi3 1: 115,912, 4: 138,314, 8: 108,419, 16: 123,945."""
 
 
 def copy_call(

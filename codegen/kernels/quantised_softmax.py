@@ -10,7 +10,7 @@ import numpy as np
 
 from ellc.codegen.blocks.calls import KernelCall, access_arg
 from ellc.codegen.blocks.candidates import lowers
-from ellc.codegen.blocks.folding import Group, group, index_of, kept_axes, sweep
+from ellc.codegen.blocks.folding import Group, combined, group, index_of, kept_axes, sweep
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.walking import Walk
 from ellc.codegen.blocks.weights import constant
@@ -23,6 +23,8 @@ from ellc.ir.ops.quantised_softmax import QuantSoftmax
 from ellc.ir.types import DType
 
 _WAYS = 4
+"""Elements in flight. Modelled cycles of the Cortex-A53 (`tests/benchmarks/constants.py`), 16x1000:
+pi3_64 2: 410,253, 4: 286,733, 8: 268,133; pi3 2: 443,182, 4: 335,447, 8: 463,221."""
 
 
 @lowers(QuantSoftmax)
@@ -103,8 +105,7 @@ class _Row:
         def visit(at: list[Operand], slot: int, count: int, values: list[Operand]) -> None:
             values[slot] = b.op(name, values[slot], value(at[0]))
 
-        a, c, d, e = sweep(b, (self.length,), 1, _WAYS, first, visit)
-        return b.op(name, b.op(name, a, c), b.op(name, d, e))
+        return combined(b, name, sweep(b, (self.length,), 1, _WAYS, first, visit))
 
     def _reciprocal(self, total: Operand) -> tuple[Operand, Operand]:
         """(y, bits): a share is `mul_high(y, power) / 2^bits`, and 0 beyond 31 bits."""

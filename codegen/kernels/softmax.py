@@ -11,6 +11,7 @@ from ellc.codegen.blocks.calls import KernelCall, access_arg
 from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.folding import (
     Group,
+    combined,
     filled,
     group,
     index_of,
@@ -27,7 +28,11 @@ from ellc.codegen.kir.ir import Operand, Param
 from ellc.codegen.kir.types import VType
 from ellc.ir.ops.reduce import LogSoftmax, Softmax
 
-_WAYS = 2
+_WAYS = 4
+"""Vectors in flight. Modelled cycles of the Cortex-A53 (`tests/benchmarks/constants.py`), 16x1000:
+pi3_64 1: 481,447, 2: 283,622, 4: 235,459; pi3 1: 513,803, 2: 345,725, 4: 344,568."""
+_SCALAR_WAYS = 2
+"""The same for single elements: cores without vectors have little memory for longer code."""
 
 
 @lowers(Softmax, LogSoftmax)
@@ -121,13 +126,14 @@ class _Softmax:
         """`spread` combines lanes that belong together and gives all of them the result."""
         b, extents = self.b, self.folded.extents
         type_ = VType(self.x.elem, self.lanes)
+        ways = _WAYS if self.lanes > 1 else _SCALAR_WAYS
         low, zero = b.const(-np.inf, type_), b.const(0.0, type_)
 
         def largest(at: list[Operand], slot: int, count: int, values: list[Operand]) -> None:
             values[slot] = b.max(values[slot], load(at, count, -np.inf))
 
-        first, second = sweep(b, extents, step, _WAYS, [low] * _WAYS, largest)
-        top = spread(b.max(first, second), "max")
+        tops = sweep(b, extents, step, ways, [low] * ways, largest)
+        top = spread(combined(b, "max", tops), "max")
 
         def exponentials(at: list[Operand], slot: int, count: int, values: list[Operand]) -> None:
             raised = vmath.exp(b, b.sub(load(at, count, 0.0), top))
@@ -136,8 +142,8 @@ class _Softmax:
             counted = filled(b, raised, count, 0.0) if step > 1 else raised
             values[slot] = b.add(values[slot], counted)
 
-        first, second = sweep(b, extents, step, _WAYS, [zero] * _WAYS, exponentials)
-        total = spread(b.add(first, second), "add")
+        totals = sweep(b, extents, step, ways, [zero] * ways, exponentials)
+        total = spread(combined(b, "add", totals), "add")
         scale = vmath.log(b, total) if self.log else b.div(b.const(1.0, total), total)
 
         def finish(at: list[Operand], slot: int, count: int, values: list[Operand]) -> None:
@@ -147,4 +153,4 @@ class _Softmax:
                 value = b.mul(again(at, count), scale)
             store(value, at, count)
 
-        sweep(b, extents, step, _WAYS, [], finish)
+        sweep(b, extents, step, ways, [], finish)

@@ -26,10 +26,17 @@ from layer_list import Layer, plan_of  # noqa: E402
 from ellc.codegen.machine.resolve import resolve  # noqa: E402
 from ellc.codegen.machine.target import Target  # noqa: E402
 from ellc.ir.builder import GraphBuilder  # noqa: E402
+from ellc.ir.fixed_point import softmax_scaling  # noqa: E402
 from ellc.ir.graph import Graph  # noqa: E402
 from ellc.ir.ops.dense import MatMul  # noqa: E402
+from ellc.ir.ops.fixed_point_functions import Interpolate  # noqa: E402
 from ellc.ir.ops.pointwise import Mul  # noqa: E402
 from ellc.ir.ops.pool import MaxPool2D  # noqa: E402
+from ellc.ir.ops.quantised import Lookup  # noqa: E402
+from ellc.ir.ops.quantised_softmax import QuantSoftmax  # noqa: E402
+from ellc.ir.ops.reduce import Softmax  # noqa: E402
+from ellc.ir.ops.resize import Resize  # noqa: E402
+from ellc.ir.ops.shape import Transpose  # noqa: E402
 from ellc.ir.types import DType, TensorType  # noqa: E402
 
 
@@ -82,6 +89,67 @@ def scaled(pixels: int, channels: int) -> Other:
     return Other(f"factor per channel, {channels}, {pixels}x{pixels}", build)
 
 
+def looked_up(pixels: int, channels: int, dtype: DType) -> Other:
+    """A function of bytes whose values are of the given type."""
+
+    def build(b: GraphBuilder) -> str:
+        x = b.input("x", TensorType(DType.I8, (1, pixels, pixels, channels)))
+        table = np.arange(-128, 128).astype(dtype.numpy)
+        return b.add(Lookup(dtype), x, b.constant(table))
+
+    return Other(f"lookup to {dtype.value}, {channels}, {pixels}x{pixels}", build)
+
+
+def interpolated(elements: int) -> Other:
+    """A 16-bit function that is linear in pieces."""
+
+    def build(b: GraphBuilder) -> str:
+        x = b.input("x", TensorType(DType.I32, (1, elements)))
+        tables = (b.constant(np.arange(64, dtype=np.int32)) for _ in range(2))
+        return b.add(Interpolate(7), x, *tables)
+
+    return Other(f"linear in pieces, {elements}", build)
+
+
+def softmax(rows: int, classes: int, axis: int = 1) -> Other:
+    """Shares of floats."""
+
+    def build(b: GraphBuilder) -> str:
+        return b.add(Softmax((axis,)), floats(b, "x", rows, classes))
+
+    return Other(f"softmax {rows}x{classes} axis {axis}", build)
+
+
+def byte_softmax(rows: int, classes: int) -> Other:
+    """Shares of bytes."""
+
+    def build(b: GraphBuilder) -> str:
+        x = b.input("x", TensorType(DType.I8, (rows, classes)))
+        return b.add(QuantSoftmax(*softmax_scaling(1.0, 0.1), DType.I8), x)
+
+    return Other(f"8-bit softmax {rows}x{classes}", build)
+
+
+def resized(pixels: int, channels: int, size: int, mode: str = "linear") -> Other:
+    """An image of another size."""
+
+    def build(b: GraphBuilder) -> str:
+        x = floats(b, "x", 1, pixels, pixels, channels)
+        return b.add(Resize((1, size, size, channels), mode, antialias=size < pixels), x)
+
+    return Other(f"resize {mode} {channels}, {pixels} -> {size}", build)
+
+
+def turned(rows: int, columns: int, dtype: DType) -> Other:
+    """A matrix with its rows as columns."""
+
+    def build(b: GraphBuilder) -> str:
+        x = b.input("x", TensorType(dtype, (rows, columns)))
+        return b.add(Transpose((1, 0)), x)
+
+    return Other(f"transpose {dtype.value} {rows}x{columns}", build)
+
+
 DEPTHWISE = Layer(3, 96, 96, 56, 96, label="depthwise 3x3, 96, 56x56")
 SMALL_DEPTHWISE = Layer(3, 256, 256, 14, 256, label="depthwise 3x3, 256, 14x14")
 BYTES = Layer(1, 64, 64, 28, kind="8-bit")
@@ -96,7 +164,7 @@ WINDOWS_OF_CHANNELS = (DEPTHWISE, SMALL_DEPTHWISE, BYTE_DEPTHWISE, *LARGE_WINDOW
 
 @dataclass(frozen=True)
 class Tuned:
-    """A constant of a module, values to try, and layers that it rules."""
+    """A constant of a module (or a table of them), values to try, and layers that it rules."""
 
     module: str
     name: str
@@ -124,6 +192,24 @@ TUNED = (
         (scaled(28, 6), scaled(9, 64)),
     ),
     Tuned("blocks.terms", "_MOST_PRODUCTS", (1, 2, 4, 8), (BYTES, WINDOWS)),
+    Tuned("kernels.interpolate", "_UNROLLED", (1, 2, 4, 8), (interpolated(4096),)),
+    Tuned("kernels.lookup", "_UNROLLED", (1, 2, 4, 8, 16), (looked_up(28, 64, DType.I16),)),
+    Tuned("kernels.lookup", "_VECTORS", (1, 2, 4), (looked_up(28, 64, DType.I8),)),
+    Tuned("kernels.softmax", "_WAYS", (1, 2, 4), (softmax(16, 1000), softmax(64, 64, 0))),
+    Tuned("kernels.quantised_softmax", "_WAYS", (1, 2, 4, 8), (byte_softmax(16, 1000),)),
+    Tuned(
+        "kernels.resample",
+        "_UNROLLED_TAPS",
+        (1, 2, 4, 8, 16),
+        tuple(resized(56, c, s) for c in (3, 64) for s in (28, 10, 112)),
+    ),
+    Tuned("kernels.resample", "_VECTORS", (1, 2, 4, 8), (resized(56, 64, 112), resized(56, 3, 28))),
+    Tuned(
+        "blocks.movement",
+        "_GATHER_LANES",
+        (1, 4, 8, 16),
+        (turned(256, 196, DType.I8), turned(196, 250, DType.I16)),
+    ),
 )
 
 
@@ -131,8 +217,10 @@ def cycles(tuned: Tuned, layer: Layer | Other, target: Target) -> dict[int, floa
     """Cycles of the layer's kernels by the constant's value."""
     module = import_module(f"ellc.codegen.{tuned.module}")
     plans = []
+    own = getattr(module, tuned.name)
     for value in tuned.values:
-        with patch.object(module, tuned.name, value):
+        tried = dict.fromkeys(own, value) if isinstance(own, dict) else value
+        with patch.object(module, tuned.name, tried):
             plans.append((f"v{value}", plan_of(layer, target, f"v{value}")))
     counted = kernel_cycles(plans, target)
     return {
@@ -145,7 +233,8 @@ def line(tuned: Tuned, layer: Layer | Other, target: Target) -> str:
     """The cycles as text."""
     own = getattr(import_module(f"ellc.codegen.{tuned.module}"), tuned.name)
     found = cycles(tuned, layer, target)
-    shown = [f"[{v}: {n:,.0f}]" if v == own else f"{v}: {n:,.0f}" for v, n in found.items()]
+    own = set(own.values()) if isinstance(own, dict) else {own}
+    shown = [f"[{v}: {n:,.0f}]" if v in own else f"{v}: {n:,.0f}" for v, n in found.items()]
     return f"{tuned.module}.{tuned.name}  {layer.name}  {'  '.join(shown)}"
 
 
