@@ -17,6 +17,7 @@ from ellc.zoo.construction import Making
 from ellc.zoo.families import FAMILIES
 from ellc.zoo.gallery import Page, pages
 from ellc.zoo.page_network import at_width, build_page
+from ellc.zoo.plots import Plot, build_plot, plots
 
 _Build = Callable[[Making, dict[str, str]], Graph]
 
@@ -38,13 +39,18 @@ class Network:
 
 @cache
 def networks() -> tuple[Network, ...]:
-    """All networks: those of ELL's gallery, AlexNet and CaffeNet, then the families' best known."""
+    """All networks, in the order to show them.
+
+    First the pages of ELL's gallery that list all layers, AlexNet and CaffeNet; the families' best
+    known; then the pages with a plot or a table.
+    """
     listed = [family.find(name) for family in FAMILIES for name in family.listed]
     return (
         *map(_of_page, pages()),
         _alexnet("AlexNet", pool_first=False),
         _alexnet("CaffeNet", pool_first=True),
         *[_of_architecture(made) for made in listed if made],
+        *map(_of_plot, plots()),
     )
 
 
@@ -110,6 +116,14 @@ def _of_page(page: Page) -> Network:
         make,
         page.inferred(),
     )
+
+
+def _of_plot(plot: Plot) -> Network:
+    def make(making: Making, metadata: dict[str, str]) -> Graph:
+        return build_plot(plot, making, metadata)
+
+    formats = (".ell", ".eir") if plot.is_chain else (".eir",)
+    return Network(plot.name, plot.input, "ELL gallery", formats, make, plot.inferred)
 
 
 def _alexnet(name: str, *, pool_first: bool) -> Network:

@@ -16,7 +16,7 @@ import numpy as np
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.graph import Graph
 from ellc.ir.op import Op
-from ellc.ir.ops.pointwise import Add, Mul, MulAdd
+from ellc.ir.ops.pointwise import Add, Mul, MulAdd, PRelu
 from ellc.ir.ops.shape import Reshape
 from ellc.ir.types import Array, DType, TensorType
 from ellc.progress import Progress, silent
@@ -27,6 +27,10 @@ from ellc.zoo.moments import Moments
 LOGIT_SPREAD = 2.0
 """Standard deviation of what a softmax is given."""
 
+PIXEL_DEVIATION = 70.0
+"""Of photographs, in steps of 0..255."""
+
+_ALPHA, _ALPHA_SCATTER = 0.25, 0.05  # of the slopes of parametric ReLUs: mean, standard deviation
 _EPSILON = 1e-5
 _BIAS_SCATTER = 0.2  # of biases, in standard deviations of what they are added to
 _GAMMA_SCATTER, _BETA_SCATTER = 0.1, 0.2
@@ -86,6 +90,13 @@ class Construction:
         self._builder.metadata(metadata)
         return self._builder.build()
 
+    def subtract(self, mean: tuple[float, ...]) -> None:
+        """Subtract one number from each channel, or one from all; what is left is around zero."""
+        channels = self.shape[2]
+        numbers = np.resize(np.array(mean, np.float32), channels)
+        self._add(Add(), -numbers)
+        self._moments = Moments.of(channels, 0.0, PIXEL_DEVIATION)
+
     def centre(self) -> None:
         """Add a bias that brings every channel's mean to about zero."""
         self.bias(self._centring(self._moments))
@@ -104,6 +115,19 @@ class Construction:
         self._add(Mul(), gamma)
         self._add(Add(), beta)
         self._moments = self._moments.times(factors).plus(terms).times(gamma).plus(beta)
+
+    def parametric_relu(self) -> None:
+        """A ReLU with a slope of its own for every element."""
+        alpha = self._draws.normal((1, *self.shape), _ALPHA_SCATTER, _ALPHA)
+        self._add(PRelu(), alpha)
+        self._moments = self._moments.rectified(alpha.mean((0, 1, 2), np.float64))
+
+    def temperature(self) -> None:
+        """A factor for each class that gives the softmax numbers of a trained network's spread."""
+        factor = LOGIT_SPREAD / self._moments.spread
+        scales = self._draws.normal((self.shape[2],), 0.05 * factor, factor)
+        self._add(Mul(), scales)
+        self._moments = self._moments.times(scales)
 
     # ---- help -----------------------------------------------------------------------------------
 
@@ -124,7 +148,7 @@ class Construction:
         self, filters: int, window: tuple[int, int], groups: int = 1
     ) -> tuple[Array, Moments]:
         """Weights of He's scale, and what is expected after a convolution with them."""
-        depth = self.shape[2] // groups
+        depth = self._moments.mean.size // groups
         deviation = math.sqrt(2 / (window[0] * window[1] * depth))
         weights = self._draws.normal((filters, *window, depth), deviation)
         return weights, self._moments.filtered(weights, groups)

@@ -15,29 +15,17 @@ from ellc.ir.ops.binary import Binarize, BinaryConv2D
 from ellc.ir.ops.conv import Conv2D
 from ellc.ir.ops.dense import Dense
 from ellc.ir.ops.norm import LRN, Dropout
-from ellc.ir.ops.pointwise import Add, LeakyRelu, Mul, PRelu, Relu
+from ellc.ir.ops.pointwise import LeakyRelu, Relu
 from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
 from ellc.ir.ops.reduce import Softmax
 from ellc.ir.types import Array, DType, Padding
-from ellc.zoo.construction import LOGIT_SPREAD, Construction
+from ellc.zoo.construction import Construction
 from ellc.zoo.gallery import LEAKY_SLOPE
 from ellc.zoo.moments import Moments
-
-ALPHA, ALPHA_SCATTER = 0.25, 0.05
-"""Slopes of parametric ReLUs: mean and standard deviation."""
-
-_PIXEL_DEVIATION = 70.0  # of photographs, in steps of 0..255
 
 
 class Chain(Construction):
     """A chain of layers, from pixels 0..255."""
-
-    def subtract(self, mean: tuple[float, ...]) -> None:
-        """Subtract one number from each channel, or one from all; what is left is around zero."""
-        channels = self.shape[2]
-        numbers = np.resize(np.array(mean, np.float32), channels)
-        self._add(Add(), -numbers)
-        self._moments = Moments.of(channels, 0.0, _PIXEL_DEVIATION)
 
     def convolution(
         self,
@@ -96,12 +84,6 @@ class Chain(Construction):
             case _:
                 raise ValueError(f"no activation called {name}")
 
-    def parametric_relu(self) -> None:
-        """A ReLU with a slope of its own for every element."""
-        alpha = self._draws.normal((1, *self.shape), ALPHA_SCATTER, ALPHA)
-        self._add(PRelu(), alpha)
-        self._moments = self._moments.rectified(alpha.mean((0, 1, 2), np.float64))
-
     def max_pool(self, window: int, stride: int, pad: int = 0, *, beyond: int = 0) -> None:
         """Maximum; windows may reach so many pixels beyond the right and lower border."""
         # What ELL's own files pad with: a network comes back from one as it was.
@@ -124,13 +106,6 @@ class Chain(Construction):
     def dropout(self) -> None:
         """What training needed here and inference passes on."""
         self._add(Dropout())
-
-    def temperature(self) -> None:
-        """A factor for each class that gives the softmax numbers of a trained network's spread."""
-        factor = LOGIT_SPREAD / self._moments.spread
-        scales = self._draws.normal((self.shape[2],), 0.05 * factor, factor)
-        self._add(Mul(), scales)
-        self._moments = self._moments.times(scales)
 
     def softmax(self) -> None:
         """Probabilities of the classes."""

@@ -24,7 +24,7 @@ from ellc.frontends.ell.lower.buffers import FLT_MAX
 from ellc.ir.builder import Ref
 from ellc.ir.graph import Graph
 from ellc.ir.op import Op
-from ellc.ir.ops.activations import Clip, HardSigmoid, HardSwish, Sigmoid, Tanh
+from ellc.ir.ops.activations import Clip, HardSigmoid, HardSwish, LeakyRelu, Sigmoid, Tanh
 from ellc.ir.ops.binary import Binarize, BinaryConv2D
 from ellc.ir.ops.conv import Conv2D
 from ellc.ir.ops.dense import Dense
@@ -35,6 +35,7 @@ from ellc.ir.ops.reduce import Softmax
 from ellc.ir.ops.shape import Concat, Slice, Transpose
 from ellc.ir.types import Array, DType, Padding
 from ellc.zoo.construction import LOGIT_SPREAD, Construction, Making
+from ellc.zoo.gallery import LEAKY_SLOPE
 from ellc.zoo.moments import Doubles, Moments
 from ellc.zoo.widths import scaled
 
@@ -42,10 +43,14 @@ Window = int | tuple[int, int]
 Pad = Literal["centred", "same", "valid"]
 """Where a window may reach beyond the image: half its extent on each side (PyTorch, Caffe), as far
 as TensorFlow's SAME says, or nowhere."""
-Activation = Literal["", "relu", "relu6", "hard_swish", "hard_sigmoid", "sigmoid", "tanh"]
+Activation = Literal[
+    "", "relu", "leaky_relu", "relu6", "hard_swish", "hard_sigmoid", "sigmoid", "tanh"
+]
 
+_SLOPE = float(np.float32(LEAKY_SLOPE))  # what an archive of floats can hold
 _ACTIVATIONS: dict[str, tuple[Op, Callable[[Doubles], Doubles]]] = {
     "relu": (Relu(), lambda x: np.maximum(x, 0)),
+    "leaky_relu": (LeakyRelu(_SLOPE), lambda x: np.maximum(x, 0) + _SLOPE * np.minimum(x, 0)),
     "relu6": (Clip(0.0, 6.0), lambda x: np.clip(x, 0, 6)),
     "hard_swish": (HardSwish(), lambda x: x * np.clip(x / 6 + 0.5, 0, 1)),
     "hard_sigmoid": (HardSigmoid(1 / 6, 0.5), lambda x: np.clip(x / 6 + 0.5, 0, 1)),
@@ -183,8 +188,7 @@ class Net(Construction):
         logits: bool = False,
     ) -> None:
         """A layer that sees all of its input, with a bias; with `norm` batch normalisation too."""
-        rows, columns, channels = self.shape
-        self._reshape((1, 1, 1, rows * columns * channels))
+        rows, columns, _ = self.shape
         self._moments = self._moments.repeated(rows * columns)
         count = outputs if whole else self.scaled(outputs)
         self._convolve(count, 1, 1, 1, "valid", norm=norm, bias=True, dense=True, logits=logits)
@@ -340,7 +344,13 @@ class Net(Construction):
         self.bias(terms_before * scale + terms * gamma + beta)
 
     def _filter(self, op: Op, weights: Array, after: Moments) -> None:
-        self._add(op, weights.reshape(len(weights), -1) if isinstance(op, Dense) else weights)
+        if isinstance(op, Dense):
+            outputs, inputs = weights.shape[0], weights.shape[3]
+            self._reshape((1, inputs))
+            self._add(op, weights.reshape(outputs, inputs))
+            self._reshape((1, 1, 1, outputs))
+        else:
+            self._add(op, weights)
         self._moments = after
 
     def _padding(

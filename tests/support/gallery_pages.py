@@ -1,7 +1,8 @@
 """Takes the facts of ELL's gallery pages over into the zoo's own form.
 
 Run as a program with the gallery data's file (`ell/gallery_models.json` in the folder of
-ELLC_TEST_DATA), it prints what `ellc/zoo/gallery.json` must hold.
+ELLC_TEST_DATA), it prints what `ellc/zoo/gallery.json` must hold; with `plots` after it, what
+`ellc/zoo/plots.json` must hold.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -121,5 +123,165 @@ def text(facts: dict[str, Any]) -> str:
     return "\n".join([*lines, "  ]", "}", ""])
 
 
+# ---- plotted graphs, and summary tables ----------------------------------------------------------
+
+# Nothing says them, and the networks need them: see `ellc/zoo/plots.py`.
+ASSUMED_POOL, ASSUMED_ACTIVATION = 3, {"GardenCress": "leaky_relu"}
+NO_PLOT = "its page has neither a list of layers nor a plot of the graph"
+ONNX_ONLY = "it was published as an ONNX file only: no list of layers, no plot of the graph"
+
+
+def plots_document(models: list[dict[str, Any]]) -> dict[str, Any]:
+    """Every page that shows a graph or a table and no list of layers, and those without any."""
+    by_name = {model["name"]: model for model in models}
+    known = {model["name"] for model in models if model.get("architecture")}
+    pages, missing = [], {}
+    for model in sorted(models, key=lambda model: model["name"]):
+        name = model["name"]
+        if name in known:
+            continue  # an orphaned page of a network that is there
+        if not model.get("graph") and not model.get("architecture_summary_table"):
+            missing[name] = ONNX_ONLY if name in ("Asparagus", "Pear") else NO_PLOT
+            continue
+        known.add(name)
+        facts = _of_graph(model) if model.get("graph") else _of_table(model, by_name)
+        colours = model["input"]["channel_order"].lower()
+        size = [model["input"][key] for key in ("rows", "columns", "channels")]
+        pages.append({"name": name, "input": size, "colours": colours, **facts})
+    return {
+        "source": "microsoft/ELL and ELL-models (MIT licence), pages and plots of 2017 to 2020",
+        "pages": pages,
+        "missing": missing,
+    }
+
+
+def _of_graph(model: dict[str, Any]) -> dict[str, Any]:
+    table = [*(model.get("architecture_summary_table") or {}).get("layers", [])]
+    pools = iter([row for row in table if row["layer"] == "Pooling"])
+    convolutions = iter([row for row in table if row["layer"].endswith("Convolution")])
+    named = {
+        row["activation"]
+        for row in table
+        if row["layer"].endswith("Convolution")
+        and row.get("activation") not in (None, "parametric relu")
+    }
+    kinds = {op["op"] for op in model["graph"]["ops"]}
+    explicit = bool(kinds & {"Activation", "ReLU"}) and "Dense" not in kinds
+    facts: dict[str, Any] = {"from": "plot", "windows_from": "table" if table else "assumed"}
+    if "Minus" in kinds:
+        facts["mean_from"] = "plot"
+    block = ASSUMED_ACTIVATION.get(model["name"], "relu")
+    if "Activation" in kinds:
+        facts["activation_from"] = "table" if explicit and table else "assumed"
+        if explicit and table:
+            (only,) = named
+            block = only.replace(" ", "_")
+    elif not explicit:
+        facts["activation_from"] = "table"
+    places, layers = {}, []
+    for op in model["graph"]["ops"]:
+        before = [places[i] for i in op.get("from", []) if i in places]
+        row = next(convolutions, {}) if op["op"] == "Convolution" and not explicit else {}
+        words = _words(op, row, block, pools)
+        if op["op"] == "Minus" and op["params"][0]["constant"] is None:
+            facts["mean_from"] = "assumed"
+        if op["op"] == "Input":
+            places[op["id"]] = 0
+        elif not words:
+            places |= {op["id"]: before[0]} if before else {}
+        else:
+            last = len(layers)
+            own = before if len(before) > 1 or before[0] != last else []
+            if own and own[0] == last:
+                own = own[1:]
+            layers.append(" ".join([*words, *[f"@{index}" for index in own]]))
+            places[op["id"]] = len(layers)
+    assert next(pools, None) is None
+    assert explicit or next(convolutions, None) is None
+    return {**facts, "layers": layers}
+
+
+def _words(
+    op: dict[str, Any], row: dict[str, Any], block: str, pools: Iterator[dict[str, Any]]
+) -> list[str]:
+    """A layer in the words of `ellc/zoo/plots.py`; nothing for what needs no layer there."""
+    match op["op"]:
+        case "Convolution" if op.get("binary"):
+            return ["binary", str(op["filters"]), f"{op['kernel'][0]}/{op['stride']}"]
+        case "Convolution":
+            biased = ["bias"] if len(op["params"]) > 1 else []
+            act = [row["activation"].replace(" ", "_")] if row.get("activation") else []
+            size = f"{op['kernel'][0]}/{op['stride']}"
+            assert op["kernel"][0] == op["kernel"][1]
+            if op.get("depthwise"):
+                return ["depthwise", size, *biased, *act]
+            return ["conv", str(op["filters"]), size, *biased, *act]
+        case "Dense":
+            return ["dense", str(op["params"][0]["shape"][-1]), "bias"]
+        case "MaxPooling":
+            size = next(pools, None)
+            return ["max", f"{size['size'][0] if size else ASSUMED_POOL}/{op['stride']}"]
+        case "AveragePooling":
+            next(pools, None)
+            return ["mean"]
+        case "Minus":
+            constant = op["params"][0]["constant"]
+            values = ASSUMED_MEANS if constant is None else [float(constant)]
+            return ["minus", ",".join(map(str, values))]
+        case "Plus":
+            return ["bias"] if op.get("params") else ["plus"]
+        case "Activation":
+            return [block]
+    names = {
+        "BatchNormalization": "norm",
+        "ReLU": "relu",
+        "PReLU": "prelu",
+        "ElementTimes": "scale",
+    }
+    return [names[op["op"]]] if op["op"] in names else []
+
+
+def _of_table(model: dict[str, Any], by_name: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The rows of a summary table: it does not show batch normalisation, nor what is subtracted."""
+    layers = []
+    later = by_name.get(model.get("later_name") or "")
+    if later:
+        mean, _ = _mean(later["graph"]["ops"])
+        layers.append("minus " + ",".join(map(str, mean)))
+    for row in model["architecture_summary_table"]["layers"]:
+        match row["layer"], row.get("operation"):
+            case "Convolution", _:
+                act = [row["activation"].replace(" ", "_")] if row.get("activation") else []
+                size = f"{row['size'].split('x')[0]}/{row['stride']}"
+                layers.append(" ".join(["conv", str(row["out"][2]), size, "bias", *act]))
+            case "Pooling", "max":
+                layers.append(f"max {row['size'].split('x')[0]}/{row['stride']}")
+            case "Pooling", "average":
+                layers.append("mean")
+            case other, _:
+                assert other == "Softmax"
+    facts = {"from": "table", "windows_from": "table", "activation_from": "table"}
+    return {**facts, **({"mean_from": "plot"} if later else {}), "layers": layers}
+
+
+def plots_text(facts: dict[str, Any]) -> str:
+    """The file's text: a page's layers are some to a line."""
+    lines = ["{", f'  "source": {json.dumps(facts["source"])},', '  "pages": [']
+    for page in facts["pages"]:
+        head = {key: value for key, value in page.items() if key != "layers"}
+        lines.append(f'    {json.dumps(head)[:-1]}, "layers": [')
+        words = [json.dumps(layer) for layer in page["layers"]]
+        lines += [f"      {', '.join(words[i : i + 6])}," for i in range(0, len(words), 6)]
+        lines[-1] = lines[-1][:-1]
+        lines.append("    ]},")
+    lines[-1] = lines[-1][:-1]
+    missing = json.dumps(facts["missing"], indent=4).replace("\n}", "\n  }")
+    return "\n".join([*lines, "  ],", f'  "missing": {missing}', "}", ""])
+
+
 if __name__ == "__main__":
-    print(text(document(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))), end="")
+    gallery = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    if sys.argv[2:] == ["plots"]:
+        print(plots_text(plots_document(gallery)), end="")
+    else:
+        print(text(document(gallery)), end="")

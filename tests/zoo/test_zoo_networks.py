@@ -25,10 +25,20 @@ from ellc.ir.verify import verify
 from ellc.zoo import build, find, networks
 from ellc.zoo.gallery import Page, pages
 from ellc.zoo.page_network import at_width
+from ellc.zoo.plots import missing, plots
 
 SEED_NETWORK = "d_I224x224x3NCMNCMNBMNBMNBMNBMNC1A"
 NARROW = Fraction(1, 16)
 PAGE_NAMES = [page.name for page in pages()]
+PLOT_NAMES = [plot.name for plot in plots()]
+# One of each family of chains.
+CHAINS = (
+    "d_I128x128x3CMCMCMCMCMCMC1A",
+    "d_I160x160x3CMCMBMBMBMBMB1AS",
+    "dr_19_I64x64x3CMCMCMCMCMC1AS",
+    "dscs2_I128x128x3CCCCCCC1AS",
+    "v_I64x64x3CCMCCMCMCMCMF3072S",
+)
 NAMES = [*PAGE_NAMES, "AlexNet", "CaffeNet"]
 # Full width where a network has millions of weights, not hundreds of millions.
 FULL = [name for name in PAGE_NAMES if name.startswith("d_")]
@@ -78,6 +88,49 @@ def test_the_facts_are_the_gallerys(test_data: Path) -> None:
     models = json.loads((test_data / "ell" / "gallery_models.json").read_text(encoding="utf-8"))
     file = Path(gallery_pages.__file__).parents[2] / "ellc" / "zoo" / "gallery.json"
     assert file.read_text(encoding="utf-8") == gallery_pages.text(gallery_pages.document(models))
+
+
+@pytest.mark.needs_data
+def test_the_plots_are_the_gallerys(test_data: Path) -> None:
+    models = json.loads((test_data / "ell" / "gallery_models.json").read_text(encoding="utf-8"))
+    file = Path(gallery_pages.__file__).parents[2] / "ellc" / "zoo" / "plots.json"
+    document = gallery_pages.plots_document(models)
+    assert file.read_text(encoding="utf-8") == gallery_pages.plots_text(document)
+    named = {*PAGE_NAMES, *PLOT_NAMES, *missing()}
+    assert named == {model["name"] for model in models} and len(models) == 115
+
+
+@pytest.mark.needs_data
+def test_work_and_size_of_plots(test_data: Path) -> None:
+    models = json.loads((test_data / "ell" / "gallery_models.json").read_text(encoding="utf-8"))
+    plotted = {model["name"]: model["graph"] for model in models if model.get("graph")}
+    assert len(plotted) == 77
+    for name, plot in plotted.items():
+        report = inspect(build(name, blank=True))
+        # The plot counts no means, no statistics of batch normalisation, no dense layer's work.
+        uncounted = sum(x.parameters for x in report.layers if x.operator == "mul_add")
+        uncounted += 3 * any("minus" in x.name for x in report.layers)
+        dense = sum(x.macs for x in report.layers if x.operator == "dense")
+        assert report.parameters - uncounted == plot["parameters"], name
+        assert report.macs - dense == plot["conv_macs"], name
+
+
+def test_plots_that_are_chains_go_through_ell_files(tmp_path: Path) -> None:
+    for name in CHAINS:
+        graph = narrow(name)
+        write_ell(graph, tmp_path / "net.ell")
+        x = picture(graph)
+        (want,), (got,) = (
+            evaluate(g, (x,)).outputs for g in (graph, read_ell(tmp_path / "net.ell"))
+        )
+        assert np.isfinite(want).all() and np.array_equal(got.reshape(-1), want.reshape(-1)), name
+
+
+def test_every_plot_is_well_formed() -> None:
+    for name in PLOT_NAMES:
+        graph = build(name, blank=True)
+        verify(graph)
+        assert inspect(graph).outputs[0].shape == (1, 1000)
 
 
 @pytest.mark.needs_data
