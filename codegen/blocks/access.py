@@ -23,7 +23,7 @@ BufferKind = Literal["input", "output", "state", "arena", "scratch"]
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """A range of bytes. `index` is the port's or state's place; arena offsets come later."""
+    """A range of bytes. `index` is that of the port or state; the plan assigns arena offsets."""
 
     id: str
     kind: BufferKind
@@ -32,15 +32,15 @@ class Buffer:
 
     @property
     def align_bytes(self) -> int:
-        """What is known of its address; the caller's buffers are aligned to their elements."""
+        """Alignment that kernels may assume; of the caller's buffers only that of one element."""
         return ARENA_ALIGN if self.kind in ("arena", "state", "scratch") else 1
 
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """Constant bytes the code reads. `make` gives them when the file is written, not before.
+    """Constant bytes that the code reads. `make` is called only when the file is written.
 
-    `key` names the content: equal keys are stored once.
+    `key` identifies the content: equal keys are stored once.
     """
 
     key: str
@@ -49,16 +49,16 @@ class Weight:
 
     @property
     def align_bytes(self) -> int:
-        """What is known of its address."""
+        """Alignment that kernels may assume."""
         return WEIGHT_ALIGN
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Scratch:
-    """Memory that a kernel asks for while its node runs; the planner makes a buffer of it.
+    """Dense memory that a kernel uses while its node runs; the planner gives it a buffer.
 
-    It is dense. Elements of `source` are copied into it before the node, and out of it to `target`
-    after the node.
+    Before the node runs, the elements of `source` are copied into it; afterwards its elements are
+    copied to `target`.
     """
 
     bytes: int
@@ -67,7 +67,7 @@ class Scratch:
 
     @property
     def align_bytes(self) -> int:
-        """What is known of its address."""
+        """Alignment that kernels may assume."""
         return ARENA_ALIGN
 
 
@@ -76,9 +76,9 @@ class Access:
     """A tensor in memory: element `(i, j, ..)` is at `offset + i*strides[0] + j*strides[1] ..`.
 
     Inside a loop, `trip` elements are added for every trip. Counts are in elements of `elem`.
-    Packed bits are bytes: the last extent is the number of bytes per pixel, of which the high bits
-    and bytes after the last channel are 0. The memory of a constant is its `Weight`, so
-    that a kernel reads constants and buffers in the same way.
+    Packed bits are stored as bytes: the last extent is the number of bytes per pixel, and all bits
+    after the last channel are 0. The memory of a constant is its `Weight`, so that a kernel reads
+    constants and buffers in the same way.
     """
 
     memory: Buffer | Weight | Scratch
@@ -91,7 +91,7 @@ class Access:
 
     @property
     def buffer(self) -> Buffer:
-        """The memory of what is computed. Raises `InternalError` for constants and scratch."""
+        """The buffer of a computed tensor. Raises `InternalError` for constants and scratch."""
         if not isinstance(self.memory, Buffer):
             raise InternalError(f"{self.memory} used as a buffer")
         return self.memory
@@ -126,24 +126,24 @@ def dense(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def bit_bytes(channels: int) -> int:
-    """Bytes that hold the sign bits of one pixel: whole 32-bit words, 64-bit ones from 33 up.
+    """Bytes that hold the bits of one pixel: whole 32-bit words, from 33 channels on 64-bit words.
 
-    A reader may then use words of 32 bits always and of 64 bits for more than 32 channels; little
-    endian makes the words' bytes the same sequence for every word size.
+    A kernel may then always read words of 32 bits, and words of 64 bits if there are more than 32
+    channels. Targets are little endian, so the bytes are in the same order for every word size.
     """
     word = 4 if channels <= 32 else 8
     return -(-channels // (8 * word)) * word
 
 
 def stored_shape(type_: TensorType) -> tuple[int, ...]:
-    """The shape in stored elements: bits count as bytes of their pixel."""
+    """The shape in stored elements: for bits, the last extent counts the bytes of a pixel."""
     if type_.dtype is DType.BIT:
         return (*type_.shape[:-1], bit_bytes(type_.shape[-1]))
     return type_.shape
 
 
 def element_access(sequence: Access, walk: Walk, trips: int) -> Access:
-    """One trip's element of a sequence."""
+    """The element of a sequence that the first trip visits; `trip` leads to the next ones."""
     axis, step = walk.axis, sequence.strides[walk.axis]
     return replace(
         sequence,

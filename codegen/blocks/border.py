@@ -15,34 +15,34 @@ from ellc.ir.weights import content_key
 
 
 def fill_border(name: str, target: Target, access: Access) -> KernelCall:
-    """Fill the border of a bordered buffer; not split over threads.
+    """The call that fills the border of an image `[1, rows, columns, channels]` with its values.
 
-    In memory the border is a long run before the first row, the right edge of each row with the
-    left edge of the next, and a long run after the last row.
+    It is not split over threads. In memory the border is a long run before the first row, the
+    right edge of each row joined to the left edge of the next, and a long run after the last row.
     """
     border = access.border
     if border is None or access.shape[0] != 1:
         raise InternalError(f"{name}: no border to fill")
     _, rows, columns, channels = access.shape
-    across = access.strides[1] // access.strides[2]
+    row_pixels = access.strides[1] // access.strides[2]  # with the border on both sides
     b = KernelBuilder(name)
     y = b.param("y", access.elem, access.buffer.align_bytes, writable=True)
     args: list[Arg] = [BufferArg(access.buffer)]
     fill = _Fill(b, y, target, channels, border.values, args)
-    head = border.top * across + border.left
-    between = across - columns
+    head = border.top * row_pixels + border.left
+    between = row_pixels - columns
     with b.loop("part", b.begin, b.end):
         fill.pixels(b.const(0, b.begin), head)
         with b.loop("row", 0, rows - 1) as row:
-            start = b.add(b.mul(row.index, across * channels), (head + columns) * channels)
+            start = b.add(b.mul(row.index, row_pixels * channels), (head + columns) * channels)
             fill.pixels(start, between)
-        tail = (border.bottom * across) + border.right
-        fill.pixels(b.const((head + (rows - 1) * across + columns) * channels, b.begin), tail)
+        tail = (border.bottom * row_pixels) + border.right
+        fill.pixels(b.const((head + (rows - 1) * row_pixels + columns) * channels, b.begin), tail)
     return KernelCall(b.finish(), tuple(args), 1, "border")
 
 
 class _Fill:
-    """Writes runs of pixels; per-channel values come from a small table."""
+    """Fills runs of pixels; if the border has a value per channel, they come from a small table."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class _Fill:
             args.append(WeightArg(Weight(content_key(data), data.nbytes, lambda: data)))
 
     def pixels(self, start: Operand, count: int) -> None:
-        """`count` pixels from element `start`."""
+        """Fill `count` pixels from element `start` on."""
         if self._table is None:
             self._run(start, count * self._channels, None)
             return

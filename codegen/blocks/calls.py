@@ -1,4 +1,4 @@
-"""Calls of kernels: a kernel with what its parameters point to, and what a user says of both."""
+"""Kernel calls: a kernel and what its parameters point to. Also the user's options for both."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ellc.ir.errors import InternalError
 
 @dataclass(frozen=True, slots=True)
 class BufferArg:
-    """A pointer `offset_bytes` into a buffer, and inside a loop `trip_bytes` more every trip."""
+    """A pointer `offset_bytes` into a buffer; inside a loop it advances by `trip_bytes` a trip."""
 
     buffer: Buffer
     offset_bytes: int = 0
@@ -28,7 +28,7 @@ class WeightArg:
 
 @dataclass(frozen=True, slots=True)
 class ScratchArg:
-    """A pointer `offset_bytes` into memory that the planner has yet to make a buffer of."""
+    """A pointer `offset_bytes` into scratch memory; the planner replaces it by a `BufferArg`."""
 
     scratch: Scratch
     offset_bytes: int = 0
@@ -55,16 +55,16 @@ class KernelCall:
         """The arguments of a call in a plan. Raises `InternalError` for scratch memory."""
         placed = tuple(arg for arg in self.args if not isinstance(arg, ScratchArg))
         if len(placed) < len(self.args):
-            raise InternalError(f"{self.kernel.name}: scratch memory that is not a buffer")
+            raise InternalError(f"{self.kernel.name}: the planner gave scratch memory no buffer")
         return placed
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a user may say about code generation; defaults are the planner's own choice.
+    """The user's options for code generation; by default the planner chooses everything.
 
-    `kernels` names the candidate (`family` or `family:schedule`) for some nodes, by a layer of the
-    model or a value that the node makes.
+    `kernels` has pairs (node, candidate). The node is named by a layer of the model or by a value
+    that it computes, the candidate as `family` or `family:schedule`.
     """
 
     threads: int = 1

@@ -1,4 +1,4 @@
-"""Kernel families, and the candidates they offer for a node: the registry of what can compute what.
+"""The registry of kernel families, and the candidates that they offer for a node.
 
 A family is a function that offers candidates for a node: its own choice first, then every other
 schedule that it can make. The planner takes the family whose own choice has the lowest predicted
@@ -21,10 +21,11 @@ from ellc.ir.op import Op
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A way to compute a node: family, schedule (`8x8`, empty if there is one only) and cost.
+    """A way to compute a node: family, schedule (such as `8x8`) and predicted cost.
 
-    `cycles` is modelled for one core, counting issue slots without the epilogue and cache misses,
-    which all candidates have in common; None if there is no rival and nothing is predicted.
+    `schedule` is empty if the family has only one. `cycles` is modelled for one core: it counts
+    issue slots without the epilogue and cache misses, which all candidates have in common. It is
+    None if nothing is predicted, because the node has only one candidate.
     """
 
     kernel: str
@@ -33,7 +34,7 @@ class Prediction:
 
     @property
     def name(self) -> str:
-        """`family` or `family:schedule`, as a user asks for it."""
+        """`family` or `family:schedule`, as a user writes it."""
         return f"{self.kernel}:{self.schedule}" if self.schedule else self.kernel
 
     def is_named(self, asked: str) -> bool:
@@ -48,7 +49,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A prediction and how to make its kernels; `make` is called for the chosen candidate only."""
+    """A prediction and a function that makes the kernels, called for the chosen candidate only."""
 
     prediction: Prediction
     make: Callable[[], Sequence[KernelCall]]
@@ -59,10 +60,10 @@ Offer = Callable[[PlacedNode], Iterable[Candidate]]
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """What can compute an operator: `offer` gives candidates, none where it cannot serve a node.
+    """A kernel family: `offer` yields candidates for a node, or none if it cannot compute it.
 
-    The first is the choice of the family's own rule; all its other schedules follow, computed on
-    demand.
+    The first candidate is the choice of the family's own rule; all other schedules follow, computed
+    on demand.
     """
 
     name: str
@@ -77,7 +78,7 @@ LowerT = TypeVar("LowerT", bound=Lowering)
 
 
 def kernel(*ops: type[Op], name: str) -> Callable[[OfferT], OfferT]:
-    """Decorator: this function offers candidates for these operators (also as a fused anchor)."""
+    """Decorator: this function offers candidates for these operators, with or without stages."""
 
     def add(function: OfferT) -> OfferT:
         for op in ops:
@@ -88,9 +89,9 @@ def kernel(*ops: type[Op], name: str) -> Callable[[OfferT], OfferT]:
 
 
 def lowers(*ops: type[Op], name: str = "") -> Callable[[LowerT], LowerT]:
-    """Decorator: a family with one candidate for these operators, which computes every node.
+    """Decorator: this function makes the kernels of every node with one of these operators.
 
-    The default name is the function's name without `lower_`.
+    It becomes a family with one candidate; its default name is the function's without `lower_`.
     """
 
     def add(function: LowerT) -> LowerT:
@@ -108,9 +109,9 @@ def only_way(name: str, lowering: Lowering) -> Family:
 
 
 def own_first(own: Candidate, every: Iterable[Candidate]) -> Iterator[Candidate]:
-    """A family's own choice, then the others of `every` from the cheapest on.
+    """A family's own choice, then the others of `every` in order of predicted cost.
 
-    The rule of a family knows what predictions leave out, such as registers that must be spilled;
+    The rule of a family knows what predictions leave out, such as spilled registers;
     `tests/benchmarks/predictions.py --schedules` prints both beside modelled cycles.
     """
     yield own
@@ -119,7 +120,7 @@ def own_first(own: Candidate, every: Iterable[Candidate]) -> Iterator[Candidate]
 
 
 def _register(op: type[Op], family: Family) -> None:
-    there = FAMILIES.get(op, ())
-    if any(family.name == other.name for other in there):
+    others = FAMILIES.get(op, ())
+    if any(family.name == other.name for other in others):
         raise ValueError(f"two kernel families '{family.name}' for {op.name}")
-    FAMILIES[op] = (*there, family)
+    FAMILIES[op] = (*others, family)

@@ -1,7 +1,7 @@
 """Pointwise operators as kernel IR, by the rules that are registered for them.
 
-Kernels never look at operators themselves: they call `emit_pointwise`, so every operator works in
-loops of its own and in every epilogue.
+Kernels do not look at pointwise operators: they call `emit_pointwise`. So every pointwise operator
+works in a kernel of its own and as a stage of every other kernel.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from ellc.ir.op import Op, Pointwise
 
 
 def is_costly(op: Pointwise) -> bool:
-    """Whether the rule is long: an elementary function, a division of integers."""
+    """Whether the rule emits much code, as for an elementary function or an integer division."""
     return type(op) in COSTLY
 
 
 def computes_in_double(op: Op) -> bool:
-    """Whether the rule of an operator uses float64, also where no operand is."""
+    """Whether the rule of an operator computes in float64, whatever the operands' types."""
     return type(op) in IN_DOUBLE
 
 

@@ -1,9 +1,9 @@
-"""The end every kernel shares: pointwise stages on the values in registers, then the store.
+"""The epilogue of every kernel: pointwise stages on the values in registers, then the store.
 
-A kernel walks its result in some shape of its own, for instance (image, row, column, channel),
+A kernel walks its result in a shape that it chooses, for instance (image, row, column, channel),
 with vectors along the last axis. The epilogue knows how each stage's operand broadcasts along
-that walk, loads what is needed and writes the result, packed if it is bits. A result or an
-operand that cannot be walked like that gets a dense copy.
+that walk, loads what is needed and writes the result, packed if it is bits. If strides cannot
+express the walk over a result or an operand, a dense copy of it is used.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ __all__ = ["Coordinates", "Epilogue"]
 
 
 class Epilogue:
-    """Stages and store of one kernel. Make it after the kernel's own parameters are declared."""
+    """Stages and store of one kernel. Declare the kernel's own parameters before creating it."""
 
     def __init__(self, node: PlacedNode, b: KernelBuilder, walk: tuple[int, ...]) -> None:
-        """`walk` is the shape in which the kernel walks its result; vectors lie on its last axis.
+        """The kernel walks its result as shape `walk`, with vectors along the last axis.
 
-        A walk over bits keeps the result's last axis.
+        For a result of bits, its last axis must be that of the result.
         """
         self._b = b
         self._stages = node.stages
@@ -52,14 +52,17 @@ class Epilogue:
 
     @property
     def has_tail(self) -> bool:
-        """Whether bytes after the last channel must be cleared, by the block that holds it."""
+        """Whether the block with the last channel must also clear the bytes after it."""
         channels = self._walk[-1]
         return self.is_bits and bit_bytes(channels) * 8 != channels
 
     def apply(
         self, value: Operand, at: Coordinates, delta: Sequence[int] = (), count: int = 0
     ) -> Operand:
-        """All stages on one vector of consecutive channels; `count` of its lanes are valid."""
+        """Apply all stages to one vector of consecutive channels at `at + delta`.
+
+        `count` is the number of its valid lanes (default: all).
+        """
         lanes = value.type.lanes
         count = min(count or lanes, lanes)
         delta = delta or (0,) * len(self._walk)
@@ -81,10 +84,10 @@ class Epilogue:
         *,
         last: bool = False,
     ) -> None:
-        """Stages on, then store, vectors of consecutive channels starting at `at + delta`.
+        """Apply the stages to vectors of consecutive channels and store them from `at + delta` on.
 
-        `count` is how many channels are valid in all (default: every lane), `last` says that they
-        are the last ones along the walk's last axis.
+        `count` is the number of valid channels in all vectors (default: every lane); `last` says
+        that they are the last ones along the walk's last axis.
         """
         self.store_pixels([(values, delta)], at, count, last=last)
 
@@ -97,7 +100,7 @@ class Epilogue:
         last: bool = False,
         at_once: int = 1,
     ) -> None:
-        """As `store`, for several pixels' vectors, each with its `delta`.
+        """Like `store`, for several pixels' vectors, each with its `delta`.
 
         The stages of `at_once` pixels are interleaved. That needs more registers, but hides the
         latency of long stages.
@@ -116,7 +119,7 @@ class Epilogue:
     def _chains(
         self, values: Sequence[Operand], at: Coordinates, delta: Sequence[int], count: int
     ) -> list[Callable[[], Operand]]:
-        """All stages on each vector of a pixel that holds valid channels."""
+        """For each vector of a pixel with valid channels, a function that applies all stages."""
         delta = tuple(delta) or (0,) * len(self._walk)
         count = count or sum(v.type.lanes for v in values)
         done = 0
@@ -138,7 +141,7 @@ class Epilogue:
         *,
         last: bool = False,
     ) -> None:
-        """As `store`, for values that have been through all stages."""
+        """Like `store`, for values to which all stages have already been applied."""
         *outer, inner = delta or (0,) * len(self._walk)
         count = count or sum(v.type.lanes for v in finished)
         if self.is_bits:
@@ -158,7 +161,10 @@ class Epilogue:
     def _store_bits(
         self, masks: list[Operand], at: Coordinates, delta: Sequence[int], count: int, last: bool
     ) -> None:
-        """Whole bytes; after `count`, and after the last channel if `last`, bits are 0."""
+        """Pack masks into bytes and store them.
+
+        Bits after `count` are 0; if `last`, the remaining bytes of the pixel are set to 0, too.
+        """
         b = self._b
         merged = joined(b, masks)
         lanes = -(-count // 8) * 8
@@ -167,9 +173,9 @@ class Epilogue:
         packed = b.op("pack_bits", b.part(merged, 0, lanes))
         if count % 8:
             packed = self._masked(packed, count)
-        where = (*at[:-1], b.div(at[-1], 8))
-        shift = (*delta[:-1], delta[-1] // 8)
-        index, offset = address(b, self._result.strides, where, shift)
+        byte_at = (*at[:-1], b.div(at[-1], 8))
+        byte_delta = (*delta[:-1], delta[-1] // 8)
+        index, offset = address(b, self._result.strides, byte_at, byte_delta)
         b.store_some(packed, self.y, index, packed.type.lanes, offset=offset)
         if last:
             full = bit_bytes(self._walk[-1]) - (self._walk[-1] - count) // 8
@@ -178,6 +184,7 @@ class Epilogue:
                 b.store(zero, self.y, index, offset=offset + extra)
 
     def _masked(self, packed: Operand, count: int) -> Operand:
+        """Clear the bits of the last byte that are after bit `count` of the vector."""
         b = self._b
         keep = (1 << count % 8) - 1
         if packed.type.lanes == 1:
@@ -188,12 +195,12 @@ class Epilogue:
 
 
 def _walked_result(result: NodeResult, walk: tuple[int, ...]) -> Access:
-    """Where the result goes, in the shape of the walk; bits count as the bytes of their row."""
-    place, is_bits = result.access, result.type.dtype is DType.BIT
-    stored = (*walk[:-1], place.shape[-1]) if is_bits else walk
-    walked = viewed_as(place, stored)
+    """The result viewed in the shape of the walk, for bits with bytes on its last axis."""
+    access, is_bits = result.access, result.type.dtype is DType.BIT
+    stored = (*walk[:-1], access.shape[-1]) if is_bits else walk
+    walked = viewed_as(access, stored)
     if walked is None or (is_bits and walked.strides[-1] != 1):
-        walked = viewed_as(dense_result(place, place.shape), stored)
+        walked = viewed_as(dense_result(access, access.shape), stored)
     if walked is None:
-        raise InternalError(f"{result.value}: a walk of {walk} over {result.type.shape}")
+        raise InternalError(f"{result.value}: cannot walk {result.type.shape} as {walk}")
     return walked

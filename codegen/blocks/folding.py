@@ -1,4 +1,4 @@
-"""Combining elements along some axes: the axes in two groups, and loops that carry values."""
+"""Parts of kernels that reduce axes: groups of axes, and loops that carry accumulators."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.kir.types import Elem
 
-# body(coordinates, slot, count, values): `count` elements along the last axis change `values`
+# body(coordinates, slot, count, values) updates `values` in place with `count` elements that follow
+# the coordinates along the last axis
 Body = Callable[[list[Operand], int, int, list[Operand]], None]
 
 _COUNTERS = {1: Elem.I8, 2: Elem.I16, 4: Elem.I32, 8: Elem.I64}
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """Axes of an operand and of a result, neighbours merged: extents and both strides."""
+class AxisGroup:
+    """Some axes of an operand, neighbours merged: extents, strides in operand and result."""
 
     extents: tuple[int, ...]
     x: tuple[int, ...]
@@ -32,18 +33,18 @@ class Group:
 
     @property
     def count(self) -> int:
-        """Elements along all axes together."""
+        """The number of elements: the product of the extents."""
         return prod(self.extents)
 
 
-def group(x: Access, axes: Sequence[int], y_strides: Sequence[int]) -> Group:
-    """The given axes of `x` in order; `y_strides` has a stride for each of them."""
+def axis_group(x: Access, axes: Sequence[int], y_strides: Sequence[int]) -> AxisGroup:
+    """The axes `axes` of `x`, in that order; `y_strides` has the result's stride for each."""
     shape = tuple(x.shape[a] for a in axes)
     x_strides, others = tuple(x.strides[a] for a in axes), tuple(y_strides)
     extents = merged(shape, x_strides, others)
     first, second = regrouped(shape, x_strides, extents), regrouped(shape, others, extents)
     assert first is not None and second is not None
-    return Group(extents, first, second)
+    return AxisGroup(extents, first, second)
 
 
 def kept_axes(rank: int, axes: Sequence[int]) -> list[int]:
@@ -52,7 +53,7 @@ def kept_axes(rank: int, axes: Sequence[int]) -> list[int]:
 
 
 def combined(b: KernelBuilder, name: str, values: Sequence[Operand]) -> Operand:
-    """All values by one associative operation, in pairs, then pairs of pairs."""
+    """All values combined by an associative operation: pairs first, then pairs of pairs."""
     while len(values) > 1:
         pairs = zip(values[::2], values[1::2], strict=False)
         values = [*(b.op(name, *pair) for pair in pairs), *values[len(values) // 2 * 2 :]]
@@ -67,11 +68,11 @@ def sweep(
     carry: Sequence[Operand],
     body: Body,
 ) -> list[Operand]:
-    """Visit every element of a block of axes, `step` at a time along the last; the final values.
+    """Call `body` for all elements, `step` at a time along the last axis; returns the final values.
 
-    `ways` visits in a row make one turn of the innermost loop; `slot` counts them, so that each
-    may have accumulators of its own, which it alone changes. The last visit of a row may have
-    fewer than `step` elements.
+    The innermost loop is unrolled into `ways` calls, numbered by `slot`. Their instructions are
+    interleaved, so each slot may only change accumulators of its own. The last call of a row may
+    have fewer than `step` elements.
     """
     *outer, inner = extents
 
@@ -80,9 +81,9 @@ def sweep(
         stop = inner - inner % block
         with b.loop("element", 0, stop, block, carry=values) as loop:
             running = list(loop.carried)
-            places = [[*at, b.add(loop.index, slot * step)] for slot in range(ways)]
+            starts = [[*at, b.add(loop.index, slot * step)] for slot in range(ways)]
             b.interleaved(
-                [partial(body, place, slot, step, running) for slot, place in enumerate(places)]
+                [partial(body, start, slot, step, running) for slot, start in enumerate(starts)]
             )
             loop.carry(running)
         values = list(loop.results)
@@ -103,23 +104,26 @@ def sweep(
 def index_of(
     b: KernelBuilder, base: Operand | int, at: Sequence[Operand], strides: Sequence[int]
 ) -> Operand:
-    """`base` plus the position of the coordinates."""
+    """`base` plus the offset, in elements, of coordinates `at`."""
     index: Operand = Imm(base) if isinstance(base, int) else base
-    for where, stride in zip(at, strides, strict=True):
-        index = b.add(index, b.mul(where, stride))
+    for coordinate, stride in zip(at, strides, strict=True):
+        index = b.add(index, b.mul(coordinate, stride))
     return index
 
 
 def load_filled(
     b: KernelBuilder, param: Param, index: Operand, lanes: int, count: int, fill: float
 ) -> Operand:
-    """`count` consecutive elements and `fill` in the lanes after them."""
+    """A vector of `count` consecutive elements, with `fill` in the lanes after them."""
     value = load_lanes(b, param, index, lanes, count)
     return filled(b, value, count, fill)
 
 
 def nan_ranked(b: KernelBuilder, value: Operand, *, largest: bool) -> Operand:
-    """What a search of the largest or smallest compares: NaN is the infinity that never wins."""
+    """The value that a search for the largest or smallest compares.
+
+    NaN is replaced by the infinity that never wins.
+    """
     if not value.type.elem.is_float:
         return value
     worst = b.const(-math.inf if largest else math.inf, value)
@@ -127,11 +131,11 @@ def nan_ranked(b: KernelBuilder, value: Operand, *, largest: bool) -> Operand:
 
 
 def filled(b: KernelBuilder, value: Operand, count: int, fill: float) -> Operand:
-    """The first `count` lanes of a value, `fill` in the others."""
+    """The value with `fill` in place of the lanes from `count` on."""
     lanes = value.type.lanes
     if count >= lanes:
         return value
     counter = _COUNTERS[value.type.elem.bytes]
-    place = b.iota(counter, lanes)
-    inside = b.compare("lt", place, b.const(count, place))
+    lane = b.iota(counter, lanes)
+    inside = b.compare("lt", lane, b.const(count, lane))
     return b.select(inside, value, b.const(fill, value))

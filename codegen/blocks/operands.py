@@ -24,11 +24,12 @@ from ellc.ir.types import Array, DType, TensorType
 Coordinates = Sequence[Operand | int]
 
 _ROW_ELEMENTS = 4096
-"""Constants are repeated up to so many elements to make rows longer. What that gains, by
-`tests/benchmarks/constants.py`: a factor for each of 6 channels, 28x28, which are 4,704 elements,
-takes 15.5 thousand modelled cycles on pi3_64, and 8.9 with 16384 (pi3 16.2 and 11.1); with 64
-channels, 9x9, 8.9 with 1, 9.3 with 4096. More would cost small boards too much memory."""
-_CHANNEL_SLACK = 64  # elements after a constant per channel that whole vectors may read
+"""The most elements to which a constant is repeated so that rows become longer. A larger limit
+would cost small boards too much memory. Thousand modelled cycles, by
+`tests/benchmarks/constants.py`, for a factor per channel: 6 channels, 28x28 (4,704 elements) take
+15.5 on pi3_64 with this limit and 8.9 with 16384 (on pi3 16.2 and 11.1); 64 channels, 9x9 take 9.3
+with this limit and 8.9 with 1."""
+_CHANNEL_SLACK = 64  # zeros after a constant per channel, so that whole vectors may be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +40,15 @@ class _Source:
     literal: float | int | None = None
     param: Param | None = None
     strides: tuple[int, ...] = ()
-    padded: bool = False  # whole vectors may be read after the last channel
-    span: tuple[int, int] | None = None  # the range of a constant's integers
+    padded: bool = False  # vectors may reach beyond the last channel
+    span: tuple[int, int] | None = None  # smallest and largest integer of a constant
 
 
 class Operands:
     """Operands that broadcast to a result, which a kernel walks as `walk`.
 
-    Every operand becomes a parameter `prefix0`, `prefix1`, .. of the kernel; `args` are their
-    arguments. An operand in the buffer of the result may alias the parameter `y`.
+    Operands in memory become parameters of the kernel, named by `prefix` and their number; `args`
+    are the arguments. An operand in the buffer of the result may alias the parameter `y`.
     """
 
     def __init__(
@@ -66,7 +67,10 @@ class Operands:
     def load(
         self, index: int, at: Coordinates, delta: Sequence[int], lanes: int, count: int
     ) -> Operand:
-        """`count` of `lanes` consecutive elements along the last axis from `at + delta`."""
+        """A vector of operand `index` along the last axis from `at + delta` on.
+
+        Its first `count` lanes are valid.
+        """
         b, source = self._b, self._sources[index]
         if source.param is None:
             assert source.literal is not None
@@ -126,8 +130,8 @@ class Operands:
 def common_walk(result: NodeResult, operands: Sequence[NodeOperand]) -> tuple[int, ...]:
     """The result's axes, merged wherever the result and all operands allow it.
 
-    Bits keep their last axis; a constant that would cut rows is repeated if that makes it no
-    longer than `_ROW_ELEMENTS`.
+    A result of bits keeps its last axis. A constant that would shorten the rows is counted as
+    repeated (`expanded`) if it then has at most `_ROW_ELEMENTS` elements.
     """
     shape, bits = result.type.shape, result.type.dtype is DType.BIT
     steps: list[Sequence[int]] = [result.access.strides]
@@ -156,16 +160,17 @@ def address(
     """Index and constant offset of the element at `at + delta`."""
     index: Operand = Imm(0)
     offset = 0
-    for where, shift, stride in zip(at, delta, strides, strict=True):
+    for coordinate, shift, stride in zip(at, delta, strides, strict=True):
         offset += shift * stride
-        index = b.add(index, b.mul(where, stride))
+        index = b.add(index, b.mul(coordinate, stride))
     return index, offset
 
 
 def expanded(array: Array, shape: tuple[int, ...], walk: tuple[int, ...]) -> Array:
-    """A constant repeated as far as needed to have the extent of the walk's last axis, as a view.
+    """A view of a constant, repeated until it is as long as the walk's last axis.
 
-    So a vector per channel does not cut rows of few channels into pixels.
+    Without this, a constant per channel would limit rows to the channels of one pixel. The constant
+    is returned unchanged if it differs along the axes before.
     """
     inner = walk[-1] if walk else 1
     own = array.reshape((1,) * (len(shape) - array.ndim) + array.shape)
@@ -178,7 +183,7 @@ def expanded(array: Array, shape: tuple[int, ...], walk: tuple[int, ...]) -> Arr
 
 
 def _span(data: Array) -> tuple[int, int] | None:
-    """The range of integers, None for anything else."""
+    """The smallest and the largest integer; None for floats and for no elements."""
     if data.dtype.kind not in "iu" or not data.size:
         return None
     return int(data.min()), int(data.max())

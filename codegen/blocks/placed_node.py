@@ -17,9 +17,9 @@ from ellc.ir.types import Array, TensorType
 
 @dataclass(frozen=True, slots=True)
 class NodeOperand:
-    """One operand: its type, and where it lies if it is computed, or else its array.
+    """One operand: its type, and either where its computed elements are, or its constant array.
 
-    `key` names the content of a constant.
+    `key` identifies the content of a constant.
     """
 
     type: TensorType
@@ -29,25 +29,26 @@ class NodeOperand:
 
     @property
     def access(self) -> Access:
-        """Where it lies, computed or constant."""
+        """The elements in memory, computed or constant."""
         if self.array is not None:
             return constant_access(self.array, self.type.dtype)
         assert self.computed is not None
         return self.computed
 
     def derived(self, what: str, bytes_: int, make: Callable[[], Array]) -> WeightArg:
-        """Large constant bytes that `make` derives from this constant, when they are written.
+        """A pointer to `bytes_` bytes that `make` derives from this constant.
 
-        `what` tells them from other bytes derived from it.
+        `make` is called when the file is written. `what` distinguishes the bytes from others that
+        are derived from the same constant.
         """
         return WeightArg(Weight(f"{what}:{self.key}", bytes_, make))
 
 
 @dataclass(frozen=True, slots=True)
 class NodeResult:
-    """One result: its value in the graph, its type, and where it goes.
+    """One result: the name of its value in the graph, its type, and its memory.
 
-    One that `is_viewed` is already where it belongs: no kernel has to write it.
+    With `is_viewed` the value is a view of an operand, so no kernel has to write it.
     """
 
     value: str
@@ -58,10 +59,10 @@ class NodeResult:
 
 @dataclass(frozen=True, slots=True)
 class PlacedNode:
-    """An operator, the pointwise stages fused after it, and what both read and write.
+    """An operator, the pointwise stages fused after it, and the memory of operands and results.
 
-    `inputs` are the operator's operands and `extras` those of all stages, in order. `name` is that
-    of the node's kernels, `where` names its layers in errors.
+    `inputs` are the operator's operands and `extras` those of all stages, in order. `name` begins
+    the names of the node's kernels; `where` names its layers in error messages.
     """
 
     name: str
@@ -81,15 +82,15 @@ class PlacedNode:
 
     @property
     def operators(self) -> tuple[Op, ...]:
-        """All that its kernel computes: the anchor and the stages."""
+        """The anchor and the operators of the stages."""
         return (self.anchor, *(stage.op for stage in self.stages))
 
     def anchor_type(self) -> TensorType:
-        """The type of what the anchor makes, before any stage."""
+        """The type of the anchor's result, before any stage."""
         return self.anchor.infer(*(x.type.meaning for x in self.inputs))[0]
 
     def constant(self, index: int, what: str) -> Array:
-        """The array of an operand, called `what` in the `EllcError` (E302) if it is computed."""
+        """The array of an operand; raises `EllcError` (E302), which names `what`, without one."""
         array = self.inputs[index].array
         if array is None:
             message = f"'{self.anchor.name}' needs constant {what}"

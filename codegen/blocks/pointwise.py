@@ -25,7 +25,8 @@ def emits(
 ) -> Callable[[RuleT], RuleT]:
     """Decorator: the rule for these operators.
 
-    A costly one needs many registers; one `in_double` computes in float64 whatever its operands.
+    A `costly` rule emits much code, which needs many registers. A rule `in_double` computes in
+    float64, whatever the operands' types.
     """
 
     def add(rule: RuleT) -> RuleT:

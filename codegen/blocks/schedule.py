@@ -9,19 +9,19 @@ from ellc.codegen.kir.types import Elem
 from ellc.codegen.machine.target import Target
 
 MOST_PIXELS = 14
-"""Pixels of a tile. 14 divides the rows of 14, 28, 56 and 112 pixels of common networks; with two
-vectors for each they fill 28 of the 32 registers of AVX-512."""
+"""The most pixels of a tile. 14 divides the rows of 14, 28, 56 and 112 pixels of common networks;
+14 pixels with two vectors of sums each use 28 of the 32 registers of AVX-512."""
 
 
 @dataclass(frozen=True, slots=True)
 class GemmSchedule:
     """Register tile of an implicit matrix product: `pixels` x (`vectors` * `lanes`) accumulators.
 
-    With `by_lane` the image is read as vectors of `k_step` channels whose lanes multiply (fmla by
-    element); otherwise each value is loaded and broadcast. With `weights_first` a step loads all
-    its weights before it multiplies: loads between multiply-adds cost an in-order core more than
-    the registers do. `band_rows` output rows are finished
-    for all filters before the next band starts.
+    With `by_lane` the image is read as vectors of `k_step` channels, and an instruction multiplies
+    by one of their lanes (fmla by element); otherwise each value is loaded and broadcast. With
+    `weights_first` a step loads all its weights before it multiplies: on an in-order core, loads
+    between multiply-adds cost more than the additional registers. `band_rows` output rows are
+    finished for all filters before the next band starts.
     """
 
     pixels: int
@@ -39,7 +39,7 @@ class GemmSchedule:
 
     @property
     def registers(self) -> int:
-        """Vector registers at work: sums, a step's image values, and the weights at hand."""
+        """Vector registers in use: sums, a step's image values, and the weights loaded so far."""
         sums = self.pixels * self.vectors
         values = -(-self.pixels * min(self.k_step, self.lanes) // self.lanes) if self.by_lane else 1
         return sums + values + self.vectors * (self.k_step if self.weights_first else 1)
@@ -61,7 +61,7 @@ class GemmTraffic:
 
 
 def gemm_tile(target: Target, total: Elem, pixels: int, filters: int) -> GemmSchedule:
-    """The tile for `pixels` output pixels a row (or in all), `filters` filters and sums of a type.
+    """The usual tile for rows of `pixels` pixels, `filters` filters and sums of type `total`.
 
     Its bands are one row high.
     """
@@ -74,31 +74,31 @@ def gemm_tile(target: Target, total: Elem, pixels: int, filters: int) -> GemmSch
     vectors = _vectors(lanes, budget, pixels, filters)
     by_lane = target.lane_fma and lanes == 4 and pixels > 1
     tile = min(_pixels(budget, vectors, by_lane), max(1, pixels))
-    many = budget >= 32
-    step = lanes if by_lane and many else 2
-    return GemmSchedule(tile, vectors, lanes, step, by_lane, 1, by_lane and many)
+    weights_first = by_lane and budget >= 32
+    step = lanes if weights_first else 2
+    return GemmSchedule(tile, vectors, lanes, step, by_lane, 1, weights_first)
 
 
 def gemm_tiles(
     target: Target, usual: GemmSchedule, pixels: int, filters: int
 ) -> Iterator[GemmSchedule]:
-    """Every tile of up to `pixels` by `filters` whose sums and one row of weights fit in the
-    registers, loaded in the way of the usual one.
+    """Every tile of up to `pixels` by `filters` whose sums, one row of weights and one vector of
+    image values fit in the registers; it loads operands in the same way as the usual tile.
     """
     most = min(MOST_PIXELS, pixels)
     for vectors in range(1, -(-filters // usual.lanes) + 1):
-        room = (target.vector_registers - 1) // vectors - 1
-        if room < 1:
+        fitting = (target.vector_registers - 1) // vectors - 1
+        if fitting < 1:
             return
-        for high in range(1, min(most, room) + 1):
-            yield replace(usual, pixels=high, vectors=vectors)
+        for tile_pixels in range(1, min(most, fitting) + 1):
+            yield replace(usual, pixels=tile_pixels, vectors=vectors)
 
 
 def _integer_tile(target: Target, pixels: int, filters: int) -> GemmSchedule:
-    """Sums of 32 bits. NEON multiplies by lanes of 8 image values."""
+    """The tile for sums of 32 bits. NEON multiplies by the lanes of vectors of 8 image values."""
     lanes = target.lanes(4)
     if lanes == 1:
-        # Few of the 13 or so core registers are left for sums.
+        # Of the 13 or so core registers, pointers and counters leave few for sums.
         return GemmSchedule(min(2, pixels), min(2, filters), 1, 2, False, 1)
     by_lane = target.has("neon")
     vectors = _vectors(lanes, target.vector_registers, pixels, filters)
@@ -106,21 +106,24 @@ def _integer_tile(target: Target, pixels: int, filters: int) -> GemmSchedule:
     if not by_lane:
         tile = _pixels(budget, vectors, by_lane)
     else:
-        # A register of image values for each pixel; in 32-bit state only the lower quarter of the
-        # file has lanes that multiply. Weights: those at work and those on their way.
+        # Each pixel has a register of image values; in 32-bit state an instruction can multiply
+        # only by lanes of the lower quarter of the register file. Four more registers hold the
+        # weights in use and those being loaded.
         tile = max(1, min(budget // 4, (budget - 4) // (vectors + 1)))
     return GemmSchedule(min(tile, max(1, pixels)), vectors, lanes, 8 if by_lane else 2, by_lane, 1)
 
 
 def band_rows(traffic: GemmTraffic, blocks: int, target: Target) -> int:
-    """Rows in a band such that the fewest bytes cross the second level cache, by this count:
+    """The rows of a band for which the fewest bytes are moved to and from the second-level cache.
 
-    everything once if a band, its results and all weights fit; all weights once a band if only a
-    band and one block's weights fit; else the input once for every block. Ties go to the larger
-    band, which reads the weights less often, but to the smallest if all weights stay in the cache:
-    then blocks that share a cache line of results follow each other closely. Where all weights fit
-    in half of the first level, a band is what fits beside them, and memory is read and written
-    once in order.
+    If a band, its results and all weights fit in the cache, everything is moved once. If only a
+    band and the weights of one block fit, all weights are moved once per band. Otherwise the input
+    is moved once per block of filters. Of bands with equal counts the larger one is taken, which
+    reads the weights less often; but if all weights stay in the cache, the smallest one, because
+    blocks that share a cache line of results then follow each other closely.
+
+    If all weights fit in half of the first-level cache, a band is as large as the rest of it
+    allows: then memory is read and written once, in order.
     """
     row_bytes = traffic.input_row_bytes + traffic.output_row_bytes
     if traffic.weight_bytes <= target.l1_bytes // 2:
@@ -148,30 +151,27 @@ def band_rows(traffic: GemmTraffic, blocks: int, target: Target) -> int:
 
 
 def _vectors(lanes: int, registers: int, pixels: int, filters: int) -> int:
-    """Vectors of filters in a tile: two where there are enough filters, many for one pixel."""
+    """Vectors of filters in a tile: up to two, more for scalars and for a single pixel."""
     needed = -(-filters // lanes)
     if pixels == 1:
         return min(needed, 8 if registers >= 32 else 4)
-    wanted = 4 if lanes == 1 else 2
-    if needed <= wanted:
-        return needed
-    # One vector less work in the last block is worth more than a wider tile.
-    return wanted
+    return min(needed, 4 if lanes == 1 else 2)
 
 
 def pixel_limit(target: Target, total: Elem) -> int:
-    """Pixels of the usual tile, for callers that may choose the length of a row."""
+    """The most pixels of the usual tile, for callers that may choose the length of a row."""
     return gemm_tile(target, total, 1 << 16, 1 << 16).pixels
 
 
 def _pixels(registers: int, vectors: int, by_lane: bool) -> int:
     """Pixels in a tile: accumulators, one row of weights and the image's values must fit."""
     if by_lane and registers >= 32:
-        # Four channels of every pixel and of the block's weights are in registers at once.
+        # A step has four channels: a register of image values per pixel, and four rows of weights.
         return max(1, min(MOST_PIXELS, (registers - 4 * vectors) // (vectors + 1)))
     if by_lane:
-        # Two channels of a pixel are half a register, weights take one at a time, and one pixel
-        # less than would fit: the half registers must lie in the lower half of the file.
+        # A step has two channels: half a register of image values per pixel, and one register of
+        # weights at a time. The tile has one pixel less than would fit, because the half registers
+        # must be in the lower half of the register file.
         return max(1, min(MOST_PIXELS, 2 * (registers - 1) // (2 * vectors + 1) - 1))
     spare = vectors + (2 if registers >= 32 else 1)
     return max(1, min(MOST_PIXELS, (registers - spare) // vectors))

@@ -1,4 +1,4 @@
-"""Memory that lives during one node only: copies of operands and results, and room to work in."""
+"""Memory that is used during one node only: copies of operands and results, and intermediates."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ from ellc.codegen.kir.types import Elem
 
 
 def scratch(elem: Elem, shape: tuple[int, ...]) -> Access:
-    """Memory for a tensor."""
+    """Scratch memory for a dense tensor."""
     return Access(Scratch(_bytes(elem, shape)), elem, shape, dense(shape))
 
 
 def dense_copy(source: Access) -> Access:
-    """The elements of `source` in row-major order, copied before the node."""
+    """The elements of `source` in row-major order, copied before the node runs."""
     memory = Scratch(_bytes(source.elem, source.shape), source=source)
     return Access(memory, source.elem, source.shape, dense(source.shape))
 
 
 def dense_result(target: Access, shape: tuple[int, ...]) -> Access:
-    """Memory for a result whose place a kernel cannot walk; copied there after the node.
+    """Dense memory for a result that the kernel cannot write to `target` directly.
 
-    The kernel writes it in a `shape` of the same element order.
+    The kernel writes it as `shape`, which has the same element order; after the node it is copied
+    to `target`.
     """
     memory = Scratch(_bytes(target.elem, shape), target=target)
     return Access(memory, target.elem, shape, dense(shape))
 
 
-def placed_as(access: Access, shape: tuple[int, ...], *, inner_dense: bool = True) -> Access:
-    """A tensor in another shape of the same element order: a view, or else a dense copy.
+def reshaped(access: Access, shape: tuple[int, ...], *, inner_dense: bool = True) -> Access:
+    """A tensor in another shape with the same element order: a view if possible, else a dense copy.
 
     With `inner_dense` the last axis has stride 1; a view with another stride is copied.
     """

@@ -1,8 +1,9 @@
-"""Windows that slide over an image, every channel for itself: pooling and depthwise convolution.
+"""Windows that slide over every channel of an image separately: pooling, depthwise convolution.
 
 A tile is a small rectangle of output pixels times a block of channels. Channels are the innermost
-loop, so memory is read in order; the rectangle shares what its windows have in common. Which taps
-fall outside the image is known for every rectangle: those at an edge get code of their own.
+loop, so memory is read in order. Input pixels that lie in several windows of the rectangle are
+loaded once. Which taps fall outside the image is known when the code is written: rectangles at an
+edge get code of their own.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Sliding:
 
 @dataclass(frozen=True, slots=True)
 class Rectangle:
-    """Output rows x pixels x channel vectors of one tile."""
+    """The size of a tile: output rows, pixels of a row, and vectors of `lanes` channels."""
 
     rows: int
     pixels: int
@@ -50,7 +51,11 @@ class Rectangle:
 
 @dataclass(frozen=True, slots=True)
 class RectanglePosition:
-    """The position of a tile. `rows` and `columns` are the taps of each output row and column."""
+    """The position of a tile in the loops.
+
+    `rows` and `columns` are the taps [first, end) of each output row and column. `valid` channels
+    of the block exist; `last` says that they are the last ones.
+    """
 
     image: Operand
     row: Operand
@@ -81,12 +86,12 @@ def write_tiles(
 ) -> int:
     """Write the loops around the tiles; returns the extent of the parallel loop.
 
-    With `split_last` the block with the last channels always has code of its own.
+    With `split_last` the last block of channels has code of its own even if it is full.
     """
-    return _Nest(b, shape, tile, body, threads, split_last).write()
+    return _SlidingLoops(b, shape, tile, body, threads, split_last).write()
 
 
-class _Nest:
+class _SlidingLoops:
     """Loops: (image, rectangle of rows, part of the channels) > columns > channels."""
 
     def __init__(
@@ -120,7 +125,7 @@ class _Nest:
                 first = b.sub(group, done)
                 row = b.add(b.mul(first, tiles.size), tiles.start)
                 if len(self._rows) == 1:
-                    self._across(image, row, tiles, chunk)
+                    self._column_loops(image, row, tiles, chunk)
                     break
                 done += tiles.count
                 inside = b.op(
@@ -130,16 +135,16 @@ class _Nest:
                 )
                 with b.when(inside):
                     fixed = Imm(tiles.start) if tiles.count == 1 else row
-                    self._across(image, fixed, tiles, chunk)
+                    self._column_loops(image, fixed, tiles, chunk)
         return groups * self._images * self._chunks
 
-    def _across(self, image: Operand, row: Operand, rows: Tiles, chunk: Operand) -> None:
+    def _column_loops(self, image: Operand, row: Operand, rows: Tiles, chunk: Operand) -> None:
         for tiles in self._columns:
             stop = tiles.start + tiles.count * tiles.size
             with self._b.loop("column", tiles.start, stop, tiles.size) as column:
-                self._channels(image, row, rows, column.index, tiles, chunk)
+                self._channel_loop(image, row, rows, column.index, tiles, chunk)
 
-    def _channels(
+    def _channel_loop(
         self,
         image: Operand,
         row: Operand,
@@ -156,16 +161,16 @@ class _Nest:
             first = b.mul(chunk, share)
             stop = b.min(b.add(first, share), stop)
 
-        def place(channel: Operand, valid: int, last: bool) -> RectanglePosition:
+        def position(channel: Operand, valid: int, last: bool) -> RectanglePosition:
             return RectanglePosition(
                 image, row, column, channel, rows.taps, columns.taps, valid, last
             )
 
         with b.loop("channel", first, stop, block) as channel:
-            self._body(place(channel.index, block, False))
+            self._body(position(channel.index, block, False))
         if not self._rest:
             return
-        tail = place(Imm(self._whole * block), self._rest, True)
+        tail = position(Imm(self._whole * block), self._rest, True)
         if self._chunks == 1:
             self._body(tail)
             return
@@ -173,25 +178,26 @@ class _Nest:
             self._body(tail)
 
 
-def origin(b: KernelBuilder, shape: Sliding, place: RectanglePosition, channel: Operand) -> Operand:
-    """Index of the input pixel under tap (0, 0) of the tile's first window."""
-    index: Operand = b.mul(place.image, shape.x.strides[0])
-    for position, axis, stride in (
-        (place.row, shape.rows, shape.x.strides[1]),
-        (place.column, shape.columns, shape.x.strides[2]),
+def origin(b: KernelBuilder, shape: Sliding, tile: RectanglePosition, channel: Operand) -> Operand:
+    """Index of `channel` of the input pixel under tap (0, 0) of the tile's first window."""
+    index: Operand = b.mul(tile.image, shape.x.strides[0])
+    for output, axis, stride in (
+        (tile.row, shape.rows, shape.x.strides[1]),
+        (tile.column, shape.columns, shape.x.strides[2]),
     ):
-        first = b.sub(b.mul(position, axis.stride), axis.before)
+        first = b.sub(b.mul(output, axis.stride), axis.before)
         index = b.add(index, b.mul(first, stride))
     return b.add(index, channel)
 
 
 def input_readers(axis: Axis, taps: tuple[Taps, ...]) -> dict[int, list[tuple[int, int]]]:
-    """For each input position of a tile along an axis the pairs (output, tap) that read it.
+    """For each input position of a tile along an axis, the pairs (output, tap) that read it.
 
     Position 0 is that of tap 0 of output 0; positions are in ascending order.
     """
-    found: dict[int, list[tuple[int, int]]] = {}
+    readers: dict[int, list[tuple[int, int]]] = {}
     for output, (first, end) in enumerate(taps):
         for tap in range(first, end):
-            found.setdefault(output * axis.stride + tap * axis.dilation, []).append((output, tap))
-    return dict(sorted(found.items()))
+            position = output * axis.stride + tap * axis.dilation
+            readers.setdefault(position, []).append((output, tap))
+    return dict(sorted(readers.items()))

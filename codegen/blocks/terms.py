@@ -1,12 +1,13 @@
-"""What a product kernel multiplies and adds: element types, weights, where sums start.
+"""What a product kernel multiplies and adds: element types, weights, and start values of sums.
 
-Floats are multiplied as they are. Bytes are widened first, and what their zero points add to a sum
-is constant but for the taps outside an image, which count as the image's zero point:
+Floats are multiplied as they are. Bytes are widened first. The zero point `a` of the image and `b`
+of the weights are moved out of the loops:
 
     sum of (x - a)(w - b) = sum of x * (w - b) - a * sum of (w - b)
 
-So an integer convolution is one of the stored values x with the weights `w - b`, another bias, and
-padding of `a`. Everything is modulo 2^32.
+So an integer convolution computes with the stored values x and the weights `w - b`; the second sum
+is constant and becomes part of the bias, and taps outside the image read the stored value `a`.
+Everything is modulo 2^32.
 """
 
 from __future__ import annotations
@@ -24,18 +25,18 @@ from ellc.codegen.machine.target import Target
 from ellc.ir.types import Array, Padding
 
 _MOST_PRODUCTS = 4
-"""Products of bytes summed in 16 bits, where the weights leave room. Two are what counts, more do
-nothing: by `tests/benchmarks/constants.py`, 3x3, 64 channels, 28x28, in million modelled cycles on
-pi3_64 1: 9.39, 2: 7.79, 4: 7.79, 8: 7.80."""
-_LARGEST_SUM = 32767 // 128  # of the sizes of weights whose products are summed in 16 bits
+"""The most products of bytes that are summed in 16 bits, if the weights are small enough. Two
+already give the whole gain; million modelled cycles on pi3_64 by `tests/benchmarks/constants.py`
+for 3x3, 64 channels, 28x28: 1: 9.39, 2: 7.79, 4: 7.79, 8: 7.80."""
+_LARGEST_SUM = 32767 // 128  # of the magnitudes of weights whose products are summed in 16 bits
 
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
     """The arithmetic of a product kernel: element types of image, weights, factors and sums.
 
-    With `flipped` the image's bytes are unsigned and 128 is subtracted from them. So many
-    products of bytes as `products_at_once` are summed in 16 bits, then added to a sum of 32.
+    With `flipped` the image's bytes are unsigned and 128 is subtracted from them.
+    `products_at_once` products of bytes are summed in 16 bits before they are added to a sum of 32.
     """
 
     image: Elem
@@ -52,27 +53,27 @@ class Numbers:
 
     @staticmethod
     def integers(image: Elem, weight: Elem, target: Target) -> Numbers:
-        """8 or 16 bits in, 32 bits out; NEON multiplies 16 bits into sums of 32."""
+        """Operands of 8 or 16 bits, sums of 32; NEON multiplies factors of 16 bits into these."""
         return Numbers(image, weight, Elem.I16 if target.has("neon") else Elem.I32, Elem.I32)
 
     @property
     def stored_at_once(self) -> int:
-        """Pixels whose epilogues are interleaved: two if they make bytes, which is long."""
+        """Pixels whose epilogues are interleaved: two for integers, whose epilogues are long."""
         return 1 if self.total.is_float else 2
 
     @property
     def sums_products(self) -> bool:
-        """Whether some products are summed before they are added to a sum."""
+        """Whether several products are summed in 16 bits before they are added to a sum."""
         return self.products_at_once > 1
 
     def image_factor(self, b: KernelBuilder, value: Operand) -> Operand:
-        """A stored value of the image as it is multiplied."""
+        """A stored value of the image, converted to the type in which it is multiplied."""
         if self.flipped:
             return b.bitcast(b.op("xor", value, b.const(128, value)), Elem.I8)
         return self.weight_factor(b, value)
 
     def weight_factor(self, b: KernelBuilder, value: Operand) -> Operand:
-        """A stored value as it is multiplied."""
+        """A stored weight, converted to the type in which it is multiplied."""
         return b.convert(value, self.factor)
 
     def multiply_add(
@@ -88,9 +89,9 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True)
 class ZeroPoints:
-    """What stands for 0 in image and weights, or in the left matrix and the right one.
+    """The stored integers that mean 0: `left` in the image or left matrix, `right` in the weights.
 
-    Of weights and of the right matrix it is one number, or one for each filter or column.
+    `right` has one number, or one for each filter or column of the right matrix.
     """
 
     left: int = 0
@@ -102,10 +103,10 @@ NO_ZEROS = ZeroPoints()
 
 @dataclass(frozen=True, eq=False)
 class Terms:
-    """A convolution's weights [F,kh,kw,C/groups] as they are multiplied, bias and padding.
+    """A convolution's weights [F,kh,kw,C/groups] as they are multiplied, its bias and padding.
 
-    `exact` is the bias in the type that start values are computed in. `key` tells these weights
-    from the stored ones.
+    `exact` is the bias in the type in which start values are computed. `key` distinguishes these
+    weights from the stored ones.
     """
 
     numbers: Numbers
@@ -115,22 +116,22 @@ class Terms:
     key: str = ""
 
     def starts_at_zero(self, *, edges: bool) -> bool:
-        """Whether every sum starts from 0; `edges`: some outputs read outside the image."""
+        """Whether every sum starts from 0; `edges`: some windows reach beyond the image."""
         return self.exact is None and not self.depends_on_taps(edges=edges)
 
     def depends_on_taps(self, *, edges: bool) -> bool:
-        """Whether where a sum starts depends on the taps that its output reads."""
+        """Whether the start value of a sum depends on the taps that its output reads."""
         return edges and self._padding_adds
 
     @cached_property
     def _padding_adds(self) -> bool:
-        """Whether a tap outside of the image adds anything; 0 times an infinite weight is NaN."""
+        """Whether a tap outside the image adds anything; 0 times an infinite weight adds NaN."""
         return not self.padding.is_zero or not bool(np.isfinite(self.weights).all())
 
     def start(self, groups: int, taps: Sequence[tuple[int, int]] | None) -> Array:
-        """What each filter's sum starts from where the window rows and columns `taps` are read.
+        """The start value of each filter's sum; `taps`: the window rows and columns that are read.
 
-        The share of a tap that is left out, `padding value * weight`, is a constant.
+        A tap that is not read adds the constant `padding value * weight`. None means all taps.
         """
         filters, depth = self.weights.shape[0], self.weights.shape[3]
         kind = np.dtype(np.float64 if self.numbers.total.is_float else np.int64)
@@ -148,9 +149,10 @@ class Terms:
 
 
 def in_bytes(terms: Terms, target: Target) -> Terms:
-    """The terms with bytes as factors, where NEON may sum two or more products in 16 bits.
+    """The terms with bytes as factors, if NEON can sum two or more of their products in 16 bits.
 
-    The largest product of a weight and any byte with a sign is 128 times as large as the weight.
+    A product of a weight and a signed byte is at most 128 times the weight in magnitude, so the
+    largest weights of a filter decide how many products are sure to fit.
     """
     weights, numbers = terms.weights, terms.numbers
     if numbers.weight is not Elem.I8 or numbers.image.bytes > 1 or not target.has("neon"):
@@ -162,14 +164,14 @@ def in_bytes(terms: Terms, target: Target) -> Terms:
     if products_at_once < 2:
         return terms
     flipped = numbers.image is Elem.U8
-    found = replace(numbers, factor=Elem.I8, flipped=flipped, products_at_once=products_at_once)
+    narrow = replace(numbers, factor=Elem.I8, flipped=flipped, products_at_once=products_at_once)
     if not flipped:
-        return replace(terms, numbers=found)
+        return replace(terms, numbers=narrow)
     share = 128 * weights.sum(axis=(1, 2, 3), dtype=np.int64)
     exact = share if terms.exact is None else terms.exact + share
     (zero,) = terms.padding.values
     return replace(
-        terms, numbers=found, exact=exact, padding=replace(terms.padding, values=(zero - 128,))
+        terms, numbers=narrow, exact=exact, padding=replace(terms.padding, values=(zero - 128,))
     )
 
 
@@ -187,7 +189,10 @@ def integer_terms(
     zeros: ZeroPoints,
     target: Target,
 ) -> Terms:
-    """The terms of a convolution of bytes; the weights stay bytes if their differences are."""
+    """The terms of a convolution of bytes.
+
+    The weights minus their zero points are bytes if all of them fit, else 16-bit integers.
+    """
     weights = stored.astype(np.int16) - np.reshape(zeros.right, (-1, 1, 1, 1)).astype(np.int16)
     is_byte = weights.min() >= -128 and weights.max() <= 127
     weights = weights.astype(np.int8) if is_byte else weights

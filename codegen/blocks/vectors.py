@@ -1,4 +1,4 @@
-"""Loads and stores of vectors with any stride, which touch no element but those asked for."""
+"""Loads and stores of vectors with any stride, which access only the requested elements."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def vector_lanes(target: Target, elem: Elem) -> int:
 
 
 def fitted_lanes(lanes: int, extent: int) -> int:
-    """As many lanes as rows of `extent` elements can use: halved while half of them hold a row."""
+    """The lanes that rows of `extent` elements can use: halved while half of them hold a row."""
     while lanes > 1 and lanes // 2 >= extent:
         lanes //= 2
     return lanes
@@ -46,7 +46,7 @@ def load_lanes(
 def gathered(
     b: KernelBuilder, param: Param, index: Operand | int, offsets: list[int], lanes: int
 ) -> Operand:
-    """A vector of the elements at `index` + each of `offsets`; the lanes after them are 0.
+    """A vector of the elements at `index` plus each of `offsets`; the lanes after them are 0.
 
     An element whose offset occurs more than once is loaded once. `lanes` is a power of two.
     """
@@ -60,7 +60,7 @@ def gathered(
 
 
 def joined(b: KernelBuilder, items: list[Operand]) -> Operand:
-    """One vector that holds all items in order, made by joining neighbours pair by pair."""
+    """One vector that holds all items in order; neighbours are joined pair by pair."""
     while len(items) > 1:
         pairs = [
             _joined_pair(b, items[i], items[i + 1]) if i + 1 < len(items) else items[i]

@@ -14,12 +14,12 @@ Body = Callable[[list[Operand], int, bool], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
-    """Extents of the axes from outer to inner, and how many elements of the last make a block.
+class ElementWalk:
+    """Loops over axes of `extents`, outer to inner; the last advances by `block` elements.
 
-    The parallel loop runs over blocks if there is one row only, else over the leading axes that
-    give every thread something to do. With `split_last` the last block of a row is always written
-    by itself, so that its body may differ.
+    If there is only one row, the parallel loop runs over its blocks, else over as many leading axes
+    as give every thread something to do. With `split_last` the last block of a row always has code
+    of its own, so that its body may differ.
     """
 
     extents: tuple[int, ...]
@@ -41,8 +41,8 @@ class Walk:
         count = self._parallel_axes()
         with b.loop("part", b.begin, b.end) as part, ExitStack() as stack:
             at = unraveled(b, part.index, self.extents[:count])
-            for place, extent in enumerate(self.extents[count:-1]):
-                loop = stack.enter_context(b.loop(f"axis{place}", 0, extent))
+            for number, extent in enumerate(self.extents[count:-1]):
+                loop = stack.enter_context(b.loop(f"axis{number}", 0, extent))
                 at.append(loop.index)
             stop = whole * self.block
             with b.loop("element", 0, stop, self.block) as element:
@@ -71,7 +71,7 @@ class Walk:
         return whole + (1 if rest else 0)
 
     def _parallel_axes(self) -> int:
-        """How many leading axes the parallel loop covers: enough for a fair share each."""
+        """How many leading axes the parallel loop covers: enough for four trips a thread."""
         wanted = 4 * self.threads if self.threads > 1 else 1
         for count in range(1, len(self.extents)):
             if prod(self.extents[:count]) >= wanted:
@@ -80,7 +80,7 @@ class Walk:
 
 
 def unraveled(b: KernelBuilder, index: Operand, extents: Sequence[int]) -> list[Operand]:
-    """The coordinates of one number that counts through several axes."""
+    """The coordinates, in axes of these extents, of an index that counts in row-major order."""
     at: list[Operand] = []
     for extent in reversed(extents[1:]):
         at.append(b.rem(index, extent))
@@ -93,19 +93,19 @@ def unraveled(b: KernelBuilder, index: Operand, extents: Sequence[int]) -> list[
 def merged(
     shape: Sequence[int], *strides: Sequence[int], keep_last: bool = False
 ) -> tuple[int, ...]:
-    """The shape with neighbouring axes made one wherever all of `strides` allow it.
+    """The shape with neighbouring axes merged wherever all of `strides` allow it.
 
-    Axes of extent 1 disappear; `keep_last` leaves the last axis as it is. At least one axis is
+    Axes of extent 1 are dropped; `keep_last` leaves the last axis as it is. At least one axis is
     left.
     """
     axes: list[tuple[int, tuple[int, ...]]] = []
-    for place, extent in enumerate(shape):
-        steps = tuple(s[place] for s in strides)
-        is_last = place == len(shape) - 1 and keep_last
-        if extent == 1 and not is_last:
+    for axis, extent in enumerate(shape):
+        steps = tuple(s[axis] for s in strides)
+        is_kept = axis == len(shape) - 1 and keep_last
+        if extent == 1 and not is_kept:
             continue
         fits = axes and all(a == extent * s for a, s in zip(axes[-1][1], steps, strict=True))
-        if fits and not is_last:
+        if fits and not is_kept:
             outer, _ = axes.pop()
             axes.append((outer * extent, steps))
         else:

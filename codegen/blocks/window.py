@@ -18,9 +18,9 @@ from ellc.ir.types import Padding
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One direction: output position o reads inputs `o*stride + t*dilation - before`, t < taps.
+    """A window along one axis: output o reads inputs `o*stride + t*dilation - before`, t < taps.
 
-    With `bordered` those positions may be read even where they lie outside `[0, size)`.
+    With `bordered` those inputs may be read even outside `[0, size)`.
     """
 
     size: int
@@ -42,11 +42,11 @@ class Axis:
 
     @property
     def is_interior(self) -> bool:
-        """Whether every output reads every tap: the first and the last one do."""
+        """Whether every output reads every tap, which is so if the first and the last one do."""
         return all(self.valid(end) == (0, self.taps) for end in (0, self.outputs - 1))
 
     def dynamic_taps(self, b: KernelBuilder, position: Operand) -> tuple[Operand, Operand]:
-        """The taps [first, end) of an output position known at run time only.
+        """The taps [first, end) of an output position that is known only at run time.
 
         With dilation d: first = max(0, ceil(-start/d)), end = min(taps, ceil((size-start)/d)).
         """
@@ -54,7 +54,7 @@ class Axis:
             return Imm(0), Imm(self.taps)
         shift = self.dilation - 1
         start = b.sub(b.mul(position, self.stride), self.before)
-        # Division truncates toward zero, which is the ceiling for what is clamped at 0 anyway.
+        # Clamped at 0 before the division, which rounds toward zero, so that d - 1 more gives ceil.
         first = b.div(b.add(b.max(b.sub(0, start), 0), shift), self.dilation)
         reach = b.div(b.add(b.max(b.sub(self.size, start), 0), shift), self.dilation)
         return first, b.min(reach, self.taps)
@@ -68,7 +68,7 @@ def window_axes(
     dilation: tuple[int, int],
     padding: Padding,
 ) -> tuple[Axis, Axis]:
-    """(rows, columns) of a window over an NHWC image; the border decides where code needs care."""
+    """(rows, columns) of a window over an NHWC image; a border that covers the padding is read."""
     bordered = x.border is not None and x.border.covers(padding)
     before = (padding.top, padding.left)
     rows, columns = (
@@ -95,9 +95,9 @@ def cut(length: int, limit: int) -> Cut:
 
 
 def fold_rows(pixels: int, limit: int) -> tuple[int, int]:
-    """(rows, columns) for `pixels` consecutive pixels walked in tiles of at most `limit`.
+    """(rows, columns) in which to walk `pixels` consecutive pixels by tiles of at most `limit`.
 
-    Fewest tiles first, then the most rows, so that there is something to split over threads.
+    The fewest tiles win, then the most rows, so that there is something to split over threads.
     """
     best = (pixels, 1, pixels)
     for rows in range(1, pixels + 1):
@@ -112,9 +112,9 @@ def fold_rows(pixels: int, limit: int) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
-    """`count` tiles of `size` output columns from `start`; `taps` are those of each column.
+    """`count` tiles of `size` output columns from `start`; `taps` has those of each column.
 
-    More than one tile only where every column reads every tap.
+    There is more than one tile only if every column reads every tap.
     """
 
     start: int
@@ -123,7 +123,7 @@ class Tiles:
     taps: tuple[tuple[int, int], ...]
 
     def tap_groups(self) -> list[tuple[tuple[int, int], tuple[int, ...]]]:
-        """Neighbouring taps [first, end) read by the same columns, with those columns."""
+        """Pairs of neighbouring taps [first, end) and the columns that read all of them."""
         groups: list[tuple[tuple[int, int], tuple[int, ...]]] = []
         for tap in range(max(end for _, end in self.taps)):
             readers = tuple(i for i, (first, end) in enumerate(self.taps) if first <= tap < end)

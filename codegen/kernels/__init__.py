@@ -1,4 +1,4 @@
-"""Kernel families, one file each; importing this registers all."""
+"""Kernel families, one file each; importing this package registers all of them."""
 
 from __future__ import annotations
 

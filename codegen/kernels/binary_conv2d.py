@@ -1,13 +1,13 @@
-"""Convolution of signs: exclusive or and population count on packed bits.
+"""Binary convolution: exclusive or and population count on packed bits.
 
 Each lane holds one filter. A step loads one word of a pixel (8 or 32 channels), broadcasts it to
 all lanes, and counts the bits in which it differs from the filters' words:
 
     result = base - 2 * differing,   base = products inside the image + contribution of the padding
 
-so no horizontal sum is needed, and taps outside the image are skipped by the same loops as in a
-float convolution. Counts in bytes are widened before they can overflow. Source of the formula: a
-sum of n products of +-1 is equal - differing = n - 2 * differing.
+because a sum of n products of +-1 is equal - differing = n - 2 * differing. No horizontal sum is
+needed, and taps outside the image are skipped by the same loops as in a float convolution. Counts
+in bytes are widened before they can overflow.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from ellc.codegen.blocks.window import window_axes
 from ellc.codegen.kernels.edge_table import EdgeTable
 from ellc.codegen.kernels.implicit_gemm import (
     ConvShape,
-    Nest,
     TileArithmetic,
+    TileNest,
     TilePosition,
     pack_filters,
     split_bands,
@@ -42,12 +42,12 @@ from ellc.codegen.machine.target import Target
 from ellc.ir.ops.binary import BinaryConv2D
 from ellc.ir.types import Array, DType
 
-BYTE_STEPS = 31  # 31 bytes differ in at most 248 bits: their count fits in a byte
+BYTE_STEPS = 31  # 31 bytes differ in at most 248 bits, a count that fits in a byte
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Element types of the counts: of one word, and of totals, which cannot overflow."""
+    """Element types: of a word of bits and its counts, and of the totals, which cannot overflow."""
 
     word: Elem
     total: Elem
@@ -59,9 +59,10 @@ class Words:
 
 
 def choose_words(target: Target, bits: int, align_bytes: int) -> Words:
-    """Bytes where vectors count the bits of bytes, by an instruction or a table; else 32-bit words.
+    """Words of 8 bits if vectors can count the bits of bytes, by an instruction or a table.
 
-    Words need an aligned image, and one in the caller's memory may start at any byte.
+    Otherwise words of 32 bits, which need an aligned image: one in the caller's memory may start at
+    any byte, and is read by bytes.
     """
     wide = target.vector_bytes <= 4 or target.has("avx512_vpopcntdq")
     if wide and align_bytes >= Elem.U32.bytes:
@@ -70,23 +71,27 @@ def choose_words(target: Target, bits: int, align_bytes: int) -> Words:
 
 
 def choose_schedule(target: Target, words: Words, filters: int, multiple: int) -> GemmSchedule:
-    """The register tile: counts, totals, weights and image words must fit in the registers."""
+    """The register tile: counts, totals, weights and image words must fit in the registers.
+
+    Scalar targets take a block of filters that is a multiple of `multiple`.
+    """
     lanes = target.lanes(words.word.bytes)
-    many = target.vector_registers >= 32
+    many_registers = target.vector_registers >= 32
     if lanes == 1:
         vectors, pixels = max(4, multiple), 2
     elif words.is_narrow:
-        wide = 2 if many and filters > lanes else 1
-        vectors, pixels = wide, 4 if many else 2
+        vectors = 2 if many_registers and filters > lanes else 1
+        pixels = 4 if many_registers else 2
     else:
-        vectors, pixels = (2 if filters > lanes else 1), 12 if many else 4
+        vectors = 2 if filters > lanes else 1
+        pixels = 12 if many_registers else 4
     by_lane = "neon" in target.features
     return GemmSchedule(pixels, vectors, lanes, 8 if by_lane else 4, by_lane, 1)
 
 
 @lowers(BinaryConv2D)
 def lower_binary_conv2d(node: PlacedNode) -> list[KernelCall]:
-    """Any convolution of signs with constant weights."""
+    """Any binary convolution with constant weights."""
     conv = node.anchor
     assert isinstance(conv, BinaryConv2D)
     x = node.inputs[0].access
@@ -160,18 +165,21 @@ def _kernel(
     float_lanes = node.target.lanes(4)
     arithmetic = _Differences(b, shape, schedule, words, (x, w), table, scale, float_lanes)
     epilogue = Epilogue(node, b, shape.walk)
-    extent = Nest(b, shape, schedule, arithmetic, epilogue).write()
+    extent = TileNest(b, shape, schedule, arithmetic, epilogue).write()
     note = f"signs {schedule.note} {words.word.value}"
     return KernelCall(b.finish(), (*args, *epilogue.args), extent, note)
 
 
 def _packed(weights: Array, word: Elem, block: int) -> Array:
-    """[F, kh, kw, C] signs -> [1, blocks, kh, kw, words, block]."""
+    """Signs [F, kh, kw, C] packed into words [1, blocks, kh, kw, words, block]."""
     return pack_filters(stored_array(weights, DType.BIT).view(word.numpy), 1, block)
 
 
 def _base(weights: Array, outside: float, rows: tuple[int, int], columns: tuple[int, int]) -> Array:
-    """For each filter: the products inside the image, plus the contribution of the padding."""
+    """[F]: the number of products inside the image, plus the contribution of the padding.
+
+    The window `rows` and `columns` [first, end) are inside the image.
+    """
     inside = np.zeros(weights.shape[1:3], bool)
     inside[rows[0] : rows[1], columns[0] : columns[1]] = True
     signs = np.where(weights[:, ~inside], 1.0, -1.0)
@@ -180,7 +188,7 @@ def _base(weights: Array, outside: float, rows: tuple[int, int], columns: tuple[
 
 
 class _Differences(TileArithmetic):
-    """Counts of differing signs: a register of totals for each pixel and vector of filters."""
+    """Counts of differing bits: a register of totals for each pixel and vector of filters."""
 
     def __init__(
         self,
@@ -197,7 +205,7 @@ class _Differences(TileArithmetic):
         self._words = words
         self._table, self._scale, self._float_lanes = table, scale, float_lanes
 
-    def start(self, place: TilePosition, taps: tuple[int, int]) -> list[Operand]:
+    def start(self, position: TilePosition, taps: tuple[int, int]) -> list[Operand]:
         """Totals of zero."""
         zero = self._b.const(0, VType(self._words.total, self._schedule.lanes))
         return [zero] * self._schedule.vectors
@@ -227,23 +235,23 @@ class _Differences(TileArithmetic):
         return sums
 
     def finish(
-        self, place: TilePosition, taps: tuple[int, int], sums: list[Operand]
+        self, position: TilePosition, taps: tuple[int, int], sums: list[Operand]
     ) -> list[Operand]:
         """base - 2 * differences (exact in float32), times the scale."""
         b, schedule = self._b, self._schedule
         lanes = min(self._float_lanes, schedule.lanes)
-        bases = self._table.values(place, taps, lanes)
-        made: list[Operand] = []
+        bases = self._table.values(position, taps, lanes)
+        results: list[Operand] = []
         for total in sums:
             for start in range(0, schedule.lanes, lanes):
                 count = b.convert(b.part(total, start, lanes), Elem.F32)
-                base = bases[len(made)]
-                made.append(b.mul_add(count, b.const(-2.0, count), base))
+                base = bases[len(results)]
+                results.append(b.mul_add(count, b.const(-2.0, count), base))
         if self._scale is None:
-            return made
-        index = b.mul(place.block, schedule.block)
-        factors = [b.load(self._scale, index, lanes, offset=i * lanes) for i in range(len(made))]
-        return [b.mul(value, factor) for value, factor in zip(made, factors, strict=True)]
+            return results
+        index = b.mul(position.block, schedule.block)
+        factors = [b.load(self._scale, index, lanes, offset=i * lanes) for i in range(len(results))]
+        return [b.mul(value, factor) for value, factor in zip(results, factors, strict=True)]
 
     def _widened(
         self,
@@ -258,11 +266,11 @@ class _Differences(TileArithmetic):
         zero = b.const(0, VType(Elem.U8, self._schedule.lanes))
         counts = self.inner_loop([zero] * len(sums), here, below, length, pixels)
         for pixel in pixels:
-            for place in range(pixel * vectors, (pixel + 1) * vectors):
-                sums[place] = b.add(sums[place], b.convert(counts[place], self._words.total))
+            for index in range(pixel * vectors, (pixel + 1) * vectors):
+                sums[index] = b.add(sums[index], b.convert(counts[index], self._words.total))
         return sums
 
     def accumulate(self, weight: Operand, value: Operand, total: Operand) -> Operand:
-        """The total plus the number of signs that differ in a word."""
+        """The total plus the number of bits that differ in a word."""
         differs = self._b.op("popcount", self._b.op("xor", weight, value))
         return self._b.add(total, differs)

@@ -1,6 +1,6 @@
-"""What every family of convolutions shares: the problem, its loops' form, the call of a kernel.
+"""Parts that the families of convolutions share: the problem, the shape of its loops, the call.
 
-A dense layer is a convolution of 1x1 pixels: all leading axes are pixels.
+A dense layer is a 1x1 convolution, whose pixels are the elements of all leading axes.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from ellc.codegen.blocks.candidates import Candidate, Prediction, own_first
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.placed_node import NodeOperand, PlacedNode
 from ellc.codegen.blocks.schedule import GemmSchedule, GemmTraffic, band_rows
-from ellc.codegen.blocks.scratch import placed_as
+from ellc.codegen.blocks.scratch import reshaped
 from ellc.codegen.blocks.terms import Numbers, Terms, ZeroPoints, float_terms, integer_terms
 from ellc.codegen.blocks.views import regrouped
 from ellc.codegen.blocks.window import Axis, fold_rows, window_axes
 from ellc.codegen.kernels.edge_table import EdgeTable
-from ellc.codegen.kernels.implicit_gemm import ConvShape, Nest, TileArithmetic, split_bands
+from ellc.codegen.kernels.implicit_gemm import ConvShape, TileArithmetic, TileNest, split_bands
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Param
 from ellc.codegen.kir.types import Elem
@@ -33,7 +33,7 @@ from ellc.ir.types import Array, DType, Padding
 
 
 def has_filter_per_channel(node: PlacedNode) -> bool:
-    """Whether a node is a depthwise convolution: groups of one channel."""
+    """Whether a node is a depthwise convolution, whose groups have one channel."""
     conv = node.anchor
     return isinstance(conv, Conv2D | IntConv2D) and (
         conv.groups > 1 and node.inputs[1].type.shape[3] == 1
@@ -41,13 +41,13 @@ def has_filter_per_channel(node: PlacedNode) -> bool:
 
 
 def has_constant_operands(node: PlacedNode) -> bool:
-    """Whether weights and bias are known; of convolutions they always are."""
+    """Whether weights and bias are constants; those of convolutions always are."""
     is_dense = isinstance(node.anchor, Dense | IntDense)
     return not is_dense or all(x.array is not None for x in node.inputs[1:])
 
 
 def terms_of(node: PlacedNode) -> Terms:
-    """What a convolution or dense layer multiplies and adds.
+    """The terms of a convolution or dense layer: what it multiplies and adds.
 
     Raises `EllcError` (E302) if weights or bias are computed.
     """
@@ -66,20 +66,20 @@ def terms_of(node: PlacedNode) -> Terms:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Problem:
-    """A convolution or dense layer as loops over an image in memory, and its numbers."""
+    """A convolution or dense layer: the shape of its loops, and what it multiplies and adds."""
 
     shape: ConvShape
     terms: Terms
 
 
 def problem_of(node: PlacedNode) -> Problem:
-    """The convolution of a node; an image whose layout no kernel can walk is copied first."""
+    """The problem of a node; an image whose strides no kernel can walk is copied first."""
     terms = terms_of(node)
     if isinstance(node.anchor, Dense | IntDense):
         return Problem(_dense_shape(node.inputs[0], terms), terms)
     conv = node.anchor
     assert isinstance(conv, Conv2D | IntConv2D)
-    x = placed_as(node.inputs[0].access, node.inputs[0].type.shape)
+    x = reshaped(node.inputs[0].access, node.inputs[0].type.shape)
     groups, filters = conv.groups, terms.weights.shape[0]
     if node.result.type.dtype is DType.BIT and filters // groups % 8:
         terms, groups = replace(terms, weights=_ungrouped(terms.weights, groups)), 1
@@ -100,16 +100,16 @@ def problem_of(node: PlacedNode) -> Problem:
 def _dense_shape(image: NodeOperand, terms: Terms) -> ConvShape:
     filters, _, _, depth = terms.weights.shape
     pixels = image.type.elements // depth
-    x = placed_as(image.access, (1, 1, pixels, depth))
+    x = reshaped(image.access, (1, 1, pixels, depth))
     rows = Axis(1, 1, 1, 1, 1, 0, True)
     columns = Axis(pixels, pixels, 1, 1, 1, 0, True)
     return ConvShape(x, (1, 1, pixels, filters), rows, columns, depth, filters, 1)
 
 
 def _ungrouped(weights: Array, groups: int) -> Array:
-    """The same filters over all channels, 0 for those of other groups.
+    """The same filters over all channels, with weights of 0 for those of other groups.
 
-    For signs, where a byte of the result would otherwise belong to several groups.
+    Needed for results of bits, where a byte would otherwise hold channels of several groups.
     """
     filters, rows, columns, depth = weights.shape
     wide = np.zeros((filters, rows, columns, groups * depth), weights.dtype)
@@ -120,7 +120,7 @@ def _ungrouped(weights: Array, groups: int) -> Array:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class TileInputs:
-    """What a tile of products reads: the image, packed weights, where sums start; its numbers."""
+    """What a tile of products reads: image, packed weights, start values; and its element types."""
 
     x: Param
     w: Param
@@ -129,7 +129,7 @@ class TileInputs:
 
 
 class ProductArithmetic(TileArithmetic):
-    """The arithmetic of a tile of products: sums start from a table of edges, or from 0."""
+    """The arithmetic of a tile of products, whose sums start from a table of edges or from 0."""
 
     def __init__(
         self,
@@ -144,9 +144,9 @@ class ProductArithmetic(TileArithmetic):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Product:
-    """A convolution that one family computes: all that its kernel is made of but the tile.
+    """A convolution and how one family computes it: everything that its kernel needs but the tile.
 
-    `pack` puts weights in the order in which the kernel reads them: (weights, groups, block).
+    `pack(weights, groups, block)` puts the weights in the order in which the kernel reads them.
     """
 
     kernel: str
@@ -161,21 +161,20 @@ class Product:
         usual: GemmSchedule,
         tiles: Iterable[GemmSchedule],
     ) -> Iterator[Candidate]:
-        """The kernel with its usual tile, then with every other one; predicted by `cycles`."""
+        """The kernel with its usual tile, then with every other one; `cycles` predicts its cost."""
         shape, numbers = self.problem.shape, self.problem.terms.numbers
 
         def candidate(tile: GemmSchedule) -> Candidate:
-            predicted = Prediction(
-                self.kernel, tile.note, cycles(node.target, shape, tile, numbers)
-            )
-            return Candidate(predicted, partial(self.call, node, tile))
+            predicted_cycles = cycles(node.target, shape, tile, numbers)
+            prediction = Prediction(self.kernel, tile.note, predicted_cycles)
+            return Candidate(prediction, partial(self.call, node, tile))
 
         dtype = node.result.type.dtype
         fitting = (tile for tile in tiles if has_whole_bytes(dtype, tile))
         return own_first(candidate(fitted(dtype, shape, usual)), map(candidate, fitting))
 
     def call(self, node: PlacedNode, tile: GemmSchedule) -> list[KernelCall]:
-        """Write the kernel and say what its parameters point to."""
+        """Write the kernel with this tile; returns its call."""
         shape, terms = self.problem.shape, self.problem.terms
         schedule = _banded(node, shape, tile, terms.numbers)
         b = KernelBuilder(node.name)
@@ -186,12 +185,12 @@ class Product:
         arithmetic = self.arithmetic(b, shape, schedule, TileInputs(x, w, table, terms.numbers))
         args += table.args if table else []
         epilogue = Epilogue(node, b, shape.walk)
-        extent = Nest(b, shape, schedule, arithmetic, epilogue).write()
+        extent = TileNest(b, shape, schedule, arithmetic, epilogue).write()
         note = f"{self.kernel} {schedule.note}"
         return [KernelCall(b.finish(), (*args, *epilogue.args), extent, note)]
 
     def _packed(self, stored: NodeOperand, block: int) -> Arg:
-        """Weights in whole blocks, the last one filled with 0."""
+        """The weights in whole blocks of filters; the last one is filled up with 0."""
         shape, terms = self.problem.shape, self.problem.terms
         weights = terms.weights
         blocks = -(-shape.filters // block)
@@ -202,16 +201,17 @@ class Product:
 
 
 def has_whole_bytes(dtype: DType, tile: GemmSchedule) -> bool:
-    """Whether a block's results fill bytes, where they are signs."""
+    """Whether the results of a block of filters fill whole bytes, if they are bits."""
     return dtype is not DType.BIT or tile.block % 8 == 0
 
 
 def fitted(dtype: DType, shape: ConvShape, tile: GemmSchedule) -> GemmSchedule:
-    """The usual tile with filters for whole bytes of signs, and room for what edges need."""
+    """The usual tile, with enough filters for whole bytes of bits and registers left for edges."""
     while not has_whole_bytes(dtype, tile):
         tile = replace(tile, vectors=tile.vectors + 1)
     if not shape.columns.is_interior and not tile.by_lane:
-        # A tile at an edge has several inner loops; one pixel less leaves registers to cross them.
+        # A tile at an edge has several inner loops, through which all sums stay in registers. One
+        # pixel less leaves enough registers for that.
         tile = replace(tile, pixels=max(1, tile.pixels - 1))
     return tile
 
@@ -219,7 +219,7 @@ def fitted(dtype: DType, shape: ConvShape, tile: GemmSchedule) -> GemmSchedule:
 def _banded(
     node: PlacedNode, shape: ConvShape, tile: GemmSchedule, numbers: Numbers
 ) -> GemmSchedule:
-    """The tile with bands."""
+    """The tile with the number of rows in a band."""
     columns = shape.columns
     taps = shape.rows.taps * columns.taps
     traffic = GemmTraffic(
@@ -234,10 +234,14 @@ def _banded(
 
 
 def folded(node: PlacedNode, shape: ConvShape, limit: int) -> ConvShape:
-    """A 1x1 convolution with stride 1 over images without gaps walks one row of pixels."""
+    """The shape with all pixels as one sequence, cut into rows that suit tiles of `limit` pixels.
+
+    Only a 1x1 convolution with stride 1 over one image without gaps allows this, if its stages'
+    operands do, too; any other shape is returned unchanged.
+    """
     rows, columns = shape.rows, shape.columns
-    plain = (rows.taps, columns.taps, rows.stride, columns.stride) == (1, 1, 1, 1)
-    if not plain or rows.before or columns.before or rows.size != rows.outputs:
+    is_pointwise = (rows.taps, columns.taps, rows.stride, columns.stride) == (1, 1, 1, 1)
+    if not is_pointwise or rows.before or columns.before or rows.size != rows.outputs:
         return shape
     if columns.size != columns.outputs or shape.walk[0] != 1:
         return shape
@@ -246,8 +250,8 @@ def folded(node: PlacedNode, shape: ConvShape, limit: int) -> ConvShape:
     depth = shape.x.shape[3]
     strides = regrouped(shape.x.shape, shape.x.strides, (*walk[:3], depth))
     operands = [x.computed for x in node.extras if x.computed is not None]
-    simple = all(_keeps_form(x.type.shape, node.anchor_type().shape) for x in node.extras)
-    if strides is None or not simple:
+    foldable = all(_folds(x.type.shape, node.anchor_type().shape) for x in node.extras)
+    if strides is None or not foldable:
         return shape
     targets = [
         a for a in (*operands, node.result.access) if len(a.shape) == 4 and a.shape[1:3] != (1, 1)
@@ -255,21 +259,21 @@ def folded(node: PlacedNode, shape: ConvShape, limit: int) -> ConvShape:
     if any(regrouped(a.shape, a.strides, (*walk[:3], a.shape[3])) is None for a in targets):
         return shape
     x = replace(shape.x, shape=(*walk[:3], depth), strides=strides, border=None)
-    line = partial(Axis, taps=1, stride=1, dilation=1, before=0, bordered=True)
+    axis = partial(Axis, taps=1, stride=1, dilation=1, before=0, bordered=True)
     return replace(
-        shape, x=x, walk=walk, rows=line(walk[1], walk[1]), columns=line(walk[2], walk[2])
+        shape, x=x, walk=walk, rows=axis(walk[1], walk[1]), columns=axis(walk[2], walk[2])
     )
 
 
-def _keeps_form(operand: tuple[int, ...], result: tuple[int, ...]) -> bool:
-    """Whether an operand covers the whole result, or repeats for every pixel."""
+def _folds(operand: tuple[int, ...], result: tuple[int, ...]) -> bool:
+    """Whether an operand has the result's shape, or is the same for every pixel."""
     return operand == result or all(n == 1 for n in operand[:-1])
 
 
 def _start_table(
     b: KernelBuilder, shape: ConvShape, schedule: GemmSchedule, terms: Terms
 ) -> EdgeTable | None:
-    """What the sums start from: the bias, and what taps outside the image would add."""
+    """The start values of sums: the bias, and what taps outside the image would add."""
     edges = not (shape.rows.is_interior and shape.columns.is_interior)
     if terms.starts_at_zero(edges=edges):
         return None

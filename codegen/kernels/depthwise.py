@@ -18,7 +18,7 @@ from ellc.codegen.blocks.calls import Arg, KernelCall, access_arg
 from ellc.codegen.blocks.candidates import Candidate, Prediction, kernel, own_first
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.placed_node import NodeOperand, PlacedNode
-from ellc.codegen.blocks.scratch import placed_as
+from ellc.codegen.blocks.scratch import reshaped
 from ellc.codegen.blocks.sliding import (
     Rectangle,
     RectanglePosition,
@@ -49,23 +49,24 @@ from ellc.ir.types import Array
 Slot = tuple[int, int, int]  # output row, output pixel, vector
 
 _LOADED_AT_ONCE = 7
-"""Inputs loaded in a row. By `tests/benchmarks/constants.py` on pi3_64, thousand modelled cycles:
-3x3, 96 channels, 56x56 1: 6,744, 3: 5,431, 5: 4,813, 7: 4,776, 9: 4,675, 14: 5,247; 5x5, 32
-channels, 28x28 5: 325, 7: 318, 9: 300; of bytes, 3x3, 64 channels, 28x28 7: 239, 9: 241."""
+"""How many inputs are loaded in a row. Thousand modelled cycles on pi3_64 for other numbers, by
+`tests/benchmarks/constants.py`:
+3x3, 96 channels, 56x56: 1: 6,744, 3: 5,431, 5: 4,813, 7: 4,776, 9: 4,675, 14: 5,247;
+5x5, 32 channels, 28x28: 5: 325, 7: 318, 9: 300; bytes, 3x3, 64 channels, 28x28: 7: 239, 9: 241."""
 _LOADED_WITHOUT_OFFSETS = 3
-"""The same in 32-bit state, where each load moves a pointer. On pi3 by the same script 3x3, 96
-channels, 56x56 1: 7,056, 3: 5,759, 4: 5,718, 5: 5,523, 7: 6,591; 256 channels, 14x14 3: 550, 5:
-647, 7: 670; 5x5 3: 452, 5: 502, 7: 529; 7x7 3: 804, 5: 943, 7: 1,052; bytes 3: 347, 5: 359, 7:
-371."""
+"""The same in 32-bit state, where each load moves a pointer. On pi3, by the same script:
+3x3, 96 channels, 56x56: 1: 7,056, 3: 5,759, 4: 5,718, 5: 5,523, 7: 6,591;
+3x3, 256 channels, 14x14: 3: 550, 5: 647, 7: 670; 5x5: 3: 452, 5: 502, 7: 529;
+7x7: 3: 804, 5: 943, 7: 1,052; bytes: 3: 347, 5: 359, 7: 371."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Block:
+class _FilterBlock:
     """How a block of filters is computed; `multiplier` filters read the same channel.
 
-    `looped` tiles have one output row and a loop over the window's rows. With `late_start` the
-    first product opens a sum, which spares a copy of the start into every register.
-    `loaded_at_once` inputs are loaded in a row.
+    `looped` tiles have one output row and a loop over the window's rows. With `late_start` a sum
+    begins with its first product, and its start value is added at the end: that saves copying start
+    values into all registers. `loaded_at_once` inputs are loaded in a row.
     """
 
     multiplier: int
@@ -76,19 +77,19 @@ class _Block:
 
     @property
     def channels(self) -> int:
-        """Input channels of a block; one where all filters of the block share it."""
+        """Input channels of a block; one if all filters of the block share it."""
         return max(1, self.tile.block // self.multiplier)
 
 
 @kernel(Conv2D, IntConv2D, name="depthwise")
 def depthwise(node: PlacedNode) -> Iterator[Candidate]:
-    """Convolutions whose groups have one channel; weights [F, kh, kw, 1]."""
+    """Convolutions whose groups have one channel; weights are [F, kh, kw, 1]."""
     conv = node.anchor
     if not has_filter_per_channel(node):
         return
     assert isinstance(conv, Conv2D | IntConv2D)
     terms = terms_of(node)
-    x = placed_as(node.inputs[0].access, node.inputs[0].type.shape)
+    x = reshaped(node.inputs[0].access, node.inputs[0].type.shape)
     images, rows, columns, filters = node.anchor_type().shape
     axes = window_axes(
         x, (rows, columns), terms.weights.shape[1:3], conv.stride, conv.dilation, terms.padding
@@ -102,7 +103,7 @@ def depthwise(node: PlacedNode) -> Iterator[Candidate]:
     def candidate(tile: Rectangle) -> Candidate:
         looped = is_looped(node.target, shape, tile.rows * tile.pixels)
         late = node.target.as_written and not looped
-        block = _Block(multiplier, tile, looped, late, loaded_at_once)
+        block = _FilterBlock(multiplier, tile, looped, late, loaded_at_once)
         cycles, _ = tile_cycles(node.target, shape, (tile.rows, tile.pixels), tile.vectors)
         vectors = images * -(-filters // tile.lanes)
         prediction = Prediction("depthwise", tile.note, cycles * vectors)
@@ -112,20 +113,20 @@ def depthwise(node: PlacedNode) -> Iterator[Candidate]:
     yield from own_first(candidate(tiles.usual()), map(candidate, tiles.every()))
 
 
-def _call(node: PlacedNode, shape: Sliding, terms: Terms, block: _Block) -> list[KernelCall]:
-    """Write the kernel and say what its parameters point to."""
+def _call(node: PlacedNode, shape: Sliding, terms: Terms, block: _FilterBlock) -> list[KernelCall]:
+    """Write the kernel; returns its call."""
     numbers, x = terms.numbers, shape.x
     b = KernelBuilder(node.name)
     source, panel = b.param("x", x.elem, x.align_bytes), b.param("w", numbers.weight, 64)
     args: list[Arg] = [access_arg(x), _packed(node.inputs[1], terms, block.tile.block)]
-    start = _Start(b, shape, terms, args)
+    start = _StartValues(b, shape, terms, args)
     epilogue = Epilogue(node, b, shape.walk)
-    written = _Depthwise(b, shape, block, numbers, source, panel, start, epilogue)
+    writer = _TileWriter(b, shape, block, numbers, source, panel, start, epilogue)
     extent = write_tiles(
         b,
         shape,
         block.tile,
-        written.tile,
+        writer.tile,
         threads=node.threads,
         split_last=epilogue.has_tail,
     )
@@ -145,7 +146,7 @@ def _packed(stored: NodeOperand, terms: Terms, block: int) -> Arg:
 
 
 def pack_windows(weights: Array, block: int) -> Array:
-    """[F, kh, kw, 1] -> [blocks, kh, kw, block], zeros after the last filter."""
+    """[F, kh, kw, 1] -> [blocks, kh, kw, block], with zeros after the last filter."""
     filters = weights.shape[0]
     blocks = -(-filters // block)
     padded = np.zeros((blocks * block, *weights.shape[1:3]), weights.dtype)
@@ -154,8 +155,8 @@ def pack_windows(weights: Array, block: int) -> Array:
     return np.asarray(np.moveaxis(split, 1, -1), order="C")
 
 
-class _Start:
-    """What sums start from: 0 or the bias, and what taps outside the image would add."""
+class _StartValues:
+    """Start values of sums: 0 or the bias, and what taps outside the image would add."""
 
     def __init__(self, b: KernelBuilder, shape: Sliding, terms: Terms, args: list[Arg]) -> None:
         self._b = b
@@ -173,7 +174,7 @@ class _Start:
     def value(
         self, type_: VType, rows: Taps, columns: Taps, channel: Operand, shift: int
     ) -> Operand:
-        """Where the sums of one pixel with these taps start."""
+        """The start values of one pixel that reads these taps, from `channel + shift` on."""
         if self._param is None:
             return self._b.const(0.0, type_)
         table = self._classes.index((rows, columns)) if self._classes else 0
@@ -182,14 +183,14 @@ class _Start:
 
 
 def _classes(shape: Sliding) -> list[tuple[Taps, Taps]]:
-    """All pairs of row taps and column taps that occur."""
+    """All pairs (row taps, column taps) that some output reads."""
     rows = dict.fromkeys(shape.rows.valid(r) for r in range(shape.rows.outputs))
     columns = dict.fromkeys(shape.columns.valid(c) for c in range(shape.columns.outputs))
     return [(r, c) for r in rows for c in columns]
 
 
 def _with_slack(values: Array) -> Array:
-    """Whole vectors may be read after the last filter."""
+    """The values and zeros after them, so that vectors may reach beyond the last filter."""
     return np.pad(values, (0, 64 + -values.size % 16))
 
 
@@ -198,7 +199,7 @@ def _with_slack(values: Array) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class _Input:
-    """A pixel of the input under a tile, and the (output, tap) pairs along both axes it is in."""
+    """An input pixel of a tile, and the pairs (output, tap) that read it along each axis."""
 
     row: int
     column: int
@@ -210,19 +211,19 @@ class _Input:
         return [(r, p, down, across) for r, down in self.rows for p, across in self.columns]
 
     def taps(self) -> list[Taps]:
-        """The taps it is multiplied with."""
+        """The taps by which it is multiplied."""
         return [(down, across) for _, _, down, across in self.uses()]
 
 
 class _Sums:
-    """Adds products to sums by (row, pixel, vector); small products are summed up first."""
+    """Adds products to the sum of each slot; products of bytes are first summed in 16 bits."""
 
     def __init__(self, b: KernelBuilder, numbers: Numbers, sums: dict[Slot, Operand]) -> None:
         self._b, self._numbers, self._sums = b, numbers, sums
         self._small: dict[Slot, tuple[int, Operand]] = {}
 
     def tap(self, products: Iterable[tuple[Slot, Operand, Operand]]) -> None:
-        """The products of one tap, all for different sums."""
+        """Add the products of one tap, which all go into different sums."""
         if not self._numbers.sums_products:
             for slot, value, weight in products:
                 self._sums[slot] = self._numbers.multiply_add(
@@ -232,14 +233,14 @@ class _Sums:
         for slot, value, weight in products:
             count, small = self._small.get(slot, (0, None))
             self._small[slot] = count + 1, self._numbers.multiply_add(self._b, value, weight, small)
-        # After all of the tap's products, when the results of the first ones are available.
+        # Only now are the results of the tap's first products available without waiting.
         for slot in [
             s for s, (count, _) in self._small.items() if count == self._numbers.products_at_once
         ]:
             self._add(slot)
 
     def finish(self) -> None:
-        """Add what has been summed up so far."""
+        """Add the 16-bit sums that are left."""
         for slot in list(self._small):
             self._add(slot)
 
@@ -249,88 +250,95 @@ class _Sums:
         self._sums[slot] = small if total is None else self._b.add(total, small)
 
 
-class _Depthwise:
-    """Writes a tile."""
+class _TileWriter:
+    """Writes the code of a tile."""
 
     def __init__(
         self,
         b: KernelBuilder,
         shape: Sliding,
-        block: _Block,
+        block: _FilterBlock,
         numbers: Numbers,
         x: Param,
         w: Param,
-        start: _Start,
+        start: _StartValues,
         epilogue: Epilogue,
     ) -> None:
         self._b, self._shape, self._block, self._numbers = b, shape, block, numbers
         self._x, self._w, self._start, self._epilogue = x, w, start, epilogue
         self._type = VType(numbers.total, block.tile.lanes)
 
-    def tile(self, place: RectanglePosition) -> None:
+    def tile(self, position: RectanglePosition) -> None:
         """A rectangle of windows for one block of filters."""
         b, tile = self._b, self._block.tile
-        vectors = range(-(-place.valid // tile.lanes))
+        vectors = range(-(-position.valid // tile.lanes))
         late = self._block.late_start
-        sums = {} if late else self._starts(place, vectors)
+        sums = {} if late else self._starts(position, vectors)
         taps = self._shape.rows.taps * self._shape.columns.taps
-        base = origin(b, self._shape, place, b.div(place.channel, self._block.multiplier))
-        panel = b.mul(place.channel, taps)
+        base = origin(b, self._shape, position, b.div(position.channel, self._block.multiplier))
+        panel = b.mul(position.channel, taps)
         if self._block.looped:
-            self._looped(place, base, panel, sums, vectors)
+            self._looped(position, base, panel, sums, vectors)
         else:
-            self._straight(place, base, panel, sums, vectors)
+            self._unrolled(position, base, panel, sums, vectors)
         if late:
-            starts = self._starts(place, vectors)
+            starts = self._starts(position, vectors)
             sums = {k: self._sum(sums.get(k), start) for k, start in starts.items()}
-        made = [
+        results = [
             ([sums[row, pixel, v] for v in vectors], (0, row, pixel, 0))
-            for row in range(len(place.rows))
-            for pixel in range(len(place.columns))
+            for row in range(len(position.rows))
+            for pixel in range(len(position.columns))
         ]
         at_once = self._numbers.stored_at_once
-        self._epilogue.store_pixels(made, place.at, place.valid, last=place.last, at_once=at_once)
+        self._epilogue.store_pixels(
+            results, position.at, position.valid, last=position.last, at_once=at_once
+        )
 
-    def _starts(self, place: RectanglePosition, vectors: range) -> dict[Slot, Operand]:
-        """What the sums of each (row, pixel, vector) start from."""
+    def _starts(self, position: RectanglePosition, vectors: range) -> dict[Slot, Operand]:
+        """The start value of each slot's sum."""
         lanes = self._block.tile.lanes
         return {
             (row, pixel, v): self._start.value(
-                self._type, row_taps, column_taps, place.channel, v * lanes
+                self._type, row_taps, column_taps, position.channel, v * lanes
             )
-            for row, row_taps in enumerate(place.rows)
-            for pixel, column_taps in enumerate(place.columns)
+            for row, row_taps in enumerate(position.rows)
+            for pixel, column_taps in enumerate(position.columns)
             for v in vectors
         }
 
     def _sum(self, total: Operand | None, start: Operand) -> Operand:
+        """`total + start`; None stands for a sum without products."""
         if total is None:
             return start
         is_zero = isinstance(start, Imm) and start.value == 0
         return total if is_zero else self._b.add(total, start)
 
-    def _straight(
+    def _unrolled(
         self,
-        place: RectanglePosition,
+        position: RectanglePosition,
         base: Operand,
         panel: Operand,
         sums: dict[Slot, Operand],
         vectors: range,
     ) -> None:
-        """Everything unrolled; one vector after the other unless that leaves too few sums."""
-        few = len(place.rows) * len(place.columns) < 4 or self._block.multiplier > 1
+        """The whole window as straight-line code.
+
+        One vector is computed after the other, which needs fewer registers for weights; but all at
+        once if one vector has too few independent sums to hide the latency of multiply-adds.
+        """
+        few = len(position.rows) * len(position.columns) < 4 or self._block.multiplier > 1
         groups = [list(vectors)] if few else [[v] for v in vectors]
         inputs = [
             _Input(row, column, row_readers, readers)
-            for row, row_readers in input_readers(self._shape.rows, place.rows).items()
-            for column, readers in input_readers(self._shape.columns, place.columns).items()
+            for row, row_readers in input_readers(self._shape.rows, position.rows).items()
+            for column, readers in input_readers(self._shape.columns, position.columns).items()
         ]
         for group in groups:
-            self._multiply_inputs(place, base, panel, inputs, sums, group)
+            self._multiply_inputs(position, base, panel, inputs, sums, group)
 
     def _looped(
         self,
-        place: RectanglePosition,
+        position: RectanglePosition,
         base: Operand,
         panel: Operand,
         sums: dict[Slot, Operand],
@@ -338,7 +346,7 @@ class _Depthwise:
     ) -> None:
         """One output row of a large window: a loop over the window's rows."""
         b, shape = self._b, self._shape
-        first, end = place.rows[0]
+        first, end = position.rows[0]
         keys = list(sums)
         with b.loop("window_row", first, end, carry=[sums[k] for k in keys]) as down:
             step = shape.rows.dilation * shape.x.strides[1]
@@ -347,15 +355,15 @@ class _Depthwise:
             running = dict(zip(keys, down.carried, strict=True))
             inputs = [
                 _Input(0, column, [(0, 0)], readers)
-                for column, readers in input_readers(shape.columns, place.columns).items()
+                for column, readers in input_readers(shape.columns, position.columns).items()
             ]
-            self._multiply_inputs(place, inside, below, inputs, running, list(vectors))
+            self._multiply_inputs(position, inside, below, inputs, running, list(vectors))
             down.carry([running[k] for k in keys])
         sums.update(zip(keys, down.results, strict=True))
 
     def _multiply_inputs(
         self,
-        place: RectanglePosition,
+        position: RectanglePosition,
         base: Operand,
         panel: Operand,
         inputs: list[_Input],
@@ -364,8 +372,9 @@ class _Depthwise:
     ) -> None:
         """Multiply every input value into all windows that contain it.
 
-        Weights first, then groups of inputs: by the time a group is loaded, its first value has
-        arrived, and no load comes between products, where in-order cores would wait for it.
+        Weights are loaded first, then groups of inputs: the first value of a group arrives while
+        the last ones are requested. No load is between products, where an in-order core would wait
+        for it.
         """
         taps = dict.fromkeys(tap for x in inputs for tap in x.taps())
         weights = {(*tap, v): self._weight(panel, *tap, v) for tap in taps for v in vectors}
@@ -373,11 +382,11 @@ class _Depthwise:
         size = max(1, self._block.loaded_at_once // len(vectors))
         for first in range(0, len(inputs), size):
             group = inputs[first : first + size]
-            loaded = [self._values(place, base, x, vectors) for x in group]
+            loaded = [self._values(position, base, x, vectors) for x in group]
             products = [
                 (use, values) for x, values in zip(group, loaded, strict=True) for use in x.uses()
             ]
-            # By taps: neighbouring products then go into different sums.
+            # Sorted by taps, because neighbouring products then go into different sums.
             products.sort(key=lambda p: p[0][2:])
             for tap, of_tap in groupby(products, key=lambda p: p[0][2:]):
                 added.tap(
@@ -399,36 +408,36 @@ class _Depthwise:
         return self._numbers.weight_factor(self._b, weight)
 
     def _values(
-        self, place: RectanglePosition, base: Operand, x: _Input, vectors: list[int]
+        self, position: RectanglePosition, base: Operand, x: _Input, vectors: list[int]
     ) -> list[Operand]:
-        """An input value, a vector for each vector of filters."""
-        b, lanes, many = self._b, self._block.tile.lanes, self._block.multiplier
-        strides, valid = self._shape.x.strides, place.valid
+        """The values of an input pixel: one vector for each vector of filters."""
+        b, lanes, multiplier = self._b, self._block.tile.lanes, self._block.multiplier
+        strides, valid = self._shape.x.strides, position.valid
         offset = x.row * strides[1] + x.column * strides[2]
-        if many == 1:
+        if multiplier == 1:
             return [
                 self._loaded(base, lanes, min(lanes, valid - v * lanes), offset + v * lanes)
                 for v in vectors
             ]
-        if many % self._block.tile.block == 0:
+        if multiplier % self._block.tile.block == 0:
             shared = b.splat(self._loaded(base, 1, 1, offset), lanes)
             return [shared for _ in vectors]
-        loaded = self._loaded(base, self._block.channels, -(-valid // many), offset)
+        loaded = self._loaded(base, self._block.channels, -(-valid // multiplier), offset)
         return [self._repeated(loaded, v * lanes) for v in vectors]
 
     def _loaded(self, base: Operand, lanes: int, count: int, offset: int) -> Operand:
-        """`count` of `lanes` image values as they are multiplied."""
+        """A vector of `lanes` image values, the first `count` of them loaded, ready to multiply."""
         value = self._b.load_some(self._x, base, lanes, count, offset=offset)
         return self._numbers.image_factor(self._b, value)
 
     def _repeated(self, channels: Operand, first: int) -> Operand:
-        """The lanes of `channels`, each for all of its filters, from filter `first`."""
-        b, lanes, many = self._b, self._block.tile.lanes, self._block.multiplier
+        """One vector for the filters from `first` on: each has the value of its channel."""
+        b, lanes, multiplier = self._b, self._block.tile.lanes, self._block.multiplier
         pieces: list[Operand] = []
         filter_ = first
         while filter_ < first + lanes:
-            channel = filter_ // many
-            count = min((channel + 1) * many, first + lanes) - filter_
+            channel = filter_ // multiplier
+            count = min((channel + 1) * multiplier, first + lanes) - filter_
             if channels.type.lanes == 1:
                 pieces.append(b.splat(channels, count))
             elif count == 1:

@@ -1,4 +1,4 @@
-"""The tile of a depthwise convolution: how many output rows, pixels and vectors of channels."""
+"""Tiles of depthwise convolutions: numbers of output rows, pixels and vectors of channels."""
 
 from __future__ import annotations
 
@@ -16,17 +16,21 @@ from ellc.codegen.machine.target import SCALAR_BYTES, Target
 from ellc.ir.types import DType
 
 _STRAIGHT = 200
-"""Multiply-adds of one vector up to which a tile is straight-line code. By
-`tests/benchmarks/constants.py`, in thousand modelled cycles on pi3_64: 5x5, 32 channels, 28x28 100:
-310, 200: 313, 300: 333, 700: 397; 7x7 100: 524, 200: 536, 300: 530, 700: 663; 3x3, 96 channels,
-56x56 100: 4,982, 200: 4,762, 700: 4,777. On an x86-64, 200 takes as long as 700 for 5x5 and 5 %
-longer for 7x7; but with 700 a 1x13 window whose results are signs has more than 65,536 values."""
+"""The most multiply-adds of one vector for which a tile is straight-line code. Thousand modelled
+cycles on pi3_64 for other limits, by `tests/benchmarks/constants.py`:
+5x5, 32 channels, 28x28: 100: 310, 200: 313, 300: 333, 700: 397;
+7x7: 100: 524, 200: 536, 300: 530, 700: 663;
+3x3, 96 channels, 56x56: 100: 4,982, 200: 4,762, 700: 4,777.
+On an x86-64, 200 takes as long as 700 for 5x5 and 5 % longer for 7x7; but with 700 the kernel of a
+1x13 window whose results are bits has more than 65,536 values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rectangles:
-    """The tiles of a convolution. A block has a `multiple` of filters, and whole channels or a
-    part of one; `budget` vectors of sums fit in the registers.
+    """The tiles that a convolution can have.
+
+    The filters of a block are a multiple of `multiple`, and belong either to whole channels or to
+    one channel, which has `multiplier` filters. `budget` vectors of sums fit in the registers.
     """
 
     target: Target
@@ -40,8 +44,8 @@ class Rectangles:
     def of(
         cls, target: Target, result: DType, shape: Sliding, multiplier: int, numbers: Numbers
     ) -> Rectangles:
-        """Those of a convolution whose result has the type `result`."""
-        narrow = numbers.factor.bytes < 2  # whose products fill a register when they are widened
+        """The tiles of a convolution whose result has the element type `result`."""
+        narrow = numbers.factor.bytes < 2  # the products of bytes are 16 bits wide
         widest = vector_lanes(target, Elem.I16 if narrow else numbers.factor)
         lanes = fitted_lanes(widest, shape.walk[3])
         multiple = 8 if result is DType.BIT else 1
@@ -51,12 +55,13 @@ class Rectangles:
         return cls(target, shape, lanes, multiplier, multiple, sums // registers)
 
     def usual(self) -> Rectangle:
-        """The tile that costs least by a count of loads, multiply-adds and stores."""
+        """The tile with the lowest `tile_cycles`, and with more vectors if it has few pixels."""
         vectors = self._least_vectors()
         rows, pixels = min(self._sizes(vectors), key=partial(tile_cycles, self.target, self.shape))
         rows = cut(self.shape.rows.outputs, rows).size
         pixels = cut(self.shape.columns.outputs, pixels).size
-        # A small rectangle leaves time and registers for several vectors.
+        # A small rectangle leaves registers for several vectors, whose independent sums hide the
+        # latency of multiply-adds.
         most = min(
             max(1, self.budget // vectors) // (rows * pixels), self.shape.walk[3] // self.lanes
         )
@@ -72,7 +77,7 @@ class Rectangles:
                 yield Rectangle(rows, pixels, vectors, self.lanes)
 
     def _sizes(self, vectors: int) -> list[tuple[int, int]]:
-        """Rows and pixels of tiles with so many vectors."""
+        """(rows, pixels) of the tiles with this number of vectors."""
         budget = max(1, self.budget // vectors)
         most_rows = 4 if self.target.vector_registers >= 32 else 2
         return [
@@ -87,16 +92,16 @@ class Rectangles:
         return next(filter(self._fits, count(1)))
 
     def _fits(self, vectors: int) -> bool:
-        """Whether a block of so many vectors has whole channels, or lies within one."""
-        block, many = vectors * self.lanes, self.multiplier
-        return block % self.multiple == 0 and (many % block == 0 or block % many == 0)
+        """Whether a block of this many vectors has whole channels, or a part of only one."""
+        block, multiplier = vectors * self.lanes, self.multiplier
+        return block % self.multiple == 0 and (multiplier % block == 0 or block % multiplier == 0)
 
 
 def is_looped(target: Target, shape: Sliding, windows: int) -> bool:
-    """Whether a tile is too much for straight-line code.
+    """Whether a tile of so many windows has a loop over the window's rows.
 
-    That is always so with the few registers of 32-bit NEON, whose vector loads take no offset:
-    each would need a pointer of its own.
+    It has if straight-line code would be too long, and always in 32-bit NEON, whose vector loads
+    take no offset: every load would need a pointer, and registers are few.
     """
     if not loads_take_offsets(target):
         return True
@@ -104,14 +109,18 @@ def is_looped(target: Target, shape: Sliding, windows: int) -> bool:
 
 
 def loads_take_offsets(target: Target) -> bool:
-    """Whether a load of what a kernel's registers hold adds a constant to its pointer."""
+    """Whether a load into the registers that kernels use can add a constant to its pointer."""
     return target.vector_bytes == SCALAR_BYTES or target.isa.vector_loads_take_offsets
 
 
 def tile_cycles(
     target: Target, shape: Sliding, tile: tuple[int, int], vectors: int = 1
 ) -> tuple[float, int]:
-    """Cycles by count for the whole image and one of `vectors`; a small core's load takes two."""
+    """(predicted cycles, pixels of the tile): for a whole image and one vector of channels.
+
+    Loads, multiply-adds and stores are counted. Of tiles with equal cycles the smaller one sorts
+    first.
+    """
     load = target.core.load_cycles
     total = 0.0
     for rows, row_count in _sizes(shape.rows, tile[0]):
@@ -119,7 +128,7 @@ def tile_cycles(
             reads = _span(shape.rows, rows) * _span(shape.columns, pixels)
             taps = shape.rows.taps * shape.columns.taps
             work = rows * pixels * (taps + 2)
-            # Sums that wait for each other: fewer than eight leave the unit idle.
+            # With fewer than eight independent sums, a multiply-add waits for the one before it.
             idle = max(1.0, 8 / (rows * min(pixels, shape.columns.taps) * vectors))
             is_short = rows * pixels * vectors < 8
             once = load * (reads + taps) + work * (idle if is_short else 1.0) + 8 / vectors
@@ -128,11 +137,11 @@ def tile_cycles(
 
 
 def _sizes(axis: Axis, limit: int) -> list[tuple[int, int]]:
-    """(size, count) of the pieces an axis is cut into."""
+    """(size, count) of the pieces into which an axis is cut."""
     pieces = cut(axis.outputs, limit)
     return [(pieces.size, pieces.count)] + ([(pieces.rest, 1)] if pieces.rest else [])
 
 
 def _span(axis: Axis, outputs: int) -> int:
-    """How many different inputs `outputs` neighbours read."""
+    """How many different inputs are read by `outputs` neighbouring outputs."""
     return len(input_readers(axis, ((0, axis.taps),) * outputs))

@@ -2,12 +2,13 @@
 
 The pixels of a tile read overlapping pieces of one image row. Every vector of that row is loaded
 once for all pixels and all taps of a window row, and its lanes are multiplied; the matrix product
-(`gemm.py`) loads each pixel's values for itself. A window row has few values here, so it is
-straight-line code, without the loops that a matrix product has around so short sums.
+(`gemm.py`) loads the values of each pixel separately. A window row has few values here, so it is
+straight-line code: around such short sums, the loops of a matrix product would cost much.
 
-Cycles of it and of the matrix product on a modelled Cortex-A53, in thousands, each with its own
-tile, by `tests/benchmarks/predictions.py --first-layers` (stride s, channels -> filters, rows of
-the image); `*` marks what the prediction takes:
+The table compares this family with the matrix product, each with its own tile, in thousand cycles
+on a modelled Cortex-A53, by `tests/benchmarks/predictions.py --first-layers`. A layer is its
+window, stride s, channels -> filters, rows of the image; `*` marks the family with the lower
+prediction, which the planner takes:
 
 | layer             | pi3_64           | pi3              |
 |-------------------|------------------|------------------|
@@ -27,10 +28,10 @@ the image); `*` marks what the prediction takes:
 | 3x3 s2 3->8 96    |   *220 :    258  |    357 :   *373  |
 | 3x3 s1 3->12 112  | *1,773 :  2,694  | *2,356 :  4,177  |
 
-With a stride of 2 and few registers (pi3) the prediction is wrong in five: it leaves 4 to 8 % to
-gain. On x86-64, where a value is loaded and repeated by one instruction, a kernel of this form took
-0.95 to 1.00 of the matrix product's time with its best tile from 16 filters on (0.7 to 0.9 with 8):
-it is not offered there.
+With a stride of 2 and few registers (pi3) the prediction is wrong for five layers, which then take
+4 to 8 % longer than they could. The family is not offered on x86-64, where one instruction loads
+and repeats a value: with its best tile, a kernel of this form took 0.95 to 1.00 of the matrix
+product's time from 16 filters on (0.7 to 0.9 with 8).
 """
 
 from __future__ import annotations
@@ -52,17 +53,17 @@ from ellc.codegen.machine.target import Target
 from ellc.ir.ops.conv import Conv2D
 
 MOST_CHANNELS = 4
-"""Of a first layer: grey, colours, colours with a mask."""
+"""The most channels of a network's input image: grey, colours, or colours with a mask."""
 LONGEST_ROW = 48
-"""Values of a window row up to which it is straight-line code: 11 taps of 4 channels."""
+"""The most values of a window row that is written as straight-line code: 11 taps of 4 channels."""
 
 
 @kernel(Conv2D, name="direct")
 def direct(node: PlacedNode) -> Iterator[Candidate]:
-    """Windows of at least 3x3 over images of float32 with up to four channels and no gaps.
+    """Windows of at least 3x3 over float32 images with up to four channels and no gaps.
 
-    On cores that run instructions in order and whose multiply-adds take a lane: a Cortex-A53 is
-    what the costs below were measured on.
+    Offered on in-order cores whose multiply-adds take a lane as operand; the costs below were
+    measured on a modelled Cortex-A53.
     """
     target = node.target
     if node.inputs[0].type.shape[3] > MOST_CHANNELS or not target.core.in_order:
@@ -80,23 +81,23 @@ def direct(node: PlacedNode) -> Iterator[Candidate]:
     dtype = node.result.type.dtype
     tiles = [t for t in gemm_tiles(target, usual, pixels, filters) if has_whole_bytes(dtype, t)]
     if not tiles:
-        return  # results are signs, and there are too few filters for a byte
+        return  # results are bits, and there are too few filters for a byte
     best = min(tiles, key=lambda tile: direct_cycles(target, shape, tile, numbers))
     product = Product("direct", problem, _WindowRows, pack_filters)
     yield from product.candidates(node, direct_cycles, best, tiles)
 
 
 def _row_length(shape: ConvShape) -> int:
-    """Values of a window row."""
+    """The number of values in a window row."""
     return shape.columns.taps * shape.channels
 
 
 @dataclass(frozen=True, slots=True)
 class _ImageRow:
-    """What some pixels read of an image row: `length` values each, from the places `starts` on.
+    """The part of an image row that some pixels read: `length` values each, from indices `starts`.
 
-    Vectors lie between the first and the last value that is read. A kernel takes `step` values of
-    every pixel at a time.
+    No vector reaches beyond the first and the last value that is read. A kernel takes `step` values
+    of every pixel at a time.
     """
 
     starts: tuple[int, ...]
@@ -107,54 +108,53 @@ class _ImageRow:
     def of(
         cls, shape: ConvShape, schedule: GemmSchedule, length: int, pixels: Sequence[int]
     ) -> _ImageRow:
-        """That of these pixels of a tile."""
-        apart = shape.columns.stride * shape.x.strides[2]
-        return cls(tuple(pixel * apart for pixel in pixels), length, schedule.k_step)
+        """The part that these pixels of a tile read."""
+        pixel_stride = shape.columns.stride * shape.x.strides[2]
+        return cls(tuple(pixel * pixel_stride for pixel in pixels), length, schedule.k_step)
 
     @property
     def width(self) -> int:
-        """Values of a vector."""
+        """The number of values in a vector."""
         span = self.starts[-1] + self.length - self.starts[0]
         return min(self.step, 1 << span.bit_length() - 1)
 
-    def vector_of(self, place: int) -> int:
-        """The place of the vector with a value; the last one ends where the row does."""
+    def vector_of(self, index: int) -> int:
+        """Where the vector that holds value `index` begins; the last vector ends with the row."""
         begin, end, width = self.starts[0], self.starts[-1] + self.length, self.width
-        return min(place - (place - begin) % width, end - width)
+        return min(index - (index - begin) % width, end - width)
 
     def steps(self) -> Iterator[tuple[range, list[int]]]:
-        """The values of a window row, some at a time, and the vectors that each step needs."""
+        """For each step, the values of a window row that it takes, and the vectors it needs."""
         for start in range(0, self.length, self.step):
             values = range(start, min(start + self.step, self.length))
             yield values, sorted({self.vector_of(p + k) for p in self.starts for k in values})
 
     def vector_steps(self) -> dict[int, tuple[int, int]]:
         """The first and the last step that needs each vector."""
-        found: dict[int, tuple[int, int]] = {}
+        uses: dict[int, tuple[int, int]] = {}
         for number, (_, vectors) in enumerate(self.steps()):
             for vector in vectors:
-                found[vector] = (found.get(vector, (number, number))[0], number)
-        return found
+                uses[vector] = (uses.get(vector, (number, number))[0], number)
+        return uses
 
 
 _TILE_SLOTS = 16
-"""Slots of pointers, tests of edges and counters for each tile."""
+"""Slots that each tile spends on pointers, tests of edges and counters."""
 _STEP_SLOTS = 6.0
-"""What the first load of a step waits for multiply-adds. On pi3_64 a row of a 3x3 window of 3
-channels takes an 8x8 tile 215 modelled cycles, and 198 by the count of instructions; it has three
-steps."""
+"""Slots that the first load of a step waits for multiply-adds. On pi3_64, for a row of a 3x3 window
+of 3 channels, an 8x8 tile has 198 instructions in three steps and takes 215 modelled cycles."""
 _LOAD_SLOTS = 1.5
-"""The same in 32-bit state, for every load of weights: loads have no offsets there, and LLVM moves
-them between the multiply-adds."""
+"""The same in 32-bit state, but for every load of weights: loads have no offsets there, and LLVM
+moves them between the multiply-adds."""
 _LINE_SLOTS = 4.0
-"""What a pixel costs more in a block of one vector than in one of two: a cache line of results is
-written in twice as many pieces."""
+"""Slots that a pixel costs in addition if a block has one vector instead of two: a cache line of
+results is then written in twice as many pieces."""
 
 
 def direct_cycles(
     target: Target, shape: ConvShape, schedule: GemmSchedule, numbers: Numbers
 ) -> float:
-    """Issue slots: multiply-adds, loads of weights and of the image's row, and what surrounds them.
+    """Issue slots of a kernel: multiply-adds, loads of weights and of the image's row, overhead.
 
     The last block has no instructions for vectors without filters.
     """
@@ -167,7 +167,7 @@ def direct_cycles(
 
 
 def _row_cycles(target: Target, shape: ConvShape, schedule: GemmSchedule) -> float:
-    """Those of one row of results and one block of filters."""
+    """Issue slots of one row of results and one block of filters."""
     return sum(
         tiles.count * _tile_cycles(target, shape, schedule, tiles)
         for tiles in column_tiles(shape.columns, schedule.pixels)
@@ -175,11 +175,14 @@ def _row_cycles(target: Target, shape: ConvShape, schedule: GemmSchedule) -> flo
 
 
 def _tile_cycles(target: Target, shape: ConvShape, schedule: GemmSchedule, tiles: Tiles) -> float:
-    """Those of one tile. What does not fit in the registers is stored and loaded again for every
-    value of a window row."""
+    """Issue slots of one tile.
+
+    Values that do not fit in the registers are stored and loaded again for every value of a window
+    row.
+    """
     load, sums = target.core.load_cycles, tiles.size * schedule.vectors
-    together = target.isa.vector_loads_take_offsets
-    weight = load if together else load + _LOAD_SLOTS
+    loads_stay_together = target.isa.vector_loads_take_offsets
+    weight = load if loads_stay_together else load + _LOAD_SLOTS
     cycles = 0.0
     for (first, end), pixels in tiles.tap_groups():
         row = _ImageRow.of(shape, schedule, (end - first) * shape.channels, pixels)
@@ -190,14 +193,14 @@ def _tile_cycles(target: Target, shape: ConvShape, schedule: GemmSchedule, tiles
         spilled = max(0, registers - target.vector_registers)
         products = len(pixels) * schedule.vectors
         cycles += row.length * (products + schedule.vectors * weight + spilled * (load + 1))
-        cycles += len(used) * load + len(steps) * (_STEP_SLOTS if together else 0.0)
+        cycles += len(used) * load + len(steps) * (_STEP_SLOTS if loads_stay_together else 0.0)
     is_narrow = schedule.vectors == 1 and shape.filters > schedule.lanes
     stores = 2 * sums + (tiles.size * _LINE_SLOTS if is_narrow else 0.0)
     return cycles * shape.rows.taps + stores + _TILE_SLOTS
 
 
 class _WindowRows(Products):
-    """Sums of products over a whole window row of straight-line code."""
+    """Products of a whole window row, as straight-line code."""
 
     def depth(
         self,
@@ -207,7 +210,7 @@ class _WindowRows(Products):
         length: int,
         pixels: Sequence[int],
     ) -> list[Operand]:
-        """Products of `length` values, some at a time: loads first, then multiply-adds."""
+        """Add the products of `length` values in steps: loads first, then multiply-adds."""
         b, schedule = self._b, self._schedule
         row = _ImageRow.of(self._shape, schedule, length, pixels)
         loaded: dict[int, Operand] = {}
@@ -218,9 +221,8 @@ class _WindowRows(Products):
                     loaded[at] = b.load(self._x, inside, row.width, offset=at)
             for k, weight_row in zip(values, weights, strict=True):
                 for pixel, start in zip(pixels, row.starts, strict=True):
-                    place = start + k
-                    at = row.vector_of(place)
-                    value = b.op("splat_lane", loaded[at], attrs=(place - at, schedule.lanes))
+                    at = row.vector_of(start + k)
+                    value = b.op("splat_lane", loaded[at], attrs=(start + k - at, schedule.lanes))
                     for v, weight in enumerate(weight_row):
                         index = pixel * schedule.vectors + v
                         sums[index] = self.accumulate(weight, value, sums[index])

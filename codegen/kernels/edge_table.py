@@ -1,4 +1,4 @@
-"""What an implicit matrix product looks up for each output: numbers that depend on edges."""
+"""A table that an implicit matrix product reads for each output: numbers that depend on edges."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from ellc.ir.types import Array
 
 
 class EdgeTable:
-    """A table of one row of numbers per filter for each set of taps that an output can read.
+    """A table with one number per filter for each set of taps that an output can read.
 
-    Outputs near an edge of an image without a border leave taps out; what depends on that is
-    constant for each pair (window rows, window columns) and looked up here.
+    If an image has no border, outputs near its edges do not read all taps. A number that depends on
+    the taps is constant for each pair (window rows, window columns) that is read.
     """
 
     def __init__(
@@ -33,8 +33,10 @@ class EdgeTable:
         *,
         by_class: bool,
     ) -> None:
-        """`row(window_rows, window_columns)` gives [filters] in float64; without `by_class` the
-        first pair's row serves every output."""
+        """`row(window_rows, window_columns)` returns the numbers [filters], converted to `elem`.
+
+        Without `by_class` every output uses the row of the first pair.
+        """
         self._b, self._shape, self._schedule = b, shape, schedule
         self._elem, self._by_class = elem, by_class
         self._param = b.param("start", elem, 64)
@@ -49,27 +51,30 @@ class EdgeTable:
         self._stride = tables[0].size
         if by_class and len(rows) > 1:
             self._classes = b.param("row_class", Elem.I32, 64)
-            places = [rows.index(shape.rows.valid(r)) for r in range(shape.rows.outputs)]
-            self.args.append(constant(np.array(places, np.int32)))
+            classes = [rows.index(shape.rows.valid(r)) for r in range(shape.rows.outputs)]
+            self.args.append(constant(np.array(classes, np.int32)))
 
     def _padded(self, values: Array) -> Array:
-        """[groups, blocks * block]: every block is full."""
+        """The numbers as [groups, blocks * block], with zeros after the last filter."""
         block = self._schedule.block
         grouped = values.reshape(self._shape.groups, self._shape.filters)
         width = -(-self._shape.filters // block) * block - self._shape.filters
         return np.pad(grouped, ((0, 0), (0, width))).astype(self._elem.numpy)
 
-    def values(self, place: TilePosition, taps: tuple[int, int], lanes: int) -> list[Operand]:
-        """One output's numbers for the filters of a block, as vectors of `lanes`."""
+    def values(self, position: TilePosition, taps: tuple[int, int], lanes: int) -> list[Operand]:
+        """The numbers of one output for a block of filters, as vectors of `lanes` lanes.
+
+        `taps` are the window columns that the output reads.
+        """
         b, block = self._b, self._schedule.block
         width = -(-self._shape.filters // block) * block
-        index = b.add(b.mul(place.group, width), b.mul(place.block, block))
+        index = b.add(b.mul(position.group, width), b.mul(position.block, block))
         if self._by_class:
-            kind: Operand = Imm(self._columns.index(taps))
+            pair: Operand = Imm(self._columns.index(taps))
             if self._classes is not None:
-                row = b.convert(b.load(self._classes, place.row), Elem.INDEX)
-                kind = b.add(b.mul(row, len(self._columns)), kind)
-            index = b.add(index, b.mul(kind, self._stride))
+                row = b.convert(b.load(self._classes, position.row), Elem.INDEX)
+                pair = b.add(b.mul(row, len(self._columns)), pair)
+            index = b.add(index, b.mul(pair, self._stride))
         align = lanes * self._elem.bytes
         return [
             b.load(self._param, index, lanes, offset=start, align_bytes=align)

@@ -11,7 +11,7 @@ from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.operands import Operands, common_walk
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.vectors import fitted_lanes, vector_lanes
-from ellc.codegen.blocks.walking import Walk
+from ellc.codegen.blocks.walking import ElementWalk
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.types import Elem
@@ -21,7 +21,7 @@ from ellc.ir.ops.quantised_arithmetic import QuantAdd, QuantMul
 
 @lowers(Pointwise)
 def lower_elementwise(node: PlacedNode) -> list[KernelCall]:
-    """Any pointwise operator on operands of any shapes that broadcast to its result's."""
+    """Any pointwise operator, on operands of any shapes that broadcast to the result's."""
     walk = common_walk(node.result, (*node.inputs, *node.extras))
     b = KernelBuilder(node.name)
     operands = Operands(b, node.inputs, node.result, walk, "x")
@@ -43,23 +43,24 @@ def lower_elementwise(node: PlacedNode) -> list[KernelCall]:
         ]
         epilogue.write(b.interleaved(parts), at, count=length, last=last)
 
-    loops = Walk(walk, lanes * vectors, node.threads, split_last=epilogue.has_tail)
+    loops = ElementWalk(walk, lanes * vectors, node.threads, split_last=epilogue.has_tail)
     extent = loops.write(b, body)
     note = f"elementwise {vectors}x{lanes}"
     return [KernelCall(b.finish(), (*operands.args, *epilogue.args), extent, note)]
 
 
 def _lanes(node: PlacedNode, inner: int) -> int:
-    """Lanes that suit the widest element type in the chain and the rows' length."""
+    """The lanes of a vector: a register of the widest element type, at most as long as a row."""
     types = [x.type for x in (*node.inputs, *node.extras)] + [node.anchor_type(), node.result.type]
     lanes = min(vector_lanes(node.target, Elem.of(t.dtype)) for t in types)
     if any(isinstance(op, QuantAdd | QuantMul) for op in node.operators):
-        lanes = min(lanes, 2 * vector_lanes(node.target, Elem.I32))  # what they compute in
+        # These compute in 32 bits: a vector of more than two registers would spill.
+        lanes = min(lanes, 2 * vector_lanes(node.target, Elem.I32))
     return fitted_lanes(lanes, inner)
 
 
 def _vectors(node: PlacedNode, lanes: int, inner: int, *, is_bits: bool) -> int:
-    """Vectors in flight; for bits whole bytes."""
+    """The vectors of a block, which are computed interleaved; those of bits fill whole bytes."""
     costly = any(isinstance(op, Pointwise) and is_costly(op) for op in node.operators)
     wanted = 2 if costly else 4
     vectors = max(1, min(wanted, inner // lanes))

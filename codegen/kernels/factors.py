@@ -1,4 +1,4 @@
-"""The operands of a matrix product as they are multiplied: widened, without their zero points."""
+"""The operands of a matrix product, ready to multiply: widened, minus their zero points."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ellc.codegen.kir.types import VType
 
 
 class Factors:
-    """Loads a product's operands. `args` are those of the parameters it declares."""
+    """Loads a product's operands. `args` are the arguments of the parameters that it declares."""
 
     def __init__(self, b: KernelBuilder, right: Param, numbers: Numbers, zeros: ZeroPoints) -> None:
         self._b, self._right, self._numbers, self._zeros = b, right, numbers, zeros
@@ -24,24 +24,28 @@ class Factors:
             self.args.append(constant(np.array(zeros.right, numbers.factor.numpy)))
 
     def left(self, value: Operand, count: int = 0) -> Operand:
-        """Loaded values of the left matrix; with `count`, lanes after so many are 0."""
+        """The factors of loaded values of the left matrix.
+
+        `count` of them are valid (0: all); the factors of the other lanes, which are loaded as 0,
+        are 0 as well.
+        """
         b, lanes = self._b, value.type.lanes
         zero = b.const(self._zeros.left, value.type.with_elem(self._numbers.factor))
-        made = self._minus(value, zero)
+        factor = self._minus(value, zero)
         if not self._zeros.left or (count or lanes) >= lanes:
-            return made
-        place = b.iota(made.type.elem, lanes)
-        return b.select(b.compare("lt", place, b.const(count, place)), made, b.const(0, made))
+            return factor
+        lane = b.iota(factor.type.elem, lanes)
+        return b.select(b.compare("lt", lane, b.const(count, lane)), factor, b.const(0, factor))
 
     def right(self, index: Operand, offset: int, lanes: int, count: int, zero: Operand) -> Operand:
-        """`count` neighbours in the right matrix; what the other lanes hold is left open."""
+        """The factors of `count` neighbours in the right matrix; other lanes are unspecified."""
         value = self._b.load_some(self._right, index, lanes, count, offset=offset)
         return self._minus(value, zero)
 
     def zeros_of_columns(
         self, column: Operand, vectors: int, lanes: int, valid: int
     ) -> list[Operand]:
-        """The zero points of neighbouring columns, as vectors."""
+        """The zero points of `valid` neighbouring columns, as vectors."""
         if self._of_columns is None:
             zero = self._b.const(self._zeros.right[0], VType(self._numbers.factor, lanes))
             return [zero] * vectors
@@ -52,7 +56,7 @@ class Factors:
         ]
 
     def zeros_of_each(self, column: Operand, count: int, lanes: int) -> list[Operand]:
-        """The zero points of `count` columns, each in all lanes."""
+        """The zero points of `count` columns, each broadcast to a vector."""
         b, of_columns = self._b, self._of_columns
         if of_columns is None:
             return self.zeros_of_columns(column, 1, lanes, lanes) * count

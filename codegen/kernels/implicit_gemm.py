@@ -4,8 +4,8 @@ A tile holds `pixels` x `block` sums in registers and runs over the window's tap
 Weights are packed `[group][block][kernel row][kernel column][channel][lane]`, so the inner loop
 reads them in order. Taps that are consecutive in memory (a window row of an image without gaps)
 are one inner loop. Loops: band of rows and filter block (parallel) > row > tile > window row >
-taps and channels. A `TileArithmetic` says what multiplying and adding mean: of float numbers, of
-bytes or of packed signs.
+taps and channels. A `TileArithmetic` defines how values are multiplied and added: floats, bytes or
+packed bits.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ellc.ir.types import Array
 
 @dataclass(frozen=True, slots=True)
 class ConvShape:
-    """What a convolution kernel is specialised on. `filters` and `channels` are per group."""
+    """The shape for which a convolution kernel is written. `filters`, `channels`: of one group."""
 
     x: Access
     walk: tuple[int, int, int, int]  # the result as (images, rows, columns, channels)
@@ -41,18 +41,18 @@ class ConvShape:
 
     @property
     def consecutive_taps(self) -> bool:
-        """Whether neighbouring taps of a window row lie side by side in memory."""
+        """Whether neighbouring taps of a window row are consecutive in memory."""
         return self.columns.dilation == 1 and self.x.strides[2] == self.channels
 
     def tiles(self, schedule: GemmSchedule) -> int:
-        """Tiles of the whole result: of all images, rows and blocks of filters."""
+        """The number of tiles of the whole result: of all images, rows and blocks of filters."""
         images, rows, columns, _ = self.walk
         blocks = self.groups * -(-self.filters // schedule.block)
         return images * rows * -(-columns // schedule.pixels) * blocks
 
 
 def pack_filters(weights: Array, groups: int, block: int) -> Array:
-    """[F, kh, kw, C] -> [groups, blocks, kh, kw, C, block], zeros after the last filter."""
+    """[F, kh, kw, C] -> [groups, blocks, kh, kw, C, block], with zeros after the last filter."""
     filters = weights.shape[0] // groups
     blocks = -(-filters // block)
     packed = np.zeros((groups, blocks, *weights.shape[1:], block), weights.dtype)
@@ -67,7 +67,7 @@ def pack_filters(weights: Array, groups: int, block: int) -> Array:
 
 
 def split_bands(schedule: GemmSchedule, shape: ConvShape, threads: int) -> GemmSchedule:
-    """Smaller bands where the parallel loop would have too few parts for the threads."""
+    """The schedule, with smaller bands if the parallel loop has fewer than 4 parts per thread."""
     blocks = -(-shape.filters // schedule.block) * shape.groups
     if blocks * -(-shape.rows.outputs // schedule.band_rows) < 4 * threads > 4:
         return replace(schedule, band_rows=max(1, shape.rows.outputs * blocks // (4 * threads)))
@@ -76,7 +76,11 @@ def split_bands(schedule: GemmSchedule, shape: ConvShape, threads: int) -> GemmS
 
 @dataclass(frozen=True, slots=True)
 class TilePosition:
-    """The position of a tile in the loop nest, without its column."""
+    """The position of a tile in the loop nest, without its column.
+
+    `row_taps` are the window rows [first, end) that are read. `valid` filters of the block exist;
+    `last_block` says that they are the last ones.
+    """
 
     image: Operand
     group: Operand
@@ -90,11 +94,14 @@ class TilePosition:
 class TileArithmetic(ABC):
     """The arithmetic of a kernel: what a tile's sums are and how taps are added to them.
 
-    A pixel has one sum for each vector of filters, or `sums_of_pixel` sums if that is not 0.
-    Indices count elements of the image and of the packed weights. With `rows_at_once`, new sums
-    are started after so many window rows and all are added up at the end. With `weights_at_once`,
-    that many weights are loaded and widened by one instruction. The epilogues of `stored_at_once`
-    pixels are interleaved. Without `joins_taps` the values of each tap are walked separately.
+    A pixel has one sum for each vector of filters, or `sums_of_pixel` sums if that is not 0. With
+    `rows_at_once`, new sums are started after that many window rows and added to the old ones. With
+    `weights_at_once`, that many weights are loaded and widened by one instruction. The epilogues of
+    `stored_at_once` pixels are interleaved. Without `joins_taps`, each tap has an inner loop of its
+    own.
+
+    In all methods `inside` is the index of an element of the image and `panel` that of an element
+    of the packed weights.
     """
 
     rows_at_once: int = 0
@@ -109,8 +116,8 @@ class TileArithmetic(ABC):
         self._b, self._shape, self._schedule, self._x, self._w = b, shape, schedule, x, w
 
     @abstractmethod
-    def start(self, place: TilePosition, taps: tuple[int, int]) -> list[Operand]:
-        """The sums of a pixel whose columns lie under `taps`, before any tap is added."""
+    def start(self, position: TilePosition, taps: tuple[int, int]) -> list[Operand]:
+        """The start values of a pixel's sums; `taps` are the window columns that it reads."""
 
     @abstractmethod
     def depth(
@@ -121,23 +128,26 @@ class TileArithmetic(ABC):
         length: int,
         pixels: Sequence[int],
     ) -> list[Operand]:
-        """Add `length` consecutive values of each of `pixels`, times as many rows of weights."""
+        """Add the products of `length` consecutive values of each pixel with the rows of weights.
+
+        `sums` has the sums of all pixels of the tile; only those of `pixels` change.
+        """
 
     @abstractmethod
     def accumulate(self, weight: Operand, value: Operand, total: Operand) -> Operand:
-        """The accumulator `total` with one more product: a vector of weights and a value."""
+        """`total` plus the products of a vector of weights and a broadcast image value."""
 
     def image_factor(self, value: Operand) -> Operand:
-        """Image values, as loaded, in the form that `accumulate` wants."""
+        """Loaded image values in the form that `accumulate` needs."""
         return value
 
     def weight_factor(self, weight: Operand) -> Operand:
-        """The same of weights."""
+        """Loaded weights in the form that `accumulate` needs."""
         return weight
 
     @abstractmethod
     def finish(
-        self, place: TilePosition, taps: tuple[int, int], sums: list[Operand]
+        self, position: TilePosition, taps: tuple[int, int], sums: list[Operand]
     ) -> list[Operand]:
         """A pixel's results as vectors of consecutive filters."""
 
@@ -149,7 +159,7 @@ class TileArithmetic(ABC):
         length: int,
         pixels: Sequence[int],
     ) -> list[Operand]:
-        """`length` values in steps of as many as the schedule unrolls, then the rest."""
+        """`depth` as a loop over steps of `k_step` values, then straight-line code for the rest."""
         b, schedule = self._b, self._schedule
         whole = length - length % schedule.k_step
         with b.loop("k", 0, whole, schedule.k_step, carry=sums) as k:
@@ -170,13 +180,13 @@ class TileArithmetic(ABC):
         pixels: Sequence[int],
         steps: int,
     ) -> list[Operand]:
-        """The straight-line part: `steps` values of each pixel."""
+        """Straight-line code for `steps` values of each pixel."""
         b, schedule = self._b, self._schedule
-        apart = self._shape.columns.stride * self._shape.x.strides[2]
+        pixel_stride = self._shape.columns.stride * self._shape.x.strides[2]
         by_lane = schedule.by_lane and steps == schedule.k_step
         values: dict[int, Operand] = {}
         if by_lane:
-            loaded = {p: b.load(self._x, here, steps, offset=p * apart) for p in pixels}
+            loaded = {p: b.load(self._x, here, steps, offset=p * pixel_stride) for p in pixels}
             values = {p: self.image_factor(v) for p, v in loaded.items()}
         rows = WeightRows(partial(self._row, below), self._widened_row, steps, self._ahead(by_lane))
         for k in range(steps):
@@ -187,15 +197,15 @@ class TileArithmetic(ABC):
                 if by_lane:
                     value = b.op("splat_lane", values[pixel], attrs=(k, schedule.lanes))
                 else:
-                    single = b.load(self._x, here, offset=pixel * apart + k)
+                    single = b.load(self._x, here, offset=pixel * pixel_stride + k)
                     value = b.splat(self.image_factor(single), schedule.lanes)
                 for v, weight in enumerate(row):
-                    place = pixel * schedule.vectors + v
-                    sums[place] = self.accumulate(weight, value, sums[place])
+                    index = pixel * schedule.vectors + v
+                    sums[index] = self.accumulate(weight, value, sums[index])
         return sums
 
     def _ahead(self, by_lane: bool) -> int:
-        """How many rows of weights are loaded before they are needed."""
+        """How many rows of weights are loaded ahead of their use."""
         if by_lane and self._schedule.weights_first:
             return self._schedule.k_step
         return 1 if by_lane and self.weights_at_once else 0
@@ -216,13 +226,13 @@ class TileArithmetic(ABC):
         ]
 
     def _widened_row(self, row: list[Operand]) -> list[Operand]:
-        """The same as vectors that are multiplied."""
+        """A row of weights, as loaded, in the vectors that `accumulate` takes."""
         b, lanes = self._b, self._schedule.lanes
         wide = [self.weight_factor(v) for v in row]
         return [b.part(v, start, lanes) for v in wide for start in range(0, v.type.lanes, lanes)]
 
 
-class Nest:
+class TileNest:
     """Writes the loops around the tile, and the tile."""
 
     def __init__(
@@ -272,25 +282,28 @@ class Nest:
         *,
         last_block: bool,
     ) -> None:
-        """Rows [first, last) of one block: tiles away from the edges are a loop, others are not."""
+        """Rows [first, last) of one block.
+
+        Tiles that read every tap share a loop; those at an edge have code of their own.
+        """
         b, columns = self._b, self._shape.columns
         with b.loop("row", first, last) as row:
             taps = self._shape.rows.dynamic_taps(b, row.index)
-            place = TilePosition(image, group, block, row.index, taps, valid, last_block)
+            position = TilePosition(image, group, block, row.index, taps, valid, last_block)
             for tiles in column_tiles(columns, self._schedule.pixels):
                 stop = tiles.start + tiles.count * tiles.size
                 with b.loop("column", tiles.start, stop, tiles.size) as column:
-                    self._tile(place, column.index, tiles)
+                    self._tile(position, column.index, tiles)
 
-    def _tile(self, place: TilePosition, column: Operand, tiles: Tiles) -> None:
-        """Sums of neighbouring pixels for one block of filters, then the epilogue."""
+    def _tile(self, position: TilePosition, column: Operand, tiles: Tiles) -> None:
+        """The sums of neighbouring pixels for one block of filters, then the epilogue."""
         b, shape, schedule = self._b, self._shape, self._schedule
         sums: list[Operand] = []
         for taps in tiles.taps:
-            sums += self._arithmetic.start(place, taps)
-        base = self._pixel(place, column)
-        weights = self._panel(place)
-        first, last = place.row_taps
+            sums += self._arithmetic.start(position, taps)
+        base = self._pixel(position, column)
+        weights = self._panel(position)
+        first, last = position.row_taps
         rows = partial(self._window_rows, base=base, weights=weights, tiles=tiles)
         row_count = self._arithmetic.rows_at_once
         if not row_count:
@@ -301,20 +314,20 @@ class Nest:
                 fresh = rows(some.index, stop, [b.const(0, s) for s in sums])
                 some.carry([b.add(s, f) for s, f in zip(some.carried, fresh, strict=True)])
             results = list(some.results)
-        channel = b.add(b.mul(place.group, shape.filters), b.mul(place.block, schedule.block))
-        at = (place.image, place.row, column, channel)
-        each = self._arithmetic.sums_of_pixel or schedule.vectors
+        channel = b.add(b.mul(position.group, shape.filters), b.mul(position.block, schedule.block))
+        at = (position.image, position.row, column, channel)
+        width = self._arithmetic.sums_of_pixel or schedule.vectors
         at_once = self._arithmetic.stored_at_once
         for start in range(0, len(tiles.taps), at_once):
-            made = [
+            finished = [
                 (
-                    self._arithmetic.finish(place, taps, results[p * each : (p + 1) * each]),
+                    self._arithmetic.finish(position, taps, results[p * width : (p + 1) * width]),
                     (0, 0, p, 0),
                 )
                 for p, taps in enumerate(tiles.taps[start : start + at_once], start)
             ]
             self._epilogue.store_pixels(
-                made, at, place.valid, last=place.last_block, at_once=at_once
+                finished, at, position.valid, last=position.last_block, at_once=at_once
             )
 
     def _window_rows(
@@ -327,7 +340,7 @@ class Nest:
         weights: Operand,
         tiles: Tiles,
     ) -> list[Operand]:
-        """Window rows [first, last) added to the sums."""
+        """The sums with window rows [first, last) added."""
         b, shape = self._b, self._shape
         with b.loop("window_row", first, last, carry=sums) as down:
             inside = b.add(base, b.mul(down.index, shape.rows.dilation * shape.x.strides[1]))
@@ -339,23 +352,23 @@ class Nest:
             down.carry(running)
         return list(down.results)
 
-    def _pixel(self, place: TilePosition, column: Operand) -> Operand:
-        """Index of the first pixel's first value for window row 0 and tap 0."""
+    def _pixel(self, position: TilePosition, column: Operand) -> Operand:
+        """Index of the first image value of the tile's first pixel, for window row 0 and tap 0."""
         b, shape, strides = self._b, self._shape, self._shape.x.strides
         rows, columns = shape.rows, shape.columns
-        index = b.mul(b.sub(b.mul(place.row, rows.stride), rows.before), strides[1])
+        index = b.mul(b.sub(b.mul(position.row, rows.stride), rows.before), strides[1])
         across = b.sub(b.mul(column, columns.stride), columns.before)
         index = b.add(index, b.mul(across, strides[2]))
-        index = b.add(index, b.mul(place.image, strides[0]))
-        return b.add(index, b.mul(place.group, shape.channels))
+        index = b.add(index, b.mul(position.image, strides[0]))
+        return b.add(index, b.mul(position.group, shape.channels))
 
-    def _panel(self, place: TilePosition) -> Operand:
-        """Index of the weights of window row 0."""
+    def _panel(self, position: TilePosition) -> Operand:
+        """Index of the block's first weight, for window row 0 and tap 0."""
         b, shape, schedule = self._b, self._shape, self._schedule
         taps = shape.rows.taps * shape.columns.taps
         size = taps * shape.channels * schedule.block
         blocks = -(-shape.filters // schedule.block)
-        return b.mul(b.add(b.mul(place.group, blocks), place.block), size)
+        return b.mul(b.add(b.mul(position.group, blocks), position.block), size)
 
     def _taps(
         self,
@@ -365,7 +378,7 @@ class Nest:
         taps: tuple[int, int],
         pixels: Sequence[int],
     ) -> list[Operand]:
-        """Neighbouring taps of one window row, for the pixels that have them."""
+        """The sums with neighbouring taps of a window row added, for the pixels that read them."""
         b, shape, schedule = self._b, self._shape, self._schedule
         first, end = taps
         tap_step = shape.columns.dilation * shape.x.strides[2]

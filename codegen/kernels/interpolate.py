@@ -1,4 +1,4 @@
-"""A function that is linear in pieces: two numbers from tables for each element."""
+"""A piecewise linear function: for each element, tables give the base and slope of its piece."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.operands import Operands, common_walk
 from ellc.codegen.blocks.placed_node import PlacedNode
-from ellc.codegen.blocks.walking import Walk
+from ellc.codegen.blocks.walking import ElementWalk
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.types import Elem
@@ -20,7 +20,7 @@ _UNROLLED = 4
 
 @lowers(Interpolate)
 def lower_interpolate(node: PlacedNode) -> list[KernelCall]:
-    """Element by element: no vector unit of a target loads from places of its own."""
+    """Element by element, because each element reads the tables at an index of its own."""
     op = node.anchor
     assert isinstance(op, Interpolate)
     data, walk = node.inputs[:1], common_walk(node.result, (*node.inputs[:1], *node.extras))
@@ -35,9 +35,9 @@ def lower_interpolate(node: PlacedNode) -> list[KernelCall]:
     def value(at: list[Operand], start: int) -> Operand:
         x = operands.load(0, at, (*[0] * (len(walk) - 1), start), 1, 1)
         piece = b.min(b.shift_right(x, op.bits), b.const(last_piece, x))
-        place = b.convert(b.max(piece, b.const(0, x)), Elem.INDEX)
+        index = b.convert(b.max(piece, b.const(0, x)), Elem.INDEX)
         base, slope = (
-            b.load(table, b.mul(place, step)) for table, step in zip(tables, steps, strict=True)
+            b.load(table, b.mul(index, step)) for table, step in zip(tables, steps, strict=True)
         )
         return b.add(base, b.mul(slope, b.op("and", x, b.const(mask, x))))
 
@@ -46,7 +46,7 @@ def lower_interpolate(node: PlacedNode) -> list[KernelCall]:
         epilogue.store(parts, at, count=length, last=last)
 
     block = max(8 if epilogue.is_bits else 1, min(_UNROLLED, walk[-1]))
-    loops = Walk(walk, block, node.threads, split_last=epilogue.has_tail)
+    loops = ElementWalk(walk, block, node.threads, split_last=epilogue.has_tail)
     extent = loops.write(b, body)
     args = (*operands.args, access_arg(bases), access_arg(slopes), *epilogue.args)
     return [KernelCall(b.finish(), args, extent, "interpolation")]

@@ -11,7 +11,7 @@ from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.operands import Operands, common_walk
 from ellc.codegen.blocks.placed_node import PlacedNode
-from ellc.codegen.blocks.walking import Walk
+from ellc.codegen.blocks.walking import ElementWalk
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.types import Elem
@@ -19,56 +19,59 @@ from ellc.codegen.machine.target import Target
 from ellc.ir.ops.quantised import Lookup
 
 _UNROLLED = {32: 4, 64: 8}
-"""Independent loads in flight, by the bits of a word. Modelled cycles of the Cortex-A53
+"""Independent loads of a block, by the bits of a word. Modelled cycles of the Cortex-A53
 (`tests/benchmarks/constants.py`), 28x28x64 to 16 bits: pi3_64 2: 353,834, 4: 278,683, 8: 266,254,
 16: 259,576; pi3 2: 379,023, 4: 202,484, 8: 227,183, 16: 343,090."""
 _VECTORS = 2
-"""Vectors in flight, where a table fits into registers. Between 1 and 4 the cycles of the same
+"""Vectors of a block, if the table fits in the registers. Between 1 and 4 the cycles of the same
 measurement to 8 bits differ by 2.5 % on pi3_64 and 1.7 % on pi3."""
-_CODES = 256
+_ENTRIES = 256
 
 
 @lowers(Lookup)
 def lower_lookup(node: PlacedNode) -> list[KernelCall]:
-    """By whole registers where the target has instructions for that, else element by element."""
+    """A register of bytes at a time if the target can look them up, else element by element."""
     data, walk = node.inputs[:1], common_walk(node.result, (*node.inputs[:1], *node.extras))
-    place = node.inputs[1].access
-    (step,) = place.strides
+    source = node.inputs[1].access
+    (step,) = source.strides
     b = KernelBuilder(node.name)
     operands = Operands(b, data, node.result, walk, "x")
-    table = b.param("table", place.elem, place.align_bytes)
+    table = b.param("table", source.elem, source.align_bytes)
     epilogue = Epilogue(node, b, walk)
     lowest = int(np.iinfo(data[0].type.dtype.numpy).min)
-    lanes = _lanes(node.target, place.elem, step, walk[-1])
-    codes = b.bitcast(b.load(table, 0, _CODES), Elem.U8) if lanes > 1 else None
+    lanes = _lanes(node.target, source.elem, step, walk[-1])
+    entries = b.bitcast(b.load(table, 0, _ENTRIES), Elem.U8) if lanes > 1 else None
 
-    def found(at: list[Operand], start: int, count: int) -> Operand:
+    def looked_up(at: list[Operand], start: int, count: int) -> Operand:
         delta = (*[0] * (len(walk) - 1), start)
         value = operands.load(0, at, delta, lanes, count)
-        if codes is None:
+        if entries is None:
             index = b.mul(b.convert(value, Elem.INDEX), step)
             return b.load(table, index, offset=-lowest * step)
         number = b.bitcast(value, Elem.U8)
+        # The table begins with the lowest value; for signed bytes, xor 128 adds 128 modulo 256.
         number = b.op("xor", number, b.const(-lowest, number)) if lowest else number
-        return b.bitcast(b.op("pick", number, codes), place.elem)
+        return b.bitcast(b.op("pick", number, entries), source.elem)
 
     def body(at: list[Operand], length: int, last: bool) -> None:
         parts = [
-            partial(found, at, start, min(lanes, length - start))
+            partial(looked_up, at, start, min(lanes, length - start))
             for start in range(0, length, lanes)
         ]
         epilogue.store(b.interleaved(parts), at, count=length, last=last)
 
     unrolled = _UNROLLED[node.target.word_bits] if lanes == 1 else _VECTORS * lanes
     block = max(8 if epilogue.is_bits else lanes, min(unrolled, walk[-1] // lanes * lanes))
-    loops = Walk(walk, block, node.threads, split_last=epilogue.has_tail)
+    loops = ElementWalk(walk, block, node.threads, split_last=epilogue.has_tail)
     extent = loops.write(b, body)
-    args = (*operands.args, access_arg(place), *epilogue.args)
+    args = (*operands.args, access_arg(source), *epilogue.args)
     return [KernelCall(b.finish(), args, extent, f"lookup {lanes}")]
 
 
 def _lanes(target: Target, elem: Elem, step: int, inner: int) -> int:
-    """Bytes looked up at once: a register of them where a table fits into registers."""
+    """How many bytes are looked up at once: a register of them if the target's registers can hold
+    the table, else 1.
+    """
     if not target.isa.looks_up_in_registers or elem.bytes > 1 or step != 1:
         return 1
     lanes = target.lanes(1)

@@ -1,7 +1,7 @@
-"""Products of matrices that are both computed, floats or bytes: no packing, tiles in registers.
+"""Products of two computed matrices, floats or bytes: no packing, tiles in registers.
 
-Vectors lie along the result's columns. If the right matrix has its columns one after the other it
-is transposed first, unless the left one has so few rows that sums along the columns are cheaper.
+Vectors run along the result's columns. If the right matrix is stored column by column it is
+transposed first, unless the left one has so few rows that dot products along the depth cost less.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ellc.codegen.blocks.candidates import Candidate, Prediction, kernel, lowers
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.folding import index_of
 from ellc.codegen.blocks.placed_node import PlacedNode
-from ellc.codegen.blocks.scratch import dense_copy, placed_as
+from ellc.codegen.blocks.scratch import dense_copy, reshaped
 from ellc.codegen.blocks.terms import NO_ZEROS, Numbers, ZeroPoints
 from ellc.codegen.blocks.vectors import fitted_lanes, joined, vector_lanes
 from ellc.codegen.blocks.views import broadcast_strides
@@ -33,17 +33,18 @@ from ellc.ir.ops.quantised_conv import IntDense, IntMatMul
 from ellc.ir.types import DType
 
 _FEW_ROWS = 3
-"""Rows of the left matrix up to which a transposition does not pay. By
-`tests/benchmarks/constants.py`, depth and columns 64, in thousand modelled cycles without : with
-it: pi3_64 2 rows 10.7 : 17.4, 4 rows 21.9 : 21.5, 6 rows 33.5 : 23.8; pi3 4 rows 24.7 : 18.4."""
+"""The most rows of the left matrix for which a transposition costs more than it saves. Thousand
+modelled cycles without : with it, by `tests/benchmarks/constants.py`, depth and columns 64:
+pi3_64: 2 rows 10.7 : 17.4, 4 rows 21.9 : 21.5, 6 rows 33.5 : 23.8; pi3: 4 rows 24.7 : 18.4."""
 _DOTS = 4
-"""Columns whose sums run side by side. By the same script, 3 rows, depth 256, 32 columns: pi3_64 1:
-62.2, 2: 45.1, 4: 31.9, 8: 27.0; pi3 2: 46.9, 4: 37.9, 8: 40.7, with half the registers."""
+"""How many columns' dot products are computed interleaved. By the same script, 3 rows, depth 256,
+32 columns: pi3_64 1: 62.2, 2: 45.1, 4: 31.9, 8: 27.0; pi3, which has half the registers, 2: 46.9,
+4: 37.9, 8: 40.7."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Product:
-    """The two operands as [batch.., row, depth] and [batch.., depth, column], any strides."""
+class _MatrixProduct:
+    """The operands `a` [batch.., row, depth] and `b` [batch.., depth, column], with any strides."""
 
     a: Access
     b: Access
@@ -63,29 +64,29 @@ class _Product:
 
     @property
     def depth(self) -> int:
-        """Length of the sums."""
+        """How many products each sum has."""
         return self.a.shape[-1]
 
 
 @lowers(MatMul, IntMatMul)
 def lower_matmul(node: PlacedNode) -> list[KernelCall]:
-    """Any two operands; a constant right one is usually a dense layer by now."""
+    """Any two operands; most products with a constant matrix are dense layers by now."""
     op = node.anchor
     assert isinstance(op, MatMul | IntMatMul)
     a, b = (x.access for x in node.inputs)
     walk = node.result.type.shape
     a = _exchanged(a) if op.transpose_a else a
     b = _exchanged(b) if op.transpose_b else b
-    product = _Product(a, b, walk, Numbers.floats(a.elem))
+    product = _MatrixProduct(a, b, walk, Numbers.floats(a.elem))
     if isinstance(op, IntMatMul):
         numbers = Numbers.integers(a.elem, b.elem, node.target)
-        product = _Product(a, b, walk, numbers, ZeroPoints(op.a_zero, op.b_zero))
+        product = _MatrixProduct(a, b, walk, numbers, ZeroPoints(op.a_zero, op.b_zero))
     return _lower(node, product, None)
 
 
 @kernel(Dense, IntDense, name="matmul")
 def computed_dense(node: PlacedNode) -> Iterator[Candidate]:
-    """A dense layer whose weights or bias are computed: nothing can be packed."""
+    """A dense layer whose weights or bias are computed, so that they cannot be packed."""
     if any(x.array is None for x in node.inputs[1:]):
         yield Candidate(Prediction("matmul"), partial(_computed_dense, node))
 
@@ -95,10 +96,10 @@ def _computed_dense(node: PlacedNode) -> list[KernelCall]:
     weights = node.inputs[1].access
     filters, depth = node.inputs[1].type.shape
     pixels = node.inputs[0].type.elements // depth
-    x = placed_as(node.inputs[0].access, (pixels, depth))
-    bias = placed_as(node.inputs[2].access, (filters,)) if len(node.inputs) > 2 else None
+    x = reshaped(node.inputs[0].access, (pixels, depth))
+    bias = reshaped(node.inputs[2].access, (filters,)) if len(node.inputs) > 2 else None
     walk = (pixels, filters)
-    product = _Product(x, _exchanged(weights), walk, Numbers.floats(x.elem))
+    product = _MatrixProduct(x, _exchanged(weights), walk, Numbers.floats(x.elem))
     if isinstance(op, IntDense):
         numbers = Numbers.integers(x.elem, weights.elem, node.target)
         zeros = ZeroPoints(op.input_zero, op.weight_zero)
@@ -117,7 +118,7 @@ def _exchanged(access: Access) -> Access:
     )
 
 
-def _lower(node: PlacedNode, product: _Product, bias: Access | None) -> list[KernelCall]:
+def _lower(node: PlacedNode, product: _MatrixProduct, bias: Access | None) -> list[KernelCall]:
     a, b = product.a, product.b
     along_depth = a.strides[-1] == 1 and b.strides[-2] == 1
     by_dots = along_depth and (product.rows <= _FEW_ROWS or product.columns == 1)
@@ -135,7 +136,7 @@ def _lower(node: PlacedNode, product: _Product, bias: Access | None) -> list[Ker
     args += factors.args
     epilogue = Epilogue(node, builder, product.walk)
     lanes = vector_lanes(node.target, product.numbers.total)
-    kernel = _Kernel(builder, product, params[0], params[1], start, factors, epilogue, lanes)
+    kernel = _ProductWriter(builder, product, params[0], params[1], start, factors, epilogue, lanes)
     multiple = 8 if node.result.type.dtype is DType.BIT else 1
     if by_dots:
         kernel = replace(kernel, lanes=vector_lanes(node.target, product.numbers.factor))
@@ -146,8 +147,14 @@ def _lower(node: PlacedNode, product: _Product, bias: Access | None) -> list[Ker
     return [KernelCall(builder.finish(), (*args, *epilogue.args), extent, f"matmul {note}")]
 
 
-def _tile(target: Target, product: _Product, lanes: int, multiple: int) -> tuple[int, int, int]:
-    """(rows, vectors, steps of depth in one trip) of a tile."""
+def _tile(
+    target: Target, product: _MatrixProduct, lanes: int, multiple: int
+) -> tuple[int, int, int]:
+    """(rows, vectors, steps of depth in one trip) of a tile.
+
+    A tile has `vectors * lanes` columns, a multiple of `multiple`. Its sums, one row of the right
+    matrix and a few values of the left one must fit in the registers.
+    """
     vectors = max(1, min(2 if lanes > 1 else 4, -(-product.columns // lanes)))
     while vectors * lanes % multiple:
         vectors += 1
@@ -159,11 +166,11 @@ def _tile(target: Target, product: _Product, lanes: int, multiple: int) -> tuple
 
 
 @dataclass(frozen=True, slots=True)
-class _Kernel:
-    """Writes the loops and the tiles."""
+class _ProductWriter:
+    """Writes the loops and the tiles of one product."""
 
     builder: KernelBuilder
-    product: _Product
+    product: _MatrixProduct
     a: Param
     b: Param
     bias: Param | None
@@ -174,7 +181,10 @@ class _Kernel:
     # --- vectors along the columns ---------------------------------------------------------------
 
     def tiles(self, rows: int, vectors: int, steps: int) -> tuple[int, str]:
-        """Parallel over (batch, block of columns, tile of rows)."""
+        """Write the loops of all tiles; returns the extent of the parallel loop, and a note.
+
+        It is parallel over (batch, block of columns, tile of rows).
+        """
         b, product = self.builder, self.product
         block = vectors * self.lanes
         pieces = cut(product.rows, rows)
@@ -199,15 +209,15 @@ class _Kernel:
                     tile(Imm(blocks - 1), rest, True)
 
         with b.loop("part", b.begin, b.end) as part:
-            place, others = b.rem(part.index, row_tiles), b.div(part.index, row_tiles)
+            row_tile, others = b.rem(part.index, row_tiles), b.div(part.index, row_tiles)
             index, number = b.rem(others, blocks), b.div(others, blocks)
             batch = unraveled(b, number, product.walk[:-2])
             if not pieces.rest:
-                columns(batch, b.mul(place, pieces.size), pieces.size, index)
+                columns(batch, b.mul(row_tile, pieces.size), pieces.size, index)
             else:
-                with b.when(b.compare("lt", place, Imm(pieces.count))):
-                    columns(batch, b.mul(place, pieces.size), pieces.size, index)
-                with b.when(b.compare("eq", place, Imm(pieces.count))):
+                with b.when(b.compare("lt", row_tile, Imm(pieces.count))):
+                    columns(batch, b.mul(row_tile, pieces.size), pieces.size, index)
+                with b.when(b.compare("eq", row_tile, Imm(pieces.count))):
                     columns(batch, Imm(pieces.count * pieces.size), pieces.rest, index)
         return prod(product.walk[:-2]) * row_tiles * blocks, f"{rows}x{block}"
 
@@ -256,7 +266,7 @@ class _Kernel:
         steps: int,
         valid: int,
     ) -> list[Operand]:
-        """A few steps of depth: rows of the right matrix times columns of the left.
+        """The sums after `steps` steps: a column of the left matrix times a row of the right one.
 
         `zeros` holds the zero points of each vector of columns.
         """
@@ -269,10 +279,10 @@ class _Kernel:
             ]
             lines = [self.factors.left(value) for value in loaded]
         for step in range(steps):
-            below = step * self.product.b.strides[-2]
+            offset = step * self.product.b.strides[-2]
             weights = [
                 self.factors.right(
-                    right, below + v * lanes, lanes, min(lanes, valid - v * lanes), zero
+                    right, offset + v * lanes, lanes, min(lanes, valid - v * lanes), zero
                 )
                 for v, zero in enumerate(zeros)
             ]
@@ -290,7 +300,10 @@ class _Kernel:
     # --- vectors along the depth -----------------------------------------------------------------
 
     def dots(self, at_once: int) -> tuple[int, str]:
-        """Parallel over (batch, row, group of columns)."""
+        """Write the loops of all dot products; returns the extent of the parallel loop, and a note.
+
+        It is parallel over (batch, row, group of `at_once` columns).
+        """
         b, product = self.builder, self.product
         pieces, rest = divmod(product.columns, at_once)
         if not rest and self.epilogue.has_tail:
@@ -328,7 +341,7 @@ class _Kernel:
         zero = b.const(0, VType(product.numbers.total, lanes))
         zeros = self.factors.zeros_of_each(column, count, lanes)
 
-        def turn(at: Operand, length: int, sums: Sequence[Operand]) -> list[Operand]:
+        def step_of_depth(at: Operand, length: int, sums: Sequence[Operand]) -> list[Operand]:
             left = self.factors.left(b.load_some(self.a, b.add(a_base, at), lanes, length), length)
             right = b.add(b_base, at)
             values = [
@@ -342,10 +355,10 @@ class _Kernel:
 
         whole = product.depth - product.depth % lanes
         with b.loop("k", 0, whole, lanes, carry=[zero] * count) as k:
-            k.carry(turn(k.index, lanes, k.carried))
+            k.carry(step_of_depth(k.index, lanes, k.carried))
         sums = list(k.results)
         if product.depth - whole:
-            sums = turn(Imm(whole), product.depth - whole, sums)
+            sums = step_of_depth(Imm(whole), product.depth - whole, sums)
         scalars = [b.fold("add", total) for total in sums]
         scalars += [b.const(0, scalars[0])] * (at_once - count)
         value = joined(b, scalars)
@@ -358,14 +371,14 @@ class _Kernel:
     def _bases(self, batch: list[Operand]) -> tuple[Operand, Operand]:
         """Index of the first elements of both matrices of a batch."""
         outer = self.product.walk[:-2]
-        found = []
+        bases = []
         for access in (self.product.a, self.product.b):
             steps = broadcast_strides(access.shape[:-2], access.strides[:-2], outer)
-            found.append(index_of(self.builder, 0, batch, steps))
-        return found[0], found[1]
+            bases.append(index_of(self.builder, 0, batch, steps))
+        return bases[0], bases[1]
 
     def _start(self, column: Operand, vectors: int, valid: int) -> list[Operand]:
-        """What the sums of one row start from."""
+        """The start values of the sums of one row: the bias, or 0."""
         b, lanes = self.builder, self.lanes
         if self.bias is None:
             return [b.const(0, VType(self.product.numbers.total, lanes))] * vectors

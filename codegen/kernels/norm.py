@@ -1,4 +1,4 @@
-"""Local response normalisation: every channel divided by a power of its neighbourhood's energy."""
+"""Local response normalisation: every channel is divided by a power of its neighbours' energy."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.folding import index_of
 from ellc.codegen.blocks.placed_node import PlacedNode
-from ellc.codegen.blocks.scratch import placed_as
+from ellc.codegen.blocks.scratch import reshaped
 from ellc.codegen.blocks.vectors import fitted_lanes, vector_lanes
-from ellc.codegen.blocks.walking import Walk, merged
+from ellc.codegen.blocks.walking import ElementWalk, merged
 from ellc.codegen.kir import vmath
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
@@ -24,12 +24,12 @@ from ellc.ir.types import DType
 
 @lowers(LRN)
 def lower_lrn(node: PlacedNode) -> list[KernelCall]:
-    """Vectors along the channels; a neighbourhood is read at shifted places."""
+    """Vectors run along the channels; a neighbourhood is a sum of loads at shifted addresses."""
     op = node.anchor
     assert isinstance(op, LRN)
     walk = _walk(node)
     channels = walk[-1]
-    x = placed_as(node.inputs[0].access, walk)
+    x = reshaped(node.inputs[0].access, walk)
     lanes = fitted_lanes(vector_lanes(node.target, x.elem), channels)
     vectors = (
         max(1, 8 // lanes)
@@ -63,23 +63,23 @@ def lower_lrn(node: PlacedNode) -> list[KernelCall]:
         for edge in range(stop, channels, block):
             write(Imm(edge), min(block, channels - edge))
 
-    extent = Walk(walk[:-1], 1, node.threads).write(b, row)
+    extent = ElementWalk(walk[:-1], 1, node.threads).write(b, row)
     return [KernelCall(b.finish(), (access_arg(x), *epilogue.args), extent, f"lrn {block}")]
 
 
 def _walk(node: PlacedNode) -> tuple[int, ...]:
-    """Rows of channels; the axes before them are one where operand and result allow it."""
+    """The shape to walk: rows of channels; axes before them are merged where strides allow it."""
     shape = node.result.type.shape
     if node.extras or node.result.type.dtype is DType.BIT:
         return shape if len(shape) > 1 else (1, *shape)
-    place = node.inputs[0].access
-    walk = merged(shape, place.strides, node.result.access.strides, keep_last=True)
+    source = node.inputs[0].access
+    walk = merged(shape, source.strides, node.result.access.strides, keep_last=True)
     return walk if len(walk) > 1 else (1, *walk)
 
 
 @dataclass(frozen=True, slots=True)
 class _Lrn:
-    """Makes one vector of results."""
+    """Computes vectors of results."""
 
     b: KernelBuilder
     op: LRN
@@ -88,14 +88,17 @@ class _Lrn:
     type: VType
 
     def interior(self, block: int) -> tuple[int, int]:
-        """The channels [first, end) whose blocks have whole neighbourhoods; never the last."""
+        """The channels [first, end) of whole blocks whose neighbours all exist.
+
+        The last channel is never among them, so that the code of its block is known to end the row.
+        """
         before, after = self.op.reach(self.channels)
         first = -(-before // block) * block
         end = (self.channels - max(after, 1)) // block * block
         return (first, end) if first < end else (0, 0)
 
     def vector(self, base: Operand, start: Operand, shift: int, count: int) -> Operand:
-        """`count` channels from `start + shift`."""
+        """The results of `count` channels from `start + shift` on."""
         b, op = self.b, self.op
         total: Operand = b.const(0.0, self.type)
         before, after = op.reach(self.channels)
@@ -107,7 +110,7 @@ class _Lrn:
         return self._divided(middle, energy)
 
     def _shifted(self, base: Operand, start: Operand, shift: int) -> Operand:
-        """A vector of channels from `start + shift`, 0 where there are none."""
+        """A vector of channels from `start + shift` on, with 0 for channels that do not exist."""
         b, lanes = self.b, self.type.lanes
         if not isinstance(start, Imm):
             return b.load(self.x, b.add(base, start), lanes, offset=shift)
@@ -122,7 +125,7 @@ class _Lrn:
         return b.op("join", b.const(0.0, self.type.with_lanes(missing)), value)
 
     def _divided(self, value: Operand, energy: Operand) -> Operand:
-        """value / energy^beta; the usual exponents are roots."""
+        """value / energy^beta; the usual exponents 0.5 and 0.75 need only roots."""
         b, beta = self.b, self.op.beta
         if beta == 1.0:
             return b.div(value, energy)
@@ -134,12 +137,15 @@ class _Lrn:
         return b.div(value, root if beta == 0.5 else b.mul(root, b.op("sqrt", root)))
 
     def _has_quick_root(self, energy: Operand) -> bool:
-        """Whether the energy is a normal positive number or infinity, in single precision."""
+        """Whether `_inverse_root` works: for a float32 energy that is normal and positive."""
         op = self.op
         return energy.type.elem is Elem.F32 and op.bias > 1e-30 and op.alpha >= 0
 
     def _by_inverse_roots(self, value: Operand, energy: Operand) -> Operand:
-        """With r = energy^(-1/2): energy^(-3/4) = r^2 r^(-1/2). No root, no division."""
+        """value / energy^beta without a root or a division.
+
+        With r = energy^(-1/2), energy^(-3/4) is r^2 r^(-1/2).
+        """
         b = self.b
         factor = _inverse_root(b, energy)
         if self.op.beta == 0.75:
@@ -149,7 +155,10 @@ class _Lrn:
 
 
 def _inverse_root(b: KernelBuilder, x: Operand) -> Operand:
-    """x^(-1/2) of normal positive singles to 2 ulp: halved exponent, then Newton's steps."""
+    """x^(-1/2) of normal positive float32 values, to 2 ulp.
+
+    Halving the exponent gives a first guess, which three of Newton's steps improve.
+    """
     bits = b.shift_right(b.bitcast(x, Elem.I32), 1)
     y = b.bitcast(b.sub(b.const(0x5F375A86, bits), bits), Elem.F32)
     half, three_halves = b.mul(x, b.const(-0.5, x)), b.const(1.5, x)

@@ -1,4 +1,8 @@
-"""Maximum and mean over windows: down the columns first, then across what they share."""
+"""Maximum and mean over windows.
+
+The rows of each image column are combined first, once for all windows that share the column; then
+the columns of each window.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from ellc.codegen.blocks.calls import Arg, KernelCall, access_arg
 from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.placed_node import PlacedNode
-from ellc.codegen.blocks.scratch import placed_as
+from ellc.codegen.blocks.scratch import reshaped
 from ellc.codegen.blocks.sliding import (
     Rectangle,
     RectanglePosition,
@@ -34,25 +38,25 @@ from ellc.ir.ops.quantised_pool import IntAvgPool2D
 
 Pool = MaxPool2D | AvgPool2D | IntAvgPool2D
 _SMALL_WINDOW = 3
-"""Taps for every register, up to which a window is straight-line code. By
-`tests/benchmarks/constants.py`, 32 channels, 28x28, in thousand modelled cycles: pi3_64 9x9 2: 935,
-3: 411; 7x7 1: 707, 2: 266, 4: 272; pi3 7x7 2: 763, 4: 1,393."""
+"""A window is straight-line code if it has at most this many taps for every vector register.
+Thousand modelled cycles for other limits, by `tests/benchmarks/constants.py`, 32 channels, 28x28:
+pi3_64: 9x9 2: 935, 3: 411; 7x7 1: 707, 2: 266, 4: 272; pi3: 7x7 2: 763, 4: 1,393."""
 
 
 @lowers(MaxPool2D, AvgPool2D)
 def lower_pool(node: PlacedNode) -> list[KernelCall]:
-    """Both pools, any window."""
+    """Maximum and mean over any window."""
     return lower_windows(node, _Maximum if isinstance(node.anchor, MaxPool2D) else _Mean)
 
 
-def lower_windows(node: PlacedNode, make: CombinationMaker) -> list[KernelCall]:
-    """The kernel calls of a pool; `make` says how elements are combined."""
+def lower_windows(node: PlacedNode, combination_type: CombinationType) -> list[KernelCall]:
+    """The kernel calls of a pool; `combination_type` defines how elements are combined."""
     op = node.anchor
     assert isinstance(op, Pool)
     type_ = node.inputs[0].type
-    x = placed_as(node.inputs[0].access, type_.shape)
+    x = reshaped(node.inputs[0].access, type_.shape)
     if isinstance(op, IntAvgPool2D) or (isinstance(op, AvgPool2D) and not op.include_padding):
-        x = replace(x, border=None)  # its values do not count
+        x = replace(x, border=None)  # elements outside the image are not part of the mean
     images, rows, columns, channels = node.anchor_type().shape
     dilation = (1, 1) if isinstance(op, IntAvgPool2D) else op.dilation
     axes = window_axes(x, (rows, columns), op.window, op.stride, dilation, op.padding)
@@ -60,10 +64,10 @@ def lower_windows(node: PlacedNode, make: CombinationMaker) -> list[KernelCall]:
     b = KernelBuilder(node.name)
     args: list[Arg] = [access_arg(x)]
     source = b.param("x", x.elem, x.align_bytes)
-    combination = make(b, op, shape, args)
+    combination = combination_type(b, op, shape, args)
     epilogue = Epilogue(node, b, shape.walk)
     tile = _rectangle(node.target, shape, combination.elem, 8 if epilogue.is_bits else 1)
-    pool = _Pool(
+    pool = _TileWriter(
         b, source, shape, tile, combination, epilogue, is_small=_is_small(node.target, shape)
     )
     extent = write_tiles(
@@ -73,12 +77,17 @@ def lower_windows(node: PlacedNode, make: CombinationMaker) -> list[KernelCall]:
 
 
 def _is_small(target: Target, shape: Sliding) -> bool:
+    """Whether a window is straight-line code."""
     limit = _SMALL_WINDOW * target.vector_registers
     return shape.rows.taps * shape.columns.taps <= limit and shape.columns.taps <= 12
 
 
 def _rectangle(target: Target, shape: Sliding, elem: Elem, multiple: int) -> Rectangle:
-    """Pixels of one row whose columns fit into registers; several vectors where there are few."""
+    """The tile: pixels of one row whose window columns fit in the registers.
+
+    Several vectors of channels are combined interleaved if few columns are. The channels of a tile
+    are a multiple of `multiple`.
+    """
     channels = shape.walk[3]
     lanes = fitted_lanes(vector_lanes(target, elem), channels)
     registers = 12 if target.vector_registers >= 32 else 7
@@ -117,24 +126,27 @@ class Combination(ABC):
 
     @abstractmethod
     def identity(self, type_: VType) -> Operand:
-        """The identity element: combined with any value it gives that value."""
+        """The identity element in all lanes."""
 
     @abstractmethod
     def finish(self, value: Operand, taps: int, channel: Operand, shift: int) -> Operand:
-        """The result of a window of which `taps` elements are inside the image."""
+        """The result of a window that has `taps` elements inside the image.
+
+        `value` combines these, for the channels from `channel + shift` on.
+        """
 
     def loaded(self, value: Operand) -> Operand:
         """An element of the image, converted to the type in which it is combined."""
         return self._b.convert(value, self.elem)
 
     def outside(self, type_: VType, channel: Operand, shift: int) -> Operand:
-        """The padding's value in the channels from `channel + shift`."""
+        """The padding's values in the channels from `channel + shift` on."""
         if self._outside is None:
             return self._b.const(self._value, type_)
         return self._b.load(self._outside, channel, type_.lanes, offset=shift)
 
 
-CombinationMaker = Callable[[KernelBuilder, Pool, Sliding, list[Arg]], Combination]
+CombinationType = Callable[[KernelBuilder, Pool, Sliding, list[Arg]], Combination]
 
 
 class _Maximum(Combination):
@@ -154,7 +166,7 @@ class _Maximum(Combination):
 
 
 class _Mean(Combination):
-    """The sum over the number of elements that count."""
+    """The sum, divided by the number of elements that the operator counts."""
 
     operation = "add"
 
@@ -174,8 +186,8 @@ class _Mean(Combination):
         return b.mul(value, b.const(1 / self._area, value))
 
 
-class _Pool:
-    """Writes a tile."""
+class _TileWriter:
+    """Writes the code of a tile."""
 
     def __init__(
         self,
@@ -192,64 +204,79 @@ class _Pool:
         self._combination, self._epilogue = combination, epilogue
         self._small = is_small
 
-    def tile(self, place: RectanglePosition) -> None:
+    def tile(self, position: RectanglePosition) -> None:
         """One row of neighbouring windows for one block of channels."""
-        base = origin(self._b, self._shape, place, place.channel)
-        values = self._small_windows(place, base) if self._small else self._large(place, base)
-        first, end = place.rows[0]
+        base = origin(self._b, self._shape, position, position.channel)
+        windows = self._small_windows if self._small else self._large_window
+        values = windows(position, base)
+        first, end = position.rows[0]
         for pixel, vectors in enumerate(values):
-            taps = (end - first) * (place.columns[pixel][1] - place.columns[pixel][0])
+            taps = (end - first) * (position.columns[pixel][1] - position.columns[pixel][0])
             finished = [
-                self._combination.finish(v, taps, place.channel, i * self._tile.lanes)
+                self._combination.finish(v, taps, position.channel, i * self._tile.lanes)
                 for i, v in enumerate(vectors)
             ]
-            self._epilogue.store(finished, place.at, (0, 0, pixel, 0), place.valid, last=place.last)
+            self._epilogue.store(
+                finished, position.at, (0, 0, pixel, 0), position.valid, last=position.last
+            )
 
-    def _small_windows(self, place: RectanglePosition, base: Operand) -> list[list[Operand]]:
-        """[pixel][vector]: every column is combined once, however many windows contain it."""
-        tile, (first, end) = self._tile, place.rows[0]
-        columns = input_readers(self._shape.columns, place.columns)
-        results: list[list[Operand]] = [[] for _ in place.columns]
-        for vector in range(self._vectors(place)):
-            made = self._combined_columns(base, list(columns), range(first, end), vector, place)
-            for pixel in range(len(place.columns)):
+    def _small_windows(self, position: RectanglePosition, base: Operand) -> list[list[Operand]]:
+        """Values [pixel][vector]; every column is combined once, whatever windows contain it."""
+        tile, (first, end) = self._tile, position.rows[0]
+        columns = input_readers(self._shape.columns, position.columns)
+        results: list[list[Operand]] = [[] for _ in position.columns]
+        for vector in range(self._vectors(position)):
+            combined = self._combined_columns(
+                base, list(columns), range(first, end), vector, position
+            )
+            for pixel in range(len(position.columns)):
                 of_window = [
-                    made[c] for c, readers in columns.items() if any(o == pixel for o, _ in readers)
+                    combined[column]
+                    for column, readers in columns.items()
+                    if any(output == pixel for output, _ in readers)
                 ]
                 results[pixel].append(self._tree(of_window))
         assert tile.rows == 1
         return results
 
     def _combined_columns(
-        self, base: Operand, columns: list[int], rows: range, vector: int, place: RectanglePosition
+        self,
+        base: Operand,
+        columns: list[int],
+        rows: range,
+        vector: int,
+        position: RectanglePosition,
     ) -> dict[int, Operand]:
-        """Every column's rows made one; the next column is loaded before one is combined."""
-        made: dict[int, Operand] = {}
-        coming: list[Operand] = []
-        for index, column in enumerate([*columns, None]):
-            loaded = coming
-            if column is not None:
-                coming = [self._load(base, row, column, vector, place) for row in rows]
-            if index:
-                made[columns[index - 1]] = self._tree(loaded)
-        return made
+        """For each column, its rows combined.
 
-    def _vectors(self, place: RectanglePosition) -> int:
+        Each column is loaded before the one to its left is combined, so that no load is waited for.
+        """
+        combined: dict[int, Operand] = {}
+        following: list[Operand] = []
+        for index, column in enumerate([*columns, None]):
+            loaded = following
+            if column is not None:
+                following = [self._load(base, row, column, vector, position) for row in rows]
+            if index:
+                combined[columns[index - 1]] = self._tree(loaded)
+        return combined
+
+    def _vectors(self, position: RectanglePosition) -> int:
         """How many vectors of the block have valid channels."""
-        return -(-place.valid // self._tile.lanes)
+        return -(-position.valid // self._tile.lanes)
 
     def _load(
-        self, base: Operand, row: int, column: int, vector: int, place: RectanglePosition
+        self, base: Operand, row: int, column: int, vector: int, position: RectanglePosition
     ) -> Operand:
         strides, lanes = self._shape.x.strides, self._tile.lanes
         down = row * self._shape.rows.dilation
         offset = down * strides[1] + column * strides[2] + vector * lanes
-        count = min(lanes, place.valid - vector * lanes)
-        found = self._b.load_some(self._x, base, lanes, count, offset=offset)
-        return self._combination.loaded(found)
+        count = min(lanes, position.valid - vector * lanes)
+        stored = self._b.load_some(self._x, base, lanes, count, offset=offset)
+        return self._combination.loaded(stored)
 
     def _tree(self, values: Sequence[Operand]) -> Operand:
-        """All combined in pairs; the identity where there are none."""
+        """All values combined in pairs; the identity element if there are none."""
         if not values:
             return self._combination.identity(VType(self._combination.elem, self._tile.lanes))
         items = list(values)
@@ -263,17 +290,20 @@ class _Pool:
 
     # --- windows too large for straight-line code ------------------------------------------------
 
-    def _large(self, place: RectanglePosition, base: Operand) -> list[list[Operand]]:
-        """One pixel: loops over the window with several accumulators for each vector."""
+    def _large_window(self, position: RectanglePosition, base: Operand) -> list[list[Operand]]:
+        """Values [pixel][vector] of one pixel: loops over the window.
+
+        Each vector has several accumulators, so that no instruction waits for the one before it.
+        """
         b, shape = self._b, self._shape
-        (top, bottom), (left, right) = place.rows[0], place.columns[0]
+        (top, bottom), (left, right) = position.rows[0], position.columns[0]
         rows, columns = bottom - top, right - left
         row_step = shape.x.strides[1] * shape.rows.dilation
         step = shape.x.strides[2] * shape.columns.dilation
         base = b.add(base, top * row_step + left * step)
         if row_step == columns * step:  # whole rows without gaps: one long row
             rows, columns = 1, rows * columns
-        vectors, ways = self._vectors(place), max(1, 8 // self._tile.vectors)
+        vectors, ways = self._vectors(position), max(1, 8 // self._tile.vectors)
         ways = max(1, min(ways, columns))
         identity = self._combination.identity(VType(self._combination.elem, self._tile.lanes))
         start = [identity] * (vectors * ways)
@@ -282,14 +312,16 @@ class _Pool:
             whole = columns - columns % ways
             with b.loop("tap", 0, whole, ways, carry=down.carried) as across:
                 inside = b.add(here, b.mul(across.index, step))
-                across.carry(self._combine_taps(list(across.carried), inside, ways, vectors, place))
+                across.carry(
+                    self._combine_taps(list(across.carried), inside, ways, vectors, position)
+                )
             sums = list(across.results)
             if columns - whole:
                 rest = b.add(here, whole * step)
-                sums = self._combine_taps(sums, rest, columns - whole, vectors, place)
+                sums = self._combine_taps(sums, rest, columns - whole, vectors, position)
             down.carry(sums)
-        found = down.results
-        return [[self._tree(found[v::vectors]) for v in range(vectors)]]
+        totals = down.results
+        return [[self._tree(totals[v::vectors]) for v in range(vectors)]]
 
     def _combine_taps(
         self,
@@ -297,11 +329,11 @@ class _Pool:
         inside: Operand,
         taps: int,
         vectors: int,
-        place: RectanglePosition,
+        position: RectanglePosition,
     ) -> list[Operand]:
-        """`taps` neighbours, each into accumulators of its own."""
+        """Combine `taps` neighbours, each into accumulators of its own."""
         values = [
-            self._load(inside, 0, tap * self._shape.columns.dilation, vector, place)
+            self._load(inside, 0, tap * self._shape.columns.dilation, vector, position)
             for tap in range(taps)
             for vector in range(vectors)
         ]

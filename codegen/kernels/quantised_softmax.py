@@ -1,4 +1,4 @@
-"""Softmax of bytes: exponentials are a table, only the reciprocal of their sum is computed."""
+"""Softmax of bytes: exponentials are read from a table, the reciprocal of their sum is computed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 
 from ellc.codegen.blocks.calls import KernelCall, access_arg
 from ellc.codegen.blocks.candidates import lowers
-from ellc.codegen.blocks.folding import Group, combined, group, index_of, kept_axes, sweep
+from ellc.codegen.blocks.folding import AxisGroup, axis_group, combined, index_of, kept_axes, sweep
 from ellc.codegen.blocks.placed_node import PlacedNode
-from ellc.codegen.blocks.walking import Walk
+from ellc.codegen.blocks.walking import ElementWalk
 from ellc.codegen.blocks.weights import constant
 from ellc.codegen.kir import fixed_point
 from ellc.codegen.kir.build import KernelBuilder
@@ -29,7 +29,7 @@ pi3_64 2: 410,253, 4: 286,733, 8: 268,133; pi3 2: 443,182, 4: 335,447, 8: 463,22
 
 @lowers(QuantSoftmax)
 def lower_quant_softmax(node: PlacedNode) -> list[KernelCall]:
-    """Row after row, each element by itself."""
+    """One row after the other, element by element: each one reads a table at its own index."""
     op = node.anchor
     assert isinstance(op, QuantSoftmax)
     node.refuse_stages()
@@ -37,7 +37,7 @@ def lower_quant_softmax(node: PlacedNode) -> list[KernelCall]:
     result = node.result.access
     rank = len(x.shape)
     order = kept_axes(rank, (rank - 1,))
-    rows = group(x, order, [result.strides[a] for a in order])
+    rows = axis_group(x, order, [result.strides[a] for a in order])
     b = KernelBuilder(node.name)
     source = b.param("x", x.elem, x.align_bytes)
     powers, terms = b.param("powers", Elem.I32, 64), b.param("terms", Elem.I32, 64)
@@ -46,7 +46,7 @@ def lower_quant_softmax(node: PlacedNode) -> list[KernelCall]:
         b, source, powers, terms, target, rows, x.shape[-1],
         (x.strides[-1], result.strides[-1]), op.dtype,
     )  # fmt: skip
-    extent = Walk(rows.extents, 1, node.threads).write(b, row.write)
+    extent = ElementWalk(rows.extents, 1, node.threads).write(b, row.write)
     table = op.exponentials()
     tables = [constant(t) for t in (table, divide_by_power(table, SOFTMAX_SUM_BITS))]
     return [KernelCall(b.finish(), (access_arg(x), *tables, access_arg(result)), extent, op.name)]
@@ -54,51 +54,51 @@ def lower_quant_softmax(node: PlacedNode) -> list[KernelCall]:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """Writes one row. `powers` has e^-d of every distance d as Q0, `terms` the same as Q12."""
+    """Writes one row. For a distance d to the largest, `powers` has e^-d as Q0, `terms` as Q12."""
 
     b: KernelBuilder
     x: Param
     powers: Param
     terms: Param
     y: Param
-    rows: Group
+    rows: AxisGroup
     length: int
     steps: tuple[int, int]
     dtype: DType
 
     def write(self, at: list[Operand], length: int, last: bool) -> None:
-        """The largest element, the sum of all exponentials, then every share of it."""
+        """Three passes: the largest element, the sum of exponentials, each one's share of it."""
         b = self.b
         base, target = index_of(b, 0, at, self.rows.x), index_of(b, 0, at, self.rows.y)
         top = self._folded("max", INDEX, partial(self._element, base), -128)
 
-        def distance(place: Operand) -> Operand:
-            return b.sub(top, self._element(base, place))
+        def distance(position: Operand) -> Operand:
+            return b.sub(top, self._element(base, position))
 
-        def term(place: Operand) -> Operand:
-            return b.load(self.terms, distance(place))
+        def term(position: Operand) -> Operand:
+            return b.load(self.terms, distance(position))
 
         total = self._folded("add", VType(Elem.I32), term, 0)
         scale, bits = self._reciprocal(total)
 
         def store(at: list[Operand], slot: int, count: int, values: list[Operand]) -> None:
             power = b.load(self.powers, distance(at[0]))
-            product = b.op("mul_high", scale, power)  # not below 0: halves go up in any case
+            product = b.op("mul_high", scale, power)  # at least 0, so `shr_round` rounds halves up
             share = self._stored(b.op("shr_round", product, bits))
             b.store(share, self.y, b.add(target, b.mul(at[0], self.steps[1])))
 
         sweep(b, (self.length,), 1, _WAYS, [], store)
 
-    def _element(self, base: Operand, place: Operand) -> Operand:
-        """One number of the row as an index."""
+    def _element(self, base: Operand, position: Operand) -> Operand:
+        """One stored integer of the row, as an index."""
         b = self.b
-        value = b.load(self.x, b.add(base, b.mul(place, self.steps[0])))
+        value = b.load(self.x, b.add(base, b.mul(position, self.steps[0])))
         return b.convert(value, Elem.INDEX)
 
     def _folded(
         self, name: str, type_: VType, value: Callable[[Operand], Operand], start: int
     ) -> Operand:
-        """The values of all places of the row combined, in several chains."""
+        """`value` of all positions of the row, combined in several independent accumulators."""
         b = self.b
         first: list[Operand] = [b.const(start, type_)] * _WAYS
 
@@ -108,7 +108,7 @@ class _Row:
         return combined(b, name, sweep(b, (self.length,), 1, _WAYS, first, visit))
 
     def _reciprocal(self, total: Operand) -> tuple[Operand, Operand]:
-        """(y, bits): a share is `mul_high(y, power) / 2^bits`, and 0 beyond 31 bits."""
+        """(scale, bits): a share is `mul_high(scale, power) / 2^bits`, or 0 beyond 31 bits."""
         b = self.b
         zeros, highest = fixed_point.leading_zeros(b, b.bitcast(total, Elem.U32))
         one = b.const(1 << 31, highest)

@@ -12,9 +12,9 @@ from ellc.codegen.blocks.calls import KernelCall, access_arg
 from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.folding import (
-    Group,
+    AxisGroup,
+    axis_group,
     filled,
-    group,
     index_of,
     kept_axes,
     nan_ranked,
@@ -22,7 +22,7 @@ from ellc.codegen.blocks.folding import (
 )
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.vectors import fitted_lanes, load_lanes, vector_lanes
-from ellc.codegen.blocks.walking import Walk
+from ellc.codegen.blocks.walking import ElementWalk
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand, Param
 from ellc.codegen.kir.types import Elem, VType
@@ -31,36 +31,40 @@ from ellc.ir.ops.reduce import ArgMax, ArgMin, Reduce
 
 
 @dataclass(frozen=True, slots=True)
-class _Layout:
-    """How a reduction walks: vectors lie along the kept axes, or (`by_rows`) along the others."""
+class _ReductionLoops:
+    """The loops of a reduction: over the axes that are kept, and over those that are reduced.
 
-    kept: Group
-    folded: Group
+    Vectors of `lanes` run along the kept axes, several at a time; with `by_rows` along the reduced
+    axes. `ways` trips of the innermost loop are unrolled, each with accumulators of its own.
+    """
+
+    kept: AxisGroup
+    folded: AxisGroup
     by_rows: bool
     lanes: int
     vectors: int
     ways: int
 
 
-def _layout(
+def _reduction_loops(
     target: Target, x: Access, result: Access, axes: Sequence[int], keep_dims: bool, widest: Elem
-) -> _Layout:
+) -> _ReductionLoops:
     kept_order = kept_axes(len(x.shape), axes)
     if keep_dims:
         y_strides = [result.strides[a] for a in kept_order]
     else:
         y_strides = list(result.strides)
-    kept = group(x, kept_order, y_strides)
-    folded = group(x, sorted(axes), [0] * len(axes))
+    kept = axis_group(x, kept_order, y_strides)
+    folded = axis_group(x, sorted(axes), [0] * len(axes))
     by_rows = folded.x[-1] == 1 and folded.count > 1 and kept.x[-1] != 1
     lanes = vector_lanes(target, widest)
     extent = (folded if by_rows else kept).extents[-1]
     lanes = fitted_lanes(lanes, extent)
     if by_rows:
-        return _Layout(kept, folded, True, lanes, 1, max(1, min(4, extent // lanes)))
+        return _ReductionLoops(kept, folded, True, lanes, 1, max(1, min(4, extent // lanes)))
     vectors = max(1, min(4, extent // lanes))
     ways = max(1, min(4 // vectors, folded.extents[-1]))
-    return _Layout(kept, folded, False, lanes, vectors, ways)
+    return _ReductionLoops(kept, folded, False, lanes, vectors, ways)
 
 
 # --- values --------------------------------------------------------------------------------------
@@ -68,24 +72,24 @@ def _layout(
 
 @lowers(Reduce)
 def lower_reduce(node: PlacedNode) -> list[KernelCall]:
-    """Any kind along any axes."""
+    """Every kind of reduction along any axes."""
     op = node.anchor
     assert isinstance(op, Reduce)
     x = node.inputs[0].access
     elem = Elem.of(node.anchor_type().dtype)
-    layout = _layout(node.target, x, node.result.access, op.axes, op.keep_dims, elem)
+    loops = _reduction_loops(node.target, x, node.result.access, op.axes, op.keep_dims, elem)
     b = KernelBuilder(node.name)
     source = b.param("x", x.elem, x.align_bytes)
-    epilogue = Epilogue(node, b, layout.kept.extents)
-    fold = _Fold(b, op, source, elem, layout)
+    epilogue = Epilogue(node, b, loops.kept.extents)
+    fold = _Fold(b, op, source, elem, loops)
 
     def body(at: list[Operand], length: int, last: bool) -> None:
-        base = index_of(b, 0, at, layout.kept.x)
-        values = fold.rows(base) if layout.by_rows else fold.columns(base, length)
+        base = index_of(b, 0, at, loops.kept.x)
+        values = fold.rows(base) if loops.by_rows else fold.columns(base, length)
         epilogue.store(values, at, count=length, last=last)
 
-    block = 1 if layout.by_rows else layout.lanes * layout.vectors
-    extent = Walk(layout.kept.extents, block, node.threads).write(b, body)
+    block = 1 if loops.by_rows else loops.lanes * loops.vectors
+    extent = ElementWalk(loops.kept.extents, block, node.threads).write(b, body)
     return [KernelCall(b.finish(), (access_arg(x), *epilogue.args), extent, f"reduce {op.kind}")]
 
 
@@ -93,47 +97,49 @@ _OPERATIONS = {"sum": "add", "mean": "add", "l2sum": "add", "prod": "mul"}
 
 
 class _Fold:
-    """Combines elements in several accumulators, which are then combined in pairs."""
+    """Combines elements in several accumulators, and these in pairs at the end."""
 
-    def __init__(self, b: KernelBuilder, op: Reduce, x: Param, elem: Elem, layout: _Layout) -> None:
-        self._b, self._op, self._x, self._layout = b, op, x, layout
+    def __init__(
+        self, b: KernelBuilder, op: Reduce, x: Param, elem: Elem, loops: _ReductionLoops
+    ) -> None:
+        self._b, self._op, self._x, self._loops = b, op, x, loops
         self._combine = _OPERATIONS.get(op.kind, op.kind)
-        self._type = VType(elem, layout.lanes)
+        self._type = VType(elem, loops.lanes)
         self._identity = _identity(op.kind, elem)
 
     def columns(self, base: Operand, length: int) -> list[Operand]:
-        """One vector of results after the other."""
-        b, layout = self._b, self._layout
-        starts = range(0, length, layout.lanes)
+        """Vectors of `length` results that are neighbours along the kept axes."""
+        b, loops = self._b, self._loops
+        starts = range(0, length, loops.lanes)
         start = b.const(self._identity, self._type)
 
         def visit(at: list[Operand], slot: int, count: int, values: list[Operand]) -> None:
-            index = index_of(b, base, at, layout.folded.x)
-            for place, first in enumerate(starts):
-                wanted = min(layout.lanes, length - first)
-                stride = layout.kept.x[-1]
-                value = load_lanes(b, self._x, index, layout.lanes, wanted, stride, first * stride)
+            index = index_of(b, base, at, loops.folded.x)
+            for vector, first in enumerate(starts):
+                wanted = min(loops.lanes, length - first)
+                stride = loops.kept.x[-1]
+                value = load_lanes(b, self._x, index, loops.lanes, wanted, stride, first * stride)
                 value = b.convert(value, self._type.elem)
-                number = slot * len(starts) + place
+                number = slot * len(starts) + vector
                 values[number] = self._step(values[number], value)
 
-        carry = [start] * (layout.ways * len(starts))
-        found = sweep(b, layout.folded.extents, 1, layout.ways, carry, visit)
-        return [self._finished(self._tree(found[v :: len(starts)])) for v in range(len(starts))]
+        carry = [start] * (loops.ways * len(starts))
+        totals = sweep(b, loops.folded.extents, 1, loops.ways, carry, visit)
+        return [self._finished(self._tree(totals[v :: len(starts)])) for v in range(len(starts))]
 
     def rows(self, base: Operand) -> list[Operand]:
-        """One result: the lanes of all accumulators."""
-        b, layout = self._b, self._layout
+        """One result, which combines the lanes of all accumulators."""
+        b, loops = self._b, self._loops
 
         def visit(at: list[Operand], slot: int, count: int, values: list[Operand]) -> None:
-            index = index_of(b, base, at, layout.folded.x)
-            loaded = load_lanes(b, self._x, index, layout.lanes, count)
+            index = index_of(b, base, at, loops.folded.x)
+            loaded = load_lanes(b, self._x, index, loops.lanes, count)
             value = filled(b, b.convert(loaded, self._type.elem), count, self._identity)
             values[slot] = self._step(values[slot], value)
 
-        carry: list[Operand] = [b.const(self._identity, self._type)] * layout.ways
-        found = sweep(b, layout.folded.extents, layout.lanes, layout.ways, carry, visit)
-        return [self._finished(b.fold(self._combine, self._tree(found)))]
+        carry: list[Operand] = [b.const(self._identity, self._type)] * loops.ways
+        totals = sweep(b, loops.folded.extents, loops.lanes, loops.ways, carry, visit)
+        return [self._finished(b.fold(self._combine, self._tree(totals)))]
 
     def _step(self, total: Operand, value: Operand) -> Operand:
         if self._op.kind == "l2sum":
@@ -153,14 +159,14 @@ class _Fold:
     def _finished(self, value: Operand) -> Operand:
         if self._op.kind != "mean":
             return value
-        count = self._layout.folded.count
+        count = self._loops.folded.count
         if not value.type.elem.is_float:
             return self._b.div(value, self._b.const(count, value))
         return self._b.mul(value, self._b.const(1 / count, value))
 
 
 def _identity(kind: str, elem: Elem) -> float | int:
-    """The identity element. It fills lanes whose squares are summed, too, where it must be 0."""
+    """The identity element. For sums of squares it is 0, too: it fills lanes that are squared."""
     if kind == "prod":
         return 1
     if kind not in ("max", "min"):
@@ -171,7 +177,7 @@ def _identity(kind: str, elem: Elem) -> float | int:
     return info.min if kind == "max" else info.max
 
 
-# --- places --------------------------------------------------------------------------------------
+# --- positions -----------------------------------------------------------------------------------
 
 
 @lowers(ArgMax, ArgMin)
@@ -181,94 +187,105 @@ def lower_arg(node: PlacedNode) -> list[KernelCall]:
     assert isinstance(op, ArgMax | ArgMin)
     x = node.inputs[0].access
     widest = x.elem if x.elem.bytes > 4 else Elem.I32
-    layout = _layout(node.target, x, node.result.access, (op.axis,), op.keep_dims, widest)
+    loops = _reduction_loops(node.target, x, node.result.access, (op.axis,), op.keep_dims, widest)
     b = KernelBuilder(node.name)
     source = b.param("x", x.elem, x.align_bytes)
-    epilogue = Epilogue(node, b, layout.kept.extents)
-    search = _Search(b, op, source, layout)
+    epilogue = Epilogue(node, b, loops.kept.extents)
+    search = _PositionSearch(b, op, source, loops)
 
     def body(at: list[Operand], length: int, last: bool) -> None:
-        base = index_of(b, 0, at, layout.kept.x)
-        value = search.row(base) if layout.by_rows else search.column(base, length)
+        base = index_of(b, 0, at, loops.kept.x)
+        value = search.row(base) if loops.by_rows else search.column(base, length)
         epilogue.store([value], at, count=length, last=last)
 
-    block = 1 if layout.by_rows else layout.lanes
-    extent = Walk(layout.kept.extents, block, node.threads).write(b, body)
+    block = 1 if loops.by_rows else loops.lanes
+    extent = ElementWalk(loops.kept.extents, block, node.threads).write(b, body)
     return [KernelCall(b.finish(), (access_arg(x), *epilogue.args), extent, op.name)]
 
 
-class _Search:
-    """Keeps the best element and where it stood, lane by lane."""
+class _PositionSearch:
+    """Finds the best element and its position, separately in each lane."""
 
-    def __init__(self, b: KernelBuilder, op: ArgMax | ArgMin, x: Param, layout: _Layout) -> None:
-        self._b, self._x, self._layout = b, x, layout
+    def __init__(
+        self, b: KernelBuilder, op: ArgMax | ArgMin, x: Param, loops: _ReductionLoops
+    ) -> None:
+        self._b, self._x, self._loops = b, x, loops
         self._largest = isinstance(op, ArgMax)
         strict, equal = ("gt", "ge") if self._largest else ("lt", "le")
-        self._better = equal if op.last else strict  # what a later element must be to win
+        self._better = equal if op.last else strict  # the comparison by which a later element wins
         self._strict, self._sooner = strict, "gt" if op.last else "lt"
 
     def column(self, base: Operand, length: int) -> Operand:
-        """Places for a vector of kept elements."""
-        b, layout = self._b, self._layout
-        stride, step = layout.kept.x[-1], layout.folded.x[0]
-        best = self._loaded(base, layout.lanes, length, stride)
+        """The positions for a vector of results, neighbours along the kept axes."""
+        b, loops = self._b, self._loops
+        stride, step = loops.kept.x[-1], loops.folded.x[0]
+        best = self._loaded(base, loops.lanes, length, stride)
         zero = b.const(0, best.type.with_elem(Elem.I32))
-        extent = layout.folded.extents[0]
+        extent = loops.folded.extents[0]
         with b.loop("candidate", 1, extent, carry=(best, zero, zero)) as loop:
-            value, place, number = loop.carried
+            value, position, number = loop.carried
             number = b.add(number, b.const(1, number))
             index = b.add(base, b.mul(loop.index, step))
-            found = self._loaded(index, layout.lanes, length, stride)
-            wins = b.compare(self._better, found, value)
-            loop.carry((b.select(wins, found, value), b.select(wins, number, place), number))
+            element = self._loaded(index, loops.lanes, length, stride)
+            wins = b.compare(self._better, element, value)
+            loop.carry((b.select(wins, element, value), b.select(wins, number, position), number))
         return loop.results[1]
 
     def row(self, base: Operand) -> Operand:
-        """The place of one element along a row without gaps."""
-        b, lanes, extent = self._b, self._layout.lanes, self._layout.folded.extents[0]
+        """The position of the best element of a row that has no gaps."""
+        b, lanes, extent = self._b, self._loops.lanes, self._loops.folded.extents[0]
         while lanes > extent:
             lanes //= 2
         whole = extent - extent % lanes
         best = self._loaded(base, lanes, lanes)
-        place = b.iota(Elem.I32, lanes)
-        width = b.const(lanes, place)
-        with b.loop("candidate", lanes, whole, lanes, carry=(best, place, place)) as loop:
-            value, where, number = loop.carried
+        position = b.iota(Elem.I32, lanes)
+        width = b.const(lanes, position)
+        with b.loop("candidate", lanes, whole, lanes, carry=(best, position, position)) as loop:
+            value, position, number = loop.carried
             number = b.add(number, width)
-            found = self._loaded(b.add(base, loop.index), lanes, lanes)
-            loop.carry((*self._better_of(value, where, found, number, later=True), number))
-        best, place = loop.results[0], loop.results[1]
+            element = self._loaded(b.add(base, loop.index), lanes, lanes)
+            loop.carry((*self._better_of(value, position, element, number, later=True), number))
+        best, position = loop.results[0], loop.results[1]
         if extent - whole:
             rest = self._loaded(b.add(base, whole), lanes, extent - whole)
-            # Lanes after the end repeat what is known already, place and all.
-            inside = filled(b, b.const(1, place), extent - whole, 0)
-            real = b.compare("ne", inside, b.const(0, inside))
-            rest = b.select(real, rest, best)
-            number = b.add(b.iota(Elem.I32, lanes), b.const(whole, place))
-            number = b.select(real, number, place)
-            best, place = self._better_of(best, place, rest, number, later=True)
+            # Lanes after the end repeat the best element so far and its position.
+            inside = filled(b, b.const(1, position), extent - whole, 0)
+            exists = b.compare("ne", inside, b.const(0, inside))
+            rest = b.select(exists, rest, best)
+            number = b.add(b.iota(Elem.I32, lanes), b.const(whole, position))
+            number = b.select(exists, number, position)
+            best, position = self._better_of(best, position, rest, number, later=True)
         while best.type.lanes > 1:
             half = best.type.lanes // 2
             low, high = b.part(best, 0, half), b.part(best, half, half)
-            first, second = b.part(place, 0, half), b.part(place, half, half)
-            best, place = self._better_of(low, first, high, second, later=False)
-        return place
+            first, second = b.part(position, 0, half), b.part(position, half, half)
+            best, position = self._better_of(low, first, high, second, later=False)
+        return position
 
     def _loaded(self, index: Operand, lanes: int, count: int, stride: int = 1) -> Operand:
-        """`count` elements as they are compared."""
-        found = load_lanes(self._b, self._x, index, lanes, count, stride)
-        return nan_ranked(self._b, found, largest=self._largest)
+        """`count` elements in the form in which they are compared."""
+        elements = load_lanes(self._b, self._x, index, lanes, count, stride)
+        return nan_ranked(self._b, elements, largest=self._largest)
 
     def _better_of(
-        self, value: Operand, place: Operand, other: Operand, where: Operand, *, later: bool
+        self,
+        value: Operand,
+        position: Operand,
+        other: Operand,
+        other_position: Operand,
+        *,
+        later: bool,
     ) -> tuple[Operand, Operand]:
-        """The better of two and its place; of equal ones the place that is asked for."""
+        """The better of two elements and its position; of equal ones, the first or the last.
+
+        `later` says that the other one's position is known to be the later one.
+        """
         b = self._b
         if later:
             wins = b.compare(self._better, other, value)
         else:
             equal = b.compare("eq", other, value)
-            sooner = b.compare(self._sooner, where, place)
+            sooner = b.compare(self._sooner, other_position, position)
             wins = b.compare(self._strict, other, value)
             wins = b.op("or", wins, b.op("and", equal, sooner))
-        return b.select(wins, other, value), b.select(wins, where, place)
+        return b.select(wins, other, value), b.select(wins, other_position, position)

@@ -1,4 +1,4 @@
-"""Resampling along an axis: weighted sums of elements that an index table selects."""
+"""Resampling along an axis: weighted sums of elements, which a table of indices selects."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ellc.codegen.blocks.folding import index_of
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.vectors import fitted_lanes, load_lanes, vector_lanes
 from ellc.codegen.blocks.views import regrouped
-from ellc.codegen.blocks.walking import Walk, merged
+from ellc.codegen.blocks.walking import ElementWalk, merged
 from ellc.codegen.blocks.weights import constant
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
@@ -35,7 +35,7 @@ _VECTORS = 4
 
 @lowers(Resample)
 def lower_resample(node: PlacedNode) -> list[KernelCall]:
-    """Vectors over the axes after the resampled one, for which each weight is loaded once."""
+    """Vectors run along the axes after the resampled one: each weight is loaded once for them."""
     op = node.anchor
     assert isinstance(op, Resample)
     indices, weights = (node.constant(i, "tables") for i in (1, 2))
@@ -43,15 +43,15 @@ def lower_resample(node: PlacedNode) -> list[KernelCall]:
     axes = _Axes.of(x, node.result.access, node.result.type.shape, op.axis)
     b = KernelBuilder(node.name)
     source = b.param("x", x.elem, x.align_bytes)
-    places = b.param("places", Elem.I32, 64)
+    offsets = b.param("places", Elem.I32, 64)
     factors = b.param("factors", x.elem, 64)
     epilogue = Epilogue(node, b, (*axes.outer, axes.size, *axes.inner))
     lanes = fitted_lanes(vector_lanes(node.target, x.elem), axes.inner[-1])
-    kernel = _Resample(b, source, places, factors, axes, indices.shape[1], lanes, epilogue)
-    extent = Walk((*axes.outer, axes.size), 1, node.threads).write(b, kernel.element)
+    kernel = _ResampleWriter(b, source, offsets, factors, axes, indices.shape[1], lanes, epilogue)
+    extent = ElementWalk((*axes.outer, axes.size), 1, node.threads).write(b, kernel.element)
     inside = np.clip(indices.astype(np.int64), 0, x.shape[op.axis] - 1)
-    offsets = constant((inside * x.strides[op.axis]).astype(np.int32))
-    args = (access_arg(x), offsets, constant(weights), *epilogue.args)
+    table = constant((inside * x.strides[op.axis]).astype(np.int32))
+    args = (access_arg(x), table, constant(weights), *epilogue.args)
     return [KernelCall(b.finish(), args, extent, f"resample {indices.shape[1]} taps")]
 
 
@@ -81,12 +81,15 @@ class _Axes:
 
 
 @dataclass(frozen=True, slots=True)
-class _Resample:
-    """Writes the elements at one index of the axis."""
+class _ResampleWriter:
+    """Writes the code for the elements at one index of the axis.
+
+    `offsets` and `factors` are tables [index, tap]: element offsets along the axis, and weights.
+    """
 
     b: KernelBuilder
     x: Param
-    places: Param
+    offsets: Param
     factors: Param
     axes: _Axes
     taps: int
@@ -98,6 +101,7 @@ class _Resample:
         b, axes = self.b, self.axes
         base = index_of(b, 0, at[:-1], axes.outer_x)
         row = b.mul(at[-1], self.taps)
+        # The offsets and weights of a few taps stay in registers for all inner elements.
         if self.taps <= _UNROLLED_TAPS:
             table = [self._tap(base, row, tap) for tap in range(self.taps)]
             self._blocks(at, lambda inner, count: self._sum(table, inner, count))
@@ -107,7 +111,7 @@ class _Resample:
     def _tap(self, base: Operand, row: Operand, tap: int) -> tuple[Operand, Operand]:
         """The index of a tap's first element, and its weight in every lane."""
         b = self.b
-        start = b.add(base, b.convert(b.load(self.places, row, offset=tap), Elem.INDEX))
+        start = b.add(base, b.convert(b.load(self.offsets, row, offset=tap), Elem.INDEX))
         return start, b.splat(b.load(self.factors, row, offset=tap), self.lanes)
 
     def _blocks(
@@ -115,14 +119,14 @@ class _Resample:
         at: list[Operand],
         sums: Callable[[list[Operand], int], list[Operand]],
     ) -> None:
-        """Loops over the inner axes; `sums` computes some elements from given coordinates on."""
+        """Loops over the inner axes; `sums(at, count)` computes `count` elements from `at` on."""
         b, (*outer, extent) = self.b, self.axes.inner
         block = self.lanes * max(1, min(_VECTORS, extent // self.lanes))
         stop = extent - extent % block
         with ExitStack() as stack:
             inner: list[Operand] = [
-                stack.enter_context(b.loop(f"inner{place}", 0, count)).index
-                for place, count in enumerate(outer)
+                stack.enter_context(b.loop(f"inner{axis}", 0, count)).index
+                for axis, count in enumerate(outer)
             ]
             with b.loop("element", 0, stop, block) as loop:
                 here = [*inner, loop.index]
@@ -137,13 +141,13 @@ class _Resample:
         b = self.b
         shift = index_of(b, 0, inner, self.axes.inner_x)
         starts = [b.add(start, shift) for start, _ in table]
-        found = []
+        sums = []
         for first in range(0, count, self.lanes):
             total = b.mul(self._load(starts[0], first, count), table[0][1])
             for start, (_, weight) in zip(starts[1:], table[1:], strict=True):
                 total = b.mul_add(self._load(start, first, count), weight, total)
-            found.append(total)
-        return found
+            sums.append(total)
+        return sums
 
     def _looped(
         self, base: Operand, row: Operand, inner: list[Operand], count: int

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ellc.codegen.blocks.calls import KernelCall, access_arg
 from ellc.codegen.blocks.candidates import lowers
-from ellc.codegen.blocks.folding import group, index_of, kept_axes
+from ellc.codegen.blocks.folding import axis_group, index_of, kept_axes
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.vectors import fitted_lanes, load_lanes, store_lanes, vector_lanes
-from ellc.codegen.blocks.walking import Walk
+from ellc.codegen.blocks.walking import ElementWalk
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand
 from ellc.codegen.kir.types import VType
@@ -16,7 +16,7 @@ from ellc.ir.ops.scan import CumProd, CumSum, Running
 
 @lowers(CumSum, CumProd)
 def lower_running(node: PlacedNode) -> list[KernelCall]:
-    """One total for each lane of the other axes, carried from element to element."""
+    """Vectors run along the other axes; a loop along the axis carries their running totals."""
     op = node.anchor
     assert isinstance(op, Running)
     combine = "mul" if isinstance(op, CumProd) else "add"
@@ -24,7 +24,7 @@ def lower_running(node: PlacedNode) -> list[KernelCall]:
     x = node.inputs[0].access
     y = node.result.access
     order = kept_axes(len(x.shape), (op.axis,))
-    kept = group(x, order, [y.strides[a] for a in order])
+    kept = axis_group(x, order, [y.strides[a] for a in order])
     extent = x.shape[op.axis]
     x_step, y_step = x.strides[op.axis], y.strides[op.axis]
     lanes = fitted_lanes(vector_lanes(node.target, x.elem), kept.extents[-1])
@@ -34,11 +34,11 @@ def lower_running(node: PlacedNode) -> list[KernelCall]:
 
     def body(at: list[Operand], length: int, last: bool) -> None:
         x_base, y_base = index_of(b, 0, at, kept.x), index_of(b, 0, at, kept.y)
-        none = b.const(op.start, VType(x.elem, lanes))
-        with b.loop("element", 0, extent, carry=(none,)) as loop:
-            place = b.sub(Imm(extent - 1), loop.index) if op.reverse else loop.index
+        start = b.const(op.start, VType(x.elem, lanes))
+        with b.loop("element", 0, extent, carry=(start,)) as loop:
+            position = b.sub(Imm(extent - 1), loop.index) if op.reverse else loop.index
             x_index, y_index = (
-                b.add(base, b.mul(place, step))
+                b.add(base, b.mul(position, step))
                 for base, step in ((x_base, x_step), (y_base, y_step))
             )
             (before,) = loop.carried
@@ -48,5 +48,5 @@ def lower_running(node: PlacedNode) -> list[KernelCall]:
             store_lanes(b, written, target, y_index, length, kept.y[-1])
             loop.carry((total,))
 
-    calls = Walk(kept.extents, lanes, node.threads).write(b, body)
-    return [KernelCall(b.finish(), (access_arg(x), access_arg(y)), calls, op.name)]
+    parallel = ElementWalk(kept.extents, lanes, node.threads).write(b, body)
+    return [KernelCall(b.finish(), (access_arg(x), access_arg(y)), parallel, op.name)]

@@ -1,7 +1,7 @@
-"""Operators that only move elements, wherever they are not views.
+"""Operators that only move elements, unless their results are views.
 
-Each one becomes copies between views of its operands and of its result. Signs are moved as bytes
-when they are not whole bytes already.
+Each one becomes copies between views of its operands and of its result. Bits are unpacked into
+bytes, moved, and packed again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.scratch import dense_copy, dense_result, scratch
 from ellc.codegen.blocks.vectors import fitted_lanes, load_lanes, store_lanes
 from ellc.codegen.blocks.views import broadcast_to, regrouped, viewed_as
-from ellc.codegen.blocks.walking import Walk, merged
+from ellc.codegen.blocks.walking import ElementWalk, merged
 from ellc.codegen.blocks.weights import constant_access
 from ellc.codegen.kernels.bits import pack, unpacked
 from ellc.codegen.kir.build import KernelBuilder
@@ -32,45 +32,45 @@ from ellc.ir.ops.padding import Embed, Pad
 from ellc.ir.ops.shape import Concat, Expand, Gather, Reshape, Slice, Split, Transpose
 from ellc.ir.types import DType, Padding
 
-Copy = tuple[Access, Access]  # from, to: of one shape
+ElementCopy = tuple[Access, Access]  # source and target, of the same shape
 
 
 @lowers(Reshape, Transpose, Slice, Concat, Split, Pad, Embed, Expand, Gather)
 def lower_movement(node: PlacedNode) -> list[KernelCall]:
-    """Any operator that moves elements; results that are views already need nothing."""
+    """The copies of any operator that moves elements; results that are views need none."""
     if node.result.type.dtype is DType.BIT:
-        return _on_bytes(node)
-    placed = [x.access for x in node.inputs]
+        return _move_bits(node)
+    operands = [x.access for x in node.inputs]
     results = [x.access for x in node.results]
-    return _move(node, placed, results)
+    return _move(node, operands, results)
 
 
 def _move(
-    node: PlacedNode, placed: Sequence[Access], results: Sequence[Access]
+    node: PlacedNode, operands: Sequence[Access], results: Sequence[Access]
 ) -> list[KernelCall]:
     if isinstance(node.anchor, Gather):
-        return [_gather(node, node.anchor, placed, results[0])]
-    filled = _copies(node.anchor, node.inputs[0].type.dtype, placed, results)
+        return [_gather(node, node.anchor, operands, results[0])]
+    copies_of_results = _copies(node.anchor, node.inputs[0].type.dtype, operands, results)
     return [
         copy_step(node, source, target)
-        for copies, result in zip(filled, node.results, strict=True)
+        for copies, result in zip(copies_of_results, node.results, strict=True)
         for source, target in copies
         if prod(target.shape) and not result.is_viewed
     ]
 
 
-def _on_bytes(node: PlacedNode) -> list[KernelCall]:
-    """Signs as bytes, moved, and packed again."""
-    calls, placed = [], []
+def _move_bits(node: PlacedNode) -> list[KernelCall]:
+    """Unpack bits into bytes, move these, and pack the results."""
+    calls, operands = [], []
     for operand in node.inputs:
         access = operand.access
         if operand.type.dtype is DType.BIT:
             access, call = unpacked(node.name, access, operand.type.shape, node.threads)
             calls.append(call)
-        placed.append(access)
-    made = [scratch(Elem.U8, x.type.shape) for x in node.results]
-    calls += _move(node, placed, made)
-    for moved, result in zip(made, node.results, strict=True):
+        operands.append(access)
+    targets = [scratch(Elem.U8, x.type.shape) for x in node.results]
+    calls += _move(node, operands, targets)
+    for moved, result in zip(targets, node.results, strict=True):
         if not result.is_viewed:
             shape, threads = result.type.shape, node.threads
             calls.append(pack(node.name, moved, shape, result.access, threads))
@@ -78,10 +78,10 @@ def _on_bytes(node: PlacedNode) -> list[KernelCall]:
 
 
 def _copies(
-    op: Op, dtype: DType, placed: Sequence[Access], results: Sequence[Access]
-) -> list[list[Copy]]:
-    """For every result the copies that fill it, in order."""
-    source, result = placed[0], results[0]
+    op: Op, dtype: DType, operands: Sequence[Access], results: Sequence[Access]
+) -> list[list[ElementCopy]]:
+    """For every result, the copies that fill it, in order."""
+    source, result = operands[0], results[0]
     match op:
         case Reshape():
             return [[_reshaped(source, result)]]
@@ -98,33 +98,32 @@ def _copies(
         case Expand(shape=shape):
             return [[(broadcast_to(source, shape), result)]]
         case Concat(axis=axis):
-            return [_concatenated(placed, result, axis)]
+            return [_concatenated(operands, result, axis)]
         case Split(axis=axis, sizes=sizes):
             return _split(source, results, axis, sizes)
         case Embed(offsets=offsets):
             inside = part(result, offsets, source.shape)
-            return [[(placed[1], result), (source, inside)]]
+            return [[(operands[1], result), (source, inside)]]
         case Pad():
             return [_padded(op, dtype, source, result)]
     raise TypeError(op.name)
 
 
-def _reshaped(source: Access, result: Access) -> Copy:
-    """Copy element by element in row-major order; one of the two takes the other's shape."""
-    there = viewed_as(result, source.shape)
-    if there is not None:
-        return source, there
+def _reshaped(source: Access, result: Access) -> ElementCopy:
+    """The copy in row-major order: one of the two is viewed in the other's shape."""
+    target = viewed_as(result, source.shape)
+    if target is not None:
+        return source, target
     view = viewed_as(source, result.shape)
     if view is None:
-        made = dense_copy(source)
-        view = replace(made, shape=result.shape, strides=dense(result.shape))
+        view = replace(dense_copy(source), shape=result.shape, strides=dense(result.shape))
     return view, result
 
 
-def _concatenated(placed: Sequence[Access], result: Access, axis: int) -> list[Copy]:
-    copies: list[Copy] = []
+def _concatenated(operands: Sequence[Access], result: Access, axis: int) -> list[ElementCopy]:
+    copies: list[ElementCopy] = []
     start = 0
-    for source in placed:
+    for source in operands:
         first = [0] * len(result.shape)
         first[axis] = start
         copies.append((source, part(result, first, source.shape)))
@@ -134,23 +133,26 @@ def _concatenated(placed: Sequence[Access], result: Access, axis: int) -> list[C
 
 def _split(
     source: Access, results: Sequence[Access], axis: int, sizes: Sequence[int]
-) -> list[list[Copy]]:
-    found: list[list[Copy]] = []
+) -> list[list[ElementCopy]]:
+    copies: list[list[ElementCopy]] = []
     start = 0
     for result, size in zip(results, sizes, strict=True):
         first = [0] * len(result.shape)
         first[axis] = start
-        found.append([(part(source, first, result.shape), result)])
+        copies.append([(part(source, first, result.shape), result)])
         start += size
-    return found
+    return copies
 
 
 # --- padding -------------------------------------------------------------------------------------
 
 
-def _padded(op: Pad, dtype: DType, source: Access, result: Access) -> list[Copy]:
-    """Copy the operand into the middle, then pad axis by axis, each across the axes done before."""
-    copies: list[Copy] = [(source, part(result, op.before, source.shape))]
+def _padded(op: Pad, dtype: DType, source: Access, result: Access) -> list[ElementCopy]:
+    """Copy the operand into the middle, then pad axis by axis.
+
+    Each axis is padded over the full extent of the axes before it, so that corners are filled, too.
+    """
+    copies: list[ElementCopy] = [(source, part(result, op.before, source.shape))]
     if op.mode == "constant":
         return _filled(op, dtype, result) + copies
     done_first, done_size = list(op.before), list(source.shape)
@@ -162,18 +164,18 @@ def _padded(op: Pad, dtype: DType, source: Access, result: Access) -> list[Copy]
     return copies
 
 
-def _filled(op: Pad, dtype: DType, result: Access) -> list[Copy]:
+def _filled(op: Pad, dtype: DType, result: Access) -> list[ElementCopy]:
     """Fill the padding with one number, axis by axis; no element is written twice."""
     value = padding_values(Padding(values=(op.value,)), dtype.numpy)[:1]
     number = constant_access(value, dtype)
-    copies: list[Copy] = []
+    copies: list[ElementCopy] = []
     first, size = [0] * len(result.shape), list(result.shape)
     for axis, (before, after) in enumerate(zip(op.before, op.after, strict=True)):
         for start, amount in ((0, before), (result.shape[axis] - after, after)):
             if amount:
-                where, extent = list(first), list(size)
-                where[axis], extent[axis] = start, amount
-                target = part(result, where, extent)
+                starts, sizes = list(first), list(size)
+                starts[axis], sizes[axis] = start, amount
+                target = part(result, starts, sizes)
                 copies.append((broadcast_to(number, target.shape), target))
         first[axis], size[axis] = before, result.shape[axis] - before - after
     return copies
@@ -187,11 +189,11 @@ def _mirrored(
     done_first: Sequence[int],
     done_size: Sequence[int],
     low: bool,
-) -> Copy:
-    """Copy one side along an axis from the part of the result that is written already."""
+) -> ElementCopy:
+    """The copy that pads one side of an axis from the part of the result that is complete."""
     step = 0 if op.mode == "edge" else -1
     inner, count = op.before[axis], done_size[axis]
-    # From the edge outwards: the first element of the padding lies next to the edge.
+    # From the edge outwards: the first element of the padding is next to the edge.
     edge = inner if low else inner + count - 1
     inward = 1 if low else -1
     read, write, size = list(done_first), list(done_first), list(done_size)
@@ -212,7 +214,7 @@ def part(
     sizes: Sequence[int],
     steps: Sequence[int] | None = None,
 ) -> Access:
-    """Elements `starts + i * steps` of a tensor."""
+    """A view of the elements `starts + i * steps` of a tensor, for i < `sizes` along each axis."""
     factors = steps or (1,) * len(starts)
     shift = sum(a * s for a, s in zip(starts, access.strides, strict=True))
     strides = tuple(f * s for f, s in zip(factors, access.strides, strict=True))
@@ -223,9 +225,9 @@ def part(
 # --- gather --------------------------------------------------------------------------------------
 
 
-def _gather(node: PlacedNode, op: Gather, placed: Sequence[Access], result: Access) -> KernelCall:
-    """[outer, picked, inner]: for every index a run of the inner elements."""
-    source, indices = placed
+def _gather(node: PlacedNode, op: Gather, operands: Sequence[Access], result: Access) -> KernelCall:
+    """The call that fills [outer, picked, inner]: for every index, a run of the inner elements."""
+    source, indices = operands
     outer, inner = source.shape[: op.axis], source.shape[op.axis + 1 :]
     picked = prod(indices.shape)
     if regrouped(indices.shape, indices.strides, (picked,)) is None:
@@ -256,20 +258,20 @@ def _gather(node: PlacedNode, op: Gather, placed: Sequence[Access], result: Acce
         row = b.mul(_clamped(b, number, source.shape[op.axis]), source.strides[op.axis])
         x_index: Operand = row
         y_index: Operand = Imm(0)
-        for where, x_step, y_step in zip(at, x_steps, y_steps, strict=True):
-            x_index = b.add(x_index, b.mul(where, x_step))
-            y_index = b.add(y_index, b.mul(where, y_step))
+        for coordinate, x_step, y_step in zip(at, x_steps, y_steps, strict=True):
+            x_index = b.add(x_index, b.mul(coordinate, x_step))
+            y_index = b.add(y_index, b.mul(coordinate, y_step))
         value = load_lanes(b, x, x_index, lanes, length, x_in[-1])
         store_lanes(b, value, y, y_index, length, y_in[-1])
 
-    walk = Walk((*outer, picked, *walk_in), lanes, node.threads)
+    walk = ElementWalk((*outer, picked, *walk_in), lanes, node.threads)
     extent = walk.write(b, body)
     args = (access_arg(source), access_arg(indices), access_arg(result))
     return KernelCall(b.finish(), args, extent, "gather")
 
 
 def _clamped(b: KernelBuilder, number: Operand, extent: int) -> Operand:
-    """An index within 0..extent-1, clamped before it is narrowed."""
+    """An index clamped to 0..extent-1, before a conversion could wrap it."""
     info = np.iinfo(number.type.elem.numpy)
     if info.min < 0:
         number = b.max(number, b.const(0, number))

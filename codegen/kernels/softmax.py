@@ -10,10 +10,10 @@ import numpy as np
 from ellc.codegen.blocks.calls import KernelCall, access_arg
 from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.folding import (
-    Group,
+    AxisGroup,
+    axis_group,
     combined,
     filled,
-    group,
     index_of,
     kept_axes,
     load_filled,
@@ -21,7 +21,7 @@ from ellc.codegen.blocks.folding import (
 )
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.vectors import fitted_lanes, load_lanes, store_lanes, vector_lanes
-from ellc.codegen.blocks.walking import Walk
+from ellc.codegen.blocks.walking import ElementWalk
 from ellc.codegen.kir import vmath
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand, Param
@@ -37,43 +37,47 @@ _SCALAR_WAYS = 2
 
 @lowers(Softmax, LogSoftmax)
 def lower_softmax(node: PlacedNode) -> list[KernelCall]:
-    """Both, over any axes."""
+    """Softmax or its logarithm over any axes."""
     op = node.anchor
     assert isinstance(op, Softmax | LogSoftmax)
     node.refuse_stages()
     x = node.inputs[0].access
     result = node.result.access
     order = kept_axes(len(x.shape), op.axes)
-    kept = group(x, order, [result.strides[a] for a in order])
+    kept = axis_group(x, order, [result.strides[a] for a in order])
     axes = sorted(op.axes)
-    folded = group(x, axes, [result.strides[a] for a in axes])
+    folded = axis_group(x, axes, [result.strides[a] for a in axes])
     by_rows = folded.x[-1] == folded.y[-1] == 1 and folded.count > 1
     inner = (folded if by_rows else kept).extents[-1]
     lanes = fitted_lanes(vector_lanes(node.target, x.elem), inner)
     b = KernelBuilder(node.name)
     source = b.param("x", x.elem, x.align_bytes)
     target = b.param("y", result.elem, result.align_bytes, writable=True)
-    softmax = _Softmax(b, source, target, kept, folded, lanes, isinstance(op, LogSoftmax))
+    softmax = _SoftmaxWriter(b, source, target, kept, folded, lanes, isinstance(op, LogSoftmax))
     block = 1 if by_rows else lanes
     write = softmax.row if by_rows else softmax.columns
-    extent = Walk(kept.extents, block, node.threads).write(b, write)
+    extent = ElementWalk(kept.extents, block, node.threads).write(b, write)
     return [KernelCall(b.finish(), (access_arg(x), access_arg(result)), extent, op.name)]
 
 
 @dataclass(frozen=True, slots=True)
-class _Softmax:
-    """Writes one row of folded elements, or a vector of them side by side."""
+class _SoftmaxWriter:
+    """Writes the code for one row of elements, or for a vector of neighbouring rows.
+
+    A row has all elements of the axes that the operator normalises (`folded`); `kept` are the
+    others.
+    """
 
     b: KernelBuilder
     x: Param
     y: Param
-    kept: Group
-    folded: Group
+    kept: AxisGroup
+    folded: AxisGroup
     lanes: int
     log: bool
 
     def row(self, at: list[Operand], length: int, last: bool) -> None:
-        """Vectors along the folded axes, which have no gaps."""
+        """One row, with vectors along the folded axes, which have no gaps."""
         b = self.b
         x_base, y_base = index_of(b, 0, at, self.kept.x), index_of(b, 0, at, self.kept.y)
 
@@ -84,19 +88,19 @@ class _Softmax:
         def result(inner: Sequence[Operand]) -> Operand:
             return index_of(b, y_base, inner, self.folded.y)
 
-        def again(inner: Sequence[Operand], count: int) -> Operand:
+        def reload(inner: Sequence[Operand], count: int) -> Operand:
             return load_lanes(b, self.y, result(inner), self.lanes, count)
 
         def store(value: Operand, inner: Sequence[Operand], count: int) -> None:
             store_lanes(b, value, self.y, result(inner), count)
 
-        def spread(vector: Operand, name: str) -> Operand:
+        def over_lanes(vector: Operand, name: str) -> Operand:
             return b.splat(b.fold(name, vector), self.lanes)
 
-        self._passes(self.lanes, load, again, store, spread)
+        self._passes(self.lanes, load, reload, store, over_lanes)
 
     def columns(self, at: list[Operand], length: int, last: bool) -> None:
-        """Vectors along the kept axes: as many independent sums as there are lanes."""
+        """`length` rows, with vectors along the kept axes: each lane has a sum of its own."""
         b = self.b
         x_base, y_base = index_of(b, 0, at, self.kept.x), index_of(b, 0, at, self.kept.y)
         x_step, y_step = self.kept.x[-1], self.kept.y[-1]
@@ -105,7 +109,7 @@ class _Softmax:
             index = index_of(b, x_base, inner, self.folded.x)
             return load_lanes(b, self.x, index, self.lanes, length, x_step)
 
-        def again(inner: Sequence[Operand], count: int) -> Operand:
+        def reload(inner: Sequence[Operand], count: int) -> Operand:
             index = index_of(b, y_base, inner, self.folded.y)
             return load_lanes(b, self.y, index, self.lanes, length, y_step)
 
@@ -113,17 +117,22 @@ class _Softmax:
             index = index_of(b, y_base, inner, self.folded.y)
             store_lanes(b, value, self.y, index, length, y_step)
 
-        self._passes(1, load, again, store, lambda vector, name: vector)
+        self._passes(1, load, reload, store, lambda vector, name: vector)
 
     def _passes(
         self,
         step: int,
         load: Callable[[Sequence[Operand], int, float], Operand],
-        again: Callable[[Sequence[Operand], int], Operand],
+        reload: Callable[[Sequence[Operand], int], Operand],
         store: Callable[[Operand, Sequence[Operand], int], None],
-        spread: Callable[[Operand, str], Operand],
+        over_lanes: Callable[[Operand, str], Operand],
     ) -> None:
-        """`spread` combines lanes that belong together and gives all of them the result."""
+        """Three passes over the folded axes: maximum, exponentials and their sum, scaled results.
+
+        The second pass stores the exponentials, which the third one reloads and scales; for the
+        logarithm nothing is stored in between. `over_lanes` combines the lanes of one row and
+        fills them all with the result.
+        """
         b, extents = self.b, self.folded.extents
         type_ = VType(self.x.elem, self.lanes)
         ways = _WAYS if self.lanes > 1 else _SCALAR_WAYS
@@ -133,24 +142,24 @@ class _Softmax:
             values[slot] = b.max(values[slot], load(at, count, -np.inf))
 
         tops = sweep(b, extents, step, ways, [low] * ways, largest)
-        top = spread(combined(b, "max", tops), "max")
+        top = over_lanes(combined(b, "max", tops), "max")
 
         def exponentials(at: list[Operand], slot: int, count: int, values: list[Operand]) -> None:
-            raised = vmath.exp(b, b.sub(load(at, count, 0.0), top))
+            exponential = vmath.exp(b, b.sub(load(at, count, 0.0), top))
             if not self.log:
-                store(raised, at, count)
-            counted = filled(b, raised, count, 0.0) if step > 1 else raised
-            values[slot] = b.add(values[slot], counted)
+                store(exponential, at, count)
+            addend = filled(b, exponential, count, 0.0) if step > 1 else exponential
+            values[slot] = b.add(values[slot], addend)
 
         totals = sweep(b, extents, step, ways, [zero] * ways, exponentials)
-        total = spread(combined(b, "add", totals), "add")
+        total = over_lanes(combined(b, "add", totals), "add")
         scale = vmath.log(b, total) if self.log else b.div(b.const(1.0, total), total)
 
         def finish(at: list[Operand], slot: int, count: int, values: list[Operand]) -> None:
             if self.log:
                 value = b.sub(b.sub(load(at, count, 0.0), top), scale)
             else:
-                value = b.mul(again(at, count), scale)
+                value = b.mul(reload(at, count), scale)
             store(value, at, count)
 
         sweep(b, extents, step, ways, [], finish)

@@ -1,4 +1,9 @@
-"""Spectra of real signals and back: decimation in time, a loop of butterflies for each stage."""
+"""Fourier transforms of real signals and back: decimation in time, one loop for each stage.
+
+The `2 n` real numbers of a row are taken as `n` complex numbers ("pairs"), whose transform is then
+separated into that of the row. The twiddle factors of the stages are in `turns`, those of the
+separation in `joints`.
+"""
 
 from __future__ import annotations
 
@@ -21,33 +26,35 @@ _Complex = tuple[Operand, Operand]
 
 @lowers(Rfft, Irfft)
 def lower_rfft(node: PlacedNode) -> list[KernelCall]:
-    """One thread, row after row: the stages of a transform need all of the one before."""
+    """All rows by one thread: each stage of a transform needs all numbers of the one before."""
     op = node.anchor
     node.refuse_stages()
-    places = [x.access for x in node.inputs]
-    x, y = places[0], node.result.access
+    operands = [x.access for x in node.inputs]
+    x, y = operands[0], node.result.access
     length = min(x.shape[1], y.shape[1])
     work = scratch(x.elem, (length,))
     b = KernelBuilder(node.name)
     names = ("x", "turns", "joints")
     signal, turns, joints = (
-        b.param(n, a.elem, a.align_bytes) for n, a in zip(names, places, strict=True)
+        b.param(n, a.elem, a.align_bytes) for n, a in zip(names, operands, strict=True)
     )
-    held = b.param("work", work.elem, work.align_bytes, writable=True)
-    made = b.param("y", y.elem, y.align_bytes, writable=True)
-    transform = _Transform(b, signal, turns, joints, held, made, (*places, y), length // 2)
+    work_memory = b.param("work", work.elem, work.align_bytes, writable=True)
+    result = b.param("y", y.elem, y.align_bytes, writable=True)
+    transform = _Transform(
+        b, signal, turns, joints, work_memory, result, (*operands, y), length // 2
+    )
     with b.loop("once", b.begin, b.end), b.loop("row", 0, x.shape[0]) as row:
         if isinstance(op, Irfft):
             transform.signal(row.index)
         else:
             transform.spectrum(row.index)
-    args = tuple(access_arg(a) for a in (*places, work, y))
+    args = tuple(access_arg(a) for a in (*operands, work, y))
     return [KernelCall(b.finish(), args, 1, op.name)]
 
 
 @dataclass(frozen=True, slots=True)
 class _Transform:
-    """The kernel under work. `work` holds the `half` complex numbers of one row."""
+    """Writes the kernel. `work` holds the `half` complex numbers of one row."""
 
     b: KernelBuilder
     x: Param
@@ -59,39 +66,39 @@ class _Transform:
     half: int
 
     def spectrum(self, row: Operand) -> None:
-        """The spectrum of one row."""
-        self._fetch(self.x, self.accesses[0], row)
+        """Write the spectrum of one row of the signal."""
+        self._load_pairs(self.x, self.accesses[0], row)
         self._stages(inverse=False)
         self._unmix(row)
 
     def signal(self, row: Operand) -> None:
-        """The signal of one row's spectrum; the result's memory holds the pairs before, too."""
+        """Write the signal of a row of the spectrum; `y` first holds the spectrum of its pairs."""
         self._mix(row)
-        self._fetch(self.y, self.accesses[3], row)
+        self._load_pairs(self.y, self.accesses[3], row)
         self._stages(inverse=True)
-        self._put(row)
+        self._store_signal(row)
 
     # --- memory ------------------------------------------------------------------------------
 
-    def _fetch(self, source: Param, access: Access, row: Operand) -> None:
+    def _load_pairs(self, source: Param, access: Access, row: Operand) -> None:
         """Load the pairs of the row into `work`, in the order in which stages read them."""
         b = self.b
         base = b.mul(row, access.strides[0])
         with b.loop("pair", 0, self.half) as pair:
             rest: Operand = pair.index
-            place: Operand = Imm(0)
+            position: Operand = Imm(0)
             size, step = self.half, 1
-            for radix in radices(self.half):  # digits of the place, the highest first
+            for radix in radices(self.half):  # digits of the index, the highest first
                 size //= radix
                 digit, rest = b.div(rest, size), b.rem(rest, size)
-                place, step = b.add(place, b.mul(digit, step)), step * radix
-            index = b.add(base, b.mul(place, 2 * access.strides[1]))
+                position, step = b.add(position, b.mul(digit, step)), step * radix
+            index = b.add(base, b.mul(position, 2 * access.strides[1]))
             for part in (0, 1):
                 value = b.load(source, index, offset=part * access.strides[1])
                 b.store(value, self.work, b.mul(pair.index, 2), offset=part)
 
-    def _put(self, row: Operand) -> None:
-        """What is in `work` into the result; floats are divided by the length."""
+    def _store_signal(self, row: Operand) -> None:
+        """Copy `work` to the row of the result; floats are divided by the length."""
         b, access = self.b, self.accesses[3]
         base = b.mul(row, access.strides[0])
         with b.loop("number", 0, 2 * self.half) as number:
@@ -101,7 +108,7 @@ class _Transform:
             b.store(value, self.y, b.add(base, b.mul(number.index, access.strides[1])))
 
     def _load(self, param: Param, index: Operand, step: int = 1) -> _Complex:
-        """A complex number whose parts are as wide as products."""
+        """A complex number, whose parts are widened to the type of products."""
         real, imaginary = (self.b.load(param, index, offset=part * step) for part in (0, 1))
         return self.b.convert(real, self._wide), self.b.convert(imaginary, self._wide)
 
@@ -109,9 +116,9 @@ class _Transform:
         for part, number in enumerate(value):
             self.b.store(self.b.convert(number, param.elem), param, index, offset=part * step)
 
-    def _turn(self, place: Operand) -> _Complex:
+    def _twiddle(self, position: Operand) -> _Complex:
         access = self.accesses[1]
-        return self._load(self.turns, self.b.mul(place, access.strides[0]), access.strides[1])
+        return self._load(self.turns, self.b.mul(position, access.strides[0]), access.strides[1])
 
     # --- stages ------------------------------------------------------------------------------
 
@@ -122,15 +129,15 @@ class _Transform:
             size *= radix
 
     def _stage(self, size: int, radix: int, *, inverse: bool) -> None:
-        """Join `radix` neighbouring transforms of `size` numbers, all over `work`."""
+        """Combine each `radix` neighbouring transforms of `size` numbers in `work` into one."""
         b = self.b
         step = self.half // (size * radix)
-        with b.loop("block", 0, step) as block, b.loop("place", 0, size) as place:
-            first = b.add(b.mul(block.index, size * radix), place.index)
+        with b.loop("block", 0, step) as block, b.loop("place", 0, size) as position:
+            first = b.add(b.mul(block.index, size * radix), position.index)
             indices = [b.mul(b.add(first, size * q), 2) for q in range(radix)]
-            parts = [self._shared(self._load(self.work, index), radix) for index in indices]
+            parts = [self._scaled(self._load(self.work, index), radix) for index in indices]
             turned = [
-                self._product(part, self._turn(b.mul(place.index, step * q)))
+                self._product(part, self._twiddle(b.mul(position.index, step * q)))
                 for q, part in enumerate(parts[1:], 1)
             ]
             results = self._butterfly(parts[0], turned)
@@ -143,69 +150,74 @@ class _Transform:
         if len(turned) == 1:
             return [self._sum("add", first, turned[0]), self._sum("sub", first, turned[0])]
         low, high = (self._sum(how, first, turned[1]) for how in ("add", "sub"))
-        both, apart = (self._sum(how, turned[0], turned[2]) for how in ("add", "sub"))
+        both, difference = (self._sum(how, turned[0], turned[2]) for how in ("add", "sub"))
         b = self.b
-        quarter = b.add(high[0], apart[1]), b.sub(high[1], apart[0])
-        last = b.sub(high[0], apart[1]), b.add(high[1], apart[0])
+        quarter = b.add(high[0], difference[1]), b.sub(high[1], difference[0])
+        last = b.sub(high[0], difference[1]), b.add(high[1], difference[0])
         return [self._sum("add", low, both), quarter, self._sum("sub", low, both), last]
 
     def _mix(self, row: Operand) -> None:
-        """From the spectrum of the row to that of its pairs, in the result's memory."""
+        """Compute the spectrum of a row's pairs from that of the row; it is stored in `y`."""
         b, source, access = self.b, self.accesses[0], self.accesses[3]
         read, base = b.mul(row, source.strides[0]), b.mul(row, access.strides[0])
         step = access.strides[1]
 
-        def pair(place: Operand | int) -> _Complex:
-            index = b.add(read, b.mul(place, 2 * source.strides[1]))
+        def pair(position: Operand | int) -> _Complex:
+            index = b.add(read, b.mul(position, 2 * source.strides[1]))
             return self._load(self.x, index, source.strides[1])
 
         (first, _), (last, _) = pair(0), pair(self.half)
         ends = self._kept(b.add(first, last)), self._kept(b.sub(first, last))
-        self._store(self._shared(ends, 2), self.y, base, step)
-        with b.loop("place", 1, self.half // 2 + 1) as place:
-            other = b.sub(self.half, place.index)
-            both, joined = self._joined(place.index, pair(place.index), pair(other))
+        self._store(self._scaled(ends, 2), self.y, base, step)
+        with b.loop("place", 1, self.half // 2 + 1) as position:
+            other = b.sub(self.half, position.index)
+            both, joined = self._joined(position.index, pair(position.index), pair(other))
             sums = self._sum("add", both, joined)
-            self._store(sums, self.y, b.add(base, b.mul(place.index, 2 * step)), step)
+            self._store(sums, self.y, b.add(base, b.mul(position.index, 2 * step)), step)
             rest = b.sub(both[0], joined[0]), b.sub(joined[1], both[1])
             self._store(rest, self.y, b.add(base, b.mul(other, 2 * step)), step)
 
     def _joined(
-        self, place: Operand, first: _Complex, second: _Complex
+        self, position: Operand, first: _Complex, second: _Complex
     ) -> tuple[_Complex, _Complex]:
-        """A pair and the conjugate of the other: half the sum; half the difference, turned."""
+        """The sum and the difference of the first pair and the conjugate of the second.
+
+        The difference is multiplied by the factor of `position`. Both are halved if the signal has
+        integers, which could overflow; `_unmix` halves floats.
+        """
         b, joints = self.b, self.accesses[2]
         real, imaginary = second
-        front = self._shared(first, 2)
-        back = self._shared((real, self._kept(b.op("neg", imaginary))), 2)
-        both, apart = self._sum("add", front, back), self._sum("sub", front, back)
-        row_of = b.mul(b.sub(place, 1), joints.strides[0])
-        return both, self._product(apart, self._load(self.joints, row_of, joints.strides[1]))
+        front = self._scaled(first, 2)
+        back = self._scaled((real, self._kept(b.op("neg", imaginary))), 2)
+        both, difference = self._sum("add", front, back), self._sum("sub", front, back)
+        row_of = b.mul(b.sub(position, 1), joints.strides[0])
+        return both, self._product(difference, self._load(self.joints, row_of, joints.strides[1]))
 
     def _unmix(self, row: Operand) -> None:
-        """From the spectrum of pairs in `work` to that of the row."""
+        """Compute the spectrum of the row from that of its pairs in `work`; it is stored in `y`."""
         b, access = self.b, self.accesses[3]
         base, step = b.mul(row, access.strides[0]), access.strides[1]
         zero = b.const(0, self._wide_type)
-        real, imaginary = self._shared(self._load(self.work, Imm(0)), 2)
+        real, imaginary = self._scaled(self._load(self.work, Imm(0)), 2)
         self._store((b.add(real, imaginary), zero), self.y, base, step)
         middle = b.add(base, 2 * self.half * step)
         self._store((b.sub(real, imaginary), zero), self.y, middle, step)
-        with b.loop("place", 1, self.half // 2 + 1) as place:
-            other = b.sub(self.half, place.index)
-            pairs = (self._load(self.work, b.mul(where, 2)) for where in (place.index, other))
-            both, joined = self._joined(place.index, *pairs)
+        with b.loop("place", 1, self.half // 2 + 1) as position:
+            other = b.sub(self.half, position.index)
+            pairs = (self._load(self.work, b.mul(where, 2)) for where in (position.index, other))
+            both, joined = self._joined(position.index, *pairs)
             sums = [b.add(p, q) for p, q in zip(both, joined, strict=True)]
-            index = b.add(base, b.mul(place.index, 2 * step))
+            index = b.add(base, b.mul(position.index, 2 * step))
             self._store((self._halved(sums[0]), self._halved(sums[1])), self.y, index, step)
             rest = b.sub(both[0], joined[0]), b.sub(joined[1], both[1])
             index = b.add(base, b.mul(other, 2 * step))
             self._store((self._halved(rest[0]), self._halved(rest[1])), self.y, index, step)
 
-    # --- numbers, as `ellc.ir.ops.spectrum` has them -------------------------------------------
+    # --- arithmetic of the reference, `ellc.ir.ops.spectrum` ------------------------------------
 
     @property
     def _wide(self) -> Elem:
+        """The element type of products."""
         return self.x.elem if self.x.elem.is_float else self.x.elem.wider
 
     @property
@@ -213,16 +225,19 @@ class _Transform:
         return VType(self._wide)
 
     def _kept(self, value: Operand) -> Operand:
+        """The value wrapped to the signal's element type, and widened again."""
         return self.b.convert(self.b.convert(value, self.x.elem), self._wide)
 
     def _rounded(self, product: Operand) -> Operand:
+        """A product of fractions in fixed point, rounded; floats are unchanged."""
         if product.type.elem.is_float:
             return product
         bits = 8 * self.x.elem.bytes - 1
         product = self.b.add(product, self.b.const(1 << (bits - 1), product))
         return self._kept(self.b.shift_right(product, bits))
 
-    def _shared(self, value: _Complex, count: int) -> _Complex:
+    def _scaled(self, value: _Complex, count: int) -> _Complex:
+        """value / count, so that a sum of `count` such integers fits; floats are unchanged."""
         if self.x.elem.is_float:
             return value
         share = self.b.const(int(np.iinfo(self.x.elem.numpy).max) // count, value[0])

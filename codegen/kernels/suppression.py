@@ -1,4 +1,4 @@
-"""Boxes chosen greedily: one pass over all boxes for each that is chosen."""
+"""Non-maximum suppression: one pass over all boxes for each box that is chosen."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from ellc.codegen.kir.types import Elem, VType
 from ellc.ir.ops.detection import NonMaxSuppression
 
 _NONE = float("-inf")
-# scores(start, count): `count` scores from a place on, and -inf in the other lanes
+# scores(start, count): a vector with `count` scores from box `start` on, and -inf in other lanes
 _Scores = Callable[[Operand, int], Operand]
 
 
 @lowers(NonMaxSuppression)
 def lower_suppression(node: PlacedNode) -> list[KernelCall]:
-    """One thread for all: where a row is written depends on how many came before it."""
+    """One thread computes all rows: the index of a row depends on the number of rows before it."""
     op = node.anchor
     assert isinstance(op, NonMaxSuppression)
     node.refuse_stages()
-    places = [x.access for x in node.inputs]
+    operands = [x.access for x in node.inputs]
     lanes = vector_lanes(node.target, Elem.F32)
-    boxes = places[1].shape[2]
+    boxes = operands[1].shape[2]
     left = scratch(Elem.F32, (-(-boxes // lanes) * lanes,))
     rows = node.result.access
     b = KernelBuilder(node.name)
     names = ("corners", "scores", "overlap", "threshold")
     corners, scores, overlap, threshold = (
-        b.param(n, a.elem, a.align_bytes) for n, a in zip(names, places, strict=True)
+        b.param(n, a.elem, a.align_bytes) for n, a in zip(names, operands, strict=True)
     )
-    search = _Search(
+    search = _SuppressionWriter(
         b,
         op,
         corners,
@@ -46,19 +46,20 @@ def lower_suppression(node: PlacedNode) -> list[KernelCall]:
         threshold,
         b.param("left", left.elem, left.align_bytes, writable=True),
         b.param("rows", rows.elem, rows.align_bytes, writable=True),
-        (places[0], places[1], rows),
+        (operands[0], operands[1], rows),
         lanes,
     )
     search.write()
-    args = tuple(access_arg(a) for a in (*places, left, rows))
+    args = tuple(access_arg(a) for a in (*operands, left, rows))
     return [KernelCall(b.finish(), args, 1, op.name)]
 
 
 @dataclass(frozen=True, slots=True)
-class _Search:
-    """The kernel under work. `left` holds the scores of one class that are not yet decided.
+class _SuppressionWriter:
+    """Writes the kernel. `left` holds the scores of one class.
 
-    Those of boxes that are chosen or left out, and what fills its last vector, are -inf.
+    The scores of boxes that are already chosen or rejected are replaced by -inf, which also fills
+    the last vector.
     """
 
     b: KernelBuilder
@@ -73,7 +74,7 @@ class _Search:
     lanes: int
 
     def write(self) -> None:
-        """Chosen boxes of every image and class, then rows of -1."""
+        """Write rows for the chosen boxes of every image and class; further rows are -1."""
         b = self.b
         images, classes, _ = self.accesses[1].shape
         with b.loop("once", b.begin, b.end):
@@ -86,49 +87,54 @@ class _Search:
                 self._store(row.index, (nothing, nothing, nothing))
 
     def _class(self, image: Operand, kind: Operand, count: Operand) -> Operand:
-        """The rows of one class from row `count` on; how many rows there are then."""
+        """Write the rows of one class, from row `count` on; returns the count after them."""
         b = self.b
-        value, place = self._first(image, kind)
-        with b.loop("rank", 0, self.op.most, carry=(count, value, place)) as rank:
-            row, value, place = rank.carried
-            found = b.compare("gt", value, b.const(_NONE, value))
-            with b.when(found):
-                where = (b.convert(image, Elem.I32), b.convert(kind, Elem.I32), place)
-                self._store(row, where)
-            stop = b.select(found, Imm(self._vectors[0]), Imm(0))
-            following = b.add(row, b.select(found, Imm(1), Imm(0)))
-            rank.carry((following, *self._without(image, place, stop)))
+        value, box_index = self._first(image, kind)
+        with b.loop("rank", 0, self.op.most, carry=(count, value, box_index)) as rank:
+            row, value, box_index = rank.carried
+            exists = b.compare("gt", value, b.const(_NONE, value))
+            with b.when(exists):
+                values = (b.convert(image, Elem.I32), b.convert(kind, Elem.I32), box_index)
+                self._store(row, values)
+            stop = b.select(exists, Imm(self._vectors[0]), Imm(0))
+            following = b.add(row, b.select(exists, Imm(1), Imm(0)))
+            rank.carry((following, *self._without(image, box_index, stop)))
         return rank.results[0]
 
     def _first(self, image: Operand, kind: Operand) -> tuple[Operand, Operand]:
-        """Scores that are good enough, put into `left`; the best of them and its place."""
+        """Store the scores that reach the threshold in `left`; returns the best and its box."""
         b, access = self.b, self.accesses[1]
         base = b.add(b.mul(image, access.strides[0]), b.mul(kind, access.strides[1]))
         least = b.splat(b.load(self.threshold, 0), self.lanes)
 
         def scores(start: Operand, count: int) -> Operand:
             index = b.add(base, b.mul(start, access.strides[2]))
-            found = load_lanes(b, self.scores, index, self.lanes, count, access.strides[2])
-            good = b.compare("ge" if self.op.at_least else "gt", found, least)
+            score = load_lanes(b, self.scores, index, self.lanes, count, access.strides[2])
+            good = b.compare("ge" if self.op.at_least else "gt", score, least)
             if count < self.lanes:
                 inside = b.iota(Elem.I32, self.lanes)
                 good = b.op("and", good, b.compare("lt", inside, b.const(count, inside)))
-            return b.select(good, found, b.const(_NONE, found))
+            return b.select(good, score, b.const(_NONE, score))
 
         return self._best(scores, Imm(self._vectors[0]))
 
-    def _without(self, image: Operand, place: Operand, stop: Operand) -> tuple[Operand, Operand]:
-        """`left` without the box at `place` and what overlaps it; the best and its place."""
+    def _without(
+        self, image: Operand, box_index: Operand, stop: Operand
+    ) -> tuple[Operand, Operand]:
+        """Remove a box and all that overlap it from `left`; returns the best score and its box.
+
+        Boxes up to `stop` are visited, and those after the last whole vector.
+        """
         b, lanes = self.b, self.lanes
         access = self.accesses[0]
         image_base = b.mul(image, access.strides[0])
         bases = [b.add(image_base, i * access.strides[1]) for i in range(4)]
-        # Where nothing was found, nothing is read below; any place will do.
-        own_place = b.max(b.convert(place, Elem.INDEX), 0)
-        step = b.mul(own_place, access.strides[2])
+        # If no box was left, the index has no meaning, but the loads below need a valid one.
+        own_index = b.max(b.convert(box_index, Elem.INDEX), 0)
+        step = b.mul(own_index, access.strides[2])
         own = [b.splat(b.load(self.corners, b.add(base, step)), lanes) for base in bases]
         limit = b.splat(b.load(self.overlap, 0), lanes)
-        own_lanes = b.splat(place, lanes)
+        own_lanes = b.splat(box_index, lanes)
 
         def scores(start: Operand, count: int) -> Operand:
             ends = [
@@ -138,13 +144,13 @@ class _Search:
             ]  # fmt: skip
             gone = b.op("or", self._overlaps(ends, own, limit), b.compare(
                 "eq", self._numbers(start), own_lanes))  # fmt: skip
-            found = b.load(self.left, start, lanes)
-            return b.select(gone, b.const(_NONE, found), found)
+            score = b.load(self.left, start, lanes)
+            return b.select(gone, b.const(_NONE, score), score)
 
         return self._best(scores, stop)
 
     def _overlaps(self, ends: list[Operand], own: list[Operand], limit: Operand) -> Operand:
-        """Whether boxes share more with one of them than allowed."""
+        """Whether the intersection over union of boxes `ends` with box `own` is above the limit."""
         b = self.b
         zero = b.const(0.0, limit)
         height, width = (
@@ -158,7 +164,7 @@ class _Search:
         return b.compare("gt", b.select(solid, ratio, zero), limit)
 
     def _best(self, scores: _Scores, stop: Operand) -> tuple[Operand, Operand]:
-        """Keep what `scores` gives from each place on; the best of it and its place.
+        """Store the scores of all boxes in `left`; returns the best one and its box.
 
         Whole vectors are visited up to `stop`; of equal scores the first is the best.
         """
@@ -172,13 +178,13 @@ class _Search:
         whole, rest = self._vectors
         if rest:
             best = self._better(scores, Imm(whole), rest, best)
-        value, place = best
+        value, box_index = best
         while value.type.lanes > 1:
             half = value.type.lanes // 2
-            value, place = self._first_of(
-                *((b.part(value, at, half), b.part(place, at, half)) for at in (0, half))
+            value, box_index = self._first_of(
+                *((b.part(value, at, half), b.part(box_index, at, half)) for at in (0, half))
             )
-        return value, place
+        return value, box_index
 
     def _better(
         self, scores: _Scores, start: Operand, count: int, best: tuple[Operand, ...]
@@ -204,7 +210,7 @@ class _Search:
 
     @property
     def _vectors(self) -> tuple[int, int]:
-        """Boxes in whole vectors, and those after them."""
+        """(boxes in whole vectors, boxes after them)."""
         boxes = self.accesses[1].shape[2]
         return boxes - boxes % self.lanes, boxes % self.lanes
 

@@ -1,4 +1,4 @@
-"""Counting the thresholds that every element reaches: one pass over memory."""
+"""Counting, for every element, the thresholds that it reaches: one pass over memory."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ellc.codegen.blocks.operands import Operands, address, common_walk
 from ellc.codegen.blocks.placed_node import NodeOperand, PlacedNode
 from ellc.codegen.blocks.vectors import fitted_lanes, load_lanes, vector_lanes
 from ellc.codegen.blocks.views import broadcast_strides, regrouped
-from ellc.codegen.blocks.walking import Walk
+from ellc.codegen.blocks.walking import ElementWalk
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
 from ellc.ir.errors import InternalError
 from ellc.ir.ops.thresholds import CountReached
 
-# Vectors counted side by side, for 32 and for 16 registers. Cycles modelled on the Cortex-A53, for
+# Vectors of elements in a block, for 32 and for 16 registers. Modelled cycles of a Cortex-A53, for
 # 14x14x64 and 15 thresholds that all channels share: in 64-bit state eight take 383,113, four
 # 422,684 and two 506,089; in 32-bit state four take 352,325, two 360,310 and eight 409,203.
 _VECTORS = {32: 8, 16: 4}
@@ -25,21 +25,21 @@ _VECTORS = {32: 8, 16: 4}
 
 @lowers(CountReached)
 def lower_count_reached(node: PlacedNode) -> list[KernelCall]:
-    """A block of elements in registers; the loop over thresholds counts for all of them."""
+    """A block of elements stays in registers while a loop over the thresholds counts."""
     x, thresholds = node.inputs
     shape = node.result.type.shape
-    place = thresholds.access
-    each = replace(place, shape=place.shape[1:], strides=place.strides[1:], border=None)
+    source = thresholds.access
+    each = replace(source, shape=source.shape[1:], strides=source.strides[1:], border=None)
     first = NodeOperand(thresholds.type.with_shape(*each.shape), each, None)
     walk = common_walk(node.result, (x, first, *node.extras))
     steps = regrouped(shape, broadcast_strides(each.shape, each.strides, shape), walk)
     if steps is None:
-        raise InternalError(f"{node.name}: a walk of {walk} over thresholds {place.shape}")
+        raise InternalError(f"{node.name}: cannot walk thresholds {source.shape} as {walk}")
     b = KernelBuilder(node.name)
     operands = Operands(b, (x,), node.result, walk, "x")
-    table = b.param("thresholds", place.elem, place.align_bytes)
+    table = b.param("thresholds", source.elem, source.align_bytes)
     epilogue = Epilogue(node, b, walk)
-    lanes = fitted_lanes(vector_lanes(node.target, place.elem), walk[-1])
+    lanes = fitted_lanes(vector_lanes(node.target, source.elem), walk[-1])
 
     def body(at: list[Operand], length: int, last: bool) -> None:
         starts = range(0, length, lanes)
@@ -48,8 +48,8 @@ def lower_count_reached(node: PlacedNode) -> list[KernelCall]:
         pairs = list(zip(deltas, counts, strict=True))
         values = [operands.load(0, at, delta, lanes, count) for delta, count in pairs]
         one, zero = (b.const(n, values[0]) for n in (1, 0))
-        with b.loop("threshold", 0, place.shape[0], carry=[zero] * len(values)) as loop:
-            row = b.mul(loop.index, place.strides[0])
+        with b.loop("threshold", 0, source.shape[0], carry=[zero] * len(values)) as loop:
+            row = b.mul(loop.index, source.strides[0])
             reached = []
             for value, total, (delta, count) in zip(values, loop.carried, pairs, strict=True):
                 index, offset = address(b, steps, at, delta)
@@ -61,7 +61,7 @@ def lower_count_reached(node: PlacedNode) -> list[KernelCall]:
 
     vectors = max(1, min(_VECTORS[node.target.vector_registers], walk[-1] // lanes))
     block = max(8 if epilogue.is_bits else 1, lanes * vectors)
-    loops = Walk(walk, block, node.threads, split_last=epilogue.has_tail)
+    loops = ElementWalk(walk, block, node.threads, split_last=epilogue.has_tail)
     extent = loops.write(b, body)
-    args = (*operands.args, access_arg(place), *epilogue.args)
+    args = (*operands.args, access_arg(source), *epilogue.args)
     return [KernelCall(b.finish(), args, extent, f"thresholds {vectors}x{lanes}")]

@@ -1,4 +1,4 @@
-"""The largest elements along an axis: each pass over it finds the next one in order."""
+"""The largest or smallest elements along an axis: each pass over it finds the next one in order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.folding import index_of, kept_axes, nan_ranked
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.vectors import fitted_lanes, load_lanes, store_lanes, vector_lanes
-from ellc.codegen.blocks.walking import Walk
+from ellc.codegen.blocks.walking import ElementWalk
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand, Param
 from ellc.codegen.kir.types import Elem, VType
@@ -22,7 +22,11 @@ from ellc.ir.ops.sorting import TopK
 
 @lowers(TopK)
 def lower_top_k(node: PlacedNode) -> list[KernelCall]:
-    """As many passes over the axis as there are results, without memory for those already found."""
+    """One pass over the axis for each result; no memory is needed for the earlier results.
+
+    A pass looks for the best element that comes after the last result in the order by rank, then
+    position.
+    """
     op = node.anchor
     assert isinstance(op, TopK)
     node.refuse_stages()
@@ -31,7 +35,7 @@ def lower_top_k(node: PlacedNode) -> list[KernelCall]:
     order = kept_axes(len(x.shape), (op.axis,))
     extents = tuple(x.shape[a] for a in order) or (1,)
     b = KernelBuilder(node.name)
-    search = _Search(
+    search = _TopKWriter(
         b,
         op,
         b.param("x", x.elem, x.align_bytes),
@@ -41,20 +45,19 @@ def lower_top_k(node: PlacedNode) -> list[KernelCall]:
         order,
         _lanes(node.target, x.elem, extents[-1]),
     )
-    extent = Walk(extents, search.lanes, node.threads).write(b, search.row)
+    extent = ElementWalk(extents, search.lanes, node.threads).write(b, search.row)
     args = (access_arg(x), access_arg(values), access_arg(places))
     return [KernelCall(b.finish(), args, extent, op.name)]
 
 
 def _lanes(target: Target, elem: Elem, rows: int) -> int:
-    """Rows side by side in one vector."""
-    lanes = fitted_lanes(vector_lanes(target, elem if elem.bytes > 4 else Elem.I32), rows)
-    return lanes
+    """How many rows one vector covers; positions have 32 bits."""
+    return fitted_lanes(vector_lanes(target, elem if elem.bytes > 4 else Elem.I32), rows)
 
 
 @dataclass(frozen=True, slots=True)
-class _Search:
-    """Writes the results of a vector of rows."""
+class _TopKWriter:
+    """Writes the code for a vector of rows."""
 
     b: KernelBuilder
     op: TopK
@@ -66,37 +69,41 @@ class _Search:
     lanes: int
 
     def row(self, at: list[Operand], length: int, last: bool) -> None:
-        """All results for `length` rows from the coordinates `at`."""
+        """All results of `length` rows from the coordinates `at` on."""
         b, axis = self.b, self.op.axis
         strides = [[a.strides[i] for i in self.order] or [0] for a in self.accesses]
         x_base, y_base, z_base = (index_of(b, 0, at, s) for s in strides)
         x_step, y_step, z_step = (a.strides[axis] for a in self.accesses)
         x_lane, y_lane, z_lane = (s[-1] for s in strides)
         type_ = VType(self.x.elem, self.lanes)
-        none = b.const(-1, type_.with_elem(Elem.I32))
-        with b.loop("rank", 0, self.op.count, carry=(b.const(self._best(), type_), none)) as loop:
-            value, place = loop.carried
+        no_position = b.const(-1, type_.with_elem(Elem.I32))
+        with b.loop(
+            "rank", 0, self.op.count, carry=(b.const(self._best(), type_), no_position)
+        ) as loop:
+            value, position = loop.carried
             extent = self.accesses[0].shape[axis]
-            nothing = b.const(0, type_)
-            start = (nothing, nothing, none, b.const(0, none))
+            no_element = b.const(0, type_)
+            start = (no_element, no_element, no_position, b.const(0, no_position))
             with b.loop("candidate", 0, extent, carry=start) as inner:
                 index = b.add(x_base, b.mul(inner.index, x_step))
-                found = load_lanes(b, self.x, index, self.lanes, length, x_lane)
-                ranked = nan_ranked(b, found, largest=self.op.largest)
-                stored, best, where, number = inner.carried
-                wins = self._wins(ranked, number, value, place, best, where)
-                kept = [b.select(wins, new, old) for new, old in ((found, stored), (ranked, best))]
-                where = b.select(wins, number, where)
-                inner.carry((*kept, where, b.add(number, b.const(1, number))))
-            stored, best, where, _ = inner.results
+                element = load_lanes(b, self.x, index, self.lanes, length, x_lane)
+                ranked = nan_ranked(b, element, largest=self.op.largest)
+                stored, best, best_position, number = inner.carried
+                wins = self._wins(ranked, number, value, position, best, best_position)
+                kept = [
+                    b.select(wins, new, old) for new, old in ((element, stored), (ranked, best))
+                ]
+                best_position = b.select(wins, number, best_position)
+                inner.carry((*kept, best_position, b.add(number, b.const(1, number))))
+            stored, best, best_position, _ = inner.results
             y_index = b.add(y_base, b.mul(loop.index, y_step))
             z_index = b.add(z_base, b.mul(loop.index, z_step))
             store_lanes(b, stored, self.values, y_index, length, y_lane)
-            store_lanes(b, where, self.places, z_index, length, z_lane)
-            loop.carry((best, where))
+            store_lanes(b, best_position, self.places, z_index, length, z_lane)
+            loop.carry((best, best_position))
 
     def _best(self) -> float | int:
-        """What no element is better than."""
+        """A value that no element can beat."""
         sign = 1 if self.op.largest else -1
         if self.x.elem.is_float:
             return sign * np.inf
@@ -105,19 +112,23 @@ class _Search:
 
     def _wins(
         self,
-        found: Operand,
+        element: Operand,
         number: Operand,
         value: Operand,
-        place: Operand,
+        position: Operand,
         best: Operand,
-        where: Operand,
+        best_position: Operand,
     ) -> Operand:
-        """Whether an element comes after the last result, but before the best one so far."""
+        """Whether an element comes after the last result and before the best one of this pass.
+
+        `element` and `number` are its value and position, `value` and `position` those of the last
+        result, `best` and `best_position` (-1: none) those of the best one.
+        """
         b = self.b
         worse, better = ("lt", "gt") if self.op.largest else ("gt", "lt")
-        equal = b.compare("eq", found, value)
-        later = b.op("and", equal, b.compare("gt", number, place))
-        after = b.op("or", b.compare(worse, found, value), later)
-        nothing = b.compare("lt", where, b.const(0, where))
-        before = b.op("or", nothing, b.compare(better, found, best))
+        equal = b.compare("eq", element, value)
+        later = b.op("and", equal, b.compare("gt", number, position))
+        after = b.op("or", b.compare(worse, element, value), later)
+        no_element = b.compare("lt", best_position, b.const(0, best_position))
+        before = b.op("or", no_element, b.compare(better, element, best))
         return b.op("and", after, before)

@@ -8,9 +8,9 @@ from ellc.codegen.kir.ir import Operand
 
 
 class WeightRows:
-    """Rows of weights, loaded and widened `ahead` rows before they are multiplied.
+    """Rows of weights, which are loaded `ahead` rows before they are multiplied.
 
-    Cores that execute in order would otherwise stall on a value that is not loaded yet.
+    An in-order core would otherwise wait for each value that is not loaded yet.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Rules of the pointwise operators, one module per family; importing this registers all."""
+"""Rules of the pointwise operators, one module per family; importing this package registers all."""
 
 from __future__ import annotations
 

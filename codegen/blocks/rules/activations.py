@@ -37,7 +37,7 @@ def _clip(op: pointwise.Clip, b: KernelBuilder, x: Operand) -> Operand:
     if elem.is_float:
         return _between(b, x, op.low, op.high)
     low, high = op.whole_bounds(elem.numpy)
-    # In numpy's order: the upper bound wins where no integer lies between.
+    # In numpy's order: the upper bound wins if no integer is between the bounds.
     return b.min(b.max(x, b.const(low, x)), b.const(high, x))
 
 
@@ -97,7 +97,7 @@ def _softplus(op: Any, b: KernelBuilder, x: Operand) -> Operand:
 def _gelu(op: pointwise.Gelu, b: KernelBuilder, x: Operand) -> Operand:
     if not op.approximate:
         return vmath.gelu(b, x)
-    # (1 + tanh(u)) / 2 is the sigmoid of 2u, without the cancellation far below 0.
+    # (1 + tanh(u)) / 2 is the sigmoid of 2u, which does not cancel for u far below 0.
     factor = 2 * math.sqrt(2 / math.pi)
     square = b.mul(x, x)
     inner = b.mul_add(square, b.const(0.044715 * factor, x), b.const(factor, x))
@@ -112,10 +112,10 @@ def _swish(op: pointwise.Swish, b: KernelBuilder, x: Operand) -> Operand:
 
 @emits(pointwise.Mish, costly=True)
 def _mish(op: Any, b: KernelBuilder, x: Operand) -> Operand:
-    # tanh(log(1 + e)) = (e^2 + 2e) / (e^2 + 2e + 2); from x = 20 on it is 1.
-    raised = vmath.exp(b, b.min(x, b.const(20.0, x)))
-    grown = b.mul(raised, b.add(raised, b.const(2.0, x)))
-    return b.mul(x, b.div(grown, b.add(grown, b.const(2.0, x))))
+    # With e = exp(x): tanh(log(1 + e)) = (e^2 + 2e) / (e^2 + 2e + 2), which is 1 from x = 20 on.
+    exponential = vmath.exp(b, b.min(x, b.const(20.0, x)))
+    above = b.mul(exponential, b.add(exponential, b.const(2.0, x)))
+    return b.mul(x, b.div(above, b.add(above, b.const(2.0, x))))
 
 
 @emits(pointwise.Softsign)

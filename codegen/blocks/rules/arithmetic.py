@@ -56,14 +56,14 @@ def _pow(op: Any, b: KernelBuilder, x: Operand, y: Operand) -> Operand:
     if not x.type.elem.is_float:
         return wide.power(b, x, y)
     if isinstance(y, Imm):
-        found = _constant_power(b, x, float(y.value))
-        if found is not None:
-            return found
+        power = _constant_power(b, x, float(y.value))
+        if power is not None:
+            return power
     return vmath.pow(b, x, y)
 
 
 def _constant_power(b: KernelBuilder, x: Operand, exponent: float) -> Operand | None:
-    """The few exponents that are a product, a division or a root."""
+    """x to one of the few exponents that need only products, a division or a root, else None."""
     one = b.const(1.0, x)
     match exponent:
         case 0.0:
@@ -85,10 +85,10 @@ def _constant_power(b: KernelBuilder, x: Operand, exponent: float) -> Operand | 
 
 @emits(Atan2, costly=True)
 def _atan2(op: Any, b: KernelBuilder, x: Operand, y: Operand) -> Operand:
-    """The angle in the first quadrant, then the half plane and the sign of the operands."""
+    """The angle of the magnitudes (first quadrant), moved to the quadrant of the signs."""
     up, right = Expression.of(b, x), Expression.of(b, y)
     height, width = up.abs(), right.abs()
-    # As for the reals, but 0 / 0 is 0, and infinity / infinity is 1.
+    # The usual quotient, but 0 / 0 is 0, and infinity / infinity is 1.
     slope = height.choose("eq", height, width, 1.0, height / width)
     slope = slope.choose("eq", height + width, 0.0, 0.0, slope)
     angle = up.like(vmath_inverse.atan(b, slope.operand))
@@ -121,7 +121,7 @@ def _floor_mod(op: Any, b: KernelBuilder, x: Operand, y: Operand) -> Operand:
 
 
 def _unlike(b: KernelBuilder, rest: Operand, y: Operand) -> Operand:
-    """Where a remainder is not 0 and has another sign than the divisor."""
+    """A mask: the remainder is not 0, and its sign differs from the divisor's."""
     zero = b.const(0, rest)
     differ = b.op("xor", b.compare("lt", rest, zero), b.compare("lt", y, zero))
     return b.op("and", b.compare("ne", rest, zero), differ)

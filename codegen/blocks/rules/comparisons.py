@@ -102,15 +102,18 @@ def _shifted(
     shift: Callable[[Operand, int], Operand],
     gone: Operand,
 ) -> Operand:
-    """By 1, 2, 4, .. where y has those bits; `gone` where it has any others."""
+    """`x` shifted by `y`: one conditional shift by 1, 2, 4, .. for each bit that `y` may have.
+
+    The result is `gone` where `y` is not in [0, bits of x).
+    """
     bits = x.type.elem.bytes * 8
     if isinstance(y, Imm):
         number = int(y.value)
         return gone if not 0 <= number < bits else shift(x, number) if number else x
     zero = b.const(0, y)
     result = x
-    for place in range(bits.bit_length() - 1):
-        bit = b.op("and", y, b.const(1 << place, y))
-        result = b.select(b.compare("ne", bit, zero), shift(result, 1 << place), result)
+    for position in range(bits.bit_length() - 1):
+        bit = b.op("and", y, b.const(1 << position, y))
+        result = b.select(b.compare("ne", bit, zero), shift(result, 1 << position), result)
     others = b.op("and", y, b.const(~(bits - 1) if y.type.elem.is_signed else 2**bits - bits, y))
     return b.select(b.compare("ne", others, zero), gone, result)

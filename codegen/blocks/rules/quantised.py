@@ -22,9 +22,9 @@ from ellc.ir.ops.quantised import Dequantize, Quantize, Requantize
 from ellc.ir.ops.quantised_arithmetic import QuantAdd, QuantDiv, QuantMul
 from ellc.ir.types import DType
 
-# Added to a float of at most 22 bits it leaves the nearest integer in the lowest bits.
+# Added to a float of magnitude below 2^22, it leaves the nearest integer in the lowest bits.
 _MAGIC, _MAGIC_BITS = 1.5 * 2.0**23, 0x4B400000
-_FAR = 2.0**20  # what is further from zero saturates anyway
+_FAR = 2.0**20  # larger magnitudes saturate anyway
 
 
 @emits(Requantize, costly=True)
@@ -117,7 +117,7 @@ def _difference(b: KernelBuilder, x: Operand, zero: int) -> Operand:
 def _raised(
     b: KernelBuilder, x: Operand, left_shift: int, zero: int, multiplier: int, shift: int
 ) -> Operand:
-    """(x - zero) * 2^left_shift times a factor; half of an even number needs no product."""
+    """(x - zero) * 2^left_shift times a fixed-point factor; the factor 1/2 is a shorter shift."""
     wide = _difference(b, x, zero)
     if multiplier == 1 << 30 and left_shift > 0 and x.type.elem.bytes == 1:
         product = b.shift_left(wide, left_shift - 1)
@@ -129,7 +129,10 @@ def _raised(
 def _stored(
     b: KernelBuilder, scaled: Operand, op: Requantize | QuantAdd | QuantMul | QuantDiv
 ) -> Operand:
-    """Clamped, the zero point added, narrowed; vectors of bytes with twice the lanes at once."""
+    """Clamped, moved by the zero point, and narrowed to the stored type.
+
+    Vectors for bytes are narrowed to 16 bits first, so that each instruction has twice the lanes.
+    """
     elem = Elem.of(op.dtype)
     if elem.bytes == 1 and scaled.type.lanes > 1:
         scaled = _saturated(b, scaled, Elem.I16)
@@ -140,7 +143,7 @@ def _stored(
 
 
 def _narrowed(b: KernelBuilder, wide: Operand, dtype: DType) -> Operand:
-    """Saturated to a narrower type, which vector units do by halves."""
+    """Saturated to a narrower type; vector units halve the width at each step."""
     elem = Elem.of(dtype)
     if elem.bytes == 1 and wide.type.lanes > 1:
         wide = _saturated(b, wide, Elem.I16)
@@ -154,7 +157,7 @@ def _saturated(b: KernelBuilder, wide: Operand, elem: Elem) -> Operand:
 
 
 def _quotient(b: KernelBuilder, x: Operand, scale: Operand) -> Operand:
-    """x / scale, by a product where that gives the same number."""
+    """x / scale; a product with the inverse for powers of two, which is as exact."""
     if isinstance(scale, Imm):
         mantissa, exponent = math.frexp(scale.value)
         if mantissa == 0.5 and abs(exponent) < 120:
@@ -163,7 +166,7 @@ def _quotient(b: KernelBuilder, x: Operand, scale: Operand) -> Operand:
 
 
 def _rounded_even(b: KernelBuilder, real: Operand, zero_point: int = 0) -> Operand:
-    """The nearest integer, halves to the even one, plus a number."""
+    """The nearest integer, halves to the even one, plus the zero point."""
     bits = b.bitcast(b.add(real, b.const(_MAGIC, real)), Elem.I32)
     return b.sub(bits, b.const(_MAGIC_BITS - zero_point, bits))
 

@@ -24,6 +24,6 @@ def _scaled_add(op: ScaledAdd, b: KernelBuilder, x: Operand, y: Operand) -> Oper
 
 
 def _product(b: KernelBuilder, x: Operand, factor: float) -> Operand:
-    """x * factor in float64, where it is exact: not every target can fuse in float32."""
+    """x * factor in float64, where it is exact; a fused float32 is not available on all targets."""
     wide = b.convert(b.convert(x, Elem.I32), Elem.F64)
     return b.mul(wide, b.const(factor, wide))
