@@ -197,6 +197,12 @@ def _once_each(_ctx: click.Context, _param: click.Parameter, given: Named) -> Na
     return given
 
 
+def _name(text: str) -> str:
+    if not text.strip():
+        raise click.BadParameter("the name is empty")
+    return text
+
+
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(","))
     if not all(names):
@@ -232,6 +238,13 @@ _MODEL_OPTIONS = (
         metavar="NAME,...",
         help="Take only the part of the network that these values need, and give them "
         "(of .ell: ports such as 1003.output).",
+    ),
+    click.option(
+        "--signature",
+        type=_name,
+        metavar="NAME",
+        help="The signature of a TFLite file with several that is taken; default: that of its "
+        "first graph.",
     ),
     click.option(
         "--layout",
@@ -308,6 +321,7 @@ def _options(values: dict[str, Any]) -> ModelOptions:
         shapes=MappingProxyType(dict(values.pop("shapes"))),
         fixed=MappingProxyType(dict(values.pop("fixed"))),
         outputs=values.pop("outputs") or (),
+        signature=values.pop("signature") or "",
         layout=values.pop("layout"),
         keep_double=values.pop("double_is") == "double",
     )

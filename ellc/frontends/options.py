@@ -17,13 +17,15 @@ class ImportOptions:
     `shapes` gives a shape, by input name, to inputs whose shape the file leaves open; an open batch
     is 1 without it. `fixed` turns inputs into constants, by input name: one number for all
     elements, or one for each. `outputs` cuts the network: only the nodes that these values need are
-    read. With `layout` "nhwc", inputs and outputs that are NCHW in the file become NHWC. With
+    read. `signature` names the entrance of a file that has several; "" stands for the file's first
+    graph. With `layout` "nhwc", inputs and outputs that are NCHW in the file become NHWC. With
     `keep_double`, float64 values of an `.ell` model are computed in float64 instead of float32.
     """
 
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
     fixed: Mapping[str, tuple[float, ...]] = field(default_factory=lambda: MappingProxyType({}))
     outputs: tuple[str, ...] = ()
+    signature: str = ""
     layout: Literal["file", "nhwc"] = "file"
     keep_double: bool = False
     limits: Limits = DEFAULT_LIMITS
@@ -39,6 +41,7 @@ OPTIONS = MappingProxyType(
         "shapes": "--shape",
         "fixed": "--set",
         "outputs": "--outputs",
+        "signature": "--signature",
         "layout": "--layout",
         "keep_double": "--double-is",
     }

@@ -15,6 +15,7 @@ CHOSEN = {
     "shapes": {"x": (1, 2)},
     "fixed": {"x": (1.0,)},
     "outputs": ("y",),
+    "signature": "s",
     "layout": "nhwc",
     "keep_double": True,
 }

@@ -66,6 +66,7 @@ class TFLiteFile:
     names: dict[str, dict[int, str]] = field(default_factory=dict)
     inner: list[tuple[TFLiteFile, list[int], list[int]]] = field(default_factory=list)
     version: int = 1  # of every operator
+    entrances: dict[str, int] = field(default_factory=dict)  # signatures and their graphs
 
     def add(self, tensor: T) -> int:
         self.tensors.append(tensor)
@@ -93,8 +94,9 @@ class TFLiteFile:
         model.operatorCodes = []
         graphs = ((self, inputs, outputs), *self.inner)
         model.subgraphs = [f._graph(ins, outs, model) for f, ins, outs in graphs]
-        if self.names:
-            model.signatureDefs = [self._signature()]
+        entrances = self.entrances or ({"serving_default": 0} if self.names else {})
+        made = [self._signature(*entrance, model) for entrance in entrances.items()]
+        model.signatureDefs = made or None
         builder = flatbuffers.Builder(1024)
         builder.Finish(model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
@@ -166,13 +168,16 @@ class TFLiteFile:
                 made.builtinOptions2 = options
         return made
 
-    def _signature(self) -> schema.SignatureDefT:
+    def _signature(self, key: str, number: int, model: schema.ModelT) -> schema.SignatureDefT:
+        """Names of inputs and outputs: those of `names`, else of the tensors."""
         made = schema.SignatureDefT()
-        made.signatureKey = "serving_default"
-        made.subgraphIndex = 0
+        made.signatureKey = key
+        made.subgraphIndex = number
+        graph = model.subgraphs[number]
         for side in ("inputs", "outputs"):
             maps = []
-            for index, name in self.names.get(side, {}).items():
+            usual = {index: graph.tensors[index].name for index in getattr(graph, side)}
+            for index, name in (self.names or {side: usual}).get(side, {}).items():
                 entry = schema.TensorMapT()
                 entry.name, entry.tensorIndex = name, index
                 maps.append(entry)

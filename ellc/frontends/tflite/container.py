@@ -71,14 +71,15 @@ _STORED: dict[str, np.dtype[Any]] = {
 }
 
 
-def read_container(data: bytes, limits: Limits) -> TfliteModel:
-    """The main graph of a file.
+def read_container(data: bytes, limits: Limits, signature: str = "") -> TfliteModel:
+    """The graph of a signature of the file, or its first graph.
 
-    Raises `Damaged` when the file contradicts itself and `EllcError` E203 beyond the limits.
+    Raises `Damaged` when the file contradicts itself, `EllcError` E203 beyond the limits, and
+    `KeyError` with the names of all signatures if there is none of this name.
     """
     if data[4:8] != _IDENTIFIER:
         raise Damaged("it does not have TensorFlow Lite's mark TFL3")
-    return _Container(data, limits).model()
+    return _Container(data, limits).model(signature)
 
 
 def option_names() -> set[str]:
@@ -106,20 +107,27 @@ class _Container:
         self._kinds = [_kind(code) for code in codes]
         self._versions = [code.Version() for code in codes]
 
-    def model(self) -> TfliteModel:
+    def model(self, wanted: str) -> TfliteModel:
         graphs = list(entries(self._root, "Subgraphs"))
         if not graphs:
             raise Damaged("it has no graph")
-        graph, self._graphs = graphs[0], graphs
+        every = list(entries(self._root, "SignatureDefs"))
+        chosen = self._signature(every, wanted)
+        index = chosen.SubgraphIndex() if chosen else 0
+        if index >= len(graphs):
+            raise Damaged(f"a signature is of graph {index} of {len(graphs)}")
+        graph, self._graphs = graphs[index], graphs
         tensors = self._tensors(graph)
         nodes = tuple(self._node(operator, tensors) for operator in entries(graph, "Operators"))
-        inputs, outputs = self._signature()
+        inputs, outputs = (_named(chosen, s) if chosen else {} for s in ("Inputs", "Outputs"))
         return TfliteModel(
             _interface(self._picked(tensors, graph.InputsAsNumpy()), inputs, tensors),
             _interface(self._picked(tensors, graph.OutputsAsNumpy()), outputs, tensors),
             tuple(tensors),
             nodes,
             self._metadata(),
+            tuple(_text(s.SignatureKey()) for s in every),
+            _text(chosen.SignatureKey()) if chosen else None,
         )
 
     def _metadata(self) -> dict[str, str]:
@@ -261,12 +269,14 @@ class _Container:
         found = operator.CustomOptionsAsNumpy()
         return found.tobytes() if isinstance(found, np.ndarray) else b""
 
-    def _signature(self) -> tuple[dict[int, str], dict[int, str]]:
-        """Names that callers use for tensors, if the file has one signature for its main graph."""
-        found = [s for s in entries(self._root, "SignatureDefs") if s.SubgraphIndex() == 0]
-        if len(found) != 1:
-            return {}, {}
-        return _named(found[0], "Inputs"), _named(found[0], "Outputs")
+    @staticmethod
+    def _signature(every: Sequence[Any], wanted: str) -> Any | None:
+        """The signature of a name, or the only one of the first graph, if there is one."""
+        named = [s for s in every if _text(s.SignatureKey()) == wanted]
+        if wanted and not named:
+            raise KeyError(*(_text(s.SignatureKey()) for s in every))
+        found = named if wanted else [s for s in every if s.SubgraphIndex() == 0]
+        return found[0] if len(found) == 1 or wanted else None
 
 
 def _kind(code: Any) -> str:

@@ -37,7 +37,7 @@ FORMAT = Format(
     suffixes=_SUFFIXES,
     evidence=_evidence,
     read=_read,
-    takes=frozenset({"shapes", "fixed", "outputs", "layout"}),
+    takes=frozenset({"shapes", "fixed", "outputs", "signature", "layout"}),
     is_exported=True,
     operators=_operators,
 )

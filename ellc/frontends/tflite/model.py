@@ -184,10 +184,12 @@ class Interface:
 
 @dataclass(frozen=True, slots=True)
 class TfliteModel:
-    """The main graph of a file, and what its metadata says of pictures."""
+    """The chosen graph of a file, the names of all its entrances, and what is said of pictures."""
 
     inputs: tuple[Interface, ...]
     outputs: tuple[Interface, ...]
     tensors: tuple[Tensor, ...]
     nodes: tuple[TfliteNode, ...]
     metadata: Mapping[str, str] = field(default_factory=dict)
+    signatures: tuple[str, ...] = ()
+    signature: str | None = None

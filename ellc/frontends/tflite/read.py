@@ -21,24 +21,25 @@ from ellc.frontends.tflite.spectra import without_complex
 from ellc.ir.errors import EllcError
 from ellc.ir.graph import Graph
 from ellc.ir.installing import extra_hint
-from ellc.ir.limits import Limits
 from ellc.ir.reading import read_file
 from ellc.ir.types import TensorType
 
 _DEFAULT = ImportOptions()
+_MOST_SHOWN = 5
 
 
 def read_tflite(source: Path, options: ImportOptions = _DEFAULT) -> Graph:
     """Read a `.tflite` file as a graph.
 
     Inputs and outputs have the shapes and element types of the file and the names of its signature,
-    or of its tensors; class names after the file become the metadata `labels`, and means and
-    deviations of pictures those keys that ELL has for them. Raises `EllcError` and nothing else:
+    or of its tensors; of a file with several signatures one is read. Class names after the file
+    become the metadata `labels`, and means and deviations of pictures those keys that ELL has for
+    them. Raises `EllcError` and nothing else:
     E203 beyond the limits, E210 unreadable or damaged, E211 a package is missing, E212 with every
     operator that is not supported, E213 an open shape, E214 an unknown name.
     """
     data = read_file(source, options.limits, code="E210")
-    model = _model(source, data, options.limits)
+    model = _model(source, data, options)
     try:
         return _graph(source.stem, model, appended_labels(data), options)
     except EllcError as error:
@@ -46,7 +47,7 @@ def read_tflite(source: Path, options: ImportOptions = _DEFAULT) -> Graph:
         raise
 
 
-def _model(source: Path, data: bytes, limits: Limits) -> TfliteModel:
+def _model(source: Path, data: bytes, options: ImportOptions) -> TfliteModel:
     try:
         from ellc.frontends.tflite.container import read_container
         from ellc.frontends.tflite.tables import Damaged
@@ -58,7 +59,9 @@ def _model(source: Path, data: bytes, limits: Limits) -> TfliteModel:
             hint=extra_hint("tflite", "tflite", "flatbuffers"),
         ) from None
     try:
-        return read_container(data, limits)
+        return read_container(data, options.limits, options.signature)
+    except KeyError as error:
+        raise _unknown(options.signature, error.args, "signature", str(source)) from None
     except Damaged as error:
         raise EllcError(
             f"is damaged, or not a TensorFlow Lite model: {error}",
@@ -70,6 +73,8 @@ def _model(source: Path, data: bytes, limits: Limits) -> TfliteModel:
 
 def _graph(name: str, model: TfliteModel, labels: str, options: ImportOptions) -> Graph:
     emitter = Emitter(name, Budget(options.limits))
+    if not options.signature and len(model.signatures) > 1:
+        emitter.note(_several(model))
     outputs = _wanted(model, options.outputs)
     values = constants(emitter, model.tensors) | _inputs(emitter, model, options)
     nodes, variables = without_handles(model.nodes, [o.tensor.name for o in outputs])
@@ -153,10 +158,20 @@ def _wanted(model: TfliteModel, names: Sequence[str]) -> list[Interface]:
     return [Interface(name, found[name]) for name in names]
 
 
-def _unknown(name: str, names: Sequence[str], what: str) -> EllcError:
+def _several(model: TfliteModel) -> str:
+    """What is left out of a file with several entrances."""
+    taken = "its first graph" if model.signature is None else f"'{model.signature}'"
+    others = [name for name in model.signatures if name != model.signature]
+    shown = ", ".join(f"'{name}'" for name in others[:_MOST_SHOWN])
+    more = ", ..." if len(others) > _MOST_SHOWN else ""
+    return f"the file has several signatures: {taken} is taken, --signature takes {shown}{more}"
+
+
+def _unknown(name: str, names: Sequence[str], what: str, where: str = "") -> EllcError:
     close = difflib.get_close_matches(name, names, 3, 0.5) or list(dict.fromkeys(names))[:5]
     return EllcError(
         f"has no {what} called '{name}'",
         code="E214",
+        where=where,
         hint=f"close to it: {', '.join(close)}" if close else "",
     )

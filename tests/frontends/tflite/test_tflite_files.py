@@ -11,6 +11,7 @@ import flatbuffers
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from tflite_cases import ints, stored
 from tflite_files import T, TFLiteFile, options, saved, single
 
@@ -74,6 +75,45 @@ def test_a_signature_names_inputs_and_outputs(tmp_path: Path) -> None:
     for name in ("scores", "v1"):
         cut = read(file.data([0], [2]), tmp_path, ImportOptions(outputs=(name,)))
         assert cut.outputs[0].name == name
+
+
+def test_a_signature_is_a_graph_of_its_own(tmp_path: Path) -> None:
+    """What the runtime's runner of each computes; without a name a note lists the others."""
+    file, other = TFLiteFile(), TFLiteFile()
+    file.apply("RELU", [file.add(T((1, 4), name="x"))], [file.add(T((1, 4), name="y"))])
+    other.apply("TANH", [other.add(T((1, 3), name="a"))], [other.add(T((1, 3), name="b"))])
+    file.inner = [(other, [0], [1])]
+    file.entrances = {"first": 0, "second": 1}
+    data = file.data([0], [1])
+    runtime = Interpreter(model_content=data, experimental_op_resolver_type=OpResolverType.BUILTIN)
+    for name, (given, made) in {"first": ("x", "y"), "second": ("a", "b")}.items():
+        graph = read(data, tmp_path, ImportOptions(signature=name))
+        assert [p.name for p in (*graph.inputs, *graph.outputs)] == [given, made]
+        assert "note.0" not in graph.metadata
+        x = np.linspace(-2, 2, graph.input_types()[0].elements, dtype=np.float32)[None]
+        (found,) = evaluate(graph, (x,)).outputs
+        wanted = runtime.get_signature_runner(name)(**{given: x})[made]
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    usual = read(data, tmp_path)
+    assert usual.inputs[0].name == "x"
+    assert "'first' is taken, --signature takes 'second'" in usual.metadata["note.0"]
+    error = refused(data, tmp_path, ImportOptions(signature="secund"))
+    assert (error.code, error.where != "", error.hint) == ("E214", True, "close to it: second")
+    file.entrances = {"first": 0, "second": 0}
+    both = read(file.data([0], [1]), tmp_path)
+    assert "its first graph is taken" in both.metadata["note.0"]
+
+
+def test_a_signature_of_a_graph_that_is_not_there_is_damage(tmp_path: Path) -> None:
+    file = chain_of("RELU")
+    file.entrances = {"first": 0}
+    data = bytearray(file.data([0], [1]))
+    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    model.signatureDefs[0].subgraphIndex = 1
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    error = refused(bytes(builder.Output()), tmp_path, ImportOptions(signature="first"))
+    assert (error.code, "graph 1 of 1" in error.message) == ("E210", True)
 
 
 def test_equal_names_get_numbers(tmp_path: Path) -> None:
