@@ -6,7 +6,6 @@ outputs, pixels and memory hashes to its own number of the interface.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import sys
@@ -19,6 +18,7 @@ from ellc.codegen.machine.target import Target
 from ellc.codegen.output.glue import interface_hash
 from ellc.codegen.output.package.manifest import FORMAT
 from ellc.ir.errors import EllcError
+from ellc.ir.json_values import values_of
 from ellc.ir.limits import MOST_AXES
 from ellc.ir.types import DType, Quant, TensorType
 
@@ -51,7 +51,7 @@ def read_manifest(path: Path, library: Path) -> Manifest:
             data = file.read(_LONGEST_BYTES + 1)
         if len(data) > _LONGEST_BYTES:
             raise ValueError("the file is too long")
-        return _manifest(json.loads(data))
+        return _manifest(values_of(data))
     except (OSError, ValueError, RecursionError) as error:
         said = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise EllcError(

@@ -28,6 +28,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from ellc import __version__
 from ellc.codegen.machine.target import Target
 from ellc.ir.errors import EllcError
 from ellc.ir.files import write_text
+from ellc.ir.json_values import values_of
 
 FORMAT = "ellc tuning 1"
 MOST_BYTES = 16 << 20
@@ -63,13 +65,13 @@ class Entry:
 
 
 def read_tuning(path: Path) -> tuple[Entry, ...]:
-    """The entries of a file. Raises `EllcError` E760, which lists every problem."""
+    """The entries of a file. Raises `EllcError` E760, which lists the first 20 problems."""
     try:
         with path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)
         if len(data) > MOST_BYTES:
             raise ValueError(f"it has more than {MOST_BYTES:,} bytes")
-        document = json.loads(data, object_pairs_hook=_object)
+        document = values_of(data, _object)
     except (OSError, ValueError, RecursionError) as error:
         said = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise _damaged(path, [said[:200]]) from None
@@ -78,11 +80,11 @@ def read_tuning(path: Path) -> tuple[Entry, ...]:
     listed = document.get("entries")
     if not isinstance(listed, list) or document.keys() != {"format", "entries"}:
         raise _damaged(path, ['it must hold "format" and "entries", a list, and nothing else'])
-    problems = [line for place, said in enumerate(listed) for line in _problems(place, said)]
-    if problems:
+    found = (line for place, said in enumerate(listed) for line in _problems(place, said))
+    if problems := list(islice(found, _MOST_PROBLEMS + 1)):
         raise _damaged(path, problems)
     entries = tuple(Entry(**{**said, "measured": float(said["measured"])}) for said in listed)
-    if twice := list(_twice(entries)):
+    if twice := list(islice(_twice(entries), _MOST_PROBLEMS + 1)):
         raise _damaged(path, twice)
     return entries
 
@@ -157,8 +159,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _damaged(path: Path, problems: list[str]) -> EllcError:
-    more = len(problems) - _MOST_PROBLEMS
-    shown = problems[:_MOST_PROBLEMS] + ([f"and {more} more"] if more > 0 else [])
+    more = len(problems) > _MOST_PROBLEMS
+    shown = problems[:_MOST_PROBLEMS] + (["and more"] if more else [])
     return EllcError(
         "this is not a tuning file" if len(problems) > 1 else f"not a tuning file: {problems[0]}",
         code="E760",

@@ -18,6 +18,7 @@ import numpy as np
 from ellc.ir.errors import EllcError
 from ellc.ir.files import whole_file
 from ellc.ir.graph import Graph
+from ellc.ir.json_values import values_of
 from ellc.ir.limits import DEFAULT_LIMITS, Limits
 from ellc.ir.nested import all_graphs
 from ellc.ir.reading import ZIP_DAMAGE, opened_zip, read_member
@@ -119,14 +120,14 @@ def _read(path: Path, limits: Limits) -> tuple[WeightPool, str | None]:
 
     try:
         with opened_zip(path, limits, str(path)) as archive:
-            head = json.loads(content(archive, "ellc.json"))
+            head = values_of(content(archive, "ellc.json"))
             has_text = "graph.txt" in archive.namelist()
             text = content(archive, "graph.txt").decode("utf-8") if has_text else None
             start = _data_offset(path, archive.getinfo("weights.bin"))
             size = archive.getinfo("weights.bin").file_size
         entries = _entries(head)
         raw = np.memmap(path, np.uint8, "r", start, (size,)) if size else np.empty(0, np.uint8)
-        return _MappedPool({e["key"]: _slice(raw, e) for e in entries}), text
+        return _MappedPool(_slices(raw, entries)), text
     except _DAMAGE as e:
         raise EllcError(f"cannot be read: {e}", code="E140", where=str(path)) from None
 
@@ -196,6 +197,14 @@ def _entries(head: object) -> list[_Entry]:
         if not is_sound:
             raise ValueError(f"weights[{index}] of ellc.json has no key, dtype, shape and offset")
     return found
+
+
+def _slices(raw: Array, entries: list[_Entry]) -> dict[str, Array]:
+    """The arrays by their keys. Those that lie in one place would be looked at again and again."""
+    arrays = [_slice(raw, entry) for entry in entries]
+    if sum(array.nbytes for array in arrays) > raw.size:
+        raise ValueError("the arrays overlap")
+    return {entry["key"]: array for entry, array in zip(entries, arrays, strict=True)}
 
 
 def _slice(raw: Array, entry: _Entry) -> Array:

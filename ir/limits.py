@@ -39,8 +39,11 @@ class Limits:
     """Pixels of one picture."""
     nesting_depth: int = 64
     """Objects and arrays inside one another."""
-    values: int = 1_000_000
-    """Objects, strings and single numbers; a flat array of numbers counts as one."""
+    values: int = 250_000
+    """Objects, strings and single numbers of an `.ell` archive, of which a layer takes ten to
+    thirty; a flat array of numbers counts as one."""
+    words: int = 1_000_000
+    """Words of a graph's text."""
     string_bytes: int = 16 << 20
     """Length of one string."""
     graph_nodes: int = 200_000

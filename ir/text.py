@@ -6,8 +6,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ellc.ir.attributes import build, field_types
 from ellc.ir.errors import EllcError
@@ -112,8 +111,7 @@ _TOKEN = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(NamedTuple):
     kind: str
     text: str
     line: int
@@ -122,14 +120,15 @@ class _Token:
 def _tokens(text: str, limits: Limits) -> Iterator[_Token]:
     position, line = 0, 1
     end = len(text.rstrip())
-    left = limits.values
+    left = limits.words
     while position < end:
         left -= 1
         if left < 0:
             raise EllcError(
-                f"the graph's text has more than {limits.values} words",
+                f"the graph's text has more than {limits.words} words",
                 code="E203",
                 where=f"graph text, line {line}",
+                hint="the file is damaged, or raise Limits.words",
             )
         match = _TOKEN.match(text, position)
         if match is None or match.lastgroup is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 
 from ellc.ir.errors import EllcError
@@ -13,22 +14,29 @@ _LISTED = 100
 class Problems:
     """Collects lines of the form `location: what is wrong`.
 
-    Reading continues after a problem as long as possible, so that one run reports all of them.
+    Reading continues after a problem as long as possible, so that one run reports all of them. A
+    file may have a problem in every byte: `lines` holds the first ones, the others are counted.
     """
 
     lines: list[str] = field(default_factory=list)
+    _last: deque[str] = field(default_factory=lambda: deque(maxlen=8))
+    _count: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.lines)
+        return bool(self._count)
 
     def __len__(self) -> int:
-        return len(self.lines)
+        return self._count
 
     def add(self, where: str, what: str) -> None:
         """Add one problem."""
         line = f"{where}: {what}" if where else what
         # Two readers can check one field: a layer and the next one both check the shape between.
-        if line not in self.lines[-8:]:
+        if line in self._last:
+            return
+        self._last.append(line)
+        self._count += 1
+        if self._count <= _LISTED:
             self.lines.append(line)
 
     def raise_if_any(
@@ -43,7 +51,7 @@ class Problems:
         """Raise one `EllcError` with the first 100 lines, if there are any problems."""
         if not self.lines:
             return
-        shown = self.lines[:_LISTED]
-        if len(self.lines) > _LISTED:
-            shown.append(f"... and {len(self.lines) - _LISTED} more")
+        shown = list(self.lines)
+        if self._count > _LISTED:
+            shown.append(f"... and {self._count - _LISTED} more")
         raise EllcError(message, code=code, where=where, hint=hint, problems=shown) from cause

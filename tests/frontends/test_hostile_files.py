@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,13 +19,17 @@ from onnx_models import model, node
 from PIL import Image
 from small_model_files import small_onnx
 
+from ellc.frontends.problems import Problems
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.container import save
 from ellc.ir.errors import EllcError
+from ellc.ir.json_values import MOST_VALUES
 from ellc.ir.types import DType, TensorType
+from ellc.manifest import read_manifest
 from ellc.models import read_model
 from ellc.pictures.images import load_input, load_labels
 from ellc.pictures.pixels import Preprocessing
+from ellc.tuning import read_tuning
 
 X = np.ones((1, 4), np.float32)
 RGB_4x4 = TensorType(DType.F32, (4, 4, 3))
@@ -45,13 +51,13 @@ def small_eir(path: Path) -> Path:
     return path
 
 
-def rezipped(path: Path, **changed: bytes) -> Path:
-    """The zip with members replaced, everything compressed but the weights."""
+def rezipped(path: Path, method: int = zipfile.ZIP_DEFLATED, /, **changed: bytes) -> Path:
+    """The zip with members replaced; the weights are never compressed."""
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()} | changed
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in members.items():
-            method = zipfile.ZIP_STORED if name == "weights.bin" else zipfile.ZIP_DEFLATED
+            method = zipfile.ZIP_STORED if name == "weights.bin" else method
             archive.writestr(name, data, method)
     return path
 
@@ -94,6 +100,63 @@ def test_zipped_archive_that_inflates(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.ell.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x.ell", b'{"a": [' + b"0," * (40 * MEBI) + b"0]}")
     assert code_of(tmp_path / "x.ell.zip") == "E203"
+
+
+# ---- JSON of many values ------------------------------------------------------------------------
+
+
+def valued(unit: str, count: int, before: str = "[", after: str = "]") -> bytes:
+    """A document of three megabytes that asks for an object in memory every three bytes."""
+    return (before + ",".join([unit] * count) + after).encode()
+
+
+@pytest.mark.parametrize("unit", ["{}", "[]", '""'])
+def test_archive_of_many_values(unit: str, tmp_path: Path) -> None:
+    nodes = '{"_type": "Map", "model": {"_type": "Model", "nodes": ['
+    (tmp_path / "x.ell").write_bytes(valued(unit, 1_000_000, nodes, "]}}"))
+    assert code_of(tmp_path / "x.ell") == "E203"
+
+
+@pytest.mark.parametrize("unit", ["{}", "[]"])
+def test_documents_of_many_values(unit: str, tmp_path: Path) -> None:
+    """Refused before anything is made of them."""
+    path, document = tmp_path / "x.json", valued(unit, MOST_VALUES + 1)
+    path.write_bytes(document)
+    for read in (read_tuning, lambda path: read_manifest(path, path)):
+        with pytest.raises(EllcError, match="more than 1,000,000 values"):
+            read(path)
+    eir = small_eir(tmp_path / "x.eir")
+    rezipped(eir, zipfile.ZIP_STORED, **{"ellc.json": document})
+    with pytest.raises(EllcError, match="more than 1,000,000 values"):
+        read_model(eir)
+
+
+def test_problems_are_counted_and_the_first_are_kept(tmp_path: Path) -> None:
+    problems = Problems()
+    for number in range(1000):
+        problems.add(str(number), "is bad")
+        problems.add(str(number), "is bad")
+    assert len(problems) == 1000 and len(problems.lines) == 100
+    with pytest.raises(EllcError, match="and 900 more"):
+        problems.raise_if_any("much is bad", code="E204")
+    (tmp_path / "x.json").write_bytes(
+        valued("{}", 300_000, '{"format": "ellc tuning 1", "entries": [', "]}")
+    )
+    tracemalloc.start()
+    try:
+        with pytest.raises(EllcError, match="and more"):
+            read_tuning(tmp_path / "x.json")
+        assert tracemalloc.get_traced_memory()[1] < 60 * MEBI
+    finally:
+        tracemalloc.stop()
+
+
+def test_weights_that_share_one_place(tmp_path: Path) -> None:
+    """A megabyte of booleans, a thousand times: the number of arrays is bounded by the file."""
+    place = {"dtype": "|b1", "shape": [MEBI], "offset": 0}
+    head = {"format": 1, "weights": [{"key": f"{i:032x}", **place} for i in range(1000)]}
+    changed = {"ellc.json": json.dumps(head).encode(), "weights.bin": bytes(MEBI)}
+    assert code_of(rezipped(small_eir(tmp_path / "x.eir"), **changed)) == "E140"
 
 
 # ---- plain files --------------------------------------------------------------------------------

@@ -23,10 +23,14 @@ from ellc.ir.limits import DEFAULT_LIMITS, Limits
 # Possessive quantifiers (`*+`) never backtrack, so a damaged file cannot make matching slow.
 _TOKEN = re.compile(
     rb"""
+    [ \t\r\n]*+
+    (?:
       (?P<string> "[^"\\]*+(?:\\.[^"\\]*+)*+" )
-    | (?P<array>  \[ [-+0-9.eEinfa, \t\r\n]++ \] )
+    | (?P<array>  \[ [-+0-9.eEinfa, \t\r\n]*+ \] )
+    | (?P<empty>  \{ [ \t\r\n]*+ \} )
     | (?P<punct>  [][{}:,] )
     | (?P<word>   [-+.\w]++ )
+    )
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -46,6 +50,7 @@ _NON_FINITE = {
     b"inf": float("inf"), b"-inf": float("-inf"),
     b"Infinity": float("inf"), b"-Infinity": float("-inf"),
 }  # fmt: skip
+_EMPTY = ArchiveObject(None, None)
 _LONGEST_INTEGER = 20  # characters of 2**64 and of -2**63; a longer integer is read as a float
 
 
@@ -136,36 +141,43 @@ class _Parser:
 
     def token(self) -> tuple[str, bytes]:
         """The next token as (kind, text); the kind is `end` at the end of the document."""
-        space = _SPACE.match(self.data, self.at)
-        self.at = space.end() if space else self.at
-        self.start = self.at
         found = _TOKEN.match(self.data, self.at)
         if found is None:
-            if self.at >= len(self.data):
-                return "end", b""
-            if self.data[self.at] == ord('"'):
-                self.fail("this string has no closing quote")
-            self.fail(f"unexpected character {chr(self.data[self.at])!r}")
-        self.at = found.end()
+            return self.no_token()
         kind = found.lastgroup or ""
+        self.start, self.at = found.span(kind)
         # An array may be huge, so its text is not copied: `numbers` reads it in place.
-        return kind, b"[" if kind == "array" else found.group()
+        return kind, b"[" if kind == "array" else found.group(kind)
+
+    def no_token(self) -> tuple[str, bytes]:
+        """The end of the text, or what is wrong with what comes next."""
+        space = _SPACE.match(self.data, self.at)
+        self.start = self.at = space.end() if space else self.at
+        if self.at >= len(self.data):
+            return "end", b""
+        if self.data[self.at] == ord('"'):
+            self.fail("this string has no closing quote")
+        self.fail(f"unexpected character {chr(self.data[self.at])!r}")
 
     def value(self, kind: str, text: bytes) -> ArchiveValue:
         """Turn a token into a value, or open a container."""
         self.values += 1
         if self.values > self.limits.values:
-            self.fail(f"the file holds more than {self.limits.values} values", code="E203")
+            self.beyond("values", f"the file holds more than {self.limits.values} values")
         match kind:
             case "array":
                 return self.numbers()
+            case "empty":
+                return _EMPTY
             case "string":
                 return self.string(text)
             case "word":
                 return self.word(text)
             case "punct" if text in b"{[":
                 if len(self.stack) >= self.limits.nesting_depth:
-                    self.fail(f"nested deeper than {self.limits.nesting_depth} levels", code="E203")
+                    self.beyond(
+                        "nesting_depth", f"nested deeper than {self.limits.nesting_depth} levels"
+                    )
                 self.stack.append(_OpenContainer(is_object=text == b"{"))
                 return None
             case "end":
@@ -191,7 +203,7 @@ class _Parser:
 
     def string(self, token: bytes) -> str:
         if len(token) > self.limits.string_bytes:
-            self.fail(f"a string is longer than {self.limits.string_bytes} bytes", code="E203")
+            self.beyond("string_bytes", f"a string is longer than {self.limits.string_bytes} bytes")
         try:
             text = token[1:-1].decode("utf-8")
         except UnicodeDecodeError:
@@ -223,7 +235,9 @@ class _Parser:
             return ()
         count = self.data.count(b",", start, end) + 1
         if count > self.limits.tensor_elements:
-            self.fail(f"an array has more than {self.limits.tensor_elements} numbers", code="E203")
+            self.beyond(
+                "tensor_elements", f"an array has more than {self.limits.tensor_elements} numbers"
+            )
         array = _numbers_at_once(self.data, start, end, count, self.floats())
         return self.numbers_one_by_one(start, end) if array is None else array
 
@@ -255,7 +269,17 @@ class _Parser:
             items.append(number)
         return gathered(items)
 
-    def fail(self, message: str, *, code: str = "E202") -> NoReturn:
+    def beyond(self, limit: str, message: str) -> NoReturn:
+        """Raise for what exceeds a field of `Limits`."""
+        self.fail(message, code="E203", hint=f"the file is damaged, or raise Limits.{limit}")
+
+    def fail(
+        self,
+        message: str,
+        *,
+        code: str = "E202",
+        hint: str = "the file is damaged or is not an .ell archive",
+    ) -> NoReturn:
         """Raise with line, column and path."""
         line = self.data.count(b"\n", 0, self.start) + 1
         column = self.start - self.data.rfind(b"\n", 0, self.start)
@@ -266,7 +290,7 @@ class _Parser:
             f"{message} (in {path})" if path else message,
             code=code,
             where=where,
-            hint="" if code == "E203" else "the file is damaged or is not an .ell archive",
+            hint=hint,
         )
 
     def path(self) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 _SLICE = re.compile(r"\[\s*([0-9]{1,10})\s*(?::\s*([0-9]{1,10})\s*)?\]\Z")
 
+_MOST_RANGES = 1 << 20  # of single elements in old files, as many as the port has
+
 
 @dataclass(frozen=True, slots=True)
 class PortRange:
@@ -68,6 +70,8 @@ def parse_port_reference(text: str) -> PortReference:
         if not body.endswith("}"):
             raise ValueError(f"the reference '{_short(text)}' has no closing brace")
         inner = body[1:-1].strip()
+        if inner.count(",") >= _MOST_RANGES:
+            raise ValueError(f"the reference '{_short(text)}' has more than {_MOST_RANGES} ranges")
         parts = inner.split(",") if inner else []
     else:
         parts = [body]

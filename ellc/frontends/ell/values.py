@@ -125,10 +125,11 @@ def _round_single(value: float) -> float:
 
 def gathered(items: Sequence[ArchiveValue]) -> ArchiveValue:
     """The canonical form of an array: numpy if every item is a number, otherwise a tuple."""
-    numbers = [item for item in items if isinstance(item, int | float)]
-    if not items or len(numbers) < len(items) or any(isinstance(n, bool) for n in numbers):
+    kinds = set(map(type, items))
+    if not kinds or kinds - {int, float}:
         return tuple(items)
-    if all(isinstance(number, int) for number in numbers):
+    numbers: Any = items
+    if kinds == {int}:
         low, high = min(numbers), max(numbers)
         if low >= -(2**63) and high < 2**63:
             return _frozen(np.array(numbers, dtype=np.int64))
