@@ -1,7 +1,7 @@
-"""Tensors whose axes are stored in another order than they are meant.
+"""Tensors whose axes are stored in another order than the logical one.
 
-An arrangement is a permutation of axes: axis i of what is stored is axis `permutation[i]` of what
-is meant. `Op.arranged` says how an operator works on operands that are arranged so.
+An arrangement is a permutation of axes: axis i of the stored tensor is axis `permutation[i]` of the
+logical tensor. `Op.arranged` says how an operator works on operands with such an arrangement.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ OpT = TypeVar("OpT")
 
 
 def identity(rank: int) -> Permutation:
-    """The axes as they are."""
+    """The permutation that changes nothing."""
     return tuple(range(rank))
 
 
 def inverse(permutation: Permutation) -> Permutation:
-    """What undoes a permutation."""
+    """The permutation that undoes another."""
     return tuple(permutation.index(axis) for axis in range(len(permutation)))
 
 
 def compose(first: Permutation, then: Permutation) -> Permutation:
-    """One permutation that does what two do after each other."""
+    """One permutation that does the same as two, one after the other."""
     return tuple(first[axis] for axis in then)
 
 
 def picked(items: tuple[Any, ...], permutation: Permutation) -> tuple[Any, ...]:
-    """One item per axis, rearranged."""
+    """Rearrange a tuple that has one item per axis."""
     return tuple(items[axis] for axis in permutation)
 
 
@@ -43,55 +43,58 @@ def resized(shape: Shape, axis: int, extent: int) -> Shape:
 
 
 def order(shape: Shape, permutation: Permutation) -> Permutation:
-    """The axes that have more than one element, as they are stored: all that lies in memory."""
+    """The axes with more than one element in stored order; only they decide the order in memory."""
     return tuple(axis for axis in permutation if shape[axis] != 1)
 
 
 def moves_nothing(shape: Shape, permutation: Permutation) -> bool:
-    """Whether the elements keep their places in memory."""
+    """Whether a permutation leaves every element at its address in memory."""
     axes = order(shape, permutation)
     return axes == tuple(sorted(axes))
 
 
 def through_reshape(before: Shape, after: Shape, permutation: Permutation) -> Permutation | None:
-    """The arrangement after a reshape whose operand is rearranged, None if there is none.
+    """The arrangement of a reshape's result whose operand is rearranged, None if there is none.
 
-    Axes that are merged or split must lie beside each other in their own order.
+    Axes that the reshape merges or splits must be adjacent and in their logical order.
     """
     groups = reshape_groups(before, after)
     if groups is None:
         return None
     stored = list(order(before, permutation))
-    found: list[int] = []
+    axes: list[int] = []
     while stored:
-        taken, made = next(g for g in groups if stored[0] in g[0])
-        if tuple(stored[: len(taken)]) != taken:
+        merged, split = next(g for g in groups if stored[0] in g[0])
+        if tuple(stored[: len(merged)]) != merged:
             return None
-        found += made
-        del stored[: len(taken)]
-    return _with_unit_axes(after, found)
+        axes += split
+        del stored[: len(merged)]
+    return _with_unit_axes(after, axes)
 
 
 def reshape_groups(before: Shape, after: Shape) -> list[tuple[Permutation, Permutation]] | None:
-    """Axes of both shapes that hold the same elements, as small as possible, without unit axes."""
+    """The smallest groups of axes (before, after) that hold the same elements; no unit axes.
+
+    None for a shape without elements.
+    """
     if 0 in before:
         return None
     left = [a for a, e in enumerate(before) if e != 1]
     right = [a for a, e in enumerate(after) if e != 1]
     groups = []
     while left:
-        taken, made = [left.pop(0)], [right.pop(0)]
-        while (a := prod(before[i] for i in taken)) != (b := prod(after[i] for i in made)):
+        merged, split = [left.pop(0)], [right.pop(0)]
+        while (a := prod(before[i] for i in merged)) != (b := prod(after[i] for i in split)):
             if a < b:
-                taken.append(left.pop(0))
+                merged.append(left.pop(0))
             else:
-                made.append(right.pop(0))
-        groups.append((tuple(taken), tuple(made)))
+                split.append(right.pop(0))
+        groups.append((tuple(merged), tuple(split)))
     return groups
 
 
 def _with_unit_axes(shape: Shape, axes: list[int]) -> Permutation:
-    """A permutation with the given order; each axis of extent 1 follows the one before it."""
+    """A permutation with the given order; each axis of extent 1 comes right after axis - 1."""
     result = list(axes)
     for axis, extent in enumerate(shape):
         if extent == 1:
@@ -100,13 +103,13 @@ def _with_unit_axes(shape: Shape, axes: list[int]) -> Permutation:
 
 
 def without(permutation: Permutation, axes: Permutation) -> Permutation:
-    """The permutation of the axes that are left when some are taken away."""
+    """The permutation of the remaining axes when some are removed."""
     left = [a for a in permutation if a not in axes]
     return tuple(sorted(left).index(a) for a in left)
 
 
 def requantised(op: OpT, permutation: Permutation) -> OpT:
-    """The operator with the axis of its result's quantisation moved."""
+    """The operator, with the axis of its `quant` attribute (if any) moved by the permutation."""
     quant = getattr(op, "quant", None)
     if isinstance(quant, Quant) and quant.axis is not None:
         moved: Any = replace(quant, axis=permutation.index(quant.axis))

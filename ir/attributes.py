@@ -1,4 +1,4 @@
-"""Making attribute objects from parsed values: every field is checked against its annotation."""
+"""Build attribute objects from parsed values: every field is checked against its annotation."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from functools import cache
 from typing import Any
 
 _INTEGER_BITS = 64
-"""Whole numbers fit into this many, sign included: numpy computes with them."""
+"""Integers of attributes fit into this many bits, sign included, since numpy computes with them."""
 
 
 def build(cls: type, values: Mapping[str, object]) -> Any:
     """An object of a dataclass; raises `TypeError` for wrong names or values that do not fit.
 
-    A whole number fits a `float` field and has at most 64 bits, a `bool` is not a number, tuples
-    must have the length that the annotation gives them.
+    An integer also fits a `float` field and has at most 64 bits. A `bool` is not a number. A tuple
+    must have the length that its annotation gives.
     """
     hints = field_types(cls)
     unknown = sorted(set(values) - set(hints))
@@ -39,13 +39,13 @@ def _is_required(field: dataclasses.Field[Any]) -> bool:
 
 @cache
 def field_types(cls: type) -> dict[str, Any]:
-    """Name -> annotation of a dataclass's fields, in order."""
+    """The annotation of each field of a dataclass by its name, in order of declaration."""
     hints = typing.get_type_hints(cls)
     return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
 
 
 def fits(value: object, hint: Any) -> bool:
-    """Whether a value is what an annotation says; knows unions, tuples and plain classes."""
+    """Whether a value has the annotated type: a union, a tuple or a plain class."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return any(fits(value, h) for h in arguments)

@@ -1,8 +1,8 @@
-"""What a network computes for one side of a choice alone, and so need not compute for the other.
+"""Find the nodes that only one side of a choice needs, so that the other side can skip them.
 
-A `Select` whose condition is a single computed element is a branch: its sides are needed under the
-condition's two values. Whether a node runs is then known as soon as the condition is. No epilogue
-has room for a `Select`: it never becomes a part of the kernel of one of its sides.
+A `Select` whose condition is a single computed element is a branch: each value of the condition
+needs one of its sides. Whether a node must run is known as soon as the condition is computed.
+A `Select` is never fused into an epilogue, so it never becomes a part of the kernel of a side.
 """
 
 from __future__ import annotations
@@ -16,30 +16,33 @@ from ellc.ir.ops.fused import Fused
 from ellc.ir.ops.shape import Reshape
 
 Needs = frozenset["OnlyIf"]
-"""All of them hold whenever something is needed; none: it always is."""
+"""Conditions that all hold whenever a value is needed. The empty set: it is always needed."""
 
 ALWAYS: Needs = frozenset()
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class OnlyIf:
-    """`condition`, a value of one `BOOL`, is `wanted`."""
+    """The value named `condition`, one `BOOL`, equals `wanted`."""
 
     condition: str
     wanted: bool
 
 
 def needs(graph: Graph) -> tuple[Needs, ...]:
-    """For every node when its results are needed, by conditions that are computed before it."""
+    """For every node the conditions under which its results are needed.
+
+    Only conditions that are computed before the node are listed.
+    """
     return _Needs(graph).of_nodes()
 
 
 class _Needs:
-    """Conditions of values, from the last node to the first."""
+    """Derives the conditions of values, from the last node to the first."""
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
-        self._makers = {v: i for i, n in enumerate(graph.nodes) for v in n.outputs}
+        self._producers = {v: i for i, n in enumerate(graph.nodes) for v in n.outputs}
         self._constants = {c.value for c in graph.constants}
         self._of: dict[str, Needs] = {p.value: ALWAYS for p in graph.outputs}
         self._of.update({s.next: ALWAYS for s in graph.states})
@@ -51,7 +54,7 @@ class _Needs:
     def of_nodes(self) -> tuple[Needs, ...]:
         """For each node the conditions on which it is needed that are computed before it."""
         return tuple(
-            frozenset(c for c in conditions if self._makers.get(c.condition, -1) < index)
+            frozenset(c for c in conditions if self._producers.get(c.condition, -1) < index)
             for index, conditions in enumerate(self._nodes)
         )
 
@@ -63,12 +66,12 @@ class _Needs:
         value = node.inputs[2]
         if self._graph.types[value].elements != 1:
             return None
-        while value in self._makers and isinstance(self._maker(value).op, Reshape):
-            value = self._maker(value).inputs[0]
+        while value in self._producers and isinstance(self._producer(value).op, Reshape):
+            value = self._producer(value).inputs[0]
         return None if value in self._constants else value
 
-    def _maker(self, value: str) -> Node:
-        return self._graph.nodes[self._makers[value]]
+    def _producer(self, value: str) -> Node:
+        return self._graph.nodes[self._producers[value]]
 
     def _enter(self, node: Node) -> None:
         known = [self._of[v] for v in node.outputs if v in self._of]

@@ -1,4 +1,4 @@
-"""Make graphs by hand: the public way in from Python."""
+"""Build graphs by hand: the public Python interface for it."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ class GraphBuilder:
         self._outputs.append(Port(name, value.id))
 
     def describe(self, value: Ref, quant: Quant) -> None:
-        """Say which real numbers a value's integers stand for, unless that is known."""
+        """Note which real numbers a value's integers stand for, unless its type has a note."""
         type_ = self._types[value.id]
         if type_.quant is None:
             self._types[value.id] = replace(type_, quant=quant)
 
     def constant(self, array: Array, dtype: DType | None = None) -> Ref:
-        """A constant; equal arrays share one value. `dtype=DType.BIT` makes a bool array signs."""
+        """A constant; equal arrays share one value. `dtype=DType.BIT` makes a bool array bits."""
         data = np.asarray(array)
         kind = dtype or DType.of(data.dtype)
         key = self._weights.add(data)
@@ -82,7 +82,7 @@ class GraphBuilder:
         self._states.append(State(name, current, value.id, key))
 
     def add_multi(self, op: Op, *operands: Ref, source: str | tuple[str, ...] = ()) -> list[Ref]:
-        """Apply an operator; one reference per result. Raises `ShapeError`."""
+        """Apply an operator; returns one reference per result. Raises `ShapeError`."""
         op = adopted(op, self._weights)
         results = [self._new(t, "v") for t in op.infer(*(r.type for r in operands))]
         names = (source,) if isinstance(source, str) else source

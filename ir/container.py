@@ -32,17 +32,17 @@ _ELEMENT = re.compile(r"[<>=|]?(b1|[iu][1248]|f[248])")
 FORMAT = 1
 _DAMAGE = (*ZIP_DAMAGE, TypeError, AttributeError, RecursionError)
 _ZIP64_EXTRA_BYTES = 20
-_EXTRA_ID = 0xE11C  # not among the registered ones
+_EXTRA_ID = 0xE11C  # of an extra field; no registered field has this number
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # zip requires a time; a fixed one keeps files identical
 
 
 def used_keys(graph: Graph) -> list[str]:
-    """Keys of all weights the graph and its bodies refer to, each once, in order of first use."""
-    found: dict[str, None] = {}
+    """Keys of all weights that the graph and its bodies use, each once, in order of first use."""
+    keys: dict[str, None] = {}
     for each in all_graphs(graph):
-        found.update(dict.fromkeys(c.key for c in each.constants))
-        found.update(dict.fromkeys(s.key for s in each.states))
-    return list(found)
+        keys.update(dict.fromkeys(c.key for c in each.constants))
+        keys.update(dict.fromkeys(s.key for s in each.states))
+    return list(keys)
 
 
 def save(graph: Graph, path: Path) -> None:
@@ -133,7 +133,7 @@ def _read(path: Path, limits: Limits) -> tuple[WeightPool, str | None]:
 
 
 class _MappedPool(WeightPool):
-    """A pool filled from a file without hashing it again."""
+    """A pool filled from a file; the keys are the file's, no array is hashed again."""
 
     def __init__(self, arrays: dict[str, Array]) -> None:
         super().__init__()
@@ -149,7 +149,7 @@ def _member(name: str) -> zipfile.ZipInfo:
 def _aligned_member(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
     """The entry for weights.bin, with an extra field that aligns the offset of its data.
 
-    Alignment is for speed only: reading takes the offset from the header.
+    Alignment serves speed only: readers take the offset from the header.
     """
     info = _member("weights.bin")
     at = archive.fp.tell() if archive.fp else 0
@@ -160,7 +160,7 @@ def _aligned_member(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
 
 
 def _data_offset(path: Path, info: zipfile.ZipInfo) -> int:
-    """Where a stored member's bytes start: after its local header (30 bytes, name, extra)."""
+    """Offset of a stored member's bytes: after its local header (30 bytes, name, extra field)."""
     if info.compress_type != zipfile.ZIP_STORED:
         raise ValueError("weights.bin is compressed")
     with path.open("rb") as file:
@@ -183,12 +183,12 @@ class _Entry(TypedDict):
 def _entries(head: object) -> list[_Entry]:
     """The index of the weights in `ellc.json`. Raises `ValueError` if it is malformed."""
     match head:
-        case {"format": int(format_), "weights": list(found)}:
+        case {"format": int(format_), "weights": list(entries)}:
             if format_ != FORMAT:
                 raise ValueError(f"file format {format_}, this ellc reads {FORMAT}")
         case _:
             raise ValueError("ellc.json does not hold a format and a list of weights")
-    for index, entry in enumerate(found):
+    for index, entry in enumerate(entries):
         match entry:
             case {"key": str(), "dtype": str(), "shape": list(shape), "offset": int()}:
                 is_sound = all(type(extent) is int for extent in shape)
@@ -196,7 +196,7 @@ def _entries(head: object) -> list[_Entry]:
                 is_sound = False
         if not is_sound:
             raise ValueError(f"weights[{index}] of ellc.json has no key, dtype, shape and offset")
-    return found
+    return entries
 
 
 def _slices(raw: Array, entries: list[_Entry]) -> dict[str, Array]:
@@ -209,7 +209,7 @@ def _slices(raw: Array, entries: list[_Entry]) -> dict[str, Array]:
 
 def _slice(raw: Array, entry: _Entry) -> Array:
     kind, extents, start = entry["dtype"], entry["shape"], entry["offset"]
-    if not _ELEMENT.fullmatch(kind):  # numpy evaluates other strings
+    if not _ELEMENT.fullmatch(kind):  # np.dtype evaluates other strings
         raise ValueError(f"element type {kind[:40]!r}")
     dtype = np.dtype(kind)
     shape = tuple(extents)

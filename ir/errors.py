@@ -1,4 +1,4 @@
-"""Errors a user can act on, and the separate class for our own mistakes."""
+"""Errors that a user can fix, and a separate class for mistakes of ellc itself."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from ellc.ir.printable import indented, shortened, visible
 
 
 class EllcError(Exception):
-    """Anything the user can fix: it has a code, a place and a next step.
+    """Anything the user can fix: it has a code, a location (`where`) and a next step (`hint`).
 
-    `problems` holds one line per problem when several were found at once; the message is then the
-    summary. Codes are stable (`E212`), so scripts may test them; `ellc.error_codes` has the cause
-    and the remedy of each.
+    If there are several problems, `problems` has one line for each and the message is the summary.
+    Codes are stable (`E212`), so scripts may test them; `ellc.error_codes` lists the cause and the
+    remedy of each.
     """
 
     def __init__(
@@ -32,9 +32,9 @@ class EllcError(Exception):
         self.problems = tuple(problems)
 
     def report(self) -> str:
-        """The whole report, as it is shown on a terminal: only the first word of a line is ours."""
-        place = f"{visible(self.where)}: " if self.where else ""
-        lines = [f"error[{self.code}]: {place}{indented(self.message)}"]
+        """The report for a terminal. Quoted text cannot start a line, nor send control codes."""
+        location = f"{visible(self.where)}: " if self.where else ""
+        lines = [f"error[{self.code}]: {location}{indented(self.message)}"]
         lines += [f"  {indented(problem)}" for problem in self.problems]
         if self.hint:
             lines.append(f"hint: {indented(self.hint)}")
@@ -52,13 +52,13 @@ class ShapeError(EllcError):
 
     @property
     def reason(self) -> str:
-        """The message without the operator's name, for users: a model has other operators."""
+        """The message without our operator's name, since the model's format has other names."""
         name, _, rest = self.message.partition(": ")
         return rest if rest and name.isidentifier() else self.message
 
 
 class InternalError(Exception):
-    """A mistake of ours. `reproducer` is the path of a file that shows it, if one was written."""
+    """A mistake in ellc. `reproducer` is the path of a file that shows it, or empty."""
 
     def __init__(self, message: str, *, reproducer: str = "") -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""Writing files so that a failure never leaves a half-written one in place of a good one."""
+"""Write files so that a failure never leaves half a file in place of a good one."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from pathlib import Path
 
 from ellc.ir.errors import EllcError
 
-FULL_DISK_HINT = "make room, or name a place on another disk (TMPDIR for temporary files)"
+FULL_DISK_HINT = "free some space, or write to another disk (TMPDIR for temporary files)"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSING = (*_FULL, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 @contextmanager
 def whole_file(path: Path, *, code: str = "E703", needed_bytes: int = 0) -> Iterator[Path]:
-    """A path to write to, whose file takes the place of `path` when the block ends well.
+    """A path to write to; its file replaces `path` when the `with` block ends without an error.
 
-    At any moment `path` holds its old content or the new one, never a part. What a killed writer
-    left is overwritten by the next one of that file. Links are followed, and what is not a plain
-    file (`/dev/stdout`) is written directly. Raises `EllcError` with `code` where the system does
-    not let it be written; `needed_bytes`, if known, goes into the message of a full disk.
+    At any moment `path` holds its old content or the new one, never a part. If a writer is killed,
+    the next one of the same file overwrites the part that is left. Links are followed. Anything but
+    a plain file (`/dev/stdout`) is written directly. Raises `EllcError` with `code` if the system
+    refuses the write; `needed_bytes`, if known, goes into the message about a full disk.
     """
     try:
         target = real_path(path)
@@ -45,7 +45,7 @@ def whole_file(path: Path, *, code: str = "E703", needed_bytes: int = 0) -> Iter
 
 
 def real_path(path: Path) -> Path:
-    """The path with every link followed; `OSError` for a text that no system takes as one."""
+    """The path with every link followed; raises `OSError` for a text that cannot be a path."""
     try:
         return Path(os.path.realpath(path))
     except ValueError as error:
@@ -53,7 +53,7 @@ def real_path(path: Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole text file at once; raises `EllcError` (E703) where that is not possible."""
+    """Write a whole text file at once; raises `EllcError` (E703) if that fails."""
     with whole_file(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
@@ -61,7 +61,7 @@ def write_text(path: Path, text: str) -> None:
 def cannot_write(
     path: Path, error: OSError, *, code: str = "E703", needed_bytes: int = 0, hint: str = ""
 ) -> EllcError:
-    """The report of a file or folder that the system does not let be written."""
+    """The error for a file or folder that the system refuses to write."""
     if not is_full(error):
         reason = error.strerror or str(error)
         return EllcError(f"cannot be written: {reason}", code=code, where=str(path), hint=hint)
@@ -75,12 +75,12 @@ def cannot_write(
 
 
 def is_full(error: OSError) -> bool:
-    """Whether it says that a disk, or the user's share of it, is full."""
+    """Whether the error says that a disk, or the user's quota on it, is full."""
     return error.errno in _FULL
 
 
 def refuses_to_write(error: OSError) -> bool:
-    """Whether it says that a disk is full, read-only or broken, or a file as large as it may be.
+    """Whether the error says that a disk is full, read-only or broken, or a file too large for it.
 
     This can happen to any file at any time, temporary ones too, despite all earlier checks.
     """
@@ -88,11 +88,11 @@ def refuses_to_write(error: OSError) -> bool:
 
 
 def _fuller(path: Path) -> Path:
-    """The place that is full: that of the result, or that of temporary files."""
+    """The path whose disk has less space: the result's, or the folder of temporary files."""
 
-    def free_bytes(place: Path) -> int:
+    def free_bytes(folder: Path) -> int:
         try:
-            return shutil.disk_usage(place).free
+            return shutil.disk_usage(folder).free
         except OSError:
             return 0
 

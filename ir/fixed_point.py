@@ -1,8 +1,9 @@
-"""TFLite's fixed-point arithmetic on 32-bit integers, to the bit of its reference kernels.
+"""TFLite's fixed-point arithmetic on 32-bit integers, bit for bit as in its reference kernels.
 
-A real factor is a pair (mantissa, shift): mantissa / 2^31 * 2^shift with a mantissa of 31 bits. A
-*Q* number of n integer bits is an int32 that stands for itself over 2^(31 - n). Arrays are int32 in
-and out; whatever does not fit wraps around, unless a function says that it saturates.
+A real factor is a pair (mantissa, shift): mantissa / 2^31 * 2^shift with a mantissa of 31 bits.
+*Qn* is a fixed-point format with n integer bits: the int32 x stands for x / 2^(31 - n). Functions
+take and return int32 arrays. Results that do not fit wrap around, unless a function says that it
+saturates.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ import numpy as np
 
 from ellc.ir.types import Array
 
-SOFTMAX_INPUT_BITS = 5  # integer bits of the exponent's Q number
-SOFTMAX_SUM_BITS = 12  # integer bits of the sum's
+SOFTMAX_INPUT_BITS = 5  # integer bits of the exponent: Q5
+SOFTMAX_SUM_BITS = 12  # integer bits of the sum: Q12
 _ONE = (1 << 31) - 1  # the largest Q0, which stands for 1
 
 
 def quantize_multiplier(real: float) -> tuple[int, int]:
     """(mantissa, shift) of a factor: 2^30 <= |mantissa| < 2^31, -31 <= shift <= 31.
 
-    (0, 0) for 0, for what is below 2^-32, and from 2^31 up: there a number is shifted left by 32
-    bits or more, which leaves 0 modulo 2^32.
+    (0, 0) for 0, for factors below 2^-32, and for factors from 2^31 up: those would shift a number
+    left by 32 bits or more, which leaves 0 modulo 2^32.
     """
     if real == 0 or math.isinf(real):
         return 0, 0
@@ -35,7 +36,7 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
 
 
 def _half_away(real: float) -> int:
-    """The nearest integer, halves away from zero."""
+    """The nearest integer; halves are rounded away from zero."""
     return int(math.copysign(math.floor(abs(real) + 0.5), real))
 
 
@@ -45,31 +46,30 @@ def wrapped(x: Array) -> Array:
 
 
 def high_product(a: Array, b: Array | int) -> Array:
-    """2ab / 2^32, rounded, halves up: the "saturating rounding doubling high multiply".
+    """2ab / 2^32, halves rounded up: the "saturating rounding doubling high multiply".
 
-    The one product that does not fit, of the lowest number by itself, becomes the highest.
+    Only one product does not fit: the lowest int32 times itself. It becomes the highest int32.
     """
     product = a.astype(np.int64) * np.asarray(b, np.int64)
     return _narrow(np.minimum((product + (1 << 30)) >> 31, _ONE))
 
 
 def divide_by_power(x: Array, exponent: Array | int) -> Array:
-    """x / 2^exponent, rounded, halves away from zero; exponents of 0 to 31."""
+    """x / 2^exponent, halves rounded away from zero; exponents are 0 to 31."""
     wide, bits = x.astype(np.int64), np.asarray(exponent, np.int64)
     half = (np.int64(1) << bits) >> 1
     return _narrow(np.sign(wide) * ((np.abs(wide) + half) >> bits))
 
 
 def _narrow(x: Array) -> Array:
-    """64-bit integers that fit, as int32."""
+    """64-bit integers that fit into 32 bits, as int32."""
     return np.asarray(x, np.int64).astype(np.int32)
 
 
 def multiply(x: Array, mantissa: Array | int, shift: Array | int) -> Array:
-    """x times a factor: shifted left, `high_product`, then `divide_by_power`.
+    """x times a factor: a shift to the left, `high_product`, then `divide_by_power`.
 
-    Only one of both shifts is by any bits: a positive `shift` goes left, a negative one right.
-    They are from -31 to 31.
+    A positive `shift` goes left, a negative one right; it is from -31 to 31.
     """
     shifts = np.asarray(shift, np.int64)
     raised = wrapped(x.astype(np.int64) << np.maximum(shifts, 0))
@@ -78,9 +78,9 @@ def multiply(x: Array, mantissa: Array | int, shift: Array | int) -> Array:
 
 
 def multiply_once(x: Array, mantissa: Array | int, shift: Array | int) -> Array:
-    """As `multiply` for mantissas from 0 up, but rounded a single time, halves up.
+    """As `multiply`, but rounded only once, halves up; mantissas are at least 0.
 
-    64-bit numbers, of up to 48 bits, may come with shifts up to 14.
+    If x is int64 with numbers of up to 48 bits, shifts are at most 14.
     """
     shifts = np.asarray(shift, np.int64)
     if x.dtype == np.int64:
@@ -92,9 +92,10 @@ def multiply_once(x: Array, mantissa: Array | int, shift: Array | int) -> Array:
 
 
 def multiply_reduced(x: Array, mantissa: Array | int, shift: Array | int) -> Array:
-    """x of up to 48 bits times a factor whose mantissa is rounded to 15 bits, rounded once.
+    """x of up to 48 bits times a factor whose mantissa is rounded to 15 bits, as TFLite scales
+    64-bit sums.
 
-    TFLite's way with 64-bit sums. Halves go up, shifts are from -31 to -2, mantissas from 0 up.
+    The product is rounded once, halves up. Shifts are from -31 to -2, mantissas at least 0.
     """
     return scaled_once(x, reduced(np.asarray(mantissa, np.int64)), 15 - np.asarray(shift, np.int64))
 
@@ -105,7 +106,7 @@ def reduced(mantissa: Array) -> Array:
 
 
 def scaled_once(x: Array, factor: Array | int, bits: Array | int) -> Array:
-    """x * factor / 2^bits, rounded, halves up, for a product of up to 79 bits; bits from 17 up."""
+    """x * factor / 2^bits, halves rounded up; products of up to 79 bits, `bits` at least 17."""
     wide, by = x.astype(np.int64), np.asarray(factor, np.int64)
     high = (wide >> 16) * by + (((wide & 0xFFFF) * by) >> 16)
     rest = np.asarray(bits, np.int64) - 16
@@ -118,7 +119,7 @@ def scaled_once(x: Array, factor: Array | int, bits: Array | int) -> Array:
 def exp_of_negative(x: Array) -> Array:
     """e^x as Q0 for x <= 0 as Q5."""
     quarter = 1 << (31 - SOFTMAX_INPUT_BITS - 2)
-    inside = (x & (quarter - 1)) - quarter  # -1/4 <= inside < 0, whole quarters apart from x
+    inside = (x & (quarter - 1)) - quarter  # -1/4 <= inside < 0; inside - x is whole quarters
     result = _exp_of_quarter(inside.astype(np.int32) << SOFTMAX_INPUT_BITS)
     quarters = inside - x
     for power in range(-2, SOFTMAX_INPUT_BITS):
@@ -139,7 +140,9 @@ def _exp_of_quarter(x: Array) -> Array:
 
 
 def reciprocal(x: Array, integer_bits: int = SOFTMAX_SUM_BITS) -> tuple[Array, Array]:
-    """(y, bits) for x as a Q number: 1 / x is y / 2^bits with y as Q0, 1/2 to 1; x has no sign."""
+    """(y, bits) with 1 / x = y / 2^bits, y as Q0 from 1/2 to 1; x is unsigned, with
+    `integer_bits` integer bits.
+    """
     unsigned = x.astype(np.uint32).astype(np.int64)
     zeros = leading_zeros(unsigned)
     fraction = wrapped((unsigned << zeros) - (1 << 31))
@@ -147,7 +150,7 @@ def reciprocal(x: Array, integer_bits: int = SOFTMAX_SUM_BITS) -> tuple[Array, A
 
 
 def leading_zeros(x: Array) -> Array:
-    """How many of 32 bits are 0 above the highest one, int64; 31 for 0. x is not negative."""
+    """The number of zero bits above the highest set bit of 32, int64; 31 for 0. x is at least 0."""
     return 32 - np.frexp(np.maximum(x, 1).astype(np.float64))[1].astype(np.int64)
 
 
@@ -162,7 +165,7 @@ def _one_over_one_plus(x: Array) -> Array:
 
 
 def saturating_shift(x: Array, bits: int) -> Array:
-    """x * 2^bits, the lowest or highest number where that does not fit."""
+    """x * 2^bits, saturated to int32."""
     return _narrow(np.clip(x.astype(np.int64) << bits, -(1 << 31), _ONE))
 
 
@@ -176,16 +179,16 @@ def _q2(real: float) -> Array:
 
 # --- logarithm and inverse square root -----------------------------------------------------------
 
-LOG_BITS = 5  # integer bits of a logarithm's Q number
+LOG_BITS = 5  # integer bits of a logarithm: Q5
 _SQRT_HALF = math.sqrt(0.5)
-LOG_CENTRE = 0.5**0.25  # between 1/sqrt(2) and 1, in whose middle the rational function is exact
+LOG_CENTRE = 0.5**0.25  # geometric mean of 1/sqrt(2) and 1; there the rational function is exact
 
 
 @dataclass(frozen=True, slots=True)
 class LogTerms:
-    """Coefficients of the rational function, as Q0: log(r) = num(q) / (1 + den(q)), q = r - centre.
+    """TFLite's coefficients of log(r) = num(q) / (1 + den(q)) with q = r - centre, as Q0.
 
-    They are TFLite's; `num` has the cube's coefficient, `den` constant, linear and square.
+    `num` uses `cube`; `den` uses `constant`, `linear` and `square`.
     """
 
     cube: int
@@ -195,7 +198,7 @@ class LogTerms:
 
 
 def log_terms() -> LogTerms:
-    """The coefficients."""
+    """The coefficients, rounded to Q0."""
     root = 2.0**0.25
     reals = (11 / 240 * root, 2 / root - root, root / 4, root / 20)
     return LogTerms(*(_half_away(r * 2.0**31) for r in reals))
@@ -204,8 +207,8 @@ def log_terms() -> LogTerms:
 def log_of_sum(x: Array) -> Array:
     """log(x) as Q5 for x >= 1 as Q12.
 
-    x is 2^k r with r near the centre, twice: with k whole and with k a half more. The smaller r and
-    the larger k count.
+    x is written as 2^k r with r near the centre in two ways: k is an integer, or an integer and a
+    half. The smaller r and the larger k are used.
     """
     unsigned = x.astype(np.int64)
     zeros = leading_zeros(unsigned)
@@ -227,7 +230,7 @@ def log_of_sum(x: Array) -> Array:
 
 
 def _log_fraction(r: Array) -> tuple[Array, Array]:
-    """Numerator, and denominator less 1, of log(r / centre^2) as Q0."""
+    """The numerator and the denominator minus 1 of log(r / centre^2), as Q0."""
     terms = log_terms()
     mean = _narrow((r.astype(np.int64) + _q0(LOG_CENTRE) + 1) >> 1)
     q = wrapped((r.astype(np.int64) - _q0(LOG_CENTRE)) * 2)
@@ -242,8 +245,8 @@ def _log_fraction(r: Array) -> tuple[Array, Array]:
 def inverse_root(x: Array) -> tuple[Array, Array]:
     """1 / sqrt(x) as a factor (mantissa, shift) of `multiply`; numbers up to 1 count as 1.
 
-    x is brought between 1/4 and 1 (times 2^29) by an even number of bits; then come five steps of
-    Newton's method from 1, in Q3.
+    A shift by an even number of bits brings x between 1/4 and 1 (times 2^29). Five steps of
+    Newton's method, in Q3, start from 1.
     """
     wide = np.maximum(x, 1).astype(np.int64)
     large = wide >= 1 << 29
@@ -272,9 +275,9 @@ def inverse_root(x: Array) -> tuple[Array, Array]:
 def quotient(x: Array, y: Array, mantissa: int, shift: int) -> Array:
     """x / y times a factor, for n-bit numbers and shifts up to 32 - n; a divisor of 0 counts as 1.
 
-    The reciprocal of y multiplies x shifted left as far as it goes, then the factor does; the
-    result is shifted right once. Where that is by 32 bits or more it is 0, which is what the
-    quotient rounds to; TFLite's own shift is undefined there.
+    x is shifted left as far as possible and multiplied by the reciprocal of y, then by the factor.
+    One shift to the right follows. If it is by 32 bits or more, the result is 0, to which the
+    quotient rounds; TFLite's own shift is undefined there.
     """
     x, y = np.where(y < 0, -x, x), np.maximum(np.abs(y), 1)
     inverse, inverse_bits = reciprocal(y, 31)
@@ -289,10 +292,10 @@ def quotient(x: Array, y: Array, mantissa: int, shift: int) -> Array:
 
 
 def softmax_scaling(beta: float, scale: float) -> tuple[int, int, int]:
-    """(multiplier, shift, least difference) with which a softmax of 8-bit numbers is computed.
+    """(multiplier, shift, least difference) of a softmax of 8-bit numbers.
 
-    They turn a difference of two stored numbers, times `beta * scale`, into a Q5. What lies
-    further below the largest than the least difference counts nothing.
+    Multiplier and shift turn a difference of two stored numbers, times `beta * scale`, into Q5. A
+    number that is below the largest by more than the least difference contributes 0.
     """
     room = 31 - SOFTMAX_INPUT_BITS
     multiplier, shift = quantize_multiplier(min(beta * scale * 2.0**room, 2.0**31 - 1))
@@ -301,7 +304,7 @@ def softmax_scaling(beta: float, scale: float) -> tuple[int, int, int]:
 
 
 def softmax_exponentials(multiplier: int, shift: int, diff_min: int) -> Array:
-    """e^-d as Q0 of every difference d = 0..255 to the largest number; int32 [256]."""
+    """e^-d as Q0 for every difference d = 0..255 from the largest number; int32 [256]."""
     differences = -np.arange(256, dtype=np.int32)
     raised = wrapped(differences.astype(np.int64) << shift)
     powers = exp_of_negative(high_product(raised, np.array(multiplier, np.int32)))
@@ -309,10 +312,10 @@ def softmax_exponentials(multiplier: int, shift: int, diff_min: int) -> Array:
 
 
 def log_softmax_differences(multiplier: int, shift: int, diff_min: int) -> Array:
-    """Every difference d = 0..255 to the largest number as Q5, negative; int32 [256].
+    """-d as Q5 for every difference d = 0..255 from the largest number; int32 [256].
 
-    What is so far below that a logarithm of a share stored in steps of 1/16 is the lowest number in
-    any case is not below -20, where nothing overflows.
+    Differences are clamped at -20, so that nothing overflows. Log-softmax stores its results in
+    steps of 1/16: everything below -20 is stored as the lowest number in any case.
     """
     least = -20 << (31 - SOFTMAX_INPUT_BITS)
     differences = -np.arange(256, dtype=np.int32)
@@ -322,7 +325,7 @@ def log_softmax_differences(multiplier: int, shift: int, diff_min: int) -> Array
 
 
 def softmax_shares(x: Array, exponentials: Array) -> Array:
-    """Softmax of 8-bit numbers along the last axis: shares of 256, int32, at most 256."""
+    """Softmax of 8-bit numbers along the last axis in units of 1/256; int32, at most 256."""
     top = x.max(axis=-1, keepdims=True).astype(np.int32)
     powers = exponentials[top - x]
     total = divide_by_power(powers, SOFTMAX_SUM_BITS).sum(axis=-1, keepdims=True, dtype=np.int64)

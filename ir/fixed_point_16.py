@@ -1,7 +1,7 @@
-"""Logistic function and hyperbolic tangent of 16-bit fixed-point numbers, to the bit of TFLite's.
+"""Logistic function and hyperbolic tangent of 16-bit fixed-point numbers, bit for bit as in TFLite.
 
-They are gemmlowp's functions of int16. A *Q* number of n integer bits stands for itself over
-2^(15 - n). Arrays are int32 and hold numbers of 16 bits, so that no step overflows.
+They are gemmlowp's functions of int16. *Qn* is a fixed-point format with n integer bits: x stands
+for x / 2^(15 - n). Arrays are int32 and hold numbers of 16 bits, so that no step overflows.
 """
 
 from __future__ import annotations
@@ -17,27 +17,30 @@ FUNCTIONS = ("logistic", "tanh")
 MOST_INTEGER_BITS = 6
 ONE = (1 << 15) - 1  # the largest Q0, which stands for 1
 QUARTER_BITS = 13  # bits of 1/4 as Q0
-_DEEPEST = 32  # e^-x of more counts nothing
+_DEEPEST = 32  # e^-x of a larger x counts as 0
 
 
 def constant(real: float, integer_bits: int = 0) -> int:
-    """The nearest Q number."""
+    """The nearest fixed-point number with this many integer bits."""
     return math.floor(real * 2.0 ** (15 - integer_bits) + 0.5)
 
 
 def exponential_factors(integer_bits: int) -> list[tuple[int, int]]:
-    """(bit, e^-(what it stands for) as Q0) of the whole quarters of a Q number, low to high."""
+    """(bit, e^-(the bit's value) as Q0) for each bit of 1/4 and above, from low to high."""
     powers = range(-2, min(integer_bits, 5))
     return [(1 << (15 - integer_bits + p), constant(math.exp(-(2.0**p)))) for p in powers]
 
 
 def deepest(integer_bits: int) -> int | None:
-    """Below what exponentials count nothing; None where there is no such number."""
+    """The number below which exponentials are 0; None if the format has no such number."""
     return -_DEEPEST << (15 - integer_bits) if integer_bits > 5 else None
 
 
 def function_16(function: str, integer_bits: int, x: Array) -> Array:
-    """A function of Q numbers, as Q0; both are computed from e^-|x| or e^-2|x|."""
+    """One of `FUNCTIONS` of x with `integer_bits` integer bits, as Q0.
+
+    The logistic function is computed from e^-|x|, the tangent from e^-2|x|.
+    """
     negative = -np.abs(x.astype(np.int32))
     if function == "logistic":
         above = _one_over_one_plus(_exp_of_negative(negative, integer_bits))
@@ -47,14 +50,14 @@ def function_16(function: str, integer_bits: int, x: Array) -> Array:
 
 
 def _product(a: Array, b: Array | int) -> Array:
-    """2ab / 2^16, rounded, halves up."""
+    """2ab / 2^16, halves rounded up."""
     return np.asarray(np.right_shift(a * b + (1 << 14), 15))
 
 
 def _exp_of_negative(x: Array, integer_bits: int) -> Array:
     """e^x as Q0 for x <= 0."""
     quarter = 1 << (QUARTER_BITS - integer_bits)
-    inside = (x & (quarter - 1)) - quarter  # -1/4 <= inside < 0, whole quarters apart from x
+    inside = (x & (quarter - 1)) - quarter  # -1/4 <= inside < 0; inside - x is whole quarters
     result = _exp_of_quarter(inside << integer_bits)
     quarters = inside - x
     for bit, factor in exponential_factors(integer_bits):

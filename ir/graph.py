@@ -1,4 +1,7 @@
-"""The graph: frozen, topologically ordered, values named by id. No object links, no recursion."""
+"""The graph: frozen and topologically ordered.
+
+Nodes refer to values by id, not by object, so that no algorithm needs recursion.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from ellc.ir.weights import WeightPool
 LAYOUT_KEY = "model.layout"
 """Metadata key: `NCHW` where inputs and outputs of rank 4 are planes, as ONNX files have them."""
 INPUT_PREFIX = "model.input."
-"""Metadata keys of how pixels become the numbers of the input, as ELL wrote them."""
+"""Prefix of the metadata keys that say how pixels become input numbers, as ELL wrote them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +68,10 @@ class Node:
 class Graph:
     """A network. `types` holds the type of every value; `weights` may be shared with others.
 
-    `exact` holds float64 arrays of constants that a pass computed and then rounded, by value; it
-    lives in memory only, so that folding again and comparing in float64 start from unrounded
-    numbers. Two graphs are equal when everything but it and the pool object is; constants compare
-    by hash.
+    `exact` maps constants that a pass computed and then rounded to their float64 arrays before
+    rounding, so that later folding and float64 comparisons start from unrounded numbers. It is in
+    memory only: no file stores it. Two graphs are equal if all fields except `exact` and `weights`
+    are; constants compare by hash.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The reference executor: numpy, one node after the other."""
+"""The reference executor: evaluates a graph in numpy, one node after the other."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ellc.ir.types import Array, TensorType
 
 @dataclass(frozen=True)
 class Result:
-    """What one evaluation gives: outputs in order, the next states, and every value if asked."""
+    """The outputs of one evaluation in order, the next states by name, all values on request."""
 
     outputs: Arrays
     states: Mapping[str, Array]
@@ -36,9 +36,10 @@ def run_node(node: Node, env: Mapping[str, Array]) -> Arrays:
 
 
 def run_double(node: Node, env: Mapping[str, Array]) -> Arrays:
-    """The same with float32 results as float64, also between the stages of a fused chain.
+    """As `run_node`, with every float32 result as float64, also between stages of a fused node.
 
-    An operator that makes floats of bits or integers cannot know that float64 is wanted.
+    The conversion is needed after operators that turn bits or integers into floats: their operands
+    do not tell them that float64 is wanted.
     """
     with np.errstate(all="ignore"):
         return _double(node.op, tuple(env[v] for v in node.inputs))
@@ -67,9 +68,11 @@ def evaluate(
 ) -> Result:
     """Run the graph on numpy arrays of the declared shapes.
 
-    With `double`, float32 values are computed in float64: what passes are compared with. With
-    `keep`, `Result.values` holds every value, else only those still needed are held. `run` may
-    replace how one node is evaluated.
+    With `double`, float32 values are computed in float64, the precision in which passes are
+    checked. With `keep`, `Result.values` holds every value; without it, a value is dropped after
+    its last use. `run` replaces the function that evaluates one node.
+
+    Raises `EllcError` (E120) if the number of inputs or the shape of one is wrong.
     """
     if len(inputs) != len(graph.inputs):
         message = f"{len(inputs)} inputs, the model has {len(graph.inputs)}"
@@ -94,9 +97,9 @@ def evaluate(
 
 
 def constants(graph: Graph, double: bool) -> dict[str, Array]:
-    """The graph's constants by value; with `double` those that were float32 as exact as known."""
-    found = {v: _precise(a, double) for v, a in graph.constant_arrays().items()}
-    return {**found, **graph.exact} if double else found
+    """The constant arrays by value; with `double`, float32 ones in float64, unrounded if known."""
+    arrays = {v: _precise(a, double) for v, a in graph.constant_arrays().items()}
+    return {**arrays, **graph.exact} if double else arrays
 
 
 def _precise(array: Array, double: bool) -> Array:

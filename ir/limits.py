@@ -1,6 +1,6 @@
-"""Bounds that every reader keeps while it reads a file that somebody else made.
+"""Bounds that every reader of model files enforces, since a file may be damaged or hostile.
 
-A file may cost memory and time in proportion to its size, not to the numbers that it contains.
+Reading may cost memory and time in proportion to the file's size, not to the numbers in the file.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from ellc.ir.errors import EllcError
 
 MOST_AXES = 16
-"""Axes of a tensor that a file may declare; importers may split them, and numpy has room for 64."""
+"""Most axes that a file may declare for a tensor. Importers may split axes; numpy allows 64."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a model file may ask for before anything is allocated on its word.
+    """The most that a model file may ask for; checked before memory is allocated.
 
-    The defaults take every published network with room to spare; a service that reads files of
-    strangers passes smaller ones.
+    The defaults leave ample room for every published network. A service that reads files of
+    strangers should pass smaller limits.
     """
 
     file_bytes: int = 2 << 30
@@ -27,10 +27,10 @@ class Limits:
     unpacked_bytes: int = 2 << 30
     """Size of the text after unzipping."""
     growth_ratio: int = 64
-    """Bytes of content for one byte on disk, zipped or in a file with holes; trained weights take
-    one to four. The first `small_bytes` are free."""
+    """Bytes of content per byte on disk, in a zip file or a file with holes; trained weights need 1
+    to 4. The first `small_bytes` do not count."""
     small_bytes: int = 1 << 20
-    """Content that no ratio is asked of."""
+    """Bytes of content to which `growth_ratio` does not apply."""
     zip_members: int = 1000
     """Files in one zip."""
     text_bytes: int = 16 << 20
@@ -38,28 +38,28 @@ class Limits:
     pixels: int = 1 << 26
     """Pixels of one picture."""
     nesting_depth: int = 64
-    """Objects and arrays inside one another."""
+    """Depth to which objects and arrays are nested."""
     values: int = 250_000
-    """Objects, strings and single numbers of an `.ell` archive, of which a layer takes ten to
-    thirty; a flat array of numbers counts as one."""
+    """Number of objects, strings and single numbers of an `.ell` archive, in which a layer takes
+    10 to 30; a flat array of numbers counts as one."""
     words: int = 1_000_000
-    """Words of a graph's text."""
+    """Number of words of a graph's text."""
     string_bytes: int = 16 << 20
     """Length of one string."""
     graph_nodes: int = 200_000
-    """Nodes of a graph format's model, those of graphs inside nodes included."""
+    """Nodes of a model, including those of graphs inside nodes."""
     tensor_elements: int = 1 << 31
     """Elements of one tensor that the file holds or whose shape it declares."""
     filled_elements: int = 1 << 24
-    """Elements of one tensor that the reader has to fill on the file's word alone: initial states,
-    patterned borders, index maps."""
+    """Elements of one tensor that the reader fills although the file holds only its shape: initial
+    states, patterned borders, index maps."""
     computed_elements: int = 1 << 25
-    """Elements of all tensors that one import computes or fills, multiply-adds counted too."""
+    """Elements of all tensors that one import computes or fills, plus the multiply-adds."""
 
     def product(
         self, dimensions: Iterable[int], *, where: str, what: str = "tensor", filled: bool = False
     ) -> int:
-        """The number of elements of a shape, checked before anybody allocates it.
+        """The number of elements of a shape, checked before memory is allocated for it.
 
         Raises `EllcError` E203 when a dimension is negative or the product exceeds
         `tensor_elements`, or `filled_elements` if the reader is about to fill the tensor.
@@ -73,7 +73,7 @@ class Limits:
                     f"a {what} has the negative dimension {size}", code="E203", where=where
                 )
             total *= size
-            most *= max(size, 1)  # arrays without elements have bounds of the same kind
+            most *= max(size, 1)  # an extent of 0 does not excuse other huge ones
             if most > limit:
                 raise EllcError(
                     f"a {what} would have more than {limit} elements",

@@ -1,11 +1,11 @@
-"""Do two graphs mean the same? Both are evaluated in float64 on the same seeded inputs.
+"""Check whether two graphs mean the same: both are evaluated in float64 on the same seeded inputs.
 
-In float64 a reordered sum moves a result by about 1e-16, a wrong rewrite by far more; constants
-that a pass rounded to float32 take part unrounded (`Graph.exact`). What is left are steps, signs
-mostly, of a number that is next to where they are taken: it may fall either way and then changes
-everything after it. So the steps of the graph before are forced on the graph after wherever they
-differ and are undecided (`ellc.ir.rounding`) among numbers that are off by the bound; every other
-difference is a failure.
+In float64 a reordered sum moves a result by about 1e-16, a wrong rewrite by far more. Constants
+that a pass rounded to float32 enter unrounded (`Graph.exact`). Step functions, mostly signs, need
+special care: a number right at a step may fall to either side, and then everything after it
+changes. Such a step is undecided if rounding errors within the tolerance can flip it
+(`ellc.ir.rounding`). Where undecided steps of the two graphs differ, the later graph continues with
+the earlier graph's steps. Every other difference is a failure.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from ellc.ir.op import Arrays
 from ellc.ir.rounding import DOUBLE, interval, reachable, takes_steps
 from ellc.ir.types import Array, DType, TensorType
 
-TOLERANCE = 1e-9  # of the largest magnitude in the tensor
-INPUT_SCALES = (255.0, 1.0)  # pictures; and signals at which no sigmoid is saturated
-_INTEGER_SPAN = 10  # wide integers may be indices
+TOLERANCE = 1e-9  # relative to the largest magnitude in the tensor
+INPUT_SCALES = (255.0, 1.0)  # one for pictures, one that saturates no sigmoid
+_INTEGER_SPAN = 10  # integers of more than 8 bits are often indices, so they are drawn small
 
 
 @dataclass(frozen=True)
 class Difference:
     """How far two graphs are apart: `worst` is relative to the tensor's largest magnitude.
 
-    `undecided` steps, signs mostly, fell the other way and were taken as they were.
+    `undecided` counts steps, mostly signs, that differed but were undecided.
     """
 
     worst: float = 0.0
@@ -38,7 +38,7 @@ class Difference:
     undecided: int = 0
 
     def merged(self, other: Difference) -> Difference:
-        """The worse of two, with the undecided steps of both."""
+        """The worse of two differences, with the sum of their undecided steps."""
         worse = max(self, other, key=lambda d: d.worst)
         return replace(worse, undecided=self.undecided + other.undecided)
 
@@ -52,7 +52,7 @@ class _Trace:
 
 
 class MeaningCheck:
-    """Compares every graph it is shown with the one before.
+    """Compares each graph that it is given with the previous one.
 
     >>> check = MeaningCheck(graph)
     >>> check.compare(rewritten).worst < TOLERANCE
@@ -65,13 +65,13 @@ class MeaningCheck:
     def compare(self, graph: Graph, tolerance: float = TOLERANCE) -> Difference:
         """How far this graph is from the previous one, which it then replaces.
 
-        Steps are undecided among numbers that are off by `tolerance` of the largest.
+        A step is undecided if errors of `tolerance`, relative to the largest number, can flip it.
         """
         total = Difference()
         for index, (feed, before) in enumerate(zip(self._feeds, self._traces, strict=True)):
-            after, found = _trace(graph, *feed, before.steps, tolerance)
+            after, difference = _trace(graph, *feed, before.steps, tolerance)
             self._traces[index] = after
-            total = total.merged(found)
+            total = total.merged(difference)
             for port, a, b in zip(graph.outputs, after.outputs, before.outputs, strict=True):
                 total = total.merged(Difference(apart(a, b), f"output '{port.name}'"))
             for name, b in before.states.items():
@@ -80,7 +80,10 @@ class MeaningCheck:
 
 
 def apart(a: Array, b: Array) -> float:
-    """Largest |a - b| relative to the largest |b|; infinite where only one is a number."""
+    """Largest |a - b| relative to the largest |b|.
+
+    Infinite if shapes, kinds of element types or non-finite elements differ.
+    """
     if a.shape != b.shape or a.dtype.kind != b.dtype.kind:
         return float("inf")
     if a.dtype.kind != "f":
@@ -95,7 +98,7 @@ def apart(a: Array, b: Array) -> float:
 
 
 def sample_array(type_: TensorType, rng: np.random.Generator, scale: float) -> Array:
-    """A seeded input of a type: floats uniform in -scale..scale, small integers, any bits."""
+    """A random input of a type: floats uniform in -scale..scale, small integers, random bits."""
     if type_.dtype in (DType.BOOL, DType.BIT):
         return rng.integers(0, 2, type_.shape).astype(np.bool_)
     if type_.dtype.is_float:
@@ -120,46 +123,46 @@ def _trace(
     before: Mapping[str, Array],
     tolerance: float,
 ) -> tuple[_Trace, Difference]:
-    """Evaluate in float64, with the steps of `before` where they are undecided."""
+    """Evaluate in float64; steps that differ from `before` but are undecided become those."""
     steps: dict[str, Array] = {}
-    found = Difference()
+    total = Difference()
 
     def run(node: Node, env: Mapping[str, Array]) -> Arrays:
-        nonlocal found
+        nonlocal total
         results = run_double(node, env)
         if not takes_steps(node.op):
             return results
-        (made,) = results
+        (new,) = results
         old = before.get(node.output)
         if old is not None:
             operands = [env[v] for v in node.inputs]
-            made, difference = _forced(node, operands, made, old, tolerance)
-            found = found.merged(difference)
-        steps[node.output] = made
-        return (made,)
+            new, difference = _forced(node, operands, new, old, tolerance)
+            total = total.merged(difference)
+        steps[node.output] = new
+        return (new,)
 
     result = evaluate(graph, inputs, states=states, double=True, run=run)
-    return _Trace(result.outputs, result.states, steps), found
+    return _Trace(result.outputs, result.states, steps), total
 
 
 def _forced(
-    node: Node, operands: Sequence[Array], made: Array, old: Array, tolerance: float
+    node: Node, operands: Sequence[Array], new: Array, old: Array, tolerance: float
 ) -> tuple[Array, Difference]:
-    """The steps with the undecided ones as they were; a decided one that differs is a failure."""
+    """`new` with undecided steps as in `old`; infinitely different if a decided step differs."""
     where = f"steps %{node.output}"
-    if made.shape != old.shape or made.dtype != old.dtype:
-        return made, Difference(float("inf"), where)
-    differs = _differs(made, old, tolerance)
+    if new.shape != old.shape or new.dtype != old.dtype:
+        return new, Difference(float("inf"), where)
+    differs = _differs(new, old, tolerance)
     if not differs.any():
-        return made, Difference()
+        return new, Difference()
     errors = [tolerance * _largest(x) for x in operands]
     undecided = differs & reachable(interval(node.op, operands, errors, DOUBLE), old)
     worst = float("inf") if np.any(differs & ~undecided) else 0.0
-    return np.where(undecided, old, made), Difference(worst, where, int(undecided.sum()))
+    return np.where(undecided, old, new), Difference(worst, where, int(undecided.sum()))
 
 
 def _differs(a: Array, b: Array, tolerance: float) -> Array:
-    """Where steps differ; float results by more than the tolerance."""
+    """Where two arrays differ; floats differ if they are apart by more than the tolerance."""
     if a.dtype.kind != "f":
         return np.asarray(a != b)
     with np.errstate(all="ignore"):
@@ -168,7 +171,7 @@ def _differs(a: Array, b: Array, tolerance: float) -> Array:
 
 
 def _largest(x: Array) -> float:
-    """The largest finite magnitude of floats; 0 of anything else."""
+    """The largest finite magnitude of floats; 0 for other element types."""
     if x.dtype.kind != "f":
         return 0.0
     return float(np.max(np.abs(x), initial=0.0, where=np.isfinite(x)))

@@ -18,7 +18,7 @@ def bodies(op: Op) -> tuple[Graph, ...]:
 
 
 def all_graphs(graph: Graph) -> Iterator[Graph]:
-    """The graph and every one inside it, outer ones first."""
+    """The graph and all bodies inside it, each before the bodies of its own nodes."""
     yield graph
     for node in graph.nodes:
         for body in bodies(node.op):
@@ -26,12 +26,12 @@ def all_graphs(graph: Graph) -> Iterator[Graph]:
 
 
 def constant_types(graph: Graph) -> dict[str, TensorType]:
-    """The type of every constant of the graph and of those inside it, by its key."""
+    """The type of every constant of the graph and of its bodies, by the constant's key."""
     return {c.key: g.types[c.value] for g in all_graphs(graph) for c in g.constants}
 
 
 def parameters(graph: Graph) -> int:
-    """Numbers in constants, those inside bodies too, equal ones once."""
+    """The number of elements in all constants, including bodies; equal constants count once."""
     return sum(t.elements for t in constant_types(graph).values())
 
 
@@ -53,7 +53,7 @@ def map_bodies(graph: Graph, change: Callable[[Graph], Graph]) -> Graph:
 
 
 def adopted(op: Op, weights: WeightPool) -> Op:
-    """The operator with the arrays of its bodies in `weights`: nested graphs share one pool."""
+    """The operator with its bodies' arrays moved into `weights`: nested graphs share one pool."""
 
     def adopt(body: Graph) -> Graph:
         if body.weights is weights:

@@ -1,4 +1,4 @@
-"""What an operator is: one frozen dataclass with its shape rule, its meaning and its test cases."""
+"""Base classes of operators: each is a frozen dataclass with shape rule, meaning and test cases."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from ellc.ir.types import Array, DType, Padding, TensorType, type_of
 Types = tuple[TensorType, ...]
 Arrays = tuple[Array, ...]
 
-_POINTWISE_ROUNDINGS = 4.0  # of one operator: our exp and tanh are within this
-_OTHER_ROUNDINGS = 16.0  # of an operator without a formula
+_POINTWISE_ROUNDINGS = 4.0  # roundings of one pointwise operator; our exp and tanh are within this
+_OTHER_ROUNDINGS = 16.0  # roundings assumed for an operator without a formula
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The whole numbers that an operand may hold, both ends included; `what` is one of them."""
+    """The integers that an operand may hold, both ends included; `what` names one in messages."""
 
     what: str
     low: int
     high: int
 
     def within(self, other: Range) -> Range:
-        """What two readers of one operand take."""
+        """The range that two readers of one operand both accept."""
         return Range(self.what, max(self.low, other.low), min(self.high, other.high))
 
 
 @dataclass(frozen=True)
 class Arranged:
-    """An operator on rearranged operands, and how its operands and results are then arranged.
+    """An operator on rearranged operands, with the arrangements of its operands and results.
 
-    None stands for an operand that stays what it is (a table). An operand of lower rank than its
-    permutation is meant with axes of extent 1 in front, as in broadcasting.
+    None means that an operand is not rearranged (a table). If an operand's rank is lower than its
+    permutation's, axes of extent 1 come before its own axes, as in broadcasting.
     """
 
     op: Op
@@ -55,11 +55,11 @@ class Op:
     """
 
     name: ClassVar[str]
-    # True for an operator that some pass always replaces: it needs no kernel.
+    # True for an operator that a pass always replaces: it needs no kernel.
     composite: ClassVar[bool] = False
-    # True where a kernel can go on with pointwise operators on what it has just computed.
+    # True if its kernels can apply pointwise operators to a result before they store it.
     takes_stages: ClassVar[bool] = False
-    # True where a kernel reads its image out of a buffer with a border around it, or writes there.
+    # True if its kernels can read, or write, an image in a buffer with a border.
     reads_bordered: ClassVar[bool] = False
     writes_bordered: ClassVar[bool] = False
 
@@ -68,47 +68,50 @@ class Op:
         raise NotImplementedError(self.name)
 
     def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
-        """What result `index` reads of every operand for a part of it, axis by axis.
+        """What a part of result `index` reads of every operand, axis by axis.
 
-        More than needed is allowed, less is not: `ellc.ir.reads` says what is asked of it.
+        It may name more elements than are needed, never fewer; `ellc.ir.reads` explains its uses.
         """
         raise NotImplementedError(self.name)
 
     def changes_nothing(self, operands: Types, results: Types) -> bool:
-        """Whether its only result is its first operand as it is."""
+        """Whether its only result equals its first operand."""
         return False
 
     @property
     def takes_largest(self) -> bool:
-        """Whether each element of the result is the largest of some of its only operand."""
+        """Whether each element of the result is the maximum of some elements of its operand."""
         return False
 
     def view(self, operands: Types, index: int = 0) -> View | None:
-        """How result `index` can lie in the first operand's buffer; None if it has to be made."""
+        """How result `index` can be a view of the first operand's buffer; None if it cannot."""
         return None
 
     @property
     def joined(self) -> int | None:
-        """The axis along which the result is its operands one after the other, and nothing else."""
+        """The axis along which the result concatenates its operands; None for other operators."""
         return None
 
     def slides(self, operands: Types) -> Window | None:
-        """The window that it slides over its first operand, an image; None if it slides none."""
+        """The window that it slides over its first operand, an image; None if there is none."""
         return None
 
     def spreads(self, operands: Types) -> Window | None:
-        """The window of its result that it adds each pixel of its first operand to, if any."""
+        """The window of the result to which it adds each pixel of its first operand, or None."""
         return None
 
     def with_extent(self, axis: int, extent: int) -> Op:
-        """The operator that makes a result of another extent, where an attribute says extents."""
+        """The operator whose result has another extent along an axis.
+
+        It is the same operator unless an attribute holds the result's extents.
+        """
         return self
 
     def ranges(self, *inputs: TensorType) -> Mapping[int, Range]:
-        """Operands for which some numbers of their type have no meaning, and which ones have one.
+        """The ranges of operands that do not accept every number of their type, by position.
 
-        A constant outside is refused (`ellc.ir.ranges`). Computed indices are clamped; what
-        computes another operand keeps it inside.
+        A constant outside its range is refused (`ellc.ir.ranges`). Computed indices are clamped.
+        Other operands must be computed by operators that stay inside the range.
         """
         return {}
 
@@ -126,24 +129,24 @@ class Op:
         raise NotImplementedError(cls.name)
 
     def own_error(self, operands: Arrays, result: Array) -> Array:
-        """Bound of the error of the floats it makes, elementwise, in units of the unit roundoff.
+        """A bound of the result's rounding error, elementwise, in units of the unit roundoff.
 
-        That is the rounding inside the operator: float operands (float64) are taken as exact.
-        `result` is what `reference` makes of them. Asked of operators with one result only.
+        Only the rounding inside the operator counts: float operands (float64) are exact. `result`
+        is the result of `reference`. Called only for operators with one result.
         """
         raise NotImplementedError(self.name)
 
     def carried_error(self, operands: Arrays, errors: Arrays) -> Array | None:
-        """What errors of its operands make of the one result at most; None if no formula says it.
+        """A bound of the error that errors of the operands cause in the only result.
 
-        `errors` are at least 0 and have the operands' shapes.
+        `errors` are at least 0 and have the operands' shapes. None if there is no formula.
         """
         return None
 
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged | None:
         """The operator on a first operand that is stored in another order of axes (`p`).
 
-        `operands` and `results` are meant as they were. None if it cannot work on that.
+        `operands` and `results` are the logical types. None if no such operator exists.
         """
         return None
 
@@ -153,13 +156,13 @@ class Op:
         return False
 
     def wanted_border(self) -> Padding | None:
-        """The border that the first operand's buffer would best have, None for no matter which."""
+        """The border that its kernels want around the first operand; None if they want none."""
         return None
 
     def with_border(self, border: Padding) -> Op | None:
-        """The operator on an image that makes what this one makes of the image in a border.
+        """The operator that gives, on an image, what this one gives on the image in a border.
 
-        None if no attribute can say it. `border` is in the form of `Padding.of`.
+        None if the attributes cannot express it. `border` is in the normal form of `Padding.of`.
         """
         return None
 
@@ -168,7 +171,7 @@ class Op:
         return 0
 
     def inner_steps(self, inputs: Types, outputs: Types) -> int:
-        """What the reference does beyond one step for each element that it reads or makes."""
+        """The reference's work beyond one step for each element that it reads or computes."""
         return self.macs(inputs, outputs)
 
 
@@ -179,7 +182,7 @@ class Case:
     op: Op
     inputs: Arrays
     constants: tuple[int, ...] = ()
-    dtypes: tuple[DType | None, ...] = ()  # only where numpy's type does not say it (bits)
+    dtypes: tuple[DType | None, ...] = ()  # needed only for bits, which numpy has as bool
     label: str = ""
 
     def types(self) -> Types:
@@ -195,7 +198,7 @@ ClsT = TypeVar("ClsT", bound=type)
 
 
 def register_op(name: str) -> Callable[[OpT], OpT]:
-    """Class decorator: makes an operator known by its text-form name."""
+    """Class decorator: registers an operator under its name in the text form."""
 
     def add(cls: OpT) -> OpT:
         if name in _OPS or name in _ATTRIBUTES:
@@ -208,7 +211,7 @@ def register_op(name: str) -> Callable[[OpT], OpT]:
 
 
 def register_attribute(name: str) -> Callable[[ClsT], ClsT]:
-    """Class decorator: a frozen dataclass that may be (part of) an attribute's value."""
+    """Class decorator: registers a frozen dataclass whose objects may occur in attributes."""
 
     def add(cls: ClsT) -> ClsT:
         _ATTRIBUTES[name] = cls
@@ -225,7 +228,7 @@ def all_ops() -> dict[str, type[Op]]:
 
 
 def attribute_class(name: str) -> type | None:
-    """The operator or attribute class of a text-form name."""
+    """The operator or attribute class with this name in the text form, None if there is none."""
     return all_ops().get(name) or _ATTRIBUTES.get(name)
 
 
@@ -242,30 +245,29 @@ def attributes(op: object) -> dict[str, object]:
 
 
 def everything(op: Op, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
-    """`Op.reads` of operators that need all of their operands for any part of a result."""
+    """`Op.reads` of operators for which every part of a result needs all of the operands."""
     return tuple((None,) * t.rank for t in operands)
 
 
 def exact(op: Op, operands: Arrays, result: Array) -> Array:
-    """`Op.own_error` of operators that round nothing, or make no floats."""
+    """`Op.own_error` of operators that round nothing or whose result is not a float."""
     return np.zeros(result.shape)
 
 
 def of_largest(op: Op, operands: Arrays, result: Array) -> Array:
-    """`Op.own_error` of operators without a formula: some roundings of the largest result."""
+    """`Op.own_error` of operators without a formula: 16 roundings of the largest result."""
     return np.full(result.shape, _OTHER_ROUNDINGS * np.max(np.abs(result), initial=0.0))
 
 
 def sizes(operands: Arrays) -> Arrays:
-    """Absolute values of floats, integers as they are."""
+    """Absolute values of floats; integers unchanged."""
     return tuple(np.abs(x) if x.dtype.kind == "f" else x for x in operands)
 
 
 def carried_by_products(bare: Op, padded: Op, operands: Arrays, errors: Arrays) -> Array:
-    """`Op.carried_error` of sums of products: ex (|w| + ew) + |x| ew, and the error of a bias.
+    """`Op.carried_error` of sums of products: ex (|w| + ew) + |x| ew, plus the error of a bias.
 
-    `bare` is the operator with zeros outside the image; `padded` has there the magnitudes of
-    its padding values.
+    `bare` is the operator with zero padding; `padded` has the magnitudes of the padding values.
     """
     x, w = sizes(operands[:2])
     first, second, *bias = errors
@@ -285,7 +287,7 @@ class Pointwise(Op):
     takes_stages: ClassVar[bool] = True
     reads_bordered: ClassVar[bool] = True
     writes_bordered: ClassVar[bool] = True
-    # True for what integers need a loop for: no epilogue has room for one.
+    # True if integers need a loop, for which an epilogue has no room.
     loops_on_integers: ClassVar[bool] = False
 
     def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
@@ -293,13 +295,13 @@ class Pointwise(Op):
 
     @property
     def jumps(self) -> bool:
-        """Whether a result can change by a step when an operand changes a little."""
+        """Whether a small change of an operand can change a result by a step."""
         return False
 
     def own_error(self, operands: Arrays, result: Array) -> Array:
-        """Of `_POINTWISE_ROUNDINGS` roundings of the largest of operands and result.
+        """`_POINTWISE_ROUNDINGS` roundings of the largest magnitude among operands and result.
 
-        Absolute values may stand for both.
+        Callers may pass absolute values of operands and result.
         """
         size = np.abs(result)
         for operand in operands:
@@ -311,7 +313,7 @@ class Pointwise(Op):
         return Arranged(requantised(self, p), (p,) * len(operands), (p,))
 
     def swapped(self) -> Pointwise | None:
-        """The operator that makes the same of its two operands exchanged, None if there is none."""
+        """The operator with the same result when the two operands are exchanged, or None."""
         return None
 
 

@@ -1,4 +1,4 @@
-"""The pass manager: order, verification, timing, dumps, and blame for a pass that errs."""
+"""The pass manager: runs passes in order, verifies, times, dumps, and names a faulty pass."""
 
 from __future__ import annotations
 
@@ -64,25 +64,25 @@ _MOST_ROUNDS = 16  # of a group: a guard against passes that undo each other
 
 @dataclass(frozen=True)
 class Group:
-    """Passes that run in order, again and again until none of them changes the graph."""
+    """Passes that run in order, repeatedly, until none of them changes the graph."""
 
     name: str
     passes: tuple[Pass, ...]
 
     def run(self, graph: Graph, one: Callable[[Pass, Graph], Graph] = run_nested) -> Graph:
-        """What the passes make of a graph; `one` runs one of them.
+        """The graph after the passes; `one` runs a single pass.
 
-        A pass is left out where the graph is what it has made or left.
+        A pass is skipped if the graph is the one that it returned last.
         """
-        made: dict[Pass, Graph] = {}
+        returned: dict[Pass, Graph] = {}
         for _ in range(_MOST_ROUNDS):
-            if all(made.get(step) is graph for step in self.passes):
+            if all(returned.get(step) is graph for step in self.passes):
                 break
             for step in self.passes:
-                if made.get(step) is not graph:
+                if returned.get(step) is not graph:
                     after = one(step, graph)
                     graph = graph if after == graph else after
-                    made[step] = graph
+                    returned[step] = graph
         return graph
 
 
@@ -95,7 +95,9 @@ class PipelineOptions:
 
 
 def default_groups(options: PipelineOptions | None = None) -> tuple[Group, ...]:
-    """All passes in groups. Raises `EllcError` (E150) if one to skip does not exist or is needed.
+    """All passes in groups.
+
+    Raises `EllcError` (E150) if a pass to skip does not exist or kernels need it.
 
     >>> [g.name for g in default_groups()]
     ['canonicalise', 'layout', 'fold', 'fuse']
@@ -105,14 +107,16 @@ def default_groups(options: PipelineOptions | None = None) -> tuple[Group, ...]:
         if name not in all_passes() or name in _REQUIRED:
             reason = "is needed by every kernel" if name in _REQUIRED else "does not exist"
             raise EllcError(f"pass '{name}' cannot be skipped: it {reason}", code="E150")
-    found = []
+    groups = []
     for name, text in _GROUPS if chosen.optimize else (_NEEDED,):
-        found.append(Group(name, tuple(p for p in parse_passes(text) if p.name not in chosen.skip)))
-    return tuple(found)
+        groups.append(
+            Group(name, tuple(p for p in parse_passes(text) if p.name not in chosen.skip))
+        )
+    return tuple(groups)
 
 
 def default_passes(options: PipelineOptions | None = None) -> tuple[Pass, ...]:
-    """The passes of `default_groups` one after the other.
+    """The passes of `default_groups` as one list.
 
     >>> [p.name for p in default_passes(PipelineOptions(optimize=False))]
     ['unroll_nested_loops', 'lower_composites', 'eliminate_dead']
@@ -122,7 +126,7 @@ def default_passes(options: PipelineOptions | None = None) -> tuple[Pass, ...]:
 
 @dataclass(frozen=True)
 class PassRecord:
-    """What one pass did. `difference` is None unless the pipeline was paranoid."""
+    """What one pass did. `difference` is None unless the pipeline ran with `paranoid`."""
 
     name: str
     changed: bool
@@ -171,17 +175,17 @@ def run_pipeline(
 
     A group runs until nothing changes; a pass is skipped if it has run on the same graph.
 
-    With `dump_dir`, `00_input.txt` and `NN_PASS.txt` hold the graph before and after every pass
-    and one file all their weights (`load_dump`). With `paranoid`, the graph is evaluated in
-    float64 before and after every pass that changed it, on inputs drawn from `seed`. `watch` is
-    called for every pass, with the graph before and after it. `paranoid` also checks what passes
-    require and ensure.
+    With `dump_dir`, `00_input.txt` holds the graph before the first pass, `NN_PASS.txt` the graph
+    after each pass, and one file all their weights (`load_dump`). With `paranoid`, the graph is
+    evaluated in float64 before and after every pass that changed it, on inputs drawn from `seed`,
+    and the properties that passes require and ensure are checked. `watch` is called for every pass
+    with its name and the graphs before and after it.
 
-    Raises `EllcError` if the graph handed in is not well formed (E110), holds or computes constants
-    that operators do not take (E111), or a pass refuses what an operator asks for (E302),
-    `InternalError` naming the first pass that failed in another way,
-    broke the graph, its interface or its meaning; the graph that was given to that pass is then
-    the reproducer, if there is a dump.
+    Raises `EllcError` if the given graph is not well formed (E110), has or computes constants that
+    operators do not take (E111), or a pass does not support an operator's attributes (E302).
+    Raises `InternalError` that names the first pass that failed in another way, or that broke the
+    graph, its interface or its meaning. If there is a dump, the graph before that pass is the
+    reproducer.
     """
     dump = _Dump(dump_dir)
     try:
@@ -201,7 +205,7 @@ def run_pipeline(
 
 @dataclass
 class _Run:
-    """Passes that run, and their results. `check` compares the graph before and after each."""
+    """One run of the pipeline. `check`, if given, compares the graphs around each pass."""
 
     check: MeaningCheck | None
     dump: _Dump
@@ -210,7 +214,7 @@ class _Run:
     ensured: set[Property] = field(default_factory=lambda: set(AS_READ))
 
     def step(self, step: Pass, graph: Graph) -> Graph:
-        """What one pass makes of the graph."""
+        """Run one pass and record it; returns the graph after it."""
         if self.check:
             required = self.ensured.intersection(step.requires)
             _want_properties(required, graph, f"pass '{step}' requires", self.dump.latest)
@@ -229,17 +233,17 @@ def _want_properties(
 ) -> None:
     missing = sorted(p.name for p in properties if not p.holds(graph))
     if missing:
-        said = f"{what} what does not hold: {', '.join(missing)}"
-        raise InternalError(said, reproducer=reproducer)
+        message = f"{what} what does not hold: {', '.join(missing)}"
+        raise InternalError(message, reproducer=reproducer)
 
 
 def _stored(graph: Graph) -> Graph:
-    """Without unrounded constants, as a file would hold it."""
+    """The graph without unrounded constants, which files do not store."""
     return replace(map_bodies(graph, _stored), exact={})
 
 
 def load_dump(path: Path) -> Graph:
-    """Read one stage of a dump back. Raises `EllcError` (E130, E140) if it is damaged."""
+    """Read a graph file of a dump back. Raises `EllcError` (E130, E140) if it is damaged."""
     graph = parse(path.read_text(encoding="utf-8"), load_weights(path.parent / WEIGHTS_FILE))
     verify(graph, str(path))
     return graph
@@ -252,9 +256,9 @@ def _run_one(
     start = time.perf_counter()
     try:
         after = _described(run_nested(step, graph), graph)
-    except MemoryError:  # the machine's limit, no mistake
+    except MemoryError:  # a limit of the machine, not a fault of the pass
         raise
-    except Exception as error:  # the graph was well formed: a fault of the pass, or a refusal
+    except Exception as error:  # the graph was well formed, so the pass refused it or is faulty
         if isinstance(error, EllcError) and not isinstance(error, ShapeError):
             raise
         raise InternalError(f"pass '{step}' failed: {error!r}", reproducer=reproducer) from error
@@ -282,7 +286,7 @@ def _check_form(step: Pass, before: Graph, after: Graph, reproducer: str) -> Non
     try:
         verify(after, f"after pass '{step}'")
     except EllcError as error:
-        if error.code == CODE:  # numbers of the model, which the pass folded
+        if error.code == CODE:  # the pass folded unusable numbers of the model
             raise
         raise InternalError(error.report(), reproducer=reproducer) from error
     if _interface(before) != _interface(after):
@@ -290,7 +294,7 @@ def _check_form(step: Pass, before: Graph, after: Graph, reproducer: str) -> Non
 
 
 def _described(after: Graph, before: Graph) -> Graph:
-    """`after` with what `before` says of integers at the outputs; operators may leave it open."""
+    """`after` with the quantisation notes of `before` on outputs whose new type has none."""
     types = dict(after.types)
     for old, new in zip(before.outputs, after.outputs, strict=False):
         if types[new.value].quant is None:
@@ -306,9 +310,9 @@ def _interface(graph: Graph) -> object:
 
 
 class _Dump:
-    """Writes numbered stages into a folder; does nothing without one.
+    """Writes numbered graph files into a folder; does nothing without one.
 
-    They come one by one, each whole: the folder is there to see how far the passes got.
+    Each file is written at once after its pass, so that the folder shows how far the passes got.
     """
 
     def __init__(self, folder: Path | None) -> None:

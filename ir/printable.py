@@ -1,14 +1,14 @@
-"""Text that others wrote, for a person's eyes: what a terminal would obey becomes visible."""
+"""Print text from untrusted sources: characters that control a terminal become visible escapes."""
 
 from __future__ import annotations
 
 
 def visible(text: str, keep: str = "") -> str:
-    r"""Every character that is not printable as `\uXXXX`, but for those in `keep`.
+    r"""The text with every unprintable character as `\uXXXX`, except those in `keep`.
 
-    Controls, escape sequences, marks that turn the direction of writing, lone halves of surrogates
-    and separators of lines are not printable. The escapes are those of JSON, so a JSON document
-    means the same as before.
+    Control characters, escape sequences, marks that change the writing direction, lone surrogates
+    and line separators are unprintable. The escapes are those of JSON, so the meaning of a JSON
+    document does not change.
 
     >>> print(visible("a\x1b[31m\n"))
     a\u001b[31m\u000a
@@ -20,15 +20,15 @@ def visible(text: str, keep: str = "") -> str:
 
 
 LONGEST_LINE = 1000
-"""Characters of a line of a report; all that a person reads through."""
+"""Most characters of one line of a report; nobody reads longer lines."""
 MOST_LINES = 200
-"""Lines of one message that is quoted."""
+"""Most lines of one quoted message."""
 _END_PART = 5
-"""The end that stays is one of so many parts of what is shown."""
+"""Of a shortened line, the last 1/5 of the shown characters is the end of the original line."""
 
 
 def shortened(line: str, longest: int = LONGEST_LINE) -> str:
-    """A line that may quote a text of any length: without its middle if it is very long."""
+    """The line without its middle part if it has more than `longest` characters."""
     if len(line) <= longest:
         return line
     left_out = f" ... ({len(line):,} characters) ... "
@@ -37,13 +37,15 @@ def shortened(line: str, longest: int = LONGEST_LINE) -> str:
 
 
 def readable(text: str) -> str:
-    """A text for a terminal: its line ends and nothing else that obeys, no line very long."""
+    """The text for a terminal: line ends are its only control characters, long lines shortened."""
     lines = visible(text.expandtabs(), keep="\n").split("\n")
     return "\n".join(map(shortened, lines))
 
 
 def indented(message: str) -> str:
-    """A message that may quote a model or a compiler: its further lines do not begin as ours do."""
+    """A message for a report: lines after the first are indented, so that quoted text cannot look
+    like a line of ellc's own.
+    """
     lines = readable(message).rstrip("\n").split("\n")
     if len(lines) > MOST_LINES:
         half = MOST_LINES // 2

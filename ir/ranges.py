@@ -1,4 +1,4 @@
-"""Constants that operators have no meaning for: an index beyond the axis, a shift by 99 bits."""
+"""Find constants that operators do not accept: an index beyond the axis, a shift by 99 bits."""
 
 from __future__ import annotations
 
@@ -13,39 +13,41 @@ CODE = "E111"
 
 
 def outside(op: Op, types: Types, arrays: Sequence[Array | None]) -> list[str]:
-    """A line for each known operand with a number that the operator does not take.
+    """A message for each known operand with a number that the operator does not accept.
 
-    `types` are operands that `Op.infer` takes, `arrays` those that are known.
+    `types` are operand types that `Op.infer` accepts; `arrays` has None for unknown operands.
     """
-    found = []
-    for place, accepted in op.ranges(*types).items():
-        array = arrays[place]
+    problems = []
+    for position, accepted in op.ranges(*types).items():
+        array = arrays[position]
         if array is None or not array.size:
             continue
         low, high = int(array.min()), int(array.max())
         worst = low if low < accepted.low else high
         if not accepted.low <= worst <= accepted.high:
-            said = f"{accepted.what} is {worst}, not {accepted.low} to {accepted.high}"
-            found.append(f"{op.name}: {said}")
-    return found
+            problem = f"{accepted.what} is {worst}, not {accepted.low} to {accepted.high}"
+            problems.append(f"{op.name}: {problem}")
+    return problems
 
 
 def constants_outside(graph: Graph) -> list[str]:
-    """A line for each such constant of a well-formed graph, and of those inside it."""
+    """A message for each constant out of range in a well-formed graph and in its bodies."""
     return [line for each in all_graphs(graph) for line in _of_one(each)]
 
 
 def _of_one(graph: Graph) -> list[str]:
     keys = {c.value: c.key for c in graph.constants}
-    found = []
+    problems = []
     for node in graph.nodes:
         if any(v in keys for v in node.inputs):
             arrays = [graph.weights[keys[v]] if v in keys else None for v in node.inputs]
             types = tuple(t.meaning for t in graph.node_types(node)[0])
-            found += [f"{_place(node)}: {said}" for said in outside(node.op, types, arrays)]
-    return found
+            problems += [
+                f"{_label(node)}: {problem}" for problem in outside(node.op, types, arrays)
+            ]
+    return problems
 
 
-def _place(node: Node) -> str:
+def _label(node: Node) -> str:
     layers = f" ({', '.join(node.source)})" if node.source else ""
     return f"%{node.outputs[0]}{layers}"

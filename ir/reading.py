@@ -1,4 +1,4 @@
-"""Bounded reading of files and of the members of zip files: all readers go through here."""
+"""Bounded reading of files and of members of zip files; every frontend reads through these."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ellc.ir.errors import EllcError
 from ellc.ir.limits import DEFAULT_LIMITS, Limits
 
 ZIP_MAGIC = b"PK"
-"""What every zip file begins with."""
+"""The first bytes of every zip file."""
 ZIP_DAMAGE = (
     *(OSError, EOFError, LookupError, ValueError, OverflowError, struct.error),
     *(NotImplementedError, RuntimeError, zlib.error, zipfile.BadZipFile),
@@ -30,10 +30,10 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def read_file(path: Path, limits: Limits = DEFAULT_LIMITS, *, code: str) -> bytes:
-    """The bytes of a file, read in pieces: a pipe may say nothing of its size.
+    """The bytes of a file, read in pieces, since the size of a pipe is unknown.
 
-    Raises `EllcError`: `code` if it cannot be read, E203 beyond `file_bytes` or if it is nearly all
-    holes.
+    Raises `EllcError`: `code` if the file cannot be read, E203 if it is larger than `file_bytes` or
+    consists almost entirely of holes.
     """
     try:
         with path.open("rb") as file:
@@ -45,10 +45,10 @@ def read_file(path: Path, limits: Limits = DEFAULT_LIMITS, *, code: str) -> byte
 
 
 def read_stream(file: IO[bytes], most_bytes: int, where: str) -> bytes:
-    """What is left of a stream. Raises `EllcError` E203 if that is more than `most_bytes`."""
+    """The rest of a stream. Raises `EllcError` E203 if it is longer than `most_bytes`."""
     pieces: list[bytes] = []
     total = 0
-    # One read of `most_bytes` would reserve as much memory at once.
+    # A single read of `most_bytes` would reserve that much memory at once.
     while piece := file.read(_PIECE_BYTES):
         total += len(piece)
         if total > most_bytes:
@@ -58,7 +58,7 @@ def read_stream(file: IO[bytes], most_bytes: int, where: str) -> bytes:
 
 
 def want_dense(file: IO[bytes], limits: Limits, where: str) -> None:
-    """Raise `EllcError` E203 for a file that is larger than allowed or nearly all holes."""
+    """Raise `EllcError` E203 if a file is larger than allowed or consists almost only of holes."""
     status = os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode):
         return
@@ -71,29 +71,29 @@ def want_dense(file: IO[bytes], limits: Limits, where: str) -> None:
 
 
 def _data_bytes(file: IO[bytes], size: int) -> int:
-    """Bytes of a file that are stored; all of them where the system does not say."""
+    """Bytes of a file that are not holes; `size` if the system cannot tell."""
     if not hasattr(os, "SEEK_DATA"):
         return size
-    found = at = 0
+    stored = at = 0
     try:
         for _ in range(_SEGMENTS):
             if at >= size:
-                return found
+                return stored
             start = os.lseek(file.fileno(), at, os.SEEK_DATA)
             at = os.lseek(file.fileno(), start, os.SEEK_HOLE)
-            found += at - start
-        return found + size - at
+            stored += at - start
+        return stored + size - at
     except OSError as error:  # ENXIO: no data from here on
-        return found if error.errno == errno.ENXIO else size
+        return stored if error.errno == errno.ENXIO else size
     finally:
         os.lseek(file.fileno(), 0, os.SEEK_SET)
 
 
 @contextmanager
 def opened_zip(source: Path | IO[bytes], limits: Limits, where: str) -> Iterator[zipfile.ZipFile]:
-    """A zip file for reading. Raises `EllcError` E203 with more than `zip_members` members.
+    """A zip file for reading. Raises `EllcError` E203 if it has more than `zip_members` members.
 
-    Damage raises what `ZIP_DAMAGE` lists, as `zipfile` does.
+    A damaged file raises one of `ZIP_DAMAGE`, as `zipfile` does.
     """
     with zipfile.ZipFile(source) as archive:
         if len(archive.filelist) > limits.zip_members:
@@ -106,9 +106,9 @@ def read_member(
 ) -> bytes:
     """The content of a member, inflated in pieces.
 
-    Raises `EllcError` E203 beyond `most_bytes` or `growth_ratio`: the size in the directory is not
-    to be believed, so what comes out is counted. `ValueError` for a member that is encrypted or
-    compressed in another way than by deflate.
+    Raises `EllcError` E203 if it exceeds `most_bytes` or `growth_ratio`; the bytes are counted as
+    they come, since the size in the directory may be wrong. Raises `ValueError` for a member that
+    is encrypted or compressed by another method than deflate.
     """
     if member.flag_bits & 1:
         raise ValueError("the zip file is encrypted")

@@ -1,7 +1,8 @@
-"""What an operator reads for a part of its result: rows, columns, or a stretch of any axis.
+"""What an operator reads for a part of its result: rows, columns, or a range along any axis.
 
-`Op.reads` says it axis by axis. Executing layers depth first asks which rows of an operand some
-rows of a result need; making a network stepwise asks along which axes single elements stay apart.
+`Op.reads` describes it axis by axis. Depth-first execution asks which rows of an operand some
+rows of a result need. The stepwise form of a network asks along which axes every element of a
+result depends on a single element of the operand.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ Box = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Along:
-    """What is read along an axis of an operand, counted along an axis of the result.
+    """What is read along one axis of an operand for each index along an axis of the result.
 
-    Element i of the result's `axis` reads `extent` elements from i * stride + offset on. Those
-    that are outside the operand are none: they are padding.
+    Index i along the result's `axis` reads `extent` elements, the first at i * stride + offset.
+    Elements outside the operand are padding: nothing is read for them.
     """
 
     axis: int
@@ -31,7 +32,7 @@ class Along:
 
     @property
     def is_single(self) -> bool:
-        """Whether each element of the result reads the one at the same place."""
+        """Whether index i of the result reads only index i of the operand."""
         return (self.stride, self.offset, self.extent) == (1, 0, 1)
 
 
@@ -49,7 +50,7 @@ class Window:
     dilation: tuple[int, int] = (1, 1)
 
     def reads(self, channels: Along | None) -> Reads:
-        """What the operator that slides it reads of the image."""
+        """What an operator that slides this window reads of the image."""
         corner = (self.padding.top, self.padding.left)
         sides = (
             Along(1 + side, self.stride[side], -corner[side], self.reach[side]) for side in (0, 1)
@@ -58,7 +59,7 @@ class Window:
 
     @property
     def reach(self) -> tuple[int, int]:
-        """Rows and columns from its first cell to its last, both included."""
+        """Rows and columns from the window's first element to its last, both included."""
         rows, columns = ((n - 1) * d + 1 for n, d in zip(self.size, self.dilation, strict=True))
         return rows, columns
 
@@ -69,7 +70,7 @@ def whole(*shapes: Shape) -> tuple[Reads, ...]:
 
 
 def broadcast(operand: Shape, result: Shape) -> Reads:
-    """The same elements, as in numpy's broadcasting to the result's shape."""
+    """The element at the same position, with numpy's broadcasting to the result's shape."""
     missing = len(result) - len(operand)
     return tuple(
         Along(missing + axis) if extent == result[missing + axis] else None
@@ -78,9 +79,12 @@ def broadcast(operand: Shape, result: Shape) -> Reads:
 
 
 def apart_from(axes: Sequence[int], rank: int, kept: bool = True) -> Reads:
-    """All along some axes, single elements along the others; `kept`: the result has all axes."""
-    places = [a for a in range(rank) if kept or a not in axes]
-    return tuple(None if a in axes else Along(places.index(a)) for a in range(rank))
+    """All elements along `axes`, single elements along the others.
+
+    `kept` says whether the result still has `axes`.
+    """
+    result_axes = [a for a in range(rank) if kept or a not in axes]
+    return tuple(None if a in axes else Along(result_axes.index(a)) for a in range(rank))
 
 
 def part(reads: Reads, operand: Shape, wanted: Box) -> Box:
@@ -99,15 +103,15 @@ def _stretch(along: Along, extent: int, start: int, stop: int) -> tuple[int, int
 
 @dataclass(frozen=True, slots=True)
 class SameElements:
-    """A result that has the elements of the first operand in their order, under another shape."""
+    """A result with the elements of the first operand in the same order, in another shape."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartOf:
-    """A result that is the part of the first operand that begins at `starts`."""
+    """A result that is a part of the first operand, beginning at index `starts`."""
 
     starts: tuple[int, ...]
 
 
 View = SameElements | PartOf
-"""How a result can lie in its operand's buffer."""
+"""How a result can use its operand's buffer without a copy."""

@@ -1,4 +1,4 @@
-"""Editing a graph: a working copy that a pass changes and then freezes again."""
+"""The editor of graphs: a working copy that a pass changes and then freezes again."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _ENDS = ""  # the list's sentinel; no value has an empty id
 
 
 class Editor:
-    """A graph being rewritten; nodes are a linked list, each known by its first result's id.
+    """A graph being rewritten; nodes form a linked list, keyed by the id of their first result.
 
-    `replace` keeps results and place of a node, `insert` puts a new one right before another,
-    `forward` removes one and renames its results. Nothing here recurses, so a chain of any length
-    is fine; every operation takes constant time (`graph` and the constructor are linear).
+    `replace` keeps a node's results and position, `insert` adds a node right before another,
+    `forward` removes a node and lets its readers read other values. No method recurses, so chains
+    may have any length. Every operation takes constant time (`graph` and the constructor: linear).
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -52,7 +52,7 @@ class Editor:
             self._enter(node)
 
     def nodes(self) -> Iterator[Node]:
-        """The nodes in order as they are when reached; what is inserted after is reached too."""
+        """The nodes in order, as they are at that moment; later insertions are visited too."""
         key = self._after.get(_ENDS, _ENDS)
         while key != _ENDS:
             if key in self._nodes:
@@ -65,11 +65,11 @@ class Editor:
         return None if key is None else self._nodes[key]
 
     def users(self, value: str) -> list[Node]:
-        """The nodes that read a value, each once, in the order in which they began to."""
+        """The nodes that read a value, each once, in the order in which they became readers."""
         return [self._nodes[k] for k in self._users.get(self.current(value), {})]
 
     def current(self, value: str) -> str:
-        """What a value is called after the replacements so far."""
+        """The id of a value after all `forward` calls so far."""
         last = value
         while last in self._forward:
             last = self._forward[last]
@@ -87,9 +87,9 @@ class Editor:
         return None if key is None else self._graph.weights[key]
 
     def exact(self, value: str) -> Array | None:
-        """A floating-point constant in float64, as it was before it was ever rounded.
+        """A floating-point constant in float64, unrounded if that is known.
 
-        None for what is computed or no floating-point number.
+        None for computed values and for other element types.
         """
         array = self.array(value)
         if array is None or array.dtype.kind != "f":
@@ -97,7 +97,7 @@ class Editor:
         return self._exact.get(self.current(value), array).astype(np.float64, copy=False)
 
     def is_kept(self, value: str) -> bool:
-        """Whether a public output or a state's next value is this one."""
+        """Whether the value is a public output or the next value of a state."""
         return self._kept.get(self.current(value), 0) > 0
 
     def uses(self, value: str) -> int:
@@ -126,7 +126,10 @@ class Editor:
         return self._add_constant(array, dtype, None if same else exact)
 
     def moved(self, value: str, change: Callable[[Array], Array]) -> str:
-        """A constant whose elements `change` puts elsewhere, also where they are unrounded."""
+        """A new constant: `change`, which only moves elements, applied to the array of `value`.
+
+        The unrounded array, if there is one, is changed too.
+        """
         array, exact = self.array(value), self._exact.get(self.current(value))
         assert array is not None
         return self._add_constant(
@@ -149,8 +152,8 @@ class Editor:
         types = op.infer(*(self._types[v].meaning for v in inputs))
         values = tuple(self._new_id("v") for _ in types)
         self._types.update(zip(values, types, strict=True))
-        place = before.outputs[0]
-        self._link(self._before[place], values[0], place)
+        key = before.outputs[0]
+        self._link(self._before[key], values[0], key)
         self._enter(Node(op, inputs, values, tuple(dict.fromkeys(source))))
         self.changed = True
         return values
@@ -158,7 +161,7 @@ class Editor:
     def replace(
         self, node: Node, op: Op, *operands: str, source: Iterable[str] | None = None
     ) -> Node:
-        """Change operator and operands of a node; its results keep their ids and types."""
+        """Change a node's operator and operands; its results keep their ids and types."""
         inputs = tuple(self.current(v) for v in operands)
         names = node.source if source is None else tuple(dict.fromkeys(source))
         new = Node(adopted(op, self._graph.weights), inputs, node.outputs, names)
@@ -168,10 +171,10 @@ class Editor:
         return new
 
     def can_forward(self, node: Node, *values: str) -> bool:
-        """Whether `forward` leaves every public output and state a result of its own.
+        """Whether every public output and state is still the result of a separate kernel call.
 
-        A kernel writes it into the caller's buffer; an input, a constant or another output's
-        value would have to be copied there.
+        A kernel writes an output into the caller's buffer. An input, a constant or the value of
+        another output would have to be copied there.
         """
         return not any(
             self.is_kept(old) and (self.producer(new) is None or self.is_kept(new))

@@ -1,14 +1,14 @@
-"""How far rounding may move a node's results, and which signs of them it leaves undecided.
+"""How far rounding may move a node's results, and which of their signs it leaves undecided.
 
-Operators say how large their own rounding error may be and what errors of their operands become
-(`Op.own_error`, `Op.carried_error`). The interval around an exact result goes through the stages
-after it, each of which adds its own rounding. The sum of a convolution or dense layer is known up
-to
+Operators bound their own rounding error and the effect of their operands' errors
+(`Op.own_error`, `Op.carried_error`). The interval around an exact result passes through the stages
+after it, and each stage adds its own rounding. The error of a sum in a convolution or dense layer
+is at most
 
-    n * eps * sum |terms|,     n terms, the bias among them; eps = 2^-24 (float32)
+    n * eps * sum |terms|,     n terms, including the bias; eps = 2^-24 (float32)
 
-whatever the order of its additions (Higham, Accuracy and Stability of Numerical Algorithms, 3.1).
-A sign taken at the end is undecided where both ends of the interval give different ones.
+in any order of additions (Higham, Accuracy and Stability of Numerical Algorithms, 3.1). A sign is
+undecided where the two ends of the interval have different signs.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from ellc.ir.ops.fused import Fused
 from ellc.ir.types import Array
 
 Interval = tuple[Array, Array, Array]
-"""Low end, computed value, high end; three times the same where there is nothing to round."""
+"""Low end, computed value, high end; all three are equal where nothing is rounded."""
 
 SINGLE, DOUBLE = 2.0**-24, 2.0**-53
 """Unit roundoff of float32 and float64."""
-_WAYS = (-1.0, 1.0)
-_TRIALS = 8  # of operands that are a little wrong, where there is no formula
+_DIRECTIONS = (-1.0, 1.0)
+_TRIALS = 8  # trials with perturbed operands, for operators without a formula
 
 
 def takes_steps(op: Op) -> bool:
-    """Whether a result can jump when an operand changes a little."""
+    """Whether a small change of an operand can make a result jump."""
     ops = (op.anchor, *(s.op for s in op.stages)) if isinstance(op, Fused) else (op,)
     return any(isinstance(each, Pointwise) and each.jumps for each in ops)
 
 
 def undecided(node: Node, operands: Sequence[Array], got: Array) -> Array:
-    """Where `got`, the node's only result, is one that rounding inside the node can give.
+    """Where rounding inside the node can lead to `got`, a result of the node's only output.
 
-    Nowhere for a node that takes no step after a rounded number: what it reads is exact.
+    All false for a node without a step after a rounded number, since its operands are exact.
     """
     if not takes_steps(node.op) or not isinstance(node.op, Fused):
         return np.zeros(got.shape, np.bool_)
@@ -50,7 +50,7 @@ def undecided(node: Node, operands: Sequence[Array], got: Array) -> Array:
 
 
 def reachable(ends: Interval, got: Array) -> Array:
-    """Where `got` may be what rounding makes of it: between the ends of its interval."""
+    """Where `got` is between the ends of the interval, so that rounding may have led to it."""
     if got.dtype.kind not in "iuf":
         return np.asarray(np.logical_or.reduce([got == end.astype(got.dtype) for end in ends]))
     low, high = (end.astype(got.dtype) for end in (ends[0], ends[2]))
@@ -60,10 +60,10 @@ def reachable(ends: Interval, got: Array) -> Array:
 def interval(
     op: Op, operands: Sequence[Array], errors: Sequence[Array | float], epsilon: float
 ) -> Interval:
-    """What an operator with one result may give, if operands may be off by `errors`.
+    """The interval of an operator's only result if its operands have errors up to `errors`.
 
-    Arithmetic rounds to 1 +- `epsilon`. Floats are computed in float64; `errors` are at least 0
-    and broadcast to their operands.
+    Each operation has a relative rounding error of at most `epsilon`. Floats are computed in
+    float64. `errors` are at least 0 and broadcast to their operands.
     """
     return _interval(op, tuple(_wide(x) for x in operands), tuple(errors), epsilon)
 
@@ -100,7 +100,7 @@ def _stage(
     errors: tuple[Array | float, ...],
     epsilon: float,
 ) -> Interval:
-    """A pointwise operator at all ends of its operands, and its own rounding."""
+    """The interval after a pointwise operator: it is applied to all ends of its operands."""
     choices = [
         (x - e, x + e) if x.dtype.kind == "f" and np.any(e) else (x,)
         for x, e in zip(extras, errors, strict=True)
@@ -119,21 +119,21 @@ def _stage(
 
 
 def _carried(op: Op, operands: Arrays, errors: tuple[Array | float, ...]) -> Array | float:
-    """What the operands' errors make of a result at most."""
+    """A bound of the result's error that errors of the operands cause."""
     if not any(np.any(e) for e in errors):
         return 0.0
     wide = tuple(np.broadcast_to(e, x.shape) for e, x in zip(errors, operands, strict=True))
-    found = op.carried_error(operands, wide)
-    return _tried(op, operands, errors) if found is None else found
+    bound = op.carried_error(operands, wide)
+    return _tried(op, operands, errors) if bound is None else bound
 
 
 def _tried(op: Op, operands: Arrays, errors: tuple[Array | float, ...]) -> Array:
-    """Twice what an operator makes of wrong operands: all down, all up, each either way."""
+    """Twice the largest change in trials: all operands lowered, all raised, random directions."""
     (middle,) = op.reference(*operands)
     rng = np.random.default_rng(0)
     worst = np.zeros_like(middle)
     for trial in range(_TRIALS):
-        choices = (_WAYS[trial],) if trial < len(_WAYS) else _WAYS
+        choices = (_DIRECTIONS[trial],) if trial < len(_DIRECTIONS) else _DIRECTIONS
         moved = [
             x + e * rng.choice(choices, x.shape) if x.dtype.kind == "f" else x
             for x, e in zip(operands, errors, strict=True)

@@ -1,8 +1,8 @@
-"""Which axis of an operator's results are the steps, given which axis of its operands are.
+"""Find the axis of steps of an operator's results, given the axes of steps of its operands.
 
-An operator treats every step alike and by itself where one element of its result along the axis of
-steps reads the one element at the same place of each operand that has steps (`Op.reads`). The
-result for one step alone is then that step's part of the result for all.
+An operator treats every step alike and independently if index i of its result along the axis of
+steps reads only index i of each operand that has steps (`Op.reads`). Then the result for a single
+step is that step's part of the result for all steps.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _ACROSS = "combines every step with every other"
 
 
 class NotStepwise(Exception):
-    """An operator does not treat every step alike and by itself; the text says why."""
+    """An operator does not treat every step alike and independently; the text says why."""
 
 
 def one_step(op: Op, operands: Types, axes: Axes) -> tuple[Op, int]:
-    """The operator for one step, whose axis has extent 1, and the axis of steps of its results.
+    """(operator for one step, axis of steps of its results); that axis then has extent 1.
 
-    At least one of `axes` is given; the steps are at least two. Raises `NotStepwise`.
+    At least one of `axes` is not None, and there are at least two steps. Raises `NotStepwise`.
     """
     results = op.infer(*operands)
     axis = _axis_of_results(op, operands, results, axes)
@@ -47,7 +47,7 @@ def one_step(op: Op, operands: Types, axes: Axes) -> tuple[Op, int]:
 
 
 def _axis_of_results(op: Op, operands: Types, results: Types, axes: Axes) -> int:
-    found = set()
+    result_axes = set()
     for index, result in enumerate(results):
         reads = op.reads(operands, results, index)
         for type_, read, axis in zip(operands, reads, axes, strict=True):
@@ -57,15 +57,15 @@ def _axis_of_results(op: Op, operands: Types, results: Types, axes: Axes) -> int
             _want(along is not None and along.is_single, OTHERS)
             assert along is not None
             _want(result.shape[along.axis] == type_.shape[axis], OTHERS)
-            found.add(along.axis)
-    _want(len(found) == 1, _ACROSS)
-    return found.pop()
+            result_axes.add(along.axis)
+    _want(len(result_axes) == 1, _ACROSS)
+    return result_axes.pop()
 
 
 def last_step(op: Op, operands: Types, axes: Axes, picked: int | None) -> Op | None:
-    """What to apply to one step's first operand if `op` takes the last step's and no other.
+    """The operator on the first operand of one step if `op` reads only the last step's, or None.
 
-    None if it does not. `picked` is the only index of a `Gather`, if it is known.
+    `picked` is the only index of a `Gather`, if it is known.
     """
     axis = axes[0]
     if axis is None:

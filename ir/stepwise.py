@@ -90,8 +90,8 @@ def _refused(where: str, problems: Sequence[str]) -> EllcError:
             "the network has no loop over the steps of a sequence",
             code="E160",
             where=where,
-            hint="either a call is one step already, or the model was read with a sequence of one "
-            "step: then read it with a longer sequence (--shape)",
+            hint="either one call already is one step, or the model was read with a sequence of "
+            "one step; in that case read it with a longer sequence (--shape)",
         )
     return EllcError(
         "the network cannot be computed step by step",
@@ -133,7 +133,7 @@ class _Stepped:
         for node in graph.nodes:
             self._enter(node)
         self.problems += [
-            f"output '{p.name}': is a state as it was before the call"
+            f"output '{p.name}': is the value of a state before the call"
             for p in graph.outputs
             if self._kinds[p.value] is Fixed.KEPT
         ]
@@ -278,13 +278,13 @@ class _Stepped:
         names.update(zip(ports, given, strict=True))
         self._states += [s for s in states if s not in self._states]
         self._enter_body(node, op.body, names)
-        made = [names[p.value] for p in op.body.outputs]
+        results = [names[p.value] for p in op.body.outputs]
         axes: list[Kind] = [Fixed.LATEST] * op.carried
         axes += [walk.axis for walk in op.outward]
-        for value, result, kind in zip(made, node.outputs, axes, strict=True):
-            self._set(result, kind)
-            copy = Reshape(self._types[result].shape)
-            self._nodes.append(Node(copy, (value,), (result,), node.source))
+        for value, output, kind in zip(results, node.outputs, axes, strict=True):
+            self._set(output, kind)
+            copy = Reshape(self._types[output].shape)
+            self._nodes.append(Node(copy, (value,), (output,), node.source))
 
     def _enter_body(self, node: Node, body: Graph, names: dict[str, str]) -> None:
         """Add the nodes, constants and types of a body, renamed by `names`."""
@@ -324,7 +324,7 @@ class _Stepped:
             value = self._repeated(value, walk.axis)
         else:
             self._has_other_axis |= kind != walk.axis
-            _want(kind == walk.axis, "goes along another axis than that of the steps")
+            _want(kind == walk.axis, "walks along another axis than that of the steps")
         element = f"{node.outputs[0]}.of.{value}.{walk.axis}"
         if element not in self._types:
             type_ = walk.element(self._types[value])

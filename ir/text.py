@@ -33,7 +33,7 @@ def print_graph(graph: Graph) -> str:
 
 
 def print_type(type_: TensorType) -> str:
-    """`f32[1,28,28,3]`, followed by `border(..)` and `quant(..)` where there are any."""
+    """`f32[1,28,28,3]`, followed by `border(..)` and `quant(..)` if the type has them."""
     text = f"{type_.dtype.value}[{','.join(map(str, type_.shape))}]"
     if type_.border is not None:
         text += f" border{_print_padding(type_.border)}"
@@ -43,7 +43,7 @@ def print_type(type_: TensorType) -> str:
 
 
 def print_op(op: Op) -> str:
-    """The operator with its attributes, as it stands in a node or in another attribute."""
+    """The operator with its attributes, as in the text of a node or of another attribute."""
     return _print_attr(op)
 
 
@@ -52,7 +52,7 @@ def _decl(graph: Graph, value: str) -> str:
 
 
 def print_node(graph: Graph, node: Node) -> str:
-    """One node, as it stands in the graph's text."""
+    """One node, as in the graph's text."""
     results = ", ".join(f"%{v}" for v in node.outputs)
     operands = ", ".join(f"%{v}" for v in node.inputs)
     types = ", ".join(print_type(graph.types[v]) for v in node.outputs)
@@ -93,7 +93,7 @@ def _print_attr(value: object) -> str:
             return print_graph(value).rstrip().replace("\n", "\n  ")
     name = attribute_name(value)
     if name is None or not dataclasses.is_dataclass(value):
-        raise TypeError(f"{value!r} cannot stand in an attribute")
+        raise TypeError(f"{value!r} cannot be an attribute")
     fields = [f"{f.name}={_print_attr(getattr(value, f.name))}" for f in dataclasses.fields(value)]
     return f"{name}{{{', '.join(fields)}}}"
 
@@ -152,7 +152,7 @@ def parse(text: str, weights: WeightPool, limits: Limits = DEFAULT_LIMITS) -> Gr
 
 
 class _Parser:
-    """Recursive descent over attributes, bodies among them, to a bounded depth."""
+    """Recursive descent; the nesting depth of attributes, including bodies, is bounded."""
 
     MAX_DEPTH = 40
 
@@ -165,13 +165,13 @@ class _Parser:
 
     def graph(self) -> Graph:
         self._expect("graph")
-        found = self._graph()
+        graph = self._graph()
         if self._peek().kind != "end":
             raise self._wrong("the end")
-        return found
+        return graph
 
     def _body(self) -> Graph:
-        """A graph in an attribute: its values have names of their own."""
+        """A graph in an attribute; its value names are independent of the outer graph's."""
         outer, self._types = self._types, {}
         try:
             return self._graph()
@@ -389,7 +389,7 @@ class _Parser:
         try:
             return str(json.loads(token.text))
         except ValueError:
-            raise _syntax(token.line, f"no JSON string: {token.text[:40]}") from None
+            raise _syntax(token.line, f"not a JSON string: {token.text[:40]}") from None
 
     def _value(self) -> str:
         token = self._next()

@@ -32,7 +32,7 @@ class DType(enum.Enum):
 
     @property
     def numpy(self) -> np.dtype[Any]:
-        """The numpy element type that holds such values in the reference."""
+        """The numpy type of such elements in the reference."""
         return _NUMPY[self]
 
     @property
@@ -47,7 +47,7 @@ class DType(enum.Enum):
 
     @property
     def item_bytes(self) -> int:
-        """Bytes of one element in memory; a `BIT` has none of its own and raises `ValueError`."""
+        """Bytes of one element in memory; raises `ValueError` for `BIT`, which is packed."""
         if self is DType.BIT:
             raise ValueError("bits are stored in packed words")
         return self.numpy.itemsize
@@ -80,8 +80,8 @@ class Padding:
     """Constant pixels around the rows and columns of an NHWC tensor.
 
     `values` holds one number for all channels, or one per channel. As the padding of a convolution
-    or pool it says which values the window reads outside of the image; nothing need be stored. As
-    `TensorType.border` it says that the buffer holds these pixels around the image.
+    or pool it gives the values that the window reads outside the image; they need not be stored.
+    As `TensorType.border` it says that the buffer holds these pixels around the image.
     """
 
     top: int = 0
@@ -129,7 +129,7 @@ class Padding:
         )
 
     def of_sizes(self) -> Padding:
-        """The same amounts, with the magnitudes of the values."""
+        """The same amounts, with the absolute values."""
         return Padding(*self.amounts, tuple(abs(v) for v in self.values))
 
     def of_errors(self) -> Padding:
@@ -137,7 +137,7 @@ class Padding:
         return Padding(*self.amounts)
 
     def widened(self, inner: Padding) -> tuple[int, int, int, int]:
-        """The sums of the amounts of both, for one around the other."""
+        """(top, left, bottom, right) of this padding around an inner one: the sums."""
         top, left, bottom, right = (a + b for a, b in zip(self.amounts, inner.amounts, strict=True))
         return top, left, bottom, right
 
@@ -152,7 +152,7 @@ class Padding:
         return Padding.of(self.widened(inner), inner.values)
 
     def agrees(self, other: Padding) -> bool:
-        """True if both hold the same values, be it once for all channels or once for each."""
+        """True if both have the same value for every channel."""
         if len(self.values) == len(other.values):
             return self.values == other.values
         return len({*self.values, *other.values}) == 1
@@ -191,13 +191,13 @@ class TensorType:
 
     @property
     def meaning(self) -> TensorType:
-        """This type without storage: two values with equal meaning hold the same numbers."""
+        """This type without its border, which is storage and not meaning."""
         return self if self.border is None else replace(self, border=None)
 
     def with_shape(self, *shape: int) -> TensorType:
         """Same element type and quantisation, another shape, no border.
 
-        A quantisation along an axis stays only if that axis does.
+        A quantisation along an axis is kept only if that axis is unchanged.
         """
         quant, axis = self.quant, None if self.quant is None else self.quant.axis
         if axis is not None and (len(shape) != self.rank or shape[axis] != self.shape[axis]):
@@ -205,7 +205,7 @@ class TensorType:
         return TensorType(self.dtype, tuple(shape), quant=quant)
 
     def with_border(self, border: Padding | None) -> TensorType:
-        """The same type, stored with this border, or without one if it is None."""
+        """The same type with this border, or without a border if it is None."""
         return replace(self, border=border)
 
     def with_dtype(self, dtype: DType) -> TensorType:
@@ -214,5 +214,5 @@ class TensorType:
 
 
 def type_of(array: Array, dtype: DType | None = None) -> TensorType:
-    """The type of a numpy array; `dtype` tells bits from booleans."""
+    """The type of a numpy array; `dtype` is needed for bits, which numpy has as booleans."""
     return TensorType(dtype or DType.of(array.dtype), tuple(int(d) for d in array.shape))

@@ -1,4 +1,4 @@
-"""Structural checks of a graph: run around every pass."""
+"""Structural checks of a graph, run before the first pass and after each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ellc.ir.types import TensorType
 def verify(graph: Graph, stage: str = "") -> None:
     """Raise one `EllcError` that lists everything wrong with the graph.
 
-    E110: it is not well formed; E111: it is, but operators have no meaning for some constants.
+    E110: it is not well formed. E111: it is, but some constants are not accepted by operators.
     """
     problems = _problems(graph)
     if problems:
@@ -24,14 +24,14 @@ def verify(graph: Graph, stage: str = "") -> None:
             code="E110",
             where=stage,
             problems=problems,
-            hint="this is a mistake in the pass or frontend that made it",
+            hint="this is a mistake in the pass or frontend that built it",
         )
-    if found := constants_outside(graph):
+    if problems := constants_outside(graph):
         raise EllcError(
             f"graph '{graph.name}' has constants that its operators do not take",
             code=CODE,
             where=stage,
-            problems=found,
+            problems=problems,
             hint="correct these numbers in the model, or export it again",
         )
 
@@ -41,30 +41,30 @@ def _problems(graph: Graph) -> list[str]:
 
 
 def _check_bodies(graph: Graph, node: Node) -> list[str]:
-    """What is wrong inside a node; a body's weights are those of the graph around it."""
-    found = []
+    """Problems inside a node's bodies, which share the weight pool of the graph around them."""
+    problems = []
     for body in bodies(node.op):
-        found += [f"{_label(node)}: body '{body.name}': {p}" for p in _problems(body)]
+        problems += [f"{_label(node)}: body '{body.name}': {p}" for p in _problems(body)]
         if body.weights is not graph.weights:
-            found.append(f"{_label(node)}: body '{body.name}' has a weight pool of its own")
-    return found
+            problems.append(f"{_label(node)}: body '{body.name}' has a separate weight pool")
+    return problems
 
 
 def _check_values(graph: Graph) -> list[str]:
-    found = []
+    problems = []
     for constant in graph.constants:
         if constant.key not in graph.weights:
-            found.append(f"%{constant.value}: no array under {constant.key}")
+            problems.append(f"%{constant.value}: no array under {constant.key}")
             continue
         have, want = graph.weights[constant.key], graph.types.get(constant.value)
         if want is None or have.shape != want.shape or have.dtype != want.dtype.numpy:
-            found.append(f"%{constant.value}: array {have.dtype}{have.shape} is not {want}")
+            problems.append(f"%{constant.value}: array {have.dtype}{have.shape} is not {want}")
     for value, type_ in graph.types.items():
         if any(d < 0 for d in type_.shape):
-            found.append(f"%{value}: negative extent in {type_.shape}")
+            problems.append(f"%{value}: negative extent in {type_.shape}")
         if type_.border is not None:
-            found += _check_border(value, type_)
-    return found
+            problems += _check_border(value, type_)
+    return problems
 
 
 def _check_border(value: str, type_: TensorType) -> list[str]:
@@ -82,69 +82,71 @@ def _check_border(value: str, type_: TensorType) -> list[str]:
 def _check_nodes(graph: Graph) -> list[str]:
     known = {p.value for p in graph.inputs} | {c.value for c in graph.constants}
     known |= {s.current for s in graph.states}
-    found = []
+    problems = []
     for node in graph.nodes:
-        found += [
-            f"{_label(node)}: uses %{v} before it is made" for v in node.inputs if v not in known
+        problems += [
+            f"{_label(node)}: uses %{v} before it is defined" for v in node.inputs if v not in known
         ]
-        found += [f"{_label(node)}: makes %{v} again" for v in node.outputs if v in known]
+        problems += [f"{_label(node)}: defines %{v} again" for v in node.outputs if v in known]
         known.update(node.outputs)
         untyped = [v for v in (*node.inputs, *node.outputs) if v not in graph.types]
         if untyped:
-            found.append(f"{_label(node)}: no type for {untyped}")
+            problems.append(f"{_label(node)}: no type for {untyped}")
             continue
-        found += _check_inference(graph, node)
-    return found
+        problems += _check_inference(graph, node)
+    return problems
 
 
 def _check_inference(graph: Graph, node: Node) -> list[str]:
-    if found := _check_bodies(graph, node):
-        return found
+    if problems := _check_bodies(graph, node):
+        return problems
     operands, results = graph.node_types(node)
     try:
         inferred = node.op.infer(*(t.meaning for t in operands))
     except EllcError as error:
         return [f"{_label(node)}: {error.message}"]
-    # What stored integers stand for is for the user to know: a pass need not keep it inside.
+    # The quantisation is a note for the user, which passes need not keep on inner values.
     if [(t.dtype, t.shape) for t in results] != [(t.dtype, t.shape) for t in inferred]:
         return [f"{_label(node)}: declared {results}, inferred {inferred}"]
     return []
 
 
 def _check_ports(graph: Graph) -> list[str]:
-    made = {p.value for p in graph.inputs} | {c.value for c in graph.constants}
-    made |= {s.current for s in graph.states} | {v for n in graph.nodes for v in n.outputs}
-    found = [
-        f"output '{p.name}': %{p.value} is never made" for p in graph.outputs if p.value not in made
+    defined = {p.value for p in graph.inputs} | {c.value for c in graph.constants}
+    defined |= {s.current for s in graph.states} | {v for n in graph.nodes for v in n.outputs}
+    problems = [
+        f"output '{p.name}': %{p.value} is never defined"
+        for p in graph.outputs
+        if p.value not in defined
     ]
     for state in graph.states:
-        found += [f"state '{state.name}': {p}" for p in _check_state(graph, state, made)]
+        problems += [f"state '{state.name}': {p}" for p in _check_state(graph, state, defined)]
     for kind, ports in (("input", graph.inputs), ("output", graph.outputs)):
         untyped = [p for p in ports if p.value not in graph.types]
-        found += [f"{kind} '{p.name}': no type for %{p.value}" for p in untyped]
+        problems += [f"{kind} '{p.name}': no type for %{p.value}" for p in untyped]
         counts = Counter(p.name for p in ports)
-        found += [f"two {kind}s are called '{n}'" for n in sorted(counts) if counts[n] > 1]
-    return found
+        problems += [f"two {kind}s are called '{n}'" for n in sorted(counts) if counts[n] > 1]
+    return problems
 
 
-def _check_state(graph: Graph, state: State, made: set[str]) -> list[str]:
+def _check_state(graph: Graph, state: State, defined: set[str]) -> list[str]:
     current, following = graph.types.get(state.current), graph.types.get(state.next)
-    found = []
-    if state.next not in made:
-        found.append(f"%{state.next} is never made")
+    problems = []
+    if state.next not in defined:
+        problems.append(f"%{state.next} is never defined")
     elif current is None or following is None or _numbers(current) != _numbers(following):
-        found.append(f"changes its type from {current} to {following}")
+        problems.append(f"changes its type from {current} to {following}")
     if state.key not in graph.weights:
-        found.append(f"no array under {state.key}")
+        problems.append(f"no array under {state.key}")
     elif current is not None:
         initial = graph.weights[state.key]
         if initial.shape != current.shape or initial.dtype != current.dtype.numpy:
-            found.append(f"initial array {initial.dtype}{initial.shape} is not {current}")
-    return found
+            problems.append(f"initial array {initial.dtype}{initial.shape} is not {current}")
+    return problems
 
 
 def _numbers(type: TensorType) -> TensorType:
-    """What a state keeps: stored numbers. The quantisation is a note, which no operator reads."""
+    """The type without its quantisation: a state keeps stored numbers, no operator reads notes."""
     return replace(type.meaning, quant=None)
 
 

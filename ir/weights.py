@@ -1,4 +1,4 @@
-"""The weight pool: read-only arrays under their content hash."""
+"""The weight pool: read-only arrays, keyed by their content hash."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def content_key(array: Array) -> str:
 
 
 class WeightPool:
-    """Arrays keyed by content. It only ever grows, so graphs may share one."""
+    """Arrays keyed by content. A pool only grows, so several graphs may share it."""
 
     def __init__(self) -> None:
         self._arrays: dict[str, Array] = {}
 
     def add(self, array: Array) -> str:
-        """Put an array in (C order, made read-only) and return its key."""
+        """Add an array (in C order, read-only) and return its key."""
         data = np.asarray(array, order="C")
         key = content_key(data)
         if key not in self._arrays:

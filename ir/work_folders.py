@@ -1,4 +1,4 @@
-"""Folders to work in that are gone afterwards, those of killed processes by the next one."""
+"""Temporary folders. Each is removed after use; the next process removes those of killed ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-if sys.platform != "win32":  # which has no such locks: there leftovers stay
+if sys.platform != "win32":  # Windows has no such locks, so leftovers are not removed there
     import fcntl
 
 
@@ -19,7 +19,7 @@ if sys.platform != "win32":  # which has no such locks: there leftovers stay
 def temporary_folder(purpose: str) -> Iterator[Path]:
     """A private folder `ellc-PURPOSE-*` among the system's temporary files (TMPDIR).
 
-    Raises OSError if there can be none.
+    Raises `OSError` if it cannot be created.
     """
     beside, prefix = Path(tempfile.gettempdir()), f"ellc-{purpose}-"
     for folder, lock in abandoned(beside, prefix):
@@ -31,7 +31,7 @@ def temporary_folder(purpose: str) -> Iterator[Path]:
 @contextmanager
 def work_folder(beside: Path, prefix: str) -> Iterator[Path]:
     """A private folder `PREFIX*` in `beside`, locked while the `with` block runs."""
-    # Its name is known before it is there, so that Ctrl-C at any moment leaves none.
+    # The name is chosen before the folder exists, so that Ctrl-C at any moment leaves no folder.
     folder, lock = beside / f"{prefix}{secrets.token_hex(8)}", None
     try:
         while lock is None:
@@ -59,16 +59,16 @@ def abandoned(beside: Path, prefix: str) -> Iterator[tuple[Path, int]]:
 
 
 def remove(folder: Path, lock: int) -> None:
-    """Remove a folder, then give up its lock."""
+    """Remove a folder, then release its lock (-1: there is none)."""
     shutil.rmtree(folder, ignore_errors=True)
     if lock >= 0:
         os.close(lock)
 
 
 def _lock_of_new(folder: Path) -> int | None:
-    """Make a folder and lock it: the lock, -1 where there is none.
+    """Create a folder and lock it; returns the lock, -1 on systems without locks.
 
-    None if the folder is gone, because it was taken for abandoned before it had its lock.
+    None if another process took the folder for abandoned and removed it before it was locked.
     """
     folder.mkdir(0o700)
     if sys.platform == "win32":
@@ -79,7 +79,7 @@ def _lock_of_new(folder: Path) -> int | None:
         return None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-    except OSError:  # a disk without locks, where none is ever found abandoned
+    except OSError:  # a disk without locks; `abandoned` never yields its folders
         return lock
     if folder.exists():
         return lock

@@ -149,7 +149,7 @@ def element_access(sequence: Access, walk: Walk, trips: int) -> Access:
         sequence,
         shape=(*sequence.shape[:axis], *sequence.shape[axis + 1 :]),
         strides=(*sequence.strides[:axis], *sequence.strides[axis + 1 :]),
-        offset=sequence.offset + walk.place(0, trips) * step,
+        offset=sequence.offset + walk.position(0, trips) * step,
         border=None,
         trip=-step if walk.reverse else step,
     )

@@ -1,6 +1,6 @@
-"""Activations: pointwise functions that networks put after a layer.
+"""Activations: pointwise functions that networks apply to a layer's result.
 
-NaN and infinity go through as in numpy unless a docstring says otherwise. HardTanh is
+NaN and infinity are treated as in numpy unless a docstring says otherwise. HardTanh is
 `Clip(-1, 1)`, ReLU6 is `Clip(0, 6)`.
 """
 
@@ -24,7 +24,7 @@ SELU_SCALE = 1.0507009873554805
 @register_op("relu")
 @dataclass(frozen=True, slots=True)
 class Relu(Unary):
-    """max(x, 0); NaN stays NaN. Which zero -0 gives is left open."""
+    """max(x, 0); NaN stays NaN. For -0 the result may be 0 or -0."""
 
     kinds: ClassVar[str] = "fi"
 
@@ -53,7 +53,7 @@ class LeakyRelu(Unary):
 class Clip(Unary):
     """min(max(x, low), high); NaN stays NaN. Infinite bounds are allowed.
 
-    On integers the bounds are those integers that lie between low and high.
+    For integers, `low` is rounded up and `high` down to an integer of the type.
     """
 
     low: float
@@ -84,7 +84,7 @@ class Clip(Unary):
         return np.clip(x, *self.whole_bounds(x.dtype))
 
     def whole_bounds(self, dtype: np.dtype[Any]) -> tuple[int, int]:
-        """(low, high) as whole numbers that an integer type holds; they may be low > high."""
+        """(low, high) as integers that fit into an integer type; low may exceed high."""
         info = np.iinfo(dtype)
         low, high = (min(max(n, info.min), info.max) for n in (self.low, self.high))
         return math.ceil(low), math.floor(high)
@@ -93,7 +93,7 @@ class Clip(Unary):
 @register_op("sigmoid")
 @dataclass(frozen=True, slots=True)
 class Sigmoid(Unary):
-    """1 / (1 + e^-x), computed with the exponential that cannot overflow."""
+    """1 / (1 + e^-x), computed from e^-|x|, which cannot overflow."""
 
     domain: ClassVar[tuple[float, float]] = (-30.0, 30.0)
 
@@ -203,7 +203,7 @@ class Gelu(Unary):
 @register_op("prelu")
 @dataclass(frozen=True, slots=True)
 class PRelu(Binary):
-    """(x, alpha): x >= 0 ? x : alpha * x; alpha may be a number, per channel or a whole tensor."""
+    """(x, alpha): x >= 0 ? x : alpha * x; alpha has one element, one per channel, or x's shape."""
 
     kinds: ClassVar[str] = "f"
 

@@ -1,4 +1,4 @@
-"""Arithmetic of two and three operands; the further ones broadcast to the first.
+"""Arithmetic on two or three operands; the others broadcast to the first.
 
 A scale or bias per channel is `Mul`/`Add` with a vector.
 """
@@ -57,7 +57,7 @@ class Mul(Binary):
 @register_op("div")
 @dataclass(frozen=True, slots=True)
 class Div(Binary):
-    """x / y. Integers: truncated toward zero, 0 where y is 0, the lowest by -1 wraps to itself."""
+    """x / y. Integers: truncated toward zero; 0 where y is 0; the lowest integer / -1 is itself."""
 
     loops_on_integers: ClassVar[bool] = True
 
@@ -105,7 +105,7 @@ class Mod(Binary):
 @register_op("floor_div")
 @dataclass(frozen=True, slots=True)
 class FloorDiv(Binary):
-    """floor(x / y). Integers: 0 where y is 0, the lowest by -1 wraps to itself."""
+    """floor(x / y). Integers: 0 where y is 0; the lowest integer / -1 is itself."""
 
     loops_on_integers: ClassVar[bool] = True
 
@@ -185,7 +185,7 @@ class Pow(Binary):
     def value(self, x: Array, y: Array) -> Array:
         if x.dtype.kind != "f":
             return _integer_power(x, y)
-        # Where one exponent serves all, numpy takes the root, which differs at -infinity and -0.
+        # For a single exponent of 0.5 numpy uses sqrt, which differs at -infinity and -0.
         return np.asarray(np.power(x, np.broadcast_to(y, x.shape).copy()))
 
     @classmethod
@@ -205,21 +205,21 @@ class Pow(Binary):
 class Atan2(Binary):
     """(y, x): the angle of the point (x, y) in radians, -pi..pi, as C's atan2f.
 
-    Zeros and infinities have signs: (0, -0) is pi, (-0, -0) is -pi.
+    Signs of zeros and infinities count: (0, -0) gives pi, (-0, -0) gives -pi.
     """
 
     kinds: ClassVar[str] = "f"
 
     @property
     def jumps(self) -> bool:
-        return True  # from pi to -pi, where x is negative and y 0
+        return True  # from pi to -pi where y crosses 0 and x is negative
 
     def value(self, x: Array, y: Array) -> Array:
         return np.arctan2(x, y)
 
 
 def _integer_power(x: Array, y: Array) -> Array:
-    """By squaring, so that it wraps around like any product."""
+    """x to the power y by repeated squaring, so that it wraps around like any product."""
     base, exponent = np.broadcast_arrays(x, y)
     result, factor = np.ones_like(base), base.copy()
     for bit in range(8 * base.dtype.itemsize - (base.dtype.kind == "i")):
@@ -232,7 +232,7 @@ def _integer_power(x: Array, y: Array) -> Array:
 @register_op("mul_add")
 @dataclass(frozen=True, slots=True)
 class MulAdd(Pointwise):
-    """(x, scale, offset): x * scale + offset, floats; the product may or may not be rounded."""
+    """(x, scale, offset): x * scale + offset on floats; kernels may fuse, or round the product."""
 
     def infer(self, *inputs: TensorType) -> Types:
         want_operands("mul_add", inputs, 3)

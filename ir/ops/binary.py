@@ -1,4 +1,4 @@
-"""Networks of signs: a value above 0 is +1, any other -1."""
+"""Operators of binary networks: a value above 0 becomes +1, any other -1."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from ellc.ir.types import Array, DType, Padding, TensorType
 @register_op("binarize")
 @dataclass(frozen=True, slots=True)
 class Binarize(Pointwise):
-    """x > 0 as a `BIT` of the same shape, so 0 and NaN stand for -1; float or integer.
+    """x > 0 as bits of the same shape, so 0 and NaN give -1; x is float or integer.
 
-    There is an axis at least: bits are packed along the last.
+    x has at least one axis, since bits are packed along the last.
     """
 
     own_error = exact
@@ -66,11 +66,11 @@ class Binarize(Pointwise):
 @register_op("binary_conv2d")
 @dataclass(frozen=True, slots=True)
 class BinaryConv2D(Op):
-    """Cross-correlation of signs: bits (x [N,H,W,C], w [F,kh,kw,C][, scale [F] f32]) -> f32.
+    """Cross-correlation of signs: (x [N,H,W,C], w [F,kh,kw,C][, scale [F] f32]) -> f32.
 
-    y[n,r,c,f] = scale[f] * (sum of +-1 products), a whole number where there is no scale. The
-    padding has one value: 0 means that taps outside contribute nothing, -1 or +1 that there are
-    pixels of that sign in all channels. Sizes as in `Conv2D`.
+    x and w are bits. y[n,r,c,f] = scale[f] * (sum of +-1 products); without a scale it is an
+    integer. The padding has one value: with 0, taps outside the image contribute nothing; with -1
+    or +1, all pixels outside have that value. Sizes are as in `Conv2D`.
     """
 
     takes_stages: ClassVar[bool] = True
@@ -85,7 +85,7 @@ class BinaryConv2D(Op):
         x, w, *scale = inputs
         require(
             x.dtype is DType.BIT and w.dtype is DType.BIT,
-            f"binary_conv2d: wants bits, not {x.dtype.value} and {w.dtype.value}",
+            f"binary_conv2d: needs bits, not {x.dtype.value} and {w.dtype.value}",
         )
         require(w.rank == 4, f"binary_conv2d: weights of rank {w.rank}, expected [F,kh,kw,C]")
         require(
@@ -101,7 +101,7 @@ class BinaryConv2D(Op):
         return (TensorType(DType.F32, (x.shape[0], *sizes, filters)),)
 
     def with_border(self, border: Padding) -> BinaryConv2D | None:
-        """Of a border of signs: a 0 among bits would be one of them, as padding it is none."""
+        """Only for a border of -1 or +1: bits cannot hold the 0 that padding may have."""
         signs = border.values in ((-1.0,), (1.0,))
         padding = self.padding.around(border) if signs else None
         return None if padding is None else replace(self, padding=padding)
@@ -120,17 +120,17 @@ class BinaryConv2D(Op):
         sizes = window_sizes("binary_conv2d", image, window, self.stride, self.padding)
         top, left, bottom, right = self.padding.amounts
         amounts = ((0, 0), (top, bottom), (left, right), (0, 0))
-        # float32 holds every sum exactly: a window has far fewer than 2**24 cells.
+        # float32 holds every sum exactly: a window has far fewer than 2**24 elements.
         outside = np.float32(self.padding.values[0])
         signs = np.pad(_signs(x), amounts, constant_values=outside)
         total = np.zeros((x.shape[0], *sizes, w.shape[0]), np.float32)
         for i, j, pixels in window_taps(signs, window, self.stride, sizes):
-            # One product of two matrices: numpy is slow at many small ones.
+            # One product of two matrices, since numpy is slow with many small ones.
             total += (pixels.reshape(-1, w.shape[3]) @ _signs(w[:, i, j]).T).reshape(total.shape)
         return (total * scale[0] if scale else total,)
 
     def own_error(self, operands: Arrays, result: Array) -> Array:
-        scaled = len(operands) > 2  # without a scale the sums are whole numbers
+        scaled = len(operands) > 2  # without a scale the sums are exact integers
         return np.asarray(scaled * np.abs(result))
 
     def macs(self, inputs: Types, outputs: Types) -> int:
@@ -154,7 +154,7 @@ class BinaryConv2D(Op):
 
 
 def _signs(bits: Array) -> Array:
-    """+1 for a set bit, -1 for a clear one, float32."""
+    """float32: +1 for a set bit, -1 for a clear one."""
     return np.where(bits, np.float32(1), np.float32(-1))
 
 

@@ -1,4 +1,4 @@
-"""The same numbers, or the same bits, in another element type."""
+"""Conversions of element types: of numbers (`Cast`) and of bit patterns (`BitCast`)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ellc.ir.types import Array, DType, TensorType
 @register_op("cast")
 @dataclass(frozen=True, slots=True)
 class Cast(Pointwise):
-    """The same numbers in another element type (`BIT` is neither source nor result).
+    """The same numbers in another element type; `BIT` is not supported.
 
     Float to integer truncates toward zero and saturates, NaN gives 0; integer to integer keeps
-    the low bits; to bool: x != 0; from bool: 0 and 1. The reference keeps float64 operands in
-    float64 when the result is `F32`, as every reference does.
+    the low bits; to bool: x != 0; from bool: 0 and 1. Like every reference, this one keeps float64
+    operands in float64 when the result is `F32`.
     """
 
     dtype: DType
@@ -72,7 +72,7 @@ def _saturated(x: Array, dtype: np.dtype[np.generic]) -> Array:
 @register_op("bit_cast")
 @dataclass(frozen=True, slots=True)
 class BitCast(Pointwise):
-    """The same bits as numbers of another element type of equal size; no booleans or signs."""
+    """The same bit pattern as another element type of equal size; not `BOOL`, not `BIT`."""
 
     dtype: DType
 
@@ -86,7 +86,7 @@ class BitCast(Pointwise):
         return (TensorType(self.dtype, x.shape),)
 
     def reference(self, *inputs: Array) -> Arrays:
-        # A float32 that is held in float64 for comparison is looked at as what it stands for.
+        # An F32 operand may come as float64 when graphs are compared: take its float32 pattern.
         (x,) = inputs
         narrow = x.dtype.itemsize != self.dtype.item_bytes
         stored = np.asarray(x.astype(np.float32) if narrow else x, order="C")

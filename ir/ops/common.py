@@ -1,4 +1,4 @@
-"""What several operator families share: operand checks, windows over images, sample arrays."""
+"""Helpers that several operator families share: operand checks, windows, sample arrays."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from ellc.ir.types import Array, DType, Padding, TensorType
 
 
 def want_operands(name: str, inputs: Types, least: int, most: int | None = None) -> None:
-    """Raise `ShapeError` unless the number of operands is in least..most (`most` = `least`)."""
+    """Raise `ShapeError` unless there are `least` to `most` operands (default: exactly `least`)."""
     top = least if most is None else most
     wanted = str(least) if top == least else f"{least} to {top}"
     require(least <= len(inputs) <= top, f"{name}: {len(inputs)} operands, expected {wanted}")
 
 
 def want_floats(name: str, *types: TensorType) -> DType:
-    """Raise `ShapeError` unless all operands have one floating-point element type; return it."""
+    """Raise `ShapeError` unless all operands have the same float type; return it."""
     dtype = want_same(name, *types)
     require(dtype.is_float, f"{name}: works on floating point, not on {dtype.value}")
     return dtype
 
 
 def want_same(name: str, *types: TensorType) -> DType:
-    """Raise `ShapeError` unless all operands have one element type; return it."""
-    found = list(dict.fromkeys(t.dtype.value for t in types))
-    require(len(found) == 1, f"{name}: element types differ: {', '.join(found)}")
+    """Raise `ShapeError` unless all operands have the same element type; return it."""
+    dtypes = list(dict.fromkeys(t.dtype.value for t in types))
+    require(len(dtypes) == 1, f"{name}: element types differ: {', '.join(dtypes)}")
     return types[0].dtype
 
 
@@ -53,10 +53,11 @@ def window_sizes(
     padding: Padding,
     dilation: tuple[int, int] = (1, 1),
 ) -> tuple[int, int]:
-    """(rows, columns) of positions a window has on a padded NHWC tensor.
+    """The number of positions (rows, columns) of a window on a padded NHWC tensor.
 
-    Along each axis floor((extent + before + after - reach) / stride) + 1, where reach is the
-    dilated window. Raises `ShapeError` if there is none or an attribute makes no sense.
+    Along each axis it is floor((extent + before + after - reach) / stride) + 1, where reach is the
+    extent of the dilated window. Raises `ShapeError` if there is no position or an attribute is
+    out of range.
     """
     require(x.rank == 4, f"{name}: wants an NHWC tensor, not rank {x.rank}")
     require(min(*window, *stride, *dilation) >= 1, f"{name}: window, stride, dilation start at 1")
@@ -79,13 +80,13 @@ def window_sizes(
 
 
 def padded_elements(x: TensorType, padding: Padding) -> int:
-    """How many elements `pad_image` makes of an image."""
+    """The number of elements of an image after `pad_image`."""
     n, h, w, c = x.shape
     return n * (h + padding.top + padding.bottom) * (w + padding.left + padding.right) * c
 
 
 def pad_image(x: Array, padding: Padding) -> Array:
-    """An NHWC array with padding around it; the values are clamped to the range of the dtype."""
+    """An NHWC array with padding around it; padding values are clamped to the dtype's range."""
     n, h, w, c = x.shape
     shape = (n, h + padding.top + padding.bottom, w + padding.left + padding.right, c)
     out = np.empty(shape, x.dtype)
@@ -128,7 +129,7 @@ def normal(rng: np.random.Generator, *shape: int) -> Array:
 
 
 def weights(rng: np.random.Generator, *shape: int) -> Array:
-    """Weights [outputs, ...inputs] scaled so that a weighted sum of normal data is about normal."""
+    """Weights [outputs, ...inputs], scaled so that sums over normal data are about normal."""
     fan_in = max(1, int(np.prod(shape[1:])))
     scaled: Array = rng.standard_normal(shape) / np.sqrt(fan_in)
     return scaled.astype(np.float32)
@@ -141,7 +142,7 @@ def dyadic(rng: np.random.Generator, *shape: int, span: int = 8) -> Array:
 
 
 def along_last(op: Op, operands: Types, p: Permutation) -> Arranged | None:
-    """Rearranged for operators on the last axis that do not care about the others."""
+    """`Op.arranged` of operators on the last axis: the other axes may be permuted."""
     if p[-1] != len(p) - 1:
         return None
     return Arranged(op, (p, *[None] * (len(operands) - 1)), (p,))
@@ -153,20 +154,23 @@ def taps(weights: TensorType) -> tuple[int, int]:
 
 
 def channel_reads(operands: Types, groups: int) -> Along | None:
-    """Channels of the image that a convolution reads: its own one if each filter has one."""
+    """The channels that a filter reads: one if it is depthwise, else all (None)."""
     x, w, *_ = operands
     return Along(3) if groups == x.shape[3] == w.shape[0] else None
 
 
 def parameter_reads(parameters: Types, axis: int) -> tuple[Reads, ...]:
-    """Of weights [outputs, ...] and vectors [outputs]; the outputs are an axis of the result."""
+    """`Op.reads` of weights [outputs, ...] and vectors [outputs].
+
+    The outputs are `axis` of the result.
+    """
     return tuple((Along(axis), *[None] * (t.rank - 1)) for t in parameters)
 
 
 def matrix_reads(
     operands: Types, result: tuple[int, ...], transpose_a: bool, transpose_b: bool
 ) -> tuple[Reads, ...]:
-    """Rows of the first matrix and columns of the second, matrix by matrix."""
+    """`Op.reads` of a matrix product: rows of the first matrix and columns of the second."""
     rows, columns = Along(len(result) - 2), Along(len(result) - 1)
     first = (None, rows) if transpose_a else (rows, None)
     second = (columns, None) if transpose_b else (None, columns)

@@ -1,4 +1,4 @@
-"""Comparisons, logic and bits of two operands, and the choice between two."""
+"""Comparisons, logic and bitwise operators on two operands, and `Select`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Or(Binary):
 @register_op("xor")
 @dataclass(frozen=True, slots=True)
 class Xor(Binary):
-    """Either x or y: logical on booleans, bitwise on integers."""
+    """Exclusive or: logical on booleans, bitwise on integers."""
 
     kinds: ClassVar[str] = "ib"
     commutative: ClassVar[bool] = True
@@ -59,7 +59,7 @@ class Xor(Binary):
 @register_op("shift_left")
 @dataclass(frozen=True, slots=True)
 class ShiftLeft(Binary):
-    """x * 2^y without the bits that leave the type; 0 for y below 0 or beyond the type's bits."""
+    """x * 2^y modulo the type's range; 0 if y is negative or at least the type's width."""
 
     kinds: ClassVar[str] = "i"
 
@@ -75,7 +75,7 @@ class ShiftLeft(Binary):
 @register_op("shift_right")
 @dataclass(frozen=True, slots=True)
 class ShiftRight(Binary):
-    """floor(x / 2^y); for y below 0 or beyond the type's bits 0, or -1 if x is negative."""
+    """floor(x / 2^y). If y is negative or at least the type's width: 0, or -1 for negative x."""
 
     kinds: ClassVar[str] = "i"
 
@@ -174,7 +174,7 @@ class GreaterEqual(Comparison):
 class Select(Pointwise):
     """(x, other, condition): condition ? x : other; the condition is `BOOL`.
 
-    `other` and the condition broadcast to x, which is the running value of an epilogue.
+    `other` and the condition broadcast to x.
     """
 
     def infer(self, *inputs: TensorType) -> Types:

@@ -36,8 +36,8 @@ class Conv2D(Op):
 
     y[n,r,c,f] = bias[f] + sum of x[n, r*stride+i*dilation, c*stride+j*dilation, ch] * w[f,i,j,ch]
     over the padded x; filter f of F reads the channels of group f // (F/groups). Depthwise is
-    `groups == C`. OH = floor((H + top + bottom - dilation*(kh-1) - 1) / stride) + 1. Padding of 0
-    gives NaN with an infinite weight, as any other 0 does.
+    `groups == C`. OH = floor((H + top + bottom - dilation*(kh-1) - 1) / stride) + 1. A padding
+    value of 0 times an infinite weight gives NaN, like any other 0.
     """
 
     takes_stages: ClassVar[bool] = True
@@ -109,7 +109,7 @@ class Conv2D(Op):
         case = partial(_case, rng)
         same = Padding.same(1)
         odd_padding = Padding(0, 2, 1, 1, (0.5, -2.0, 0.0))
-        late = Padding(0, 0, 1, 1)  # what TensorFlow's SAME gives for an even size and stride 2
+        late = Padding(0, 0, 1, 1)  # TensorFlow's SAME for an even extent and stride 2
         yield case(cls(), (1, 1, 1, 1), (1, 1, 1, 1), "one pixel")
         yield case(cls(padding=same), (1, 5, 7, 3), (5, 3, 3, 3), "odd sizes", bias=True)
         yield case(cls(padding=same), (1, 14, 13, 16), (24, 3, 3, 16), "3x3")
@@ -135,7 +135,7 @@ class Conv2D(Op):
 
 
 def _tap(pixels: Array, w: Array, groups: int) -> Array:
-    """What one tap adds: pixels [N,OH,OW,C] with weights [F,C/groups] -> [N,OH,OW,F]."""
+    """The products of one tap: pixels [N,OH,OW,C], weights [F,C/groups] -> [N,OH,OW,F]."""
     if groups == 1:
         product: Array = pixels @ w.T
         return product

@@ -28,7 +28,7 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Enlargement:
-    """Along one axis: input i times tap t goes to output i * stride + t * dilation - before."""
+    """One axis: input i times tap t is added to output i * stride + t * dilation - before."""
 
     extent: int
     taps: int
@@ -40,7 +40,7 @@ class Enlargement:
 
     @property
     def reach(self) -> int:
-        """Elements that all taps of all inputs reach, before anything is cut off."""
+        """The number of output elements that inputs and taps reach, before the crop."""
         return (self.extent - 1) * self.stride + (self.taps - 1) * self.dilation + 1
 
     @property
@@ -49,9 +49,9 @@ class Enlargement:
         return self.reach - self.before - self.after + self.extra
 
     def slices(self, tap: int) -> tuple[slice, slice]:
-        """(inputs, elements of the result) between which one tap has products that are kept."""
+        """(inputs, result elements) of the products of one tap that are not cropped."""
         shift = tap * self.dilation - self.before
-        first = max(0, -(shift // self.stride))  # the first input that goes to element 0 or above
+        first = max(0, -(shift // self.stride))  # the first input whose product is not cropped
         count = min(self.extent, -((shift - self.size) // self.stride)) - first
         if count <= 0:
             return slice(0), slice(0)
@@ -61,7 +61,7 @@ class Enlargement:
 
 
 class _ConvTranspose(Op):
-    """What the float and the integer form share: shapes and the sum."""
+    """Base of the float and the integer form: shapes and sums."""
 
     composite: ClassVar[bool] = True
     stride: Pair
@@ -104,7 +104,7 @@ class _ConvTranspose(Op):
         return (x.shape[0], rows.size, columns.size, filters)
 
     def sums(self, x: Array, w: Array) -> Array:
-        """Every input pixel times every tap, added where it belongs; what is cut off, nowhere."""
+        """The sums of all products of input pixels and taps, without those that are cropped."""
         rows, columns = self.axes(x.shape, w.shape)
         filters, depth = w.shape[0], w.shape[3]
         grouped = x.reshape(*x.shape[:3], self.groups, depth)
@@ -132,9 +132,9 @@ class ConvTranspose2D(_ConvTranspose):
 
     Input pixel (r, c) times tap (i, j) is added to output pixel (r*stride + i*dilation - top,
     c*stride + j*dilation - left); filter f reads the channels of group f // (F/groups). `crop` is
-    (top, left, bottom, right): what is cut off the result. OH = (H-1)*stride + dilation*(kh-1) + 1
-    - top - bottom + output_padding. Kernels may multiply with zeros that fill a window up to whole
-    strides, or with zeros around x: NaN and infinities then make NaN there, too.
+    the number of pixels (top, left, bottom, right) that are removed from the result. OH =
+    (H-1)*stride + dilation*(kh-1) + 1 - top - bottom + output_padding. Kernels may pad windows to
+    whole strides, or x, with zeros: NaN and infinities then give NaN at more pixels.
     """
 
     stride: Pair = (1, 1)
@@ -196,10 +196,10 @@ class ConvTranspose2D(_ConvTranspose):
 @register_op("int_conv_transpose2d")
 @dataclass(frozen=True, slots=True)
 class IntConvTranspose2D(_ConvTranspose):
-    """(x i8/u8/i16, w i8/u8 [F,kh,kw,C/groups][, bias I32 [F]]) -> I32, exact; it wraps around.
+    """(x i8|u8|i16, w i8|u8 [F,kh,kw,C/groups][, bias i32 [F]]) -> i32, modulo 2^32.
 
-    `ConvTranspose2D` of x - input_zero and w - weight_zero, the latter one number or one per
-    filter.
+    `ConvTranspose2D` of x - input_zero and w - weight_zero; `weight_zero` has one number, or one
+    per filter.
     """
 
     stride: Pair = (1, 1)

@@ -1,4 +1,4 @@
-"""Products with matrices."""
+"""Dense layers and matrix products."""
 
 from __future__ import annotations
 
@@ -103,8 +103,8 @@ class Dense(Op):
 class MatMul(Op):
     """(a [...,M,K], b [...,K,N]) -> [...,M,N], float.
 
-    `transpose_a`, `transpose_b` say that the last two axes come exchanged. Leading axes broadcast
-    as in numpy; both operands have rank 2 or more.
+    With `transpose_a` or `transpose_b`, the last two axes of that operand are exchanged first.
+    Leading axes broadcast as in numpy; both operands have rank 2 or more.
     """
 
     takes_stages: ClassVar[bool] = True
@@ -116,7 +116,9 @@ class MatMul(Op):
         want_operands("mat_mul", inputs, 2)
         dtype = want_floats("mat_mul", *inputs)
         a, b = inputs
-        require(min(a.rank, b.rank) >= 2, f"mat_mul: ranks {a.rank} and {b.rank}, expected 2 up")
+        require(
+            min(a.rank, b.rank) >= 2, f"mat_mul: ranks {a.rank} and {b.rank}, expected at least 2"
+        )
         rows, depth = a.shape[-2:][:: -1 if self.transpose_a else 1]
         other, columns = b.shape[-2:][:: -1 if self.transpose_b else 1]
         require(depth == other, f"mat_mul: {a.shape} and {b.shape} do not fit")

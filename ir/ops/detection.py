@@ -1,4 +1,4 @@
-"""Heads of detection networks, and what chooses among their boxes."""
+"""The head of detection networks, and the choice among their boxes."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from ellc.ir.types import Array, DType, TensorType
 class RegionDetection(Op):
     """YOLO v2's region layer: x [N,H,W, boxes * (coordinates + 1 + classes)], float, same shape.
 
-    In every box the coordinates are copied, the confidence after them goes through the sigmoid,
-    the class scores are copied or, with `apply_softmax`, go through the softmax of the box.
+    For every box, the coordinates are copied and the sigmoid is applied to the confidence after
+    them. The class scores are copied; with `apply_softmax`, softmax is applied to them per box.
     """
 
     boxes: int
@@ -51,11 +51,11 @@ class RegionDetection(Op):
         (x,) = inputs
         boxes = x.reshape(*x.shape[:3], self.boxes, self.coordinates + 1 + self.classes)
         ends = (self.coordinates, self.coordinates + 1)
-        place, confidence, scores = np.split(boxes, ends, -1)
+        coordinates, confidence, scores = np.split(boxes, ends, -1)
         (confidence,) = Sigmoid().reference(confidence)
         if self.apply_softmax:
             (scores,) = Softmax((4,)).reference(scores)
-        return (np.concatenate((place, confidence, scores), -1).reshape(x.shape),)
+        return (np.concatenate((coordinates, confidence, scores), -1).reshape(x.shape),)
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
@@ -70,13 +70,14 @@ class NonMaxSuppression(Op):
     """(corners, scores, overlap, threshold) -> rows: boxes chosen greedily, class by class.
 
     corners [N,4,B] float32: top, left, bottom, right of the boxes of an image; scores [N,C,B]
-    float32; overlap and threshold [1] float32. Of every image and class the box with the highest
-    score comes first, of equal ones the first; then those that share more than `overlap` with it
-    (intersection over union; 0 for a box without area) are left out, up to `most` times. Boxes
-    count whose score is above the threshold, or equal to it with `at_least`, but never -inf.
+    float32; overlap and threshold [1] float32. For every image and class, the box with the highest
+    score is chosen (the first of equal ones), and boxes that overlap it by more than `overlap` are
+    dropped; this repeats up to `most` times. The overlap is intersection over union, 0 for a box
+    without area. Only boxes with a score above the threshold take part; with `at_least` the score
+    may equal it. A score of -inf never takes part.
 
-    rows [N*C*most,3] int32: (image, class, box) in the order of images and classes, after the
-    last one -1.
+    rows [N*C*most,3] int32: (image, class, box), ordered by image and class; unused rows at the end
+    hold -1.
     """
 
     most: int
@@ -105,7 +106,7 @@ class NonMaxSuppression(Op):
         images, classes, _ = scores.shape
         rows = np.full((images * classes * self.most, 3), -1, np.int32)
         good = scores >= threshold if self.at_least else scores > threshold
-        found = [
+        chosen = [
             (image, kind, box)
             for image in range(images)
             for kind in range(classes)
@@ -113,7 +114,7 @@ class NonMaxSuppression(Op):
                 corners[image], np.where(good, scores, -np.inf)[image, kind], overlap
             )
         ]
-        rows[: len(found)] = np.array(found, np.int32).reshape(-1, 3)
+        rows[: len(chosen)] = np.array(chosen, np.int32).reshape(-1, 3)
         return (rows,)
 
     def _chosen(self, corners: Array, scores: Array, overlap: Array) -> Iterator[int]:
@@ -153,13 +154,13 @@ class NonMaxSuppression(Op):
 
 
 def _boxes(rng: np.random.Generator, images: int, boxes: int) -> Array:
-    """[images,4,boxes]: on a grid, where areas are exact and many boxes overlap."""
+    """[images,4,boxes]: boxes on a grid, so that areas are exact and many boxes overlap."""
     start, size = rng.integers(0, 6, (2, images, 2, boxes))
     return np.concatenate((start, start + size + 1), 1).astype(np.float32)
 
 
 def _overlaps(corners: Array, own: Array) -> Array:
-    """[boxes]: intersection over union of boxes [4,boxes] and one of them [4,1]."""
+    """[boxes]: intersection over union of all boxes [4,boxes] and one of them [4,1]."""
     zero = corners.dtype.type(0)
     height, width = (
         np.maximum(np.minimum(corners[i + 2], own[i + 2]) - np.maximum(corners[i], own[i]), zero)

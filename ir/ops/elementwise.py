@@ -1,4 +1,4 @@
-"""Bases of the pointwise operators: operand checks and sample cases for whole groups of them."""
+"""Base classes of pointwise operators, with operand checks and sample cases for whole groups."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ellc.ir.op import Arrays, Case, Pointwise, Types, exact, require
 from ellc.ir.ops.common import normal, want_operands, want_same
 from ellc.ir.types import Array, DType, TensorType
 
-# What the formulas must survive; the large ones still have finite float32 squares.
+# Formulas must work for these. The squares of the large ones are still finite in float32.
 SPECIAL = np.array(
     [0.0, -0.0, 1.0, -1.0, 2.5, -3.0, 1e15, -1e15, 1e-15, np.inf, -np.inf, np.nan], np.float32
 )
@@ -34,14 +34,14 @@ def want_broadcast(name: str, x: TensorType, *others: TensorType) -> None:
 
 
 def nan_ranked(x: Array, largest: bool) -> Array:
-    """x for a search of the largest or smallest: NaN counts as the infinity that never wins."""
+    """x for a search of the largest or smallest: NaN becomes the infinity that never wins."""
     if x.dtype.kind != "f":
         return x
     return np.where(np.isnan(x), x.dtype.type(-np.inf if largest else np.inf), x)
 
 
 def spread(rng: np.random.Generator, low: float, high: float, *shape: int) -> Array:
-    """Uniform float32 samples that contain both ends, and 0 where it lies between."""
+    """Uniform float32 samples that contain both ends, and 0 if it is between them."""
     values: Array = rng.uniform(low, high, shape).astype(np.float32)
     flat = values.reshape(-1)
     flat[-1] = high
@@ -52,14 +52,14 @@ def spread(rng: np.random.Generator, low: float, high: float, *shape: int) -> Ar
 
 
 class Unary(Pointwise):
-    """An operator of one operand; a subclass gives the function as `value`.
+    """An operator on one operand; a subclass defines the function as `value`.
 
     The result has the operand's type. Integers wrap around as in two's complement.
     """
 
     kinds: ClassVar[str] = "f"
     domain: ClassVar[tuple[float, float]] = (-6.0, 6.0)
-    keeps_quant: ClassVar[bool] = False  # stored integers mean the same real numbers after it
+    keeps_quant: ClassVar[bool] = False  # whether results keep the operand's scale and zero point
 
     def value(self, x: Array) -> Array:
         """The function, elementwise."""
@@ -67,7 +67,7 @@ class Unary(Pointwise):
 
     @classmethod
     def variants(cls) -> tuple[Self, ...]:
-        """Operators with the attributes to try, the usual one first."""
+        """Operators with attributes to test, the usual one first."""
         return (cls(),)
 
     def infer(self, *inputs: TensorType) -> Types:
@@ -100,7 +100,7 @@ class Unary(Pointwise):
 
 
 class Predicate(Unary):
-    """A question about one operand: the result is `BOOL`."""
+    """A predicate on one operand: the result is `BOOL`."""
 
     def infer(self, *inputs: TensorType) -> Types:
         (type_,) = Unary.infer(self, *inputs)
@@ -111,13 +111,15 @@ class Predicate(Unary):
 
 
 class Binary(Pointwise):
-    """An operator of two operands; the second broadcasts to the first as in numpy.
+    """An operator on two operands; the second broadcasts to the first as in numpy.
 
     The result has the first operand's type. Integers wrap around as in two's complement.
     """
 
     kinds: ClassVar[str] = "fi"
-    keeps_quant: ClassVar[bool] = False  # where both operands have one, or the second has none
+    # Whether results keep the first operand's scale and zero point, if the second has the same or
+    # none.
+    keeps_quant: ClassVar[bool] = False
     commutative: ClassVar[bool] = False
 
     def value(self, x: Array, y: Array) -> Array:
@@ -162,7 +164,7 @@ class Binary(Pointwise):
 
 
 class Comparison(Binary):
-    """A comparison: the result is `BOOL`. Any comparison with NaN but `NotEqual` is false."""
+    """A comparison: the result is `BOOL`. With NaN, every comparison but `NotEqual` is false."""
 
     own_error = exact
 
@@ -172,7 +174,7 @@ class Comparison(Binary):
 
     @classmethod
     def draw(cls, rng: np.random.Generator, x: tuple[int, ...], y: tuple[int, ...]) -> Arrays:
-        # Few different numbers, so that some are equal.
+        # Only a few different numbers, so that some pairs are equal.
         low, high = -3, 4
         return (
             rng.integers(low, high, x).astype(np.float32),

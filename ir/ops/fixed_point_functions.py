@@ -1,6 +1,6 @@
-"""Functions of 32-bit integers that functions of stored integers are made of.
+"""Functions of 32-bit integers, from which functions of stored integers are built.
 
-`ellc.ir.fixed_point` says what each computes, to the bit.
+`ellc.ir.fixed_point` defines what each computes, bit for bit.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _HIGHEST = 2**31 - 1
 
 
 def _whole(name: str, *inputs: TensorType) -> Types:
-    """The result's type: 32-bit integers like the operand."""
+    """The result's type for an operand of 32-bit integers: the same."""
     want_operands(name, inputs, 1)
     want_type(name, "x", inputs[0], DType.I32)
     return (TensorType(DType.I32, inputs[0].shape),)
 
 
 def _drawn(rng: np.random.Generator, low: float, *shape: int) -> Array:
-    """Numbers of every length from `low` to the largest."""
+    """int32 numbers from `low` to the largest, uniform in their logarithm."""
     powers = rng.uniform(np.log2(low), 31, shape)
     return np.minimum(np.exp2(powers), 2.0**31 - 1).astype(np.int32)
 
@@ -52,7 +52,7 @@ def _drawn(rng: np.random.Generator, low: float, *shape: int) -> Array:
 @register_op("log_of_sum")
 @dataclass(frozen=True, slots=True)
 class LogOfSum(Pointwise):
-    """x i32 -> i32: the natural logarithm, as Q5, of sums from 1 up, which are Q12."""
+    """x i32 -> i32: the natural logarithm, as Q5, of sums of at least 1, as Q12."""
 
     def infer(self, *inputs: TensorType) -> Types:
         return _whole("log_of_sum", *inputs)
@@ -75,7 +75,7 @@ class LogOfSum(Pointwise):
 @register_op("inverse_root")
 @dataclass(frozen=True, slots=True)
 class InverseRoot(Pointwise):
-    """x i32 -> i32: the mantissa or the shift of 1 / sqrt(x), a factor as `Requantize` takes it.
+    """x i32 -> i32: the mantissa or the shift of 1 / sqrt(x), as a factor of `Requantize`.
 
     Numbers up to 1 count as 1.
     """
@@ -100,7 +100,7 @@ class InverseRoot(Pointwise):
 @register_op("leading_zeros")
 @dataclass(frozen=True, slots=True)
 class LeadingZeros(Pointwise):
-    """x i32 >= 0 -> i32: how many of 32 bits are 0 above the highest one; 31 for 0."""
+    """x i32 >= 0 -> i32: the number of zero bits above the highest set bit of 32; 31 for 0."""
 
     def infer(self, *inputs: TensorType) -> Types:
         return _whole("leading_zeros", *inputs)
@@ -121,7 +121,7 @@ class LeadingZeros(Pointwise):
 @register_op("rounded_root")
 @dataclass(frozen=True, slots=True)
 class RoundedRoot(Pointwise):
-    """x u64 -> u32: the whole number nearest to the square root.
+    """x u64 -> u32: the integer nearest to the square root.
 
     It is at most 2^16 - 1 for numbers of 32 bits and 2^32 - 1 for larger ones, as in the signal
     library of TensorFlow Lite Micro (`Sqrt64`).
@@ -155,9 +155,9 @@ def _rounded_root(number: int) -> int:
 @register_op("function_16")
 @dataclass(frozen=True, slots=True)
 class Function16(Pointwise):
-    """x i32 of 16 bits, a Q number of `integer_bits` -> i32, a Q0: a function of real numbers.
+    """x i32 -> i32: `logistic` or `tanh` of 16-bit fixed-point numbers, as Q0.
 
-    `function` is `logistic` or `tanh`; `ellc.ir.fixed_point_16` says what each gives, to the bit.
+    x has `integer_bits` integer bits; `ellc.ir.fixed_point_16` defines the result, bit for bit.
     """
 
     function: str
@@ -171,7 +171,7 @@ class Function16(Pointwise):
         return _whole("function_16", *inputs)
 
     def ranges(self, *inputs: TensorType) -> Mapping[int, Range]:
-        return {0: Range("a Q number", -(1 << 15), (1 << 15) - 1)}
+        return {0: Range("a 16-bit number", -(1 << 15), (1 << 15) - 1)}
 
     def reference(self, *inputs: Array) -> Arrays:
         return (fixed_point_16.function_16(self.function, self.integer_bits, inputs[0]),)
@@ -191,10 +191,10 @@ class Function16(Pointwise):
 @register_op("interpolate")
 @dataclass(frozen=True, slots=True)
 class Interpolate(Op):
-    """(x i32, bases i32 [N], slopes i32 [N]) -> i32: a function that is linear in pieces.
+    """(x i32, bases i32 [N], slopes i32 [N]) -> i32: a piecewise linear function.
 
-    Pieces are 2^bits long, the first begins at 0 and the last one never ends: the result is
-    `bases[p] + slopes[p] * (x modulo 2^bits)` for the piece p of x, modulo 2^32.
+    Piece p covers the 2^bits numbers from p * 2^bits on; smaller x belong to the first piece,
+    larger ones to the last. The result is `bases[p] + slopes[p] * (x modulo 2^bits)`, modulo 2^32.
     """
 
     takes_stages: ClassVar[bool] = True

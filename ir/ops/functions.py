@@ -1,6 +1,6 @@
 """Functions of one operand: elementary functions, rounding, signs.
 
-NaN and infinity go through as in numpy unless a docstring says otherwise.
+NaN and infinity are treated as in numpy unless a docstring says otherwise.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Square(Unary):
 @register_op("abs")
 @dataclass(frozen=True, slots=True)
 class Abs(Unary):
-    """|x|; the lowest integer stays what it is."""
+    """|x|; the lowest integer is unchanged."""
 
     kinds: ClassVar[str] = "fi"
 
@@ -86,7 +86,7 @@ class Abs(Unary):
 @register_op("neg")
 @dataclass(frozen=True, slots=True)
 class Neg(Unary):
-    """-x; the lowest integer stays what it is."""
+    """-x; the lowest integer is unchanged."""
 
     kinds: ClassVar[str] = "fi"
 
@@ -111,8 +111,8 @@ class Sign(Unary):
         return np.sign(x)
 
 
-class OfAngle(Unary):
-    """A function of an angle in radians, of any size; NaN of an infinity."""
+class Trigonometric(Unary):
+    """A function of an angle in radians, of any size; an infinity gives NaN."""
 
     domain: ClassVar[tuple[float, float]] = (-50.0, 50.0)
 
@@ -125,7 +125,7 @@ class OfAngle(Unary):
 
 @register_op("sin")
 @dataclass(frozen=True, slots=True)
-class Sin(OfAngle):
+class Sin(Trigonometric):
     """Sine of an angle in radians."""
 
     def value(self, x: Array) -> Array:
@@ -134,7 +134,7 @@ class Sin(OfAngle):
 
 @register_op("cos")
 @dataclass(frozen=True, slots=True)
-class Cos(OfAngle):
+class Cos(Trigonometric):
     """Cosine of an angle in radians."""
 
     def value(self, x: Array) -> Array:
@@ -143,7 +143,7 @@ class Cos(OfAngle):
 
 @register_op("tan")
 @dataclass(frozen=True, slots=True)
-class Tan(OfAngle):
+class Tan(Trigonometric):
     """Tangent of an angle in radians."""
 
     def value(self, x: Array) -> Array:
@@ -153,7 +153,7 @@ class Tan(OfAngle):
 @register_op("floor")
 @dataclass(frozen=True, slots=True)
 class Floor(Unary):
-    """The largest whole number that is not above x."""
+    """The largest integer that is not above x."""
 
     own_error = exact
 
@@ -168,7 +168,7 @@ class Floor(Unary):
 @register_op("ceil")
 @dataclass(frozen=True, slots=True)
 class Ceil(Unary):
-    """The smallest whole number that is not below x."""
+    """The smallest integer that is not below x."""
 
     own_error = exact
 
@@ -183,7 +183,7 @@ class Ceil(Unary):
 @register_op("round")
 @dataclass(frozen=True, slots=True)
 class Round(Unary):
-    """The nearest whole number, halves to the even one."""
+    """The nearest integer; halves are rounded to the even one."""
 
     own_error = exact
 
@@ -204,7 +204,7 @@ class Round(Unary):
 @register_op("reciprocal")
 @dataclass(frozen=True, slots=True)
 class Reciprocal(Unary):
-    """1 / x; an infinity at 0."""
+    """1 / x; infinity at 0."""
 
     domain: ClassVar[tuple[float, float]] = (0.05, 20.0)
 
@@ -215,7 +215,7 @@ class Reciprocal(Unary):
 @register_op("rsqrt")
 @dataclass(frozen=True, slots=True)
 class Rsqrt(Unary):
-    """1 / sqrt(x): an infinity at 0, NaN below."""
+    """1 / sqrt(x): infinity at 0, NaN below."""
 
     domain: ClassVar[tuple[float, float]] = (0.001, 90.0)
 
@@ -356,7 +356,7 @@ class IsNan(Predicate):
 @register_op("is_inf")
 @dataclass(frozen=True, slots=True)
 class IsInf(Predicate):
-    """Whether x is an infinity of a sign that is asked for; `BOOL`."""
+    """Whether x is infinity (`positive`) or minus infinity (`negative`); `BOOL`."""
 
     positive: bool = True
     negative: bool = True
@@ -366,8 +366,8 @@ class IsInf(Predicate):
         return (cls(), cls(negative=False), cls(positive=False))
 
     def value(self, x: Array) -> Array:
-        found: Array = (x == np.inf) & self.positive | (x == -np.inf) & self.negative
-        return found
+        is_inf: Array = (x == np.inf) & self.positive | (x == -np.inf) & self.negative
+        return is_inf
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
@@ -378,10 +378,10 @@ class IsInf(Predicate):
 @register_op("not")
 @dataclass(frozen=True, slots=True)
 class Not(Unary):
-    """Logical not of booleans, all bits of integers turned round."""
+    """Logical not of booleans, bitwise not of integers."""
 
     kinds: ClassVar[str] = "ib"
 
     def value(self, x: Array) -> Array:
-        turned: Array = np.invert(x)
-        return turned
+        inverted: Array = np.invert(x)
+        return inverted

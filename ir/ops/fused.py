@@ -1,4 +1,4 @@
-"""An operator with pointwise stages after it: what a kernel and its epilogue compute together."""
+"""An operator with pointwise stages after it: a kernel with its epilogue."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SAMPLES: list[Samples] = []
 
 
 def fused_samples(make: SamplesT) -> SamplesT:
-    """Decorator: this function makes samples of fused chains."""
+    """Decorator: registers a function whose cases become samples of `Fused`."""
     _SAMPLES.append(make)
     return make
 
@@ -41,7 +41,7 @@ def fused_samples(make: SamplesT) -> SamplesT:
 @register_attribute("stage")
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One pointwise operator of an epilogue and how many further operands it takes."""
+    """One pointwise operator of an epilogue; `extras` is the number of its further operands."""
 
     op: Pointwise
     extras: int = 0
@@ -62,7 +62,7 @@ class Fused(Op):
     stages: tuple[Stage, ...]
 
     def split(self, items: tuple[ItemT, ...]) -> list[tuple[ItemT, ...]]:
-        """Inputs by user: the anchor's, then one tuple for each stage."""
+        """Items of all operands, divided: the anchor's, then one tuple for each stage."""
         parts = [items[: self.operands]]
         start = self.operands
         for stage in self.stages:
@@ -83,25 +83,25 @@ class Fused(Op):
 
     def ranges(self, *inputs: TensorType) -> Mapping[int, Range]:
         head, *rest = self.split(inputs)
-        found = dict(self.anchor.ranges(*head))
+        ranges = dict(self.anchor.ranges(*head))
         (running,) = self.anchor.infer(*head)
-        first = self.operands - 1  # what a stage counts its further operands from
+        first = self.operands - 1  # operand i > 0 of a stage is operand first + i of the node
         for stage, extras in zip(self.stages, rest, strict=True):
-            taken = stage.op.ranges(running, *extras)
-            found.update({first + place: r for place, r in taken.items() if place})
+            of_stage = stage.op.ranges(running, *extras)
+            ranges.update({first + position: r for position, r in of_stage.items() if position})
             (running,) = stage.op.infer(running, *extras)
             first += stage.extras
-        return found
+        return ranges
 
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged | None:
         anchor = self.anchor.arranged(operands[: self.operands], results, p)
         if anchor is None or len(anchor.results) != 1:
             return None
-        (made,) = anchor.results
-        stages = tuple(Stage(requantised(s.op, made), s.extras) for s in self.stages)
-        extras = (made,) * (len(operands) - self.operands)
+        (permutation,) = anchor.results
+        stages = tuple(Stage(requantised(s.op, permutation), s.extras) for s in self.stages)
+        extras = (permutation,) * (len(operands) - self.operands)
         moved = replace(self, anchor=anchor.op, stages=stages)
-        return Arranged(moved, (*anchor.operands, *extras), (made,))
+        return Arranged(moved, (*anchor.operands, *extras), (permutation,))
 
     def slides(self, operands: Types) -> Window | None:
         return self.anchor.slides(operands[: self.operands])
@@ -124,11 +124,11 @@ class Fused(Op):
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
-        """Samples of fused chains are made by the families whose operators can be anchors."""
+        """Fused chains of the families whose operators can be anchors (`fused_samples`)."""
         for make in _SAMPLES:
             yield from make(rng)
 
 
 def anchor_of(op: Op) -> Op:
-    """What a kernel computes before its epilogue."""
+    """The operator that a kernel computes before its epilogue."""
     return op.anchor if isinstance(op, Fused) else op

@@ -1,4 +1,4 @@
-"""Sample cases of fused chains: some for every operator that a frontend or pass makes an anchor."""
+"""Sample cases of fused chains: some for every operator that can be an anchor."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ from ellc.ir.types import Array, DType, Padding, Quant
 
 
 class _Chain:
-    """Collects the operands of a fused operator in order.
+    """Builds a case of a fused operator: collects its stages and operands in order.
 
-    The anchor's operands but the first are constants; a stage says which of its own are.
+    All operands of the anchor but the first are constants; `then` says which of a stage's are.
     """
 
     def __init__(self, anchor: Op, *inputs: Array, bits: bool = False) -> None:
@@ -51,7 +51,7 @@ class _Chain:
         self._dtypes = (DType.BIT,) * 2 if bits else ()
 
     def then(self, op: Pointwise, *fixed: Array, computed: tuple[Array, ...] = ()) -> _Chain:
-        """Add a stage with its further operands, first the constants."""
+        """Add a stage with its further operands; the constant ones come first."""
         self._stages.append(Stage(op, len(fixed) + len(computed)))
         start = len(self._operands)
         self._constants += range(start, start + len(fixed))
@@ -66,7 +66,7 @@ class _Chain:
 
 @fused_samples
 def fused_cases(rng: np.random.Generator) -> Iterator[Case]:
-    """Anchors with the epilogues that networks have."""
+    """Anchors with epilogues that occur in networks."""
     yield from _convolutions(rng)
     yield from _depthwise(rng)
     yield from _others(rng)
@@ -115,7 +115,7 @@ def _convolutions(rng: np.random.Generator) -> Iterator[Case]:
     )
     slopes = normal(rng, 6)
     yield grouped.then(PRelu(), slopes).then(Sigmoid()).case("groups, prelu, sigmoid")
-    # Everything after the convolution is exact in float32, so no sign hangs on rounding.
+    # Everything after the convolution is exact in float32, so that no sign depends on rounding.
     yield (
         _Chain(conv, dyadic(rng, 1, 5, 7, 4), dyadic(rng, 33, 3, 3, 4, span=2))
         .then(MulAdd(), dyadic(rng, 33, span=4), dyadic(rng, 33))
@@ -205,8 +205,8 @@ def _signs(rng: np.random.Generator) -> Iterator[Case]:
 def _bytes(rng: np.random.Generator) -> Iterator[Case]:
     def stored(*shape: int, unsigned: bool = False) -> Array:
         low = 0 if unsigned else -128
-        made = rng.integers(low, low + 256, shape).astype(np.uint8 if unsigned else np.int8)
-        return np.asarray(made, order="C")
+        drawn = rng.integers(low, low + 256, shape).astype(np.uint8 if unsigned else np.int8)
+        return np.asarray(drawn, order="C")
 
     def factors(channels: int) -> tuple[Array, Array]:
         multipliers = rng.integers(1 << 30, (1 << 31) - 1, channels).astype(np.int32)

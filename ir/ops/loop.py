@@ -1,4 +1,4 @@
-"""Repetition: a body that runs once for every element of the sequences it walks."""
+"""Loops: a body that runs once for every element of the sequences that it walks along."""
 
 from __future__ import annotations
 
@@ -35,24 +35,27 @@ RunNode = Callable[[Node, Mapping[str, Array]], Arrays]
 @register_attribute("walk")
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """How a sequence is walked: one element along `axis` a trip, from the last if `reverse`."""
+    """How a loop walks along a sequence: one element along `axis` per trip.
+
+    With `reverse` it begins at the last element.
+    """
 
     axis: int = 0
     reverse: bool = False
 
     def element(self, sequence: TensorType) -> TensorType:
-        """What one trip sees: the sequence's type without the axis. Raises `ShapeError`."""
+        """The type of the element of one trip: `sequence` without the axis. Raises `ShapeError`."""
         require(0 <= self.axis < sequence.rank, f"loop: no axis {self.axis} in {sequence.shape}")
         shape = (*sequence.shape[: self.axis], *sequence.shape[self.axis + 1 :])
         return sequence.with_shape(*shape)
 
     def sequence(self, element: TensorType, trips: int) -> TensorType:
-        """The type of the elements of all trips together. Raises `ShapeError`."""
+        """The type of a sequence of `trips` such elements. Raises `ShapeError`."""
         require(0 <= self.axis <= element.rank, f"loop: no axis {self.axis} for {element.shape}")
         return element.with_shape(*element.shape[: self.axis], trips, *element.shape[self.axis :])
 
-    def place(self, trip: int, trips: int) -> int:
-        """Where along the axis a trip's element is."""
+    def position(self, trip: int, trips: int) -> int:
+        """The index along the axis of a trip's element."""
         return trips - 1 - trip if self.reverse else trip
 
 
@@ -61,11 +64,11 @@ class Walk:
 class Loop(Op):
     """(initial values.., sequences.., invariants..) -> (last values.., sequences..).
 
-    `body` runs `trips` times. Its inputs are `carried` values - at first the initial ones, then
-    what it made of them the trip before -, one element of each sequence that `inward` walks, and
-    operands that stay the same. Its outputs are the carried values' next ones and one element of
-    each sequence that `outward` makes. It has no states, and its constants are in the pool of the
-    graph around it.
+    `body` runs `trips` times. Its inputs are the `carried` values (on the first trip the initial
+    ones, then the results of the previous trip), one element of each sequence that `inward` walks
+    along, and the invariants. Its outputs are the next carried values and one element of each
+    result sequence, in the order of `outward`. It has no states, and its constants are in the pool
+    of the graph around it.
     """
 
     body: Graph
@@ -104,22 +107,22 @@ class Loop(Op):
         results = body.output_types()
         for port, want, have in zip(body.outputs, starts, results, strict=False):
             _want_same(f"'{port.name}'", want, have)
-        made = zip(self.outward, results[self.carried :], strict=True)
-        return (*starts, *(w.sequence(t.meaning, self.trips) for w, t in made))
+        result_elements = zip(self.outward, results[self.carried :], strict=True)
+        return (*starts, *(w.sequence(t.meaning, self.trips) for w, t in result_elements))
 
     def ranges(self, *inputs: TensorType) -> Mapping[int, Range]:
-        places = {port.value: place for place, port in enumerate(self.body.inputs)}
-        found: dict[int, Range] = {}
+        positions = {port.value: index for index, port in enumerate(self.body.inputs)}
+        ranges: dict[int, Range] = {}
         for node in self.body.nodes:
-            taken = node.op.ranges(*(self.body.types[v].meaning for v in node.inputs))
-            for operand, accepted in taken.items():
-                place = places.get(node.inputs[operand])
-                if place is not None:
-                    found[place] = accepted.within(found.get(place, accepted))
-        return found
+            of_node = node.op.ranges(*(self.body.types[v].meaning for v in node.inputs))
+            for operand, accepted in of_node.items():
+                position = positions.get(node.inputs[operand])
+                if position is not None:
+                    ranges[position] = accepted.within(ranges.get(position, accepted))
+        return ranges
 
     def parts(self, operands: tuple[AnyT, ...]) -> tuple[tuple[AnyT, ...], ...]:
-        """(initial values, sequences, invariants) of something there is for each operand."""
+        """Items of all operands, divided into (initial values, sequences, invariants)."""
         moving = self.carried + len(self.inward)
         return operands[: self.carried], operands[self.carried : moving], operands[moving:]
 
@@ -132,12 +135,12 @@ class Loop(Op):
         return self.run(inputs, constants, _reference)
 
     def run(self, inputs: Arrays, constants: Mapping[str, Array], step: RunNode) -> Arrays:
-        """The results, given the arrays of the body's constants and how one node is evaluated."""
+        """The results, given the body's constants and a function that evaluates one node."""
         carried, sequences, fixed = self.parts(inputs)
-        made: list[list[Array]] = [[] for _ in self.outward]
+        sequences_out: list[list[Array]] = [[] for _ in self.outward]
         for trip in range(self.trips):
             elements = [
-                np.take(x, walk.place(trip, self.trips), walk.axis)
+                np.take(x, walk.position(trip, self.trips), walk.axis)
                 for walk, x in zip(self.inward, sequences, strict=True)
             ]
             ports = (p.value for p in self.body.inputs)
@@ -147,11 +150,11 @@ class Loop(Op):
                 env.update(zip(node.outputs, step(node, env), strict=True))
             results = tuple(env[p.value] for p in self.body.outputs)
             carried = results[: self.carried]
-            for values, value in zip(made, results[self.carried :], strict=True):
+            for values, value in zip(sequences_out, results[self.carried :], strict=True):
                 values.append(value)
         stacked = (
-            np.stack([values[walk.place(t, self.trips)] for t in range(self.trips)], walk.axis)
-            for walk, values in zip(self.outward, made, strict=True)
+            np.stack([values[walk.position(t, self.trips)] for t in range(self.trips)], walk.axis)
+            for walk, values in zip(self.outward, sequences_out, strict=True)
         )
         return (*carried, *stacked)
 
@@ -162,9 +165,9 @@ class Loop(Op):
     def inner_steps(self, inputs: Types, outputs: Types) -> int:
         body, steps = self.body, 0
         for node in body.nodes:
-            given, made = body.node_types(node)
-            steps += sum(t.elements for t in (*given, *made))
-            steps += node.op.inner_steps(given, made)
+            operands, results = body.node_types(node)
+            steps += sum(t.elements for t in (*operands, *results))
+            steps += node.op.inner_steps(operands, results)
         return self.trips * steps
 
     @classmethod
@@ -196,7 +199,7 @@ def _floats(*shape: int) -> TensorType:
 
 
 def _running_sum(rng: np.random.Generator) -> Case:
-    """Every sum so far, and the last one; one carried value that is a sequence's element too."""
+    """All running sums, and the last one: a carried value that is also a sequence's element."""
     b = GraphBuilder("sum")
     total, x = b.input("total", _floats(3)), b.input("x", _floats(3))
     total = b.add(Add(), total, x)
@@ -224,7 +227,7 @@ def _lstm(rng: np.random.Generator, walk: Walk, label: str) -> Case:
 
 
 def _swap(rng: np.random.Generator) -> Case:
-    """Carried values that trade places: all are read before any is written."""
+    """Two carried values that are exchanged: both must be read before one is written."""
     b = GraphBuilder("swap")
     first, second = b.input("first", _floats(4)), b.input("second", _floats(4))
     b.output("first", second)
@@ -235,7 +238,7 @@ def _swap(rng: np.random.Generator) -> Case:
 
 
 def _gru_of_weights(rng: np.random.Generator) -> Case:
-    """Weights as operands that stay the same, and a start from zeros."""
+    """Weights as loop-invariant operands; the initial state is zero."""
     inputs, hidden = 5, 7
     b = GraphBuilder("gru")
     h, x = b.input("h", _floats(1, hidden)), b.input("x", _floats(1, inputs))
@@ -243,13 +246,13 @@ def _gru_of_weights(rng: np.random.Generator) -> Case:
     fixed = [b.input(f"w{i}", _floats(*s)) for i, s in enumerate(shapes)]
     b.output("h", b.add(GRUCell(), x, h, *fixed))
     operands = (np.zeros((1, hidden), np.float32), normal(rng, 6, 1, inputs))
-    made = (weights(rng, *shapes[0]), weights(rng, *shapes[1]), *(normal(rng, 21),) * 2)
+    arrays = (weights(rng, *shapes[0]), weights(rng, *shapes[1]), *(normal(rng, 21),) * 2)
     op = Loop(b.build(), 6, 1, (Walk(),))
-    return Case(op, (*operands, *made), (0, 2, 3, 4, 5), label="gru, weights as operands")
+    return Case(op, (*operands, *arrays), (0, 2, 3, 4, 5), label="gru, weights as operands")
 
 
 def _reads_what_it_read(rng: np.random.Generator) -> Case:
-    """An invariant and a walked sequence, an element passed on unchanged, two walks of one."""
+    """Two sequences walked in opposite directions, an invariant, and elements passed through."""
     b = GraphBuilder("mixed")
     old = b.input("old", _floats(2, 3))
     there, back = b.input("there", _floats(2, 3)), b.input("back", _floats(2, 3))

@@ -22,7 +22,7 @@ from ellc.ir.types import Array, TensorType
 class LRN(Op):
     """Local response normalisation across the last axis, float, as in Caffe and ONNX.
 
-    y[c] = x[c] / (bias + alpha / size * s[c])^beta with s[c] the sum of squares of channels
+    y[c] = x[c] / (bias + alpha / size * s[c])^beta, where s[c] is the sum of squares of channels
     c - floor((size-1)/2) to c + ceil((size-1)/2), as far as they exist.
     """
 
@@ -44,7 +44,7 @@ class LRN(Op):
         return (TensorType(x.dtype, x.shape),)
 
     def reach(self, channels: int) -> tuple[int, int]:
-        """How many channels before and after a channel count, of those that there can be."""
+        """The numbers of channels before and after a channel in its sum, at most `channels`."""
         return min((self.size - 1) // 2, channels), min(self.size // 2, channels)
 
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged | None:
@@ -79,7 +79,7 @@ class LRN(Op):
 @register_op("dropout")
 @dataclass(frozen=True, slots=True)
 class Dropout(Unary):
-    """The operand itself: dropout happens in training only."""
+    """The identity: dropout happens only in training."""
 
     composite: ClassVar[bool] = True
 
@@ -96,8 +96,8 @@ class Dropout(Unary):
 class BatchNorm(Op):
     """(x [...,C], gamma [C], beta [C], mean [C], variance [C]) -> [...,C], float.
 
-    y = x * scale + (beta - mean * scale) with scale = gamma / sqrt(variance + epsilon), as ONNX
-    Runtime computes it: infinite parameters make the same infinities and NaN.
+    y = x * scale + (beta - mean * scale) with scale = gamma / sqrt(variance + epsilon), in the
+    order of ONNX Runtime, so that infinite parameters give the same infinities and NaN.
     """
 
     epsilon: float = 1e-5
@@ -139,10 +139,10 @@ class BatchNorm(Op):
 @register_op("normalize")
 @dataclass(frozen=True, slots=True)
 class Normalize(Op):
-    """(x - m) / sqrt(mean((x - m)^2) + epsilon) over the axes together, m the mean there; float.
+    """(x - m) / sqrt(mean((x - m)^2) + epsilon), float; m and the mean are taken over `axes`.
 
-    Without `centered` m is 0 (RMS norm). Instance, layer and group norm are this, on the right
-    axes, followed by a scale and an offset.
+    Without `centered`, m is 0 (RMS norm). Instance, layer and group norm are this operator over the
+    respective axes, followed by a scale and an offset.
     """
 
     axes: tuple[int, ...]

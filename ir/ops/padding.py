@@ -1,4 +1,4 @@
-"""Operators that put a tensor into a larger one. All element types."""
+"""Operators that put a tensor into a larger one."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from ellc.ir.types import Array, Padding, TensorType
 @register_op("pad")
 @dataclass(frozen=True, slots=True)
 class Pad(Mover):
-    """`before[i]` and `after[i]` more elements along axis i.
+    """Add `before[i]` and `after[i]` elements along axis i.
 
-    Mode `constant` fills with `value` (integers saturate, booleans: not 0), `edge` repeats the
-    outermost element, `reflect` mirrors at it without repeating it (so at most extent - 1).
+    Mode `constant` fills with `value` (saturated for integers; true for booleans unless 0), `edge`
+    repeats the outermost element, `reflect` mirrors at it without repeating it (so at most
+    extent - 1 elements).
     """
 
     before: tuple[int, ...]
@@ -65,17 +66,17 @@ class Pad(Mover):
         return operands[0].shape == results[0].shape
 
     def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
-        places: list[Along | None] = []
+        reads: list[Along | None] = []
         for axis, (before, after) in enumerate(zip(self.before, self.after, strict=True)):
             mirrored = self.mode != "constant" and (before or after)
-            places.append(None if mirrored else Along(axis, offset=-before))
-        return (tuple(places),)
+            reads.append(None if mirrored else Along(axis, offset=-before))
+        return (tuple(reads),)
 
     def reference(self, *inputs: Array) -> Arrays:
         (x,) = inputs
         amounts = list(zip(self.before, self.after, strict=True))
         match self.mode:
-            case _ if not amounts:  # a number: numpy repeats no edge of it
+            case _ if not amounts:  # a scalar, for which numpy refuses mode "edge"
                 return (x.copy(),)
             case "edge":
                 return (np.pad(x, amounts, mode="edge"),)
@@ -105,7 +106,7 @@ class Pad(Mover):
 @register_op("embed")
 @dataclass(frozen=True, slots=True)
 class Embed(Mover):
-    """(x, around): `around` with x written over it; the first element of x lies at `offsets`."""
+    """(x, around): `around`, overwritten by x from index `offsets` on; any element type."""
 
     offsets: tuple[int, ...]
 

@@ -1,4 +1,4 @@
-"""All pointwise operators, from the modules that define them."""
+"""All pointwise operators, re-exported from the modules that define them."""
 
 from __future__ import annotations
 

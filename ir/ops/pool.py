@@ -23,7 +23,7 @@ from ellc.ir.ops.elementwise import SPECIAL, want_kind
 from ellc.ir.reads import Along, Reads, Window
 from ellc.ir.types import Array, Padding, TensorType, type_of
 
-# It never wins: a window of nothing but minus infinity keeps that.
+# The default padding of a maximum, which never wins.
 LOWEST = Padding(values=(-math.inf,))
 _LOWEST_FINITE = float(np.finfo(np.float32).min)
 
@@ -33,8 +33,8 @@ _LOWEST_FINITE = float(np.finfo(np.float32).min)
 class MaxPool2D(Op):
     """Maximum over a window: x [N,H,W,C], float or integer -> [N,OH,OW,C] of the same type.
 
-    OH = floor((H + top + bottom - rows) / stride) + 1; the padding's value takes part like any
-    pixel (for integers clamped to the type). NaN in a window gives NaN.
+    OH = floor((H + top + bottom - dilation*(rows-1) - 1) / stride) + 1. Padding values count like
+    pixels (clamped to the type for integers). NaN in a window gives NaN.
     """
 
     takes_stages: ClassVar[bool] = True
@@ -65,13 +65,12 @@ class MaxPool2D(Op):
         return None if padding is None else replace(self, padding=padding)
 
     def _only_hangs_over(self, border: Padding) -> bool:
-        """Whether padding that never wins may as well hold the value of the border inside it.
+        """Whether the padding's values could be the border's without changing a result.
 
-        It never wins where none of its values is above one of the border's.
-
-        Each window that reaches it must contain a cell of that border already: on every side on
-        which there is padding, the border has cells and the padding is narrower than the window,
-        which has no gaps.
+        This holds if the padding never wins against the border: none of its values is larger, and
+        every window that reaches the padding also contains an element of the border. For that, on
+        every side with padding, there must be a border, the padding must be narrower than the
+        window, and the window must have no gaps (dilation).
         """
         own = self.padding
         if own.is_empty or self.dilation != (1, 1) or max(own.values) > min(border.values):
@@ -141,11 +140,11 @@ class MaxPool2D(Op):
 @register_op("avg_pool2d")
 @dataclass(frozen=True, slots=True)
 class AvgPool2D(Op):
-    """Mean over a window: x [N,H,W,C], float -> [N,OH,OW,C], sizes as above.
+    """Mean over a window: x [N,H,W,C], float -> [N,OH,OW,C]; sizes as in `MaxPool2D`.
 
-    With `include_padding` the padding's value takes part and the divisor is the window's area;
-    without it only cells inside the input count, and a window that has none gives NaN. The mean
-    of a whole image is this with the image's size as window.
+    With `include_padding`, padding values count and the divisor is the window's area. Without it,
+    only elements inside the image count, and a window without any gives NaN. The mean of a whole
+    image uses the image's size as window.
     """
 
     takes_stages: ClassVar[bool] = True
@@ -169,7 +168,10 @@ class AvgPool2D(Op):
         return self.padding if self.include_padding else None
 
     def with_border(self, border: Padding) -> AvgPool2D | None:
-        """It then counts the border's cells, as it did; padding it does not count stays outside."""
+        """None if the pool has padding of its own that it does not count.
+
+        Otherwise the border becomes padding that counts, as its pixels did before.
+        """
         padding = self.padding.around(border)
         if padding is None or not (self.include_padding or self.padding.is_empty):
             return None

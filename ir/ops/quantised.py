@@ -1,4 +1,4 @@
-"""Between real numbers, 32-bit sums and 8- or 16-bit integers that stand for real numbers.
+"""Conversions between real numbers, 32-bit sums, and stored integers of 8 or 16 bits.
 
 A stored integer stands for scale * (stored - zero point). Operators carry the numbers they need;
 `quant` only documents the result (`TensorType.quant`). All of them are exact: every kernel and the
@@ -45,7 +45,7 @@ def want_type(name: str, what: str, type_: TensorType, *allowed: DType) -> None:
 
 
 def want_range(name: str, low: int, high: int, dtype: DType) -> None:
-    """Raise `ShapeError` unless low..high is a range of values of `dtype`."""
+    """Raise `ShapeError` unless low <= high and both fit into `dtype`."""
     info = np.iinfo(dtype.numpy)
     good = info.min <= low <= high <= info.max
     require(good, f"{name}: {low} to {high} is not a range of {dtype.value}")
@@ -63,13 +63,15 @@ _MULTIPLIERS = {
 class Requantize(Pointwise):
     """A sum times a real factor, as a stored integer between `low` and `high`.
 
-    Rules of TFLite also make 32-bit numbers, without a zero point, to go on with.
+    * Rule `tflite`: (x i32, multiplier i32, shift i32) -> `ellc.ir.fixed_point.multiply` plus the
+      zero point.
+    * Rules `tflite_once` and `tflite_reduced`: the same with `multiply_once` and
+      `multiply_reduced`; multipliers are at least 0, and x may be i64.
+    * Rule `half_even`: (x i32, scale f32) -> the float32 product of x and scale, rounded to the
+      nearest integer (halves to even), plus the zero point. NaN counts as 0.
 
-    Rule `tflite`: (x i32, multiplier i32, shift i32), `ellc.ir.fixed_point.multiply` plus the zero
-    point; `tflite_once` is the same with `multiply_once`, `tflite_reduced` with `multiply_reduced`,
-    multipliers from 0 up. Those two take sums of 64 bits, too.
-    Rule `half_even`: (x i32, scale f32), the float32 product of x and scale, rounded to the nearest
-    integer, halves to the even one, plus the zero point, which is all where the product is NaN.
+    TFLite's rules can also give 32-bit results, as operands of further arithmetic; these have no
+    zero point.
     """
 
     rule: str
@@ -90,7 +92,9 @@ class Requantize(Pointwise):
             want_type("requantize", "a factor", type_, wanted)
         want_broadcast("requantize", *inputs)
         to_32 = self.dtype is DType.I32 and self.rule != "half_even" and not self.zero_point
-        require(self.dtype in STORED or to_32, f"requantize: makes no {self.dtype.value}")
+        require(
+            self.dtype in STORED or to_32, f"requantize: the result cannot be {self.dtype.value}"
+        )
         want_range("requantize", self.low, self.high, self.dtype)
         want_range("requantize", self.zero_point, self.zero_point, self.dtype)
         return (TensorType(self.dtype, x.shape, quant=self.quant),)
@@ -134,7 +138,7 @@ _WIDE = replace(_BYTE, low=-(2**15), high=2**15 - 1, dtype=DType.I16)
 _SUMS = np.resize(np.arange(-700, 701, dtype=np.int32), (4, 1401)).T.copy()
 _HALF = np.array([1 << 30], np.int32)
 _SHIFTS = np.array([0, -1, -2, -8], np.int32)
-"""With `_HALF`, the factor 1/2, and `_SUMS`: halves of both signs, shifted by so many bits more."""
+"""With the factor 1/2 (`_HALF`) and `_SUMS` these shifts give halves of both signs."""
 _EXTREME = np.array([-(2**31), 2**31 - 1, -(2**31) + 1, 0, -1, 1], np.int32)
 
 
@@ -145,7 +149,7 @@ def _factors(*factors: float) -> tuple[Array, Array]:
 
 
 def _scaled_down(rng: np.random.Generator) -> Iterator[Case]:
-    """Sums of usual sizes, by factors for all and for each channel."""
+    """Sums of usual sizes, with one factor and with a factor per channel."""
     unsigned = Requantize("tflite", 128, 130, 255, DType.U8, Quant((0.02,), (128,)))
     for op, factors, label in (
         (_BYTE, (0.0005,), "one factor"),
@@ -157,8 +161,8 @@ def _scaled_down(rng: np.random.Generator) -> Iterator[Case]:
 
 
 def _scaled_at_halves() -> Iterator[Case]:
-    """Where rounding decides, and the ends of what fits."""
-    # What is known of constant shifts makes different code.
+    """Ties of rounding, and the ends of the range."""
+    # Kernels have different code for constant shifts with different signs.
     for ends, label in (
         (_SHIFTS, "halves"),
         (_SHIFTS - 1, "halves, all shifted right"),
@@ -189,7 +193,7 @@ def _scaled_once(rng: np.random.Generator) -> Iterator[Case]:
     yield Case(once, per_channel, (1, 2), label="per channel, rounded once")
     yield Case(once, per_channel, label="computed factors, rounded once")
     multipliers, shifts = _factors(5e-4, 0.2, 0, 1e-7, 3e-3, 9e-6)
-    of_sums = (multipliers, np.minimum(shifts, -2))  # what the reduced rule takes
+    of_sums = (multipliers, np.minimum(shifts, -2))  # `tflite_reduced` needs shifts of at most -2
     far = scattered.astype(np.int64) * rng.integers(1, 2**20, scattered.shape)
     for op in (once, short):
         label = f"{op.rule}, 64 bits"
@@ -205,7 +209,7 @@ def _scaled_once(rng: np.random.Generator) -> Iterator[Case]:
 
 
 def _scaled_to_even(rng: np.random.Generator) -> Iterator[Case]:
-    """The rule of real factors."""
+    """The rule with real factors."""
     even = Requantize("half_even", -7, -128, 127, DType.I8)
     yield Case(even, (_SUMS, np.array([0.5], np.float32)), (1,), label="even halves")
     scales = (rng.random(4) / 5).astype(np.float32)
@@ -218,7 +222,7 @@ def _scaled_to_even(rng: np.random.Generator) -> Iterator[Case]:
 @register_op("quantize")
 @dataclass(frozen=True, slots=True)
 class Quantize(Pointwise):
-    """(x f32, scale f32, zero i32) -> round(x / scale) + zero, saturated; NaN gives zero.
+    """(x f32, scale f32, zero i32) -> round(x / scale) + zero, saturated; NaN gives `zero`.
 
     The quotient is a float32. `half_even` rounds halves to the even integer (ONNX), `half_away`
     away from zero (TFLite).
@@ -241,7 +245,7 @@ class Quantize(Pointwise):
             want_type("quantize", what, type_, DType.F32)
         want_type("quantize", "the zero point", inputs[2], DType.I32)
         want_broadcast("quantize", *inputs)
-        require(self.dtype in STORED, f"quantize: makes no {self.dtype.value}")
+        require(self.dtype in STORED, f"quantize: the result cannot be {self.dtype.value}")
         return (TensorType(self.dtype, inputs[0].shape, quant=self.quant),)
 
     def ranges(self, *inputs: TensorType) -> Mapping[int, Range]:
@@ -250,7 +254,7 @@ class Quantize(Pointwise):
 
     def reference(self, *inputs: Array) -> Arrays:
         x, scale, zero = inputs
-        # Also in a float64 evaluation: rounding there would see errors that float32 hides.
+        # float32 even in a float64 evaluation, where rounding would see errors that float32 hides.
         real = np.nan_to_num(x.astype(np.float32) / scale.astype(np.float32), nan=0.0)
         real = np.clip(real, -(2.0**24), 2.0**24).astype(np.float64)
         whole = np.rint(real)
@@ -294,7 +298,7 @@ class Quantize(Pointwise):
 class Dequantize(Pointwise):
     """(x of at most 32 bits, scale f32, zero i32) -> (x - zero) * scale, f32.
 
-    The difference is an int32, rounded to a float before the product.
+    The difference is an int32, which is converted to float before the product.
     """
 
     def infer(self, *inputs: TensorType) -> Types:
@@ -331,7 +335,7 @@ class Dequantize(Pointwise):
 @register_op("lookup")
 @dataclass(frozen=True, slots=True)
 class Lookup(Op):
-    """(x i8|u8, table [256]) -> table[x - lowest], lowest = -128 or 0: any function of one byte."""
+    """(x i8|u8, table [256]) -> table[x - lowest]: any function of a byte; lowest is -128 or 0."""
 
     takes_stages: ClassVar[bool] = True
 

@@ -16,7 +16,7 @@ from ellc.ir.ops.quantised import want_range, want_type
 from ellc.ir.types import Array, DType, Quant, TensorType
 
 _OPERANDS = (DType.I8, DType.U8, DType.I16)
-# What is left of 32 bits beside the sign and a difference of two numbers.
+# The largest shift: 32 bits minus the sign and a difference of two numbers.
 _QUOTIENT_SHIFTS = {DType.I8: 23, DType.U8: 23, DType.I16: 15}
 
 
@@ -26,8 +26,8 @@ class QuantAdd(Pointwise):
     """(x, y) -> x + y, or with `subtract` x - y, of real numbers stored as integers.
 
     x' is (x - x_zero) * 2^left_shift times the factor (x_multiplier, x_shift), y' likewise; the
-    result is their sum times the factor (out_multiplier, out_shift), plus the zero point, between
-    `low` and `high`. Factors as `ellc.ir.fixed_point.multiply` has them, their shifts not above 0.
+    result is their sum times the factor (out_multiplier, out_shift), plus the zero point, clamped
+    to `low`..`high`. Factors are those of `ellc.ir.fixed_point.multiply` with shifts of at most 0.
     """
 
     left_shift: int
@@ -50,10 +50,10 @@ class QuantAdd(Pointwise):
     def of(
         cls, x: Quant, y: Quant, dtype: DType, quant: Quant, low: int, high: int, subtract: bool
     ) -> Self:
-        """The operator for operands and result of these scales and zero points (per tensor).
+        """The operator for operands and a result with these scales and zero points (per tensor).
 
-        It is TFLite's: both operands are scaled by half of what makes the larger scale 1. Raises
-        `ValueError` where the result's factor is not below 1.
+        As in TFLite, both operands are scaled so that the larger scale becomes 1/2. Raises
+        `ValueError` if the result's factor is not below 1.
         """
         left_shift = 15 if dtype is DType.I16 else 20
         twice = 2 * max(x.scale[0], y.scale[0])
@@ -131,8 +131,8 @@ class QuantAdd(Pointwise):
 class QuantMul(Pointwise):
     """(x, y) -> x * y of real numbers stored as integers.
 
-    (x - x_zero) * (y - y_zero) times the factor (multiplier, shift) as
-    `ellc.ir.fixed_point.multiply` has it, plus the zero point, between `low` and `high`.
+    (x - x_zero) * (y - y_zero) times the factor (multiplier, shift) of
+    `ellc.ir.fixed_point.multiply`, plus the zero point, clamped to `low`..`high`.
     """
 
     x_zero: int
@@ -147,9 +147,9 @@ class QuantMul(Pointwise):
 
     @classmethod
     def of(cls, x: Quant, y: Quant, dtype: DType, quant: Quant, low: int, high: int) -> Self:
-        """The operator for operands and result of these scales and zero points (per tensor).
+        """The operator for operands and a result with these scales and zero points (per tensor).
 
-        As TFLite has it: the factor is computed with float32 scales in float32.
+        As in TFLite, the factor is computed from float32 scales in float32.
         """
         scales = (np.float32(q.scale[0]) for q in (x, y, quant))
         first, second, last = scales
@@ -199,9 +199,9 @@ class QuantMul(Pointwise):
 class QuantDiv(Pointwise):
     """(x, y) -> x / y of real numbers stored as integers.
 
-    (x - x_zero) / (y - y_zero) times the factor (multiplier, shift) as
-    `ellc.ir.fixed_point.quotient` has it, plus the zero point, between `low` and `high`. A
-    divisor of 0 counts as y's smallest step above 0.
+    (x - x_zero) / (y - y_zero) times the factor (multiplier, shift) of
+    `ellc.ir.fixed_point.quotient`, plus the zero point, clamped to `low`..`high`. A divisor of 0
+    counts as y's smallest positive value.
     """
 
     x_zero: int
@@ -216,24 +216,24 @@ class QuantDiv(Pointwise):
 
     @classmethod
     def of(cls, x: Quant, y: Quant, dtype: DType, quant: Quant, low: int, high: int) -> Self:
-        """The operator for operands and result of these scales and zero points (per tensor).
+        """The operator for operands and a result with these scales and zero points (per tensor).
 
-        As TFLite has it: the factor is computed with float32 scales in float32. Raises `ValueError`
-        where it is too large to be exact.
+        As in TFLite, the factor is computed from float32 scales in float32. Raises `ValueError` if
+        it is too large to be exact.
         """
         first, second, last = (np.float32(q.scale[0]) for q in (x, y, quant))
         multiplier, shift = quantize_multiplier(float(first / (second * last)))
-        if shift > _QUOTIENT_SHIFTS.get(dtype, shift):  # of another type: `infer` refuses it
+        if shift > _QUOTIENT_SHIFTS.get(dtype, shift):  # `infer` refuses other types
             raise ValueError(f"scales {first} / {second} to {last}")
         zeros = (x.zero_point[0], y.zero_point[0], quant.zero_point[0])
         return cls(zeros[0], zeros[1], multiplier, shift, zeros[2], low, high, dtype, quant)
 
     def infer(self, *inputs: TensorType) -> Types:
         want_multipliers("quant_div", self.multiplier)
-        made = _stored(self, *inputs)
+        results = _stored(self, *inputs)
         most = _QUOTIENT_SHIFTS[inputs[0].dtype]
         require(-31 <= self.shift <= most, f"quant_div: a shift by {self.shift}")
-        return made
+        return results
 
     def reference(self, *inputs: Array) -> Arrays:
         x, y = (a.astype(np.int32) for a in inputs)
@@ -269,18 +269,18 @@ class QuantDiv(Pointwise):
 
 
 def want_multipliers(name: str, *multipliers: int) -> None:
-    """Raise `ShapeError` unless these are int32 numbers."""
+    """Raise `ShapeError` unless all multipliers fit into int32."""
     good = all(-(2**31) <= m < 2**31 for m in multipliers)
     require(good, f"{name}: multipliers {multipliers} of more than 32 bits")
 
 
 def _stored(op: QuantAdd | QuantMul | QuantDiv, *inputs: TensorType) -> Types:
-    """The result's type; checks what both operators have in common."""
+    """The result's type, after the checks that these operators share."""
     want_operands(op.name, inputs, 2)
     dtype = want_same(op.name, *inputs)
     want_type(op.name, "x", inputs[0], *_OPERANDS)
     want_broadcast(op.name, *inputs)
-    require(op.dtype in _OPERANDS, f"{op.name}: makes no {op.dtype.value}")
+    require(op.dtype in _OPERANDS, f"{op.name}: the result cannot be {op.dtype.value}")
     want_range(op.name, op.low, op.high, op.dtype)
     for zero, of in ((op.x_zero, dtype), (op.y_zero, dtype), (op.zero_point, op.dtype)):
         want_range(op.name, zero, zero, of)

@@ -1,7 +1,7 @@
-"""Convolution, dense layer and matrix product of integers: exact sums, 32 bits wide.
+"""Convolution, dense layer and matrix product of stored integers, with exact 32-bit sums.
 
-Operands stand for real numbers, `scale * (stored - zero)`. The operators work on the differences
-alone; a `Requantize` after them brings in the scales.
+Operands stand for real numbers, `scale * (stored - zero)`. These operators use only the
+differences; a `Requantize` after them applies the scales.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class IntConv2D(Op):
     """(x [N,H,W,C] i8|u8|i16, w [F,kh,kw,C/groups] i8|u8[, bias i32 [F]]) -> i32 [N,OH,OW,F].
 
     y[n,r,c,f] = bias[f] + sum of (x - input_zero) * (w[f] - weight_zero[f]), over the taps of
-    `Conv2D`, modulo 2^32. What lies outside the image contributes 0: `padding` gives amounts only.
-    `weight_zero` is one number for all filters or one for each.
+    `Conv2D`, modulo 2^32. Pixels outside the image contribute 0; `padding` gives only amounts.
+    `weight_zero` has one number, or one per filter.
     """
 
     takes_stages: ClassVar[bool] = True
@@ -70,7 +70,7 @@ class IntConv2D(Op):
             f"int_conv2d: {x.shape[3]} channels, weights for {self.groups} groups of {depth}",
         )
         require(filters % self.groups == 0, f"int_conv2d: {filters} filters, {self.groups} groups")
-        require(self.padding.values == (0.0,), "int_conv2d: padding has amounts, no values")
+        require(self.padding.values == (0.0,), "int_conv2d: padding values are not supported")
         want_zeros("int_conv2d", x, (self.input_zero,), 1, *_IMAGES)
         want_zeros("int_conv2d", w, self.weight_zero, filters)
         _want_bias("int_conv2d", bias, filters)
@@ -111,7 +111,7 @@ class IntConv2D(Op):
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
         case = partial(_conv_case, rng)
         same = Padding.same(1)
-        late = Padding(0, 0, 1, 1)  # what TensorFlow's SAME gives for an even size and stride 2
+        late = Padding(0, 0, 1, 1)  # TensorFlow's SAME for an even extent and stride 2
         yield case(cls(), (1, 1, 1, 1), (1, 1, 1, 1), "one pixel")
         yield case(cls(padding=same, input_zero=-7), (1, 5, 7, 3), (5, 3, 3, 3), "odd sizes")
         zeros = cls(padding=same, input_zero=131, weight_zero=(122,))
@@ -164,7 +164,7 @@ class IntDense(Op):
     """(x [...,K] i8|u8|i16, w [F,K] i8|u8[, bias i32 [F]]) -> i32 [...,F], along the last axis.
 
     y[..,f] = bias[f] + sum of (x - input_zero) * (w[f] - weight_zero[f]), modulo 2^32.
-    `weight_zero` is one number for all outputs or one for each.
+    `weight_zero` has one number, or one per output.
     """
 
     takes_stages: ClassVar[bool] = True
@@ -232,9 +232,9 @@ class IntDense(Op):
 class IntMatMul(Op):
     """(a [...,M,K], b [...,K,N]) of i8|u8 -> i32 [...,M,N]: the product of a - a_zero, b - b_zero.
 
-    Sums are modulo 2^32. `b_zero` is one number or one for each of the N columns;
-    `transpose_a`, `transpose_b` say that the last two axes come exchanged. Leading axes broadcast
-    as in numpy; both operands have rank 2 or more, and either may be computed.
+    Sums are modulo 2^32. `b_zero` has one number, or one for each of the N columns. With
+    `transpose_a` or `transpose_b`, the last two axes of that operand are exchanged first. Leading
+    axes broadcast as in numpy; both operands have rank 2 or more, and either may be computed.
     """
 
     takes_stages: ClassVar[bool] = True
@@ -249,7 +249,10 @@ class IntMatMul(Op):
     def infer(self, *inputs: TensorType) -> Types:
         want_operands("int_mat_mul", inputs, 2)
         a, b = inputs
-        require(min(a.rank, b.rank) >= 2, f"int_mat_mul: ranks {a.rank} and {b.rank}, want 2 up")
+        require(
+            min(a.rank, b.rank) >= 2,
+            f"int_mat_mul: ranks {a.rank} and {b.rank}, expected at least 2",
+        )
         rows, depth = a.shape[-2:][:: -1 if self.transpose_a else 1]
         other, columns = b.shape[-2:][:: -1 if self.transpose_b else 1]
         require(depth == other, f"int_mat_mul: {a.shape} and {b.shape} do not fit")
@@ -299,14 +302,17 @@ class IntMatMul(Op):
 def want_zeros(
     name: str, type_: TensorType, zeros: tuple[int, ...], count: int, *allowed: DType
 ) -> None:
-    """Raise `ShapeError` unless an operand has an allowed type, bytes if none is named, and its
-    zero points are such numbers. Those of 16 bits are 0: differences have no bit more."""
+    """Raise `ShapeError` unless an operand's type is allowed and its zero points fit.
+
+    Bytes are allowed if no type is named. There are 1 or `count` zero points. Those of 16-bit
+    numbers must be 0, so that differences have 16 bits as well.
+    """
     want_type(name, "an operand", type_, *(allowed or _BYTES))
     require(type_.dtype in _BYTES or not any(zeros), f"{name}: zero points of 16-bit numbers")
     require(len(zeros) in (1, count), f"{name}: {len(zeros)} zero points for {count} outputs")
     info = np.iinfo(type_.dtype.numpy)
     good = all(info.min <= zero <= info.max for zero in zeros)
-    require(good, f"{name}: zero points {zeros} are no {type_.dtype.value}")
+    require(good, f"{name}: zero points {zeros} do not fit into {type_.dtype.value}")
 
 
 def _want_bias(name: str, bias: list[TensorType], outputs: int) -> None:
@@ -316,9 +322,9 @@ def _want_bias(name: str, bias: list[TensorType], outputs: int) -> None:
 
 
 def _difference(stored: Array, zero: int | Array) -> Array:
-    """`stored - zero`, in float64: products of such numbers and sums of 2^36 of them are exact."""
-    made: Array = stored.astype(np.float64) - zero
-    return made
+    """`stored - zero` in float64, which is exact for sums of up to 2^36 products of bytes."""
+    difference: Array = stored.astype(np.float64) - zero
+    return difference
 
 
 def _wrapped(total: Array, *bias: Array) -> Array:
@@ -330,7 +336,7 @@ def _wrapped(total: Array, *bias: Array) -> Array:
 
 
 def _tap(pixels: Array, w: Array, groups: int) -> Array:
-    """What one tap adds: pixels [N,OH,OW,C] with weights [F,C/groups] -> [N,OH,OW,F]."""
+    """The products of one tap: pixels [N,OH,OW,C], weights [F,C/groups] -> [N,OH,OW,F]."""
     if groups == 1:
         product: Array = pixels @ w.T
         return product
@@ -344,14 +350,14 @@ def _tap(pixels: Array, w: Array, groups: int) -> Array:
 
 
 def _bytes(rng: np.random.Generator, kind: str, *shape: int) -> Array:
-    """Any bytes, `i` with and `u` without sign; `s` small ones with sign; `w` 16-bit numbers."""
+    """Random integers: `i` i8, `u` u8, `s` i8 from -25 to 25, `w` i16."""
     low, high = {"i": (-128, 128), "u": (0, 256), "s": (-25, 26), "w": (-(2**15), 2**15)}[kind]
     dtype = {"u": np.uint8, "w": np.int16}.get(kind, np.int8)
     return rng.integers(low, high, shape).astype(dtype)
 
 
 def _bias(rng: np.random.Generator, outputs: int) -> Array:
-    """Numbers of a bias's usual size; some near the ends of the type, so that sums wrap."""
+    """Biases of usual sizes, and some at the ends of the type, so that sums wrap around."""
     values = rng.integers(-30_000, 30_000, outputs)
     values[::7] = np.where(values[::7] < 0, -(2**31), 2**31 - 1)
     return values.astype(np.int32)
@@ -373,9 +379,9 @@ def _conv_case(
 
 
 def _extreme_case(op: IntConv2D, depth: int, label: str) -> Case:
-    """The lowest and the highest bytes only: the largest sums there are. `depth` channels a group.
+    """Only the lowest and highest bytes, with equal signs in a whole window: the largest sums.
 
-    Image and weights have the same or opposite signs in a whole window.
+    `depth` is the number of channels per group.
     """
     ends = np.array([-128, 127], np.int8)
     x = np.zeros((1, 6, 6, 8), np.int8) + (

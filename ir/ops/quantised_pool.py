@@ -20,11 +20,11 @@ from ellc.ir.types import Array, DType, Padding, TensorType, type_of
 @register_op("int_avg_pool2d")
 @dataclass(frozen=True, slots=True)
 class IntAvgPool2D(Op):
-    """Mean over a window: x [N,H,W,C], i8, u8 or i16 -> [N,OH,OW,C], as other pools.
+    """Mean over a window: x [N,H,W,C], i8, u8 or i16 -> [N,OH,OW,C]; sizes as in `MaxPool2D`.
 
-    Only cells inside the image count: `padding` gives amounts, and every window has at least one.
-    The quotient is rounded to the nearest integer, halves away from zero, and clamped to `low` and
-    `high`. Operand and result have the same scale and zero point.
+    Only elements inside the image count, and every window has at least one; `padding` gives only
+    amounts. The quotient is rounded to the nearest integer, halves away from zero, and clamped to
+    `low`..`high`. Operand and result have the same scale and zero point.
     """
 
     takes_stages: ClassVar[bool] = True
@@ -42,7 +42,7 @@ class IntAvgPool2D(Op):
         (x,) = inputs
         want_type("int_avg_pool2d", "x", x, *BYTES, DType.I16)
         sizes = window_sizes("int_avg_pool2d", x, self.window, self.stride, self.padding)
-        require(self.padding.values == (0.0,), "int_avg_pool2d: padding has amounts, no values")
+        require(self.padding.values == (0.0,), "int_avg_pool2d: padding values are not supported")
         inside = all(a < w for a, w in zip(self.padding.amounts, self.window * 2, strict=True))
         require(inside, f"int_avg_pool2d: a window of {self.window} inside {self.padding.amounts}")
         want_range("int_avg_pool2d", self.low, self.high, x.dtype)

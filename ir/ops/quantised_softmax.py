@@ -21,8 +21,8 @@ from ellc.ir.types import Array, DType, Quant, TensorType
 class QuantSoftmax(Op):
     """x [..,C] i8 or u8 -> i8 or u8: softmax along the last axis.
 
-    The result has the scale 1/256 and the lowest number as its zero point. The attributes are what
-    `ellc.ir.fixed_point.softmax_scaling` makes of x's scale.
+    The result has the scale 1/256 and the lowest number as its zero point. The first three
+    attributes are the results of `ellc.ir.fixed_point.softmax_scaling` for x's scale.
     """
 
     input_multiplier: int
@@ -37,14 +37,14 @@ class QuantSoftmax(Op):
         want_operands("quant_softmax", inputs, 1)
         (x,) = inputs
         want_type("quant_softmax", "x", x, *BYTES)
-        require(self.dtype in BYTES, f"quant_softmax: makes no {self.dtype.value}")
+        require(self.dtype in BYTES, f"quant_softmax: the result cannot be {self.dtype.value}")
         require(x.rank >= 1 and x.shape[-1] >= 1, f"quant_softmax: nothing along axes of {x.shape}")
         fits = 0 <= self.input_shift <= 31 and 0 <= self.input_multiplier < 2**31
         require(fits, f"quant_softmax: {self.input_multiplier} shifted by {self.input_shift}")
         return (TensorType(self.dtype, x.shape, quant=self.quant),)
 
     def exponentials(self) -> Array:
-        """e^-d as Q0 of every difference d = 0..255 to the largest number."""
+        """e^-d as Q0 for every difference d = 0..255 from the largest number; int32 [256]."""
         return softmax_exponentials(self.input_multiplier, self.input_shift, self.diff_min)
 
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged | None:

@@ -35,7 +35,7 @@ from ellc.ir.types import Array, TensorType
 class RNNCell(Op):
     """(x [...,I], h [...,H], wx [H,I], wh [H,H], bx [H], bh [H]) -> h' [...,H].
 
-    h' = activation(wx x + bx + wh h + bh), the activation's operand kept within +-`clip`
+    h' = activation(wx x + bx + wh h + bh); the activation's operand is clipped to +-`clip`.
     """
 
     activation: Pointwise = Tanh()
@@ -80,7 +80,7 @@ class GRUCell(Op):
     n = activation(wx x + bx + wh (r * h) + bh)
     h' = (1 - z) * n + z * h
 
-    The activations' operands are kept within +-`clip`.
+    The activations' operands are clipped to +-`clip`.
     """
 
     activation: Pointwise = Tanh()
@@ -134,12 +134,12 @@ class LSTMCell(Op):
     """(x [...,I], h [...,H], c [...,H], wx [4H,I], wh [4H,H], bx [4H], bh [4H]) -> (h', c').
 
     Gates in the order i (input), f (forget), g (cell), o (output), each wx x + bx + wh h + bh:
-    i, f, o through recurrent_activation, g through activation;
-    c' = f * c + i * g, kept within +-`cell_clip`
-    h' = o * result_activation(c'), which is `activation` where it is None
+    recurrent_activation is applied to i, f, o, and activation to g;
+    c' = f * c + i * g, clipped to +-`cell_clip`
+    h' = o * result_activation(c'); the default of `result_activation` is `activation`
 
     With `peepholes` there is an eighth operand p [3H] = (pi, pf, po): pi * c is added to i's sum,
-    pf * c to f's and po * c' to o's. All four sums are kept within +-`clip`. With `coupled`,
+    pf * c to f's and po * c' to o's. All four sums are clipped to +-`clip`. With `coupled`,
     f = 1 - i and the weights of f are not read.
     """
 
@@ -156,8 +156,8 @@ class LSTMCell(Op):
     own_error = of_largest
 
     @property
-    def shown(self) -> Pointwise:
-        """What the cell state goes through on its way to the result."""
+    def output_activation(self) -> Pointwise:
+        """The activation that is applied to the cell state for the result."""
         return self.activation if self.result_activation is None else self.result_activation
 
     @property
@@ -167,7 +167,7 @@ class LSTMCell(Op):
     def infer(self, *inputs: TensorType) -> Types:
         name = "lstm_cell"
         want_operands(name, inputs, 7 + self.peepholes)
-        used = (self.activation, self.recurrent_activation, self.shown)
+        used = (self.activation, self.recurrent_activation, self.output_activation)
         _want_limit(name, self.clip)
         _want_limit(name, self.cell_clip)
         results = _infer(name, inputs[:7], gates=4, states=2, activations=used)
@@ -182,9 +182,9 @@ class LSTMCell(Op):
         peep = np.split(inputs[7], 3) if self.peepholes else None
         i = self._gate(i if peep is None else i + peep[0] * c)
         f = 1 - i if self.coupled else self._gate(f if peep is None else f + peep[1] * c)
-        kept = _within(f * c + i * _apply(self.activation, _within(g, self.clip)), self.cell_clip)
-        o = self._gate(o if peep is None else o + peep[2] * kept)
-        return (o * _apply(self.shown, kept), kept)
+        cell = _within(f * c + i * _apply(self.activation, _within(g, self.clip)), self.cell_clip)
+        o = self._gate(o if peep is None else o + peep[2] * cell)
+        return (o * _apply(self.output_activation, cell), cell)
 
     def _gate(self, total: Array) -> Array:
         return _apply(self.recurrent_activation, _within(total, self.clip))
@@ -221,8 +221,8 @@ class FastGRNNCell(Op):
     p = W x + U h;  z = gate(p + gate bias);  c = update(p + update bias)
     h' = (zeta * (1 - z) + nu) * c + z * h
 
-    W is one operand [H,I] if `input_rank` is 0, else two, [rank,I] and [H,rank], of which it is
-    the product W2 W1; U likewise with `hidden_rank`: [H,H], or [rank,H] and [H,rank].
+    If `input_rank` is 0, W is one operand [H,I]; otherwise it is the product W2 W1 of two operands
+    W1 [rank,I] and W2 [H,rank]. U likewise with `hidden_rank`: [H,H], or [rank,H] and [H,rank].
     """
 
     gate: Pointwise = Sigmoid()
@@ -339,7 +339,7 @@ def _infer(
 
 def _want_state(name: str, x: TensorType, state: TensorType) -> None:
     good = x.rank >= 1 and state.rank >= 1 and x.shape[:-1] == state.shape[:-1]
-    require(good, f"{name}: state {state.shape} does not go with input {x.shape}")
+    require(good, f"{name}: state {state.shape} does not fit input {x.shape}")
 
 
 def _want_activations(name: str, state: TensorType, *activations: Pointwise) -> None:
@@ -353,7 +353,7 @@ def _want_activations(name: str, state: TensorType, *activations: Pointwise) -> 
 
 
 def _want_limit(name: str, limit: float) -> None:
-    require(limit > 0, f"{name}: values cannot be kept within +-{limit}")
+    require(limit > 0, f"{name}: values cannot be clipped to +-{limit}")
 
 
 def _within(x: Array, limit: float) -> Array:

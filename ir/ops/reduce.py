@@ -1,4 +1,4 @@
-"""Operators that combine elements along axes. Axes count from 0; negative ones are an error."""
+"""Reductions along axes. Axes count from 0; negative ones are an error."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from ellc.ir.ops.elementwise import nan_ranked, want_kind
 from ellc.ir.reads import Reads, apart_from
 from ellc.ir.types import Array, DType, TensorType
 
-_EXPONENTIALS = 8  # roundings of one exponential and of the sum's, beyond those of the sum itself
+_EXPONENTIALS = 8  # roundings of the exponentials of a softmax, in addition to those of the sum
 KINDS = ("sum", "mean", "max", "min", "prod", "l2sum")
 
 
 @register_op("reduce")
 @dataclass(frozen=True, slots=True)
 class Reduce(Op):
-    """`kind` of the elements along axes; with `keep_dims` those axes stay with extent 1.
+    """Reduce the elements along axes by `kind`; with `keep_dims` the axes stay with extent 1.
 
-    Kinds: sum, mean, max, min (NaN if any is NaN; of booleans whether any or all are true), prod,
-    l2sum (sum of squares). Integers wrap around; their mean, of 32 bits at least, is the sum
-    divided by the count, truncated toward zero. max, min and mean of nothing are an error, sums are
-    0, products 1. With `wide`, a larger integer type, integers are converted to it first.
+    Kinds: sum, mean, max, min (NaN if any element is NaN; for booleans any and all), prod, l2sum
+    (sum of squares). Integers wrap around; their mean is the sum divided by the count, truncated
+    toward zero, and needs at least 32 bits. Without elements, max, min and mean are an error, sums
+    are 0, products 1. `wide` is a larger integer type to which integers are converted first.
     """
 
     takes_stages: ClassVar[bool] = True
@@ -120,7 +120,7 @@ class Reduce(Op):
         for kind in KINDS:
             x = normal(rng, 1, 5, 7, 3)
             if kind in ("sum", "mean"):
-                x = x + np.float32(0.5)  # a sum of hardly anything says nothing about float32
+                x = x + np.float32(0.5)  # sums near 0 would cancel and test nothing
             yield Case(cls(kind, (1, 2), True), (x,), label=f"{kind} of an image")
             yield Case(cls(kind, (3,)), (x,), label=f"{kind} of channels")
         yield Case(cls("max", (0,)), (normal(rng, 1),), label="one element")
@@ -168,12 +168,12 @@ class _Arg(Op):
         require(x.shape[self.axis] > 0, f"{self.name}: axis {self.axis} of {x.shape} is empty")
         return (TensorType(DType.I32, _reduced(x.shape, (self.axis,), self.keep_dims)),)
 
-    def place(self, search: Callable[..., Array], x: Array) -> Array:
-        """What `search` (`np.argmax` or `np.argmin`) finds, from the side asked for."""
+    def position(self, search: Callable[..., Array], x: Array) -> Array:
+        """The index that `search` (`np.argmax` or `np.argmin`) finds; the last one if `last`."""
         ranked = nan_ranked(x, search is np.argmax)
         ahead = np.flip(ranked, self.axis) if self.last else ranked
-        found = search(ahead, self.axis, keepdims=self.keep_dims)
-        return np.asarray(x.shape[self.axis] - 1 - found if self.last else found, np.int32)
+        index = search(ahead, self.axis, keepdims=self.keep_dims)
+        return np.asarray(x.shape[self.axis] - 1 - index if self.last else index, np.int32)
 
     @classmethod
     def _cases(cls, rng: np.random.Generator, make: type[ArgMax] | type[ArgMin]) -> Iterator[Case]:
@@ -191,7 +191,7 @@ class _Arg(Op):
 @register_op("arg_max")
 @dataclass(frozen=True, slots=True)
 class ArgMax(_Arg):
-    """The position along an axis of the largest element, I32; of equal ones the first or `last`.
+    """The index along an axis of the largest element, i32; of equal ones the first, or the `last`.
 
     NaN counts as minus infinity, in `ArgMin` as infinity.
     """
@@ -208,7 +208,7 @@ class ArgMax(_Arg):
         return (apart_from((self.axis,), operands[0].rank, self.keep_dims),)
 
     def reference(self, *inputs: Array) -> Arrays:
-        return (self.place(np.argmax, inputs[0]),)
+        return (self.position(np.argmax, inputs[0]),)
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
@@ -218,7 +218,7 @@ class ArgMax(_Arg):
 @register_op("arg_min")
 @dataclass(frozen=True, slots=True)
 class ArgMin(_Arg):
-    """The position along an axis of the smallest element; otherwise as `ArgMax`."""
+    """The index along an axis of the smallest element; otherwise as `ArgMax`."""
 
     axis: int
     keep_dims: bool = False
@@ -232,7 +232,7 @@ class ArgMin(_Arg):
         return (apart_from((self.axis,), operands[0].rank, self.keep_dims),)
 
     def reference(self, *inputs: Array) -> Arrays:
-        return (self.place(np.argmin, inputs[0]),)
+        return (self.position(np.argmin, inputs[0]),)
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
@@ -242,7 +242,7 @@ class ArgMin(_Arg):
 @register_op("softmax")
 @dataclass(frozen=True, slots=True)
 class Softmax(Op):
-    """e^(x - m) / sum of e^(x - m) over the axes together, m the maximum there; float."""
+    """e^(x - m) / sum of e^(x - m), float; m and the sum are taken over all of `axes`."""
 
     axes: tuple[int, ...]
 
@@ -277,7 +277,7 @@ class Softmax(Op):
 @register_op("log_softmax")
 @dataclass(frozen=True, slots=True)
 class LogSoftmax(Op):
-    """x - m - log(sum of e^(x - m)) over the axes together, m the maximum there; float."""
+    """x - m - log(sum of e^(x - m)), float; m and the sum are taken over all of `axes`."""
 
     axes: tuple[int, ...]
 

@@ -1,4 +1,4 @@
-"""Resizing: interpolation along any axes, and the weighted gather that it is made of."""
+"""Resizing by interpolation along any axes, and the weighted gather to which it is lowered."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ from ellc.ir.reads import Along, Reads, apart_from
 from ellc.ir.types import Array, DType, Quant, TensorType, type_of
 
 MOST_WEIGHTS = 1 << 20
-"""Of one axis: what a model says in a few bytes must not fill the memory;
-2^22 weights take more than 2 s."""
+"""Most weights of one axis, so that a small model cannot fill the memory; 2^22 weights take more
+than 2 s."""
 MODES = ("nearest", "linear", "cubic")
 _SMALL_INTEGERS = (DType.I8, DType.U8, DType.I16)
 
@@ -48,18 +48,19 @@ _SMALL_INTEGERS = (DType.I8, DType.U8, DType.I16)
 @register_op("resize")
 @dataclass(frozen=True, slots=True)
 class Resize(Op):
-    """x with another extent along any axes: `sizes` has one entry for every axis.
+    """x with other extents: `sizes` has one entry for every axis.
 
-    `scales` has the ratio sizes / extents of every axis as the model states it (ONNX); without it
-    places are multiples of extent / size (TFLite). `coordinates` and `rounding` (of `nearest`)
-    have ONNX's names, `cubic` is the coefficient a. What lies outside repeats the edge, or counts
-    for nothing with `exclude_outside`. `antialias` widens the kernel where an axis shrinks. `roi`
-    (starts of all axes, then ends) belongs to `tf_crop_and_resize`, which gives `extrapolation`
-    wherever an axis is left.
+    `scales` holds sizes / extents of every axis as stated by the model (ONNX); without it,
+    coordinates are multiples of extent / size (TFLite). `coordinates` and `rounding` (of `nearest`)
+    have ONNX's names; `cubic` is the coefficient a. Elements outside x repeat the edge; with
+    `exclude_outside` their weight is 0. `antialias` widens the kernel where an axis shrinks. `roi`
+    (starts of all axes, then ends) belongs to `tf_crop_and_resize`, which gives `extrapolation` at
+    coordinates outside x.
 
     `nearest` takes every element type, `cubic` floats, `linear` floats and integers of 8 and 16
-    bits as TFLite's reference kernels: signed ones in fixed point, with weights of 10 fraction bits
-    and one rounding, halves away from zero; U8 along at most two axes in float32, term by term.
+    bits. Integers are computed as in TFLite's reference kernels: signed ones in fixed point, with
+    weights of 10 fraction bits and one rounding, halves away from zero; U8 along at most two axes
+    in float32, term by term.
     """
 
     sizes: tuple[int, ...]
@@ -102,18 +103,18 @@ class Resize(Op):
         return (x.with_shape(*self.sizes),)
 
     def _taps(self, axis: int, x: TensorType) -> int:
-        """The most elements of x that one of the result is made of along an axis."""
+        """The most elements of x along an axis that contribute to one element of the result."""
         if self.mode == "nearest":
             return 1
         stretch = self._rule(axis, x).stretch
         return taps(self.mode == "cubic", min(1.0, stretch) if self.antialias else 1.0)
 
     def changed(self, x: TensorType) -> list[int]:
-        """The axes along which anything happens."""
+        """The axes along which x changes."""
         return [a for a in range(x.rank) if not self.table(a, x).is_identity(x.shape[a])]
 
     def corners(self, x: TensorType) -> list[dict[int, AxisTable]]:
-        """Of U8: per term of the sum the neighbour to take along each axis that changes."""
+        """The terms of the sum for U8: for each, the neighbour along every changed axis."""
         terms: list[dict[int, AxisTable]] = [{}]
         for axis in self.changed(x):
             pair = neighbours(self._rule(axis, x))
@@ -121,7 +122,7 @@ class Resize(Op):
         return terms
 
     def table(self, axis: int, x: TensorType) -> AxisTable:
-        """What happens along an axis; weights are integers for the fixed-point rule."""
+        """Indices and weights along an axis; weights are integers for the fixed-point rule."""
         rule = self._rule(axis, x)
         if self.mode == "nearest":
             return nearest(rule, self.rounding)
@@ -235,10 +236,10 @@ def weighted_gather(x: Array, axis: int, indices: Array, weights: Array) -> Arra
 @register_op("resample")
 @dataclass(frozen=True, slots=True)
 class Resample(Op):
-    """(x, indices [O,K] I32, weights [O,K]): along `axis` O weighted sums of K elements of x.
+    """(x, indices [O,K] i32, weights [O,K]): O weighted sums of K elements of x along `axis`.
 
-    y[..., o, ...] = sum over k of weights[o, k] * x[..., indices[o, k], ...]. Floats, or integers,
-    which wrap around. Indices and weights are constants.
+    y[..., o, ...] = sum over k of weights[o, k] * x[..., indices[o, k], ...]. x is float, or
+    integer, which wraps around. Indices and weights are constants.
     """
 
     axis: int
@@ -302,7 +303,7 @@ class Resample(Op):
 @register_op("rounding_shift")
 @dataclass(frozen=True, slots=True)
 class RoundingShift(Pointwise):
-    """x / 2^bits rounded, halves away from zero, then the low bits as `dtype`; signed integers."""
+    """x / 2^bits of signed integers, halves rounded away from zero; its low bits become `dtype`."""
 
     bits: int
     dtype: DType

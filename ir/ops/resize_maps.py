@@ -1,8 +1,7 @@
-"""Which elements of an axis make each element of a resized one, and with what weights.
+"""Tables of indices and weights for resizing along one axis.
 
-Everything that resizing does along one axis is a table: element o of the result is the sum over k
-of weights[o, k] * x[indices[o, k]]. Coordinates are computed in float32, as runtimes compute them,
-so that roundings which decide between neighbours fall the same way.
+Element o of the result is the sum over k of weights[o, k] * x[indices[o, k]]. Coordinates are
+computed in float32 like in the runtimes, so that rounding chooses the same neighbours.
 """
 
 from __future__ import annotations
@@ -25,17 +24,17 @@ COORDINATES = (
 )
 ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 FIXED_BITS = 10
-"""Fraction bits of the weights with which integers are interpolated."""
+"""Fraction bits of the weights that interpolate integers."""
 
 _F32 = np.float32
 
 
 @dataclass(frozen=True, slots=True)
 class AxisRule:
-    """How one axis of `extent` elements becomes one of `size`.
+    """How an axis of `extent` elements is resized to `size` elements.
 
-    `scale` is size / extent as a model states it, None if it follows from both. `region` is the
-    part of the axis, from first to last element, that `tf_crop_and_resize` enlarges.
+    `scale` is size / extent as stated by the model, None if the model does not state it. `region`
+    is the part of the axis that `tf_crop_and_resize` enlarges; 0 is the first element, 1 the last.
     """
 
     extent: int
@@ -46,64 +45,64 @@ class AxisRule:
 
     @property
     def stretch(self) -> float:
-        """Size in units of the extent."""
+        """The scale, or size / extent if there is none."""
         return self.size / self.extent if self.scale is None else self.scale
 
     def positions(self) -> Array:
-        """For every element of the result the place in x, float32; it may lie outside.
+        """The coordinate in x of every element of the result, float32; it may be outside x.
 
-        The formulas are onnxruntime's (`get_original_coordinate` in its `upsamplebase.h`), which
-        are PyTorch's where both have a mode: the length of the result is its number of elements,
-        also where extent x scale is not a whole number, and an axis of scale 1 stays as it is.
+        The formulas are those of onnxruntime (`get_original_coordinate` in its `upsamplebase.h`),
+        which equal PyTorch's for modes that both have. They use the result's number of elements
+        even if extent x scale is not an integer. An axis of scale 1 stays unchanged.
         """
-        place = np.arange(self.size, dtype=_F32)
+        index = np.arange(self.size, dtype=_F32)
         if self.stretch == 1:
-            return place
+            return index
         extent, size, half = _F32(self.extent), _F32(self.size), _F32(0.5)
         match self.coordinates:
             case "asymmetric":
-                return self._stepped(place)
+                return self._stepped(index)
             case "tf_half_pixel_for_nn":
-                return self._stepped(place + half)
+                return self._stepped(index + half)
             case "tf_crop_and_resize":
-                return self._cropped(place)
+                return self._cropped(index)
             case "align_corners" | "pytorch_half_pixel" if self.size == 1:
-                return np.zeros_like(place)
+                return np.zeros_like(index)
             case "align_corners" if self.scale is None:
-                return np.asarray(place * ((extent - 1) / (size - 1)), _F32)
+                return np.asarray(index * ((extent - 1) / (size - 1)), _F32)
             case "align_corners":
-                return np.asarray(place * (extent - 1) / (size - 1), _F32)
+                return np.asarray(index * (extent - 1) / (size - 1), _F32)
             case "half_pixel_symmetric":
-                return self._symmetric(place)
-        return np.asarray(self._stepped(place + half) - half, _F32)
+                return self._symmetric(index)
+        return np.asarray(self._stepped(index + half) - half, _F32)
 
-    def _cropped(self, place: Array) -> Array:
-        """Places between the first and the last element of the region."""
+    def _cropped(self, index: Array) -> Array:
+        """Coordinates from the first to the last element of the region."""
         first, last = (_F32(r) for r in self.region)
         span = _F32(self.extent - 1)
         if self.size == 1:
-            return np.full_like(place, (first + last) * span / 2)
-        within = place * (last - first) * span / _F32(self.size - 1)
+            return np.full_like(index, (first + last) * span / 2)
+        within = index * (last - first) * span / _F32(self.size - 1)
         return np.asarray(first * span + within, _F32)
 
-    def _symmetric(self, place: Array) -> Array:
-        """Half pixels, cut off on both sides where the result is shorter than extent x scale.
+    def _symmetric(self, index: Array) -> Array:
+        """Half pixels, cropped equally on both sides if the result is shorter than extent x scale.
 
-        The sum is in double and rounded once: that decides what is a tie.
+        The sum is computed in double and rounded once, since that decides ties.
         """
         extent, scale = _F32(self.extent), _F32(self.stretch)
         offset = extent / 2 * (1 - _F32(self.size) / (scale * extent))
-        at = np.float64(offset) + (place.astype(np.float64) + 0.5) / np.float64(scale) - 0.5
+        at = np.float64(offset) + (index.astype(np.float64) + 0.5) / np.float64(scale) - 0.5
         return np.asarray(at, _F32)
 
-    def _stepped(self, place: Array) -> Array:
-        """Places in units of the result as places in units of x."""
+    def _stepped(self, index: Array) -> Array:
+        """Convert coordinates in the result to coordinates in x."""
         if self.scale is None:
-            return np.asarray(place * (_F32(self.extent) / _F32(self.size)), _F32)
-        return np.asarray(place / _F32(self.scale), _F32)
+            return np.asarray(index * (_F32(self.extent) / _F32(self.size)), _F32)
+        return np.asarray(index / _F32(self.scale), _F32)
 
     def outside(self) -> Array:
-        """Which positions lie outside of x; only `tf_crop_and_resize` treats these differently."""
+        """Which coordinates are outside x; always false except for `tf_crop_and_resize`."""
         at = self.positions()
         beyond: Array = (at < 0) | (at > self.extent - 1)
         return beyond & (self.coordinates == "tf_crop_and_resize")
@@ -111,13 +110,13 @@ class AxisRule:
 
 @dataclass(frozen=True, slots=True)
 class AxisTable:
-    """`indices` and `weights`, both [size, taps]; one tap of weight 1 is a choice."""
+    """`indices` and `weights`, both [size, taps]; one tap of weight 1 selects an element."""
 
     indices: Array
     weights: Array
 
     def is_identity(self, extent: int) -> bool:
-        """Whether it leaves an axis of `extent` elements as it is."""
+        """Whether it leaves an axis of `extent` elements unchanged."""
         size, taps = self.indices.shape
         same = np.arange(extent)
         one = self.weights.reshape(-1)[:1]
@@ -129,9 +128,9 @@ class AxisTable:
 
 
 def nearest(rule: AxisRule, rounding: str) -> AxisTable:
-    """One element each.
+    """The table that selects the nearest element.
 
-    Halves are added in single precision, as in onnxruntime: 0.49999997 is then a tie for
+    As in onnxruntime, halves are added in float32, so that 0.49999997 is a tie for
     `round_prefer_ceil`.
     """
     at = rule.positions()
@@ -145,24 +144,23 @@ def nearest(rule: AxisRule, rounding: str) -> AxisTable:
             chosen = np.floor(at + half)
         case _:
             chosen = np.ceil(at - half)
-    found = _clamped(chosen, rule.extent)[:, None]
-    return AxisTable(found, np.ones(found.shape))
+    indices = _clamped(chosen, rule.extent)[:, None]
+    return AxisTable(indices, np.ones(indices.shape))
 
 
 def taps(is_cubic: bool, shrink: float) -> int:
-    """Elements under the kernel; one that shrinks an axis by `shrink` is as much wider."""
+    """The number of elements under the kernel, which `shrink` (at most 1) widens by 1 / shrink."""
     return 2 * ceil((2 if is_cubic else 1) / shrink)
 
 
 def interpolated(
     rule: AxisRule, cubic: float | None, *, exclude_outside: bool, antialias: bool
 ) -> AxisTable:
-    """Linear, or with `cubic` (the coefficient a) cubic interpolation; weights are float64.
+    """Linear interpolation, or cubic with the coefficient a = `cubic`; weights are float64.
 
-    A smoothed axis whose length does not change stays as it is, whatever scale is stated: so do
-    onnxruntime (`upsample_antialias.h`) and PyTorch. A result to which no element of x
-    contributes is NaN, since it is 0 / 0; a smoothed one is 0, also if its taps read only copies of
-    the edge.
+    With `antialias`, an axis whose extent does not change stays unchanged, whatever the stated
+    scale, as in onnxruntime (`upsample_antialias.h`) and PyTorch. A result to which no element of x
+    contributes is NaN (0 / 0). With `antialias` it is 0, even if its taps read copies of the edge.
     """
     if antialias and rule.size == rule.extent:
         return AxisTable(np.arange(rule.size, dtype=np.int32)[:, None], np.ones((rule.size, 1)))
@@ -170,10 +168,10 @@ def interpolated(
     shrink = min(1.0, rule.stretch) if antialias else 1.0
     reach = taps(cubic is not None, shrink) // 2
     base = np.floor(at)
-    places = base[:, None] + np.arange(1 - reach, reach + 1)
-    distance = np.abs(places - at[:, None]) * shrink
+    indices = base[:, None] + np.arange(1 - reach, reach + 1)
+    distance = np.abs(indices - at[:, None]) * shrink
     weights = _hat(distance) if cubic is None else _cubic(distance, cubic)
-    outside = (places < 0) | (places > rule.extent - 1)
+    outside = (indices < 0) | (indices > rule.extent - 1)
     if exclude_outside:
         weights = np.where(outside, 0.0, weights)
     elif antialias:
@@ -181,13 +179,13 @@ def interpolated(
     total = weights.sum(1, keepdims=True)
     nothing = 1.0 if antialias else np.nan
     weights = weights / np.where(total == 0, nothing, total)
-    return _without_zeros(_pruned(AxisTable(_clamped(places, rule.extent), weights)))
+    return _without_zeros(_pruned(AxisTable(_clamped(indices, rule.extent), weights)))
 
 
 def neighbours(rule: AxisRule) -> tuple[AxisTable, AxisTable]:
-    """The lower and the upper neighbour of every place with its weight, float32, as TFLite has it.
+    """Tables of the lower and the upper neighbour of every coordinate, float32, as in TFLite.
 
-    At an edge both may be one element; the weights are then beside 0..1.
+    At an edge both may be the same element; the weights are then outside 0..1.
     """
     at = rule.positions()
     lower = _clamped(np.floor(at), rule.extent)
@@ -198,7 +196,7 @@ def neighbours(rule: AxisRule) -> tuple[AxisTable, AxisTable]:
 
 
 def fixed_point(rule: AxisRule) -> AxisTable:
-    """Linear interpolation as TFLite's reference kernel does it on integers.
+    """Linear interpolation of integers as in TFLite's reference kernel.
 
     Weights are integers with `FIXED_BITS` fraction bits, and so is the step along the axis.
     """
@@ -230,17 +228,17 @@ def _cubic(distance: Array, a: float) -> Array:
 
 
 def _clamped(indices: Array, extent: int) -> Array:
-    """Positions clamped to the axis; NaN becomes 0."""
+    """Coordinates as indices clamped to the axis; NaN becomes 0."""
     inside: Array = np.clip(np.nan_to_num(indices), 0, extent - 1).astype(np.int32)
     return inside
 
 
 def _without_zeros(table: AxisTable) -> AxisTable:
-    """Taps of no weight become the heaviest again, with 2^-64 of its weight.
+    """Replace taps of weight 0 by the heaviest tap with 2^-64 of its weight.
 
-    Rounding to float32 or float64 loses such a product, and an infinity stays one, whereas 0 * inf
-    would be NaN. So a position that lies on an element gives that element, as in onnxruntime's
-    linear kernels.
+    Such a product is lost in rounding, but an infinity stays an infinity, whereas 0 * inf would be
+    NaN. So a coordinate exactly on an element gives that element, as in onnxruntime's linear
+    kernels.
     """
     heaviest = np.abs(table.weights).argmax(1)[:, None]
     index, weight = (np.take_along_axis(a, heaviest, 1) for a in (table.indices, table.weights))
@@ -252,14 +250,14 @@ def _without_zeros(table: AxisTable) -> AxisTable:
 
 
 def _pruned(table: AxisTable) -> AxisTable:
-    """Taps of one result that read the same element joined, and those of no weight left out."""
+    """Merge taps of a result that read the same element, and drop those of weight 0."""
     taps = table.indices.shape[1]
     weights, indices = table.weights.copy(), table.indices.astype(np.int32)
     for tap in range(1, taps):
         same = indices[:, tap] == indices[:, tap - 1]
         weights[:, tap] += np.where(same, weights[:, tap - 1], 0)
         weights[:, tap - 1] = np.where(same, 0, weights[:, tap - 1])
-    # Taps that count come first, the others read the first one's element.
+    # Taps with a weight come first; the others read the first tap's element.
     order = np.argsort(weights == 0, axis=1, kind="stable")
     weights = np.take_along_axis(weights, order, 1)
     indices = np.take_along_axis(indices, order, 1)

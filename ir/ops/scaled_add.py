@@ -20,8 +20,8 @@ from ellc.ir.types import Array, DType, Quant, TensorType
 class ScaledAdd(Pointwise):
     """(x, y), both i8 or both u8 -> round(y * y_factor + (x * x_factor + offset)), saturated.
 
-    Both sums are float32, rounded once each: a product goes into its sum unrounded, as fused
-    multiply-add has it. Halves are rounded to the even integer.
+    Each of the two sums is a float32 fused multiply-add, which rounds once. Halves are rounded to
+    the even integer.
     """
 
     x_factor: float
@@ -34,7 +34,7 @@ class ScaledAdd(Pointwise):
     def of(
         cls, x: Quant, y: Quant, result: Quant, dtype: DType, quant: Quant | None = None
     ) -> Self:
-        """The operator for operands and result of these scales and zero points (per tensor)."""
+        """The operator for operands and a result with these scales and zero points (per tensor)."""
         scales = [np.float32(q.scale[0]) for q in (x, y, result)]
         zeros = [np.float32(q.zero_point[0]) for q in (x, y, result)]
         ratios = scales[0] / scales[2], scales[1] / scales[2]

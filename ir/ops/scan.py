@@ -1,4 +1,4 @@
-"""Running combinations along an axis."""
+"""Cumulative sums and products along an axis."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from ellc.ir.types import Array, TensorType
 
 
 class Running(Op):
-    """Base: element i along `axis` combines the elements up to i, floats or wrapping integers.
+    """Base: result i along `axis` combines elements 0 to i, of floats or wrapping integers.
 
-    With `exclusive` without element i itself; with `reverse` from the axis's end.
+    With `exclusive`, element i itself does not count; with `reverse`, elements i to the last count.
     """
 
     axis: int
@@ -28,7 +28,7 @@ class Running(Op):
     start: ClassVar[int]  # the identity element of the combination
 
     def combined(self, x: Array) -> Array:
-        """All of it from the front, elements themselves included."""
+        """The combinations from the first element on, each including its own element."""
         raise NotImplementedError(self.name)
 
     def infer(self, *inputs: TensorType) -> Types:
@@ -51,7 +51,7 @@ class Running(Op):
 
     @staticmethod
     def cases(make: Callable[..., Running], rng: np.random.Generator) -> Iterator[Case]:
-        """Samples of one of them; numbers near 1, so that nothing grows out of all proportion."""
+        """Samples of a subclass; numbers near 1, so that products stay small."""
         yield Case(make(0), (normal(rng, 1),), label="one element")
         yield Case(make(0), (_near_one(rng, 19),), label="vector")
         for exclusive in (False, True):
@@ -72,9 +72,9 @@ def _near_one(rng: np.random.Generator, *shape: int) -> Array:
 @register_op("cum_sum")
 @dataclass(frozen=True, slots=True)
 class CumSum(Running):
-    """Element i along `axis` is the sum of the elements up to i, floats or wrapping integers.
+    """Result i along `axis` is the sum of elements 0 to i, of floats or wrapping integers.
 
-    With `exclusive` without element i itself; with `reverse` from the axis's end.
+    With `exclusive`, element i itself does not count; with `reverse`, elements i to the last count.
     """
 
     axis: int
@@ -103,7 +103,7 @@ class CumSum(Running):
 @register_op("cum_prod")
 @dataclass(frozen=True, slots=True)
 class CumProd(Running):
-    """Element i along `axis` is the product of the elements up to i; else as `CumSum`."""
+    """Result i along `axis` is the product of elements 0 to i; otherwise as `CumSum`."""
 
     axis: int
     exclusive: bool = False

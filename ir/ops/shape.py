@@ -1,4 +1,4 @@
-"""Operators that move elements and compute nothing. All element types, unless one says less."""
+"""Operators that move elements and compute nothing, for all element types unless noted."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Mover(Op):
 @register_op("reshape")
 @dataclass(frozen=True, slots=True)
 class Reshape(Mover):
-    """The same elements in the same (row-major) order under another shape; all extents given."""
+    """The same elements in the same (row-major) order in another shape; no extent is -1."""
 
     shape: tuple[int, ...]
 
@@ -47,18 +47,22 @@ class Reshape(Mover):
         return (x.with_shape(*self.shape),)
 
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged | None:
-        made = through_reshape(operands[0].shape, self.shape, p)
-        if made is None:
+        result = through_reshape(operands[0].shape, self.shape, p)
+        if result is None:
             return None
-        return Arranged(Reshape(picked(self.shape, made)), (p,), (made,))
+        return Arranged(Reshape(picked(self.shape, result)), (p,), (result,))
 
     def changes_nothing(self, operands: Types, results: Types) -> bool:
         return operands[0].shape == results[0].shape
 
     def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
         groups = reshape_groups(operands[0].shape, self.shape) or []
-        places = {a: b for (a, *rest), (b, *more) in groups if not rest and not more}
-        return (tuple(Along(places[a]) if a in places else None for a in range(operands[0].rank)),)
+        result_axes = {a: b for (a, *rest), (b, *more) in groups if not rest and not more}
+        return (
+            tuple(
+                Along(result_axes[a]) if a in result_axes else None for a in range(operands[0].rank)
+            ),
+        )
 
     def with_extent(self, axis: int, extent: int) -> Reshape:
         return Reshape(resized(self.shape, axis, extent))
@@ -121,9 +125,9 @@ class Transpose(Mover):
 @register_op("slice")
 @dataclass(frozen=True, slots=True)
 class Slice(Mover):
-    """Element i along an axis is element starts + i * steps of x, for `sizes` elements.
+    """Index i along an axis reads index starts + i * steps of x; the result's shape is `sizes`.
 
-    Steps may be negative, not 0; every element taken lies inside x.
+    Steps may be negative, not 0; every index must be inside x.
     """
 
     starts: tuple[int, ...]
@@ -142,8 +146,8 @@ class Slice(Mover):
             last = first + (size - 1) * step
             inside = 0 <= first < extent and 0 <= last < extent
             good = size >= 0 and step != 0 and (size == 0 or inside)
-            taken = f"{size} from {first} on in steps of {step}"
-            require(good, f"slice: {taken} along axis {axis}, which has {extent} elements")
+            part = f"{size} from {first} on in steps of {step}"
+            require(good, f"slice: {part} along axis {axis}, which has {extent} elements")
         return (x.with_shape(*self.sizes),)
 
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
@@ -194,9 +198,9 @@ class Slice(Mover):
 @register_op("concat")
 @dataclass(frozen=True, slots=True)
 class Concat(Mover):
-    """Any number of tensors one after the other along an axis; all other extents are equal."""
+    """The concatenation of tensors along an axis; all other extents are equal."""
 
-    # Where its operands are parts of the result's buffer, it is no kernel that writes.
+    # The kernels of its operands can write their parts of a bordered buffer.
     writes_bordered: ClassVar[bool] = True
 
     axis: int
@@ -221,13 +225,13 @@ class Concat(Mover):
         return len(operands) == 1
 
     def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
-        found, begin = [], 0
+        all_reads, begin = [], 0
         for type_ in operands:
-            places = [Along(axis) for axis in range(type_.rank)]
-            places[self.axis] = Along(self.axis, offset=-begin)
+            reads = [Along(axis) for axis in range(type_.rank)]
+            reads[self.axis] = Along(self.axis, offset=-begin)
             begin += type_.shape[self.axis]
-            found.append(tuple(places))
-        return tuple(found)
+            all_reads.append(tuple(reads))
+        return tuple(all_reads)
 
     @property
     def joined(self) -> int:
@@ -254,7 +258,7 @@ class Concat(Mover):
 @register_op("split")
 @dataclass(frozen=True, slots=True)
 class Split(Mover):
-    """The reverse of `Concat`: one result for each of `sizes` along an axis."""
+    """The inverse of `Concat`: one result for each of `sizes` along an axis."""
 
     axis: int
     sizes: tuple[int, ...]
@@ -275,9 +279,9 @@ class Split(Mover):
         return len(results) == 1
 
     def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
-        places = [Along(axis) for axis in range(operands[0].rank)]
-        places[self.axis] = Along(self.axis, offset=sum(self.sizes[:index]))
-        return (tuple(places),)
+        reads = [Along(axis) for axis in range(operands[0].rank)]
+        reads[self.axis] = Along(self.axis, offset=sum(self.sizes[:index]))
+        return (tuple(reads),)
 
     def view(self, operands: Types, index: int = 0) -> View:
         starts = [0] * operands[0].rank
@@ -303,7 +307,7 @@ class Split(Mover):
 @register_op("expand")
 @dataclass(frozen=True, slots=True)
 class Expand(Mover):
-    """x broadcast to a shape as in numpy."""
+    """x broadcast to `shape` as in numpy."""
 
     shape: tuple[int, ...]
 
@@ -311,7 +315,7 @@ class Expand(Mover):
         want_operands("expand", inputs, 1)
         (x,) = inputs
         want_broadcast("expand", TensorType(x.dtype, self.shape), x)
-        require(min(self.shape, default=0) >= 0, f"expand: {self.shape} is no shape")
+        require(min(self.shape, default=0) >= 0, f"expand: {self.shape} is not a shape")
         return (x.with_shape(*self.shape),)
 
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged | None:
@@ -346,7 +350,7 @@ class Gather(Mover):
     """(x, indices): the elements of x at integer indices along an axis.
 
     The result has the shape x.shape[:axis] + indices.shape + x.shape[axis+1:]. An index outside
-    0..extent-1 is clamped to that range if it is computed (a frontend resolves negative ones).
+    0..extent-1 is clamped to that range if it is computed. (Frontends resolve negative indices.)
     """
 
     axis: int
@@ -364,20 +368,20 @@ class Gather(Mover):
         return {1: Range("an index", 0, inputs[0].shape[self.axis] - 1)}
 
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
-        more = operands[1].rank - 1  # axes that the indices put in the place of one
-        made: list[int] = []
+        more = operands[1].rank - 1  # the axes of the indices replace one axis
+        result: list[int] = []
         for axis in p:
             if axis == self.axis:
-                made += range(axis, axis + more + 1)
+                result += range(axis, axis + more + 1)
             else:
-                made.append(axis + more if axis > self.axis else axis)
-        return Arranged(Gather(p.index(self.axis)), (p, None), (tuple(made),))
+                result.append(axis + more if axis > self.axis else axis)
+        return Arranged(Gather(p.index(self.axis)), (p, None), (tuple(result),))
 
     def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
         x, indices = operands
-        places = [Along(a if a < self.axis else a + indices.rank - 1) for a in range(x.rank)]
-        picked_by = tuple(Along(self.axis + a) for a in range(indices.rank))
-        return (*places[: self.axis], None, *places[self.axis + 1 :]), picked_by
+        of_x = [Along(a if a < self.axis else a + indices.rank - 1) for a in range(x.rank)]
+        of_indices = tuple(Along(self.axis + a) for a in range(indices.rank))
+        return (*of_x[: self.axis], None, *of_x[self.axis + 1 :]), of_indices
 
     def reference(self, *inputs: Array) -> Arrays:
         x, indices = inputs

@@ -18,9 +18,9 @@ from ellc.ir.types import Array, DType, TensorType
 @register_op("top_k")
 @dataclass(frozen=True, slots=True)
 class TopK(Op):
-    """x -> (values, places I32): the `count` largest (or smallest) along an axis, best first.
+    """x -> (values, indices i32): the `count` largest (or smallest) along an axis, best first.
 
-    Of equal elements the first comes first; NaN counts as the worst there can be, an infinity.
+    Equal elements keep their order. NaN ranks like the infinity that never wins.
     """
 
     axis: int
@@ -36,7 +36,7 @@ class TopK(Op):
         want_axes("top_k", (self.axis,), x.rank)
         good = 1 <= self.count <= x.shape[self.axis]
         extent = x.shape[self.axis]
-        require(good, f"top_k: the best {self.count} of {extent}; 1 to {extent} can be taken")
+        require(good, f"top_k: the best {self.count} of {extent}; expected 1 to {extent}")
         shape = (*x.shape[: self.axis], self.count, *x.shape[self.axis + 1 :])
         return (TensorType(x.dtype, shape, quant=x.quant), TensorType(DType.I32, shape))
 
@@ -49,7 +49,7 @@ class TopK(Op):
     def reference(self, *inputs: Array) -> Arrays:
         (x,) = inputs
         ranked = nan_ranked(x, self.largest)
-        # Backwards and turned round, a stable sort leaves the first of equal ones in front.
+        # A stable ascending sort of the reversed array, reversed again, is a stable descending one.
         ahead = np.flip(ranked, self.axis) if self.largest else ranked
         order = np.argsort(ahead, self.axis, kind="stable")
         if self.largest:

@@ -1,8 +1,8 @@
-"""Transforms of real signals into spectra and back, of floats and of fixed-point numbers.
+"""Fourier transforms of real signals and their inverses, of floats and of fixed-point numbers.
 
 Fixed-point transforms are those of KISS FFT, which TensorFlow Lite Micro uses: every butterfly
-divides by its radix, products are rounded, halves up, and sums keep the low bits. Spectra are so
-divided by the transform's length; a signal of whole numbers has the size of what floats give.
+divides by its radix, products are rounded with halves up, and sums keep the low bits. So spectra
+are divided by the transform's length, and inverse transforms need no further division.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _KINDS = (DType.F32, DType.I16, DType.I32)
 
 
 def radices(length: int) -> tuple[int, ...]:
-    """The radices of a complex transform, a power of two long, from the last stage to the first."""
+    """The radices of a complex transform from the last stage to the first; length is 2^n."""
     fours, rest = divmod(length.bit_length() - 1, 2)
     return (4,) * fours + (2,) * rest
 
@@ -30,12 +30,12 @@ def rfft_tables(length: int, dtype: DType, inverse: bool = False) -> tuple[Array
     """(turns [length/2, 2], joints [length/4, 2]): the constant operands of a `Rfft`.
 
     Row k of the turns is e^(-2 pi i k / n) with n = length / 2, row k of the joints
-    e^(-pi i ((k + 1) / n + 1/2)), both as (real, imaginary); those of an `Irfft` turn the other
-    way round.
+    e^(-pi i ((k + 1) / n + 1/2)), both as (real, imaginary). Those of an `Irfft` are the complex
+    conjugates.
     """
-    half, way = length // 2, 1 if inverse else -1
-    turns = way * 2 * np.pi * np.arange(half) / half
-    joints = way * np.pi * (np.arange(1, half // 2 + 1) / half + 0.5)
+    half, sign = length // 2, 1 if inverse else -1
+    turns = sign * 2 * np.pi * np.arange(half) / half
+    joints = sign * np.pi * (np.arange(1, half // 2 + 1) / half + 0.5)
     turned, joined = (np.stack((np.cos(p), np.sin(p)), -1) for p in (turns, joints))
     if dtype.is_float:
         return turned.astype(dtype.numpy), joined.astype(dtype.numpy)
@@ -49,9 +49,9 @@ def rfft_tables(length: int, dtype: DType, inverse: bool = False) -> tuple[Array
 class Rfft(Op):
     """(x [R,L], turns [L/2,2], joints [L/4,2]) -> [R,L+2]: the spectrum of every row.
 
-    Floats, or integers of 16 or 32 bits; all operands have one type. L is a power of two from 4
-    up. The result holds L/2 + 1 pairs (real, imaginary), from frequency 0 to half the sampling
-    rate. The tables are those of `rfft_tables`.
+    All operands are f32, i16 or i32. L is a power of two, at least 4. The result holds L/2 + 1
+    pairs (real, imaginary), from frequency 0 to half the sampling rate. `rfft_tables` gives the
+    tables.
     """
 
     own_error = of_largest
@@ -84,8 +84,8 @@ class Rfft(Op):
 class Irfft(Op):
     """(x [R,L+2], turns [L/2,2], joints [L/4,2]) -> [R,L]: the signal of every row's spectrum.
 
-    Operands are as the results of a `Rfft`, of which it is the inverse for floats; imaginary parts
-    of the first and the last pair count as 0. The tables are those of `rfft_tables`, inverse.
+    x is like the result of a `Rfft`, of which it is the inverse for floats. Imaginary parts of the
+    first and the last pair count as 0. `rfft_tables` with `inverse` gives the tables.
     """
 
     own_error = of_largest
@@ -115,7 +115,7 @@ class Irfft(Op):
 
 
 def _rows(name: str, inputs: Types, extra: int) -> tuple[int, int]:
-    """(rows, length) of the signals of operands whose rows have `extra` numbers more."""
+    """(rows, length) of the signals; rows of x have `extra` numbers more than the signal."""
     want_operands(name, inputs, 3)
     x, turns, joints = inputs
     dtype = want_same(name, *inputs)
@@ -123,7 +123,7 @@ def _rows(name: str, inputs: Types, extra: int) -> tuple[int, int]:
     length = x.shape[1] - extra if x.rank == 2 else 0
     good = length >= 4 and length.bit_count() == 1
     more = f" + {extra}" if extra else ""
-    require(good, f"{name}: rows {x.shape}; wants [rows, a power of two from 4 up{more}]")
+    require(good, f"{name}: rows {x.shape}; expected [rows, a power of two from 4 on{more}]")
     want_shape(name, "the table of turns", turns, length // 2, 2)
     want_shape(name, "the table of joints", joints, length // 4, 2)
     return x.shape[0], length
@@ -148,33 +148,33 @@ def _cases(op: Op, rng: np.random.Generator, *, inverse: bool) -> Iterator[Case]
 
 @dataclass(frozen=True, slots=True)
 class _Numbers:
-    """Arithmetic on complex numbers [.., 2]: plain for floats, fixed-point for integers."""
+    """Arithmetic on complex numbers [.., 2]: ordinary for floats, fixed-point for integers."""
 
     dtype: np.dtype[np.generic]
 
     def kept(self, x: Array) -> Array:
-        """What fits into the type: the low bits of integers."""
+        """The numbers in this type: integers keep their low bits."""
         return np.asarray(x).astype(self.dtype)
 
     def rounded(self, product: Array) -> Array:
-        """A product of two fractions as a fraction."""
+        """A product of two fixed-point fractions as a fraction, halves rounded up."""
         if self.dtype.kind == "f":
             return product
         bits = 8 * self.dtype.itemsize - 1
         return self.kept((product + (1 << (bits - 1))) >> bits)
 
     def shared(self, x: Array, count: int) -> Array:
-        """x / count, of integers only."""
+        """x / count for integers; floats unchanged."""
         if self.dtype.kind == "f":
             return x
         return self.rounded(x.astype(np.int64) * (np.iinfo(self.dtype).max // count))  # type: ignore[type-var]
 
     def halved(self, x: Array) -> Array:
-        """x / 2, of integers rounded down after they are brought into 32 bits."""
+        """x / 2; integers are wrapped to 32 bits and rounded down."""
         return x / 2 if self.dtype.kind == "f" else self.kept(x.astype(np.int32) >> 1)
 
     def wide(self, x: Array) -> Array:
-        """x as sums are computed."""
+        """x in the type in which sums are computed: int64 for integers."""
         return x if self.dtype.kind == "f" else x.astype(np.int64)
 
     def product(self, a: Array, b: Array) -> Array:
@@ -190,16 +190,16 @@ class _Numbers:
 def _transformed(
     numbers: _Numbers, x: Array, turns: Array, stages: tuple[int, ...], *, inverse: bool
 ) -> Array:
-    """The complex transform of [R,n,2]: first those of every radix-th number, then one stage."""
+    """The complex transform of [R,n,2]: transforms of every radix-th number, then one stage."""
     radix = stages[0]
     parts = [x[:, first::radix] for first in range(radix)]
     if len(stages) > 1:
         parts = [_transformed(numbers, part, turns, stages[1:], inverse=inverse) for part in parts]
     parts = [numbers.shared(part, radix) for part in parts]
     step = len(turns) // x.shape[1]
-    places = np.arange(x.shape[1] // radix) * step
+    indices = np.arange(x.shape[1] // radix) * step
     first, *rest = parts
-    turned = [numbers.product(p, turns[places * q]) for q, p in enumerate(rest, 1)]
+    turned = [numbers.product(p, turns[indices * q]) for q, p in enumerate(rest, 1)]
     if radix == 2:
         results = [numbers.sum(first, turned[0]), numbers.sum(first, turned[0], -1)]
     else:
@@ -216,36 +216,39 @@ def _transformed(
 
 
 def _mixed(numbers: _Numbers, pairs: Array, joints: Array) -> Array:
-    """[R,n,2]: what transforms to the pairs of a real signal of 2n; from its spectrum [R,n+1,2]."""
+    """[R,n,2] from the spectrum [R,n+1,2] of a real signal of 2n.
+
+    Its inverse transform is the signal, as pairs of neighbouring samples.
+    """
     half = pairs.shape[1] - 1
     result = np.zeros((len(pairs), half, 2), pairs.dtype)
     first, last = pairs[:, 0, 0], pairs[:, half, 0]
     ends = np.stack((numbers.sum(first, last), numbers.sum(first, last, -1)), -1)
     result[:, 0] = numbers.shared(ends, 2)
-    places = np.arange(1, half // 2 + 1)
-    turned_round = numbers.kept(numbers.wide(pairs[:, half - places]) * np.array([1, -1]))
-    front, back = (numbers.shared(v, 2) for v in (pairs[:, places], turned_round))
+    indices = np.arange(1, half // 2 + 1)
+    conjugated = numbers.kept(numbers.wide(pairs[:, half - indices]) * np.array([1, -1]))
+    front, back = (numbers.shared(v, 2) for v in (pairs[:, indices], conjugated))
     both, apart = numbers.sum(front, back), numbers.sum(front, back, -1)
     joined = numbers.product(apart, joints)
-    result[:, places] = numbers.sum(both, joined)
+    result[:, indices] = numbers.sum(both, joined)
     other = numbers.wide(both) - numbers.wide(joined)
-    result[:, half - places] = numbers.kept(other * np.array([1, -1]))
+    result[:, half - indices] = numbers.kept(other * np.array([1, -1]))
     return result
 
 
 def _unmixed(numbers: _Numbers, mixed: Array, joints: Array) -> Array:
-    """[R,n+1,2]: the spectrum of a real signal of 2n from that of its pairs [R,n,2]."""
+    """[R,n+1,2]: the spectrum of a real signal of 2n, from the transform [R,n,2] of its pairs."""
     half = mixed.shape[1]
     result = np.zeros((len(mixed), half + 1, 2), mixed.dtype)
     ends = numbers.shared(mixed[:, 0], 2)
     result[:, 0, 0] = numbers.sum(ends[:, 0], ends[:, 1])
     result[:, half, 0] = numbers.sum(ends[:, 0], ends[:, 1], -1)
-    places = np.arange(1, half // 2 + 1)
-    turned_round = numbers.kept(numbers.wide(mixed[:, half - places]) * np.array([1, -1]))
-    front, back = (numbers.shared(v, 2) for v in (mixed[:, places], turned_round))
+    indices = np.arange(1, half // 2 + 1)
+    conjugated = numbers.kept(numbers.wide(mixed[:, half - indices]) * np.array([1, -1]))
+    front, back = (numbers.shared(v, 2) for v in (mixed[:, indices], conjugated))
     both, apart = numbers.sum(front, back), numbers.sum(front, back, -1)
     joined = numbers.wide(numbers.product(apart, joints))
     both = numbers.wide(both)
-    result[:, places] = numbers.halved(both + joined)
-    result[:, half - places] = numbers.halved((both - joined) * np.array([1, -1]))
+    result[:, indices] = numbers.halved(both + joined)
+    result[:, half - indices] = numbers.halved((both - joined) * np.array([1, -1]))
     return result

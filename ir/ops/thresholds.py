@@ -1,4 +1,4 @@
-"""How many thresholds a number reaches: an activation that takes few values."""
+"""The number of thresholds that an element reaches: an activation with few different values."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from ellc.ir.types import Array, TensorType
 @register_op("count_reached")
 @dataclass(frozen=True, slots=True)
 class CountReached(Op):
-    """(x, thresholds): how many thresholds t have x >= t, as a number of x's float type.
+    """(x, thresholds [n, ...]): the number of thresholds t with x >= t, in x's float type.
 
-    The thresholds [n, ...] lie along their first axis, in any order; what follows has as many axes
-    as x and broadcasts to it. NaN reaches none, and is not reached.
+    The thresholds of an element are along the first axis, in any order; the other axes, as many as
+    x has, broadcast to x. Comparisons with NaN are false.
     """
 
     takes_stages: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""Elementwise x * scale + shift with constants, in float64 until it becomes a constant again."""
+"""Elementwise x * scale + shift with constants, which stay in float64 until they are emitted."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _ZERO = np.zeros(())
 
 
 def affine_of(editor: Editor, node: Node) -> Affine | None:
-    """What a node computes as an `Affine`, None if it is no such thing."""
+    """The `Affine` that a node computes, None if it computes something else."""
     if not editor.type(node.outputs[0]).dtype.is_float:
         return None
     match node.op, node.inputs:
@@ -81,9 +81,9 @@ def _binary(editor: Editor, node: Node, x: str, y: str) -> Affine | None:
 
 
 def emit_affine(editor: Editor, node: Node, affine: Affine, source: tuple[str, ...]) -> Node | None:
-    """Make a node compute an affine, by the simplest operator that says it.
+    """Make a node compute an affine by the simplest operator that can.
 
-    Returns the node as it is now; None if the value itself took its place.
+    Returns the new node; None if the affine changes nothing and its value replaced the node.
     """
     dtype = editor.type(node.output).dtype
     scale, shift = trailing(affine.scale), trailing(affine.shift)
@@ -103,7 +103,7 @@ def emit_affine(editor: Editor, node: Node, affine: Affine, source: tuple[str, .
 
 
 def merge(editor: Editor, inner: Affine, outer: Affine, growth_bytes: int) -> Affine | None:
-    """Both as one, None if the constants grow too much or leave the range of floats."""
+    """Both as one `Affine`, None if the constants grow too much or leave the range of floats."""
     merged = inner.then(outer)
     dtype = editor.type(inner.value).dtype
     sizes = [a.scale.size + a.shift.size for a in (inner, outer, merged)]

@@ -1,4 +1,4 @@
-"""What a pass is: a frozen dataclass whose fields are its options and that turns graph to graph."""
+"""Base class of passes: frozen dataclasses that rewrite a graph; the fields are the options."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from ellc.ir.passes.properties import Property
 class Pass:
     """Base of all passes. Subclasses are frozen dataclasses; each field has a default.
 
-    `tolerance` is how far, in float64, a pass may move results: a part of a tensor's largest
-    magnitude. What it `requires` of a graph, passes before it must have ensured; what it `ensures`
-    holds after it. Once more on what it has made, a pass changes nothing.
+    `tolerance` bounds how far, in float64, a pass may move results, relative to a tensor's largest
+    magnitude. Earlier passes must have ensured the properties in `requires`; those in `ensures`
+    hold after it. A pass is idempotent: run again on its own result, it changes nothing.
     """
 
     name: ClassVar[str]
@@ -29,11 +29,11 @@ class Pass:
     ensures: ClassVar[tuple[Property, ...]] = ()
 
     def run(self, graph: Graph) -> Graph:
-        """The rewritten graph, which means the same; an equal graph if there was nothing to do."""
+        """The rewritten graph, with the same meaning; an equal graph if nothing was to be done."""
         raise NotImplementedError(self.name)
 
     def __str__(self) -> str:
-        """As `parse_passes` reads it: options that differ from their defaults in brackets."""
+        """The form that `parse_passes` reads, with the options that differ from their defaults."""
         options = [
             f"{f.name}={getattr(self, f.name)!r}"
             for f in dataclasses.fields(self)  # type: ignore[arg-type]
@@ -47,7 +47,7 @@ PassT = TypeVar("PassT", bound=type[Pass])
 
 
 def register_pass(name: str) -> Callable[[PassT], PassT]:
-    """Class decorator: makes a pass known by name."""
+    """Class decorator: registers a pass under a name."""
 
     def add(cls: PassT) -> PassT:
         if name in _PASSES:
@@ -67,7 +67,7 @@ def all_passes() -> dict[str, type[Pass]]:
 
 
 def run_nested(step: Pass, graph: Graph) -> Graph:
-    """The pass on every body, then on the graph around it."""
+    """Run a pass on every body, then on the graph around them."""
     return step.run(map_bodies(graph, lambda body: run_nested(step, body)))
 
 
@@ -80,7 +80,7 @@ def parse_passes(text: str) -> tuple[Pass, ...]:
 
     Raises `EllcError` (E150) for an unknown pass, an unknown option or text of another form.
     """
-    found: list[Pass] = []
+    passes: list[Pass] = []
     position = 0
     while position < len(text.rstrip()):
         match = _ONE.match(text, position)
@@ -91,8 +91,8 @@ def parse_passes(text: str) -> tuple[Pass, ...]:
         if cls is None:
             known = ", ".join(all_passes())
             raise EllcError(f"no pass '{match.group(1)}'", code="E150", hint=f"there are: {known}")
-        found.append(_with_options(cls, match.group(2) or ""))
-    return tuple(found)
+        passes.append(_with_options(cls, match.group(2) or ""))
+    return tuple(passes)
 
 
 def _with_options(cls: type[Pass], text: str) -> Pass:
@@ -106,7 +106,7 @@ def _with_options(cls: type[Pass], text: str) -> Pass:
         try:
             options[match.group(1)] = ast.literal_eval(match.group(2))
         except (ValueError, SyntaxError):
-            raise EllcError(f"{cls.name}: no value: {match.group(2)!r}", code="E150") from None
+            raise EllcError(f"{cls.name}: not a value: {match.group(2)!r}", code="E150") from None
     known = {f.name: f.default for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for name, value in options.items():
         if name not in known or type(value) is not type(known[name]):

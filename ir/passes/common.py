@@ -1,4 +1,4 @@
-"""What several passes share: constants as trailing shapes, float limits."""
+"""Helpers that several passes share: shapes of constants, limits of floats."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LARGEST = 1e30
 
 
 def trailing(array: Array) -> Array:
-    """The array without leading axes of extent 1; of several axes one stays."""
+    """The array without leading axes of extent 1; at least one axis stays."""
     shape = array.shape
     while len(shape) > 1 and shape[0] == 1:
         shape = shape[1:]
@@ -28,7 +28,7 @@ def per_channel(array: Array, channels: int) -> Array | None:
 
 
 def fits_float(exact: Array, dtype: DType) -> bool:
-    """Whether rounding keeps these numbers: all finite, none lost below or above the range."""
+    """Whether the numbers can be rounded to `dtype`: all finite, and the largest in its range."""
     if dtype is not DType.F32:
         return bool(np.all(np.isfinite(exact)))
     size = np.abs(exact)

@@ -1,4 +1,4 @@
-"""What passes require of graphs and ensure: each property can be looked at in a graph."""
+"""The properties of graphs that passes require and ensure; each can be checked on a graph."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ellc.ir.ops.fused import Fused
 
 @dataclass(frozen=True)
 class Property:
-    """Something that a graph and the bodies in it are, by the name it has in messages."""
+    """A condition on a graph and its bodies; `name` describes it in messages."""
 
     name: str
     holds: Callable[[Graph], bool]

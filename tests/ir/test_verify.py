@@ -49,7 +49,7 @@ def test_a_good_graph_passes(graph: Graph, varied_graph: Graph) -> None:
 
 
 def test_order_of_nodes(graph: Graph) -> None:
-    assert "before it is made" in problems(replace(graph, nodes=graph.nodes[::-1]))
+    assert "before it is defined" in problems(replace(graph, nodes=graph.nodes[::-1]))
 
 
 def test_a_value_made_twice(graph: Graph) -> None:
@@ -94,9 +94,9 @@ def test_an_array_of_another_type(graph: Graph) -> None:
 
 
 def test_outputs_and_states_that_are_never_made(graph: Graph) -> None:
-    assert "never made" in problems(replace(graph, outputs=(Port("y", "lost"),)))
+    assert "never defined" in problems(replace(graph, outputs=(Port("y", "lost"),)))
     state = replace(graph.states[0], next="lost")
-    assert "never made" in problems(replace(graph, states=(state,)))
+    assert "never defined" in problems(replace(graph, states=(state,)))
 
 
 def test_a_state_that_changes_its_type(graph: Graph) -> None:

@@ -183,8 +183,8 @@ def test_what_is_wrong_inside_is_said() -> None:
     assert isinstance(node.op, Loop)
     body = node.op.body
     for changed, said in (
-        (_with_body(graph, weights=WeightPool()), "pool of its own"),
-        (_with_body(graph, nodes=body.nodes[1:]), "before it is made"),
+        (_with_body(graph, weights=WeightPool()), "separate weight pool"),
+        (_with_body(graph, nodes=body.nodes[1:]), "before it is defined"),
         (_with_body(graph, outputs=body.outputs[:2]), "its body has 2 outputs"),
         (_with_body(graph, inputs=body.inputs[::-1]), "'spare'"),
         (

@@ -1,1 +1,1 @@
-"""One form of saying a thing: loops, composites, identities, constants, what nobody reads."""
+"""Bring a graph into one normal form: loops, composites, identities, constants, unused nodes."""

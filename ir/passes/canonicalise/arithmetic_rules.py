@@ -1,4 +1,4 @@
-"""Rules of `simplify` on elementwise operators; what a rule returns is said in `view_rules`."""
+"""Rules of `simplify` on elementwise operators; `view_rules` explains what a rule returns."""
 
 from __future__ import annotations
 
@@ -40,40 +40,40 @@ _MANTISSA_BITS = {DType.F32: 24, DType.F64: 53}
 
 
 def order_of_operands(editor: Editor, node: Node) -> Change | None:
-    """What is constant, or repeated to the result's shape, comes second where order is free."""
+    """In commutative operators, a constant or expanded operand becomes the second one."""
     swapped = node.op.swapped() if isinstance(node.op, Pointwise) else None
     if swapped is None or len(node.inputs) != 2:
         return None
     x, y = node.inputs
     if editor.type(y).shape != editor.type(node.output).shape or editor.array(y) is not None:
         return None
-    maker, other = editor.producer(x), editor.producer(y)
-    repeated = maker is not None and isinstance(maker.op, Expand)
-    if repeated and other is not None and isinstance(other.op, Expand):
+    producer, other_producer = editor.producer(x), editor.producer(y)
+    repeated = producer is not None and isinstance(producer.op, Expand)
+    if repeated and other_producer is not None and isinstance(other_producer.op, Expand):
         return None
     return (swapped, (y, x)) if repeated or editor.array(x) is not None else None
 
 
 def conversion(editor: Editor, node: Node) -> Change | None:
-    """A conversion after one that loses nothing; a reduction of widened integers widens them."""
-    maker = editor.producer(node.inputs[0]) if node.inputs else None
-    match node.op, None if maker is None else maker.op:
+    """Drop a lossless conversion before another one, or before a reduction, which then widens."""
+    producer = editor.producer(node.inputs[0]) if node.inputs else None
+    match node.op, None if producer is None else producer.op:
         case Cast(dtype=after), Cast(dtype=between):
-            assert maker is not None
-            first = editor.type(maker.inputs[0]).dtype
-            # Numbers saturate on their way from floats to integers, but not between integers.
+            assert producer is not None
+            first = editor.type(producer.inputs[0]).dtype
+            # Conversions from floats to integers saturate, conversions between integers do not.
             same = _holds(after, first) or not (between.is_float and first.is_integer)
-            return (Cast(after), maker.inputs) if same and _holds(between, first) else None
+            return (Cast(after), producer.inputs) if same and _holds(between, first) else None
         case Reduce(wide=None) as op, Cast(dtype=wide) if wide.is_integer:
-            assert maker is not None
-            first = editor.type(maker.inputs[0]).dtype
+            assert producer is not None
+            first = editor.type(producer.inputs[0]).dtype
             wider = first.is_integer and wide.item_bytes > first.item_bytes
-            return (replace(op, wide=wide), maker.inputs) if wider else None
+            return (replace(op, wide=wide), producer.inputs) if wider else None
     return None
 
 
 def _holds(wide: DType, narrow: DType) -> bool:
-    """Whether every value of one element type is one of the other."""
+    """Whether `wide` can represent every value of `narrow`."""
     if narrow is wide or narrow is DType.BOOL:
         return True
     if wide is DType.BOOL or narrow.is_float:
@@ -86,7 +86,7 @@ def _holds(wide: DType, narrow: DType) -> bool:
 
 
 def arithmetic(editor: Editor, node: Node) -> Change | None:
-    """Arithmetic with constants, and with what has its sign turned."""
+    """Arithmetic with constants and with negated operands."""
     is_float = editor.type(node.outputs[0]).dtype.is_float
     constants = [editor.array(v) for v in node.inputs[1:]]
     match node.op, node.inputs, constants:
@@ -124,7 +124,7 @@ def _power(x: str, exponent: Array) -> Change | None:
 
 
 def _bound(op: Maximum | Minimum, x: str, bound: Array) -> Change | None:
-    """One bound for all elements, which is no NaN."""
+    """A maximum or minimum with one number as a `Clip`; not with NaN."""
     if not bound.size or not np.all(bound == bound.flat[0]):
         return None
     value = float(bound.flat[0])
@@ -132,10 +132,10 @@ def _bound(op: Maximum | Minimum, x: str, bound: Array) -> Change | None:
 
 
 def _quotient(editor: Editor, node: Node, x: str, y: str) -> Change | None:
-    """1 / y."""
-    maker = editor.producer(x)
-    repeated = maker is not None and isinstance(maker.op, Expand)
-    ones = editor.array(maker.inputs[0] if maker is not None and repeated else x)
+    """1 / y becomes a reciprocal."""
+    producer = editor.producer(x)
+    repeated = producer is not None and isinstance(producer.op, Expand)
+    ones = editor.array(producer.inputs[0] if producer is not None and repeated else x)
     if ones is None or not np.all(ones == 1):
         return None
     same = editor.type(y).shape == editor.type(node.output).shape
@@ -143,7 +143,9 @@ def _quotient(editor: Editor, node: Node, x: str, y: str) -> Change | None:
 
 
 def _negated(editor: Editor, node: Node, x: str, y: str) -> Change | None:
-    """x + -y and x - -y; -x + y where that has the shape of y."""
+    """x + -y becomes x - y, x - -y becomes x + y, and -x + y becomes y - x if y has the result's
+    shape.
+    """
     left, right = editor.producer(x), editor.producer(y)
     is_sum = isinstance(node.op, Add)
     if right is not None and isinstance(right.op, Neg):
@@ -155,23 +157,23 @@ def _negated(editor: Editor, node: Node, x: str, y: str) -> Change | None:
 
 
 def activation(editor: Editor, node: Node) -> Change | None:
-    """Functions of functions."""
-    maker = editor.producer(node.inputs[0]) if node.inputs else None
-    match node.op, None if maker is None else maker.op:
+    """Activations of activations."""
+    producer = editor.producer(node.inputs[0]) if node.inputs else None
+    match node.op, None if producer is None else producer.op:
         case (Neg(), Neg()) | (Not(), Not()):
-            assert maker is not None
-            return maker.inputs[0]
+            assert producer is not None
+            return producer.inputs[0]
         case (Abs(), Neg()) | (Square(), (Neg() | Abs())):
-            assert maker is not None
-            return node.op, maker.inputs
+            assert producer is not None
+            return node.op, producer.inputs
         case (Relu() | Abs()) as outer, inner if outer == inner:
             return node.inputs[0]
         case Abs(), Sqrt() | Square() | Relu() if editor.type(node.output).dtype.is_float:
             return node.inputs[0]
         case Clip() as outer, Clip() as inner if editor.type(node.output).dtype.is_float:
-            assert maker is not None
+            assert producer is not None
             low, high = (min(max(v, outer.low), outer.high) for v in (inner.low, inner.high))
-            return Clip(low, high), maker.inputs
+            return Clip(low, high), producer.inputs
         case PRelu(), _:
             alpha = editor.exact(node.inputs[1])
             if alpha is not None and alpha.size and np.all(alpha == alpha.flat[0]):

@@ -1,4 +1,4 @@
-"""Convolution with weights that the network computes: a product of matrices.
+"""Lower convolutions whose weights the network computes to matrix products.
 
 Kernels of convolutions need weights that are packed at compile time. If the network computes the
 weights, the elements of each window are copied into a row (im2col), which is multiplied with the
@@ -22,11 +22,14 @@ from ellc.ir.rewrite import Editor
 from ellc.ir.types import DType
 
 _MOST_TAPS = 4096
-"""Each becomes an operator of its own; computed weights have windows of some ten pixels."""
+"""Each tap becomes an operator. Networks with computed weights have windows of about ten pixels."""
 
 
 def lower_computed_conv(editor: Editor, node: Node, op: Conv2D | IntConv2D) -> None:
-    """Replace a convolution. Raises `EllcError` (E302) for what only constant weights can have."""
+    """Replace a convolution.
+
+    Raises `EllcError` (E302) for attributes that are supported with constant weights only.
+    """
     step = _Step(editor, node)
     _, w, *bias = node.inputs
     batch, rows, columns, filters = editor.type(node.output).shape
@@ -59,7 +62,7 @@ class _Step:
     node: Node
 
     def add(self, op: Op, *operands: str) -> str:
-        """One operator."""
+        """Insert one operator."""
         return self.editor.insert(self.node, op, *operands, source=self.node.source)
 
     def shaped(self, value: str, *shape: int) -> str:
@@ -78,14 +81,14 @@ class _Step:
         return self.add(Pad(before, after, value), x)
 
     def tap(self, padded: str, op: Conv2D | IntConv2D, row: int, column: int) -> str:
-        """The elements that one tap reads in all positions of the window."""
+        """The elements that one tap reads at all positions of the window."""
         batch, rows, columns, _ = self.editor.type(self.node.output).shape
         channels = self.editor.type(padded).shape[3]
         first = (0, row * op.dilation[0], column * op.dilation[1], 0)
         return self.add(Slice(first, (batch, rows, columns, channels), (1, *op.stride, 1)), padded)
 
     def product(self, op: Conv2D | IntConv2D) -> Op:
-        """[.., windows, taps] times [.., filters, taps]."""
+        """The product of [.., windows, taps] and [.., filters, taps], over the taps."""
         if isinstance(op, Conv2D):
             return MatMul(False, True)
         if self.editor.type(self.node.inputs[0]).dtype is DType.I16:

@@ -1,4 +1,4 @@
-"""Compute equal things once."""
+"""Eliminate common subexpressions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class EliminateCommon(Pass):
     """Merge nodes that apply the same operator to the same values.
 
     Attributes are compared as printed, so that 0.0 and -0.0 differ. Two public results stay two
-    values: each has a buffer of the caller's own.
+    values, since the caller gives a buffer for each.
     """
 
     def run(self, graph: Graph) -> Graph:

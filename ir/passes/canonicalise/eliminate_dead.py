@@ -1,4 +1,4 @@
-"""Remove what no output and no state needs."""
+"""Remove nodes that no output and no state needs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ellc.ir.rewrite import Editor
 class EliminateDead(Pass):
     """Remove nodes and constants that nothing reads.
 
-    Inputs stay although nothing may read them, and so do states: both are visible from outside.
+    Inputs and states stay even if nothing reads them, since they are visible from outside.
     """
 
     ensures: ClassVar[tuple[Property, ...]] = (ALL_USED,)

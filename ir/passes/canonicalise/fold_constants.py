@@ -1,4 +1,4 @@
-"""Evaluate at compile time what depends on constants only."""
+"""Evaluate at compile time all nodes that depend on constants only."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from ellc.ir.types import Array
 class FoldConstants(Pass):
     """Replace nodes whose operands are all constant by their results.
 
-    Floats are computed in float64 from unrounded operands and rounded once. A node whose results
-    take more than `growth_bytes` above the operands that only it reads stays: a constant that is
-    tiled to a megabyte costs flash. So do those that would take more than `most_steps` together
-    (`Op.inner_steps`): a small file may ask for hours.
+    Floats are computed in float64 from unrounded operands and rounded once. A node stays if its
+    results need more than `growth_bytes` beyond the operands that only it reads: a constant tiled
+    to a megabyte costs flash. It also stays if all folded nodes would take more than `most_steps`
+    (`Op.inner_steps`), since a small file could ask for hours.
     """
 
     growth_bytes: int = 1 << 16
@@ -43,12 +43,12 @@ class FoldConstants(Pass):
 
 
 def fold_ancestors(editor: Editor, value: str) -> None:
-    """Compute a value that depends on constants only, however much larger than those it is.
+    """Fold a value that depends on constants only, even if it is much larger than those.
 
-    For operands that kernels read arranged: weights stored as bytes and made floats by operators.
-    What would take more than `most_steps` is left, as it is by the pass.
+    This is for operands that kernels need packed, such as weights that are stored as bytes and
+    converted to floats by operators. Nothing is folded if it takes more than `most_steps`.
     """
-    found: list[Node] = []
+    ancestors: list[Node] = []
     pending, seen = [value], set[str]()
     while pending:
         name = editor.current(pending.pop())
@@ -57,25 +57,25 @@ def fold_ancestors(editor: Editor, value: str) -> None:
         seen.add(name)
         node = editor.producer(name)
         if node is None or not node.inputs:
-            return  # an input, a state, or something that constants do not make
-        found.append(node)
+            return  # an input, a state, or a node without operands
+        ancestors.append(node)
         pending += node.inputs
-    if sum(_steps(editor, n) for n in found) > FoldConstants.most_steps:
+    if sum(_steps(editor, n) for n in ancestors) > FoldConstants.most_steps:
         return
-    while found:
-        ready = [n for n in found if all(editor.array(v) is not None for v in n.inputs)]
-        found = [n for n in found if n not in ready]
+    while ancestors:
+        ready = [n for n in ancestors if all(editor.array(v) is not None for v in n.inputs)]
+        ancestors = [n for n in ancestors if n not in ready]
         if not any(_replace(editor, n) for n in ready):
             return
 
 
 def _replace(editor: Editor, node: Node) -> bool:
-    """Put constants in a node's place; False where an output of the graph hangs on it."""
+    """Replace a node by constants; False if one of its results is a public output or state."""
     if not editor.can_forward(node, *node.inputs[:1] * len(node.outputs)):
         return False
     results = run_double(node, {v: _operand(editor, v) for v in node.inputs})
-    made = [_emit(editor, v, r) for v, r in zip(node.outputs, results, strict=True)]
-    editor.forward(node, *made)
+    constants = [_emit(editor, v, r) for v, r in zip(node.outputs, results, strict=True)]
+    editor.forward(node, *constants)
     return True
 
 
@@ -85,7 +85,7 @@ def _steps(editor: Editor, node: Node) -> int:
 
 
 def _bytes(editor: Editor, value: str) -> int:
-    """Bytes of a constant, bits counted as booleans."""
+    """Bytes of a constant; a bit counts as one byte."""
     type_ = editor.type(value)
     return type_.elements * type_.dtype.numpy.itemsize
 

@@ -1,4 +1,4 @@
-"""Rules of `simplify` on tables of bytes; what a rule returns is said in `view_rules`."""
+"""Rules of `simplify` on tables of bytes; `view_rules` explains what a rule returns."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ellc.ir.types import Array, DType
 
 
 def lookup(editor: Editor, node: Node) -> Change | None:
-    """Tables that do nothing, clip, or add a number; a table of what comes out of another one."""
+    """Tables that change nothing, clip, or add a number; a table applied to another's result."""
     if not isinstance(node.op, Lookup):
         return None
-    x, named = node.inputs
-    table = editor.array(named)
-    maker = editor.producer(x)
+    x, table_value = node.inputs
+    table = editor.array(table_value)
+    producer = editor.producer(x)
     if table is None:
         return None
-    if maker is not None and isinstance(maker.op, Lookup):
-        return _joined(editor, node.op, table, maker)
+    if producer is not None and isinstance(producer.op, Lookup):
+        return _joined(editor, node.op, table, producer)
     before, after = editor.type(x).dtype, node.op.dtype
     if after not in BYTES:
         return None
@@ -48,6 +48,6 @@ def _joined(editor: Editor, op: Lookup, table: Array, inner: Node) -> Change | N
 
 
 def _codes(dtype: DType) -> Array:
-    """All values of a type of 8 bits in order."""
+    """All values of an 8-bit type in ascending order."""
     info = np.iinfo(dtype.numpy)
     return np.arange(info.min, info.max + 1)

@@ -1,4 +1,4 @@
-"""Loops: short ones are unrolled, unused values removed, loop-invariant products moved out."""
+"""Passes on loops: unroll short ones, remove unused values, move dense layers out of bodies."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ellc.ir.types import Array
 @register_pass("unroll_loops")
 @dataclass(frozen=True)
 class UnrollLoops(Pass):
-    """Write out loops of at most `most_trips` trips."""
+    """Unroll loops of at most `most_trips` trips."""
 
     requires: ClassVar[tuple[Property, ...]] = (
         UNFUSED,
@@ -45,10 +45,10 @@ class UnrollLoops(Pass):
 class SimplifyLoops(Pass):
     """Move constants into bodies; remove results and operands that are not used.
 
-    A dense layer that reads nothing but an element of a sequence is applied to the whole sequence
-    before the loop, if all results together take at most `sequence_bytes`: its weights are then
-    read once instead of on every trip. What a `Gather` picks of an operand that stays the same, at
-    places one after another that are known, is walked as a sequence.
+    A dense layer that reads only an element of a sequence is applied to the whole sequence before
+    the loop, if the results take at most `sequence_bytes` in total. Its weights are then read once
+    instead of on every trip. If a `Gather` picks elements of a loop-invariant operand at known,
+    equally spaced indices, the loop walks along that operand as a sequence instead.
     """
 
     requires: ClassVar[tuple[Property, ...]] = (
@@ -67,17 +67,17 @@ class SimplifyLoops(Pass):
 
 
 def unrolled(graph: Graph) -> Graph:
-    """The graph without loops: every trip's nodes written out."""
+    """The graph with all loops unrolled."""
     inner = map_bodies(graph, unrolled)
     trips = (node.op.trips for node in inner.nodes if isinstance(node.op, Loop))
     return UnrollLoops(max(trips, default=0)).run(inner)
 
 
 def unroll(editor: Editor, node: Node, op: Loop) -> None:
-    """Put the nodes of all trips in the place of a loop."""
+    """Replace a loop by the nodes of all its trips."""
     carried, sequences, fixed = op.parts(node.inputs)
     source = node.source
-    made: list[list[str]] = [[] for _ in op.outward]
+    sequences_out: list[list[str]] = [[] for _ in op.outward]
     exact = op.body.exact
     constants = {
         c.value: editor.rounded(exact[c.value], op.body.types[c.value].dtype)
@@ -87,7 +87,7 @@ def unroll(editor: Editor, node: Node, op: Loop) -> None:
     }
     for trip in range(op.trips):
         elements = [
-            _element(editor, node, value, walk, walk.place(trip, op.trips))
+            _element(editor, node, value, walk, walk.position(trip, op.trips))
             for value, walk in zip(sequences, op.inward, strict=True)
         ]
         ports = (p.value for p in op.body.inputs)
@@ -99,18 +99,18 @@ def unroll(editor: Editor, node: Node, op: Loop) -> None:
             names.update(zip(inner.outputs, results, strict=True))
         following = tuple(names[p.value] for p in op.body.outputs)
         carried = following[: op.carried]
-        for values, value in zip(made, following[op.carried :], strict=True):
+        for values, value in zip(sequences_out, following[op.carried :], strict=True):
             values.append(value)
     stacked = (
-        _stacked(editor, node, [v[w.place(t, op.trips)] for t in range(op.trips)], w)
-        for v, w in zip(made, op.outward, strict=True)
+        _stacked(editor, node, [v[w.position(t, op.trips)] for t in range(op.trips)], w)
+        for v, w in zip(sequences_out, op.outward, strict=True)
     )
     results = (*(_owned(editor, node, v) for v in carried), *stacked)
     editor.forward(node, *results)
 
 
 def _owned(editor: Editor, node: Node, value: str) -> str:
-    """A value that a public output may be: an input or constant is copied."""
+    """A value that can be a public output: an input or constant is copied."""
     if editor.producer(value) is not None:
         return value
     return editor.insert(node, Reshape(editor.type(value).shape), value, source=node.source)
@@ -138,7 +138,7 @@ def _with(axis: int, number: int, numbers: tuple[int, ...]) -> tuple[int, ...]:
 
 
 class _Simplified:
-    """One loop being rewritten: the ports of its body and the operands that belong to them."""
+    """One loop being rewritten: the ports of its body, each with the loop's operand for it."""
 
     def __init__(self, editor: Editor, node: Node, op: Loop, sequence_bytes: int) -> None:
         self._editor, self._node, self._op = editor, node, op
@@ -150,7 +150,7 @@ class _Simplified:
         self._fixed = list(fixed)
 
     def replace(self) -> None:
-        """Put the simpler loop in the place of the old one, if it is any simpler."""
+        """Replace the loop by the simplified one, if anything changed."""
         self._sink_constants()
         self._walk_gathers()
         self._hoist()
@@ -170,10 +170,10 @@ class _Simplified:
             return
         operands = [v for _, v in ports]
         editor, node = self._editor, self._node
-        made = iter(editor.insert_multi(node, op, *operands, source=node.source))
-        results = [next(made) if i in kept else "" for i in range(len(node.outputs))]
-        some = next(r for r in results if r)
-        editor.forward(node, *(r or some for r in results))
+        new_results = iter(editor.insert_multi(node, op, *operands, source=node.source))
+        results = [next(new_results) if i in kept else "" for i in range(len(node.outputs))]
+        any_result = next(r for r in results if r)
+        editor.forward(node, *(r or any_result for r in results))
 
     def _sink_constants(self) -> None:
         for port, value in list(self._fixed):
@@ -190,27 +190,27 @@ class _Simplified:
             )
 
     def _walk_gathers(self) -> None:
-        """Elements picked of invariants by a counter become elements of walked sequences."""
+        """Let the loop walk along invariants from which a counter picks one element per trip."""
         fixed = {p.value: v for p, v in self._fixed}
         picks = [n for n in self._body.nodes if isinstance(n.op, Gather) and n.inputs[0] in fixed]
-        places = self._known() if picks else {}
+        indices = self._known() if picks else {}
         for inner in picks:
             assert isinstance(inner.op, Gather)
-            if inner.inputs[1] not in places:
+            if inner.inputs[1] not in indices:
                 continue
             axis, value = inner.op.axis, fixed[inner.inputs[0]]
             type_ = self._editor.type(value)
-            every = np.concatenate([a.reshape(-1) for a in places[inner.inputs[1]]])
-            steps = np.diff(np.clip(every, 0, type_.shape[axis] - 1))
-            if every.size != self._op.trips or not steps.size or np.any(steps != steps[0]):
+            all_indices = np.concatenate([a.reshape(-1) for a in indices[inner.inputs[1]]])
+            steps = np.diff(np.clip(all_indices, 0, type_.shape[axis] - 1))
+            if all_indices.size != self._op.trips or not steps.size or np.any(steps != steps[0]):
                 continue
             if steps[0]:
-                self._walk(inner, value, axis, every, int(steps[0]))
+                self._walk(inner, value, axis, all_indices, int(steps[0]))
 
-    def _walk(self, pick: Node, value: str, axis: int, places: Array, step: int) -> None:
-        """One `Gather` becomes a walk along what it picks of, from the first place to the last."""
+    def _walk(self, pick: Node, value: str, axis: int, indices: Array, step: int) -> None:
+        """Replace a `Gather` of `value` at the given indices, one per trip, by a walk along it."""
         type_, trips = self._editor.type(value), self._op.trips
-        first = int(np.clip(places, 0, type_.shape[axis] - 1).min())
+        first = int(np.clip(indices, 0, type_.shape[axis] - 1).min())
         if trips != type_.shape[axis]:
             ones = (1,) * type_.rank
             part = Slice(
@@ -233,23 +233,23 @@ class _Simplified:
         self._body = replace(body, nodes=(*nodes, *rest), types=types)
 
     def _known(self) -> dict[str, list[Array]]:
-        """Single numbers in the body that are known: what they are on every trip."""
+        """The known one-element values of the body, each with its array for every trip."""
         trips, body = range(self._op.trips), self._body
         known = {c.value: [body.weights[c.key]] * len(trips) for c in body.constants}
         for walk, (port, value) in self._walked:
             array = self._editor.array(value)
             if array is not None:
-                places = (walk.place(t, len(trips)) for t in trips)
-                known[port.value] = [np.take(array, p, walk.axis) for p in places]
+                positions = (walk.position(t, len(trips)) for t in trips)
+                known[port.value] = [np.take(array, p, walk.axis) for p in positions]
         for node in body.nodes:
             single = all(body.types[v].elements == 1 for v in node.outputs)
             if single and all(v in known for v in node.inputs):
-                made = [node.op.reference(*(known[v][t] for v in node.inputs)) for t in trips]
-                known.update(zip(node.outputs, map(list, zip(*made, strict=True)), strict=True))
+                results = [node.op.reference(*(known[v][t] for v in node.inputs)) for t in trips]
+                known.update(zip(node.outputs, map(list, zip(*results, strict=True)), strict=True))
         return known
 
     def _hoist(self) -> None:
-        """Dense layers of elements become dense layers of sequences, first ones first."""
+        """Turn dense layers of elements into dense layers of whole sequences, in body order."""
         for inner in self._body.nodes:
             element = {p.value: (walk, value) for walk, (p, value) in self._walked}
             if not isinstance(inner.op, Dense | IntDense) or inner.inputs[0] not in element:
@@ -263,8 +263,8 @@ class _Simplified:
                 continue
             operands = [v for v in others if v is not None]
             source = inner.source or self._node.source
-            made = self._editor.insert(self._node, inner.op, sequence, *operands, source=source)
-            self._walked.append((walk, (Port(inner.output, inner.output), made)))
+            hoisted = self._editor.insert(self._node, inner.op, sequence, *operands, source=source)
+            self._walked.append((walk, (Port(inner.output, inner.output), hoisted)))
             rest = tuple(n for n in self._body.nodes if n is not inner)
             self._body = replace(self._body, nodes=rest)
 
@@ -282,7 +282,7 @@ class _Simplified:
         return self._editor.constant(body.weights[key], body.types[value].dtype)
 
     def _drop_outputs(self) -> set[int]:
-        """Remove sequences that are not read; the positions of the results that remain."""
+        """Remove result sequences that nothing reads; returns the positions of the others."""
         carried = self._op.carried
         kept = {
             i

@@ -1,4 +1,4 @@
-"""Replace operators that have no kernel of their own by those that have one."""
+"""Replace operators without a kernel by operators that have one."""
 
 from __future__ import annotations
 
@@ -33,11 +33,14 @@ from ellc.ir.rewrite import Editor
 @register_pass("lower_composites")
 @dataclass(frozen=True)
 class LowerComposites(Pass):
-    """Batch norm becomes scale and offset, region detection its parts, dropout nothing.
+    """Lower every composite operator, and convolutions with computed weights or biases.
 
-    Recurrent cells become dense layers and pointwise operators, resizing weighted gathers,
-    transposed convolutions ordinary ones, convolutions with computed weights products of
-    matrices, their computed biases sums, normalisation reductions and pointwise operators.
+    * Batch norm becomes a multiply-add, region detection its parts; dropout disappears.
+    * Recurrent cells become dense layers and pointwise operators.
+    * Resizing becomes weighted gathers.
+    * Transposed convolutions become ordinary ones.
+    * Convolutions with computed weights become matrix products; a computed bias becomes a sum.
+    * Normalisation becomes reductions and pointwise operators.
 
     Raises `InternalError` for a composite operator without a rule here.
     """
@@ -78,13 +81,16 @@ class LowerComposites(Pass):
 
 
 def _has_weights(editor: Editor, node: Node) -> bool:
-    """Whether the second operand is a constant, or can be made one."""
+    """Whether the second operand is a constant, possibly after folding it."""
     fold_ancestors(editor, node.inputs[1])
     return editor.array(node.inputs[1]) is not None
 
 
 def _without_computed_bias(editor: Editor, node: Node) -> Node:
-    """The node itself, or the one that has its place and a sum after it: kernels store biases."""
+    """The node, or a new one without bias if the bias is computed; a sum after it adds the bias.
+
+    Kernels need constant biases.
+    """
     x, w, *bias = node.inputs
     for value in bias:
         fold_ancestors(editor, value)
@@ -92,15 +98,15 @@ def _without_computed_bias(editor: Editor, node: Node) -> Node:
         return node
     total = editor.insert(node, node.op, x, w, source=node.source)
     editor.replace(node, Add(), total, *bias)
-    made = editor.producer(total)
-    assert made is not None
-    return made
+    bare = editor.producer(total)
+    assert bare is not None
+    return bare
 
 
 def _drop(editor: Editor, node: Node) -> None:
     if editor.can_forward(node, node.inputs[0]):
         editor.forward(node, node.inputs[0])
-    else:  # an input that is an output as well: the identity that every target has
+    else:  # an input that is also an output: every target has a kernel for this identity
         editor.replace(node, Reshape(editor.type(node.output).shape), node.inputs[0])
 
 

@@ -1,4 +1,4 @@
-"""Loops in loops, which no kernels run: the inner ones or the outer one are written out."""
+"""Unroll one level of nested loops, since no kernel runs a loop in a loop."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from ellc.ir.rewrite import Editor
 @register_pass("unroll_nested_loops")
 @dataclass(frozen=True)
 class UnrollNestedLoops(Pass):
-    """Of a loop with loops in its body write out these or itself, whichever makes fewer nodes.
+    """Unroll the inner loops or the outer loop, whichever gives fewer nodes.
 
-    A loop that would make more than `most_nodes` either way stays.
+    A loop stays if both ways give more than `most_nodes`.
     """
 
     requires: ClassVar[tuple[Property, ...]] = (
@@ -51,11 +51,11 @@ def _loops(nodes: Iterable[Node]) -> list[Loop]:
 
 
 def _nodes(graph: Graph) -> int:
-    """Nodes with those of bodies."""
+    """The number of nodes, including those of bodies."""
     return sum(len(g.nodes) for g in all_graphs(graph))
 
 
 def _written_out(graph: Graph) -> int:
-    """Nodes after every loop inside is written out."""
+    """The number of nodes after every loop inside is unrolled."""
     others = sum(not isinstance(n.op, Loop) for n in graph.nodes)
     return others + sum(op.trips * _written_out(op.body) for op in _loops(graph.nodes))

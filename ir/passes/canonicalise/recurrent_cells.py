@@ -1,4 +1,4 @@
-"""One step of a recurrent layer as dense layers and pointwise operators."""
+"""Lower one step of a recurrent layer to dense layers and pointwise operators."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ class _Step:
     node: Node
 
     def add(self, op: Op, *operands: str) -> str:
-        """One operator with one result."""
+        """Insert one operator with one result."""
         return self.editor.insert(self.node, op, *operands, source=self.node.source)
 
     def split(self, value: str, count: int) -> tuple[str, ...]:
-        """Equal parts along the last axis."""
+        """`count` equal parts along the last axis."""
         type_ = self.editor.type(value)
         size = type_.shape[-1] // count
         op = Split(type_.rank - 1, (size,) * count)
         return self.editor.insert_multi(self.node, op, value, source=self.node.source)
 
     def rows(self, weights: str, first: int, count: int) -> str:
-        """Some rows of weights: a constant if they are one."""
+        """`count` rows of weights from `first` on; a constant if the weights are one."""
         type_ = self.editor.type(weights)
         exact = self.editor.exact(weights)
         if exact is not None:
@@ -64,7 +64,7 @@ class _Step:
         return self.editor.rounded(np.array([value]), self.editor.type(like).dtype)
 
     def within(self, value: str, limit: float) -> str:
-        """The value kept within +-limit."""
+        """The value clipped to -limit .. limit."""
         return value if limit == math.inf else self.add(Clip(-limit, limit), value)
 
     def rest_of_one(self, gate: str) -> str:
@@ -122,11 +122,11 @@ def _lstm(step: _Step, op: LSTMCell) -> tuple[str, ...]:
             total = step.add(Add(), total, through_peephole)
         return step.add(op.recurrent_activation, step.within(total, op.clip))
 
-    taken = gate(i, c, 0)
-    left = step.rest_of_one(taken) if op.coupled else gate(f, c, 1)
+    write_gate = gate(i, c, 0)
+    forget_gate = step.rest_of_one(write_gate) if op.coupled else gate(f, c, 1)
     new = step.add(op.activation, step.within(g, op.clip))
-    kept = step.within(step.blend(taken, new, left, c), op.cell_clip)
-    return (step.add(Mul(), step.add(op.shown, kept), gate(o, kept, 2)), kept)
+    cell = step.within(step.blend(write_gate, new, forget_gate, c), op.cell_clip)
+    return (step.add(Mul(), step.add(op.output_activation, cell), gate(o, cell, 2)), cell)
 
 
 def _fast_grnn(step: _Step, op: FastGRNNCell) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Resizing as one gather, weighted if need be, for every axis that changes."""
+"""Lower resizing to one gather, weighted if need be, for every axis whose extent changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Operation = tuple[Op, tuple[str, ...]]
 
 
 def lower_resize(editor: Editor, node: Node, op: Resize) -> None:
-    """Replace the node by a chain of operators, each on the result of the one before."""
+    """Replace the node by a chain of operators, each of which reads the result of the previous."""
     x = editor.type(node.inputs[0])
     value = node.inputs[0]
     if op.mode == "linear" and x.dtype is DType.U8 and op.changed(x):
@@ -39,7 +39,7 @@ def lower_resize(editor: Editor, node: Node, op: Resize) -> None:
 
 
 def _weighted(editor: Editor, op: Resize, x: TensorType) -> list[Operation]:
-    """One axis after the other; those that shrink come first, so that there is less to do."""
+    """One operator per axis; shrinking axes come first, so that later ones have less to do."""
     order = sorted(op.changed(x), key=lambda axis: op.sizes[axis] / x.shape[axis])
     is_fixed = op.mode == "linear" and x.dtype.is_integer
     wide = DType.I64 if x.dtype is DType.I16 else DType.I32
@@ -52,7 +52,7 @@ def _weighted(editor: Editor, op: Resize, x: TensorType) -> list[Operation]:
 
 
 def _along(editor: Editor, op: Resize, axis: int, table: AxisTable, dtype: DType) -> Operation:
-    """What one axis takes; a choice of elements is a plain gather."""
+    """The operator for one axis, with its further operands; a plain gather for mode "nearest"."""
     if op.mode == "nearest":
         return Gather(axis), (editor.constant(table.indices[:, 0]),)
     if dtype.is_float:
@@ -63,7 +63,7 @@ def _along(editor: Editor, op: Resize, axis: int, table: AxisTable, dtype: DType
 
 
 def _blended(editor: Editor, node: Node, op: Resize) -> str:
-    """The sum over the corners around every element, term by term in float32."""
+    """The weighted sum of the corners around every element, computed term by term in float32."""
 
     def add(step: Op, *operands: str) -> str:
         return editor.insert(node, step, *operands, source=node.source)
@@ -79,7 +79,8 @@ def _blended(editor: Editor, node: Node, op: Resize) -> str:
             editor.constant(table.weights.reshape(-1, *(1,) * (x.rank - axis - 1)))
             for axis, table in term.items()
         )
-        # No multiplication of floats yet: two with constants would be made one, rounded once.
+        # `Dequantize` applies the first factor: `fold_affine` would merge two `Mul`s into one,
+        # which rounds once instead of twice.
         part = add(Dequantize(), part, first, zero)
         for weights in others:
             part = add(Mul(), part, weights)
@@ -88,7 +89,7 @@ def _blended(editor: Editor, node: Node, op: Resize) -> str:
 
 
 def _rounded(editor: Editor, x: TensorType) -> list[Operation]:
-    """floor(value + 1/2) as bytes."""
+    """The operators that compute floor(value + 1/2) as bytes."""
     half = editor.constant(np.array([0.5], np.float32))
     one, zero = editor.constant(np.ones(1, np.float32)), editor.constant(np.zeros(1, np.int32))
     narrow = Quantize("half_even", x.dtype, x.quant)

@@ -1,4 +1,4 @@
-"""Say the same with less: operators that do nothing, or that a cheaper one can replace.
+"""Remove operators that do nothing, and replace others by cheaper ones.
 
 Every rule gives equal numbers (0 and -0 count as equal), so this pass may run anywhere.
 """
@@ -59,7 +59,7 @@ class Simplify(Pass):
 
 
 def _simplified(editor: Editor, node: Node) -> Node | None:
-    """The node after one change, None if there is no more to change (or no more node)."""
+    """The node after one change, None if no rule applies or the node is gone."""
     for rule in _RULES:
         match rule(editor, node):
             case str(value) if editor.can_forward(node, value):

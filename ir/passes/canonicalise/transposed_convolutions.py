@@ -1,9 +1,9 @@
-"""Transposed convolution as an ordinary one whose filters each make one pixel of a block.
+"""Lower a transposed convolution to an ordinary one whose filters each compute a pixel of a block.
 
-With stride s the outputs fall into s phases along an axis, and all outputs of a phase read the same
-taps. So one convolution at the input's size, with a filter for every phase, makes whatever there
-is; its channels are then spread over blocks of s x s pixels. Nothing is multiplied with zeros that
-were put between pixels, at most with a few in the kernel.
+With stride s the outputs along an axis have s phases, and all outputs of a phase use the same
+taps. So one convolution at the input's size, with one filter per output filter and phase, computes
+all outputs; its channels are then spread over blocks of s x s pixels. No zeros are inserted between
+pixels; at most the window contains a few zeros.
 """
 
 from __future__ import annotations
@@ -28,21 +28,22 @@ from ellc.ir.types import Array, Padding
 _Transposed = ConvTranspose2D | IntConvTranspose2D
 
 _MOST_STRIDE = 1024
-"""The window is planned once for every phase; networks enlarge by 2 to 32."""
+"""Every phase is tried when the window is planned; networks enlarge by 2 to 32."""
 _SMALL_WEIGHTS, _MOST_GROWTH = 1 << 24, 4
-"""Weights of the ordinary convolution, with a filter for every phase and windows padded to whole
-strides: so many, or so many times the given ones. A stride up to the window's size pads less."""
+"""The ordinary convolution, with a filter for every phase and windows padded to whole strides, may
+have this many weights, or this many times the given ones. Without dilation, strides up to the
+window's size always fit."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """Along one axis: the window of the ordinary convolution and what is cut off after it.
+    """Along one axis: the window and padding of the ordinary convolution, and the crop after it.
 
-    `places[t]` is (phase, tap of the window) of tap t. Element o of the result is number
-    o + `start` of the `blocks` * stride that are made.
+    `positions[t]` is (phase, tap of the window) of tap t. The convolution computes `blocks` *
+    stride elements; element o of the result is number o + `start` of them.
     """
 
-    places: tuple[tuple[int, int], ...]
+    positions: tuple[tuple[int, int], ...]
     taps: int
     before: int
     after: int
@@ -51,9 +52,9 @@ class _Axis:
 
 
 def lower_conv_transpose(editor: Editor, node: Node, op: _Transposed) -> None:
-    """Replace the node; computed weights are arranged by a gather.
+    """Replace the node; a gather rearranges computed weights.
 
-    Raises `EllcError` (E302) for strides with more phases than there is room for.
+    Raises `EllcError` (E302) if strides are too large or lead to too many weights.
     """
     x, w, *bias = node.inputs
     shape = editor.type(w).shape
@@ -62,8 +63,8 @@ def lower_conv_transpose(editor: Editor, node: Node, op: _Transposed) -> None:
     phases = _Phases(op.stride, grouped=op.groups > 1)
     zero = _per_filter(op, shape[0])
 
-    def wide(weights: Array, nothing: Array) -> Array:
-        return phases.filters(_window(weights, rows, columns, op.stride, nothing))
+    def wide(weights: Array, fill: Array) -> Array:
+        return phases.filters(_window(weights, rows, columns, op.stride, fill))
 
     operands = [_arranged(editor, node, w, wide, zero)]
     operands += [_arranged(editor, node, b, lambda v, _: phases.repeated(v), zero) for b in bias]
@@ -79,16 +80,16 @@ def lower_conv_transpose(editor: Editor, node: Node, op: _Transposed) -> None:
         first = (0, rows.start, columns.start, 0)
         steps.append(Slice(first, (batch, height, width, filters), (1, 1, 1, 1)))
     if not steps:
-        made: Node | None = editor.replace(node, conv, x, *operands)
+        conv_node: Node | None = editor.replace(node, conv, x, *operands)
     else:
         value = editor.insert(node, conv, x, *operands, source=node.source)
-        made = editor.producer(value)
+        conv_node = editor.producer(value)
         for step in steps[:-1]:
             value = editor.insert(node, step, value, source=node.source)
         editor.replace(node, steps[-1], value)
-    if made is not None and editor.array(operands[0]) is None:
-        assert isinstance(made.op, Conv2D | IntConv2D)
-        lower_computed_conv(editor, made, made.op)
+    if conv_node is not None and editor.array(operands[0]) is None:
+        assert isinstance(conv_node.op, Conv2D | IntConv2D)
+        lower_computed_conv(editor, conv_node, conv_node.op)
 
 
 def _want_few_phases(node: Node, op: _Transposed, shape: tuple[int, ...]) -> None:
@@ -115,7 +116,10 @@ def _arranged(
     change: Callable[[Array, Array], Array],
     zero: Array,
 ) -> str:
-    """A constant changed at once; of anything else its elements, and zeros, put in that order."""
+    """The operand after `change`, which only moves elements and fills gaps with `zero`.
+
+    A constant is changed at compile time, a computed operand by a gather.
+    """
     type_ = editor.type(value)
     exact = editor.exact(value)
     array = editor.array(value) if exact is None else exact
@@ -124,7 +128,7 @@ def _arranged(
         if type_.dtype.is_float:
             return editor.rounded(changed, type_.dtype)
         return editor.constant(changed.astype(type_.dtype.numpy))
-    # Numbers of the elements take the elements' way; after them come the zeros of the filters.
+    # `change`, applied to the indices of elements, gives the gather; each filter's zero comes last.
     count = type_.elements
     numbers = np.arange(count).reshape(type_.shape)
     order = change(numbers, count + np.arange(len(zero)))
@@ -135,7 +139,7 @@ def _arranged(
 
 
 def _per_filter(op: _Transposed, filters: int) -> Array:
-    """The weight that counts as 0, for each filter."""
+    """The stored weight that stands for 0, for each filter."""
     zero = op.weight_zero if isinstance(op, IntConvTranspose2D) else (0,)
     return np.broadcast_to(np.array(zero), (filters,))
 
@@ -144,32 +148,35 @@ def _per_filter(op: _Transposed, filters: int) -> Array:
 
 
 def _planned(axis: Enlargement) -> _Axis:
-    """The smallest window; of equal ones that with nothing to cut off in front."""
+    """The plan with the smallest window; among equal ones, that with the smallest crop in front."""
     plans = [_shifted(axis, start) for start in range(axis.stride)]
     return min(plans, key=lambda plan: (plan.taps, plan.start))
 
 
 def _shifted(axis: Enlargement, start: int) -> _Axis:
-    """The plan in which result o is number o + start of its blocks."""
+    """The plan in which element o of the result is number o + start of the computed ones."""
     reach = [divmod(t * axis.dilation - axis.before + start, axis.stride) for t in range(axis.taps)]
     # Tap t adds input i to block i + whole, phase rest.
     top = max(0, *(whole for whole, _ in reach))
     bottom = min(whole for whole, _ in reach)
     blocks = ceil((axis.size + start) / axis.stride)
     after = blocks - bottom - axis.extent
-    places = tuple((rest, top - whole) for whole, rest in reach)
-    return _Axis(places, top - bottom + 1, top, max(0, after), blocks + max(0, -after), start)
+    positions = tuple((rest, top - whole) for whole, rest in reach)
+    return _Axis(positions, top - bottom + 1, top, max(0, after), blocks + max(0, -after), start)
 
 
 def _window(w: Array, rows: _Axis, columns: _Axis, stride: tuple[int, int], zero: Array) -> Array:
-    """Weights [phase row, phase column, F, taps, taps, C/groups]; `zero` where there is no tap."""
+    """Weights [phase row, phase column, filter, tap row, tap column, channels / groups].
+
+    Positions without a tap hold the filter's `zero`.
+    """
     filters, _, _, depth = w.shape
     shape = (*stride, filters, rows.taps, columns.taps, depth)
-    made = np.broadcast_to(zero.reshape(-1, 1, 1, 1), shape).astype(w.dtype)
-    for i, (row_phase, row) in enumerate(rows.places):
-        for j, (column_phase, column) in enumerate(columns.places):
-            made[row_phase, column_phase, :, row, column] = w[:, i, j]
-    return made
+    window = np.broadcast_to(zero.reshape(-1, 1, 1, 1), shape).astype(w.dtype)
+    for i, (row_phase, row) in enumerate(rows.positions):
+        for j, (column_phase, column) in enumerate(columns.positions):
+            window[row_phase, column_phase, :, row, column] = w[:, i, j]
+    return window
 
 
 # --- phases and filters --------------------------------------------------------------------------
@@ -177,30 +184,33 @@ def _window(w: Array, rows: _Axis, columns: _Axis, stride: tuple[int, int], zero
 
 @dataclass(frozen=True, slots=True)
 class _Phases:
-    """How the phases of a block lie among the filters: outside them, inside where there are groups.
+    """The order of phases and filters: phases are the outer axes, with groups the inner ones.
 
-    The filters of a group must stay together.
+    With groups, all filters of a group must stay adjacent.
     """
 
     stride: tuple[int, int]
     grouped: bool
 
     def filters(self, window: Array) -> Array:
-        """[phase row, phase column, F, ...] as the filters of one convolution."""
+        """[phase row, phase column, filter, ...] as the filters of one convolution."""
         ordered = window.transpose(2, 0, 1, 3, 4, 5) if self.grouped else window
         return np.asarray(ordered.reshape(-1, *window.shape[3:]), order="C")
 
     def repeated(self, per_filter: Array) -> Array:
-        """One number per filter, for the filters of all phases."""
+        """One number per filter, repeated for the filters of all phases."""
         count = self.stride[0] * self.stride[1]
         return np.repeat(per_filter, count) if self.grouped else np.tile(per_filter, count)
 
-    def spread(self, made: tuple[int, ...]) -> list[Op]:
-        """What turns the convolution's channels into pixels: `made` is blocks and channels."""
+    def spread(self, blocks: tuple[int, ...]) -> list[Op]:
+        """The operators that turn channels of the convolution into pixels.
+
+        `blocks` is (batch, rows, columns, filters), in blocks of stride x stride pixels.
+        """
         down, across = self.stride
         if (down, across) == (1, 1):
             return []
-        batch, rows, columns, filters = made
+        batch, rows, columns, filters = blocks
         order = (0, 1, 4, 2, 5, 3) if self.grouped else (0, 1, 3, 2, 4, 5)
         inner = (filters, down, across) if self.grouped else (down, across, filters)
         return [

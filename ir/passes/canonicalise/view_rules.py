@@ -1,7 +1,7 @@
 """Rules of `simplify` on operators that move elements, and on products with constants.
 
-A rule says what a node becomes: another value, another operator on other operands, or (None)
-nothing else.
+A rule returns the replacement of a node: a value, or an operator with its operands. None means that
+the rule does not apply.
 """
 
 from __future__ import annotations
@@ -31,22 +31,26 @@ def view(editor: Editor, node: Node) -> Change | None:
     """Views of views, and transposes that are views."""
     if not node.inputs:
         return None
-    maker = editor.producer(node.inputs[0])
+    producer = editor.producer(node.inputs[0])
     match node.op:
-        case Reshape() if maker is not None and isinstance(maker.op, Reshape):
-            return node.op, maker.inputs
+        case Reshape() if producer is not None and isinstance(producer.op, Reshape):
+            return node.op, producer.inputs
         case Transpose() as op:
             shapes = (editor.type(v).shape for v in (node.inputs[0], node.output))
-            return _transpose(node, op, maker, *shapes)
+            return _transpose(node, op, producer, *shapes)
     return None
 
 
 def _transpose(
-    node: Node, op: Transpose, maker: Node | None, before: tuple[int, ...], after: tuple[int, ...]
+    node: Node,
+    op: Transpose,
+    producer: Node | None,
+    before: tuple[int, ...],
+    after: tuple[int, ...],
 ) -> Change | None:
-    if maker is not None and isinstance(maker.op, Transpose):
-        inner = maker.op.permutation
-        return Transpose(tuple(inner[a] for a in op.permutation)), maker.inputs
+    if producer is not None and isinstance(producer.op, Transpose):
+        inner = producer.op.permutation
+        return Transpose(tuple(inner[a] for a in op.permutation)), producer.inputs
     moving = [a for a in op.permutation if before[a] != 1]
     if all(a < b for a, b in pairwise(moving)):
         return Reshape(after), node.inputs
@@ -55,18 +59,18 @@ def _transpose(
 
 def part(editor: Editor, node: Node) -> Change | None:
     """Slices of slices, of concatenations and of splits; concatenations of concatenations."""
-    maker = editor.producer(node.inputs[0]) if node.inputs else None
-    if maker is None:
+    producer = editor.producer(node.inputs[0]) if node.inputs else None
+    if producer is None:
         return None
-    match node.op, maker.op:
+    match node.op, producer.op:
         case Slice() as outer, Slice() as inner:
-            return _slice_of_slice(outer, inner), maker.inputs
+            return _slice_of_slice(outer, inner), producer.inputs
         case Slice() as outer, Concat(axis=axis):
-            return _slice_of_concat(editor, outer, maker, axis)
+            return _slice_of_concat(editor, outer, producer, axis)
         case Concat(axis=axis), Split(axis=split) if axis == split and (
-            node.inputs == maker.outputs
+            node.inputs == producer.outputs
         ):
-            return maker.inputs[0]
+            return producer.inputs[0]
         case Concat(axis=axis), _:
             return _concat_of_concats(editor, node, axis)
     return None
@@ -76,19 +80,19 @@ def _slice_of_slice(outer: Slice, inner: Slice) -> Slice:
     starts, steps = [], []
     for axis, size in enumerate(outer.sizes):
         step = inner.steps[axis]
-        # What no element takes may be any number; products of such numbers would not fit.
+        # A start or step that no element uses may be any number, so products could overflow.
         starts.append(inner.starts[axis] + outer.starts[axis] * step if size else 0)
         steps.append(step * outer.steps[axis] if size > 1 else 1)
     return Slice(tuple(starts), outer.sizes, tuple(steps))
 
 
-def _slice_of_concat(editor: Editor, op: Slice, maker: Node, axis: int) -> Change | None:
-    """The slice of the one operand in which it lies."""
+def _slice_of_concat(editor: Editor, op: Slice, concat: Node, axis: int) -> Change | None:
+    """The slice as one of a single operand, if it is within that operand."""
     if not op.sizes[axis]:
         return None
     first, last = sorted((op.starts[axis], op.starts[axis] + (op.sizes[axis] - 1) * op.steps[axis]))
     begin = 0
-    for value in maker.inputs:
+    for value in concat.inputs:
         end = begin + editor.type(value).shape[axis]
         if begin <= first and last < end:
             starts = (*op.starts[:axis], op.starts[axis] - begin, *op.starts[axis + 1 :])
@@ -98,19 +102,19 @@ def _slice_of_concat(editor: Editor, op: Slice, maker: Node, axis: int) -> Chang
 
 
 def _concat_of_concats(editor: Editor, node: Node, axis: int) -> Change | None:
-    """One concatenation of all parts, if the inner ones have no other reader."""
+    """One concatenation of all parts; inner ones with other readers stay operands."""
     parts: list[str] = []
     for value in node.inputs:
-        maker = editor.producer(value)
-        joins = maker is not None and maker.op == Concat(axis) and editor.used_once(value)
-        parts += maker.inputs if maker is not None and joins else (value,)
+        producer = editor.producer(value)
+        joins = producer is not None and producer.op == Concat(axis) and editor.used_once(value)
+        parts += producer.inputs if producer is not None and joins else (value,)
     return (Concat(axis), tuple(parts)) if len(parts) > len(node.inputs) else None
 
 
 def product(editor: Editor, node: Node) -> Change | None:
-    """A product with a constant matrix is a dense layer, whose weights can be packed.
+    """A product with a constant matrix becomes a dense layer, whose weights can be packed.
 
-    A product takes matrices that come transposed.
+    Other products absorb transposes of their operands.
     """
     if not isinstance(node.op, MatMul):
         return None
@@ -135,29 +139,29 @@ def _weights(editor: Editor, value: str, *, turn: bool) -> str:
 
 
 def _turned(editor: Editor, value: str) -> str | None:
-    """The matrices of which these are the transposes, None if they are none."""
-    maker = editor.producer(value)
-    if maker is None or not isinstance(maker.op, Transpose):
+    """The value whose matrices are transposed to give this one, None if it is not a transpose."""
+    producer = editor.producer(value)
+    if producer is None or not isinstance(producer.op, Transpose):
         return None
-    rank = len(maker.op.permutation)
+    rank = len(producer.op.permutation)
     turn = (*range(rank - 2), rank - 1, rank - 2)
-    return maker.inputs[0] if maker.op.permutation == turn else None
+    return producer.inputs[0] if producer.op.permutation == turn else None
 
 
 def broadcast(editor: Editor, node: Node) -> Change | None:
-    """Elementwise operators repeat their further operands by themselves."""
+    """Drop `Expand` on further operands of elementwise operators, which broadcast by themselves."""
     if not isinstance(node.op, Pointwise):
         return None
-    makers = [editor.producer(v) for v in node.inputs[1:]]
-    if not any(m is not None and isinstance(m.op, Expand) for m in makers):
+    producers = [editor.producer(v) for v in node.inputs[1:]]
+    if not any(p is not None and isinstance(p.op, Expand) for p in producers):
         return None
     operands = tuple(
-        m.inputs[0] if m is not None and isinstance(m.op, Expand) else v
-        for v, m in zip(node.inputs[1:], makers, strict=True)
+        p.inputs[0] if p is not None and isinstance(p.op, Expand) else v
+        for v, p in zip(node.inputs[1:], producers, strict=True)
     )
     types = [editor.type(v) for v in (node.inputs[0], *operands)]
     try:
         node.op.infer(*types)
-    except ShapeError:  # one that wants operands of equal shapes
+    except ShapeError:  # this operator needs operands of equal shapes
         return None
     return node.op, (node.inputs[0], *operands)

@@ -1,1 +1,1 @@
-"""Arithmetic that goes into weights, activations and padding."""
+"""Move arithmetic into weights, activations and padding."""

@@ -1,4 +1,4 @@
-"""An order of channels that a network asks for becomes an order of its weights."""
+"""Move a reordering of channels into the weights of the layers that read them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ellc.ir.types import Array
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """What a reader becomes, and whether its result has the axis in the other order, too."""
+    """A reader's new operator and operands, and whether its result is in the old order, too."""
 
     user: Node
     op: Op
@@ -31,7 +31,7 @@ class _Change:
     is_reordered: bool
 
     def apply(self, editor: Editor) -> None:
-        """A result in another order is another value, so it gets a name of its own."""
+        """Change the reader. A result in another order is another value, so it gets a new id."""
         if not self.is_reordered:
             editor.replace(self.user, self.op, *self.operands)
             return
@@ -42,10 +42,10 @@ class _Change:
 @register_pass("absorb_order")
 @dataclass(frozen=True)
 class AbsorbOrder(Pass):
-    """A `Gather` that only reorders an axis goes, if all that read it end in sums over that axis.
+    """Remove a `Gather` that only reorders an axis, if all paths from it end in sums over the axis.
 
-    Convolutions and dense layers take their weights in the other order. Elementwise operators and
-    transposes may lie between: constants along the axis are reordered too.
+    The weights of those convolutions and dense layers are reordered instead. Elementwise operators
+    and transposes may come between; their constants along the axis are reordered too.
     """
 
     requires: ClassVar[tuple[Property, ...]] = (
@@ -82,9 +82,10 @@ def _order(editor: Editor, node: Node) -> Array | None:
 
 
 def _changes(editor: Editor, gather: Node, back: Array) -> list[_Change] | None:
-    """What readers become when they get the axis unordered; None if some cannot.
+    """The changes of all readers, which then read the axis in its old order; None if one cannot.
 
-    Element i of the ordered axis is found at `order[i]`, so element j came to `back[j]`.
+    Element i of the gathered axis is element `order[i]` of the old one, so old element j is at
+    `back[j]`.
     """
     assert isinstance(gather.op, Gather)
     changes: list[_Change] = []
@@ -106,7 +107,10 @@ def _changes(editor: Editor, gather: Node, back: Array) -> list[_Change] | None:
 def _changed(
     editor: Editor, user: Node, value: str, axis: int, back: Array
 ) -> tuple[Op, tuple[str, ...], int | None] | None:
-    """A reader's operator and operands, and the axis of its result that is unordered (or None)."""
+    """A reader's new operator and operands, and the axis of its result in the old order, if any.
+
+    None if the reader cannot read the old order.
+    """
     value = editor.current(value)
     x, *others = user.inputs
     if x != value or value in others or len(user.outputs) != 1:
@@ -130,7 +134,7 @@ def _changed(
 
 
 def _with_padding(op: Conv2D | IntConv2D, back: Array) -> Op:
-    """The operator with the values around its image in the other order."""
+    """The operator with its padding values reordered."""
     if len(op.padding.values) == 1:
         return op
     values = tuple(op.padding.values[i] for i in back.tolist())
@@ -138,7 +142,7 @@ def _with_padding(op: Conv2D | IntConv2D, back: Array) -> Op:
 
 
 def _reordered(editor: Editor, value: str, axis: int, back: Array) -> str:
-    """A constant with an axis (negative: from the end) in the other order."""
+    """A constant reordered along an axis (negative: counted from the end)."""
     type_ = editor.type(value)
     if -axis > type_.rank or type_.shape[axis] == 1:
         return value

@@ -21,11 +21,11 @@ from ellc.ir.types import DType, Padding
 class AbsorbPadding(Pass):
     """Let convolutions and pools read the image inside a `Pad`, or inside a constant `Embed`.
 
-    The padding must be constant for each channel. Its amounts are added to those of the operator,
-    if both have the same values. So are those of nested `Pad`s. An `AvgPool2D` that counts its
-    padding counts the added pixels, as it did before; one that does not count its padding is left
-    alone. A binary convolution takes the signs of the padding, an integer convolution only
-    padding that equals its zero point.
+    The padding must be constant for each channel. Its amounts are added to the operator's padding
+    if both have the same values. Nested `Pad`s are absorbed one by one. An `AvgPool2D` that counts
+    its padding counts the added pixels, too; one that does not count its padding stays unchanged.
+    A binary convolution takes the signs of the padding; an integer convolution accepts only padding
+    that equals its zero point.
     """
 
     requires: ClassVar[tuple[Property, ...]] = (
@@ -43,16 +43,16 @@ class AbsorbPadding(Pass):
         return editor.graph()
 
     def _absorbed(self, editor: Editor, node: Node) -> Node | None:
-        """The node with one `Pad` or `Embed` fewer before it, None if there was nothing to do."""
+        """The node with one `Pad` or `Embed` fewer before it, None if there was none to absorb."""
         if not node.inputs:
             return None
         if editor.type(node.inputs[0]).dtype is DType.BIT:
             return _absorbed_signs(editor, node)
         outer = editor.producer(node.inputs[0])
-        found = None if outer is None else explicit_padding(editor, outer)
-        if outer is None or found is None or node.inputs.count(outer.output) != 1:
+        image_and_padding = None if outer is None else explicit_padding(editor, outer)
+        if outer is None or image_and_padding is None or node.inputs.count(outer.output) != 1:
             return None
-        source, padding = found
+        source, padding = image_and_padding
         op = node.op.with_border(padding)
         if op is None:
             return None
@@ -63,15 +63,15 @@ class AbsorbPadding(Pass):
 
 
 def _absorbed_signs(editor: Editor, node: Node) -> Node | None:
-    """Let an operator on bits take the signs of the padding before its `Binarize`."""
+    """Let an operator on bits absorb the signs of the padding before its `Binarize`."""
     signs = editor.producer(node.inputs[0])
     if signs is None or not isinstance(signs.op, Binarize) or not editor.used_once(node.inputs[0]):
         return None
     outer = editor.producer(signs.inputs[0])
-    found = None if outer is None else explicit_padding(editor, outer)
-    if outer is None or found is None:
+    image_and_padding = None if outer is None else explicit_padding(editor, outer)
+    if outer is None or image_and_padding is None:
         return None
-    source, around = found
+    source, around = image_and_padding
     kinds = {1.0 if v > 0 else -1.0 for v in around.values}
     signs_around = Padding.of(around.amounts, kinds)
     absorbed = node.op.with_border(signs_around) if len(kinds) == 1 else None

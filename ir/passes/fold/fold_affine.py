@@ -24,20 +24,20 @@ from ellc.ir.types import Array, Padding
 @register_pass("fold_affine")
 @dataclass(frozen=True)
 class FoldAffine(Pass):
-    """Merge chains of x * scale + shift (constants) and fold them into weights and biases.
+    """Merge affines, x * scale + shift with constants, and fold them into weights and biases.
 
-    * Consecutive ones become one.
-    * After `Conv2D` and `Dense` they change weights and bias.
-    * After a `BinaryConv2D` with scales they absorb those scales: its counts stay integers.
-    * Before `Conv2D` and `Dense` (also through a `Reshape`) they change weights and bias
-      too, unless a kernel makes their operand: there the affine costs one multiply-add in its
-      epilogue, and folded forward it would cost digits, because a batch norm centres what the
-      product then sums. What a convolution reads outside its input is then what the affine
-      would have made of it: the padding values p become (p - shift) / scale for each channel.
-      Where that is no number (a scale of 0), or all readers cannot take the affine, it stays.
+    * Consecutive affines become one.
+    * An affine after `Conv2D` or `Dense` changes their weights and bias.
+    * An affine after a `BinaryConv2D` with scales absorbs those scales: its counts stay integers.
+    * An affine before `Conv2D` or `Dense` (also before a `Reshape`) changes their weights and bias,
+      unless its operand is computed by a kernel with an epilogue. There the affine costs one
+      multiply-add, and folding it forward would cost precision, because a batch norm centres the
+      numbers that the product sums. A convolution's padding values p become (p - shift) / scale
+      for each channel, so that padding means the same. If a padding value cannot be expressed (a
+      scale of 0), or one reader cannot take the affine, the affine stays.
 
-    All in float64 from unrounded constants, rounded once. Weights that other nodes read as well
-    are copied only up to `growth_bytes`.
+    Constants are computed in float64 from unrounded ones and rounded once. Weights that other nodes
+    read as well are copied only up to `growth_bytes`.
     """
 
     requires: ClassVar[tuple[Property, ...]] = (
@@ -58,7 +58,7 @@ class FoldAffine(Pass):
         return editor.graph()
 
     def _sink(self, editor: Editor, node: Node) -> None:
-        """Join an affine with what makes its operand, again and again."""
+        """Join an affine with the node that computes its operand, as often as possible."""
         current: Node | None = node
         while current is not None:
             affine = affine_of(editor, current)
@@ -84,7 +84,7 @@ class FoldAffine(Pass):
                     _take_scales(editor, first, node, affine)
                     return None
                 case Conv2D() | Dense():
-                    changed = _behind(editor, first, affine, self.growth_bytes)
+                    changed = _with_affine_after(editor, first, affine, self.growth_bytes)
                     if changed is None:
                         return None
                     op, operands = changed
@@ -95,14 +95,16 @@ class FoldAffine(Pass):
         return result
 
     def _hoist(self, editor: Editor, node: Node) -> None:
-        """Fold an affine into all its readers, or leave it to all of them."""
+        """Fold an affine into all its readers, or into none."""
         affine = affine_of(editor, node)
         if affine is None or editor.is_kept(node.output):
             return
         if not affine.only_scales and _fits_epilogue(editor, affine.value):
             return
         readers = editor.users(node.output)
-        plans = [_in_front(editor, r, node.output, affine, self.growth_bytes) for r in readers]
+        plans = [
+            _with_affine_before(editor, r, node.output, affine, self.growth_bytes) for r in readers
+        ]
         if not readers or any(p is None for p in plans):
             return
         for plan in plans:
@@ -112,7 +114,7 @@ class FoldAffine(Pass):
 
 
 def _fits_epilogue(editor: Editor, value: str) -> bool:
-    """Whether an affine on this value can run in the kernel that makes it."""
+    """Whether an affine on this value can run in the epilogue of the kernel that computes it."""
     producer = editor.producer(value)
     return producer is not None and producer.op.takes_stages and editor.used_once(value)
 
@@ -141,8 +143,8 @@ class _Plan:
 class _Product:
     """The constants of a convolution or dense layer; weights are [outputs, ..., inputs].
 
-    Weights stay where they are until `weights` asks for them: a bias alone must not cost a
-    float64 copy of a few hundred megabytes.
+    Only `weights()` copies the weights to float64, which can take a few hundred megabytes: changing
+    a bias alone must not cost that.
     """
 
     editor: Editor
@@ -172,7 +174,10 @@ class _Product:
     def constants(
         self, weights: Array | None, bias: Array, growth_bytes: int
     ) -> tuple[str, str | None] | None:
-        """Values holding new weights (None: the old ones) and bias, None if they may not be."""
+        """New constants for weights (None keeps the old ones) and bias.
+
+        None if they leave the range of floats or grow by more than `growth_bytes`.
+        """
         editor, type_ = self.editor, self.editor.type(self.key)
         if not fits_float(bias, type_.dtype):
             return None
@@ -186,10 +191,10 @@ class _Product:
         return key, editor.rounded(bias, type_.dtype) if wanted else None
 
 
-def _behind(
+def _with_affine_after(
     editor: Editor, node: Node, affine: Affine, growth_bytes: int
 ) -> tuple[Op, list[str]] | None:
-    """Operator and operands of a product with an affine after it folded in."""
+    """Operator and operands of a product that absorbs an affine after it; None if it cannot."""
     product = _Product.of(editor, node)
     if product is None:
         return None
@@ -203,10 +208,10 @@ def _behind(
         if not affine.only_shifts:
             old = product.weights()
             weights = old * scale.reshape(-1, *[1] * (old.ndim - 1))
-    made = product.constants(weights, bias, growth_bytes)
-    if made is None:
+    constants = product.constants(weights, bias, growth_bytes)
+    if constants is None:
         return None
-    return node.op, [node.inputs[0], *(v for v in made if v is not None)]
+    return node.op, [node.inputs[0], *(v for v in constants if v is not None)]
 
 
 def _take_scales(editor: Editor, first: Node, node: Node, affine: Affine) -> None:
@@ -221,10 +226,10 @@ def _take_scales(editor: Editor, first: Node, node: Node, affine: Affine) -> Non
         emit_affine(editor, node, merged, merged_source(first, node))
 
 
-def _in_front(
+def _with_affine_before(
     editor: Editor, reader: Node, value: str, affine: Affine, growth_bytes: int
 ) -> _Plan | None:
-    """How a reader takes the affine before it, None if it cannot."""
+    """How a reader absorbs the affine before it, None if it cannot."""
     match reader.op:
         case Conv2D() if reader.inputs.count(value) == 1 and reader.inputs[0] == value:
             return _conv_plan(editor, reader, affine, growth_bytes)
@@ -238,7 +243,7 @@ def _in_front(
 
 
 def _reshaped_plan(editor: Editor, view: Node, affine: Affine, growth_bytes: int) -> _Plan | None:
-    """A dense layer after a flattening `Reshape` after the affine."""
+    """The plan for a dense layer that reads the affine through a flattening `Reshape`."""
     (reader,) = editor.users(view.output)
     flat = editor.type(view.output)
     if not isinstance(reader.op, Dense) or reader.inputs.count(view.output) != 1:
@@ -266,8 +271,8 @@ def _dense_plan(
         old = product.weights()
         weights = None if affine.only_shifts else old * scale
         bias = product.bias if affine.only_scales else product.bias + old @ shift
-    made = product.constants(weights, bias, growth_bytes)
-    return None if made is None else _Plan(reader, reader.op, *made, view)
+    constants = product.constants(weights, bias, growth_bytes)
+    return None if constants is None else _Plan(reader, reader.op, *constants, view)
 
 
 def _conv_plan(editor: Editor, reader: Node, affine: Affine, growth_bytes: int) -> _Plan | None:
@@ -290,15 +295,15 @@ def _conv_plan(editor: Editor, reader: Node, affine: Affine, growth_bytes: int) 
         old = product.weights()
         weights = None if affine.only_shifts else old * own_scale[:, None, None, :]
         bias = product.bias + np.einsum("fijc,fc->f", old, own_shift)
-    made = product.constants(weights, bias, growth_bytes)
-    if made is None:
+    constants = product.constants(weights, bias, growth_bytes)
+    if constants is None:
         return None
     moved = Conv2D(op.stride, padding, op.dilation, op.groups)
-    return _Plan(reader, moved, *made)
+    return _Plan(reader, moved, *constants)
 
 
 def moved_padding(padding: Padding, scale: Array, shift: Array) -> Padding | None:
-    """The padding of x that x * scale + shift turns into `padding`.
+    """The padding of x whose values x * scale + shift turns into those of `padding`.
 
     `scale` and `shift` are vectors over the channels. None if there is no such padding.
     """

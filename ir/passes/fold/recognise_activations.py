@@ -1,4 +1,4 @@
-"""Activations that exporters write out become the operators they stand for."""
+"""Recognise activations that exporters write as several operators."""
 
 from __future__ import annotations
 
@@ -42,22 +42,22 @@ from ellc.ir.passes.base import Pass, register_pass
 from ellc.ir.passes.properties import ALL_USED, NO_BORDERS, UNFUSED, Property
 from ellc.ir.rewrite import Editor
 
-_CLOSE = 1e-6  # relative; constants are written in float32
-_STEPS = 6  # factors and offsets in a row that still belong to one formula
+_CLOSE = 1e-6  # relative tolerance: files store constants in float32
+_STEPS = 6  # most consecutive factors and offsets in one formula
 _CUBE = 0.044715  # the coefficient of the cube in the approximation of gelu
 
-# What a value is for one who asks: this operator on these operands.
-Made = tuple[Op, tuple[str, ...]]
+Operation = tuple[Op, tuple[str, ...]]
+"""An operator and its operands."""
 
 
 @register_pass("recognise_activations")
 @dataclass(frozen=True)
 class RecogniseActivations(Pass):
-    """Sigmoid, softplus, softsign, swish, hard swish, gelu, mish and slopes.
+    """Recognise sigmoid, softplus, softsign, swish, hard swish, gelu, mish and leaky ReLUs.
 
     A product of x and a function of x reads x twice; as one operator it runs in the kernel that
-    makes x. Factors may come in any order. Constants such as the square root of 2 come
-    rounded to float32, so that results differ by as much.
+    computes x. Factors may be in any order. Constants such as the square root of 2 are rounded to
+    float32 in files, so that results change by as much.
     """
 
     requires: ClassVar[tuple[Property, ...]] = (
@@ -71,32 +71,32 @@ class RecogniseActivations(Pass):
     def run(self, graph: Graph) -> Graph:
         editor = Editor(graph)
         for node in editor.nodes():
-            found = _recognised(editor, node)
-            if found is not None:
-                editor.replace(node, found[0], *found[1])
+            operation = _recognised(editor, node)
+            if operation is not None:
+                editor.replace(node, operation[0], *operation[1])
         return editor.graph() if editor.changed else graph
 
 
-def _recognised(editor: Editor, node: Node) -> Made | None:
+def _recognised(editor: Editor, node: Node) -> Operation | None:
     if len(node.outputs) != 1 or not editor.type(node.output).dtype.is_float:
         return None
     for rule in (_gated, _function, _slope):
-        found = rule(editor, node)
-        if found is not None:
-            return found
+        operation = rule(editor, node)
+        if operation is not None:
+            return operation
     return None
 
 
 @dataclass(frozen=True)
 class _Line:
-    """base * scale + offset, with numbers."""
+    """base * scale + offset: `base` is a value, the others are numbers."""
 
     base: str
     scale: float = 1.0
     offset: float = 0.0
 
     def is_close(self, scale: float, offset: float) -> bool:
-        """Whether these are its numbers, up to rounding."""
+        """Whether scale and offset equal these numbers, up to rounding."""
         return _close(self.scale, scale) and _close(self.offset, offset)
 
 
@@ -105,11 +105,11 @@ def _close(a: float, b: float) -> bool:
 
 
 def _line_of(editor: Editor, value: str) -> _Line:
-    """A value without all multiplications by and additions of one number each."""
+    """A value with all multiplications by single numbers and additions of them split off."""
     line = _Line(editor.current(value))
     for _ in range(_STEPS):
-        maker = editor.producer(line.base)
-        affine = None if maker is None else affine_of(editor, maker)
+        producer = editor.producer(line.base)
+        affine = None if producer is None else affine_of(editor, producer)
         if affine is None or affine.scale.size != 1 or affine.shift.size != 1:
             break
         scale, shift = float(affine.scale.flat[0]), float(affine.shift.flat[0])
@@ -119,12 +119,12 @@ def _line_of(editor: Editor, value: str) -> _Line:
 
 
 def _op(editor: Editor, value: str) -> tuple[Op | None, tuple[str, ...]]:
-    """The operator that makes a value and its operands; (None, ()) for what is given."""
-    maker = editor.producer(value)
-    return (None, ()) if maker is None else (maker.op, maker.inputs)
+    """The operator that computes a value, and its operands; (None, ()) if no node computes it."""
+    producer = editor.producer(value)
+    return (None, ()) if producer is None else (producer.op, producer.inputs)
 
 
-def _gated(editor: Editor, node: Node) -> Made | None:
+def _gated(editor: Editor, node: Node) -> Operation | None:
     """number * x * (function of x)."""
     factors = _factors(editor, node)
     if factors is None:
@@ -140,7 +140,7 @@ def _gated(editor: Editor, node: Node) -> Made | None:
 
 
 def _factors(editor: Editor, node: Node) -> tuple[float, tuple[_Line, _Line]] | None:
-    """A product of two computed values and of a number, however they are put together."""
+    """The factors of a product of a number and two computed values, in any grouping."""
     outer = _line_of(editor, node.output)
     op, operands = _op(editor, outer.base)
     if outer.offset != 0:
@@ -157,7 +157,7 @@ def _factors(editor: Editor, node: Node) -> tuple[float, tuple[_Line, _Line]] | 
 
 
 def _gated_operator(editor: Editor, x: str, gate: _Line) -> Op | None:
-    """The operator x * (scale * g(x) + offset), g being what makes the gate's base."""
+    """The operator x * (scale * g(x) + offset), where g(x) is the gate's base; None if unknown."""
     op, operands = _op(editor, gate.base)
     inner = _line_of(editor, operands[0]) if len(operands) == 1 else None
     same = inner is not None and inner.base == x
@@ -201,7 +201,7 @@ def _is_cube(editor: Editor, value: str, x: str) -> bool:
     return any(a == x and _op(editor, b) == (Square(), (x,)) for a, b in (operands, operands[::-1]))
 
 
-def _function(editor: Editor, node: Node) -> Made | None:
+def _function(editor: Editor, node: Node) -> Operation | None:
     """Functions of one operand that end in a logarithm or a quotient."""
     match node.op, node.inputs:
         case Log1p(), (y,):
@@ -221,14 +221,14 @@ def _function(editor: Editor, node: Node) -> Made | None:
     return None
 
 
-def _softplus(editor: Editor, line: _Line) -> Made | None:
-    """The logarithm of 1 + e^x."""
+def _softplus(editor: Editor, line: _Line) -> Operation | None:
+    """log(1 + e^x), if the line is 1 + e^x."""
     op, operands = _op(editor, line.base)
     return (Softplus(), operands) if isinstance(op, Exp) and line.is_close(1, 1) else None
 
 
-def _slope(editor: Editor, node: Node) -> Made | None:
-    """Other slopes below zero: max(x, slope * x), or relu(x) + slope * relu(-x)."""
+def _slope(editor: Editor, node: Node) -> Operation | None:
+    """Another slope below zero: max(x, slope * x), or relu(x) + slope * relu(-x)."""
     match node.op, node.inputs:
         case Maximum(), (a, b):
             for x, other in ((a, b), (b, a)):
@@ -240,21 +240,21 @@ def _slope(editor: Editor, node: Node) -> Made | None:
     return None
 
 
-def _two_sides(editor: Editor, above: str, below: str) -> Made | None:
+def _two_sides(editor: Editor, above: str, below: str) -> Operation | None:
     op, operands = _op(editor, above)
     if not isinstance(op, Relu):
         return None
     (x,) = operands
-    maker = editor.producer(below)
-    affine = None if maker is None else affine_of(editor, maker)
+    producer = editor.producer(below)
+    affine = None if producer is None else affine_of(editor, producer)
     if affine is None or not affine.only_scales:
         return None
-    inner, turned = _op(editor, affine.value)
-    if not isinstance(inner, Relu) or _line_of(editor, turned[0]) != _Line(x, -1.0):
+    inner, operands_of_relu = _op(editor, affine.value)
+    if not isinstance(inner, Relu) or _line_of(editor, operands_of_relu[0]) != _Line(x, -1.0):
         return None
     return PRelu(), (x, editor.rounded(-affine.scale, editor.type(x).dtype))
 
 
 def _rounded(number: float) -> float:
-    """A number that was a float32, without digits that only its arithmetic gave it."""
+    """The nearest float32 if the number is close to it: digits beyond come from our arithmetic."""
     return float(np.float32(number)) if _close(number, float(np.float32(number))) else number

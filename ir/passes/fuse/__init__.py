@@ -1,1 +1,1 @@
-"""What one kernel computes: its epilogue, and the border around its result."""
+"""Decide what one kernel computes: its epilogue, and the border around its result."""

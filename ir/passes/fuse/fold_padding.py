@@ -1,4 +1,4 @@
-"""Give buffers the border their readers want, so that no kernel copies or checks for padding."""
+"""Give buffers the border that their readers want: kernels then need no copies or edge checks."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from ellc.ir.types import Padding
 @register_pass("fold_padding")
 @dataclass(frozen=True)
 class FoldPadding(Pass):
-    """Set `TensorType.border` on values that a kernel makes and whose readers pad them.
+    """Set `TensorType.border` on values that a kernel computes and whose readers pad them.
 
     A buffer has only one border. Readers that want the same values share it, and it is as wide as
-    the widest of them needs. If readers want different values, those win whose readers do the most
-    multiply-adds (or, if that is equal, make the most elements); the kernels of the other readers
-    check for the edges of the image themselves.
+    the widest of them needs. If readers want different values, the values whose readers do the most
+    multiply-adds win (if equal, those whose readers compute the most elements). The kernels of the
+    other readers check for the edges of the image themselves.
 
     A pool wants a border, too: its kernel is then a single loop without checks. A mean that does
     not count its padding wants none, since its divisor changes at the edges in any case. The
-    caller's buffers, constants and states have no border. Bits need none: the binary kernel leaves
-    out the taps outside of the image.
+    caller's buffers, constants and states have no border. Bits need none: the binary kernel skips
+    taps outside the image.
     """
 
     requires: ClassVar[tuple[Property, ...]] = (LOWERED,)
@@ -67,6 +67,6 @@ class FoldPadding(Pass):
 
 
 def wanted_border(reader: Node, value: str) -> Padding | None:
-    """The border a reader wants around the image it reads, None if it wants none."""
+    """The border that a reader wants around its image, None if it wants none."""
     wanted = anchor_of(reader.op).wanted_border() if reader.inputs[0] == value else None
     return None if wanted is None or wanted.is_empty else Padding.of(wanted.amounts, wanted.values)

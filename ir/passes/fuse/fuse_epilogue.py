@@ -1,4 +1,4 @@
-"""Fuse elementwise operators into the kernel that makes their operand."""
+"""Fuse elementwise operators into the kernel that computes their operand."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ class FuseEpilogue(Pass):
 
     The producer is a convolution, product or pool, or an elementwise operator itself, and nothing
     else reads its result. Of the two operands of a sum, the one that is computed last becomes the
-    running value: the other one is then there already. The fused node is where the last
-    stage was, after all operands. Values are numbers of one float type, or of 32 bits at most: sums
-    of bytes are requantised where they are made. A sign may be the last stage.
+    running value, so that the other one is already available. The fused node takes the position of
+    its last stage, after all operands. All values have one float type, or at most 32 bits each, so
+    that sums of bytes are requantised in the kernel that computes them. A sign may be the last
+    stage.
     """
 
     requires: ClassVar[tuple[Property, ...]] = (ALL_USED, LOWERED)
@@ -61,7 +62,7 @@ class FuseEpilogue(Pass):
         editor.remove(first)
 
     def _can_host(self, editor: Editor, node: Node, value: str) -> bool:
-        """Whether the node that makes `value` can run `node` as its next stage."""
+        """Whether the node that computes `value` can run `node` as its next stage."""
         first = editor.producer(value)
         if first is None or not editor.used_once(value):
             return False
@@ -72,14 +73,14 @@ class FuseEpilogue(Pass):
 
 
 def _is_stage(editor: Editor, node: Node) -> bool:
-    """Whether an epilogue can compute this: numbers of one float type, or of 32 bits at most."""
+    """Whether an epilogue can compute a node: values of one float type, or of at most 32 bits."""
     read = {editor.type(v).dtype for v in node.inputs}
-    made = editor.type(node.output).dtype
+    result = editor.type(node.output).dtype
     of_floats = len(read) == 1 and all(d.is_float for d in read)
-    if of_floats and (made.is_float or isinstance(node.op, Binarize)):
+    if of_floats and (result.is_float or isinstance(node.op, Binarize)):
         return True
-    loops = isinstance(node.op, Pointwise) and node.op.loops_on_integers and not made.is_float
-    return not loops and all(d in _NARROW for d in (*read, made))
+    loops = isinstance(node.op, Pointwise) and node.op.loops_on_integers and not result.is_float
+    return not loops and all(d in _NARROW for d in (*read, result))
 
 
 def _as_fused(node: Node) -> Fused:

@@ -1,1 +1,1 @@
-"""Where elements lie: views, transposes, tensors of two values as bits."""
+"""Decide how elements are stored: views, transposes, tensors of two values as bits."""

@@ -1,4 +1,4 @@
-"""Products of signs: layers whose operand and weights both take two values only."""
+"""Run layers on bits if their operand and their weights take only two values each."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from ellc.ir.types import Array, DType, Padding
 class BinaryProducts(Pass):
     """`Conv2D` and `Dense` on two values become `BinaryConv2D` on bits.
 
-    The operand is middle + half * sign with the sign of a comparison; each filter's weights are
-    plus and minus one number. Their products are those of the signs, times these numbers, plus what
-    the middle contributes: a multiplication and an addition per filter after the counts.
+    The operand is middle + half * sign, where a comparison gives the sign. The weights of each
+    filter are plus or minus one number. So the result is the sum of sign products, times these
+    numbers, plus the contribution of the middle: one multiplication and one addition per filter.
 
-    A bit is set where a number is above 0. Comparisons that hold at equality are those that do not
-    hold the other way round: there bits and weights are both inverted. (NaN, which is neither
+    A bit is set where a number is above 0. A comparison that also holds at equality is the negation
+    of the opposite strict one, so bits and weights are both inverted for it. (NaN, which is neither
     above nor below, then counts as above.)
     """
 
@@ -54,7 +54,7 @@ class BinaryProducts(Pass):
 
 @dataclass(frozen=True)
 class _Plan:
-    """A product in signs: result = scale * (sum of sign products) + shift, per filter."""
+    """A product on bits: result = scale * (sum of sign products) + shift, per filter."""
 
     operand: TwoValues
     inverted: bool
@@ -93,7 +93,7 @@ def _plan(editor: Editor, node: Node) -> _Plan | None:
 def _window(
     node: Node, operand: TwoValues, inverted: bool
 ) -> tuple[tuple[int, int], Padding] | None:
-    """Stride and padding in signs; None if the signs' operator cannot say them."""
+    """Stride and padding of the `BinaryConv2D`; None if it does not support them."""
     op = node.op
     if not isinstance(op, Conv2D):
         return (1, 1), Padding()
@@ -132,7 +132,7 @@ def _apply(editor: Editor, node: Node, plan: _Plan) -> None:
 
 
 def _signed(editor: Editor, node: Node, operand: TwoValues) -> str:
-    """The numbers that are above 0 where a bit is set."""
+    """A value that is above 0 exactly where a bit is set."""
     comparison = operand.comparison
     number, bound = comparison.inputs
     limit = editor.exact(bound)

@@ -1,4 +1,4 @@
-"""Flattened images before and after dense layers, whose columns or rows can be permuted."""
+"""Flattened images before and after dense layers: permute the layer's columns or rows instead."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def flattened(
 ) -> Arranged | None:
     """The flattening `Reshape` on a rearranged operand, if its readers can permute columns.
 
-    It has no results in the sense of `Arranged`: no reader needs them in their old order.
+    `Arranged.results` is empty: no reader needs the result in its old order.
     """
     assert isinstance(node.op, Reshape)
     if readers is None or columns(picture, node.op.shape, permutation) is None:
@@ -29,7 +29,7 @@ def flattened(
 
 
 def columns(before: Shape, after: Shape, permutation: Permutation) -> Array | None:
-    """Which old element each new one of the last axis is; None if other axes would change."""
+    """For each new index of the last axis the old one; None if other axes would change."""
     groups = reshape_groups(before, after)
     if not groups or groups[-1][1] != (len(after) - 1,):
         return None
@@ -39,15 +39,16 @@ def columns(before: Shape, after: Shape, permutation: Permutation) -> Array | No
     if others != tuple(sorted(others)) or set(last) != set(merged):
         return None
     extents = [before[a] for a in merged]
-    places = np.arange(after[-1]).reshape(extents)
-    return places.transpose([merged.index(a) for a in last]).reshape(-1)
+    indices = np.arange(after[-1]).reshape(extents)
+    return indices.transpose([merged.index(a) for a in last]).reshape(-1)
 
 
 def unfolded(
     node: Node, permutation: Permutation, flat: Shape, chain: Sequence[Node] | None
 ) -> Arranged | None:
-    """The `Reshape` of a dense layer's result to an image, whose order that layer's rows take.
+    """The `Reshape` of a dense layer's result to an image with permuted axes.
 
+    The layer's rows take the new order (`chain`: from the `Reshape` back to the layer, or None).
     `permutation` is that of the image; the operand, a flat vector, has none.
     """
     assert isinstance(node.op, Reshape)
@@ -56,14 +57,14 @@ def unfolded(
     return Arranged(Reshape(picked(node.op.shape, permutation)), (None,), (permutation,))
 
 
-def with_rows(editor: Editor, node: Node, places: Array) -> None:
-    """Let a dense layer, or what follows it elementwise, make its last axis in another order."""
+def with_rows(editor: Editor, node: Node, order: Array) -> None:
+    """Let a dense layer, or an elementwise operator after it, compute its last axis in an order."""
     data, *others = node.inputs
     if isinstance(node.op, Dense):
-        moved = [editor.moved(v, lambda a: a[places]) for v in others]
+        moved = [editor.moved(v, lambda a: a[order]) for v in others]
     else:
         moved = [
-            editor.moved(v, lambda a: a[..., places]) if editor.type(v).elements > 1 else v
+            editor.moved(v, lambda a: a[..., order]) if editor.type(v).elements > 1 else v
             for v in others
         ]
     editor.replace(node, node.op, data, *moved)

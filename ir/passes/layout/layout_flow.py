@@ -1,7 +1,8 @@
-"""A graph without its transposes: which node reads what, in which order of axes, at what cost.
+"""A graph without its transposes: which node reads which value, in which order of axes.
 
-A transpose is no operator here but a wish of its reader. Values are named by what really makes
-them; a `Layout` says in which arrangement operators work, and so where elements must be moved.
+Here a transpose is not an operator but the order that its reader wants. Values are named by the
+node that computes them before any transpose. A `Layout` says in which arrangement each operator
+works, and thus where elements must be moved and at what cost.
 """
 
 from __future__ import annotations
@@ -20,13 +21,16 @@ from ellc.ir.ops.shape import Concat, Reshape, Transpose
 from ellc.ir.passes.layout.flatten import flattened, unfolded
 from ellc.ir.types import DType
 
-_INSIDE = 1 << 12  # a transposition in the middle costs this many times one at the ends
-_BIT_COST = 8  # bits are packed: moving one is work like that for some bytes
+_INSIDE = 1 << 12  # cost of an inner transpose, relative to one at an input or output
+_BIT_COST = 8  # bits are packed, so moving one costs about as much as moving some bytes
 
 
 @dataclass(frozen=True)
 class Reader:
-    """An operand that reads a value, its axes permuted by `steps`; no node: a public output."""
+    """Operand `index` of a node reads a value with its axes permuted by `steps`.
+
+    `node` is None for a public output or a state.
+    """
 
     node: Node | None
     index: int
@@ -34,20 +38,20 @@ class Reader:
 
 
 @dataclass(frozen=True)
-class Maker:
-    """The node a value comes from, and which of its results it is."""
+class Producer:
+    """The node that computes a value, and the index of the value among its results."""
 
     node: Node
     index: int
 
 
 class Flow:
-    """Values, the nodes that make and read them, with transposes left out."""
+    """Values and the nodes that compute and read them, with transposes left out."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.constants = {c.value for c in graph.constants}
-        self.makers: dict[str, Maker] = {}
+        self.producers: dict[str, Producer] = {}
         self.readers: dict[str, list[Reader]] = {}
         self._bases: dict[str, tuple[str, Permutation]] = {}
         self._arranged: dict[tuple[str, Permutation], Arranged | None] = {}
@@ -56,19 +60,19 @@ class Flow:
                 base, steps = self.base(node.inputs[0])
                 self._bases[node.output] = base, compose(steps, node.op.permutation)
                 continue
-            self.makers.update((v, Maker(node, i)) for i, v in enumerate(node.outputs))
+            self.producers.update((v, Producer(node, i)) for i, v in enumerate(node.outputs))
             for index, value in enumerate(node.inputs):
                 self._add_reader(value, node, index)
         for value in [*(p.value for p in graph.outputs), *(s.next for s in graph.states)]:
             self._add_reader(value, None, 0)
 
     def base(self, value: str) -> tuple[str, Permutation]:
-        """(what a value is a transpose of, how it is permuted)."""
-        found = self._bases.get(value)
-        return found or (value, identity(self.graph.types[value].rank))
+        """(the value before all transposes, how it is permuted)."""
+        base = self._bases.get(value)
+        return base or (value, identity(self.graph.types[value].rank))
 
     def arranged(self, node: Node, permutation: Permutation) -> Arranged | None:
-        """The node's operator with its first operand rearranged, None if it cannot be."""
+        """The node's operator with its first operand rearranged, None if there is none."""
         key = node.outputs[0], permutation
         if key not in self._arranged:
             self._arranged[key] = self._arrange(node, permutation)
@@ -77,65 +81,66 @@ class Flow:
     def _arrange(self, node: Node, permutation: Permutation) -> Arranged | None:
         operands, results = self.graph.node_types(node)
         if len(permutation) != operands[0].rank:
-            return unfolded(node, permutation, operands[0].shape, self.row_makers(node))
-        made = node.op.arranged(operands, results, permutation)
-        if made is None and isinstance(node.op, Reshape):
-            made = flattened(node, permutation, operands[0].shape, self.column_readers(node))
-        return made
+            return unfolded(node, permutation, operands[0].shape, self.row_producers(node))
+        arranged = node.op.arranged(operands, results, permutation)
+        if arranged is None and isinstance(node.op, Reshape):
+            arranged = flattened(node, permutation, operands[0].shape, self.column_readers(node))
+        return arranged
 
-    def row_makers(self, node: Node) -> list[Node] | None:
-        """From a `Reshape` of another rank back to the dense layer whose rows make its elements.
+    def row_producers(self, node: Node) -> list[Node] | None:
+        """The nodes from a `Reshape` of another rank back to a dense layer, that layer included.
 
-        Between them there may be elementwise operators with constants. None if others read any of
-        these results, or if there is no such layer.
+        The layer's rows compute the elements of the `Reshape`. Between them there may be
+        elementwise operators with constants. None if there is no such layer, or if other nodes
+        read one of these results.
         """
         value = node.inputs[0]
         flat = self.graph.types[value].shape
         if not isinstance(node.op, Reshape) or len(flat) == len(node.op.shape):
             return None
         chain = []
-        while (maker := self.makers.get(value)) and len(self.readers.get(value, [])) == 1:
-            found = maker.node
-            chain.append(found)
-            shapes = [self.graph.types[v].shape for v in found.inputs[1:]]
-            if not self.constants.issuperset(found.inputs[1:]):
+        while (producer := self.producers.get(value)) and len(self.readers.get(value, [])) == 1:
+            before = producer.node
+            chain.append(before)
+            shapes = [self.graph.types[v].shape for v in before.inputs[1:]]
+            if not self.constants.issuperset(before.inputs[1:]):
                 return None
-            if isinstance(found.op, Dense):
+            if isinstance(before.op, Dense):
                 return chain
-            if not isinstance(found.op, Pointwise) or any(
+            if not isinstance(before.op, Pointwise) or any(
                 prod(s) != 1 and s[-1] != flat[-1] for s in shapes
             ):
                 return None
-            value = found.inputs[0]
+            value = before.inputs[0]
         return None
 
     def weight(self, value: str) -> int:
-        """What it costs to move the elements of a value.
+        """The cost of moving the elements of a value.
 
-        Mostly their bytes; a little more beside a kernel that could take in what follows it. At
-        the ends of the network, where the caller fixes an arrangement, it is cheap: all kernels
-        between them shall work on one.
+        It is mostly the number of bytes, plus 1 next to a kernel, into which elementwise operators
+        could otherwise be fused. At inputs and outputs of the network, where the caller fixes the
+        arrangement, moving is cheap, so that all kernels between them work in one arrangement.
         """
         type_ = self.graph.types[value]
         size = _BIT_COST if type_.dtype is DType.BIT else type_.dtype.item_bytes
-        maker = self.makers.get(value)
-        makers = [maker.node] if maker else []
+        producer = self.producers.get(value)
+        producers = [producer.node] if producer else []
         readers = [r.node for r in self.readers.get(value, [])]
-        if not makers or None in readers:
+        if not producers or None in readers:
             return size * type_.elements
-        kernels = any(_is_kernel(n) for n in makers) + any(_is_kernel(n) for n in readers if n)
+        kernels = any(_is_kernel(n) for n in producers) + any(_is_kernel(n) for n in readers if n)
         return _INSIDE * size * type_.elements + kernels
 
     def order(self, value: str, permutation: Permutation) -> Permutation:
-        """How the elements of a value lie in memory under an arrangement."""
+        """The order of a value's axes in memory under an arrangement, without unit axes."""
         return order(self.graph.types[value].shape, permutation)
 
     def column_readers(self, node: Node) -> list[tuple[Node, int]] | None:
-        """The dense layers that read a result, and the column at which it begins for them.
+        """The dense layers that read a node's result, each with the first column of that result.
 
-        It may be joined with others before them. None if anything else reads it.
+        The result may be concatenated with others before them. None if anything else reads it.
         """
-        found = []
+        layers = []
         for reader in self.readers.get(node.outputs[0], []):
             join = reader.node
             begin = 0
@@ -149,8 +154,8 @@ class Flow:
                 after = self.readers.get(join.outputs[0], [])
             if not after or not all(self._has_columns(r) for r in after):
                 return None
-            found += [(r.node, begin) for r in after if r.node is not None]
-        return found or None
+            layers += [(r.node, begin) for r in after if r.node is not None]
+        return layers or None
 
     def _has_columns(self, reader: Reader) -> bool:
         """Whether a reader is a dense layer whose weights can be permuted."""
@@ -167,23 +172,26 @@ class Flow:
 
 @dataclass
 class Layout:
-    """The arrangement of the first operand of every node that works on another than it says."""
+    """The arrangement of the first operand of every node that does not work in the graph's own.
+
+    `chosen` maps the id of such a node's first result to the arrangement.
+    """
 
     flow: Flow
     chosen: dict[str, Permutation] = field(default_factory=dict)
 
     def of(self, node: Node) -> Permutation:
         """The arrangement in which a node's first operand is read."""
-        found = self.chosen.get(node.outputs[0])
-        return identity(self.flow.graph.types[node.inputs[0]].rank) if found is None else found
+        chosen = self.chosen.get(node.outputs[0])
+        return identity(self.flow.graph.types[node.inputs[0]].rank) if chosen is None else chosen
 
     def stored(self, value: str) -> Permutation | None:
-        """How a value lies in memory when it is made; None if its readers take it as it is."""
+        """The order in memory in which a value is computed; None if its readers take any order."""
         flow = self.flow
-        maker = flow.makers.get(value)
-        if maker is None or maker.node.outputs[0] not in self.chosen:
+        producer = flow.producers.get(value)
+        if producer is None or producer.node.outputs[0] not in self.chosen:
             return flow.order(value, identity(flow.graph.types[value].rank))
-        return result_order(flow, maker, self.of(maker.node))
+        return result_order(flow, producer, self.of(producer.node))
 
     def wanted(self, value: str, reader: Reader) -> Permutation | None:
         """The order in which a reader needs a value in memory; None if it takes any."""
@@ -193,44 +201,44 @@ class Layout:
         return operand_order(flow, value, reader, self.of(reader.node))
 
     def total(self) -> int:
-        """What moving elements costs in the whole graph."""
+        """The cost of moving elements in the whole graph."""
         return self.cost(self.flow.readers)
 
     def cost(self, values: Iterable[str]) -> int:
-        """What moving the elements of these values costs: once for each order that is wanted."""
+        """The cost of moving the elements of these values, once for each other order wanted."""
         total = 0
         for value in values:
-            made = self.stored(value)
-            if made is not None:
+            stored = self.stored(value)
+            if stored is not None:
                 orders = {self.wanted(value, r) for r in self.flow.readers.get(value, [])}
-                total += len(orders - {made, None}) * self.flow.weight(value)
+                total += len(orders - {stored, None}) * self.flow.weight(value)
         return total
 
 
-def result_order(flow: Flow, maker: Maker, permutation: Permutation) -> Permutation | None:
-    """How a result lies in memory if its node works on an arrangement."""
-    made = flow.arranged(maker.node, permutation)
-    if made is None or not made.results:
+def result_order(flow: Flow, producer: Producer, permutation: Permutation) -> Permutation | None:
+    """The order of a result in memory if its node works in an arrangement; None for any order."""
+    arranged = flow.arranged(producer.node, permutation)
+    if arranged is None or not arranged.results:
         return None
-    return flow.order(maker.node.outputs[maker.index], made.results[maker.index])
+    return flow.order(producer.node.outputs[producer.index], arranged.results[producer.index])
 
 
 def operand_order(
     flow: Flow, value: str, reader: Reader, permutation: Permutation
 ) -> Permutation | None:
-    """How an operand must lie in memory if its node works on an arrangement."""
+    """The order that an operand needs in memory if its node works in an arrangement."""
     assert reader.node is not None
-    made = flow.arranged(reader.node, permutation)
-    if made is None:
+    arranged = flow.arranged(reader.node, permutation)
+    if arranged is None:
         return None
-    wanted = made.operands[reader.index]
+    wanted = arranged.operands[reader.index]
     if wanted is None:
         return flow.order(value, reader.steps)
     return flow.order(value, compose(reader.steps, lowered(wanted, len(reader.steps))))
 
 
 def lowered(permutation: Permutation, rank: int) -> Permutation:
-    """The permutation of an operand that lacks leading axes."""
+    """The permutation of an operand of lower rank, which lacks the leading axes."""
     missing = len(permutation) - rank
     return tuple(a - missing for a in permutation if a >= missing)
 
@@ -241,5 +249,5 @@ def _is_kernel(node: Node) -> bool:
 
 
 def is_flexible(op: Op) -> bool:
-    """Whether an operator may be able to work on other arrangements."""
+    """Whether an operator may be able to work in other arrangements."""
     return type(anchor_of(op)).arranged is not Op.arranged

@@ -1,4 +1,4 @@
-"""Choose arrangements: parts of a graph work in one of two, with the least moved between them."""
+"""Choose the arrangement of every operator so that the fewest bytes move between them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ellc.ir.ops.shape import Reshape
 from ellc.ir.passes.layout.layout_flow import (
     Flow,
     Layout,
-    Maker,
+    Producer,
     Reader,
     operand_order,
     result_order,
@@ -21,15 +21,15 @@ from ellc.ir.passes.layout.min_cut import NEVER, MinCut
 
 Pair = tuple[Permutation, Permutation]
 Orders = tuple[Permutation | None, Permutation | None]
-_SOURCE, _SINK = "", " "  # no node is called so
+_SOURCE, _SINK = "", " "  # no node has these names
 
 
 def best_layout(graph: Graph) -> Layout:
-    """The layout in which operators have to move fewer bytes; as the graph has it if none does.
+    """A layout that moves fewer bytes than the graph does; the graph's own if there is none.
 
-    Each transpose that is left over is the seed of a region: the operators around it that may work
-    on either side's arrangement. A minimum cut tells which of them work on which. A region changes
-    only if that makes it cheaper, so choosing again and again comes to an end.
+    Each remaining transpose is the seed of a region: the operators around it that can work in the
+    arrangement before it or after it. A minimum cut decides which of them use which. A region
+    changes only if that makes it cheaper, so that repeated choosing terminates.
     """
     flow = Flow(graph)
     layout = Layout(flow)
@@ -57,7 +57,7 @@ class _Region:
     seen: set[tuple[str, Permutation]] = field(default_factory=set)
 
     def grow(self, value: str, pair: Pair) -> None:
-        """Take in all that a value with these two arrangements reaches."""
+        """Add all nodes that can take over these two arrangements from a value, step by step."""
         queue = deque([(value, pair)])
         visited = set()
         while queue:
@@ -67,30 +67,30 @@ class _Region:
                 continue
             visited.add(value)
             self.seen |= {(value, o) for o in orders}
-            maker = self.flow.makers.get(value)
-            if maker is not None:
-                queue += self._enter(maker.node, self._from_result(maker, pair))
+            producer = self.flow.producers.get(value)
+            if producer is not None:
+                queue += self._enter(producer.node, self._from_result(producer, pair))
             for reader in self.flow.readers.get(value, []):
                 if reader.node is not None:
                     queue += self._enter(reader.node, self._from_operand(reader, pair))
 
-    def _from_result(self, maker: Maker, pair: Pair) -> Pair | None:
-        types = self.flow.graph.node_types(maker.node)
+    def _from_result(self, producer: Producer, pair: Pair) -> Pair | None:
+        types = self.flow.graph.node_types(producer.node)
         if not types[0]:
             return None
-        a, b = (self._first_of(maker, types, p) for p in pair)
+        a, b = (self._first_of(producer, types, p) for p in pair)
         return None if a is None or b is None else (a, b)
 
     def _first_of(
-        self, maker: Maker, types: tuple[Types, Types], permutation: Permutation
+        self, producer: Producer, types: tuple[Types, Types], permutation: Permutation
     ) -> Permutation | None:
-        """How a node's first operand is arranged where a result is.
+        """The arrangement of a node's first operand that gives its result this arrangement.
 
-        The flat result of a dense layer that is reshaped to an image takes the permutation of
-        the image: see `flatten.unfolded`.
+        If a dense layer's flat result is reshaped to an image, this is the permutation of the
+        image: see `flatten.unfolded`. None if there is no such arrangement.
         """
-        first = _first_from_result(maker.node.op, *types, maker.index, permutation)
-        if first is None and self.flow.row_makers(maker.node) is not None:
+        first = _first_from_result(producer.node.op, *types, producer.index, permutation)
+        if first is None and self.flow.row_producers(producer.node) is not None:
             return permutation
         return first
 
@@ -103,17 +103,17 @@ class _Region:
     def _first_of_reader(
         self, node: Node, index: int, permutation: Permutation
     ) -> Permutation | None:
-        """How a node's first operand is arranged where another one is; None if that is not said."""
+        """The arrangement of a node's first operand if operand `index` has this one, or None."""
         if index == 0:
             return permutation
         operands = self.flow.graph.node_types(node)[0]
         if operands[index].rank != operands[0].rank:
             return None
-        made = self.flow.arranged(node, permutation)
-        return permutation if made and made.operands[index] == permutation else None
+        arranged = self.flow.arranged(node, permutation)
+        return permutation if arranged and arranged.operands[index] == permutation else None
 
     def _enter(self, node: Node, pair: Pair | None) -> list[tuple[str, Pair]]:
-        """Take a node in; its values and their arrangements."""
+        """Add a node; returns its values, each with its two arrangements."""
         key = node.outputs[0]
         if pair is None or key in self.pairs:
             return []
@@ -123,43 +123,46 @@ class _Region:
         self.pairs[key], self.nodes[key] = pair, node
         if a is None or b is None:
             return []
-        found: list[tuple[str, Pair]] = []
+        values: list[tuple[str, Pair]] = []
         for value, p, q in zip(node.inputs, a.operands, b.operands, strict=True):
             base, steps = self.flow.base(value)
             if base in self.flow.constants or p is None or q is None:
                 continue
             if len(p) == len(q) == len(steps):
-                found.append((base, (compose(steps, p), compose(steps, q))))
+                values.append((base, (compose(steps, p), compose(steps, q))))
         if a.results and b.results:
-            found += zip(node.outputs, zip(a.results, b.results, strict=True), strict=True)
-        return found
+            values += zip(node.outputs, zip(a.results, b.results, strict=True), strict=True)
+        return values
 
     def values(self) -> list[str]:
-        """All values that the nodes read or make."""
-        found: dict[str, None] = {}
+        """All values that the nodes read or compute."""
+        values: dict[str, None] = {}
         for node in self.nodes.values():
-            found.update(dict.fromkeys(self.flow.base(v)[0] for v in node.inputs))
-            found.update(dict.fromkeys(node.outputs))
-        return [v for v in found if v not in self.flow.constants]
+            values.update(dict.fromkeys(self.flow.base(v)[0] for v in node.inputs))
+            values.update(dict.fromkeys(node.outputs))
+        return [v for v in values if v not in self.flow.constants]
 
-    def made(self, value: str) -> Orders | None:
-        """How a value lies in memory in either case, None if no node of the region makes it."""
-        maker = self.flow.makers.get(value)
-        pair = self.pairs.get(maker.node.outputs[0]) if maker else None
-        if maker is None or pair is None:
+    def stored(self, value: str) -> Orders | None:
+        """The orders in which a value is stored in either case.
+
+        None if no node of the region computes it.
+        """
+        producer = self.flow.producers.get(value)
+        pair = self.pairs.get(producer.node.outputs[0]) if producer else None
+        if producer is None or pair is None:
             return None
-        a, b = (result_order(self.flow, maker, p) for p in pair)
+        a, b = (result_order(self.flow, producer, p) for p in pair)
         return a, b
 
     def is_free(self, value: str) -> bool:
-        """Whether the readers of a value take it in whichever order it is made."""
-        maker = self.flow.makers.get(value)
-        pair = self.pairs.get(maker.node.outputs[0], ()) if maker else ()
-        made = [self.flow.arranged(maker.node, p) for p in pair if maker]
-        return any(m is not None and not m.results for m in made)
+        """Whether the readers of a value take it in any order."""
+        producer = self.flow.producers.get(value)
+        pair = self.pairs.get(producer.node.outputs[0], ()) if producer else ()
+        arranged = [self.flow.arranged(producer.node, p) for p in pair if producer]
+        return any(a is not None and not a.results for a in arranged)
 
     def wanted(self, value: str, reader: Reader) -> Orders | None:
-        """The same for what a reader wants, None if it does not belong to the region."""
+        """The orders that a reader wants in either case, None if it is not in the region."""
         pair = self.pairs.get(reader.node.outputs[0]) if reader.node else None
         if pair is None:
             return None
@@ -184,48 +187,48 @@ def _improve(layout: Layout, region: _Region) -> None:
 
 
 def _connect(cut: MinCut, layout: Layout, region: _Region, value: str) -> None:
-    """The cost of a value that is made on one side of the cut and read on the other.
+    """Add the cost of a value that is computed on one side of the cut and read on the other.
 
-    It is paid once, however many readers there are on the other side.
+    It counts once, for any number of readers on the other side.
     """
     flow = region.flow
-    made = region.made(value)
+    stored = region.stored(value)
     readers = [(r, region.wanted(value, r)) for r in flow.readers.get(value, [])]
-    offers = [w for w in (made, *(w for _, w in readers)) if w is not None]
+    offers = [w for w in (stored, *(w for _, w in readers)) if w is not None]
     both = next((w for w in offers if None not in w), None)
     if both is None or region.is_free(value):
         return
     inside = [r.node.outputs[0] for r, w in readers if r.node and w and _agree(w, both)]
     outside = [layout.wanted(value, r) for r, w in readers if w is None]
     ends = [*inside, *(side for o in outside if (side := _side(o, both)) is not None)]
-    if made is None:
-        maker = _side(layout.stored(value), both)
+    if stored is None:
+        start = _side(layout.stored(value), both)
     else:
-        maker = flow.makers[value].node.outputs[0] if _agree(made, both) else None
+        start = flow.producers[value].node.outputs[0] if _agree(stored, both) else None
     cost = flow.weight(value)
-    cut.arc(_SOURCE if maker is None else maker, ("to sink", value), cost)
-    cut.arc(("to source", value), _SINK if maker is None else maker, cost)
+    cut.arc(_SOURCE if start is None else start, ("to sink", value), cost)
+    cut.arc(("to source", value), _SINK if start is None else start, cost)
     for end in ends:
         cut.arc(("to sink", value), end, NEVER)
         cut.arc(end, ("to source", value), NEVER)
 
 
 def _agree(wanted: Orders, both: Orders) -> bool:
-    """Whether a reader means the same two orders; None is an order that it never wants."""
+    """Whether two orders equal `both`; None stands for any order."""
     return all(w is None or w == b for w, b in zip(wanted, both, strict=True))
 
 
-def _side(found: Permutation | None, both: Orders) -> str | None:
-    """On which side of the cut one of the two orders is, None for any other order."""
-    if found is None or found not in both:
+def _side(stored: Permutation | None, both: Orders) -> str | None:
+    """The side of the cut to which one of the two orders belongs, None for any other order."""
+    if stored is None or stored not in both:
         return None
-    return _SOURCE if found == both[0] else _SINK
+    return _SOURCE if stored == both[0] else _SINK
 
 
 def _first_from_result(
     op: Op, operands: Types, results: Types, index: int, permutation: Permutation
 ) -> Permutation | None:
-    """How the first operand is arranged where a result is; None if that is not said."""
+    """The arrangement of the first operand that gives a result this one; None if unknown."""
     if isinstance(op, Reshape):
         return through_reshape(results[index].shape, operands[0].shape, permutation)
     return permutation if operands[0].rank == results[index].rank else None

@@ -1,4 +1,4 @@
-"""The cheapest way to part things in two: a minimum cut."""
+"""Minimum cuts of a graph with costs on its arcs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ NEVER = 1 << 60  # the cost of an arc that must not be cut
 
 
 class MinCut:
-    """Arcs with costs; `source_side` cuts those that are cheapest together.
+    """Arcs with costs; `source_side` finds the cut with the smallest total cost.
 
     >>> cut = MinCut("s", "t")
     >>> cut.arc("s", "a", 2); cut.arc("a", "t", 1)
@@ -22,7 +22,7 @@ class MinCut:
         self._room: dict[Hashable, dict[Hashable, int]] = {source: {}, sink: {}}
 
     def arc(self, tail: Hashable, head: Hashable, cost: int) -> None:
-        """What it costs to have `tail` on the source's side and `head` on the sink's."""
+        """Add the cost of having `tail` on the source's side and `head` on the sink's."""
         if tail == head:
             return
         out = self._room.setdefault(tail, {})
@@ -30,7 +30,7 @@ class MinCut:
         self._room.setdefault(head, {}).setdefault(tail, 0)
 
     def source_side(self) -> set[Hashable]:
-        """All that stays with the source; as little as possible if several cuts cost the same."""
+        """The nodes on the source's side; the fewest possible if several cuts cost the same."""
         while True:
             came_from = self._search()
             if self._sink not in came_from:
@@ -38,7 +38,7 @@ class MinCut:
             self._fill(came_from)
 
     def _search(self) -> dict[Hashable, Hashable]:
-        """Where each node that can be reached is reached from, on shortest ways."""
+        """The predecessor of each reachable node on a shortest path from the source."""
         came_from: dict[Hashable, Hashable] = {self._source: self._source}
         queue = deque([self._source])
         while queue and self._sink not in came_from:
@@ -50,13 +50,13 @@ class MinCut:
         return came_from
 
     def _fill(self, came_from: dict[Hashable, Hashable]) -> None:
-        """Send as much as fits along the way that was found."""
-        way = []
+        """Send as much flow as possible along the path from source to sink."""
+        path = []
         head = self._sink
         while head != self._source:
-            way.append((came_from[head], head))
+            path.append((came_from[head], head))
             head = came_from[head]
-        amount = min(self._room[tail][head] for tail, head in way)
-        for tail, head in way:
+        amount = min(self._room[tail][head] for tail, head in path)
+        for tail, head in path:
             self._room[tail][head] -= amount
             self._room[head][tail] += amount

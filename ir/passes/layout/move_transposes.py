@@ -1,4 +1,4 @@
-"""Let operators work on the arrangement in which their operands are, so that transposes go."""
+"""Let operators work in the arrangement of their operands, so that transposes disappear."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ellc.ir.types import Array
 @register_pass("move_transposes")
 @dataclass(frozen=True)
 class MoveTransposes(Pass):
-    """Make operators between transposes work on what these transpose, so that pairs cancel.
+    """Make operators between transposes work in the order before them, so that pairs cancel.
 
     This works for all operators that can be computed with permuted axes: elementwise operators,
     slices, concatenations, reductions and many more (`arrangement`). Constants are permuted at
@@ -46,7 +46,7 @@ class MoveTransposes(Pass):
         graph = _rearranged(graph, Layout(Flow(graph)))
         while any(isinstance(n.op, Transpose) for n in graph.nodes):
             layout = best_layout(graph)
-            # What views of a value share is known only afterwards, so the result is measured again.
+            # Views may share transposes, which shows only afterwards: compare the total costs.
             changed = _rearranged(graph, layout)
             if Layout(Flow(changed)).total() >= Layout(layout.flow).total():
                 break
@@ -55,14 +55,16 @@ class MoveTransposes(Pass):
 
 
 def _rearranged(graph: Graph, layout: Layout) -> Graph:
-    """The graph with its operators working as the layout says, and tidy transposes."""
+    """The graph with its operators working as the layout says, and transposes merged."""
     editor = Editor(graph)
     for node, permutation in _changes(graph, layout):
-        made = layout.flow.arranged(node, permutation)
-        assert made is not None
-        if made.operands == (None,):
+        arranged = layout.flow.arranged(node, permutation)
+        assert arranged is not None
+        if arranged.operands == (None,):
             _permute_rows(editor, layout.flow, node, permutation)
-        _rearrange(editor, _node_now(editor, node), made, layout.flow.column_readers(node) or [])
+        _rearrange(
+            editor, _node_now(editor, node), arranged, layout.flow.column_readers(node) or []
+        )
     tidy_transposes(editor)
     return editor.graph() if editor.changed else graph
 
@@ -75,31 +77,33 @@ def _changes(graph: Graph, layout: Layout) -> Iterator[tuple[Node, Permutation]]
 
 
 def _node_now(editor: Editor, node: Node) -> Node:
-    """The node as it is now: its operands may have been renamed."""
-    found = editor.producer(node.outputs[0])
-    assert found is not None
-    return found
+    """The node as it is now: earlier changes may have renamed its operands."""
+    current = editor.producer(node.outputs[0])
+    assert current is not None
+    return current
 
 
-def _rearrange(editor: Editor, node: Node, made: Arranged, readers: list[tuple[Node, int]]) -> None:
-    """Put the node's operands into order before it and its results after it."""
+def _rearrange(
+    editor: Editor, node: Node, arranged: Arranged, readers: list[tuple[Node, int]]
+) -> None:
+    """Replace the node by the arranged one, with transposes before and after it."""
     operands = [
         value if p is None else _moved(editor, node, value, p)
-        for value, p in zip(node.inputs, made.operands, strict=True)
+        for value, p in zip(node.inputs, arranged.operands, strict=True)
     ]
-    if not made.results:
-        _flatten(editor, node, operands[0], made, readers)
+    if not arranged.results:
+        _flatten(editor, node, operands[0], arranged, readers)
         return
-    results = editor.insert_multi(node, made.op, *operands, source=node.source)
+    results = editor.insert_multi(node, arranged.op, *operands, source=node.source)
     back = [
         editor.insert(node, Transpose(inverse(p)), value, source=node.source)
-        for value, p in zip(results, made.results, strict=True)
+        for value, p in zip(results, arranged.results, strict=True)
     ]
     editor.forward(node, *back)
 
 
 def _moved(editor: Editor, node: Node, value: str, permutation: Permutation) -> str:
-    """An operand with its axes permuted; it may lack leading axes."""
+    """An operand with its axes permuted; its rank may be lower than the permutation's."""
     shape = editor.type(value).shape
     full = (1,) * (len(permutation) - len(shape)) + shape
     if editor.array(value) is not None:
@@ -120,28 +124,28 @@ def _moved_constant(
 
 
 def _permute_rows(editor: Editor, flow: Flow, node: Node, permutation: Permutation) -> None:
-    """Permute the rows of the dense layer before an image, so that it makes the wanted order."""
-    chain = flow.row_makers(node)
+    """Permute the rows of the dense layer before an image, so that it computes the wanted order."""
+    chain = flow.row_producers(node)
     assert chain is not None and isinstance(node.op, Reshape)
-    places = columns(node.op.shape, flow.graph.types[node.inputs[0]].shape, permutation)
-    assert places is not None
-    for maker in chain:
-        with_rows(editor, _node_now(editor, maker), places)
+    order = columns(node.op.shape, flow.graph.types[node.inputs[0]].shape, permutation)
+    assert order is not None
+    for step in chain:
+        with_rows(editor, _node_now(editor, step), order)
 
 
 def _flatten(
-    editor: Editor, node: Node, operand: str, made: Arranged, readers: list[tuple[Node, int]]
+    editor: Editor, node: Node, operand: str, arranged: Arranged, readers: list[tuple[Node, int]]
 ) -> None:
     """Flatten an image in another order, and permute the columns of its readers' weights alike."""
-    (permutation,) = made.operands
+    (permutation,) = arranged.operands
     assert permutation is not None and isinstance(node.op, Reshape)
-    places = columns(editor.type(node.inputs[0]).shape, node.op.shape, permutation)
-    assert places is not None
+    indices = columns(editor.type(node.inputs[0]).shape, node.op.shape, permutation)
+    assert indices is not None
     for dense, begin in readers:
         now = _node_now(editor, dense)
         data, weights, *rest = now.inputs
         order = np.arange(editor.type(weights).shape[1])
-        order[begin : begin + len(places)] = begin + places
+        order[begin : begin + len(indices)] = begin + indices
         editor.replace(now, now.op, data, _with_columns(editor, weights, order), *rest)
     editor.forward(node, editor.insert(node, node.op, operand, source=node.source))
 

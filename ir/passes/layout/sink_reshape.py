@@ -19,11 +19,11 @@ from ellc.ir.types import DType
 @register_pass("sink_reshape")
 @dataclass(frozen=True)
 class SinkReshape(Pass):
-    """`pointwise(reshape(x), ..)` becomes `reshape(pointwise(x, ..))` where a node makes x.
+    """`pointwise(reshape(x), ..)` becomes `reshape(pointwise(x, ..))` if a node computes x.
 
-    Further operands must be one number, a vector along a last axis that the reshape keeps, a
-    constant of the whole size, or the result of an equal reshape. Bits keep their last axis,
-    along which they are packed. Two reshapes in a row become one.
+    A further operand must be one number, a vector along a last axis that the reshape keeps, a
+    constant of the full shape, or the result of an equal reshape. If the result is bits, the
+    reshape must keep the last axis, along which they are packed. Two reshapes in a row become one.
     """
 
     requires: ClassVar[tuple[Property, ...]] = (
@@ -76,11 +76,11 @@ class SinkReshape(Pass):
 def _moved(
     editor: Editor, value: str, inside: tuple[int, ...], outside: tuple[int, ...]
 ) -> str | None:
-    """What a further operand is before the reshape, None if it cannot be used there."""
+    """The further operand to use before the reshape, None if there is none."""
     type_ = editor.type(value)
-    maker = editor.producer(value)
-    if maker is not None and isinstance(maker.op, Reshape) and type_.shape == outside:
-        source = maker.inputs[0]
+    producer = editor.producer(value)
+    if producer is not None and isinstance(producer.op, Reshape) and type_.shape == outside:
+        source = producer.inputs[0]
         return source if editor.type(source).shape == inside else None
     array = editor.array(value)
     vector = type_.elements == type_.shape[-1] if type_.shape else True

@@ -1,4 +1,4 @@
-"""Transposes after each other, and those that move nothing."""
+"""Merge consecutive transposes, and remove those that move nothing."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ellc.ir.types import DType
 
 
 def tidy_transposes(editor: Editor) -> None:
-    """Merge transposes with those before them, make views of those that move nothing.
+    """Merge transposes with those before them; those that move nothing become views.
 
-    Between two of them there may be reshapes that only add or drop axes of extent 1. Equal ones
-    become one, and what nobody reads goes.
+    Between two of them there may be reshapes that only add or drop axes of extent 1. Equal
+    transposes become one, and unused ones are removed.
     """
     known: dict[tuple[str, Permutation, Shape], str] = {}
     for node in editor.nodes():
@@ -48,13 +48,16 @@ def _tidy(editor: Editor, node: Node, known: dict[tuple[str, Permutation, Shape]
 
 
 def _origin(editor: Editor, node: Node) -> tuple[str, Permutation]:
-    """(what a transpose rearranges in the end, how); its unit axes may still miss or be moved."""
+    """(value, permutation) that give a transpose's result, except for axes of extent 1.
+
+    Consecutive transposes and views of unit axes before it are skipped.
+    """
     after = editor.type(node.output).shape
     chain = [node]
     base = node.inputs[0]
-    while (maker := editor.producer(base)) is not None and _is_view(editor, maker):
-        chain.append(maker)
-        base = maker.inputs[0]
+    while (producer := editor.producer(base)) is not None and _is_view(editor, producer):
+        chain.append(producer)
+        base = producer.inputs[0]
     while isinstance(chain[-1].op, Reshape) and editor.producer(base) is not None:
         base = chain.pop().output  # a plain reshape stays, but not between an input and a transpose
     shape = editor.type(base).shape
@@ -68,7 +71,7 @@ def _origin(editor: Editor, node: Node) -> tuple[str, Permutation]:
 
 
 def _filled(shape: Shape, axes: list[int], after: Shape) -> Permutation:
-    """A permutation with this order whose result has the shape `after` if one has."""
+    """A permutation with this order of axes, whose result has the shape `after` if possible."""
     units = [a for a, e in enumerate(shape) if e == 1]
     if len(after) != len(shape):
         return (*units, *axes)

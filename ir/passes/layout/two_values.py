@@ -1,4 +1,4 @@
-"""Tensors that hold two different numbers only, chosen by a comparison with constants."""
+"""Recognise tensors with only two different numbers, chosen by a comparison with constants."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _COMPARISONS = (Greater, GreaterEqual, Less, LessEqual)
 class TwoValues:
     """Every element is `middle + half` where the comparison holds and `middle - half` elsewhere.
 
-    `comparison` compares a number with a constant; `views` are the operators between it and the
-    tensor, the last one first: views, and pools that keep the comparison's larger result.
+    `comparison` compares a value with a constant. `views` are the operators between it and the
+    tensor, the last one first: views, and pools that take the maximum.
     """
 
     comparison: Node
@@ -31,31 +31,31 @@ class TwoValues:
 
     @property
     def rises(self) -> bool:
-        """Whether larger numbers have the larger value."""
+        """Whether larger compared numbers give the larger of the two values."""
         return isinstance(self.comparison.op, Greater | GreaterEqual) == (self.half > 0)
 
 
 def two_values(editor: Editor, value: str) -> TwoValues | None:
-    """What makes a tensor of two values, None if it may hold others."""
+    """The two values of a tensor, None if it may hold others."""
     scale, offset = 1.0, 0.0
     views: list[tuple[Node, float]] = []
-    while (maker := editor.producer(value)) is not None:
-        found = _chosen(editor, maker)
-        if found is not None:
-            middle, half = offset + scale * found.middle, scale * found.half
-            made = replace(found, middle=middle, half=half, views=tuple(n for n, _ in views))
-            # A pool takes the largest: of values that rise with the numbers, as it sees them.
+    while (producer := editor.producer(value)) is not None:
+        chosen = _chosen(editor, producer)
+        if chosen is not None:
+            middle, half = offset + scale * chosen.middle, scale * chosen.half
+            candidate = replace(chosen, middle=middle, half=half, views=tuple(n for n, _ in views))
+            # Maximum and comparison may only be exchanged if the pool's operand rises.
             pools = [outer for n, outer in views if n.op.takes_largest]
-            good = all(replace(made, half=half * outer).rises for outer in pools)
-            return made if good and half != 0 and np.isfinite([middle, half]).all() else None
-        affine = affine_of(editor, maker)
+            good = all(replace(candidate, half=half * outer).rises for outer in pools)
+            return candidate if good and half != 0 and np.isfinite([middle, half]).all() else None
+        affine = affine_of(editor, producer)
         if affine is not None and affine.scale.size == affine.shift.size == 1:
             offset += scale * float(affine.shift.flat[0])
             scale *= float(affine.scale.flat[0])
             value = affine.value
-        elif _is_view(maker):
-            views.append((maker, scale))
-            value = maker.inputs[0]
+        elif _is_view(producer):
+            views.append((producer, scale))
+            value = producer.inputs[0]
         else:
             return None
     return None
@@ -66,7 +66,7 @@ def _is_view(node: Node) -> bool:
 
 
 def _chosen(editor: Editor, node: Node) -> TwoValues | None:
-    """A condition as 0 and 1, or a choice between two numbers."""
+    """A condition converted to 0 and 1, or a choice between two numbers; None for other nodes."""
     match node.op, node.inputs:
         case Cast(dtype=dtype), (condition,) if dtype.is_float:
             low, high = 0.0, 1.0
@@ -91,10 +91,10 @@ def _chosen(editor: Editor, node: Node) -> TwoValues | None:
 
 
 def _number(editor: Editor, value: str) -> float | None:
-    """The number that a constant holds everywhere, also if it is repeated to a shape."""
-    maker = editor.producer(value)
-    if maker is not None and isinstance(maker.op, Expand):
-        value = maker.inputs[0]
+    """The number in all elements of a constant, which may be expanded; None for others."""
+    producer = editor.producer(value)
+    if producer is not None and isinstance(producer.op, Expand):
+        value = producer.inputs[0]
     exact = editor.exact(value)
     if exact is None or not exact.size or not np.all(exact == exact.flat[0]):
         return None
