@@ -3,7 +3,7 @@
 The public Python entry points are ``ellc.driver`` (compile), ``ellc.frontends`` (read a model),
 ``ellc.zoo`` (build one) and ``ellc.ir`` (the graph itself). Importing ``ellc`` itself is cheap.
 
-Raises ``ImportError`` in a checkout whose symbolic links were not made: see `_check_links`.
+Raises ``ImportError`` in a checkout without its symbolic links: see `_check_links`.
 """
 
 from __future__ import annotations

@@ -4,11 +4,11 @@ import sys
 
 
 def main() -> None:
-    """The `ellc` command, which may be interrupted while its modules are read, too."""
+    """The `ellc` command; Ctrl-C also works while its modules are imported."""
     try:
         from ellc.cli import main as command_line
     except KeyboardInterrupt:
-        sys.exit(130)  # EXIT_INTERRUPTED, of a module that is not there yet
+        sys.exit(130)  # `EXIT_INTERRUPTED` of `ellc.cli`, which is not imported yet
     command_line()
 
 

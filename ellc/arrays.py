@@ -1,4 +1,4 @@
-"""Arrays of a caller as inputs of a network: what is taken, and what is an error, not a guess."""
+"""Convert a caller's arrays to inputs of a network; doubtful shapes and values are errors."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from ellc.ir.errors import EllcError
 from ellc.ir.types import Array, DType, TensorType
 
 
-def taken_shapes(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
-    """Shapes of arrays that an input takes: its own, that without a batch of one, and flat.
+def accepted_shapes(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """Shapes of arrays that an input accepts: its own, that without a batch of one, and flat.
 
-    >>> taken_shapes((1, 2, 3))
+    >>> accepted_shapes((1, 2, 3))
     ((1, 2, 3), (2, 3), (6,))
     """
     without_batch = (shape[1:],) if shape[:1] == (1,) else ()
@@ -19,17 +19,20 @@ def taken_shapes(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
 
 
 def as_input(array: Array, type: TensorType, where: str = "") -> Array:
-    """An array of numbers as a tensor of exactly this type, elements in the order they have.
+    """An array of numbers as a tensor of exactly this type; the order of elements stays.
 
-    For an input of floats every number is rounded to its precision. For one of integers or truth
-    values the values must be such numbers and in range; of signs, positive ones stand for +1.
-    Raises `EllcError` E721 for another shape (never one with as many elements by chance) and E722
-    for values that the type cannot hold; `where` is what the error names.
+    For a float input, numbers are rounded to its precision. For an integer or boolean input, they
+    must be such numbers and in range. For an input of bits, positive numbers become +1.
+
+    Raises `EllcError`: E721 for any shape but the `accepted_shapes`, even with the same number of
+    elements; E722 for values that the type cannot hold. `where` names the array in the error.
     """
-    if array.shape not in taken_shapes(type.shape):
-        taken = " or ".join(map(str, taken_shapes(type.shape)))
+    if array.shape not in accepted_shapes(type.shape):
+        accepted = " or ".join(map(str, accepted_shapes(type.shape)))
         raise EllcError(
-            f"an array of shape {array.shape}, the network takes {taken}", code="E721", where=where
+            f"an array of shape {array.shape}, the network takes {accepted}",
+            code="E721",
+            where=where,
         )
     shaped = np.asarray(array).reshape(type.shape)
     if type.dtype is DType.BIT:

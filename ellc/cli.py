@@ -1,11 +1,11 @@
-"""The command line: which commands there are, and how every error leaves the process.
+"""The command line: the list of commands, and the reports of all errors.
 
 Each command is a module of `ellc.commands` with one click command called `command`; it parses,
-calls and prints. Heavy imports (llvmlite) stay inside the functions, so `--help` is quick.
+calls and prints. Heavy imports (llvmlite) are inside the functions, so that `--help` is quick.
 
-Exit codes: 0 all well; 1 the command ran and its answer is no (`check` found a difference);
-2 bad input or usage, with a report of everything that is wrong; 3 a mistake of ellc itself;
-130 interrupted. Results go to stdout, reports and progress to stderr.
+Exit codes: 0 success; 1 the command ran and its answer is no (`check` found a difference); 2 bad
+input or usage, with a report of every problem; 3 an internal error of ellc; 130 interrupted.
+Results go to stdout, reports and progress to stderr.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ EXIT_BAD_INPUT = 2
 EXIT_INTERNAL = 3
 EXIT_INTERRUPTED = 130
 
-# The order of the help page: commands from a model to a device, then commands that look up facts.
+# The order of the help page: first commands on a model, then commands that list facts.
 _COMMANDS: tuple[str, ...] = (
     *("compile", "explain", "inspect", "run", "check", "bench", "tune", "print", "import"),
     *("zoo", "targets", "ops"),
 )
-_MODULES = {"import": "import_model"}  # where the name is a keyword of Python
+_MODULES = {"import": "import_model"}  # a module cannot have the name of a Python keyword
 
 _TOO_LARGE = EllcError(
-    "more memory is needed than there is", code="E304", hint="give smaller inputs (--shape)"
+    "this needs more memory than there is", code="E304", hint="give smaller inputs (--shape)"
 )
 
 _EPILOG = """\b
 Exit codes:
-  0    all well
+  0    success
   1    the answer is no: `check` found a difference
   2    bad input or usage; the report lists every problem found
   3    an internal error, a bug of ellc (ELLC_DEBUG=traceback shows where)
@@ -61,7 +61,7 @@ Shell completion: eval "$(_ELLC_COMPLETE=bash_source ellc)" (or zsh_source; fish
 
 
 class _LazyGroup(click.Group):
-    """A group whose commands are imported when they are asked for."""
+    """A group whose commands are imported on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -100,7 +100,7 @@ def cli() -> None:
 
 
 def _crash_report(error: BaseException, arguments: Sequence[str]) -> Path | None:
-    """Write the traceback and the command line to a file; None where no file can be written."""
+    """Write the traceback and the command line to a file; None if no file can be written."""
     text = "".join(
         [
             f"ellc {__version__}, Python {sys.version.split()[0]}\n",
@@ -118,7 +118,7 @@ def _crash_report(error: BaseException, arguments: Sequence[str]) -> Path | None
 
 
 def _report(text: str) -> None:
-    """Say on stderr why the command ends; if that is closed, only the exit code says it."""
+    """Print on stderr why the command ends; if stderr is closed, only the exit code says it."""
     try:
         echo(text, err=True)
     except (OSError, EllcError):
@@ -137,7 +137,7 @@ def _report_internal(error: BaseException, arguments: Sequence[str]) -> None:
 
 
 def _report_usage(error: click.ClickException) -> None:
-    """What click says of a command line, whose words may be any text."""
+    """Print click's message about a command line, which may quote any text."""
     context = error.ctx if isinstance(error, click.UsageError) else None
     if context is not None:
         _report(context.get_usage())
@@ -146,7 +146,7 @@ def _report_usage(error: click.ClickException) -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code; every error has been reported by then."""
+    """Run one command line, report every error, and return the exit code."""
     if "traceback" in map(str.strip, os.environ.get("ELLC_DEBUG", "").split(",")):
         return int(cli.main(list(arguments), prog_name="ellc", standalone_mode=False) or 0)
     try:
@@ -164,30 +164,32 @@ def run(arguments: Sequence[str]) -> int:
         _report("interrupted")
         return EXIT_INTERRUPTED
     except SystemExit:
-        # Only click raises this, when the reader of our output has gone (`ellc print m | head`).
+        # Only click raises this, when the reader of our output has ended (`ellc print m | head`).
         return 0
     except Exception as error:
         if isinstance(error, OSError) and refuses_to_write(error):
-            place = Path(error.filename or tempfile.gettempdir())
-            _report(cannot_write(place, error).report())
+            path = Path(error.filename or tempfile.gettempdir())
+            _report(cannot_write(path, error).report())
             return EXIT_BAD_INPUT
         _report_internal(error, arguments)
         return EXIT_INTERNAL
 
 
 def main() -> None:
-    """The `ellc` command, in a process of its own."""
+    """The `ellc` command: the entry point of a process."""
     open_standard_streams()
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not told to ignore it
+    if (
+        signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    ):  # unless the caller ignores it
         signal.signal(signal.SIGINT, _interrupt_once)
     if not sys.warnoptions:
-        # Warnings of numpy or Pillow are of no use to a user. `run` does not hide them, for the
-        # tests.
+        # Warnings of numpy or Pillow do not help a user. `run` does not hide them, so that tests
+        # see them.
         warnings.simplefilter("ignore")
     sys.exit(run(sys.argv[1:]))
 
 
 def _interrupt_once(_signal: int, _frame: object) -> None:
-    """Stop; a further Ctrl-C does not interrupt the removal of half-written files."""
+    """Stop; a second Ctrl-C does not interrupt the removal of half-written files."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise KeyboardInterrupt

@@ -1,1 +1,1 @@
-"""`ellc check`: a compiled network and the reference side by side, and what counts as equal."""
+"""`ellc check`: compares a compiled network with the reference."""

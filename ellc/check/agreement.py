@@ -17,11 +17,11 @@ rounding alone moves a result further, agreement would mean nothing."""
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How two tensors compare. `worst` is the largest error in units of what is allowed there.
+    """How two tensors compare. `worst` is the largest error relative to the allowed error.
 
     `grown` counts elements that exceed the usual tolerance, by a factor of at most `growth`, but
     not the rounding error that was measured for a recurrence (`ellc.check.growth`). `unbounded`
-    counts wrong elements within that error, where it is larger than `MOST_OF_LARGEST` allows.
+    counts wrong elements that are within the measured error, but beyond `MOST_OF_LARGEST`.
     """
 
     elements: int
@@ -48,9 +48,9 @@ class Agreement:
 
 
 def allowed_error(want: Array, movement: Array | None = None) -> Array:
-    """How much each float may differ: 1e-4 * max(|b|, 1e-2 * max|tensor|), in float64.
+    """The allowed error of each float: 1e-4 * max(|b|, 1e-2 * max|tensor|), in float64.
 
-    `movement` is how far rounding alone moved each element (`ellc.check.growth`). Where it is
+    `movement` is how far rounding alone moves each element (`ellc.check.growth`). Where it is
     larger, it is allowed instead, up to 1e-2 * max|tensor|.
     """
     size = np.abs(want.astype(np.float64))
@@ -78,9 +78,8 @@ def compare(
 ) -> Agreement:
     """Compare a result with the reference.
 
-    `forgiven` marks elements that may differ: those that do are counted as undecided. `movement` is
-    that of `allowed_error`. Raises `ValueError` for tensors of different
-    type or shape.
+    `forgiven` marks elements that may differ; those that do count as undecided. `movement` is that
+    of `allowed_error`. Raises `ValueError` for tensors of different types or shapes.
     """
     if got.dtype != want.dtype or got.shape != want.shape:
         raise ValueError(f"{got.dtype}{got.shape} compared with {want.dtype}{want.shape}")
@@ -108,7 +107,7 @@ def _worst(got: Array, want: Array, movement: Array | None, where: Array) -> flo
 
 
 def _error(got: Array, want: Array, movement: Array | None) -> Array:
-    """|a - b| in units of what is allowed; 0 where both are equal, infinite for NaN."""
+    """|a - b| relative to the allowed error; 0 where both are equal, infinite for NaN."""
     with np.errstate(all="ignore"):
         ratio = np.abs(got.astype(np.float64) - want) / allowed_error(want, movement)
     return np.where(got == want, 0.0, np.where(np.isnan(ratio), np.inf, ratio))

@@ -1,9 +1,8 @@
-"""Compiled code against the reference: whole networks, and kernel by kernel.
+"""Compare compiled code with the reference: whole networks, and kernel by kernel.
 
-Kernel by kernel means: a build of the same kernels keeps what each of them wrote, and every node of
-the compiled graph is evaluated by numpy on the operands that the compiled code itself had. So one
-wrong layer does not make all after it look wrong, and a sign that rounding decided either way is
-not carried on.
+To compare kernel by kernel, a build of the same kernels records what each of them wrote, and numpy
+evaluates every node of the compiled graph on the operands that the compiled code had. So one wrong
+layer does not make all later layers look wrong, and an undecided sign has no effect on later nodes.
 """
 
 from __future__ import annotations
@@ -39,19 +38,19 @@ from ellc.pictures.pixels import Geometry, Preprocessing, is_picture
 from ellc.progress import Progress, silent
 
 CALLS_WITH_STATE = 3
-"""Calls in a row of a network with state, from each seed."""
+"""Consecutive calls of a network with state, for each seed."""
 _SIGNAL_SPAN = 1.0
-_OTHER_SEED = 1 << 20  # of the inputs of a call whose results are not compared
-_VIEW = "view "  # before values that no kernel makes; kernels' names have no space
+_OTHER_SEED = 1 << 20  # seeds of calls whose results are not compared
+_VIEW = "view "  # prefix of values that no kernel computes; names of kernels contain no space
 
 Bytes = tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class CheckOptions:
-    """What is checked: `seeds` inputs; with `layers` every kernel boundary.
+    """Options of a check: `seeds` is the number of inputs; `layers` also compares every kernel.
 
-    `threads` is that of the shipped build, None for the target's own choice.
+    `threads` is that of the shipped build, None for the target's default.
     """
 
     seeds: int = 3
@@ -63,8 +62,8 @@ class CheckOptions:
 class Checked:
     """One result and how it compares over all seeds.
 
-    `name` is a kernel or an output, `source` the layers of the model it stands for. `seed` is the
-    first that showed a difference, None if none did. `is_view` tells that no kernel makes it.
+    `name` is a kernel or an output, `source` the layers of the model that it stands for. `seed` is
+    the first that showed a difference, None if none did. `is_view`: no kernel computes it.
     """
 
     name: str
@@ -77,19 +76,20 @@ class Checked:
 
     @property
     def agrees(self) -> bool:
-        """Whether nothing differs that may not."""
+        """Whether no element is wrong."""
         return not self.agreement.wrong
 
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What a check found. `layers` is empty where only outputs were compared.
+    """The results of a check. `layers` is empty if only outputs were compared.
 
     `decides` says that the network takes signs or other steps, which rounding can change. Then
-    the check compares `layers` and `guided` instead of `outputs`: the signs and outputs of a
-    reference that takes undecided signs from the compiled code (`ellc.check.following`). `steady`
-    says that repeated calls gave the same bytes, whatever memory held before
-    (`ellc.codegen.toolchain.repeats`).
+    the check judges by `layers` and `guided` instead of `outputs`: `guided` has the signs and
+    outputs of a reference that takes undecided signs from the compiled code
+    (`ellc.check.following`). `same_bytes` says whether the build that records results gives the
+    same bytes as the shipped one (None: not compared). `steady` says that repeated calls gave the
+    same bytes, whatever memory held before (`ellc.codegen.toolchain.repeats`).
     """
 
     name: str
@@ -104,7 +104,7 @@ class CheckReport:
 
     @property
     def agrees(self) -> bool:
-        """Whether the compiled code computes what the reference does."""
+        """Whether the compiled code agrees with the reference."""
         if self.same_bytes is False or not self.steady:
             return False
         return all(c.agrees for c in self._compared)
@@ -116,17 +116,19 @@ class CheckReport:
 
     @property
     def undecided(self) -> int:
-        """Signs that differ from those of a whole run of the reference, and may."""
+        """The number of undecided signs that differ from a run of the whole reference."""
         return sum(c.agreement.undecided for c in self.guided)
 
     @property
     def undecided_in_kernels(self) -> int:
-        """Signs that differ on the very same operands, and may: rounding decides them."""
+        """The number of undecided signs that differ although the operands are the same."""
         return sum(c.agreement.undecided for c in self.layers)
 
     @property
     def grown(self) -> tuple[Checked, ...]:
-        """Results that agree only if rounding grows through a recurrence (`ellc.check.growth`)."""
+        """Results that agree only because rounding errors grow in a recurrence
+        (`ellc.check.growth`).
+        """
         return tuple(c for c in self._compared if c.agreement.grown)
 
     @property
@@ -140,11 +142,11 @@ def check(
     options: CheckOptions | None = None,
     progress: Progress = silent,
 ) -> CheckReport:
-    """Compile a graph as it came from its file and compare it with the reference.
+    """Compile a graph as read from its file, and compare it with the reference.
 
-    Where outputs differ and the network takes signs of floats, the layers are looked at unasked:
-    they tell whether rounding may have been the reason. Raises `EllcError` for what cannot be
-    compiled or run here.
+    If outputs differ and the network takes signs of floats, layers are compared even without
+    `layers`: they tell whether rounding may be the reason. Raises `EllcError` if the network cannot
+    be compiled or run here.
     """
     chosen = options or CheckOptions()
     emulate.prefix(target)
@@ -156,14 +158,14 @@ def check(
         runs = [checker.run_shipped(shipped, seed) for seed in range(chosen.seeds)]
         decides = any(takes_steps(node.op) for node in plan.graph.nodes)
         differs = any(not c.agrees for c in checker.outputs())
-        same: bool | None = None
+        same_bytes: bool | None = None
         if chosen.layers or (differs and decides):
             kept_folder = folder / "kept"
             kept_folder.mkdir()
             kept = build_kept(plan, checker.name, kept_folder)
             pairs = zip(range(chosen.seeds), runs, strict=True)
             equal = [checker.run_kept(kept, seed, answers) for seed, answers in pairs]
-            same = all(equal)  # of every seed: none is left out because one before differs
+            same_bytes = all(equal)  # `equal` is a list, so that every seed runs
     return CheckReport(
         graph.name,
         target.name,
@@ -171,18 +173,18 @@ def check(
         checker.outputs(),
         checker.layers(),
         checker.guided() if decides else (),
-        same,
+        same_bytes,
         decides,
         checker.steady,
     )
 
 
 def plausible_inputs(graph: Graph, seed: int) -> tuple[Array, ...]:
-    """Seeded inputs of the range a network was made for.
+    """Seeded random inputs in the range for which a network is made.
 
-    Float pictures (of 1 or 3 channels) have whole pixel values brought to the range, means and
-    deviations of the metadata, by default 0 to 255; other floats lie from -1 to 1, integers of 8
-    bits anywhere, wider ones from 0 to 9 (they may be indices).
+    Float pictures (1 or 3 channels) hold random pixels after the preprocessing that the metadata
+    describe (default: 0 to 255). Other floats are from -1 to 1, 8-bit integers from the whole
+    range, wider ones from 0 to 9, since they may be indices.
     """
     rng = np.random.default_rng(seed)
     preprocessing = Preprocessing.from_metadata(graph.metadata)
@@ -213,7 +215,7 @@ def _plan(graph: Graph, target: Target, threads: int | None) -> Plan:
 
 
 def _shipped(plan: Plan, name: str, folder: Path) -> emulate.Runner:
-    """The object that `ellc compile` makes, in a program that calls it."""
+    """The object file that `ellc compile` writes, linked into a program that calls it."""
     options = BuildOptions(__version__, plan.options.threads)
     built = build(plan, name, ("h", "obj"), folder, options)
     return emulate.build_runner(plan.target, built.files["obj"], [model_case(built.model)], folder)
@@ -221,7 +223,7 @@ def _shipped(plan: Plan, name: str, folder: Path) -> emulate.Runner:
 
 @dataclass
 class _Tally:
-    """Results of one place, seed by seed."""
+    """The comparisons of one kernel or output, seed by seed."""
 
     operator: str
     source: tuple[str, ...]
@@ -235,12 +237,12 @@ class _Tally:
             self.seed = seed
 
     def checked(self, name: str) -> Checked:
-        said = (self.operator, self.source, self.type, self.agreement, self.seed)
-        return Checked(name, *said, is_view=name.startswith(_VIEW))
+        facts = (self.operator, self.source, self.type, self.agreement, self.seed)
+        return Checked(name, *facts, is_view=name.startswith(_VIEW))
 
 
 class _Checker:
-    """Runs builds and collects how their results compare."""
+    """Runs builds and collects the comparisons of their results."""
 
     def __init__(self, graph: Graph, plan: Plan, progress: Progress) -> None:
         self._graph, self._plan, self._progress = graph, plan, progress
@@ -249,25 +251,25 @@ class _Checker:
         self._constants = plan.graph.constant_arrays()
         self._recurrent = recurrent_values(graph)
         self._moved: dict[int, list[tuple[Array, ...]]] = {}
-        self._made = {v: i for i, step in enumerate(plan.steps) for v in step.values}
+        self._step_of = {v: i for i, step in enumerate(plan.steps) for v in step.values}
         self._outputs: dict[str, _Tally] = {}
         self._layers: dict[str, _Tally] = {}
         self._guided: dict[str, _Tally] = {}
 
     def outputs(self) -> tuple[Checked, ...]:
-        """Public outputs against the reference of the graph as it was read."""
+        """Public outputs, compared with the reference of the graph as it was read."""
         return tuple(t.checked(name) for name, t in self._outputs.items())
 
     def layers(self) -> tuple[Checked, ...]:
-        """Kernels in order against the reference on their own operands."""
+        """Kernels in order, compared with the reference on the kernels' own operands."""
         return tuple(t.checked(name) for name, t in self._layers.items())
 
     def guided(self) -> tuple[Checked, ...]:
-        """Signs and outputs against a reference that takes undecided signs from compiled code."""
+        """Signs and outputs, compared with a reference that takes undecided signs from the code."""
         return tuple(t.checked(name) for name, t in self._guided.items())
 
     def run_shipped(self, runner: emulate.Runner, seed: int) -> list[Bytes]:
-        """Calls of one seed; their outputs are compared and returned as they lay in memory."""
+        """Make the calls of one seed, compare their outputs, and return the outputs' bytes."""
         self._progress("running", seed, 0)
         calls = self._calls(seed)
         other = self._encoded(plausible_inputs(self._graph, _OTHER_SEED + seed))
@@ -282,25 +284,25 @@ class _Checker:
     def _compare_outputs(
         self, into: dict[str, _Tally], got: Bytes, wanted: Sequence[Array], at: tuple[int, int]
     ) -> None:
-        """Outputs of a call, which is `at` (seed, number of the call)."""
+        """Compare the outputs of a call; `at` is (seed, number of the call)."""
         seed, call = at
         for i, (port, data, want) in enumerate(zip(self._graph.outputs, got, wanted, strict=True)):
             type_ = self._graph.types[port.value]
             result = from_bytes(data, type_)
-            found = compare(result, want)
-            if found.wrong and port.value in self._recurrent:
-                found = compare(result, want, movement=self._movements(seed)[call][i])
-            self._tally(into, port.name, "output", (), type_).add(found, seed)
+            agreement = compare(result, want)
+            if agreement.wrong and port.value in self._recurrent:
+                agreement = compare(result, want, movement=self._movements(seed)[call][i])
+            self._tally(into, port.name, "output", (), type_).add(agreement, seed)
 
     def _movements(self, seed: int) -> list[tuple[Array, ...]]:
-        """How far rounding moves the outputs of a seed's calls; worked out when first asked for."""
+        """How far rounding moves the outputs of a seed's calls; measured on first use."""
         if seed not in self._moved:
             self._progress("measuring how rounding grows", seed, 0)
             self._moved[seed] = movement(self._plan.graph, self._calls(seed))
         return self._moved[seed]
 
     def run_kept(self, program: KeptProgram, seed: int, shipped: Sequence[Bytes]) -> bool:
-        """Compare every kernel boundary; whether the outputs are those of the shipped build."""
+        """Compare every kernel; returns whether the outputs equal those of the shipped build."""
         self._progress("comparing layers", seed, 0)
         calls = self._calls(seed)
         encoded = [self._encoded(inputs) for inputs in calls]
@@ -322,18 +324,18 @@ class _Checker:
         outputs: Bytes,
         at: tuple[int, int],
     ) -> Mapping[str, Array]:
-        """Run the guided reference for a call; its states."""
+        """Run the guided reference for a call and compare its outputs; returns its states."""
         graph = self._plan.graph
-        found = follow(graph, inputs, states, steps)
+        guided = follow(graph, inputs, states, steps)
         producers = {v: n for n in graph.nodes for v in n.outputs}
-        for value, agreement in found.steps.items():
+        for value, agreement in guided.steps.items():
             source, type_ = producers[value].source, graph.types[value]
             self._tally(self._guided, f"signs {value}", "step", source, type_).add(agreement, at[0])
-        self._compare_outputs(self._guided, outputs, _typed(self._graph, found.outputs), at)
-        return found.states
+        self._compare_outputs(self._guided, outputs, _typed(self._graph, guided.outputs), at)
+        return guided.states
 
     def _walk(self, memory: Memory, record: bytes, seed: int) -> dict[str, Array]:
-        """One call, node by node in the order of the kernels; results of nodes that take steps."""
+        """Compare one call node by node; returns the results of nodes that take steps."""
         steps: dict[str, Array] = {}
         done = 0
         carried: dict[str, Array] = {}
@@ -341,7 +343,7 @@ class _Checker:
         wanted |= {s.next for s in self._plan.graph.states}
         for node in self._plan.graph.nodes:
             operands = {v: self._value(memory, v) for v in node.inputs}
-            last = self._made.get(node.outputs[0])
+            last = self._step_of.get(node.outputs[0])
             if last is not None:
                 memory.advance(record, done, last)
                 done = last + 1
@@ -379,10 +381,10 @@ class _Checker:
             tally.add(compare(g, w, forgiven, far), seed)
 
     def _compare_final(self, memory: Memory, carried: Mapping[str, Array], seed: int) -> None:
-        """Outputs and states must hold, bit for bit, what their kernels made."""
+        """States must hold, bit for bit, what their kernels computed."""
         graph, accesses = self._plan.graph, self._plan.accesses
-        places = [(s.name, s.next, accesses[s.current]) for s in graph.states]
-        for name, value, access in places:
+        states = [(s.name, s.next, accesses[s.current]) for s in graph.states]
+        for name, value, access in states:
             if value in carried:
                 type_ = graph.types[value]
                 got = memory.read(access, type_.dtype, _channels(type_))
@@ -416,9 +418,9 @@ class _Checker:
 
 
 def _evaluated(node: Node, operands: Mapping[str, Array]) -> Sequence[Array]:
-    """The reference of a node, in float64: its own rounding must not count as a difference.
+    """The reference of a node, in float64, so that its own rounding does not count as a difference.
 
-    Steps are taken of float32 numbers, as the graph says.
+    Nodes that take steps are evaluated in the graph's own types.
     """
     if takes_steps(node.op):
         return run_node(node, operands)
@@ -430,14 +432,14 @@ def _widened(operands: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def _references(graph: Graph, calls: Sequence[tuple[Array, ...]]) -> list[tuple[Array, ...]]:
-    """What calls in a row must give."""
-    found = []
+    """The reference's outputs for consecutive calls after a reset."""
+    outputs = []
     states: Mapping[str, Array] | None = None
     for inputs in calls:
         result = evaluate(graph, inputs, states=states)
         states = result.states
-        found.append(_typed(graph, result.outputs))
-    return found
+        outputs.append(_typed(graph, result.outputs))
+    return outputs
 
 
 def _typed(graph: Graph, outputs: Sequence[Array]) -> tuple[Array, ...]:
@@ -450,7 +452,7 @@ def _as(array: Array, type_: TensorType) -> Array:
 
 def _equal(got: Array, want: Array) -> Agreement:
     same = got.tobytes() == want.tobytes()
-    return Agreement(want.size, 0 if same else 1, first="" if same else "its bytes were changed")
+    return Agreement(want.size, 0 if same else 1, first="" if same else "its bytes have changed")
 
 
 def _channels(type_: TensorType) -> int:
@@ -458,7 +460,7 @@ def _channels(type_: TensorType) -> int:
 
 
 def documents(checked: Sequence[Checked]) -> Iterator[dict[str, object]]:
-    """What scripts get of results."""
+    """The results as plain data for JSON."""
     for c in checked:
         yield {
             "name": c.name,

@@ -1,4 +1,4 @@
-"""A reference that takes the signs which rounding leaves undecided from the compiled code.
+"""A reference that takes signs from the compiled code where rounding leaves them undecided.
 
 A network that computes signs of sums cannot be compared by its outputs alone: the sign of a sum
 close to zero depends on rounding, and all later values depend on the sign. Here the reference runs
@@ -41,10 +41,10 @@ def follow(
     states: Mapping[str, Array] | None,
     compiled: Mapping[str, Array],
 ) -> GuidedRun:
-    """Evaluate a graph with the results in `compiled` of nodes that take steps.
+    """Evaluate a graph, with the compiled code's results for nodes that take steps.
 
-    `compiled` holds all these results by the value's name, as does `steps` of the answer. A sign
-    that differs and is not undecided is wrong.
+    `compiled` holds the results of all these nodes by the value's name; so does `steps` of the
+    returned run. A sign that differs and is not undecided is wrong.
     """
     guided = GuidedRun()
     errors: dict[str, Array | float] = {}
@@ -72,6 +72,6 @@ def follow(
             errors[value] = np.maximum(ends[2] - results[0], results[0] - ends[0])
         return results
 
-    made = evaluate(graph, tuple(inputs), states=states, double=True, run=run)
-    guided.outputs, guided.states = made.outputs, made.states
+    result = evaluate(graph, tuple(inputs), states=states, double=True, run=run)
+    guided.outputs, guided.states = result.outputs, result.states
     return guided

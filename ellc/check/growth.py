@@ -1,16 +1,16 @@
-"""How far rounding alone moves the results of recurrent networks.
+"""Measure how far rounding alone moves the results of recurrent networks.
 
-In a network without recurrence an error of rounding passes a few layers and stays far below the
-usual tolerance. Through a recurrence it comes back to where it was made, trip by trip and call by
-call, and may grow each time. How much depends on weights and inputs, so it is measured: by random
-rounding (Parker, Monte Carlo Arithmetic, 1997). The reference runs in float64; in each of a few
-seeded trials every float a node makes is moved at random within the error bound of that node alone
-(`ellc.ir.rounding`). The furthest of the trials is what rounding may make of each result. It
-needs no factor: the bounds are those of the worst case, n * eps for n terms where rounding makes
-about sqrt(n) * eps.
+In a network without recurrence a rounding error passes a few layers and stays far below the usual
+tolerance. In a recurrence it returns to where it arose, trip by trip and call by call, and may grow
+each time. How much depends on weights and inputs, so it is measured by random rounding (Parker,
+Monte Carlo Arithmetic, 1997): the reference runs in float64, and in each of a few seeded trials
+every float result of a node is moved at random within the error bound of that node alone
+(`ellc.ir.rounding`). The largest distance among the trials is how far rounding may move each
+result. It needs no safety factor, since the bounds are worst cases: n * eps for n terms, whereas
+actual rounding errors are about sqrt(n) * eps.
 
-Signs and other steps are those of the run that is not moved: a step that rounding flips is the
-business of `ellc.check.following`.
+Signs and other steps are those of the unmoved run; `ellc.check.following` treats steps that
+rounding flips.
 """
 
 from __future__ import annotations
@@ -27,34 +27,34 @@ from ellc.ir.rounding import DOUBLE, SINGLE, interval, takes_steps
 from ellc.ir.types import Array, DType
 
 TRIALS = 8
-"""Runs with random rounding: that all of them move a result by next to nothing is unlikely."""
+"""Runs with random rounding; with this many, it is unlikely that all move a result too little."""
 
 
 def recurrent_values(graph: Graph) -> frozenset[str]:
     """Values that depend on a recurrence.
 
-    That is a loop with carried values, a recurrent cell, or a state whose next value depends on the
-    state itself, if need be by way of others. A delay line is none.
+    A recurrence is a loop with carried values, a recurrent cell, or a state whose next value
+    depends on the state itself, directly or through other states. A delay line is not one.
     """
     cyclic = _cyclic_states(graph)
-    found = {s.current for s in graph.states if s.name in cyclic}
+    values = {s.current for s in graph.states if s.name in cyclic}
     for node in graph.nodes:
-        if node.op.recurrent or found.intersection(node.inputs):
-            found.update(node.outputs)
-    return frozenset(found)
+        if node.op.recurrent or values.intersection(node.inputs):
+            values.update(node.outputs)
+    return frozenset(values)
 
 
 def movement(graph: Graph, calls: Sequence[Arrays]) -> list[Arrays]:
-    """How far rounding moved every output of every call: float64, at least 0, as large as it.
+    """How far rounding moves every output of every call: float64 arrays of the outputs' shapes.
 
-    `calls` are made in a row from a reset. The graph is one that has been through the passes: its
-    cells are taken apart, so that rounding inside them takes part.
+    `calls` are consecutive calls after a reset. The graph must have been through the passes, which
+    lower recurrent cells, so that rounding inside the cells counts as well.
     """
     return _spread(lambda run_in: _outputs(graph, calls, run_in(graph)))
 
 
 def node_movement(graph: Graph, node: Node, operands: Mapping[str, Array]) -> Arrays:
-    """The same for one node of a graph, on operands that are taken as exact (floats in float64)."""
+    """The same for one node of a graph on exact operands (floats in float64)."""
     return _spread(lambda run_in: [run_in(graph)(node, operands)])[0]
 
 
@@ -63,11 +63,11 @@ def _spread(run: Callable[[Callable[[Graph], RunNode]], list[Arrays]]) -> list[A
     exact = run(lambda graph: _recording(graph, steps))
     spread = [tuple(np.zeros(x.shape) for x in call) for call in exact]
     for trial in range(TRIALS):
-        rng, taken = np.random.default_rng(trial), iter(steps)
-        moved = run(lambda graph, rng=rng, taken=taken: _moving(graph, rng, taken))  # type: ignore[misc]
+        rng, recorded = np.random.default_rng(trial), iter(steps)
+        moved = run(lambda graph, rng=rng, recorded=recorded: _moving(graph, rng, recorded))  # type: ignore[misc]
         spread = [
-            tuple(_further(s, a, b) for s, a, b in zip(*together, strict=True))
-            for together in zip(spread, moved, exact, strict=True)
+            tuple(_further(s, a, b) for s, a, b in zip(*call, strict=True))
+            for call in zip(spread, moved, exact, strict=True)
         ]
     return spread
 
@@ -81,17 +81,17 @@ def _further(spread: Array, moved: Array, exact: Array) -> Array:
 
 
 def _outputs(graph: Graph, calls: Sequence[Arrays], run: RunNode) -> list[Arrays]:
-    found = []
+    outputs = []
     states: Mapping[str, Array] | None = None
     for inputs in calls:
         result = evaluate(graph, inputs, states=states, double=True, run=run)
         states = result.states
-        found.append(result.outputs)
-    return found
+        outputs.append(result.outputs)
+    return outputs
 
 
 def _recording(graph: Graph, steps: list[Arrays]) -> RunNode:
-    """Evaluates nodes of a graph in float64, and keeps the steps in the order they are taken."""
+    """A function that evaluates nodes in float64 and appends results of steps to `steps`."""
 
     def run(node: Node, env: Mapping[str, Array]) -> Arrays:
         if isinstance(node.op, Loop):
@@ -105,7 +105,7 @@ def _recording(graph: Graph, steps: list[Arrays]) -> RunNode:
 
 
 def _moving(graph: Graph, rng: np.random.Generator, steps: Iterator[Arrays]) -> RunNode:
-    """The same with every float moved within its node's error bound, and the steps given."""
+    """The same, but floats are moved within their node's error bound; `steps` gives the steps."""
 
     def run(node: Node, env: Mapping[str, Array]) -> Arrays:
         if isinstance(node.op, Loop):
@@ -113,7 +113,7 @@ def _moving(graph: Graph, rng: np.random.Generator, steps: Iterator[Arrays]) -> 
         if takes_steps(node.op):
             return next(steps)
         if len(node.outputs) != 1:
-            return run_double(node, env)  # it only moves values, all that round have one result
+            return run_double(node, env)  # nodes with several results only copy and round nothing
         epsilon = DOUBLE if graph.types[node.output].dtype is DType.F64 else SINGLE
         operands = [env[v] for v in node.inputs]
         low, middle, high = interval(node.op, operands, (0.0,) * len(operands), epsilon)
@@ -142,10 +142,10 @@ def _cyclic_states(graph: Graph) -> set[str]:
 
 
 def _reached(start: str, edges: Mapping[str, frozenset[str]]) -> set[str]:
-    found: set[str] = set()
+    reached: set[str] = set()
     waiting = [start]
     while waiting:
-        fresh = edges[waiting.pop()] - found
-        found |= fresh
+        fresh = edges[waiting.pop()] - reached
+        reached |= fresh
         waiting += fresh
-    return found
+    return reached

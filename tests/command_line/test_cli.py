@@ -119,7 +119,7 @@ def test_bad_input_is_one_report_with_all_problems(failing, capsys) -> None:
 def test_a_machine_with_too_little_memory_is_no_bug(failing, capsys) -> None:
     failing(MemoryError())
     assert cli.run(["fail"]) == cli.EXIT_BAD_INPUT
-    assert capsys.readouterr().err.startswith("error[E304]: more memory is needed than there is")
+    assert capsys.readouterr().err.startswith("error[E304]: this needs more memory than there is")
 
 
 @pytest.mark.parametrize(
