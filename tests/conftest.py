@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import gc
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -29,12 +28,6 @@ from cpu_times import CpuTimes
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = Path(__file__).resolve().parent / "golden"
 DEFAULT_EMULATORS = ("qemu-arm", "qemu-aarch64")
-
-# The part of a test's name that says which program it shares (see `pytest_xdist_make_scheduler`).
-_SHARED = re.compile(
-    r".*/(test_compiled_ops\.py::\w+\[\w+-\w+"
-    r"|test_(constant_operands|existing_kernels|onnx_nodes|operations)\.py)"
-)
 
 _OUTSIDE = {
     "ELLC_TEST_DATA": ("needs_data", "tests on real models"),
@@ -97,15 +90,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Tests that share something expensive go to one process, all others wherever there is room."""
-    from xdist.scheduler import LoadScopeScheduling
+    from shared_scopes import SharedScopes
 
-    class TogetherWhatShares(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            shared = _SHARED.match(nodeid)
-            return shared.group() if shared else nodeid
-
-    return TogetherWhatShares(config, log)
+    return SharedScopes(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from sklearn.datasets import load_digits
 
 Array = npt.NDArray[Any]
 
@@ -49,6 +48,8 @@ def load_split() -> tuple[Digits, Digits]:
     The split is by chance, so both parts hold digits of the same 13 writers. It is always the same:
     numpy has promised that `RandomState` never changes.
     """
+    from sklearn.datasets import load_digits  # takes a second, which only this needs
+
     digits = load_digits()
     # The 17 grey levels become 8-bit ones, so that a picture file holds exactly what is trained on.
     pictures = np.rint(digits.images * (255 / 16)).astype(np.uint8)

@@ -11,6 +11,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import ml_dtypes
@@ -75,16 +76,18 @@ _OF_SIZE = {1: 3, 2: 5, 4: 6, 8: 7}  # whole numbers by bytes, as `TensorProto` 
 _RENAMED = {"constant_value": "value", "K": "k"}  # operands that were attributes of another name
 
 
+@cache
+def _histories() -> dict[tuple[str, str], list[onnx.defs.OpSchema]]:
+    """All schemas of every operator, by name and domain; to list them takes onnx a while."""
+    found: dict[tuple[str, str], list[onnx.defs.OpSchema]] = {}
+    for schema in onnx.defs.get_all_schemas_with_history():
+        found.setdefault((schema.name, schema.domain), []).append(schema)
+    return found
+
+
 def versions(name: str, domain: str = "") -> list[onnx.defs.OpSchema]:
     """The schemas of an operator that set `OLDEST` and later ones use, oldest first."""
-    every = sorted(
-        (
-            s
-            for s in onnx.defs.get_all_schemas_with_history()
-            if (s.name, s.domain) == (name, domain)
-        ),
-        key=lambda s: s.since_version,
-    )
+    every = sorted(_histories().get((name, domain), ()), key=lambda s: s.since_version)
     old = [s for s in every if s.since_version <= OLDEST][-1:]
     return old + [s for s in every if s.since_version > OLDEST]
 

@@ -1,0 +1,53 @@
+"""Which process of `pytest -n` runs which tests: those that share something expensive go to one."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from xdist.scheduler import LoadScopeScheduling
+
+# The part of a test's name that says what it shares: mostly a program.
+_SHARED = re.compile(
+    r".*/(test_compiled_ops\.py::\w+\[\w+-\w+"
+    r"|test_(constant_operands|existing_kernels|onnx_nodes|operations|replay)\.py)"
+)
+QUICK_S = 0.05
+QUICK_TOGETHER = 16
+
+
+class SharedScopes(LoadScopeScheduling):
+    """Tests that share something go to one process, all others wherever there is room.
+
+    Units of many tests go first. Most others are one quick test: a process that has just run such a
+    test gets several at once, so that it does not wait for a message after each. What is done is
+    forgotten: xdist's own lists grow with every test, and it walks them after every test.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        shared = _SHARED.match(nodeid)
+        return shared.group() if shared else nodeid
+
+    def schedule(self) -> None:
+        names = next(iter(self.registered_collections.values()))
+        self._places = {nodeid: place for place, nodeid in enumerate(names)}
+        self._at_once: dict[Any, int] = {}
+        super().schedule()
+
+    def mark_test_complete(self, node: Any, item_index: int, duration: float = 0) -> None:
+        nodeid = self.registered_collections[node][item_index]
+        units, scope = self.assigned_work[node], self._split_scope(nodeid)
+        del units[scope][nodeid]
+        if not units[scope]:
+            del units[scope]
+        self._at_once[node] = QUICK_TOGETHER if duration < QUICK_S else 1
+        self._reschedule(node)
+
+    def _assign_work_unit(self, node: Any) -> None:
+        places: list[int] = []
+        for _ in range(self._at_once.get(node, 1)):
+            if self.workqueue:
+                scope, unit = self.workqueue.popitem(last=False)
+                self.assigned_work[node][scope] = unit
+                places += [self._places[nodeid] for nodeid in unit]
+        node.send_runtest_some(places)
