@@ -6,7 +6,8 @@ registered here for the operation; the template of the operation's row in `ops.p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache
 
 from ellc.codegen.kir.c_prelude import C_TYPES
 from ellc.codegen.kir.c_writer import CWriter
@@ -38,6 +39,10 @@ def _called(function: str, args: list[str]) -> str:
 
 def _instruction(w: CWriter, row: Instruction) -> str:
     """The name of the C helper function that computes an instruction."""
+    return w.prelude.once((row.name,), lambda: _instruction_helper(w, row))
+
+
+def _instruction_helper(w: CWriter, row: Instruction) -> str:
     operands = zip(row.takes, "abcdefgh", strict=False)
     parameters = ", ".join(f"{w.type(type_)} {name}" for type_, name in operands)
     if row.gives.lanes > 1:
@@ -121,11 +126,15 @@ def largest(w: CWriter, let: Let, args: list[str]) -> str:
 
 def _by_template(w: CWriter, let: Let, args: list[str]) -> str:
     row, result = OPS[let.op], let.result.type
+    what = (let.op, result, *[a.type for a in let.args], bool(let.attrs))
     if result.lanes > 1:
-        return _called(_lanewise(w, row, let), [*args, *map(str, let.attrs)])
+        helper = w.prelude.once(what, lambda: _lanewise(w, row, let))
+        return _called(helper, [*args, *map(str, let.attrs)])
     pairs = zip(let.args, args, strict=True)
     lanes = [t for a, value in pairs for t in _pair(a, result, value, "0")]
-    return w.prelude.need(_expression(row, let, lanes))
+    expression = _expression(row, let, lanes)
+    w.prelude.once(what, lambda: w.prelude.need(expression))
+    return expression
 
 
 def _lanewise(w: CWriter, row: OpRow, let: Let) -> str:
@@ -161,20 +170,24 @@ def _pair(operand: Operand, result: VType, value: str, lane: str) -> list[str]:
 
 def _expression(row: OpRow, let: Let, args: list[str], amount: str = "") -> str:
     """One lane of an operation whose row has a C template."""
-    elem = let.args[-1].type.elem
-    text = row.c
+    text, names = _template(row.name, let.args[-1].type.elem, let.result.type.elem)
+    return text.format(*args, **names, n=amount or (str(let.attrs[0]) if let.attrs else ""))
+
+
+@cache
+def _template(op: str, elem: Elem, result: Elem) -> tuple[str, Mapping[str, str]]:
+    """The C template for an element type, and the types that it names."""
+    row, text = OPS[op], OPS[op].c
     if elem.is_float:
         text = row.c_float or row.c
     elif elem not in (Elem.INDEX, Elem.MASK):
         text = row.c_int or row.c
     fixed = elem not in (Elem.INDEX, Elem.MASK)
     unsigned = Elem(f"u{elem.bytes * 8}") if fixed else elem
-    return text.format(
-        *args,
-        c=C_TYPES[let.result.type.elem],
-        u="uint64_t" if fixed and elem.bytes == 8 else "uint32_t",
-        e=elem.value,
-        w=unsigned.value,
-        v=C_TYPES[unsigned],
-        n=amount or (str(let.attrs[0]) if let.attrs else ""),
-    )
+    return text, {
+        "c": C_TYPES[result],
+        "u": "uint64_t" if fixed and elem.bytes == 8 else "uint32_t",
+        "e": elem.value,
+        "w": unsigned.value,
+        "v": C_TYPES[unsigned],
+    }

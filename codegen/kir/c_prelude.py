@@ -10,9 +10,14 @@ reinterpreted by unions; memory is accessed as the element type only.
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from ellc.codegen.kir.types import Elem, VType
+
+_Method = TypeVar("_Method", bound=Callable[..., str])
 
 C_TYPES = {
     Elem.F32: "float",
@@ -194,12 +199,32 @@ _FIXED = {
 }
 
 
+def _once(method: _Method) -> _Method:
+    """A method of `Prelude` that writes nothing when it is called again with the same arguments."""
+    name = method.__name__
+
+    @functools.wraps(method)
+    def written(self: Prelude, *args: Any) -> str:
+        return self.once((name, *args), lambda: method(self, *args))
+
+    return written  # type: ignore[return-value]
+
+
 class Prelude:
     """Collects what is used; `text` is everything in an order in which C can read it."""
 
     def __init__(self) -> None:
         self._types: dict[str, str] = {}
         self._functions: dict[str, str] = {}
+        self._type_names: dict[VType, str] = {}
+        self._written: dict[tuple[Any, ...], str] = {}
+
+    def once(self, what: tuple[Any, ...], write: Callable[[], str]) -> str:
+        """What `write` gives, which is called when this is first asked for: it takes its time."""
+        found = self._written.get(what)
+        if found is None:
+            found = self._written[what] = write()
+        return found
 
     def text(self) -> str:
         """All definitions."""
@@ -208,12 +233,13 @@ class Prelude:
 
     def type(self, type_: VType) -> str:
         """The C type of a value."""
-        if type_.lanes == 1:
-            return C_TYPES[type_.elem]
-        name = str(type_)
-        if name not in self._types:
-            lanes = f"{_lanes_macro(type_)}({C_TYPES[type_.elem]}, {type_.lanes})"
-            self._types[name] = f"typedef struct {{ {lanes}; }} {name};\n"
+        name = self._type_names.get(type_)
+        if name is None:
+            name = C_TYPES[type_.elem]
+            if type_.lanes > 1:
+                lanes, name = f"{_lanes_macro(type_)}({name}, {type_.lanes})", str(type_)
+                self._types[name] = f"typedef struct {{ {lanes}; }} {name};\n"
+            self._type_names[type_] = name
         return name
 
     def need(self, expression: str) -> str:
@@ -244,26 +270,31 @@ class Prelude:
         body += f"for (i = 0; i < {result.lanes}; i++)\n    r.l[i] = {expression};\nreturn r;"
         return self.function(type_, name, parameters, body)
 
+    @_once
     def load(self, type_: VType) -> str:
         """`(const T *p)`."""
         element = C_TYPES[type_.elem]
         return self.lanewise(type_, f"{type_}_load", f"const {element} *p", "p[i]")
 
+    @_once
     def store(self, type_: VType) -> str:
         """`(T *p, vector v)`."""
         body = f"int i;\nfor (i = 0; i < {type_.lanes}; i++)\n    p[i] = v.l[i];"
         parameters = f"{C_TYPES[type_.elem]} *p, {self.type(type_)} v"
         return self.function("void", f"{type_}_store", parameters, body)
 
+    @_once
     def splat(self, type_: VType) -> str:
         """`(T a)`."""
         return self.lanewise(type_, f"{type_}_splat", f"{C_TYPES[type_.elem]} a", "a")
 
+    @_once
     def part(self, result: VType, source: VType) -> str:
         """`(vector a, int start)`."""
         parameters = f"{self.type(source)} a, int start"
         return self.lanewise(result, f"{result}_part_{source}", parameters, "a.l[start + i]")
 
+    @_once
     def join(self, first: VType, second: VType) -> str:
         """`(a, b)`, each a vector or a scalar."""
         result = first.with_lanes(first.lanes + second.lanes)
@@ -277,6 +308,7 @@ class Prelude:
         parameters = f"{self.type(first)} a, {self.type(second)} b"
         return self.function(type_, name, parameters, body + "return r;")
 
+    @_once
     def pick(self, places: VType, table: VType) -> str:
         """`(places, table)`: lanes of the table, 0 beyond them."""
         place = "a" if places.lanes == 1 else "a.l[i]"
@@ -288,6 +320,7 @@ class Prelude:
             return self.function(self.type(places), name, parameters, f"return {found};")
         return self.lanewise(places, name, parameters, found)
 
+    @_once
     def pack_bits(self, source: VType) -> str:
         """`(mask)`: bytes, or one byte."""
         result = VType(Elem.U8, source.lanes // 8)
@@ -298,6 +331,7 @@ class Prelude:
         parameters = f"{self.type(source)} a"
         return self.function(self.type(result), f"{source}_pack_bits", parameters, body)
 
+    @_once
     def largest(self, source: VType) -> str:
         """`(a)`: the largest lane."""
         element = C_TYPES[source.elem]
@@ -305,6 +339,7 @@ class Prelude:
         body += "    r = a.l[i] > r ? a.l[i] : r;\nreturn r;"
         return self.function(element, f"{source}_largest", f"{self.type(source)} a", body)
 
+    @_once
     def bitcast(self, source: VType, to: Elem) -> str:
         """`(a)`: the same bits."""
         result = source.with_elem(to)
@@ -316,6 +351,7 @@ class Prelude:
         scalar = self.bitcast(source.with_lanes(1), to)
         return self.lanewise(result, name, f"{self.type(source)} a", f"{scalar}(a.l[i])")
 
+    @_once
     def convert(self, source: VType, to: Elem) -> str:
         """`(a)`: the same numbers; floats to integers saturate. Scalars may be plain casts."""
         result = source.with_elem(to)

@@ -51,6 +51,10 @@ class CWriter:
 
     def scalar_literal(self, imm: Imm) -> str:
         """A literal's lane."""
+        elem = imm.type.elem
+        return self.prelude.once((elem, imm.text), lambda: self._literal(imm))
+
+    def _literal(self, imm: Imm) -> str:
         one = imm.type.with_lanes(1)
         value = literal(Imm(imm.value, one))[0]
         if not one.elem.is_float:

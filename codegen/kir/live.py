@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from ellc.codegen.kir.ir import (
     For,
     If,
@@ -12,7 +10,6 @@ from ellc.codegen.kir.ir import (
     Load,
     Operand,
     Prefetch,
-    Stmt,
     Store,
     Var,
     walk,
@@ -24,8 +21,20 @@ def live_values(kernel: Kernel) -> frozenset[str]:
     sources: dict[str, tuple[Operand, ...]] = {}
     wanted: list[Operand] = []
     for statement in walk(kernel.body):
-        sources.update(_sources(statement))
-        wanted.extend(_roots(statement))
+        match statement:
+            case Let(result, _, args, _):
+                sources[result.name] = args
+            case Load(result, _, index, _, _):
+                sources[result.name] = (index,)
+            case Store(value, _, index, _, _):
+                wanted += (value, index)
+            case Prefetch(_, index, _):
+                wanted.append(index)
+            case If(condition, _):
+                wanted.append(condition)
+            case For():
+                wanted += (statement.start, statement.stop)
+                _add_carried(statement, sources)
     live: set[str] = set()
     while wanted:
         operand = wanted.pop()
@@ -47,30 +56,10 @@ def used_names(kernel: Kernel, live: frozenset[str]) -> frozenset[str]:
     return frozenset(used)
 
 
-def _sources(statement: Stmt) -> Iterator[tuple[str, tuple[Operand, ...]]]:
-    """(value, what it is made of) for every value that the statement itself defines."""
-    match statement:
-        case Let(result, _, args, _):
-            yield result.name, args
-        case Load(result, _, index, _, _):
-            yield result.name, (index,)
-        case For():
-            for carried, first, after, result in zip(
-                statement.carried, statement.inits, statement.yields, statement.results, strict=True
-            ):
-                yield carried.name, (first, after)
-                yield result.name, (carried,)
-
-
-def _roots(statement: Stmt) -> tuple[Operand, ...]:
-    """What the statement needs for its effect."""
-    match statement:
-        case Store(value, _, index, _, _):
-            return (value, index)
-        case Prefetch(_, index, _):
-            return (index,)
-        case For():
-            return (statement.start, statement.stop)
-        case If(condition, _):
-            return (condition,)
-    return ()
+def _add_carried(loop: For, sources: dict[str, tuple[Operand, ...]]) -> None:
+    """What the values that a loop carries are made of."""
+    for carried, first, after, result in zip(
+        loop.carried, loop.inits, loop.yields, loop.results, strict=True
+    ):
+        sources[carried.name] = (first, after)
+        sources[result.name] = (carried,)

@@ -16,7 +16,7 @@ operands, element types among them by name: `v6: i32x4 = convert v4 [i32]`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import assert_never
 
 from ellc.codegen.kir.ir import (
@@ -50,12 +50,16 @@ def print_kernel(kernel: Kernel) -> str:
     head = f"kernel {kernel.name}({params}; {kernel.begin.name}, {kernel.end.name})"
     if kernel.in_place:
         head += f" alias ({', '.join(f'{a} {b}' for a, b in kernel.in_place)})"
-    return "\n".join([f"{head} {{", *_print_body(kernel.body, 1), "}", ""])
+    lines = [f"{head} {{"]
+    _print_body(kernel.body, "  ", lines)
+    return "\n".join([*lines, "}", ""])
 
 
 def print_statement(statement: Stmt) -> str:
     """One statement as text, with what is inside it."""
-    return "\n".join(_print_body((statement,), 0))
+    lines: list[str] = []
+    _print_body((statement,), "", lines)
+    return "\n".join(lines)
 
 
 def _print_param(param: Param) -> str:
@@ -63,26 +67,26 @@ def _print_param(param: Param) -> str:
     return f"{param.name}: {param.elem.value} align {param.align_bytes}{writable}"
 
 
-def _print_body(body: tuple[Stmt, ...], depth: int) -> Iterator[str]:
-    pad = "  " * depth
+def _print_body(body: tuple[Stmt, ...], pad: str, lines: list[str]) -> None:
+    """Append the lines of a body, each after `pad`."""
     for statement in body:
         match statement:
             case Let():
-                yield f"{pad}{_print_let(statement)}"
+                lines.append(f"{pad}{_print_let(statement)}")
             case Load(result, param, index, offset, align):
                 place = _print_place(param, index, offset)
-                yield f"{pad}{_declared(result)} = load {place} align {align}"
+                lines.append(f"{pad}{_declared(result)} = load {place} align {align}")
             case Store(value, param, index, offset, align):
                 place = _print_place(param, index, offset)
-                yield f"{pad}store {print_operand(value)} -> {place} align {align}"
+                lines.append(f"{pad}store {print_operand(value)} -> {place} align {align}")
             case Prefetch(param, index, offset):
-                yield f"{pad}prefetch {_print_place(param, index, offset)}"
+                lines.append(f"{pad}prefetch {_print_place(param, index, offset)}")
             case For():
-                yield from _print_for(statement, depth)
+                _print_for(statement, pad, lines)
             case If(condition, inner):
-                yield f"{pad}if {print_operand(condition)} {{"
-                yield from _print_body(inner, depth + 1)
-                yield f"{pad}}}"
+                lines.append(f"{pad}if {print_operand(condition)} {{")
+                _print_body(inner, pad + "  ", lines)
+                lines.append(f"{pad}}}")
             case _:
                 assert_never(statement)
 
@@ -99,20 +103,19 @@ def _print_let(let: Let) -> str:
     return f"{_declared(let.result)} = {' '.join(words)}"
 
 
-def _print_for(loop: For, depth: int) -> Iterator[str]:
-    pad = "  " * depth
+def _print_for(loop: For, pad: str, lines: list[str]) -> None:
     head = f"for {loop.index.name} in {print_operand(loop.start)}..{print_operand(loop.stop)}"
     if loop.step != 1:
         head += f" step {loop.step}"
     if loop.carried:
         pairs = zip(loop.carried, loop.inits, strict=True)
         head += f" carry ({', '.join(f'{_declared(c)} = {print_operand(v)}' for c, v in pairs)})"
-    yield f"{pad}{head} {{"
-    yield from _print_body(loop.body, depth + 1)
+    lines.append(f"{pad}{head} {{")
+    _print_body(loop.body, pad + "  ", lines)
     if loop.yields:
-        yield f"{pad}  yield {', '.join(map(print_operand, loop.yields))}"
+        lines.append(f"{pad}  yield {', '.join(map(print_operand, loop.yields))}")
     results = f" -> {', '.join(r.name for r in loop.results)}" if loop.results else ""
-    yield f"{pad}}}{results}"
+    lines.append(f"{pad}}}{results}")
 
 
 def _declared(var: Var) -> str:
