@@ -149,6 +149,12 @@ ROWS = (
         "The report names the suffixes: `.ell` or `.eir`.",
     ),
     ErrorCode(
+        "E743",
+        "Facts of networks cannot be used",
+        "A file in `ellc/zoo/facts` is not as it should be; the report lists every problem.",
+        "Each line says the file, the place in it and what is wrong.",
+    ),
+    ErrorCode(
         "E750",
         "No such node to explain",
         "`ellc explain --node` was given a name that no layer, value or kernel has.",

@@ -1,8 +1,8 @@
 """Takes the facts of ELL's gallery pages over into the zoo's own form.
 
 Run as a program with the gallery data's file (`ell/gallery_models.json` in the folder of
-ELLC_TEST_DATA), it prints what `ellc/zoo/gallery.json` must hold; with `plots` after it, what
-`ellc/zoo/plots.json` must hold.
+ELLC_TEST_DATA), it prints what `ellc/zoo/gallery.json` must hold; with `plots` or `figures` after
+it, what `ellc/zoo/plots.json` or `ellc/zoo/facts/gallery.json` must hold.
 """
 
 from __future__ import annotations
@@ -279,9 +279,25 @@ def plots_text(facts: dict[str, Any]) -> str:
     return "\n".join([*lines, "  ],", f'  "missing": {missing}', "}", ""])
 
 
+# ---- figures -------------------------------------------------------------------------------------
+
+
+def figures_text(models: list[dict[str, Any]]) -> str:
+    """Accuracies and speeds of every page: of the one at HEAD where there are two of a name."""
+    pages = {model["name"]: model for model in sorted(models, key=lambda model: model["in_head"])}
+    rows = []
+    for name, page in sorted(pages.items()):
+        top1, top5 = page.get("top1_percent"), page.get("top5_percent")
+        rows.append(f"  {json.dumps([name, page['date'], top1, top5, page['ms_per_frame']])}")
+    return "[\n" + ",\n".join(rows) + "\n]\n"
+
+
 if __name__ == "__main__":
     gallery = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    if sys.argv[2:] == ["plots"]:
-        print(plots_text(plots_document(gallery)), end="")
-    else:
-        print(text(document(gallery)), end="")
+    match sys.argv[2:]:
+        case ["plots"]:
+            print(plots_text(plots_document(gallery)), end="")
+        case ["figures"]:
+            print(figures_text(gallery), end="")
+        case _:
+            print(text(document(gallery)), end="")

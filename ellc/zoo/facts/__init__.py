@@ -1,0 +1,46 @@
+"""What is published of the zoo's networks, as data: one TOML file for each, `sources.toml` for all.
+
+Every figure has its source. To add a network's facts, add a file `NAME.toml`:
+
+    dataset = "CIFAR-10"            # what it was trained on
+    colours = "rgb"                 # rgb, bgr, grey, or none
+    origin = "MLPerf Tiny"
+    notes = ["..."]                 # may be left out
+
+    [[size]]
+    of = "parameters"               # one of `SIZES`
+    published = "0.078 M"           # as the source writes it
+    counts = "folded"               # of parameters: one of `COUNTS`
+    source = "nxp-classification"   # a name in sources.toml
+    difference = "..."              # why the network of the zoo has another figure, if it has
+
+    [[accuracy]]
+    precision = "int8"              # one of `PRECISIONS`
+    top1 = 75                       # per cent; top5 may be left out
+    source = "nxp-classification"
+
+    [[speed]]
+    ms = 3.83                       # of one prediction
+    board = "i.MX 8M Plus"
+    clock_mhz = 1800                # may be left out, as threads may
+    threads = 1
+    precision = "int8"
+    engine = "TensorFlow Lite"
+    source = "nxp-speeds"
+"""
+
+from ellc.zoo.facts.load import facts, load
+from ellc.zoo.facts.rows import COUNTS, PRECISIONS, SIZES, Accuracy, Facts, Size, Source, Speed
+
+__all__ = [
+    "COUNTS",
+    "PRECISIONS",
+    "SIZES",
+    "Accuracy",
+    "Facts",
+    "Size",
+    "Source",
+    "Speed",
+    "facts",
+    "load",
+]

@@ -1,0 +1,44 @@
+"""The figures of ELL's gallery pages: accuracies, and milliseconds on its boards."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from ellc.zoo.facts.rows import Accuracy, Facts, Speed
+from ellc.zoo.gallery import pages
+from ellc.zoo.plots import plots
+
+PAGES = "gallery.json"
+SOURCE = "ell-gallery"
+_BOARD = re.compile(r"(.*) @ ([\d.]+)(MHz|GHz)")
+
+
+def page_facts(path: Path) -> dict[str, Facts]:
+    """The facts of every page, of networks that cannot be built, too."""
+    colours = {page.name: page.colours for page in pages()}
+    colours |= {plot.name: plot.colours for plot in plots()}
+    signs = {page.name for page in pages() if any("Binary" in x.kind for x in page.layers)}
+    signs |= {plot.name for plot in plots() if any("binary" in x for x in plot.layers)}
+    found = {}
+    for name, date, top1, top5, times in json.loads(path.read_text(encoding="utf-8")):
+        precision = "binary" if name in signs else "fp32"
+        found[name] = Facts(
+            name,
+            "ImageNet",
+            colours.get(name, "bgr"),
+            "ELL gallery",
+            accuracies=(Accuracy(precision, top1, SOURCE, top5),) if top1 else (),
+            speeds=tuple(_speed(board, ms, precision) for board, ms in times.items()),
+            notes=(f"Figures of the page's revision of {date}.",),
+        )
+    return found
+
+
+def _speed(board: str, ms: float, precision: str) -> Speed:
+    found = _BOARD.fullmatch(board)
+    if not found:
+        raise ValueError(board)
+    clock = float(found[2]) * (1000 if found[3] == "GHz" else 1)
+    return Speed(ms, found[1], precision, "ELL", SOURCE, clock_mhz=round(clock))

@@ -1,0 +1,104 @@
+"""The sizes of the zoo's own networks, to stand beside the published ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+from ellc.inspect import NetworkReport, inspect
+from ellc.ir.graph import Graph
+from ellc.ir.nested import constant_types
+from ellc.ir.types import DType
+from ellc.zoo.catalogue import build
+from ellc.zoo.facts import Size
+
+_FILE_SHARE, _FILE_BYTES = 0.06, 48 << 10
+"""What a file has beside its weights, at most: a share of them, and bytes."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Sizes of a network at full width; no weight is drawn for them."""
+
+    name: str
+
+    @cached_property
+    def folded(self) -> NetworkReport:
+        """The network with batch normalisation in its weights, as it is deployed."""
+        return inspect(self._graph)
+
+    @cached_property
+    def _graph(self) -> Graph:
+        return build(self.name, blank=True)
+
+    @cached_property
+    def _kept(self) -> NetworkReport:
+        return inspect(build(self.name, blank=True, keep_batch_norm=True))
+
+    def parameters(self, counts: str) -> int:
+        """Numbers in constants: see `facts.COUNTS`."""
+        # Means and deviations of batch normalisation stand in the layers of their own.
+        untrained = sum(x.parameters for x in self._kept.layers if x.operator == "mul_add")
+        match counts:
+            case "all":
+                return self._kept.parameters
+            case "trainable":
+                return self._kept.parameters - untrained
+            case "weights":
+                return self._kept.parameters - 2 * untrained
+            case _:
+                return self.folded.parameters
+
+    @property
+    def int8_bytes(self) -> int:
+        """Weights of one byte, biases of four."""
+        types = constant_types(self._graph).values()
+        return sum(t.elements * (1 if t.rank > 1 else 4) for t in types)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Signs of one bit, and four bytes for every other number that is trained."""
+        types = constant_types(self._graph).values()
+        signs = sum(t.elements for t in types if t.dtype is DType.BIT)
+        return signs // 8 + 4 * (self.parameters("trainable") - signs)
+
+    @property
+    def receptive_field(self) -> int:
+        """Rows of the image that an element sees before the image becomes one pixel."""
+        windowed = [
+            x.field
+            for x in self.folded.layers
+            if x.field and len(x.output_shape) == 4 and prod(x.output_shape[1:3]) > 1
+        ]
+        return windowed[-1][0] if windowed else 0
+
+    def of(self, size: Size) -> float:
+        """The figure of the same kind as a published one."""
+        match size.of:
+            case "parameters":
+                return self.parameters(size.counts)
+            case "macs":
+                return self.folded.macs
+            case "operations":
+                return 2 * self.folded.macs
+            case "fp32 file":
+                return 4 * self.folded.parameters
+            case "int8 file":
+                return self.int8_bytes
+            case "memory":
+                return self.memory_bytes
+            case _:
+                return self.receptive_field
+
+    def agrees(self, size: Size) -> bool:
+        """Whether a published figure is this network's, to its last digit.
+
+        A file may be larger than its weights by what a format needs; some write MB and mean MiB.
+        """
+        ours, published, step = self.of(size), size.value, size.step
+        if size.of not in ("fp32 file", "int8 file"):
+            return abs(ours - published) <= step / 2 * (1 + 1e-9)
+        most = ours * (1 + _FILE_SHARE) + _FILE_BYTES
+        units = {"MB": (1.0, 2**20 / 10**6), "KB": (1.0, 1.024)}.get(size.published[-2:], (1.0,))
+        return any(ours - step <= published * unit <= most + step for unit in units)
