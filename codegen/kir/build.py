@@ -31,12 +31,12 @@ from ellc.ir.errors import EllcError
 
 ValueT = TypeVar("ValueT")
 MOST_VALUES = 1 << 16
-"""Values of one kernel. Code for every tap of a window, or for every column at its edge, grows with
-the numbers in a model; kernels of networks in use have a few thousand."""
+"""The most values of one kernel. Straight-line code, for instance for every tap of a window, grows
+with the numbers in a model file; kernels of networks in use have a few thousand values."""
 
 
 @dataclass
-class Loop:
+class OpenLoop:
     """A loop being written: use `index` and `carried` inside, call `carry`, use `results` after."""
 
     index: Operand
@@ -59,8 +59,9 @@ class KernelBuilder:
         self._count = 0
         self._in_place: list[tuple[str, str]] = []
         self._ranges: dict[str, tuple[int, int]] = {}
-        # Conditions of loops that have at most one trip, by loop index, and the largest of several.
+        # The condition of each `rarely`, by the index of its loop.
         self._rare: dict[str, tuple[Var, Imm]] = {}
+        # The largest of several results of `largest`, by these results.
         self._joint: dict[tuple[Var, ...], Operand] = {}
         self.begin = Var("begin", INDEX)
         self.end = Var("end", INDEX)
@@ -80,12 +81,12 @@ class KernelBuilder:
         self._in_place.append((a.name, b.name))
 
     def know_range(self, value: Operand, low: int, high: int) -> None:
-        """All lanes of an integer that count are within low..high: rules may rely on that."""
+        """Declare that all valid lanes of an integer are within low..high; rules may rely on it."""
         if isinstance(value, Var):
             self._ranges[value.name] = (low, high)
 
     def range_of(self, value: Operand) -> tuple[int, int]:
-        """The range in which all lanes of an integer that count are known to be."""
+        """The range in which all valid lanes of an integer are known to be."""
         if isinstance(value, Imm):
             return int(value.value), int(value.value)
         info = np.iinfo(value.type.elem.numpy)
@@ -111,15 +112,18 @@ class KernelBuilder:
         stop: Operand | int,
         step: int = 1,
         carry: Sequence[Operand] = (),
-    ) -> Iterator[Loop]:
-        """`for name in range(start, stop, step)`; without a loop if it has one known trip."""
+    ) -> Iterator[OpenLoop]:
+        """`for name in range(start, stop, step)`.
+
+        If it is known to have one trip, its body is written without a loop; if none, it is dropped.
+        """
         first, last = _index(start), _index(stop)
-        if isinstance(first, Imm) and isinstance(last, Imm) and _turns(first, last, step) <= 1:
+        if isinstance(first, Imm) and isinstance(last, Imm) and _trips(first, last, step) <= 1:
             yield from self._unlooped(first, last, step, tuple(carry))
             return
         index = self._var(INDEX, name)
         carried = tuple(self._var(v.type, "c") for v in carry)
-        loop = Loop(index, carried)
+        loop = OpenLoop(index, carried)
         self._blocks.append([])
         yield loop
         body = tuple(self._blocks.pop())
@@ -131,9 +135,9 @@ class KernelBuilder:
 
     def _unlooped(
         self, first: Imm, last: Imm, step: int, carry: tuple[Operand, ...]
-    ) -> Iterator[Loop]:
-        loop = Loop(first, carry)
-        runs = _turns(first, last, step) == 1
+    ) -> Iterator[OpenLoop]:
+        loop = OpenLoop(first, carry)
+        runs = _trips(first, last, step) == 1
         self._blocks.append([])
         yield loop
         body = self._blocks.pop()
@@ -143,30 +147,31 @@ class KernelBuilder:
 
     @contextmanager
     def when(self, condition: Operand) -> Iterator[None]:
-        """Run what follows only if the scalar mask is true."""
+        """Run the following code only if the scalar mask is true."""
         self._blocks.append([])
         yield
         self._append(If(condition, tuple(self._blocks.pop())))
 
     @contextmanager
-    def rarely(self, largest: Operand, limit: Imm, carry: Sequence[Operand]) -> Iterator[Loop]:
-        """Run what follows once if a result of `largest` is above the limit, else not at all.
+    def rarely(self, largest: Operand, limit: Imm, carry: Sequence[Operand]) -> Iterator[OpenLoop]:
+        """Run the following code once if `largest`, a result of that operation, is above the limit.
 
-        It may run where it is not, too, and must then carry what it was given.
+        If it is `interleaved` with others, it may also run when only theirs is above the limit. It
+        must then carry the values that it was given.
         """
-        turns = self.convert(self.compare("gt", largest, limit), Elem.INDEX)
-        with self.loop("once", 0, turns, 1, carry) as loop:
+        trips = self.convert(self.compare("gt", largest, limit), Elem.INDEX)
+        with self.loop("once", 0, trips, 1, carry) as loop:
             yield loop
         done = self._blocks[-1][-1]
         assert isinstance(done, For) and isinstance(largest, Var)
         self._rare[done.index.name] = (largest, limit)
 
     def interleaved(self, chains: Sequence[Callable[[], ValueT]]) -> list[ValueT]:
-        """Write independent pieces of code statement by statement in turn; their results.
+        """Write independent pieces of code, one statement of each in turn; returns their results.
 
-        A core that executes in order then has something to do while it waits for one of them. A
-        piece must not read what another one stores. What each does `rarely`, at the same place,
-        becomes one branch; other loops end a turn.
+        An in-order core can then run one piece while another waits for a result. A piece must not
+        read what another one stores. If all have a `rarely` at the same statement, these become one
+        branch; any other loop or branch is one statement.
         """
         written: list[list[Stmt]] = []
         results: list[ValueT] = []
@@ -178,29 +183,30 @@ class KernelBuilder:
         return results
 
     def _interleave(self, written: Sequence[Sequence[Stmt]]) -> None:
-        for turn in range(max(map(len, written), default=0)):
-            row = [block[turn] for block in written if turn < len(block)]
+        for position in range(max(map(len, written), default=0)):
+            row = [block[position] for block in written if position < len(block)]
             if not self._join_branches(row):
                 for statement in row:
                     self._append(statement)
                 self._join_largest(row)
 
     def _join_largest(self, row: Sequence[Stmt]) -> None:
-        """Where every piece looks for its `largest` lane, the largest of all is found, too."""
-        found = [s for s in row if isinstance(s, Let) and s.op == "largest"]
-        values = [s.args[0] for s in found]
-        if len(row) == len(found) > 1 and len({v.type for v in values}) == 1:
+        """If every piece computes its `largest` lane here, compute the largest of all, too."""
+        searches = [s for s in row if isinstance(s, Let) and s.op == "largest"]
+        values = [s.args[0] for s in searches]
+        if len(row) == len(searches) > 1 and len({v.type for v in values}) == 1:
             value = reduce(partial(self.op, "max"), values)
-            self._joint[tuple(s.result for s in found)] = self.largest(value)
+            self._joint[tuple(s.result for s in searches)] = self.largest(value)
 
     def _join_branches(self, row: Sequence[Stmt]) -> bool:
-        """Write what every piece does `rarely` as one branch; whether that could be done."""
+        """If every piece has a `rarely` here, write them as one branch; returns whether it did."""
         loops = [s for s in row if isinstance(s, For) and s.index.name in self._rare]
-        asked = [self._rare[loop.index.name] for loop in loops]
-        largest = self._joint.get(tuple(found for found, _ in asked))
-        if len(row) != len(loops) or largest is None or len({limit for _, limit in asked}) != 1:
+        conditions = [self._rare[loop.index.name] for loop in loops]
+        largest = self._joint.get(tuple(result for result, _ in conditions))
+        limits = {limit for _, limit in conditions}
+        if len(row) != len(loops) or largest is None or len(limits) != 1:
             return False
-        stop = self.convert(self.compare("gt", largest, asked[0][1]), Elem.INDEX)
+        stop = self.convert(self.compare("gt", largest, conditions[0][1]), Elem.INDEX)
         self._blocks.append([])
         self._interleave([loop.body for loop in loops])
         self._append(
@@ -231,9 +237,9 @@ class KernelBuilder:
     ) -> Var:
         """`lanes` elements at `param[index + offset]`; alignment defaults to the element's."""
         result = self._var(VType(param.elem, lanes))
-        where, extra = _split_index(index)
+        base, extra = _split_index(index)
         align = align_bytes or param.elem.bytes
-        self._append(Load(result, param, where, offset + extra, align))
+        self._append(Load(result, param, base, offset + extra, align))
         return result
 
     def store(
@@ -245,20 +251,20 @@ class KernelBuilder:
         offset: int = 0,
         align_bytes: int = 0,
     ) -> None:
-        """All lanes of `value` to `param[index + offset]`."""
-        where, extra = _split_index(index)
+        """Store all lanes of `value` at `param[index + offset]`; alignment as for `load`."""
+        base, extra = _split_index(index)
         align = align_bytes or param.elem.bytes
-        self._append(Store(value, param, where, offset + extra, align))
+        self._append(Store(value, param, base, offset + extra, align))
 
     def prefetch(self, param: Param, index: Operand | int, *, offset: int = 0) -> None:
-        """Ask for the cache line of `param[index + offset]`; harmless wherever that is."""
-        where, extra = _split_index(index)
-        self._append(Prefetch(param, where, offset + extra))
+        """Request the cache line of `param[index + offset]`, which may be any address."""
+        base, extra = _split_index(index)
+        self._append(Prefetch(param, base, offset + extra))
 
     def load_some(
         self, param: Param, index: Operand | int, lanes: int, count: int, *, offset: int = 0
     ) -> Var:
-        """The first `count` lanes from memory, the rest 0; nothing after them is touched."""
+        """`lanes` lanes: the first `count` loaded, the others 0; no memory after those is read."""
         if count >= lanes:
             return self.load(param, index, lanes, offset=offset)
         parts: list[Operand] = []
@@ -277,7 +283,7 @@ class KernelBuilder:
     def store_some(
         self, value: Operand, param: Param, index: Operand | int, count: int, *, offset: int = 0
     ) -> None:
-        """The first `count` lanes to memory; nothing after them is touched."""
+        """Store the first `count` lanes; no memory after them is written."""
         if count >= value.type.lanes:
             self.store(value, param, index, offset=offset)
             return
@@ -290,7 +296,7 @@ class KernelBuilder:
     # --- operations ------------------------------------------------------------------------------
 
     def op(self, name: str, *args: Operand, attrs: tuple[int, ...] = ()) -> Operand:
-        """Any operation by name; types are checked against its row."""
+        """Append an operation by name; `verify` checks the types of its operands."""
         types = tuple(a.type for a in args)
         result = self._var(result_type(name, types, attrs))
         self._append(Let(result, name, args, attrs))
@@ -325,7 +331,7 @@ class KernelBuilder:
         return self._arith("max", _index(a), _index(b))
 
     def mul_add(self, a: Operand, b: Operand, c: Operand) -> Operand:
-        """a * b + c, fused where the target has one instruction for it."""
+        """a * b + c, fused if the target has one instruction for it."""
         return self.op("mul_add", a, b, c)
 
     def compare(self, how: str, a: Operand, b: Operand) -> Operand:
@@ -354,7 +360,7 @@ class KernelBuilder:
         return vector if vector.type.lanes == 1 else self.op("lane", vector, attrs=(index,))
 
     def part(self, vector: Operand, start: int, count: int) -> Operand:
-        """`count` lanes from `start`."""
+        """`count` lanes from lane `start` on."""
         if start == 0 and count == vector.type.lanes:
             return vector
         if count == 1:
@@ -422,16 +428,17 @@ def _index(value: Operand | int) -> Operand:
 
 
 def _split_index(index: Operand | int) -> tuple[Operand, int]:
-    """A constant index is all offset."""
+    """(index, offset): a constant index becomes an offset from index 0."""
     operand = _index(index)
     return (Imm(0), int(operand.value)) if isinstance(operand, Imm) else (operand, 0)
 
 
-def _turns(first: Imm, last: Imm, step: int) -> int:
+def _trips(first: Imm, last: Imm, step: int) -> int:
     return max(0, -(-(int(last.value) - int(first.value)) // step))
 
 
 def _fold_index(name: str, a: Operand, b: Operand) -> Operand | None:
+    """The result of index arithmetic that needs no instruction, else None."""
     if a.type.elem is not Elem.INDEX:
         return None
     if isinstance(a, Imm) and isinstance(b, Imm):

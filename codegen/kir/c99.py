@@ -1,8 +1,8 @@
-"""Kernel IR to C99: for toolchains that cannot link an object file, and for reading.
+"""Kernel IR to C99: for toolchains that cannot link an object file, and for people to read.
 
-The code needs <stddef.h> and <stdint.h> and nothing to link with, has no undefined behaviour for
-any input, and compiles without a warning under -Wall -Wextra -pedantic. Integers and bits are those
-of the other emitters; floats differ by what fusing a product and a sum changes.
+The code needs <stddef.h> and <stdint.h> and no library, has no undefined behaviour for any input,
+and compiles without a warning under -Wall -Wextra -pedantic. Integers and bits equal those of the
+LLVM emitter; floats may differ where one of them fuses a product and a sum.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ def c_kernels(kernels: Iterable[Kernel], target: Target, *, static: bool = True)
 
     The functions are `void NAME(const T0 *restrict p0, ..., ptrdiff_t begin, ptrdiff_t end)` with
     the kernel's parameters in order; those that may be one buffer are not `restrict`. `static` is
-    for a file that also holds their callers. C is the same for all targets: kernels were already
-    written for one. Raises `InternalError` for a kernel that `verify` rejects.
+    for a file that also holds their callers. The emitter does not depend on the target, for which
+    kernels are already written. Raises `InternalError` for a kernel that `verify` rejects.
     """
     prelude = Prelude()
-    functions = [_Function(kernel, prelude).text(static) for kernel in kernels]
-    return CCode("\n".join([prelude.text(), *functions]))  # `verify` has looked at every name
+    functions = [_CFunction(kernel, prelude).text(static) for kernel in kernels]
+    return CCode("\n".join([prelude.text(), *functions]))  # `verify` has checked every name
 
 
-class _Function(CWriter):
+class _CFunction(CWriter):
     """Emits one kernel."""
 
     def __init__(self, kernel: Kernel, prelude: Prelude) -> None:
@@ -96,8 +96,8 @@ class _Function(CWriter):
                 case Store(value, param, index, offset, _):
                     self._store(value, param, index, offset)
                 case Prefetch(param, index, offset):
-                    place = _sum(self.value(index), offset)
-                    what = f"({place}) * (ptrdiff_t)sizeof(*{param.name})"
+                    element = _sum(self.value(index), offset)
+                    what = f"({element}) * (ptrdiff_t)sizeof(*{param.name})"
                     self.put(self.prelude.need(f"ELLC_PREFETCH({param.name}, {what});"))
                 case For():
                     self._for(statement)
@@ -109,8 +109,8 @@ class _Function(CWriter):
                     assert_never(statement)
 
     def _for(self, loop: For) -> None:
-        kept = [i for i, c in enumerate(loop.carried) if c.name in self._live]
-        for i in kept:
+        live = [i for i, c in enumerate(loop.carried) if c.name in self._live]
+        for i in live:
             carried = loop.carried[i]
             self.put(f"{self.type(carried.type)} {carried.name} = {self.value(loop.inits[i])};")
         index = loop.index.name
@@ -119,10 +119,10 @@ class _Function(CWriter):
         self.put(f"for (ptrdiff_t {index} = {start}; {index} < {stop}; {step}) {{")
         self.depth += 1
         self._body(loop.body)
-        self._carry([(loop.carried[i], loop.yields[i]) for i in kept])
+        self._carry([(loop.carried[i], loop.yields[i]) for i in live])
         self.depth -= 1
         self.put("}")
-        for i in kept:
+        for i in live:
             self.names[loop.results[i].name] = loop.carried[i].name
 
     def _carry(self, pairs: list[tuple[Var, Operand]]) -> None:
@@ -146,18 +146,18 @@ class _Function(CWriter):
         self.depth -= 1
 
     def _load(self, type_: VType, param: Param, index: Operand, offset: int) -> str:
-        place = _sum(self.value(index), offset)
+        element = _sum(self.value(index), offset)
         if type_.lanes == 1:
-            return f"{param.name}[{place}]"
-        return f"{self.prelude.load(type_)}({_pointer(param, place)})"
+            return f"{param.name}[{element}]"
+        return f"{self.prelude.load(type_)}({_pointer(param, element)})"
 
     def _store(self, value: Operand, param: Param, index: Operand, offset: int) -> None:
-        place = _sum(self.value(index), offset)
+        element = _sum(self.value(index), offset)
         if value.type.lanes == 1:
-            self.put(f"{param.name}[{place}] = {self.value(value)};")
+            self.put(f"{param.name}[{element}] = {self.value(value)};")
         else:
             store = self.prelude.store(value.type)
-            self.put(f"{store}({_pointer(param, place)}, {self.value(value)});")
+            self.put(f"{store}({_pointer(param, element)}, {self.value(value)});")
 
     # --- text ----------------------------------------------------------------------------------
 
@@ -174,5 +174,5 @@ def _sum(index: str, offset: int) -> str:
     return f"{index} {'+' if offset > 0 else '-'} {abs(offset)}"
 
 
-def _pointer(param: Param, place: str) -> str:
-    return param.name if place == "0" else f"{param.name} + {place}"
+def _pointer(param: Param, element: str) -> str:
+    return param.name if element == "0" else f"{param.name} + {element}"

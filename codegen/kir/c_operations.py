@@ -1,7 +1,8 @@
 """Operations of the kernel IR as C expressions.
 
-The first of these that exists makes the expression: the row of an instruction; a function that is
-registered here for the operation; the template of the operation's row in `ops.py`, lane by lane.
+The expression comes from the first of these that exists: the row of an instruction; a function that
+is registered here for the operation; the C template of the operation's row in `ops.py`, applied
+lane by lane.
 """
 
 from __future__ import annotations
@@ -117,8 +118,8 @@ def pack_bits(w: CWriter, let: Let, args: list[str]) -> str:
 @spells("largest")
 def largest(w: CWriter, let: Let, args: list[str]) -> str:
     """The largest lane."""
-    (many,) = let.args
-    return args[0] if many.type.lanes == 1 else _called(w.prelude.largest(many.type), args)
+    (vector,) = let.args
+    return args[0] if vector.type.lanes == 1 else _called(w.prelude.largest(vector.type), args)
 
 
 # --- operations that are lane by lane ------------------------------------------------------------

@@ -1,8 +1,8 @@
-"""Types and helper functions that kernels in C need, each written out when first asked for.
+"""Types and helper functions that kernels in C need, each defined only if it is used.
 
-A vector is a struct around lanes: an array, so that every C99 compiler takes it, or a GNU vector,
-which subscripts the same way but which gcc keeps in registers (ten times faster). Helpers are
-written lane by lane in either case, so both give the same bits.
+A vector is a struct around lanes: an array, which every C99 compiler accepts, or a GNU vector,
+which is subscripted in the same way but which gcc keeps in registers (ten times faster). Helpers
+are written lane by lane in either case, so both give the same bits.
 
 Nothing here calls a library. Signed arithmetic wraps by computing in unsigned types; bits are
 reinterpreted by unions; memory is accessed as the element type only.
@@ -111,8 +111,8 @@ static inline int16_t i16_saturated(int32_t a)
 }
 """
 
-# Where the compiler is told that no errno is wanted, its builtin is one instruction; otherwise it
-# would call libm for negative arguments. The integer algorithm rounds as IEEE 754 says.
+# With -fno-math-errno, the compiler's builtin is one instruction; without, it would call libm for
+# negative arguments. The integer algorithm rounds as IEEE 754 prescribes.
 _SQRT = """\
 #if defined(__NO_MATH_ERRNO__) && !defined(ELLC_PLAIN_C) && (defined(__SSE2__) || \\
     defined(__aarch64__) || defined(__wasm__) || (defined(__ARM_FP) && (__ARM_FP & {arm_fp})))
@@ -187,7 +187,7 @@ _F64_TEXT = {
     "nan": "UINT64_C(0x7ff8000000000000)", "hidden": "UINT64_C(0x10000000000000)", "turns": 55,
 }  # fmt: skip
 _FIXED = {
-    # The root's first digit is before its point, and one more digit rounds: 2^-turns.
+    # The root has `turns` digits, the first before its point, and a sticky bit: unit 2^-turns.
     "f32_sqrt": _SQRT.format(**_F32_TEXT, scale=127 - 26),
     "f64_sqrt": _SQRT.format(**_F64_TEXT, scale=1023 - 55),
     "f32_abs": _ABS.format(**_F32_TEXT),
@@ -211,7 +211,7 @@ def _once(method: _Method) -> _Method:
 
 
 class Prelude:
-    """Collects what is used; `text` is everything in an order in which C can read it."""
+    """Collects the types and helpers that are used; `text` defines each before its use."""
 
     def __init__(self) -> None:
         self._types: dict[str, str] = {}
@@ -255,7 +255,7 @@ class Prelude:
             self.bitcast(VType(Elem(source)), Elem(to))
 
     def function(self, head: str, name: str, parameters: str, body: str) -> str:
-        """Add a helper of this name unless there is one."""
+        """Define a helper unless there is one of this name; returns the name."""
         if name not in self._functions:
             self.need(body)
             lines = "".join(f"    {line}\n" for line in body.splitlines())
@@ -264,7 +264,7 @@ class Prelude:
         return name
 
     def lanewise(self, result: VType, name: str, parameters: str, expression: str) -> str:
-        """A helper that computes every lane `i` of `result` from an expression."""
+        """Define a helper that computes every lane `i` of `result` by an expression."""
         type_ = self.type(result)
         body = f"{type_} r;\nint i;\n"
         body += f"for (i = 0; i < {result.lanes}; i++)\n    r.l[i] = {expression};\nreturn r;"
@@ -272,34 +272,34 @@ class Prelude:
 
     @_once
     def load(self, type_: VType) -> str:
-        """`(const T *p)`."""
+        """The helper `(const T *p)` that loads a vector."""
         element = C_TYPES[type_.elem]
         return self.lanewise(type_, f"{type_}_load", f"const {element} *p", "p[i]")
 
     @_once
     def store(self, type_: VType) -> str:
-        """`(T *p, vector v)`."""
+        """The helper `(T *p, vector v)` that stores a vector."""
         body = f"int i;\nfor (i = 0; i < {type_.lanes}; i++)\n    p[i] = v.l[i];"
         parameters = f"{C_TYPES[type_.elem]} *p, {self.type(type_)} v"
         return self.function("void", f"{type_}_store", parameters, body)
 
     @_once
     def splat(self, type_: VType) -> str:
-        """`(T a)`."""
+        """The helper `(T a)` that broadcasts a scalar."""
         return self.lanewise(type_, f"{type_}_splat", f"{C_TYPES[type_.elem]} a", "a")
 
     @_once
     def part(self, result: VType, source: VType) -> str:
-        """`(vector a, int start)`."""
+        """The helper `(vector a, int start)` that takes consecutive lanes."""
         parameters = f"{self.type(source)} a, int start"
         return self.lanewise(result, f"{result}_part_{source}", parameters, "a.l[start + i]")
 
     @_once
     def join(self, first: VType, second: VType) -> str:
-        """`(a, b)`, each a vector or a scalar."""
+        """The helper `(a, b)` that concatenates two vectors or scalars."""
         result = first.with_lanes(first.lanes + second.lanes)
         type_ = self.type(result)
-        # Two loops: of one with a choice in it, gcc 12 -O3 makes wrong code for masks.
+        # Two loops, because gcc 12 -O3 compiles one loop with a choice wrongly for masks.
         body = f"{type_} r;\nint i;\n"
         for name, part, start in (("a", first, ""), ("b", second, f"{first.lanes} + ")):
             lane = name if part.lanes == 1 else f"{name}.l[i]"
@@ -309,20 +309,21 @@ class Prelude:
         return self.function(type_, name, parameters, body + "return r;")
 
     @_once
-    def pick(self, places: VType, table: VType) -> str:
-        """`(places, table)`: lanes of the table, 0 beyond them."""
-        place = "a" if places.lanes == 1 else "a.l[i]"
-        found = "b" if table.lanes == 1 else f"b.l[{place}]"
+    def pick(self, indices: VType, table: VType) -> str:
+        """The helper `(indices, table)` that selects lanes of the table; 0 beyond them."""
+        index = "a" if indices.lanes == 1 else "a.l[i]"
+        lane = "b" if table.lanes == 1 else f"b.l[{index}]"
         if table.lanes < 256:
-            found = f"({C_TYPES[places.elem]})({place} < {table.lanes} ? {found} : 0)"
-        name, parameters = f"{places}_pick_{table}", f"{self.type(places)} a, {self.type(table)} b"
-        if places.lanes == 1:
-            return self.function(self.type(places), name, parameters, f"return {found};")
-        return self.lanewise(places, name, parameters, found)
+            lane = f"({C_TYPES[indices.elem]})({index} < {table.lanes} ? {lane} : 0)"
+        type_ = self.type(indices)
+        name, parameters = f"{indices}_pick_{table}", f"{type_} a, {self.type(table)} b"
+        if indices.lanes == 1:
+            return self.function(type_, name, parameters, f"return {lane};")
+        return self.lanewise(indices, name, parameters, lane)
 
     @_once
     def pack_bits(self, source: VType) -> str:
-        """`(mask)`: bytes, or one byte."""
+        """The helper `(mask)` that packs a mask into bytes, or into one byte."""
         result = VType(Elem.U8, source.lanes // 8)
         lane = "r" if result.lanes == 1 else "r.l[i / 8]"
         zero = "0" if result.lanes == 1 else "{{0}}"
@@ -333,7 +334,7 @@ class Prelude:
 
     @_once
     def largest(self, source: VType) -> str:
-        """`(a)`: the largest lane."""
+        """The helper `(a)` that finds the largest lane."""
         element = C_TYPES[source.elem]
         body = f"{element} r = a.l[0];\nint i;\nfor (i = 1; i < {source.lanes}; i++)\n"
         body += "    r = a.l[i] > r ? a.l[i] : r;\nreturn r;"
@@ -341,7 +342,7 @@ class Prelude:
 
     @_once
     def bitcast(self, source: VType, to: Elem) -> str:
-        """`(a)`: the same bits."""
+        """The helper `(a)` that reinterprets bits."""
         result = source.with_elem(to)
         name = f"{result}_of_bits_{source}"
         if source.lanes == 1:
@@ -353,7 +354,7 @@ class Prelude:
 
     @_once
     def convert(self, source: VType, to: Elem) -> str:
-        """`(a)`: the same numbers; floats to integers saturate. Scalars may be plain casts."""
+        """The helper `(a)`, or the cast, that converts numbers; floats to integers saturate."""
         result = source.with_elem(to)
         name = f"{result}_of_{source}"
         saturates = source.elem.is_float and not to.is_float
@@ -368,7 +369,10 @@ class Prelude:
 
 
 def _lanes_macro(type_: VType) -> str:
-    """GNU vectors have a power of two of lanes, and no machine has wider ones than 64 bytes."""
+    """The macro that declares a vector's lanes.
+
+    The number of lanes of a GNU vector is a power of two; no machine has vectors above 64 bytes.
+    """
     size = type_.lanes * (1 if type_.elem is Elem.MASK else 8 if type_.elem is Elem.INDEX else 0)
     size = size or type_.lanes * type_.elem.bytes
     if type_.lanes & (type_.lanes - 1) or size > 64:

@@ -1,4 +1,4 @@
-"""Fixed-point arithmetic on 32-bit lanes as kernel IR; `ellc.ir.fixed_point` says what it means.
+"""Fixed-point arithmetic on 32-bit lanes as kernel IR; `ellc.ir.fixed_point` defines its results.
 
 On NEON `mul_high` and `shr_round` are one instruction each.
 """
@@ -17,15 +17,19 @@ _MOST_REDUCED = -2  # shift of a factor in `multiply_reduced`
 
 
 def multiply(b: KernelBuilder, x: Operand, mantissa: Operand, shift: Operand) -> Operand:
-    """x times a factor: left by a positive `shift`, `mul_high`, right by a negative one."""
-    product = b.op("mul_high", _raised(b, x, shift), mantissa)
+    """x times the factor mantissa / 2^31 * 2^shift, as TensorFlow Lite computes it.
+
+    A positive `shift` moves x left before `mul_high`, a negative one divides the product.
+    """
+    product = b.op("mul_high", _shifted_left(b, x, shift), mantissa)
     low, high = b.range_of(shift)
     if low == high:
         return divide_by_power(b, product, max(-low, 0))
     if low >= 0:
         return product
     zero = b.const(0, x)
-    # `down` is minus the bits to divide by: it also tells where there are any.
+    # `down` is minus the number of bits to divide by. Its sign bit is set in lanes that divide, so
+    # that `and` leaves the sign of the products in these.
     down = b.min(shift, zero) if high > 0 else shift
     negative = product if high < 0 else b.op("and", product, down)
     borrow = b.shift_right(negative, _BITS)
@@ -33,17 +37,17 @@ def multiply(b: KernelBuilder, x: Operand, mantissa: Operand, shift: Operand) ->
 
 
 def multiply_once(b: KernelBuilder, x: Operand, mantissa: Operand, shift: Operand) -> Operand:
-    """x times a factor that is not negative, rounded a single time."""
+    """x times a factor that is not negative, rounded only once."""
     if x.type.elem is Elem.I64:
         bits = b.sub(b.const(_BITS, shift), shift)
         return _scaled_once(b, x, b.convert(mantissa, Elem.I64), bits)
-    raised = _raised(b, x, shift)
+    raised = _shifted_left(b, x, shift)
     product = b.op("mul_high", raised, mantissa)
     low, high = b.range_of(shift)
     if low >= 0:
         return product
     zero, half = b.const(0, x), b.const(1 << (_BITS - 1), x)
-    # `mul_high` rounds up where bit 30 of the product is set; unless nothing is divided, undo it.
+    # `mul_high` rounds up if bit 30 of the product is set. Undo that, unless nothing is divided.
     rounded_up = b.compare("ne", b.op("and", b.mul(raised, mantissa), half), zero)
     below = b.select(rounded_up, b.sub(product, b.const(1, x)), product)
     if low == high:
@@ -54,20 +58,20 @@ def multiply_once(b: KernelBuilder, x: Operand, mantissa: Operand, shift: Operan
 
 
 def multiply_reduced(b: KernelBuilder, x: Operand, mantissa: Operand, shift: Operand) -> Operand:
-    """x, of 32 or 64 bits, times a factor with a mantissa of 15 bits, rounded a single time."""
+    """x, of 32 or 64 bits, times a factor with a mantissa of 15 bits, rounded only once."""
     half, most = b.const(1 << 15, mantissa), b.const((1 << 15) - 1, mantissa)
-    # Mantissas are not negative, but half an upper bit more may not fit into a signed number.
+    # Unsigned, because the sum of a mantissa and the half that rounds it may exceed 31 bits.
     unsigned = b.add(b.bitcast(mantissa, Elem.U32), b.bitcast(half, Elem.U32))
     factor = b.min(b.bitcast(b.shift_right(unsigned, 16), Elem.I32), most)
-    if b.range_of(shift)[1] > _MOST_REDUCED:  # computed: lanes that do not count may hold more
+    if b.range_of(shift)[1] > _MOST_REDUCED:  # a computed shift may be larger in invalid lanes
         shift = b.min(shift, b.const(_MOST_REDUCED, shift))
     return _scaled_once(b, x, b.convert(factor, x.type.elem), b.sub(b.const(15, shift), shift))
 
 
 def _scaled_once(b: KernelBuilder, x: Operand, factor: Operand, bits: Operand) -> Operand:
-    """x * factor / 2^bits in 32 bits, rounded, halves up; `bits` from 17 up.
+    """x * factor / 2^bits in 32 bits, rounded, halves up; `bits` is at least 17.
 
-    x by halves: no product has more than the bits of x's type.
+    x is multiplied in two halves, so that no product needs more bits than x has.
     """
     low = b.op("and", x, b.const(0xFFFF, x))
     high = b.add(b.mul(b.shift_right(x, 16), factor), b.shift_right(b.mul(low, factor), 16))
@@ -79,7 +83,7 @@ def _scaled_once(b: KernelBuilder, x: Operand, factor: Operand, bits: Operand) -
     return b.convert(b.op("shr_by", b.add(high, half), rest), Elem.I32)
 
 
-def _raised(b: KernelBuilder, x: Operand, shift: Operand) -> Operand:
+def _shifted_left(b: KernelBuilder, x: Operand, shift: Operand) -> Operand:
     """x * 2^shift where the shift is positive."""
     low, high = b.range_of(shift)
     if high <= 0:
@@ -93,12 +97,12 @@ def divide_by_power(b: KernelBuilder, x: Operand, bits: int) -> Operand:
     """x / 2^bits, rounded, halves away from zero; x is not the lowest number."""
     if bits == 0:
         return x
-    # A negative half less one rounds down.
+    # `shr_round` rounds halves up; 1 is subtracted from negative numbers so that it rounds down.
     return b.op("shr_round", b.add(x, b.shift_right(x, _BITS)), b.const(bits, x))
 
 
 def quotient(b: KernelBuilder, x: Operand, y: Operand, mantissa: int, shift: int) -> Operand:
-    """x / y times a factor, for n-bit numbers and shifts up to 32 - n; a y of 0 counts as 1."""
+    """x / y times a factor, for n-bit numbers and shifts up to 32 - n; y = 0 counts as 1."""
     zero, one, most = b.const(0, x), b.const(1, x), b.const(_BITS, x)
     x = b.select(b.compare("lt", y, zero), b.sub(zero, x), x)
     y = b.max(b.op("abs", y), one)
@@ -106,14 +110,14 @@ def quotient(b: KernelBuilder, x: Operand, y: Operand, mantissa: int, shift: int
     inverse = one_over_one_plus(
         b, b.bitcast(b.sub(highest, b.const(1 << _BITS, highest)), Elem.I32)
     )
-    # Bits that repeat the sign: one less than the zeros above x's magnitude, 31 for 0 and -1.
+    # Redundant sign bits of x: one less than the zeros above its magnitude, 31 for 0 and -1.
     magnitude = b.op("xor", x, b.shift_right(x, _BITS))
     doubled = b.add(b.shift_left(magnitude, 1), one)
     room = b.bitcast(leading_zeros(b, b.bitcast(doubled, Elem.U32))[0], Elem.I32)
     whole = b.op("mul_high", b.op("shl_by", x, room), inverse)
     product = b.op("mul_high", whole, b.const(mantissa, x))
     bits = b.add(b.sub(room, b.bitcast(zeros, Elem.I32)), b.const(_BITS - shift, x))
-    # A negative half less one rounds down; nothing is divided by 1.
+    # As in `divide_by_power`, but only if anything is divided.
     borrow = b.select(b.compare("gt", bits, zero), b.shift_right(product, _BITS), zero)
     scaled = b.op("shr_round", b.add(product, borrow), b.min(bits, most))
     return b.select(b.compare("gt", bits, most), zero, scaled)
@@ -170,14 +174,14 @@ def inverse_root(b: KernelBuilder, x: Operand) -> Operand:
         step = b.sub(b.op("mul_high", guess, b.const(3 << 27, x)), b.op("mul_high", half, cube))
         guess = saturating_shift(b, step, 3)
     mantissa = b.op("mul_high", guess, b.const(_q0(math.sqrt(0.5)), x))
-    # Small numbers would be shifted left: the mantissa takes that.
+    # The shift of small numbers would be to the left: the mantissa is shifted instead.
     more = b.max(b.sub(pairs, b.const(11, x)), b.const(0, x))
     mantissa = b.op("shl_by", mantissa, more)
     return b.select(b.compare("le", x, one), b.const((1 << _BITS) - 1, x), mantissa)
 
 
 def inverse_root_shift(b: KernelBuilder, x: Operand) -> Operand:
-    """The shift that belongs to the mantissa."""
+    """The shift that belongs to the mantissa of `inverse_root`."""
     zero, one = b.const(0, x), b.const(1, x)
     large = b.compare("ge", x, b.const(1 << 29, x))
     right = b.sub(b.select(large, b.const(12, x), b.const(11, x)), _even_shift(b, x)[1])
@@ -185,7 +189,7 @@ def inverse_root_shift(b: KernelBuilder, x: Operand) -> Operand:
 
 
 def _even_shift(b: KernelBuilder, x: Operand) -> tuple[Operand, Operand]:
-    """(x or, from 2^29 up, a quarter of it; pairs of bits by which that comes to 2^27 at least)."""
+    """(x, or a quarter of it from 2^29 on; the pairs of bits that shift this to at least 2^27)."""
     positive = b.max(x, b.const(1, x))
     large = b.compare("ge", positive, b.const(1 << 29, x))
     wide = b.select(large, b.shift_right(positive, 2), positive)
@@ -194,7 +198,7 @@ def _even_shift(b: KernelBuilder, x: Operand) -> tuple[Operand, Operand]:
 
 
 def zeros_above(b: KernelBuilder, x: Operand) -> Operand:
-    """Zero bits above the highest one of a number that is not negative, as signed numbers."""
+    """The number of zero bits above the highest one bit, as signed integers; x is not negative."""
     return b.bitcast(leading_zeros(b, b.bitcast(x, Elem.U32))[0], Elem.I32)
 
 
@@ -225,7 +229,7 @@ def one_over_one_plus(b: KernelBuilder, x: Operand) -> Operand:
 
 
 def saturating_shift(b: KernelBuilder, x: Operand, bits: int) -> Operand:
-    """x * 2^bits, the lowest or highest number where that does not fit."""
+    """x * 2^bits, or the lowest or highest number if that does not fit."""
     highest = (1 << _BITS) - 1
     result = b.shift_left(x, bits)
     above = b.compare("gt", x, b.const(highest >> bits, x))
@@ -235,24 +239,24 @@ def saturating_shift(b: KernelBuilder, x: Operand, bits: int) -> Operand:
 
 
 def _saturating_shift_by(b: KernelBuilder, x: Operand, bits: Operand) -> Operand:
-    """x * 2^bits for x >= 0, the highest number where that does not fit; bits below 32."""
+    """x * 2^bits for x >= 0, or the highest number if that does not fit; bits are below 32."""
     raised = b.op("shl_by", b.bitcast(x, Elem.U32), b.bitcast(bits, Elem.U32))
     highest = b.const((1 << _BITS) - 1, raised)
     return b.bitcast(b.min(raised, highest), Elem.I32)
 
 
 def _q0(real: float) -> int:
-    """The nearest number without integer bits."""
+    """The nearest Q0 number, which has no integer bits."""
     return math.floor(real * 2.0**_BITS + 0.5)
 
 
 def _q2(real: float) -> int:
-    """The nearest number with two integer bits."""
+    """The nearest Q2 number, which has two integer bits."""
     return round(real * 2.0**29)
 
 
 def rounded_root(b: KernelBuilder, x: Operand) -> Operand:
-    """The root of 64 bits as 32, bit by bit from the highest, then rounded."""
+    """The rounded square root of 64-bit integers in 32 bits; each trip finds one bit of it."""
     zero, top = b.const(0, x), b.const(1 << 62, x)
     with b.loop("digit", 0, 32, carry=(x, zero, top)) as loop:
         rest, root, bit = loop.carried

@@ -1,6 +1,6 @@
 """Functions of 16-bit fixed-point numbers on 32-bit lanes, as in `ellc.ir.fixed_point_16`.
 
-No product of two numbers of 16 bits leaves the lane it is in.
+A product of two 16-bit numbers fits in a 32-bit lane.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from ellc.ir.fixed_point_16 import ONE, QUARTER_BITS, constant, deepest, exponen
 
 
 def function_16(b: KernelBuilder, x: Operand, function: str, integer_bits: int) -> Operand:
-    """A function of Q numbers, as Q0."""
+    """A function of 16-bit numbers with `integer_bits` integer bits, as Q0.
+
+    `function` is "logistic", anything else the hyperbolic tangent.
+    """
     zero = b.const(0, x)
     negative = b.sub(zero, b.op("abs", x))
     if function == "logistic":
@@ -28,7 +31,7 @@ def function_16(b: KernelBuilder, x: Operand, function: str, integer_bits: int) 
 
 
 def _product(b: KernelBuilder, first: Operand, second: Operand | int) -> Operand:
-    """Twice the upper half of a product, rounded, halves up."""
+    """first * second / 2^15, rounded, halves up."""
     return b.op("shr_round", b.mul(first, second), b.const(15, first))
 
 

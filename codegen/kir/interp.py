@@ -38,12 +38,12 @@ class Pointer:
 
 
 _Memory = tuple[Array, int, int]
-"""An array with the number of elements before and from its pointer's on."""
+"""An array, the number of its elements before the pointer, and of those from the pointer on."""
 _Registers = list[Array]
 _Memories = list[_Memory]
 _Function = Callable[[_Registers, _Memories], None]
 _UNSET = np.empty(0)
-"""What is in a register before a statement gives it a value: no operand has no lanes."""
+"""The content of a register that has no value yet."""
 
 
 def run(kernel: Kernel, buffers: Mapping[str, Array | Pointer], begin: int, end: int) -> None:
@@ -57,22 +57,22 @@ def run(kernel: Kernel, buffers: Mapping[str, Array | Pointer], begin: int, end:
 
 
 class Program:
-    """A kernel made ready to be run several times: a function per statement, a register per value.
+    """A kernel prepared to run several times: a function per statement, a register per value.
 
-    Raises `InternalError` if a statement reads what no statement before it gives a value.
+    Raises `InternalError` if a statement reads a value that no earlier statement defines.
     """
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self._registers: dict[str, int] = {}
-        self._literals: dict[int, int] = {}  # by `id`, since 0.0 == -0.0 are different literals
+        self._literals: dict[int, int] = {}  # by `id`, which is faster than comparing their texts
         self._start: list[Array] = []
         self._memories = {param.name: number for number, param in enumerate(kernel.params)}
         self._begin, self._end = self._new(kernel.begin), self._new(kernel.end)
         self._body = self._functions(kernel.body)
 
     def run(self, buffers: Mapping[str, Array | Pointer], begin: int, end: int) -> None:
-        """As the function `run`."""
+        """Like the function `run`."""
         memories = [self._memory(param, buffers.get(param.name)) for param in self._kernel.params]
         registers = self._start.copy()
         registers[self._begin] = np.array([begin], np.int64)
@@ -91,7 +91,7 @@ class Program:
         return pointer.array, pointer.first, len(pointer.array) - pointer.first
 
     def _functions(self, body: tuple[Stmt, ...]) -> tuple[_Function, ...]:
-        # A prefetch changes no value, and its address may lie outside of the array.
+        # A prefetch changes no value, and its address may be outside the array.
         return tuple(self._function(s) for s in body if not isinstance(s, Prefetch))
 
     def _function(self, statement: Stmt) -> _Function:
@@ -209,7 +209,7 @@ class Program:
     def _elements(
         self, param: Param, index: Operand, offset: int, type_: VType, align: int
     ) -> Callable[[_Registers, _Memory], slice]:
-        """The elements of its array that an access touches; checks bounds and alignment."""
+        """A function that returns which elements an access uses; it checks bounds and alignment."""
         register, lanes = self._register(index), type_.lanes
         # Only the pointer is known to be aligned, to `align_bytes`: an access cannot rely on more.
         aligned = align <= param.align_bytes
@@ -229,7 +229,7 @@ class Program:
         return elements
 
     def _new(self, variable: Var) -> int:
-        """The register of a value that a statement makes."""
+        """The register of a value that a statement defines."""
         number = self._registers.get(variable.name)
         if number is None:
             number = self._registers[variable.name] = len(self._start)

@@ -21,7 +21,7 @@ class Var:
 class Imm:
     """A literal; a vector literal has the same value in every lane.
 
-    Equal are those of the same type and text: 0.0 differs from -0.0, NaN equals NaN.
+    Two literals are equal if their types and texts are: 0.0 differs from -0.0, NaN equals NaN.
     """
 
     value: int | float
@@ -38,7 +38,7 @@ class Imm:
 
     @property
     def text(self) -> str:
-        """The number, exactly."""
+        """The exact number as text."""
         return repr(float(self.value)) if self.type.elem.is_float else str(int(self.value))
 
 
@@ -47,9 +47,9 @@ Operand = Union[Var, Imm]  # noqa: UP007  (a name usable at run time in annotati
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A pointer the kernel is given: `align_bytes` holds for the pointer itself.
+    """A parameter that points to elements; the pointer itself is aligned to `align_bytes`.
 
-    Parameters never overlap unless both are listed as aliasing (`Kernel.in_place`).
+    The memory of two parameters never overlaps unless `Kernel.in_place` lists them.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Param:
 
 @dataclass(frozen=True, slots=True)
 class Let:
-    """`result = op(args; attrs)`; the row of `op` in `ops.py` says what it means."""
+    """`result = op(args; attrs)`; the row of `op` in `operations.OPERATIONS` defines it."""
 
     result: Var
     op: str
@@ -103,8 +103,8 @@ class Prefetch:
 class For:
     """`for index in range(start, stop, step)`, with values carried in registers.
 
-    `carried[i]` starts as `inits[i]`, becomes `yields[i]` after every turn, and is `results[i]`
-    after the loop. `step` is a positive constant.
+    `carried[i]` is `inits[i]` in the first trip and becomes `yields[i]` after every trip; after the
+    loop its value is `results[i]`. `step` is a positive constant.
     """
 
     index: Var

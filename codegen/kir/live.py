@@ -1,4 +1,4 @@
-"""Which values of a kernel matter: those that something stored, compared or counted depends on."""
+"""The live values of a kernel: those on which a store, a condition or a loop bound depends."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def used_names(kernel: Kernel, live: frozenset[str]) -> frozenset[str]:
 
 
 def _add_carried(loop: For, sources: dict[str, tuple[Operand, ...]]) -> None:
-    """What the values that a loop carries are made of."""
+    """Add the operands from which the values that a loop carries come."""
     for carried, first, after, result in zip(
         loop.carried, loop.inits, loop.yields, loop.results, strict=True
     ):

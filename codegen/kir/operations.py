@@ -14,5 +14,5 @@ OPERATIONS: dict[str, OpRow | Instruction] = {**OPS, **INSTRUCTIONS}
 
 @functools.cache
 def result_type(name: str, types: tuple[VType, ...], attrs: tuple[int, ...]) -> VType:
-    """What an operation makes of operands of these types: kernels repeat a few combinations."""
+    """The type of an operation's result. Cached: kernels use few combinations of types."""
     return OPERATIONS[name].result(types, attrs)

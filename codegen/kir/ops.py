@@ -1,4 +1,4 @@
-"""The kernel IR's operations: one row each - operands, result type, meaning in numpy, LLVM, C.
+"""The kernel IR's operations, one row each: operands, result type, meaning in numpy, LLVM, C.
 
 `takes` has a letter per operand: T any type that `kinds` admits (all T are equal, lanes too),
 E the same element with any lanes, S its scalar, W an integer of twice its bits in as many lanes, N
@@ -79,11 +79,11 @@ def _mask(types: tuple[VType, ...], attrs: tuple[int, ...]) -> VType:
     return types[0].with_elem(Elem.MASK)
 
 
-ELEM_CODES = tuple(Elem)  # attributes are ints: an element type is its place in this tuple
+ELEM_CODES = tuple(Elem)  # attributes are ints: an element type is given by its index here
 
 
 def elem_code(elem: Elem) -> int:
-    """An element type as an attribute."""
+    """The attribute that stands for an element type."""
     return ELEM_CODES.index(elem)
 
 
@@ -107,7 +107,7 @@ _row("mul", "TT", "fsux", _same, np.multiply, llvm="mul {t} {0}, {1}",
 def _divide(a: Array, b: Array) -> Array:
     if a.dtype.kind == "f":
         return np.asarray(np.divide(a, b))
-    # The remainder has the dividend's sign, so what is left divides without one.
+    # a - fmod(a, b) is a multiple of b, so that rounding down does not matter.
     return np.asarray((a - np.fmod(a, b)) // b)
 
 
@@ -124,7 +124,7 @@ _row("abs", "T", "fsx", _same, np.abs, llvm="@llvm.abs({0}, i1 false)",
      c_int="({c})({0} < 0 ? 0u - ({u}){0} : ({u}){0})", c_float="{e}_abs({0})")  # fmt: skip
 _row("sqrt", "T", "f", _same, np.sqrt, llvm_float="@llvm.sqrt({0})",
      c="{e}_sqrt({0})")  # fmt: skip
-# Rounded once or twice, as the target does it best; emitters choose.
+# Rounded once or twice: emitters choose what is faster on the target.
 _row("mul_add", "TTT", "fsux", _same, lambda a, b, c: a * b + c,
      c="{0} * {1} + {2}", c_int="({c})(({u}){0} * ({u}){1} + ({u}){2})")  # fmt: skip
 
@@ -138,7 +138,7 @@ def _wide_product(a: Array, b: Array) -> Array:
     return np.asarray(a.astype(wide) * b.astype(wide))
 
 
-# Exact products of 8 or 16 bits, twice as wide.
+# Exact products of 8- or 16-bit integers, with twice the bits.
 _row("wide_mul", "TT", "su", _wider, _wide_product, c="({c})(({u}){0} * ({u}){1})")
 _row("wide_mul_add", "TTW", "su", _wider, lambda a, b, c: _wide_product(a, b) + c,
      c="({c})(({u}){0} * ({u}){1} + ({u}){2})")  # fmt: skip
@@ -148,7 +148,7 @@ def _pair_sums(a: Array, wide: np.dtype[Any]) -> Array:
     return np.asarray(a[::2].astype(wide) + a[1::2].astype(wide))
 
 
-# Sums of neighbouring lanes, added to lanes of twice the bits or as they are.
+# Sums of two neighbouring lanes: added to lanes of twice the bits, or alone in the same type.
 _row("add_pairs", "TN", "su", _same, lambda a, b: a + _pair_sums(b, a.dtype),
      c="({c})(({u}){0} + ({u}){1} + ({u}){2})")  # fmt: skip
 _row("pair_sums", "T", "su", lambda t, a: t[0].with_lanes(t[0].lanes // 2),
@@ -164,7 +164,7 @@ def _mul_high(a: Array, b: Array) -> Array:
 # 2ab / 2^32, rounded, halves up; the lowest number times itself gives the highest. 32 bits only.
 _row("mul_high", "TT", "s", _same, _mul_high, c="i32_mul_high({0}, {1})")
 
-# Both propagate NaN, like numpy; which zero is the smaller is left open.
+# Both propagate NaN, like numpy; which of two zeros they give is unspecified.
 _row("min", "TT", "fsux", _same, np.minimum, llvm="@llvm.smin({0}, {1})",
      llvm_unsigned="@llvm.umin({0}, {1})", c="{1} < {0} ? {1} : {0}",
      c_float="{0} != {0} || {0} < {1} ? {0} : {1}")  # fmt: skip
@@ -200,16 +200,16 @@ _row("shr", "T", "sux", _same, lambda a, n: np.right_shift(a, a.dtype.type(n)),
 
 
 def _bits_of(a: Array, b: Array) -> Array:
-    """The second operand of a shift: 0 to one less than there are, or C's result is undefined.
+    """The second operand of a shift, checked: from 0 to one less than the bits of an element.
 
-    So in every lane, in those whose result nobody reads, too.
+    Anything else is undefined in C, even in a lane whose result is not used.
     """
     if b.min() < 0 or b.max() >= a.dtype.itemsize * 8:
         raise ValueError(f"shifts {a.dtype} by {b.min()} to {b.max()} bits")
     return b
 
 
-# Shifts by as many bits as the second operand says.
+# Shifts by the number of bits in the second operand.
 _row("shl_by", "TT", "su", _same, lambda a, b: np.left_shift(a, _bits_of(a, b)),
      llvm="shl {t} {0}, {1}", c_int="({c})(({u}){0} << {1})")  # fmt: skip
 _row("shr_by", "TT", "su", _same, lambda a, b: np.right_shift(a, _bits_of(a, b)),
@@ -222,11 +222,11 @@ def _shr_round(a: Array, b: Array) -> Array:
     return np.asarray((a + half) >> b, np.int64).astype(np.int32)
 
 
-# Divided by that power of two, rounded, halves up. 32 bits only.
+# a / 2^b, rounded, halves up. 32 bits only.
 _row("shr_round", "TT", "s", _same, _shr_round,
      c_int="({c})(({0} >> {1}) + (({0} & ({c})(({u})1 << {1} >> 1)) != 0))")  # fmt: skip
 
-# --- comparison and choice; a NaN compares as false, unequal as true ---------------------------
+# --- comparison and choice; comparisons with NaN are false, except `ne` ------------------------
 
 for _name, _numpy, _fcmp, _icmp, _ucmp, _sign in (
     ("eq", np.equal, "oeq", "eq", "eq", "=="),
@@ -268,7 +268,7 @@ def _convert(a: Array, code: int) -> Array:
 
 
 # Float to integer truncates and saturates, NaN gives 0; narrowing an integer drops high bits;
-# a mask becomes 0 or 1. Neither floats become indices nor anything a mask.
+# a mask becomes 0 or 1. Floats cannot become indices, and nothing can become a mask.
 _row("convert", "T", "fsuxm", _to_elem, _convert)
 _row("bitcast", "T", "fsu", _to_elem, lambda a, code: a.view(ELEM_CODES[code].numpy),
      llvm="bitcast {a} {0} to {t}")  # fmt: skip
@@ -276,23 +276,23 @@ _row("bitcast", "T", "fsu", _to_elem, lambda a, code: a.view(ELEM_CODES[code].nu
 # --- between lanes -------------------------------------------------------------------------------
 
 _row("splat", "S", "fsuxm", lambda t, a: t[0].with_lanes(a[0]), lambda a, n: np.repeat(a, n))
-# Lane i in n lanes.
+# Lane i, broadcast to n lanes.
 _row("splat_lane", "T", "fsuxm", lambda t, a: t[0].with_lanes(a[1]),
      lambda a, i, n: np.repeat(a[i], n))  # fmt: skip
 _row("lane", "T", "fsuxm", lambda t, a: t[0].with_lanes(1), lambda a, i: a[i : i + 1])
 # Lanes [start, start + count).
 _row("part", "T", "fsuxm", lambda t, a: t[0].with_lanes(a[1]), lambda a, i, n: a[i : i + n])
-# Lanes of two values one after the other.
+# Lanes of two values, concatenated.
 _row("join", "EE", "fsuxm", lambda t, a: t[0].with_lanes(t[0].lanes + t[1].lanes),
      lambda a, b: np.concatenate([a, b]))  # fmt: skip
 
 
-def _pick(places: Array, table: Array) -> Array:
-    inside = places < len(table)
-    return np.where(inside, table[np.where(inside, places, 0)], 0).astype(table.dtype)
+def _pick(indices: Array, table: Array) -> Array:
+    inside = indices < len(table)
+    return np.where(inside, table[np.where(inside, indices, 0)], 0).astype(table.dtype)
 
 
-# The lanes of the second operand at the places in the first, 0 where there is none. Bytes only.
+# Lanes of the second operand, selected by the indices in the first; 0 beyond them. Bytes only.
 _row("pick", "TE", "u", _same, _pick)
 # 0, 1, 2, ..
 _row("iota", "", "fsux", lambda t, a: VType(ELEM_CODES[a[0]], a[1]),

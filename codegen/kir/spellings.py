@@ -1,4 +1,4 @@
-"""A registry of functions that write operations of the kernel IR in an emitter's language."""
+"""A registry of functions that write operations of the kernel IR in LLVM IR or C."""
 
 from __future__ import annotations
 

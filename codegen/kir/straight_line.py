@@ -30,7 +30,8 @@ Plain = Let | Load | Store | Prefetch
 class Block:
     """Statements between two branches: all run, one after the other.
 
-    Statement i depends on the statements `after[i]`, whose indices are below i. `live_in` are the
+    Statement i must run after the statements `after[i]`, on which it depends; their indices are
+    below i. `live_in` are the
     registers that the block reads and does not define, `live_out` those that it defines and other
     statements read. `loop` is the loop whose whole body this block is, if there is one; the block
     defines the values that it carries.
@@ -47,11 +48,11 @@ Scheduler = Callable[[Block, Core], Sequence[int]]
 """Returns the indices of a block's statements in the order in which a core shall run them."""
 
 SCHEDULERS: dict[str, Scheduler] = {}
-"""By the name that `Core.scheduler` gives; filled by `scheduler`."""
+"""Schedulers by the name in `Core.scheduler`; the decorator `scheduler` adds them."""
 
 
 def scheduler(name: str) -> Callable[[Scheduler], Scheduler]:
-    """Register a scheduler under the name by which cores ask for it."""
+    """Decorator: register a scheduler under the name that cores give in `Core.scheduler`."""
 
     def register(function: Scheduler) -> Scheduler:
         SCHEDULERS[name] = function
@@ -60,8 +61,8 @@ def scheduler(name: str) -> Callable[[Scheduler], Scheduler]:
     return register
 
 
-class BlockMaker:
-    """Makes the blocks of one kernel."""
+class BlockBuilder:
+    """Builds the blocks of one kernel."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._aliased = frozenset(name for pair in kernel.in_place for name in pair)
@@ -69,21 +70,22 @@ class BlockMaker:
 
     def block(self, statements: tuple[Plain, ...], loop: For | None) -> Block:
         """The block of some consecutive statements of the kernel."""
-        made = dict.fromkeys(s.result for s in statements if isinstance(s, Let | Load))
+        defined = dict.fromkeys(s.result for s in statements if isinstance(s, Let | Load))
         read = [v for s in statements for v in registers_read(s)]
         inside = Counter(v.name for v in read)
         return Block(
             statements,
-            self._orders(statements),
-            tuple(dict.fromkeys(v for v in read if v not in made)),
-            tuple(v for v in made if self._reads[v.name] > inside[v.name]),
+            self._dependences(statements),
+            tuple(dict.fromkeys(v for v in read if v not in defined)),
+            tuple(v for v in defined if self._reads[v.name] > inside[v.name]),
             loop,
         )
 
-    def _orders(self, statements: tuple[Plain, ...]) -> tuple[frozenset[int], ...]:
+    def _dependences(self, statements: tuple[Plain, ...]) -> tuple[frozenset[int], ...]:
+        """For each statement, the earlier ones that must run before it."""
         definitions: dict[str, int] = {}
         accesses: list[tuple[int, Load | Store]] = []
-        orders = []
+        dependences = []
         for index, statement in enumerate(statements):
             needed = {
                 definitions[v.name] for v in registers_read(statement) if v.name in definitions
@@ -93,11 +95,11 @@ class BlockMaker:
                 accesses.append((index, statement))
             if isinstance(statement, Let | Load):
                 definitions[statement.result.name] = index
-            orders.append(frozenset(needed))
-        return tuple(orders)
+            dependences.append(frozenset(needed))
+        return tuple(dependences)
 
     def _conflict(self, a: Load | Store, b: Load | Store) -> bool:
-        """Whether one of them may write what the other one accesses."""
+        """Whether one access may write what the other one reads or writes."""
         if isinstance(a, Load) and isinstance(b, Load):
             return False
         if a.param != b.param:
@@ -108,7 +110,7 @@ class BlockMaker:
 
 
 def registers_read(statement: Stmt) -> tuple[Var, ...]:
-    """The registers that a statement reads, but for its body; a loop also reads what it yields."""
+    """The registers that a statement reads outside its body; a loop also reads what it yields."""
     return tuple(o for o in _operands(statement) if isinstance(o, Var))
 
 

@@ -74,13 +74,13 @@ def _print_body(body: tuple[Stmt, ...], pad: str, lines: list[str]) -> None:
             case Let():
                 lines.append(f"{pad}{_print_let(statement)}")
             case Load(result, param, index, offset, align):
-                place = _print_place(param, index, offset)
-                lines.append(f"{pad}{_declared(result)} = load {place} align {align}")
+                address = _print_address(param, index, offset)
+                lines.append(f"{pad}{_declared(result)} = load {address} align {align}")
             case Store(value, param, index, offset, align):
-                place = _print_place(param, index, offset)
-                lines.append(f"{pad}store {print_operand(value)} -> {place} align {align}")
+                address = _print_address(param, index, offset)
+                lines.append(f"{pad}store {print_operand(value)} -> {address} align {align}")
             case Prefetch(param, index, offset):
-                lines.append(f"{pad}prefetch {_print_place(param, index, offset)}")
+                lines.append(f"{pad}prefetch {_print_address(param, index, offset)}")
             case For():
                 _print_for(statement, pad, lines)
             case If(condition, inner):
@@ -129,7 +129,7 @@ def print_operand(operand: Operand) -> str:
     return operand.text if operand.type == INDEX else f"{operand.type}({operand.text})"
 
 
-def _print_place(param: Param, index: Operand, offset: int) -> str:
+def _print_address(param: Param, index: Operand, offset: int) -> str:
     if index == Imm(0):
         return f"{param.name}[{offset}]"
     if offset == 0 and isinstance(index, Var):
@@ -167,7 +167,7 @@ _PREFETCH = re.compile(r"prefetch (.*)")
 _FOR = re.compile(rf"for ({_WORD}) in (\S+?)\.\.(\S+)(?: step (-?\d+))?(?: carry \((.*)\))? {{")
 _CARRY = re.compile(rf"({_WORD}): ({_TYPE}) = (.*)")
 _IF = re.compile(r"if (.*) {")
-_PLACE = re.compile(rf"({_WORD})\[(\S+)(?: ([+-]) (\d+))?\]")
+_ADDRESS = re.compile(rf"({_WORD})\[(\S+)(?: ([+-]) (\d+))?\]")
 _LITERAL = re.compile(rf"({_TYPE})\((.*)\)")
 _TYPE_PARTS = re.compile(rf"({_ELEM})(?:x(\d+))?")
 
@@ -229,15 +229,15 @@ class _Parser:
                 return read(self, *match.groups(default=""))
         raise _BadLine(f"not a statement: {line}")
 
-    def _load(self, name: str, type_: str, place: str, align: str) -> Load:
-        where = self._place(place)
-        return Load(self._declare(name, _parse_type(type_)), *where, int(align))
+    def _load(self, name: str, type_: str, address: str, align: str) -> Load:
+        pointer = self._address(address)
+        return Load(self._declare(name, _parse_type(type_)), *pointer, int(align))
 
-    def _store(self, value: str, place: str, align: str) -> Store:
-        return Store(self._operand(value), *self._place(place), int(align))
+    def _store(self, value: str, address: str, align: str) -> Store:
+        return Store(self._operand(value), *self._address(address), int(align))
 
-    def _prefetch(self, place: str) -> Prefetch:
-        return Prefetch(*self._place(place))
+    def _prefetch(self, address: str) -> Prefetch:
+        return Prefetch(*self._address(address))
 
     def _let(self, name: str, type_: str, op: str, args: str, attrs: str) -> Let:
         if op not in OPERATIONS:
@@ -296,8 +296,8 @@ class _Parser:
             raise _BadLine(f"{text} has no value here")
         return Var(text, self._types[text])
 
-    def _place(self, text: str) -> tuple[Param, Operand, int]:
-        name, index, sign, amount = _matched(_PLACE, text, "a place in memory")
+    def _address(self, text: str) -> tuple[Param, Operand, int]:
+        name, index, sign, amount = _matched(_ADDRESS, text, "an address")
         if name not in self._params:
             raise _BadLine(f"{name} is not a parameter")
         operand = self._operand(index)

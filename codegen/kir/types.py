@@ -27,16 +27,16 @@ class Elem(enum.Enum):
     INDEX = "idx"
     MASK = "mask"
 
-    # Members are one object each. Every look-up by a type hashes one, and Enum's own hash is slow.
+    # Look-ups by type hash members all the time, and Enum's own hash is slow.
     __hash__ = object.__hash__
 
-    # Facts of a member are its attributes: the interpreter asks for them millions of times.
+    # Attributes instead of properties: the interpreter reads them millions of times.
     is_float: bool
     """Whether values are floating point."""
     is_signed: bool
     """Whether order and right shift are those of signed integers."""
     numpy: np.dtype[Any]
-    """How the interpreter holds such values."""
+    """The numpy type of such values in the interpreter."""
 
     def __init__(self, spelled: str) -> None:
         kind = {"f": "float", "i": "int", "u": "uint"}.get(spelled[0], "")
@@ -61,7 +61,7 @@ class Elem(enum.Enum):
 
     @staticmethod
     def of(dtype: DType) -> Elem:
-        """The element that stores a tensor's elements: booleans and packed bits are bytes."""
+        """The type that stores a tensor's elements: booleans and packed bits are bytes."""
         return Elem.U8 if dtype in (DType.BOOL, DType.BIT) else Elem(dtype.value)
 
 
@@ -78,11 +78,11 @@ class VType(NamedTuple):
         return _text(self)
 
     def with_elem(self, elem: Elem) -> VType:
-        """As many lanes of another element."""
+        """Another element type, as many lanes."""
         return VType(elem, self.lanes)
 
     def with_lanes(self, lanes: int) -> VType:
-        """The same element, another number of lanes."""
+        """The same element type, another number of lanes."""
         return VType(self.elem, lanes)
 
 

@@ -28,7 +28,7 @@ from ellc.codegen.kir.types import INDEX, Elem, VType
 from ellc.ir.errors import InternalError
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# Names go into C unchanged.
+# Names become identifiers of C, so they must not be its keywords.
 _RESERVED = frozenset(
     {
         *("auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else"),
@@ -41,16 +41,16 @@ _RESERVED = frozenset(
 
 def verify(kernel: Kernel) -> None:
     """Raise `InternalError` with every violation in one report."""
-    found = problems(kernel)
-    if found:
-        raise InternalError(f"kernel {kernel.name} is malformed:\n" + "\n".join(found))
+    broken = problems(kernel)
+    if broken:
+        raise InternalError(f"kernel {kernel.name} is malformed:\n" + "\n".join(broken))
 
 
 def problems(kernel: Kernel) -> tuple[str, ...]:
     """One line for every rule that the kernel breaks, in the order of its text."""
     checker = _Checker(kernel)
     checker.kernel()
-    return tuple(checker.found)
+    return tuple(checker.problems)
 
 
 class _Checker:
@@ -61,13 +61,13 @@ class _Checker:
         self._params = {p.name: p for p in kernel.params}
         self._assigned: set[str] = set()
         self._visible: dict[str, VType] = {}
-        self.found: list[str] = []
+        self.problems: list[str] = []
 
     def kernel(self) -> None:
         kernel = self._kernel
         self._name(kernel.name)
         if len(self._params) != len(kernel.params):
-            self._say("two parameters have one name")
+            self._report("two parameters have one name")
         for param in kernel.params:
             self._param(param)
         for bound in (kernel.begin, kernel.end):
@@ -76,13 +76,13 @@ class _Checker:
         for pair in kernel.in_place:
             for name in pair:
                 if name not in self._params:
-                    self._say(f"in_place names {name}, which is not a parameter")
+                    self._report(f"in_place names {name}, which is not a parameter")
         self._body(kernel.body)
 
     def _param(self, param: Param) -> None:
         self._name(param.name)
         if param.elem in (Elem.INDEX, Elem.MASK):
-            self._say(f"parameter {param.name}: {param.elem.value} has no form in memory")
+            self._report(f"parameter {param.name}: {param.elem.value} has no form in memory")
         else:
             self._align(f"parameter {param.name}", param.align_bytes, param.elem)
 
@@ -100,7 +100,7 @@ class _Checker:
                     self._use(value)
                     self._access("store", value, param, index, offset, align)
                     if not param.writable:
-                        self._say(f"store to {param.name}, which is not writable")
+                        self._report(f"store to {param.name}, which is not writable")
                 case For():
                     self._for(statement)
                 case If(condition, inner):
@@ -110,7 +110,7 @@ class _Checker:
                 case Prefetch(param, index, _):
                     self._use(index)
                     self._type(index, INDEX, "an index")
-                    self._own(f"prefetch of {param.name}", param)
+                    self._check_param(f"prefetch of {param.name}", param)
                 case _:
                     assert_never(statement)
 
@@ -118,13 +118,13 @@ class _Checker:
         for arg in let.args:
             self._use(arg)
         if let.op in OPERATIONS:
-            found = _result_or_problem(let.op, tuple(a.type for a in let.args), let.attrs)
-            if isinstance(found, VType):
-                self._type(let.result, found, f"the result of {let.op}")
+            outcome = _result_or_problem(let.op, tuple(a.type for a in let.args), let.attrs)
+            if isinstance(outcome, VType):
+                self._type(let.result, outcome, f"the result of {let.op}")
             else:
-                self._say(f"{let.result.name}: {let.op} {found}")
+                self._report(f"{let.result.name}: {let.op} {outcome}")
         else:
-            self._say(f"{let.result.name}: there is no operation {let.op}")
+            self._report(f"{let.result.name}: there is no operation {let.op}")
         self._define(let.result)
 
     def _access(
@@ -132,16 +132,18 @@ class _Checker:
     ) -> None:
         self._use(index)
         self._type(index, INDEX, "an index")
-        place = f"{what} at {param.name}"
-        self._own(place, param)
+        access = f"{what} at {param.name}"
+        self._check_param(access, param)
         if value.type.elem is not param.elem:
-            self._say(f"{place} of {value.type}, but it holds {param.elem.value}")
+            self._report(f"{access} of {value.type}, but it holds {param.elem.value}")
             return
-        self._align(place, align, param.elem)
+        self._align(access, align, param.elem)
         if align > param.align_bytes:
-            self._say(f"{place} aligned to {align} bytes, but the parameter to {param.align_bytes}")
+            self._report(
+                f"{access} aligned to {align} bytes, but the parameter to {param.align_bytes}"
+            )
         if isinstance(index, Imm) and (int(index.value) + offset) * param.elem.bytes % align:
-            self._say(f"{place}[{int(index.value) + offset}] is not aligned to {align} bytes")
+            self._report(f"{access}[{int(index.value) + offset}] is not aligned to {align} bytes")
 
     def _for(self, loop: For) -> None:
         for bound in (loop.start, loop.stop):
@@ -149,10 +151,10 @@ class _Checker:
             self._type(bound, INDEX, "a bound of a loop")
         self._type(loop.index, INDEX, "the index of a loop")
         if loop.step <= 0:
-            self._say(f"loop {loop.index.name} has step {loop.step}")
+            self._report(f"loop {loop.index.name} has step {loop.step}")
         lists = (loop.carried, loop.inits, loop.yields, loop.results)
         if len({len(values) for values in lists}) != 1:
-            self._say(f"loop {loop.index.name} has carried lists of different lengths")
+            self._report(f"loop {loop.index.name} has carried lists of different lengths")
         for carried, first, after, result in zip(*lists, strict=False):
             self._use(first)
             for value in (first, after, result):
@@ -172,47 +174,47 @@ class _Checker:
         self._body(body)
         self._visible = outer
 
-    def _own(self, place: str, param: Param) -> None:
+    def _check_param(self, access: str, param: Param) -> None:
         if self._params.get(param.name) != param:
-            self._say(f"{place}, which is not a parameter of this kernel")
+            self._report(f"{access}, which is not a parameter of this kernel")
 
     # --- values ----------------------------------------------------------------------------------
 
     def _define(self, var: Var) -> None:
         self._name(var.name)
         if var.name in self._assigned:
-            self._say(f"{var.name} is assigned twice")
+            self._report(f"{var.name} is assigned twice")
         if var.name in self._params:
-            self._say(f"{var.name} is both a parameter and a value")
+            self._report(f"{var.name} is both a parameter and a value")
         if var.type.lanes < 1:
-            self._say(f"{var.name} has {var.type.lanes} lanes")
+            self._report(f"{var.name} has {var.type.lanes} lanes")
         self._assigned.add(var.name)
         self._visible[var.name] = var.type
 
     def _use(self, operand: Operand) -> None:
         if isinstance(operand, Imm):
             for problem in literal_problems(operand):
-                self._say(problem)
+                self._report(problem)
         elif operand.name not in self._visible:
-            self._say(f"{operand.name} is used where it has no value")
+            self._report(f"{operand.name} is used where it has no value")
         elif self._visible[operand.name] != operand.type:
             have = self._visible[operand.name]
-            self._say(f"{operand.name} is {have}, but is used as {operand.type}")
+            self._report(f"{operand.name} is {have}, but is used as {operand.type}")
 
     def _type(self, operand: Operand, want: VType, what: str) -> None:
         if operand.type != want:
-            self._say(f"{what} must be {want}, not {operand.type}")
+            self._report(f"{what} must be {want}, not {operand.type}")
 
     def _align(self, what: str, align_bytes: int, elem: Elem) -> None:
         if align_bytes < elem.bytes or align_bytes & (align_bytes - 1):
-            self._say(f"{what}: {align_bytes} bytes is not an alignment of {elem.value}")
+            self._report(f"{what}: {align_bytes} bytes is not an alignment of {elem.value}")
 
     def _name(self, name: str) -> None:
         if not _NAME.fullmatch(name) or name in _RESERVED:
-            self._say(f"{name!r} is not a name: it must be an identifier of C")
+            self._report(f"{name!r} is not a name: it must be an identifier of C")
 
-    def _say(self, problem: str) -> None:
-        self.found.append(problem)
+    def _report(self, problem: str) -> None:
+        self.problems.append(problem)
 
 
 # --- rules of literals and operations ------------------------------------------------------------

@@ -37,7 +37,7 @@ def exp(b: KernelBuilder, x: Operand) -> Operand:
 def expm1_negative(b: KernelBuilder, x: Operand) -> Operand:
     """e^x - 1 for x <= 0, to 3 ulp, for small arguments too."""
     v = Expression.of(b, x)
-    # Far below, e^x is less than half a unit in the last place of 1.
+    # Below this bound, e^x is less than half a unit in the last place of 1.
     part, power = exp_reduced(v.max(-float(v.format.fraction_bits + 3)))
     scale = power_of_two(v, power)
     return part.fma(scale, scale - 1.0).operand
@@ -57,7 +57,8 @@ def tanh(b: KernelBuilder, x: Operand) -> Operand:
 def sigmoid(b: KernelBuilder, x: Operand) -> Operand:
     """1 / (1 + e^-x) to 3 ulp; results below the smallest normal number are 0."""
     v = Expression.of(b, x)
-    # One step scales: a power too large has the bits of infinity, and no smaller one is needed.
+    # One multiplication scales: a power that is too large has the bits of infinity, and the clamp
+    # leaves none that is too small.
     low, high = (1 - v.format.bias) * math.log(2), v.format.exp_range[1]
     part, power = exp_reduced((-v).clamp(low, high))
     grown = (part + 1.0) * power_of_two(v, power)
@@ -81,7 +82,7 @@ def softplus(b: KernelBuilder, x: Operand) -> Operand:
     v = Expression.of(b, x)
     small = v.like(exp(b, (-v.abs()).operand))
     total = small + 1.0
-    # What rounding took from `total`, divided by it; 1 - small/2 is that divisor closely enough.
+    # The rounding error of `total`, divided by it; a product with 1 - small/2 is exact enough.
     lost = (small - (total - 1.0)) * small.fma(v.const(-0.5), v.const(1.0))
     return (v.max(0.0) + (log_positive(total) + lost)).operand
 
@@ -142,11 +143,12 @@ def erf(b: KernelBuilder, x: Operand) -> Operand:
 
 
 def gelu(b: KernelBuilder, x: Operand) -> Operand:
-    """x (1 + erf(x / sqrt 2)) / 2 to 8 ulp, far below 0 too; NaN at -infinity, as numpy."""
+    """x (1 + erf(x / sqrt 2)) / 2 to 8 ulp, also far below 0; NaN at -infinity, like numpy."""
     v = Expression.of(b, x)
     root = v * math.sqrt(0.5)
     size = root.abs().min(v.format.erfc_limit)
-    # The exponent is taken from x, not from the rounded root: far out that is all the accuracy.
+    # The exponent -x^2/2 is computed from x, not from the rounded root: far below 0 the rounding
+    # error of the root would dominate the result.
     whole = v.abs().min(v.format.erfc_limit * math.sqrt(2))
     high = whole.upper_half()
     square = -(high * high * 0.5)
@@ -177,7 +179,7 @@ def pow(b: KernelBuilder, x: Operand, y: Operand) -> Operand:
 
 
 def _log_pair(v: Expression) -> tuple[Expression, Expression]:
-    """log of positive finite numbers as a sum whose first part has half a significand."""
+    """log of positive finite numbers, as a sum whose first part has half a significand."""
     m, power = split_exponent(v)
     high, low = v.format.ln2
     f, divisor = m - 1.0, m + 1.0
@@ -189,7 +191,7 @@ def _log_pair(v: Expression) -> tuple[Expression, Expression]:
     z = s * s
     rest = s_low + s_low + s * z * z.polynomial(v.format.log_ratio) + power * low
     first, second = power * high, s_high + s_high
-    total = first + second  # |first| >= |second| or first = 0: what rounding took is exact
+    total = first + second  # |first| >= |second| or first = 0: its rounding error is exact
     rest = rest + (second - (total - first))
     upper = (total + rest).upper_half()
     return upper, (total - upper) + rest
@@ -198,14 +200,14 @@ def _log_pair(v: Expression) -> tuple[Expression, Expression]:
 def _exact_product(
     pair: tuple[Expression, Expression], factor: Expression
 ) -> tuple[Expression, Expression]:
-    """The product of a sum and a number as a sum whose first part is exact."""
+    """The product of a sum and a number, as a sum whose first part is exact."""
     upper, lower = pair
     factor_upper = factor.upper_half()
     return factor_upper * upper, (factor - factor_upper) * upper + factor * lower
 
 
 def _power_special(x: Expression, y: Expression, result: Expression) -> Expression:
-    """`result` = |x|^y, with signs and everything that is not an ordinary number put right."""
+    """x^y, given `result` = |x|^y: sets the sign, and handles zeros, infinities and NaN."""
     b, size = x.b, x.abs()
     whole = _is_integer(y)
     is_zero, is_infinite = size.test("eq", 0.0), size.test("eq", math.inf)
@@ -218,7 +220,7 @@ def _power_special(x: Expression, y: Expression, result: Expression) -> Expressi
     result = result.bits_op("or", sign)
     below = b.op("and", x.test("lt", 0.0), x.test("gt", -math.inf))
     result = result.select(b.op("and", below, b.op("xor", whole, _all_lanes(x))), math.nan, result)
-    # x^0 and 1^y are 1 even for NaN, anything else with a NaN is one.
+    # x^0 and 1^y are 1 even for NaN; all other powers with NaN are NaN.
     result = result.select(b.op("or", x.test("ne", x), y.test("ne", y)), x + y, result)
     return result.select(b.op("or", y.test("eq", 0.0), x.test("eq", 1.0)), 1.0, result)
 
@@ -228,6 +230,7 @@ def _is_integer(v: Expression) -> Operand:
 
 
 def _all_lanes(v: Expression) -> Operand:
+    """A mask that is true in every lane."""
     zero = v.bits_const(0)
     return v.b.compare("eq", zero, zero)
 
@@ -254,7 +257,7 @@ def _is_odd(v: Expression, turns: Operand) -> Operand:
 
 
 def _sine_and_cosine(r: Expression) -> tuple[Expression, Expression]:
-    """Both for |r| <= pi/4."""
+    """(sine, cosine) for |r| <= pi/4."""
     f, z = r.format, r * r
     sine = (r * z).fma(z.polynomial(f.sin), r)
     cosine = (z * z).fma(z.polynomial(f.cos), z.fma(r.const(-0.5), r.const(1.0)))

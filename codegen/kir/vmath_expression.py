@@ -1,4 +1,4 @@
-"""Lets the elementary functions (`exp`, `tanh`, ...) be written with Python's operators."""
+"""Operands with Python's operators, in which elementary functions (`exp`, `tanh`) are written."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Constants of the elementary functions, one set for each floating-point format.
 
-The coefficients are minimax fits (Remez exchange, 50 digits), lowest power first, made so that the
-error relative to the function's own value is smallest; the error of the fit is given with each set.
+The coefficients are minimax fits (Remez exchange, 50 digits), lowest power first, which minimise
+the error relative to the function's value; the error of the fit is given with each set.
 """
 
 from __future__ import annotations
@@ -20,27 +20,28 @@ class Format:
     fraction_bits: int
     bias: int
     split_mask: int
-    """Keeps the upper half of the significand, so that a product of two halves is exact."""
+    """Mask of the upper half of the significand: a product of two such halves is exact."""
 
     ln2: tuple[float, float]
-    """Upper part times any exponent is exact; both together are twice as precise as the format."""
+    """ln 2 as a sum: the first part times any exponent is exact, the sum is twice as precise as the
+    format."""
     half_pi: tuple[float, ...]
     """Parts of pi/2 that are exact times any integer up to `trig_limit` * 2/pi."""
     trig_limit: float
     """Larger angles are reduced by multiplying with 1 / (2 pi) in integers."""
     turn_digits: int
-    """Digits of 32 bits of 1 / (2 pi) that such an angle's significand is multiplied by."""
+    """How many 32-bit digits of 1 / (2 pi) such an angle's significand is multiplied by."""
     rest_digits: int
-    """Digits of the product that are an angle's rest: at least twice as many bits as the format
-    has, since the float next to a multiple of pi/2 leaves half of them 0."""
+    """How many digits of the product form an angle's remainder. They have at least twice the bits
+    of the format, because half of them are 0 for the float closest to a multiple of pi/2."""
     exp_range: tuple[float, float]
-    """Below the first exp is 0, above the second it is infinity."""
+    """Below the first bound exp is 0, above the second it is infinity."""
     tanh_limit: float
     """From here on tanh rounds to 1."""
     erfc_limit: float
     """From here on erfc rounds to 0."""
     power_limit: float
-    """Exponents beyond it give 0, 1 or infinity for any base."""
+    """Exponents of larger magnitude give 0, 1 or infinity for any base."""
 
     exp: tuple[float, ...]
     """(expm1(r) - r) / r^2 for |r| <= 0.37."""
@@ -63,7 +64,7 @@ class Format:
 
     @property
     def round_magic(self) -> float:
-        """Added to a small number it leaves the nearest integer in the low bits."""
+        """Added to a small number, it leaves the nearest integer in the low bits."""
         return 1.5 * 2.0**self.fraction_bits
 
     @property

@@ -1,4 +1,4 @@
-"""Hyperbolic functions and what stays exact near 0, as kernel IR; see `vmath`."""
+"""Hyperbolic functions, expm1 and log1p, as kernel IR; see `vmath`."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def acosh(b: KernelBuilder, x: Operand) -> Operand:
     v = Expression.of(b, x)
     above = v - 1.0
     short = above.min(_NO_ROOT)
-    found = _log_of_grown(v, above + _root(short * (short + 2.0)))
-    return v.choose("lt", v, 1.0, math.nan, found).operand
+    result = _log_of_grown(v, above + _root(short * (short + 2.0)))
+    return v.choose("lt", v, 1.0, math.nan, result).operand
 
 
 def atanh(b: KernelBuilder, x: Operand) -> Operand:
@@ -69,8 +69,8 @@ def atanh(b: KernelBuilder, x: Operand) -> Operand:
     v = Expression.of(b, x)
     size = v.abs()
     ratio = (size + size) / (v.const(1.0) - size)
-    found = v.like(log1p(b, ratio.operand)) * 0.5
-    return found.with_sign_of(v).operand
+    result = v.like(log1p(b, ratio.operand)) * 0.5
+    return result.with_sign_of(v).operand
 
 
 # --- helpers -------------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ def _minus_one(part: Expression, power: Operand) -> Expression:
 
 
 def _half_exponential(v: Expression) -> tuple[Expression, Expression, Operand, Expression]:
-    """(|v|, its reduction as part and power, e^|v| / 2), the latter beyond the range of e^x too."""
+    """(|v|, its reduction: part, power, e^|v| / 2), the last even if e^|v| would overflow."""
     size = v.abs()
     part, power = exp_reduced(size.min(v.format.exp_range[1] + 1.0))
     half = scale(part + 1.0, v.b.sub(power, v.bits_const(1)))
@@ -92,18 +92,18 @@ def _half_exponential(v: Expression) -> tuple[Expression, Expression, Operand, E
 
 
 def _log_of_sum(rest: Expression, total: Expression) -> Expression:
-    """log(1 + rest), given the rounded total: what rounding took, divided by the total, is added.
+    """log(1 + rest) for finite totals above 0, where `total` is the rounded 1 + rest.
 
-    Right for finite totals above 0.
+    The rounding error of the total, divided by it, is added to its logarithm.
     """
     return log_positive(total) + (rest - (total - 1.0)) / total
 
 
 def _log_of_grown(size: Expression, rest: Expression) -> Expression:
-    """log(1 + rest), where rest is 2 size - 1 for large ones; infinity and NaN as they are."""
+    """log(1 + rest), or log(2 size) if `size` is large; infinity and NaN are unchanged."""
     far = log_positive(size) + math.log(2)
-    found = size.choose("lt", size, _NO_ROOT, _log_of_sum(rest, rest + 1.0), far)
-    return size.choose("lt", size, math.inf, found, size)
+    result = size.choose("lt", size, _NO_ROOT, _log_of_sum(rest, rest + 1.0), far)
+    return size.choose("lt", size, math.inf, result, size)
 
 
 def _root(v: Expression) -> Expression:

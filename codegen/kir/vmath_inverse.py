@@ -9,7 +9,7 @@ from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.kir.vmath_expression import Expression
 
-# pi/2 in two parts: what rounding takes from the first is in the second.
+# pi/2 as a sum: the second part is the rounding error of the first.
 _HALF_PI = {
     Elem.F32: (1.5707963705062866, -4.371139000186241e-08),
     Elem.F64: (math.pi / 2, 6.123233995736766e-17),
@@ -29,8 +29,8 @@ def atan(b: KernelBuilder, x: Operand) -> Operand:
     r = above / below
     start = v.select(steep, high, v.select(middle, high / 2, 0.0))
     rest = v.select(steep, low, v.select(middle, low / 2, 0.0))
-    found = start + (_series(r, v.format.atan) + rest)
-    return v.choose("eq", v, v, found, v).with_sign_of(v).operand
+    angle = start + (_series(r, v.format.atan) + rest)
+    return v.choose("eq", v, v, angle, v).with_sign_of(v).operand
 
 
 def asin(b: KernelBuilder, x: Operand) -> Operand:
@@ -56,7 +56,7 @@ def acos(b: KernelBuilder, x: Operand) -> Operand:
 
 
 def _near_one(v: Expression, size: Expression) -> tuple[Operand, Expression]:
-    """(whether size > 1/2, the arc sine of size or, there, of sqrt((1 - size) / 2))."""
+    """(whether size > 1/2, the arc sine of sqrt((1 - size) / 2) if so, else of size)."""
     near = size.test("gt", 0.5)
     half = (v.const(1.0) - size) * 0.5
     root = v.like(v.b.op("sqrt", half.operand))

@@ -1,4 +1,4 @@
-"""What elementary functions are made of: exponential and logarithm of reduced arguments."""
+"""Parts of elementary functions: exponential and logarithm of reduced arguments."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def nearest(v: Expression, factor: float) -> tuple[Expression, Operand]:
 
 
 def exp_reduced(x: Expression, rest: Expression | None = None) -> tuple[Expression, Operand]:
-    """(p, n) with e^(x + rest) = 2^n (1 + p) and p of the size of expm1(ln 2 / 2) at most."""
+    """(p, n) with e^(x + rest) = 2^n (1 + p) and |p| at most about expm1(ln 2 / 2)."""
     total = x if rest is None else x + rest
     number, power = nearest(total, 1 / math.log(2))
     high, low = x.format.ln2
@@ -34,13 +34,13 @@ def exp_reduced(x: Expression, rest: Expression | None = None) -> tuple[Expressi
 
 
 def power_of_two(like: Expression, power: Operand) -> Expression:
-    """2^power, for the exponents of normal numbers."""
+    """2^power, for exponents of normal numbers."""
     biased = like.b.add(power, like.bits_const(like.format.bias))
     return like.from_bits(like.b.shift_left(biased, like.format.fraction_bits))
 
 
 def scale(v: Expression, power: Operand) -> Expression:
-    """v * 2^power in two steps: either factor is a normal number, only the last product rounds."""
+    """v * 2^power by two products with normal numbers, of which only the last one rounds."""
     half = v.b.shift_right(power, 1)
     other = v.b.sub(power, half)
     return v * power_of_two(v, half) * power_of_two(v, other)
@@ -55,11 +55,11 @@ def split_exponent(v: Expression) -> tuple[Expression, Expression]:
     tiny = v.test("lt", 2.0 ** (1 - f.bias))
     up = f.fraction_bits + 2
     bits = v.select(tiny, v * 2.0**up, v).bits()
-    # Counted from the bits of sqrt(1/2), exponents change at sqrt(2) instead of at powers of two.
+    # Relative to the bits of sqrt(1/2), exponents change at sqrt(2) instead of at powers of two.
     root = _bits_of_root_half(f)
     power = b.shift_right(b.sub(bits, v.bits_const(root)), f.fraction_bits)
     m = v.from_bits(b.sub(bits, b.shift_left(power, f.fraction_bits)))
-    # The integer becomes a number by way of the magic number's low bits.
+    # The integer is converted by writing it into the low bits of the magic number.
     magic = v.const(f.round_magic)
     pattern = ((f.bias + f.fraction_bits) << f.fraction_bits) | 1 << (f.fraction_bits - 1)
     shifted = v.from_bits(b.add(power, v.bits_const(pattern)))
@@ -90,7 +90,7 @@ def log_positive(v: Expression) -> Expression:
 
 
 def log_special(v: Expression, result: Expression) -> Expression:
-    """Zero, negative numbers, infinity and NaN put right."""
+    """`result` with the right values for zero, negative numbers, infinity and NaN."""
     finite = v.choose("lt", v, math.inf, result, v)
     below = v.choose("eq", v, 0.0, -math.inf, math.nan)
     return v.choose("gt", v, 0.0, finite, below)

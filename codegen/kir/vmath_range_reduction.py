@@ -16,7 +16,7 @@ from ellc.codegen.kir.vmath_parts import nearest
 
 _DIGIT_BITS = 32
 _HALF = 1 << (_DIGIT_BITS - 1)
-_PIECE_BITS = 16  # of digits, as numbers of either format
+_PIECE_BITS = 16  # digits are converted to floats in pieces, which are exact in both formats
 _TURNS_BITS = 1216
 _TURNS = int(  # the first 1216 binary places of 1 / (2 pi)
     "28be60db9391054a7f09d5f47d4d377036d8a5664f10e4107f9458eaf7aef1586dc91b8e909374b801924bba82746487"
@@ -32,11 +32,12 @@ def of_reduced_angle(
 ) -> Expression:
     """A function of (r, n) for v = r + n pi/2, |r| <= pi/4 but for rounding; n counts modulo 4.
 
-    Infinities give NaN. Only where a lane is beyond `trig_limit` a slower, exact reduction runs.
+    Infinities give NaN. A slower, exact reduction runs only if some lane is beyond `trig_limit`.
     """
     b, limit = v.b, v.format.trig_limit
     size = v.abs().bits()
-    # Floats without a sign are ordered as their bits are. The search fills the formula's waits.
+    # Non-negative floats are ordered like their bits. The search for the largest one is interleaved
+    # with the formula, which often waits for a result.
     near, largest = b.interleaved([lambda: function(*_near(v)).operand, lambda: b.largest(size)])
     limit_bits = Imm(_bits_of(v.format, limit), largest.type)
     with b.rarely(largest, limit_bits, carry=(near,)) as loop:
@@ -62,13 +63,13 @@ def _near(v: Expression) -> tuple[Expression, Operand]:
 def _far(v: Expression) -> tuple[Expression, Operand]:
     """(r, n) of lanes beyond `trig_limit` only (Payne and Hanek, 1983).
 
-    |v| / (2 pi) is the significand, an integer, times 1 / (2 pi) moved by the exponent; the places
-    of the latter that would only count whole turns are left out.
+    |v| / (2 pi) is the significand, an integer, times 1 / (2 pi) shifted by the exponent. Binary
+    places of 1 / (2 pi) that only contribute whole turns are left out.
     """
     b, f = v.b, v.format
     significand, exponent = _parts(v)
     *lower, top = _product(v, significand, _places(v, exponent))
-    # Rounded to quarters, what is left is -1/8 to 1/8 of a turn: a size and a sign.
+    # Rounded to quarters, the rest is -1/8 to 1/8 of a turn; it is kept as a size and a sign.
     quarter, eighth = _HALF // 2, b.const(_HALF // 4, top)
     rounded = b.add(top, eighth)
     turns = b.convert(b.shift_right(rounded, _DIGIT_BITS - 2), f.bits)
@@ -76,7 +77,7 @@ def _far(v: Expression) -> tuple[Expression, Operand]:
     below = b.compare("ge", rest, b.const(_HALF, top))
     flip = b.select(below, b.const(2 * _HALF - 1, top), b.const(0, top))
     size = _angle(v, [b.op("xor", digit, flip) for digit in (*lower, rest)[-f.rest_digits :]])
-    # A negative v turns the other way. An infinity less itself is NaN.
+    # A negative v turns the other way. v - v is NaN for infinities, else 0.
     negative = v.test("lt", 0.0)
     turns = b.select(negative, b.sub(v.bits_const(0), turns), turns)
     r = size.select(b.op("xor", below, negative), -size, size)
@@ -97,22 +98,22 @@ def _parts(v: Expression) -> tuple[list[Operand], Operand]:
 
 
 def _places(v: Expression, exponent: Operand) -> list[Operand]:
-    """`turn_digits` digits of 1 / (2 pi), least first, from the place on that `exponent` says.
+    """`turn_digits` digits of 1 / (2 pi), least first, from the binary place that `exponent` gives.
 
-    Its first place times the last of the significand counts half turns.
+    The first of these places, times the last one of the significand, counts half turns.
     """
     b, f = v.b, v.format
     most = (f.bias - _limit_exponent(f)) // _DIGIT_BITS
     count = f.turn_digits + 1
     digits: list[Operand] = [b.const(_digit(f, i), exponent) for i in range(count + most)]
-    # Whole digits are left out by a choice for each bit of their number, the rest by shifts.
+    # Whole digits are skipped by one select for each bit of their number, the rest by shifts.
     for step in (1 << i for i in reversed(range(most.bit_length()))):
-        places = b.op("and", exponent, b.const(step * _DIGIT_BITS, exponent))
-        skips = b.compare("ne", places, b.const(0, exponent))
+        skipped = b.op("and", exponent, b.const(step * _DIGIT_BITS, exponent))
+        skips = b.compare("ne", skipped, b.const(0, exponent))
         pairs = zip(digits[: count + step - 1], digits[step:], strict=True)
         digits = [b.select(skips, after, digit) for digit, after in pairs]
     shift = b.op("and", exponent, b.const(_DIGIT_BITS - 1, exponent))
-    back = b.op("xor", shift, b.const(_DIGIT_BITS - 1, exponent))  # 1 less than what is missing
+    back = b.op("xor", shift, b.const(_DIGIT_BITS - 1, exponent))  # 32 - shift, less 1
     return [
         b.op("or", b.op("shl_by", digit, shift), b.op("shr_by", b.shift_right(after, 1), back))
         for digit, after in reversed([*pairwise(digits)])
@@ -120,8 +121,8 @@ def _places(v: Expression, exponent: Operand) -> list[Operand]:
 
 
 def _digit(f: Format, index: int) -> int:
-    """A digit of 1 / (2 pi), from the place on that the power of two below `trig_limit` needs."""
-    first = _limit_exponent(f) - f.fraction_bits  # below 0: places before the point, which are 0
+    """A digit of 1 / (2 pi), counted from the place that the exponent of `trig_limit` needs."""
+    first = _limit_exponent(f) - f.fraction_bits  # negative for places before the point, all 0
     return (_TURNS >> (_TURNS_BITS - first - (index + 1) * _DIGIT_BITS)) % (1 << _DIGIT_BITS)
 
 
@@ -136,16 +137,16 @@ def _product(v: Expression, x: Sequence[Operand], y: Sequence[Operand]) -> list[
     for shift, factor in enumerate(x):
         wide = b.convert(factor, Elem.U64)
         carry: Operand = b.const(0, wide)
-        for place in range(shift, len(y)):
-            term = b.mul(wide, b.convert(y[place - shift], Elem.U64))
-            term = b.add(b.add(term, b.convert(total[place], Elem.U64)), carry)
-            total[place] = b.convert(term, Elem.U32)
+        for index in range(shift, len(y)):
+            term = b.mul(wide, b.convert(y[index - shift], Elem.U64))
+            term = b.add(b.add(term, b.convert(total[index], Elem.U64)), carry)
+            total[index] = b.convert(term, Elem.U32)
             carry = b.shift_right(term, _DIGIT_BITS)
     return total
 
 
 def _angle(v: Expression, digits: Sequence[Operand]) -> Expression:
-    """A fraction of a turn below 1/8, its digits least first, in radians."""
+    """A fraction of a turn below 1/8, given by its digits (least first), in radians."""
     b, f = v.b, v.format
     low_bits = b.const((1 << _PIECE_BITS) - 1, digits[0])
     pieces = [
@@ -157,6 +158,6 @@ def _angle(v: Expression, digits: Sequence[Operand]) -> Expression:
     below = v.const(0.0)
     for piece in lower:
         below = (below + piece) * 2.0**-_PIECE_BITS
-    # The first product is exact, so that no more than the last sum's rounding counts.
+    # The first product is exact, so that only the rounding of the last sum matters.
     first, rest = (4 * 2.0**-_PIECE_BITS * part for part in (f.half_pi[0], sum(f.half_pi[1:])))
     return top * first + (top * rest + below * (first + rest))

@@ -1,7 +1,7 @@
-"""What no target's vector unit does and compilers call a library for, as kernel IR.
+"""Operations that vector units lack and compilers call a library for, as kernel IR.
 
-Division of integers, remainders of floats, and conversions between floats and 64-bit integers:
-straight-line code and loops of our own, so that an object needs no run-time library.
+These are division of integers, remainders of floats, and conversions between floats and 64-bit
+integers. They are written as straight-line code and loops, so that an object needs no library.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _UNSIGNED = {Elem.I8: Elem.U8, Elem.I16: Elem.U16, Elem.I32: Elem.U32, Elem.I64:
 
 
 def divide(b: KernelBuilder, x: Operand, y: Operand) -> tuple[Operand, Operand]:
-    """(quotient, remainder) of integers, truncated toward zero; both are 0 where y is 0.
+    """(quotient, remainder) of integers, truncated toward zero; both are 0 if y is 0.
 
     The remainder has the sign of x. The lowest number divided by -1 gives itself.
     """
@@ -45,7 +45,7 @@ def _magnitude(b: KernelBuilder, x: Operand) -> Operand:
 
 
 def _divide_unsigned(b: KernelBuilder, x: Operand, y: Operand) -> tuple[Operand, Operand]:
-    """Long division, one bit per trip; any result where y is 0."""
+    """Long division, one bit per trip; results are unspecified if y is 0."""
     bits = x.type.elem.bytes * 8
     one, zero = b.const(1, x), b.const(0, x)
     # `number` loses its upper bits to `rest` while the quotient's bits enter from below.
@@ -62,7 +62,7 @@ def _divide_unsigned(b: KernelBuilder, x: Operand, y: Operand) -> tuple[Operand,
 
 
 def power(b: KernelBuilder, x: Operand, y: Operand) -> Operand:
-    """x to the power y of integers, wrapping around; 1 / x^-y truncated where y is negative."""
+    """x^y of integers, modulo their width; for a negative y, 1 / x^-y truncated."""
     elem = x.type.elem
     one, zero = b.const(1, x), b.const(0, x)
     with b.loop("bit", 0, elem.bytes * 8 - elem.is_signed, carry=(one, x, y)) as loop:
@@ -73,7 +73,7 @@ def power(b: KernelBuilder, x: Operand, y: Operand) -> Operand:
     result = loop.results[0]
     if not elem.is_signed:
         return result
-    # 1 has only itself as a power, -1 alternates, and everything else is less than 1.
+    # For negative y, powers of 1 are 1, those of -1 alternate, and all others truncate to 0.
     minus = b.const(-1, x)
     odd = b.compare("ne", b.op("and", y, one), zero)
     alternating = b.select(b.compare("eq", x, minus), b.select(odd, minus, one), zero)
@@ -87,8 +87,8 @@ def power(b: KernelBuilder, x: Operand, y: Operand) -> Operand:
 def fmod(b: KernelBuilder, x: Operand, y: Operand) -> Operand:
     """C's fmod, exact: the remainder with the sign of x; NaN for an infinite x or y = 0.
 
-    A power of two times |y| is taken off while it fits, largest first. The number of trips is the
-    largest difference of exponents in the vector.
+    Powers of two times |y| are subtracted where they fit, the largest first. The number of trips is
+    the largest difference of exponents in the vector.
     """
     f = format_of(x.type.elem)
     size, divisor = b.op("abs", x), b.op("abs", y)
@@ -96,10 +96,10 @@ def fmod(b: KernelBuilder, x: Operand, y: Operand) -> Operand:
     ordinary = b.op("and", b.compare("lt", size, infinity), b.compare("gt", divisor, zero))
     smaller = b.compare("lt", size, divisor)
     active = b.op("and", ordinary, b.op("xor", smaller, Imm(1, smaller.type)))
-    # Lanes with nothing to do need no trips.
+    # Lanes whose result is already known must not need trips.
     divisor = b.select(active, divisor, b.const(1.0, x))
     start = b.select(active, size, zero)
-    # A denormal divisor is brought to a normal number first; its multiples then start there.
+    # A denormal divisor is scaled to a normal number, whose exponent can be read.
     tiny = b.compare("lt", divisor, b.const(2.0 ** (1 - f.bias), x))
     lifted = b.select(tiny, b.mul(divisor, b.const(2.0**f.fraction_bits, x)), divisor)
     bits_type = x.type.with_elem(f.bits)
@@ -109,8 +109,8 @@ def fmod(b: KernelBuilder, x: Operand, y: Operand) -> Operand:
     shift = b.sub(above, below)
     multiple = b.add(b.bitcast(lifted, f.bits), b.shift_left(shift, f.fraction_bits))
     extra = b.select(tiny, b.const(f.fraction_bits, bits_type), b.const(0, bits_type))
-    turns = b.select(active, b.add(b.add(shift, extra), b.const(1, bits_type)), extra)
-    most = b.convert(b.convert(b.fold("max", turns), Elem.I32), Elem.INDEX)
+    trips = b.select(active, b.add(b.add(shift, extra), b.const(1, bits_type)), extra)
+    most = b.convert(b.convert(b.fold("max", trips), Elem.I32), Elem.INDEX)
     half = b.const(0.5, x)
     begin = (start, b.bitcast(multiple, x.type.elem))
     with b.loop("turn", Imm(0, INDEX), most, carry=begin) as loop:
@@ -119,10 +119,10 @@ def fmod(b: KernelBuilder, x: Operand, y: Operand) -> Operand:
         step = b.select(b.compare("gt", step, divisor), b.mul(step, half), step)
         loop.carry((rest, step))
     result = b.select(active, loop.results[0], size)
-    # By bits: a unit that flushes denormal numbers sees no sign in one.
+    # The sign is copied as a bit: arithmetic that flushes denormal numbers would lose it.
     sign = b.op("and", b.bitcast(x, f.bits), b.const(-1 << (f.bits.bytes * 8 - 1), bits_type))
     signed = b.bitcast(b.op("or", b.bitcast(result, f.bits), sign), x.type.elem)
-    # y = infinity leaves x; NaN in either and the two cases without a remainder give NaN.
+    # For y = infinity the result is x. NaN in either, an infinite x and y = 0 give NaN.
     known = b.op("and", ordinary, b.compare("eq", y, y))
     return b.select(known, signed, b.const(float("nan"), x))
 
@@ -131,7 +131,7 @@ def fmod(b: KernelBuilder, x: Operand, y: Operand) -> Operand:
 
 
 def convert(b: KernelBuilder, x: Operand, to: Elem) -> Operand:
-    """As `KernelBuilder.convert`, with 64-bit integers from and to floats in 32-bit pieces."""
+    """Like `KernelBuilder.convert`; 64-bit integers from and to floats are converted by halves."""
     have = x.type.elem
     if have.is_float and to in (Elem.I64, Elem.U64):
         return _float_to_wide(b, x, to)
@@ -145,8 +145,8 @@ def _float_to_wide(b: KernelBuilder, x: Operand, to: Elem) -> Operand:
     size = b.op("abs", x)
     # Both halves are exact: the upper is a whole number below 2^32, the lower a difference.
     upper = b.convert(b.mul(size, b.const(2.0**-32, x)), Elem.U32)
-    taken = b.mul(b.convert(upper, x.type.elem), b.const(2.0**32, x))
-    lower = b.convert(b.sub(size, taken), Elem.U32)
+    upper_part = b.mul(b.convert(upper, x.type.elem), b.const(2.0**32, x))
+    lower = b.convert(b.sub(size, upper_part), Elem.U32)
     number = b.op("or", b.shift_left(b.convert(upper, Elem.U64), 32), b.convert(lower, Elem.U64))
     below = b.compare("lt", x, b.const(0.0, x))
     none = b.const(0, number)
@@ -178,7 +178,7 @@ def _wide_to_float(b: KernelBuilder, x: Operand, to: Elem) -> Operand:
 
 
 def _wide_to_single(b: KernelBuilder, size: Operand) -> Operand:
-    """Bits beyond the upper 32 are kept as one sticky bit, which decides halves."""
+    """As float32: the bits after the upper 32 become one sticky bit, which decides halves."""
     zero, one = b.const(0, size), b.const(1, size)
     factor: Operand = b.const(1.0, size.type.with_elem(Elem.F32))
     for bits in (16, 8, 4, 2, 1, 1):

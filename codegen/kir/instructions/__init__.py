@@ -1,4 +1,4 @@
-"""The instructions that kernels can use, one file per instruction set; importing this has all."""
+"""The instructions that kernels can use, one file per instruction set."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ INSTRUCTIONS: dict[str, Instruction] = {row.name: row for rows in SETS.values() 
 
 
 def implementing(operation: str) -> tuple[Instruction, ...]:
-    """The rows that say they compute an operation, those with the largest registers first."""
+    """The rows that implement an operation, those with the largest registers first."""
     return _IMPLEMENTING.get(operation, ())
 
 
 def _by_operation() -> dict[str, tuple[Instruction, ...]]:
-    found: dict[str, list[Instruction]] = {}
+    implementing: dict[str, list[Instruction]] = {}
     for row in sorted(INSTRUCTIONS.values(), key=lambda row: -row.gives.lanes):
         if row.implements:
-            found.setdefault(row.implements, []).append(row)
-    return {operation: tuple(rows) for operation, rows in found.items()}
+            implementing.setdefault(row.implements, []).append(row)
+    return {operation: tuple(rows) for operation, rows in implementing.items()}
 
 
 _IMPLEMENTING = _by_operation()

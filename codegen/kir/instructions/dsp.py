@@ -24,7 +24,7 @@ def _pairs(*calls: str) -> str:
 
 
 def _product(a: Array, b: Array, total: Array) -> Array:
-    """total + a[0] * b[0] + a[1] * b[1] in the type of the total, modulo its width."""
+    """total + a[0] * b[0] + a[1] * b[1], in the type of the total, modulo its width."""
     products = a.astype(total.dtype) * b.astype(total.dtype)
     return np.asarray(total + products.sum(dtype=total.dtype))
 

@@ -28,13 +28,13 @@ _WIDTHS = {1: "b", 2: "h", 4: "s"}
 
 
 def _arranged(type_: VType) -> str:
-    """Lanes as assembly names them, such as 8b."""
+    """The lanes of a vector in assembly, such as 8b."""
     return f"{type_.lanes}{_WIDTHS[type_.elem.bytes]}"
 
 
 # --- products twice as wide as their factors -----------------------------------------------------
-# Intrinsics, because of plain code LLVM makes what it thinks best: it shortens factors of 16 bits
-# that were bytes, and then has to widen every product.
+# Written as intrinsics, because LLVM transforms plain code: it narrows 16-bit factors that were
+# bytes, and then has to widen every product.
 
 
 def _long_products(sign: str, narrow: VType) -> Iterator[Instruction]:
@@ -153,7 +153,7 @@ def _fixed_point(lanes: VType) -> Iterator[Instruction]:
 
 
 def _rounding_shift(a: Array, b: Array) -> Array:
-    """Left by up to 31 bits, or right by as many for negative ones, rounded, halves up."""
+    """a shifted left by b bits; right by -b bits if b is negative, rounded, halves up."""
     left, right = np.maximum(b, 0), np.maximum(-b, 0)
     half = np.int64(1) << right.astype(np.int64) >> 1
     return np.asarray(((a + half) >> right) << left).astype(np.int32)
@@ -163,7 +163,7 @@ def _rounding_shift(a: Array, b: Array) -> Array:
 
 
 def _dot(name: str, a: Elem, b: Elem, lanes: VType) -> Instruction:
-    """Each lane plus the products of four neighbours."""
+    """Each lane plus the sum of four neighbouring products of bytes."""
     n, bytes_ = _arranged(lanes), 4 * lanes.lanes
     intrinsic = f"neon.{name}.{llvm_suffix(lanes)}.v{bytes_}i8"
     kind = {"sdot": "vsdot.s8", "udot": "vudot.u8", "usdot": "vusdot.s8"}[name]
@@ -184,7 +184,7 @@ def _dot(name: str, a: Elem, b: Elem, lanes: VType) -> Instruction:
 
 
 def _matrix_product(total: Array, x: Array, y: Array) -> Array:
-    """Two rows of eight by two columns of eight, added to two by two."""
+    """The 2x2 product of two rows and two columns of eight bytes, added to the total."""
     product = x.reshape(2, 8).astype(np.int32) @ y.reshape(2, 8).astype(np.int32).T
     return np.asarray(total + product.reshape(4).astype(total.dtype))
 
@@ -212,12 +212,12 @@ def _matrix(name: str, a: Elem, b: Elem, to: Elem) -> Instruction:
 # --- bytes looked up in registers ----------------------------------------------------------------
 
 MOST_TABLES = 4
-"""Registers that one instruction takes as a table."""
+"""The most registers that one instruction takes as a table."""
 
 
 def _looked_up(*operands: Array) -> Array:
-    *tables, places = operands
-    return np.asarray(OPS["pick"].meaning(places, np.concatenate(tables)))
+    *tables, indices = operands
+    return np.asarray(OPS["pick"].meaning(indices, np.concatenate(tables)))
 
 
 def _looked_up_or_kept(kept: Array, *operands: Array) -> Array:
@@ -225,23 +225,23 @@ def _looked_up_or_kept(kept: Array, *operands: Array) -> Array:
     return np.where(operands[-1] < size, _looked_up(*operands), kept)
 
 
-def _tables(places: VType, count: int, keeps: bool) -> Instruction:
-    """tbl gives 0 for a place beyond the tables, tbx what its first operand has there."""
-    name, n = f"tb{'x' if keeps else 'l'}{count}", _arranged(places)
+def _tables(indices: VType, count: int, keeps: bool) -> Instruction:
+    """For an index beyond the tables, tbl gives 0 and tbx the lane of its first operand."""
+    name, n = f"tb{'x' if keeps else 'l'}{count}", _arranged(indices)
     letters = "abcdef"[: count + 1 + keeps]
-    tables, place = letters[keeps:-1], letters[-1]
-    found = "a.l[i]" if keeps else "0"
+    tables, index = letters[keeps:-1], letters[-1]
+    lane = "a.l[i]" if keeps else "0"
     for first, table in reversed([*zip(range(0, 64, 16), tables, strict=False)]):
-        here = f"{table}.l[{place}.l[i] - {first}]"
-        found = f"{place}.l[i] < {first + 16} ? {here} : {found}"
+        entry = f"{table}.l[{index}.l[i] - {first}]"
+        lane = f"{index}.l[i] < {first + 16} ? {entry} : {lane}"
     registers = ", ".join(f"{{{i + keeps}}}.16b" for i in range(count))
     return Instruction(
         f"neon_{name}_{n}",
-        (*((places,) if keeps else ()), *(_U8X16,) * count, places),
-        places,
+        (*((indices,) if keeps else ()), *(_U8X16,) * count, indices),
+        indices,
         _looked_up_or_kept if keeps else _looked_up,
-        {"aarch64": f"@llvm.aarch64.neon.{name}.{llvm_suffix(places)}"},
-        f"(uint8_t)({found})",
+        {"aarch64": f"@llvm.aarch64.neon.{name}.{llvm_suffix(indices)}"},
+        f"(uint8_t)({lane})",
         _NEON,
         "",
         {"aarch64": f"{name[:3]} {{r}}.{n}, {{{{{registers}}}}}, {{{count + keeps}}}.{n}"},
@@ -267,8 +267,8 @@ ROWS: tuple[Instruction, ...] = (
     _matrix("ummla", Elem.U8, Elem.U8, Elem.U32),
     _matrix("usmmla", Elem.U8, Elem.I8, Elem.I32),
     *(
-        _tables(places, count, keeps)
-        for places in (_U8X8, _U8X16)
+        _tables(indices, count, keeps)
+        for indices in (_U8X8, _U8X16)
         for count in range(1, MOST_TABLES + 1)
         for keeps in (False, True)
     ),

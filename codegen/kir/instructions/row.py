@@ -1,4 +1,4 @@
-"""What an instruction is to the kernel IR: one row says everything about it."""
+"""A row describes a machine instruction to the kernel IR: meaning and spelling."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Instruction:
     """An operation of the kernel IR that is one instruction of some machines.
 
     `meaning` maps arrays of shape (lanes,), one per operand, to such an array, exactly. Kernels use
-    an instruction by its name; the LLVM emitter refuses it for a target that is without it.
+    an instruction by its name; the LLVM emitter rejects it for a target that lacks it.
     """
 
     name: str
@@ -31,13 +31,13 @@ class Instruction:
     """One lane of the result as a C expression: `i` is the lane, a, b, c, .. are the operands, and
     `a.l[i]` is a lane of a vector."""
     needs: tuple[str, ...] = ("",)
-    """Features of `Target.features`, in words; several are alternatives."""
+    """Alternatives, each a list of words: features that `Target.features` must contain."""
     implements: str = ""
-    """The operation of `ops.py` that it computes, or a part of one that the LLVM emitter asks for:
-    it takes the instruction wherever the operands are one or several of its registers."""
+    """The operation of `ops.py` that it computes, or a part of one that the LLVM emitter looks up.
+    The emitter uses the instruction if the operands fill one or several of its registers."""
     asm: Mapping[Arch, str] = field(default_factory=dict)
-    """Assembly, with the operands as in `llvm` and {r} for the result. Where one instruction takes
-    no more than LLVM puts into it from several lines, that one."""
+    """Assembly, with the operands as in `llvm` and {r} for the result. If `llvm` has several lines,
+    this is the one instruction into which LLVM combines them."""
     cycles: Mapping[str, float] = field(default_factory=dict)
     """Issue slots that it takes on a core, by the core's name, where they have been measured."""
 
@@ -50,7 +50,10 @@ class Instruction:
         return target.arch in self.llvm and any(target.has(*words.split()) for words in self.needs)
 
     def registers(self, types: tuple[VType, ...], result: VType) -> int:
-        """How many of it compute such a result from such operands; 0 if it cannot."""
+        """How many of these instructions compute such a result, one for each register.
+
+        0 if they cannot.
+        """
         count, rest = divmod(result.lanes, self.gives.lanes)
         if rest or count & (count - 1):
             return 0

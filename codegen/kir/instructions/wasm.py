@@ -25,7 +25,7 @@ def _rounded_high(a: Array, b: Array) -> Array:
 
 
 def _pair_sums(narrow: VType) -> Instruction:
-    """Sums of two neighbours with twice the bits."""
+    """Sums of two neighbours, with twice the bits."""
     wide = VType(narrow.elem.wider, narrow.lanes // 2)
     sign, word = ("signed", "s") if narrow.elem.is_signed else ("unsigned", "u")
     shapes = [f"i{8 * t.elem.bytes}x{t.lanes}" for t in (wide, narrow)]
@@ -66,7 +66,7 @@ ROWS: tuple[Instruction, ...] = (
         "wasm_swizzle",
         (_BYTES, _BYTES),
         _BYTES,
-        lambda table, places: OPS["pick"].meaning(places, table),
+        lambda table, indices: OPS["pick"].meaning(indices, table),
         {"wasm32": "@llvm.wasm.swizzle"},
         "(uint8_t)(b.l[i] < 16 ? a.l[b.l[i]] : 0)",
         _SIMD,

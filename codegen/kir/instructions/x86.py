@@ -13,7 +13,7 @@ _VNNI = ("avx512_vnni avx512vl", "avxvnni")
 
 
 def _pmaddwd(bits: int, llvm: str, needs: str) -> Instruction:
-    """Sums of two products of 16 bits; they wrap."""
+    """Sums of two products of 16-bit integers; they wrap."""
     return Instruction(
         f"x86_pmaddwd_{bits}",
         (VType(Elem.I16, bits // 16), VType(Elem.I16, bits // 16)),
@@ -32,7 +32,7 @@ def _saturated_pairs(a: Array, b: Array) -> Array:
 
 
 def _pmaddubsw(bits: int, llvm: str, needs: str) -> Instruction:
-    """Sums of two products of bytes, without a sign and with one; they saturate at 16 bits."""
+    """Sums of two products of an unsigned and a signed byte; they saturate at 16 bits."""
     return Instruction(
         f"x86_pmaddubsw_{bits}",
         (VType(Elem.U8, bits // 8), VType(Elem.I8, bits // 8)),
@@ -51,7 +51,7 @@ def _rounded_high(a: Array, b: Array) -> Array:
 
 
 def _pmulhrsw(bits: int, llvm: str, needs: str) -> Instruction:
-    """Products of 16 bits as 2^-15, rounded, halves up; the lowest number squared wraps."""
+    """Products of 16-bit fractions (unit 2^-15), rounded, halves up; -1 squared wraps to -1."""
     return Instruction(
         f"x86_pmulhrsw_{bits}",
         (VType(Elem.I16, bits // 16), VType(Elem.I16, bits // 16)),
@@ -65,7 +65,7 @@ def _pmulhrsw(bits: int, llvm: str, needs: str) -> Instruction:
 
 
 def _dot(name: str, bits: int, a: Elem, b: Elem, needs: tuple[str, ...]) -> Instruction:
-    """Each lane plus the sum of 32 bits of neighbouring products; it wraps."""
+    """Each 32-bit lane plus the sum of its neighbouring products; it wraps."""
     count = 4 // a.bytes
     lanes = bits // 32
     return Instruction(

@@ -1,5 +1,4 @@
-"""Kernel IR to LLVM IR text. Modules here register how operations are written; importing this
-registers all."""
+"""Kernel IR to LLVM IR text. Modules register functions that write operations; this imports all."""
 
 from __future__ import annotations
 

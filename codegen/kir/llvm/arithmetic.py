@@ -1,4 +1,4 @@
-"""Products and sums, division, roots, minimum and maximum, as each target does them best."""
+"""Products and sums, division, roots, minimum and maximum: the best instructions of each target."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ellc.codegen.machine.isa import FloatMin
 
 @spells("mul_add")
 def mul_add(w: Writer, let: Let) -> str:
-    """One fused instruction where there is one, else a product and a sum."""
+    """One fused instruction if the target has one, else a product and a sum."""
     type_, elem = let.result.type, let.result.type.elem
     fused = w.target.fused_multiply_add
     fused &= elem is not Elem.F64 or w.target.scalar_f64
@@ -27,7 +27,7 @@ def mul_add(w: Writer, let: Let) -> str:
 
 @spells("div", "rem")
 def divide(w: Writer, let: Let) -> str:
-    """Division and remainder of integers, by a function of ours where LLVM would call one."""
+    """Division and remainder; by an internal function where LLVM would call a library."""
     elem = let.result.type.elem
     constant = isinstance(let.args[1], Imm)
     helper = ""
@@ -38,7 +38,7 @@ def divide(w: Writer, let: Let) -> str:
 
 @spells("sqrt")
 def square_root(w: Writer, let: Let) -> str:
-    """An instruction, or a function of ours."""
+    """An instruction, or an internal function where LLVM would call a library."""
     helper = helpers.square_root(let.result.type.elem, w.target)
     return by_helper(w, helper, let) if helper else by_template(w, let)
 
@@ -70,7 +70,7 @@ def _widened_scalar(w: Writer, arg: Operand, lane: int) -> str:
 
 @spells("min", "max")
 def min_max(w: Writer, let: Let) -> str:
-    """Integers by intrinsic; floats by whatever propagates NaN with the fewest instructions."""
+    """Integers by intrinsic; floats by the fewest instructions that propagate NaN."""
     if not let.result.type.elem.is_float:
         return by_template(w, let)
     if has_float_min(w, let.result.type):
@@ -79,7 +79,7 @@ def min_max(w: Writer, let: Let) -> str:
     a, b = let.args
     if isinstance(b, Imm):
         a, b = b, a
-    result = better(w, let.op, a, b)  # b where either is NaN
+    result = better(w, let.op, a, b)  # b if either is NaN
     if isinstance(a, Imm) and not math.isnan(a.value):
         return result
     chosen = f"{w.type(let.result.type)} {result}"
@@ -88,14 +88,14 @@ def min_max(w: Writer, let: Let) -> str:
 
 
 def better(w: Writer, op: str, a: Operand, b: Operand) -> str:
-    """`min` or `max` by one comparison and one choice: b where either is NaN."""
+    """`min` or `max` by one comparison and one select: b if either is NaN."""
     how = "olt" if op == "min" else "ogt"
     test = w.let(f"fcmp {how} {w.typed(a)}, {w.value(b)}")
     return w.let(f"select {w.mask(a.type)} {test}, {w.typed(a)}, {w.typed(b)}")
 
 
 def has_float_min(w: Writer, type_: VType) -> bool:
-    """Whether one instruction does what min and max of floats mean here."""
+    """Whether the target has one instruction for min and max of floats that propagates NaN."""
     match w.target.isa.float_min:
         case FloatMin.EVERYWHERE:
             return True

@@ -13,7 +13,7 @@ from ellc.ir.errors import InternalError
 
 @spells("convert")
 def convert(w: Writer, let: Let) -> str:
-    """Between element types, lanes unchanged."""
+    """Values converted to another element type, with the same lanes."""
     (arg,) = let.args
     source, to = arg.type.elem, let.result.type.elem
     if source is to:
@@ -32,7 +32,7 @@ def convert(w: Writer, let: Let) -> str:
 
 
 def _converted(w: Writer, typed: str, source: VType, to: Elem) -> str:
-    """A conversion that LLVM has a verb for; `typed` is a value of type `source`."""
+    """A conversion by one LLVM instruction; `typed` is a value of type `source`."""
     result = source.with_elem(to)
     if source.elem.is_float and not to.is_float:
         kind = "s" if to.is_signed else "u"

@@ -1,4 +1,4 @@
-"""The rounding 32-bit operations of fixed-point arithmetic where no instruction does them."""
+"""The rounding 32-bit operations of fixed-point arithmetic, for targets without an instruction."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from ellc.codegen.kir.types import Elem
 
 @spells("mul_high")
 def mul_high(w: Writer, let: Let) -> str:
-    """A product of 64 bits, of which the upper half is kept."""
+    """The upper half of a 64-bit product, doubled, rounded and saturated."""
     narrow = let.result.type
     wide = narrow.with_elem(Elem.I64)
     t, long = w.type(narrow), w.type(wide)
     a, b = (w.let(f"sext {t} {w.value(x)} to {long}") for x in let.args)
     product = w.let(f"mul {long} {a}, {b}")
     rounded = w.let(f"add {long} {product}, {w.number(1 << 30, wide)}")
-    # Only the lower 32 bits are kept, so that zeros may come in from above.
+    # Only the lower 32 bits are kept, so that it does not matter which bits the shift inserts.
     high = w.let(f"lshr {long} {rounded}, {w.number(31, wide)}")
     result = w.let(f"trunc {long} {high} to {t}")
-    # The lowest number by itself is the only product that gives the lowest number.
+    # Only the square of the lowest number overflows; its result would be the lowest number.
     lowest, highest = (w.number(n, narrow) for n in (-(1 << 31), (1 << 31) - 1))
     over = w.let(f"icmp eq {t} {result}, {lowest}")
     return w.let(f"select {w.mask(narrow)} {over}, {t} {highest}, {t} {result}")
@@ -29,7 +29,7 @@ def mul_high(w: Writer, let: Let) -> str:
 
 @spells("shr_round")
 def shr_round(w: Writer, let: Let) -> str:
-    """A shift, and the last bit that it lost; NEON shifts left by a negative number."""
+    """A shift plus the last bit shifted out; NEON has one instruction, with negated shifts."""
     type_ = let.result.type
     t, one = w.type(type_), w.number(1, type_)
     x, bits = (w.value(a) for a in let.args)

@@ -32,7 +32,7 @@ def llvm_module(kernels: Iterable[Kernel], target: Target) -> str:
 
     Raises `InternalError` for a kernel that `verify` rejects.
     """
-    emitters = [_Function(kernel, target) for kernel in kernels]
+    emitters = [_LlvmFunction(kernel, target) for kernel in kernels]
     bodies = [e.text() for e in emitters]
     texts, needed = helpers.with_needed({h for e in emitters for h in e.helpers})
     declared = sorted({d for e in emitters for d in e.declarations} | needed)
@@ -56,7 +56,7 @@ def llvm_module(kernels: Iterable[Kernel], target: Target) -> str:
     )
 
 
-class _Function(Writer):
+class _LlvmFunction(Writer):
     """Emits one kernel."""
 
     def __init__(self, kernel: Kernel, target: Target) -> None:
@@ -116,7 +116,8 @@ class _Function(Writer):
         type_, narrow = self.type(result.type), result.type.elem.bytes < 4
         text = f"load {type_}, ptr {pointer}, align {align}"
         if narrow and result.type.lanes > 1 and self.target.isa.freezes_narrow_loads:
-            # LLVM would make one of this and what widens it, and go through the stack.
+            # Without `freeze`, LLVM combines this load with the instruction that widens it, and
+            # goes through the stack.
             text = f"freeze {type_} {self.let(text)}"
         self.put(f"%{result.name} = {text}")
 
@@ -126,7 +127,7 @@ class _Function(Writer):
         word = self.type(loop.index.type)
         following = self.temporary()
         self.put(f"br label %{head}")
-        start = len(self.lines)  # phis go here once the latch is known
+        start = len(self.lines)  # phis are inserted here when the latch is known
         self._open(head)
         test = self.temporary()
         self.put(f"{test} = icmp slt {word} %{loop.index.name}, {self.value(loop.stop)}")

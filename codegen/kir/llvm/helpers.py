@@ -1,11 +1,12 @@
-"""Functions in LLVM IR for what LLVM would call from a runtime library on 32-bit ARM.
+"""Internal functions in LLVM IR that replace calls of a run-time library on 32-bit ARM.
 
 There, LLVM turns 64-bit division, conversions between 64-bit integers and floats, and (on cores
-without a divide instruction) 32-bit division into calls. Code must link with nothing, so the same
-work is done by internal functions of the module, defined where used.
+without a divide instruction) 32-bit division into calls. Code must not need a library, so internal
+functions of the module do the same; a module defines those that it uses.
 
-Floats that a core does not have in hardware stay calls: `__aeabi_dadd` and its kin belong to the
-ARM run-time ABI, which every toolchain for such boards links. Only `sqrt` does not; it is here.
+Arithmetic on floats that a core does not have in hardware remains a call: `__aeabi_dadd` and the
+like belong to the ARM run-time ABI, which every toolchain for such boards links. `sqrt` does not
+belong to it, so it is defined here.
 """
 
 from __future__ import annotations
@@ -71,7 +72,8 @@ define internal {t} @ellc.{s}rem.{t}({t} %a, {t} %b) #0 {{
 }}
 """
 
-# The 32 leading bits, the lowest of them set if anything after is: that rounds once, and right.
+# Converts the 32 leading bits. The lowest of them is set if any bit after them is, so that the
+# only rounding is correct.
 _U64_TO_F32 = """\
 define internal float @ellc.u64.f32(i64 %a) #0 {
   %upper.64 = lshr i64 %a, 32
@@ -105,7 +107,7 @@ define internal float @ellc.i64.f32(i64 %a) #0 {
 }
 """
 
-# Both halves are exact doubles; only their sum rounds.
+# Both halves are exact in float64; only their sum rounds.
 _TO_F64 = """\
 define internal double @ellc.{s}64.f64(i64 %a) #0 {{
   %upper.64 = lshr i64 %a, 32
@@ -285,7 +287,7 @@ def with_needed(names: Iterable[str]) -> tuple[list[str], set[str]]:
 
 
 def division(op: str, elem: Elem, target: Target, *, by_constant: bool) -> str:
-    """The helper for `div` or `rem` of integers; empty where the machine divides itself.
+    """The helper for `div` or `rem` of integers; empty if the target needs none.
 
     Up to 32 bits LLVM divides by a constant with a multiplication.
     """
@@ -297,18 +299,18 @@ def division(op: str, elem: Elem, target: Target, *, by_constant: bool) -> str:
 
 
 def conversion(source: Elem, to: Elem, target: Target) -> str:
-    """The helper between a 64-bit integer and a float; empty where none is needed."""
+    """The helper that converts between a 64-bit integer and a float; empty if none is needed."""
     wide = (Elem.I64, Elem.U64)
     converts = source.is_float != to.is_float and bool({source, to} & {*wide})
     if not converts or not target.isa.calls_wide_arithmetic:
         return ""
     if to is Elem.F64 and not target.scalar_f64:
-        return ""  # a call in any case
+        return ""  # the ARM run-time ABI has a function for it
     return f"ellc.{source.value}.{to.value}"
 
 
 def square_root(elem: Elem, target: Target) -> str:
-    """The helper for a root; empty where there is an instruction."""
+    """The helper for a square root; empty if the target has an instruction."""
     soft = "+soft-float" in target.llvm_features.split(",")
     missing = soft or (elem is Elem.F64 and not target.scalar_f64)
     return f"ellc.sqrt.{elem.value}" if missing else ""

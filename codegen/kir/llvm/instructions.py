@@ -1,4 +1,4 @@
-"""Rows of instructions as LLVM IR: intrinsics, called for one register after the other."""
+"""Rows of instructions as LLVM IR: calls of intrinsics, one for each register."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NAMED = re.compile(r"(\w+) = (.*)")
 def row_for(
     w: Writer, operation: str, types: tuple[VType, ...], result: VType
 ) -> Instruction | None:
-    """The target's instruction that computes an operation on such operands; None without one."""
+    """The target's instruction that computes an operation on such operands, or None."""
     key = (operation, types, result)
     if key not in w.rows:
         w.rows[key] = _row_for(w.target, *key)
@@ -46,7 +46,7 @@ def by_registers(w: Writer, row: Instruction, types: Sequence[VType], values: Se
             for value, whole, type_ in zip(values, types, row.takes, strict=True)
         ]
         results.append(instruction(w, row, args))
-    return w.in_one(results, row.gives)
+    return w.concatenated(results, row.gives)
 
 
 def instruction(w: Writer, row: Instruction, args: Sequence[str]) -> str:
@@ -61,7 +61,8 @@ def instruction(w: Writer, row: Instruction, args: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A line of a row's spelling: what later ones call it, its text, what it calls."""
+    """A line of a row's LLVM text: the name by which later lines use it, its template, and the
+    declaration of the intrinsic that it calls."""
 
     name: str
     template: str
@@ -70,7 +71,7 @@ class _Line:
 
 @functools.cache
 def _lines(row: Instruction, arch: Arch, word_bits: int) -> tuple[_Line, ...]:
-    """A row's spelling; the last line has no name."""
+    """The lines of a row's LLVM text; the last one has no name."""
     text = row.llvm[arch]
     if text.startswith("@"):
         types = [type_name(type_, word_bits) for type_ in (*row.takes, row.gives)]
@@ -82,7 +83,7 @@ def _lines(row: Instruction, arch: Arch, word_bits: int) -> tuple[_Line, ...]:
 
 
 def _declaration(text: str) -> str:
-    """The declaration of what a line calls, if it calls something."""
+    """The declaration of the intrinsic that a line calls; empty if it calls none."""
     if not text.startswith("call "):
         return ""
     result, function, operands = _parts(_CALL, text)

@@ -11,10 +11,10 @@ from ellc.codegen.kir.types import Elem, VType
 @spells("lane")
 def lane(w: Writer, let: Let) -> str:
     """One lane as a scalar."""
-    (arg,), place = let.args, let.attrs[0]
+    (arg,), index = let.args, let.attrs[0]
     if arg.type.lanes == 1:
         return w.value(arg)
-    return w.let(f"extractelement {w.typed(arg)}, i32 {place}")
+    return w.let(f"extractelement {w.typed(arg)}, i32 {index}")
 
 
 @spells("splat")
@@ -23,21 +23,21 @@ def splat(w: Writer, let: Let) -> str:
     (arg,) = let.args
     if let.result.type.lanes == 1:
         return w.value(arg)
-    return _spread(w, w.typed(arg), let.result.type)
+    return _broadcast(w, w.typed(arg), let.result.type)
 
 
 @spells("splat_lane")
 def splat_lane(w: Writer, let: Let) -> str:
     """One lane broadcast to all lanes; LLVM folds it into a multiply-add by lane."""
-    (arg,), (place, count) = let.args, let.attrs
+    (arg,), (index, count) = let.args, let.attrs
     if count == 1:
         return lane(w, let)
     if arg.type.lanes == 1:
-        return _spread(w, w.typed(arg), let.result.type)
-    return w.shuffle(arg.type, w.value(arg), "poison", [place] * count)
+        return _broadcast(w, w.typed(arg), let.result.type)
+    return w.shuffle(arg.type, w.value(arg), "poison", [index] * count)
 
 
-def _spread(w: Writer, typed_scalar: str, to: VType) -> str:
+def _broadcast(w: Writer, typed_scalar: str, to: VType) -> str:
     wide = w.type(to)
     first = w.let(f"insertelement {wide} poison, {typed_scalar}, i32 0")
     return w.let(f"shufflevector {wide} {first}, {wide} poison, <{to.lanes} x i32> zeroinitializer")

@@ -1,7 +1,8 @@
-"""Operations of the kernel IR as LLVM instructions: where each one's spelling is found.
+"""Operations of the kernel IR as LLVM instructions.
 
-In this order: an instruction's own row, a row that implements the operation with the target's
-registers, a function that is registered here for it, the templates of its row in `ops.py`.
+An operation is written by the first of these that exists: the row of an instruction, the row of an
+instruction of the target that implements the operation, a function that is registered here for it,
+the LLVM template of its row in `ops.py`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ spells = SPELLINGS.spells
 
 
 def write(w: Writer, let: Let) -> None:
-    """Write an operation, and note what its result is called.
+    """Write an operation, and record the name of its result.
 
     Raises `InternalError` for an instruction that the target does not have.
     """
@@ -34,7 +35,7 @@ def write(w: Writer, let: Let) -> None:
 
 
 def value_of(w: Writer, let: Let) -> str:
-    """Write an operation; what its result is called."""
+    """Write an operation; returns the name of its result."""
     types = tuple(a.type for a in let.args)
     own = OPERATIONS[let.op]
     if isinstance(own, Instruction):
@@ -47,7 +48,7 @@ def value_of(w: Writer, let: Let) -> str:
 
 
 def by_template(w: Writer, let: Let) -> str:
-    """An operation as the templates of its row say."""
+    """Write an operation by the template of its row."""
     template = _template(OPS[let.op], let)
     if template.startswith("@"):
         return _by_intrinsic(w, template, let)

@@ -1,4 +1,4 @@
-"""Bytes looked up in a table of lanes: AArch64 has instructions, elsewhere it is lane by lane."""
+"""Look-up of bytes in a table of lanes: by AArch64's instructions, elsewhere lane by lane."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from ellc.codegen.kir.llvm.writer import Writer
 from ellc.codegen.kir.types import VType
 
 _BYTES = 16  # of a register
-_CODES = 256
+_ENTRIES = 256
 
 
 @spells("pick")
 def pick(w: Writer, let: Let) -> str:
-    """Lanes of the second operand at the places in the first."""
-    places, table = (arg.type for arg in let.args)
+    """Lanes of the second operand, selected by the indices in the first."""
+    indices, table = (arg.type for arg in let.args)
     index, lanes = (w.value(arg) for arg in let.args)
-    whole = places.lanes == 8 or places.lanes % _BYTES == 0
+    whole = indices.lanes == 8 or indices.lanes % _BYTES == 0
     if not w.target.isa.looks_up_in_registers or not whole:
-        return _picked_singly(w, places, table, index, lanes)
+        return _picked_singly(w, indices, table, index, lanes)
     registers = _registers(w, table, lanes)
-    one = places.with_lanes(min(places.lanes, _BYTES))
+    one = indices.with_lanes(min(indices.lanes, _BYTES))
     parts = [
         _looked_up(w, one, part, registers)
         for part in [
-            w.lanes_of(index, places, start, one.lanes)
-            for start in range(0, places.lanes, one.lanes)
+            w.lanes_of(index, indices, start, one.lanes)
+            for start in range(0, indices.lanes, one.lanes)
         ]
     ]
-    return w.in_one(parts, one)
+    return w.concatenated(parts, one)
 
 
 def _looked_up(w: Writer, type_: VType, index: str, registers: list[str]) -> str:
-    """Table after table; an index beyond one of them leaves what the earlier ones gave."""
+    """Look up in groups of registers; a later group keeps the result of indices outside it."""
     result = ""
     for start in range(0, len(registers), MOST_TABLES):
         some = registers[start : start + MOST_TABLES]
@@ -51,45 +51,45 @@ def _looked_up(w: Writer, type_: VType, index: str, registers: list[str]) -> str
 
 
 def _registers(w: Writer, table: VType, lanes: str) -> list[str]:
-    """The table as whole registers, zeros after it."""
+    """The table as whole registers, filled up with zeros."""
     t = w.type(table)
     if table.lanes == 1:
         t = "<1 x i8>"
         lanes = w.let(f"insertelement {t} poison, i8 {lanes}, i32 0")
-    found = []
+    registers = []
     for start in range(0, table.lanes, _BYTES):
         picks = [min(start + i, table.lanes) for i in range(_BYTES)]
         mask = ", ".join(f"i32 {p}" for p in picks)
-        found.append(
+        registers.append(
             w.let(f"shufflevector {t} {lanes}, {t} zeroinitializer, <{_BYTES} x i32> <{mask}>")
         )
-    return found
+    return registers
 
 
-def _picked_singly(w: Writer, places: VType, table: VType, index: str, lanes: str) -> str:
-    p, t = w.type(places), w.type(table)
+def _picked_singly(w: Writer, indices: VType, table: VType, index: str, lanes: str) -> str:
+    p, t = w.type(indices), w.type(table)
     value = "poison"
-    for lane in range(places.lanes):
-        place = index
-        if places.lanes > 1:
-            place = w.let(f"extractelement {p} {index}, i32 {lane}")
-        one = _one(w, place, table, t, lanes)
-        if places.lanes == 1:
+    for lane in range(indices.lanes):
+        one_index = index
+        if indices.lanes > 1:
+            one_index = w.let(f"extractelement {p} {index}, i32 {lane}")
+        one = _one(w, one_index, table, t, lanes)
+        if indices.lanes == 1:
             return one
-        value = w.inserted(places, value, one, lane)
+        value = w.inserted(indices, value, one, lane)
     return value
 
 
-def _one(w: Writer, place: str, table: VType, t: str, lanes: str) -> str:
-    """The byte at one place."""
+def _one(w: Writer, one_index: str, table: VType, t: str, lanes: str) -> str:
+    """The byte at one index."""
     inside = ""
-    if table.lanes < _CODES:
-        inside = w.let(f"icmp ult i8 {place}, {table.lanes}")
-        place = w.let(f"select i1 {inside}, i8 {place}, i8 0")
-    found = lanes
+    if table.lanes < _ENTRIES:
+        inside = w.let(f"icmp ult i8 {one_index}, {table.lanes}")
+        one_index = w.let(f"select i1 {inside}, i8 {one_index}, i8 0")
+    byte = lanes
     if table.lanes > 1:
-        wide = w.let(f"zext i8 {place} to i32")
-        found = w.let(f"extractelement {t} {lanes}, i32 {wide}")
+        wide = w.let(f"zext i8 {one_index} to i32")
+        byte = w.let(f"extractelement {t} {lanes}, i32 {wide}")
     if not inside:
-        return found
-    return w.let(f"select i1 {inside}, i8 {found}, i8 0")
+        return byte
+    return w.let(f"select i1 {inside}, i8 {byte}, i8 0")

@@ -1,4 +1,4 @@
-"""Products twice as wide as their factors and sums of pairs, where no instruction does them."""
+"""Products twice as wide as their factors and sums of pairs, for targets without an instruction."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def wide_mul(w: Writer, let: Let) -> str:
 
 @spells("wide_mul_add")
 def wide_mul_add(w: Writer, let: Let) -> str:
-    """A product added to a wide value: LLVM makes one instruction of both where there is one."""
+    """A product added to a wide value, which LLVM combines into one instruction if it can."""
     product = value_of(w, replace(let, op="wide_mul", args=let.args[:2]))
     return w.let(f"add {w.type(let.result.type)} {product}, {w.value(let.args[2])}")
 
 
 @spells("add_pairs")
 def add_pairs(w: Writer, let: Let) -> str:
-    """Sums of two neighbours, widened, added."""
+    """Sums of two widened neighbours, added to the first operand."""
     wide, narrow = let.args[0].type, let.args[1].type
     total = w.value(let.args[0])
     verb = "sext" if narrow.elem.is_signed else "zext"
@@ -47,13 +47,13 @@ def pair_sums(w: Writer, let: Let) -> str:
 
 
 def _halves(w: Writer, type_: VType, value: str) -> tuple[str, str]:
-    """The lanes with even and those with odd numbers."""
+    """(even lanes, odd lanes)."""
     if is_the_same_everywhere(value):
         return value, value
     if type_.lanes == 2:
         t = w.type(type_)
         even, odd = (w.let(f"extractelement {t} {value}, i32 {i}") for i in (0, 1))
     else:
-        places = (range(start, type_.lanes, 2) for start in (0, 1))
-        even, odd = (w.shuffle(type_, value, "poison", some) for some in places)
+        picks = (range(start, type_.lanes, 2) for start in (0, 1))
+        even, odd = (w.shuffle(type_, value, "poison", some) for some in picks)
     return even, odd

@@ -54,8 +54,8 @@ class Writer:
         self.lines: list[str] = []
         self.names: dict[str, str] = {}
         self._count = 0
-        # Vectors by (value, first lane, lanes): what values were put together from, and what was
-        # taken from them in this block. The same again would only have to be found out by LLVM.
+        # Vectors by (value, first lane, lanes): the parts from which a value was concatenated, and
+        # those that were extracted from it in this block. Reusing them saves LLVM time.
         self._parts: dict[tuple[str, int, int], str] = {}
         self._slices: dict[tuple[str, int, int], str] = {}
         # Which instruction computes an operation on operands of these types (`instructions.py`).
@@ -70,7 +70,7 @@ class Writer:
         self.lines.append(f"  {line}")
 
     def let(self, text: str) -> str:
-        """Append an instruction that has a result; the result's name."""
+        """Append an instruction that has a result; returns the result's name."""
         name = self.temporary()
         self.put(f"{name} = {text}")
         return name
@@ -81,7 +81,7 @@ class Writer:
         return f"%.{self._count}"
 
     def open_block(self, label: str) -> None:
-        """Begin a block: what others took from vectors may not have been computed here."""
+        """Begin a block; parts that other blocks extracted may not be available in it."""
         self.lines.append(f"{label}:")
         self._slices.clear()
 
@@ -102,9 +102,9 @@ class Writer:
         return self.let(f"call {self.type(result)} {full}({', '.join(args)})")
 
     def shuffle(self, vector: VType, first: str, second: str, picks: Iterable[int | str]) -> str:
-        """Lanes of two values of one vector type, by their places in both."""
+        """Lanes of two values of one vector type, selected by their numbers in both together."""
         t = self.type(vector)
-        return self.let(f"shufflevector {t} {first}, {t} {second}, {_places(tuple(picks))}")
+        return self.let(f"shufflevector {t} {first}, {t} {second}, {_index_list(tuple(picks))}")
 
     # --- types and values ------------------------------------------------------------------------
 
@@ -155,18 +155,19 @@ class Writer:
         return self.let(f"insertelement {self.type(vector)} {value}, {one} {scalar}, i32 {lane}")
 
     def lanes_of(self, value: str, type_: VType, start: int, count: int) -> str:
-        """Some lanes of a value, as a vector."""
+        """`count` lanes of a value from lane `start` on, as a vector."""
         if type_.lanes == count or is_the_same_everywhere(value):
             return value
         key = (value, start, count)
-        found = self._parts.get(key) or self._slices.get(key)
-        if found is None:
-            found = self.shuffle(type_, value, "poison", range(start, start + count))
-            self._slices[key] = found
-        return found
+        known = self._parts.get(key) or self._slices.get(key)
+        if known is None:
+            known = self._slices[key] = self.shuffle(
+                type_, value, "poison", range(start, start + count)
+            )
+        return known
 
-    def in_one(self, parts: Sequence[str], part: VType) -> str:
-        """Vectors of one type side by side; their number is a power of two."""
+    def concatenated(self, parts: Sequence[str], part: VType) -> str:
+        """One vector of all parts, which have the type `part`; their number is a power of two."""
         lanes, whole = part.lanes, tuple(parts)
         while len(parts) > 1:
             both = range(2 * lanes)
@@ -175,7 +176,7 @@ class Writer:
                 for low, high in zip(parts[::2], parts[1::2], strict=True)
             ]
             lanes *= 2
-        # What was put together need not be taken apart: the parts are known wherever the whole is.
+        # The parts are available wherever the whole is, so that they need not be extracted again.
         for index, one in enumerate(whole):
             self._parts[parts[0], index * part.lanes, part.lanes] = one
         return parts[0]
@@ -188,12 +189,12 @@ class Writer:
 
 
 def is_the_same_everywhere(value: str) -> bool:
-    """Whether a value is a literal with equal lanes, which is written alike for every number."""
+    """Whether a value is a literal with equal lanes; its text is the same for any lanes."""
     return not value.startswith(("%", "<"))
 
 
 @functools.cache
-def _places(picks: tuple[int | str, ...]) -> str:
+def _index_list(picks: tuple[int | str, ...]) -> str:
     return f"<{len(picks)} x i32> <{', '.join(f'i32 {place}' for place in picks)}>"
 
 
@@ -202,7 +203,7 @@ def _vector_of(typed: str) -> str:
 
 
 def _signed(value: int, elem: Elem) -> int:
-    """LLVM reads integers of either sign, but no wider than the type."""
+    """The value as a signed literal, because LLVM takes no literal wider than the type."""
     if elem is Elem.INDEX:
         return value
     bits = elem.bytes * 8
