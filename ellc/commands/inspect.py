@@ -21,6 +21,7 @@ from ellc.inspect import Layer, NetworkReport, PortFacts
 from ellc.ir.printable import visible
 
 if TYPE_CHECKING:
+    from ellc.ir.graph import Graph
     from ellc.ir.types import Quant
     from ellc.models import ModelOptions
 
@@ -40,12 +41,18 @@ def command(model: Path, options: ModelOptions, as_json: bool) -> None:
     are those of quantised results: the real value is scale * (stored - zero).
     """
     from ellc.importing import tidied
-    from ellc.inspect import inspect
     from ellc.models import format_of, read_model
 
     graph = read_model(model, options)
     if format_of(model).is_exported:
         graph = tidied(graph)
+    show(graph, as_json=as_json)
+
+
+def show(graph: Graph, *, as_json: bool) -> None:
+    """Print what a network costs, for people or as JSON."""
+    from ellc.inspect import inspect
+
     echo_notes(graph.metadata)
     report = inspect(graph)
     if as_json:

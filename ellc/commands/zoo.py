@@ -1,50 +1,34 @@
-"""`ellc zoo`: networks to play with."""
+"""`ellc zoo`: published networks to play with."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ellc.commands import compile as compile_command
+from ellc.commands.inspect import show as show_report
 from ellc.commands.output import bytes_text, echo, echo_json, echo_made, json_option, table
 from ellc.commands.parameters import PLACE
+
+if TYPE_CHECKING:
+    from ellc.zoo import Network
+    from ellc.zoo.facts import Accuracy, Facts, Size, Speed
+    from ellc.zoo.measured import Measured
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @click.group("zoo", context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
-    """List and build published networks with seeded weights.
+    """List, show, build and compile published networks with seeded weights.
 
     The architectures are real, the weights are not trained: speed and size are those of the real
-    network, its answers mean nothing.
+    network, its answers mean nothing. What is published of each is shown with its source.
     """
-
-
-@command.command("list")
-@json_option
-def list_(as_json: bool) -> None:
-    """List the networks that can be built."""
-    from ellc.zoo import networks
-    from ellc.zoo.catalogue import patterns
-
-    if as_json:
-        rows = [
-            {
-                "name": network.name,
-                "input": list(network.input),
-                "origin": network.origin,
-                "formats": list(network.formats),
-                "inferred": network.inferred,
-            }
-            for network in networks()
-        ]
-        echo_json(rows)
-        return
-    header = ("name", "input", "origin", "files")
-    lines = [
-        (n.name, "x".join(map(str, n.input)), n.origin, " ".join(n.formats)) for n in networks()
-    ]
-    echo(table(header, lines))
-    echo("Other widths and sizes: " + ", ".join(patterns()))
 
 
 def _complete_name(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
@@ -53,8 +37,196 @@ def _complete_name(_ctx: click.Context, _param: click.Parameter, incomplete: str
     return [network.name for network in networks() if network.name.startswith(incomplete)]
 
 
+_network_argument = click.argument("network", metavar="NAME", shell_complete=_complete_name)
+_MAKING_OPTIONS = (
+    click.option(
+        "--seed", type=click.IntRange(0), default=0, show_default=True, help="Other weights."
+    ),
+    click.option(
+        "--width",
+        default="1",
+        show_default=True,
+        metavar="FRACTION",
+        help="Share of the channels of inner layers, such as 1/16.",
+    ),
+    click.option(
+        "--batch-norm",
+        type=click.Choice(["folded", "kept"]),
+        default="folded",
+        show_default=True,
+        help="In weights, or as layers, as networks are trained.",
+    ),
+)
+
+
+def _making_options(call: Command) -> Command:
+    for option in reversed(_MAKING_OPTIONS):
+        call = option(call)
+    return call
+
+
+# ---- list and show -------------------------------------------------------------------------------
+
+
+@command.command("list")
+@json_option
+def list_(as_json: bool) -> None:
+    """List the networks, with the accuracies that are published of them."""
+    from ellc.zoo import networks
+    from ellc.zoo.catalogue import patterns
+    from ellc.zoo.facts import facts
+
+    known, _ = facts()
+    if as_json:
+        echo_json([{**_about(n), **_said(known.get(n.name))} for n in networks()])
+        return
+    header = ("name", "input", "data", "top-1 %", "top-5 %", "origin", "files")
+    lines = [(n.name, _input(n), *_row(known.get(n.name)), n.origin, " ".join(n.formats))
+             for n in networks()]  # fmt: skip
+    echo(table(header, lines, "   rr"))
+    echo("Other widths and sizes: " + ", ".join(patterns()))
+
+
+def _about(network: Network) -> dict[str, object]:
+    return {
+        "name": network.name,
+        "input": list(network.input),
+        "origin": network.origin,
+        "formats": list(network.formats),
+        "inferred": network.inferred,
+    }
+
+
+def _said(facts: Facts | None) -> dict[str, object]:
+    if facts is None:
+        return {"dataset": None, "colours": None, "accuracies": [], "speeds": [], "notes": []}
+    return {
+        "dataset": facts.dataset,
+        "colours": facts.colours,
+        "accuracies": [asdict(x) for x in facts.accuracies],
+        "speeds": [asdict(x) for x in facts.speeds],
+        "notes": list(facts.notes),
+    }
+
+
+def _input(network: Network) -> str:
+    return "x".join(map(str, network.input))
+
+
+def _row(facts: Facts | None) -> tuple[str, str, str]:
+    """Data, and the accuracy of the publisher's own."""
+    if facts is None:
+        return "", "", ""
+    if not facts.accuracies:
+        return facts.dataset, "", ""
+    first = facts.accuracies[0]
+    return facts.dataset, _percent(first.top1), _percent(first.top5)
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:g}"
+
+
+@command.command("show")
+@_network_argument
+@json_option
+def show(network: str, as_json: bool) -> None:
+    """Show a network: its sizes, and what is published of it, with sources.
+
+    Sizes are measured here: parameters with batch normalisation folded into weights, and trained
+    ones with it; a file of 8-bit weights has biases of 32 bits. A published size that differs is
+    shown with the reason.
+    """
+    from ellc.zoo import find
+    from ellc.zoo.facts import Facts, facts
+    from ellc.zoo.measured import Measured
+
+    found, measured = find(network), Measured(network)
+    known, sources = facts()
+    said = known.get(network) or Facts(network, "", "", found.origin)
+    used = said.sources
+    if as_json:
+        sizes = [{**asdict(x), "value": x.value, "ours": measured.of(x)} for x in said.sizes]
+        document = {**_about(found), **_said(known.get(network)), "measured": _sizes(measured)}
+        cited = {name: asdict(sources[name]) for name in sorted(used)}
+        echo_json({**document, "published_sizes": sizes, "sources": cited})
+        return
+    echo("\n".join(_head(found, said, measured)))
+    echo("\n".join(_published(said, measured)))
+    for name in sorted(used):
+        echo(f"[{name}] {sources[name].title}, {sources[name].url}")
+
+
+def _sizes(measured: Measured) -> dict[str, int]:
+    if measured.is_binary:
+        weights = {"packed_bytes": measured.memory_bytes}
+    else:
+        weights = {"fp32_bytes": 4 * measured.folded.parameters, "int8_bytes": measured.int8_bytes}
+    return {
+        "parameters": measured.parameters("folded"),
+        "trainable_parameters": measured.parameters("trainable"),
+        "macs": measured.folded.macs,
+        "receptive_field": measured.receptive_field,
+        **weights,
+    }
+
+
+def _head(network: Network, facts: Facts, measured: Measured) -> list[str]:
+    sizes = _sizes(measured)
+    lines = [network.name, f"  origin      {network.origin}"]
+    if facts.dataset:
+        lines.append(f"  trained on  {facts.dataset}")
+    colours = f", {facts.colours}" if facts.colours not in ("", "none") else ""
+    lines += [
+        f"  input       {_input(network)}{colours}",
+        f"  parameters  {sizes['parameters']:,}, trained {sizes['trainable_parameters']:,}",
+        f"  MACs        {sizes['macs']:,}",
+        f"  weights     {_weights(sizes)}",
+        f"  files       {' '.join(network.formats)}",
+    ]
+    lines += [f"  {what}: {origin}" for what, origin in network.inferred.items()]
+    return lines + [f"  {note}" for note in facts.notes]
+
+
+def _weights(sizes: dict[str, int]) -> str:
+    named = [f"{bytes_text(n)} {key[:-6]}" for key, n in sizes.items() if key.endswith("_bytes")]
+    return ", ".join(named)
+
+
+def _published(facts: Facts, measured: Measured) -> list[str]:
+    """The tables of what is published: only those that have rows."""
+    lines: list[str] = []
+    if facts.accuracies:
+        header: tuple[str, ...] = ("accuracy", "top-1 %", "top-5 %", "source")
+        lines += ["", table(header, [_accuracy(x) for x in facts.accuracies], " rr")]
+    if facts.speeds:
+        header = ("ms", "board", "MHz", "threads", "precision", "engine", "source")
+        lines += ["", table(header, [_speed(x) for x in facts.speeds], "r rr")]
+    if facts.sizes:
+        header = ("size", "published", "here", "source", "why it differs")
+        lines += ["", table(header, [_size(x, measured.of(x)) for x in facts.sizes], " rr")]
+    return [*lines, ""]
+
+
+def _accuracy(row: Accuracy) -> tuple[str, ...]:
+    return row.precision, _percent(row.top1), _percent(row.top5), row.source
+
+
+def _size(row: Size, ours: float) -> tuple[str, ...]:
+    of = f"{row.of} ({row.counts})" if row.counts else row.of
+    return of, row.published, f"{ours:,.0f}", row.source, row.difference
+
+
+def _speed(row: Speed) -> tuple[str, ...]:
+    clock, threads = (str(x) if x else "" for x in (row.clock_mhz, row.threads))
+    return f"{row.ms:g}", row.board, clock, threads, row.precision, row.engine, row.source
+
+
+# ---- build, compile and inspect ------------------------------------------------------------------
+
+
 @command.command("build")
-@click.argument("name", shell_complete=_complete_name)
+@_network_argument
 @click.option(
     "-o",
     "--output",
@@ -62,16 +234,11 @@ def _complete_name(_ctx: click.Context, _param: click.Parameter, incomplete: str
     required=True,
     help="File to write: FILE.ell, or FILE.eir for ellc's own, faster form.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Other weights.")
-@click.option(
-    "--width",
-    default="1",
-    show_default=True,
-    metavar="FRACTION",
-    help="Share of the channels of inner layers, such as 1/16.",
-)
+@_making_options
 @json_option
-def build_(name: str, output: Path, seed: int, width: str, as_json: bool) -> None:
+def build_(
+    network: str, output: Path, seed: int, width: str, batch_norm: str, as_json: bool
+) -> None:
     """Build a network and write it as a model file.
 
     The same arguments give the same bytes, everywhere.
@@ -82,17 +249,67 @@ def build_(name: str, output: Path, seed: int, width: str, as_json: bool) -> Non
 
     share = parse_width(width)
     with progress(quiet=as_json) as report:
-        made = build_file(name, output, seed, share, report)
+        made = build_file(
+            network, output, seed, share, report, keep_batch_norm=batch_norm == "kept"
+        )
     if as_json:
         echo_json(
             {
-                "name": name,
+                "name": network,
                 "file": str(output),
                 "seed": seed,
                 "width": str(share),
+                "batch_norm": batch_norm,
                 "parameters": made.parameters,
                 "bytes": made.file_bytes,
             }
         )
     else:
         echo_made(f"{output}: {made.parameters:,} parameters, {bytes_text(made.file_bytes)}")
+
+
+@command.command("inspect")
+@_network_argument
+@_making_options
+@json_option
+def inspect_(network: str, seed: int, width: str, batch_norm: str, as_json: bool) -> None:
+    """Show a network's layers, as `ellc inspect` does of a model file.
+
+    No weight is made for it, so the largest network takes a moment.
+    """
+    from ellc.zoo import build
+    from ellc.zoo.widths import parse_width
+
+    keep = batch_norm == "kept"
+    graph = build(network, seed, parse_width(width), keep_batch_norm=keep, blank=True)
+    show_report(graph, as_json=as_json)
+
+
+@_network_argument
+@_making_options
+@click.pass_context
+def _compile(
+    context: click.Context, /, network: str, seed: int, width: str, batch_norm: str, **given: Any
+) -> None:
+    """Build a network and compile it, with the options of `ellc compile`."""
+    from ellc.ir.work_folders import temporary_folder
+    from ellc.progress import progress
+    from ellc.zoo.files import build_file
+    from ellc.zoo.widths import parse_width
+
+    share = parse_width(width)
+    with temporary_folder("zoo") as folder:
+        model = folder / f"{network}.eir"
+        with progress(quiet=given["as_json"]) as report:
+            build_file(network, model, seed, share, report, keep_batch_norm=batch_norm == "kept")
+        context.invoke(compile_command.command, model=model, **given)
+
+
+def _compiler() -> click.Command:
+    """The command `compile` of the zoo: its own parameters, then those of `ellc compile`."""
+    made: click.Command = click.command("compile")(_compile)
+    made.params += [x for x in compile_command.command.params if x.name != "model"]
+    return made
+
+
+command.add_command(_compiler())

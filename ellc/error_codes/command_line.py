@@ -133,7 +133,7 @@ ROWS = (
     ErrorCode(
         "E740",
         "No such network in the zoo",
-        "`ellc zoo build` was given a name that is not in the list.",
+        "`ellc zoo` was given a name that is not in the list, or a page's that says too little.",
         "`ellc zoo list` shows all names.",
     ),
     ErrorCode(

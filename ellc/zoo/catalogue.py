@@ -17,8 +17,9 @@ from ellc.zoo.construction import Making
 from ellc.zoo.families import FAMILIES
 from ellc.zoo.gallery import Page, pages
 from ellc.zoo.page_network import at_width, build_page
-from ellc.zoo.plots import Plot, build_plot, plots
+from ellc.zoo.plots import Plot, build_plot, missing, plots
 
+_ALL = "`ellc zoo list` shows all"
 _Build = Callable[[Making, dict[str, str]], Graph]
 
 
@@ -67,12 +68,14 @@ def find(name: str) -> Network:
     for family in FAMILIES:
         if made := family.find(name):
             return _of_architecture(made)
+    if why := missing().get(name):
+        raise EllcError(f"{name} cannot be built: {why}", code="E740", hint=_ALL)
     close = difflib.get_close_matches(name, [*by_name, *patterns()], 3, 0.6)
     meant = f"did you mean {' or '.join(close)}? " if close else ""
     raise EllcError(
         f"the zoo has no network called '{name}'",
         code="E740",
-        hint=f"{meant}`ellc zoo list` shows all",
+        hint=f"{meant}{_ALL}",
     )
 
 

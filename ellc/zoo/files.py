@@ -27,6 +27,8 @@ def build_file(
     seed: int = 0,
     width: Fraction = Fraction(1),
     progress: Progress = silent,
+    *,
+    keep_batch_norm: bool = False,
 ) -> Built:
     """Build a network and write it as the file's suffix says, `.ell` or `.eir`.
 
@@ -45,7 +47,7 @@ def build_file(
     if not path.parent.is_dir():
         # Found before minutes of work, not after.
         raise EllcError("the folder does not exist", code="E703", where=str(path.parent))
-    graph = build(name, seed, width, progress)
+    graph = build(name, seed, width, progress, keep_batch_norm=keep_batch_norm)
     progress(f"writing {path.name}", 0, 0)
     writers()[path.suffix].write(graph, path)
     return Built(parameters(graph), path.stat().st_size)

@@ -57,6 +57,11 @@ class Measured:
         return sum(t.elements * (1 if t.rank > 1 else 4) for t in types)
 
     @property
+    def is_binary(self) -> bool:
+        """Whether some weights are signs."""
+        return any(t.dtype is DType.BIT for t in constant_types(self._graph).values())
+
+    @property
     def memory_bytes(self) -> int:
         """Signs of one bit, and four bytes for every other number that is trained."""
         types = constant_types(self._graph).values()

@@ -27,6 +27,36 @@ def test_list_as_table_and_as_json(ellc_command) -> None:
 
 
 @pytest.mark.slow
+def test_show_tells_what_is_published_and_what_is_measured(ellc_command) -> None:
+    text = ellc_command("zoo", "show", "mobilenet_v1_0.25_128")
+    assert text.returncode == 0, text.stderr
+    for part in ("6.53  i.MX 8M Plus", "0.47 M", "13,570,304", "biases and the activations"):
+        assert part in text.stdout
+    shown = json.loads(ellc_command("zoo", "show", "mobilenet_v1_0.25_128", "--json").stdout)
+    assert shown["measured"]["macs"] == 13_570_304
+    assert shown["accuracies"][0]["top1"] == 41.5
+    cited = {x["source"] for kind in ("accuracies", "speeds") for x in shown[kind]}
+    assert cited <= set(shown["sources"])
+    page = ellc_command("zoo", "show", SEED_NETWORK).stdout
+    assert "packed" in page and "windows and strides: table" in page
+
+
+@pytest.mark.slow
+def test_compile_and_inspect_are_those_of_the_commands(tmp_path: Path, ellc_command) -> None:
+    options = ("--emit", "c", "--name", "net", "--json")
+    made = json.loads(ellc_command("zoo", "compile", "lenet5", "-o", "zoo", *options).stdout)
+    assert ellc_command("zoo", "build", "lenet5", "-o", "lenet5.eir").returncode == 0
+    plain = json.loads(ellc_command("compile", "lenet5.eir", "-o", "file", *options).stdout)
+    assert made["files"] == plain["files"]
+    for file in made["files"]:
+        assert (tmp_path / "zoo" / file).read_bytes() == (tmp_path / "file" / file).read_bytes()
+    inspected = ellc_command("zoo", "inspect", "lenet5")
+    assert inspected.returncode == 0, inspected.stderr
+    assert inspected.stdout == ellc_command("inspect", "lenet5.eir").stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "lenet5.eir", "zoo"]
+
+
+@pytest.mark.slow
 def test_what_was_built_can_be_inspected(tmp_path: Path, ellc_command) -> None:
     done = ellc_command("zoo", "build", SEED_NETWORK, "-o", "seed.ell")
     assert done.returncode == 0, done.stderr
@@ -65,6 +95,8 @@ def test_the_same_bytes_whatever_folder_and_hash_seed(tmp_path: Path, ellc_comma
     ("args", "code", "text"),
     [
         (("d_I224x224x3", "-o", "a.ell"), "E740", "ellc zoo list"),
+        (("Asparagus", "-o", "a.ell"), "E740", "ONNX"),
+        (("mobilenet_v1_0_128", "-o", "a.eir"), "E740", "mean mobilenet_v1_0.25_128"),
         (("AlexNet", "-o", "a.ell"), "E742", ".eir"),
         ((SEED_NETWORK, "-o", "a.onnx"), "E742", ".ell or .eir"),
         ((SEED_NETWORK, "-o", "a.ell", "--width", "0"), "E741", "1/16"),

@@ -101,6 +101,8 @@ class Facts:
     speeds: tuple[Speed, ...] = ()
     notes: tuple[str, ...] = ()
 
-    def best(self, precision: str) -> Accuracy | None:
-        """The first accuracy of a precision: the publisher's own comes before others'."""
-        return next((x for x in self.accuracies if x.precision == precision), None)
+    @property
+    def sources(self) -> set[str]:
+        """The names of all sources that its figures have."""
+        named = {x.source for x in self.sizes} | {x.source for x in self.accuracies}
+        return named | {x.source for x in self.speeds}
