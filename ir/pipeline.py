@@ -255,6 +255,7 @@ def _run_one(
     reproducer = dump.latest
     start = time.perf_counter()
     try:
+        step.refuse(graph)
         after = _described(run_nested(step, graph), graph)
     except MemoryError:  # a limit of the machine, not a fault of the pass
         raise

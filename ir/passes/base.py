@@ -32,6 +32,9 @@ class Pass:
         """The rewritten graph, with the same meaning; an equal graph if nothing was to be done."""
         raise NotImplementedError(self.name)
 
+    def refuse(self, graph: Graph) -> None:
+        """Raise `EllcError` for what cannot be compiled, before anything is made of the bodies."""
+
     def __str__(self) -> str:
         """The form that `parse_passes` reads, with the options that differ from their defaults."""
         options = [

@@ -18,9 +18,12 @@ from ellc.ir.ops.dense import Dense
 from ellc.ir.ops.loop import Loop, Walk
 from ellc.ir.ops.pointwise import Add, Mul, Tanh
 from ellc.ir.ops.quantised_conv import IntDense
+from ellc.ir.passes.canonicalise.eliminate_common import EliminateCommon
+from ellc.ir.passes.canonicalise.eliminate_dead import EliminateDead
 from ellc.ir.passes.canonicalise.loops import SimplifyLoops, UnrollLoops, unrolled
+from ellc.ir.passes.canonicalise.nested_loops import UnrollNestedLoops
 from ellc.ir.pipeline import run_pipeline
-from ellc.ir.text import parse, print_graph
+from ellc.ir.text import parse, print_graph, print_op
 from ellc.ir.types import DType, TensorType
 from ellc.ir.verify import verify
 from ellc.ir.weights import WeightPool
@@ -157,6 +160,52 @@ def test_loops_may_stand_in_loops() -> None:
     last, every = evaluate(graph, (x,)).outputs
     np.testing.assert_array_equal(every, np.cumsum(x.sum(1)))
     assert last == every[-1] == evaluate(unrolled(graph), (x,)).outputs[0]
+
+
+def in_loops(depth: int, trips: int) -> Graph:
+    """A sum of an element with itself, in so many loops."""
+    b = GraphBuilder("nest")
+    x = b.input("x", floats(4))
+    b.output(
+        "y",
+        b.add(Loop(in_loops(depth - 1, trips), trips, 1, (), ()), x)
+        if depth
+        else b.add(Add(), x, x),
+    )
+    return b.build()
+
+
+def test_loops_too_deep_to_be_written_out() -> None:
+    """At once, not after all passes have run on thousands of nodes at every level."""
+    calls = []
+    with pytest.raises(EllcError, match="14 deep") as caught:
+        run_pipeline(in_loops(14, 2), watch=lambda *call: calls.append(call))
+    assert caught.value.code == "E304" and len(calls) <= 1
+    assert not loops(run_pipeline(in_loops(14, 1))[0])  # no loops, but for their names
+    assert len(loops(run_pipeline(in_loops(3, 2))[0])) == 1
+
+
+def test_many_loops_in_loops_are_not_all_written_out() -> None:
+    """Each fits alone; a model of a few hundred bytes has any number of them."""
+    b = GraphBuilder("many")
+    x = b.input("x", floats(4))
+    for _ in range(3):
+        x = b.add(Loop(in_loops(1, 3000), 3000, 1, (), ()), x)
+    b.output("y", x)
+    graph = b.build()
+    assert UnrollNestedLoops().run(graph) is graph
+
+
+def test_equal_loops_are_merged_without_printing_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    b = GraphBuilder("equal")
+    x = b.input("x", floats(4))
+    twice = [b.add(Loop(in_loops(0, 2), 2, 1, (), ()), x) for _ in range(2)]
+    b.output("y", b.add(Loop(in_loops(0, 2), 2, 1, (), ()), b.add(Mul(), *twice)))
+    printed = []
+    module = "ellc.ir.passes.canonicalise.eliminate_common.print_op"
+    monkeypatch.setattr(module, lambda op: printed.append(op) or print_op(op))
+    assert len(loops(EliminateDead().run(EliminateCommon().run(b.build())))) == 2
+    assert len(printed) == 2
 
 
 def test_constants_only_are_folded() -> None:

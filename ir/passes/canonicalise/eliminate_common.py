@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ellc.ir.graph import Graph
+from ellc.ir.graph import Graph, Node
 from ellc.ir.passes.base import Pass, register_pass
 from ellc.ir.rewrite import Editor
 from ellc.ir.text import print_op
@@ -21,11 +21,18 @@ class EliminateCommon(Pass):
 
     def run(self, graph: Graph) -> Graph:
         editor = Editor(graph)
-        known: dict[tuple[str, tuple[str, ...], object], tuple[str, ...]] = {}
+        alone: dict[tuple[object, ...], Node | None] = {}
+        known: dict[tuple[object, ...], tuple[str, ...]] = {}
         for node in editor.nodes():
-            types = tuple(editor.type(v) for v in node.outputs)
-            key = print_op(node.op), node.inputs, types
-            first = known.setdefault(key, node.outputs)
+            key = type(node.op), node.inputs, tuple(editor.type(v) for v in node.outputs)
+            if key not in alone:
+                alone[key] = node
+                continue
+            # Attributes are printed only where another node may be equal: bodies of loops are long.
+            if (other := alone[key]) is not None:
+                known[*key, print_op(other.op)] = other.outputs
+                alone[key] = None
+            first = known.setdefault((*key, print_op(node.op)), node.outputs)
             if first is not node.outputs and editor.can_forward(node, *first):
                 editor.forward(node, *first)
         return editor.graph()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from ellc.ir.errors import EllcError
 from ellc.ir.graph import Graph, Node
 from ellc.ir.nested import all_graphs
 from ellc.ir.ops.loop import Loop
@@ -20,7 +21,9 @@ from ellc.ir.rewrite import Editor
 class UnrollNestedLoops(Pass):
     """Unroll the inner loops or the outer loop, whichever gives fewer nodes.
 
-    A loop stays if both ways give more than `most_nodes`.
+    A loop stays if both ways give more than `most_nodes`, and all of them stay if they give more
+    than `most_altogether`. Loops are refused (E304) if they are so deep in one another that two
+    trips of each inner one give more than `most_nodes`.
     """
 
     requires: ClassVar[tuple[Property, ...]] = (
@@ -30,20 +33,39 @@ class UnrollNestedLoops(Pass):
     ensures: ClassVar[tuple[Property, ...]] = (NO_NESTED_LOOPS,)
 
     most_nodes: int = 4096
+    most_altogether: int = 8192
+
+    def refuse(self, graph: Graph) -> None:
+        for node in graph.nodes:
+            if isinstance(node.op, Loop) and 2 ** _depth(node.op.body) > self.most_nodes:
+                raise EllcError(
+                    f"loops lie in one another {_depth(node.op.body) + 1} deep, which is too long"
+                    " to be written out",
+                    code="E304",
+                    where=", ".join(node.source),
+                    hint="end the network before them, or give the inner ones one trip",
+                )
 
     def run(self, graph: Graph) -> Graph:
         editor = Editor(graph)
-        for node in editor.nodes():
+        chosen = list(self._chosen(editor.nodes()))
+        if sum(min(inside, around) for _, _, inside, around in chosen) > self.most_altogether:
+            return graph
+        for node, op, inside, around in chosen:
+            if inside <= around:
+                editor.replace(node, replace(op, body=unrolled(op.body)), *node.inputs)
+            else:
+                unroll(editor, node, op)
+        return editor.graph()
+
+    def _chosen(self, nodes: Iterable[Node]) -> Iterator[tuple[Node, Loop, int, int]]:
+        """Loops to unroll, with the number of nodes if their inner loops are, and if they are."""
+        for node in nodes:
             match node.op:
                 case Loop(body=body) as op if any(_loops(body.nodes)):
                     inside, around = _written_out(body), op.trips * _nodes(body)
-                    if min(inside, around) > self.most_nodes:
-                        continue
-                    if inside <= around:
-                        editor.replace(node, replace(op, body=unrolled(body)), *node.inputs)
-                    else:
-                        unroll(editor, node, op)
-        return editor.graph()
+                    if min(inside, around) <= self.most_nodes:
+                        yield node, op, inside, around
 
 
 def _loops(nodes: Iterable[Node]) -> list[Loop]:
@@ -53,6 +75,11 @@ def _loops(nodes: Iterable[Node]) -> list[Loop]:
 def _nodes(graph: Graph) -> int:
     """The number of nodes, including those of bodies."""
     return sum(len(g.nodes) for g in all_graphs(graph))
+
+
+def _depth(graph: Graph) -> int:
+    """Loops of more than one trip inside one another."""
+    return max((_depth(op.body) + (op.trips > 1) for op in _loops(graph.nodes)), default=0)
 
 
 def _written_out(graph: Graph) -> int:
