@@ -47,6 +47,7 @@ def pages() -> dict[str, str]:
     made["reference/error-codes.md"] = error_codes_page()
     made["reference/targets.md"] = targets_page()
     made["reference/graph-operators.md"] = graph_operators_page()
+    made["reference/zoo.md"] = zoo_page()
     made.update(format_pages())
     return made
 
@@ -201,6 +202,121 @@ def format_pages() -> dict[str, str]:
             parts += ["## With limits", table(("operators", "what is supported"), cells)]
         made[f"reference/operators-{form}.md"] = "\n\n".join(parts) + "\n"
     return made
+
+
+# ---- the zoo -------------------------------------------------------------------------------------
+
+
+def zoo_page() -> str:
+    """The networks of the zoo with what is published of them, and ELL's gallery page by page."""
+    from ellc.zoo.catalogue import patterns
+    from ellc.zoo.facts import facts
+
+    _, sources = facts()
+    parts = [
+        "# The zoo",
+        "Published networks that `ellc zoo build`, `compile` and `inspect` make with seeded "
+        "weights. Parameters are those of the deployed network, with batch normalisation folded; "
+        "they and the MACs are measured here. **Accuracies and times are published by others**, "
+        "`ellc zoo show NAME` has them all with their sources. Other widths and sizes have names "
+        "of their own: " + ", ".join(f"`{pattern}`" for pattern in patterns()) + ".",
+        table(
+            ("network", "input", "data", "parameters", "MACs", "top-1 %, published", "origin"),
+            [_network_cells(name) for name in _own_facts()],
+        ),
+        "## Published times",
+        table(("network", "ms", "board", "threads", "precision", "engine", "source"), [*_times()]),
+        "## Published sizes that differ",
+        "A test compares every published size with the network, to the published digit. These "
+        "differ, for the reason given.",
+        table(("network", "size", "published", "here", "reason", "source"), [*_differences()]),
+        *_gallery_parts(),
+        "## Sources",
+        "\n".join(f"* {name}: [{row.title}]({row.url})" for name, row in sources.items()),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _own_facts() -> list[str]:
+    """The networks that are not of ELL's gallery."""
+    from ellc.zoo import networks
+
+    return [network.name for network in networks() if network.origin != "ELL gallery"]
+
+
+def _network_cells(name: str) -> tuple[str, ...]:
+    from ellc.zoo import find
+    from ellc.zoo.facts import PRECISIONS, facts
+    from ellc.zoo.measured import Measured
+
+    network, row, sizes = find(name), facts()[0][name], Measured(name).folded
+    shares: dict[str, str] = {}
+    for accuracy in row.accuracies:
+        shares.setdefault(accuracy.precision, f"{accuracy.top1:g} ({accuracy.precision})")
+    return (
+        f"`{name}`",
+        "x".join(map(str, network.input)),
+        row.dataset,
+        f"{sizes.parameters:,}",
+        f"{sizes.macs:,}",
+        ", ".join(shares[precision] for precision in PRECISIONS if precision in shares),
+        network.origin,
+    )
+
+
+def _times() -> Iterator[tuple[str, ...]]:
+    from ellc.zoo.facts import facts
+
+    for name in _own_facts():
+        for row in facts()[0][name].speeds:
+            threads = str(row.threads or "")
+            yield (
+                *(f"`{name}`", f"{row.ms:g}", row.board, threads, row.precision, row.engine),
+                row.source,
+            )
+
+
+def _differences() -> Iterator[tuple[str, ...]]:
+    from ellc.zoo.facts import facts
+    from ellc.zoo.measured import Measured
+
+    for name in _own_facts():
+        for row in facts()[0][name].sizes:
+            if row.difference:
+                ours = f"{Measured(name).of(row):,.0f}"
+                yield f"`{name}`", row.of, row.published, ours, row.difference, row.source
+
+
+def _gallery_parts() -> Iterator[str]:
+    """Every page of ELL's gallery: built from what, or why not."""
+    from ellc.zoo.facts import facts
+    from ellc.zoo.gallery import pages
+    from ellc.zoo.plots import missing, plots, twice
+
+    built = {page.name: ("list of layers", page.inferred()) for page in pages()}
+    for plot in plots():
+        kind = "plot of the graph" if plot.inferred["layers"] == "plot" else "summary table"
+        inferred = {key: said for key, said in plot.inferred.items() if key != "layers"}
+        built[plot.name] = (kind, inferred)
+    names = sorted({*built, *missing()})
+    yield "## ELL's gallery, page by page"
+    yield (
+        f"The gallery had {len(names) + len(twice())} pages over the years, of {len(names)} "
+        f"networks: {', '.join(f'`{name}`' for name in twice())} have two each. {len(built)} "
+        "networks are built, from what their pages show; where a page is silent, the last column "
+        "says where the missing facts come from (`ellc.zoo.gallery` explains the words). Times are "
+        "those of the page's last revision, on a Raspberry Pi 3 at 700 MHz with Raspbian."
+    )
+    rows = []
+    for name in names:
+        row = facts()[0][name]
+        share = f"{row.accuracies[0].top1:g}" if row.accuracies else ""
+        ms = next((f"{x.ms:g}" for x in row.speeds if "Raspbian" in x.board), "")
+        kind, inferred = built.get(name, ("", {}))
+        said = ", ".join(f"{key}: {origin}" for key, origin in inferred.items())
+        made = f"built from its {kind}" if kind else f"not built: {missing()[name]}"
+        rows.append((f"`{name}`", share, ms, made, said))
+    yield table(("page", "top-1 %", "ms", "in the zoo", "inferred"), rows)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -60,6 +60,12 @@ def missing() -> dict[str, str]:
 
 
 @cache
+def twice() -> tuple[str, ...]:
+    """The networks that have an orphaned page beside their own."""
+    return tuple(_document()["twice"])
+
+
+@cache
 def _document() -> dict[str, Any]:
     text = resources.files("ellc.zoo").joinpath("plots.json").read_text(encoding="utf-8")
     return cast(dict[str, Any], json.loads(text))

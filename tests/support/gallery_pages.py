@@ -152,7 +152,14 @@ def plots_document(models: list[dict[str, Any]]) -> dict[str, Any]:
         "source": "microsoft/ELL and ELL-models (MIT licence), pages and plots of 2017 to 2020",
         "pages": pages,
         "missing": missing,
+        "twice": sorted(_twice(models)),
     }
+
+
+def _twice(models: list[dict[str, Any]]) -> set[str]:
+    """Networks with an orphaned page beside their own."""
+    names = [model["name"] for model in models]
+    return {name for name in names if names.count(name) == 2}
 
 
 def _of_graph(model: dict[str, Any]) -> dict[str, Any]:
@@ -276,7 +283,8 @@ def plots_text(facts: dict[str, Any]) -> str:
         lines.append("    ]},")
     lines[-1] = lines[-1][:-1]
     missing = json.dumps(facts["missing"], indent=4).replace("\n}", "\n  }")
-    return "\n".join([*lines, "  ],", f'  "missing": {missing}', "}", ""])
+    twice = f'  "twice": {json.dumps(facts["twice"])}'
+    return "\n".join([*lines, "  ],", f'  "missing": {missing},', twice, "}", ""])
 
 
 # ---- figures -------------------------------------------------------------------------------------
