@@ -91,7 +91,7 @@ class Operands:
         if operand.array is not None and operand.array.size == 1:
             return _Source(dtype, literal=operand.array.reshape(-1)[0].item())
         if operand.array is not None:
-            return self._constant(operand.array, dtype, name)
+            return self._constant(operand, name)
         access = operand.access
         strides = broadcast_strides(access.shape, access.strides, self._shape)
         steps = regrouped(self._shape, strides, self._walk)
@@ -103,28 +103,47 @@ class Operands:
         self.args.append(access_arg(access))
         return _Source(dtype, None, param, steps)
 
-    def _constant(self, array: Array, dtype: DType, name: str) -> _Source:
-        array = expanded(array, self._shape, self._walk)
-        strides = broadcast_strides(array.shape, dense(array.shape), self._shape)
-        steps = regrouped(self._shape, strides, self._walk)
-        if steps is None:
-            array = np.asarray(np.broadcast_to(array, self._shape), order="C")
-            steps = regrouped(self._shape, dense(array.shape), self._walk)
-            assert steps is not None
-        data = stored_array(array, dtype).reshape(-1)
-        span = _span(data)
-        padded = steps[-1] == 1 and not any(steps[:-1])
-        if padded:
-            data = np.pad(data, (0, -len(data) % 16 + _CHANNEL_SLACK))
+    def _constant(self, operand: NodeOperand, name: str) -> _Source:
+        array, shape, walk, dtype = operand.array, self._shape, self._walk, operand.type.dtype
+        assert array is not None
+        walked = operand.once(
+            ("walked", shape, walk, dtype), lambda: _walked(array, shape, walk, dtype)
+        )
         param = self._b.param(name, Elem.of(dtype), 64)
-        self.args.append(constant(data))
-        return _Source(dtype, None, param, steps, padded, span)
+        self.args.append(walked.arg)
+        return _Source(dtype, None, param, walked.steps, walked.padded, walked.span)
 
     def _param(self, name: str, access: Access) -> Param:
         param = self._b.param(name, access.elem, access.align_bytes)
         if access.memory == self._result.access.memory:
             self._b.may_alias(param, Param("y", access.elem, 1))
         return param
+
+
+@dataclass(frozen=True, slots=True)
+class _Walked:
+    """A constant in the form in which a walk reads it; the other fields are those of `_Source`."""
+
+    arg: Arg
+    steps: tuple[int, ...]
+    padded: bool
+    span: tuple[int, int] | None
+
+
+def _walked(array: Array, shape: tuple[int, ...], walk: tuple[int, ...], dtype: DType) -> _Walked:
+    array = expanded(array, shape, walk)
+    strides = broadcast_strides(array.shape, dense(array.shape), shape)
+    steps = regrouped(shape, strides, walk)
+    if steps is None:
+        array = np.asarray(np.broadcast_to(array, shape), order="C")
+        steps = regrouped(shape, dense(array.shape), walk)
+        assert steps is not None
+    data = stored_array(array, dtype).reshape(-1)
+    span = _span(data)
+    padded = steps[-1] == 1 and not any(steps[:-1])
+    if padded:
+        data = np.pad(data, (0, -len(data) % 16 + _CHANNEL_SLACK))
+    return _Walked(constant(data), steps, padded, span)
 
 
 def common_walk(result: NodeResult, operands: Sequence[NodeOperand]) -> tuple[int, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from ellc.codegen.blocks.access import Access, Weight
 from ellc.codegen.blocks.calls import WeightArg
@@ -14,26 +15,43 @@ from ellc.ir.op import Op
 from ellc.ir.ops.fused import Stage
 from ellc.ir.types import Array, TensorType
 
+Made = dict[Hashable, Any]
+MadeT = TypeVar("MadeT")
+
 
 @dataclass(frozen=True, slots=True)
 class NodeOperand:
     """One operand: its type, and either where its computed elements are, or its constant array.
 
-    `key` identifies the content of a constant.
+    `key` identifies the content of a constant. `made` holds what was made of it so far, for all
+    nodes that read it.
     """
 
     type: TensorType
     computed: Access | None
     array: Array | None = None
     key: str = ""
+    made: Made = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def access(self) -> Access:
         """The elements in memory, computed or constant."""
         if self.array is not None:
-            return constant_access(self.array, self.type.dtype)
+            array, dtype = self.array, self.type.dtype
+            return self.once(("access", dtype), lambda: constant_access(array, dtype))
         assert self.computed is not None
         return self.computed
+
+    def once(self, what: Hashable, make: Callable[[], MadeT]) -> MadeT:
+        """What `make` gives, called once for all nodes that read this constant.
+
+        A large constant that many nodes read is rearranged and hashed once, and lies in memory once
+        in that form. `what` distinguishes it from others that are made of the same constant.
+        """
+        if what not in self.made:
+            self.made[what] = make()
+        found: MadeT = self.made[what]
+        return found
 
     def derived(self, what: str, bytes_: int, make: Callable[[], Array]) -> WeightArg:
         """A pointer to `bytes_` bytes that `make` derives from this constant.

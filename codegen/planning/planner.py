@@ -38,7 +38,7 @@ from ellc.codegen.planning.choice import (
 from ellc.codegen.planning.loops import MACS_WORTH_A_BARRIER, Enter, Leave, Repeat, flattened
 from ellc.codegen.planning.memory import ArenaPlan, Lifetime, plan_arena
 from ellc.codegen.planning.plan import Guard, Plan, Step
-from ellc.codegen.planning.sharing import SharedKernels
+from ellc.codegen.planning.sharing import SharedKernels, SharedWeights
 from ellc.codegen.planning.storage import Storage
 from ellc.codegen.planning.tuning import layer_key
 from ellc.codegen.planning.verify_plan import verify_plan
@@ -88,6 +88,7 @@ class _Steps:
         self._graph, self._needed, self._storage = graph, needed, storage
         self._target, self._options, self._prefix = target, options, prefix
         self._steps: list[Step] = []
+        self._weights = SharedWeights()
         self._scratch: list[tuple[Buffer, int]] = []
         self._problems: list[EllcError] = []
         self._repeat: Repeat | None = None
@@ -160,7 +161,7 @@ class _Steps:
         trips = 1 if self._repeat is None else self._repeat.trips
         for index, call in enumerate(calls):
             step_name = name if len(calls) == 1 else f"{name}_{index}"
-            named = replace(call, kernel=replace(call.kernel, name=step_name))
+            named = self._weights.call(replace(call, kernel=replace(call.kernel, name=step_name)))
             op = node.op.anchor.name if isinstance(node.op, Fused) else node.op.name
             self._steps.append(
                 Step(
@@ -272,7 +273,7 @@ class _Steps:
 
     def _copy(self, source: Access, target: Access, label: str) -> None:
         name = f"{self._prefix}_{len(self._steps):03d}_copy_{_part(label)}"
-        call = copy_call(name, self._target, source, target)
+        call = self._weights.call(copy_call(name, self._target, source, target))
         op = "copy" if self._repeat is None else Leave.name
         self._steps.append(
             Step(name, call, op, (), (label,), repeat=self._repeat, guards=self._guards)

@@ -1,4 +1,4 @@
-"""One function for kernels that differ in nothing but their names.
+"""One function for kernels that differ in nothing but their names, one array for equal constants.
 
 Networks repeat their blocks, and layers of the same shapes get the same kernel: LLVM compiles it
 once, and it takes its bytes of flash once. It keeps the name that it has in the first step. What is
@@ -9,12 +9,29 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ellc.codegen.blocks.calls import KernelCall
+from ellc.codegen.blocks.access import Weight
+from ellc.codegen.blocks.calls import Arg, KernelCall, WeightArg
 from ellc.codegen.kir.ir import Kernel
 from ellc.codegen.kir.scheduling import schedule
 from ellc.codegen.kir.text import print_kernel
 from ellc.codegen.machine.core import Core
 from ellc.codegen.planning.plan import Plan
+
+
+class SharedWeights:
+    """All constants so far: equal ones are one object, so that memory holds each once."""
+
+    def __init__(self) -> None:
+        self._weights: dict[str, Weight] = {}
+
+    def call(self, call: KernelCall) -> KernelCall:
+        """The same call, with the first constant of each content."""
+        return replace(call, args=tuple(map(self._arg, call.args)))
+
+    def _arg(self, arg: Arg) -> Arg:
+        if not isinstance(arg, WeightArg):
+            return arg
+        return replace(arg, weight=self._weights.setdefault(arg.weight.key, arg.weight))
 
 
 class SharedKernels:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from small_networks import inputs_of, reference_of
 
-from ellc.codegen.blocks.calls import KernelCall, Options
+from ellc.codegen.blocks.calls import KernelCall, Options, WeightArg
+from ellc.codegen.blocks.placed_node import NodeOperand
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Kernel
 from ellc.codegen.kir.types import Elem, VType
@@ -21,9 +22,10 @@ from ellc.codegen.planning.sharing import SharedKernels
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.graph import Graph
 from ellc.ir.ops.conv import Conv2D
-from ellc.ir.ops.pointwise import Add, Relu
+from ellc.ir.ops.pointwise import Add, Mul, Relu, Tanh
+from ellc.ir.ops.shape import Transpose
 from ellc.ir.pipeline import run_pipeline
-from ellc.ir.types import DType, TensorType
+from ellc.ir.types import DType, Padding, TensorType
 
 
 def chain(layers: int) -> Graph:
@@ -51,6 +53,30 @@ def test_layers_of_one_shape_share_a_function(emitter: Emitter) -> None:
     (result,) = run_trials([Trial(graph, (inputs,))], target, emitter)
     assert not isinstance(result, Exception)
     np.testing.assert_allclose(result[0][0], reference_of(graph, inputs)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_layers_that_read_one_constant_share_its_memory() -> None:
+    """In the order in which they read it, too: a small file may have a thousand such layers."""
+    rng = np.random.default_rng(0)
+    b = GraphBuilder("shared")
+    value = b.input("x", TensorType(DType.F32, (1, 6, 6, 8)))
+    factor, turned = (b.constant(rng.normal(size=8).astype(np.float32)) for _ in range(2))
+    weights = b.constant(rng.normal(size=(8, 3, 3, 8)).astype(np.float32))
+    for _ in range(3):
+        value = b.add(Tanh(), b.add(Add(), value, factor))
+        value = b.add(Conv2D(padding=Padding.same(1)), value, weights)
+        value = b.add(Transpose((0, 2, 1, 3)), b.add(Tanh(), b.add(Mul(), value, turned)))
+    b.output("y", value)
+    plan = make_plan(run_pipeline(b.build())[0], resolve("host"), Options(), "m")
+    read = [a.weight for s in plan.steps for a in s.call.args if isinstance(a, WeightArg)]
+    assert len({w.key for w in read}) == len({id(w) for w in read}) < len(read)
+
+
+def test_what_is_made_of_a_constant_is_made_once() -> None:
+    operand = NodeOperand(TensorType(DType.F32, (8,)), None, np.ones(8, np.float32), "key")
+    other = replace(operand)
+    assert operand.access is other.access
+    assert operand.once("turned", object) is other.once("turned", object)
 
 
 def _stores(name: str, value: float) -> Kernel:
