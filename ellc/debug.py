@@ -1,4 +1,4 @@
-"""What `ELLC_DEBUG` asks for: words, separated by commas, of what is printed while compiling."""
+"""`ELLC_DEBUG`: words, separated by commas, that say what to print while compiling."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ WORDS = {
     "traceback": "errors as Python shows them",
     "time": "seconds of every stage and every pass",
     "passes": "what every pass changed, as a difference of the graph's text",
-    "plan": "the steps, their kernels' variants and where everything lies in memory",
+    "plan": "the steps, their kernels' variants and all memory locations",
     "kernels": "the kernels in kernel IR",
 }
 
 Watch = Callable[[str, Callable[[], str]], None]
-"""Told of a level (a word of `WORDS`) and of how to make its text, if it is wanted."""
+"""Called with a level (a word of `WORDS`) and a function that gives its text, if it is wanted."""
 
 
 def unwatched(_level: str, _text: Callable[[], str]) -> None:
@@ -28,11 +28,11 @@ def unwatched(_level: str, _text: Callable[[], str]) -> None:
 
 
 def debug_words(environment: Mapping[str, str] = os.environ) -> frozenset[str]:
-    """The words that were asked for; `EllcError` (E314) for one that means nothing."""
+    """The words in the environment variable; raises `EllcError` (E314) for an unknown one."""
     words = frozenset(filter(None, map(str.strip, environment.get(VARIABLE, "").split(","))))
     if unknown := sorted(words - WORDS.keys()):
         raise EllcError(
-            f"{VARIABLE}: there is nothing called {', '.join(unknown)}",
+            f"{VARIABLE}: unknown words: {', '.join(unknown)}",
             code="E314",
             hint="; ".join(f"{word}: {what}" for word, what in WORDS.items()),
         )
@@ -42,15 +42,15 @@ def debug_words(environment: Mapping[str, str] = os.environ) -> frozenset[str]:
 def watch(words: frozenset[str], show: Callable[[str], None]) -> Watch:
     """A watcher that shows the levels of these words."""
 
-    def told(level: str, text: Callable[[], str]) -> None:
+    def show_level(level: str, text: Callable[[], str]) -> None:
         if level in words:
             show(text())
 
-    return told
+    return show_level
 
 
 def difference(name: str, before: Graph, after: Graph) -> str:
-    """What a pass changed, as a unified diff; a line if nothing."""
+    """What a pass changed, as a unified diff; one line if it changed nothing."""
     if before == after:
         return f"--- {name}: nothing changed"
     lines = difflib.unified_diff(
@@ -65,7 +65,7 @@ def difference(name: str, before: Graph, after: Graph) -> str:
 
 
 def seconds_table(seconds: Mapping[str, float]) -> str:
-    """A line for each stage and the sum."""
+    """A line for each stage, and one for the sum."""
     width = max(map(len, (*seconds, "all")))
     rows = [*seconds.items(), ("all", sum(seconds.values()))]
     return "\n".join(f"{stage:<{width}} {s:8.3f} s" for stage, s in rows)

@@ -114,7 +114,7 @@ def compile_model(
 ) -> Artifact:
     """Compile a model file, or a graph, for a target into `out_dir` (default: the target's name).
 
-    `out_dir` is replaced as a whole once everything is made, and other files in it are kept; after
+    `out_dir` is replaced as a whole when all files are written; other files in it are kept. After
     an error it is unchanged (`ellc.folders`). `watch` is called with every level. Raises one
     `EllcError` that lists all problems of the model and the options.
     """
@@ -129,13 +129,13 @@ def compile_model(
     name = valid_name(chosen.name or by_default)
     plan = _planned(graph, row, chosen, name, clock, watch)
     document_name, weight_bytes = f"{name}.json", sum(w.bytes for w, _ in plan.weights)
-    with replaced_folder(folder, document_name, needed_bytes=weight_bytes) as made:
-        files, built, costs = _write(plan, name, kinds, chosen, made, clock)
+    with replaced_folder(folder, document_name, needed_bytes=weight_bytes) as new_folder:
+        files, built, costs = _write(plan, name, kinds, chosen, new_folder, clock)
         document = manifest(plan, built.model, costs, __version__, files)
-        files.append(made / document_name)
+        files.append(new_folder / document_name)
         write_manifest(files[-1], document)
         if "wheel" in kinds:
-            files.append(_wheel(built, made, row))
+            files.append(_wheel(built, new_folder, row))
         final = sorted(folder / path.name for path in files)
     library = built.files.get("so", (None,))[0]
     watch("time", lambda: seconds_table(clock.seconds))
@@ -153,7 +153,7 @@ def compile_model(
 
 
 class _Clock:
-    """Reports the current stage, and records the time of each."""
+    """Reports the current stage and records the time of each."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
@@ -274,7 +274,7 @@ def _costs(plan: Plan, built: Built) -> Costs:
     flash = None
     for kind in ("so", "obj"):
         if kind in built.files and plan.target.object_format == "elf":
-            made = ElfFile.read(built.files[kind][0])
-            flash = made.read_only_bytes() + made.writable_bytes()
+            elf = ElfFile.read(built.files[kind][0])
+            flash = elf.read_only_bytes() + elf.writable_bytes()
             break
     return Costs(flash, built.model.arena_bytes, built.stack_bytes)

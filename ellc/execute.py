@@ -1,4 +1,4 @@
-"""Ways to run a network: the reference in numpy, or a compiled library, here or emulated."""
+"""Run a network: by the reference in numpy, or as a compiled library, here or emulated."""
 
 from __future__ import annotations
 
@@ -41,8 +41,9 @@ class Network:
 class Executable:
     """A network that can be run.
 
-    `call` takes one array per input, as `ellc.arrays.as_input` does, and returns one per output.
-    Raises `EllcError` for arrays that do not fit, and if the network cannot be run on this machine.
+    `call` takes one array per input, which `ellc.arrays.as_input` converts, and returns one per
+    output. It raises `EllcError` for arrays that do not fit, and if the network cannot be run on
+    this machine.
     """
 
     network: Network
@@ -53,8 +54,8 @@ class Executable:
 class Library:
     """A shared library with the facts from its manifest.
 
-    `abi` is the hash of the interface, which must be the same in both. `object` is an object file
-    of the same code, if there is one in the same folder.
+    `abi` is the hash of the interface, which must be the same in the library and its manifest.
+    `object` is an object file of the same code, if there is one in the same folder.
     """
 
     path: Path
@@ -68,10 +69,10 @@ class Library:
     def run(
         self, inputs: Arrays, *, threads: int = 0, repeat_ms: int = 0
     ) -> tuple[Arrays, tuple[int, ...]]:
-        """The outputs of a first call, and the nanoseconds of later ones, made for `repeat_ms`.
+        """The outputs of a first call, and the nanoseconds of each later call during `repeat_ms`.
 
-        Runs in a process of its own, under an emulator if need be; `threads` 0 means the
-        library's default. Raises `EllcError` if it cannot be run here or returns an error.
+        The library runs in a separate process, under an emulator if necessary. `threads` 0 means
+        the library's default. Raises `EllcError` if it cannot be run here or returns an error.
         """
         if self.object is not None and not repeat_ms and not has_c_library(self.target):
             request = emulate.Request(0, self._bytes(inputs))
@@ -89,16 +90,16 @@ class Library:
         return self._arrays(answer.outputs), answer.call_ns
 
     def run_in_junk(self, calls: Sequence[Arrays]) -> list[Arrays]:
-        """The outputs of calls that each start from init, all in one program with the object.
+        """The outputs of calls that each start from init, in one program with the object file.
 
         Unwritten memory holds junk bytes. The first call is repeated with other junk bytes, and
-        after another call and a reset; raises `InternalError` if the results differ.
+        after another call and a reset; raises `InternalError` if its results differ.
         """
         assert self.object is not None
-        given = [self._bytes(inputs) for inputs in calls]
-        again = repeated(0, given[:1], given[-1])
+        encoded = [self._bytes(inputs) for inputs in calls]
+        again = repeated(0, encoded[:1], encoded[-1])
         fresh = [
-            emulate.Request(0, data, junk=i % emulate.JUNK_KINDS) for i, data in enumerate(given)
+            emulate.Request(0, data, junk=i % emulate.JUNK_KINDS) for i, data in enumerate(encoded)
         ]
         answers = self._run_object(self.object, [*again, *fresh[1:]])
         (first,), steady = first_and_steady(answers[: len(again)], 1)
@@ -109,7 +110,7 @@ class Library:
     def _run_object(
         self, object: Path, requests: Sequence[emulate.Request], threads: int = 0
     ) -> list[tuple[bytes, ...]]:
-        """The outputs of all requests, by the object in a static program: needs no C library."""
+        """The outputs of all requests; the object is linked into a static program without libc."""
         case = emulate.Case(
             self.prefix,
             tuple(_buffer(t) for _, t in self.network.inputs),
@@ -175,24 +176,24 @@ def compiled(
 
     with temporary_folder("run") as folder:
         chosen = CompileOptions(emit=("so", "obj"), threads=threads, model=options)
-        made = compile_model(path, target, chosen, folder / "out", progress)
-        assert made.library is not None
-        yield _described(made.library)
+        artifact = compile_model(path, target, chosen, folder / "out", progress)
+        assert artifact.library is not None
+        yield _described(artifact.library)
 
 
 def open_library(path: Path) -> Library:
-    """A library by its path; its manifest NAME.json must lie beside it.
+    """A library by its path; its manifest NAME.json must be in the same folder.
 
-    Raises `EllcError` E705 if there is none, or if it belongs to another library. That is checked
-    here if the library can be loaded, and otherwise when its object file runs.
+    Raises `EllcError` E705 if there is none, or if it belongs to another library. The latter is
+    checked here if the library can be loaded, otherwise when its object file runs.
     """
     library = _described(path)
     if library.target.os == "linux" and has_c_library(library.target):
-        found = library_abi(library.target, path, library.prefix)
-        if found != library.abi:
+        actual = library_abi(library.target, path, library.prefix)
+        if actual != library.abi:
             raise EllcError(
-                f"the manifest is another library's: it tells of an interface 0x{library.abi:08x}, "
-                f"the library has 0x{found:08x}",
+                f"the manifest belongs to another library: its interface is 0x{library.abi:08x}, "
+                f"that of the library is 0x{actual:08x}",
                 code="E705",
                 where=str(path),
                 hint="keep the files of one `ellc compile` together",
@@ -206,23 +207,23 @@ def _described(path: Path) -> Library:
     name = name if path.suffix == ".dll" else name.removeprefix("lib")
     if not path.is_file():
         raise EllcError("no such file", code="E701", where=str(path))
-    said = read_manifest(path.with_name(f"{name}.json"), path)
-    network = Network(said.name, said.inputs, said.outputs, said.metadata, said.macs)
-    made = path.with_name(f"{name}.o")
-    beside = made if made.is_file() else None
-    return Library(path, said.name, said.target, network, said.arena_bytes, said.abi, beside)
+    facts = read_manifest(path.with_name(f"{name}.json"), path)
+    network = Network(facts.name, facts.inputs, facts.outputs, facts.metadata, facts.macs)
+    object_path = path.with_name(f"{name}.o")
+    object = object_path if object_path.is_file() else None
+    return Library(path, facts.name, facts.target, network, facts.arena_bytes, facts.abi, object)
 
 
-# --- how arrays lie in memory at the C interface ---
+# --- the layout of arrays in memory at the C interface ---
 
 
 def _word_bytes(channels: int) -> int:
-    """Signs are packed into 32-bit words for up to 32 channels, else into 64-bit ones."""
+    """Bytes of a word of packed bits: 4 for up to 32 channels, otherwise 8."""
     return 4 if channels <= 32 else 8
 
 
 def _bit_bytes(channels: int) -> int:
-    """Bytes of one pixel's signs, in whole words."""
+    """Bytes of one pixel's packed bits, in whole words."""
     word = _word_bytes(channels)
     return -(-channels // (8 * word)) * word
 

@@ -1,8 +1,8 @@
 """An output folder that is replaced whole or not at all.
 
-The new folder is made next to the old one, gets hard links to the files of other names in it, and
-takes its place by one exchange of names. A writer that is killed leaves a folder `.ellc-HASH-*`,
-which the next one for the same folder removes.
+The new folder is created next to the old one, gets hard links to the old one's other files, and
+replaces it by one exchange of names. A writer that is killed leaves a folder `.ellc-HASH-*`, which
+the next writer of the same folder removes.
 """
 
 from __future__ import annotations
@@ -28,109 +28,109 @@ _NEW, _OLD = "new", "old"
 
 @contextmanager
 def replaced_folder(folder: Path, last: str, *, needed_bytes: int = 0) -> Iterator[Path]:
-    """A new folder that takes the place of `folder` when the block ends well, else vanishes.
+    """A new folder that replaces `folder` when the `with` block succeeds, and is removed otherwise.
 
-    Files of other names in `folder` are kept. A link is followed. A folder that cannot be renamed -
-    the current one, a mount point, one of another owner or in a folder that may not be written -
-    gets the files one by one, that called `last` first removed and written last: where it is, all
-    belong together. Raises `EllcError` (E703) for what the system does not allow; `needed_bytes`,
-    if known, goes into the message of a full disk.
+    Files of other names in `folder` are kept. A link is followed. Some folders cannot be renamed:
+    the current one, a mount point, one of another owner, or one whose parent is not writable. Such
+    a folder gets the files one by one. The file called `last` is removed first and written last, so
+    that its presence shows that all files belong together. Raises `EllcError` (E703) if the system
+    refuses; `needed_bytes`, if known, goes into the message about a full disk.
     """
     try:
-        place = real_path(folder)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        _want_writable(place)
-        _tidy(place)
-        renamed = _can_be_renamed(place)
-        with work_folder(place.parent if renamed else place, _prefix(place)) as work:
+        target = real_path(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _want_writable(target)
+        _tidy(target)
+        renamed = _can_be_renamed(target)
+        with work_folder(target.parent if renamed else target, _prefix(target)) as work:
             new = work / _NEW
             new.mkdir()
             yield new
-            _want_no_folders(place, new)
+            _want_no_folders(target, new)
             if renamed:
-                _replace(place, work)
+                _replace(target, work)
             else:
-                _move_into(place, new, last)
+                _move_into(target, new, last)
     except OSError as error:
         hint = "-o names another folder"
         raise cannot_write(folder, error, needed_bytes=needed_bytes, hint=hint) from error
 
 
-def _want_writable(place: Path) -> None:
-    if place.exists() and not place.is_dir():
+def _want_writable(target: Path) -> None:
+    if target.exists() and not target.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "it is a file, not a folder")
-    if place.exists() and not os.access(place, os.W_OK | os.X_OK):
+    if target.exists() and not os.access(target, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
-def _want_no_folders(place: Path, new: Path) -> None:
-    """A folder of the user's is not replaced by a file."""
+def _want_no_folders(target: Path, new: Path) -> None:
+    """Raise if a file would replace a folder of the user."""
     for path in sorted(new.iterdir()):
-        if (place / path.name).is_dir():
+        if (target / path.name).is_dir():
             raise IsADirectoryError(errno.EISDIR, f"there is a folder called {path.name} in it")
 
 
-def _can_be_renamed(place: Path) -> bool:
-    """Whether nobody is in the folder's way, or in it."""
-    if not place.exists():
+def _can_be_renamed(target: Path) -> bool:
+    """Whether a folder can be renamed: not entered, no mount point inside, writable parent."""
+    if not target.exists():
         return True
-    if _is_entered(place) or any(os.path.ismount(p) for p in _folders(place)):
+    if _is_entered(target) or any(os.path.ismount(p) for p in _folders(target)):
         return False
-    same_owner = place.stat().st_uid == getattr(os, "geteuid", lambda: 0)()
-    return same_owner and os.access(place.parent, os.W_OK | os.X_OK)
+    same_owner = target.stat().st_uid == getattr(os, "geteuid", lambda: 0)()
+    return same_owner and os.access(target.parent, os.W_OK | os.X_OK)
 
 
-def _is_entered(place: Path) -> bool:
-    """Whether the current folder is this one or below it; one that was removed is nowhere."""
+def _is_entered(folder: Path) -> bool:
+    """Whether the current folder is this one or below it; false if the current one was removed."""
     try:
-        return Path.cwd().is_relative_to(place)
+        return Path.cwd().is_relative_to(folder)
     except FileNotFoundError:
         return False
 
 
-def _folders(place: Path) -> Iterator[Path]:
-    """The folder and all below."""
-    return (Path(path) for path, _, _ in os.walk(place))
+def _folders(folder: Path) -> Iterator[Path]:
+    """The folder and all folders below it."""
+    return (Path(path) for path, _, _ in os.walk(folder))
 
 
-# --- where new files are made ---------------------------------------------------------------------
+# --- the folder for new files ---------------------------------------------------------------------
 
 
-def _prefix(place: Path) -> str:
-    """Other folders' leftovers are called otherwise, and no name of a folder is too long."""
-    return f".ellc-{hashlib.sha256(os.fsencode(place.name)).hexdigest()[:12]}-"
+def _prefix(target: Path) -> str:
+    """The prefix of this target's work folders: unique to its name, and never too long."""
+    return f".ellc-{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:12]}-"
 
 
-def _tidy(place: Path) -> None:
-    """Remove what killed writers left; an old folder whose new one never came goes back."""
-    for beside in (place.parent, place):
-        for work, lock in abandoned(beside, _prefix(place)):
-            if (work / _OLD).exists() and not place.exists():
-                (work / _OLD).rename(place)
+def _tidy(target: Path) -> None:
+    """Remove work folders of killed writers; an old folder without its successor is restored."""
+    for folder in (target.parent, target):
+        for work, lock in abandoned(folder, _prefix(target)):
+            if (work / _OLD).exists() and not target.exists():
+                (work / _OLD).rename(target)
             remove(work, lock)
 
 
 # --- from the old folder to the new one -----------------------------------------------------------
 
 
-def _replace(place: Path, work: Path) -> None:
+def _replace(target: Path, work: Path) -> None:
     new, old = work / _NEW, work / _OLD
-    if not place.exists():
-        new.rename(place)
+    if not target.exists():
+        new.rename(target)
         return
-    _keep(place, new)
-    if _exchange(new, place):
+    _keep(target, new)
+    if _exchange(new, target):
         old = new
     else:
-        place.rename(old)
-        new.rename(place)
-    for path in sorted(old.iterdir()):  # what came in meanwhile
-        if not os.path.lexists(place / path.name):
-            path.rename(place / path.name)
+        target.rename(old)
+        new.rename(target)
+    for path in sorted(old.iterdir()):  # files that others created meanwhile
+        if not os.path.lexists(target / path.name):
+            path.rename(target / path.name)
 
 
 def _keep(old: Path, new: Path) -> None:
-    """Put what `old` holds and `new` does not into `new`: files are linked, folders made."""
+    """Add to `new` what only `old` has: files as hard links, folders as new folders."""
     for path in sorted(old.iterdir()):
         kept = new / path.name
         if path.is_dir() and not path.is_symlink():
@@ -151,7 +151,7 @@ def _link(path: Path, kept: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Exchange two names in one step; False where the system or the disk cannot."""
+    """Exchange two names in one step; False if the system or the disk does not support it."""
     try:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
     except (AttributeError, OSError, TypeError):  # not Linux, or an old C library
@@ -165,7 +165,7 @@ def _exchange(one: Path, other: Path) -> bool:
     raise OSError(code, os.strerror(code))
 
 
-def _move_into(place: Path, new: Path, last: str) -> None:
-    (place / last).unlink(missing_ok=True)
+def _move_into(target: Path, new: Path, last: str) -> None:
+    (target / last).unlink(missing_ok=True)
     for path in sorted(new.iterdir(), key=lambda p: (p.name == last, p.name)):
-        path.replace(place / path.name)
+        path.replace(target / path.name)

@@ -65,15 +65,15 @@ def import_file(
 
 def _writer(path: Path) -> Writer:
     """The writer for the file's suffix."""
-    found = writers().get(path.suffix.lower())
-    if found is None:
+    writer = writers().get(path.suffix.lower())
+    if writer is None:
         raise EllcError(
-            f"models are not written as '{path.suffix}'",
+            f"models cannot be written as '{path.suffix}'",
             code="E742",
             where=str(path),
             hint=f"give the file a name that ends in {' or '.join(writers())}",
         )
-    return found
+    return writer
 
 
 def _read(source: Path, writer: Writer, options: ModelOptions) -> Graph:

@@ -1,4 +1,4 @@
-"""What a network costs, layer by layer: shapes, parameters, arithmetic, memory, receptive field."""
+"""Costs of a network, layer by layer: shapes, parameters, arithmetic, memory, receptive field."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from ellc.receptive_field import fields
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One node of the graph. Bytes are those of the tensors as such, without borders.
+    """One node of the graph. Bytes are those of tensors without borders.
 
-    `field` is None where every element depends on the whole input, (0, 0) where none depends on it.
+    `field` is the receptive field: None if every element depends on the whole input, (0, 0) if none
+    depends on it.
     """
 
     index: int
@@ -35,7 +36,7 @@ class Layer:
 
     @property
     def name(self) -> str:
-        """The layers of the model that this came from, as one word."""
+        """The layers of the model that this node stands for, joined by `+`."""
         return "+".join(self.sources)
 
 
@@ -63,7 +64,7 @@ class NetworkReport:
     peak_live_bytes: int
     state_bytes: int
     about: tuple[str, ...] = ()
-    """What the model's metadata tell of it under `about.*`."""
+    """Lines of the model's metadata under `about.*`."""
 
     def document(self) -> dict[str, object]:
         """The report as plain data for JSON."""
@@ -71,7 +72,7 @@ class NetworkReport:
 
 
 def type_bytes(type_: TensorType) -> int:
-    """Bytes of a tensor without its border; signs are packed, eight to a byte along channels."""
+    """Bytes of a tensor without its border; eight `BIT`s along the channels take one byte."""
     if type_.dtype is DType.BIT:
         channels = type_.shape[-1] if type_.shape else 1
         return type_.elements // max(1, channels) * -(-channels // 8)
@@ -99,7 +100,7 @@ def _live_bytes(graph: Graph) -> list[int]:
 
 
 def _parameters(graph: Graph, node: Node, constants: dict[str, str]) -> dict[str, TensorType]:
-    """The constants a node reads, in bodies too: key -> type."""
+    """The constants that a node and its bodies read: key -> type."""
     own = {constants[v]: graph.types[v] for v in node.inputs if v in constants}
     for body in bodies(node.op):
         own |= constant_types(body)
@@ -107,7 +108,7 @@ def _parameters(graph: Graph, node: Node, constants: dict[str, str]) -> dict[str
 
 
 def _shown(graph: Graph, node: Node, read: set[str]) -> TensorType:
-    """The type of the first result that something reads: not a loop's state that is not wanted."""
+    """The type of the first result that is read, which skips unused final states of loops."""
     return graph.types[next((v for v in node.outputs if v in read), node.outputs[0])]
 
 
@@ -117,7 +118,7 @@ def _port_facts(graph: Graph, port: Port) -> PortFacts:
 
 
 def inspect(graph: Graph) -> NetworkReport:
-    """Measure a network as it stands; nothing is compiled or computed."""
+    """The costs of a graph as it is; nothing is compiled or computed."""
     constants = {c.value: c.key for c in graph.constants}
     live = _live_bytes(graph)
     read = {v for node in graph.nodes for v in node.inputs} | {p.value for p in graph.outputs}
@@ -165,7 +166,7 @@ def inspect(graph: Graph) -> NetworkReport:
 
 
 def operator_text(op: Op, inputs: Types) -> str:
-    """An operator in a few characters: `conv2d 3x3/2 +add +relu`."""
+    """A short text of an operator: `conv2d 3x3/2 +add +relu`."""
     if isinstance(op, Fused):
         stages = "".join(f" +{stage.op.name}" for stage in op.stages)
         return operator_text(op.anchor, inputs[: op.operands]) + stages

@@ -1,7 +1,7 @@
-"""`NAME.json` beside a library, read as what anybody may have written.
+"""Reader of manifests, `NAME.json` in the folder of a library, which are not trusted.
 
-Everything that is used of it is looked at here: types, ranges, and that what it says of inputs,
-outputs, pixels and memory hashes to its own number of the interface.
+Everything that is used is checked here: types, ranges, and that the hash of inputs, outputs,
+metadata and memory is the number of the interface in the manifest.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Port = tuple[str, TensorType]
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a manifest says of a library. `abi` is the library's number of its interface."""
+    """The facts of a library's manifest. `abi` is the hash of the library's interface."""
 
     name: str
     inputs: tuple[Port, ...]
@@ -45,7 +45,7 @@ class Manifest:
 
 
 def read_manifest(path: Path, library: Path) -> Manifest:
-    """The manifest of a library. Raises `EllcError` E705 for a file that is none, in any way."""
+    """Read the manifest of a library. Raises `EllcError` E705 if it is missing or invalid."""
     try:
         with path.open("rb") as file:
             data = file.read(_LONGEST_BYTES + 1)
@@ -53,10 +53,9 @@ def read_manifest(path: Path, library: Path) -> Manifest:
             raise ValueError("the file is too long")
         return _manifest(values_of(data))
     except (OSError, ValueError, RecursionError) as error:
-        said = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise EllcError(
-            f"what the library takes and gives stands in {path.name}, and that cannot be read: "
-            f"{said[:200]}",
+            f"{path.name}, which describes the library's interface, cannot be read: {reason[:200]}",
             code="E705",
             where=str(library),
             hint="keep the files of `ellc compile` together, or give the model itself",
@@ -64,16 +63,16 @@ def read_manifest(path: Path, library: Path) -> Manifest:
 
 
 def _manifest(document: object) -> Manifest:
-    said = _mapping(document)
-    if (number := _whole(said["format"])) != FORMAT:
+    fields = _mapping(document)
+    if (number := _whole(fields["format"])) != FORMAT:
         raise ValueError(
-            f"it has the format {number}, this version of ellc reads {FORMAT}: "
+            f"it has format {number}, but this version of ellc reads {FORMAT}: "
             "compile the model again"
         )
-    memory = _mapping(said["memory"])
-    name = _plain(said["name"])
-    inputs, outputs = (tuple(_port(p) for p in _list(said[k])) for k in ("inputs", "outputs"))
-    metadata = {_text(key): _text(value) for key, value in _mapping(said["metadata"]).items()}
+    memory = _mapping(fields["memory"])
+    name = _plain(fields["name"])
+    inputs, outputs = (tuple(_port(p) for p in _list(fields[k])) for k in ("inputs", "outputs"))
+    metadata = {_text(key): _text(value) for key, value in _mapping(fields["metadata"]).items()}
     arena_bytes = _whole(memory["arena_bytes"])
     abi = interface_hash(
         name,
@@ -83,45 +82,45 @@ def _manifest(document: object) -> Manifest:
         outputs,
         metadata,
     )
-    if abi != _whole(said["abi"]):
+    if abi != _whole(fields["abi"]):
         raise ValueError("its inputs, outputs, pixels and memory are not those of its `abi`")
-    target = _target(_mapping(said["target"]))
-    macs = _whole(said["macs"])
+    target = _target(_mapping(fields["target"]))
+    macs = _whole(fields["macs"])
     return Manifest(name, inputs, outputs, metadata, macs, target, arena_bytes, abi)
 
 
-def _target(said: _Object) -> Target:
-    name = _plain(said["name"])
+def _target(fields: _Object) -> Target:
+    name = _plain(fields["name"])
     if name == "host" or any(row.name == name for row in fixed_targets()):
         return resolve(name)
-    return resolve("custom", Overrides(triple=_plain(said["triple"]), cpu=_plain(said["cpu"])))
+    return resolve("custom", Overrides(triple=_plain(fields["triple"]), cpu=_plain(fields["cpu"])))
 
 
 def _port(value: object) -> Port:
-    said = _mapping(value)
-    dtype = _dtype(said["type"])
-    shape = tuple(_whole(extent) for extent in _list(said["shape"]))
+    fields = _mapping(value)
+    dtype = _dtype(fields["type"])
+    shape = tuple(_whole(extent) for extent in _list(fields["shape"]))
     item_bytes = 1 if dtype is DType.BIT else dtype.item_bytes
     if len(shape) > MOST_AXES or math.prod(shape) * item_bytes > _MOST_BYTES:
         raise ValueError(f"a shape of {len(shape)} axes and {math.prod(shape)} elements")
     if dtype is DType.BIT and not shape:
-        raise ValueError("a shape for signs without channels")
-    quant = _quant(said["quantisation"], len(shape)) if "quantisation" in said else None
-    return _text(said["name"]), TensorType(dtype, shape, quant=quant)
+        raise ValueError("a shape of bits without channels")
+    quant = _quant(fields["quantisation"], len(shape)) if "quantisation" in fields else None
+    return _text(fields["name"]), TensorType(dtype, shape, quant=quant)
 
 
 def _quant(value: object, rank: int) -> Quant:
-    said = _mapping(value)
-    scale = tuple(_number(x) for x in _list(said["scale"]))
-    zero = tuple(_whole(x, signed=True) for x in _list(said["zero_point"]))
-    axis = None if said["axis"] is None else _whole(said["axis"])
+    fields = _mapping(value)
+    scale = tuple(_number(x) for x in _list(fields["scale"]))
+    zero = tuple(_whole(x, signed=True) for x in _list(fields["zero_point"]))
+    axis = None if fields["axis"] is None else _whole(fields["axis"])
     if not scale or not zero or (axis is not None and axis >= rank):
         raise ValueError("a quantisation without scale, zero point or axis")
     return Quant(scale, zero, axis)
 
 
 class _Object(dict[str, object]):
-    """An object of the file, which says which of its entries is missing."""
+    """An object of the file; a missing entry raises `ValueError` with its name."""
 
     def __missing__(self, key: str) -> object:
         raise ValueError(f"it has no '{key}'")
@@ -129,31 +128,31 @@ class _Object(dict[str, object]):
 
 def _mapping(value: object) -> _Object:
     if not isinstance(value, dict):
-        raise ValueError(f"{_short(value)} where an object is wanted")
+        raise ValueError(f"{_short(value)} where an object is expected")
     return _Object(value)
 
 
 def _dtype(value: object) -> DType:
-    found = next((dtype for dtype in DType if dtype.value == value), None)
-    if found is None:
-        raise ValueError(f"{_short(value)} where an element type is wanted")
-    return found
+    match = next((dtype for dtype in DType if dtype.value == value), None)
+    if match is None:
+        raise ValueError(f"{_short(value)} where an element type is expected")
+    return match
 
 
 def _list(value: object) -> list[object]:
     if not isinstance(value, list):
-        raise ValueError(f"{_short(value)} where a list is wanted")
+        raise ValueError(f"{_short(value)} where a list is expected")
     return value
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{_short(value)} where a text is wanted")
+        raise ValueError(f"{_short(value)} where a text is expected")
     return value
 
 
 def _plain(value: object) -> str:
-    """A name that is a part of a command."""
+    """A name of plain characters, since it becomes part of a command."""
     if not _PLAIN.fullmatch(_text(value)):
         raise ValueError(f"{_short(value)} is not a name")
     return _text(value)
@@ -161,13 +160,13 @@ def _plain(value: object) -> str:
 
 def _whole(value: object, *, signed: bool = False) -> int:
     if type(value) is not int or not (-(2**63) if signed else 0) <= value < 2**63:
-        raise ValueError(f"{_short(value)} where a whole number is wanted")
+        raise ValueError(f"{_short(value)} where an integer is expected")
     return value
 
 
 def _number(value: object) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= _MOST:
-        raise ValueError(f"{_short(value)} where a number is wanted")
+        raise ValueError(f"{_short(value)} where a number is expected")
     return float(value)
 
 

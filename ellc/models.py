@@ -1,4 +1,4 @@
-"""Reads model files of every format, which is recognised by the file's content."""
+"""Reads model files of all formats; the content of a file tells its format."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SNIFF_BYTES = 4096
 class ModelOptions:
     """Options of reading a model; every command that takes a model has them.
 
-    With `stepwise` a call computes one step of the sequences that loops go through
+    With `stepwise` a call computes one step of the sequences that loops walk along
     (`ellc.ir.stepwise`). `pixels` is preprocessing that becomes part of the network
     (`ellc.pictures.pixels`), if any of its fields is set.
     """
@@ -39,7 +39,7 @@ def read_model(path: Path, options: ModelOptions = DEFAULT_OPTIONS) -> Graph:
 
     Raises `EllcError` for a file that is missing, damaged, of an unknown kind, or holds something
     that is not supported; the report lists every problem. E211: a package for the format is
-    missing; E704: an option has no effect for the format; E160: the network cannot be made
+    missing; E704: an option has no effect for the format; E160: the network cannot be computed
     stepwise.
     """
     form = format_of(path)
@@ -80,10 +80,10 @@ def format_of(path: Path) -> Format:
             f"cannot be read: {reason}", code="E701", where=str(path), hint=_library_hint(path)
         ) from None
     if path.suffix.lower() == ".json" and _MANIFEST_MARK in head:
-        said = "this is the manifest that ellc writes for a library, no model"
-        raise EllcError(said, code="E702", where=str(path), hint=_library_hint(path))
-    found = [(form.evidence(head, path), form) for form in formats()]
-    evidence, best = max(found, key=lambda one: one[0])
+        message = "this is the manifest that ellc writes for a library, not a model"
+        raise EllcError(message, code="E702", where=str(path), hint=_library_hint(path))
+    ranked = [(form.evidence(head, path), form) for form in formats()]
+    evidence, best = max(ranked, key=lambda one: one[0])
     if evidence is Evidence.NONE:
         raise EllcError("this is not a model file", code="E702", where=str(path), hint=_known())
     return best
@@ -112,12 +112,12 @@ def _known() -> str:
 
 
 def _library_hint(path: Path) -> str:
-    """The only compiled library in a folder, or the library of a manifest."""
+    """A hint that names the only compiled library in a folder, or the library of a manifest."""
     folder = path if path.is_dir() else path.parent
     names = {f"{lib}{path.stem}{suffix}" for lib in ("", "lib") for suffix in LIBRARY_SUFFIXES}
     try:
         every = [file for file in folder.iterdir() if file.suffix in LIBRARY_SUFFIXES]
     except OSError:
         return _known()
-    found = [file for file in every if file.name in names or folder == path]
-    return f"`ellc run` takes the library {found[0]}" if len(found) == 1 else _known()
+    matching = [file for file in every if file.name in names or folder == path]
+    return f"`ellc run` takes the library {matching[0]}" if len(matching) == 1 else _known()

@@ -1,8 +1,8 @@
-"""Arrays from `.npy` files.
+"""A safe reader of `.npy` files.
 
-numpy's own reader evaluates the header with fallbacks for old Pythons, which raise whatever hostile
-text makes them raise; this one takes the three entries that every writer writes, and reads no more
-elements than the caller wants.
+numpy's own reader evaluates the header with fallbacks for old Pythons, which may raise any error on
+hostile text. This reader accepts only the three entries that every writer writes, and reads no more
+elements than the caller expects.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _OLD_LONG = re.compile(r"(?<=\d)L\b")  # Python 2 wrote 3L
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a `.npy` file says of its array."""
+    """The header of a `.npy` file."""
 
     dtype: np.dtype[Any]
     is_fortran: bool
@@ -42,10 +42,10 @@ class Header:
 
 
 def read_npy(path: Path, elements: int) -> Array:
-    """The array of a file, which must have so many elements.
+    """The array of a file, which must have exactly `elements` elements.
 
-    Raises `EllcError`: E713 no such file, E720 no `.npy` file with one array of numbers, E721
-    another number of elements.
+    Raises `EllcError`: E713 if there is no such file, E720 if it is not a `.npy` file with one
+    array of numbers, E721 if the number of elements differs.
     """
     try:
         with path.open("rb") as file:
@@ -53,7 +53,7 @@ def read_npy(path: Path, elements: int) -> Array:
             if header.elements != elements:
                 raise EllcError(
                     f"{header.elements} values of shape {header.shape}, where {elements} are"
-                    " wanted",
+                    " expected",
                     code="E721",
                     where=str(path),
                 )
@@ -77,7 +77,7 @@ def _header(file: IO[bytes]) -> Header:
     start = file.read(8)
     count = _LENGTH_BYTES.get(start[6]) if len(start) == 8 and start[:6] == _MAGIC else None
     if count is None:
-        raise ValueError("it does not begin as one does")
+        raise ValueError("it does not begin like one")
     size = int.from_bytes(file.read(count), "little")
     if size > _MOST_HEADER_BYTES:
         raise ValueError(f"its header has {size} bytes")
@@ -87,7 +87,7 @@ def _header(file: IO[bytes]) -> Header:
             if not _ELEMENT.fullmatch(kind):
                 raise ValueError("it does not hold one array of numbers")
             if len(shape) > 32 or not all(type(d) is int and d >= 0 for d in shape):
-                raise ValueError("its shape is none")
+                raise ValueError("its shape is invalid")
             return Header(np.dtype(kind), is_fortran, shape)
     raise ValueError("it does not hold one array of numbers")
 
@@ -95,8 +95,8 @@ def _header(file: IO[bytes]) -> Header:
 def _entries(text: str) -> object:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of escapes that Python does not know
-            found: object = ast.literal_eval(_OLD_LONG.sub("", text.strip()))
+            warnings.simplefilter("ignore")  # warnings about escapes that Python does not know
+            entries: object = ast.literal_eval(_OLD_LONG.sub("", text.strip()))
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
         raise ValueError("its header cannot be read") from None
-    return found
+    return entries

@@ -1,4 +1,4 @@
-"""Progress of long work: a rich status line on stderr, only where a person is watching."""
+"""Progress of long work: a status line on stderr, only if that is a terminal."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from contextlib import contextmanager
 
 from ellc.ir.printable import shortened, visible
 
-# (what is being done, parts finished, parts in all; 0 in all: not known)
+# Called with (current stage, parts done, number of parts or 0 if unknown).
 Progress = Callable[[str, int, int], None]
 
 
 def silent(_stage: str, _done: int = 0, _total: int = 0) -> None:
-    """A progress receiver that says nothing."""
+    """A progress receiver that shows nothing."""
 
 
 @contextmanager
 def progress(quiet: bool = False) -> Iterator[Progress]:
     """Yield a receiver that shows a status line while the block runs.
 
-    Quiet when asked to be or when stderr is not a terminal, so that pipes and logs stay clean.
+    Shows nothing if `quiet`, or if stderr is not a terminal, so that pipes and logs stay clean.
     """
     if quiet or not sys.stderr.isatty():
         yield silent

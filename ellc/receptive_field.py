@@ -1,6 +1,6 @@
-"""Receptive fields: how much of the network's input one element of a value depends on.
+"""Receptive fields: the part of the network's input on which one element of a value depends.
 
-They follow what operators declare of what they read (`Op.reads`), axis by axis.
+They are derived axis by axis from what operators declare to read (`Op.reads`).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """The rows of a field, or its columns, in input pixels; padding is counted in.
+    """The rows of a field, or its columns, in input pixels, including padding.
 
-    `axis` is that of the value along which the field moves, by `stride` pixels from one element to
-    the next; None if all elements have the same field.
+    `axis` is the axis of the value along which the field moves, by `stride` pixels from one element
+    to the next; None if all elements have the same field.
     """
 
     axis: int | None
@@ -27,7 +27,7 @@ class Side:
     stride: int = 1
 
     def read_by(self, reads: Reads, shape: Shape) -> Side | None:
-        """The same side for an operator's result that reads so of a value of this `shape`."""
+        """This side for the result of an operator with these `reads` of a value of this `shape`."""
         if self.axis is None:
             return self
         along = reads[self.axis]
@@ -59,7 +59,7 @@ class Field:
         return (self.rows.stride, self.columns.stride)
 
     def read_by(self, reads: Reads, shape: Shape) -> Field:
-        """The field of an operator's result that reads so of a value of this `shape`."""
+        """The field of the result of an operator with these `reads` of a value of this `shape`."""
         sides = (self.rows, self.columns)
         return Field(*(side and side.read_by(reads, shape) for side in sides))
 
@@ -68,7 +68,7 @@ EVERYTHING = Field(None, None)
 
 
 def fields(graph: Graph) -> Iterator[Field | None]:
-    """The field of every node's first result in order; None if no input of the network matters."""
+    """The field of every node's first result in order; None if it depends on no input."""
     planes = graph.metadata.get(LAYOUT_KEY) == "NCHW"
     image = Field(Side(2), Side(3)) if planes else Field(Side(1), Side(2))
     known = {
@@ -86,20 +86,20 @@ def fields(graph: Graph) -> Iterator[Field | None]:
 def _field(graph: Graph, node: Node, index: int, known: dict[str, Field]) -> Field | None:
     """The field of one result; None if it does not depend on the network's inputs."""
     operands, results = graph.node_types(node)
-    found = [
+    of_operands = [
         known[value].read_by(reads, type_.shape)
         for value, reads, type_ in zip(
             node.inputs, node.op.reads(operands, results, index), operands, strict=True
         )
         if value in known
     ]
-    if not found:
+    if not of_operands:
         return None
-    return Field(_joined([f.rows for f in found]), _joined([f.columns for f in found]))
+    return Field(_joined([f.rows for f in of_operands]), _joined([f.columns for f in of_operands]))
 
 
 def _joined(sides: Sequence[Side | None]) -> Side | None:
-    """What covers all of them; None if one is everything, or two move along different axes."""
+    """A side that covers all; None if one is the whole input or two move along different axes."""
     certain = [side for side in sides if side is not None]
     axes = {side.axis for side in certain if side.axis is not None}
     if len(certain) < len(sides) or len(axes) > 1:

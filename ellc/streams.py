@@ -1,4 +1,4 @@
-"""Standard streams of the command's own process: open, full, or closed by the caller."""
+"""Standard streams of the process, which may be full or closed by the caller."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ellc.ir.files import is_full
 
 
 class ClosedOutput(io.TextIOBase):
-    """Takes the place of a standard output that the caller has closed; writing raises an error."""
+    """Replaces a standard output that the caller has closed; writing raises `EllcError` E703."""
 
     def __init__(self, nowhere: TextIO) -> None:
-        self._nowhere = nowhere  # keeps the number of standard output from files
+        self._nowhere = nowhere  # occupies file descriptor 1, so that no other file gets it
 
     def writable(self) -> bool:
         return True
@@ -27,14 +27,14 @@ class ClosedOutput(io.TextIOBase):
 
 
 class _Stream(io.TextIOWrapper):
-    """A standard stream that says of a lack of space that it was this stream."""
+    """A standard stream whose error about a full disk names the stream."""
 
     def __init__(self, stream: io.TextIOWrapper, what: str) -> None:
         super().__init__(
             stream.buffer, stream.encoding, stream.errors, line_buffering=stream.line_buffering
         )
         self._what = what
-        self._kept = stream  # else it would close the buffer
+        self._kept = stream  # if it were deleted, it would close the buffer
 
     def write(self, text: str, /) -> int:
         with self._named():
@@ -49,20 +49,20 @@ class _Stream(io.TextIOWrapper):
         try:
             yield
         except OSError as error:
-            if not is_full(error):  # a reader that has gone is click's business
+            if not is_full(error):  # click handles a reader that has ended
                 raise
-            # What is left in the buffer would fail again at the end of the process.
+            # Flushing the rest of the buffer at exit would fail again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
             message = f"no space left for standard {self._what}"
             raise EllcError(message, code="E703") from error
 
 
 def open_standard_streams() -> None:
-    """Give the process streams that say so themselves where they cannot be written.
+    """Replace the standard streams by ones that report full disks, and closed ones by dummies.
 
-    Those that the caller has closed lead nowhere: a file that is opened later would get their
-    numbers, and what is printed would go into it. That nobody reads reports is the caller's wish;
-    a result that nobody can read is an error.
+    Without dummies, a file that is opened later would get the descriptor of a closed stream, and
+    printed text would go into it. Writing to a closed stderr is silently ignored, since the caller
+    wants no reports. Writing to a closed stdout is an error, since the result would be lost.
     """
     closed = [name for name in ("stdin", "stdout", "stderr") if getattr(sys, name) is None]
     for name in closed:

@@ -1,4 +1,4 @@
-"""Which operators of each model format are read, from the very tables that read them."""
+"""The supported operators of each model format, from the importers' own tables."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ NAMES = {form.name: form.title for form in formats() if form.operators}
 
 @dataclass(frozen=True, slots=True)
 class Supported:
-    """An operator of a format; `limits` says what of it is not taken, or on which condition."""
+    """An operator of a format; `limits` describes what of it is not supported."""
 
     operator: str
     limits: str
 
 
 def supported(format: str) -> tuple[Supported, ...]:
-    """The operators of a format of `FORMATS` that are read, by name."""
+    """The supported operators of a format of `FORMATS`, sorted by name."""
     return tuple(Supported(kind, limits) for kind, limits in sorted(_TABLES[format]().items()))

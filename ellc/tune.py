@@ -1,8 +1,8 @@
-"""Measuring the candidates of a network's layers, for a tuning file.
+"""Measure the candidates of a network's layers for a tuning file.
 
-Every layer is measured inside the network, so that its operands lie where they will and the caches
-hold what they will. The network is compiled once for each place in the longest list of candidates:
-the second build has the second candidate of every layer, and so on.
+Every layer is measured inside the network, so that its operands and the content of caches are as in
+real use. The network is compiled once for each position in the longest list of candidates: the
+second build has the second candidate of every layer, and so on.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from ellc.progress import Progress, silent
 from ellc.tuning import Entry
 
 _ROUNDS = 5
-"""Times that the builds are measured in turn: a machine that slows down slows all of them."""
+"""Rounds in which all builds are measured in turn, so that a slower machine slows all of them."""
 _HERE = "median on this machine, builds in turn, one thread"
 _MODELLED = f"modelled by {VARIABLE}, the network's second call, one thread"
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One candidate of one layer; the layer's first one is what is taken without a tuning file."""
+    """One candidate of one layer; a layer's first candidate is the default without tuning."""
 
     layer: str
     source: tuple[str, ...]
@@ -42,30 +42,30 @@ class Measured:
 def measure(
     graph: Graph, target: Target, limit_ms: int = 1000, progress: Progress = silent
 ) -> tuple[Measured, ...]:
-    """All candidates that the plan lists, for every layer that has several.
+    """Measure all candidates of the plan, for every layer that has several.
 
-    `graph` has been through the passes. The time is in nanoseconds here, `limit_ms` for each build,
-    and in modelled cycles for a core that the cycle tool knows. Raises `EllcError`: E761 where
-    neither is possible.
+    `graph` has been through the passes. On this machine, times are in nanoseconds and each build is
+    measured for `limit_ms`; for a core that the cycle tool knows, times are modelled cycles. Raises
+    `EllcError` E761 if neither is possible.
     """
     plans = list(_builds(graph, target))
     if not plans:
         return ()
     progress("measuring", 0, 0)
     times = _here(plans, limit_ms) if runs_directly(target) else _modelled(plans, progress)
-    found: dict[tuple[str, str], list[Measured]] = {}
+    by_candidate: dict[tuple[str, str], list[Measured]] = {}
     for plan, of_steps in zip(plans, times, strict=True):
         for step, time in zip(plan.steps, of_steps, strict=True):
             if step.layer:
                 kernel = step.predictions[0].name
-                made = Measured(step.layer, step.source, kernel, max(time, 1e-3))
-                found.setdefault((step.layer, kernel), []).append(made)
-    # Equal layers at several places, and builds in which a layer has no further candidate.
-    return tuple(min(some, key=lambda m: m.time) for some in found.values())
+                one = Measured(step.layer, step.source, kernel, max(time, 1e-3))
+                by_candidate.setdefault((step.layer, kernel), []).append(one)
+    # Equal layers, and builds in which a layer has no further candidate, give several times.
+    return tuple(min(some, key=lambda m: m.time) for some in by_candidate.values())
 
 
 def fastest(measured: Iterable[Measured], target: Target) -> tuple[Entry, ...]:
-    """The entry of each layer; ties go to what is taken without it."""
+    """The entry of each layer with its fastest kernel; if times are equal, the default kernel."""
     best: dict[str, Measured] = {}
     for one in measured:
         if one.layer not in best or one.time < best[one.layer].time:
@@ -76,45 +76,45 @@ def fastest(measured: Iterable[Measured], target: Target) -> tuple[Entry, ...]:
 
 
 def _builds(graph: Graph, target: Target) -> Iterator[Plan]:
-    """A plan for each place in the lists of candidates; none if no layer has two."""
+    """A plan for each position in the lists of candidates; none if no layer has two."""
     first = make_plan(graph, target, Options(), "tune0")
     tunable = [step for step in first.steps if len(step.predictions) > 1]
     if not tunable:
         return
     yield first
-    for place in range(1, max(len(step.predictions) for step in tunable)):
+    for position in range(1, max(len(step.predictions) for step in tunable)):
         asked = tuple(
-            (step.values[0], step.predictions[place].name)
+            (step.values[0], step.predictions[position].name)
             for step in tunable
-            if place < len(step.predictions)
+            if position < len(step.predictions)
         )
-        yield make_plan(graph, target, Options(kernels=asked), f"tune{place}")
+        yield make_plan(graph, target, Options(kernels=asked), f"tune{position}")
 
 
 def _here(plans: Sequence[Plan], limit_ms: int) -> list[list[float]]:
-    named = [(f"tune{place}", plan) for place, plan in enumerate(plans)]
+    named = [(f"tune{number}", plan) for number, plan in enumerate(plans)]
     times = time_steps(named, plans[0].target, limit_ms, _ROUNDS)
     return [[step.median_ns for step in steps] for steps in times.plans]
 
 
 def _modelled(plans: Sequence[Plan], progress: Progress) -> list[list[float]]:
-    found = []
-    for place, plan in enumerate(plans):
-        progress("measuring", place, len(plans))
-        modelled = modelled_cycles(plan, f"tune{place}")
+    times = []
+    for number, plan in enumerate(plans):
+        progress("measuring", number, len(plans))
+        modelled = modelled_cycles(plan, f"tune{number}")
         if modelled.missing:
             raise EllcError(
-                "there is nothing to measure its kernels with",
+                "kernels cannot be measured for this target",
                 code="E761",
                 where=plan.target.name,
-                hint=f"{modelled.missing}; without it, run `ellc tune --target host` on the device",
+                hint=f"{modelled.missing}; or run `ellc tune --target host` on the device",
             )
-        found.append(_of_steps(plan.steps, modelled.by_kernel))
-    return found
+        times.append(_of_steps(plan.steps, modelled.by_kernel))
+    return times
 
 
 def _of_steps(steps: Sequence[Step], by_kernel: Mapping[str, float]) -> list[float]:
-    """Cycles of each step; what equal steps of one kernel took is shared out among them."""
+    """Cycles of each step; the cycles of a kernel are divided equally among its steps."""
     calls: dict[str, int] = {}
     for step in steps:
         calls[step.call.kernel.name] = calls.get(step.call.kernel.name, 0) + 1

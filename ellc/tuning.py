@@ -1,4 +1,4 @@
-"""The tuning database: which kernel was measured to be fastest for a layer, in a file of JSON.
+"""The tuning database: a JSON file with the kernel that was measured to be fastest for each layer.
 
     {
       "format": "ellc tuning 1",
@@ -16,9 +16,9 @@
       ]
     }
 
-`layer` is `codegen.planning.tuning.layer_key`. A kernel is taken for every layer with this text on
+`layer` is `codegen.planning.tuning.layer_key`. The kernel is used for every layer with this text on
 this core and architecture. Entries of other versions of ellc are ignored with a note, and so are
-kernels that cannot compute the layer. The file need not be trusted: it can only choose among
+kernels that cannot compute the layer. The file need not be trusted: it can only select among
 kernels that compute the same result.
 """
 
@@ -60,7 +60,7 @@ class Entry:
 
     @property
     def key(self) -> tuple[str, str, str, str]:
-        """What identifies an entry; a file has no two with the same key."""
+        """The key of an entry; no two entries of a file have the same one."""
         return self.layer, self.core, self.architecture, self.compiler
 
 
@@ -73,19 +73,19 @@ def read_tuning(path: Path) -> tuple[Entry, ...]:
             raise ValueError(f"it has more than {MOST_BYTES:,} bytes")
         document = values_of(data, _object)
     except (OSError, ValueError, RecursionError) as error:
-        said = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise _damaged(path, [said[:200]]) from None
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise _damaged(path, [reason[:200]]) from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise _damaged(path, [f'format: it must be "{FORMAT}"'])
     listed = document.get("entries")
     if not isinstance(listed, list) or document.keys() != {"format", "entries"}:
         raise _damaged(path, ['it must hold "format" and "entries", a list, and nothing else'])
-    found = (line for place, said in enumerate(listed) for line in _problems(place, said))
-    if problems := list(islice(found, _MOST_PROBLEMS + 1)):
+    all_problems = (line for index, item in enumerate(listed) for line in _problems(index, item))
+    if problems := list(islice(all_problems, _MOST_PROBLEMS + 1)):
         raise _damaged(path, problems)
-    entries = tuple(Entry(**{**said, "measured": float(said["measured"])}) for said in listed)
-    if twice := list(islice(_twice(entries), _MOST_PROBLEMS + 1)):
-        raise _damaged(path, twice)
+    entries = tuple(Entry(**{**item, "measured": float(item["measured"])}) for item in listed)
+    if duplicates := list(islice(_duplicates(entries), _MOST_PROBLEMS + 1)):
+        raise _damaged(path, duplicates)
     return entries
 
 
@@ -96,16 +96,16 @@ def write_tuning(path: Path, entries: Iterable[Entry]) -> None:
 
 
 def merged(old: Iterable[Entry], new: Iterable[Entry]) -> tuple[Entry, ...]:
-    """All entries, without old ones whose layer and core, of any version, have a new entry."""
-    found = {e.key[:3]: e for e in old}
-    found.update({e.key[:3]: e for e in new})
-    return tuple(found.values())
+    """All entries, except old ones (of any version) for whose layer and core there is a new one."""
+    entries = {e.key[:3]: e for e in old}
+    entries.update({e.key[:3]: e for e in new})
+    return tuple(entries.values())
 
 
 def tuned_kernels(path: Path | None, target: Target) -> tuple[Mapping[str, str], tuple[str, ...]]:
-    """Kernels by layer for a target, and a note if there are entries of other versions.
+    """(kernels by layer for a target, notes about entries of other versions).
 
-    None without a file. Raises `EllcError` as `read_tuning` does.
+    Both are empty without a file. Raises `EllcError` as `read_tuning` does.
     """
     entries = read_tuning(path) if path else ()
     of_target = [e for e in entries if (e.core, e.architecture) == (target.core.name, target.arch)]
@@ -116,46 +116,46 @@ def tuned_kernels(path: Path | None, target: Target) -> tuple[Mapping[str, str],
     count = sum(e.compiler != __version__ for e in of_target)
     versions = ", ".join(others)[:100]
     return current, (
-        f"tuning: {count} entries were measured with ellc {versions} and are not used by"
-        f" {__version__}: run `ellc tune` again",
+        f"tuning: {count} entries were measured with ellc {versions}, and {__version__} does not"
+        " use them: run `ellc tune` again",
     )
 
 
-def _problems(place: int, said: object) -> Iterator[str]:
+def _problems(index: int, item: object) -> Iterator[str]:
     """The problems of an entry, each with its position in the file."""
-    if not isinstance(said, dict):
-        yield f"entries[{place}]: it must be an object"
+    if not isinstance(item, dict):
+        yield f"entries[{index}]: it must be an object"
         return
     names = [field.name for field in fields(Entry)]
-    for name in sorted({*names} ^ said.keys()):
+    for name in sorted({*names} ^ item.keys()):
         missing = "is missing" if name in names else "is unknown"
-        yield f"entries[{place}].{name[:40]}: {missing}"
+        yield f"entries[{index}].{name[:40]}: {missing}"
     for name in names:
-        if name not in said:
+        if name not in item:
             continue
-        value = said[name]
+        value = item[name]
         if name == "measured":
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if not (number and 0 < value < 1e18 and math.isfinite(value)):
-                yield f"entries[{place}].measured: it must be a number above 0"
+                yield f"entries[{index}].measured: it must be a number above 0"
         elif not (isinstance(value, str) and 0 < len(value) <= _LONGEST_TEXT):
-            yield f"entries[{place}].{name}: it must be a text of 1 to {_LONGEST_TEXT} characters"
+            yield f"entries[{index}].{name}: it must be a text of 1 to {_LONGEST_TEXT} characters"
         elif name == "unit" and value not in UNITS:
-            yield f"entries[{place}].unit: it must be {' or '.join(UNITS)}"
+            yield f"entries[{index}].unit: it must be {' or '.join(UNITS)}"
 
 
-def _twice(entries: tuple[Entry, ...]) -> Iterator[str]:
+def _duplicates(entries: tuple[Entry, ...]) -> Iterator[str]:
     first: dict[tuple[str, ...], int] = {}
-    for place, entry in enumerate(entries):
-        if (other := first.setdefault(entry.key, place)) != place:
-            yield f"entries[{place}]: it is for the same layer and core as entries[{other}]"
+    for index, entry in enumerate(entries):
+        if (other := first.setdefault(entry.key, index)) != index:
+            yield f"entries[{index}]: it is for the same layer and core as entries[{other}]"
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
+    result = dict(pairs)
+    if len(result) < len(pairs):
         raise ValueError("an object has a name twice")
-    return made
+    return result
 
 
 def _damaged(path: Path, problems: list[str]) -> EllcError:

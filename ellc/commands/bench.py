@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from ellc.commands.output import echo, echo_json, json_option, table
-from ellc.commands.parameters import PLACE, model_options
+from ellc.commands.parameters import FILE_PATH, model_options
 from ellc.ir.errors import EllcError
 from ellc.ir.printable import visible
 
@@ -40,7 +40,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class StepLatency:
-    """One kernel: its time in a call, its share of all kernels' and of the core's fma peak."""
+    """One kernel: its time in a call, and its shares of all kernels' time and of the fma peak."""
 
     kernel: str
     variant: str
@@ -55,7 +55,7 @@ class StepLatency:
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """Every kernel of a call on one thread, and what one core can do, measured in the same run."""
+    """All kernels of a call on one thread, and the peak of one core, measured in the same run."""
 
     name: str
     calls: int
@@ -66,7 +66,7 @@ class Layers:
 
 
 @click.command("bench")
-@click.argument("model", type=PLACE)
+@click.argument("model", type=FILE_PATH)
 @click.option(
     "--threads", type=click.IntRange(1, 32), help="Threads; default: this machine's cores."
 )
@@ -90,7 +90,7 @@ def command(
 ) -> None:
     """Measure the latency of MODEL, or of a library for this machine: median and spread.
 
-    The first call, with cold caches, is not counted. Inputs are random numbers with a fixed seed.
+    The first call, with cold caches, does not count. Inputs are random numbers from a fixed seed.
     A library for a foreign target is refused, because times under an emulator mean nothing.
 
     With --layers every kernel is timed inside a call and compared with the peak of one core, which
@@ -112,7 +112,7 @@ def command(
                 f"the library is for target {library.target.name!r}: only the device can time it",
                 code="E707",
                 where=str(model),
-                hint="demo --bench, made from demo.c, measures there",
+                hint="compile demo.c and run it with --bench on the device",
             )
         report("measuring", 0, 0)
         own = (threads or 0) if is_library(model) else 0
@@ -134,7 +134,7 @@ def _bench_layers(
 
     if is_library(model):
         raise EllcError(
-            "the layers need the model, this is a library", code="E706", where=str(model)
+            "--layers needs the model, and this is a library", code="E706", where=str(model)
         )
     if threads not in (None, 1):
         raise EllcError("layers are timed on one thread", code="E708", hint="leave --threads out")
@@ -196,7 +196,7 @@ def layer_summary(plan: Plan, times: Times) -> Layers:
 
 
 def layers_text(layers: Layers) -> str:
-    """The table for people."""
+    """The report as text."""
     header = ("kernel", "variant", "ms", "share", "MACs", "GMAC/s", "of peak")
     rows = [
         (
@@ -222,7 +222,7 @@ def layers_text(layers: Layers) -> str:
 
 
 def noise(network: Network) -> Arrays:
-    """Inputs of every type, drawn from a fixed seed: floats from -1 to 1, integers from all."""
+    """Random inputs from a fixed seed: floats from -1 to 1, integers from their whole range."""
     rng = np.random.default_rng(0)
     arrays = []
     for _, type_ in network.inputs:
@@ -255,7 +255,7 @@ def summary(network: Network, target: str, times_ns: tuple[int, ...]) -> Latency
 
 
 def text(latency: Latency) -> str:
-    """Two lines for people."""
+    """The latency as two lines of text."""
     return (
         f"{visible(latency.name)} on {latency.target}: median {latency.median_ms:.3f} ms "
         f"of {latency.calls:,} calls\n"

@@ -1,4 +1,4 @@
-"""`ellc check`: does the compiled code compute what the network says?"""
+"""`ellc check`: compare the compiled code with the reference."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ellc.commands.output import echo, echo_json, echo_notes, json_option, shortened, table
-from ellc.commands.parameters import PLACE, model_options, target_option, threads_option
+from ellc.commands.parameters import FILE_PATH, model_options, target_option, threads_option
 from ellc.ir.printable import visible
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ EXIT_DIFFERENT = 1
 
 
 @click.command("check")
-@click.argument("model", type=PLACE)
+@click.argument("model", type=FILE_PATH)
 @target_option
 @click.option("--layers", is_flag=True, help="Compare every kernel, not only the outputs.")
 @click.option(
@@ -41,19 +41,19 @@ def command(
 ) -> None:
     """Compare the compiled code of MODEL with the reference, under qemu for a foreign target.
 
-    Integers and bits must be equal, floats within 1e-4 * max(|b|, 1e-2 * max|tensor|). Results of a
-    recurrence (a loop, a recurrent cell, a state that depends on itself) that are further off are
-    compared with how far rounding alone moves them: the largest movement in 8 runs of the reference
-    in which every value is moved at random within the error bound of the operator that made it, and
-    at most 1e-2 * max|tensor|. The report says where that was decisive.
+    Integers and bits must be equal, floats within 1e-4 * max(|b|, 1e-2 * max|tensor|). If results
+    of a recurrence (a loop, a recurrent cell, a state that depends on itself) differ by more, they
+    are compared with how far rounding alone moves them. This is the largest movement in 8 runs of
+    the reference that move every value at random within the error bound of its operator; at most
+    1e-2 * max|tensor| is allowed. The report says where this was decisive.
 
-    With --layers a build of the same kernels keeps every intermediate result. Each kernel is
-    compared on the operands that the compiled code itself had, and the first that differs is named
-    with the layers of the model it stands for. A sign taken of a float, or a float rounded to an
-    integer, may differ where the number is as near to the step as the error bound of its sum (terms
-    * 2^-24 * sum of |terms|): such are counted. Networks that have such steps are looked at layer
-    by layer if their outputs differ; their outputs are then compared with those of a reference that
-    takes the steps as the compiled code did.
+    With --layers a build of the same kernels records every intermediate result. Each kernel is
+    compared on the operands that the compiled code had, and the first that differs is named with
+    the layers of the model it stands for. The sign of a float, or a float rounded to an integer,
+    may differ if the number is nearer to the step than the error bound of its sum (terms * 2^-24 *
+    sum of |terms|); the report counts these. If outputs of a network with such steps differ, layers
+    are compared even without the option, and the outputs are compared with a reference that takes
+    the steps as the compiled code did.
 
     Exit code 1 if something differs.
     """
@@ -65,17 +65,17 @@ def command(
     graph = read_model(model, options)
     echo_notes(graph.metadata)
     with progress(quiet=as_json) as report:
-        found = check(graph, resolve(target), CheckOptions(seeds, layers, threads), report)
+        result = check(graph, resolve(target), CheckOptions(seeds, layers, threads), report)
     if as_json:
-        echo_json(document(found))
+        echo_json(document(result))
     else:
-        echo(text(found))
-    if not found.agrees:
+        echo(text(result))
+    if not result.agrees:
         ctx.exit(EXIT_DIFFERENT)
 
 
 def document(report: CheckReport) -> dict[str, object]:
-    """The report for scripts."""
+    """The report as plain data for JSON."""
     from ellc.check.checking import documents
 
     first = report.first_difference
@@ -97,7 +97,7 @@ def document(report: CheckReport) -> dict[str, object]:
 
 
 def text(report: CheckReport) -> str:
-    """The report for people."""
+    """The report as text."""
     lines = []
     header = ("kernel", "layers of the model", "result", "wrong", "undecided", "error/allowed")
     if report.layers:
@@ -106,7 +106,7 @@ def text(report: CheckReport) -> str:
     lines += [table(("output", *header[1:]), [_row(c) for c in report.outputs], "   rrr"), ""]
     if report.same_bytes is not None:
         same = "the same bytes as" if report.same_bytes else "OTHER BYTES THAN"
-        lines.append(f"the build that keeps results gives {same} the shipped one")
+        lines.append(f"the build that records results gives {same} the shipped one")
     if not report.steady:
         lines.append("repeated calls give OTHER BYTES: results depend on what memory held before")
     lines += _guided(report)
@@ -129,25 +129,25 @@ def _guided(report: CheckReport) -> list[str]:
     agree = "agree" if all(c.agrees for c in outputs) else "DIFFER"
     if all(c.agrees for c in steps):
         count = sum(c.agreement.elements for c in steps)
-        said = (
+        summary = (
             f"{report.undecided_in_kernels:,} of {count:,} differ within a kernel, "
-            f"{report.undecided:,} over the whole network, all as near as rounding allows"
+            f"{report.undecided:,} over the whole network, all within the bound of rounding"
         )
     else:
-        said = f"{sum(c.agreement.wrong for c in report.guided):,} differ too much"
+        summary = f"{sum(c.agreement.wrong for c in report.guided):,} differ too much"
     return [
-        f"signs and other steps of floats: {said}",
-        f"with these as the compiled code took them the outputs {agree}"
+        f"signs and other steps of floats: {summary}",
+        f"with the steps of the compiled code the outputs {agree}"
         f" (error/allowed {max((c.agreement.worst for c in outputs), default=0.0):.3f})",
     ]
 
 
 def _grown(c: Checked) -> str:
-    """What is said of results that are further off than others may be."""
+    """A line about a result that exceeds the usual tolerance because of a recurrence."""
     a = c.agreement
     return (
-        f"{visible(c.name)}: {a.grown:,} of {a.elements:,} elements beyond the tolerance, by up to "
-        f"{a.growth:.1f} times, and within what rounding alone makes of them in the recurrence"
+        f"{visible(c.name)}: {a.grown:,} of {a.elements:,} elements exceed the tolerance by up to "
+        f"{a.growth:.1f} times, but not how far rounding alone moves them in the recurrence"
     )
 
 
@@ -155,7 +155,7 @@ def _difference(first: Checked) -> list[str]:
     layers = f", layers {visible(', '.join(first.source))}" if first.source else ""
     a = first.agreement
     lost = [
-        f"  {a.unbounded:,} of them are within what rounding alone makes of this recurrence, but "
+        f"  {a.unbounded:,} of them are within how far rounding alone moves this recurrence, but "
         "that is more than 1e-2 of the largest: float32 does not determine the result"
     ]
     return [

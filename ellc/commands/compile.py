@@ -1,4 +1,4 @@
-"""`ellc compile`: a model to files for a board."""
+"""`ellc compile`: compile a model to files for a board."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ellc.commands.output import bytes_text, echo, echo_json, echo_made, echo_note, json_option
+from ellc.commands.output import bytes_text, echo, echo_files, echo_json, echo_note, json_option
 from ellc.commands.parameters import (
-    PLACE,
+    FILE_PATH,
     command_words,
     kernels_option,
     model_options,
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 
 @click.command("compile")
-@click.argument("model", type=PLACE)
+@click.argument("model", type=FILE_PATH)
 @target_option
 @overrides_options
 @click.option(
     "-o",
     "--output",
-    type=PLACE,
+    type=FILE_PATH,
     help="Folder for the files; default: the target's name.",
 )
 @click.option("--emit", help="Kinds of files, separated by commas; `--emit help` lists them.")
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 @click.option("--wheel", is_flag=True, help="Also make a Python package for `pip install`.")
 @click.option("--no-optimize", is_flag=True, help="Only the passes that kernels need.")
 @click.option("--paranoid", is_flag=True, help="Check in double that no pass changes a result.")
-@click.option("--dump-dir", type=PLACE, help="Write the network after every pass here.")
+@click.option("--dump-dir", type=FILE_PATH, help="Write the network after every pass here.")
 @click.option(
     "--cc",
     type=command_words,
@@ -87,12 +87,12 @@ def command(
     """Compile a model (.onnx, .tflite, .ell, .eir) for a device.
 
     Writes a shared library, an object, a C header, a Python module, a manifest, a CMake file and a
-    demo. Names that C or Python could not take are changed: other characters than letters, digits
-    and _ become _, a leading digit gets a _ before it, a keyword one after it.
+    demo. Names that C or Python could not take are changed: characters other than letters, digits
+    and _ become _; a leading digit gets a _ before it, a keyword one after it.
 
     With any of --pixels, --color, --range, --mean, --scale and --resize the function takes a
     picture's uint8 pixels, rows x columns x 3, and computes (low + (high - low) * pixel / 255 -
-    mean) * scale itself; what is not said comes from the model's metadata.
+    mean) * scale itself. Values without an option come from the model's metadata.
     """
     from ellc.codegen.machine.resolve import resolve
     from ellc.codegen.toolchain.link import Tools
@@ -119,45 +119,45 @@ def command(
         model=options,
     )
     with progress(quiet=as_json) as report:
-        shown = watch(debug_words(), partial(echo, err=True, whole=True))
-        made = compile_model(model, row, chosen, output, report, shown)
-    _show(made, row, as_json=as_json)
+        watcher = watch(debug_words(), partial(echo, err=True, whole=True))
+        artifact = compile_model(model, row, chosen, output, report, watcher)
+    _show(artifact, row, as_json=as_json)
 
 
-def _show(made: Artifact, target: Target, *, as_json: bool) -> None:
-    for note in made.notes:
+def _show(artifact: Artifact, target: Target, *, as_json: bool) -> None:
+    for note in artifact.notes:
         echo_note(note)
     if as_json:
-        echo_json(_document(made, target))
+        echo_json(_document(artifact, target))
     else:
-        echo_made(_text(made, target))
+        echo_files(_text(artifact, target))
 
 
-def _document(made: Artifact, target: Target) -> dict[str, object]:
+def _document(artifact: Artifact, target: Target) -> dict[str, object]:
     return {
-        "name": made.name,
+        "name": artifact.name,
         "target": target.name,
-        "folder": str(made.folder),
-        "files": [path.name for path in made.files],
-        "library": str(made.library) if made.library else None,
-        "flash_bytes": made.costs.flash_bytes,
-        "arena_bytes": made.costs.arena_bytes,
-        "stack_bytes": made.costs.stack_bytes,
-        "seconds": made.seconds,
+        "folder": str(artifact.folder),
+        "files": [path.name for path in artifact.files],
+        "library": str(artifact.library) if artifact.library else None,
+        "flash_bytes": artifact.costs.flash_bytes,
+        "arena_bytes": artifact.costs.arena_bytes,
+        "stack_bytes": artifact.costs.stack_bytes,
+        "seconds": artifact.seconds,
     }
 
 
-def _text(made: Artifact, target: Target) -> str:
-    files = ", ".join(path.name for path in made.files)
+def _text(artifact: Artifact, target: Target) -> str:
+    files = ", ".join(path.name for path in artifact.files)
     costs = [
-        ("flash", made.costs.flash_bytes),
-        ("arena", made.costs.arena_bytes),
-        ("stack", made.costs.stack_bytes),
+        ("flash", artifact.costs.flash_bytes),
+        ("arena", artifact.costs.arena_bytes),
+        ("stack", artifact.costs.stack_bytes),
     ]
-    said = [f"{word} {_bytes(count)}" for word, count in costs if count is not None]
-    took = f"{sum(made.seconds.values()):.1f} s"
-    folder = visible(str(made.folder))
-    return f"{folder}: {files}\n{made.name} for {target.name} in {took}: {', '.join(said)}"
+    parts = [f"{word} {_bytes(count)}" for word, count in costs if count is not None]
+    duration = f"{sum(artifact.seconds.values()):.1f} s"
+    folder = visible(str(artifact.folder))
+    return f"{folder}: {files}\n{artifact.name} for {target.name} in {duration}: {', '.join(parts)}"
 
 
 def _bytes(count: int) -> str:

@@ -1,4 +1,4 @@
-"""`ellc explain`: what compiling makes of a network and why."""
+"""`ellc explain`: show how a network is compiled, and why so."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from ellc.commands.output import echo, echo_json, echo_note, echo_notes, json_option
 from ellc.commands.parameters import (
-    PLACE,
+    FILE_PATH,
     kernels_option,
     model_options,
     overrides_options,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command("explain")
-@click.argument("model", type=PLACE)
+@click.argument("model", type=FILE_PATH)
 @target_option
 @overrides_options
 @click.option(
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 @click.option(
     "--html",
     "page",
-    type=PLACE,
+    type=FILE_PATH,
     metavar="FILE",
     help="Write everything as one page for a browser; it needs no network.",
 )
@@ -68,24 +68,24 @@ def command(
     options: ModelOptions,
     as_json: bool,
 ) -> None:
-    """Show what compiling makes of a model, level by level, and why a layer is slow.
+    """Show how a model is compiled, level by level, and why a layer is slow.
 
     \b
-    cost    what each layer costs and its share; begin here
+    cost    the cost of each layer and its share; begin here
     graph   what each pass changed
-    plan    which kernels could compute a layer, what each is predicted
-            to cost, which was taken, and where its operands lie
+    plan    the candidate kernels of a layer, their predicted costs,
+            the chosen one, and where its operands are in memory
     kernel  the kernel of a layer in ellc's own kernel IR
-    llvm    the same in LLVM IR, as LLVM is given it
+    llvm    the same in LLVM IR, before LLVM optimises it
     asm     the same in assembly
 
     kernel, llvm and asm need --node. --html shows all levels of all layers: begin with the layers
-    that cost most and walk down. Costs are issue slots, counted in the kernels' text. If the
-    environment variable ELLC_CYCLE_TOOL names a model of the target's core, cost and asm also show
-    modelled cycles, those of every instruction among them.
+    that cost most, and go down level by level. Costs are issue slots, counted in the kernels' text.
+    If the environment variable ELLC_CYCLE_TOOL names a model of the target's core, cost and asm
+    also show modelled cycles, down to single instructions.
 
-    With the options of `ellc compile` it shows what that compiles: another CPU, kernels that were
-    named or measured. --json gives the figures of cost and plan.
+    Options of `ellc compile`, such as another CPU or --kernel and --tuning, have the same effect
+    here. --json gives the figures of cost and plan.
     """
     from ellc.codegen.machine.resolve import resolve
     from ellc.explain.document import document
@@ -96,18 +96,18 @@ def command(
     from ellc.progress import progress
 
     if page and (node or levels):
-        raise click.UsageError("--html shows every node and every level: no --node, no --level")
+        raise click.UsageError("--html shows all nodes and levels: leave out --node and --level")
     if as_json and (page or levels):
-        raise click.UsageError("--json gives figures, not pages or levels: no --html, no --level")
+        raise click.UsageError("--json gives figures only: leave out --html and --level")
     chosen = StudyOptions(not no_optimize, threads, kernels, tuning, options)
     with progress(quiet=as_json) as report:
-        found = study(model, resolve(target, overrides), chosen, report)
+        result = study(model, resolve(target, overrides), chosen, report)
         if as_json:
-            figures = document(found, find(found, node) if node else found.nodes)
+            figures = document(result, find(result, node) if node else result.nodes)
         else:
-            text = write_page(found, page) if page else explanation(found, node, levels)
-    echo_notes(found.graph.metadata)
-    for note in found.plan.notes:
+            text = write_page(result, page) if page else explanation(result, node, levels)
+    echo_notes(result.graph.metadata)
+    for note in result.plan.notes:
         echo_note(note)
     if as_json:
         echo_json(figures)

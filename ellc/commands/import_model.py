@@ -1,4 +1,4 @@
-"""`ellc import`: a model of any kind as one of ellc's own files."""
+"""`ellc import`: write a model of any format as `.ell` or `.eir`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ellc.commands.output import bytes_text, echo_json, echo_made, echo_notes, json_option
-from ellc.commands.parameters import PLACE, model_options
+from ellc.commands.output import bytes_text, echo_files, echo_json, echo_notes, json_option
+from ellc.commands.parameters import FILE_PATH, model_options
 from ellc.ir.printable import visible
 
 if TYPE_CHECKING:
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 @click.command("import")
-@click.argument("model", type=PLACE)
+@click.argument("model", type=FILE_PATH)
 @click.option(
     "-o",
     "--output",
-    type=PLACE,
+    type=FILE_PATH,
     required=True,
-    help="File to write: FILE.ell where the network fits that format, or FILE.eir.",
+    help="File to write: FILE.eir, or FILE.ell if the network fits that format.",
 )
 @model_options
 @json_option
@@ -37,20 +37,20 @@ def command(model: Path, output: Path, options: ModelOptions, as_json: bool) -> 
     from ellc.progress import progress
 
     with progress(quiet=as_json) as report:
-        made = import_file(model, output, options, report)
-    echo_notes(made.graph.metadata)
+        imported = import_file(model, output, options, report)
+    echo_notes(imported.graph.metadata)
     if as_json:
         echo_json(
             {
-                "name": made.graph.name,
+                "name": imported.graph.name,
                 "file": str(output),
-                "operators": len(made.graph.nodes),
-                "parameters": made.parameters,
-                "bytes": made.file_bytes,
+                "operators": len(imported.graph.nodes),
+                "parameters": imported.parameters,
+                "bytes": imported.file_bytes,
             }
         )
         return
-    echo_made(
-        f"{visible(str(output))}: {len(made.graph.nodes)} operators, "
-        f"{made.parameters:,} parameters, {bytes_text(made.file_bytes)}"
+    echo_files(
+        f"{visible(str(output))}: {len(imported.graph.nodes)} operators, "
+        f"{imported.parameters:,} parameters, {bytes_text(imported.file_bytes)}"
     )

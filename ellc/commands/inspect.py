@@ -16,7 +16,7 @@ from ellc.commands.output import (
     shortened,
     table,
 )
-from ellc.commands.parameters import PLACE, model_options
+from ellc.commands.parameters import FILE_PATH, model_options
 from ellc.inspect import Layer, NetworkReport, PortFacts
 from ellc.ir.printable import visible
 
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
 
 @click.command("inspect")
-@click.argument("model", type=PLACE)
+@click.argument("model", type=FILE_PATH)
 @model_options
 @json_option
 def command(model: Path, options: ModelOptions, as_json: bool) -> None:
     """Show a model's layers: shapes, parameters, arithmetic, memory, receptive field.
 
-    MACs are multiply-adds (sign products in binary layers). "live" is what must be in memory while
-    the layer runs, without the parameters; its maximum is a lower bound for the arena when layers
-    run one by one. "sees" is the part of the input that one output pixel depends on, "step" the
-    distance in input pixels between neighbouring output pixels. Networks from ONNX and TFLite are
-    shown without the transposes and shape arithmetic that their formats need. "scale" and "zero"
-    are those of quantised results: the real value is scale * (stored - zero).
+    MACs are multiply-adds (sign products in binary layers). "live" is the memory of all values that
+    are needed while the layer runs, without parameters; its maximum is a lower bound for the arena
+    if layers run one by one. "sees" is the part of the input on which one output pixel depends,
+    "step" the distance in input pixels between neighbouring output pixels. Networks from ONNX and
+    TFLite are shown without the transposes and shape arithmetic that their formats need. "scale"
+    and "zero" describe quantised results: the real value is scale * (stored - zero).
     """
     from ellc.importing import tidied
     from ellc.models import format_of, read_model
@@ -62,7 +62,7 @@ def show(graph: Graph, *, as_json: bool) -> None:
 
 
 def text(report: NetworkReport) -> str:
-    """The report for people."""
+    """The report as text."""
     lines = [visible(report.name)]
     lines += [f"  input  {_port(port)}" for port in report.inputs]
     lines += [f"  output {_port(port)}" for port in report.outputs]
@@ -91,7 +91,7 @@ def _port(port: PortFacts) -> str:
 
 
 def _steps(quant: Quant | None) -> tuple[str, str]:
-    """Scale and zero point; of several the range."""
+    """Scale and zero point as text; if there are several, their ranges."""
     if quant is None:
         return "", ""
     scale = _range([f"{x:.6g}" for x in (min(quant.scale), max(quant.scale))])

@@ -1,4 +1,4 @@
-"""`ellc ops`: the operators that models can be made of, and those of a format that are read."""
+"""`ellc ops`: list ellc's operators, or the operators of a model format that are read."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ellc.support import FORMATS, supported
     "--format",
     "form",
     type=click.Choice(FORMATS),
-    help="The operators of this format that are read, with what is not taken of them.",
+    help="List the operators of this format that are read, with their limits.",
 )
 @json_option
 def command(form: str | None, as_json: bool) -> None:
-    """List the operators that ellc knows: its own, or with --format those of a model format.
+    """List ellc's own operators, or with --format those of a model format.
 
     Kinds: "pointwise" operators can run in the epilogue of the kernel before them; "composite" ones
-    are always rewritten into others before code is made.
+    are always rewritten to others before code is generated.
     """
     if form is not None:
         _list_format(form, as_json)
@@ -47,11 +47,11 @@ def command(form: str | None, as_json: bool) -> None:
 
 
 def _list_format(form: str, as_json: bool) -> None:
-    found = supported(form)
+    operators = supported(form)
     if as_json:
-        echo_json([asdict(row) for row in found])
+        echo_json([asdict(row) for row in operators])
     else:
-        echo(table(("operator", "limits"), [(row.operator, row.limits) for row in found]))
+        echo(table(("operator", "limits"), [(row.operator, row.limits) for row in operators]))
 
 
 def kind(cls: type[Op]) -> str:

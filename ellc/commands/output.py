@@ -1,7 +1,7 @@
-"""How commands print: plain aligned tables for people, one JSON document for scripts.
+"""The output of commands: aligned tables for people, one JSON document for scripts.
 
-Everything that reaches a terminal passes `echo`: names and metadata are text from the model
-file, and a terminal obeys control characters in it. (ruff refuses `click.echo` elsewhere.)
+Everything that is printed passes `echo`: names and metadata are text from the model file, and a
+terminal would obey control characters in it. (ruff forbids `click.echo` elsewhere.)
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ json_option = click.option(
 
 
 def echo(text: str, *, err: bool = False, nl: bool = True, whole: bool = False) -> None:
-    """Print text, on stderr with `err`, `nl` with a line end; what is not printable is escaped.
+    """Print text, on stderr if `err`, with a line end if `nl`; escape unprintable characters.
 
-    Line ends stay: put `visible` around a name within a line. Very long lines lose their
-    middle, but for those of documents that something reads: `whole`.
+    Line ends are not escaped, so apply `visible` to a name within a line. Very long lines lose
+    their middle, unless `whole` says that the text is a document that a program may read.
     """
     shown = visible(text.expandtabs(), keep="\n") if whole else readable(text)
     click.echo(shown, err=err, nl=nl)  # noqa: TID251
 
 
-def echo_made(text: str) -> None:
-    """Say which files have been made: they are the result, so standard output may be closed."""
+def echo_files(text: str) -> None:
+    """Report written files. The files are the result, so standard output may be closed."""
     if not isinstance(sys.stdout, ClosedOutput):
         echo(text)
 
 
 def echo_json(document: object) -> None:
-    """Print a JSON document on stdout, keys in the order given; NaN and infinity become null."""
+    """Print a JSON document on stdout; keys keep their order, NaN and infinity become null."""
     echo(json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False), whole=True)
 
 
@@ -57,7 +57,7 @@ def _finite(document: object) -> object:
 
 
 def echo_notes(metadata: Mapping[str, str]) -> None:
-    """Show on stderr what the reader of a model remarked (metadata `note.N`)."""
+    """Show on stderr the notes of a model's importer (metadata `note.N`)."""
     for key, note in metadata.items():
         if key.startswith("note."):
             echo_note(note)
@@ -69,10 +69,10 @@ def echo_note(note: str) -> None:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]], right: str = "") -> str:
-    """Lay rows out in columns two blanks apart.
+    """Rows in aligned columns with two spaces between them.
 
-    `right` has one character per column, `r` to align to the right; missing ones mean left.
-    Widths are counted in characters, and trailing blanks are removed.
+    `right` has one character per column; `r` aligns to the right, anything else or nothing to the
+    left. Widths are counted in characters; trailing spaces are removed.
     """
     cells = [[shortened_line(visible(str(cell))) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
@@ -87,12 +87,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]], right: str = 
 
 
 def shortened(text: str) -> str:
-    """A name for a column: some formats join those of all that they have merged."""
+    """A name, cut to fit a column: converters join the names of all layers that they merge."""
     return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…"
 
 
 def bytes_text(count: int) -> str:
-    """A byte count for people: `512 B`, `1.4 KiB`, `244.0 MiB`."""
+    """A byte count in readable units: `512 B`, `1.4 KiB`, `244.0 MiB`."""
     if count < 1024:
         return f"{count} B"
     for unit, size in (("KiB", 1024), ("MiB", 1024**2)):

@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ Option = Callable[[Callable[..., Any]], Callable[..., Any]]
 Named = tuple[tuple[str, Any], ...]
 
 
-class _Place(click.Path):
-    """A file or folder, as a `Path`; of an empty text `Path` would make the current folder."""
+class _FilePath(click.Path):
+    """A file or folder as a `Path`; an empty text, which `Path` takes for `.`, is refused."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not os.fspath(value):
@@ -32,7 +32,7 @@ class _Place(click.Path):
         return super().convert(value, param, ctx)
 
 
-PLACE = _Place(path_type=Path)
+FILE_PATH = _FilePath(path_type=Path)
 """The type of every option and argument that names a file or a folder."""
 
 
@@ -50,7 +50,7 @@ target_option = click.option(
     show_default=True,
     metavar="TARGET",
     shell_complete=_complete_target,
-    help="Machine to make code for: see `ellc targets`.",
+    help="Machine for which to compile; `ellc targets` lists them.",
 )
 
 _OVERRIDES_OPTIONS = (
@@ -67,7 +67,7 @@ threads_option = click.option(
 
 
 def overrides_options(command: Command) -> Callable[..., Any]:
-    """The options that change a target, handed to the command as one `overrides: Overrides`."""
+    """Decorator: options that change a target, passed to the command as `overrides: Overrides`."""
 
     @wraps(command)
     def call(*args: Any, **values: Any) -> Any:
@@ -77,7 +77,7 @@ def overrides_options(command: Command) -> Callable[..., Any]:
 
 
 def _overrides(values: dict[str, Any]) -> Overrides:
-    """Take the values of `_OVERRIDES_OPTIONS` out of a command's."""
+    """Pop the values of `_OVERRIDES_OPTIONS` from a command's values."""
     from ellc.codegen.machine.resolve import Overrides
 
     return Overrides(
@@ -93,10 +93,10 @@ def _decorated(call: Callable[..., Any], options: Sequence[Option]) -> Callable[
 
 
 def command_words(text: str) -> tuple[str, ...]:
-    """A program and its options, quoted as for a shell; nothing for an empty text."""
+    """The words of a program with options, quoted as for a shell; empty for an empty text."""
     try:
         words = tuple(shlex.split(text))
-    except ValueError as error:  # a quotation or an escape that does not end
+    except ValueError as error:  # an unclosed quotation or escape
         raise click.BadParameter(f"{text!r} is not a command: {error}") from None
     if text and not (words and words[0]):
         raise click.BadParameter(f"{text!r} names no program")
@@ -104,7 +104,7 @@ def command_words(text: str) -> tuple[str, ...]:
 
 
 def _kernel_request(text: str) -> tuple[str, str]:
-    """A layer and the kernel for it."""
+    """(layer, kernel) from `LAYER=KERNEL`."""
     layer, _, kernel = text.rpartition("=")  # names of layers may hold a =
     if not layer or not kernel:
         raise click.BadParameter(f"{text!r} is not a layer and a kernel, such as conv1=gemm")
@@ -117,15 +117,15 @@ kernels_option = click.option(
     type=_kernel_request,
     metavar="LAYER=KERNEL",
     multiple=True,
-    help="Take this kernel for a layer in place of the one that is predicted to be fastest; "
+    help="Use this kernel for a layer instead of the one that is predicted to be fastest; "
     "`ellc explain MODEL --level plan` lists candidates. May be repeated.",
 )
 
 tuning_option = click.option(
     "--tuning",
-    type=PLACE,
+    type=FILE_PATH,
     metavar="FILE",
-    help="Take the kernels that `ellc tune` measured to be fastest.",
+    help="Use the kernels that `ellc tune` measured to be fastest.",
 )
 
 
@@ -134,7 +134,7 @@ def _numbers(text: str) -> tuple[float, ...]:
     try:
         numbers = tuple(map(_number, text.split(",")))
     except (ValueError, ZeroDivisionError):
-        raise click.BadParameter(f"{text!r} has something that is not a number") from None
+        raise click.BadParameter(f"{text!r} contains something that is not a number") from None
     return numbers
 
 
@@ -154,7 +154,7 @@ def _pair(text: str) -> tuple[float, ...]:
 
 
 def _per_colour(text: str) -> tuple[float, ...]:
-    """Three numbers, or one that stands for all."""
+    """Three numbers, or one number for all three colours."""
     numbers = _numbers(text)
     if len(numbers) not in (1, 3):
         raise click.BadParameter(f"{text!r} is neither one number nor three, for red, green, blue")
@@ -187,14 +187,14 @@ def _setting(text: str) -> tuple[str, tuple[float, ...]]:
     return name, _numbers(flags.get(shown.lower(), shown))
 
 
-def _once_each(_ctx: click.Context, _param: click.Parameter, given: Named) -> Named:
-    """What was given, if it names every input once."""
-    names = [name for name, _ in given]
+def _once_each(_ctx: click.Context, _param: click.Parameter, pairs: Named) -> Named:
+    """The pairs, after a check that no input is named twice."""
+    names = [name for name, _ in pairs]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         shown = ", ".join(f"'{name}'" for name in repeated)
         raise click.BadParameter(f"given more than once for {shown}; give it once for each input")
-    return given
+    return pairs
 
 
 def _name(text: str) -> str:
@@ -236,8 +236,8 @@ _MODEL_OPTIONS = (
         "--outputs",
         type=_names,
         metavar="NAME,...",
-        help="Take only the part of the network that these values need, and give them "
-        "(of .ell: ports such as 1003.output).",
+        help="Compile only the part of the network that computes these values, which become the "
+        "outputs (for .ell: ports such as 1003.output).",
     ),
     click.option(
         "--signature",
@@ -251,25 +251,25 @@ _MODEL_OPTIONS = (
         type=click.Choice(["file", "nhwc"]),
         default="file",
         show_default=True,
-        help="nhwc: pictures go in and out pixel by pixel, even if the file has planes.",
+        help="nhwc: inputs and outputs are NHWC pictures, even if those of the file are NCHW.",
     ),
     click.option(
         "--double-is",
         type=click.Choice(["float", "double"]),
         default="float",
         show_default=True,
-        help="What to compute in that an .ell model says is double.",
+        help="The precision in which to compute values that an .ell model declares as double.",
     ),
     click.option(
         "--stepwise",
         is_flag=True,
-        help="One call is one step of the sequence that recurrent layers go through; what they "
-        "carry is kept until a reset.",
+        help="One call computes one step of the sequence of recurrent layers; their state is kept "
+        "until a reset.",
     ),
     click.option(
         "--pixels",
         type=_COLOURS,
-        help="Take uint8 pixels with colours in this order; what the model wants is done inside.",
+        help="Take uint8 pixels with colours in this order, and preprocess them for the model.",
     ),
     click.option("--color", type=_COLOURS, help="Order of colours that the model was trained on."),
     click.option(
@@ -277,31 +277,31 @@ _MODEL_OPTIONS = (
         "span",
         type=_pair,
         metavar="LOW,HIGH",
-        help="What black and white become before --mean; default: 0,255.",
+        help="The values of black and white before --mean; default: 0,255.",
     ),
     click.option(
         "--mean",
         type=_per_colour,
         metavar="M[,M,M]",
-        help="Subtracted from red, green, blue; or one for all.",
+        help="Subtracted from red, green and blue; one number applies to all.",
     ),
     click.option(
         "--scale",
         type=_per_colour,
         metavar="S[,S,S]",
-        help="Then multiplied with, such as 1/127.5.",
+        help="Multiplied after --mean, such as 1/127.5.",
     ),
     click.option(
         "--resize",
         type=_size,
         metavar="ROWSxCOLUMNS",
-        help="Size of the pictures given; scaled inside to the model's (bilinear).",
+        help="Size of the given pictures, which are then scaled to the model's (bilinear).",
     ),
 )
 
 
 def model_options(command: Command) -> Callable[..., Any]:
-    """The options of reading a model, handed to the command as one `options: ModelOptions`."""
+    """Decorator: options of reading a model, passed to the command as `options: ModelOptions`."""
 
     @wraps(command)
     def call(*args: Any, **values: Any) -> Any:
@@ -312,7 +312,7 @@ def model_options(command: Command) -> Callable[..., Any]:
 
 
 def _options(values: dict[str, Any]) -> ModelOptions:
-    """Take the values of `_MODEL_OPTIONS` out of a command's."""
+    """Pop the values of `_MODEL_OPTIONS` from a command's values."""
     from ellc.frontends.options import ImportOptions
     from ellc.models import ModelOptions
     from ellc.pictures.pixels import PixelOptions

@@ -1,4 +1,4 @@
-"""`ellc print`: a model as text or as a picture."""
+"""`ellc print`: print a model as text or as a picture."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ellc.commands.output import echo
-from ellc.commands.parameters import PLACE, model_options
+from ellc.commands.parameters import FILE_PATH, model_options
 
 if TYPE_CHECKING:
     from ellc.ir.graph import Graph
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("print")
-@click.argument("model", type=PLACE)
+@click.argument("model", type=FILE_PATH)
 @click.option(
     "--format",
     "form",
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="text: the graph IR, which can be read back; dot: for Graphviz; svg: a picture.",
 )
-@click.option("-o", "--output", type=PLACE, help="Write to this file, not to stdout.")
+@click.option("-o", "--output", type=FILE_PATH, help="Write to this file, not to stdout.")
 @model_options
 def command(model: Path, form: str, output: Path | None, options: ModelOptions) -> None:
     """Print a model's graph as text, dot or svg."""

@@ -1,4 +1,4 @@
-"""`ellc run`: a model on pictures or arrays."""
+"""`ellc run`: run a model on pictures or arrays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from ellc.commands.output import echo, echo_json, echo_notes, json_option, table
-from ellc.commands.parameters import PLACE, model_options, target_option, threads_option
+from ellc.commands.parameters import FILE_PATH, model_options, target_option, threads_option
 from ellc.execute import Arrays, Executable, Network
 from ellc.ir.errors import EllcError
 from ellc.ir.files import whole_file
@@ -27,19 +27,19 @@ LABELS_KEY = "labels"
 
 
 @click.command("run")
-@click.argument("model", type=PLACE)
-@click.argument("inputs", type=PLACE, nargs=-1, required=True)
+@click.argument("model", type=FILE_PATH)
+@click.argument("inputs", type=FILE_PATH, nargs=-1, required=True)
 @target_option
 @threads_option
 @click.option("--reference", is_flag=True, help="Compute with numpy, not with compiled code: slow.")
-@click.option("--labels", type=PLACE, help="Class names, one a line.")
+@click.option("--labels", type=FILE_PATH, help="Class names, one a line.")
 @click.option(
     "--top", default=5, show_default=True, type=click.IntRange(1), help="Classes to show."
 )
 @click.option(
     "-o",
     "--output",
-    type=PLACE,
+    type=FILE_PATH,
     help="Also save the first output as a .npy file.",
 )
 @model_options
@@ -58,13 +58,14 @@ def command(
 ) -> None:
     """Run MODEL, or a compiled library, on INPUTS: a picture or .npy file for each of its inputs.
 
-    A library needs its manifest NAME.json beside it. Code for a foreign target runs under qemu.
+    A library needs its manifest NAME.json in the same folder. Code for a foreign target runs under
+    qemu.
 
-    Pictures are cropped and scaled to the model's shape; order of colours, range, means and scales
-    come from its metadata; without any, pixels are passed unchanged. Preprocessing options are
-    compiled into a model; for a library they are applied to the picture before the call. Arrays are
-    not preprocessed. Of an output that is a list the highest elements are shown, of others the
-    shape.
+    Pictures are cropped and scaled to the model's shape. Order of colours, range, means and scales
+    come from its metadata; without metadata, pixels are passed unchanged. For a model,
+    preprocessing options are compiled in; for a library, they are applied to the picture before the
+    call. Arrays are not preprocessed. Outputs that are lists of scores are shown by their highest
+    elements, others by their shape and range.
     """
     _want_files(inputs)
     with _executable(model, target, threads, options, reference) as executable:
@@ -84,7 +85,7 @@ def command(
 
 
 def _want_files(files: Sequence[Path]) -> None:
-    """Say what is missing before a minute of compiling, not after."""
+    """Report missing files before compiling, which may take a minute."""
     missing = [str(file) for file in files if not file.exists()]
     if len(missing) == 1:
         raise EllcError("no such file", code="E713", where=missing[0])
@@ -101,7 +102,7 @@ def _executable(
     from ellc.progress import progress
 
     if use_reference and is_library(model):
-        raise EllcError("the reference needs the model, this is a library", code="E706")
+        raise EllcError("--reference needs the model, and this is a library", code="E706")
     if use_reference:
         yield reference(model, options)
         return
@@ -111,11 +112,11 @@ def _executable(
 
 
 def _preprocessing(model: Path, network: Network, asked: PixelOptions) -> Preprocessing:
-    """What happens to a picture before it goes in."""
+    """The preprocessing of a picture before the call."""
     from ellc.execute import is_library
 
     if not is_library(model) or not asked.is_given:
-        # The options of a model have been compiled in, and its metadata describe them.
+        # A model was compiled with its options, and the metadata describe what is left to do.
         return Preprocessing.from_metadata(network.metadata)
     if PREPROCESSING_KEY in network.metadata:
         raise has_preprocessing(str(model))
@@ -123,7 +124,7 @@ def _preprocessing(model: Path, network: Network, asked: PixelOptions) -> Prepro
 
 
 def _tensors(network: Network, files: Sequence[Path], preprocessing: Preprocessing) -> Arrays:
-    """The inputs; every file that does not fit is reported, not only the first."""
+    """The input arrays. One error reports all files that do not fit."""
     if len(files) != len(network.inputs):
         wanted = ", ".join(name for name, _ in network.inputs)
         raise EllcError(
@@ -155,7 +156,7 @@ def _labels(network: Network, file: Path | None) -> tuple[str, ...]:
 
 
 def _is_list(result: Array) -> bool:
-    """Whether a result is scores of classes: one axis, all others of extent 1."""
+    """Whether a result looks like scores of classes: only one axis has more than one element."""
     return result.size > 1 and max(result.shape) == result.size and result.dtype.kind in "fiu"
 
 

@@ -1,4 +1,4 @@
-"""`ellc targets`: the machines that code can be made for."""
+"""`ellc targets`: list the machines for which ellc compiles."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ellc.commands.output import bytes_text, echo, echo_json, json_option, table
 @click.command("targets")
 @json_option
 def command(as_json: bool) -> None:
-    """List the machines that code can be made for."""
+    """List the machines for which ellc compiles."""
     from ellc.codegen.machine.resolve import fixed_targets, resolve
 
     rows = [resolve("host"), *fixed_targets()]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ellc.commands.output import echo, echo_json, json_option, table
-from ellc.commands.parameters import PLACE, model_options, target_option
+from ellc.commands.parameters import FILE_PATH, model_options, target_option
 from ellc.ir.printable import visible
 
 if TYPE_CHECKING:
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 @click.command("tune")
-@click.argument("model", type=PLACE)
+@click.argument("model", type=FILE_PATH)
 @target_option
 @click.option(
     "--tuning",
     required=True,
-    type=PLACE,
+    type=FILE_PATH,
     metavar="FILE",
-    help="The file to write; what it holds of other layers and cores stays in it.",
+    help="The file to write; its entries for other layers and cores are kept.",
 )
 @click.option(
     "--seconds",
@@ -44,10 +44,10 @@ def command(
     options: ModelOptions,
     as_json: bool,
 ) -> None:
-    """Measure the kernels that could compute each layer of MODEL, and keep the fastest in a file.
+    """Measure all kernels that could compute each layer of MODEL, and record the fastest in a file.
 
-    For this machine times are measured; for a target that the tool of ELLC_CYCLE_TOOL models,
-    cycles are counted. `ellc compile --tuning FILE` takes these kernels for layers of the same
+    On this machine, times are measured; for a target whose core the tool in ELLC_CYCLE_TOOL models,
+    cycles are counted. `ellc compile --tuning FILE` uses these kernels for layers with the same
     operator and shapes, in any model, on the same core and with the same version of ellc.
     """
     from ellc.codegen.machine.resolve import resolve
@@ -72,7 +72,7 @@ def command(
 
 
 def _text(measured: tuple[Measured, ...], best: dict[str, str], unit: str, path: Path) -> str:
-    """A line for each layer: the kernel without the file, and the fastest one."""
+    """A line for each layer: the default kernel and the fastest one."""
     usual: dict[str, Measured] = {}
     times: dict[tuple[str, str], float] = {}
     for one in measured:
@@ -90,6 +90,6 @@ def _text(measured: tuple[Measured, ...], best: dict[str, str], unit: str, path:
         for layer, first in usual.items()
     ]
     header = ("layer", "kernel", unit, "fastest", unit, "times")
-    gained = sum(first.kernel != best[layer] for layer, first in usual.items())
-    said = f"{len(rows)} layers with several kernels, {gained} faster by another: {path}"
-    return "\n".join([*([table(header, rows, "  r rr"), ""] if rows else []), said])
+    changed = sum(first.kernel != best[layer] for layer, first in usual.items())
+    last = f"{len(rows)} layers with several kernels, {changed} faster by another: {path}"
+    return "\n".join([*([table(header, rows, "  r rr"), ""] if rows else []), last])

@@ -11,8 +11,8 @@ import click
 
 from ellc.commands import compile as compile_command
 from ellc.commands.inspect import show as show_report
-from ellc.commands.output import bytes_text, echo, echo_json, echo_made, json_option, table
-from ellc.commands.parameters import PLACE
+from ellc.commands.output import bytes_text, echo, echo_files, echo_json, json_option, table
+from ellc.commands.parameters import FILE_PATH
 
 if TYPE_CHECKING:
     from ellc.zoo import Network
@@ -230,7 +230,7 @@ def _speed(row: Speed) -> tuple[str, ...]:
 @click.option(
     "-o",
     "--output",
-    type=PLACE,
+    type=FILE_PATH,
     required=True,
     help="File to write: FILE.ell, or FILE.eir for ellc's own, faster form.",
 )
@@ -265,7 +265,7 @@ def build_(
             }
         )
     else:
-        echo_made(f"{output}: {made.parameters:,} parameters, {bytes_text(made.file_bytes)}")
+        echo_files(f"{output}: {made.parameters:,} parameters, {bytes_text(made.file_bytes)}")
 
 
 @command.command("inspect")

@@ -1,1 +1,1 @@
-"""Pictures of a graph: text for Graphviz, and svg with a layout of our own."""
+"""Pictures of a graph: text for Graphviz, and svg with ellc's own layout."""

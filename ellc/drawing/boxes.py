@@ -1,4 +1,4 @@
-"""What is drawn of a graph: a box for every input, node, state and output."""
+"""The boxes of a graph's drawing: one for every input, node, state and output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ellc.ir.types import TensorType
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """One thing drawn. Values are ids of the graph; `name` is what the model calls it.
+    """One box. `reads` and `makes` are values of the graph; `name` is the model's name for it.
 
     Three fields are for programs that add figures to a drawing: `key` identifies the box, `note` is
     written at its right, and the fraction `share` (0 to 1) of its width is marked.
@@ -35,22 +35,22 @@ def boxes(graph: Graph) -> list[Box]:
     """Everything to draw, in the order in which it is computed. Constants are left out."""
     constants = {c.value for c in graph.constants}
     types = graph.types
-    found = [Box("input", _shape(types[p.value]), p.name, (), (p.value,), "input")
+    every_box = [Box("input", _shape(types[p.value]), p.name, (), (p.value,), "input")
              for p in graph.inputs]  # fmt: skip
-    found += [
+    every_box += [
         Box("state", _shape(types[s.current]), s.name, (), (s.current,), "state")
         for s in graph.states
     ]
-    found += [_node(graph, node, constants) for node in graph.nodes]
-    found += [
+    every_box += [_node(graph, node, constants) for node in graph.nodes]
+    every_box += [
         Box("next state", _shape(types[s.next]), s.name, (s.next,), (), "state")
         for s in graph.states
     ]
-    found += [
+    every_box += [
         Box("output", _shape(types[p.value]), p.name, (p.value,), (), "output")
         for p in graph.outputs
     ]
-    return found
+    return every_box
 
 
 def _node(graph: Graph, node: Node, constants: set[str]) -> Box:
@@ -62,7 +62,7 @@ def _node(graph: Graph, node: Node, constants: set[str]) -> Box:
 
 
 def first_layer(node: Node) -> str:
-    """The first of the layers that a node stands for; converters join names by `;`."""
+    """The first of the layers that a node stands for; converters join names with `;`."""
     joined = "+".join(node.source)
     return joined.split(";")[0]
 
@@ -72,12 +72,14 @@ def _shape(type_: TensorType) -> str:
 
 
 def columns(text: str) -> int:
-    """Columns of a monospaced font that a text takes; characters of East Asia take two."""
+    """The width of a text in columns of a monospaced font; East Asian wide characters take two."""
     return len(text) if text.isascii() else sum(map(_width, text))
 
 
 def fitted(text: str, most: int) -> str:
-    """A text in at most so many columns: without its middle if it is too long, for ends differ."""
+    """The text in at most `most` columns; a longer one loses its middle, since names differ at
+    their ends.
+    """
     shown = visible(text)
     if columns(shown) <= most:
         return shown
@@ -87,10 +89,10 @@ def fitted(text: str, most: int) -> str:
 
 
 def _while_fits(text: Iterator[str] | str, most: int) -> Iterator[str]:
-    taken = 0
+    width = 0
     for char in text:
-        taken += _width(char)
-        if taken > most:
+        width += _width(char)
+        if width > most:
             return
         yield char
 

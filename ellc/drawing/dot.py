@@ -27,5 +27,5 @@ def _quoted(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """For the inside of a quoted string of Graphviz."""
+    """The text, escaped for a quoted string of Graphviz."""
     return text.replace("\\", "\\\\").replace('"', '\\"')

@@ -1,8 +1,8 @@
-"""Where a drawing's lines run: a column of boxes in order, and beside it tracks for long lines.
+"""The routes of a drawing's lines: a column of boxes in order, and tracks for long lines beside it.
 
-A box's result goes straight down to the next box. Whatever reads it later gets it from a track at
-the right of the column, which the value keeps from its box to its last consumer: so no line crosses
-a box. Short lines lie inside long ones, and a track is used again as soon as it is free.
+A box's result goes straight down to the next box. Later readers get it from a track at the right of
+the column, which the value keeps from its box to its last reader, so that no line crosses a box.
+Short lines use inner tracks, and a track is reused as soon as it is free.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ellc.drawing.boxes import Box
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """One value on a track: from the row that makes it to the rows that read it, ascending."""
+    """One value on a track: from the row that computes it to the rows that read it, ascending."""
 
     value: str
     start: int
@@ -31,7 +31,7 @@ class Wire:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """`straight` are rows whose box gets a line from the row above; `tracks` counts them."""
+    """The routes: rows with a straight line from the row above, wires, and the number of tracks."""
 
     straight: frozenset[int]
     wires: tuple[Wire, ...]
@@ -39,7 +39,7 @@ class Layout:
 
 
 def lay_out(every: Sequence[Box]) -> Layout:
-    """Lines for all boxes, a box a row."""
+    """The routes for all boxes, one box per row."""
     rows: dict[str, list[int]] = {}
     producers: dict[str, int] = {}
     for row, box in enumerate(every):
@@ -47,32 +47,34 @@ def lay_out(every: Sequence[Box]) -> Layout:
             rows.setdefault(value, []).append(row)
         producers |= dict.fromkeys(box.makes, row)
     straight = {
-        row for value, found in rows.items() for row in found if row == producers[value] + 1
+        row for value, readers in rows.items() for row in readers if row == producers[value] + 1
     }
     long = [
-        (value, producers[value], tuple(row for row in found if row > producers[value] + 1))
-        for value, found in rows.items()
+        (value, producers[value], tuple(row for row in readers if row > producers[value] + 1))
+        for value, readers in rows.items()
     ]
     wires = _on_tracks([wire for wire in long if wire[2]])
     return Layout(frozenset(straight), wires, 1 + max((w.track for w in wires), default=-1))
 
 
 def _on_tracks(long: Sequence[tuple[str, int, tuple[int, ...]]]) -> tuple[Wire, ...]:
-    """Give each the innermost free track, the shortest first."""
-    taken: list[list[tuple[int, int]]] = []  # by track, sorted and disjoint
+    """Give each line the innermost free track, the shortest line first."""
+    occupied: list[list[tuple[int, int]]] = []  # by track, sorted and disjoint
     wires = []
     for value, start, consumers in sorted(long, key=lambda w: (w[2][-1] - w[1], w[1], w[0])):
         span = (start, consumers[-1])
-        track = next((t for t, spans in enumerate(taken) if _is_free(spans, span)), len(taken))
-        if track == len(taken):
-            taken.append([])
-        taken[track].insert(bisect_left(taken[track], span), span)
+        track = next(
+            (t for t, spans in enumerate(occupied) if _is_free(spans, span)), len(occupied)
+        )
+        if track == len(occupied):
+            occupied.append([])
+        occupied[track].insert(bisect_left(occupied[track], span), span)
         wires.append(Wire(value, start, consumers, track))
     return tuple(sorted(wires, key=lambda w: (w.start, w.track)))
 
 
 def _is_free(spans: Sequence[tuple[int, int]], span: tuple[int, int]) -> bool:
-    """Whether it overlaps none of them; one may end in the row where another begins."""
-    place = bisect_left(spans, span)
-    before = place > 0 and spans[place - 1][1] > span[0]
-    return not before and not (place < len(spans) and spans[place][0] < span[1])
+    """Whether a span overlaps none of `spans`; one may end in the row where another begins."""
+    index = bisect_left(spans, span)
+    before = index > 0 and spans[index - 1][1] > span[0]
+    return not before and not (index < len(spans) and spans[index][0] < span[1])

@@ -12,11 +12,11 @@ from ellc.ir.graph import Graph
 
 _ROW_PX, _BOX_PX, _MARGIN_PX, _TRACK_PX, _PAD_PX = 66, 44, 16, 11, 10
 _COLUMN_PX = 7.3
-"""A character of 12 px in every common monospaced font takes at most so much."""
+"""The most that a character of 12 px takes in any common monospaced font."""
 _LEAST_COLUMNS, _MOST_COLUMNS = 30, 56
 _MARK_PX = 4
 _APART_PX = 5
-"""Half of what lies between lines into a box and lines out of it."""
+"""Half of the distance between lines into a box and lines out of it."""
 _COLOURS = {
     "input": ("#e3f1e1", "#4d8a52"),
     "output": ("#fbe9d6", "#b9803f"),
@@ -32,7 +32,7 @@ def svg(graph: Graph) -> HtmlCode:
 
 
 def drawing(every: Sequence[Box], title: str) -> HtmlCode:
-    """Boxes in a column, a row each, with lines between them."""
+    """Boxes in a column, one per row, with lines between them."""
     layout = lay_out(every)
     measure = _Measure(_columns_of(every))
     width = measure.right + (layout.tracks + 1) * _TRACK_PX + _MARGIN_PX
@@ -81,7 +81,7 @@ class _Measure:
 
 
 def _columns_of(every: Sequence[Box]) -> int:
-    """Columns of text in a box: titles and shapes fit, names as far as there is room."""
+    """Columns of text in a box: titles and shapes fit, names may be shortened."""
     wanted = [columns(b.title) + (2 + columns(b.note) if b.note else 0) for b in every]
     wanted += [columns(b.shape) + 2 + min(columns(b.name), _LEAST_COLUMNS) for b in every]
     return min(_MOST_COLUMNS, max((_LEAST_COLUMNS, *wanted)))
@@ -112,11 +112,11 @@ class _Entries:
                 self._into.setdefault(row, []).append(wire.value)
 
     def into(self, row: int, value: str) -> int:
-        """In the upper half of the box, the innermost track lowest."""
+        """The height of a wire into a box: in the upper half, the innermost track lowest."""
         return _top(row) + _BOX_PX // 2 - _APART_PX - _spread(self._into[row], value)
 
     def out_of(self, row: int, value: str) -> int:
-        """In the lower half, the innermost track highest."""
+        """The height of a wire out of a box: in the lower half, the innermost track highest."""
         return _top(row) + _BOX_PX // 2 + _APART_PX + _spread(self._out_of[row], value)
 
 
@@ -139,10 +139,8 @@ def _wire(wire: Wire, entries: _Entries, measure: _Measure) -> Iterator[HtmlCode
         )
 
 
-def _path(places: HtmlCode) -> HtmlCode:
-    return html_code(
-        '<path d="{}" fill="none" stroke="#555" marker-end="url(#arrowhead)"/>', places
-    )
+def _path(route: HtmlCode) -> HtmlCode:
+    return html_code('<path d="{}" fill="none" stroke="#555" marker-end="url(#arrowhead)"/>', route)
 
 
 def _box(box: Box, row: int, measure: _Measure) -> HtmlCode:
@@ -172,13 +170,13 @@ def _box(box: Box, row: int, measure: _Measure) -> HtmlCode:
         ),
     ]
     if box.note:
-        place = (measure.right - _PAD_PX, top + 18, html_text(box.note))
-        parts.append(html_code('<text x="{}" y="{}" text-anchor="end">{}</text>', *place))
+        note = (measure.right - _PAD_PX, top + 18, html_text(box.note))
+        parts.append(html_code('<text x="{}" y="{}" text-anchor="end">{}</text>', *note))
     return html_joined([*parts, HtmlCode("</g>")])
 
 
 def _mark(box: Box, left: int, top: int, measure: _Measure) -> HtmlCode:
-    """A bar along the lower edge."""
+    """A bar along the lower edge, as long as the box's share."""
     length = round(min(1.0, box.share) * (measure.width - 2))
     if not length:
         return HtmlCode("")

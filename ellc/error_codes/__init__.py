@@ -1,8 +1,8 @@
-"""Every code that an `EllcError` can carry, with its cause and what to do about it.
+"""Every code of an `EllcError`, with its cause and its remedy.
 
-A code is stable: scripts may test for it, and a code that is no longer raised is not given to
-something else. Each group of codes has a file of rows here. `tests/project/test_error_codes.py`
-compares them with the source, in both directions; `docs/generate.py` makes the page of error codes.
+Codes are stable: scripts may test for them, and a code that is no longer raised is not reused. Each
+group of codes has a file of rows here. `tests/project/test_error_codes.py` compares them with the
+source, in both directions; `docs/generate.py` writes the page of error codes.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ GROUPS = {
     "E6": "Targets and tools",
     "E7": "Command line, pictures and arrays",
 }
-"""Titles by the first two characters of a code."""
+"""Titles of the groups, by the first two characters of a code."""
 
 ROWS = (*graphs.ROWS, *model_files.ROWS, *kernels.ROWS, *targets.ROWS, *command_line.ROWS)
-"""Every row in order."""
+"""All rows in order."""
 
 ERROR_CODES = {row.code: row for row in ROWS}
 """The rows by their codes."""
 
 
 def group_of(code: str) -> str:
-    """The title of the group that a code belongs to; `KeyError` for a code of none."""
+    """The title of a code's group; raises `KeyError` if no group has such codes."""
     return GROUPS[code[:2]]

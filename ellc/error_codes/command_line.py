@@ -8,13 +8,13 @@ ROWS = (
     ErrorCode(
         "E701",
         "A file cannot be read",
-        "The model or library does not exist, or the system does not let it be read.",
+        "The model or library does not exist, or the system refuses to read it.",
         "Check the path. For a folder of compiled files, name the library in it.",
     ),
     ErrorCode(
         "E702",
         "Not a model file",
-        "Neither content nor name of the file is that of a format that ellc reads.",
+        "Neither the content nor the name of the file belongs to a format that ellc reads.",
         "Give an `.ell`, `.onnx`, `.tflite` or `.eir` file. `ellc run` and `ellc bench` take "
         "compiled libraries, too.",
     ),
@@ -23,31 +23,32 @@ ROWS = (
         "A file, folder or standard output cannot be written",
         "A folder is missing, the system does not permit it, the disk is full, or standard output "
         "is full or closed.",
-        "Check folder and permissions; make room, or set `TMPDIR` for temporary files.",
+        "Check folder and permissions; free some space, or set `TMPDIR` for temporary files.",
     ),
     ErrorCode(
         "E704",
         "An option has no meaning for this format",
         "`--outputs`, `--shape`, `--set` or `--layout` was given for a format that has no such "
         "choice.",
-        "The report says which formats take the option; leave it out.",
+        "Leave the option out; the report says which formats take it.",
     ),
     ErrorCode(
         "E705",
         "Library and manifest do not belong together",
-        "The JSON file beside a library is missing, damaged, or of another compile.",
+        "The JSON file in the folder of a library is missing, damaged, or of another compile.",
         "Keep the files of one `ellc compile` together, or give the model itself.",
     ),
     ErrorCode(
         "E706",
         "This needs the model, not a library",
-        "The reference and times of single layers need what only the model file holds.",
+        "The reference and the times of single layers need information that only the model file "
+        "holds.",
         "Give the model file instead of the library.",
     ),
     ErrorCode(
         "E707",
         "Only the device can time this library",
-        "The library is for another machine, and times under an emulator say nothing.",
+        "The library is for another machine, and times under an emulator mean nothing.",
         "On the device, compile `demo.c` and run it with `--bench`.",
     ),
     ErrorCode(
@@ -59,9 +60,9 @@ ROWS = (
     ErrorCode(
         "E711",
         "Impossible preprocessing",
-        "Options or metadata would turn pixels into infinities, NaN, or one number whatever the "
-        "pixel; or metadata holds no numbers.",
-        "Give `--range`, `--mean` and `--scale`; an option replaces what the metadata says.",
+        "Options or metadata would turn pixels into infinities, NaN, or the same number for every "
+        "pixel; or the metadata hold something that is not a number.",
+        "Give `--range`, `--mean` and `--scale`; an option replaces the value in the metadata.",
     ),
     ErrorCode(
         "E713",
@@ -72,8 +73,8 @@ ROWS = (
     ErrorCode(
         "E714",
         "No input takes a picture",
-        "A picture or an option of preprocessing was given, and the network's input is not of a "
-        "picture's shape.",
+        "A picture or an option of preprocessing was given, but no input of the network has the "
+        "shape of a picture.",
         "Give the values as a `.npy` file (`numpy.save`).",
     ),
     ErrorCode(
@@ -85,19 +86,19 @@ ROWS = (
     ErrorCode(
         "E717",
         "Several inputs take pictures",
-        "Preprocessing is for one input, and the network has more that a picture fits.",
+        "Preprocessing is for one input, but a picture fits several inputs of the network.",
         "Leave out the options, and prepare the inputs as `.npy` files.",
     ),
     ErrorCode(
         "E719",
-        "Preprocessing is inside already",
+        "The network already contains its preprocessing",
         "Options of preprocessing were given for a library or network that takes pixels.",
         "Leave out `--pixels`, `--color`, `--range`, `--mean`, `--scale` and `--resize`.",
     ),
     ErrorCode(
         "E720",
         "A `.npy` file cannot be read",
-        "The file is damaged, or holds something else than one array of numbers.",
+        "The file is damaged, or holds anything but one array of numbers.",
         "Write it with `numpy.save`.",
     ),
     ErrorCode(
@@ -109,26 +110,26 @@ ROWS = (
     ErrorCode(
         "E722",
         "Values do not fit the input's element type",
-        "An input of integers was given numbers that this type does not hold.",
+        "An input of integers was given numbers that its type cannot hold.",
         "Convert the array first; for an 8-bit input, round and clip.",
     ),
     ErrorCode(
         "E723",
         "Wrong number of input files",
-        "The model takes another number of inputs than files were given.",
+        "The number of given files is not the number of the model's inputs.",
         "Give one file for each input, in the order that the report shows.",
     ),
     ErrorCode(
         "E724",
         "Several input files cannot be used",
-        "More than one of the given files is of no use; the report has a line for each.",
-        "Each line says what is wrong with its file.",
+        "More than one of the given files cannot be used.",
+        "The report has a line for each file that says what is wrong with it.",
     ),
     ErrorCode(
         "E730",
         "A file of labels cannot be read",
         "The file is not readable, or not UTF-8 text.",
-        "Write one label a line in UTF-8.",
+        "Write one label per line in UTF-8.",
     ),
     ErrorCode(
         "E740",
@@ -144,7 +145,7 @@ ROWS = (
     ),
     ErrorCode(
         "E742",
-        "Models are not written with this suffix",
+        "Models cannot be written with this suffix",
         "`-o` names a file of a format that cannot be written, or not for this network.",
         "The report names the suffixes: `.ell` or `.eir`.",
     ),
@@ -158,13 +159,13 @@ ROWS = (
         "E750",
         "No such node to explain",
         "`ellc explain --node` was given a name that no layer, value or kernel has.",
-        "The report lists near names; `ellc explain MODEL` lists all nodes.",
+        "The report lists similar names; `ellc explain MODEL` lists all nodes.",
     ),
     ErrorCode(
         "E751",
         "This level shows one node",
-        "Kernels, LLVM IR and assembly are shown of a node, and none was named.",
-        "`--node NAME`; the report names the costliest.",
+        "Kernels, LLVM IR and assembly are shown for one node, but no node was named.",
+        "Name one with `--node NAME`; the report lists the nodes that cost most.",
     ),
     ErrorCode(
         "E760",
@@ -174,8 +175,8 @@ ROWS = (
     ),
     ErrorCode(
         "E761",
-        "Nothing to measure kernels with",
-        "`ellc tune` was asked for a target that neither is this machine nor has a cycle model.",
+        "Kernels cannot be measured for this target",
+        "The target of `ellc tune` is not this machine, and it has no cycle model.",
         "Run `ellc tune --target host` on the device itself, or set ELLC_CYCLE_TOOL.",
     ),
 )

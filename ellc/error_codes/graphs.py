@@ -15,14 +15,14 @@ ROWS = (
     ErrorCode(
         "E110",
         "The graph is not well formed",
-        "A graph breaks a structural rule: a value is used before it is made, is made twice, or "
-        "has another type than its operator gives.",
-        "For a graph of your own, mend what the report lists. After reading a model file or "
-        "running a pass this is a bug of ellc: please report it with the file.",
+        "A graph breaks a structural rule: a value is used before it is defined, is defined twice, "
+        "or has another type than its operator gives.",
+        "For a graph of your own, correct the problems that the report lists. After reading a "
+        "model file or running a pass this is a bug of ellc: please report it with the file.",
     ),
     ErrorCode(
         "E111",
-        "A constant is outside of what its operator takes",
+        "A constant is outside the range that its operator accepts",
         "A stored constant has no meaning where it is used: an index beyond its axis, or a shift "
         "by more bits than the number has.",
         "The report names the layer, the number and the permitted range. Export the model again; "
@@ -39,27 +39,28 @@ ROWS = (
         "E130",
         "Graph text cannot be read",
         "The text form of a graph has a syntax error; the report names the line.",
-        "Mend the line, or print the graph again with `ellc print`.",
+        "Correct the line, or print the graph again with `ellc print`.",
     ),
     ErrorCode(
         "E140",
         "An `.eir` file is damaged",
-        "The file is no `.eir` container, holds no graph, or its weights do not match their "
+        "The file is not an `.eir` container, holds no graph, or its weights do not match their "
         "hashes.",
         "Write the file again with `ellc import` or `ellc.ir.container.save`.",
     ),
     ErrorCode(
         "E150",
         "A list of passes cannot be used",
-        "A pass or one of its options does not exist, or a pass that is necessary was skipped.",
+        "A pass or one of its options does not exist, or a pass that kernels need was skipped.",
         "The report lists the names that exist.",
     ),
     ErrorCode(
         "E160",
-        "The network cannot be computed one step a call",
+        "The network cannot be computed step by step",
         "`--stepwise` was given for a network without a loop over steps, or one in which an "
         "operator outside of the loops needs more than one step at a time.",
         "Leave out `--stepwise`, or use `--outputs` to compile the part before the operator that "
-        "is named. A network that was read with one step needs more of them: `--shape`.",
+        "the report names. A network that was read with a sequence of one step must be read with a "
+        "longer one: `--shape`.",
     ),
 )

@@ -35,18 +35,18 @@ ROWS = (
     ErrorCode(
         "E304",
         "The network does not fit",
-        "Its intermediate results need more memory than can be addressed or than the machine has "
-        "that compiles it, a kernel would be too long, or a loop inside a loop is too long to be "
-        "written out.",
+        "Its intermediate results need more memory than can be addressed or than the compiling "
+        "machine has, a kernel would be too long, or a loop inside a loop is too long to be "
+        "unrolled.",
         "Give smaller inputs (`--shape`), smaller windows, or fewer trips to one of the loops.",
     ),
     ErrorCode(
         "E305",
         "There is no such kernel",
-        "`--kernel NODE=NAME` names a layer that the network does not have, or a kernel or "
+        "`--kernel LAYER=KERNEL` names a layer that the network does not have, or a kernel or "
         "schedule that is not a candidate for it.",
-        "Compile without the option and with `ELLC_DEBUG=plan`: that lists every layer's "
-        "candidates.",
+        "Compile without the option and with `ELLC_DEBUG=plan`, which lists the candidates of "
+        "every layer.",
     ),
     ErrorCode(
         "E310",
@@ -57,7 +57,7 @@ ROWS = (
     ErrorCode(
         "E311",
         "The target has no threads",
-        "More than one thread was asked for where no operating system provides them.",
+        "More than one thread was requested for a target without an operating system.",
         "Use `--threads 1`.",
     ),
     ErrorCode(
@@ -69,25 +69,25 @@ ROWS = (
     ErrorCode(
         "E313",
         "The target has no Python",
-        "A wheel was asked for a target on which Python does not run.",
+        "A wheel was requested for a target on which Python does not run.",
         "Leave out `--wheel`.",
     ),
     ErrorCode(
         "E314",
         "`ELLC_DEBUG` holds an unknown word",
-        "The environment variable names something that does not exist.",
-        "The report lists the words.",
+        "The environment variable contains a word that ellc does not know.",
+        "The report lists the known words.",
     ),
     ErrorCode(
         "E320",
         "Kernel text cannot be read",
         "The text form of a kernel has syntax errors; the report lists the lines.",
-        "Mend the lines, or print the kernel again.",
+        "Correct the lines, or print the kernel again.",
     ),
     ErrorCode(
         "E321",
         "The text of a plan cannot be read",
         "The text form of a plan has syntax errors; the report lists the lines.",
-        "Mend the lines, or print the plan again.",
+        "Correct the lines, or print the plan again.",
     ),
 )

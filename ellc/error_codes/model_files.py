@@ -15,22 +15,22 @@ ROWS = (
     ErrorCode(
         "E202",
         "An `.ell` file is not JSON",
-        "The text breaks off or has a syntax error; the report names line and column.",
+        "The text ends too early or has a syntax error; the report names line and column.",
         "The file is damaged or of another kind. Get it again.",
     ),
     ErrorCode(
         "E203",
         "Beyond the limits for model files",
-        "Model files are not trusted, so reading is bounded: size, nesting, number of nodes, "
+        "Model files are not trusted, so reading has limits: size, nesting, number of nodes, "
         "elements of constants, memory.",
-        "A sound file that is larger than the limits needs `Limits` with higher numbers in the "
-        "Python API; the report names the field. Otherwise the file is damaged.",
+        "To read a valid file beyond the limits, use `Limits` with higher numbers in the Python "
+        "API; the report names the field. Otherwise the file is damaged.",
     ),
     ErrorCode(
         "E204",
         "An `.ell` archive is damaged",
         "The JSON is valid, but not an archive of a model, or its fields contradict each other.",
-        "The report lists each problem with its place. Export the model again.",
+        "The report lists each problem with its location. Export the model again.",
     ),
     ErrorCode(
         "E205",
@@ -49,15 +49,15 @@ ROWS = (
     ErrorCode(
         "E207",
         "An `.ell` file cannot be written",
-        "The system does not let the file be written.",
+        "The system refuses to write the file.",
         "Check folder, permissions and free space.",
     ),
     ErrorCode(
         "E210",
         "An ONNX or TensorFlow Lite file is damaged",
         "The file cannot be read, is of another kind, or contradicts itself: a missing tensor, a "
-        "value that two nodes compute, data in a file that is not there.",
-        "Export or download it again. A file with external data needs the data file beside it.",
+        "value that two nodes compute, or external data in a file that does not exist.",
+        "Export or download it again. External data must be in the same folder as the model.",
     ),
     ErrorCode(
         "E211",
@@ -85,13 +85,13 @@ ROWS = (
         "E214",
         "An option names something the model does not have",
         "`--outputs`, `--shape`, `--set` or `--signature` names what is not in the file.",
-        "The report shows names like it; `ellc inspect` lists inputs and layers.",
+        "The report shows similar names; `ellc inspect` lists inputs and layers.",
     ),
     ErrorCode(
         "E215",
         "An input cannot have the value of `--set`",
         "The option gives another number of elements than the input has, or numbers that its "
-        "element type does not hold.",
-        "Give one number for all elements, or one for each, that the element type holds.",
+        "element type cannot hold.",
+        "Give one number for all elements, or one for each, in the range of the element type.",
     ),
 )

@@ -1,4 +1,4 @@
-"""What is said of an error code."""
+"""The description of an error code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ErrorCode:
-    """One code. `title` is a heading, `cause` says when it is raised, `remedy` what helps."""
+    """One code: `title` is a heading, `cause` says when it is raised, `remedy` what to do."""
 
     code: str
     title: str

@@ -19,74 +19,74 @@ ROWS = (
     ),
     ErrorCode(
         "E603",
-        "No code can be made for this triple",
-        "The triple's architecture or operating system is none that ellc serves.",
+        "This triple is not supported",
+        "ellc does not support the triple's architecture or operating system.",
         "Write all four parts, such as `armv7-unknown-linux-gnueabihf`. The report lists the "
         "architectures.",
     ),
     ErrorCode(
         "E604",
         "Unknown CPU or feature",
-        "LLVM does not know `--cpu` or a feature of `--features`, a feature has no sign, or the "
-        "CPU is of another architecture than the triple.",
+        "LLVM does not know `--cpu` or a feature of `--features`, a feature has no + or - before "
+        "it, or the CPU belongs to another architecture than the triple.",
         "Use LLVM's names, such as `cortex-a53` and `+dotprod`.",
     ),
     ErrorCode(
         "E605",
         "llvmlite is not installed",
-        "The Python package that makes code is missing, so the installation is not whole.",
+        "The Python package that generates code is missing; the installation is incomplete.",
         "`pip install llvmlite`, or install `ellc-compiler` again.",
     ),
     ErrorCode(
         "E610",
         "A C file cannot be compiled",
-        "The compiler failed or ran out of time. The report holds its own words and the command.",
-        "With `--cc`, check that this compiler serves the target. Without, this is a bug of ellc "
-        "or a damaged cache folder of zig, which the report names.",
+        "The compiler failed or ran out of time. The report holds its messages and the command.",
+        "With `--cc`, check that this compiler supports the target. Without it, this is a bug of "
+        "ellc or a damaged cache folder of zig, which the report names.",
     ),
     ErrorCode(
         "E611",
         "ziglang is not installed",
-        "The Python package that holds the linker is missing, so the installation is not whole.",
+        "The Python package that holds the linker is missing; the installation is incomplete.",
         "`pip install ziglang`, or name your own tools with `--cc` and `--linker`.",
     ),
     ErrorCode(
         "E612",
         "Linking failed",
-        "The linker failed; the report holds its own words and the command.",
-        "With `--linker`, check that it serves the target. Without, please report a bug.",
+        "The linker failed; the report holds its messages and the command.",
+        "With `--linker`, check that it supports the target. Without it, please report a bug.",
     ),
     ErrorCode(
         "E613",
         "This kind of file cannot be linked for the target",
-        "Bare-metal targets have no shared libraries, Windows linkers merge no objects, and "
-        "`--linker` serves ELF targets only.",
-        "Ask for another kind, such as `--emit lib`, or leave out `--linker`.",
+        "Bare-metal targets have no shared libraries, Windows linkers cannot merge objects, and "
+        "`--linker` is for ELF targets only.",
+        "Choose another kind, such as `--emit lib`, or leave out `--linker`.",
     ),
     ErrorCode(
         "E620",
         "Code for this target cannot be run here",
         "The target's code does not run on this machine, and there is no emulator for it.",
-        "On Debian and Ubuntu `apt-get install qemu-user` brings emulators for Linux targets. "
-        "Code for other targets can be compiled only.",
+        "On Debian and Ubuntu `apt-get install qemu-user` installs emulators for Linux targets. "
+        "Code for other targets can be compiled, but not run here.",
     ),
     ErrorCode(
         "E621",
         "A program of the target ended with an error",
-        "Compiled code that was run here or under an emulator failed, took too long, or gave "
-        "another answer than its interface says.",
+        "Compiled code that was run here or under an emulator failed, took too long, or gave an "
+        "answer that does not match its interface.",
         "Use the library with the files of the same `ellc compile`; otherwise please report a bug.",
     ),
     ErrorCode(
         "E622",
         "There is no disassembler",
-        "Assembly was asked for and `llvm-objdump` is not installed, or it failed.",
+        "Assembly was requested, but `llvm-objdump` is not installed or failed.",
         "On Debian and Ubuntu: `apt-get install llvm`.",
     ),
     ErrorCode(
         "E623",
         "The cycle model failed",
         "The program that `ELLC_CYCLE_TOOL` names ended with an error or gave no usable answer.",
-        "Unset the variable: `ellc explain` shows everything but modelled cycles without it.",
+        "Unset the variable; then `ellc explain` shows everything but modelled cycles.",
     ),
 )

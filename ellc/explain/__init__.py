@@ -1,1 +1,1 @@
-"""What compiling makes of a network and why, level by level: `ellc explain`."""
+"""`ellc explain`: shows how a network is compiled and why so, level by level."""

@@ -1,6 +1,6 @@
 """A map of the arena over time, with a rectangle for every buffer.
 
-The horizontal axis is the steps of the plan, the vertical one the addresses in the arena.
+The horizontal axis has the steps of the plan, the vertical one the addresses in the arena.
 """
 
 from __future__ import annotations
@@ -57,18 +57,18 @@ def arena_map(study: Study) -> HtmlCode:
 
 def _owners(study: Study) -> dict[str, PlannedNode]:
     """The first node that writes each buffer."""
-    found: dict[str, PlannedNode] = {}
+    owners: dict[str, PlannedNode] = {}
     for node in study.nodes:
         for value in node.node.outputs:
             access = study.plan.accesses.get(value)
             if access is not None:
-                found.setdefault(access.buffer.id, node)
+                owners.setdefault(access.buffer.id, node)
         for step in node.steps:
             for arg in step.call.placed_args:
                 buffer = getattr(arg, "buffer", None)
                 if buffer is not None and buffer.kind == "scratch":
-                    found.setdefault(buffer.id, node)
-    return found
+                    owners.setdefault(buffer.id, node)
+    return owners
 
 
 def _axes(scale: _Scale) -> Iterator[HtmlCode]:
@@ -121,7 +121,7 @@ def _rectangle(study: Study, life: Lifetime, scale: _Scale, owner: PlannedNode |
 
 
 def _contents(study: Study, life: Lifetime, owner: PlannedNode | None) -> str:
-    """What lies in a buffer: the value or scratch memory of its first writer, or just its name."""
+    """The content of a buffer: the value or scratch memory of its first writer, or its name."""
     if owner is None:
         return life.id
     scratch = study.plan.buffers[life.id].kind == "scratch"

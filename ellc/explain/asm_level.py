@@ -6,19 +6,19 @@ from ellc.explain.study import PlannedNode, Study
 
 
 def of_node(study: Study, node: PlannedNode) -> str:
-    """Every kernel's assembly; modelled cycles, or why there are none, above it."""
+    """Every kernel's assembly, after a line about modelled cycles."""
     if not node.kernels:
         return ""
-    made = study.assemblies(node.kernels)
-    parts = [f"{name}\n{assembly.text()}" for name, assembly in made.items()]
+    assemblies = study.assemblies(node.kernels)
+    parts = [f"{name}\n{assembly.text()}" for name, assembly in assemblies.items()]
     return "\n\n".join([cycles_line(study), *parts])
 
 
 def cycles_line(study: Study) -> str:
-    """What the columns of cycles are, or why there are none."""
+    """What the columns of cycles mean, or why there are none."""
     if study.modelled.missing:
         return study.modelled.missing
     return (
-        "Modelled cycles of one call of the network on one core, caches warm. A kernel that\n"
-        "several layers share has those of all of them."
+        "Modelled cycles of one call of the network on one core, caches warm. For a kernel that\n"
+        "several layers share, they are the sum over these layers."
     )

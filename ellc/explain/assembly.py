@@ -1,4 +1,4 @@
-"""Assembly of kernels as a person reads it: no directives, cycles where they are known."""
+"""Readable assembly of kernels: without directives, with cycles where they are known."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _LABEL = re.compile(r"^[^\s:]+:")
 _DATA = re.compile(r"^\.(byte|short|hword|2byte|word|long|4byte|quad|xword|8byte|zero|inst)\b")
 _ALIGN = re.compile(r"^\.p2align\s+(\d+)(?:\s*,[^,]*,\s*(\d+))?")
 _INSTRUCTION_BYTES = 4
-"""Of the cores whose cycles can be modelled, in both of their states."""
+"""The size of an instruction on cores whose cycles can be modelled, in AArch64 and A32 state."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A label, an instruction, or data between them."""
+    """A label, an instruction, or data between instructions."""
 
     text: str
     cost: Cost | None = None
@@ -40,7 +40,7 @@ class Assembly:
     has_cycles: bool = False
 
     def text(self) -> str:
-        """A line each; with cycles: cycles in a call, runs in a call, cycles each time."""
+        """The lines as text; with cycles: cycles in a call, runs in a call, cycles of each run."""
         if not self.has_cycles:
             return "\n".join(line.text for line in self.lines)
         rows = [f"{'cycles':>12} {'runs':>10} {'each':>7}", *map(_with_cost, self.lines)]
@@ -48,7 +48,7 @@ class Assembly:
 
 
 def assemble(kernels: Sequence[Kernel], target: Target, modelled: Modelled) -> dict[str, Assembly]:
-    """The kernels' assembly by name; in parallel, each as a module of its own."""
+    """The assembly of kernels by name; each is compiled as a separate module, in parallel."""
     jobs = [IrJob(k.name, llvm_module([k], target), EmitKind.ASM) for k in kernels]
     texts = compile_ir(jobs, target) if jobs else []
     return {
@@ -70,8 +70,8 @@ def _lines(text: str, costs: Mapping[int, Cost]) -> Iterator[Line]:
             yield Line(line)
         elif aligned:
             end = offset + _padding(offset, 1 << int(aligned[1]), aligned[2])
-            for place in range(offset, end, _INSTRUCTION_BYTES):
-                yield Line("    nop", costs.get(place))
+            for position in range(offset, end, _INSTRUCTION_BYTES):
+                yield Line("    nop", costs.get(position))
             offset = end
         elif line.startswith("."):
             if _DATA.match(line):
@@ -88,7 +88,7 @@ def _padding(offset: int, align: int, most: str | None) -> int:
 
 
 def _spaced(line: str) -> str:
-    """The mnemonic in a column of its own."""
+    """The line with its mnemonic padded to a column."""
     mnemonic, _, rest = line.partition("\t")
     return f"{mnemonic:<8}{rest}" if rest else mnemonic
 

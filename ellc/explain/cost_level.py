@@ -1,4 +1,4 @@
-"""What each node costs, in issue slots and modelled cycles, and its share of the network's cost."""
+"""The cost of each node in issue slots and modelled cycles, and its share of the network's cost."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ MOST_COSTLY = 5
 WAITS_MORE = 1.5
 """A node is said to wait if it takes this many times the network's average cycles per slot."""
 WHAT_SLOTS_ARE = (
-    "slots: what the kernels issue, counted in their text by vector registers; waiting for memory\n"
-    "is not in it. moved: operands, weights and results, each once."
+    "slots: instructions that the kernels issue, counted in their text by vector registers;\n"
+    "waiting for memory does not count. moved: operands, weights and results, each once."
 )
 
 
@@ -31,7 +31,7 @@ def whole(study: Study) -> str:
             "",
             table(header, rows, "    rrrrrrr"),
             "",
-            "costliest",
+            "most expensive",
             *costly,
             "",
             WHAT_SLOTS_ARE,
@@ -41,7 +41,7 @@ def whole(study: Study) -> str:
 
 
 def of_node(study: Study, node: PlannedNode) -> str:
-    """The figures of one node, one on each line, then the slots of its steps."""
+    """The figures of one node, one per line, then the slots of its steps."""
     lines = [f"{short_name(node)}: {node.operator}", "", *remarks(study, node), ""]
     lines += [f"{name:<18} {text}" for name, text in facts(study, node)]
     if len(node.steps) > 1:
@@ -51,10 +51,10 @@ def of_node(study: Study, node: PlannedNode) -> str:
 
 
 def facts(study: Study, node: PlannedNode) -> list[tuple[str, str]]:
-    """Pairs of a name and a figure: everything that is known about a node's cost."""
+    """(name, figure) for everything that is known about a node's cost."""
     slots = study.node_slots[node.value]
     rank = costliest(study).index(node) + 1
-    found = [
+    pairs = [
         ("result", result_text(study, node)),
         ("multiply-adds", f"{node.macs:,}"),
         ("bytes moved", f"{node.moved_bytes:,}"),
@@ -64,12 +64,12 @@ def facts(study: Study, node: PlannedNode) -> list[tuple[str, str]]:
     ]
     if has_cycles(study):
         cycles = study.node_cycles(node)
-        found += [
+        pairs += [
             ("modelled cycles", f"{cycles:,.0f}, {rate(node, cycles)} MACs each"),
             ("share of cycles", f"{share(study, node):.1%}"),
             ("cycles per slot", f"{cycles / slots:.2f}" if slots else ""),
         ]
-    return found
+    return pairs
 
 
 def remarks(study: Study, node: PlannedNode) -> list[str]:
@@ -78,17 +78,17 @@ def remarks(study: Study, node: PlannedNode) -> list[str]:
         return ["It costs nothing: the result is a view of bytes that are already there."]
     rank = costliest(study).index(node) + 1
     of_all = f"{share(study, node):.1%} of all {'cycles' if has_cycles(study) else 'issue slots'}"
-    said = [f"Number {rank} of {len(study.nodes)} by cost, {of_all}."]
+    sentences = [f"Number {rank} of {len(study.nodes)} by cost, {of_all}."]
     slots = study.node_slots[node.value]
     if node.macs and slots:
         best = max(n.macs / study.node_slots[n.value] for n in study.nodes if n.macs and n.steps)
-        said.append(
-            f"{node.macs / slots:.2f} multiply-adds a slot; the best layer of this network does "
+        sentences.append(
+            f"{node.macs / slots:.2f} multiply-adds per slot; the best layer of this network does "
             f"{best:.2f}."
         )
     if node.moved_bytes:
-        said.append(f"It moves {bytes_text(node.moved_bytes)}: {_where_from(study, node)}.")
-    return said + _waiting(study, node)
+        sentences.append(f"It moves {bytes_text(node.moved_bytes)}: {_where_from(study, node)}.")
+    return sentences + _waiting(study, node)
 
 
 def _where_from(study: Study, node: PlannedNode) -> str:
@@ -99,18 +99,18 @@ def _where_from(study: Study, node: PlannedNode) -> str:
     if node.moved_bytes <= core.l2_bytes:
         return f"all of it fits into the second-level cache ({bytes_text(core.l2_bytes)})"
     largest = max(core.l1_bytes, core.l2_bytes)
-    return f"more than the caches hold ({bytes_text(largest)}), so a part comes from memory"
+    return f"that is more than the caches hold ({bytes_text(largest)}), so a part comes from memory"
 
 
 def _waiting(study: Study, node: PlannedNode) -> list[str]:
-    """Compare the node's cycles per slot with the network's; many of them mean that it waits."""
+    """Compare the node's cycles per slot with the network's; a high number means that it waits."""
     slots = study.node_slots[node.value]
     if not has_cycles(study) or not slots or not study.all_slots:
         return []
     own, average = study.node_cycles(node) / slots, study.modelled.all_cycles / study.all_slots
-    text = f"{own:.1f} cycles a slot; {average:.1f} in the whole network"
+    text = f"{own:.1f} cycles per slot; {average:.1f} in the whole network"
     if own > WAITS_MORE * average:
-        return [f"{text}: it waits, for memory or for results of its own."]
+        return [f"{text}: it waits for memory or for its own earlier results."]
     return [f"{text}."]
 
 
@@ -128,7 +128,7 @@ def totals(study: Study) -> str:
 
 
 def costliest(study: Study) -> Sequence[PlannedNode]:
-    """The nodes by cost, the costliest first; nodes of equal cost in graph order."""
+    """The nodes by cost, the most expensive first; nodes of equal cost in graph order."""
     return sorted(study.nodes, key=lambda n: -share(study, n))
 
 

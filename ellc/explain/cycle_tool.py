@@ -1,9 +1,9 @@
-"""Modelled cycles of kernels and of their instructions, by the tool that `ELLC_CYCLE_TOOL` names.
+"""Modelled cycles of kernels and their instructions, by the tool that `ELLC_CYCLE_TOOL` names.
 
-The tool is a program `TOOL --json FILE --roi FUNCTION --diff N M -- PROGRAM {}`, which runs PROGRAM
-with N and with M in place of `{}`, counts inside FUNCTION, and writes the difference for one unit:
-`functions` with `name` and `cycles`, and `blocks` of consecutive instructions with `function`,
-`count` and `asm`, which is a list of [address, cycles each time, instruction].
+The tool is a program that is called as `TOOL --json FILE --roi FUNCTION --diff N M -- PROGRAM {}`.
+It runs PROGRAM with N and with M in place of `{}`, counts inside FUNCTION, and writes the
+difference for one unit: `functions` with `name` and `cycles`, and `blocks` of consecutive
+instructions with `function`, `count` and `asm`, a list of [address, cycles per run, instruction].
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MODELLED_CORES = ("cortex-a53",)
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """One instruction: how often it runs in a call of the network, and cycles each time."""
+    """One instruction: the number of runs in a call of the network, and the cycles of each run."""
 
     runs: float
     cycles: float
@@ -39,8 +39,8 @@ class Cost:
 class Modelled:
     """Cycles of one call of the network on one thread, with caches warm from an earlier call.
 
-    `instructions` are the costs of a kernel's instructions by byte offset from its first one.
-    `missing` says why there is nothing, and is empty otherwise.
+    `instructions` has the costs of each kernel's instructions by byte offset from its first one.
+    `missing` says why there are no cycles, and is empty otherwise.
     """
 
     by_kernel: Mapping[str, float] = field(default_factory=dict)
@@ -56,10 +56,10 @@ class Modelled:
 def modelled_cycles(
     plan: Plan, prefix: str, environment: Mapping[str, str] = os.environ
 ) -> Modelled:
-    """Cycles of every kernel of a plan whose kernels begin with `prefix`.
+    """Cycles of every kernel of a plan; the kernels' names begin with `prefix`.
 
-    Nothing, with the reason, where the variable is not set or the tool does not model the target's
-    core. Raises `EllcError` (E623) if the tool fails.
+    Only the reason why there are none, if the variable is not set or the tool does not model the
+    target's core. Raises `EllcError` (E623) if the tool fails.
     """
     target, tool = plan.target, environment.get(VARIABLE, "")
     if not tool:
@@ -70,8 +70,8 @@ def modelled_cycles(
             missing=f"{VARIABLE} models Linux programs for {cores}, not {target.name}: "
             "no modelled cycles"
         )
-    called = replace(plan, options=replace(plan.options, threads=1))
-    document = run_tool(tool, [(prefix, called)], target)
+    single = replace(plan, options=replace(plan.options, threads=1))
+    document = run_tool(tool, [(prefix, single)], target)
     kernels = {step.call.kernel.name for step in (*plan.once, *plan.steps)}
     cycles = {f["name"]: float(f["cycles"]) for f in document["functions"] if f["name"] in kernels}
     return Modelled(cycles, _instructions(document, kernels))
@@ -106,34 +106,34 @@ def _document(tool: str, answer: Path) -> dict[str, Any]:
     return document
 
 
-def _failed(tool: str, said: str) -> EllcError:
+def _failed(tool: str, output: str) -> EllcError:
     return EllcError(
         f"the tool that {VARIABLE} names failed",
         code="E623",
         where=tool,
         hint=f"without {VARIABLE} everything but modelled cycles is shown",
-        problems=said.strip().splitlines()[-10:],
+        problems=output.strip().splitlines()[-10:],
     )
 
 
 def _instructions(document: dict[str, Any], kernels: set[str]) -> dict[str, dict[int, Cost]]:
     """Costs by kernel and offset; a function's first instruction always runs."""
-    found: dict[str, dict[int, Cost]] = {}
+    by_kernel: dict[str, dict[int, Cost]] = {}
     for block in document["blocks"]:
         if block["function"] not in kernels:
             continue
-        of_kernel = found.setdefault(block["function"], {})
-        for address, cycles, _ in block["asm"]:
-            place = int(address, 16)
-            before = of_kernel.get(place, Cost(0.0, 0.0))
-            of_kernel[place] = _sum(before, Cost(float(block["count"]), float(cycles)))
+        of_kernel = by_kernel.setdefault(block["function"], {})
+        for text, cycles, _ in block["asm"]:
+            address = int(text, 16)
+            before = of_kernel.get(address, Cost(0.0, 0.0))
+            of_kernel[address] = _sum(before, Cost(float(block["count"]), float(cycles)))
     return {
-        name: {place - min(costs): cost for place, cost in sorted(costs.items())}
-        for name, costs in found.items()
+        name: {address - min(costs): cost for address, cost in sorted(costs.items())}
+        for name, costs in by_kernel.items()
     }
 
 
 def _sum(a: Cost, b: Cost) -> Cost:
-    """An instruction that lies in several blocks."""
+    """The cost of an instruction that is part of two blocks."""
     runs = a.runs + b.runs
     return Cost(runs, (a.runs * a.cycles + b.runs * b.cycles) / runs if runs else 0.0)

@@ -12,8 +12,9 @@ from ellc.explain.study import PlannedNode, Study
 def document(study: Study, nodes: Sequence[PlannedNode]) -> dict[str, object]:
     """Costs and kernels of the network and of some of its nodes.
 
-    Slots and cycles are of one call of the network. Cycles are None where `cycles_missing` says why
-    there are none; a node without a choice of kernels has no candidates, and a view has no steps.
+    Slots and cycles are those of one call of the network. If there are no cycles, they are None and
+    `cycles_missing` gives the reason. A node without a choice of kernels has no candidates, and a
+    view has no steps.
     """
     modelled = study.modelled
     return {

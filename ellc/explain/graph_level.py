@@ -1,4 +1,4 @@
-"""What each pass changed: the graph's text before and after it."""
+"""The changes of each pass: differences of the graph's text."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ellc.ir.printable import shortened
 from ellc.ir.text import print_graph, print_node
 
 LONGEST_LINE = 600
-"""Characters of a line: those with a number for every channel lose their middle."""
+"""Most characters of a line; lines with a number for every channel lose their middle."""
 
 
 def whole(study: Study) -> str:
-    """The passes in order, and what each of those that changed something changed."""
+    """The passes that changed the graph, in order, each with its changes."""
     lines = [passes_line(study)]
     for change in study.changes:
         lines += ["", heading(change), *difference(change)]
@@ -26,7 +26,7 @@ def whole(study: Study) -> str:
 
 
 def of_node(study: Study, node: PlannedNode) -> str:
-    """The same for the nodes of the model that became this one, and for the node itself."""
+    """The changes of the nodes that became this one, and the node after all passes."""
     lines = [f"{short_name(node)}: {node.operator}"]
     for change in study.changes:
         changed = list(node_difference(change, node))
@@ -38,7 +38,7 @@ def of_node(study: Study, node: PlannedNode) -> str:
 
 
 def passes_line(study: Study) -> str:
-    """How many passes ran and which changed the graph."""
+    """The number of passes, and the names of those that changed the graph."""
     names = ", ".join(change.name for change in study.changes) or "none"
     return f"{len(study.passes)} passes ran; these changed the graph: {names}"
 
@@ -54,13 +54,13 @@ def difference(change: Change) -> Iterator[str]:
 
 
 def node_difference(change: Change, node: PlannedNode) -> Iterator[str]:
-    """The part of it that concerns a node."""
+    """The lines of the difference that concern a node."""
     graphs = (change.before, change.after)
     yield from _unified(*(_printed(graph, _related(graph, node)) for graph in graphs))
 
 
 def node_text(graph: Graph, node: PlannedNode) -> str:
-    """The node as it stands in the graph's text; the ends of an opened loop stand in none."""
+    """The node as in the graph's text; a phrase for begin and end of a loop, which have no text."""
     if isinstance(node.node.op, Enter | Leave):
         end = "begin" if isinstance(node.node.op, Enter) else "end"
         operands, results = (
@@ -71,12 +71,12 @@ def node_text(graph: Graph, node: PlannedNode) -> str:
 
 
 def _unified(before: list[str], after: list[str]) -> Iterator[str]:
-    found = difflib.unified_diff(before, after, n=1, lineterm="")
-    yield from (line for line in found if not line.startswith(("---", "+++", "@@")))
+    lines = difflib.unified_diff(before, after, n=1, lineterm="")
+    yield from (line for line in lines if not line.startswith(("---", "+++", "@@")))
 
 
 def _related(graph: Graph, node: PlannedNode) -> list[Node]:
-    """Nodes that stand for one of its layers or make one of its values."""
+    """Nodes that stand for one of the node's layers or compute one of its values."""
     sources, values = set(node.node.source), set(node.node.outputs)
     return [n for n in graph.nodes if not sources.isdisjoint(n.source) or values & {*n.outputs}]
 

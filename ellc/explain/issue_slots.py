@@ -1,8 +1,9 @@
-"""How much a kernel issues: its operations counted in registers, without running it.
+"""Issue slots of a kernel: its operations, counted in registers, without running it.
 
-An estimate to compare layers by, with one rule for every kernel. Loops whose bounds are known count
-as often as they run; indices stand for the middle of their range, so that what differs at the edges
-of an image counts as it is inside. Caches are not in it, nor is what LLVM saves or adds.
+This is an estimate for comparing layers, with the same rule for every kernel. Loops with known
+bounds count as often as they run. An index has the middle value of its range, so that conditions
+for the edges of an image are false. Caches are ignored, and so are instructions that LLVM removes
+or adds.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from ellc.codegen.kir.types import Elem, VType
 from ellc.codegen.machine.target import Target
 
 _FREE = frozenset({"splat_lane", "bitcast", "part", "lane"})
-"""What the instruction that reads the result usually does on the way."""
+"""Operations that the instruction which reads their result usually includes."""
 _LONG = {"div": 10.0, "rem": 12.0, "sqrt": 10.0}
-"""What takes several cycles in every core, by the tables of Cortex-A53 and A72."""
+"""Operations of several cycles in every core, by the tables of Cortex-A53 and A72."""
 
 
 def issue_slots(kernel: Kernel, extent: int, target: Target) -> float:
@@ -41,7 +42,7 @@ def issue_slots(kernel: Kernel, extent: int, target: Target) -> float:
 
 
 class _Counter:
-    """Counts, with the values of those scalars that do not come from memory."""
+    """Counts issue slots; `known` has the values of scalars that do not come from memory."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
@@ -81,7 +82,7 @@ class _Counter:
         type_ = let.result.type
         if type_.lanes == 1 and type_.elem in (Elem.INDEX, Elem.MASK):
             self._evaluate(let)
-            return 0.0  # addresses are computed beside the vectors
+            return 0.0  # scalar units compute addresses in parallel to the vector units
         if let.op in _FREE:
             return 0.0
         widest = max(map(self._registers, (type_, *(a.type for a in let.args))))
@@ -105,7 +106,7 @@ class _Counter:
         return self.known.get(operand.name)
 
     def _registers(self, type_: VType) -> float:
-        """Vector registers of a value; a mask is as wide as what it was compared from, at most."""
+        """Vector registers of a value; masks count as one."""
         if type_.lanes == 1 or type_.elem in (Elem.MASK, Elem.INDEX):
             return 1.0
         return float(-(-type_.lanes * type_.elem.bytes // self._target.vector_bytes))

@@ -1,4 +1,4 @@
-"""Names of the levels, from the graph down; `--help` imports them without the levels' code."""
+"""Names of the levels; `--help` needs only these, and does not import the levels' code."""
 
 from __future__ import annotations
 

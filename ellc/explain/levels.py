@@ -1,4 +1,4 @@
-"""The levels on the way from graph to machine code, from the top down."""
+"""The levels of `ellc explain`, from the graph to machine code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ellc.ir.errors import EllcError
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """One level: what it shows, of a node, and of the whole network if that can be read at all."""
+    """One level: a description, its text for a node, and for the whole network if that is short."""
 
     what: str
     of_node: Callable[[Study, PlannedNode], str]
@@ -26,16 +26,16 @@ LEVELS = {
     "kernel": Level("the kernels in kernel IR", kernel_level.of_node),
     "llvm": Level("the kernels in LLVM IR", llvm_level.of_node),
     "asm": Level("the kernels in assembly", asm_level.of_node),
-    "cost": Level("what it costs, and its share", cost_level.of_node, cost_level.whole),
+    "cost": Level("the cost and its share", cost_level.of_node, cost_level.whole),
 }
 WHOLE_BY_DEFAULT = ("cost",)
 OF_A_NODE_BY_DEFAULT = ("cost", "graph", "plan")
 
 
 def explanation(study: Study, node: str = "", levels: tuple[str, ...] = ()) -> str:
-    """The text of some levels, by default of those that are short.
+    """The text of some levels, by default of the short ones.
 
-    Raises `EllcError`: E750 for an unknown node; E751 for a level that is shown of nodes only.
+    Raises `EllcError`: E750 for an unknown node; E751 for a level that needs a node.
     """
     if not node:
         return "\n\n".join(_whole(study, level) for level in levels or WHOLE_BY_DEFAULT)
@@ -59,5 +59,5 @@ def _whole(study: Study, level: str) -> str:
     raise EllcError(
         f"level '{level}' shows one node; none was named",
         code="E751",
-        hint=f"--node NAME; the costliest are {costly}",
+        hint=f"--node NAME; the most expensive are {costly}",
     )

@@ -7,5 +7,5 @@ from ellc.explain.study import PlannedNode, Study
 
 
 def of_node(study: Study, node: PlannedNode) -> str:
-    """A module with the node's kernels, as LLVM is given it."""
+    """A module with the node's kernels, as passed to LLVM."""
     return llvm_module(node.kernels, study.target).rstrip("\n") if node.kernels else ""

@@ -1,4 +1,4 @@
-"""Nodes by the names that a user may know: a layer of the model, a value, a step of the plan."""
+"""Find nodes by names that a user may know: a layer of the model, a value, a step of the plan."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _LONGEST = 60
 
 
 def find(study: Study, name: str) -> tuple[PlannedNode, ...]:
-    """The nodes that have a name, in order: a layer may have become several.
+    """The nodes that have a name, in order; a layer may have become several.
 
-    Raises `EllcError` (E750), with the nearest names, if there are none.
+    Raises `EllcError` (E750) with similar names if there are none.
     """
-    found = tuple(n for n in study.nodes if name in names_of(n))
-    if found:
-        return found
+    nodes = tuple(n for n in study.nodes if name in names_of(n))
+    if nodes:
+        return nodes
     near = _near(study, name)
     raise EllcError(
-        f"no node, layer or kernel is called so{'; these are called nearly so:' if near else ''}",
+        f"no node, layer or kernel has this name{'; similar names:' if near else ''}",
         code="E750",
         where=name,
         problems=near,
@@ -42,18 +42,18 @@ def names_of(node: PlannedNode) -> set[str]:
 
 
 def short_source(source: str, longest: int = _LONGEST) -> str:
-    """One layer for people: of those that a converter has joined the first."""
+    """The first of the layers that a converter has joined, shortened."""
     return middle_out(source.split(";")[0], longest, "...")
 
 
 def short_name(node: PlannedNode, longest: int = _LONGEST) -> str:
-    """A name for a table: of joined layers the first, of a long one both ends."""
+    """A name for a table: the first of joined layers, shortened; its value without layers."""
     layer = visible(node.layer.split(";")[0])
     return middle_out(layer, longest) if layer else f"%{node.value}"
 
 
 def middle_out(text: str, longest: int, mark: str = "…") -> str:
-    """Text without its middle if it is too long: names of layers differ at both ends."""
+    """The text without its middle if it is too long, since names of layers differ at both ends."""
     if len(text) <= longest:
         return text
     kept = longest - len(mark)

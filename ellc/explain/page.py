@@ -1,4 +1,4 @@
-"""All levels of all nodes as one page of HTML, which needs nothing but a browser."""
+"""All levels of all nodes as one page of HTML, which needs only a browser."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MOST_COSTLY = 12
 
 
 def write_page(study: Study, path: Path) -> str:
-    """Write the page; what is in it, as a line. Raises `EllcError` if it cannot be written."""
+    """Write the page; returns a line about its content. Raises `EllcError` if that fails."""
     text = page(study)
     write_text(path, text)
     kernels = len(list(all_kernels(study.nodes)))
@@ -81,14 +81,14 @@ def _boxes(study: Study, largest: float) -> list[Box]:
 
 def _totals(study: Study) -> list[tuple[str, str]]:
     plan = study.plan
-    found = [
+    totals = [
         ("multiply-adds", f"{sum(node.macs for node in study.nodes):,}"),
         ("issue slots", f"{study.all_slots:,.0f}"),
     ]
     if cost_level.has_cycles(study):
-        found.append(("modelled cycles", f"{study.modelled.all_cycles:,.0f}"))
+        totals.append(("modelled cycles", f"{study.modelled.all_cycles:,.0f}"))
     return [
-        *found,
+        *totals,
         ("arena", bytes_text(plan.arena.arena_bytes)),
         ("constants", bytes_text(plan.weight_bytes)),
         ("nodes", f"{len(study.nodes)}"),
@@ -99,8 +99,8 @@ def _totals(study: Study) -> list[tuple[str, str]]:
 def _arena_text(study: Study) -> str:
     arena = study.plan.arena
     return (
-        f"{arena.arena_bytes:,} bytes; at most {arena.lower_bound_bytes:,} are live at once, "
-        "which no arrangement can beat."
+        f"{arena.arena_bytes:,} bytes. At most {arena.lower_bound_bytes:,} are live at once, a "
+        "lower bound for every arrangement."
     )
 
 
@@ -129,7 +129,7 @@ def _heading(text: str) -> tuple[str, str]:
 
 
 def _node(study: Study, node: PlannedNode, numbers: dict[str, int]) -> dict[str, Any]:
-    """What the template shows of a node."""
+    """A node's data for the template."""
     return {
         "key": node.value,
         "name": short_name(node),
@@ -176,7 +176,7 @@ def _step(study: Study, node: PlannedNode, index: int, numbers: dict[str, int]) 
 
 
 def _data(study: Study, kernels: list[Kernel]) -> dict[str, Any]:
-    """The long texts: of kernels by number, of passes by number, of nodes by value."""
+    """The long texts: kernels by number, passes by number, nodes by value."""
     assemblies = study.assemblies(kernels)
     return {
         "kernels": [_kernel(study, kernel, assemblies[kernel.name]) for kernel in kernels],
@@ -195,22 +195,22 @@ def _kernel(study: Study, kernel: Kernel, assembly: Assembly) -> dict[str, Any]:
 
 
 def _cost(line: Line) -> list[float] | None:
-    """Cycles in a call, runs, cycles each time."""
+    """[cycles in a call, runs in a call, cycles of each run]."""
     if line.cost is None:
         return None
     return [round(line.cycles), round(line.cost.runs), round(line.cost.cycles, 2)]
 
 
 def _graph_texts(study: Study, node: PlannedNode) -> dict[str, Any]:
-    found = [
+    changes = [
         [graph_level.heading(change), "\n".join(lines)]
         for change in study.changes
         if (lines := list(graph_level.node_difference(change, node)))
     ]
-    return {"changes": found, "now": graph_level.node_text(study.graph, node)}
+    return {"changes": changes, "now": graph_level.node_text(study.graph, node)}
 
 
 def _packed(data: dict[str, Any]) -> HtmlCode:
-    """JSON, deflated, in base64: letters, digits and three signs."""
+    """JSON, deflated, in base64, so that it has only letters, digits and `+/=`."""
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=True, sort_keys=True)
     return html_text(base64.b64encode(zlib.compress(text.encode(), 9)).decode())

@@ -1,4 +1,4 @@
-"""Why this kernel: the candidates of a node, their predicted cost, and where operands lie."""
+"""The choice of a kernel: candidates, their predicted costs, and the operands in memory."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ellc.explain.names import short_name
 from ellc.explain.study import PlannedNode, Study
 
 WHAT_CYCLES_ARE = (
-    "Predicted cycles count issue slots of one core in the kernel's inner loops. What all\n"
-    "candidates have in common is not in them: the epilogue, and waiting for memory."
+    "Predicted cycles count issue slots of one core in the kernel's inner loops. They leave out\n"
+    "what all candidates have in common: the epilogue, and waiting for memory."
 )
 
 
 def whole(study: Study) -> str:
-    """The memory, and every node's kernel with the number of its rivals."""
+    """Memory sizes, and every node's kernel with the number of candidates."""
     plan = study.plan
     lines = [
         f"arena {plan.arena.arena_bytes:,} bytes ({plan.arena.lower_bound_bytes:,} are live at "
@@ -31,7 +31,7 @@ def whole(study: Study) -> str:
 
 
 def of_node(study: Study, node: PlannedNode) -> str:
-    """The candidates, why one was taken, and the steps with their operands in memory."""
+    """The candidates, the reason for the choice, and the steps with their operands in memory."""
     lines = [f"{short_name(node)}: {node.operator}", "", why(study, node)]
     if node.predictions:
         lines += ["", candidates_table(node)]
@@ -45,13 +45,13 @@ def why(study: Study, node: PlannedNode) -> str:
     if not node.steps:
         return "No kernel: the result is a view of bytes that are already there."
     if not node.predictions:
-        return "No kernel of its own: only copies."
+        return "This node has no kernel: it is only copied."
     chosen, *others = node.predictions
     if not others:
         return f"{chosen.name} is the only kernel that can compute this here."
     named = (*node.node.outputs, *node.node.source)
     if any(layer in named for layer, _ in study.plan.options.kernels):
-        return f"{chosen.name} was asked for (--kernel)."
+        return f"{chosen.name} was requested (--kernel)."
     if chosen.is_named(study.tuned.get(node.steps[-1].layer, "")):
         return f"{chosen.name} was measured to be fastest (--tuning)."
     families = len({p.kernel for p in node.predictions})
@@ -65,13 +65,13 @@ def why(study: Study, node: PlannedNode) -> str:
 
 
 def _cheaper(chosen: Prediction, others: Sequence[Prediction]) -> str:
-    """What a family's rule has passed over."""
-    found = [p.name for p in others if p.known_cycles < chosen.known_cycles]
-    if not found:
+    """A sentence about candidates with a lower prediction than the family's own choice."""
+    cheaper = [p.name for p in others if p.known_cycles < chosen.known_cycles]
+    if not cheaper:
         return ""
     return (
-        f" Predicted to be cheaper: {', '.join(found)}; the rule knows what predictions leave out, "
-        "such as registers that must be spilled. --kernel takes another one."
+        f" Predicted to be cheaper: {', '.join(cheaper)}; but the rule considers what predictions "
+        "leave out, such as spilled registers. --kernel selects another one."
     )
 
 
@@ -82,13 +82,13 @@ def candidates_table(node: PlannedNode) -> str:
 
 
 def step_lines(plan: Plan, step: Step) -> Iterator[str]:
-    """A call: its kernel, its extent, and where its arguments are."""
+    """A call: its kernel, the extent of its loop, and its arguments in memory."""
     variant = f" [{step.call.note}]" if step.call.note else ""
     yield f"step {step.name}{variant}"
     if step.call.kernel.name != step.name:
-        yield f"  has the kernel of an equal step: {step.call.kernel.name}"
-    repeat = f", {step.repeat.trips} trips of a loop" if step.repeat else ""
-    yield f"  outermost loop of {step.call.extent:,} turns{repeat}"
+        yield f"  shares the kernel of an equal step: {step.call.kernel.name}"
+    repeat = f", run {step.repeat.trips} times by a loop" if step.repeat else ""
+    yield f"  outermost loop of {step.call.extent:,} trips{repeat}"
     rows = [
         ["", p.name, p.elem.value, *argument(plan, arg)]
         for p, arg in zip(step.call.kernel.params, step.call.placed_args, strict=True)
@@ -113,12 +113,12 @@ def _candidate(prediction: Prediction, chosen: Prediction) -> list[str]:
 
 
 def argument(plan: Plan, arg: PlacedArg) -> list[str]:
-    """Where an argument points, and the size of what it points into."""
+    """[location of an argument, size of the constant or buffer]."""
     if not isinstance(arg, BufferArg):
         return [f"constant +{arg.offset_bytes}", bytes_text(arg.weight.bytes)]
     buffer = arg.buffer
     if buffer.kind in ("input", "output"):
-        place = f"the caller's {buffer.kind} {buffer.index} +{arg.offset_bytes}"
+        location = f"the caller's {buffer.kind} {buffer.index} +{arg.offset_bytes}"
     else:
-        place = f"arena at {plan.arena_offset(buffer):,} +{arg.offset_bytes} ({buffer.id})"
-    return [place, bytes_text(buffer.bytes)]
+        location = f"arena at {plan.arena_offset(buffer):,} +{arg.offset_bytes} ({buffer.id})"
+    return [location, bytes_text(buffer.bytes)]

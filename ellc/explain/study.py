@@ -1,4 +1,4 @@
-"""Everything that is decided on the way from a model to code, gathered for the levels to show."""
+"""All decisions between a model and its code, collected for the levels of `ellc explain`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ellc.tuning import tuned_kernels
 
 @dataclass(frozen=True, slots=True)
 class StudyOptions:
-    """What a user may choose; the same as for a compile."""
+    """Options of the user, as in `ellc.driver.CompileOptions`."""
 
     optimize: bool = True
     threads: int | None = None
@@ -51,8 +51,8 @@ class Change:
 class PlannedNode:
     """A node of the graph after the passes, with the steps that compute it.
 
-    None for a view: its operand's bytes are its result. `operator` is the operator in a few
-    characters.
+    A view has no steps: its operand's bytes are its result. `operator` is a short text of the
+    operator.
     """
 
     node: Node
@@ -76,7 +76,7 @@ class PlannedNode:
 
     @property
     def moved_bytes(self) -> int:
-        """Operands, weights and results, each once a trip."""
+        """Bytes of operands, weights and results, each once per trip."""
         return sum(step.moved_bytes for step in self.steps)
 
     @property
@@ -86,19 +86,20 @@ class PlannedNode:
 
     @property
     def kernels(self) -> tuple[Kernel, ...]:
-        """Every kernel that its steps call, once; those that only write borders come last."""
+        """Every kernel that its steps call, each once; those that only write borders come last."""
         steps = sorted(self.steps, key=lambda step: step.op == "border")
         return tuple({s.call.kernel.name: s.call.kernel for s in steps}.values())
 
 
 @dataclass(frozen=True)
 class Study:
-    """A network on its way to code for a target.
+    """A network, and how it is compiled for a target.
 
     `passes` are the names of all passes that ran, `changes` those that changed something. `graph`
-    is what came out of them, with loops opened; `nodes` are its nodes, with all steps of the plan
-    but `copies`, which only move results to where the caller wants them. `tuned` are the kernels by
-    layer (`Step.layer`) that a tuning file names for the target.
+    is the graph after them, in which the nodes of loop bodies follow each other flatly; `nodes` are
+    its nodes, with all steps of the plan except `copies`, which only move results into the caller's
+    buffers. `tuned` maps layers (`Step.layer`) to the kernels that a tuning file names for the
+    target.
     """
 
     name: str
@@ -113,7 +114,7 @@ class Study:
 
     @property
     def target(self) -> Target:
-        """What the code is for."""
+        """The target of the code."""
         return self.plan.target
 
     def slots(self, step: Step) -> float:
@@ -140,12 +141,12 @@ class Study:
 
     @cached_property
     def modelled(self) -> Modelled:
-        """Cycles by the tool that the environment names, or why there are none."""
+        """Cycles from the tool that the environment names, or why there are none."""
         self.progress("modelling cycles", 0, 0)
         return modelled_cycles(self.plan, self.name)
 
     def node_cycles(self, node: PlannedNode) -> float:
-        """Modelled cycles of a node; a kernel that several steps share is cut by their slots."""
+        """Modelled cycles of a node; those of a shared kernel are divided by the steps' slots."""
         return sum(self._step_cycles(step) for step in node.steps)
 
     def _step_cycles(self, step: Step) -> float:
@@ -156,11 +157,11 @@ class Study:
 
     @cached_property
     def _kernel_slots(self) -> dict[str, float]:
-        found: dict[str, float] = {}
+        slots: dict[str, float] = {}
         for step in self.plan.steps:
             name = step.call.kernel.name
-            found[name] = found.get(name, 0.0) + self.slots(step)
-        return found
+            slots[name] = slots.get(name, 0.0) + self.slots(step)
+        return slots
 
     def assemblies(self, kernels: Sequence[Kernel]) -> dict[str, Assembly]:
         """The assembly of kernels by name, with modelled cycles where there are any."""
@@ -174,9 +175,9 @@ def study(
     options: StudyOptions | None = None,
     progress: Progress = silent,
 ) -> Study:
-    """Read a model, or take a graph, and go all the way to a plan for the target.
+    """Read a model, or take a graph, and plan it for the target.
 
-    Raises `EllcError` for what reading, the passes and the planner refuse.
+    Raises `EllcError` for everything that the reader, the passes or the planner refuse.
     """
     chosen = options or StudyOptions()
     progress("reading the model", 0, 0)
@@ -212,21 +213,22 @@ def _planned(graph: Graph, node: Node, steps: dict[str, list[Step]]) -> PlannedN
 def _steps_by_value(
     steps: Sequence[Step], graph: Graph
 ) -> tuple[dict[str, list[Step]], tuple[Step, ...]]:
-    """The steps of each node by its first result, and those after the last node.
+    """The steps of each node by its first result, and the steps after the last node.
 
-    Only the last step of a node names its results; those before it are helpers, and borders.
+    Only the last step of a node names its results; the steps before it prepare operands or write
+    borders.
     """
     first = {value: node.outputs[0] for node in graph.nodes for value in node.outputs}
-    found: dict[str, list[Step]] = {}
+    by_value: dict[str, list[Step]] = {}
     waiting: list[Step] = []
     for step in steps:
         waiting.append(step)
         if step.values:
-            found.setdefault(first[step.values[0]], []).extend(waiting)
+            by_value.setdefault(first[step.values[0]], []).extend(waiting)
             waiting = []
-    return found, tuple(waiting)
+    return by_value, tuple(waiting)
 
 
 def all_kernels(nodes: Sequence[PlannedNode]) -> Iterator[Kernel]:
-    """Every kernel of these nodes, once."""
+    """All kernels of these nodes, each once."""
     yield from {k.name: k for node in nodes for k in node.kernels}.values()

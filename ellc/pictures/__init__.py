@@ -1,1 +1,1 @@
-"""Pictures and camera pixels: read, described, and made into a network's numbers."""
+"""Pictures and camera pixels: reading, and preprocessing to a network's numbers."""

@@ -1,11 +1,11 @@
-"""Pictures in, labels out: what `ellc run` does around a network.
+"""Read pictures as inputs of a network, and label its outputs, for `ellc run`.
 
-A picture becomes a tensor the way ELL's tutorials do it: crop the middle to the shape wanted, scale
-it to that size, and let `ellc.pictures.preprocessing` make numbers of the pixels. A network that
-takes pixels gets them as they are.
+A picture becomes a tensor as in ELL's tutorials: its middle is cropped to the wanted aspect ratio
+and scaled to the wanted size, and `ellc.pictures.preprocessing` converts the pixels to numbers. A
+network that takes pixels gets them unchanged.
 
-Scaling down averages over the pixels that fall together (Pillow's bilinear filter), where OpenCV's
-default picks four neighbours; results can differ in the last digits from ELL's own scripts.
+Scaling down averages over all pixels that become one (Pillow's bilinear filter), whereas OpenCV's
+default uses only four neighbours; results can differ in the last digits from ELL's own scripts.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from ellc.pictures.pixels import Geometry, Preprocessing
 from ellc.pictures.preprocessing import prepare
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM")
-"""Kinds of picture that are read, as Pillow calls them."""
+"""Supported picture formats, by Pillow's names."""
 _PICTURE_DAMAGE = (
     *(OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, OverflowError),
     *(AttributeError, NotImplementedError, RuntimeError, struct.error, zlib.error),
 )
-"""What Pillow's decoders raise for damaged files; they promise nothing."""
+"""Exceptions of Pillow's decoders on damaged files; Pillow does not document them."""
 
 SCANS = 16
-"""Scans of a progressive JPEG that are read at the largest size; encoders write six to ten."""
+"""Most scans of a progressive JPEG of the largest size; encoders write 6 to 10."""
 _START_OF_SCAN = rb"\xff\xda"
 
 
 def crop_box(width: int, height: int, rows: int, columns: int) -> tuple[int, int, int, int]:
-    """The largest centred part with the aspect ratio wanted: (left, top, right, bottom).
+    """The largest centred part with the aspect ratio of rows x columns: (left, top, right, bottom).
 
     For a square network this is ELL's centre crop to a square.
     """
@@ -58,7 +58,7 @@ def crop_box(width: int, height: int, rows: int, columns: int) -> tuple[int, int
 
 
 def _eight_bit(picture: Image.Image) -> Image.Image:
-    """16-bit greyscale (mode `I` in older Pillows) scaled: `convert` would clip it."""
+    """The picture, with 16-bit greyscale (mode `I`) scaled to 8 bits; `convert` would clip it."""
     if not picture.mode.startswith("I"):
         return picture
     values = np.asarray(picture).clip(0, 0xFFFF).astype(np.int32)
@@ -66,9 +66,9 @@ def _eight_bit(picture: Image.Image) -> Image.Image:
 
 
 def _middle(picture: Image.Image, size: tuple[int, int], mode: Literal["L", "RGB"]) -> Image.Image:
-    """The centred part in `mode`; a large picture is copied only where that changes it."""
+    """The centred part in `mode`; a large picture is not copied without need."""
     box = crop_box(*picture.size, *size)
-    # Cropped before it is scaled: the filter must not see the pixels that were cut off.
+    # Crop before scaling, so that the filter does not use pixels outside the crop.
     if box != (0, 0, *picture.size):
         picture = picture.crop(box)
     picture = _eight_bit(picture)
@@ -76,9 +76,9 @@ def _middle(picture: Image.Image, size: tuple[int, int], mode: Literal["L", "RGB
 
 
 def _check_scans(picture: Image.Image, path: Path, most_pixels: int) -> None:
-    """Refuse (E715) a progressive JPEG whose scans write `SCANS` times `most_pixels` in all.
+    """Refuse (E715) a progressive JPEG whose scans write more than `SCANS * most_pixels` pixels.
 
-    Every scan goes over all pixels, and a file may hold as many as it likes: a few bytes each.
+    Every scan visits all pixels but may take only a few bytes, so a small file can hold very many.
     """
     if not picture.info.get("progressive"):
         return
@@ -107,8 +107,8 @@ def load_picture(
     """
     rows, columns = size
     try:
-        # By their names: for others Pillow starts programs (Ghostscript). Its warnings are of sizes
-        # and of metadata, which are checked or not needed here.
+        # For other formats Pillow may start programs (Ghostscript). Its warnings are about sizes,
+        # which are checked here, and about metadata, which are not needed.
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as picture:
             if picture.width * picture.height > most_pixels:
                 raise EllcError(
@@ -147,17 +147,17 @@ def load_picture(
 
 
 def dequantise(values: Array, type: TensorType) -> Array:
-    """The real numbers that a quantised output stands for; any other output as it is."""
+    """The real numbers that a quantised output stands for; any other output unchanged."""
     if type.quant is None:
         return values
     return type.quant.scale[0] * (values.astype(np.float64) - type.quant.zero_point[0])
 
 
 def load_array(path: Path, type: TensorType) -> Array:
-    """Read a .npy file as an input tensor: the values as they are, no preprocessing.
+    """Read a .npy file as an input tensor, without preprocessing.
 
-    Shapes and values are those of `as_input`. Raises `EllcError` for a file that is no .npy, holds
-    objects, or does not fit.
+    Shapes and values are checked by `as_input`. Raises `EllcError` for a file that is not a .npy
+    file, holds objects, or does not fit.
     """
     return as_input(read_npy(path, type.elements), type, str(path))
 
@@ -169,11 +169,11 @@ def load_input(path: Path, type: TensorType, preprocessing: Preprocessing) -> Ar
     wanted = Geometry.of(type)
     size = preprocessing.size or (wanted.rows, wanted.columns)
     pixels = load_picture(path, size, wanted.channels)
-    return prepare(pixels, type, replace(preprocessing, pixels="rgb"))  # what Pillow gives
+    return prepare(pixels, type, replace(preprocessing, pixels="rgb"))  # Pillow's order
 
 
 def load_labels(path: Path) -> tuple[str, ...]:
-    """Read class names, one a line (ELL's categories.txt); empty lines at the end do not count."""
+    """Read class names, one per line (ELL's categories.txt), without empty lines at the end."""
     try:
         with path.open("rb") as file:
             data = read_stream(file, DEFAULT_LIMITS.text_bytes, str(path))
@@ -191,7 +191,7 @@ def load_labels(path: Path) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One class and the number the network gives it; `label` is empty when names are not known."""
+    """One class and its score; `label` is empty if the names of classes are not known."""
 
     index: int
     label: str

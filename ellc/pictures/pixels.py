@@ -1,10 +1,10 @@
-"""A description of preprocessing: how pixels become the values that a network was trained on.
+"""The description of preprocessing: how pixels become the values that a network was trained on.
 
-A picture's 8-bit pixels become a network's input by
+Pictures are first scaled to the network's size, and their channels are put into its order. Then
+8-bit pixels become values by, for each colour,
 
     value = (low + (high - low) * pixel / 255 - mean) * scale
 
-per colour, after they have been scaled to the network's size and their channels put into its order.
 `ellc.pictures.preprocessing` computes it.
 
 The metadata keys are those that ELL wrote (`model.input.expectedColorChannelOrder` and so on).
@@ -34,7 +34,7 @@ _KEYS = {
     "mean": tuple(f"{c}ChannelMean" for c in _COLOURS),
     "scale": tuple(f"{c}ChannelStdDev" for c in _COLOURS),
 }
-"""What an option of `PixelOptions` says in place of the metadata."""
+"""The metadata keys that each option of `PixelOptions` overrides."""
 _HINT = "override it: --color, --range, --mean and --scale"
 
 
@@ -95,7 +95,7 @@ class Preprocessing:
         )
         if problems:
             raise EllcError(
-                "the model's metadata says something impossible about its input pictures",
+                "the model's metadata about its input pictures are invalid",
                 code="E711",
                 hint=_HINT,
                 problems=problems,
@@ -114,7 +114,7 @@ class Preprocessing:
         `EllcError` E711 if, computed in the float `dtype`, all pixels have the same value, or a
         pixel has a value that is not finite.
         """
-        with np.errstate(all="ignore"):  # what comes out is checked
+        with np.errstate(all="ignore"):  # the results are checked
             mean, scale = np.array(self.mean), np.array(self.scale)
             if channels == 1:
                 mean, scale = mean.mean(keepdims=True), 1.0 / (1.0 / scale).mean(keepdims=True)
@@ -132,9 +132,9 @@ def _check_affine(factor: Array, offset: Array, dtype: DType) -> None:
     white = change + black
     # The products and sums of all other pixels are between those of black and white.
     if not np.all(np.isfinite([black, change, white])):
-        problem = f"numbers that are beyond {dtype.value}"
+        problem = f"numbers beyond the range of {dtype.value}"
     elif np.any(black == white):
-        problem = f"one number in {dtype.value}, whatever the pixel"
+        problem = f"the same {dtype.value} for every pixel"
     else:
         return
     raise EllcError(
@@ -163,8 +163,8 @@ class PixelOptions:
     def over_metadata(self, metadata: Mapping[str, str]) -> Preprocessing:
         """The preprocessing in a graph's metadata, overridden by these options.
 
-        Metadata that an option overrides is not read, so it may be invalid. Raises `EllcError`
-        E711 for the others, as `Preprocessing.from_metadata`.
+        Metadata that an option overrides are not read, so they may be invalid. Raises `EllcError`
+        E711 for other invalid metadata, like `Preprocessing.from_metadata`.
         """
         overridden = {
             f"{INPUT_PREFIX}{key}"
@@ -175,17 +175,17 @@ class PixelOptions:
         read = {key: text for key, text in metadata.items() if key not in overridden}
         return self.over(Preprocessing.from_metadata(read))
 
-    def over(self, said: Preprocessing) -> Preprocessing:
-        """The description, overridden by these options."""
-        low, high = self.range or (said.low, said.high)
+    def over(self, base: Preprocessing) -> Preprocessing:
+        """`base`, overridden by these options."""
+        low, high = self.range or (base.low, base.high)
         return Preprocessing(
-            order=self.color or said.order,
+            order=self.color or base.order,
             low=low,
             high=high,
-            mean=self.mean or said.mean,
-            scale=self.scale or said.scale,
-            pixels=self.pixels or said.pixels,
-            size=self.size or said.size,
+            mean=self.mean or base.mean,
+            scale=self.scale or base.scale,
+            pixels=self.pixels or base.pixels,
+            size=self.size or base.size,
         )
 
 
@@ -200,7 +200,7 @@ class Geometry:
 
     @staticmethod
     def of(type: TensorType) -> Geometry:
-        """Read it off a shape: (1, rows, columns, channels) or (1, channels, rows, columns).
+        """The size from a shape: (1, rows, columns, channels) or (1, channels, rows, columns).
 
         The leading 1 may be missing. Raises `EllcError` E714 for an input that no picture fits.
         """

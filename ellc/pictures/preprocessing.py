@@ -1,8 +1,8 @@
-"""From camera pixels to a network's numbers: one graph, used twice.
+"""Preprocessing from camera pixels to a network's numbers: one graph with two uses.
 
-Evaluated by the reference, `pixel_graph` prepares pictures for a network that takes numbers (`ellc
-run`); put before the network by `with_preprocessing` it becomes part of the compiled function,
-which then takes pixels as a camera gives them. What it does is described in `ellc.pictures.pixels`.
+The reference evaluates `pixel_graph` to prepare pictures for a network that takes numbers (`ellc
+run`). `with_preprocessing` prepends it to a network, so that the compiled function takes pixels
+from a camera. `ellc.pictures.pixels` describes what it computes.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from ellc.ir.weights import WeightPool
 from ellc.pictures.pixels import ORDER_KEY, Geometry, Preprocessing, is_picture
 
 PREPROCESSING_KEY = "about.input"
-"""Metadata key: what a network does to pixels. Header and Python module show all `about.*`."""
+"""Metadata key of the preprocessing inside a network. Header and Python module show `about.*`."""
 _WORDS = {"rgb": "red, green, blue", "bgr": "blue, green, red"}
 _BYTES = (DType.U8, DType.I8)
 _PIXELS = np.arange(256)
 
 
 def pixel_graph(type: TensorType, how: Preprocessing, weights: WeightPool | None = None) -> Graph:
-    """The network before a network: uint8 pixels [1,rows,columns,channels] to `type`.
+    """The graph from uint8 pixels [1,rows,columns,channels] to an input of this type.
 
-    Integers are rounded to nearest, halves to even, and saturated; through the quantisation, if
-    the type has one. An 8-bit quantised input of which nothing is said (`is_plain`) holds the pixel
-    as it is, counted from its lowest number: what cameras feed such networks. Raises `EllcError`
-    E714 for a type that no picture fits.
+    Integer inputs are quantised if the type has a quantisation, rounded to the nearest integer
+    (halves to even), and saturated. If there is no description (`is_plain`), an 8-bit quantised
+    input gets pixel + lowest number of its type, as such networks expect from cameras. Raises
+    `EllcError` E714 for a type that no picture fits.
     """
     geometry = Geometry.of(type)
     inner = (geometry.rows, geometry.columns)
@@ -65,7 +65,10 @@ def pixel_graph(type: TensorType, how: Preprocessing, weights: WeightPool | None
 
 
 def _table(type: TensorType, how: Preprocessing, channels: int) -> Array | None:
-    """What an 8-bit input stores for each of the 256 pixels; None if colours differ in that."""
+    """The stored number of an 8-bit input for each of the 256 pixel values.
+
+    None for other types, and if colours need different tables.
+    """
     factor, offset = how.affine(channels, _wide(type))
     if type.dtype not in _BYTES or np.ptp(factor) != 0 or np.ptp(offset) != 0:
         return None
@@ -79,7 +82,7 @@ def _table(type: TensorType, how: Preprocessing, channels: int) -> Array | None:
 
 
 def _numbers(b: GraphBuilder, x: Ref, type: TensorType, how: Preprocessing) -> Ref:
-    """Pixels, whole or (scaled) with fractions, to the numbers of an input."""
+    """Convert pixels (integers, or floats if scaled) to the numbers of an input."""
     wide = _wide(type)
     factor, offset = how.affine(x.type.shape[3], wide)
     if x.type.dtype is not wide:
@@ -99,7 +102,7 @@ def _numbers(b: GraphBuilder, x: Ref, type: TensorType, how: Preprocessing) -> R
 
 
 def _wide(type: TensorType) -> DType:
-    """The float that pixels are computed in on their way to an input."""
+    """The float type in which pixels are converted for an input."""
     return DType.F64 if type.dtype is DType.F64 else DType.F32
 
 
@@ -119,11 +122,11 @@ def prepare(pixels: Array, type: TensorType, how: Preprocessing) -> Array:
 
 
 def with_preprocessing(graph: Graph, how: Preprocessing) -> Graph:
-    """The network after `pixel_graph`: its only picture becomes uint8 pixels.
+    """The network with `pixel_graph` before it, so that its only picture input takes uint8 pixels.
 
-    The metadata then describe the new input, and say under `PREPROCESSING_KEY` what is done inside.
+    The metadata then describe the new input and, under `PREPROCESSING_KEY`, the preprocessing.
     Raises `EllcError`: E714 if no input takes a picture, E717 if several do, E719 if the network
-    has its preprocessing inside already.
+    already contains preprocessing.
     """
     if PREPROCESSING_KEY in graph.metadata:
         raise has_preprocessing(graph.name)
@@ -136,21 +139,21 @@ def with_preprocessing(graph: Graph, how: Preprocessing) -> Graph:
 
 
 def has_preprocessing(where: str) -> EllcError:
-    """The error for options of preprocessing where it is done already."""
+    """The error for preprocessing options of a network that already contains preprocessing."""
     return EllcError(
-        "the preprocessing is inside already: pixels go in as they are",
+        "the network already contains its preprocessing and takes unchanged pixels",
         code="E719",
         where=where,
-        hint="leave --pixels, --color, --range, --mean, --scale and --resize out",
+        hint="leave out --pixels, --color, --range, --mean, --scale and --resize",
     )
 
 
 def _picture_port(graph: Graph) -> Port:
-    found = [p for p in graph.inputs if is_picture(graph.types[p.value])]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = ", ".join(p.name for p in found)
+    ports = [p for p in graph.inputs if is_picture(graph.types[p.value])]
+    if len(ports) == 1:
+        return ports[0]
+    if ports:
+        names = ", ".join(p.name for p in ports)
         raise EllcError(
             f"several inputs take pictures ({names}); preprocessing is for one",
             code="E717",
@@ -167,7 +170,7 @@ def _picture_port(graph: Graph) -> Port:
 
 
 def _prepended(front: Graph, graph: Graph, port: Port) -> Graph:
-    """`graph` with `front` before one of its inputs, which takes the front's input as its own."""
+    """`graph` with `front` before one of its inputs; the port then takes the front's input."""
     (source,), (target,) = front.inputs, front.outputs
     names = _fresh_names(front, graph) | {target.value: port.value}
     nodes = tuple(
@@ -190,28 +193,28 @@ def _prepended(front: Graph, graph: Graph, port: Port) -> Graph:
 
 
 def _fresh_names(front: Graph, graph: Graph) -> dict[str, str]:
-    """New ids for the front's values, none of which the graph has."""
-    taken = (name for i in count() if (name := f"p{i}") not in graph.types)
-    return dict(zip(front.types, taken, strict=False))  # one endless
+    """New ids for the front's values, which the graph does not use."""
+    unused = (name for i in count() if (name := f"p{i}") not in graph.types)
+    return dict(zip(front.types, unused, strict=False))  # `unused` is endless
 
 
 def _described_metadata(
     graph: Graph, port: Port, front: Graph, how: Preprocessing
 ) -> dict[str, str]:
-    """The graph's metadata with the keys of its picture replaced by those of pixels."""
+    """The graph's metadata, with keys that describe pixels instead of the former input."""
     kept = {k: v for k, v in graph.metadata.items() if not k.startswith(INPUT_PREFIX)}
     (pixels,) = front.input_types()
     inside = Geometry.of(graph.types[port.value])
     colours = _WORDS[how.pixels] if inside.channels == 3 else "grey"
     shape = "x".join(map(str, pixels.shape[1:]))
-    said = [f"{port.name}: pixels {shape} ({colours}), uint8 0 to 255, as a camera gives them"]
+    lines = [f"{port.name}: pixels {shape} ({colours}), uint8 0 to 255, as a camera gives them"]
     steps = list(_steps(front, inside, how))
-    said.append(f"inside: {'; '.join(steps)}" if steps else "inside: nothing to do")
-    return kept | {ORDER_KEY: how.pixels, PREPROCESSING_KEY: "\n".join(said)}
+    lines.append(f"inside: {'; '.join(steps)}" if steps else "inside: nothing to do")
+    return kept | {ORDER_KEY: how.pixels, PREPROCESSING_KEY: "\n".join(lines)}
 
 
 def _steps(front: Graph, inside: Geometry, how: Preprocessing) -> Iterator[str]:
-    """What happens to pixels, in words."""
+    """The steps of the preprocessing, in words."""
     (pixels,), (type_,) = front.input_types(), front.output_types()
     if pixels.shape[1:3] != (inside.rows, inside.columns):
         yield f"scaled to {inside.rows}x{inside.columns} (bilinear)"

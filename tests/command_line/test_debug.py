@@ -46,7 +46,7 @@ def test_every_level(
 
 def test_words_that_mean_nothing(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert debug_words({"ELLC_DEBUG": " time,,plan "}) == {"time", "plan"}
-    with pytest.raises(EllcError, match="nothing called passed") as caught:
+    with pytest.raises(EllcError, match="unknown words: passed") as caught:
         debug_words({"ELLC_DEBUG": "time,passed"})
     assert caught.value.code == "E314" and all(word in caught.value.hint for word in WORDS)
     monkeypatch.setenv("ELLC_DEBUG", "passed")

@@ -93,7 +93,7 @@ def test_unknown_node_names_near_ones(small: Study) -> None:
 
 @pytest.mark.parametrize("level", [n for n, level in LEVELS.items() if level.whole is None])
 def test_level_of_a_node_without_one(small: Study, level: str) -> None:
-    with pytest.raises(EllcError, match="costliest are %") as caught:
+    with pytest.raises(EllcError, match="most expensive are %") as caught:
         explanation(small, levels=(level,))
     assert caught.value.code == "E751"
 
@@ -126,7 +126,7 @@ def test_steps_of_a_loop_count_all_trips() -> None:
     assert 1.9 < long.all_slots / short.all_slots <= 2.0
     steps = [step for node in long.nodes for step in node.steps]
     assert [*steps, *long.copies] == list(long.plan.steps)
-    assert "80 trips of a loop" in explanation(long, "again", ("plan",))
+    assert "80 times by a loop" in explanation(long, "again", ("plan",))
 
 
 def test_borders_come_after_what_computes() -> None:
@@ -177,7 +177,7 @@ def test_command(tmp_path: Path, ellc_command) -> None:
     save(convolution_network(), tmp_path / "m.eir")
     done = ellc_command("explain", "m.eir", "--target", "pi3_64", env={VARIABLE: None})
     assert done.returncode == 0, done.stderr
-    assert "costliest" in done.stdout and f"{VARIABLE} is not set" in done.stdout
+    assert "most expensive" in done.stdout and f"{VARIABLE} is not set" in done.stdout
     wrong = ellc_command("explain", "m.eir", "--level", "llvm", env={VARIABLE: None})
     assert wrong.returncode == 2 and wrong.stderr.startswith("error[E751]")
 

@@ -117,7 +117,7 @@ def test_command_writes_the_page(tmp_path: Path, ellc_command) -> None:
     assert done.stdout.startswith("page.html: 3 nodes, 3 kernels, ")
     assert (tmp_path / "page.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     both = ellc_command(*words, "page.html", "--node", "conv1")
-    assert both.returncode == 2 and "--html shows every node" in both.stderr
+    assert both.returncode == 2 and "--html shows all nodes" in both.stderr
 
 
 # --- in a browser ---

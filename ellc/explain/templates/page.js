@@ -11,19 +11,19 @@ async function unpacked() {
 const data = unpacked();
 
 function line(text, kind) {
-  const made = document.createElement("span");
-  made.textContent = text || " ";
-  if (kind) made.className = kind;
-  return made;
+  const span = document.createElement("span");
+  span.textContent = text || " ";
+  if (kind) span.className = kind;
+  return span;
 }
 
-function showText(place, text) {
-  place.replaceChildren(...text.split("\n").map((one) => line(one)));
+function showText(element, text) {
+  element.replaceChildren(...text.split("\n").map((one) => line(one)));
 }
 
-function showDifference(place, text) {
+function showDifference(element, text) {
   const kinds = { "+": "added", "-": "removed" };
-  place.replaceChildren(...text.split("\n").map((one) => line(one, kinds[one[0]])));
+  element.replaceChildren(...text.split("\n").map((one) => line(one, kinds[one[0]])));
 }
 
 function costColumns(cost) {
@@ -32,27 +32,27 @@ function costColumns(cost) {
   return `${grouped(cycles).padStart(11)} ${grouped(runs).padStart(9)} ${each.toFixed(2).padStart(6)}  `;
 }
 
-function showAssembly(place, kernel) {
+function showAssembly(element, kernel) {
   const lines = kernel.asm.split("\n");
   if (!kernel.costs) {
-    showText(place, kernel.asm);
+    showText(element, kernel.asm);
     return;
   }
   const most = Math.max(1, ...kernel.costs.map((cost) => (cost ? cost[0] : 0)));
   const head = line(`${"cycles".padStart(11)} ${"runs".padStart(9)} ${"each".padStart(6)}`, "head");
-  place.replaceChildren(head, ...lines.map((text, index) => {
+  element.replaceChildren(head, ...lines.map((text, index) => {
     const cost = kernel.costs[index];
-    const made = line(text);
+    const span = line(text);
     const columns = document.createElement("span");
     columns.className = "cost";
     columns.textContent = cost ? costColumns(cost) : " ".repeat(30);
-    made.prepend(columns);
-    if (cost) made.style.background = `rgba(217, 100, 44, ${(0.55 * cost[0] / most).toFixed(3)})`;
-    return made;
+    span.prepend(columns);
+    if (cost) span.style.background = `rgba(217, 100, 44, ${(0.55 * cost[0] / most).toFixed(3)})`;
+    return span;
   }));
-  place.closest(".code").classList.add("costed");
-  const hottest = place.children[1 + kernel.costs.findIndex((cost) => cost && cost[0] === most)];
-  if (hottest) place.scrollTop = hottest.offsetTop - place.clientHeight / 2;
+  element.closest(".code").classList.add("costed");
+  const hottest = element.children[1 + kernel.costs.findIndex((cost) => cost && cost[0] === most)];
+  if (hottest) element.scrollTop = hottest.offsetTop - element.clientHeight / 2;
 }
 
 function changeShown(heading, text) {
@@ -61,10 +61,10 @@ function changeShown(heading, text) {
   const bold = document.createElement("b");
   bold.textContent = name;
   title.append(bold, ` ${counts}`);
-  const place = document.createElement("pre");
-  place.className = "diff";
-  showDifference(place, text);
-  return [title, place];
+  const difference = document.createElement("pre");
+  difference.className = "diff";
+  showDifference(difference, text);
+  return [title, difference];
 }
 
 async function fill(panel) {
@@ -77,11 +77,11 @@ async function fill(panel) {
     ...(parts.length ? parts : [line("No pass changed it.")]),
     ...changeShown("after all passes: ", node.now),
   );
-  for (const place of panel.querySelectorAll("[data-kernel]")) {
-    const kernel = kernels[place.dataset.kernel];
-    showText(place.querySelector(".kernel"), kernel.kernel);
-    showText(place.querySelector(".llvm"), kernel.llvm);
-    showAssembly(place.querySelector(".asm"), kernel);
+  for (const section of panel.querySelectorAll("[data-kernel]")) {
+    const kernel = kernels[section.dataset.kernel];
+    showText(section.querySelector(".kernel"), kernel.kernel);
+    showText(section.querySelector(".llvm"), kernel.llvm);
+    showAssembly(section.querySelector(".asm"), kernel);
   }
 }
 
@@ -132,8 +132,8 @@ document.addEventListener("keydown", (event) => {
 
 for (const part of document.querySelectorAll("[data-pass]")) {
   part.addEventListener("toggle", async () => {
-    const place = part.querySelector(".diff");
-    if (part.open && !place.firstChild) showDifference(place, (await data).passes[part.dataset.pass]);
+    const element = part.querySelector(".diff");
+    if (part.open && !element.firstChild) showDifference(element, (await data).passes[part.dataset.pass]);
   });
 }
 
