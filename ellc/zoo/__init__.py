@@ -1,8 +1,9 @@
-"""Networks to play with: published architectures with seeded weights, built in seconds.
+"""Networks for experiments: published architectures with seeded weights, built in seconds.
 
-`networks` lists them, `build` makes one as a graph. The architectures are facts: padded layer lists
-of ELL's gallery (`gallery.json`; what is inferred is marked) and the two Caffe networks. Weights
-are drawn, not trained: of a trained network's scale, the same for a seed on every machine.
+`networks` lists them, `build` builds one as a graph. The architectures are published facts:
+families of networks (`families/`), the two Caffe networks, and pages of ELL's gallery
+(`gallery.json`, `plots.json`; inferred facts are marked). Weights are random, not trained, but have
+the scale of a trained network's; the same seed gives the same weights on every machine.
 """
 
 from ellc.zoo.catalogue import Network, build, find, networks

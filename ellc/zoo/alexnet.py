@@ -1,7 +1,7 @@
 """AlexNet and CaffeNet, as published with the Caffe framework.
 
-Both take 227x227 pictures, blue first, and have 60,965,224 parameters (244 MB as float32). They
-differ in what comes first, the local normalisation (AlexNet) or the pooling (CaffeNet).
+Both take 227x227 pictures, blue first, and have 60,965,224 parameters (244 MB as float32). In
+AlexNet the local normalisation comes before the pooling, in CaffeNet after it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ellc.ir.graph import Graph
-from ellc.zoo.construction import LOGIT_SPREAD, Making
+from ellc.zoo.construction import LOGIT_SPREAD, ZooOptions
 from ellc.zoo.gallery import Shape3
 from ellc.zoo.layers import Chain
 from ellc.zoo.widths import scaled
@@ -41,14 +41,14 @@ _CONVOLUTIONS = (
 
 
 def build_alexnet(
-    name: str, making: Making, metadata: dict[str, str], *, pool_first: bool
+    name: str, options: ZooOptions, metadata: dict[str, str], *, pool_first: bool
 ) -> Graph:
     """AlexNet, or with `pool_first` CaffeNet, at a fraction of its inner channels."""
-    chain, width = Chain(name, IMAGE, making), making.width
+    chain, width = Chain(name, IMAGE, options), options.width
     chain.begin("Minus")
     chain.subtract(_MEAN)
     for number, conv in enumerate(_CONVOLUTIONS, 1):
-        # The next layer's groups share these channels as well.
+        # Even, since the next layer's two groups divide these channels.
         filters = scaled(conv.filters, width, 2)
         chain.begin(f"conv{number}")
         chain.convolution(filters, conv.window, conv.stride, conv.pad, conv.groups)

@@ -1,4 +1,4 @@
-"""A published network as layers: what a family of the zoo describes."""
+"""A published network as a list of layers, and families of such networks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from fractions import Fraction
 from typing import Literal
 
 from ellc.ir.graph import INPUT_PREFIX, Graph
-from ellc.zoo.construction import Making
+from ellc.zoo.construction import ZooOptions
 from ellc.zoo.net import Net, Pad
 
 Input = Literal["imagenet", "symmetric", "raw", "unit", "caffe", "features"]
-"""What the numbers of the input are: pixels as torchvision normalises them, -1 to 1, 0 to 255,
-0 to 1, blue first with Caffe's means taken away; or numbers that are no pixels."""
+"""The numbers of the input: pixels with torchvision's normalisation, from -1 to 1, from 0 to 255,
+from 0 to 1, blue first minus Caffe's means; or numbers that are not pixels."""
 
 _METADATA: dict[Input, dict[str, str]] = {
     "imagenet": {
@@ -42,7 +42,7 @@ _METADATA: dict[Input, dict[str, str]] = {
     },
     "features": {},
 }
-# Mean and standard deviation of photographs' pixels in each.
+# Mean and standard deviation of photographs' pixels, for each kind of input.
 _NUMBERS: dict[Input, tuple[float, float]] = {
     "imagenet": (0.0, 1.0),
     "symmetric": (-0.1, 0.55),
@@ -55,7 +55,7 @@ _NUMBERS: dict[Input, tuple[float, float]] = {
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """One network: `layers` adds them all to a `Net` that stands at the input [1, *shape]."""
+    """One network: `layers` adds all layers to a `Net` whose current value is the input."""
 
     name: str
     shape: tuple[int, ...]
@@ -64,10 +64,10 @@ class Architecture:
     layers: Callable[[Net], None]
     pad: Pad = "centred"
 
-    def build(self, making: Making, metadata: dict[str, str]) -> Graph:
-        """The graph, with what the input's numbers are in its metadata."""
+    def build(self, options: ZooOptions, metadata: dict[str, str]) -> Graph:
+        """The graph; its metadata describe the numbers of the input."""
         middle, spread = _NUMBERS[self.input]
-        net = Net(self.name, self.shape, making, pad=self.pad, middle=middle, spread=spread)
+        net = Net(self.name, self.shape, options, pad=self.pad, middle=middle, spread=spread)
         self.layers(net)
         about = {f"{INPUT_PREFIX}{key}": text for key, text in _METADATA[self.input].items()}
         return net.finish({**about, **metadata})
@@ -75,10 +75,10 @@ class Architecture:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Networks whose names have one pattern, such as `mobilenet_v1_<width>_<size>`.
+    """Networks whose names match one pattern, such as `mobilenet_v1_<width>_<size>`.
 
-    `listed` are the names to show; `make` takes a name and the parameters in it: widths are
-    fractions, sizes whole numbers.
+    `listed` are the names to show. `make` takes a name and its parameters: widths are fractions,
+    sizes integers.
     """
 
     pattern: str
@@ -86,19 +86,19 @@ class Family:
     make: Callable[..., Architecture]
 
     def find(self, name: str) -> Architecture | None:
-        """The network of this name, if it is one of the family's."""
+        """The network of this name, None if it does not belong to the family."""
         regex = re.escape(self.pattern)
         regex = regex.replace("<width>", r"(?P<width>\d(\.\d{1,3})?)")
-        found = re.fullmatch(regex.replace("<size>", r"(?P<size>[1-9]\d{1,3})"), name)
-        if not found:
+        match = re.fullmatch(regex.replace("<size>", r"(?P<size>[1-9]\d{1,3})"), name)
+        if not match:
             return None
-        given: dict[str, Fraction | int] = {}
-        for key, text in found.groupdict().items():
-            given[key] = Fraction(text) if key == "width" else int(text)
-        return None if given.get("width") == 0 else self.make(name, **given)
+        parameters: dict[str, Fraction | int] = {}
+        for key, text in match.groupdict().items():
+            parameters[key] = Fraction(text) if key == "width" else int(text)
+        return None if parameters.get("width") == 0 else self.make(name, **parameters)
 
 
 def divisible(filters: Fraction | int, by: int = 8) -> int:
-    """The multiple nearest to a number of filters that is not more than a tenth below it."""
+    """The multiple of `by` nearest to a number of filters, but at most a tenth below it."""
     rounded = max(by, int(filters + Fraction(by, 2)) // by * by)
     return rounded + by if rounded < Fraction(9, 10) * filters else rounded

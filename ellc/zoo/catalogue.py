@@ -13,21 +13,21 @@ from ellc.ir.graph import Graph
 from ellc.progress import Progress, silent
 from ellc.zoo.alexnet import IMAGE, build_alexnet
 from ellc.zoo.architecture import Architecture
-from ellc.zoo.construction import Making
+from ellc.zoo.construction import ZooOptions
 from ellc.zoo.families import FAMILIES
 from ellc.zoo.gallery import Page, pages
 from ellc.zoo.page_network import at_width, build_page
 from ellc.zoo.plots import Plot, build_plot, missing, plots
 
 _ALL = "`ellc zoo list` shows all"
-_Build = Callable[[Making, dict[str, str]], Graph]
+_Build = Callable[[ZooOptions, dict[str, str]], Graph]
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A network of the zoo; `input` is the shape of its input without the 1 of the batch.
+    """A network of the zoo; `input` is the shape of its input without the batch axis.
 
-    `inferred` says which facts are not published, and their origin.
+    `inferred` maps facts that are not published to their origin.
     """
 
     name: str
@@ -40,42 +40,42 @@ class Network:
 
 @cache
 def networks() -> tuple[Network, ...]:
-    """All networks, in the order to show them.
+    """All networks in the order in which they are listed.
 
-    First the pages of ELL's gallery that list all layers, AlexNet and CaffeNet; the families' best
-    known; then the pages with a plot or a table.
+    First the pages of ELL's gallery that list all layers, then AlexNet and CaffeNet, then the best
+    known networks of the families, then the pages with a plot or a table.
     """
     listed = [family.find(name) for family in FAMILIES for name in family.listed]
     return (
         *map(_of_page, pages()),
         _alexnet("AlexNet", pool_first=False),
         _alexnet("CaffeNet", pool_first=True),
-        *[_of_architecture(made) for made in listed if made],
+        *[_of_architecture(architecture) for architecture in listed if architecture],
         *map(_of_plot, plots()),
     )
 
 
 def patterns() -> tuple[str, ...]:
-    """The names with parameters, such as `mobilenet_v1_<width>_<size>`."""
+    """The patterns of names with parameters, such as `mobilenet_v1_<width>_<size>`."""
     return tuple(family.pattern for family in FAMILIES if "<" in family.pattern)
 
 
 def find(name: str) -> Network:
-    """The network of this name, listed or not. Raises `EllcError` E740 with names like it."""
+    """The network of this name, listed or not. Raises `EllcError` E740 with similar names."""
     by_name = {network.name: network for network in networks()}
     if name in by_name:
         return by_name[name]
     for family in FAMILIES:
-        if made := family.find(name):
-            return _of_architecture(made)
+        if architecture := family.find(name):
+            return _of_architecture(architecture)
     if why := missing().get(name):
         raise EllcError(f"{name} cannot be built: {why}", code="E740", hint=_ALL)
     close = difflib.get_close_matches(name, [*by_name, *patterns()], 3, 0.6)
-    meant = f"did you mean {' or '.join(close)}? " if close else ""
+    question = f"did you mean {' or '.join(close)}? " if close else ""
     raise EllcError(
         f"the zoo has no network called '{name}'",
         code="E740",
-        hint=f"{meant}{_ALL}",
+        hint=f"{question}{_ALL}",
     )
 
 
@@ -90,12 +90,14 @@ def build(
 ) -> Graph:
     """A network with seeded weights: the same graph for the same arguments, on every machine.
 
-    The input is `input` [1, ...] f32; metadata say what its numbers are. The output is `output`,
-    f32. The weights are not trained: their scale is a trained network's, the answers mean nothing.
-    `width` scales the channels of inner layers. `keep_batch_norm` leaves batch normalisation as
-    layers where it would be folded into weights. A `blank` graph can be measured, not run: its
-    weights have no numbers, and it costs no time. Raises `EllcError` E740 for an unknown name,
-    `ValueError` for a negative seed or a width outside (0, 1].
+    The input is `input` [1, ...] f32; metadata describe its numbers. The output is `output`, f32.
+    The weights are not trained: they have the scale of a trained network's, but the outputs mean
+    nothing. `width` scales the channels of inner layers. `keep_batch_norm` keeps batch
+    normalisation as layers instead of folding it into weights. A `blank` graph is built in no time;
+    it has weights without numbers, so it can be inspected, but not run.
+
+    Raises `EllcError` E740 for an unknown name, `ValueError` for a negative seed or a width outside
+    (0, 1].
     """
     network = find(name)
     if seed < 0 or not 0 < width <= 1:
@@ -103,13 +105,13 @@ def build(
     metadata = {"zoo.network": name, "zoo.weights": "seeded, not trained", "zoo.seed": str(seed)}
     if width != 1:
         metadata["zoo.width"] = str(width)
-    making = Making(seed, width, keep_batch_norm, blank, progress)
-    return network.make(making, metadata)
+    options = ZooOptions(seed, width, keep_batch_norm, blank, progress)
+    return network.make(options, metadata)
 
 
 def _of_page(page: Page) -> Network:
-    def make(making: Making, metadata: dict[str, str]) -> Graph:
-        return build_page(at_width(page, making.width), making, metadata)
+    def make(options: ZooOptions, metadata: dict[str, str]) -> Graph:
+        return build_page(at_width(page, options.width), options, metadata)
 
     return Network(
         page.name,
@@ -122,21 +124,21 @@ def _of_page(page: Page) -> Network:
 
 
 def _of_plot(plot: Plot) -> Network:
-    def make(making: Making, metadata: dict[str, str]) -> Graph:
-        return build_plot(plot, making, metadata)
+    def make(options: ZooOptions, metadata: dict[str, str]) -> Graph:
+        return build_plot(plot, options, metadata)
 
     formats = (".ell", ".eir") if plot.is_chain else (".eir",)
     return Network(plot.name, plot.input, "ELL gallery", formats, make, plot.inferred)
 
 
 def _alexnet(name: str, *, pool_first: bool) -> Network:
-    def make(making: Making, metadata: dict[str, str]) -> Graph:
-        return build_alexnet(name, making, metadata, pool_first=pool_first)
+    def make(options: ZooOptions, metadata: dict[str, str]) -> Graph:
+        return build_alexnet(name, options, metadata, pool_first=pool_first)
 
-    # Grouped convolutions and local normalisation: no layers of ELL's.
+    # ELL has no grouped convolutions and no local normalisation.
     return Network(name, IMAGE, "Caffe", (".eir",), make)
 
 
-def _of_architecture(made: Architecture) -> Network:
-    # An archive of ELL's holds a chain of its own layers, none with branches.
-    return Network(made.name, made.shape, made.origin, (".eir",), made.build)
+def _of_architecture(network: Architecture) -> Network:
+    # An `.ell` archive holds a chain of ELL's own layers, without branches.
+    return Network(network.name, network.shape, network.origin, (".eir",), network.build)

@@ -1,8 +1,8 @@
-"""What everything that builds a network of the zoo has in common: a graph that grows, with weights.
+"""Base class of the zoo's builders: a growing graph with seeded weights.
 
 Weights of convolutions and dense layers have He's standard deviation, sqrt(2 / inputs). Biases and
-batch normalisation are made from the values' expected statistics (`moments`), with the scatter that
-training leaves, so that values neither grow nor vanish.
+batch normalisation are derived from the values' expected statistics (`moments`), plus random
+deviations as in trained networks, so that values neither grow nor vanish.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from ellc.zoo.gallery import Shape3
 from ellc.zoo.moments import Moments
 
 LOGIT_SPREAD = 2.0
-"""Standard deviation of what a softmax is given."""
+"""Standard deviation of the operand of a softmax."""
 
 PIXEL_DEVIATION = 70.0
-"""Of photographs, in steps of 0..255."""
+"""Standard deviation of photographs' pixels 0..255."""
 
-_ALPHA, _ALPHA_SCATTER = 0.25, 0.05  # of the slopes of parametric ReLUs: mean, standard deviation
+_ALPHA, _ALPHA_SCATTER = 0.25, 0.05  # slopes of parametric ReLUs: mean, standard deviation
 _EPSILON = 1e-5
-_BIAS_SCATTER = 0.2  # of biases, in standard deviations of what they are added to
+_BIAS_SCATTER = 0.2  # standard deviation of biases, relative to that of the values
 _GAMMA_SCATTER, _BETA_SCATTER = 0.1, 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Making:
-    """How a network is to be made.
+class ZooOptions:
+    """Options of building a network.
 
     `width` is the share of its filters. Batch normalisation is folded into weights and biases, or
-    kept as layers of its own. `blank` weights have shapes only.
+    kept as separate layers. `blank` weights have shapes, but no numbers.
     """
 
     seed: int = 0
@@ -52,15 +52,15 @@ class Making:
 
 
 class Construction:
-    """A graph under construction, from `input` [1, *shape] f32 to `output`, at its last value.
+    """A graph under construction, from `input` [1, *shape] f32 to the current value.
 
-    Whoever watches the making is told of every layer that begins.
+    Every layer that begins is reported to `progress`.
     """
 
-    def __init__(self, name: str, shape: tuple[int, ...], making: Making) -> None:
-        self._builder = GraphBuilder(name, BlankPool() if making.blank else None)
-        self._draws = (Blanks if making.blank else Draws)(making.seed, name)
-        self._making = making
+    def __init__(self, name: str, shape: tuple[int, ...], options: ZooOptions) -> None:
+        self._builder = GraphBuilder(name, BlankPool() if options.blank else None)
+        self._draws = (Blanks if options.blank else Draws)(options.seed, name)
+        self._options = options
         self._value = self._builder.input("input", TensorType(DType.F32, (1, *shape)))
         self._moments = Moments.of(shape[-1], 0.0, 0.0)
         self._layers = 0
@@ -68,21 +68,21 @@ class Construction:
 
     @property
     def shape(self) -> Shape3:
-        """Rows, columns and channels of the current value, without any border."""
+        """Rows, columns and channels of the current value, without a border."""
         _, rows, columns, channels = self._value.type.shape
         return rows, columns, channels
 
     @property
     def moments(self) -> Moments:
-        """What is expected of the current value."""
+        """The expected statistics of the current value."""
         return self._moments
 
     def begin(self, kind: str) -> None:
-        """The operators that follow are of the source layer of this kind."""
+        """Begin a layer of this kind; the following operators belong to it."""
         self._layers += 1
         self._source = f"{self._layers} {kind}"
         self._draws.restart(self._layers)
-        self._making.progress(f"making weights: layer {self._source}", 0, 0)
+        self._options.progress(f"making weights: layer {self._source}", 0, 0)
 
     def finish(self, metadata: dict[str, str]) -> Graph:
         """The graph; the current value is its output."""
@@ -91,7 +91,7 @@ class Construction:
         return self._builder.build()
 
     def subtract(self, mean: tuple[float, ...]) -> None:
-        """Subtract one number from each channel, or one from all; what is left is around zero."""
+        """Subtract a number from each channel, or one number from all; results are around zero."""
         channels = self.shape[2]
         numbers = np.resize(np.array(mean, np.float32), channels)
         self._add(Add(), -numbers)
@@ -107,7 +107,7 @@ class Construction:
         self._moments = self._moments.plus(values)
 
     def batch_normalization(self) -> None:
-        """Normalise, scale and add, as ELL keeps it: three layers."""
+        """Batch normalisation as ELL's three layers: normalise, scale, add."""
         self._normalise(*self._statistics(self._moments))
 
     def _normalise(self, factors: Array, terms: Array, gamma: Array, beta: Array) -> None:
@@ -117,13 +117,13 @@ class Construction:
         self._moments = self._moments.times(factors).plus(terms).times(gamma).plus(beta)
 
     def parametric_relu(self) -> None:
-        """A ReLU with a slope of its own for every element."""
+        """A ReLU with a separate slope for every element."""
         alpha = self._draws.normal((1, *self.shape), _ALPHA_SCATTER, _ALPHA)
         self._add(PRelu(), alpha)
         self._moments = self._moments.rectified(alpha.mean((0, 1, 2), np.float64))
 
     def temperature(self) -> None:
-        """A factor for each class that gives the softmax numbers of a trained network's spread."""
+        """A factor for each class, so that the softmax gets numbers with `LOGIT_SPREAD`."""
         factor = LOGIT_SPREAD / self._moments.spread
         scales = self._draws.normal((self.shape[2],), 0.05 * factor, factor)
         self._add(Mul(), scales)
@@ -137,7 +137,10 @@ class Construction:
         return (scatter - moments.mean).astype(np.float32)
 
     def _statistics(self, moments: Moments) -> tuple[Array, Array, Array, Array]:
-        """A batch normalisation of such values: factors, terms, then drawn gammas and betas."""
+        """(factors, terms, gammas, betas) of a batch normalisation of values with these moments.
+
+        Factors and terms normalise; gammas and betas are random.
+        """
         channels = moments.mean.shape
         factors = (1 / np.sqrt(moments.variance + _EPSILON)).astype(np.float32)
         terms = (-moments.mean * factors).astype(np.float32)
@@ -147,7 +150,7 @@ class Construction:
     def _drawn(
         self, filters: int, window: tuple[int, int], groups: int = 1
     ) -> tuple[Array, Moments]:
-        """Weights of He's scale, and what is expected after a convolution with them."""
+        """Weights of He's scale, and the expected statistics after a convolution with them."""
         depth = self._moments.mean.size // groups
         deviation = math.sqrt(2 / (window[0] * window[1] * depth))
         weights = self._draws.normal((filters, *window, depth), deviation)

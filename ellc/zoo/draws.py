@@ -1,8 +1,8 @@
-"""Seeded numbers that are the same on every machine and with every numpy.
+"""Seeded random numbers that are the same on every machine and with every version of numpy.
 
-numpy promises the raw bits of its generators, not the distributions made from them. So normal
-numbers are made here: the sum of four 16-bit numbers is close to normal (it ends at 3.5 standard
-deviations), exact in integers, and scaled by one rounding.
+numpy guarantees the raw bits of its generators, but not its distributions. So normal numbers are
+computed here: the sum of four 16-bit numbers is close to normal (its range is +-3.5 standard
+deviations), exact in integers, and scaled with one rounding.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _DEVIATION = math.sqrt(_TERMS * (0x10000**2 - 1) / 12)
 
 
 class Draws:
-    """A stream of numbers that depends on a seed, a network and nothing drawn before `restart`."""
+    """A stream of random numbers for a seed, a network and a layer."""
 
     def __init__(self, seed: int, network: str) -> None:
         self._seed = seed
@@ -31,7 +31,7 @@ class Draws:
         self.restart(0)
 
     def restart(self, layer: int) -> None:
-        """Go on with the stream of a layer, whatever was drawn for the others."""
+        """Begin the stream of a layer, which does not depend on numbers drawn before."""
         key = (self._network, layer)
         self._bits = np.random.PCG64(np.random.SeedSequence(self._seed, spawn_key=key))
 
@@ -64,9 +64,9 @@ class Draws:
 
 
 class Blanks(Draws):
-    """Weights of the right shapes without numbers in them, to measure a network in no time.
+    """Weights of the right shapes without random numbers, to inspect a network in no time.
 
-    Every array is a view of one zero: no step along any axis moves in memory.
+    Every array is a view of a single zero: all its strides are 0.
     """
 
     def normal(self, shape: tuple[int, ...], deviation: float, mean: float = 0.0) -> Array:
@@ -79,10 +79,10 @@ class Blanks(Draws):
 
 
 class BlankPool(WeightPool):
-    """A pool that takes no array for another: numbers that nobody drew are all alike."""
+    """A pool that merges no arrays, since blank arrays of one shape are all equal."""
 
     def add(self, array: Array) -> str:
-        """Put an array in under a key of its own."""
+        """Add an array under a new key."""
         key = f"{len(self):0{2 * KEY_BYTES}x}"
         self._arrays[key] = array
         return key

@@ -1,4 +1,4 @@
-"""Networks of the zoo as model files."""
+"""Write networks of the zoo as model files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ellc.zoo.catalogue import build, find
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What was written: numbers in the network's constants, and the file's size."""
+    """The written file: number of elements in constants, and size in bytes."""
 
     parameters: int
     file_bytes: int
@@ -30,10 +30,10 @@ def build_file(
     *,
     keep_batch_norm: bool = False,
 ) -> Built:
-    """Build a network and write it as the file's suffix says, `.ell` or `.eir`.
+    """Build a network and write it in the format of the file's suffix, `.ell` or `.eir`.
 
-    Raises `EllcError`: E740 for an unknown name, E742 for a suffix that the network does not
-    have, E207 or E703 if the file cannot be written.
+    Raises `EllcError`: E740 for an unknown name, E742 for a suffix in which the network cannot be
+    written, E207 or E703 if the file cannot be written.
     """
     network = find(name)
     if path.suffix not in network.formats:
@@ -45,7 +45,7 @@ def build_file(
             hint=f"give the file a name that ends in {wanted}",
         )
     if not path.parent.is_dir():
-        # Found before minutes of work, not after.
+        # Checked before minutes of work.
         raise EllcError("the folder does not exist", code="E703", where=str(path.parent))
     graph = build(name, seed, width, progress, keep_batch_norm=keep_batch_norm)
     progress(f"writing {path.name}", 0, 0)

@@ -1,18 +1,18 @@
-"""What ELL's gallery pages of 2017 say about their networks, as typed facts.
+"""The networks on ELL's gallery pages of 2017, as typed facts.
 
-`gallery.json` holds every page that listed all layers with their padded shapes. A page does not say
-everything; what had to be inferred is marked with where it was taken from:
+`gallery.json` holds every page that lists all layers with their padded shapes. The pages do not
+contain all facts; inferred ones are marked with their origin:
 
-* `table`: a summary table that later revisions of the page show;
-* `shapes`: the only window that fits the padded shapes, by the rules that hold on every page that
-  has a table (convolutions step by 1; maxima are over 3x3 where there is a border, over 2x2 where
-  there is none, and step by 2; means are over the whole image);
-* `plot`: the plotted graph of the same network trained again. It shows that there is an activation
-  after hidden dense layers; that it is the one of the convolutions is assumed. It also shows a
-  bias in every float convolution and dense layer, and none in the binary ones;
-* `assumed`: nothing says it, the usual value is taken.
+* `table`: a summary table in later revisions of the page;
+* `shapes`: the only window that fits the padded shapes, by rules that hold on every page with a
+  table (convolutions have stride 1; maxima are 3x3 with a border, 2x2 without one, and have
+  stride 2; means are over the whole image);
+* `plot`: the plotted graph of the same network after another training. It shows that hidden dense
+  layers have an activation; that it is the one of the convolutions is assumed. It also shows a
+  bias in every float convolution and dense layer, and none in binary ones;
+* `assumed`: no source; the usual value.
 
-A leaky ReLU's slope is not on the pages either: it is the training framework's 0.01.
+The pages do not contain the slope of a leaky ReLU either: it is the training framework's 0.01.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ LEAKY_SLOPE = 0.01
 class PageLayer:
     """One line of a page.
 
-    `out` is [rows, columns, channels] including the border of `out_pad` pixels that the layer
-    leaves for the next one. `window` and `stride` (square, pixels) are 0 where the layer has none.
+    `out` is [rows, columns, channels] including a border of `out_pad` pixels for the next layer.
+    `window` and `stride` (square, in pixels) are 0 if the layer has none.
     """
 
     kind: str
@@ -45,7 +45,7 @@ class PageLayer:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A network of the gallery: its layers in order, and where the inferred facts come from."""
+    """A network of the gallery: its layers in order, and the origins of inferred facts."""
 
     name: str
     input: Shape3
@@ -58,7 +58,7 @@ class Page:
     hidden_activation_from: str = ""
 
     def inferred(self) -> dict[str, str]:
-        """What is not on the page, and where it was taken from."""
+        """Facts that are not on the page, with their origins."""
         leaky = any(layer.activation == "LeakyReLU" for layer in self.layers)
         facts = {"windows and strides": self.windows_from, "mean": self.mean_from, "bias": "plot"}
         if self.hidden_activation:

@@ -1,7 +1,7 @@
-"""Builds a chain of layers with seeded weights of trained-like scale.
+"""Builds a chain of layers with seeded weights that have the scale of trained ones.
 
-Every binarisation sees both signs, and the classes' probabilities differ without one that takes
-all: the scale before a softmax is made from the values' expected statistics too.
+Every binarisation gets both signs. The operands of a softmax are scaled by the values' expected
+statistics, so that probabilities differ, but none is nearly 1.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class Chain(Construction):
     ) -> None:
         """Convolution and bias.
 
-        Weights have He's scale, or the one that gives the results this standard deviation.
+        Weights have He's scale, or with `spread` the scale that gives the results this standard
+        deviation.
         """
         weights, after = self._drawn(filters, (window, window), groups)
         op = Conv2D((stride, stride), Padding.same(pad) if pad else Padding(), groups=groups)
@@ -57,7 +58,7 @@ class Chain(Construction):
         self._moments = self._moments.signs().filtered(np.where(weights, 1.0, -1.0))
 
     def dense(self, outputs: int, spread: float = 0.0) -> None:
-        """A layer that sees all of its input, and a bias; weights scaled as a convolution's."""
+        """A dense layer on the whole image, with a bias; weights are scaled as in `convolution`."""
         rows, columns, channels = self.shape
         inputs = rows * columns * channels
         weights = self._draws.normal((outputs, inputs), math.sqrt(2 / inputs))
@@ -78,15 +79,15 @@ class Chain(Construction):
                 self._add(Relu())
                 self._moments = self._moments.rectified()
             case "LeakyReLU":
-                slope = float(np.float32(LEAKY_SLOPE))  # what an archive of floats can hold
+                slope = float(np.float32(LEAKY_SLOPE))  # `.ell` archives store float32
                 self._add(LeakyRelu(slope))
                 self._moments = self._moments.rectified(slope)
             case _:
                 raise ValueError(f"no activation called {name}")
 
     def max_pool(self, window: int, stride: int, pad: int = 0, *, beyond: int = 0) -> None:
-        """Maximum; windows may reach so many pixels beyond the right and lower border."""
-        # What ELL's own files pad with: a network comes back from one as it was.
+        """Maximum; windows may reach `beyond` pixels further to the right and down."""
+        # ELL's files have this padding value, so a network that is written and read is unchanged.
         padding = Padding(pad, pad, pad + beyond, pad + beyond, (-FLT_MAX,))
         self._add(MaxPool2D((window, window), (stride, stride), padding))
         self._moments = self._moments.largest(window * window)
@@ -104,7 +105,7 @@ class Chain(Construction):
         )
 
     def dropout(self) -> None:
-        """What training needed here and inference passes on."""
+        """Dropout, which does nothing in inference."""
         self._add(Dropout())
 
     def softmax(self) -> None:
@@ -114,7 +115,7 @@ class Chain(Construction):
 
 
 def _rescaled(weights: Array, after: Moments, spread: float) -> tuple[Array, Moments]:
-    """Weights and their results' statistics, scaled to a standard deviation (0: left alone)."""
+    """Weights and statistics, scaled so that results have the deviation `spread` (0: unchanged)."""
     if not spread:
         return weights, after
     factor = np.float32(spread / after.spread)

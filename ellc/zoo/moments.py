@@ -1,12 +1,12 @@
-"""Mean and variance of a network's values, channel by channel, without running it.
+"""Expected mean and variance of a network's values, channel by channel, without running it.
 
-Weights of a trained network leave its values in a sane range. To have the same of seeded weights,
-each layer's statistics are worked out from those of the layer before, as if values were normally
-distributed; batch normalisation and biases are then made from them. Pixels of one channel are
-neither equal nor independent: half of their variance is common to a window.
+Weights of a trained network keep its values in a reasonable range. To get this with seeded weights,
+each layer's statistics are computed from those of the layer before, as if values were normally
+distributed; batch normalisation and biases are derived from them. Pixels of one channel are neither
+equal nor independent: half of their variance is assumed to be common to a window.
 
-All arithmetic is in double; what becomes a weight is rounded to float32 afterwards, so that the
-last digits of a machine's library do not show.
+All arithmetic is in double. Weights are rounded to float32 afterwards, which hides differences of
+machines in the last digits.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from ellc.ir.types import Array
 Doubles = NDArray[np.float64]
 
 COMMON = 0.5
-"""Share of a channel's variance that the pixels of a window have in common."""
+"""The share of a channel's variance that all pixels of a window have in common."""
 
 # Mean and variance of the largest of n independent standard normal numbers.
 _LARGEST = {1: (0.0, 1.0), 4: (1.02938, 0.49172), 9: (1.48501, 0.35735), 25: (1.96531, 0.25851)}
 _ROWS_AT_ONCE = 64
-# Points and weights at which a function of a normal number is sampled.
+# Points at which functions of a standard normal number are sampled, with their weights.
 _POINTS = np.arange(-16, 17) / 4
 _SHARES = np.exp(-(_POINTS**2) / 2) / np.exp(-(_POINTS**2) / 2).sum()
 
@@ -42,7 +42,7 @@ class Moments:
 
     @staticmethod
     def of(channels: int, mean: float, deviation: float) -> Moments:
-        """The same for all channels."""
+        """The same mean and standard deviation for all channels."""
         return Moments(np.full(channels, mean), np.full(channels, deviation**2))
 
     @property
@@ -76,7 +76,7 @@ class Moments:
         return Moments(mean, np.maximum(power - mean**2, 0.0))
 
     def signs(self) -> Moments:
-        """Of the sign: +1 above zero, else -1."""
+        """After taking the sign: +1 above zero, otherwise -1."""
         share, _ = self._above_zero()
         mean = 2 * share - 1
         return Moments(mean, 1 - mean**2)
@@ -84,7 +84,7 @@ class Moments:
     def filtered(self, weights: Array, groups: int = 1) -> Moments:
         """After a convolution with weights [F, rows, columns, C / groups] (float or signs)."""
         filters = weights.shape[0]
-        if not any(weights.strides):  # numbers that nobody drew: see `draws.Blanks`
+        if not any(weights.strides):  # blank weights: see `draws.Blanks`
             return Moments.of(filters, 0.0, 1.0)
         group_of = np.arange(filters) // (filters // groups)
         mean, variance = (x.reshape(groups, -1) for x in (self.mean, self.variance))
@@ -94,49 +94,49 @@ class Moments:
             w = weights[start : start + _ROWS_AT_ONCE].astype(np.float64)
             sums = w.sum((1, 2))
             shared = COMMON * sums**2 + (1 - COMMON) * (w**2).sum((1, 2))
-            # Sums along an axis, not a matrix product: its order differs between machines.
+            # Not a matrix product, whose order of additions differs between machines.
             parts.append(((sums * mean[own]).sum(1), (shared * variance[own]).sum(1)))
         return Moments(np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]))
 
     def mapped(self, function: Callable[[Doubles], Doubles]) -> Moments:
-        """After a function of each number."""
+        """After applying a function to each number."""
         values = function(self.mean + np.sqrt(self.variance) * _POINTS[:, None])
         mean = (values * _SHARES[:, None]).sum(0)
         return Moments(mean, (((values - mean) ** 2) * _SHARES[:, None]).sum(0))
 
     def summed(self, other: Moments) -> Moments:
-        """Of the sum with numbers that do not depend on these."""
+        """After adding independent numbers."""
         return Moments(self.mean + other.mean, self.variance + other.variance)
 
     def multiplied(self, other: Moments) -> Moments:
-        """Of the product with numbers that do not depend on these."""
+        """After multiplying with independent numbers."""
         mean = self.mean * other.mean
         power = (self.mean**2 + self.variance) * (other.mean**2 + other.variance)
         return Moments(mean, np.maximum(power - mean**2, 0.0))
 
     def picked(self, channels: NDArray[np.intp] | slice) -> Moments:
-        """Of some channels, in their order."""
+        """The moments of some channels, in their order."""
         return Moments(self.mean[channels], self.variance[channels])
 
     @staticmethod
     def joined(parts: Sequence[Moments]) -> Moments:
-        """Of the channels of all, one after the other."""
+        """After concatenating the channels."""
         means, variances = [x.mean for x in parts], [x.variance for x in parts]
         return Moments(np.concatenate(means), np.concatenate(variances))
 
     def repeated(self, pixels: int) -> Moments:
-        """Of an image of so many pixels, flattened."""
+        """After flattening an image with this number of pixels."""
         return Moments(np.tile(self.mean, pixels), np.tile(self.variance, pixels))
 
     def largest(self, cells: int) -> Moments:
-        """After the maximum over so many pixels."""
+        """After the maximum over this number of pixels."""
         shift, shrink = _LARGEST[cells]
         own = 1 - COMMON
         mean = self.mean + shift * np.sqrt(own * self.variance)
         return Moments(mean, self.variance * (COMMON + own * shrink))
 
     def averaged(self, cells: int) -> Moments:
-        """After the mean over so many pixels."""
+        """After the mean over this number of pixels."""
         return Moments(self.mean, self.variance * (COMMON + (1 - COMMON) / cells))
 
     def _above_zero(self) -> tuple[Doubles, Doubles]:

@@ -1,14 +1,14 @@
-"""The words in which the zoo's architectures are written: layers with branches.
+"""The builder for the zoo's architectures: layers with branches.
 
-A `Net` is a cursor in a graph under construction. Every word adds a layer to the value it stands
-at; `here` remembers a value, `at` goes back to one, `add` and `concat` join:
+A `Net` is a graph under construction with a current value. Most methods add a layer to the current
+value. `here` remembers a value, `at` returns to one, `add` and `concat` join values:
 
     start = net.here
     net.conv(64, 3, act="relu")
     net.conv(64, 3)
     net.add(start, act="relu")
 
-Numbers of filters are the published ones; a narrower network has its share of each (`scaled`).
+Numbers of filters are the published ones; a narrower network has a share of each (`scaled`).
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
 from ellc.ir.ops.reduce import Softmax
 from ellc.ir.ops.shape import Concat, Slice, Transpose
 from ellc.ir.types import Array, DType, Padding
-from ellc.zoo.construction import LOGIT_SPREAD, Construction, Making
+from ellc.zoo.construction import LOGIT_SPREAD, Construction, ZooOptions
 from ellc.zoo.gallery import LEAKY_SLOPE
 from ellc.zoo.moments import Doubles, Moments
 from ellc.zoo.widths import scaled
 
 Window = int | tuple[int, int]
 Pad = Literal["centred", "same", "valid"]
-"""Where a window may reach beyond the image: half its extent on each side (PyTorch, Caffe), as far
-as TensorFlow's SAME says, or nowhere."""
+"""How far a window may reach beyond the image: half its extent on each side (PyTorch, Caffe), as
+in TensorFlow's SAME, or not at all."""
 Activation = Literal[
     "", "relu", "leaky_relu", "relu6", "hard_swish", "hard_sigmoid", "sigmoid", "tanh"
 ]
 
-_SLOPE = float(np.float32(LEAKY_SLOPE))  # what an archive of floats can hold
+_SLOPE = float(np.float32(LEAKY_SLOPE))  # `.ell` archives store float32
 _ACTIVATIONS: dict[str, tuple[Op, Callable[[Doubles], Doubles]]] = {
     "relu": (Relu(), lambda x: np.maximum(x, 0)),
     "leaky_relu": (LeakyRelu(_SLOPE), lambda x: np.maximum(x, 0) + _SLOPE * np.minimum(x, 0)),
@@ -60,8 +60,8 @@ _ACTIVATIONS: dict[str, tuple[Op, Callable[[Doubles], Doubles]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A value of the graph, with what is expected of its numbers."""
+class Tensor:
+    """A value of the graph, with its expected statistics."""
 
     value: Ref
     moments: Moments
@@ -70,36 +70,36 @@ class Place:
 class Net(Construction):
     """A network under construction, from `input` [1, *shape] f32 to `output`.
 
-    `pad` is where windows reach unless a layer says otherwise; `spread` is the standard deviation
-    of the input's numbers around `middle`. A flat input becomes one pixel.
+    `pad` is the default padding of layers. `middle` and `spread` are mean and standard deviation of
+    the input's numbers. A flat input becomes one pixel.
     """
 
     def __init__(
         self,
         name: str,
         shape: tuple[int, ...],
-        making: Making,
+        options: ZooOptions,
         *,
         pad: Pad = "centred",
         middle: float = 0.0,
         spread: float = 1.0,
     ) -> None:
-        super().__init__(name, shape, making)
+        super().__init__(name, shape, options)
         if len(shape) == 1:
             self._reshape((1, 1, 1, *shape))
         self._pad = pad
         self._moments = Moments.of(shape[-1], middle, spread)
 
-    # ---- where the next layer goes --------------------------------------------------------------
+    # ---- the current value ----------------------------------------------------------------------
 
     @property
-    def here(self) -> Place:
-        """The current value, to come back to."""
-        return Place(self._value, self._moments)
+    def here(self) -> Tensor:
+        """The current value, for a later `at`, `add` or `concat`."""
+        return Tensor(self._value, self._moments)
 
-    def at(self, place: Place) -> Net:
-        """Go on from a value."""
-        self._value, self._moments = place.value, place.moments
+    def at(self, tensor: Tensor) -> Net:
+        """Make a value the current one; returns this object."""
+        self._value, self._moments = tensor.value, tensor.moments
         return self
 
     def finish(self, metadata: dict[str, str]) -> Graph:
@@ -123,10 +123,11 @@ class Net(Construction):
         whole: bool = False,
         logits: bool = False,
     ) -> None:
-        """Convolution with batch normalisation, or with a bias where there is none.
+        """Convolution, then batch normalisation, or with `norm` false a bias; then `act`.
 
-        `bias` says otherwise: one before the batch normalisation as well, or none anywhere. `whole`
-        filters are not narrowed: classes. `logits` get the spread that a softmax wants.
+        `bias` overrides that: true adds a bias before batch normalisation, too; false omits it.
+        With `whole` the number of filters is not scaled by the width, as for classes. With `logits`
+        the results have `LOGIT_SPREAD`.
         """
         count = filters if whole else self.scaled(filters)
         self._convolve(count, window, stride, 1, pad, norm=norm, bias=bias, logits=logits)
@@ -143,7 +144,7 @@ class Net(Construction):
         bias: bool | None = None,
         pad: Pad | None = None,
     ) -> None:
-        """A convolution of every channel by itself, `times` filters for each, as `conv`."""
+        """Depthwise convolution, `times` filters per channel; other options as in `conv`."""
         groups = self.shape[2]
         self._convolve(times * groups, window, stride, groups, pad, norm=norm, bias=bias)
         self.act(act)
@@ -159,7 +160,7 @@ class Net(Construction):
         self._filter(op, weights, self._moments.averaged(4))
 
     def binary(self, filters: int, window: int = 3, stride: int = 1, *, outside: int = 0) -> None:
-        """Convolution of signs with signs; `outside` the image there is nothing, or this sign."""
+        """Convolution of signs with signs. `outside` is the padding value: 0, -1 or 1."""
         self.begin("binary")
         count, pair = self.scaled(filters), (window, window)
         signs = self._draws.signs((count, *pair, self.shape[2]))
@@ -169,12 +170,12 @@ class Net(Construction):
         op = BinaryConv2D((stride, stride), padding)
         self._value = self._builder.add(op, self._value, bits, source=self._source)
         moments = self._moments.signs()
-        # Signs that nobody drew have no moments.
+        # Blank signs (with strides of 0) are passed on unchanged, so that `filtered` sees them.
         weights = np.where(signs, np.float32(1), np.float32(-1)) if any(signs.strides) else signs
         self._moments = moments.filtered(weights)
 
     def norm(self) -> None:
-        """Batch normalisation that no weights before it can take: it stays a layer."""
+        """Batch normalisation as a separate layer, which is not folded into weights."""
         self.begin("norm")
         self.batch_normalization()
 
@@ -187,7 +188,7 @@ class Net(Construction):
         whole: bool = False,
         logits: bool = False,
     ) -> None:
-        """A layer that sees all of its input, with a bias; with `norm` batch normalisation too."""
+        """A dense layer on the whole image, with a bias and, with `norm`, batch normalisation."""
         rows, columns, _ = self.shape
         self._moments = self._moments.repeated(rows * columns)
         count = outputs if whole else self.scaled(outputs)
@@ -197,7 +198,7 @@ class Net(Construction):
     def squeeze_excite(
         self, hidden: int, act: Activation = "relu", gate: Activation = "hard_sigmoid"
     ) -> None:
-        """Factors for every channel from the means of all."""
+        """Squeeze and excite: scale each channel by a factor, computed from all channels' means."""
         before = self.here
         self.global_mean()
         self.conv(hidden, act=act, norm=False)
@@ -208,7 +209,7 @@ class Net(Construction):
         self._value = self._builder.add(Mul(), before.value, gates.value, source=self._source)
         self._moments = before.moments.multiplied(gates.moments)
 
-    # ---- layers without -------------------------------------------------------------------------
+    # ---- layers without weights -----------------------------------------------------------------
 
     def act(self, name: Activation) -> None:
         """An activation, or nothing for an empty name."""
@@ -233,39 +234,39 @@ class Net(Construction):
         self._moments = self._moments.averaged(window * window)
 
     def global_mean(self) -> None:
-        """Mean over the whole image: one pixel is left."""
+        """Mean over the whole image, which becomes one pixel."""
         self.begin("global mean")
         rows, columns, _ = self.shape
         self._add(AvgPool2D((rows, columns), (1, 1)))
         self._moments = self._moments.averaged(rows * columns)
 
-    def add(self, other: Place, act: Activation = "") -> None:
+    def add(self, other: Tensor, act: Activation = "") -> None:
         """The sum with another value of the same shape."""
         self.begin("add")
         self._value = self._builder.add(Add(), self._value, other.value, source=self._source)
         self._moments = self._moments.summed(other.moments)
         self.act(act)
 
-    def concat(self, *places: Place) -> None:
-        """The channels of all, one after the other."""
+    def concat(self, *tensors: Tensor) -> None:
+        """Concatenate values along the channels."""
         self.begin("concat")
-        values = [place.value for place in places]
+        values = [tensor.value for tensor in tensors]
         self._value = self._builder.add(Concat(3), *values, source=self._source)
-        self._moments = Moments.joined([place.moments for place in places])
+        self._moments = Moments.joined([tensor.moments for tensor in tensors])
 
-    def halves(self) -> tuple[Place, Place]:
+    def halves(self) -> tuple[Tensor, Tensor]:
         """The first and the last half of the channels."""
         self.begin("halves")
         rows, columns, channels = self.shape
-        size, found = channels // 2, []
+        size, halves = channels // 2, []
         for start in (0, size):
             op = Slice((0, 0, 0, start), (1, rows, columns, size), (1, 1, 1, 1))
             value = self._builder.add(op, self._value, source=self._source)
-            found.append(Place(value, self._moments.picked(slice(start, start + size))))
-        return found[0], found[1]
+            halves.append(Tensor(value, self._moments.picked(slice(start, start + size))))
+        return halves[0], halves[1]
 
     def shuffle(self, groups: int = 2) -> None:
-        """Channels of the groups in turn: the first of each, then the second of each."""
+        """Interleave the channels of the groups: the first of each group, then the second, ..."""
         self.begin("shuffle")
         rows, columns, channels = self.shape
         order = np.arange(channels).reshape(groups, -1).T.reshape(-1)
@@ -275,7 +276,7 @@ class Net(Construction):
         self._moments = self._moments.picked(order)
 
     def normalise_locally(self) -> None:
-        """Local response normalisation over five channels, as AlexNet and GoogLeNet have it."""
+        """Local response normalisation over five channels, as in AlexNet and GoogLeNet."""
         self.begin("normalise locally")
         self._add(LRN(5, 1e-4, 0.75))
 
@@ -285,7 +286,7 @@ class Net(Construction):
         self._add(Softmax((3,)))
 
     def classify(self, classes: int) -> None:
-        """Mean over the image, a dense layer, a softmax: how most networks end."""
+        """Mean over the image, a dense layer and a softmax, the end of most networks."""
         self.global_mean()
         self.dense(classes, whole=True, logits=True)
         self.softmax()
@@ -293,8 +294,8 @@ class Net(Construction):
     # ---- help -----------------------------------------------------------------------------------
 
     def scaled(self, filters: int) -> int:
-        """The network's share of a published number of filters; even numbers stay even."""
-        width = self._making.width
+        """A published number of filters at the network's width; even numbers stay even."""
+        width = self._options.width
         return scaled(filters, width, 2 if filters % 2 == 0 else 1) if width != 1 else filters
 
     def _convolve(
@@ -321,24 +322,24 @@ class Net(Construction):
             return
         if logits:
             factor = np.float32(LOGIT_SPREAD / after.spread)
-            weights = weights if self._making.blank else weights * factor
+            weights = weights if self._options.blank else weights * factor
             after = after.times(np.full(filters, factor))
         self._filter(op, weights, after)
         if bias is not False:
             self.centre()
 
     def _normalised(self, op: Op, weights: Array, after: Moments, *, bias: bool) -> None:
-        """A convolution, perhaps a bias, and batch normalisation: folded, or as layers."""
+        """A convolution, an optional bias, and batch normalisation, either folded or as layers."""
         terms_before = self._centring(after) if bias else np.zeros(len(weights), np.float32)
         factors, terms, gamma, beta = self._statistics(after.plus(terms_before))
-        if self._making.keep_batch_norm:
+        if self._options.keep_batch_norm:
             self._filter(op, weights, after)
             if bias:
                 self.bias(terms_before)
             self._normalise(factors, terms, gamma, beta)
             return
         scale = factors * gamma
-        if not self._making.blank:
+        if not self._options.blank:
             weights = weights * scale.reshape(-1, *(1,) * (weights.ndim - 1))
         self._filter(op, weights, after.times(scale))
         self.bias(terms_before * scale + terms * gamma + beta)
@@ -372,7 +373,7 @@ class Net(Construction):
                 return Padding.of((top, left, bottom, right), (value,))
 
     def _ceil(self, padding: Padding, window: int, stride: int, ceil: bool) -> Padding:
-        """With `ceil`, padding for a last window that begins inside the image."""
+        """The padding, with `ceil` extended so that a last window may begin inside the image."""
         if not ceil:
             return padding
         top, left, bottom, right = padding.amounts
@@ -387,6 +388,6 @@ def _pair(window: Window) -> tuple[int, int]:
 
 
 def _same(extent: int, window: int, stride: int) -> tuple[int, int]:
-    """How far TensorFlow's SAME reaches before and after."""
+    """The padding (before, after) of TensorFlow's SAME along one axis."""
     total = max((-(-extent // stride) - 1) * stride + window - extent, 0)
     return total // 2, total - total // 2

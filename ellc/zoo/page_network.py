@@ -1,4 +1,4 @@
-"""From a page of the gallery to a graph."""
+"""Build the network of a gallery page as a graph."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from dataclasses import replace
 from fractions import Fraction
 
 from ellc.ir.graph import Graph
-from ellc.zoo.construction import LOGIT_SPREAD, Making
+from ellc.zoo.construction import LOGIT_SPREAD, ZooOptions
 from ellc.zoo.gallery import Page, PageLayer
 from ellc.zoo.layers import Chain
 from ellc.zoo.widths import scaled
 
 
 def at_width(page: Page, width: Fraction) -> Page:
-    """The page of a narrower network: same images, same classes, fewer channels in between."""
+    """The page of a narrower network: the same images and classes, fewer inner channels."""
     weighted = [
         index
         for index, layer in enumerate(page.layers)
@@ -29,9 +29,9 @@ def at_width(page: Page, width: Fraction) -> Page:
     return replace(page, layers=layers)
 
 
-def build_page(page: Page, making: Making, metadata: dict[str, str]) -> Graph:
-    """The graph of a page with seeded weights: a plain chain that `write_ell` can write."""
-    chain = Chain(page.name, page.input, making)
+def build_page(page: Page, options: ZooOptions, metadata: dict[str, str]) -> Graph:
+    """The graph of a page with seeded weights: a chain of layers that `write_ell` can write."""
+    chain = Chain(page.name, page.input, options)
     pad = 0
     for index, layer in enumerate(page.layers):
         chain.begin(layer.kind)
@@ -74,15 +74,18 @@ def _add(chain: Chain, page: Page, index: int, pad: int) -> None:
 
 
 def _beyond(chain: Chain, layer: PageLayer, pad: int) -> int:
-    """How far the last window reaches after the padded image; the page's shape decides."""
+    """How far the last window must reach beyond the padded image to give the page's shape."""
     outputs = layer.out[0] - 2 * layer.out_pad
     return max(0, (outputs - 1) * layer.stride + layer.window - (chain.shape[0] + 2 * pad))
 
 
 def _spread(page: Page, index: int) -> float:
-    """The last weights of a network without a temperature decide how far its classes differ."""
+    """The spread of a layer's results: `LOGIT_SPREAD` for the last weights, otherwise 0 (He's).
+
+    It is 0 as well if an `ElementTimes` follows, which scales the classes.
+    """
     later = page.layers[index + 1 :]
     if any(layer.kind in ("Convolution", "Dense", "ElementTimes") for layer in later):
         return 0.0
-    # The mean over the last, small image takes little away: its pixels depend on the same inputs.
+    # A mean over the last, small image hardly changes it: the pixels depend on the same inputs.
     return LOGIT_SPREAD

@@ -1,16 +1,17 @@
-"""ELL's gallery pages that show a plot of the graph or a summary table, and no list of layers.
+"""ELL's gallery pages with a plot of the graph or a summary table instead of a list of layers.
 
-`plots.json` holds them as short texts, one for each layer: a kind, its numbers, and the activation
-that a table shows behind a convolution. A window and its step are `3/2`. A layer reads the one
-before it, or those that `@` names by their places: 0 is the input, 1 the first layer.
+`plots.json` holds a short text for each layer: a kind, its numbers, and the activation that a table
+shows after a convolution. `3/2` is a window and its stride. A layer reads the previous one, or the
+layers that `@` names by their numbers: 0 is the input, 1 the first layer.
 
     conv 64 7/2 bias relu     depthwise 3/1     norm     max 3/2     plus @4
 
-What they do not say was inferred, and each page marks from where, as those of `gallery.json`:
+Facts that the pages do not contain are inferred, and marked with their origin as in `gallery.json`:
 
-* a plot shows no window of a pooling: the table has it (`table`), or the usual 3x3 behind a first
-  convolution is taken (`assumed`); nor which function an `Activation` is;
-* a table shows neither batch normalisation, which is left out, nor what is subtracted from pixels.
+* A plot shows neither the window of a pooling nor the function of an `Activation`. The window is
+  from the table (`table`), or the usual 3x3 after a first convolution (`assumed`).
+* A table shows neither batch normalisation, which is left out, nor the number that is subtracted
+  from pixels.
 
 A softmax follows the last layer.
 """
@@ -24,7 +25,7 @@ from importlib import resources
 from typing import Any, cast
 
 from ellc.ir.graph import Graph
-from ellc.zoo.construction import PIXEL_DEVIATION, Making
+from ellc.zoo.construction import PIXEL_DEVIATION, ZooOptions
 from ellc.zoo.net import Activation, Net
 
 _CLASSES = 1000
@@ -33,7 +34,7 @@ _PIXEL_MEAN = 114.0
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A network of the gallery as its plot or its table shows it."""
+    """A network of the gallery, from its plot or its table."""
 
     name: str
     input: tuple[int, ...]
@@ -43,19 +44,19 @@ class Plot:
 
     @property
     def is_chain(self) -> bool:
-        """Whether every layer reads the one before it."""
+        """Whether the network is a chain of layers that ELL has (not depthwise)."""
         return not any("@" in layer or layer.startswith("depthwise") for layer in self.layers)
 
 
 @cache
 def plots() -> tuple[Plot, ...]:
-    """Every page, in the order of their names."""
+    """All pages, in the order of their names."""
     return tuple(map(_plot, _document()["pages"]))
 
 
 @cache
 def missing() -> dict[str, str]:
-    """The pages of which no network can be built, and why."""
+    """The pages whose network cannot be built, each with the reason."""
     return dict(_document()["missing"])
 
 
@@ -72,42 +73,42 @@ def _document() -> dict[str, Any]:
 
 
 def _plot(entry: dict[str, Any]) -> Plot:
-    says = {"layers": entry["from"], "windows and strides": entry["windows_from"]}
+    inferred = {"layers": entry["from"], "windows and strides": entry["windows_from"]}
     if "activation_from" in entry:
-        says["activations"] = entry["activation_from"]
+        inferred["activations"] = entry["activation_from"]
     if "mean_from" in entry:
-        says["mean"] = entry["mean_from"]
+        inferred["mean"] = entry["mean_from"]
     if entry["from"] == "table":
-        says["batch normalisation"] = "left out"
+        inferred["batch normalisation"] = "left out"
     if any("leaky_relu" in layer for layer in entry["layers"]):
-        says["leaky slope"] = "assumed"
+        inferred["leaky slope"] = "assumed"
     return Plot(
-        entry["name"], tuple(entry["input"]), entry["colours"], tuple(entry["layers"]), says
+        entry["name"], tuple(entry["input"]), entry["colours"], tuple(entry["layers"]), inferred
     )
 
 
-def build_plot(plot: Plot, making: Making, metadata: dict[str, str]) -> Graph:
+def build_plot(plot: Plot, options: ZooOptions, metadata: dict[str, str]) -> Graph:
     """The graph of a page, from pixels 0..255."""
-    # The pages' networks keep their batch normalisation, which follows a pooling as often as not.
-    making = replace(making, keep_batch_norm=True)
-    net = Net(plot.name, plot.input, making, middle=_PIXEL_MEAN, spread=PIXEL_DEVIATION)
-    places = [net.here]
+    # These networks keep batch normalisation as layers, since it often follows a pooling.
+    options = replace(options, keep_batch_norm=True)
+    net = Net(plot.name, plot.input, options, middle=_PIXEL_MEAN, spread=PIXEL_DEVIATION)
+    values = [net.here]
     for layer in plot.layers:
         words = layer.split()
-        reads = [places[int(word[1:])] for word in words if word.startswith("@")]
-        net.at(reads[0] if reads and words[0] != "plus" else places[-1])
+        reads = [values[int(word[1:])] for word in words if word.startswith("@")]
+        net.at(reads[0] if reads and words[0] != "plus" else values[-1])
         if words[0] == "plus":
-            net.at(reads[-2] if len(reads) > 1 else places[-1]).add(reads[-1])
+            net.at(reads[-2] if len(reads) > 1 else values[-1]).add(reads[-1])
         else:
             own = [word for word in words if not word.startswith("@")]
             _add(net, own, scaled="scale" in plot.layers)
-        places.append(net.here)
+        values.append(net.here)
     net.softmax()
     return net.finish({"model.input.expectedColorChannelOrder": plot.colours, **metadata})
 
 
 def _add(net: Net, words: list[str], *, scaled: bool) -> None:
-    """Add a layer; in a network that is `scaled` before its softmax, any spread will do there."""
+    """Add a layer. A network that is `scaled` needs no `LOGIT_SPREAD` before its softmax."""
     match words:
         case ["conv", filters, size, *more]:
             window, stride = map(int, size.split("/"))
@@ -127,7 +128,7 @@ def _add(net: Net, words: list[str], *, scaled: bool) -> None:
             net.dense(int(outputs), whole=int(outputs) == _CLASSES)
         case ["max", size]:
             window, stride = map(int, size.split("/"))
-            # Windows of even extent begin at the image, and the last may reach beyond it.
+            # Windows of even extent begin inside the image; the last one may reach beyond it.
             even = window % 2 == 0
             net.max(window, stride, pad="valid" if even else "centred", ceil=even)
         case ["minus", means]:

@@ -1,4 +1,4 @@
-"""Narrower versions of a network: a fraction of the channels in all its inner layers."""
+"""Widths of narrower networks: the fraction of channels that inner layers keep."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ def parse_width(text: str) -> Fraction:
 
 
 def scaled(channels: int, width: Fraction, groups: int = 1) -> int:
-    """A channel count at a width: the same number in each group, at least one."""
+    """The number of channels at a width: at least one per group, and the same in each."""
     return groups * max(1, round(channels * width / groups))

@@ -1,4 +1,4 @@
-"""The published networks, one file for each family."""
+"""Families of published networks, one file for each."""
 
 from ellc.zoo.architecture import Family
 from ellc.zoo.families import (

@@ -1,4 +1,4 @@
-"""Networks of signs as in Larq Zoo: QuickNet in three sizes, and Bi-Real-Net of 18 layers."""
+"""Binary networks as in Larq Zoo: QuickNet in three sizes, and Bi-Real-Net with 18 layers."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def _make_quicknet(
     blocks: tuple[int, ...] = (4, 4, 4, 4),
     filters: tuple[int, ...] = (64, 128, 256, 512),
 ) -> Architecture:
-    draw = partial(_quicknet, blocks=blocks, filters=filters)
-    return Architecture(name, (224, 224, 3), "symmetric", "Larq Zoo", draw, pad="same")
+    layers = partial(_quicknet, blocks=blocks, filters=filters)
+    return Architecture(name, (224, 224, 3), "symmetric", "Larq Zoo", layers, pad="same")
 
 
 def _make_bi_real(name: str) -> Architecture:

@@ -1,4 +1,4 @@
-"""LeNet-5 and VGG-16: convolutions and maxima, then dense layers."""
+"""LeNet-5 and VGG-16: convolutions and pooling, then dense layers."""
 
 from __future__ import annotations
 

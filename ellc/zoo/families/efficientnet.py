@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0: inverted residuals without squeeze and excite, for integers."""
+"""EfficientNet-Lite0: inverted residuals without squeeze and excite, which suit quantisation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ellc.zoo.architecture import Architecture, Family
 from ellc.zoo.families.mobilenet import inverted_residual
 from ellc.zoo.net import Net
 
-# Window, expansion, filters, blocks, stride of the first.
+# Window, expansion, filters, number of blocks, stride of the first block.
 _BLOCKS = (
     (3, 1, 16, 1, 1),
     (3, 6, 24, 2, 2),

@@ -1,11 +1,11 @@
-"""GoogLeNet as published with the Caffe framework, without the classifiers used in training."""
+"""GoogLeNet as published with the Caffe framework, without training's auxiliary classifiers."""
 
 from __future__ import annotations
 
 from ellc.zoo.architecture import Architecture, Family
 from ellc.zoo.net import Net
 
-# Filters: 1x1; before the 3x3 and it; before the 5x5 and it; after the maximum. A maximum follows.
+# Filters of each module: 1x1; 1x1 before 3x3, 3x3; 1x1 before 5x5, 5x5; 1x1 after the maximum.
 _THIRD = ((64, 96, 128, 16, 32, 32), (128, 128, 192, 32, 96, 64))
 _FOURTH = (
     (192, 96, 208, 16, 48, 64),

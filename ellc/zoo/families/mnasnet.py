@@ -1,4 +1,4 @@
-"""MNasNet: B1, which is plain, as in torchvision; A1, with squeeze and excite, of TensorFlow."""
+"""MNasNet: B1 as in torchvision; A1, which has squeeze and excite, as in TensorFlow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ellc.zoo.net import Net
 
 _Block = tuple[int, int, int, int, int, bool]
 
-# Window, expansion, filters, blocks, stride of the first, squeeze and excite.
+# Window, expansion, filters, number of blocks, stride of the first block, squeeze and excite.
 _B1: tuple[_Block, ...] = (
     (3, 3, 24, 3, 2, False),
     (5, 3, 40, 3, 2, False),
@@ -49,13 +49,13 @@ def _mnasnet(net: Net, width: Fraction, blocks: tuple[_Block, ...]) -> None:
 
 
 def _b1(name: str, width: Fraction) -> Architecture:
-    draw = partial(_mnasnet, width=width, blocks=_B1)
-    return Architecture(name, (224, 224, 3), "imagenet", "torchvision", draw)
+    layers = partial(_mnasnet, width=width, blocks=_B1)
+    return Architecture(name, (224, 224, 3), "imagenet", "torchvision", layers)
 
 
 def _a1(name: str, width: Fraction, size: int) -> Architecture:
-    draw = partial(_mnasnet, width=width, blocks=_A1)
-    return Architecture(name, (size, size, 3), "imagenet", "TensorFlow", draw, pad="same")
+    layers = partial(_mnasnet, width=width, blocks=_A1)
+    return Architecture(name, (size, size, 3), "imagenet", "TensorFlow", layers, pad="same")
 
 
 FAMILIES = (

@@ -1,4 +1,4 @@
-"""MobileNet V1 and V2 as TensorFlow's model garden publishes them, and MLPerf Tiny's small V1."""
+"""MobileNet V1 and V2 as in TensorFlow's model garden, and the small V1 of MLPerf Tiny."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from functools import partial
 from ellc.zoo.architecture import Architecture, Family, divisible
 from ellc.zoo.net import Activation, Net
 
-_BACKGROUND = 1001  # ImageNet's classes and one for none of them
+_BACKGROUND = 1001  # ImageNet's classes, and one for the background
 _V1 = (
     *((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)),
     *((512, 1),) * 5,
     *((1024, 2), (1024, 1)),
 )
-# Expansion, filters, blocks, stride of the first.
+# Expansion, filters, number of blocks, stride of the first block.
 V2_BLOCKS = (
     *((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2)),
     *((6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)),
@@ -55,7 +55,10 @@ def inverted_residual(
     squeeze: int = 0,
     gate: Activation = "hard_sigmoid",
 ) -> None:
-    """Wide, depthwise, perhaps factors from `squeeze` channels, and narrow again."""
+    """1x1 to `hidden` channels, depthwise, 1x1 to `outputs`; the input is added if shapes match.
+
+    If `squeeze` is not 0, squeeze and excite with that many channels follows the depthwise layer.
+    """
     start = net.here
     if hidden != inputs:
         net.conv(hidden, act=act)
@@ -68,18 +71,18 @@ def inverted_residual(
 
 
 def _make_v1(name: str, width: Fraction, size: int) -> Architecture:
-    draw = partial(_v1, width=width, classes=_BACKGROUND, act="relu6", bias=None)
-    return Architecture(name, (size, size, 3), "symmetric", "TensorFlow", draw, pad="same")
+    layers = partial(_v1, width=width, classes=_BACKGROUND, act="relu6", bias=None)
+    return Architecture(name, (size, size, 3), "symmetric", "TensorFlow", layers, pad="same")
 
 
 def _make_v2(name: str, width: Fraction, size: int) -> Architecture:
-    draw = partial(_v2, width=width)
-    return Architecture(name, (size, size, 3), "symmetric", "TensorFlow", draw, pad="same")
+    layers = partial(_v2, width=width)
+    return Architecture(name, (size, size, 3), "symmetric", "TensorFlow", layers, pad="same")
 
 
 def _make_vww(name: str) -> Architecture:
-    draw = partial(_v1, width=Fraction(1, 4), classes=2, act="relu", bias=True)
-    return Architecture(name, (96, 96, 3), "unit", "MLPerf Tiny", draw, pad="same")
+    layers = partial(_v1, width=Fraction(1, 4), classes=2, act="relu", bias=True)
+    return Architecture(name, (96, 96, 3), "unit", "MLPerf Tiny", layers, pad="same")
 
 
 FAMILIES = (

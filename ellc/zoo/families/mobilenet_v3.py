@@ -11,7 +11,7 @@ from ellc.zoo.net import Activation, Net
 
 _Block = tuple[int, int, int, bool, Activation, int]
 
-# Window, hidden channels, outputs, squeeze and excite, activation, stride.
+# Window, hidden channels, output channels, squeeze and excite, activation, stride.
 _SMALL: tuple[_Block, ...] = (
     (3, 16, 16, True, "relu", 2),
     (3, 72, 24, False, "relu", 2),
@@ -62,8 +62,8 @@ def _v3(net: Net, width: Fraction, blocks: tuple[_Block, ...], last: int) -> Non
 def _make(
     name: str, blocks: tuple[_Block, ...], last: int, width: Fraction = Fraction(1), size: int = 224
 ) -> Architecture:
-    draw = partial(_v3, width=width, blocks=blocks, last=last)
-    return Architecture(name, (size, size, 3), "imagenet", "torchvision", draw)
+    layers = partial(_v3, width=width, blocks=blocks, last=last)
+    return Architecture(name, (size, size, 3), "imagenet", "torchvision", layers)
 
 
 _small = partial(_make, blocks=_SMALL, last=1024)

@@ -1,11 +1,11 @@
-"""Residual networks: ResNet-18 and 50 as in torchvision, ResNet8 of MLPerf Tiny."""
+"""Residual networks: ResNet-18 and ResNet-50 as in torchvision, ResNet8 as in MLPerf Tiny."""
 
 from __future__ import annotations
 
 from functools import partial
 
 from ellc.zoo.architecture import Architecture, Family
-from ellc.zoo.net import Net, Place
+from ellc.zoo.net import Net, Tensor
 
 
 def _resnet(net: Net, counts: tuple[int, ...], *, bottleneck: bool) -> None:
@@ -37,8 +37,8 @@ def _bottleneck(net: Net, inputs: int, filters: int, stride: int) -> int:
     return 4 * filters
 
 
-def _join(net: Net, start: Place, inputs: int, filters: int, stride: int) -> None:
-    """Add the block's input, through a convolution if it has another shape."""
+def _join(net: Net, start: Tensor, inputs: int, filters: int, stride: int) -> None:
+    """Add the block's input, after a convolution if its shape differs."""
     end = net.here
     net.at(start)
     if stride > 1 or inputs != filters:
@@ -62,9 +62,9 @@ def _resnet8(net: Net) -> None:
     net.classify(10)
 
 
-def _large(name: str, layers: tuple[int, ...], *, bottleneck: bool) -> Architecture:
-    draw = partial(_resnet, counts=layers, bottleneck=bottleneck)
-    return Architecture(name, (224, 224, 3), "imagenet", "torchvision", draw)
+def _large(name: str, counts: tuple[int, ...], *, bottleneck: bool) -> Architecture:
+    layers = partial(_resnet, counts=counts, bottleneck=bottleneck)
+    return Architecture(name, (224, 224, 3), "imagenet", "torchvision", layers)
 
 
 def _small(name: str) -> Architecture:
@@ -72,7 +72,7 @@ def _small(name: str) -> Architecture:
 
 
 FAMILIES = (
-    Family("resnet18", ("resnet18",), partial(_large, layers=(2, 2, 2, 2), bottleneck=False)),
-    Family("resnet50", ("resnet50",), partial(_large, layers=(3, 4, 6, 3), bottleneck=True)),
+    Family("resnet18", ("resnet18",), partial(_large, counts=(2, 2, 2, 2), bottleneck=False)),
+    Family("resnet50", ("resnet50",), partial(_large, counts=(3, 4, 6, 3), bottleneck=True)),
     Family("resnet8", ("resnet8",), _small),
 )

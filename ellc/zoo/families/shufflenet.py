@@ -1,4 +1,4 @@
-"""ShuffleNet V2 as in torchvision: half of the channels pass, the other half is worked on."""
+"""ShuffleNet V2 as in torchvision: each block passes half of the channels through unchanged."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def _shufflenet(net: Net, filters: tuple[int, ...], last: int) -> None:
     for outputs, count in zip(filters, (4, 8, 4), strict=True):
         _down(net, outputs // 2)
         for _ in range(count - 1):
-            passed, worked = net.halves()
-            net.at(worked)
+            unchanged, other = net.halves()
+            net.at(other)
             _branch(net, outputs // 2, 1)
-            net.concat(passed, net.here)
+            net.concat(unchanged, net.here)
             net.shuffle()
     net.conv(last, act="relu")
     net.classify(1000)
@@ -39,7 +39,7 @@ def _branch(net: Net, filters: int, stride: int) -> None:
 
 
 def _down(net: Net, filters: int) -> None:
-    """Both halves from all channels, at half the size."""
+    """A block that halves rows and columns: both branches read all channels."""
     start = net.here
     net.depthwise(3, 2)
     net.conv(filters, act="relu")
@@ -52,8 +52,8 @@ def _down(net: Net, filters: int) -> None:
 
 def _make(name: str, width: Fraction) -> Architecture:
     filters, last = _FILTERS[width]
-    draw = partial(_shufflenet, filters=filters, last=last)
-    return Architecture(name, (224, 224, 3), "imagenet", "torchvision", draw)
+    layers = partial(_shufflenet, filters=filters, last=last)
+    return Architecture(name, (224, 224, 3), "imagenet", "torchvision", layers)
 
 
 def _family(width: str) -> Family:

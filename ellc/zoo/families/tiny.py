@@ -1,4 +1,4 @@
-"""Small networks for microcontrollers: faces' expressions, keywords, sounds of machines."""
+"""Small networks for microcontrollers: facial expressions, keywords, anomalies of machines."""
 
 from __future__ import annotations
 
