@@ -13,7 +13,7 @@ import numpy as np
 from ellc.arrays import as_input
 from ellc.codegen.machine.target import Target
 from ellc.codegen.toolchain import emulate
-from ellc.codegen.toolchain.load import call_library, has_c_library, library_abi
+from ellc.codegen.toolchain.load import call_library, has_c_library, library_abi, open_session
 from ellc.codegen.toolchain.repeats import first_and_steady, repeated
 from ellc.ir.errors import EllcError, InternalError
 from ellc.ir.interp import evaluate
@@ -88,6 +88,19 @@ class Library:
             repeat_ms=repeat_ms,
         )
         return self._arrays(answer.outputs), answer.call_ns
+
+    @contextmanager
+    def session(self, *, threads: int = 0) -> Iterator[Callable[[Arrays], Arrays]]:
+        """A function that calls one instance, which lives as long as the block, in its own process.
+
+        States are as after a reset in every call. Raises `EllcError` as `run`.
+        """
+        sizes = (
+            [_memory_bytes(t) for _, t in ports]
+            for ports in (self.network.inputs, self.network.outputs)
+        )
+        with open_session(self.target, self.path, self.prefix, *sizes, threads=threads) as opened:
+            yield lambda inputs: self._arrays(opened.call(self._bytes(inputs)))
 
     def run_in_junk(self, calls: Sequence[Arrays]) -> list[Arrays]:
         """The outputs of calls that each start from init, in one program with the object file.

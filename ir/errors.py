@@ -31,6 +31,10 @@ class EllcError(Exception):
         self.hint = hint
         self.problems = tuple(problems)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """An error may cross a process boundary: by default only `args` would be passed on."""
+        return (_unpickled, (type(self), self.args, dict(vars(self))))
+
     def report(self) -> str:
         """The report for a terminal. Quoted text cannot start a line, nor send control codes."""
         location = f"{visible(self.where)}: " if self.where else ""
@@ -42,6 +46,14 @@ class EllcError(Exception):
 
     def __str__(self) -> str:
         return self.report()
+
+
+def _unpickled(
+    kind: type[EllcError], arguments: tuple[object, ...], attributes: dict[str, object]
+) -> EllcError:
+    error = kind.__new__(kind, *arguments)
+    vars(error).update(attributes)
+    return error
 
 
 class ShapeError(EllcError):

@@ -1,11 +1,13 @@
 /* Runs one generated shared library: loads it, reads the inputs on stdin, writes the outputs on stdout.
  *
  *     load_library LIBRARY NAME THREADS MILLISECONDS IN_BYTES... : OUT_BYTES...
+ *     load_library LIBRARY NAME THREADS calls IN_BYTES... : OUT_BYTES...
  *     load_library LIBRARY NAME      prints what NAME_abi() says, in digits
  *
  * NAME is the prefix of the library's functions; THREADS 0 leaves the library's own choice. With
  * MILLISECONDS, predict is then repeated for that long, and the time of each call in nanoseconds follows
- * the outputs as 64-bit numbers. The program knows no model: sizes come from the command line, so one
+ * the outputs as 64-bit numbers. With the word "calls" it answers one set of inputs after the other until
+ * stdin ends; states are as after init before each call. The program knows no model: sizes come from the command line, so one
  * build serves every model of a target.
  */
 #include <dlfcn.h>
@@ -24,6 +26,7 @@ typedef int (*init_fn)(void *, void *, size_t);
 typedef int (*set_threads_fn)(void *, int);
 typedef int (*predict_v_fn)(void *, const void *const *, void *const *);
 typedef void (*destroy_fn)(void *);
+typedef void (*reset_fn)(void *);
 
 static union {
     unsigned char bytes[INSTANCE_BYTES];
@@ -93,6 +96,30 @@ static void repeat(predict_v_fn predict_v, void *ports[2][MAX_PORTS], uint64_t f
     }
 }
 
+/* Returns 0 at the end of stdin, if that is before the first byte. */
+static int get_inputs(void *ports[MAX_PORTS], const size_t sizes[MAX_PORTS], size_t count)
+{
+    size_t i, got;
+    for (i = 0; i < count; i++) {
+        got = fread(ports[i], 1, sizes[i], stdin);
+        if (got == sizes[i])
+            continue;
+        if (!i && !got)
+            return 0;
+        fail("the inputs end early", 0);
+    }
+    return 1;
+}
+
+static void put_outputs(void *ports[MAX_PORTS], const size_t sizes[MAX_PORTS], size_t count)
+{
+    size_t i;
+    for (i = 0; i < count; i++)
+        put(ports[i], sizes[i]);
+    if (fflush(stdout))
+        fail("the results cannot be written", 0);
+}
+
 static void *open_library(const char *path)
 {
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
@@ -111,13 +138,14 @@ static void tell_abi(const char *path, const char *name)
 int main(int argc, char **argv)
 {
     void *ports[2][MAX_PORTS], *library, *arena;
-    size_t sizes[2][MAX_PORTS], counts[2] = { 0, 0 }, i, bytes;
-    int side = 0, threads, milliseconds, at;
+    size_t sizes[2][MAX_PORTS], counts[2] = { 0, 0 }, bytes;
+    int side = 0, threads, milliseconds, many, at;
     arena_bytes_fn arena_bytes;
     init_fn init;
     set_threads_fn set_threads;
     predict_v_fn predict_v;
     destroy_fn destroy;
+    reset_fn reset;
 
     if (argc == 3) {
         tell_abi(argv[1], argv[2]);
@@ -126,7 +154,8 @@ int main(int argc, char **argv)
     if (argc < 5)
         fail("usage: load_library LIBRARY NAME THREADS MILLISECONDS IN_BYTES... : OUT_BYTES...", 0);
     threads = atoi(argv[3]);
-    milliseconds = atoi(argv[4]);
+    many = !strcmp(argv[4], "calls");
+    milliseconds = many ? 0 : atoi(argv[4]);
     for (at = 5; at < argc; at++) {
         if (!strcmp(argv[at], ":")) {
             side = 1;
@@ -145,17 +174,24 @@ int main(int argc, char **argv)
     find(library, argv[2], "_predict_v", 0, &predict_v);
     find(library, argv[2], "_destroy", 0, &destroy);
 
-    for (i = 0; i < counts[0]; i++)
-        if (fread(ports[0][i], 1, sizes[0][i], stdin) != sizes[0][i])
-            fail("the inputs end early", 0);
+    find(library, argv[2], "_reset", 1, &reset);
+
     bytes = arena_bytes();
     arena = allocate(bytes);
     check("init refuses: ", init(&instance, arena, bytes));
     if (threads)
         check("set_threads refuses: ", set_threads(&instance, threads));
-    check("predict refuses: ", predict_v(&instance, (const void *const *)ports[0], ports[1]));
-    for (i = 0; i < counts[1]; i++)
-        put(ports[1][i], sizes[1][i]);
+    do {
+        if (!get_inputs(ports[0], sizes[0], counts[0])) {
+            if (many)
+                break;
+            fail("the inputs end early", 0);
+        }
+        check("predict refuses: ", predict_v(&instance, (const void *const *)ports[0], ports[1]));
+        put_outputs(ports[1], sizes[1], counts[1]);
+        if (many && reset)
+            reset(&instance);
+    } while (many && counts[0]);
     if (milliseconds)
         repeat(predict_v, ports, (uint64_t)milliseconds * 1000000u);
     destroy(&instance);

@@ -96,7 +96,7 @@ def run(
     ran = _execute(target, argv, stdin, cwd, limit_s)
     if ran.returncode != 0:
         raise EllcError(
-            f"{Path(argv[0]).name} {_ending(ran.returncode)} on target {target.name!r}",
+            f"{Path(argv[0]).name} {ending(ran.returncode)} on target {target.name!r}",
             code="E621",
             problems=tuple(ran.stderr.decode(errors="replace").splitlines()[:20]),
         )
@@ -122,7 +122,8 @@ def _execute(
         ) from error
 
 
-def _ending(returncode: int) -> str:
+def ending(returncode: int) -> str:
+    """How a process ended, in words."""
     return f"was killed by signal {-returncode}" if returncode < 0 else f"failed ({returncode})"
 
 
@@ -277,7 +278,7 @@ def run_cases(
         case = runner.cases[request.case]
         if len(ran.stdout) < at + 4:
             said = ran.stderr.decode(errors="replace").strip()
-            raise _wrong(runner, case, f"{_ending(ran.returncode)}; {said}")
+            raise _wrong(runner, case, f"{ending(ran.returncode)}; {said}")
         (status,) = struct.unpack_from("<i", ran.stdout, at)
         at += 4
         if status == _OTHER_ABI and case.abi:
@@ -295,7 +296,7 @@ def run_cases(
             at += buffer.bytes
         answers.append(tuple(outputs))
     if ran.returncode != 0:
-        raise _wrong(runner, runner.cases[requests[-1].case], _ending(ran.returncode))
+        raise _wrong(runner, runner.cases[requests[-1].case], ending(ran.returncode))
     return answers
 
 

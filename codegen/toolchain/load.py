@@ -7,9 +7,12 @@ runs under qemu with the C library of Debian's cross packages.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 from ellc.codegen.machine.target import Target
 from ellc.codegen.toolchain import emulate, zig
@@ -67,6 +70,78 @@ def call_library(
             limit_s=limit_s,
         )
     return _split(answer, output_bytes)
+
+
+@contextmanager
+def open_session(
+    target: Target,
+    library: Path,
+    name: str,
+    input_bytes: Sequence[int],
+    output_bytes: Sequence[int],
+    *,
+    threads: int = 0,
+) -> Iterator[Session]:
+    """One instance of the model in `library`, for many calls; states are reset before each.
+
+    Arguments and errors are those of `call_library`. The process ends with the block.
+    """
+    if not target.c_target or target.os != "linux":
+        raise EllcError(
+            f"libraries for target {target.name!r} cannot be run on this machine", code="E620"
+        )
+    machine = _with_system_root(target)
+    with temporary_folder("load") as folder:
+        loader = folder / "load_library"
+        _build(target, loader)
+        numbers = [threads, "calls", *input_bytes, ":", *output_bytes]
+        words = [*emulate.prefix(machine), loader, library.resolve(), name, *numbers]
+        with (folder / "errors").open("w+b") as errors:
+            process = subprocess.Popen(
+                [str(word) for word in words],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+            )
+            try:
+                yield Session(process, tuple(output_bytes), errors)
+            finally:
+                process.kill()
+                process.communicate()
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A process that holds one instance of a model."""
+
+    process: subprocess.Popen[bytes]
+    output_bytes: tuple[int, ...]
+    errors: IO[bytes]
+
+    def call(self, inputs: Sequence[bytes]) -> tuple[bytes, ...]:
+        """The outputs of one call; raises `EllcError` E621 if the process ended."""
+        stdin, stdout = self.process.stdin, self.process.stdout
+        assert stdin is not None and stdout is not None
+        try:
+            for data in inputs:
+                stdin.write(data)
+            stdin.flush()
+        except BrokenPipeError:
+            raise self._ended() from None
+        outputs = []
+        for size in self.output_bytes:
+            outputs.append(stdout.read(size))
+            if len(outputs[-1]) != size:
+                raise self._ended()
+        return tuple(outputs)
+
+    def _ended(self) -> EllcError:
+        status = self.process.wait()
+        self.errors.seek(0)
+        said = self.errors.read(4096).decode(errors="replace").splitlines()
+        return EllcError(
+            f"the library's process {emulate.ending(status)}", code="E621", problems=tuple(said)
+        )
 
 
 def library_abi(target: Target, library: Path, name: str) -> int:

@@ -179,4 +179,43 @@ ROWS = (
         "The target of `ellc tune` is not this machine, and it has no cycle model.",
         "Run `ellc tune --target host` on the device itself, or set ELLC_CYCLE_TOOL.",
     ),
+    ErrorCode(
+        "E770",
+        "Not a data set",
+        "The path given to `ellc evaluate --data` has no layout that is known.",
+        "The report lists the layouts. For a flat folder of pictures give `--truth FILE`.",
+    ),
+    ErrorCode(
+        "E771",
+        "A data set is damaged",
+        "Labels and samples do not belong together, a file ends early, or a picture cannot be "
+        "read.",
+        "The report names file and line. Get the data again, or leave out what is damaged.",
+    ),
+    ErrorCode(
+        "E772",
+        "A network has no single way in or out",
+        "`ellc evaluate` gives one sample to one input and reads the scores from one output.",
+        "Fix other inputs with `--set INPUT=VALUE` and choose the scores with `--outputs NAME`.",
+    ),
+    ErrorCode(
+        "E773",
+        "Another engine is not installed",
+        "`--vs onnxruntime`, `--vs litert`, `--workers` or `--scheduler` needs a package that is "
+        "not there.",
+        "The report says which `pip install` brings it.",
+    ),
+    ErrorCode(
+        "E774",
+        "Processes that call a network died",
+        "They were killed from outside, or memory is too short for so many.",
+        "Start again with fewer: `--jobs 1`. A journal keeps what was computed.",
+    ),
+    ErrorCode(
+        "E775",
+        "Not a journal of this evaluation",
+        "The file given to `--journal` has answers of another model, other data or other options, "
+        "or is something else.",
+        "Give another file.",
+    ),
 )

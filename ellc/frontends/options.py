@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from ellc.ir.limits import DEFAULT_LIMITS, Limits
 
@@ -30,10 +30,22 @@ class ImportOptions:
     keep_double: bool = False
     limits: Limits = DEFAULT_LIMITS
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Read-only views of dictionaries cannot be pickled, dictionaries can."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return (_unpickled, (given | {name: dict(given[name]) for name in _VIEWS},))
+
     def chosen(self) -> tuple[str, ...]:
         """The fields of `OPTIONS` that differ from their defaults."""
         usual = ImportOptions()
         return tuple(name for name in OPTIONS if getattr(self, name) != getattr(usual, name))
+
+
+_VIEWS = ("shapes", "fixed")
+
+
+def _unpickled(given: dict[str, Any]) -> ImportOptions:
+    return ImportOptions(**given | {name: MappingProxyType(given[name]) for name in _VIEWS})
 
 
 OPTIONS = MappingProxyType(

@@ -45,12 +45,15 @@ SCANS = 16
 _START_OF_SCAN = rb"\xff\xda"
 
 
-def crop_box(width: int, height: int, rows: int, columns: int) -> tuple[int, int, int, int]:
+def crop_box(
+    width: int, height: int, rows: int, columns: int, share: float = 1.0
+) -> tuple[int, int, int, int]:
     """The largest centred part with the aspect ratio of rows x columns: (left, top, right, bottom).
 
-    For a square network this is ELL's centre crop to a square.
+    For a square network this is ELL's centre crop to a square. With `share` each side is that part
+    of the largest one: 0.875 is the usual crop of 224 from 256 pixels.
     """
-    scale = min(width / columns, height / rows)
+    scale = min(width / columns, height / rows) * share
     box_width = min(width, max(1, round(columns * scale)))
     box_height = min(height, max(1, round(rows * scale)))
     left, top = (width - box_width) // 2, (height - box_height) // 2
@@ -65,9 +68,11 @@ def _eight_bit(picture: Image.Image) -> Image.Image:
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 
 
-def _middle(picture: Image.Image, size: tuple[int, int], mode: Literal["L", "RGB"]) -> Image.Image:
+def _middle(
+    picture: Image.Image, size: tuple[int, int], mode: Literal["L", "RGB"], share: float
+) -> Image.Image:
     """The centred part in `mode`; a large picture is not copied without need."""
-    box = crop_box(*picture.size, *size)
+    box = crop_box(*picture.size, *size, share)
     # Crop before scaling, so that the filter does not use pixels outside the crop.
     if box != (0, 0, *picture.size):
         picture = picture.crop(box)
@@ -99,8 +104,11 @@ def load_picture(
     size: tuple[int, int],
     channels: Literal[1, 3],
     most_pixels: int = DEFAULT_LIMITS.pixels,
+    share: float = 1.0,
 ) -> Array:
     """Read a picture file as uint8 pixels [rows,columns,channels]: red, green, blue, or grey.
+
+    `crop_box` says which part of it.
 
     Raises `EllcError`: E713 if there is no such file, E715 if it is not a picture in one of
     `FORMATS`, is damaged, has more than `most_pixels` pixels or too many scans of them.
@@ -120,8 +128,7 @@ def load_picture(
                 )
             _check_scans(picture, path, most_pixels)
             ImageOps.exif_transpose(picture, in_place=True)
-            middle = _middle(picture, size, "L" if channels == 1 else "RGB")
-            scaled = middle.resize((columns, rows), Image.Resampling.BILINEAR)
+            scaled = _scaled(picture, size, channels, share)
     except FileNotFoundError as error:
         raise EllcError("no such file", code="E713", where=str(path)) from error
     except MemoryError:
@@ -144,6 +151,26 @@ def load_picture(
             f"the picture cannot be read: {error}", code="E715", where=str(path)
         ) from error
     return np.asarray(scaled, dtype=np.uint8).reshape(rows, columns, channels)
+
+
+def fitted_pixels(
+    pixels: Array, size: tuple[int, int], channels: Literal[1, 3], share: float = 1.0
+) -> Array:
+    """Pixels [rows,columns,1|3] of any size, cropped and scaled as `load_picture` does it."""
+    rows, columns = size
+    if pixels.shape == (rows, columns, channels) and share == 1.0:
+        return pixels
+    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    scaled = _scaled(picture, size, channels, share)
+    return np.asarray(scaled, dtype=np.uint8).reshape(rows, columns, channels)
+
+
+def _scaled(
+    picture: Image.Image, size: tuple[int, int], channels: Literal[1, 3], share: float
+) -> Image.Image:
+    rows, columns = size
+    middle = _middle(picture, size, "L" if channels == 1 else "RGB", share)
+    return middle.resize((columns, rows), Image.Resampling.BILINEAR)
 
 
 def dequantise(values: Array, type: TensorType) -> Array:

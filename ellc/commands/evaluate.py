@@ -1,0 +1,220 @@
+"""`ellc evaluate`: how good a network is on labelled data."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ellc.commands.output import echo, echo_json, json_option
+from ellc.commands.parameters import FILE_PATH, model_options, target_option
+from ellc.ir.errors import EllcError
+from ellc.models import ModelOptions
+from ellc.pictures.images import load_labels
+
+if TYPE_CHECKING:
+    from ellc.evaluate.answers import Answer
+    from ellc.evaluate.judging import Task
+    from ellc.evaluate.samples import Data
+    from ellc.evaluate.subject import Subject
+    from ellc.progress import Progress
+
+MOST_PROBLEMS = 20
+
+
+@click.command("evaluate")
+@click.argument("models", type=FILE_PATH, nargs=-1, required=True, metavar="MODEL...")
+@click.option(
+    "--data",
+    "data_path",
+    type=FILE_PATH,
+    required=True,
+    metavar="PATH",
+    help="Labelled data: a folder of class folders, a flat folder with --truth, CIFAR-10 (.bin), "
+    "MNIST (idx), FER2013 (.csv), or .npz with x and y.",
+)
+@click.option(
+    "--truth", type=FILE_PATH, help="Classes of a flat folder's pictures: a table or a list."
+)
+@click.option("--truth-column", default="", metavar="NAME", help="Column of the classes in it.")
+@click.option(
+    "--split",
+    type=click.Choice(["test", "train"]),
+    default="test",
+    show_default=True,
+    help="Part of the data, where they have parts.",
+)
+@click.option("--limit", type=click.IntRange(1), help="Take only the first so many samples.")
+@click.option(
+    "--crop",
+    type=click.FloatRange(0.01, 1),
+    default=1.0,
+    show_default=True,
+    help="Share of a picture's sides that is looked at, such as 0.875.",
+)
+@click.option(
+    "--background", is_flag=True, help="The network has one class more, before the data's first."
+)
+@click.option("--labels", type=FILE_PATH, help="Names of the network's classes, one a line.")
+@click.option(
+    "--vs",
+    "other",
+    metavar="OTHER",
+    help="Compare with another model or library, or with the same file by reference, onnxruntime "
+    "or litert; FILE=onnxruntime for another file.",
+)
+@target_option
+@click.option("--jobs", type=click.IntRange(1), help="Processes; default: one for each core.")
+@click.option(
+    "--workers", type=click.IntRange(1), help="Start a local Dask cluster with so many workers."
+)
+@click.option(
+    "--scheduler", metavar="ADDRESS", help="Use the workers of a Dask scheduler, tcp://HOST:PORT."
+)
+@click.option(
+    "--journal",
+    type=FILE_PATH,
+    metavar="FILE",
+    help="Keep answers here; the same command goes on after an interruption.",
+)
+@click.option("--html", type=FILE_PATH, metavar="FILE", help="Write a page with pictures, too.")
+@model_options
+@json_option
+def command(
+    models: tuple[Path, ...],
+    data_path: Path,
+    truth: Path | None,
+    truth_column: str,
+    split: str,
+    limit: int | None,
+    crop: float,
+    background: bool,
+    labels: Path | None,
+    other: str | None,
+    target: str,
+    jobs: int | None,
+    workers: int | None,
+    scheduler: str | None,
+    journal: Path | None,
+    html: Path | None,
+    options: ModelOptions,
+    as_json: bool,
+) -> None:
+    """Judge MODEL, or a compiled library, by labelled data: top-1, top-5, classes, mistakes.
+
+    Several models are called one after the other, each with what the one before it gave. A library
+    for a foreign target runs under qemu. Pictures are cropped, scaled and turned into numbers as by
+    `ellc run`; states of a network are reset before every sample.
+
+    A sample that cannot be read is not counted; it is reported at the end, and the exit code is 2.
+    """
+    from ellc.evaluate.layouts import open_data
+    from ellc.evaluate.layouts.options import DataOptions
+    from ellc.evaluate.report import Evaluation, document, text
+    from ellc.evaluate.subject import Subject, check_options, other_subject
+    from ellc.progress import progress
+
+    if workers and scheduler:
+        raise click.UsageError("--workers starts a cluster, --scheduler uses one: give one of them")
+    data = open_data(data_path, DataOptions(truth, truth_column, split))
+    judged = Subject(models, "compiled", options, target)
+    check_options(judged)
+    subjects = (judged, *([other_subject(other, judged)] if other else []))
+    with progress(quiet=as_json) as report, _task(subjects, data, crop, background, report) as task:
+        indices = range(min(limit or len(data), len(data)))
+        cluster = scheduler or workers
+        answers = _answers(task, subjects, indices, journal, cluster, jobs, report)
+    names = load_labels(labels) if labels else _class_names(data, background)
+    shown = tuple(subject.name for subject in subjects)
+    evaluation = Evaluation(data_path.name, shown, answers, names)
+    if html is not None:
+        from ellc.evaluate.page import write_page
+
+        write_page(evaluation, data, html)
+    if as_json:
+        echo_json(document(evaluation))
+    else:
+        echo(text(evaluation))
+    _report_problems(evaluation.problems)
+
+
+def _class_names(data: Data, background: bool) -> tuple[str, ...]:
+    return (*(["background"] if background and data.classes else []), *data.classes)
+
+
+@contextmanager
+def _task(
+    subjects: tuple[Subject, ...], data: Data, crop: float, background: bool, report: Progress
+) -> Iterator[Task]:
+    """The subjects compiled, for as long as the block lasts."""
+    from ellc.evaluate.judging import Task
+    from ellc.evaluate.subject import compiled, facts
+    from ellc.ir.work_folders import temporary_folder
+
+    with temporary_folder("evaluate") as folder:
+        ready = tuple(
+            compiled(subject, folder / f"subject{number}", report)
+            for number, subject in enumerate(subjects)
+        )
+        known = tuple(facts(subject, crop) for subject in ready)
+        yield Task(data, ready, known, int(background))
+
+
+def _answers(
+    task: Task,
+    subjects: tuple[Subject, ...],
+    indices: range,
+    journal: Path | None,
+    cluster: str | int | None,
+    jobs: int | None,
+    report: Progress,
+) -> list[Answer]:
+    """All answers in order; those in the journal are not asked for again."""
+    from ellc.evaluate.journal import open_journal
+
+    with open_journal(journal, _identity(task, subjects)) if journal else nullcontext() as kept:
+        found = dict(kept.known) if kept else {}
+        found = {index: answer for index, answer in found.items() if index in indices}
+        missing = [index for index in indices if index not in found]
+        began, total = time.monotonic(), len(missing)
+        for done, answer in enumerate(_asked(task, missing, cluster, jobs), 1):
+            found[answer.index] = answer
+            if kept:
+                kept.add(answer)
+            left_s = (time.monotonic() - began) / done * (total - done)
+            report(f"judging, {left_s:.0f} s left", len(found), len(indices))
+    return [found[index] for index in indices]
+
+
+def _asked(
+    task: Task, missing: list[int], cluster: str | int | None, jobs: int | None
+) -> Iterator[Answer]:
+    from ellc.evaluate.judging import default_jobs, in_processes
+
+    if cluster is None:
+        return in_processes(task, missing, min(jobs or default_jobs(), max(1, len(missing))))
+    from ellc.evaluate.fleet import in_cluster
+
+    return in_cluster(task, missing, cluster)
+
+
+def _identity(task: Task, subjects: tuple[Subject, ...]) -> str:
+    """What the answers of a journal are of."""
+    from ellc.evaluate.samples import fingerprint
+
+    shares = tuple(known.preparation.share for known in task.facts)
+    which = (fingerprint(task.data), [s.identity() for s in subjects], shares, task.first_class)
+    return repr(which)
+
+
+def _report_problems(problems: tuple[str, ...]) -> None:
+    if problems:
+        raise EllcError(
+            f"{len(problems)} samples were not counted, because they cannot be read",
+            code="E771",
+            problems=problems[:MOST_PROBLEMS],
+        )

@@ -1,0 +1,38 @@
+"""FER2013: a table of emotion, 2,304 grey pixels and part, as published for a contest of 2013."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from ellc.evaluate.layouts.arrays import ArrayData
+from ellc.evaluate.layouts.options import DataOptions
+from ellc.ir.errors import EllcError
+
+_SIDE = 48
+_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+_PARTS = {"test": ("PrivateTest",), "train": ("Training",)}
+_COLUMNS = ("emotion", "pixels", "Usage")
+
+
+def read(path: Path, options: DataOptions) -> ArrayData | None:
+    """A `.csv` file that begins with the three columns; the contest's final test is `test`."""
+    if path.suffix.lower() != ".csv" or not path.is_file():
+        return None
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.reader(file)
+        try:
+            if tuple(next(rows, ())) != _COLUMNS:
+                return None
+            wanted = [row for row in rows if len(row) == 3 and row[2] in _PARTS[options.split]]
+            labels = np.array([int(row[0]) for row in wanted], np.int64)
+            pixels = [np.array(row[1].split(), np.uint8) for row in wanted]
+            pictures = np.stack(pixels) if pixels else np.zeros((0, _SIDE * _SIDE), np.uint8)
+            pictures = pictures.reshape(-1, _SIDE, _SIDE, 1)
+        except (ValueError, OverflowError, csv.Error) as error:
+            raise EllcError(
+                f"line {rows.line_num} cannot be read: {error}", code="E771", where=str(path)
+            ) from error
+    return ArrayData(str(path), pictures, labels, _CLASSES)

@@ -1,0 +1,125 @@
+"""Pictures as files: a folder for each class, or one folder and a file with their classes."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ellc.evaluate.layouts.options import DataOptions
+from ellc.evaluate.samples import Sample
+from ellc.ir.errors import EllcError
+
+_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm"})
+_FILE_COLUMNS = ("file", "filename", "image", "path", "name")
+_CLASS_COLUMNS = ("class", "label", "class_id", "class_index", "index", "target")
+
+
+@dataclass(frozen=True)
+class FileData:
+    """Pictures of a folder with their labels."""
+
+    folder: Path
+    files: tuple[str, ...]
+    labels: tuple[int, ...]
+    classes: Sequence[str] = ()
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Sample:
+        name = self.files[index]
+        return Sample(name, self.labels[index], self.folder / name)
+
+
+def read(path: Path, options: DataOptions) -> FileData | None:
+    """A folder of pictures, or of folders of pictures."""
+    if not path.is_dir():
+        return None
+    if options.truth is not None:
+        return _flat(path, options.truth, options.column)
+    folders = sorted(entry for entry in path.iterdir() if entry.is_dir())
+    if not folders:
+        if _pictures(path):
+            raise EllcError(
+                "the folder holds pictures, and nothing says their classes",
+                code="E770",
+                where=str(path),
+                hint="give --truth FILE: a table with the columns file and class, or one class a "
+                "line in the order of the files' names",
+            )
+        return None
+    pairs = [
+        (f"{folder.name}/{file}", label)
+        for label, folder in enumerate(folders)
+        for file in _pictures(folder)
+    ]
+    names = tuple(folder.name for folder in folders)
+    return FileData(path, tuple(f for f, _ in pairs), tuple(n for _, n in pairs), names)
+
+
+def _pictures(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir() if entry.suffix.lower() in _SUFFIXES)
+
+
+def _flat(folder: Path, truth: Path, column: str) -> FileData:
+    try:
+        lines = truth.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError as error:
+        raise EllcError("no such file", code="E713", where=str(truth)) from error
+    except (OSError, ValueError) as error:
+        raise EllcError(f"not readable: {error}", code="E771", where=str(truth)) from error
+    if lines and "," in lines[0]:
+        return _table(folder, truth, list(csv.reader(lines)), column)
+    files = _pictures(folder)
+    if len(lines) != len(files):
+        raise EllcError(
+            f"{len(lines)} classes for {len(files)} pictures", code="E771", where=str(truth)
+        )
+    return FileData(folder, tuple(files), _labels(truth, lines, 1))
+
+
+def _table(folder: Path, truth: Path, rows: list[list[str]], column: str) -> FileData:
+    head, body = rows[0], [row for row in rows[1:] if row]
+    file_at = _column(truth, head, _FILE_COLUMNS, "")
+    class_at = _column(truth, head, _CLASS_COLUMNS, column)
+    if short := [n for n, row in enumerate(body, 2) if len(row) <= max(file_at, class_at)]:
+        raise EllcError(f"line {short[0]} has too few columns", code="E771", where=str(truth))
+    files = tuple(row[file_at] for row in body)
+    if missing := [name for name in files if not (folder / name).is_file()]:
+        raise EllcError(
+            f"{len(missing)} pictures of the table are not in {folder}",
+            code="E771",
+            where=str(truth),
+            problems=missing[:20],
+        )
+    return FileData(folder, files, _labels(truth, [row[class_at] for row in body], 2))
+
+
+def _column(truth: Path, head: Sequence[str], usual: Sequence[str], wanted: str) -> int:
+    for name in [wanted] if wanted else usual:
+        if name in head:
+            return head.index(name)
+    raise EllcError(
+        f"the table has no column {wanted or ' or '.join(usual)}",
+        code="E771",
+        where=str(truth),
+        hint=f"name one by --truth-column: {', '.join(head)}",
+    )
+
+
+def _labels(truth: Path, texts: Sequence[str], first_line: int) -> tuple[int, ...]:
+    wrong = [
+        f"line {n}: {text!r}"
+        for n, text in enumerate(texts, first_line)
+        if not text.strip().isdecimal()
+    ]
+    if wrong:
+        raise EllcError(
+            f"{len(wrong)} classes are no whole numbers from 0 on",
+            code="E771",
+            where=str(truth),
+            problems=wrong[:20],
+        )
+    return tuple(int(text) for text in texts)

@@ -1,0 +1,59 @@
+"""MNIST and what is published in its format: arrays of bytes after a header (`idx`), packed or not.
+
+http://yann.lecun.com/exdb/mnist: a magic number whose last byte is the number of axes, the extents
+as big-endian 32-bit numbers, the bytes. `t10k-` files are the test part, `train-` ones the other.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from ellc.evaluate.layouts.arrays import ArrayData, with_channel
+from ellc.evaluate.layouts.options import DataOptions
+from ellc.ir.errors import EllcError
+from ellc.ir.limits import DEFAULT_LIMITS
+from ellc.ir.types import Array
+
+_BYTES = 0x08  # the element type in the third byte of a header
+_PARTS = {"test": "t10k", "train": "train"}
+
+
+def read(path: Path, options: DataOptions) -> ArrayData | None:
+    """A file of images whose labels lie beside it, or a folder with both."""
+    images = _images(path, options.split)
+    if images is None:
+        return None
+    labels = images.with_name(images.name.replace("images", "labels").replace("idx3", "idx1"))
+    if not labels.is_file():
+        raise EllcError(f"there is no {labels.name} beside it", code="E771", where=str(images))
+    return ArrayData(str(path), with_channel(_array(images)), _array(labels).astype(np.int64))
+
+
+def _images(path: Path, split: str) -> Path | None:
+    if path.is_dir():
+        return next(iter(sorted(path.glob(f"{_PARTS[split]}-images*idx3-ubyte*"))), None)
+    return path if "images" in path.name and "ubyte" in path.name else None
+
+
+def _array(file: Path) -> Array:
+    try:
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
+            zeros, kind, axes = struct.unpack(">HBB", stream.read(4))
+            shape = struct.unpack(f">{axes}I", stream.read(4 * axes))
+            size = math.prod(shape)
+            if zeros or kind != _BYTES or axes > 3 or size > DEFAULT_LIMITS.unpacked_bytes:
+                raise ValueError(f"a header of kind {kind} with shape {shape}")
+            content = stream.read(size)
+    except (OSError, ValueError, EOFError, struct.error, zlib.error) as error:
+        raise EllcError(
+            f"not a readable idx file: {error}", code="E771", where=str(file)
+        ) from error
+    if len(content) != size:
+        raise EllcError(f"{len(content)} bytes of {size} are there", code="E771", where=str(file))
+    return np.frombuffer(content, np.uint8).reshape(shape)

@@ -1,0 +1,108 @@
+"""Labelled samples, and their way into a network's input."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from ellc.arrays import as_input
+from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
+from ellc.ir.types import Array, TensorType
+from ellc.pictures.images import fitted_pixels, load_picture
+from ellc.pictures.pixels import Geometry, Preprocessing
+from ellc.pictures.preprocessing import pixel_graph
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One labelled thing: a picture file, uint8 pixels [rows,columns,channels], or input values.
+
+    `label` is the index of its class in the data, counted from 0.
+    """
+
+    name: str
+    label: int
+    content: Path | Array
+
+    @property
+    def is_pixels(self) -> bool:
+        """Whether the content is an array of pixels."""
+        content = self.content
+        return (
+            isinstance(content, np.ndarray)
+            and content.dtype == np.uint8
+            and content.ndim == 3
+            and content.shape[2] in (1, 3)
+        )
+
+
+class Data(Protocol):
+    """A data set: samples by index. It can be pickled, and is read piece by piece."""
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Names of the classes by label; empty if the data do not name them."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Sample:
+        """Raises `EllcError` for a sample that cannot be read."""
+        ...
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Makes a network's input of a sample.
+
+    Pictures are cropped to the middle `share` of their sides, cut to the aspect ratio of the input
+    and scaled to its size; then `how` turns pixels into numbers. Other arrays are taken as they
+    are.
+    """
+
+    type: TensorType
+    how: Preprocessing
+    share: float = 1.0
+
+    def __call__(self, sample: Sample) -> Array:
+        """Raises `EllcError` for a sample that does not fit."""
+        content = sample.content
+        if isinstance(content, Path):
+            pixels = load_picture(content, self._size, self._geometry.channels, share=self.share)
+        elif sample.is_pixels:
+            pixels = fitted_pixels(content, self._size, self._geometry.channels, self.share)
+        else:
+            return as_input(content, self.type, sample.name)
+        (values,) = evaluate(self._graph, (pixels[np.newaxis],)).outputs
+        return values
+
+    @cached_property
+    def _geometry(self) -> Geometry:
+        return Geometry.of(self.type)
+
+    @cached_property
+    def _size(self) -> tuple[int, int]:
+        return self.how.size or (self._geometry.rows, self._geometry.columns)
+
+    @cached_property
+    def _graph(self) -> Graph:
+        return pixel_graph(self.type, replace(self.how, pixels="rgb"))
+
+
+def fingerprint(data: Data) -> str:
+    """A hash of names and labels of all samples of a data set, cheap for any size.
+
+    It tells one data set from another; a picture that was changed in place keeps it.
+    """
+    digest = hashlib.sha256(repr((len(data), list(data.classes))).encode())
+    for index in {*range(min(len(data), 64)), len(data) - 1}:
+        sample = data[index]
+        digest.update(repr((sample.name, sample.label)).encode())
+    return digest.hexdigest()[:32]

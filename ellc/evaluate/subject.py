@@ -1,0 +1,213 @@
+"""What is judged: a network, or several one after the other, and the engine that computes it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from ellc.evaluate.samples import Preparation
+from ellc.execute import Arrays, Network, is_library, open_library, reference
+from ellc.ir.errors import EllcError
+from ellc.ir.types import Array, TensorType
+from ellc.models import ModelOptions
+from ellc.pictures.images import dequantise
+from ellc.pictures.pixels import Preprocessing
+from ellc.pictures.preprocessing import PREPROCESSING_KEY, has_preprocessing
+from ellc.progress import Progress
+
+Engine = Literal["compiled", "reference", "onnxruntime", "litert"]
+ENGINES: tuple[Engine, ...] = ("reference", "onnxruntime", "litert")
+"""What can compute a model file instead of compiled code."""
+
+Call = Callable[[Arrays], Arrays]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Model files or compiled libraries, called one after the other by one engine."""
+
+    files: tuple[Path, ...]
+    engine: Engine
+    options: ModelOptions
+    target: str = "host"
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        how = self.target if self.engine == "compiled" else self.engine
+        libraries = all(map(is_library, self.files))
+        return " + ".join(file.name for file in self.files) + ("" if libraries else f" ({how})")
+
+    def identity(self) -> str:
+        """A hash of everything that its answers depend on."""
+        digest = hashlib.sha256(repr((self.engine, self.target, self.options)).encode())
+        for file in self.files:
+            with file.open("rb") as content:
+                digest.update(hashlib.file_digest(content, "sha256").digest())
+        return digest.hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a subject before it is called: how a sample goes in, what comes out."""
+
+    preparation: Preparation
+    output: TensorType
+
+
+def compiled(subject: Subject, folder: Path, report: Progress) -> Subject:
+    """The subject as libraries in `folder`, so that others need not compile it again."""
+    if subject.engine != "compiled":
+        return subject
+    from ellc.driver import CompileOptions, compile_model
+
+    made = []
+    for number, file in enumerate(subject.files):
+        if is_library(file):
+            made.append(file)
+            continue
+        # Only the first network takes pictures.
+        options = subject.options if number == 0 else ModelOptions()
+        chosen = CompileOptions(emit=("so", "obj"), threads=1, model=options)
+        result = compile_model(file, subject.target, chosen, folder / f"{number}", report)
+        assert result.library is not None
+        made.append(result.library)
+    return replace(subject, files=tuple(made))
+
+
+def facts(subject: Subject, share: float) -> Facts:
+    """Read the interfaces; raises `EllcError` E772 if samples have no single way in or out."""
+    networks = [_network(subject, file) for file in subject.files]
+    first, last = networks[0], networks[-1]
+    if len(first.inputs) != 1:
+        names = ", ".join(name for name, _ in first.inputs)
+        raise EllcError(
+            f"the network takes {len(first.inputs)} inputs ({names}), a sample is one",
+            code="E772",
+            where=subject.name,
+            hint="fix the others: --set INPUT=VALUE",
+        )
+    if any(len(n.outputs) != 1 for n in networks):
+        names = ", ".join(name for n in networks if len(n.outputs) != 1 for name, _ in n.outputs)
+        raise EllcError(
+            f"the network has several outputs ({names})",
+            code="E772",
+            where=subject.name,
+            hint="choose the scores of the classes: --outputs NAME",
+        )
+    (_, taken), (_, given) = first.inputs[0], last.outputs[0]
+    how = _preprocessing(subject, first.metadata)
+    return Facts(Preparation(taken, how, share), given)
+
+
+def _network(subject: Subject, file: Path) -> Network:
+    if is_library(file):
+        return open_library(file).network
+    plain = replace(subject.options, pixels=ModelOptions().pixels)
+    return reference(file, plain if file == subject.files[0] else ModelOptions()).network
+
+
+def _preprocessing(subject: Subject, metadata: Mapping[str, str]) -> Preprocessing:
+    """What is done to pixels outside; options that were compiled in are in the metadata."""
+    asked = subject.options.pixels
+    if PREPROCESSING_KEY in metadata or not asked.is_given:
+        return Preprocessing.from_metadata(metadata)
+    return asked.over_metadata(metadata)
+
+
+@contextmanager
+def opened(subject: Subject, output: TensorType) -> Iterator[Callable[[Array], Array]]:
+    """A function from an input to the scores of all classes, as real numbers."""
+    with ExitStack() as stack:
+        calls = [_opened(stack, subject, file) for file in subject.files]
+
+        def scores(values: Array) -> Array:
+            results: Arrays = (values,)
+            for call in calls:
+                results = call(results)
+            return dequantise(results[0], output).reshape(-1)
+
+        yield scores
+
+
+def _opened(stack: ExitStack, subject: Subject, file: Path) -> Call:
+    if is_library(file):
+        return stack.enter_context(open_library(file).session(threads=1))
+    plain = replace(subject.options, pixels=ModelOptions().pixels)
+    options = plain if file == subject.files[0] else ModelOptions()
+    match subject.engine:
+        case "onnxruntime":
+            return _onnxruntime(file)
+        case "litert":
+            return _litert(file)
+    return reference(file, options).call
+
+
+def _onnxruntime(file: Path) -> Call:
+    """The file by onnxruntime with its default optimisations, on one thread."""
+    runtime = _imported("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    names = [port.name for port in session.get_inputs()]
+    return lambda values: tuple(session.run(None, dict(zip(names, values, strict=True))))
+
+
+def _litert(file: Path) -> Call:
+    """The file by LiteRT's default kernels, on one thread."""
+    runtime = _imported("ai_edge_litert.interpreter")
+    interpreter = runtime.Interpreter(model_path=str(file), num_threads=1)
+    interpreter.allocate_tensors()
+    taken, given = interpreter.get_input_details(), interpreter.get_output_details()
+
+    def call(values: Arrays) -> Arrays:
+        for detail, value in zip(taken, values, strict=True):
+            interpreter.set_tensor(detail["index"], value)
+        interpreter.invoke()
+        return tuple(interpreter.get_tensor(detail["index"]) for detail in given)
+
+    return call
+
+
+def _imported(module: str) -> Any:
+    import importlib
+
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0].replace("_", "-")
+        raise EllcError(
+            f"{package} is not installed: {error}",
+            code="E773",
+            hint=f"pip install {package}",
+        ) from error
+
+
+def other_subject(text: str, judged: Subject) -> Subject:
+    """The subject of `--vs`: an engine for the same file, or another model or library."""
+    for engine in ENGINES:
+        if text == engine:
+            return replace(judged, engine=engine)
+    name, _, engine_text = text.rpartition("=")
+    for engine in ENGINES:
+        if name and engine_text == engine:
+            return replace(judged, files=(Path(name),), engine=engine)
+    return replace(judged, files=(Path(text),), engine="compiled")
+
+
+def check_options(subject: Subject) -> None:
+    """Raise E719 for options of preprocessing that a library has inside already."""
+    first = subject.files[0]
+    if not is_library(first) or not subject.options.pixels.is_given:
+        return
+    if PREPROCESSING_KEY in open_library(first).network.metadata:
+        raise has_preprocessing(str(first))
+
+
+def all_files(subjects: Sequence[Subject]) -> tuple[Path, ...]:
+    """Every file that is read."""
+    return tuple(dict.fromkeys(file for s in subjects for file in s.files))

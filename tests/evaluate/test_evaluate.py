@@ -1,0 +1,188 @@
+"""`ellc evaluate`, on a small network and real ones."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ellc.cli import run
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.container import save
+from ellc.ir.interp import evaluate
+from ellc.ir.ops.dense import Dense
+from ellc.ir.ops.shape import Reshape
+from ellc.ir.types import Array, DType, TensorType
+
+SAMPLES, CLASSES = 100, 7
+COPIES = 60
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of one product, pictures, and classes that it mostly gives them."""
+    made = tmp_path_factory.mktemp("evaluate")
+    rng = np.random.default_rng(3)
+    weights = rng.standard_normal((CLASSES, 48)).astype(np.float32)
+    b = GraphBuilder("little")
+    x = b.input("picture", TensorType(DType.F32, (1, 4, 4, 3)))
+    b.output("scores", b.add(Dense(), b.add(Reshape((1, 48)), x), b.constant(weights)))
+    graph = b.build()
+    save(graph, made / "little.eir")
+    pixels = rng.integers(0, 256, (SAMPLES, 4, 4, 3)).astype(np.uint8)
+    values = pixels[..., ::-1].astype(np.float32)  # the default order of colours is ELL's
+    scores = [evaluate(graph, (one[np.newaxis],)).outputs[0] for one in values]
+    labels = np.argmax(np.stack(scores).reshape(SAMPLES, CLASSES), axis=1)
+    labels[::10] = (labels[::10] + 1) % CLASSES
+    np.savez(made / "data.npz", x=pixels, y=labels)
+    return made
+
+
+def result(capsys: pytest.CaptureFixture[str], *words: object, code: int = 0) -> Any:
+    assert run(["evaluate", *map(str, words), "--json"]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.slow
+def test_a_network_is_judged_resumed_and_compared(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, data, journal = folder / "little.eir", folder / "data.npz", tmp_path / "journal"
+    words = (model, "--data", data, "--journal", journal, "--jobs", 2, "--vs", "reference")
+    first = result(capsys, *words, "--html", tmp_path / "page.html")
+    assert [n["top1"] for n in first["networks"]] == [90, 90]
+    assert first["agreement"] == {"same": SAMPLES, "different": []}
+    assert sum(cell["samples"] for cell in first["confusion"]) == SAMPLES
+    lines = journal.read_text().splitlines()
+    assert len(lines) == SAMPLES + 1
+    journal.write_text("\n".join(lines[:41]) + "\n" + lines[41][:9])
+    assert result(capsys, *words) == first
+    assert sorted(journal.read_text().splitlines()[1:]) == sorted(lines[1:])
+    page = (tmp_path / "page.html").read_text()
+    HTMLParser().feed(page)
+    assert page.count('<img src="data:image/png') == 10
+    assert not re.search(r"https?://", page.replace("http://www.w3.org", ""))
+
+
+@pytest.mark.slow
+def test_a_broken_picture_is_reported_and_not_counted(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from PIL import Image
+
+    with np.load(folder / "data.npz") as stored:
+        for index in range(1, 4):
+            name = tmp_path / f"{stored['y'][index]}" / f"{index}.png"
+            name.parent.mkdir(exist_ok=True)
+            Image.fromarray(stored["x"][index]).save(name)
+    name.with_name("broken.png").write_bytes(b"\x89PNG")
+    found = result(capsys, folder / "little.eir", "--data", tmp_path, "--jobs", 1, code=2)
+    assert found["networks"][0]["samples"] == 3
+    assert len(found["problems"]) == 1 and "broken.png" in found["problems"][0]
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["--workers", "1", "--scheduler", "tcp://127.0.0.1:1"], "Usage"),
+        (["--truth", "missing.csv", "--data", "."], "E713"),
+        (["--vs", "missing.onnx"], "E701"),
+    ],
+)
+def test_mistakes_on_the_command_line(
+    folder: Path, words: list[str], code: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        run(["evaluate", str(folder / "little.eir"), "--data", str(folder / "data.npz"), *words])
+        == 2
+    )
+    assert code in capsys.readouterr().err
+
+
+def kill_one_child(pid: int, when: Callable[[], bool]) -> None:
+    """Kill the newest process below `pid` that calls a network, once `when` holds."""
+    while not (when() and (workers := _pool_processes(pid))):
+        time.sleep(0.01)
+    os.kill(workers[-1], signal.SIGKILL)
+
+
+def _pool_processes(pid: int) -> list[int]:
+    try:
+        threads = Path(f"/proc/{pid}/task").glob("*/children")
+        children = [child for file in threads for child in file.read_text().split()]
+        commands = {int(c): Path(f"/proc/{c}/cmdline").read_bytes() for c in children}
+    except OSError:
+        return []
+    return [child for child, command in commands.items() if b"spawn_main" in command]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["--jobs", "--workers"])
+def test_a_killed_worker_loses_nothing(folder: Path, tmp_path: Path, how: str) -> None:
+    if how == "--workers" and importlib.util.find_spec("distributed") is None:
+        pytest.skip("distributed is not installed")
+    data, journal = tmp_path / "many.npz", tmp_path / "journal"
+    with np.load(folder / "data.npz") as stored:
+        np.savez(data, x=np.tile(stored["x"], (COPIES, 1, 1, 1)), y=np.tile(stored["y"], COPIES))
+    command = [
+        *(sys.executable, "-m", "ellc", "evaluate", folder / "little.eir", "--data", data),
+        *(how, "2", "--journal", journal, "--json"),
+    ]
+    with subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE) as process:
+        killer = threading.Thread(
+            target=kill_one_child,
+            args=(process.pid, lambda: journal.exists() and journal.stat().st_size > 200),
+            daemon=True,
+        )
+        killer.start()
+        found = json.loads(process.communicate(timeout=300)[0])
+        killer.join(timeout=1)
+    assert not killer.is_alive(), "the evaluation ended before a process was killed"
+    assert process.returncode == 0
+    assert (found["networks"][0]["samples"], found["networks"][0]["top1"]) == (
+        100 * COPIES,
+        90 * COPIES,
+    )
+    indices = [json.loads(line)["index"] for line in journal.read_text().splitlines()[1:]]
+    assert sorted(set(indices)) == list(range(100 * COPIES))
+
+
+@pytest.mark.slow
+@pytest.mark.needs_data
+@pytest.mark.parametrize(
+    ("model", "data", "top1"),
+    [
+        ("mlperf_resnet8_cifar10_float.tflite", ["cifar10_test_2000.npz", "--color", "rgb"], 1528),
+        ("mnist-8.onnx", ["mnist_t10k_5000.npz"], 4915),
+    ],
+)
+def test_published_accuracies(
+    model: str, data: list[str], top1: int, test_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, *options = data
+    found = result(
+        capsys, test_data / "models" / model, "--data", test_data / "datasets" / name, *options
+    )
+    assert found["networks"][0]["top1"] == top1
+
+
+def test_values_of_arrays_are_taken_as_they_are() -> None:
+    from ellc.evaluate.samples import Preparation, Sample
+    from ellc.pictures.pixels import Preprocessing
+
+    preparation = Preparation(TensorType(DType.F32, (1, 3)), Preprocessing())
+    values: Array = np.array([1.5, -2.0, 0.0], np.float64)
+    np.testing.assert_array_equal(preparation(Sample("a", 0, values)), values[np.newaxis])

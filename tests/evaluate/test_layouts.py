@@ -1,0 +1,218 @@
+"""Data sets are read from the layouts in which they are published, or refused in words."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ellc.evaluate.layouts import open_data
+from ellc.evaluate.layouts.options import DataOptions
+from ellc.evaluate.samples import Sample
+from ellc.ir.errors import EllcError
+from ellc.ir.types import Array
+
+RNG = np.random.default_rng(7)
+PLAIN = DataOptions()
+Write = Callable[[Path], None]
+
+
+def pictures(count: int, *shape: int) -> Array:
+    return RNG.integers(0, 256, (count, *shape)).astype(np.uint8)
+
+
+def samples(path: Path, options: DataOptions = PLAIN) -> list[Sample]:
+    data = open_data(path, options)
+    return [data[index] for index in range(len(data))]
+
+
+def save(folder: Path, name: str, pixels: Array) -> None:
+    file = folder / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(file)
+
+
+def test_folders_of_classes_are_labelled_in_order_of_their_names(tmp_path: Path) -> None:
+    for name in ("owl/b.png", "owl/a.png", "ant/z.png", "ant/notes.txt"):
+        if name.endswith("txt"):
+            (tmp_path / name).write_text("no picture")
+        else:
+            save(tmp_path, name, pictures(1, 4, 4, 3)[0])
+    data = open_data(tmp_path, PLAIN)
+    assert list(data.classes) == ["ant", "owl"]
+    assert [(s.name, s.label) for s in samples(tmp_path)] == [
+        ("ant/z.png", 0),
+        ("owl/a.png", 1),
+        ("owl/b.png", 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [
+        ("file,class\nb.png,7\na.png,2\n", ""),
+        ("name,class_1001,file\nowl,7,b.png\nant,2,a.png\n", "class_1001"),
+        ("2\n7\n", ""),
+    ],
+)
+def test_a_flat_folder_takes_its_classes_from_a_table_or_a_list(
+    tmp_path: Path, text: str, column: str
+) -> None:
+    folder, truth = tmp_path / "pictures", tmp_path / "truth.csv"
+    for name in ("a.png", "b.png"):
+        save(folder, name, pictures(1, 4, 4, 3)[0])
+    truth.write_text(text)
+    found = samples(folder, DataOptions(truth, column))
+    assert {s.name: s.label for s in found} == {"a.png": 2, "b.png": 7}
+
+
+def test_cifar10_records_are_planes_after_a_class(tmp_path: Path) -> None:
+    x, y = pictures(3, 32, 32, 3), np.array([[9], [0], [4]], np.uint8)
+    records = np.concatenate([y, x.transpose(0, 3, 1, 2).reshape(3, -1)], axis=1)
+    records.tofile(tmp_path / "test_batch.bin")
+    (tmp_path / "batches.meta.txt").write_text("airplane\nautomobile\n")
+    for path in (tmp_path, tmp_path / "test_batch.bin"):
+        found = samples(path)
+        assert [s.label for s in found] == [9, 0, 4]
+        np.testing.assert_array_equal(np.stack([s.content for s in found]), x)
+    assert list(open_data(tmp_path, PLAIN).classes) == ["airplane", "automobile"]
+
+
+def idx(array: Array) -> bytes:
+    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_idx_files_are_grey_pictures(tmp_path: Path, packed: bool) -> None:
+    x, y = pictures(5, 28, 28), np.arange(5, dtype=np.uint8)
+    for name, array in (("images-idx3", x), ("labels-idx1", y)):
+        content = idx(array)
+        file = tmp_path / f"t10k-{name}-ubyte{'.gz' if packed else ''}"
+        file.write_bytes(gzip.compress(content) if packed else content)
+    found = samples(tmp_path)
+    assert [s.label for s in found] == [0, 1, 2, 3, 4]
+    np.testing.assert_array_equal(np.stack([s.content for s in found])[..., 0], x)
+
+
+def test_fer2013_gives_the_final_test_of_the_contest(tmp_path: Path) -> None:
+    x = pictures(3, 48, 48)
+    parts = ("Training", "PrivateTest", "PublicTest")
+    rows = [
+        f"{n},{' '.join(map(str, p.reshape(-1).tolist()))},{part}"
+        for n, (p, part) in enumerate(zip(x, parts, strict=True))
+    ]
+    file = tmp_path / "fer2013.csv"
+    file.write_text("\n".join(["emotion,pixels,Usage", *rows]))
+    (only,) = samples(file)
+    assert only.label == 1
+    np.testing.assert_array_equal(only.content, x[1][..., np.newaxis])
+    (first,) = samples(file, DataOptions(split="train"))
+    assert first.label == 0
+
+
+def test_npz_holds_pictures_or_values(tmp_path: Path) -> None:
+    x = RNG.standard_normal((4, 10)).astype(np.float32)
+    np.savez(tmp_path / "a.npz", x=x, y=np.arange(4), classes=np.array(["p", "q", "r", "s"]))
+    found = samples(tmp_path / "a.npz")
+    assert [s.label for s in found] == [0, 1, 2, 3]
+    np.testing.assert_array_equal(np.stack([s.content for s in found]), x)
+    assert list(open_data(tmp_path / "a.npz", PLAIN).classes) == ["p", "q", "r", "s"]
+
+
+def _short_bin(folder: Path) -> None:
+    (folder / "x.bin").write_bytes(bytes(3072))
+
+
+def _objects(folder: Path) -> None:
+    np.savez(folder / "x.npz", x=np.array([{}], object), y=np.array([0]))
+
+
+def _labels_of_other_length(folder: Path) -> None:
+    np.savez(folder / "x.npz", x=np.zeros((3, 2)), y=np.arange(2))
+
+
+def _negative(folder: Path) -> None:
+    np.savez(folder / "x.npz", x=np.zeros((2, 2)), y=np.array([0, -1]))
+
+
+def _unknown_names(folder: Path) -> None:
+    np.savez(folder / "x.npz", a=np.zeros((2, 2)), b=np.arange(2))
+
+
+def _huge_idx(folder: Path) -> None:
+    (folder / "t10k-images-idx3-ubyte").write_bytes(struct.pack(">HBB3I", 0, 8, 3, *[1 << 20] * 3))
+    (folder / "t10k-labels-idx1-ubyte").write_bytes(idx(np.zeros(1, np.uint8)))
+
+
+def _no_labels(folder: Path) -> None:
+    (folder / "t10k-images-idx3-ubyte").write_bytes(idx(pictures(1, 2, 2)))
+
+
+def _torn_gzip(folder: Path) -> None:
+    content = gzip.compress(idx(pictures(1, 28, 28)))
+    (folder / "t10k-images-idx3-ubyte.gz").write_bytes(content[:100])
+    (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(content[:100])
+
+
+def _wrong_fer(folder: Path) -> None:
+    (folder / "x.csv").write_text("emotion,pixels,Usage\n1,1 2 300,PrivateTest\n")
+
+
+def _empty_class_folders(folder: Path) -> None:
+    (folder / "ant").mkdir()
+
+
+def _only_pictures(folder: Path) -> None:
+    save(folder, "a.png", pictures(1, 4, 4, 3)[0])
+
+
+@pytest.mark.parametrize(
+    ("write", "name", "code"),
+    [
+        (_short_bin, "x.bin", "E771"),
+        (_objects, "x.npz", "E771"),
+        (_labels_of_other_length, "x.npz", "E771"),
+        (_negative, "x.npz", "E771"),
+        (_unknown_names, "x.npz", "E771"),
+        (_huge_idx, "", "E771"),
+        (_no_labels, "", "E771"),
+        (_torn_gzip, "", "E771"),
+        (_wrong_fer, "x.csv", "E771"),
+        (_empty_class_folders, "", "E771"),
+        (_only_pictures, "", "E770"),
+        (lambda folder: None, "", "E770"),
+        (lambda folder: None, "missing", "E713"),
+        (lambda folder: (folder / "x.txt").touch(), "x.txt", "E770"),
+    ],
+)
+def test_damaged_data_are_one_error(tmp_path: Path, write: Write, name: str, code: str) -> None:
+    write(tmp_path)
+    with pytest.raises(EllcError) as caught:
+        open_data(tmp_path / name, PLAIN)
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [
+        ("file,class\na.png,owl\n", ""),
+        ("file,class\nmissing.png,1\n", ""),
+        ("file,class\na.png\n", ""),
+        ("picture,kind\na.png,1\n", ""),
+        ("file,class\na.png,1\n", "kind"),
+        ("1\n2\n", ""),
+        ("owl\n", ""),
+    ],
+)
+def test_damaged_truth_is_one_error(tmp_path: Path, text: str, column: str) -> None:
+    folder, truth = tmp_path / "pictures", tmp_path / "truth.csv"
+    save(folder, "a.png", pictures(1, 4, 4, 3)[0])
+    truth.write_text(text)
+    with pytest.raises(EllcError) as caught:
+        open_data(folder, DataOptions(truth, column))
+    assert caught.value.code == "E771"
