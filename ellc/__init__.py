@@ -16,8 +16,8 @@ __version__ = "0.2.0"
 def _check_links() -> None:
     """Refuse to start in a checkout where ``ellc/ir`` and ``ellc/codegen`` are not folders.
 
-    Both are symbolic links to folders beside this one. Git on Windows writes them as small text
-    files unless it is told otherwise, and Python would only say that there is no ``ellc.ir``.
+    Both are symbolic links to folders next to this one. Git on Windows writes them as small text
+    files by default, and Python would only report that there is no module ``ellc.ir``.
     """
     here = Path(__file__).parent
     missing = [name for name in ("ir", "codegen") if not (here / name).is_dir()]

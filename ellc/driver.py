@@ -210,10 +210,10 @@ def _planned(
     return plan
 
 
-def default_threads(target: Target, asked: int | None = None) -> int:
-    """Threads of a call: `asked`, or else all cores of a target with an operating system."""
-    if asked is not None:
-        return asked
+def default_threads(target: Target, requested: int | None = None) -> int:
+    """Threads of a call: `requested`, or all cores of a target with an operating system, or 1."""
+    if requested is not None:
+        return requested
     return target.default_threads if target.has_os else 1
 
 

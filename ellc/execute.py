@@ -215,7 +215,7 @@ def open_library(path: Path) -> Library:
 
 
 def _described(path: Path) -> Library:
-    """A library as its manifest describes it."""
+    """A library with the facts of its manifest."""
     name = path.name[: -len(path.suffix)]
     name = name if path.suffix == ".dll" else name.removeprefix("lib")
     if not path.is_file():

@@ -1,1 +1,1 @@
-"""Graph IR: tensor types, operators with their meaning, graphs, passes. Knows numpy only."""
+"""Graph IR: tensor types, operators with their meaning, graphs, passes. Imports only numpy."""

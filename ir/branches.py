@@ -52,7 +52,7 @@ class _Needs:
         self._nodes.reverse()
 
     def of_nodes(self) -> tuple[Needs, ...]:
-        """For each node the conditions on which it is needed that are computed before it."""
+        """For each node the conditions under which it is needed, if they are computed before it."""
         return tuple(
             frozenset(c for c in conditions if self._producers.get(c.condition, -1) < index)
             for index, conditions in enumerate(self._nodes)

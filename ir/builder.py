@@ -77,7 +77,7 @@ class GraphBuilder:
         return ref
 
     def set_state(self, name: str, value: Ref) -> None:
-        """What the state `name` holds after the call."""
+        """Set the value that the state `name` holds after the call."""
         current, key = self._pending.pop(name)
         self._states.append(State(name, current, value.id, key))
 

@@ -48,7 +48,7 @@ def used_keys(graph: Graph) -> list[str]:
 def save(graph: Graph, path: Path) -> None:
     """Write the graph and its weights; the same graph gives the same bytes.
 
-    Raises `EllcError` (E703) where the file cannot be written.
+    Raises `EllcError` (E703) if the file cannot be written.
     """
     _write(path, graph.weights, used_keys(graph), print_graph(graph))
 
@@ -200,7 +200,7 @@ def _entries(head: object) -> list[_Entry]:
 
 
 def _slices(raw: Array, entries: list[_Entry]) -> dict[str, Array]:
-    """The arrays by their keys. Those that lie in one place would be looked at again and again."""
+    """The arrays by their keys. They must not overlap, so that no byte is checked repeatedly."""
     arrays = [_slice(raw, entry) for entry in entries]
     if sum(array.nbytes for array in arrays) > raw.size:
         raise ValueError("the arrays overlap")
@@ -217,7 +217,7 @@ def _slice(raw: Array, entry: _Entry) -> Array:
     for extent in shape:
         count *= extent
     if min(shape, default=0) < 0 or start < 0 or start + count * dtype.itemsize > raw.size:
-        raise ValueError(f"array {entry['key']} lies outside the file")
+        raise ValueError(f"array {entry['key']} is outside the file")
     content = raw[start : start + count * dtype.itemsize]
     if dtype.kind == "b" and content.size and content.max() > 1:
         raise ValueError(f"array {entry['key']} of booleans holds the byte {content.max()}")

@@ -14,14 +14,14 @@ from ellc.ir.types import Array, TensorType
 from ellc.ir.weights import WeightPool
 
 LAYOUT_KEY = "model.layout"
-"""Metadata key: `NCHW` where inputs and outputs of rank 4 are planes, as ONNX files have them."""
+"""Metadata key: `NCHW` if inputs and outputs of rank 4 have that layout, as in ONNX files."""
 INPUT_PREFIX = "model.input."
 """Prefix of the metadata keys that say how pixels become input numbers, as ELL wrote them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A public input or output of the graph: its name outside and the value it stands for."""
+    """A public input or output of the graph: its public name and its value."""
 
     name: str
     value: str

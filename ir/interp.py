@@ -109,7 +109,7 @@ def _precise(array: Array, double: bool) -> Array:
 def _checked(name: str, type_: TensorType, array: Array, double: bool) -> Array:
     if tuple(array.shape) != type_.shape:
         raise EllcError(
-            f"input '{name}' has shape {tuple(array.shape)}, the model wants {type_.shape}",
+            f"input '{name}' has shape {tuple(array.shape)}, the model expects {type_.shape}",
             code="E120",
         )
     return _precise(np.asarray(array, dtype=type_.dtype.numpy), double)

@@ -1,4 +1,4 @@
-"""JSON of unknown origin, with a bound that is kept before anything is made of it."""
+"""Read JSON of unknown origin, with a bound that is checked before objects are created."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from collections.abc import Callable
 from typing import Any
 
 MOST_VALUES = 1_000_000
-"""Arrays, objects and what they hold. A value takes two bytes of a file and up to 70 of memory."""
+"""Most values: arrays, objects and their elements. A value may take only 2 bytes of the file, but
+takes up to 70 bytes of memory."""
 
 
 def values_of(
     data: bytes, pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None
 ) -> object:
-    """A document of JSON, read as `json.loads` does.
+    """The document, as from `json.loads`.
 
-    Raises `ValueError` for what is no JSON or has more than `MOST_VALUES` values, and
-    `RecursionError` for what is nested too deeply.
+    Raises `ValueError` if it is not JSON or has more than `MOST_VALUES` values, `RecursionError` if
+    it is nested too deeply.
     """
-    # Every value but the outermost follows one of these. Those in texts are counted, too.
+    # One of these characters precedes every value but the outermost. Strings may contain more.
     if sum(map(data.count, (b",", b"[", b"{"))) > MOST_VALUES:
         raise ValueError(f"it has more than {MOST_VALUES:,} values")
     return json.loads(data, object_pairs_hook=pairs_hook)

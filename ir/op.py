@@ -187,8 +187,8 @@ class Case:
 
     def types(self) -> Types:
         """The operand types."""
-        given = self.dtypes + (None,) * (len(self.inputs) - len(self.dtypes))
-        return tuple(type_of(x, d) for x, d in zip(self.inputs, given, strict=True))
+        dtypes = self.dtypes + (None,) * (len(self.inputs) - len(self.dtypes))
+        return tuple(type_of(x, d) for x, d in zip(self.inputs, dtypes, strict=True))
 
 
 _OPS: dict[str, type[Op]] = {}

@@ -60,7 +60,7 @@ class Editor:
             key = self._after[key]
 
     def producer(self, value: str) -> Node | None:
-        """The node that makes a value; None for inputs, constants and states."""
+        """The node that computes a value; None for inputs, constants and states."""
         key = self._producers.get(self.current(value))
         return None if key is None else self._nodes[key]
 
@@ -101,7 +101,7 @@ class Editor:
         return self._kept.get(self.current(value), 0) > 0
 
     def uses(self, value: str) -> int:
-        """How many operands, public outputs and states refer to a value."""
+        """The number of operands, public outputs and states that refer to a value."""
         value = self.current(value)
         return sum(self._users.get(value, {}).values()) + self._kept.get(value, 0)
 

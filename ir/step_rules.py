@@ -15,7 +15,7 @@ from ellc.ir.op import Op, Types
 from ellc.ir.ops.shape import Gather, Reshape, Slice
 
 Axes = tuple[int | None, ...]
-"""For every operand the axis along which it has one element a step; None: always the same."""
+"""For every operand the axis along which it has one element per step; None if it has no steps."""
 
 OTHERS = "needs other steps, too"
 UNEQUAL = "has other constants for every step"

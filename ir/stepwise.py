@@ -274,8 +274,8 @@ class _Stepped:
         prefix = f"{node.outputs[0]}."
         names = {v: prefix + v for v in op.body.types}
         ports = (p.value for p in op.body.inputs)
-        given = (*(s.current for s in states), *elements, *fixed)
-        names.update(zip(ports, given, strict=True))
+        operands = (*(s.current for s in states), *elements, *fixed)
+        names.update(zip(ports, operands, strict=True))
         self._states += [s for s in states if s not in self._states]
         self._enter_body(node, op.body, names)
         results = [names[p.value] for p in op.body.outputs]
@@ -288,8 +288,8 @@ class _Stepped:
 
     def _enter_body(self, node: Node, body: Graph, names: dict[str, str]) -> None:
         """Add the nodes, constants and types of a body, renamed by `names`."""
-        given = {p.value for p in body.inputs}
-        self._types.update((names[v], t) for v, t in body.types.items() if v not in given)
+        inputs_of_body = {p.value for p in body.inputs}
+        self._types.update((names[v], t) for v, t in body.types.items() if v not in inputs_of_body)
         self._constants += [Constant(names[c.value], c.key) for c in body.constants]
         self._exact.update((names[v], a) for v, a in body.exact.items())
         for inner in body.nodes:

@@ -78,7 +78,7 @@ def _print_attr(value: object) -> str:
         case int():
             return repr(value)
         case float():
-            return float.__repr__(value)  # numpy's float64 is a float with a repr of its own
+            return float.__repr__(value)  # numpy's float64 is a float with another repr
         case str():
             return json.dumps(value)
         case tuple():
@@ -146,7 +146,7 @@ def _syntax(line: int, message: str) -> EllcError:
 def parse(text: str, weights: WeightPool, limits: Limits = DEFAULT_LIMITS) -> Graph:
     """Read a graph back.
 
-    Raises `EllcError`: E130 with the line on anything malformed, E203 beyond the limits.
+    Raises `EllcError`: E130 with the line if the text is malformed, E203 beyond the limits.
     """
     return _Parser(_tokens(text, limits), weights).graph()
 

@@ -21,18 +21,18 @@ def temporary_folder(purpose: str) -> Iterator[Path]:
 
     Raises `OSError` if it cannot be created.
     """
-    beside, prefix = Path(tempfile.gettempdir()), f"ellc-{purpose}-"
-    for folder, lock in abandoned(beside, prefix):
+    parent, prefix = Path(tempfile.gettempdir()), f"ellc-{purpose}-"
+    for folder, lock in abandoned(parent, prefix):
         remove(folder, lock)
-    with work_folder(beside, prefix) as folder:
+    with work_folder(parent, prefix) as folder:
         yield folder
 
 
 @contextmanager
-def work_folder(beside: Path, prefix: str) -> Iterator[Path]:
-    """A private folder `PREFIX*` in `beside`, locked while the `with` block runs."""
+def work_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """A private folder `PREFIX*` in `parent`, locked while the `with` block runs."""
     # The name is chosen before the folder exists, so that Ctrl-C at any moment leaves no folder.
-    folder, lock = beside / f"{prefix}{secrets.token_hex(8)}", None
+    folder, lock = parent / f"{prefix}{secrets.token_hex(8)}", None
     try:
         while lock is None:
             lock = _lock_of_new(folder)
@@ -41,11 +41,11 @@ def work_folder(beside: Path, prefix: str) -> Iterator[Path]:
         remove(folder, -1 if lock is None else lock)
 
 
-def abandoned(beside: Path, prefix: str) -> Iterator[tuple[Path, int]]:
-    """The folders `PREFIX*` in `beside` whose process has ended, each locked by this one."""
+def abandoned(parent: Path, prefix: str) -> Iterator[tuple[Path, int]]:
+    """The folders `PREFIX*` in `parent` whose process has ended, each locked by this process."""
     if sys.platform == "win32":
         return
-    for folder in sorted(beside.glob(f"{prefix}*")):
+    for folder in sorted(parent.glob(f"{prefix}*")):
         try:
             lock = _opened(folder)
         except OSError:  # another user's, or not a folder

@@ -1,4 +1,4 @@
-"""When a compiled result agrees with the reference: the project's tolerances, in one place."""
+"""The tolerances within which a compiled result agrees with the reference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ellc bench`: how long a call takes on this machine."""
+"""`ellc bench`: measure the latency of a call on this machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Times of single calls in milliseconds; the first, cold call is not among them."""
+    """Times of single calls in milliseconds, without the first call, whose caches are cold."""
 
     name: str
     target: str

@@ -1,4 +1,4 @@
-"""`ellc inspect`: what a network costs, layer by layer."""
+"""`ellc inspect`: show the costs of a network, layer by layer."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def command(model: Path, options: ModelOptions, as_json: bool) -> None:
 
 
 def show(graph: Graph, *, as_json: bool) -> None:
-    """Print what a network costs, for people or as JSON."""
+    """Print the costs of a network, as text or as JSON."""
     from ellc.inspect import inspect
 
     echo_notes(graph.metadata)

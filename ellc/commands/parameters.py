@@ -243,8 +243,8 @@ _MODEL_OPTIONS = (
         "--signature",
         type=_name,
         metavar="NAME",
-        help="The signature of a TFLite file with several that is taken; default: that of its "
-        "first graph.",
+        help="The signature to compile, if a TFLite file has several; default: that of its first "
+        "graph.",
     ),
     click.option(
         "--layout",

@@ -1,4 +1,4 @@
-"""`ellc zoo`: published networks to play with."""
+"""`ellc zoo`: list, show, build and compile published networks."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def command() -> None:
     """List, show, build and compile published networks with seeded weights.
 
-    The architectures are real, the weights are not trained: speed and size are those of the real
-    network, its answers mean nothing. What is published of each is shown with its source.
+    The architectures are real, but the weights are not trained: speed and size are those of the
+    real network, its outputs mean nothing. Published figures are shown with their sources.
     """
 
 
@@ -38,7 +38,7 @@ def _complete_name(_ctx: click.Context, _param: click.Parameter, incomplete: str
 
 
 _network_argument = click.argument("network", metavar="NAME", shell_complete=_complete_name)
-_MAKING_OPTIONS = (
+_BUILD_OPTIONS = (
     click.option(
         "--seed", type=click.IntRange(0), default=0, show_default=True, help="Other weights."
     ),
@@ -54,13 +54,13 @@ _MAKING_OPTIONS = (
         type=click.Choice(["folded", "kept"]),
         default="folded",
         show_default=True,
-        help="In weights, or as layers, as networks are trained.",
+        help="folded: into weights; kept: as layers, as in training.",
     ),
 )
 
 
-def _making_options(call: Command) -> Command:
-    for option in reversed(_MAKING_OPTIONS):
+def _build_options(call: Command) -> Command:
+    for option in reversed(_BUILD_OPTIONS):
         call = option(call)
     return call
 
@@ -71,23 +71,28 @@ def _making_options(call: Command) -> Command:
 @command.command("list")
 @json_option
 def list_(as_json: bool) -> None:
-    """List the networks, with the accuracies that are published of them."""
+    """List the networks with their published accuracies."""
     from ellc.zoo import networks
     from ellc.zoo.catalogue import patterns
     from ellc.zoo.facts import facts
 
-    known, _ = facts()
+    facts_by_name, _ = facts()
     if as_json:
-        echo_json([{**_about(n), **_said(known.get(n.name))} for n in networks()])
+        echo_json(
+            [
+                {**_network_document(n), **_facts_document(facts_by_name.get(n.name))}
+                for n in networks()
+            ]
+        )
         return
     header = ("name", "input", "data", "top-1 %", "top-5 %", "origin", "files")
-    lines = [(n.name, _input(n), *_row(known.get(n.name)), n.origin, " ".join(n.formats))
+    lines = [(n.name, _input(n), *_row(facts_by_name.get(n.name)), n.origin, " ".join(n.formats))
              for n in networks()]  # fmt: skip
     echo(table(header, lines, "   rr"))
     echo("Other widths and sizes: " + ", ".join(patterns()))
 
 
-def _about(network: Network) -> dict[str, object]:
+def _network_document(network: Network) -> dict[str, object]:
     return {
         "name": network.name,
         "input": list(network.input),
@@ -97,7 +102,7 @@ def _about(network: Network) -> dict[str, object]:
     }
 
 
-def _said(facts: Facts | None) -> dict[str, object]:
+def _facts_document(facts: Facts | None) -> dict[str, object]:
     if facts is None:
         return {"dataset": None, "colours": None, "accuracies": [], "speeds": [], "notes": []}
     return {
@@ -114,7 +119,7 @@ def _input(network: Network) -> str:
 
 
 def _row(facts: Facts | None) -> tuple[str, str, str]:
-    """Data, and the accuracy of the publisher's own."""
+    """(dataset, top-1, top-5); the accuracies are the first ones of the facts."""
     if facts is None:
         return "", "", ""
     if not facts.accuracies:
@@ -131,28 +136,32 @@ def _percent(share: float | None) -> str:
 @_network_argument
 @json_option
 def show(network: str, as_json: bool) -> None:
-    """Show a network: its sizes, and what is published of it, with sources.
+    """Show a network: its sizes, and published figures with their sources.
 
-    Sizes are measured here: parameters with batch normalisation folded into weights, and trained
-    ones with it; a file of 8-bit weights has biases of 32 bits. A published size that differs is
-    shown with the reason.
+    Sizes are those of ellc's own network: parameters with batch normalisation folded into weights,
+    and trained parameters including batch normalisation. 8-bit sizes include biases of 32 bits. If
+    a published size differs, the reason is shown.
     """
     from ellc.zoo import find
     from ellc.zoo.facts import Facts, facts
     from ellc.zoo.measured import Measured
 
-    found, measured = find(network), Measured(network)
+    entry, measured = find(network), Measured(network)
     known, sources = facts()
-    said = known.get(network) or Facts(network, "", "", found.origin)
-    used = said.sources
+    published = known.get(network) or Facts(network, "", "", entry.origin)
+    used = published.sources
     if as_json:
-        sizes = [{**asdict(x), "value": x.value, "ours": measured.of(x)} for x in said.sizes]
-        document = {**_about(found), **_said(known.get(network)), "measured": _sizes(measured)}
+        sizes = [{**asdict(x), "value": x.value, "ours": measured.of(x)} for x in published.sizes]
+        document = {
+            **_network_document(entry),
+            **_facts_document(known.get(network)),
+            "measured": _sizes(measured),
+        }
         cited = {name: asdict(sources[name]) for name in sorted(used)}
         echo_json({**document, "published_sizes": sizes, "sources": cited})
         return
-    echo("\n".join(_head(found, said, measured)))
-    echo("\n".join(_published(said, measured)))
+    echo("\n".join(_head(entry, published, measured)))
+    echo("\n".join(_published(published, measured)))
     for name in sorted(used):
         echo(f"[{name}] {sources[name].title}, {sources[name].url}")
 
@@ -194,7 +203,7 @@ def _weights(sizes: dict[str, int]) -> str:
 
 
 def _published(facts: Facts, measured: Measured) -> list[str]:
-    """The tables of what is published: only those that have rows."""
+    """The tables of published figures that have rows."""
     lines: list[str] = []
     if facts.accuracies:
         header: tuple[str, ...] = ("accuracy", "top-1 %", "top-5 %", "source")
@@ -234,14 +243,14 @@ def _speed(row: Speed) -> tuple[str, ...]:
     required=True,
     help="File to write: FILE.ell, or FILE.eir for ellc's own, faster form.",
 )
-@_making_options
+@_build_options
 @json_option
 def build_(
     network: str, output: Path, seed: int, width: str, batch_norm: str, as_json: bool
 ) -> None:
     """Build a network and write it as a model file.
 
-    The same arguments give the same bytes, everywhere.
+    The same arguments give the same bytes on every machine.
     """
     from ellc.progress import progress
     from ellc.zoo.files import build_file
@@ -249,7 +258,7 @@ def build_(
 
     share = parse_width(width)
     with progress(quiet=as_json) as report:
-        made = build_file(
+        built = build_file(
             network, output, seed, share, report, keep_batch_norm=batch_norm == "kept"
         )
     if as_json:
@@ -260,22 +269,22 @@ def build_(
                 "seed": seed,
                 "width": str(share),
                 "batch_norm": batch_norm,
-                "parameters": made.parameters,
-                "bytes": made.file_bytes,
+                "parameters": built.parameters,
+                "bytes": built.file_bytes,
             }
         )
     else:
-        echo_files(f"{output}: {made.parameters:,} parameters, {bytes_text(made.file_bytes)}")
+        echo_files(f"{output}: {built.parameters:,} parameters, {bytes_text(built.file_bytes)}")
 
 
 @command.command("inspect")
 @_network_argument
-@_making_options
+@_build_options
 @json_option
 def inspect_(network: str, seed: int, width: str, batch_norm: str, as_json: bool) -> None:
-    """Show a network's layers, as `ellc inspect` does of a model file.
+    """Show a network's layers, like `ellc inspect` for a model file.
 
-    No weight is made for it, so the largest network takes a moment.
+    No weights are generated, so even the largest network takes only a moment.
     """
     from ellc.zoo import build
     from ellc.zoo.widths import parse_width
@@ -286,10 +295,10 @@ def inspect_(network: str, seed: int, width: str, batch_norm: str, as_json: bool
 
 
 @_network_argument
-@_making_options
+@_build_options
 @click.pass_context
 def _compile(
-    context: click.Context, /, network: str, seed: int, width: str, batch_norm: str, **given: Any
+    context: click.Context, /, network: str, seed: int, width: str, batch_norm: str, **options: Any
 ) -> None:
     """Build a network and compile it, with the options of `ellc compile`."""
     from ellc.ir.work_folders import temporary_folder
@@ -300,16 +309,16 @@ def _compile(
     share = parse_width(width)
     with temporary_folder("zoo") as folder:
         model = folder / f"{network}.eir"
-        with progress(quiet=given["as_json"]) as report:
+        with progress(quiet=options["as_json"]) as report:
             build_file(network, model, seed, share, report, keep_batch_norm=batch_norm == "kept")
-        context.invoke(compile_command.command, model=model, **given)
+        context.invoke(compile_command.command, model=model, **options)
 
 
-def _compiler() -> click.Command:
-    """The command `compile` of the zoo: its own parameters, then those of `ellc compile`."""
-    made: click.Command = click.command("compile")(_compile)
-    made.params += [x for x in compile_command.command.params if x.name != "model"]
-    return made
+def _compile_command() -> click.Command:
+    """The command `zoo compile`: its own parameters, then those of `ellc compile`."""
+    zoo_compile: click.Command = click.command("compile")(_compile)
+    zoo_compile.params += [x for x in compile_command.command.params if x.name != "model"]
+    return zoo_compile
 
 
-command.add_command(_compiler())
+command.add_command(_compile_command())

@@ -134,7 +134,8 @@ ROWS = (
     ErrorCode(
         "E740",
         "No such network in the zoo",
-        "`ellc zoo` was given a name that is not in the list, or a page's that says too little.",
+        "`ellc zoo` was given an unknown name, or that of a gallery page with too little "
+        "information.",
         "`ellc zoo list` shows all names.",
     ),
     ErrorCode(
@@ -152,8 +153,8 @@ ROWS = (
     ErrorCode(
         "E743",
         "Facts of networks cannot be used",
-        "A file in `ellc/zoo/facts` is not as it should be; the report lists every problem.",
-        "Each line says the file, the place in it and what is wrong.",
+        "A file in `ellc/zoo/facts` is invalid; the report lists every problem.",
+        "Each line names the file, the entry and the problem.",
     ),
     ErrorCode(
         "E750",

@@ -84,7 +84,7 @@ ROWS = (
     ErrorCode(
         "E214",
         "An option names something the model does not have",
-        "`--outputs`, `--shape`, `--set` or `--signature` names what is not in the file.",
+        "`--outputs`, `--shape`, `--set` or `--signature` has a name that is not in the file.",
         "The report shows similar names; `ellc inspect` lists inputs and layers.",
     ),
     ErrorCode(

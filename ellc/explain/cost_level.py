@@ -19,7 +19,7 @@ WHAT_SLOTS_ARE = (
 
 
 def whole(study: Study) -> str:
-    """Every node in order, then the costliest ones."""
+    """Every node in order, then the most expensive ones."""
     header = ["node", "layer", "operator", "result", "MACs", "MACs/slot", "moved", "slots", "share"]
     header += ["cycles", "share"] if has_cycles(study) else []
     rows = [row(study, node) for node in study.nodes]

@@ -1,4 +1,4 @@
-"""The sizes of the zoo's own networks, to stand beside the published ones."""
+"""The sizes of the zoo's own networks, for comparison with published ones."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from ellc.zoo.catalogue import build
 from ellc.zoo.facts import Size
 
 _FILE_SHARE, _FILE_BYTES = 0.06, 48 << 10
-"""What a file has beside its weights, at most: a share of them, and bytes."""
+"""Most bytes of a file in addition to its weights: a share of the weights, plus a constant."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Sizes of a network at full width; no weight is drawn for them."""
+    """Sizes of a network at full width; no weights are generated."""
 
     name: str
 
     @cached_property
     def folded(self) -> NetworkReport:
-        """The network with batch normalisation in its weights, as it is deployed."""
+        """The network with batch normalisation folded into its weights, as for deployment."""
         return inspect(self._graph)
 
     @cached_property
@@ -37,8 +37,8 @@ class Measured:
         return inspect(build(self.name, blank=True, keep_batch_norm=True))
 
     def parameters(self, counts: str) -> int:
-        """Numbers in constants: see `facts.COUNTS`."""
-        # Means and deviations of batch normalisation stand in the layers of their own.
+        """The number of parameters, by one of `facts.COUNTS`."""
+        # Means and deviations of batch normalisation are in separate layers.
         untrained = sum(x.parameters for x in self._kept.layers if x.operator == "mul_add")
         match counts:
             case "all":
@@ -52,25 +52,25 @@ class Measured:
 
     @property
     def int8_bytes(self) -> int:
-        """Weights of one byte, biases of four."""
+        """Bytes of all weights with 1 byte and biases with 4 bytes each."""
         types = constant_types(self._graph).values()
         return sum(t.elements * (1 if t.rank > 1 else 4) for t in types)
 
     @property
     def is_binary(self) -> bool:
-        """Whether some weights are signs."""
+        """Whether some weights are bits."""
         return any(t.dtype is DType.BIT for t in constant_types(self._graph).values())
 
     @property
     def memory_bytes(self) -> int:
-        """Signs of one bit, and four bytes for every other number that is trained."""
+        """Bytes of all trained parameters: packed bits, and 4 bytes for each other number."""
         types = constant_types(self._graph).values()
         signs = sum(t.elements for t in types if t.dtype is DType.BIT)
         return signs // 8 + 4 * (self.parameters("trainable") - signs)
 
     @property
     def receptive_field(self) -> int:
-        """Rows of the image that an element sees before the image becomes one pixel."""
+        """Rows of the image on which an element depends, before the image becomes one pixel."""
         windowed = [
             x.field
             for x in self.folded.layers
@@ -79,7 +79,7 @@ class Measured:
         return windowed[-1][0] if windowed else 0
 
     def of(self, size: Size) -> float:
-        """The figure of the same kind as a published one."""
+        """This network's figure of the same kind as a published one."""
         match size.of:
             case "parameters":
                 return self.parameters(size.counts)
@@ -97,9 +97,10 @@ class Measured:
                 return self.receptive_field
 
     def agrees(self, size: Size) -> bool:
-        """Whether a published figure is this network's, to its last digit.
+        """Whether a published figure agrees with this network's, to its last digit.
 
-        A file may be larger than its weights by what a format needs; some write MB and mean MiB.
+        A file may be larger than its weights, since formats store more. Some publications write MB
+        and mean MiB.
         """
         ours, published, step = self.of(size), size.value, size.step
         if size.of not in ("fp32 file", "int8 file"):

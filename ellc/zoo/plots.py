@@ -62,7 +62,7 @@ def missing() -> dict[str, str]:
 
 @cache
 def twice() -> tuple[str, ...]:
-    """The networks that have an orphaned page beside their own."""
+    """The networks that have a second, orphaned page."""
     return tuple(_document()["twice"])
 
 

@@ -59,7 +59,7 @@ def window_sizes(
     extent of the dilated window. Raises `ShapeError` if there is no position or an attribute is
     out of range.
     """
-    require(x.rank == 4, f"{name}: wants an NHWC tensor, not rank {x.rank}")
+    require(x.rank == 4, f"{name}: expects an NHWC tensor, not rank {x.rank}")
     require(min(*window, *stride, *dilation) >= 1, f"{name}: window, stride, dilation start at 1")
     require(min(padding.amounts) >= 0, f"{name}: negative padding {padding.amounts}")
     channels = x.shape[3]

@@ -33,7 +33,7 @@ class Pass:
         raise NotImplementedError(self.name)
 
     def refuse(self, graph: Graph) -> None:
-        """Raise `EllcError` for what cannot be compiled, before anything is made of the bodies."""
+        """Raise `EllcError` if a graph cannot be compiled; called before bodies are rewritten."""
 
     def __str__(self) -> str:
         """The form that `parse_passes` reads, with the options that differ from their defaults."""

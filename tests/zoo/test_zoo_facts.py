@@ -125,11 +125,11 @@ source = "one"
     said = "\n".join(caught.value.problems)
     for part in (
         "a.toml: dataset: 3 is not of type str",
-        "a.toml: colours: 'cmyk' is none of rgb",
+        "a.toml: colours: 'cmyk' is not one of rgb",
         "a.toml: origin: it is missing",
-        "a.toml: surplus: there is no such key",
-        "b.toml: size 1: of: 'weight' is none of",
-        "b.toml: size 1: source: 'three' is none of one, two",
+        "a.toml: surplus: unknown key",
+        "b.toml: size 1: of: 'weight' is not one of",
+        "b.toml: size 1: source: 'three' is not one of one, two",
         "b.toml: size 1: published: 'much' is not a number",
         "b.toml: size 2: counts: it is missing",
         "b.toml: accuracy 1: top1: 101 is not between 0 and 100",

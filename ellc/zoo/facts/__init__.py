@@ -1,28 +1,28 @@
-"""What is published of the zoo's networks, as data: one TOML file for each, `sources.toml` for all.
+"""Published facts of the zoo's networks: one TOML file for each network, and `sources.toml`.
 
 Every figure has its source. To add a network's facts, add a file `NAME.toml`:
 
-    dataset = "CIFAR-10"            # what it was trained on
+    dataset = "CIFAR-10"            # the training data
     colours = "rgb"                 # rgb, bgr, grey, or none
     origin = "MLPerf Tiny"
-    notes = ["..."]                 # may be left out
+    notes = ["..."]                 # optional
 
     [[size]]
     of = "parameters"               # one of `SIZES`
     published = "0.078 M"           # as the source writes it
-    counts = "folded"               # of parameters: one of `COUNTS`
+    counts = "folded"               # only for parameters: one of `COUNTS`
     source = "nxp-classification"   # a name in sources.toml
-    difference = "..."              # why the network of the zoo has another figure, if it has
+    difference = "..."              # why the figure of the zoo's network differs, if it does
 
     [[accuracy]]
     precision = "int8"              # one of `PRECISIONS`
-    top1 = 75                       # per cent; top5 may be left out
+    top1 = 75                       # per cent; top5 is optional
     source = "nxp-classification"
 
     [[speed]]
     ms = 3.83                       # of one prediction
     board = "i.MX 8M Plus"
-    clock_mhz = 1800                # may be left out, as threads may
+    clock_mhz = 1800                # optional, like threads
     threads = 1
     precision = "int8"
     engine = "TensorFlow Lite"

@@ -1,4 +1,4 @@
-"""Reads the facts' files, and says of all of them at once what is wrong."""
+"""Reads the files of facts, and reports all problems in them at once."""
 
 from __future__ import annotations
 
@@ -29,34 +29,37 @@ Row = TypeVar("Row")
 
 @cache
 def facts() -> tuple[dict[str, Facts], dict[str, Source]]:
-    """The zoo's own facts by network, those of ELL's gallery too, and their sources."""
+    """(facts by network, sources by name), including those of ELL's gallery."""
     with resources.as_file(resources.files("ellc.zoo.facts")) as folder:
-        found, sources = load(folder)
-        return {**page_facts(folder / PAGES), **found}, sources
+        by_network, sources = load(folder)
+        return {**page_facts(folder / PAGES), **by_network}, sources
 
 
 def load(folder: Path) -> tuple[dict[str, Facts], dict[str, Source]]:
-    """The facts in a folder of TOML files. Raises `EllcError` E743 with every problem in them."""
+    """(facts by network, sources by name) from a folder of TOML files.
+
+    Raises `EllcError` E743 with every problem in them.
+    """
     problems: list[str] = []
     sources = _sources(folder / SOURCES, problems)
-    found = {}
+    by_network = {}
     for path in sorted(folder.glob("*.toml")):
         if path.name != SOURCES:
             table = _Table(_toml(path, problems), path.name, problems)
-            found[path.stem] = _facts(path.stem, table, sources)
+            by_network[path.stem] = _facts(path.stem, table, sources)
     if problems:
         raise EllcError(
             "the facts of networks cannot be used",
             code="E743",
             where=folder.name,
-            hint="`ellc/zoo/facts/__init__.py` shows what a file holds",
+            hint="`ellc/zoo/facts/__init__.py` describes the files",
             problems=problems,
         )
-    return found, sources
+    return by_network, sources
 
 
 class _Table:
-    """A table of a file, whose values are taken one by one; what is wrong becomes a problem."""
+    """Reads the values of a TOML table one by one; invalid values are added to `problems`."""
 
     def __init__(self, table: Mapping[str, Any], where: str, problems: list[str]) -> None:
         self._left = dict(table)
@@ -64,18 +67,18 @@ class _Table:
         self._problems = problems
 
     def text(self, key: str, *, among: tuple[str, ...] = (), needed: bool = True) -> str:
-        """A text, perhaps one of some; empty if it may be left out."""
+        """A text, one of `among` if given; empty if it is missing and not `needed`."""
         value = self._take(key, (str,), needed)
         if not isinstance(value, str):
             return ""
         if among and value not in among:
-            self.problem(f"{key}: '{value}' is none of {', '.join(among)}")
+            self.problem(f"{key}: '{value}' is not one of {', '.join(among)}")
         elif not value.strip():
             self.problem(f"{key}: it is empty")
         return value
 
     def number(self, key: str, low: float, high: float, *, needed: bool = True) -> float | None:
-        """A number in a range, ends included."""
+        """A number from `low` to `high`, both included."""
         value = self._take(key, (int, float), needed)
         if value is None:
             return None
@@ -84,21 +87,21 @@ class _Table:
         return float(value)
 
     def whole(self, key: str, high: int) -> int | None:
-        """A whole number from 1, which may be left out."""
+        """An integer from 1 to `high`; optional."""
         value = self._take(key, (int,), needed=False)
         if value is not None and not 1 <= value <= high:
             self.problem(f"{key}: {value} is not between 1 and {high}")
         return None if value is None else int(value)
 
     def texts(self, key: str) -> tuple[str, ...]:
-        """A list of texts, which may be left out."""
+        """A list of texts; optional."""
         value = self._take(key, (list,), needed=False) or []
         if not all(isinstance(line, str) for line in value):
             self.problem(f"{key}: not all are texts")
         return tuple(map(str, value))
 
     def tables(self, key: str) -> list[_Table]:
-        """The tables of an array, which may be left out."""
+        """The tables of an array; optional."""
         value = self._take(key, (list,), needed=False) or []
         where = f"{self._where}: {key}"
         rows = [row for row in value if isinstance(row, dict)]
@@ -107,12 +110,12 @@ class _Table:
         return [_Table(row, f"{where} {i}", self._problems) for i, row in enumerate(rows, 1)]
 
     def end(self) -> None:
-        """What is left has no meaning."""
+        """Report the keys that were not read, which are unknown."""
         for key in sorted(self._left):
-            self.problem(f"{key}: there is no such key")
+            self.problem(f"{key}: unknown key")
 
     def problem(self, text: str) -> None:
-        """Something is wrong here."""
+        """Record a problem of this table."""
         self._problems.append(f"{self._where}: {text}")
 
     def _take(self, key: str, kinds: tuple[type, ...], needed: bool) -> Any:
@@ -166,11 +169,11 @@ def _facts(name: str, table: _Table, sources: Mapping[str, Source]) -> Facts:
 def _rows(
     table: _Table, key: str, make: Callable[[_Table, str], Row], sources: tuple[str, ...]
 ) -> tuple[Row, ...]:
-    made = []
+    rows = []
     for row in table.tables(key):
-        made.append(make(row, row.text("source", among=sources)))
+        rows.append(make(row, row.text("source", among=sources)))
         row.end()
-    return tuple(made)
+    return tuple(rows)
 
 
 def _size(row: _Table, source: str) -> Size:

@@ -1,4 +1,4 @@
-"""The figures of ELL's gallery pages: accuracies, and milliseconds on its boards."""
+"""The figures of ELL's gallery pages: accuracies, and times on boards in milliseconds."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _BOARD = re.compile(r"(.*) @ ([\d.]+)(MHz|GHz)")
 
 
 def page_facts(path: Path) -> dict[str, Facts]:
-    """The facts of every page, of networks that cannot be built, too."""
+    """The facts of every page, including those of networks that cannot be built."""
     colours = {page.name: page.colours for page in pages()}
     colours |= {plot.name: plot.colours for plot in plots()}
     signs = {page.name for page in pages() if any("Binary" in x.kind for x in page.layers)}
     signs |= {plot.name for plot in plots() if any("binary" in x for x in plot.layers)}
-    found = {}
+    by_network = {}
     for name, date, top1, top5, times in json.loads(path.read_text(encoding="utf-8")):
         precision = "binary" if name in signs else "fp32"
-        found[name] = Facts(
+        by_network[name] = Facts(
             name,
             "ImageNet",
             colours.get(name, "bgr"),
@@ -33,12 +33,12 @@ def page_facts(path: Path) -> dict[str, Facts]:
             speeds=tuple(_speed(board, ms, precision) for board, ms in times.items()),
             notes=(f"Figures of the page's revision of {date}.",),
         )
-    return found
+    return by_network
 
 
 def _speed(board: str, ms: float, precision: str) -> Speed:
-    found = _BOARD.fullmatch(board)
-    if not found:
+    match = _BOARD.fullmatch(board)
+    if not match:
         raise ValueError(board)
-    clock = float(found[2]) * (1000 if found[3] == "GHz" else 1)
-    return Speed(ms, found[1], precision, "ELL", SOURCE, clock_mhz=round(clock))
+    clock = float(match[2]) * (1000 if match[3] == "GHz" else 1)
+    return Speed(ms, match[1], precision, "ELL", SOURCE, clock_mhz=round(clock))

@@ -1,4 +1,4 @@
-"""Published facts, typed."""
+"""Published facts as typed data."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ SIZES = (
     "memory",
     "receptive field",
 )
-"""`operations` are two for each MAC; `memory` is that of weights, signs packed; the receptive field
-is that of the last layer with windows, before the image becomes one pixel."""
+"""A MAC counts as two `operations`. `memory` is that of weights, with packed bits. The receptive
+field is that of the last layer with windows, before the image becomes one pixel."""
 COUNTS = ("all", "trainable", "folded", "weights")
-"""What parameters are: four numbers of batch normalisation for each channel, or the two of them
-that are trained, or none, as it is folded into weights and biases; or weights without biases."""
+"""Which parameters are counted. `all`: with the four numbers of batch normalisation for each
+channel; `trainable`: with the two of them that are trained; `folded`: with batch normalisation
+folded into weights and biases; `weights`: without biases."""
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KB": 10**3, "MB": 10**6}
 _UNITS |= {"KiB": 2**10, "MiB": 2**20}
@@ -29,7 +30,7 @@ _FIGURE = re.compile(r"(\d+(?:\.(\d+))?)(?: (K|M|G|KB|MB|KiB|MiB))?")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where figures were published."""
+    """A publication of figures."""
 
     title: str
     url: str
@@ -37,7 +38,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A published size, as it was written; `difference` says why the zoo's network has another."""
+    """A published size as the source writes it; `difference`: why that of the zoo's differs."""
 
     of: str
     published: str
@@ -47,22 +48,22 @@ class Size:
 
     @property
     def value(self) -> float:
-        """The published number, in plain units."""
+        """The published number, without unit prefixes."""
         number, _, unit = self._parts
         return float(number) * _UNITS[unit or ""]
 
     @property
     def step(self) -> float:
-        """How fine the published number is: one of its last digit."""
+        """The precision of the published number: a unit of its last digit."""
         _, decimals, unit = self._parts
         return 10.0 ** -len(decimals or "") * _UNITS[unit or ""]
 
     @property
     def _parts(self) -> tuple[str, str | None, str | None]:
-        found = _FIGURE.fullmatch(self.published)
-        if not found:
+        match = _FIGURE.fullmatch(self.published)
+        if not match:
             raise ValueError(f"'{self.published}' is not a number with a unit")
-        return found[1], found[2], found[3]
+        return match[1], match[2], match[3]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that is published of a network, as far as the zoo knows it."""
+    """The published facts of a network that the zoo knows."""
 
     name: str
     dataset: str
@@ -103,6 +104,6 @@ class Facts:
 
     @property
     def sources(self) -> set[str]:
-        """The names of all sources that its figures have."""
+        """The names of all sources of its figures."""
         named = {x.source for x in self.sizes} | {x.source for x in self.accuracies}
         return named | {x.source for x in self.speeds}

@@ -21,9 +21,9 @@ from ellc.ir.rewrite import Editor
 class UnrollNestedLoops(Pass):
     """Unroll the inner loops or the outer loop, whichever gives fewer nodes.
 
-    A loop stays if both ways give more than `most_nodes`, and all of them stay if they give more
-    than `most_altogether`. Loops are refused (E304) if they are so deep in one another that two
-    trips of each inner one give more than `most_nodes`.
+    A loop stays if both ways give more than `most_nodes`; all loops stay if they give more than
+    `most_altogether` in total. Loops are refused (E304) if they are nested so deeply that even two
+    trips of each inner loop give more than `most_nodes`.
     """
 
     requires: ClassVar[tuple[Property, ...]] = (
@@ -39,11 +39,11 @@ class UnrollNestedLoops(Pass):
         for node in graph.nodes:
             if isinstance(node.op, Loop) and 2 ** _depth(node.op.body) > self.most_nodes:
                 raise EllcError(
-                    f"loops lie in one another {_depth(node.op.body) + 1} deep, which is too long"
-                    " to be written out",
+                    f"loops are nested {_depth(node.op.body) + 1} deep, which is too long to be"
+                    " unrolled",
                     code="E304",
                     where=", ".join(node.source),
-                    hint="end the network before them, or give the inner ones one trip",
+                    hint="cut the network before them, or give the inner loops one trip",
                 )
 
     def run(self, graph: Graph) -> Graph:
@@ -59,7 +59,7 @@ class UnrollNestedLoops(Pass):
         return editor.graph()
 
     def _chosen(self, nodes: Iterable[Node]) -> Iterator[tuple[Node, Loop, int, int]]:
-        """Loops to unroll, with the number of nodes if their inner loops are, and if they are."""
+        """(node, loop, nodes if its inner loops are unrolled, nodes if it is unrolled itself)."""
         for node in nodes:
             match node.op:
                 case Loop(body=body) as op if any(_loops(body.nodes)):
@@ -78,7 +78,7 @@ def _nodes(graph: Graph) -> int:
 
 
 def _depth(graph: Graph) -> int:
-    """Loops of more than one trip inside one another."""
+    """The nesting depth of loops with more than one trip."""
     return max((_depth(op.body) + (op.trips > 1) for op in _loops(graph.nodes)), default=0)
 
 

@@ -256,5 +256,5 @@ def _two_sides(editor: Editor, above: str, below: str) -> Operation | None:
 
 
 def _rounded(number: float) -> float:
-    """The nearest float32 if the number is close to it: digits beyond come from our arithmetic."""
+    """The nearest float32 if the number is close to it: further digits are rounding errors."""
     return float(np.float32(number)) if _close(number, float(np.float32(number))) else number

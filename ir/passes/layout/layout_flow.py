@@ -194,7 +194,7 @@ class Layout:
         return result_order(flow, producer, self.of(producer.node))
 
     def wanted(self, value: str, reader: Reader) -> Permutation | None:
-        """The order in which a reader needs a value in memory; None if it takes any."""
+        """The order in which a reader needs a value in memory; None if it accepts any order."""
         flow = self.flow
         if reader.node is None or reader.node.outputs[0] not in self.chosen:
             return flow.order(value, reader.steps)

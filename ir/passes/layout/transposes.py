@@ -59,7 +59,7 @@ def _origin(editor: Editor, node: Node) -> tuple[str, Permutation]:
         chain.append(producer)
         base = producer.inputs[0]
     while isinstance(chain[-1].op, Reshape) and editor.producer(base) is not None:
-        base = chain.pop().output  # a plain reshape stays, but not between an input and a transpose
+        base = chain.pop().output  # reshapes before all transposes stay, except after an input
     shape = editor.type(base).shape
     axes = [a for a, e in enumerate(shape) if e != 1]
     for step in reversed(chain):
