@@ -1,15 +1,15 @@
-"""Text that a model or a user wrote, as parts of generated files: the one place that makes them.
+"""Text of a model or a user in generated files: every such text goes through this module.
 
-Names of ports and layers, metadata, file names are *foreign*: any characters at all. A template
-takes none of them. It takes whole numbers and the types of this file, one for each language
-(`render` refuses everything else), and the functions here are how a foreign text becomes one:
+Names of ports and layers, metadata and file names are *foreign*: they may have any characters. A
+template does not take them. It takes integers and the types of this file, one for each language
+(`render` rejects everything else). These functions convert a foreign text:
 
-* `names.valid_name`, `names.distinct_names` make an `Identifier`, which every language takes;
-* `comment` makes a `Comment`, for comments of every language and for Python's docstrings;
-* `c_string`, `python_literal`, `cmake_file` make literals, `html_text` what HTML and SVG show.
+* `names.valid_name` and `names.distinct_names` to an `Identifier`, which every language takes;
+* `comment` to a `Comment`, for comments of every language and for Python's docstrings;
+* `c_string`, `python_literal` and `cmake_file` to literals, `html_text` to text of HTML and SVG.
 
-`c_code` and `html_code` put such parts together. Those of programs allow characters by list
-and escape the rest.
+`c_code` and `html_code` put such parts together. The functions for programming languages have a
+list of allowed characters and escape all others.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Identifier(_EveryLanguage):
 class Comment(_EveryLanguage):
     """One line that neither ends a comment or docstring nor begins another one.
 
-    Raises `ValueError` for text that `comment` has not made.
+    Raises `ValueError` for text that `comment` would change.
     """
 
     __slots__ = ()
@@ -76,7 +76,7 @@ class Comment(_EveryLanguage):
 
 
 _NOT_IN_COMMENTS = re.compile(r"[^ -~]|\\")
-# Ends and beginnings of comments, and trigraphs, of which `??/` is a backslash.
+# Ends and beginnings of comments, and trigraphs: `??/` is a backslash.
 _PAIRS = re.compile(r"(?<=\*)(?=/)|(?<=/)(?=\*)|(?<=\?)(?=\?)")
 
 
@@ -123,17 +123,17 @@ def c_double(value: float) -> CCode:
 
 
 def c_code(form: str, *parts: CCode | int) -> CCode:
-    """C of our own with `{}` where the parts go. Raises `TypeError` for parts of foreign text."""
+    """C text with a part in place of each `{}`. Raises `TypeError` if a part is foreign text."""
     return CCode(form.format(*(checked(part, CCode) for part in parts)))
 
 
 def joined(parts: Iterable[CCode | int], separator: str = ", ") -> CCode:
-    """C of several parts. Raises `TypeError` as `c_code`."""
+    """C text of several parts. Raises `TypeError` like `c_code`."""
     return CCode(separator.join(checked(part, CCode) for part in parts))
 
 
 def python_literal(value: object) -> PythonCode:
-    """A literal of Python, in ASCII, for a text, a number, None, or tuples of these.
+    """A Python literal, in ASCII, for a text, a number, None, or tuples of these.
 
     >>> print(python_literal(("é", 1)))
     ('\\xe9', 1)
@@ -152,9 +152,9 @@ def python_literal(value: object) -> PythonCode:
 
 
 def cmake_file(name: str) -> CMakeCode:
-    """The name of a file of ours, for CMake. Raises `ValueError` for odd characters."""
+    """The name of a generated file, for CMake. Raises `ValueError` for unusual characters."""
     if not re.fullmatch(r"[A-Za-z0-9_.+-]+", name):
-        raise ValueError(f"{name!r} is not a name of a file of ours")
+        raise ValueError(f"{name!r} is not the name of a generated file")
     return CMakeCode(name)
 
 
@@ -168,12 +168,12 @@ def html_text(text: str) -> HtmlCode:
 
 
 def html_code(form: str, *parts: HtmlCode | int) -> HtmlCode:
-    """HTML of our own with `{}` where parts go. Raises `TypeError` for parts of foreign text."""
+    """HTML with a part in place of each `{}`. Raises `TypeError` if a part is foreign text."""
     return HtmlCode(form.format(*(checked(part, HtmlCode) for part in parts)))
 
 
 def html_joined(parts: Iterable[HtmlCode], separator: str = "") -> HtmlCode:
-    """HTML of several parts. Raises `TypeError` as `html_code`."""
+    """HTML of several parts. Raises `TypeError` like `html_code`."""
     return HtmlCode(separator.join(checked(part, HtmlCode) for part in parts))
 
 
@@ -187,5 +187,6 @@ def checked(value: object, language: Language) -> str:
     if isinstance(value, language):
         return str(value)
     raise TypeError(
-        f"{value!r} is {type(value).__name__}, not {language.__name__}: see codegen/foreign_text.py"
+        f"{value!r} is {type(value).__name__}, not {language.__name__}:"
+        " see codegen/languages/foreign_text.py"
     )

@@ -1,14 +1,14 @@
 """Names of models and ports as C, C++ and Python identifiers: one rule for all of them.
 
-Every character that is not an ASCII letter, digit or underscore becomes `_`; what is longer than
-64 characters is cut. Underscores before a capital or another underscore go, because C keeps such
-names for itself; a leading digit gets a `_` before it, an empty name becomes `model`. A reserved
-word (`reserved_words`) gets a `_` at its end, and so does
-* a port's name that is a macro or in capitals only, and so may be anybody's (`linux`, `INT32_MAX`),
-  one that the templates use themselves, and one that begins like the model's functions (`NAME_`);
+Every character that is not an ASCII letter, digit or underscore becomes `_`; names are cut to 64
+characters. Leading underscores before a capital or another underscore are removed, because C
+reserves such names. A leading digit gets a `_` before it, an empty name becomes `model`. A reserved
+word (`reserved_words`) gets a `_` at its end, and so do
+* a port's name that is a macro, or may be one because it has only capitals (`linux`, `INT32_MAX`),
+  that the templates use, or that begins like the model's functions (`NAME_`);
 * a model's name whose files or functions would hide others (`random.py`, `libm.so`, `sem_init`).
 
-Where several names must differ, later ones that fall together get `_2`, `_3`, ...
+If several names must differ, later ones that equal an earlier one get `_2`, `_3`, ...
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def distinct_names(texts: Iterable[str]) -> tuple[Identifier, ...]:
 
 
 def identifier(text: str) -> Identifier:
-    """The identifier for a text, which may be a reserved word: for parts of names.
+    """The identifier for a text, to be used as a part of names: it may be a reserved word.
 
     >>> identifier("__3d x"), identifier("__x"), identifier("_x")
     ('_3d_x', 'x', '_x')
@@ -72,7 +72,7 @@ def identifier(text: str) -> Identifier:
 
 
 def wrapper_name(model: Identifier) -> Identifier:
-    """The class that carries ELL's names in the Python module."""
+    """The name of the class with ELL's API in the Python module."""
     return Identifier(f"{model[:1].upper()}{model[1:]}Wrapper")
 
 

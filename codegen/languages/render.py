@@ -1,8 +1,8 @@
 """Text from the templates in `codegen/templates`.
 
-A template writes whole numbers and text of its own language (`codegen/foreign_text.py`); anything
-else, a plain string above all, is an error in the template. The filters are those of
-`foreign_text`, by the language of the template.
+A template writes integers and text of its own language (`foreign_text.py`); anything else, such as
+a plain string, is an error in the template. Its filters are the functions of `foreign_text.py` for
+its language.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def render_cmake(template: str, /, **values: object) -> str:
 
 @functools.cache
 def environment(language: Language, package: str = "ellc.codegen") -> jinja2.Environment:
-    """How templates of a language are read: an unknown name is an error, as is foreign text."""
-    made = jinja2.Environment(
+    """The environment for templates of a language; unknown names and foreign text are errors."""
+    jinja = jinja2.Environment(
         loader=jinja2.PackageLoader(package),
         trim_blocks=True,
         lstrip_blocks=True,
@@ -65,8 +65,8 @@ def environment(language: Language, package: str = "ellc.codegen") -> jinja2.Env
         undefined=jinja2.StrictUndefined,
         finalize=lambda value: checked(value, language),
     )
-    made.filters |= _EVERY | _FILTERS[language]
-    return made
+    jinja.filters |= _EVERY | _FILTERS[language]
+    return jinja
 
 
 def _hex(value: int, digits: int) -> CCode:

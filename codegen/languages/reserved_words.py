@@ -1,4 +1,4 @@
-"""Words that names in generated files must not be, by what reserves them."""
+"""Words that cannot be names in generated files, grouped by what reserves them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ int_fast8_t int_fast16_t int_fast32_t int_fast64_t
 uint_fast8_t uint_fast16_t uint_fast32_t uint_fast64_t
 """
 
-# Compilers define them by themselves (gnu modes), or headers that programs include with ours do.
+# Compilers predefine them (GNU modes), or headers do that programs include beside a model's.
 _MACROS = """
 linux unix i386 i486 i586 i686 mips sparc sun sgi vax hpux m68k mc68000 tahoe pyr bfin vms arm
 offsetof assert errno stdin stdout stderr complex imaginary noreturn alloca min max near far
@@ -40,15 +40,15 @@ entries nothing inputs outputs frame begin end size TensorShape ELL_TensorShape
 """
 
 WORDS = frozenset([*_C_AND_CXX.split(), *_TYPES.split(), *keyword.kwlist, *keyword.softkwlist])
-"""No name is one of these: words of C up to C23, C++ up to C++26 and Python."""
+"""Words that cannot be names: those of C up to C23, C++ up to C++26 and Python."""
 
 MACROS = frozenset(_MACROS.split())
-"""No port has one of these names. Macros in capitals only need no list: see `names`."""
+"""Words that cannot be names of ports. Macros of capitals only need no list: see `names`."""
 
 PARAMETERS = frozenset(_TEMPLATES.split())
-"""Names that the C of our templates uses beside those of ports."""
+"""Names that the C templates use in functions that also have the names of ports."""
 
-# Their files would be found in place of Python's own modules.
+# A model's file of such a name would hide Python's own module.
 _MODULES = sys.stdlib_module_names | {"numpy", "cffi", "sitecustomize", "usercustomize"}
 
 # NAME_t, NAME_init, NAME_destroy, ... are types and functions of the C library.
@@ -79,9 +79,10 @@ _TAKEN_FOR_MODELS = _MODULES.union(
 
 
 def is_taken_for_models(name: str) -> bool:
-    """Whether files or functions called after a model of this name would hide others.
+    """Whether files or functions named after a model of this name would hide others.
 
-    Modules of Python, functions of C, libraries, files of ours, CMake's targets, Windows' devices.
+    These are modules of Python, functions of C, libraries, other generated files, targets of CMake
+    and devices of Windows.
     """
     is_device = name.lower() in _DEVICES.split()
     return is_device or name in _TAKEN_FOR_MODELS or name.startswith("pthread_")

@@ -1,1 +1,1 @@
-"""What the compiler knows of machines: cores, what runs on them, and the targets made of both."""
+"""Facts about machines: cores, instruction sets, platforms, boards; targets combine them."""

@@ -1,4 +1,4 @@
-"""The machines that have a name: one row per board."""
+"""The targets that have a name: one row per board."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PC = "x86_64-unknown-linux-gnu"
 
 @dataclass(frozen=True, slots=True)
 class _Board:
-    """A row; what is left out is as usual for its architecture and operating system."""
+    """One board. Fields without a value are as usual for its architecture and operating system."""
 
     name: str
     description: str
@@ -27,18 +27,18 @@ class _Board:
     cores: int = 0
     mhz: int = 0
     emulated_cpu: str = ""
-    """The emulator's name of the core, or of one with the same extensions."""
+    """The emulator's name for the core, or for one with the same extensions."""
 
     def target(self) -> Target:
         core = core_named(self.cpu, profile_of(self.triple))
-        made = make_target(self.name, self.description, self.triple, core, self.llvm_features)
-        emulator = made.emulator
+        target = make_target(self.name, self.description, self.triple, core, self.llvm_features)
+        emulator = target.emulator
         if emulator and self.emulated_cpu:
             emulator = (*emulator[:-1], self.emulated_cpu)
         return replace(
-            made,
-            cores=self.cores or made.cores,
-            clock_hz=self.mhz * MHZ or made.clock_hz,
+            target,
+            cores=self.cores or target.cores,
+            clock_hz=self.mhz * MHZ or target.clock_hz,
             emulator=emulator,
         )
 
@@ -60,7 +60,8 @@ _ROWS: tuple[_Board, ...] = (
         _ARMV7,
         "cortex-a53",
         "+neon,+vfp4",
-        # qemu-arm 7.2 has no 32-bit Cortex-A53; `disassemble` finds what `max` would let pass.
+        # qemu-arm 7.2 has no 32-bit Cortex-A53. `max` also runs instructions that the A53 lacks;
+        # `toolchain/disassemble.py` finds these.
         emulated_cpu="max",
     ),
     _Board(
@@ -117,7 +118,7 @@ _ROWS: tuple[_Board, ...] = (
         "cortex-a55",
         cores=2,
         mhz=1700,
-        # qemu 7.2 knows no Cortex-A55; the A76 is an Armv8.2 core with the same extensions.
+        # qemu 7.2 has no Cortex-A55; the A76 is an Armv8.2 core with the same extensions.
         emulated_cpu="cortex-a76",
     ),
     _Board(

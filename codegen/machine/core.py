@@ -1,7 +1,7 @@
-"""CPU cores: what kernels and emitters need to know of one, for any clock and operating system.
+"""CPU cores: the facts that kernels and emitters need, whatever the clock and operating system.
 
-LLVM knows more of each core but has no interface for it, so what is needed is a table here, keyed
-by LLVM's own names. A core that is not in the table gets the least its architecture promises.
+LLVM knows more about each core but has no interface for it, so the facts are in a table here, by
+LLVM's names. A core that is not in the table has the minimum that its architecture guarantees.
 """
 
 from __future__ import annotations
@@ -22,40 +22,40 @@ class Core:
     """One CPU core."""
 
     name: str
-    """As LLVM spells it."""
+    """LLVM's name."""
     in_order: bool = False
-    """Whether an instruction that waits for its operands holds up all that come after it."""
+    """Whether an instruction that waits for its operands delays all that come after it."""
     as_written: bool = False
-    """Whether LLVM keeps the order of instructions our kernels have. On the Cortex-A53 its own
-    schedulers spread loads between multiply-adds, where each waits four cycles; measured on
-    register tiles, keeping the groups gives 1.1 to 1.2 times the speed, 1.4 in 32-bit state."""
+    """Whether LLVM keeps the order of a kernel's instructions. On the Cortex-A53 LLVM's schedulers
+    put loads between multiply-adds, where each waits four cycles; with loads kept in groups,
+    register tiles are 1.1 to 1.2 times as fast, in 32-bit state 1.4 times (measured)."""
     scheduler: str = ""
-    """What orders the statements of straight-line blocks for it, a name in `kir.scheduling`; empty:
-    they stay as kernels are built."""
+    """Name of the scheduler (`kir.scheduling`) that orders the statements of straight-line blocks;
+    empty: they keep the order in which the kernel was built."""
     features: frozenset[str] = frozenset()
-    """Kernel features beyond the least of its architecture; see `machine.features`."""
+    """Kernel features beyond those that its architecture guarantees; see `machine.features`."""
     is_v8: bool = False
-    """Whether it is an Armv8 core, in 32-bit state too."""
+    """Whether it is an Armv8 core, even when it runs 32-bit code."""
     divides: bool = False
     """Whether it divides 32-bit integers when it runs 32-bit ARM code."""
     fuses: bool = False
     """Whether it has a fused multiply-add (VFPv4) when it runs 32-bit ARM code."""
     multiplies_by_lane: bool = False
-    """Whether LLVM takes `vmla q, q, d[i]` for a product and a sum on it in 32-bit state, which
-    rounds the product, in place of `vfma`, which takes no lane."""
+    """Whether LLVM compiles a product and a sum in 32-bit state to `vmla q, q, d[i]`, which rounds
+    the product, instead of `vfma`, which takes no lane."""
     doubles: bool = False
-    """Whether a Cortex-M has doubles in hardware."""
+    """Whether a Cortex-M computes float64 in hardware."""
     load_cycles: float = 2.0
     """Issue slots of a vector load, where a multiply-add takes 1."""
     l1_bytes: int = 32 * KIB
     """Data cache."""
     l2_bytes: int = 512 * KIB
-    """Second level that one core can fill; 0 where there is none. Often for a chip's maker to
-    choose: what the boards that ellc names have."""
+    """Second-level cache that one core can fill; 0 if there is none. If chip makers choose its
+    size, it is that of the boards that ellc names."""
 
     @property
     def zig_name(self) -> str:
-        """The same core in `zig cc -mcpu=`, which spells with underscores."""
+        """The name of the core for `zig cc -mcpu=`, with underscores."""
         return "baseline" if self.name in _GENERIC_NAMES else self.name.replace("-", "_")
 
 
@@ -84,7 +84,7 @@ _ROWS: tuple[Core, ...] = (
     *(replace(_V8A, name=f"cortex-a{number}") for number in (57, 73)),
     replace(_V8A, name="cortex-a72", l2_bytes=1 * MIB),
     replace(_V82A, name="cortex-a55", in_order=True, l2_bytes=64 * KIB),
-    # The least caches of a complex that has L2 at all (Arm's technical reference manual).
+    # The smallest caches of a complex that has L2 at all (Arm's technical reference manual).
     replace(_V82A, name="cortex-a510", in_order=True, l2_bytes=128 * KIB),
     replace(_V82A, name="cortex-a76", l1_bytes=64 * KIB),
     *(replace(_V82A, name=f"cortex-a{number}") for number in (65, 75, 77, 78, 710)),
@@ -111,11 +111,11 @@ _LEAST: dict[Profile, Core] = {
 
 
 def core_named(name: str, profile: Profile) -> Core:
-    """The core of this name; an empty one is the least of its kind."""
+    """The core of this name; an empty name gives the minimum of the profile."""
     least = _LEAST[profile]
     if name in ("", least.name):
         return least
-    # A 32-bit ARM core of today that somebody names has VFPv4; the oldest are in the table.
+    # An unknown 32-bit ARM core is taken to be recent and have VFPv4; old ones are in the table.
     return _TABLE.get(name) or replace(least, name=name, fuses=True)
 
 

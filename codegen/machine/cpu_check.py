@@ -1,15 +1,15 @@
-"""What `NAME_init` asks of the CPU before any instruction runs that it might not have.
+"""The check of `NAME_init` that the CPU has all instructions that the kernels use.
 
-x86-64: CPUID, and XGETBV for what the operating system saves. 64-bit ARM: nothing for the baseline
-(it has NEON), else the kernel's capability words. 32-bit ARM on Linux: those words as well; that a
-core is an ARMv8 one in 32-bit state shows in its having the CRC32 instructions, which every such
-Cortex-A has, whatever the kernel calls the machine. Cortex-M: MVFR0 and CPACR, which tell the
-floating point unit and whether it is switched on; they can be read in privileged mode only, so
-elsewhere nothing is asked. Windows asks as Linux on x86-64, Macs have what they need, and wasm
-engines refuse a module they cannot run.
+* x86-64: CPUID, and XGETBV for the registers that the operating system saves; on Linux and Windows.
+* 64-bit ARM: the Linux kernel's capability words; nothing for the baseline, which has NEON.
+* 32-bit ARM on Linux: the capability words, too. An ARMv8 core in 32-bit state is recognised by the
+  CRC32 instructions, which every such Cortex-A has, whatever the kernel calls the machine.
+* Cortex-M: MVFR0 and CPACR, which tell whether there is a floating point unit and whether it is
+  switched on. They can be read only in privileged mode; in other modes nothing is checked.
+* Macs have all that is needed, and wasm engines reject a module that they cannot run.
 
-Linux tells the words in /proc/self/auxv, read by system calls because there is no C library. Where
-that file cannot be read, the CPU counts as wrong.
+The capability words are in /proc/self/auxv, which is read by system calls because there is no C
+library. If it cannot be read, the check fails.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class CpuidTest:
 
 @dataclass(frozen=True, slots=True)
 class CpuCheck:
-    """What the template of the C code needs; everything empty: no check."""
+    """The values that the template `cpu.c.j2` needs; if all are empty, nothing is checked."""
 
     cpuid: tuple[CpuidTest, ...] = ()
     xcr0: int = 0
@@ -40,13 +40,13 @@ class CpuCheck:
     """Bits of AT_HWCAP on Linux."""
     hwcap2: int = 0
     wide: bool = False
-    """Whether the capability words are those of a 64-bit kernel interface."""
+    """Whether the system calls are those of 64-bit ARM."""
     mvfr0: int = 0
-    """Least value of the double precision field of MVFR0, plus 1; 0: do not look."""
+    """0: no check of MVFR0; 1: it must have single precision; above: double precision, too."""
 
     @property
     def kind(self) -> str:
-        """Which part of the template is wanted: `x86`, `linux`, `cortex_m` or nothing."""
+        """Which part of the template is used: `x86`, `linux`, `cortex_m` or none."""
         if self.cpuid:
             return "x86"
         if self.hwcap or self.hwcap2:
@@ -86,11 +86,11 @@ _X86_BITS: dict[str, tuple[int, int, int, int]] = {
     "avx512bf16": (7, 1, _EAX, 5),
     "lzcnt": (0x80000001, 0, _ECX, 5),
 }
-"""LLVM's names of the extensions that it may use on its own account, and where CPUID tells them."""
+"""Extensions that LLVM may use, by its names: CPUID leaf, subleaf, register and bit."""
 
 _V3 = "sse3 ssse3 sse4.1 sse4.2 popcnt movbe avx f16c fma avx2 bmi bmi2 lzcnt"
 _V4 = "avx512f avx512bw avx512cd avx512dq avx512vl"
-# A CPU with vpopcntdq and the four above has all that came with it (Ice Lake, Zen 4 and later).
+# CPUs that have vpopcntdq also have these extensions (Ice Lake, Zen 4 and later).
 _V4_BITS = "avx512ifma avx512vbmi avx512vbmi2 gfni avx512vnni avx512bitalg avx512vpopcntdq"
 _XCR0_AVX, _XCR0_AVX512 = 0x06, 0xE6
 _OSXSAVE = (1, 0, _ECX, 27)
@@ -101,7 +101,7 @@ _A32_CRC32 = 1 << 4  # in AT_HWCAP2
 
 
 def cpu_check(target: Target) -> CpuCheck:
-    """What to ask of a CPU that is to run code for this target."""
+    """The check of a CPU that runs code for this target."""
     match target.arch:
         case "x86_64":
             return _x86(target)
@@ -130,12 +130,12 @@ def _x86(target: Target) -> CpuCheck:
     words = [word.strip() for word in target.llvm_features.split(",")]
     flags |= {word[1:] for word in words if word[:1] == "+" and word[1:] in _X86_BITS}
     xcr0 = _XCR0_AVX512 if "avx512f" in flags else _XCR0_AVX if "avx" in flags else 0
-    places = [_X86_BITS[flag] for flag in flags] + ([_OSXSAVE] if xcr0 else [])
+    bits = [_X86_BITS[flag] for flag in flags] + ([_OSXSAVE] if xcr0 else [])
     masks: dict[tuple[int, int, int], int] = {}
-    for leaf, subleaf, register, bit in places:
+    for leaf, subleaf, register, bit in bits:
         masks[leaf, subleaf, register] = masks.get((leaf, subleaf, register), 0) | 1 << bit
     # Leaf 1 comes first: it tells whether XGETBV exists.
-    tests = tuple(CpuidTest(*place, mask) for place, mask in sorted(masks.items()))
+    tests = tuple(CpuidTest(*register, mask) for register, mask in sorted(masks.items()))
     return CpuCheck(cpuid=tests, xcr0=xcr0)
 
 
@@ -145,7 +145,7 @@ def _arm32(target: Target) -> CpuCheck:
         hwcap |= _A32_NEON
     if target.fused_multiply_add:
         hwcap |= _A32_VFPV4 | _A32_IDIVA
-    # Cortex-A32 is the first of those that know ARMv8; the numbers below are ARMv7 cores.
+    # Cortex-A cores with numbers below 32 are ARMv7, all others ARMv8.
     number = re.fullmatch(r"cortex-a(\d+)\w*", target.cpu)
     is_v8 = target.triple.startswith("armv8") or (number is not None and int(number[1]) >= 32)
     return CpuCheck(hwcap=hwcap, hwcap2=_A32_CRC32 if is_v8 else 0)

@@ -1,4 +1,4 @@
-"""The words that kernels select on, and how LLVM's spell the same."""
+"""Names of CPU features by which kernels are selected, and LLVM's names for the same."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from ellc.ir.errors import EllcError
 _AVX2 = frozenset({"sse2", "avx2", "fma", "f16c"})
 _AVX512 = _AVX2 | {"avx512f", "avx512bw", "avx512dq", "avx512vl"}
 AVX512_WHOLE = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl"})
-"""What vectors of 64 bytes take."""
+"""The features that vectors of 64 bytes need."""
 
 _FROM_LLVM: dict[str, str] = {
     "avx512vnni": "avx512_vnni",
     "avx512vpopcntdq": "avx512_vpopcntdq",
     "fullfp16": "fp16",
 }
-"""LLVM's feature names where they differ from ours."""
+"""Features that LLVM names differently: LLVM's name, ellc's name."""
 
 _KNOWN: frozenset[str] = frozenset(
     {"neon", "dotprod", "fp16", "i8mm", "simd128", "dsp", "avxvnni"}
@@ -31,20 +31,20 @@ _IMPLIED: tuple[tuple[str, frozenset[str]], ...] = (
     ("avx512_vnni", frozenset({"avx512f"}) | _AVX2),
     ("dotprod", frozenset({"neon"})),
 )
-"""A feature and what LLVM switches on with it."""
+"""A feature and the features that LLVM switches on with it."""
 
 
 def features_of(least: Iterable[str], llvm_features: str) -> frozenset[str]:
-    """Those of a core and its architecture, with LLVM's `+name` and `-name` words applied.
+    """The features `least` of a core, with LLVM's `+name` and `-name` words applied.
 
     Raises `EllcError` (`E604`) for a word without a sign.
     """
-    given, removed = _split(llvm_features)
-    found = frozenset(least) | given
+    added, removed = _split(llvm_features)
+    features = frozenset(least) | added
     for feature, implied in _IMPLIED:
-        if feature in found:
-            found |= implied
-    return found - removed
+        if feature in features:
+            features |= implied
+    return features - removed
 
 
 def words_of(llvm_features: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Instruction sets: what emitters, kernels and linkers ask about one, whichever core runs it."""
+"""Instruction sets: facts for emitters, kernels and linkers that do not depend on the core."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ellc.codegen.machine.core import Arch
 
 
 class FloatMin(Enum):
-    """Where one instruction does what minimum and maximum of floats mean here: NaN wins."""
+    """Where one instruction computes minimum and maximum of floats such that NaN wins."""
 
     NOWHERE = auto()
     NEON_VECTORS = auto()
@@ -24,30 +24,31 @@ class Isa:
     always_has_neon: bool = False
     float_min: FloatMin = FloatMin.NOWHERE
     looks_up_in_registers: bool = False
-    """Whether an instruction looks bytes up in a table that four vector registers hold."""
+    """Whether an instruction looks up bytes in a table in four vector registers."""
     masks_are_bits: bool = False
-    """Whether an instruction makes one bit per lane of a mask."""
+    """Whether an instruction converts a mask to one bit per lane."""
     vector_loads_take_offsets: bool = True
-    """Whether a vector load adds a constant to its pointer."""
+    """Whether a vector load can add a constant to its pointer."""
     freezes_narrow_loads: bool = False
-    """Whether LLVM would widen vectors of bytes while it loads them, through the stack."""
+    """Whether loads of byte vectors need LLVM's `freeze`: otherwise it combines a load with the
+    instruction that widens it, and goes through the stack."""
     calls_wide_arithmetic: bool = False
     """Whether LLVM calls a library to divide and convert integers of 64 bits."""
 
     return_address_bytes: int = 0
-    """What a call pushes that is not in the called function's frame."""
+    """Bytes that a call pushes, which are not in the called function's frame."""
     stack_align_bytes: int = 8
     has_red_zone: bool = False
-    """Whether a function may use bytes below the stack pointer, which are in no frame."""
+    """Whether a function may use bytes below the stack pointer, which its frame does not count."""
     c_flags: tuple[str, ...] = ()
     """Options without which C code of a package would need a library."""
     elf_flags: int = 0
     elf_page_bytes: int = 0
-    """Alignment of loaded parts, where it is not the linker's own.
+    """Alignment of loaded segments; 0 for the linker's default.
 
-    32-bit ARM kernels have 4 KiB pages (also those 64-bit kernels that run 32-bit programs), so the
-    linker's 64 KiB would waste address space on small boards. AArch64 kernels with 16 and 64 KiB
-    pages exist, Raspberry Pi 5 among them: there the linker's own must stay.
+    Operating systems that run 32-bit ARM programs have 4 KiB pages (64-bit kernels, too), so the
+    linker's default of 64 KiB would waste address space on small boards. There are AArch64 systems
+    with pages of 16 and 64 KiB, such as Raspberry Pi 5, which need the default.
     """
 
 

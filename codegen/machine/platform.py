@@ -1,4 +1,4 @@
-"""What an architecture and an operating system decide together: formats, linking, emulation."""
+"""Facts that depend on architecture and operating system: formats, linking, emulation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ObjectFormat = Literal["elf", "macho", "coff", "wasm"]
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """A row: everything about a target that its core does not decide."""
+    """Everything about a target that does not depend on its core."""
 
     arch: Arch
     os: OperatingSystem
@@ -26,11 +26,12 @@ class Platform:
     lld_emulation: str = ""
     elf_machine: int = 0
     emulator: str = ""
-    """Program that runs another machine's Linux programs; empty where none does."""
+    """Program that runs Linux programs of this platform on other machines; empty if there is none.
+    """
     wheel_tags: tuple[str, ...] = ()
-    """Platforms, in pip's words, on which a shared library loads; none: there is no Python."""
+    """pip's names of the platforms that load its shared libraries; empty: there is no Python."""
     cores: int = 1
-    """As many as such a machine usually has."""
+    """The number of cores that such a machine usually has."""
     clock_hz: int = 0
 
 
@@ -62,13 +63,13 @@ _X86_64 = Platform(
 
 
 _ARMV6_WHEEL_TAGS = ("linux_armv6l", "linux_armv7l")
-"""A Pi with an ARMv7 core calls itself armv7l and runs ARMv6 code."""
+"""A Pi with an ARMv7 core reports armv7l to pip and runs ARMv6 code, too."""
 
 
 def _elsewhere(
     linux: Platform, os: OperatingSystem, object_format: ObjectFormat, c_target: str, wheel_tag: str
 ) -> Platform:
-    """The same processors under an operating system whose programs nothing here runs."""
+    """The same processors with an operating system whose programs cannot be emulated here."""
     return replace(
         linux, os=os, object_format=object_format, c_target=c_target, musl_target="",
         lld_emulation="", elf_machine=0, emulator="", wheel_tags=(wheel_tag,),
@@ -120,7 +121,7 @@ _TABLE: dict[tuple[str, str], Platform] = {(row.arch, row.os): row for row in _R
 
 
 def platform_of(triple: str) -> Platform:
-    """The platform of a triple; `EllcError` (`E603`) for what no row covers."""
+    """The platform of a triple; `EllcError` (`E603`) if no row covers it."""
     arch, os_word = arch_of(triple), _os_of(triple)
     row = _TABLE.get((arch, os_word))
     if row is None:
@@ -137,12 +138,12 @@ def platform_of(triple: str) -> Platform:
 
 
 def profile_of(triple: str) -> Profile:
-    """Architecture, with Cortex-M apart."""
+    """The architecture of a triple, or `thumb` for Cortex-M."""
     return "thumb" if triple.startswith("thumb") else arch_of(triple)
 
 
 def arch_of(triple: str) -> Arch:
-    """Return the architecture of a triple; `EllcError` where there is no code generator for it."""
+    """The architecture of a triple; `EllcError` (`E603`) if there is no code generator for it."""
     head = triple.split("-", 1)[0]
     if head in ("aarch64", "arm64"):
         return "aarch64"

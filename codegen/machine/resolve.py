@@ -1,4 +1,4 @@
-"""Finds the target of a name: a board, this machine, or a custom one."""
+"""Finds the target for a name: a board, this machine, or a custom target."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ellc.ir.errors import EllcError
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """Values that replace those of a target's row; None keeps the row's own."""
+    """Values that replace those of a target's row; None keeps the row's value."""
 
     triple: str | None = None
     cpu: str | None = None
@@ -37,10 +37,10 @@ def fixed_targets() -> tuple[Target, ...]:
 def resolve(name: str, overrides: Overrides | None = None) -> Target:
     """Return the target of this name.
 
-    `host` asks llvmlite for the CPU of the running machine. `custom` needs `overrides.triple`; what
-    its CPU can do is derived from the triple, the CPU name and the features. Overrides also change
-    a fixed row: its vector width and feature set are then derived anew. Raises `EllcError` for an
-    unknown name (with the close ones), a `custom` without a triple, and an architecture without a
+    `host` asks llvmlite for the CPU of the running machine. `custom` needs `overrides.triple`; its
+    abilities are derived from the triple, the CPU name and the features. Overrides also change a
+    fixed row, whose vector width and feature set are then derived again. Raises `EllcError` for an
+    unknown name (it lists similar ones), `custom` without a triple, and an architecture without a
     code generator.
     """
     asked = overrides or Overrides()
@@ -80,26 +80,26 @@ def _custom(asked: Overrides) -> Target:
 def _overridden(row: Target, asked: Overrides) -> Target:
     """The row with the values of `asked`, and with the abilities that follow from them.
 
-    Raises `EllcError` E604 for a triple of another architecture without a CPU of that one.
+    Raises `EllcError` E604 for a triple of another architecture if no CPU of it is given.
     """
     if asked.triple is asked.cpu is asked.llvm_features is None:
         return row
     triple = asked.triple or row.triple
     if asked.cpu is None and (arch := arch_of(triple)) != row.arch:
         raise EllcError(
-            f"the CPU {row.cpu!r} of target {row.name!r} is none of {arch}",
+            f"the CPU {row.cpu!r} of target {row.name!r} is not a CPU of {arch}",
             code="E604",
             where=triple,
             hint=f"also give --cpu, such as --cpu {core_named('', profile_of(triple)).name}",
         )
     core = row.core if asked.cpu is None else core_named(asked.cpu, profile_of(triple))
     kept = row.llvm_features if asked.llvm_features is None and asked.cpu is None else ""
-    made = make_target(row.name, row.description, triple, core, asked.llvm_features or kept)
+    target = make_target(row.name, row.description, triple, core, asked.llvm_features or kept)
     return replace(
-        made,
+        target,
         cores=row.cores,
         clock_hz=row.clock_hz,
-        zig_cpu=row.zig_cpu if asked.cpu is None else made.zig_cpu,
+        zig_cpu=row.zig_cpu if asked.cpu is None else target.zig_cpu,
     )
 
 
@@ -113,11 +113,11 @@ def _host() -> Target:
     core = core_named(cpu, profile_of(triple))
     l1_bytes, l2_bytes = _cache_bytes()
     core = replace(core, l1_bytes=l1_bytes or core.l1_bytes, l2_bytes=l2_bytes or core.l2_bytes)
-    made = make_target("host", f"this machine ({cpu})", triple, core, llvm_features)
+    target = make_target("host", f"this machine ({cpu})", triple, core, llvm_features)
     return replace(
-        made,
+        target,
         zig_cpu="native",
-        emulator=() if made.os == "linux" else None,
+        emulator=() if target.os == "linux" else None,
         cores=_usable_cores(),
     )
 

@@ -1,9 +1,9 @@
 """A target: a core with an operating system, an ABI, a clock and a number of cores.
 
-A `Target` says everything that the planner, the emitters and the linker ask about a machine, so
-that nothing else in the compiler compares the names of CPUs, architectures or triples. Only
-`make_target` makes one, so a board and a custom target have the same abilities if they have the
-same core and triple.
+A `Target` answers all questions of the planner, the emitters and the linker about a machine, so
+that nothing else in the compiler compares names of CPUs, architectures or triples. Only
+`make_target` creates targets: a board and a custom target with the same core and triple have the
+same abilities.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from ellc.codegen.machine.platform import (
 )
 
 SCALAR_BYTES = 4
-"""`Target.vector_bytes` where there is no float SIMD."""
+"""`Target.vector_bytes` of a machine without float SIMD."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One machine: how LLVM, the planner, the linker and the emulator treat it."""
+    """One machine: the facts that LLVM, the planner, the linker and the emulator need."""
 
     name: str
     description: str
     triple: str
-    """Four parts, as LLVM wants it (`arch-vendor-os-environment`); decides the float ABI on ARM."""
+    """Four parts, as LLVM needs it (`arch-vendor-os-environment`); decides the float ABI on ARM."""
     core: Core
     platform: Platform
     llvm_features: str = ""
     """Comma separated `+name` / `-name`, for LLVM, in addition to the core's own features."""
 
     vector_bytes: int = 16
-    """Bytes of one vector register; 4 where there is no float SIMD and code is scalar."""
+    """Bytes of one vector register; 4 if there is no float SIMD and code is scalar."""
     vector_registers: int = 32
-    """Number of registers of `vector_bytes` each (scalar float registers where that is 4)."""
+    """Number of registers of `vector_bytes` each (scalar float registers if that is 4)."""
     fused_multiply_add: bool = True
-    """Whether there is a fused multiply-add, which rounds once; LLVM calls a library function if
-    not."""
+    """Whether there is a fused multiply-add, which rounds once; without one, LLVM would call a
+    library function."""
     lane_fma: bool = False
     """Whether a multiply-add takes one lane of a vector as a factor: AArch64 `fmla v, v, v.s[i]`,
     32-bit ARM `vmla q, q, d[i]` on cores where LLVM chooses it."""
@@ -61,13 +61,14 @@ class Target:
     cores: int = 1
     clock_hz: int = 0
     emulator: tuple[str, ...] | None = None
-    """Command prefix that runs a Linux program of this target here; (): directly, None: no way."""
+    """Command prefix that runs a Linux program of this target here; (): none is needed, None: it
+    cannot run here."""
     zig_cpu: str = "baseline"
-    """Core that `zig cc` makes a package's C code for."""
+    """Core for which `zig cc` compiles the C code of a package."""
 
     @property
     def cpu(self) -> str:
-        """The core's name, as LLVM spells it."""
+        """LLVM's name of the core."""
         return self.core.name
 
     @property
@@ -87,7 +88,7 @@ class Target:
 
     @property
     def arch(self) -> Arch:
-        """The architecture's name, equal for all spellings; a key that code must not compare."""
+        """The architecture's name, a key for tables; code asks `isa` instead of comparing it."""
         return self.platform.arch
 
     @property
@@ -126,12 +127,12 @@ class Target:
 
     @property
     def c_target(self) -> str:
-        """Target of `zig cc`; glibc 2.28 on Linux, which loads on everything since 2018."""
+        """Target of `zig cc`; on Linux with glibc 2.28, which all systems since 2018 have."""
         return self.platform.c_target
 
     @property
     def musl_target(self) -> str:
-        """Target of `zig cc` for static test programs; empty where no emulator runs them."""
+        """Target of `zig cc` for static test programs; empty if no emulator runs them."""
         return self.platform.musl_target
 
     @property
@@ -141,12 +142,12 @@ class Target:
 
     @property
     def lld_emulation(self) -> str:
-        """Value of `ld.lld -m`; empty for what is not ELF."""
+        """Value of `ld.lld -m`; empty for formats other than ELF."""
         return self.platform.lld_emulation
 
     @property
     def elf_machine(self) -> int:
-        """e_machine of ELF objects: 40 ARM, 62 x86-64, 183 AArch64; 0 for what is not ELF."""
+        """e_machine of ELF objects: 40 ARM, 62 x86-64, 183 AArch64; 0 for other formats."""
         return self.platform.elf_machine
 
     @property
@@ -161,8 +162,7 @@ class Target:
 
     @property
     def shared_suffix(self) -> str:
-        """File name ending of what is linked: `.so`, `.dylib`, `.dll`, `.wasm`, or `.a` (bare
-        metal)."""
+        """The ending of linked files: `.so`, `.dylib`, `.dll`, `.wasm`, or `.a` (bare metal)."""
         return {
             "linux": ".so",
             "macos": ".dylib",
@@ -191,15 +191,15 @@ class Target:
 
 
 def make_target(name: str, description: str, triple: str, core: Core, llvm_features: str) -> Target:
-    """The target with the abilities that core, triple and features have.
+    """The target with the abilities of core, triple and features.
 
-    Number of cores and clock are typical values for such a machine. Raises `EllcError` for an
-    unsupported architecture or operating system (`E603`) and a feature without a sign (`E604`).
+    The number of cores and the clock are typical values for such a machine. Raises `EllcError` for
+    an unsupported architecture or operating system (`E603`) and a feature without a sign (`E604`).
     LLVM reports unknown cores and features only when it first compiles for them.
     """
     platform = platform_of(triple)
     features = features_of(_least(triple) | core.features, llvm_features)
-    made = Target(
+    target = Target(
         name=name,
         description=description,
         triple=triple,
@@ -214,15 +214,15 @@ def make_target(name: str, description: str, triple: str, core: Core, llvm_featu
     )
     match profile_of(triple):
         case "aarch64":
-            return replace(made, lane_fma=True, vector_f64=True)
+            return replace(target, lane_fma=True, vector_f64=True)
         case "x86_64":
-            return _x86(made)
+            return _x86(target)
         case "arm":
-            return _arm(made)
+            return _arm(target)
         case "thumb":
-            return _thumb(made)
+            return _thumb(target)
         case "wasm32":
-            return _wasm(made)
+            return _wasm(target)
 
 
 def _least(triple: str) -> frozenset[str]:
@@ -233,7 +233,7 @@ def _least(triple: str) -> frozenset[str]:
         case "x86_64":
             return frozenset({"sse2"})
         case "arm" if triple.startswith(("armv7", "armv8")):
-            # Cortex-A7 and A53 class; an armv7 without NEON says -neon.
+            # As Cortex-A7 and A53; the features of an armv7 without NEON contain -neon.
             return frozenset({"neon", "dsp"})
         case "arm" if triple.startswith("armv6"):
             return frozenset({"dsp"})
@@ -243,47 +243,47 @@ def _least(triple: str) -> frozenset[str]:
             return frozenset()
 
 
-def _x86(made: Target) -> Target:
-    wide = made.features >= AVX512_WHOLE
+def _x86(target: Target) -> Target:
+    wide = target.features >= AVX512_WHOLE
     return replace(
-        made,
-        vector_bytes=64 if wide else 32 if made.has("avx2") else 16,
+        target,
+        vector_bytes=64 if wide else 32 if target.has("avx2") else 16,
         vector_registers=32 if wide else 16,
-        fused_multiply_add=made.has("fma"),
+        fused_multiply_add=target.has("fma"),
         vector_f64=True,
     )
 
 
-def _arm(made: Target) -> Target:
-    neon = made.has("neon")
-    words = words_of(made.llvm_features)
-    has_vfp4 = "-vfp4" not in words and (made.core.fuses or "+vfp4" in words)
-    by_lane = neon and made.core.multiplies_by_lane
+def _arm(target: Target) -> Target:
+    neon = target.has("neon")
+    words = words_of(target.llvm_features)
+    has_vfp4 = "-vfp4" not in words and (target.core.fuses or "+vfp4" in words)
+    by_lane = neon and target.core.multiplies_by_lane
     return replace(
-        made,
+        target,
         vector_bytes=16 if neon else SCALAR_BYTES,
         vector_registers=16 if neon else 32,
         fused_multiply_add=neon and has_vfp4 and not by_lane,
         lane_fma=by_lane,
-        zig_cpu=made.zig_cpu if neon else "arm1176jzf_s",
+        zig_cpu=target.zig_cpu if neon else "arm1176jzf_s",
     )
 
 
-def _thumb(made: Target) -> Target:
-    words = words_of(made.llvm_features)
-    soft = not made.triple.endswith("hf") and "+soft-float" in words
+def _thumb(target: Target) -> Target:
+    words = words_of(target.llvm_features)
+    soft = not target.triple.endswith("hf") and "+soft-float" in words
     return replace(
-        made,
+        target,
         vector_bytes=SCALAR_BYTES,
         fused_multiply_add=not soft,
-        scalar_f64=not soft and made.core.doubles and "-fp64" not in words,
+        scalar_f64=not soft and target.core.doubles and "-fp64" not in words,
     )
 
 
-def _wasm(made: Target) -> Target:
-    simd = made.has("simd128")
+def _wasm(target: Target) -> Target:
+    simd = target.has("simd128")
     return replace(
-        made,
+        target,
         vector_bytes=16 if simd else SCALAR_BYTES,
         vector_registers=16,
         fused_multiply_add=False,

@@ -1,11 +1,11 @@
-"""Everything that turns finished code into files, and runs them.
+"""Tools that turn finished code into files, and run them.
 
 | module | what |
 |---|---|
 | `llvm` | LLVM IR text to objects, in child processes |
 | `elf` | constant data to objects |
 | `link` | objects to shared libraries, relocatable objects, archives |
-| `zig` | the one place that starts zig |
+| `zig` | the only module that starts zig |
 | `emulate` | static test programs for a target, run under its emulator |
-| `disassemble` | which instructions an object holds |
+| `disassemble` | the instructions of an object |
 """

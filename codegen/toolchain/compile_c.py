@@ -16,7 +16,7 @@ _OPTIONS = (
     "-g0",
     "-Wall",
     "-Wextra",
-    # No code that calls a library: no memset for loops, no stack protector, no unwinding.
+    # Nothing that calls a library: no memset for loops, no stack protector, no unwinding.
     "-ffreestanding",
     "-fno-builtin",
     "-fno-stack-protector",
@@ -25,9 +25,10 @@ _OPTIONS = (
     "-fno-exceptions",
     "-fvisibility=hidden",
 )
-# A user's compiler may be GCC: it does not know the first option, and makes memset of loops again.
 # With -g0 alone a Windows object contains the path of its temporary source; -s removes it.
 _ZIG_OPTIONS = ("-fno-addrsig", "-fno-sanitize=all", "-Werror", "-s")
+# A user's compiler may be GCC, which does not know -fno-addrsig, and which turns loops into memset
+# in spite of -fno-builtin.
 _GCC_OPTIONS = ("-fno-tree-loop-distribute-patterns",)
 _STACK_SIZES = ".stack_sizes"
 
@@ -45,7 +46,7 @@ def compile_c(
     The code that checks the CPU's features can then run on every CPU. `extra` options come last.
     Raises `EllcError` (`E610`) if the compiler fails.
     """
-    words = [*_OPTIONS, *_of_machine(target)]
+    words = [*_OPTIONS, *_machine_options(target)]
     words += [f"-I{folder}" for folder in include]
     ends = [*extra, "-c", str(source), "-o", str(out)]
     what = f"compiling {source.name} for target {target.name!r}"
@@ -58,26 +59,26 @@ def compile_c(
 def c_frames(
     source: Path, target: Target, include: Sequence[Path], work: Path, *, keep: bool = False
 ) -> list[int]:
-    """Stack frames in bytes of the file's functions as `compile_c` makes them, largest first.
+    """Stack frames, in bytes, of the file's functions as `compile_c` compiles them, largest first.
 
-    Empty for targets whose objects are not ELF. `keep` as in `zig.run`.
+    Empty for targets whose objects are not ELF. `keep` is that of `zig.run`.
     """
     if target.object_format != "elf":
         return []
     out = work / f"{source.stem}.stack.o"
-    words = ["cc", *_zig_words(target), *_OPTIONS, *_of_machine(target)]
+    words = ["cc", *_zig_words(target), *_OPTIONS, *_machine_options(target)]
     words += [f"-I{folder}" for folder in include]
     zig.run(
         [*words, "-fstack-size-section", "-c", source, "-o", out],
         what=f"measuring the stack of {source.name}",
         keep=keep,
     )
-    made = ElfFile.read(out)
+    compiled = ElfFile.read(out)
     sizes: list[int] = []
-    for section in made.sections:
+    for section in compiled.sections:
         if section.name == _STACK_SIZES:
-            data = made.data[section.offset : section.offset + section.size]
-            sizes += _stack_sizes(data, 8 if made.wide else 4)
+            data = compiled.data[section.offset : section.offset + section.size]
+            sizes += _stack_sizes(data, 8 if compiled.wide else 4)
     return sorted(sizes, reverse=True)
 
 
@@ -86,7 +87,7 @@ def _zig_words(target: Target) -> list[str]:
     return ["-target", target.c_target, f"-mcpu={cpu}", *_ZIG_OPTIONS]
 
 
-def _of_machine(target: Target) -> list[str]:
+def _machine_options(target: Target) -> list[str]:
     independent = ["-fPIC"] if target.os in ("linux", "macos") else []
     # A red zone below the stack pointer is not part of a frame, so it would not be counted.
     exact = ["-mno-red-zone"] if target.isa.has_red_zone else []
@@ -94,7 +95,7 @@ def _of_machine(target: Target) -> list[str]:
 
 
 def _stack_sizes(data: bytes, address_bytes: int) -> list[int]:
-    """The sizes of a section whose entries are an address and a size in LEB128."""
+    """The sizes in a section whose entries are an address and a size in LEB128."""
     sizes, at = [], 0
     while at < len(data):
         at += address_bytes

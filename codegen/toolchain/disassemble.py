@@ -1,8 +1,8 @@
-"""Which instructions code holds: the check that nothing in it is newer than its target.
+"""Checks that code has no instructions that its target's CPU lacks.
 
-qemu-arm has no 32-bit Cortex-A53, so `pi3` code runs on a CPU that knows everything; what its own
-CPU would not know has to be found here. There are two ways: `llvm-objdump` reads objects, if it is
-installed, and zig's assembler, which is always there, refuses assembly text.
+qemu-arm has no 32-bit Cortex-A53, so it runs `pi3` code on a CPU that has all instructions; those
+that the Cortex-A53 lacks must be found here. There are two ways: `llvm-objdump`, if it is
+installed, reads objects; zig's assembler, which is always there, rejects assembly text.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ _INSTRUCTION = re.compile(r"^\s*[0-9a-f]+:\s")
 
 
 def find_llvm_objdump() -> str | None:
-    """Return the path of llvm-objdump, the newest where several are there; None if there is
-    none."""
+    """Return the path of the newest llvm-objdump; None if there is none."""
     numbered = sorted(
         {
             entry
@@ -35,16 +34,16 @@ def find_llvm_objdump() -> str | None:
         key=lambda entry: -int(entry.rsplit("-", 1)[1]),
     )
     for name in (*numbered, "llvm-objdump"):
-        found = shutil.which(name)
-        if found:
-            return found
+        path = shutil.which(name)
+        if path:
+            return path
     return None
 
 
 def instructions_above(path: Path, target: Target) -> tuple[str, ...]:
-    """Return the lines of a disassembly that hold what the target's CPU does not know.
+    """Return the lines of a disassembly with instructions that the target's CPU lacks.
 
-    `path` is an ELF object or library. Raises `EllcError` (`E622`) when there is no llvm-objdump or
+    `path` is an ELF object or library. Raises `EllcError` (`E622`) if there is no llvm-objdump or
     it fails.
     """
     text = _disassembly(path, target)
@@ -52,7 +51,8 @@ def instructions_above(path: Path, target: Target) -> tuple[str, ...]:
 
 
 def instruction_count(path: Path, target: Target) -> int:
-    """Return the number of instructions in a disassembly. Errors as `instructions_above`."""
+    """Return the number of instructions in a disassembly. Errors are those of
+    `instructions_above`."""
     lines = _disassembly(path, target).splitlines()
     return sum(bool(_INSTRUCTION.match(line)) for line in lines)
 
@@ -73,10 +73,10 @@ def _disassembly(path: Path, target: Target) -> str:
 
 
 def reassemble(assembly: str, target: Target) -> tuple[str, ...]:
-    """Return the assembler's complaints about instructions that the target's CPU does not know.
+    """Return the assembler's errors about instructions that the target's CPU lacks.
 
-    `assembly` is what `EmitKind.ASM` gives. Lines in it that name an architecture are left out:
-    they would allow what they name.
+    `assembly` is the output of `EmitKind.ASM`. Directives that name an architecture are removed,
+    because they would allow its instructions.
     """
     with temporary_folder("asm") as folder:
         source = folder / "code.s"

@@ -1,8 +1,8 @@
 """Constant data, such as weights, as one object file with one symbol.
 
-For ELF the file is written here, streamed from the arrays: a quarter of a gigabyte takes a tenth of
-a second and no memory. LLVM would take seconds and gigabytes for the same. Other formats go through
-an assembler's `.incbin`.
+An ELF file is written here, streamed from the arrays: a quarter of a gigabyte takes a tenth of a
+second and no memory, for which LLVM would take seconds and gigabytes. For other formats an
+assembler includes the data by `.incbin`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ellc.codegen.toolchain import zig
 from ellc.ir.work_folders import temporary_folder
 
 BytesLike = bytes | bytearray | memoryview | np.ndarray[Any, np.dtype[Any]]
-"""What holds bytes. (`collections.abc.Buffer` says it better, from Python 3.12 on.)"""
+"""Types that hold bytes; from Python 3.12 on, this could be `collections.abc.Buffer`."""
 
 SECTION_ALIGN = 64
 """Alignment of the data's first byte in memory: one cache line, and the widest vector."""
@@ -36,11 +36,11 @@ def _view(data: BytesLike) -> memoryview:
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """Bytes that are made when they are written, so that they need not all exist at once."""
+    """Bytes that are computed when they are written, so that they need not all exist at once."""
 
     bytes: int
     make: Callable[[], BytesLike]
-    """Returns the bytes, C-contiguous, as many as said."""
+    """Returns exactly `bytes` bytes, C-contiguous."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +54,12 @@ class Piece:
 
     @property
     def bytes(self) -> int:
-        """How many bytes there are."""
+        """The number of bytes."""
         data = self.data
         return data.bytes if isinstance(data, Deferred) else _view(data).nbytes
 
     def view(self) -> memoryview:
-        """The bytes; `ValueError` if a deferred piece makes more or fewer than it said."""
+        """The bytes; `ValueError` if a deferred piece has more or fewer than it announced."""
         data = self.data.make() if isinstance(self.data, Deferred) else self.data
         view = _view(data)
         if view.nbytes != self.bytes:
@@ -69,14 +69,14 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """Where the pieces lie within the data."""
+class PieceOffsets:
+    """The offsets of the pieces within the data, and its size."""
 
     offsets: tuple[int, ...]
     total_bytes: int
 
 
-def layout(pieces: Sequence[Piece]) -> Layout:
+def layout(pieces: Sequence[Piece]) -> PieceOffsets:
     """Return the offset of each piece, in their order, and the size of all with the gaps.
 
     Raises `ValueError` for an alignment that is not a power of two or exceeds `SECTION_ALIGN`.
@@ -90,29 +90,31 @@ def layout(pieces: Sequence[Piece]) -> Layout:
         start = -(-end // align) * align
         offsets.append(start)
         end = start + piece.bytes
-    return Layout(tuple(offsets), end)
+    return PieceOffsets(tuple(offsets), end)
 
 
-def write_constants(out: Path, symbol: str, pieces: Sequence[Piece], target: Target) -> Layout:
-    """Write an object that defines the read-only data `symbol` and return where the pieces lie.
+def write_constants(
+    out: Path, symbol: str, pieces: Sequence[Piece], target: Target
+) -> PieceOffsets:
+    """Write an object that defines the read-only data `symbol`; returns the pieces' offsets.
 
     The symbol is hidden: visible to the objects it is linked with, never exported. Its section is
     `.rodata.SYMBOL`, aligned to `SECTION_ALIGN`. Raises `ValueError` for a wrong alignment and
     `EllcError` when a format other than ELF cannot be assembled.
     """
-    where = layout(pieces)
+    placed = layout(pieces)
     if target.object_format != "elf":
-        _assemble(out, symbol, pieces, where, target)
-        return where
+        _assemble(out, symbol, pieces, placed, target)
+        return placed
     with out.open("wb") as file:
-        _write_elf(file, symbol, pieces, where, target)
-    return where
+        _write_elf(file, symbol, pieces, placed, target)
+    return placed
 
 
-def _stream(file: BinaryIO, pieces: Sequence[Piece], where: Layout) -> None:
+def _stream(file: BinaryIO, pieces: Sequence[Piece], placed: PieceOffsets) -> None:
     """Write the pieces with zeros between them."""
     end = 0
-    for piece, start in zip(pieces, where.offsets, strict=True):
+    for piece, start in zip(pieces, placed.offsets, strict=True):
         file.write(bytes(start - end))
         file.write(piece.view())
         end = start + piece.bytes
@@ -132,17 +134,17 @@ class _Section:
 
 
 def _write_elf(
-    file: BinaryIO, symbol: str, pieces: Sequence[Piece], where: Layout, target: Target
+    file: BinaryIO, symbol: str, pieces: Sequence[Piece], placed: PieceOffsets, target: Target
 ) -> None:
     wide = target.word_bits == 64
     header_bytes = 64 if wide else 52
     data_at = SECTION_ALIGN  # the header fits before it in both classes
-    symbols = bytes(24 if wide else 16) + _symbol(wide, where.total_bytes)
+    symbols = bytes(24 if wide else 16) + _symbol(wide, placed.total_bytes)
     strings = b"\0" + symbol.encode() + b"\0"
     names, name_offsets = _string_table(
         (f".rodata.{symbol}", ".symtab", ".strtab", ".shstrtab", ".note.GNU-stack")
     )
-    symbols_at = -(-(data_at + where.total_bytes) // 8) * 8
+    symbols_at = -(-(data_at + placed.total_bytes) // 8) * 8
     strings_at = symbols_at + len(symbols)
     names_at = strings_at + len(strings)
     headers_at = -(-(names_at + len(names)) // 8) * 8
@@ -152,7 +154,7 @@ def _write_elf(
             _SHT_PROGBITS,
             _SHF_ALLOC,
             data_at,
-            where.total_bytes,
+            placed.total_bytes,
             SECTION_ALIGN,
         ),
         # info: index of the first symbol that is not local; entry 0 is the empty one
@@ -174,8 +176,8 @@ def _write_elf(
     )
     file.write(_header(target, headers_at, section_count=len(sections) + 1, names_index=4))
     file.write(bytes(data_at - header_bytes))
-    _stream(file, pieces, where)
-    file.write(bytes(symbols_at - data_at - where.total_bytes) + symbols + strings + names)
+    _stream(file, pieces, placed)
+    file.write(bytes(symbols_at - data_at - placed.total_bytes) + symbols + strings + names)
     file.write(bytes(headers_at - names_at - len(names)))
     file.write(bytes(64 if wide else 40))
     for section in sections:
@@ -219,13 +221,13 @@ def _string_table(names: Sequence[str]) -> tuple[bytes, dict[str, int]]:
 
 
 def _assemble(
-    out: Path, symbol: str, pieces: Sequence[Piece], where: Layout, target: Target
+    out: Path, symbol: str, pieces: Sequence[Piece], placed: PieceOffsets, target: Target
 ) -> None:
-    """Let zig's assembler include the bytes from a file beside the source."""
+    """Write the object by zig's assembler, which includes the bytes from a file."""
     with temporary_folder("data") as folder:
         with (folder / "data.bin").open("wb") as file:
-            _stream(file, pieces, where)
-        source = _assembly(symbol, _digest(folder / "data.bin"), where.total_bytes, target)
+            _stream(file, pieces, placed)
+        source = _assembly(symbol, _digest(folder / "data.bin"), placed.total_bytes, target)
         (folder / "data.s").write_text(source)
         zig.run(
             ["cc", "-c", "-g0", "-target", target.c_target, "data.s", "-o", "data.o"],
@@ -254,7 +256,7 @@ def _assembly(symbol: str, digest: str, total_bytes: int, target: Target) -> str
             section, name = f'.section .rdata${symbol},"dr"', symbol
             marks = []
     lines = [
-        # zig's cache does not look into the included file: only its digest here keeps it honest.
+        # zig's cache does not read the included file: a new digest makes it assemble again.
         f"# {digest}",
         section,
         f".globl {name}",

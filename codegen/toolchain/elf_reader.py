@@ -1,6 +1,7 @@
-"""Read what an ELF file says of itself: symbols, needed libraries, sections, segments.
+"""Reads ELF files: symbols, needed libraries, sections, segments.
 
-For checks and reports (undefined symbols, flash bytes); foreign machines need no binutils for it.
+It serves checks and reports (undefined symbols, flash bytes), which so need no binutils for the
+target.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _DF_TEXTREL = 4
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One section: its name, type, flags and where it lies."""
+    """One section: its name, type, flags, position and size."""
 
     name: str
     kind: int
@@ -73,7 +74,7 @@ class Symbol:
 
     @property
     def is_defined(self) -> bool:
-        """Whether this file holds it."""
+        """Whether this file defines it."""
         return self.section != 0
 
 
@@ -89,7 +90,7 @@ class ElfFile:
 
     @classmethod
     def read(cls, path: Path) -> ElfFile:
-        """Return the file at `path`, mapped: most of a large one is never looked at."""
+        """Return the file at `path`, mapped, because most of a large file is never read."""
         with path.open("rb") as file:
             if path.stat().st_size == 0:
                 raise ValueError("not a little-endian ELF file")
@@ -147,18 +148,18 @@ class ElfFile:
 
     @cached_property
     def dynamic_symbols(self) -> tuple[Symbol, ...]:
-        """What the dynamic linker sees."""
+        """The symbols that the dynamic linker uses."""
         return self._symbols(_SHT_DYNSYM)
 
     @property
     def undefined(self) -> tuple[str, ...]:
-        """Names this file needs from others, sorted."""
-        found = {s.name for s in (*self.symbols, *self.dynamic_symbols) if not s.is_defined}
-        return tuple(sorted(found - {""}))
+        """Names that this file needs from others, sorted."""
+        names = {s.name for s in (*self.symbols, *self.dynamic_symbols) if not s.is_defined}
+        return tuple(sorted(names - {""}))
 
     @property
     def exported(self) -> tuple[str, ...]:
-        """Names a shared library offers, sorted."""
+        """Names that a shared library exports, sorted."""
         return tuple(
             sorted(s.name for s in self.dynamic_symbols if s.is_defined and not s.is_local)
         )
@@ -188,7 +189,7 @@ class ElfFile:
 
     @property
     def has_executable_stack(self) -> bool:
-        """Whether loading it makes the stack executable: also the case when it does not say."""
+        """Whether loading it makes the stack executable, which is also the default."""
         stack = [segment for segment in self.segments if segment.kind == _PT_GNU_STACK]
         return not stack or stack[0].executable
 
@@ -198,7 +199,7 @@ class ElfFile:
         return tuple(segment for segment in self.segments if segment.kind == _PT_LOAD)
 
     def read_only_bytes(self) -> int:
-        """Return the bytes of code and constants: what goes into flash."""
+        """Return the bytes of code and constants, which go into flash."""
         return sum(
             s.size
             for s in self.sections
@@ -246,5 +247,5 @@ class ElfFile:
 
     def _dynamic_string(self, offset: int) -> str:
         table = next(value for tag, value in self._dynamic if tag == _DT_STRTAB)
-        home = next(s for s in self.loaded if 0 <= table - s.address < s.file_bytes)
-        return self._string(home.offset + table - home.address + offset)
+        segment = next(s for s in self.loaded if 0 <= table - s.address < s.file_bytes)
+        return self._string(segment.offset + table - segment.address + offset)

@@ -1,4 +1,4 @@
-"""Run code for a target on this machine: directly where it can, otherwise under qemu's user mode.
+"""Run code for a target on this machine: directly if it can, otherwise by qemu's user mode.
 
 A *runner* is one static program that holds many compiled cases and runs them in one process, so
 that a whole family of operators costs one link and one emulator start per target.
@@ -22,16 +22,16 @@ from ellc.codegen.toolchain import zig
 from ellc.ir.errors import EllcError, InternalError
 
 Guard = Literal["start", "end"]
-"""Which end of a buffer lies at a page that may not be touched."""
+"""Which end of a buffer is next to a page that must not be accessed."""
 
 GUARD_BYTES = 4096
-"""A page of all machines that tests run on; where pages are larger, weights are not guarded."""
+"""The page size of all machines that run tests; with larger pages, weights are not guarded."""
 
 _C_OPTIONS = ("-std=c99", "-D_DEFAULT_SOURCE", "-O1", "-g0")
 _WARNINGS = ("-Wall", "-Wextra", "-Werror")
 _KEEP_STATE, _RESET, _JUNK_SHIFT = 1, 2, 8
 JUNK_KINDS = 4
-"""What memory may hold before a call: 0xFF bytes, 0x7F bytes, zeros, bytes without an order."""
+"""The kinds of junk in memory before a call: 0xFF bytes, 0x7F bytes, zeros, irregular bytes."""
 _OTHER_ABI = -5  # NAME_EABI
 _STATUS_WORDS = {
     -1001: "it changed one of its inputs",
@@ -40,9 +40,9 @@ _STATUS_WORDS = {
 
 
 def prefix(target: Target) -> tuple[str, ...]:
-    """Return the words to put before a program of this target; empty where it runs directly.
+    """Return the command that starts a program of this target; empty if it runs directly.
 
-    Raises `EllcError` (`E620`) when this machine has no way to run it.
+    Raises `EllcError` (`E620`) if this machine cannot run it.
     """
     if runs_directly(target):
         return ()
@@ -62,7 +62,7 @@ def prefix(target: Target) -> tuple[str, ...]:
 
 
 def runs_directly(target: Target) -> bool:
-    """Whether this machine itself is such a machine: same system and architecture, all features."""
+    """Whether this machine has the target's system and architecture, and all its features."""
     if target.os != "linux":
         return False
     if target.emulator == ():
@@ -72,7 +72,7 @@ def runs_directly(target: Target) -> bool:
 
 
 def can_run(target: Target) -> bool:
-    """Whether `prefix` has an answer."""
+    """Whether this machine can run programs of the target."""
     try:
         prefix(target)
     except EllcError:
@@ -90,7 +90,7 @@ def run(
 ) -> bytes:
     """Run a program of the target and return its standard output.
 
-    Raises `EllcError`: `E620` when there is no way to run it, `E621` when it ends with an error or
+    Raises `EllcError`: `E620` if this machine cannot run it, `E621` if it ends with an error or
     takes longer than `limit_s` seconds.
     """
     ran = _execute(target, argv, stdin, cwd, limit_s)
@@ -137,7 +137,7 @@ class PortMemory:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One thing to call.
+    """One function or model that a runner can call.
 
     A plain case is `int SYMBOL(void *arena, const void *const *in, void *const *out)`, 0 for
     success. A model case (`is_model`) is the C API of a package: SYMBOL_init, SYMBOL_predict_v,
@@ -154,7 +154,7 @@ class Case:
     abi: int = 0
     """The version of its interface that a model must have (SYMBOL_init_abi); 0 if any will do."""
     guards: tuple[str, ...] = ()
-    """Symbols of whole pages (`GUARD_BYTES`, aligned) that may not be touched."""
+    """Symbols of whole pages (`GUARD_BYTES`, aligned) that must not be accessed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +165,12 @@ class Request:
     """Index in the runner's cases."""
     inputs: tuple[bytes, ...]
     keep_state: bool = False
-    """Call again what the request before has called, with its arena (and instance) as it is now."""
+    """Call the case of the previous request again, with its arena (and instance) as it is now."""
     reset: bool = False
     """Reset a model before the call."""
     junk: int = 0
-    """What new memory holds, below `JUNK_KINDS`: outputs, and all unless the state is kept."""
+    """The kind of junk (below `JUNK_KINDS`) that fills new memory: the outputs', and all other
+    memory unless the state is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,12 +193,12 @@ def build_program(
 ) -> None:
     """Compile C sources and link them with objects into a static program for the target.
 
-    With `cc`, words that start another compiler of this machine, that makes the program its own
-    way.
+    If `cc` is given, the command of another compiler of this machine, it is used with its own
+    defaults in place of the target's options.
 
-    The first program of an architecture takes up to a minute, because its C library is built; after
-    that a tenth of a second. Raises `EllcError`: `E620` for a target without such programs, `E610`
-    when the compiler or the linker refuses.
+    The first program of an architecture takes up to a minute, because its C library is built; later
+    ones take a tenth of a second. Raises `EllcError`: `E620` for a target without such programs,
+    `E610` if the compiler or the linker fails.
     """
     machine = _machine(target)
     words = [*_C_OPTIONS, *options, *map(str, sources), *map(str, objects), "-o", str(out)]
@@ -209,7 +210,7 @@ def build_program(
 
 
 def _machine(target: Target) -> list[str]:
-    """Words for the machine of static programs; E620 where there are none."""
+    """Compiler options for static programs of the target; E620 if there are none."""
     if not target.musl_target:
         raise EllcError(
             f"there are no static programs for target {target.name!r}",
@@ -230,8 +231,8 @@ def build_runner(
 ) -> Runner:
     """Write, compile and link a runner in `folder` that holds all the cases.
 
-    The objects together define the symbols of all cases. `guard` says which end of every buffer
-    lies at a page that may not be touched. `cc` and errors as `build_program`.
+    The objects together define the symbols of all cases. `guard` says which end of every buffer is
+    next to a guard page. `cc` and errors are those of `build_program`.
     """
     source, program = folder / "runner_cases.c", folder / "runner"
     values = {
@@ -247,13 +248,13 @@ def build_runner(
     if cc:
         build_program(target, [source, fixed], objects, program, options=words, cc=cc)
     else:
-        made = _fixed_part(target, fixed, folder / "runner_fixed.o")
-        build_program(target, [source], [made, *objects], program, options=words)
+        fixed_object = _fixed_part(target, fixed, folder / "runner_fixed.o")
+        build_program(target, [source], [fixed_object, *objects], program, options=words)
     return Runner(program, target, tuple(cases))
 
 
 def _fixed_part(target: Target, source: Path, out: Path) -> Path:
-    """The part of a runner that is the same for all cases: zig finds it in its cache again."""
+    """The object of the part that all runners share; zig keeps it in its cache."""
     words = [*_machine(target), *_C_OPTIONS, *_WARNINGS, "-c", source.name, "-o", str(out)]
     what = f"compiling {source.name} for target {target.name!r}"
     zig.run(["cc", *words], what=what, cwd=source.parent, keep=True)
@@ -265,10 +266,10 @@ def run_cases(
 ) -> list[tuple[bytes, ...]]:
     """Make all calls in one process, in order, and return the outputs of each.
 
-    New memory holds junk before a call, and is guarded around. Raises `ValueError` for
-    a request that does not fit its case, `InternalError` when compiled code crashes, answers with
-    an error, changes an input or writes where it must not, and `EllcError` as `run`, and E705 for a
-    model of another interface than asked for.
+    New memory is filled with junk before a call, and is between guard pages. Raises `ValueError`
+    for a request that does not fit its case; `InternalError` if compiled code crashes, returns an
+    error, changes an input or writes where it must not; `EllcError` like `run`, and E705 for a
+    model whose interface is not the expected one.
     """
     stdin = b"".join(_encode(runner.cases[request.case], request) for request in requests)
     ran = _execute(runner.target, [runner.program], stdin, None, limit_s)
@@ -277,8 +278,8 @@ def run_cases(
     for request in requests:
         case = runner.cases[request.case]
         if len(ran.stdout) < at + 4:
-            said = ran.stderr.decode(errors="replace").strip()
-            raise _wrong(runner, case, f"{ending(ran.returncode)}; {said}")
+            printed = ran.stderr.decode(errors="replace").strip()
+            raise _failure(runner, case, f"{ending(ran.returncode)}; {printed}")
         (status,) = struct.unpack_from("<i", ran.stdout, at)
         at += 4
         if status == _OTHER_ABI and case.abi:
@@ -289,14 +290,14 @@ def run_cases(
                 hint="keep the files of one `ellc compile` together",
             )
         if status:
-            raise _wrong(runner, case, _STATUS_WORDS.get(status, f"it returned {status}"))
+            raise _failure(runner, case, _STATUS_WORDS.get(status, f"it returned {status}"))
         outputs = []
         for buffer in case.outputs:
             outputs.append(ran.stdout[at : at + buffer.bytes])
             at += buffer.bytes
         answers.append(tuple(outputs))
     if ran.returncode != 0:
-        raise _wrong(runner, runner.cases[requests[-1].case], ending(ran.returncode))
+        raise _failure(runner, runner.cases[requests[-1].case], ending(ran.returncode))
     return answers
 
 
@@ -310,7 +311,7 @@ def _encode(case: Case, request: Request) -> bytes:
     return struct.pack("<II", request.case, flags) + b"".join(request.inputs)
 
 
-def _wrong(runner: Runner, case: Case, what: str) -> InternalError:
+def _failure(runner: Runner, case: Case, what: str) -> InternalError:
     return InternalError(
         f"compiled code of {case.symbol!r} for target {runner.target.name!r}: {what}",
         reproducer=str(runner.program),

@@ -1,4 +1,4 @@
-"""Read-only data between pages that a test program makes untouchable."""
+"""Read-only data between pages that a test program makes inaccessible."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def write_guarded(
 ) -> None:
     """Write an object that defines each symbol, like `elf.write_constants`, between guard pages.
 
-    The data's end, up to its alignment, or its start lies at a guard page, as `guard` says. Raises
-    `EllcError` (`E610`) when the assembler refuses.
+    `guard` says whether the data's start or its end is next to a guard page (the end as closely as
+    its alignment allows). Raises `EllcError` (`E610`) if the assembler fails.
     """
     text = ['.section .rodata.guarded,"a"']
     for symbol, pieces in constants.items():
@@ -48,12 +48,12 @@ def _contents(pieces: Sequence[Piece]) -> Iterator[bytes | memoryview]:
 
 def _guarded(symbol: str, data: Path, guard: Guard) -> list[str]:
     before, after = guard_symbols(symbol)
-    room = -data.stat().st_size % GUARD_BYTES // SECTION_ALIGN * SECTION_ALIGN
+    gap = -data.stat().st_size % GUARD_BYTES // SECTION_ALIGN * SECTION_ALIGN
     return [
         *(f".globl {name}\n.hidden {name}" for name in (before, symbol, after)),
         f".balign {GUARD_BYTES}",
         f"{before}: .skip {GUARD_BYTES}",
-        f".skip {room if guard == 'end' else 0}, {_FILL}",
+        f".skip {gap if guard == 'end' else 0}, {_FILL}",
         f'{symbol}: .incbin "{data.name}"',
         f".balign {GUARD_BYTES}, {_FILL}",
         f"{after}: .skip {GUARD_BYTES}",

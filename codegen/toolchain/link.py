@@ -1,8 +1,8 @@
-"""Objects to shared libraries, relocatable objects and archives, for every object format.
+"""Links objects to shared libraries, relocatable objects and archives, for every object format.
 
-The linkers inside zig are called directly, without a C library of the target: generated code calls
-no C library but for a few thread functions, which are linked against stub libraries made here.
-Users may name a linker of their own for ELF targets (GNU ld and lld take the same options).
+The linkers inside zig are called directly, without a C library of the target: of its functions
+generated code calls only a few for threads, which are linked with stub libraries written here.
+For ELF targets users may name a linker of their own (GNU ld and lld take the same options).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ellc.ir.work_folders import temporary_folder
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """The user's own programs; empty means what comes with ellc."""
+    """The user's own tools; empty ones are those that come with ellc."""
 
     cc: tuple[str, ...] = ()
     """C compiler for the target with its options: ("arm-linux-gnueabihf-gcc", "-mcpu=...")."""
@@ -42,7 +42,7 @@ def link_shared(
     strip: bool = False,
     tools: Tools = BUILT_IN,
 ) -> None:
-    """Link what an operating system (or a wasm engine) loads, at `out`.
+    """Link the file `out` that an operating system (or a wasm engine) loads.
 
     `exports` are the only symbols that it exports, in C spelling; on macOS, where the linker takes
     no list, other symbols must be hidden in the objects. `soname` is the name by which it is
@@ -106,8 +106,8 @@ def link_relocatable(
 
 
 def archive(objects: Sequence[Path], target: Target, out: Path) -> None:
-    """Put the objects into a static library. Raises `EllcError` (`E612`) when that fails."""
-    out.unlink(missing_ok=True)  # `ar` would add to one that exists
+    """Put the objects into a static library. Raises `EllcError` (`E612`) if that fails."""
+    out.unlink(missing_ok=True)  # `ar` would add to an existing file
     style = "darwin" if target.object_format == "macho" else "gnu"
     words = ["ar", f"--format={style}", "rcsD", str(out), *map(str, objects)]
     _run(words, f"making the archive {out.name}", BUILT_IN)
@@ -136,8 +136,7 @@ class _Link:
 
 
 def _run(words: Sequence[str], what: str, tools: Tools) -> None:
-    """Run a linker: the user's (`words` starts with it) or one of zig's (`words` is its
-    arguments)."""
+    """Run the user's linker (`words` is the command) or one of zig's (`words`: its arguments)."""
     if tools.linker:
         zig.run_tool(words, what=what, code="E612")
     else:
@@ -155,11 +154,11 @@ def _shared_elf(link: _Link, needed: Sequence[str], tools: Tools) -> None:
         "-shared",
         *("-soname", link.soname),
         "--build-id=none",
-        # glibc and musl both read the GNU hash table; the old one would only add bytes.
+        # glibc and musl both use the GNU hash table; the old one would only add bytes.
         "--hash-style=gnu",
         "--gc-sections",
         "--no-undefined",
-        # Its own functions call each other directly and cannot be replaced from outside.
+        # The library's functions call each other directly and cannot be replaced from outside.
         "-Bsymbolic",
         *("-z", "now", "-z", "relro", "-z", "noexecstack", "-z", "text"),
         *_page_size(link.target),
@@ -174,8 +173,7 @@ def _shared_elf(link: _Link, needed: Sequence[str], tools: Tools) -> None:
     _run(words, link.what, tools)
     missing = sorted(set(link.exports) - set(elf_reader.ElfFile.read(link.out).exported))
     if missing:
-        # The linker ignores names in a version script that do not exist or are hidden in the
-        # objects.
+        # The linker ignores names in a version script that no object defines or that are hidden.
         raise InternalError(f"{link.what}: these cannot be exported: {', '.join(missing)}")
 
 
@@ -226,16 +224,16 @@ def _shared_windows(link: _Link, needed: Sequence[str]) -> None:
         library = system_libraries.LIBRARIES[name]
         functions = "".join(f"  {function}\n" for function in library.windows_functions)
         source = link.file(f"{name}.def", f"LIBRARY {library.windows_dll}\nEXPORTS\n{functions}")
-        made = str(link.folder / f"{name}.lib")
+        import_library = str(link.folder / f"{name}.lib")
         _run(
-            ["dlltool", "-m", "i386:x86-64", "-d", source, "-l", made],
+            ["dlltool", "-m", "i386:x86-64", "-d", source, "-l", import_library],
             f"making the import library of {library.windows_dll}",
             BUILT_IN,
         )
-        imports.append(made)
+        imports.append(import_library)
     words = [
         *("lld-link", "/dll", "/noentry", "/nodefaultlib", "/opt:ref"),
-        "/Brepro",  # a hash of the contents in place of the time
+        "/Brepro",  # a hash of the contents instead of the time
         f"/def:{listed}",
         f"/implib:{link.folder / 'import.lib'}",
         f"/out:{link.out}",
@@ -282,16 +280,16 @@ def _stack_probe(link: _Link) -> Path:
 
 def _shared_macos(link: _Link) -> None:
     # The code signature contains the name of the output, so it is linked under its final name.
-    made = link.folder / link.out.name
+    linked = link.folder / link.out.name
     words = [
         *("cc", "-shared", "-nostdlib", "-target", link.target.c_target),
         f"-Wl,-install_name,@rpath/{link.soname}",
         *(["-s"] if link.strip else []),
-        *("-o", str(made)),
+        *("-o", str(linked)),
         *map(str, link.objects),
     ]
     _run(words, link.what, BUILT_IN)
-    shutil.copyfile(made, link.out)
+    shutil.copyfile(linked, link.out)
 
 
 def _wasm_module(link: _Link) -> None:

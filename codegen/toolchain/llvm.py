@@ -1,9 +1,9 @@
-"""LLVM IR text to objects, in child processes, as many as the machine has cores.
+"""Compiles LLVM IR text to objects, in as many child processes as the machine has cores.
 
 LLVM ends the whole process when it cannot compile something, and llvmlite holds one lock in every
-call. Child processes solve both: a crash becomes an `InternalError` with a file that shows it, and
-kernels compile in parallel. The bytes of a result depend on the job and the target alone, not on
-which worker made it or what it made before.
+call. Child processes solve both: a crash becomes an `InternalError` with a file that reproduces it,
+and kernels compile in parallel. The bytes of a result depend only on the job and the target, not on
+the worker or its earlier jobs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ellc.ir.installing import core_hint
 
 
 class EmitKind(StrEnum):
-    """What a job makes."""
+    """The kind of output of a job."""
 
     OBJECT = "object"
     ASM = "asm"
@@ -45,11 +45,11 @@ class EmitKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Passes:
-    """What LLVM does to the IR before it selects instructions.
+    """The passes that LLVM runs before it selects instructions.
 
-    The defaults are for kernels, which come with their vectors, their unrolled loops and most of
-    what is invariant hoisted. LLVM's own pipeline of level 3 takes five times as long for them (it
-    combines instructions eight times) and gives code that is no faster.
+    The defaults are for kernels, which are already vectorised and unrolled, with most invariant
+    code hoisted. LLVM's own pipeline of level 3 takes five times as long for them (it combines
+    instructions eight times), and the code is not faster.
     """
 
     names: tuple[str, ...] = (
@@ -69,16 +69,16 @@ class IrJob:
     """One module to compile."""
 
     name: str
-    """What an error report calls it; not part of the result."""
+    """A name for error reports; not part of the result."""
     text: str
-    """LLVM IR. Triple and data layout are filled in where it has none."""
+    """LLVM IR. Triple and data layout are added if it has none."""
     emit: EmitKind = EmitKind.OBJECT
     passes: Passes = Passes()
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """What became of a job, and what LLVM said of its stack."""
+    """The result of a job, and the stack frames that LLVM reported."""
 
     data: bytes
     frame_bytes: dict[str, int]
@@ -91,8 +91,8 @@ def compile_ir(
     """Compile the jobs for the target, in parallel; results in the order of the jobs.
 
     Without `pool`, child processes are started for this call (about a tenth of a second). Raises
-    `InternalError` with a reproducer file when LLVM refuses or crashes on a job, and `EllcError`
-    (`E604`) when it does not know the target's CPU or one of its features.
+    `InternalError` with a reproducer file if LLVM rejects a job or crashes, and `EllcError`
+    (`E604`) if it does not know the target's CPU or one of its features.
     """
     if pool is not None:
         return pool.compile(jobs, target)
@@ -110,7 +110,7 @@ def usable_cores() -> int:
 class LlvmPool:
     """Child processes that compile; a context manager that ends them.
 
-    Processes start with the first job they get. May be used from several threads.
+    A process starts with its first job. May be used from several threads.
     """
 
     def __init__(self, processes: int | None = None, *, job_limit_s: float = 600.0) -> None:
@@ -127,9 +127,9 @@ class LlvmPool:
         return [compiled.data for compiled in self.compile_measured(jobs, target)]
 
     def compile_measured(self, jobs: Sequence[IrJob], target: Target) -> list[Compiled]:
-        """The same with the stack frames of functions that ask for them.
+        """The same, with the stack frames of functions that have `"warn-stack-size"="0"`.
 
-        A function asks by the attribute `"warn-stack-size"="0"`, which changes no byte of code.
+        This attribute changes no byte of code.
         """
         # Longest first: a big module that starts last would leave the other cores idle.
         order = sorted(range(len(jobs)), key=lambda index: -len(jobs[index].text))
@@ -175,7 +175,7 @@ class _Failure:
 
 
 class _Worker:
-    """One child process, started when first needed and again after a crash."""
+    """One child process, started when it is first needed and again after a crash."""
 
     def __init__(self, job_limit_s: float) -> None:
         self._job_limit_s = job_limit_s
@@ -185,10 +185,10 @@ class _Worker:
 
     def compile(self, job: IrJob, target: Target) -> Compiled | _Failure | EllcError:
         if self._process is not None and self._as_written is not target.as_written:
-            self.stop()  # LLVM takes this choice once in a process
+            self.stop()  # LLVM takes this option only once in a process
         self._as_written = target.as_written
         process = self._process or self._start()
-        # The child stops reading only when it is dead, so a plain write cannot wait for ever.
+        # The child stops reading only when it ends, so a plain write cannot wait for ever.
         timer = threading.Timer(self._job_limit_s, process.kill)
         timer.start()
         try:
@@ -215,8 +215,8 @@ class _Worker:
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._stderr = tempfile.TemporaryFile("w+b")  # noqa: SIM115 - open as long as the process
-        # -I -S: neither the working directory, nor PYTHON* variables, nor site hooks reach the
-        # child; llvmlite's own folder is all it needs beyond the standard library.
+        # -I -S: neither the working directory, nor PYTHON* variables, nor site hooks affect the
+        # child, which needs only the standard library and llvmlite's folder.
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", _worker_file(), *_llvmlite_folders()],
             stdin=subprocess.PIPE,
@@ -226,16 +226,16 @@ class _Worker:
         return self._process
 
     def _autopsy(self) -> str:
-        """Return what the dead process said last, and forget it."""
+        """Return how the process ended and what it printed last; then discard it."""
         process, stderr = self._process, self._stderr
         assert process is not None and stderr is not None
         status = process.wait()
         stderr.seek(0)
-        said = stderr.read().decode(errors="replace").strip()
+        printed = stderr.read().decode(errors="replace").strip()
         self.stop()
         if status == -9:
-            return f"killed after more than {self._job_limit_s:.0f} s, or by the system\n{said}"
-        return f"the LLVM process ended with status {status}\n{said}"
+            return f"killed after more than {self._job_limit_s:.0f} s, or by the system\n{printed}"
+        return f"the LLVM process ended with status {status}\n{printed}"
 
     def stop(self) -> None:
         """End the process and release its pipes."""
@@ -279,7 +279,7 @@ def _request(job: IrJob, target: Target) -> dict[str, str | int | bool]:
         "triple": target.triple,
         "cpu": target.cpu,
         "features": target.llvm_features,
-        # Code that an operating system loads anywhere must not hold absolute addresses.
+        # Code that an operating system loads at any address must not contain absolute addresses.
         "reloc": "pic" if target.has_os else "static",
         "codegen_level": job.passes.codegen_level,
         "passes": " ".join(job.passes.names),
@@ -311,7 +311,7 @@ def _internal_error(failed: Sequence[_Failure], target: Target) -> InternalError
 
 
 def _guilty_functions(failure: _Failure) -> str:
-    """Name the function that LLVM named, otherwise those the module defines."""
+    """The function that LLVM named, otherwise those that the module defines."""
     named = re.search(r"In function: (\S+)", failure.message)
     if named:
         return f"function {named[1]!r}"
@@ -321,7 +321,7 @@ def _guilty_functions(failure: _Failure) -> str:
 
 
 def _summary(message: str) -> str:
-    """The first lines: LLVM's stack dumps are long and say nothing to a user."""
+    """The lines before LLVM's stack dump, which is long and of no use to a user."""
     kept = []
     for line in message.splitlines():
         if line.startswith(("Stack dump", "PLEASE submit")) or re.match(r"\s*#\d+ ", line):
@@ -331,7 +331,7 @@ def _summary(message: str) -> str:
 
 
 def _write_reproducer(failure: _Failure, target: Target) -> Path:
-    """Write the IR with everything needed to compile it again, and return where."""
+    """Write the IR with everything that is needed to compile it again; returns the path."""
     request = _request(failure.job, target)
     comments = [f"{name}: {value}" for name, value in request.items()]
     comments += ["", *failure.message.splitlines()]

@@ -1,13 +1,14 @@
 """The child process that runs LLVM: reads jobs from standard input, writes to standard output.
 
-Started by path, not imported (see `llvm.py`): it knows the standard library and llvmlite only, so
-that it starts fast and nothing of the parent's state reaches it. A job that LLVM cannot compile
-ends the whole process ("Cannot select" is an abort there); the parent sees the pipe close.
+It is started by its path, not imported (see `llvm.py`), and imports only the standard library and
+llvmlite: so it starts fast, and nothing of the parent's state reaches it. A job that LLVM cannot
+compile ends the whole process (after "Cannot select" LLVM aborts); the parent then sees the pipe
+close.
 
-Messages both ways: 4 bytes little-endian length, then that many bytes. A request is JSON followed
-by a message with the IR text; an answer is one message whose first byte is `R` (result), `E` (LLVM
-refused the IR, in words) or `C` (CPU or feature that LLVM does not know). A result is followed by a
-message with the lines LLVM printed meanwhile: its remarks on stack frames.
+A message in either direction is 4 bytes of little-endian length, then that many bytes. A request is
+a message with JSON and one with the IR text. An answer is a message whose first byte is `R`
+(result), `E` (LLVM's error message) or `C` (LLVM does not know the CPU or a feature). After a
+result follows a message with the lines that LLVM printed meanwhile: its remarks on stack frames.
 """
 
 from __future__ import annotations
@@ -43,14 +44,14 @@ def write_message(stream: BinaryIO, *parts: bytes) -> None:
 
 
 def _stderr_since(start: int) -> str:
-    """What has come on standard error (a file, opened by the parent) from this offset on."""
+    """The text on standard error, a file that the parent opened, from this offset on."""
     os.lseek(2, start, os.SEEK_SET)
     text = os.read(2, 1 << 20).decode(errors="replace")
     os.lseek(2, 0, os.SEEK_END)
     return text
 
 
-# Instructions stay in the order in which a kernel has them.
+# Options that keep instructions in the order of the kernel.
 _AS_WRITTEN = ("--enable-misched=false", "--enable-post-misched=false", "--pre-RA-sched=source")
 
 
@@ -66,7 +67,7 @@ class Compiler:
         self.machines: dict[tuple[Any, ...], Any] = {}
 
     def machine(self, request: dict[str, Any]) -> Any:
-        """Return the target machine a request asks for; `UnknownCpu` for names LLVM ignores."""
+        """Return the target machine of a request; `UnknownCpu` for names that LLVM ignores."""
         key = tuple(
             request[name] for name in ("triple", "cpu", "features", "reloc", "codegen_level")
         )
@@ -74,17 +75,17 @@ class Compiler:
             triple, cpu, features, reloc, level = key
             self.set_order(request["as_written"])
             start = os.lseek(2, 0, os.SEEK_END)
-            made = self.llvm.Target.from_triple(triple).create_target_machine(
+            machine = self.llvm.Target.from_triple(triple).create_target_machine(
                 cpu=cpu, features=features, opt=level, reloc=reloc, codemodel="small"
             )
             complaint = _stderr_since(start)
             if "is not a recognized" in complaint:
                 raise UnknownCpu(complaint.strip())
-            self.machines[key] = made
+            self.machines[key] = machine
         return self.machines[key]
 
     def set_order(self, as_written: bool) -> None:
-        """Switch LLVM's schedulers off; a process is asked for one kind of target only."""
+        """Switch off LLVM's schedulers; all requests to one process have the same `as_written`."""
         if as_written and not self.machines:
             for option in _AS_WRITTEN:
                 self.llvm.set_option("ellc", option)
@@ -126,7 +127,7 @@ class Compiler:
 def main() -> None:
     """Answer requests until standard input ends."""
     stdin, stdout = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints must not fall between the messages
+    os.dup2(2, 1)  # output of libraries must not get between the messages
     compiler = Compiler()
     while (head := read_message(stdin)) is not None:
         body = read_message(stdin)

@@ -1,7 +1,7 @@
-"""Run a finished shared library of any Linux target here: the very file that goes to the board.
+"""Runs a finished shared library of any Linux target here: the same file that goes to the board.
 
-A small loader program for the target, built by zig, opens the library. A foreign one
-runs under qemu with the C library of Debian's cross packages.
+A small loader program for the target, built by zig, opens the library. For another architecture it
+runs under qemu, with the C library of Debian's cross packages.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SYSTEM_ROOTS = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one run gave: the raw outputs of the first call, and the times of later ones."""
+    """The result of a run: the raw outputs of the first call, and the times of later calls."""
 
     outputs: tuple[bytes, ...]
     call_ns: tuple[int, ...] = ()
@@ -47,11 +47,11 @@ def call_library(
     repeat_ms: int = 0,
     limit_s: float = 600.0,
 ) -> Answer:
-    """Make an instance of the model in `library` and predict; with `repeat_ms` repeat that long.
+    """Make an instance of the model in `library` and predict; then repeat that for `repeat_ms`.
 
-    `name` is the prefix of the library's C functions; `threads` 0 leaves the library's choice.
-    Raises `EllcError`: `E620` when nothing here can run it (the hint says what to install), `E621`
-    when the library or its functions refuse, with their own words.
+    `name` is the prefix of the library's C functions; with `threads` 0 the library chooses. Raises
+    `EllcError`: `E620` if this machine cannot run it (the hint says what to install), `E621` with
+    the message of the library or the loader if they fail.
     """
     if not target.c_target or target.os != "linux":
         raise EllcError(
@@ -145,15 +145,15 @@ class Session:
 
 
 def library_abi(target: Target, library: Path, name: str) -> int:
-    """What `NAME_abi` of a library says. Raises `EllcError` as `call_library`."""
+    """The result of `NAME_abi` of a library. Raises `EllcError` like `call_library`."""
     machine = _with_system_root(target)
     with temporary_folder("load") as folder:
         loader = folder / "load_library"
         _build(target, loader)
-        said = emulate.run(machine, [loader, library.resolve(), name], limit_s=60.0)
-    if not said.strip().isdigit():
+        printed = emulate.run(machine, [loader, library.resolve(), name], limit_s=60.0)
+    if not printed.strip().isdigit():
         raise EllcError("the library does not tell its interface", code="E621", where=str(library))
-    return int(said)
+    return int(printed)
 
 
 def _build(target: Target, loader: Path) -> None:
@@ -171,7 +171,7 @@ def has_c_library(target: Target) -> bool:
 
 
 def _with_system_root(target: Target) -> Target:
-    """The target whose emulator also knows where the dynamic loader and the C library are."""
+    """The target, with an emulator that finds the dynamic loader and the C library."""
     if emulate.runs_directly(target):
         return target
     words = emulate.prefix(target)

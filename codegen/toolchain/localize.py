@@ -1,6 +1,6 @@
-"""Make all symbols of an ELF object local but a few, as `objcopy --keep-global-symbol` does.
+"""Makes all but a few symbols of an ELF object local, like `objcopy --keep-global-symbol`.
 
-So that an object which is linked into an application brings its API's names and nothing else.
+An object that is linked into an application so adds the names of its API and no others.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _SH_INFO_AT = {True: 44, False: 28}
 
 
 def localize(path: Path, keep: Collection[str]) -> None:
-    """Edit the object in place: defined symbols not in `keep` become local.
+    """Edit the object in place: defined symbols that are not in `keep` become local.
 
-    Local symbols must come first in the table, so the table is sorted anew and every relocation is
-    told its symbol's new number.
+    Local symbols must come first in the table, so the table is sorted again, and relocations get
+    the new numbers of their symbols.
     """
     with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as data:
         _localize(data, ElfFile(data), keep)
@@ -59,7 +59,7 @@ def _renumber(
 ) -> None:
     if section.kind in (_SHT_REL, _SHT_RELA):
         _renumber_relocations(data, elf, section, new_number)
-    elif section.kind == _SHT_GROUP:  # it is named by a symbol
+    elif section.kind == _SHT_GROUP:  # its signature is a symbol
         (signature,) = struct.unpack_from("<I", data, header)
         struct.pack_into("<I", data, header, new_number[signature])
     else:

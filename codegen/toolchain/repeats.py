@@ -1,8 +1,9 @@
-"""Calls of compiled code whose results must not depend on what memory held before.
+"""Repeated calls of compiled code, whose results must not depend on earlier contents of memory.
 
-A case's calls are made in a row from init, again after another call and a reset in the memory that
-is used by then, and the first of them from init in memory full of every kind of junk. All of
-these must give the same bytes. So bytes that nothing wrote, and states that a reset forgets, show.
+The calls of a case are made in a row after init; then again in the same memory, after another call
+and a reset; and the first of them once more after init in memory with each kind of junk. All must
+give the same bytes. This finds reads of bytes that nothing has written, and states that a reset
+does not restore.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ Call = tuple[bytes, ...]
 
 
 def repeated(case: int, calls: Sequence[Call], other: Call) -> list[Request]:
-    """The requests for `calls`, with repetitions; `other` are inputs of the call between."""
-    found = [Request(case, inputs, keep_state=i > 0) for i, inputs in enumerate(calls)]
-    found.append(Request(case, other, keep_state=True, reset=True))
-    found += [
+    """The requests for `calls` and their repetitions; `other` has the inputs of the other call."""
+    requests = [Request(case, inputs, keep_state=i > 0) for i, inputs in enumerate(calls)]
+    requests.append(Request(case, other, keep_state=True, reset=True))
+    requests += [
         Request(case, inputs, keep_state=True, reset=i == 0, junk=1)
         for i, inputs in enumerate(calls)
     ]
-    return found + [Request(case, calls[0], junk=kind) for kind in range(1, JUNK_KINDS)]
+    return requests + [Request(case, calls[0], junk=kind) for kind in range(1, JUNK_KINDS)]
 
 
 def first_and_steady(answers: Sequence[Call], count: int) -> tuple[list[Call], bool]:

@@ -1,4 +1,4 @@
-"""The functions of operating systems that generated packages may call, and where they live."""
+"""The functions of operating systems that generated packages may call, and their libraries."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 _FIRST_GLIBC = {"x86_64": (2, 2, 5), "arm": (2, 4), "aarch64": (2, 17)}
-"""The first glibc of an architecture: all functions that were there already have that version."""
+"""The first glibc of each architecture: there, all older functions have this version."""
 
 
 @dataclass(frozen=True, slots=True)
 class SystemLibrary:
-    """One library, as the linker has to know it without having it."""
+    """The facts about a library that the linker needs in place of the library."""
 
     elf_soname: str
     elf_functions: Mapping[str, tuple[int, ...]]
-    """With the glibc that brought the function in the form that today's headers mean."""
+    """Functions, with the glibc version that introduced them in the form of today's headers."""
     windows_dll: str
     windows_functions: tuple[str, ...]
 
     def versions(self, arch: str) -> dict[str, tuple[str, ...]]:
-        """Return the functions by the symbol version they have in glibc, oldest first."""
+        """Return the functions by their symbol version in glibc, oldest first."""
         first = _FIRST_GLIBC[arch]
         dated = {name: max(first, since) for name, since in self.elf_functions.items()}
         return {

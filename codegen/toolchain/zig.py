@@ -1,8 +1,8 @@
-"""The one place that starts zig: compiler, linkers and archiver, out of the `ziglang` wheel.
+"""The only module that starts zig: compiler, linkers and archiver of the `ziglang` wheel.
 
-Every call has a time limit. Every call is told where its cache is, because zig without a usable
-home folder fails in unclear ways or never ends. Zig never removes anything from a cache, so the one
-that stays holds only what is used again: C libraries for targets, and the objects of `keep`.
+Every call has a time limit. Every call names its cache folder, because zig without a usable home
+folder fails in unclear ways or never ends. Zig never removes anything from a cache, so the
+permanent one holds only what is used again: C libraries for targets, and the objects of `keep`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FIRST_USE_LIMIT_S = 900.0
 
 
 def command() -> tuple[str, ...]:
-    """Return the words that start zig; `EllcError` (`E611`) when the wheel is not installed."""
+    """Return the command that starts zig; `EllcError` (`E611`) if the wheel is not installed."""
     spec = importlib.util.find_spec("ziglang")
     if spec is None or not spec.submodule_search_locations:
         raise EllcError(
@@ -40,15 +40,15 @@ def command() -> tuple[str, ...]:
             hint=f"{core_hint('ziglang')}; or name your own tools with --cc and --linker",
         )
     binary = Path(next(iter(spec.submodule_search_locations))) / "zig"
-    # Straight to the program saves a Python start per call; the module is what the wheel promises.
+    # Starting the program directly saves a start of Python; the module is the documented way.
     return (str(binary),) if binary.exists() else (sys.executable, "-m", "ziglang")
 
 
 def cache_folder() -> Path:
-    """Return a writable folder for zig's cache, made if need be.
+    """Return a writable folder for zig's cache, created if necessary.
 
-    `ZIG_GLOBAL_CACHE_DIR` wins; then `ellc/zig` in `XDG_CACHE_HOME` or `~/.cache`; where none of
-    them can be written, a folder of this user's in the system's temporary folder.
+    It is `ZIG_GLOBAL_CACHE_DIR` if set, else `ellc/zig` in `XDG_CACHE_HOME` or `~/.cache`. If none
+    of them is writable, it is a folder of this user in the system's temporary folder.
     """
     named = os.environ.get("ZIG_GLOBAL_CACHE_DIR")
     if named:
@@ -74,8 +74,8 @@ def run(
     `keep` leaves compiled objects in the cache folder, for a source that will be compiled again
     from the same path. Without it they go to a temporary cache, which is removed after the call:
     a source in a temporary folder is never found in a cache again, because its path is part of the
-    key. `what` says in an error what was being done. Raises `EllcError`: `code` with zig's words
-    when it fails or takes longer than `limit_s` seconds, `E611` when it is not installed.
+    key. `what` describes the action in error messages. Raises `EllcError`: `code` with zig's output
+    if it fails or takes longer than `limit_s` seconds, `E611` if it is not installed.
     """
     words, lasting = (*command(), *map(str, arguments)), cache_folder()
     with nullcontext(lasting) if keep else temporary_folder("zig") as local:
@@ -98,7 +98,7 @@ def run_tool(
     limit_s: float = FIRST_USE_LIMIT_S,
     environment: dict[str, str] | None = None,
 ) -> bytes:
-    """Run any build tool and return its standard output; `EllcError` with `code` when it fails."""
+    """Run any build tool and return its standard output; `EllcError` with `code` if it fails."""
     try:
         ran = subprocess.run(
             words,
@@ -123,35 +123,35 @@ def run_tool(
             "ZIG_GLOBAL_CACHE_DIR names another one",
         ) from error
     if ran.returncode != 0:
-        said = (ran.stderr + ran.stdout).decode(errors="replace").strip().splitlines()
-        if ran.returncode == _NO_PAGE or _is_full(said) or _stopped_by_a_full_disk(ran, cwd):
+        printed = (ran.stderr + ran.stdout).decode(errors="replace").strip().splitlines()
+        if ran.returncode == _NO_PAGE or _is_full(printed) or _stopped_by_a_full_disk(ran, cwd):
             raise EllcError(
                 f"{what}: no space left on the disk",
                 code="E703",
-                problems=tuple(said[:3]),
+                problems=tuple(printed[:3]),
                 hint=FULL_DISK_HINT,
             )
         raise EllcError(
             f"{what} failed ({_status(ran.returncode)})",
             code=code,
-            problems=tuple(said[:40]),
+            problems=tuple(printed[:40]),
             hint=f"the command was: {' '.join(words)}"[:2000],
         )
     return ran.stdout
 
 
 _NO_PAGE = -getattr(signal, "SIGBUS", 0) or None
-"""How lld ends on a full disk: it maps its output and writes to pages that the disk has not."""
+"""The exit status of lld on a full disk: it writes to mapped pages for which there is no room."""
 
 
 _LEAST_BYTES = 1 << 20
-"""A disk with less room counts as full once a tool has stopped there without a word."""
+"""A disk with less free space counts as full if a tool was ended there without a message."""
 
 
 def _stopped_by_a_full_disk(ran: subprocess.CompletedProcess[bytes], cwd: Path | None) -> bool:
-    """Whether a tool that said nothing was ended by a signal where there was no room to write.
+    """Whether a tool that printed nothing was ended by a signal, and a disk that it used is full.
 
-    Clang does so on a full disk: a file that it cannot finish is removed again, and it aborts.
+    Clang does so: it removes the file that it cannot finish, and aborts.
     """
     if ran.returncode >= 0 or ran.stderr:
         return False
@@ -161,9 +161,9 @@ def _stopped_by_a_full_disk(ran: subprocess.CompletedProcess[bytes], cwd: Path |
     return any(f.is_dir() and shutil.disk_usage(f).free < _LEAST_BYTES for f in folders)
 
 
-def _is_full(said: Sequence[str]) -> bool:
-    """Whether a tool ran out of disk, in the words of the C library or of zig."""
-    return any("No space left on device" in line or "NoSpaceLeft" in line for line in said)
+def _is_full(printed: Sequence[str]) -> bool:
+    """Whether the output has the C library's or zig's message about a full disk."""
+    return any("No space left on device" in line or "NoSpaceLeft" in line for line in printed)
 
 
 def _status(returncode: int) -> str:
@@ -189,7 +189,7 @@ def _usable(folder: Path) -> bool:
 
 @functools.cache
 def _private_temporary_folder() -> Path:
-    """A fixed name of this user's own, so that later runs find what earlier ones built."""
+    """A folder with a fixed name for this user, so that later runs find what earlier ones built."""
     user = getattr(os, "getuid", lambda: "user")()
     folder = Path(tempfile.gettempdir()) / f"ellc-zig-{user}"
     try:
@@ -197,5 +197,5 @@ def _private_temporary_folder() -> Path:
         owned = not hasattr(os, "getuid") or folder.lstat().st_uid == os.getuid()
     except OSError:
         owned = False
-    # Somebody else's folder of that name could hold a doctored C library.
+    # A folder of that name that belongs to another user could hold a manipulated C library.
     return folder if owned and _usable(folder) else Path(tempfile.mkdtemp(prefix="ellc-zig-"))
