@@ -15,7 +15,7 @@ from ellc.codegen.kir.text import print_kernel
 from ellc.codegen.languages.names import valid_name
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.machine.target import Target
-from ellc.codegen.output.build import KINDS, BuildOptions, Built, build
+from ellc.codegen.output.build import KINDS, BuildOptions, BuildResult, build
 from ellc.codegen.output.emit import plan_kernels
 from ellc.codegen.output.package.manifest import Costs, manifest, write_manifest
 from ellc.codegen.output.package.texts import (
@@ -224,7 +224,7 @@ def _write(
     options: CompileOptions,
     folder: Path,
     clock: _Clock,
-) -> tuple[list[Path], Built, Costs]:
+) -> tuple[list[Path], BuildResult, Costs]:
     """Write all files except the manifest."""
     coded = tuple(kind for kind in kinds if kind in KINDS)
     chosen = BuildOptions(__version__, plan.options.threads, options.strip, options.tools)
@@ -236,7 +236,9 @@ def _write(
     return list(dict.fromkeys(files)), built, _costs(plan, built)
 
 
-def _package(built: Built, kinds: tuple[str, ...], folder: Path, target: Target) -> list[Path]:
+def _package(
+    built: BuildResult, kinds: tuple[str, ...], folder: Path, target: Target
+) -> list[Path]:
     model, files = built.model, []
     # A DLL cannot be linked with; its import library can.
     order = ("lib", "c") if target.os == "windows" else ("so", "obj", "lib", "c")
@@ -258,7 +260,7 @@ def _package(built: Built, kinds: tuple[str, ...], folder: Path, target: Target)
     return files
 
 
-def _wheel(built: Built, folder: Path, target: Target) -> Path:
+def _wheel(built: BuildResult, folder: Path, target: Target) -> Path:
     model, (library,) = built.model, built.files["so"]
     inside = {
         "__init__.py": folder / f"{model.name}.py",
@@ -270,7 +272,7 @@ def _wheel(built: Built, folder: Path, target: Target) -> Path:
     return write_wheel(folder, model.name, version, target, inside)
 
 
-def _costs(plan: Plan, built: Built) -> Costs:
+def _costs(plan: Plan, built: BuildResult) -> Costs:
     flash = None
     for kind in ("so", "obj"):
         if kind in built.files and plan.target.object_format == "elf":

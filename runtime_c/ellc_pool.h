@@ -1,8 +1,8 @@
 /* A fixed pool of threads that runs a model's steps, split evenly, with one barrier after each.
  *
  * No malloc: a pool lives in memory of the caller. No globals. Several model instances may share one
- * pool; their runs take turns. Which thread computes what depends on the number of threads alone, and
- * what is computed does not depend on it at all if every step writes each element from one place.
+ * pool; their runs take turns. Which thread computes which elements depends only on the number of
+ * threads. Results do not even depend on that if each element of a step is computed independently.
  *
  * fork(): threads do not survive it. A child process must neither run nor destroy a pool of its
  * parent; it makes one of its own, in other memory (in Python: os.register_at_fork).

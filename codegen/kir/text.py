@@ -177,7 +177,7 @@ class _BadLine(Exception):
 
 
 class _Parser:
-    """Reads line by line; a line that cannot be read is noted and passed over."""
+    """Reads line by line; a line that cannot be read is recorded and skipped."""
 
     def __init__(self, text: str) -> None:
         self._lines = [(i, line.strip()) for i, line in enumerate(text.splitlines(), 1)]

@@ -1,7 +1,7 @@
-"""Builds of a plan with something between its kernels: results kept, or the time taken.
+"""Builds of a plan with probes between its kernels, which keep results or measure times.
 
-The kernels are those of the shipped build, in the same arena; only the C around them differs. What
-runs between two kernels has the form of a kernel itself (`templates/probes.c`).
+The kernels are those of the shipped build, in the same arena; only the C code around them differs.
+A probe has the parameters of a kernel (`templates/probes.c`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ellc.codegen.kir.types import Elem
 from ellc.codegen.languages.foreign_text import CCode, Identifier, c_code
 from ellc.codegen.machine.target import Target
 from ellc.codegen.output.emit import kernel_jobs, plan_kernels, weight_pieces
-from ellc.codegen.output.glue import Call, Model, Port, header_text, make_model, source_text
+from ellc.codegen.output.glue import ApiPort, Call, Model, header_text, make_model, source_text
 from ellc.codegen.output.runtime import runtime_dir
 from ellc.codegen.planning.plan import Plan, Step
 from ellc.codegen.toolchain import elf, emulate
@@ -32,8 +32,8 @@ _PROBES = Path(__file__).resolve().parents[1] / "templates" / "probes.c"
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
-    """A buffer as it was after a step: its place in the record."""
+class KeptBuffer:
+    """The contents of a buffer after a step; `offset` is in the record, in bytes."""
 
     step: int
     buffer: Buffer
@@ -42,31 +42,31 @@ class Copy:
 
 @dataclass(frozen=True)
 class KeptProgram:
-    """A program that also hands out what every step wrote."""
+    """A program that also returns what every step wrote."""
 
     plan: Plan
     runner: emulate.Runner
-    copies: tuple[Copy, ...]
+    copies: tuple[KeptBuffer, ...]
 
     def run(self, calls: Sequence[tuple[bytes, ...]]) -> list[tuple[tuple[bytes, ...], bytes]]:
-        """(outputs, record) of calls in a row, the first after a reset. Errors as `run_cases`."""
+        """(outputs, record) of consecutive calls from a reset; errors are those of `run_cases`."""
         requests = [emulate.Request(0, x, keep_state=i > 0) for i, x in enumerate(calls)]
         answers = emulate.run_cases(self.runner, requests)
         return [(answer[:-1], answer[-1]) for answer in answers]
 
 
 def build_kept(plan: Plan, name: str, folder: Path) -> KeptProgram:
-    """The plan's kernels with a copy of every result taken as soon as it is made; one thread.
+    """A program of the plan's kernels that copies every result right after its step; one thread.
 
-    `name` is the kernels' prefix. Errors as `emulate.build_runner`.
+    `name` is the kernels' prefix. Errors are those of `emulate.build_runner`.
     """
     model = make_model(plan, name)
     record = len(model.outputs)
     steps: list[Call] = []
-    copies: list[Copy] = []
+    copies: list[KeptBuffer] = []
     at = 0
     for index, (step, call) in enumerate(zip(plan.steps, model.steps, strict=True)):
-        steps.append(replace(call, only_if=None))  # what nothing reads is compared, too
+        steps.append(replace(call, only_if=None))  # results that nothing reads are compared, too
         for buffer in _written(step):
             steps.append(
                 Call(
@@ -82,7 +82,7 @@ def build_kept(plan: Plan, name: str, folder: Path) -> KeptProgram:
                     call.repeat,
                 )
             )
-            copies.append(Copy(index, buffer, at))
+            copies.append(KeptBuffer(index, buffer, at))
             at += buffer.bytes
     probed = replace(
         model, steps=tuple(steps), outputs=(*model.outputs, _extra_output("record", max(1, at)))
@@ -93,21 +93,21 @@ def build_kept(plan: Plan, name: str, folder: Path) -> KeptProgram:
 
 
 def ticking_model(plan: Plan, name: str) -> Model:
-    """The model with a further output of 64-bit nanoseconds: the last tick, then each step's time.
+    """The model with one more output of 64-bit nanoseconds: the last tick, then each step's time.
 
-    A step of a loop has the time of all its trips. The caller fills the output with zeros before.
+    A step of a loop has the time of all its trips. The caller must fill the output with zeros.
     """
     model = make_model(plan, name)
-    place = len(model.outputs)
-    steps = [_tick(place, 0)]
+    output = len(model.outputs)
+    steps = [_tick(output, 0)]
     for index, call in enumerate(model.steps):
-        steps += [call, replace(_tick(place, index + 1), repeat=call.repeat)]
+        steps += [call, replace(_tick(output, index + 1), repeat=call.repeat)]
     times = _extra_output("times", 8 * (len(model.steps) + 1), 8)
     return replace(model, steps=tuple(steps), outputs=(*model.outputs, times))
 
 
 def model_case(model: Model, threads: int = 0) -> emulate.Case:
-    """How the runner of `emulate` calls a model."""
+    """The case by which a runner of `emulate` calls a model."""
     return emulate.Case(
         model.name,
         tuple(emulate.PortMemory(p.bytes, p.item_bytes) for p in model.inputs),
@@ -119,35 +119,35 @@ def model_case(model: Model, threads: int = 0) -> emulate.Case:
 
 
 def model_objects(plan: Plan, model: Model, folder: Path) -> list[Path]:
-    """Objects of API functions, kernels and constants; `model` may be a changed one of the plan."""
+    """Objects of API functions, kernels and constants; `model` may have more steps."""
     target = plan.target
     (folder / f"{model.name}.h").write_text(header_text(model, "probe"), encoding="utf-8")
     source = folder / f"{model.name}_api.c"
     source.write_text(source_text(model, "probe"), encoding="utf-8")
-    made = [source.with_suffix(".o")]
-    compile_c(source, target, (folder, runtime_dir()), made[0])
+    objects = [source.with_suffix(".o")]
+    compile_c(source, target, (folder, runtime_dir()), objects[0])
     jobs = kernel_jobs(plan_kernels(plan), target)
     if jobs:
         with LlvmPool(min(len(jobs), usable_cores())) as pool:
             for index, data in enumerate(pool.compile(jobs, target)):
-                made.append(folder / f"{model.name}_kernels{index}.o")
-                made[-1].write_bytes(data)
+                objects.append(folder / f"{model.name}_kernels{index}.o")
+                objects[-1].write_bytes(data)
     if model.weight_bytes:
-        made.append(folder / f"{model.name}_weights.o")
+        objects.append(folder / f"{model.name}_weights.o")
         pieces = weight_pieces(model.weights)
-        elf.write_constants(made[-1], f"{model.name}_weights", pieces, target)
-    return made
+        elf.write_constants(objects[-1], f"{model.name}_weights", pieces, target)
+    return objects
 
 
 def probe_object(target: Target, folder: Path) -> Path:
-    """The object of what is called between kernels."""
+    """The object of the functions that are called between kernels."""
     out = folder / "probes.o"
     compile_c(_PROBES, target, (runtime_dir(),), out)
     return out
 
 
 class Memory:
-    """The buffers of a plan as a record tells them, step by step."""
+    """The contents of a plan's buffers, step by step, from a record."""
 
     def __init__(self, program: KeptProgram) -> None:
         self._plan, self._copies = program.plan, program.copies
@@ -158,19 +158,19 @@ class Memory:
             self._bytes[f"state{index}"] = np.frombuffer(first.tobytes(), np.uint8)
 
     def begin(self, inputs: Sequence[bytes]) -> None:
-        """Start a call: inputs as the caller passes them, states as the call before left them."""
+        """Start a call: sets the inputs; states are those that the previous call left."""
         for index, data in enumerate(inputs):
             self._bytes[f"input{index}"] = np.frombuffer(data, np.uint8)
 
     def advance(self, record: bytes, first: int, last: int) -> None:
-        """Take over what steps `first` to `last` wrote."""
+        """Update the buffers that steps `first` to `last` wrote."""
         for copy in self._copies:
             if first <= copy.step <= last:
                 view = np.frombuffer(record, np.uint8, copy.buffer.bytes, copy.offset)
                 self._bytes[copy.buffer.id] = view
 
     def read(self, access: Access, dtype: DType, channels: int) -> Array:
-        """The tensor that lies at `access` now; bits unpacked to `channels`, booleans as such."""
+        """The current tensor at `access`; bits are unpacked to `channels` booleans."""
         size = access.elem.bytes
         data = self._bytes[access.buffer.id]
         whole = data[: len(data) // size * size].view(access.elem.numpy)
@@ -185,12 +185,12 @@ class Memory:
 
 
 def _written(step: Step) -> list[Buffer]:
-    """Buffers that a step writes and that hold values (not scratch memory)."""
-    found: dict[str, Buffer] = {}
+    """The buffers that a step writes, without scratch memory."""
+    written: dict[str, Buffer] = {}
     for param, arg in zip(step.call.kernel.params, step.call.placed_args, strict=True):
         if param.writable and isinstance(arg, BufferArg) and arg.buffer.kind != "scratch":
-            found.setdefault(arg.buffer.id, arg.buffer)
-    return list(found.values())
+            written.setdefault(arg.buffer.id, arg.buffer)
+    return list(written.values())
 
 
 def _base(plan: Plan, buffer: Buffer) -> CCode:
@@ -199,16 +199,16 @@ def _base(plan: Plan, buffer: Buffer) -> CCode:
     return c_code("(f->arena + {})", plan.arena_offset(buffer))
 
 
-def _tick(place: int, index: int) -> Call:
-    where = c_code("(void *)f->out[{}], ", place)
-    return Call(Identifier("ellc_tick"), where, CCode("void *, "), index)
+def _tick(output: int, index: int) -> Call:
+    argument = c_code("(void *)f->out[{}], ", output)
+    return Call(Identifier("ellc_tick"), argument, CCode("void *, "), index)
 
 
-def _extra_output(name: str, size: int, item_bytes: int = 1) -> Port:
+def _extra_output(name: str, size: int, item_bytes: int = 1) -> ApiPort:
     elem = Elem.U8 if item_bytes == 1 else Elem.U64
     count = size // item_bytes
     c_type = CCode("uint8_t" if elem is Elem.U8 else "uint64_t")
     dtype = DType.U8 if elem is Elem.U8 else DType.U64
-    return Port(
+    return ApiPort(
         name, Identifier(f"ellc_{name}"), c_type, dtype, (count,), count, size, item_bytes, None
     )

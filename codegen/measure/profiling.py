@@ -1,4 +1,4 @@
-"""Programs that measure compiled plans: one times every step, one feeds a simulator of a core.
+"""Programs that measure compiled plans: one times every step, the other runs on a cycle model.
 
 `time_steps` builds and runs a program that reads the clock between kernels. The program also times
 two loops, as bounds for the kernels under the same clock rate and load: independent fused
@@ -59,7 +59,7 @@ class Times:
 def time_steps(
     plans: Sequence[tuple[str, Plan]], target: Target, limit_ms: int, rounds: int = 1
 ) -> Times:
-    """Time every step of the plans on one thread, each plan for `limit_ms` in all.
+    """Time every step of the plans on one thread, each plan for `limit_ms` in total.
 
     Each plan comes with the prefix of its kernels' names. The time is divided into `rounds`; every
     round times all plans, one after the other, so that a change of the clock rate affects all
@@ -89,7 +89,7 @@ def time_steps(
 def build_calls(plans: Sequence[tuple[str, Plan]], target: Target, program: Path) -> None:
     """Build a static program; `PROGRAM N` calls every model N times, in a function `forward`.
 
-    Kernels keep their names as symbols, so that a profiler or a cycle model can tell them apart.
+    Kernels keep their names as symbols, so that a profiler or a cycle model can distinguish them.
     """
     with temporary_folder("profile") as folder:
         models = [make_model(plan, prefix) for prefix, plan in plans]
@@ -163,7 +163,7 @@ def _parsed(printed: str, plans: int, peak_macs: int) -> Times:
 
 
 def _peak_kernel(target: Target) -> tuple[Kernel, int]:
-    """Independent chains of multiply-adds, and how many multiply-adds one trip of the loop does."""
+    """A loop of independent chains of multiply-adds, and the multiply-adds of one trip."""
     b = KernelBuilder("ellc_peak")
     y = b.param("y", Elem.F32, 64, writable=True)
     lanes = target.lanes(4)

@@ -1,4 +1,4 @@
-"""Compile many graphs into one program and run them all: cheap tests of every operator.
+"""Compiles many graphs into one program and runs them all: fast tests of every operator.
 
 The program is that of `toolchain.emulate`: one process, each buffer between guard pages and aligned
 to no more than promised. Calls are repeated in memory full of junk and after a reset, and must give
@@ -41,7 +41,7 @@ from ellc.ir.types import Array, DType, TensorType
 from ellc.ir.work_folders import temporary_folder
 
 C_FILE_PARTS = 20
-"""Models in one C file: fewer compilers to start, still enough files for every core."""
+"""Models in one C file: few compilers to start, but enough files for every core."""
 
 Emitter = Literal["llvm", "c"]
 Outputs = tuple[Array, ...]
@@ -51,8 +51,8 @@ Outputs = tuple[Array, ...]
 class Trial:
     """A graph that has been through the passes, and the inputs of one or more calls in a row.
 
-    State is carried from call to call and is as after a reset in the first. `kernels` are taken in
-    place of the cheapest; see `Options`. `threads`, unless 0, replaces that of the options.
+    The first call starts from reset states; later ones from those of the call before. `kernels` are
+    used in place of the cheapest; see `Options`. `threads`, unless 0, replaces that of the options.
     """
 
     graph: Graph
@@ -62,7 +62,7 @@ class Trial:
 
 
 def rivals(trial: Trial, target: Target) -> list[Trial]:
-    """The same with each family that the planner does not take, one at a time."""
+    """The same trial with each family that the planner does not choose, one at a time."""
     plan = make_plan(trial.graph, target, Options(), "rivals")
     return [
         replace(trial, kernels=((step.values[0], other),))
@@ -73,8 +73,8 @@ def rivals(trial: Trial, target: Target) -> list[Trial]:
 
 
 @dataclass(frozen=True)
-class _Making:
-    """How a program of trials is made; see `run_trials`."""
+class _ProgramOptions:
+    """How a program of trials is built; see `run_trials`."""
 
     target: Target
     emitter: Emitter
@@ -83,8 +83,8 @@ class _Making:
 
 
 @dataclass(frozen=True)
-class _Part:
-    """A trial that could be planned."""
+class _PlannedTrial:
+    """A trial and its plan; `index` is its number among all trials."""
 
     index: int
     trial: Trial
@@ -93,12 +93,12 @@ class _Part:
 
     @property
     def weights(self) -> str:
-        """The symbol of its constants, where they are an object of their own."""
+        """The symbol of its constants, if these are an object of their own."""
         return f"{self.model.name}_weights"
 
-    def case(self, made: _Making) -> emulate.Case:
-        """What the runner calls."""
-        has_weights = made.emitter == "llvm" and self.model.weight_bytes > 0
+    def case(self, program: _ProgramOptions) -> emulate.Case:
+        """The case by which the runner calls it."""
+        has_weights = program.emitter == "llvm" and self.model.weight_bytes > 0
         return emulate.Case(
             self.model.name,
             tuple(emulate.PortMemory(p.bytes, p.item_bytes) for p in self.model.inputs),
@@ -119,21 +119,20 @@ def run_trials(
     guard: emulate.Guard = "end",
     cc: Sequence[str] = (),
 ) -> list[list[Outputs] | Exception]:
-    """Compile and run all trials; for each the outputs of its calls, or what went wrong with it.
+    """Compile and run all trials; returns the outputs of each one's calls, or its exception.
 
     With `options.threads` above 1 every call runs on that many threads. Kernels that several trials
-    have in common are compiled once. `guard` says which end of every buffer and of each trial's
-    constants lies at a page that may not be touched. `cc`, words that start a C compiler of this
-    machine, takes the place of the built-in one for everything in C, so that it can be one with a
-    sanitizer.
+    share are compiled once. `guard` says which end of every buffer and of each trial's constants is
+    next to a guard page. `cc`, the command of a C compiler of this machine, compiles all C code
+    in place of the built-in one, for instance with a sanitizer.
 
-    A trial whose operators have no kernel, whose code does not compile, crashes, writes where it
-    must not or whose results depend on what memory held gets an `EllcError` or `InternalError` and
-    does not spoil the others.
+    A trial gets an `EllcError` or `InternalError` if an operator has no kernel, or if its code does
+    not compile, crashes, writes where it must not, or gives results that depend on earlier contents
+    of memory. The other trials are not affected.
     """
     chosen, shared = options or Options(), SharedKernels()
-    found: list[list[Outputs] | Exception] = [InternalError("did not run")] * len(trials)
-    parts: list[_Part] = []
+    outcomes: list[list[Outputs] | Exception] = [InternalError("did not run")] * len(trials)
+    parts: list[_PlannedTrial] = []
     for index, trial in enumerate(trials):
         name = f"t{index}"
         try:
@@ -141,53 +140,55 @@ def run_trials(
             asked = replace(chosen, kernels=kernels, threads=trial.threads or chosen.threads)
             plan = shared.plan(make_plan(trial.graph, target, asked, name))
             model = make_model(plan, name, asked.threads, portable=emitter == "c")
-            parts.append(_Part(index, trial, plan, model))
+            parts.append(_PlannedTrial(index, trial, plan, model))
         except Exception as error:
-            found[index] = error
-    _run_parts(parts, _Making(target, emitter, guard, tuple(cc)), found)
-    return found
+            outcomes[index] = error
+    _run_parts(parts, _ProgramOptions(target, emitter, guard, tuple(cc)), outcomes)
+    return outcomes
 
 
-def _every_kernel(parts: Sequence[_Part]) -> list[Kernel]:
-    """Each kernel of some parts once."""
+def _every_kernel(parts: Sequence[_PlannedTrial]) -> list[Kernel]:
+    """Each kernel of some trials once."""
     kernels = (kernel for part in parts for kernel in plan_kernels(part.plan))
     return [*{kernel.name: kernel for kernel in kernels}.values()]
 
 
 def _run_parts(
-    parts: Sequence[_Part],
-    made: _Making,
-    found: list[list[Outputs] | Exception],
+    parts: Sequence[_PlannedTrial],
+    program: _ProgramOptions,
+    outcomes: list[list[Outputs] | Exception],
 ) -> None:
-    """Run parts together; when that fails, halves of them, until it is known which one it was."""
+    """Run trials in one program; if that fails, run halves of them, until the cause is found."""
     if not parts:
         return
     try:
-        results = _run_together(parts, made)
+        results = _run_together(parts, program)
     except (EllcError, InternalError) as error:
         if len(parts) == 1:
-            found[parts[0].index] = error
+            outcomes[parts[0].index] = error
             return
         middle = len(parts) // 2
-        _run_parts(parts[:middle], made, found)
-        _run_parts(parts[middle:], made, found)
+        _run_parts(parts[:middle], program, outcomes)
+        _run_parts(parts[middle:], program, outcomes)
         return
     for part, result in zip(parts, results, strict=True):
-        found[part.index] = result
+        outcomes[part.index] = result
 
 
-def _run_together(parts: Sequence[_Part], made: _Making) -> list[list[Outputs] | Exception]:
+def _run_together(
+    parts: Sequence[_PlannedTrial], program: _ProgramOptions
+) -> list[list[Outputs] | Exception]:
     with temporary_folder("trials") as folder:
-        objects = _glue(parts, made, folder)
-        if made.emitter == "llvm":
-            objects += _kernels(parts, made.target, folder) + _weights(parts, made, folder)
+        objects = _glue(parts, program, folder)
+        if program.emitter == "llvm":
+            objects += _kernels(parts, program.target, folder) + _weights(parts, program, folder)
         if any(part.model.threads > 1 for part in parts):
-            objects.append(_pool(made, folder))
-        cases = [part.case(made) for part in parts]
+            objects.append(_pool(program, folder))
+        cases = [part.case(program) for part in parts]
         runner = emulate.build_runner(
-            made.target, objects, cases, folder, guard=made.guard, cc=made.cc
+            program.target, objects, cases, folder, guard=program.guard, cc=program.cc
         )
-        requests = [_requests(place, part) for place, part in enumerate(parts)]
+        requests = [_requests(case, part) for case, part in enumerate(parts)]
         answers = iter(emulate.run_cases(runner, [r for some in requests for r in some]))
     return [
         _decoded_calls(part, [next(answers) for _ in some])
@@ -195,51 +196,51 @@ def _run_together(parts: Sequence[_Part], made: _Making) -> list[list[Outputs] |
     ]
 
 
-def _glue(parts: Sequence[_Part], made: _Making, folder: Path) -> list[Path]:
-    """Objects with the API functions of all parts, and for C their kernels."""
-    size = C_FILE_PARTS if made.emitter == "c" else len(parts)
+def _glue(parts: Sequence[_PlannedTrial], program: _ProgramOptions, folder: Path) -> list[Path]:
+    """Objects with the API functions of all trials, and in C also their kernels."""
+    size = C_FILE_PARTS if program.emitter == "c" else len(parts)
     sources = [
-        _source(parts[start : start + size], made, folder / f"part{start}.c")
+        _source(parts[start : start + size], program, folder / f"part{start}.c")
         for start in range(0, len(parts), size)
     ]
     with ThreadPoolExecutor(usable_cores()) as executor:
-        return list(executor.map(lambda source: _compiled(source, made), sources))
+        return list(executor.map(lambda source: _compiled(source, program), sources))
 
 
-def _source(parts: Sequence[_Part], made: _Making, path: Path) -> Path:
-    """One C file with several models. Their kernels are printed together: they share helpers."""
+def _source(parts: Sequence[_PlannedTrial], program: _ProgramOptions, path: Path) -> Path:
+    """One C file with several models, whose kernels are written together to share helpers."""
     text: list[str] = []
-    if made.emitter == "c":
-        text.append(c_kernels(_every_kernel(parts), made.target))
+    if program.emitter == "c":
+        text.append(c_kernels(_every_kernel(parts), program.target))
     for part in parts:
         header = path.parent / f"{part.model.name}.h"
         header.write_text(header_text(part.model, "test"), encoding="utf-8")
-        preamble = c_constants(part.model) if made.emitter == "c" else None
+        preamble = c_constants(part.model) if program.emitter == "c" else None
         text.append(source_text(part.model, "test", preamble))
     path.write_text("\n".join(text), encoding="utf-8")
     return path
 
 
-def _compiled(source: Path, made: _Making) -> Path:
+def _compiled(source: Path, program: _ProgramOptions) -> Path:
     out = source.with_suffix(".o")
-    # Results do not depend on it, and it takes a quarter of the time; wide vectors on a CPU that
-    # has none take ten times as long.
+    # -O0 takes a quarter of the time to compile, and results do not depend on it. Without -mcpu,
+    # wide vectors would take ten times as long.
     extra = ["-O0"]
-    if made.emitter == "c" and not made.cc:
-        extra.append(f"-mcpu={made.target.zig_cpu}")
+    if program.emitter == "c" and not program.cc:
+        extra.append(f"-mcpu={program.target.zig_cpu}")
     include = (source.parent, runtime_dir())
-    compile_c(source, made.target, include, out, Tools(cc=made.cc), extra)
+    compile_c(source, program.target, include, out, Tools(cc=program.cc), extra)
     return out
 
 
-def _pool(made: _Making, folder: Path) -> Path:
+def _pool(program: _ProgramOptions, folder: Path) -> Path:
     out = folder / "ellc_pool.o"
-    (data,) = compile_runtime(["ellc_pool.c"], made.target, tools=Tools(cc=made.cc))
+    (data,) = compile_runtime(["ellc_pool.c"], program.target, tools=Tools(cc=program.cc))
     out.write_bytes(data)
     return out
 
 
-def _kernels(parts: Sequence[_Part], target: Target, folder: Path) -> list[Path]:
+def _kernels(parts: Sequence[_PlannedTrial], target: Target, folder: Path) -> list[Path]:
     kernels = _every_kernel(parts)
     if not kernels:
         return []
@@ -260,29 +261,31 @@ def want_no_calls(data: bytes) -> None:
         raise InternalError(f"kernels call {', '.join(sorted(needed))}")
 
 
-def _weights(parts: Sequence[_Part], made: _Making, folder: Path) -> list[Path]:
+def _weights(parts: Sequence[_PlannedTrial], program: _ProgramOptions, folder: Path) -> list[Path]:
     constants = {
         part.weights: weight_pieces(part.model.weights) for part in parts if part.model.weight_bytes
     }
     if not constants:
         return []
     out = folder / "weights.o"
-    write_guarded(out, constants, made.target, made.guard)
+    write_guarded(out, constants, program.target, program.guard)
     return [out]
 
 
-def _requests(place: int, part: _Part) -> list[emulate.Request]:
+def _requests(case: int, part: _PlannedTrial) -> list[emulate.Request]:
     calls = [_encoded(part, inputs) for inputs in part.trial.calls]
     other = tuple(np.flip(x) for x in part.trial.calls[0])
-    return repeated(place, calls, _encoded(part, other))
+    return repeated(case, calls, _encoded(part, other))
 
 
-def _encoded(part: _Part, inputs: Sequence[Array]) -> tuple[bytes, ...]:
+def _encoded(part: _PlannedTrial, inputs: Sequence[Array]) -> tuple[bytes, ...]:
     types = part.trial.graph.input_types()
     return tuple(to_bytes(x, t) for x, t in zip(inputs, types, strict=True))
 
 
-def _decoded_calls(part: _Part, answers: Sequence[tuple[bytes, ...]]) -> list[Outputs] | Exception:
+def _decoded_calls(
+    part: _PlannedTrial, answers: Sequence[tuple[bytes, ...]]
+) -> list[Outputs] | Exception:
     types = part.trial.graph.output_types()
     first, steady = first_and_steady(answers, len(part.trial.calls))
     if not steady:
@@ -297,7 +300,7 @@ def _decoded_calls(part: _Part, answers: Sequence[tuple[bytes, ...]]) -> list[Ou
 
 
 def to_bytes(array: Array, type_: TensorType) -> bytes:
-    """A tensor as it lies in a caller's buffer: signs packed, booleans as bytes."""
+    """The bytes of a tensor in a caller's buffer: bits packed, booleans as bytes."""
     data = np.asarray(array, dtype=type_.dtype.numpy).reshape(type_.shape)
     return np.asarray(stored_array(data, type_.dtype), order="C").tobytes()
 

@@ -1,4 +1,4 @@
-"""From a plan to files: objects, shared library, archive, header, and kernels as text."""
+"""Writes the files of a plan: objects, shared library, archive, header, and kernels as text."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ KINDS: dict[str, str] = {
     "bitcode": "LLVM bitcode of the kernels",
     "asm": "assembly of the kernels",
 }
-"""What `build` makes."""
+"""The kinds of files that `build` can write."""
 
 _GLUE_DEPTH = 4  # predict, predict_v, run, a step
 _POOL_DEPTH = 4
@@ -43,7 +43,7 @@ _POOL_DEPTH = 4
 class BuildOptions:
     """How a plan is built.
 
-    `version` is ellc's and goes into the files. `threads` 1 makes code that knows nothing of
+    `version` is that of ellc and is written into the files. With `threads` 1 the code has no
     threads. With `strip`, libraries have no local symbols.
     """
 
@@ -54,11 +54,11 @@ class BuildOptions:
 
 
 @dataclass(frozen=True)
-class Built:
-    """What `build` made: files by kind, and what it found out on the way.
+class BuildResult:
+    """The result of `build`: files by kind, and facts about them.
 
-    `stack_bytes` is what the deepest call needs of the caller's stack, None if nothing was compiled
-    to machine code or its format does not tell.
+    `stack_bytes` is the stack that the deepest call needs; None if nothing was compiled to machine
+    code, or if the object format has no stack sizes.
     """
 
     model: Model
@@ -67,7 +67,7 @@ class Built:
 
 
 def silent(_stage: str, _done: int = 0, _total: int = 0) -> None:
-    """A progress receiver that says nothing."""
+    """A progress callback that does nothing."""
 
 
 def build(
@@ -77,12 +77,12 @@ def build(
     folder: Path,
     options: BuildOptions,
     progress: Progress = silent,
-) -> Built:
+) -> BuildResult:
     """Write files of these kinds for a plan whose kernels' names start with `name`.
 
-    `name` is a valid identifier. The bytes depend on plan, name and options alone. Raises
-    `EllcError`: `E310` for an unknown kind, `E311` for threads where the target has none, and what
-    compiler and linker have to say.
+    `name` is a valid identifier. The bytes depend only on plan, name and options. Raises
+    `EllcError`: `E310` for an unknown kind, `E311` for threads if the target has none, and the
+    errors of compiler and linker.
     """
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
@@ -96,11 +96,11 @@ def build(
     with temporary_folder("build") as work:
         builder = _Builder(plan, name, folder, work, options, progress)
         files = {kind: builder.make(kind) for kind in dict.fromkeys(kinds)}
-        return Built(builder.model, files, builder.stack_bytes)
+        return BuildResult(builder.model, files, builder.stack_bytes)
 
 
 class _Builder:
-    """Makes each kind of file; parts that several kinds need are made once."""
+    """Writes each kind of file; parts that several kinds need are compiled once."""
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class _Builder:
         self.stack_bytes: int | None = None
 
     def make(self, kind: str) -> tuple[Path, ...]:
-        """Write one kind."""
+        """Write the files of one kind."""
         match kind:
             case "so":
                 return (self._shared(),)
@@ -167,7 +167,7 @@ class _Builder:
         return self._delivered(out)
 
     def _merged(self, out: Path) -> Path:
-        """One object that shows the API's names only."""
+        """One object, whose only global symbols are those of the API."""
         objects = self._objects
         self._progress("linking", 0, 0)
         link.link_relocatable(objects, self._target, out, tools=self._options.tools)
@@ -183,9 +183,12 @@ class _Builder:
             link.archive([self._merged(self._work / f"{self._name}.o")], self._target, out)
         return self._delivered(out)
 
-    def _delivered(self, made: Path) -> Path:
-        """A file moved to the user's folder, of whose path compilers and linkers never hear."""
-        return Path(shutil.move(made, self._folder / made.name))
+    def _delivered(self, file: Path) -> Path:
+        """Move a finished file to the user's folder; returns its new path.
+
+        Compilers and linkers never see that path, so that no byte depends on it.
+        """
+        return Path(shutil.move(file, self._folder / file.name))
 
     @cached_property
     def _header(self) -> Path:
@@ -252,7 +255,7 @@ class _Builder:
     def _c_stack(
         self, source: Path, depth: int, include: Sequence[Path], *, keep: bool = False
     ) -> int:
-        """What calls `depth` functions deep in a C file take of the stack, at most."""
+        """The most stack that calls `depth` functions deep within a C file take, in bytes."""
         frames = c_frames(source, self._target, include, self._work, keep=keep)[:depth]
         return sum(frames) + depth * self._return_address_bytes
 
@@ -276,10 +279,10 @@ class _Builder:
 
     @property
     def _return_address_bytes(self) -> int:
-        """What a call pushes that is not in the called function's frame."""
+        """Bytes that a call pushes, which are not in the called function's frame."""
         return self._target.isa.return_address_bytes
 
     @property
     def _alignment_bytes(self) -> int:
-        """What aligning a kernel's frame to whole vectors takes at most."""
+        """The most bytes that the alignment of a kernel's frame to whole vectors takes."""
         return max(0, self._target.vector_bytes - self._target.isa.stack_align_bytes)

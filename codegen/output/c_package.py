@@ -1,4 +1,4 @@
-"""A model as C99: kernels, constants and API in one file that any C compiler takes."""
+"""A model as C99: kernels, constants and API in one file that any C compiler can compile."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write_c_package(
 ) -> tuple[Path, ...]:
     """Write `NAME.h`, `NAME.c`, large constants as `NAME_weights.c`, and with threads the pool.
 
-    Compiles alone: `cc -std=c99 -c NAME.c`. Returns the paths.
+    `NAME.c` needs no options but `-std=c99`. Returns the paths.
     """
     model = make_model(plan, name, threads, portable=True)
     header = folder / f"{name}.h"
@@ -108,7 +108,7 @@ def _literal(value: float | int, elem: Elem) -> str:
         digits = f"{value:.9g}" if elem is Elem.F32 else repr(value)
         return f"{digits if set(digits) & set('.e') else digits + '.0'}{suffix}"
     if elem is Elem.I64:
-        # The least value has no literal of its own: 9223372036854775808 fits no signed type.
+        # The lowest value cannot be written as a literal: 9223372036854775808 fits no signed type.
         return f"{value}ll" if value > -(2**63) else "-9223372036854775807ll - 1"
     if elem is Elem.I32 and value == -(2**31):
         return "-2147483647 - 1"

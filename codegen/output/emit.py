@@ -15,8 +15,9 @@ from ellc.codegen.toolchain.elf import Deferred, Piece
 from ellc.codegen.toolchain.llvm import EmitKind, IrJob
 
 MODULE_STATEMENTS = 1500
-"""Size of a module in kernel IR statements: small enough that the cores finish together, large
-enough that starting a module does not count. Equal on all machines, or bytes would differ."""
+"""Size of a module in kernel IR statements: small enough that all cores finish at about the same
+time, large enough that the start of a module does not matter. It does not depend on the machine,
+because the bytes of the objects must not."""
 
 
 def plan_kernels(plan: Plan) -> list[Kernel]:
@@ -51,7 +52,7 @@ def kernel_jobs(
 
 
 def weight_pieces(weights: Sequence[tuple[Weight, int]]) -> list[Piece]:
-    """Constants with their offsets as pieces of one object, each made when it is written."""
+    """Constants with their offsets as pieces of one object; each is computed when it is written."""
     return [Piece(WEIGHT_ALIGN, _deferred(weight)) for weight, _ in weights]
 
 

@@ -1,4 +1,4 @@
-"""The C around the kernels: a plan as the templates of the package see it."""
+"""The C code around the kernels: a plan in the form that the templates need."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ellc.ir.types import DType, Quant, TensorType
 from ellc.ir.weights import content_key
 
 API_VERSION = 1
-"""Changes with the meaning of the C API; part of `NAME_ABI`."""
+"""Increased when the C API changes its meaning; part of `NAME_ABI`."""
 POOL_BYTES = 1024
 """ELLC_POOL_BYTES of runtime_c/ellc_pool.h."""
 HASH_LENGTH = 32
@@ -51,8 +51,8 @@ _C_TYPES: dict[Elem, CCode] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Port:
-    """A public input or output. `elements` are stored ones: bytes of 8 signs if `packed`."""
+class ApiPort:
+    """A public input or output. `elements` counts stored elements: bytes of 8 bits if `packed`."""
 
     name: str
     c_name: Identifier
@@ -68,17 +68,17 @@ class Port:
 
     @property
     def type(self) -> TensorType:
-        """The type that the graph gives it."""
+        """Its type in the graph."""
         return TensorType(self.dtype, self.shape, quant=self.quantisation)
 
     @property
     def packed(self) -> bool:
-        """Whether the elements are bytes of sign bits."""
+        """Whether the elements are packed bits."""
         return self.dtype is DType.BIT
 
     @property
     def rows(self) -> int | None:
-        """Rows of an image, None if the shape has no such thing."""
+        """Rows of an image; None if the port is not an image."""
         return self.shape[2 if self.planes else 1] if self._is_image else None
 
     @property
@@ -93,7 +93,7 @@ class Port:
 
     @property
     def quant(self) -> tuple[float, int] | None:
-        """Scale and zero point, where one pair serves the whole tensor."""
+        """Scale and zero point, if the whole tensor has one pair."""
         q = self.quantisation
         if q is None or len(q.scale) != 1 or len(q.zero_point) != 1:
             return None
@@ -108,7 +108,7 @@ class Port:
 class Call:
     """One kernel call as C: `arguments` and `parameter_types` end with a comma if not empty.
 
-    It is made only if `only_if` holds, where there is such an expression.
+    If there is an expression `only_if`, the call is made only if it is true.
     """
 
     kernel: Identifier
@@ -120,10 +120,10 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
-    """Calls that follow each other, `first` being the place of the first one among all.
+class CallSequence:
+    """Consecutive calls; `first` is the index of the first one among all steps.
 
-    They are made `trips` times in a row, or once if it is None; by one thread if `alone`.
+    They are made `trips` times in a row, or once if that is None; by one thread if `alone`.
     """
 
     trips: int | None
@@ -133,8 +133,8 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """Arena bytes that keep their value between calls. `first` points to the first value."""
+class ArenaState:
+    """Arena bytes that keep their value between calls. `first` points to the initial value."""
 
     name: str
     offset: int
@@ -158,22 +158,22 @@ class WeightArray:
 
 @dataclass(frozen=True)
 class Model:
-    """Everything that the templates say of a model. Offsets and sizes are in bytes.
+    """Everything that the templates need to know of a model. Offsets and sizes are in bytes.
 
-    `threads` is what a call uses by default; with 1 the code knows nothing of threads.
+    `threads` is the number that a call uses by default; with 1 the code has no threads.
     """
 
     name: Identifier
     target: str
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
+    inputs: tuple[ApiPort, ...]
+    outputs: tuple[ApiPort, ...]
     once: tuple[Call, ...]
     steps: tuple[Call, ...]
-    states: tuple[State, ...]
+    states: tuple[ArenaState, ...]
     weights: tuple[tuple[Weight, int], ...]
     """Constants with their offsets in the weight section; empty in portable C."""
     arrays: tuple[WeightArray, ...]
-    """Constants as C arrays; empty elsewhere."""
+    """Constants as C arrays, in portable C; empty otherwise."""
     weight_bytes: int
     arena_bytes: int
     pool_offset: int
@@ -185,14 +185,14 @@ class Model:
     arena_align: int = ARENA_ALIGN
 
     @property
-    def segments(self) -> tuple[Segment, ...]:
+    def segments(self) -> tuple[CallSequence, ...]:
         """The steps, cut where loops begin and end."""
-        found: list[Segment] = []
+        segments: list[CallSequence] = []
         for repeat, calls in groupby(self.steps, key=lambda call: call.repeat):
-            first = found[-1].first + len(found[-1].calls) if found else 0
+            first = segments[-1].first + len(segments[-1].calls) if segments else 0
             trips, alone = (None, False) if repeat is None else (repeat.trips, repeat.alone)
-            found.append(Segment(trips, alone, first, tuple(calls)))
-        return tuple(found)
+            segments.append(CallSequence(trips, alone, first, tuple(calls)))
+        return tuple(segments)
 
     @property
     def abi(self) -> int:
@@ -218,46 +218,46 @@ def interface_hash(
     outputs: Sequence[tuple[str, TensorType]],
     metadata: Mapping[str, str],
 ) -> int:
-    """32 bits that change whenever a caller compiled with an older header would be wrong.
+    """A 32-bit hash that changes whenever a caller compiled with an older header would be wrong.
 
-    Ports by name, element type, shape and quantisation; of the metadata what tells how pixels
-    become an input.
+    It covers ports by name, element type, shape and quantisation, and the metadata that tells how
+    pixels become an input.
     """
     pixels = sorted(
         (key, text)
         for key, text in metadata.items()
         if key == LAYOUT_KEY or key.startswith(INPUT_PREFIX)
     )
-    ports = ([_said_of(*port) for port in x] for x in (inputs, outputs))
-    said = [API_VERSION, name, arena_bytes, arena_align, *ports, pixels]
-    digest = hashlib.sha256(json.dumps(said).encode()).digest()
+    ports = ([_port_facts(*port) for port in x] for x in (inputs, outputs))
+    facts = [API_VERSION, name, arena_bytes, arena_align, *ports, pixels]
+    digest = hashlib.sha256(json.dumps(facts).encode()).digest()
     return int.from_bytes(digest[:4], "little") | 1  # never 0, the mark of a dead instance
 
 
-def _said_of(name: str, type_: TensorType) -> list[object]:
-    """A port, for `interface_hash`."""
+def _port_facts(name: str, type_: TensorType) -> list[object]:
+    """The facts about a port that `interface_hash` covers."""
     q = type_.quant
     quant = q and [[float(s) for s in q.scale], [int(z) for z in q.zero_point], q.axis]
     return [name, type_.dtype.value, type_.shape, quant]
 
 
 def c_type(dtype: DType) -> CCode:
-    """C type of the elements of a port; signs are packed into words."""
+    """C type of the stored elements of a port; packed bits are bytes."""
     return _C_TYPES[Elem.of(dtype)]
 
 
 def make_model(plan: Plan, prefix: str, threads: int = 1, *, portable: bool = False) -> Model:
-    """The templates' view of a plan whose kernels' names start with `prefix`, the model's name.
+    """The model of a plan for the templates; kernels' names start with `prefix`, the model's name.
 
-    `portable` is for C that any compiler may get: constants are arrays of their own types, and init
-    asks nothing of the CPU. Raises `ValueError` for a name that is not an identifier.
+    `portable` is for C that any compiler may compile: constants are arrays of their own types, and
+    init does not check the CPU. Raises `ValueError` for a name that is not an identifier.
     """
     graph, name = plan.graph, Identifier(prefix)
     names = port_names([p.name for p in (*graph.inputs, *graph.outputs)], name)
     c_names = iter(names)
     inputs = tuple(_port(graph, p, next(c_names)) for p in graph.inputs)
     outputs = tuple(_port(graph, p, next(c_names)) for p in graph.outputs)
-    constants = _Arrays(name) if portable else _Section(name, plan)
+    constants = _ConstantArrays(name) if portable else _ConstantSection(name, plan)
     steps = tuple(_call(plan, constants, s) for s in plan.steps)
     once = tuple(_call(plan, constants, s) for s in plan.once)
     states = tuple(_states(plan, constants))
@@ -303,11 +303,11 @@ def source_text(model: Model, version: str, preamble: CCode | None = None) -> st
     )
 
 
-def _port(graph: Graph, port: GraphPort, c_name: Identifier) -> Port:
+def _port(graph: Graph, port: GraphPort, c_name: Identifier) -> ApiPort:
     type_ = graph.types[port.value]
     elem = Elem.of(type_.dtype)
     elements = math.prod(stored_shape(type_))
-    return Port(
+    return ApiPort(
         port.name,
         c_name,
         _C_TYPES[elem],
@@ -322,12 +322,12 @@ def _port(graph: Graph, port: GraphPort, c_name: Identifier) -> Port:
 
 
 def _may_be_planes(type_: TensorType) -> bool:
-    """Whether the channels are not plainly the last axis."""
+    """Whether channels may be the second axis: not if only the last axis can be colours."""
     shape = type_.shape
     return len(shape) == 4 and not (shape[3] in _COLOURS and shape[1] not in _COLOURS)
 
 
-class _Section:
+class _ConstantSection:
     """Constants in one section that another object defines."""
 
     arrays: tuple[WeightArray, ...] = ()
@@ -352,53 +352,53 @@ class _Section:
         return c_code("({}_weights + {})", self._name, self._offsets[weight.key])
 
 
-class _Arrays:
+class _ConstantArrays:
     """Constants as C arrays."""
 
     placed: tuple[tuple[Weight, int], ...] = ()
 
     def __init__(self, name: Identifier) -> None:
         self._name = name
-        self._found: dict[tuple[str, Elem], WeightArray] = {}
+        self._known: dict[tuple[str, Elem], WeightArray] = {}
 
     @property
     def arrays(self) -> tuple[WeightArray, ...]:
         """Every constant, once for each type in which it is read."""
-        return tuple(self._found.values())
+        return tuple(self._known.values())
 
     @property
     def bytes(self) -> int:
-        """Size of all."""
-        return sum(array.weight.bytes for array in self._found.values())
+        """The size of all constants."""
+        return sum(array.weight.bytes for array in self._known.values())
 
     def pointer(self, weight: Weight, elem: Elem) -> CCode:
         """C expression of a constant's address."""
-        new = WeightArray(Identifier(f"{self._name}_weights{len(self._found)}"), elem, weight)
-        return self._found.setdefault((weight.key, elem), new).name
+        new = WeightArray(Identifier(f"{self._name}_weights{len(self._known)}"), elem, weight)
+        return self._known.setdefault((weight.key, elem), new).name
 
 
-def _call(plan: Plan, constants: _Section | _Arrays, step: Step) -> Call:
+def _call(plan: Plan, constants: _ConstantSection | _ConstantArrays, step: Step) -> Call:
     arguments, types = CCode(), CCode()
     for param, arg in zip(step.call.kernel.params, step.call.placed_args, strict=True):
         kind = CCode("void *" if param.writable else "const void *")
         if isinstance(arg, WeightArg):
-            where = constants.pointer(arg.weight, param.elem)
+            pointer = constants.pointer(arg.weight, param.elem)
             if arg.offset_bytes:
-                where = c_code("((const unsigned char *){} + {})", where, arg.offset_bytes)
+                pointer = c_code("((const unsigned char *){} + {})", pointer, arg.offset_bytes)
         else:
-            where = _pointer(plan, arg)
+            pointer = _pointer(plan, arg)
         types = c_code("{}{}, ", types, kind)
-        arguments = c_code("{}({}){}, ", arguments, kind, where)
+        arguments = c_code("{}({}){}, ", arguments, kind, pointer)
     kernel = Identifier(step.call.kernel.name)
     return Call(kernel, arguments, types, step.call.extent, step.repeat, _only_if(plan, step))
 
 
 def _only_if(plan: Plan, step: Step) -> CCode | None:
-    found = None
+    condition = None
     for guard in step.guards:
         flag = c_code("{}*{}", CCode() if guard.wanted else CCode("!"), _pointer(plan, guard.flag))
-        found = flag if found is None else c_code("{} && {}", found, flag)
-    return found
+        condition = flag if condition is None else c_code("{} && {}", condition, flag)
+    return condition
 
 
 def _pointer(plan: Plan, arg: BufferArg) -> CCode:
@@ -413,7 +413,7 @@ def _pointer(plan: Plan, arg: BufferArg) -> CCode:
             return c_code("(f->arena + {}{})", offset, moved)
 
 
-def _states(plan: Plan, constants: _Section | _Arrays) -> Iterator[State]:
+def _states(plan: Plan, constants: _ConstantSection | _ConstantArrays) -> Iterator[ArenaState]:
     for state in plan.graph.states:
         type_ = plan.graph.types[state.current]
         data = np.asarray(stored_array(plan.graph.weights[state.key], type_.dtype), order="C")
@@ -423,18 +423,18 @@ def _states(plan: Plan, constants: _Section | _Arrays) -> Iterator[State]:
             first = c_code(
                 "((const unsigned char *){})", constants.pointer(weight, Elem.of(type_.dtype))
             )
-        where = plan.arena_offset(plan.accesses[state.current].buffer)
-        yield State(state.name, where, data.nbytes, first)
+        offset = plan.arena_offset(plan.accesses[state.current].buffer)
+        yield ArenaState(state.name, offset, data.nbytes, first)
 
 
 def _description(
-    inputs: Sequence[Port], outputs: Sequence[Port], metadata: Mapping[str, str]
+    inputs: Sequence[ApiPort], outputs: Sequence[ApiPort], metadata: Mapping[str, str]
 ) -> tuple[Comment, ...]:
     lines = [f"in:  {_port_text(p)}" for p in inputs] + [f"out: {_port_text(p)}" for p in outputs]
     about = [v for key, v in metadata.items() if key.startswith(ABOUT)]
-    said = [line for value in about for line in value.splitlines()]
-    lines += [_shortened(line) for line in said[:_ABOUT_LINES]]
-    lines += [f"... and {len(said) - _ABOUT_LINES} lines more"] * (len(said) > _ABOUT_LINES)
+    texts = [line for value in about for line in value.splitlines()]
+    lines += [_shortened(line) for line in texts[:_ABOUT_LINES]]
+    lines += [f"... and {len(texts) - _ABOUT_LINES} lines more"] * (len(texts) > _ABOUT_LINES)
     return tuple(comment(line) for line in lines)
 
 
@@ -442,7 +442,7 @@ def _shortened(line: str) -> str:
     return line if len(line) <= _ABOUT_CHARACTERS else f"{line[:_ABOUT_CHARACTERS]}..."
 
 
-def _port_text(port: Port) -> str:
+def _port_text(port: ApiPort) -> str:
     shape = "x".join(map(str, port.shape)) or "scalar"
     text = f"{port.name} {shape} {port.c_type}{' (packed signs)' if port.packed else ''}"
     if port.quant is None:
@@ -452,15 +452,15 @@ def _port_text(port: Port) -> str:
 
 
 def _hash(plan: Plan, name: str, threads: int) -> str:
-    """Names the network and how it was compiled; the manifest and `NAME.py` carry it too."""
+    """A hash of the network and its compilation, which the manifest and `NAME.py` repeat."""
     digest = hashlib.sha256()
     steps = [
         (s.name, s.call.note, s.call.extent, s.repeat and s.repeat.trips)
         for s in (*plan.once, *plan.steps)
     ]
     target = plan.target
-    said = [API_VERSION, name, threads, target.triple, target.cpu, target.llvm_features, steps]
-    digest.update(json.dumps(said).encode())
+    facts = [API_VERSION, name, threads, target.triple, target.cpu, target.llvm_features, steps]
+    digest.update(json.dumps(facts).encode())
     digest.update(repr((plan.graph.inputs, plan.graph.outputs)).encode())
     digest.update(repr([w.key for w, _ in plan.weights]).encode())
     digest.update(repr(sorted(plan.graph.metadata.items())).encode())

@@ -16,7 +16,7 @@ from ellc.ir.work_folders import temporary_folder
 
 @functools.cache
 def runtime_dir() -> Path:
-    """Return the folder of the C files: data of this package, in a checkout a link to them."""
+    """Return the folder of the C files: data of this package, or a link to it in a checkout."""
     folder = Path(str(importlib.resources.files("ellc.codegen"))) / "runtime_c"
     if not (folder / "ellc_pool.c").is_file():
         raise InternalError(f"the C files of the runtime are not in {folder}")
@@ -33,8 +33,8 @@ def compile_runtime(
 ) -> list[bytes]:
     """Compile C files of the runtime, such as "ellc_pool.c", to objects of the target, in order.
 
-    The objects need no C library but for the functions of `system_libraries`, hold no path of this
-    machine, and are the same bytes each time. Raises `EllcError` (`E610`) when the compiler fails.
+    The objects call only the functions of `system_libraries`, contain no path of this machine, and
+    have the same bytes each time. Raises `EllcError` (`E610`) if the compiler fails.
     """
     with temporary_folder("runtime") as folder:
         return [_compile(source, folder / "made.o", target, tools) for source in sources]
@@ -43,8 +43,8 @@ def compile_runtime(
 def _compile(source: str, out: Path, target: Target, tools: Tools) -> bytes:
     arguments = ["-c", *compile_flags(target), source, "-o", str(out)]
     what = f"compiling {source} for target {target.name!r}"
-    # In the folder of the sources, by a relative name: the compiler writes that name into the
-    # object, and zig's cache finds what was compiled there before.
+    # Run in the folder of the sources with a relative name: the compiler writes that name into the
+    # object, and zig's cache then finds earlier results.
     if tools.cc:
         zig.run_tool([*tools.cc, *arguments], what=what, code="E610", cwd=runtime_dir())
     else:
@@ -55,9 +55,9 @@ def _compile(source: str, out: Path, target: Target, tools: Tools) -> bytes:
 
 
 def compile_flags(target: Target) -> list[str]:
-    """Return the options for C code of a package, understood by GCC and Clang alike."""
+    """Return the options for C code of a package, for both GCC and Clang."""
     flags = ["-std=c99", "-O2", "-g0", "-Wall", "-Wextra", "-Werror"]
-    # None of what compilers like to call: the object must not need a library.
+    # No calls that compilers insert, because the object must not need a library.
     flags += ["-fno-builtin", "-fno-stack-protector", "-ffunction-sections", "-fdata-sections"]
     flags += ["-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-fvisibility=hidden"]
     if target.os in ("linux", "macos"):

@@ -1,4 +1,4 @@
-"""Which candidate makes the kernels of a node: the cheapest, or the one a user names."""
+"""Chooses the candidate that computes a node: the cheapest by prediction, or one that is named."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ ASK_THE_PLAN = "without --kernel, ELLC_DEBUG=plan lists the candidates of every 
 
 
 OFFERED = 4
-"""Schedules of a family that a plan lists; `--kernel` takes all others, too."""
+"""The most schedules of a family that a plan lists; `--kernel` takes all others, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
     """The calls of the chosen kernels, the scratch memory that they need, and predictions.
 
-    The chosen prediction is the first; the others follow from the cheapest on, at most `OFFERED`
-    of a family.
+    The chosen prediction is the first; the others follow in order of cost, at most `OFFERED` of a
+    family.
     """
 
     calls: tuple[KernelCall, ...]
@@ -42,13 +42,13 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class _Offer:
-    """What a family can do: candidates that are listed, its own choice first, and the rest."""
+    """The candidates of a family: those that a plan lists, its own choice first, and the rest."""
 
     listed: tuple[Candidate, ...]
     rest: Iterator[Candidate]
 
     def named(self, asked: str) -> Candidate | None:
-        """The candidate of this name; for the name of the family its own choice."""
+        """The candidate of this name; for the name of the family, its own choice."""
         if asked == self.listed[0].prediction.kernel:
             return self.listed[0]
         if asked.partition(":")[0] != self.listed[0].prediction.kernel:
@@ -56,7 +56,7 @@ class _Offer:
         return next((c for c in self.all() if c.prediction.name == asked), None)
 
     def all(self) -> Iterator[Candidate]:
-        """Every schedule of the family; once."""
+        """Every schedule of the family; can be iterated only once."""
         yield from self.listed
         yield from self.rest
 
@@ -64,18 +64,18 @@ class _Offer:
 def families_of(op: Op) -> tuple[Family, ...]:
     """The kernel families of an operator, none if nothing computes it.
 
-    Every pointwise operator is served by those registered for `Pointwise`.
+    Pointwise operators without families of their own have those of `Pointwise`.
     """
-    found = FAMILIES.get(type(op), ())
-    return FAMILIES.get(Pointwise, ()) if not found and isinstance(op, Pointwise) else found
+    families = FAMILIES.get(type(op), ())
+    return FAMILIES.get(Pointwise, ()) if not families and isinstance(op, Pointwise) else families
 
 
 def choose(node: PlacedNode, asked: str = "", tuned: str = "") -> Choice:
     """Choose among the candidates of a node.
 
-    `asked` is `family` or `family:schedule`, and so is `tuned`, which is passed over if the node
-    has no such candidate. Raises `EllcError`: E301 if no kernel computes the node, E305 if what is
-    asked for is not a candidate.
+    `asked` is `family` or `family:schedule`, and so is `tuned`, which is ignored if the node has no
+    such candidate. Raises `EllcError`: E301 if no kernel computes the node, E305 if `asked` is not
+    a candidate.
     """
     _want_doubles(node)
     offers = _offers(node)
@@ -91,42 +91,42 @@ def choose(node: PlacedNode, asked: str = "", tuned: str = "") -> Choice:
 
 
 def _offers(node: PlacedNode) -> list[_Offer]:
-    """What each family offers. Raises `EllcError` E301 if none serves the node."""
-    found = []
+    """What each family offers. Raises `EllcError` E301 if none can compute the node."""
+    offers = []
     for family in families_of(node.anchor):
         candidates = iter(family.offer(node))
         if listed := tuple(islice(candidates, OFFERED)):
-            found.append(_Offer(listed, candidates))
-    if not found:
+            offers.append(_Offer(listed, candidates))
+    if not offers:
         raise EllcError(
             f"no kernel for operator '{node.anchor.name}'",
             code="E301",
             where=node.where,
             hint="`ellc ops` lists what can be compiled",
         )
-    return found
+    return offers
 
 
 def _cheapest(offers: Sequence[_Offer]) -> Candidate:
-    """The own choice of the family for which that is predicted to be cheapest."""
+    """Of the families' own choices the one with the lowest predicted cost."""
     return min((o.listed[0] for o in offers), key=lambda c: c.prediction.known_cycles)
 
 
 def _named(offers: Sequence[_Offer], name: str) -> Candidate | None:
-    found = (offer.named(name) for offer in offers)
-    return next((c for c in found if c is not None), None)
+    candidates = (offer.named(name) for offer in offers)
+    return next((c for c in candidates if c is not None), None)
 
 
 def _asked(node: PlacedNode, offers: Sequence[_Offer], asked: str) -> Candidate:
-    """What is asked for; an error (E305) that says what can be if it cannot."""
-    if found := _named(offers, asked):
-        return found
+    """The candidate of this name. Raises `EllcError` E305, which lists all, if there is none."""
+    if candidate := _named(offers, asked):
+        return candidate
     names = [c.prediction.name for offer in _offers(node) for c in offer.all()]
     close = difflib.get_close_matches(asked, names, n=3)
     meant = f"; did you mean {' or '.join(close)}?" if close else ""
-    can = ", ".join(c.prediction.name for offer in offers for c in offer.listed)
+    listed = ", ".join(c.prediction.name for offer in offers for c in offer.listed)
     raise EllcError(
-        f"kernel '{asked}' cannot compute '{node.anchor.name}' here; what can: {can}{meant}",
+        f"kernel '{asked}' cannot compute '{node.anchor.name}' here; candidates: {listed}{meant}",
         code=NO_SUCH_KERNEL,
         where=node.where,
         hint=ASK_THE_PLAN,
@@ -134,7 +134,7 @@ def _asked(node: PlacedNode, offers: Sequence[_Offer], asked: str) -> Candidate:
 
 
 def _want_doubles(node: PlacedNode) -> None:
-    """Raise E303 for a double on a machine whose doubles are library calls."""
+    """Raise E303 for a node that needs float64, if the target has no hardware for it."""
     if node.target.scalar_f64:
         return
     types = [x.type for x in (*node.inputs, *node.extras)]
@@ -150,7 +150,7 @@ def _want_doubles(node: PlacedNode) -> None:
 
 
 class AskedKernels:
-    """The kernels that a user names for a layer of the model or a value, and which were used."""
+    """The kernels that a user names for layers or values, and a record of which were used."""
 
     def __init__(self, by_name: Mapping[str, str]) -> None:
         self._by_name, self._used = by_name, set[str]()
@@ -168,7 +168,7 @@ class AskedKernels:
             close = difflib.get_close_matches(name, names, n=3)
             meant = f"; did you mean {' or '.join(close)}?" if close else ""
             yield EllcError(
-                f"no layer with a kernel of its own is called so{meant}",
+                f"no layer of this name has a kernel of its own{meant}",
                 code=NO_SUCH_KERNEL,
                 where=name,
                 hint=ASK_THE_PLAN,

@@ -1,4 +1,4 @@
-"""What the text of a plan says: memory, calls in order, and the candidates of every kernel.
+"""The content of a plan's text: memory, calls in order, and the candidates of every kernel.
 
 A plan holds weights, kernels and a graph; a listing holds only what decides which kernel runs on
 which bytes, so it can be printed, read back and compared.
@@ -17,8 +17,8 @@ from ellc.codegen.planning.plan import Plan, Step
 
 
 @dataclass(frozen=True, slots=True)
-class BufferPlace:
-    """A buffer: its place in the arena and the first and last step that need it.
+class ListedBuffer:
+    """A buffer: its offset in the arena, and the first and last step that need it.
 
     The caller's buffers (inputs and outputs) have neither. Step -1 is `init`.
     """
@@ -31,16 +31,16 @@ class BufferPlace:
 
 
 @dataclass(frozen=True, slots=True)
-class ConstantPlace:
-    """A constant's bytes in the section of constants."""
+class ListedConstant:
+    """A constant: its offset in the section of constants, and its size."""
 
     offset: int
     bytes: int
 
 
 @dataclass(frozen=True, slots=True)
-class Pointer:
-    """An argument: bytes into a buffer, by its id, or into a constant, by its number."""
+class ListedPointer:
+    """An argument: an offset into a buffer, given by its id, or a constant, given by its number."""
 
     memory: str | int
     offset_bytes: int = 0
@@ -52,19 +52,19 @@ class Condition:
     """A call runs only if the byte of `value`, which `flag` points to, is `wanted`."""
 
     value: str
-    flag: Pointer
+    flag: ListedPointer
     wanted: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ListedCall:
-    """A step; see `plan.Step`. `candidates` begin with the chosen one, in whole cycles."""
+    """A step; see `plan.Step`. The chosen candidate is the first; cycles are whole numbers."""
 
     name: str
     kernel: str
     note: str
     extent: int
-    arguments: tuple[Pointer, ...]
+    arguments: tuple[ListedPointer, ...]
     op: str
     values: tuple[str, ...] = ()
     source: tuple[str, ...] = ()
@@ -84,15 +84,15 @@ class Listing:
     threads: int
     arena_bytes: int
     lower_bound_bytes: int
-    buffers: tuple[BufferPlace, ...]
+    buffers: tuple[ListedBuffer, ...]
     constant_bytes: int
-    constants: tuple[ConstantPlace, ...]
+    constants: tuple[ListedConstant, ...]
     once: tuple[ListedCall, ...]
     steps: tuple[ListedCall, ...]
 
 
 def listing(plan: Plan) -> Listing:
-    """The listing of a plan: buffers by their place in the arena, then the caller's."""
+    """The listing of a plan: buffers in the order of their arena offsets, then the caller's."""
     numbers = {weight.key: number for number, (weight, _) in enumerate(plan.weights)}
     return Listing(
         plan.graph.name,
@@ -102,21 +102,21 @@ def listing(plan: Plan) -> Listing:
         plan.arena.lower_bound_bytes,
         tuple(_buffers(plan)),
         plan.weight_bytes,
-        tuple(ConstantPlace(offset, weight.bytes) for weight, offset in plan.weights),
+        tuple(ListedConstant(offset, weight.bytes) for weight, offset in plan.weights),
         tuple(_call(step, numbers) for step in plan.once),
         tuple(_call(step, numbers) for step in plan.steps),
     )
 
 
-def _buffers(plan: Plan) -> Iterator[BufferPlace]:
+def _buffers(plan: Plan) -> Iterator[ListedBuffer]:
     live = {x.id: (x.first, x.last) for x in plan.arena.lifetimes}
-    places = sorted(plan.arena.offsets.items(), key=lambda item: (item[1], item[0]))
-    for id_, offset in places:
+    by_offset = sorted(plan.arena.offsets.items(), key=lambda item: (item[1], item[0]))
+    for id_, offset in by_offset:
         buffer = plan.buffers[id_]
-        yield BufferPlace(id_, buffer.kind, buffer.bytes, offset, live[id_])
+        yield ListedBuffer(id_, buffer.kind, buffer.bytes, offset, live[id_])
     for buffer in plan.buffers.values():
         if buffer.kind in ("input", "output"):
-            yield BufferPlace(buffer.id, buffer.kind, buffer.bytes)
+            yield ListedBuffer(buffer.id, buffer.kind, buffer.bytes)
 
 
 def _call(step: Step, numbers: Mapping[str, int]) -> ListedCall:
@@ -138,10 +138,10 @@ def _call(step: Step, numbers: Mapping[str, int]) -> ListedCall:
     )
 
 
-def _pointer(arg: PlacedArg, numbers: Mapping[str, int]) -> Pointer:
+def _pointer(arg: PlacedArg, numbers: Mapping[str, int]) -> ListedPointer:
     if isinstance(arg, BufferArg):
-        return Pointer(arg.buffer.id, arg.offset_bytes, arg.trip_bytes)
-    return Pointer(numbers[arg.weight.key], arg.offset_bytes)
+        return ListedPointer(arg.buffer.id, arg.offset_bytes, arg.trip_bytes)
+    return ListedPointer(numbers[arg.weight.key], arg.offset_bytes)
 
 
 def _rounded(prediction: Prediction) -> Prediction:

@@ -1,7 +1,7 @@
-"""Loops for a planner: their bodies' nodes in one flat graph, between an entry and an exit.
+"""Flattens loops for the planner: the nodes of a body are put into the graph around the loop.
 
-The nodes of a body appear once, their values under names of their own; `Enter` and `Leave` around
-them say that they run several times. An operand that stays the same is the outer value itself.
+They are there once, between an `Enter` and a `Leave` node, which say how often they run. Values of
+the body get new names; an operand that is the same in all trips is the outer value itself.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from ellc.ir.ops.shape import Reshape
 from ellc.ir.types import TensorType
 
 MACS_WORTH_A_BARRIER = 32_768
-"""Multiply-adds of a kernel that take longer than threads take to wait for each other after it."""
+"""A kernel with more multiply-adds than this takes longer than the barrier after it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """A loop of the plan: `number` tells loops apart, its steps run `trips` times.
+    """A loop of the plan, identified by its `number`; its steps run `trips` times.
 
-    With `alone` one thread runs them all: there is too little to do between barriers.
+    With `alone` one thread runs them all, because there is too little work between barriers.
     """
 
     number: int
@@ -47,7 +47,7 @@ class Enter(Op):
 class Leave(Op):
     """(next values.., elements..) -> (last values.., sequences..) after the body of an `Enter`.
 
-    `held` are the carried values that the next ones go to.
+    `held` names the carried values that receive the next values.
     """
 
     repeat: Repeat
@@ -57,7 +57,7 @@ class Leave(Op):
 
 
 def flattened(graph: Graph) -> Graph:
-    """The graph with every loop's body in its place; the same graph if it has no loops.
+    """The graph with every loop replaced by the nodes of its body; itself if it has no loops.
 
     Raises `EllcError` (E304) for a loop in a loop.
     """
@@ -69,15 +69,15 @@ def flattened(graph: Graph) -> Graph:
         if not isinstance(node.op, Loop):
             nodes.append(node)
             continue
-        unrolled = _Inlined(node, node.op, Repeat(len(nodes), node.op.trips), graph)
-        nodes += unrolled.nodes()
-        types.update(unrolled.types)
-        constants += unrolled.constants
+        inlined = _Inlined(node, node.op, Repeat(len(nodes), node.op.trips), graph)
+        nodes += inlined.nodes()
+        types.update(inlined.types)
+        constants += inlined.constants
     return replace(graph, nodes=tuple(nodes), types=types, constants=tuple(constants))
 
 
 class _Inlined:
-    """One loop's nodes and what they need, named for the graph around it."""
+    """The nodes, types and constants of one loop, with names that are unique in the outer graph."""
 
     def __init__(self, node: Node, op: Loop, repeat: Repeat, graph: Graph) -> None:
         self._node, self._op, self._repeat = node, op, repeat
@@ -101,7 +101,7 @@ class _Inlined:
         starts, sequences, _ = op.parts(node.inputs)
         placed = []
         for value in sequences:
-            if value in self._fixed:  # what is walked lies in memory of the arena or the caller
+            if value in self._fixed:  # a sequence must be in the arena or the caller's memory
                 yield self._copied(value)
                 value = f"{self._node.outputs[0]}.{value}.walked"
             placed.append(value)
@@ -109,9 +109,9 @@ class _Inlined:
         yield Node(enter, (*starts, *placed), self._moving, node.source)
         for inner in op.body.nodes:
             yield self._inner(inner)
-        made = tuple(self._names[p.value] for p in op.body.outputs)
+        results = tuple(self._names[p.value] for p in op.body.outputs)
         leave = Leave(self._repeat, self._moving[: op.carried], op.outward)
-        yield Node(leave, made, node.outputs, node.source)
+        yield Node(leave, results, node.outputs, node.source)
 
     def _copied(self, value: str) -> Node:
         name = f"{self._node.outputs[0]}.{value}.walked"
@@ -132,12 +132,13 @@ class _Inlined:
 
 
 def last_uses_in_loops(nodes: tuple[Node, ...], last: Mapping[str, int]) -> dict[str, int]:
-    """Last uses by index of node, with what a loop needs again on its next trip kept to its end.
+    """The last use of each value, by index of node; values that a loop needs last to its end.
 
-    That is what was made before it and is read inside, and the sequences it walks.
+    A loop needs, on every trip, the values that it reads and that are computed before it, and the
+    sequences that it walks.
     """
     result = dict(last)
-    made: dict[str, int] = {v: i for i, n in enumerate(nodes) for v in n.outputs}
+    computed: dict[str, int] = {v: i for i, n in enumerate(nodes) for v in n.outputs}
     begin: int | None = None
     reads: set[str] = set()
     for index, node in enumerate(nodes):
@@ -147,7 +148,7 @@ def last_uses_in_loops(nodes: tuple[Node, ...], last: Mapping[str, int]) -> dict
             case Leave():
                 assert begin is not None
                 for value in reads | set(node.inputs):
-                    if made.get(value, -1) < begin:
+                    if computed.get(value, -1) < begin:
                         result[value] = max(result[value], index)
                 begin = None
             case _ if begin is not None:

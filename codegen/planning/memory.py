@@ -1,4 +1,4 @@
-"""Static memory: offsets in one arena from lifetimes, beside the bound no plan can beat."""
+"""Static memory: offsets in one arena from lifetimes, and the lower bound of its size."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import accumulate
 from ellc.ir.errors import EllcError
 
 MOST_ARENA_BYTES = (1 << 31) - 1
-"""What an offset of 32 bits with a sign reaches; no board has more."""
+"""The largest signed offset of 32 bits; no board has more memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Lifetime:
 
 @dataclass(frozen=True, slots=True)
 class ArenaPlan:
-    """Byte offsets by buffer, the arena's size, and the largest sum of bytes live at one step."""
+    """Byte offsets by buffer id, the arena's size, and the most bytes that are live at one step."""
 
     offsets: Mapping[str, int]
     arena_bytes: int
@@ -72,12 +72,12 @@ def lower_bound(lifetimes: Sequence[Lifetime]) -> int:
 
 def _first_fit(order: Sequence[Lifetime]) -> list[tuple[Lifetime, int]]:
     placed: list[tuple[Lifetime, int]] = []
-    at_step: dict[int, list[tuple[int, int]]] = {}  # bytes taken at each step that has some
+    at_step: dict[int, list[tuple[int, int]]] = {}  # occupied byte ranges by step
     for item in order:
         steps = range(item.first, item.last + 1)
-        taken = sorted({span for step in steps for span in at_step.get(step, ())})
+        occupied = sorted({span for step in steps for span in at_step.get(step, ())})
         offset = 0
-        for start, stop in taken:
+        for start, stop in occupied:
             if offset + item.bytes <= start:
                 break
             offset = max(offset, stop)

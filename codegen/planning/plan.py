@@ -1,4 +1,4 @@
-"""The plan: which kernels run in which order on which bytes; what follows only prints it."""
+"""The plan: which kernels run in which order on which bytes; later stages only write it out."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ellc.ir.graph import Graph
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """A condition: the byte of `value` that `flag` points to says `wanted`."""
+    """A condition: the byte of `value` that `flag` points to is `wanted`."""
 
     value: str
     flag: BufferArg
@@ -35,12 +35,12 @@ class Guard:
 class Step:
     """One kernel call of `predict`, in order.
 
-    `values` are the graph values it makes, `source` the layers of the model it stands for, `macs`
-    its multiply-adds and `moved_bytes` the operands, weights and results it touches once, on all
-    trips together. The steps of a loop are neighbours and have one `repeat`. A step runs only if
-    all its `guards` hold; else nothing reads what it would make. The last step of a node has the
-    `predictions` of its candidates, the chosen one first, and where there are several the `layer`
-    that a tuning file knows it by (`planning.tuning`).
+    `values` are the graph's values that it computes, `source` the layers of the model that they
+    come from. `macs` counts multiply-adds and `moved_bytes` operands, weights and results once
+    each, for all trips. The steps of a loop are neighbours with the same `repeat`. A step runs only
+    if all its `guards` hold; otherwise nothing reads its results. The last step of a node has the
+    `predictions` of its candidates, the chosen one first, and, if there are several families, the
+    `layer` by which a tuning file names it (`planning.tuning`).
     """
 
     name: str
@@ -58,11 +58,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """A network made into steps over an arena.
+    """A network as steps over an arena.
 
-    `once` runs in init: borders that nothing else ever overwrites. `weights` lists every constant
-    with its byte offset in the weight section. `viewed` are results that are views: their node's
-    kernel does not write them. `notes` are for the user: what a tuning file asked for in vain.
+    `once` runs in init: it fills borders that nothing else ever overwrites. `weights` lists every
+    constant with its byte offset in the weight section. `viewed` are results that are views, which
+    no kernel writes. `notes` are messages for the user about entries of a tuning file that cannot
+    be used.
     """
 
     graph: Graph

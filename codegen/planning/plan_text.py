@@ -1,4 +1,4 @@
-"""The textual form of a plan, a line for each thing: `parse(print_plan(p)) == listing(p)`.
+"""The textual form of a plan: `parse(print_plan(p)) == listing(p)`.
 
     plan "net" for "pi3_64", threads 1
     arena 9280 bytes, lower bound 9280
@@ -17,9 +17,9 @@
       candidate depthwise:3x3x4, 18432 cycles
       candidate gemm:8x4, 26012 cycles
 
-A step's name and its kernel's differ where equal kernels are one. The first candidate is the chosen
-one. Names of the model are JSON strings. Buffers live from one step to another, both included and
-counted from 0; -1 is `init`.
+A step and its kernel have different names if an earlier step shares the kernel. The first candidate
+is the chosen one. Names of the model are JSON strings. Buffers are live from one step to another,
+both included and counted from 0; -1 is `init`.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from typing import Any, get_args
 from ellc.codegen.blocks.access import BufferKind
 from ellc.codegen.blocks.candidates import Prediction
 from ellc.codegen.planning.listing import (
-    BufferPlace,
     Condition,
-    ConstantPlace,
+    ListedBuffer,
     ListedCall,
+    ListedConstant,
+    ListedPointer,
     Listing,
-    Pointer,
     listing,
 )
 from ellc.codegen.planning.loops import Repeat
@@ -72,7 +72,7 @@ def _lines(listed: Listing) -> Iterator[str]:
         yield from _print_call("step", call)
 
 
-def _print_buffer(buffer: BufferPlace) -> str:
+def _print_buffer(buffer: ListedBuffer) -> str:
     text = f"buffer {_quoted(buffer.id)}: {buffer.kind}, {buffer.bytes} bytes"
     if buffer.offset is None or buffer.live is None:
         return text
@@ -81,8 +81,8 @@ def _print_buffer(buffer: BufferPlace) -> str:
 
 def _print_call(word: str, call: ListedCall) -> Iterator[str]:
     arguments = ", ".join(map(_print_pointer, call.arguments))
-    made = f"{call.kernel}({arguments}) to {call.extent}"
-    yield f"{word} {call.name} = {made}, note {_quoted(call.note)}"
+    written = f"{call.kernel}({arguments}) to {call.extent}"
+    yield f"{word} {call.name} = {written}, note {_quoted(call.note)}"
     work = f"{call.macs} multiply-adds, {call.moved_bytes} bytes moved"
     yield f"  computes {call.op}, {work}"
     if call.values:
@@ -92,14 +92,14 @@ def _print_call(word: str, call: ListedCall) -> Iterator[str]:
     if (loop := call.repeat) is not None:
         yield f"  in loop {loop.number} of {loop.trips} trips{', alone' if loop.alone else ''}"
     for condition in call.conditions:
-        place = f"{_quoted(condition.value)} at {_print_pointer(condition.flag)}"
-        yield f"  if {place} is {'true' if condition.wanted else 'false'}"
+        flag = f"{_quoted(condition.value)} at {_print_pointer(condition.flag)}"
+        yield f"  if {flag} is {'true' if condition.wanted else 'false'}"
     for candidate in call.candidates:
         cycles = "" if candidate.cycles is None else f", {candidate.cycles:.0f} cycles"
         yield f"  candidate {candidate.name}{cycles}"
 
 
-def _print_pointer(pointer: Pointer) -> str:
+def _print_pointer(pointer: ListedPointer) -> str:
     memory = pointer.memory
     name = f"constant {memory}" if isinstance(memory, int) else _quoted(memory)
     trips = f" + {pointer.trip_bytes} a trip" if pointer.trip_bytes else ""
@@ -138,31 +138,31 @@ class _BadLine(Exception):
 
 
 class _Reader:
-    """Takes line after line; one that cannot be read is noted and passed over."""
+    """Reads line by line; a line that cannot be read is recorded and skipped."""
 
     def __init__(self) -> None:
         self.problems: list[str] = []
         self._head: tuple[str, str, int] | None = None
         self._arena: tuple[int, int] | None = None
         self._constant_bytes: int | None = None
-        self._buffers: list[BufferPlace] = []
-        self._constants: list[ConstantPlace] = []
+        self._buffers: list[ListedBuffer] = []
+        self._constants: list[ListedConstant] = []
         self._calls: dict[str, list[ListedCall]] = {"once": [], "step": []}
         self._last: list[ListedCall] | None = None  # the list whose last call has further lines
 
     def read(self, number: int, line: str) -> None:
-        """One line."""
+        """Read one line."""
         try:
             for pattern, method in _READERS:
                 if match := pattern.fullmatch(line):
                     method(self, *match.groups(default=""))
                     return
             raise _BadLine(f"not a line of a plan: {line[:80]}")
-        except (_BadLine, ValueError) as problem:  # digits without end among others
+        except (_BadLine, ValueError) as problem:  # ValueError for instance for too many digits
             self.problems.append(f"line {number}: {problem}")
 
     def listing(self) -> Listing | None:
-        """What has been read, None with a problem noted if an obligatory line is missing."""
+        """The listing that has been read; None, and a problem, if an obligatory line is missing."""
         if self._head is None or self._arena is None or self._constant_bytes is None:
             self.problems.append("the lines 'plan', 'arena' and 'constants' must be there")
             return None
@@ -183,10 +183,10 @@ class _Reader:
         self._arena = int(bytes_), int(bound)
 
     def buffer(self, id_: str, kind: Any, bytes_: str, at: str, first: str, last: str) -> None:
-        place = BufferPlace(_unquoted(id_), kind, int(bytes_))
+        listed = ListedBuffer(_unquoted(id_), kind, int(bytes_))
         if at:
-            place = replace(place, offset=int(at), live=(int(first), int(last)))
-        self._buffers.append(place)
+            listed = replace(listed, offset=int(at), live=(int(first), int(last)))
+        self._buffers.append(listed)
 
     def constants(self, bytes_: str) -> None:
         self._constant_bytes = int(bytes_)
@@ -194,15 +194,14 @@ class _Reader:
     def constant(self, number: str, bytes_: str, offset: str) -> None:
         if int(number) != len(self._constants):
             raise _BadLine(f"constant {len(self._constants)} comes next, not {number}")
-        self._constants.append(ConstantPlace(int(offset), int(bytes_)))
+        self._constants.append(ListedConstant(int(offset), int(bytes_)))
 
     def call(
         self, word: str, name: str, kernel: str, arguments: str, extent: str, note: str
     ) -> None:
         pointers = tuple(_pointer(*p) for p in _POINTER_PARTS.findall(arguments))
-        made = ListedCall(name, kernel, _unquoted(note), int(extent), pointers, "")
         self._last = self._calls[word]
-        self._last.append(made)
+        self._last.append(ListedCall(name, kernel, _unquoted(note), int(extent), pointers, ""))
 
     def computes(self, op: str, macs: str, moved_bytes: str) -> None:
         self._extend(op=op, macs=int(macs), moved_bytes=int(moved_bytes))
@@ -218,12 +217,12 @@ class _Reader:
 
     def condition(self, value: str, pointer: str, wanted: str) -> None:
         (parts,) = _POINTER_PARTS.findall(pointer)
-        made = Condition(_unquoted(value), _pointer(*parts), wanted == "true")
-        self._extend(conditions=(*self._current().conditions, made))
+        condition = Condition(_unquoted(value), _pointer(*parts), wanted == "true")
+        self._extend(conditions=(*self._current().conditions, condition))
 
     def candidate(self, family: str, schedule: str, cycles: str) -> None:
-        made = Prediction(family, schedule, float(cycles) if cycles else None)
-        self._extend(candidates=(*self._current().candidates, made))
+        prediction = Prediction(family, schedule, float(cycles) if cycles else None)
+        self._extend(candidates=(*self._current().candidates, prediction))
 
     def _current(self) -> ListedCall:
         if not self._last:
@@ -262,9 +261,9 @@ _READERS: tuple[tuple[re.Pattern[str], Callable[..., None]], ...] = tuple(
 )
 
 
-def _pointer(buffer: str, constant: str, offset_bytes: str, trip_bytes: str) -> Pointer:
+def _pointer(buffer: str, constant: str, offset_bytes: str, trip_bytes: str) -> ListedPointer:
     memory = _unquoted(buffer) if buffer else int(constant)
-    return Pointer(memory, int(offset_bytes), int(trip_bytes or 0))
+    return ListedPointer(memory, int(offset_bytes), int(trip_bytes or 0))
 
 
 def _all_unquoted(text: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""From a graph to a plan: kernels chosen node by node, results copied, the arena laid out."""
+"""Makes a plan from a graph: chooses kernels node by node, copies results, lays out the arena."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def make_plan(
     """Choose kernels and memory for a graph that has been through the passes.
 
     Kernel names start with `prefix`. `tuned` names kernels by layer (`tuning.layer_key`), which are
-    taken in place of those predicted to be fastest. Raises one `EllcError` (E300) that lists every
-    operator without a kernel, and `InternalError` for a plan that does not hold (`verify_plan`).
+    used in place of those that are predicted to be fastest. Raises one `EllcError` (E300) that
+    lists every operator without a kernel, and `InternalError` if `verify_plan` rejects the plan.
     """
     flat = flattened(graph)
     needed = needs(flat)
@@ -72,7 +72,7 @@ def make_plan(
 
 
 class _Steps:
-    """Collects steps, then lays out the arena and settles the borders."""
+    """Collects steps, then lays out the arena and inserts the steps that fill borders."""
 
     def __init__(
         self,
@@ -141,7 +141,7 @@ class _Steps:
         label = _label(node)
         name = f"{self._prefix}_{len(self._steps):03d}_{label}"
         placed = self._storage.placed(node, self._target, self._options.threads, name)
-        # What only one family computes has nothing to tune.
+        # A node with only one family has nothing to tune.
         layer = layer_key(placed) if len(families_of(placed.anchor)) > 1 else ""
         tuned = self._tuned.get(layer, "")
         try:
@@ -154,7 +154,7 @@ class _Steps:
         self._append(node, name, choice, layer)
 
     def _append(self, node: Node, name: str, choice: Choice, layer: str) -> None:
-        """The steps of a node; what is counted once for it belongs to the last."""
+        """Append the steps of a node; the last one has the facts that are counted once a node."""
         calls = choice.calls
         self._scratch += [(b, len(self._steps)) for b in choice.scratch]
         types = self._graph.node_types(node)
@@ -188,7 +188,7 @@ class _Steps:
         guards = []
         for condition in sorted(conditions):
             flag = access_arg(self._storage.accesses[condition.condition])
-            assert isinstance(flag, BufferArg)  # constants are no conditions
+            assert isinstance(flag, BufferArg)  # a condition is never a constant
             guards.append(Guard(condition.condition, flag, condition.wanted))
         return tuple(guards)
 
@@ -203,14 +203,17 @@ class _Steps:
         return total
 
     def _enter(self, node: Node, op: Enter) -> None:
-        """Initial values into the carried ones; the steps that follow belong to the loop."""
+        """Copy initial values to the carried ones; the following steps belong to the loop."""
         for initial, value in zip(node.inputs[: op.carried], node.outputs, strict=False):
             self._copy_value(initial, self._storage.accesses[value], op.name)
             self._steps[-1] = replace(self._steps[-1], values=(value,))
         self._repeat = op.repeat
 
     def _leave(self, node: Node, op: Leave) -> None:
-        """What no kernel wrote where it belongs; next values last, for elements may be carried."""
+        """Copy elements that no kernel wrote to their sequence, then next values to carried ones.
+
+        Next values come last, because an element may be a carried value.
+        """
         accesses, carried = self._storage.accesses, len(op.held)
         pairs = zip(node.inputs[carried:], node.outputs[carried:], strict=True)
         for walk, (value, sequence) in zip(op.walks, pairs, strict=True):
@@ -236,7 +239,7 @@ class _Steps:
             self._copy(source, target, label)
 
     def _copy_results(self) -> None:
-        """Outputs that are no kernel's own result, and states whose next value lies elsewhere."""
+        """Copy outputs that no kernel wrote to the caller's memory, and next values of states."""
         accesses = self._storage.accesses
         buffers = {b.id: b for b in self._storage.buffers}
         for index, port in enumerate(self._graph.outputs):
@@ -255,17 +258,17 @@ class _Steps:
                 continue
             if source.memory in current:
                 name = f"{value}.{label}.{len(self._steps)}"
-                aside = Buffer(name, "scratch", target.buffer.bytes)
-                self._scratch.append((aside, len(self._steps)))
-                kept = replace(target, memory=aside)
-                self._copy(source, kept, label)
-                source = kept
+                buffer = Buffer(name, "scratch", target.buffer.bytes)
+                self._scratch.append((buffer, len(self._steps)))
+                saved = replace(target, memory=buffer)
+                self._copy(source, saved, label)
+                source = saved
             ready.append((source, target, label))
         for move in ready:
             self._copy(*move)
 
     def _source(self, value: str) -> Access:
-        """Where a value is, computed or constant."""
+        """The access to a value, computed or constant."""
         if value in self._constants:
             array = self._graph.weights[self._constants[value].key]
             return constant_access(array, self._graph.types[value].dtype)
@@ -280,7 +283,11 @@ class _Steps:
         )
 
     def _borders(self) -> tuple[list[Step], dict[int, list[Step]]]:
-        """Lay out the arena; a border that nothing overwrites is filled once, others before use."""
+        """Lay out the arena; returns the steps that fill borders once, and those before each step.
+
+        A border that shares no memory with another buffer is filled once, in init; any other one in
+        every call, before the first step that uses its buffer.
+        """
         lifetimes = self._lifetimes()
         self._arena = plan_arena(lifetimes, ARENA_ALIGN)
         once: list[Step] = []
@@ -299,11 +306,11 @@ class _Steps:
         return once, each
 
     def _bordered(self) -> list[Access]:
-        found: dict[str, Access] = {}
+        by_buffer: dict[str, Access] = {}
         for access in self._storage.accesses.values():
             if access.border is not None and not access.border.is_empty:
-                found.setdefault(access.buffer.id, access)
-        return list(found.values())
+                by_buffer.setdefault(access.buffer.id, access)
+        return list(by_buffer.values())
 
     def _overlap(self, a: Lifetime, b: Lifetime) -> bool:
         x, y = self._arena.offsets[a.id], self._arena.offsets[b.id]
@@ -327,7 +334,7 @@ class _Steps:
         return [Lifetime(i, max(1, sizes[i]), *span) for i, span in spans.items()]
 
     def _widen(self, spans: dict[str, tuple[int, int]]) -> None:
-        """What is used both inside and outside of a loop is needed on all of its trips."""
+        """A buffer that is used both inside and outside a loop is live during all of its trips."""
         loops: dict[Repeat, tuple[int, int]] = {}
         for index, step in enumerate(self._steps):
             if step.repeat is not None:
@@ -340,7 +347,7 @@ class _Steps:
 
 
 def _renumbered(arena: ArenaPlan, inserted: Sequence[int]) -> ArenaPlan:
-    """The lifetimes by the steps of the plan, which have `inserted` ones before each."""
+    """The lifetimes, renumbered for a plan that has `inserted[i]` new steps before step i."""
     before = [0, *accumulate(inserted)]
     last = len(inserted)
 
@@ -352,7 +359,7 @@ def _renumbered(arena: ArenaPlan, inserted: Sequence[int]) -> ArenaPlan:
 
 
 def _part(text: str) -> str:
-    """A foreign text as a part of a kernel's name: what precedes it tells kernels apart."""
+    """A foreign text as a part of a kernel's name, which a number before it makes unique."""
     return identifier(text)[:_LONGEST_PART]
 
 
@@ -374,14 +381,14 @@ def _place_weights(steps: Sequence[Step]) -> tuple[tuple[tuple[Weight, int], ...
 
 
 def _all_problems(problems: list[EllcError], target: Target) -> EllcError:
-    """One report of operators without a kernel and of kernels that were asked for in vain."""
+    """One report of operators without a kernel, and of requested kernels that cannot be used."""
     if len(problems) == 1:
         return problems[0]
     lines = tuple(dict.fromkeys(f"{p.where or '?'}: {p.message}" for p in problems))
     missing = sum(p.code != NO_SUCH_KERNEL for p in problems)
     if not missing:
         return EllcError(
-            f"{len(problems)} of the kernels asked for cannot be taken",
+            f"{len(problems)} of the requested kernels cannot be used",
             code=NO_SUCH_KERNEL,
             problems=lines,
             hint=ASK_THE_PLAN,

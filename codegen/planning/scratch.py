@@ -1,4 +1,4 @@
-"""Scratch memory that kernels ask for: its buffers, and the copies around a node's own calls."""
+"""Gives the scratch memory of kernels buffers, and adds the copies before and after a node."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ellc.codegen.blocks.placed_node import PlacedNode
 
 
 class ScratchBuffers:
-    """The scratch memory of one node, as buffers in the order of the kernels' arguments."""
+    """The buffers for the scratch memory of one node, in the order of the kernels' arguments."""
 
     def __init__(self, node: PlacedNode) -> None:
         self._node = node
@@ -22,7 +22,7 @@ class ScratchBuffers:
 
     @property
     def buffers(self) -> tuple[Buffer, ...]:
-        """All buffers made so far."""
+        """All buffers so far."""
         return tuple(self._buffers.values())
 
     def surrounded(self, calls: Sequence[KernelCall]) -> tuple[KernelCall, ...]:
@@ -51,6 +51,6 @@ class ScratchBuffers:
             self._after.append(self._placed(call))
 
 
-def _dense(scratch: Scratch, form: Access) -> Access:
-    """The memory in the shape of what is copied into it or out of it."""
-    return Access(scratch, form.elem, form.shape, dense(form.shape))
+def _dense(scratch: Scratch, other: Access) -> Access:
+    """Dense access to the memory in the shape of the tensor that is copied to or from it."""
+    return Access(scratch, other.elem, other.shape, dense(other.shape))

@@ -1,8 +1,8 @@
-"""One function for kernels that differ in nothing but their names, one array for equal constants.
+"""Shares one function among kernels that differ only in their names, one array among equal constants.
 
-Networks repeat their blocks, and layers of the same shapes get the same kernel: LLVM compiles it
-once, and it takes its bytes of flash once. It keeps the name that it has in the first step. What is
-shared is in the order that suits the core (`kir.scheduling`).
+Networks repeat their blocks, and layers of the same shapes get equal kernels: LLVM compiles only
+one, which takes flash once. It keeps the name that it has in the first step. The statements of
+shared kernels are in the order that suits the core (`kir.scheduling`).
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class SharedWeights:
 class SharedKernels:
     """All kernels so far, scheduled for a core; equal kernels are kept once.
 
-    They are found by their text, without the name, as it was before scheduling. Without a core they
-    are not scheduled (in plans they already are).
+    Kernels are equal if their texts before scheduling are, without the names. Without a core they
+    are not scheduled; those of finished plans already are.
     """
 
     def __init__(self, core: Core | None = None) -> None:
@@ -47,7 +47,7 @@ class SharedKernels:
 
     def call(self, call: KernelCall) -> KernelCall:
         """The same call, of an equal earlier kernel if there is one."""
-        # Text, not `==`: that takes 0.0 for -0.0 and 1 for 1.0.
+        # The text identifies a kernel exactly, down to the sign of a zero.
         text = print_kernel(replace(call.kernel, name=""))
         if text not in self._kernels:
             core = self._core
@@ -57,7 +57,7 @@ class SharedKernels:
     def plan(self, plan: Plan) -> Plan:
         """The plan with its kernels replaced by equal ones of earlier plans.
 
-        Of the plans of all operators' samples a third of the kernels are equal.
+        That saves a third of the kernels in the plans of all operators' samples.
         """
         once, steps = (
             tuple(replace(step, call=self.call(step.call)) for step in some)

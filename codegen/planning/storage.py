@@ -1,7 +1,7 @@
-"""Where every value lives: buffers, views into them, borders around them.
+"""Gives every value memory: buffers, views into them, borders around them.
 
-Reshapes, slices, splits and most concatenations are views: they move nothing, their operands are
-written where they are read.
+Reshapes, slices, splits and most concatenations are views, which copy nothing: their operands and
+results share memory.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from ellc.ir.types import DType, TensorType
 
 
 class Storage:
-    """Where the values of a graph are, and its buffers in the order in which they live.
+    """The accesses of a graph's values, and its buffers in order of creation.
 
-    `accesses` has every value that is computed; `viewed` are results that are views, which no
-    kernel makes. `needed` has the conditions under which each node runs: they are read then.
+    `accesses` has every computed value; `viewed` are results that are views, which no kernel
+    writes. `needed` has the conditions under which each node runs; these values are read then.
     """
 
     def __init__(self, graph: Graph, needed: Sequence[Needs]) -> None:
@@ -43,13 +43,13 @@ class Storage:
         self._buffers: dict[str, Buffer] = {}
         self._accesses: dict[str, Access] = {}
         self._viewed: set[str] = set()
-        self._homes: dict[str, Access] = {}
+        self._destinations: dict[str, Access] = {}
         self._constants = {c.value: c for c in graph.constants}
         self._made: dict[str, Made] = {}
         self._producers = {v: n for n in graph.nodes for v in n.outputs}
         self._last_use = _last_uses(graph, needed)
         self._assign_ports()
-        self._assign_homes_backwards()
+        self._assign_destinations()
         self._assign_forwards()
         self.accesses: Mapping[str, Access] = self._accesses
         self.viewed = frozenset(self._viewed)
@@ -60,7 +60,7 @@ class Storage:
         return tuple(self._buffers.values())
 
     def placed(self, node: Node, target: Target, threads: int, name: str) -> PlacedNode:
-        """A node with the places of what it reads and writes; `name` is that of its kernels."""
+        """A node with its operands and results in memory; its kernels' names begin with `name`."""
         op = node.op
         fused = op if isinstance(op, Fused) else Fused(op, len(node.inputs), ())
         operands = tuple(self._operand(v) for v in node.inputs)
@@ -103,63 +103,67 @@ class Storage:
         for index, state in enumerate(graph.states):
             self._accesses[state.current] = self._own(state.current, "state", index)
         for index, port in enumerate(graph.outputs):
-            self._homes[port.value] = self._own(port.value, "output", index)
+            self._destinations[port.value] = self._own(port.value, "output", index)
 
-    def _assign_homes_backwards(self) -> None:
-        """A concatenation's operands, and what a reshape reads, are written where they end up."""
+    def _assign_destinations(self) -> None:
+        """Choose destinations: memory of a later value into which a value can be written directly.
+
+        The operands of a concatenation or a reshape are written to the memory of its result. That
+        of the result must be known first, so nodes are visited backwards.
+        """
         for node in reversed(self._graph.nodes):
             if isinstance(node.op, Leave):
-                self._home_elements(node, node.op.walks, node.op.repeat.trips)
+                self._place_elements(node, node.op.walks, node.op.repeat.trips)
             elif node.op.joined is not None:
-                self._home_concat(node, node.op.joined)
+                self._place_concat_operands(node, node.op.joined)
             elif self._view_of(node) == SameElements():
-                self._home_reshape(node)
+                self._place_reshape_operand(node)
 
-    def _home_elements(self, node: Node, walks: tuple[Walk, ...], trips: int) -> None:
-        """What a loop makes of a sequence on each trip is written where the sequence is."""
+    def _place_elements(self, node: Node, walks: tuple[Walk, ...], trips: int) -> None:
+        """Elements that a loop computes on each trip are written directly to their sequence."""
         carried = len(node.outputs) - len(walks)
         for walk, value, sequence in zip(
             walks, node.inputs[carried:], node.outputs[carried:], strict=True
         ):
-            home = self._homes.get(sequence) or self._own(sequence, "arena")
-            self._homes[sequence] = home
-            if self._can_be_homed(value):
-                self._homes[value] = element_access(home, walk, trips)
+            destination = self._destinations.get(sequence) or self._own(sequence, "arena")
+            self._destinations[sequence] = destination
+            if self._is_placeable(value):
+                self._destinations[value] = element_access(destination, walk, trips)
 
-    def _home_concat(self, node: Node, axis: int) -> None:
+    def _place_concat_operands(self, node: Node, axis: int) -> None:
         type_ = self._graph.types[node.output]
         axis = axis % type_.rank
         if type_.dtype is DType.BIT and axis == type_.rank - 1:
             return
-        home = self._homes.get(node.output) or self._own(node.output, "arena")
-        self._homes[node.output] = home
-        if not all(self._can_be_homed(v) for v in node.inputs) or len(set(node.inputs)) < len(
+        destination = self._destinations.get(node.output) or self._own(node.output, "arena")
+        self._destinations[node.output] = destination
+        if not all(self._is_placeable(v) for v in node.inputs) or len(set(node.inputs)) < len(
             node.inputs
         ):
             return
-        start = home.offset
+        start = destination.offset
         for value in node.inputs:
             operand = self._graph.types[value]
             shape = stored_shape(operand)
-            self._homes[value] = replace(home, shape=shape, offset=start, border=None)
-            start += shape[axis] * home.strides[axis]
+            self._destinations[value] = replace(destination, shape=shape, offset=start, border=None)
+            start += shape[axis] * destination.strides[axis]
         self._viewed.add(node.output)
 
-    def _home_reshape(self, node: Node) -> None:
-        home, value = self._homes.get(node.output), node.inputs[0]
-        if home is None or not home.is_dense or not self._can_be_homed(value):
+    def _place_reshape_operand(self, node: Node) -> None:
+        destination, value = self._destinations.get(node.output), node.inputs[0]
+        if destination is None or not destination.is_dense or not self._is_placeable(value):
             return
         shape = stored_shape(self._graph.types[value])
-        if math.prod(shape) == math.prod(home.shape):
-            self._homes[value] = replace(home, shape=shape, strides=dense(shape))
+        if math.prod(shape) == math.prod(destination.shape):
+            self._destinations[value] = replace(destination, shape=shape, strides=dense(shape))
             self._viewed.add(node.output)
 
-    def _can_be_homed(self, value: str) -> bool:
-        """A value some kernel makes, whose place is still free to choose."""
+    def _is_placeable(self, value: str) -> bool:
+        """Whether a kernel computes the value, and its memory is not chosen yet."""
         producer = self._producers.get(value)
         return (
             producer is not None
-            and value not in self._homes
+            and value not in self._destinations
             and self._graph.types[value].border is None
             and not isinstance(producer.op, Enter)
             and not isinstance(self._view_of(producer), PartOf)
@@ -167,7 +171,7 @@ class Storage:
         )
 
     def _last_values(self, leave: Node) -> tuple[str, ...]:
-        """Results of a loop that stay where they were carried."""
+        """Results of a loop that stay in the memory of the carried values."""
         assert isinstance(leave.op, Leave)
         return leave.outputs[: len(leave.op.held)]
 
@@ -184,14 +188,14 @@ class Storage:
             for position, value in enumerate(node.outputs):
                 if value in self._accesses:
                     continue
-                if value in self._homes:
-                    self._accesses[value] = self._homes[value]
+                if value in self._destinations:
+                    self._accesses[value] = self._destinations[value]
                     continue
                 access = self._view(node, position) or self._in_place(node, index)
                 self._accesses[value] = access or self._own(value, "arena")
 
     def _assign_moving(self, node: Node, walks: tuple[Walk, ...], carried: int, trips: int) -> None:
-        """Carried values have buffers of their own; elements are views of their sequences."""
+        """Carried values get buffers of their own; elements are views of their sequences."""
         for value in node.outputs[:carried]:
             self._accesses[value] = self._own(value, "arena")
         pairs = zip(node.inputs[carried:], node.outputs[carried:], strict=True)
@@ -218,7 +222,10 @@ class Storage:
         return node.op.view(tuple(self._graph.types[v] for v in node.inputs), position)
 
     def _in_place(self, node: Node, index: int) -> Access | None:
-        """An elementwise result may overwrite an operand of equal form that is not read later."""
+        """The access of an operand that a pointwise result may overwrite; None if there is none.
+
+        It has the same element type, shape and border, and is not read later.
+        """
         if not is_pointwise(node.op) or len(node.outputs) != 1:
             return None
         type_ = self._graph.types[node.output]
@@ -234,17 +241,17 @@ class Storage:
         return None
 
     def _overlapped(self, node: Node, access: Access) -> bool:
-        """Whether an operand reads the same buffer in another order or place."""
+        """Whether an operand reads the same buffer through another access."""
         others = [self._accesses[v] for v in node.inputs if v in self._accesses]
         return any(a.buffer == access.buffer and a != access for a in others)
 
     def _buffer_last_use(self, buffer: Buffer) -> int:
         values = [v for v, a in self._accesses.items() if a.buffer == buffer]
-        values += [v for v, a in self._homes.items() if a.buffer == buffer]
+        values += [v for v, a in self._destinations.items() if a.buffer == buffer]
         return max(self._last_use.get(v, -1) for v in values)
 
     def _own(self, value: str, kind: BufferKind, index: int = 0) -> Access:
-        """A buffer of its own, with the border the type asks for."""
+        """A new buffer for a value, with the border of its type."""
         type_ = self._graph.types[value]
         elem, shape = Elem.of(type_.dtype), stored_shape(type_)
         allocated, offset = shape, 0
@@ -260,7 +267,7 @@ class Storage:
 
 
 def is_pointwise(op: Op) -> bool:
-    """Whether each result element depends on the same element of the operands alone."""
+    """Whether each result element depends only on the same element of the operands."""
     return isinstance(anchor_of(op), Pointwise)
 
 
@@ -283,7 +290,10 @@ def _sliced(source: Access, starts: tuple[int, ...], type_: TensorType) -> Acces
 
 
 def _last_uses(graph: Graph, needed: Sequence[Needs]) -> dict[str, int]:
-    """Index of the last node that reads, makes or depends on each value; public results live on."""
+    """Index of the last node that reads, computes or depends on each value.
+
+    Outputs and the next values of states are live to the end.
+    """
     last: dict[str, int] = {}
     for index, (node, conditions) in enumerate(zip(graph.nodes, needed, strict=True)):
         last.update(dict.fromkeys((*node.inputs, *node.outputs), index))

@@ -1,4 +1,4 @@
-"""What makes two layers the same for tuning: a measured kernel of one is right for the other."""
+"""The key of a layer in tuning files: layers with equal keys can use the same measured kernel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ellc.ir.types import TensorType
 
 
 def layer_key(node: PlacedNode) -> str:
-    """The operator with its attributes, its operands, what is fused after it, and the result.
+    """The operator with its attributes, its operands, its stages and its result, as text.
 
     `conv2d{..}(f32[1,8,8,16], const f32[32,3,3,16]) relu -> f32[1,6,6,32]`. Scales and zero points
     of operands are left out: they are constants of the same kernel.

@@ -1,17 +1,17 @@
-"""What every plan must hold: no step reads bytes that nothing wrote, or that another value has.
+"""Verifies plans: no step reads bytes that nothing has written, or that belong to another value.
 
-A plan is followed call by call without computing anything. Of every buffer it is known which value
-each element belongs to. A step's kernel says which of its arguments it loads and which it stores;
-a node's operands and results say which elements. So these are errors of the planner:
+The steps of a plan are followed without computing anything. For every element of every buffer the
+value that it belongs to, its *owner*, is known. A step's kernel tells which arguments it loads and
+which it stores; a node's operands and results tell which elements. These are errors of the planner:
 
 * a load from a buffer that no step has written in this call, in init or as a state;
 * an operand, or a condition, of which some element was last written for another value or for none;
-* buffers that share bytes while both hold something that is read later, within a step too;
-* an argument that points to or past the end of its buffer, as any of a zero-size one does;
-* a part of the arena, or a result, that nothing writes.
+* buffers that share bytes while both have contents that are read later, also within one step;
+* an argument that points to or past the end of its buffer, as every argument in an empty one does;
+* a buffer of the arena, or an output, that nothing writes.
 
-Of a loop's trips the first two and the last are followed. Carried values and elements of sequences
-change their owners between trips, where the loop says that one becomes the other.
+Of a loop's trips the first two and the last are followed. Between trips, elements that a carried
+value or a sequence takes over get a new owner.
 
 Within scratch memory, and within a node of several kernels, only whole buffers are followed.
 """
@@ -37,21 +37,21 @@ _BORDER, _COPY = -1, -2  # owners of elements that belong to no value; 0: never 
 
 
 def verify_plan(plan: Plan) -> None:
-    """Raise `InternalError` naming the step and the value of the first error."""
+    """Raise `InternalError` for the first error; it names the step and the value."""
     follower = _Follower(plan)
     follower.init()
     follower.call()
 
 
 class _Follower:
-    """Which value each element of each buffer holds, step by step. Values are numbered from 1."""
+    """Follows the steps and records the owner of each element. Values are numbered from 1."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._producers = {v: n for n in plan.graph.nodes for v in n.outputs}
         self._numbers = {v: i for i, v in enumerate(plan.graph.types, 1)}
         self._operands = _operands(plan, self._producers)
-        self._held = _Held(plan)
+        self._occupied = _OccupiedBytes(plan)
         self._sizes = {a.buffer.id: a.buffer.bytes // a.elem.bytes for a in plan.accesses.values()}
         self._bordered = {
             a.buffer.id: a for a in plan.accesses.values() if a.border and not a.border.is_empty
@@ -59,13 +59,13 @@ class _Follower:
         self._owners: dict[str, Array] = {}
         self._stored: set[str] = set()
         self._lost: set[str] = set()
-        self._recent: set[str] = set()  # written by the kernels of a node so far
-        self._trip = 0  # of the loop at work
-        self._stored_now: set[str] = set()  # written on this trip
+        self._recent: set[str] = set()  # buffers that the kernels of a node have written so far
+        self._trip = 0  # of the current loop
+        self._stored_now: set[str] = set()  # buffers written on this trip
         self._leaves = {n.op.repeat.number: n for n in plan.graph.nodes if isinstance(n.op, Leave)}
 
     def init(self) -> None:
-        """States, and what is written once."""
+        """Follow init: states, and the steps that run once."""
         graph, accesses = self._plan.graph, self._plan.accesses
         for index, _ in enumerate(graph.inputs):
             self._stored.add(f"input{index}")
@@ -77,7 +77,7 @@ class _Follower:
             self._run(step)
 
     def call(self) -> None:
-        """One call; what init wrote must be there at its end."""
+        """Follow one call; at its end, everything that init wrote must still be there."""
         kept, self._lost = set(self._owners), set()
         steps, count = self._plan.steps, len(self._plan.steps)
         copies = next((i for i, s in enumerate(steps) if s.op == "copy" and not s.values), count)
@@ -90,12 +90,12 @@ class _Follower:
                 continue
             for step in inside:
                 if index == copies:
-                    self._want_results()
+                    self._require_results()
                 self._run(step)
                 index += 1
         if copies == count:
-            self._want_results()
-        self._want_states()
+            self._require_results()
+        self._require_states()
         if lost := kept & self._lost:
             raise InternalError(f"a call overwrites {_listed(lost)}, which init wrote")
         results = {b.id for b in self._plan.buffers.values() if b.kind == "output" and b.bytes}
@@ -103,7 +103,7 @@ class _Follower:
             raise InternalError(f"nothing writes {_listed(idle)}, which have a place in memory")
 
     def _loop(self, steps: tuple[Step, ...], leave: Node) -> None:
-        """The trips of a loop."""
+        """Follow the trips of a loop."""
         assert isinstance(leave.op, Leave)
         trips, held = leave.op.repeat.trips, leave.op.held
         followed = sorted({0, min(1, trips - 1), trips - 1})
@@ -120,7 +120,7 @@ class _Follower:
         self._trip = 0
 
     def _end_trip(self, leave: Node, op: Leave) -> None:
-        """Next values become current ones, and elements parts of their sequences."""
+        """Next values become current ones, and elements become parts of their sequences."""
         accesses, carried = self._plan.accesses, len(op.held)
         moves = [(v, accesses[c], c) for v, c in zip(leave.inputs, op.held, strict=False)]
         for way, value, sequence in zip(
@@ -130,7 +130,7 @@ class _Follower:
             moves.append((value, element, sequence))
         for value, access, owner in moves:
             if accesses.get(value) == access:
-                self._want(value, f"trip {self._trip}")
+                self._require(value, f"trip {self._trip}")
             elif access.buffer.id not in self._stored_now:
                 raise InternalError(f"a trip leaves '{owner}' as it was")
         for _, access, owner in moves:
@@ -142,7 +142,7 @@ class _Follower:
             if buffer.kind != "input" and buffer.id not in self._owners:
                 raise _error(step, f"reads '{buffer.id}', which nothing has written")
         for value in (*self._operands.get(step.name, ()), *(g.value for g in step.guards)):
-            self._want(value, step.name)
+            self._require(value, step.name)
         for buffer in stored:
             self._store(buffer)
         for buffer in (*loaded, *stored):
@@ -151,7 +151,7 @@ class _Follower:
         self._mark(step, stored)
 
     def _mark(self, step: Step, stored: list[Buffer]) -> None:
-        """Give the elements that a step has made to whom they belong."""
+        """Record the owners of the elements that a step has written."""
         self._recent |= {b.id for b in stored}
         for value in step.values:
             access = self._plan.accesses[value]
@@ -175,18 +175,18 @@ class _Follower:
             self._owners[stored[0].id][...] = _COPY
 
     def _store(self, buffer: Buffer) -> None:
-        """A buffer is written: whatever shares its bytes is lost."""
+        """A buffer is written: the contents of all others that share its bytes are lost."""
         self._stored.add(buffer.id)
         self._stored_now.add(buffer.id)
-        for other in self._held.put(buffer):
+        for other in self._occupied.put(buffer):
             del self._owners[other]
             self._lost.add(other)
         if buffer.id not in self._owners:
-            # Scratch memory has no elements to follow.
+            # The elements of scratch memory are not followed.
             self._owners[buffer.id] = np.zeros(self._sizes.get(buffer.id, 0), np.int32)
 
-    def _want(self, value: str, reader: str) -> None:
-        """Every element of an operand must have been written last as part of it."""
+    def _require(self, value: str, reader: str) -> None:
+        """Raise `InternalError` unless a value, or the values it is a view of, own its elements."""
         access = self._plan.accesses.get(value)
         if access is None or access.buffer.kind == "input" or 0 in access.shape:
             return
@@ -201,13 +201,13 @@ class _Follower:
             if (whole == _BORDER).sum() != whole.size - owned.size:
                 raise InternalError(f"step '{reader}' reads '{value}' with an unwritten border")
 
-    def _want_results(self) -> None:
+    def _require_results(self) -> None:
         graph = self._plan.graph
         for value in (*(p.value for p in graph.outputs), *(s.next for s in graph.states)):
-            self._want(value, "the end of a call")
+            self._require(value, "the end of a call")
 
-    def _want_states(self) -> None:
-        """Every state must hold its next value: copied, unless it lies there already."""
+    def _require_states(self) -> None:
+        """Every state must have its next value: copied, unless that was written there directly."""
         accesses = self._plan.accesses
         for state in self._plan.graph.states:
             current = accesses[state.current]
@@ -215,7 +215,7 @@ class _Follower:
                 raise InternalError(f"a call leaves the state '{state.name}' as it was")
 
     def _parts(self, value: str) -> Iterator[str]:
-        """The values that a view shows, or the value itself."""
+        """The values of which a value is a view, or the value itself."""
         pending = [value]
         while pending:
             name = pending.pop()
@@ -225,7 +225,7 @@ class _Follower:
                 yield name
 
     def _elements(self, access: Access) -> Array:
-        """The owners of a tensor's elements on the trip at work, as a view."""
+        """The owners of a tensor's elements on the current trip, as a view."""
         return self._on_trips(access, self._trip, self._trip + 1)[0, ...]
 
     def _on_trips(self, access: Access, first: int, end: int) -> Array:
@@ -265,23 +265,25 @@ def _touched(kernel: Kernel) -> tuple[set[str], set[str]]:
 
 
 def _operands(plan: Plan, producers: Mapping[str, Node]) -> dict[str, tuple[str, ...]]:
-    """The operands of each node by the name of its first step; what it needs later is set aside."""
-    found: dict[str, tuple[str, ...]] = {}
+    """The operands of each node, by the name of its first step."""
+    by_step: dict[str, tuple[str, ...]] = {}
     first = ""
     for step in plan.steps:
         if step.values:
             producer = producers[step.values[0]]
             if not isinstance(producer.op, Leave):
-                found[first or step.name] = producer.inputs
+                by_step[first or step.name] = producer.inputs
             first = ""
         elif step.op not in ("border", "copy", Leave.name):
             first = first or step.name
-    return found
+    return by_step
 
 
-class _Held:
-    """The buffers of the arena that hold something. They share no bytes, so one order sorts them
-    by their first and by their last bytes."""
+class _OccupiedBytes:
+    """The buffers of the arena that have contents.
+
+    They share no bytes, so that one order sorts both their first and their last bytes.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self._offsets = plan.arena.offsets
@@ -290,7 +292,7 @@ class _Held:
         self._names: list[str] = []
 
     def put(self, buffer: Buffer) -> list[str]:
-        """A buffer holds something from now on; those that had some of its bytes, which do not."""
+        """Add a buffer; returns those that share bytes with it, which lose their contents."""
         start = self._offsets.get(buffer.id)
         if start is None or buffer.bytes == 0:
             return []

@@ -2,7 +2,7 @@
  *
  *     load_library LIBRARY NAME THREADS MILLISECONDS IN_BYTES... : OUT_BYTES...
  *     load_library LIBRARY NAME THREADS calls IN_BYTES... : OUT_BYTES...
- *     load_library LIBRARY NAME      prints what NAME_abi() says, in digits
+ *     load_library LIBRARY NAME      prints NAME_abi() as a decimal number
  *
  * NAME is the prefix of the library's functions; THREADS 0 leaves the library's own choice. With
  * MILLISECONDS, predict is then repeated for that long, and the time of each call in nanoseconds follows
@@ -81,7 +81,7 @@ static void put(const void *data, size_t bytes)
         fail("the results cannot be written", 0);
 }
 
-/* Two times on the clock for every call: what lies between calls, writing included, is not counted. */
+/* Reads the clock before and after every call, so that the time of writing is not counted. */
 static void repeat(predict_v_fn predict_v, void *ports[2][MAX_PORTS], uint64_t for_ns)
 {
     uint64_t start = now_ns(), before, taken;

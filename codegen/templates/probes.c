@@ -1,4 +1,4 @@
-/* What `build_kept` calls after kernels, in the form of a kernel: pointers, then a range. */
+/* Called after kernels by programs of `build_kept`; parameters as of a kernel: pointers, a range. */
 #include <stddef.h>
 
 /* Copy bytes `begin`..`end` of `from`, before something else overwrites them. */

@@ -3,10 +3,10 @@
  * Request: u32 case, u32 flags (with a kind of junk from bit 8 up), the bytes of all inputs.
  * Answer:  i32 status, and if that is 0 the bytes of all outputs.
  *
- * Every buffer lies between pages that may not be touched, as near to the upper one (or to the
- * lower one) as its alignment allows, and is aligned to what it was promised and not to more.
- * Pages around constants may not be touched either. All memory is filled with junk when it is handed
- * out, so that nothing can rely on what it holds: arena, instance, outputs and padding.
+ * Every buffer is between guard pages, which must not be accessed: as close to the upper one (or to
+ * the lower one) as its alignment allows. It has the promised alignment and no larger one. There are
+ * guard pages around constants, too. All new memory is filled with junk, so that no code can rely on
+ * its contents: arena, instance, outputs and padding.
  */
 #include "runner.h"
 
@@ -28,7 +28,7 @@ enum {
     STATUS_WROTE_OUTSIDE = -1002
 };
 
-/* Junk: NaN and -1; the bits of a float near the largest; zeros; bytes without an order. */
+/* Junk: NaN and -1; a float near the largest; zeros; irregular bytes. */
 static unsigned char junk(unsigned kind, size_t place)
 {
     switch (kind) {
@@ -50,10 +50,10 @@ static void fill(unsigned char *data, size_t bytes, unsigned kind)
 }
 
 typedef struct {
-    unsigned char *map, *begin, *end; /* begin..end may be touched; before and after are guard pages */
+    unsigned char *map, *begin, *end; /* begin..end may be accessed; guard pages before and after */
     unsigned char *data;
     extent size;
-    unsigned kind; /* of the junk that lies around the data */
+    unsigned kind; /* of the junk around the data */
 } buffer;
 
 static void fail(const char *what)
@@ -63,7 +63,7 @@ static void fail(const char *what)
     exit(3);
 }
 
-static size_t page_bytes; /* of the kernel this runs on: what is filled and checked is no more */
+static size_t page_bytes; /* of the kernel that runs this program */
 
 static buffer allocate(extent size, unsigned kind)
 {
@@ -82,7 +82,7 @@ static buffer allocate(extent size, unsigned kind)
         fail("runner: mprotect");
     fill(made.begin, inside, kind);
     uintptr_t at = (uintptr_t)(runner.at_start ? made.begin : made.end - size.bytes) / size.align * size.align;
-    if (at / size.align % 2 == 0) /* aligned to `align` and to no more */
+    if (at / size.align % 2 == 0) /* aligned to `align` and not to twice as much */
         at = runner.at_start ? at + size.align : at - size.align;
     made.data = (unsigned char *)at;
     return made;

@@ -1,4 +1,4 @@
-/* What the fixed part of a runner (runner.c) needs of the cases that are linked with it. */
+/* The cases of a runner, as its fixed part (runner.c) needs them. */
 #ifndef RUNNER_H
 #define RUNNER_H
 
@@ -34,7 +34,7 @@ typedef struct {
     const unsigned char *const *guards; /* pages around constants, then 0 */
     size_t guard_bytes;
     unsigned junk_kinds;
-    int at_start; /* buffers lie at the lower page that may not be touched, not at the upper one */
+    int at_start; /* buffers are next to the lower guard page instead of the upper one */
 } runner_program;
 
 extern const runner_program runner;

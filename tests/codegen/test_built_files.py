@@ -19,7 +19,7 @@ from ellc.codegen.blocks.calls import Options
 from ellc.codegen.machine.resolve import fixed_targets, resolve
 from ellc.codegen.machine.target import Target
 from ellc.codegen.measure.testing import Trial, run_trials
-from ellc.codegen.output.build import KINDS, BuildOptions, Built, build
+from ellc.codegen.output.build import KINDS, BuildOptions, BuildResult, build
 from ellc.codegen.planning.planner import make_plan
 from ellc.codegen.toolchain import load
 from ellc.codegen.toolchain.elf_reader import ElfFile
@@ -34,7 +34,7 @@ LOADED = tuple(row for row in ROWS if row.os == "linux")
 
 def built(
     graph: Graph, target: Target, folder: Path, kinds: tuple[str, ...], **options: object
-) -> Built:
+) -> BuildResult:
     chosen = BuildOptions("test", **options)  # type: ignore[arg-type]
     plan = make_plan(ready(graph), target, Options(threads=chosen.threads), graph.name)
     return build(plan, graph.name, kinds, folder, chosen)

@@ -74,9 +74,9 @@ def test_a_schedule_that_is_not_listed_is_taken_too() -> None:
 @pytest.mark.parametrize(
     ("layer", "kernel", "said"),
     [
-        ("first", "dots", "what can: depthwise:"),
+        ("first", "dots", "candidates: depthwise:"),
         ("first", "gemm:33x4", "did you mean gemm:3x4"),
-        ("first", "gemm:", "what can: "),
+        ("first", "gemm:", "candidates: "),
         ("first", "depthwise:2x1x6", "did you mean depthwise:2x1x"),
         ("fist", "gemm", "first"),
     ],
@@ -92,7 +92,7 @@ def test_what_cannot_be_taken_is_an_error_that_says_what_can(
 def test_all_that_cannot_be_taken_is_in_one_report() -> None:
     with pytest.raises(EllcError) as caught:
         planned(("first", "dots"), ("second", "gemm"))
-    assert caught.value.code == "E305" and caught.value.message.startswith("2 of the kernels")
+    assert caught.value.code == "E305" and caught.value.message.startswith("2 of the requested kernels")
     assert [line.split(":")[0] for line in caught.value.problems] == ["first", "second"]
 
 

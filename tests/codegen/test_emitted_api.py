@@ -19,7 +19,7 @@ from small_networks import (
 
 from ellc.codegen.blocks.calls import Options
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.output.build import BuildOptions, Built, build
+from ellc.codegen.output.build import BuildOptions, BuildResult, build
 from ellc.codegen.planning.planner import make_plan
 from ellc.ir.graph import Graph
 from ellc.ir.types import Array
@@ -32,7 +32,7 @@ class Library:
 
     def __init__(self, graph: Graph, folder: Path, threads: int = 1) -> None:
         plan = make_plan(ready(graph), resolve("host"), Options(threads=threads), graph.name)
-        made: Built = build(plan, graph.name, ["so"], folder, BuildOptions("test", threads))
+        made: BuildResult = build(plan, graph.name, ["so"], folder, BuildOptions("test", threads))
         self.graph, self.model = graph, made.model
         self._library = ctypes.CDLL(str(made.files["so"][0]))
 

@@ -1,1 +1,1 @@
-"""What surrounds a compiled network: Python module, manifest, CMake file, demo, wheel."""
+"""The files around a compiled network: Python module, manifest, CMake file, demo, wheel."""

@@ -1,4 +1,4 @@
-"""`NAME.json`: what is inside a compiled network, for programs and for people."""
+"""`NAME.json`: the description of a compiled network, for programs and for people."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ellc.codegen.output.glue import Model, Port
+from ellc.codegen.output.glue import ApiPort, Model
 from ellc.codegen.planning.plan import Plan, Step
 from ellc.ir.printable import visible
 
@@ -17,9 +17,9 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Bytes a compiled network needs; None where nothing was made that tells.
+    """Bytes that a compiled network needs; None if they are unknown.
 
-    `flash_bytes`: code and constants. `stack_bytes`: of the calling thread, at the deepest call.
+    `flash_bytes`: code and constants. `stack_bytes`: of the calling thread, in the deepest call.
     """
 
     flash_bytes: int | None
@@ -67,13 +67,13 @@ def manifest(
 
 def write_manifest(path: Path, document: dict[str, object]) -> None:
     """Write the document, keys in its order."""
-    # Escaped, because the file is also read by people: on a terminal.
+    # Escaped, because people also read the file, on a terminal.
     text = visible(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False), keep="\n")
     path.write_text(text + "\n", encoding="utf-8", newline="\n")
 
 
-def _port(port: Port) -> dict[str, object]:
-    said: dict[str, object] = {
+def _port(port: ApiPort) -> dict[str, object]:
+    entry: dict[str, object] = {
         "name": port.name,
         "c_name": port.c_name,
         "type": port.dtype.value,
@@ -83,12 +83,12 @@ def _port(port: Port) -> dict[str, object]:
     }
     if port.quantisation is not None:
         q = port.quantisation
-        said["quantisation"] = {
+        entry["quantisation"] = {
             "scale": list(q.scale),
             "zero_point": list(q.zero_point),
             "axis": q.axis,
         }
-    return said
+    return entry
 
 
 def _step(step: Step) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""The files beside a library that are text: Python module, ELL's names in C, CMake file, demo."""
+"""Text files of a package: Python module, ELL's functions in C, CMake file, demo."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write_ell_names(model: Model, version: str, folder: Path) -> tuple[Path, Pat
 
 
 def write_demo(model: Model, version: str, folder: Path) -> tuple[Path, ...]:
-    """`demo.c` and the clock it measures with."""
+    """`demo.c`, and the files of the clock that it uses."""
     demo = folder / "demo.c"
     text = render("package/demo.c.j2", m=model, version=version)
     demo.write_text(text, encoding="utf-8", newline="\n")
@@ -44,7 +44,7 @@ def write_cmake(
 ) -> Path:
     """`CMakeLists.txt` with a library target NAME.
 
-    `kind` is what it is made from (so, obj, lib or c), `files` are the files of that kind.
+    `kind` is what the library is built from (so, obj, lib or c), `files` are its files.
     """
     path = folder / "CMakeLists.txt"
     names = [file.name for file in files]

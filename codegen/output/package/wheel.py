@@ -1,7 +1,8 @@
 """A compiled network as a wheel: `pip install` it on the board, then `import NAME`.
 
-Written directly, byte for byte the same each time: files in order, no times, nothing compressed
-(the output of compressors depends on their version, and weights would hardly shrink).
+The file is written here, so that it has the same bytes each time: entries are sorted, have no
+times, and are not compressed (the output of compressors depends on their version, and weights would
+hardly shrink).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def platform_tags(target: Target) -> tuple[str, ...]:
-    """Platforms, in pip's words, on which a library for this target loads.
+    """pip's names of the platforms on which a library for this target loads.
 
     Raises `EllcError` (E313) for a target that has no Python.
     """
@@ -33,7 +34,7 @@ def platform_tags(target: Target) -> tuple[str, ...]:
 def write_wheel(
     folder: Path, name: str, version: str, target: Target, files: Mapping[str, Path]
 ) -> Path:
-    """Write the wheel of a package `name` that holds `files` (name in the package: path).
+    """Write the wheel of a package `name` with `files` (name in the package: path).
 
     `version` is ellc's public version with the network's hash as the local part.
     """
