@@ -122,7 +122,7 @@ class Operands:
 
 @dataclass(frozen=True, slots=True)
 class _Walked:
-    """A constant in the form in which a walk reads it; the other fields are those of `_Source`."""
+    """A constant in the form in which a walk reads it; see `_Source` for fields after `arg`."""
 
     arg: Arg
     steps: tuple[int, ...]

@@ -15,23 +15,23 @@ from ellc.ir.op import Op
 from ellc.ir.ops.fused import Stage
 from ellc.ir.types import Array, TensorType
 
-Made = dict[Hashable, Any]
-MadeT = TypeVar("MadeT")
+ConstantForms = dict[Hashable, Any]
+FormT = TypeVar("FormT")
 
 
 @dataclass(frozen=True, slots=True)
 class NodeOperand:
     """One operand: its type, and either where its computed elements are, or its constant array.
 
-    `key` identifies the content of a constant. `made` holds what was made of it so far, for all
-    nodes that read it.
+    `key` identifies the content of a constant. `cache` has the forms that were derived from it so
+    far, for all nodes that read it.
     """
 
     type: TensorType
     computed: Access | None
     array: Array | None = None
     key: str = ""
-    made: Made = field(default_factory=dict, compare=False, repr=False)
+    cache: ConstantForms = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def access(self) -> Access:
@@ -42,16 +42,16 @@ class NodeOperand:
         assert self.computed is not None
         return self.computed
 
-    def once(self, what: Hashable, make: Callable[[], MadeT]) -> MadeT:
-        """What `make` gives, called once for all nodes that read this constant.
+    def once(self, what: Hashable, make: Callable[[], FormT]) -> FormT:
+        """The result of `make`, which is called once for all nodes that read this constant.
 
-        A large constant that many nodes read is rearranged and hashed once, and lies in memory once
-        in that form. `what` distinguishes it from others that are made of the same constant.
+        So a large constant that many nodes read is rearranged and hashed once, and memory has that
+        form once. `what` distinguishes it from other forms of the same constant.
         """
-        if what not in self.made:
-            self.made[what] = make()
-        found: MadeT = self.made[what]
-        return found
+        if what not in self.cache:
+            self.cache[what] = make()
+        form: FormT = self.cache[what]
+        return form
 
     def derived(self, what: str, bytes_: int, make: Callable[[], Array]) -> WeightArg:
         """A pointer to `bytes_` bytes that `make` derives from this constant.

@@ -1,4 +1,4 @@
-"""Shares one function among kernels that differ only in their names, one array among equal constants.
+"""Shares one function among kernels that differ only in name, and one array among equal constants.
 
 Networks repeat their blocks, and layers of the same shapes get equal kernels: LLVM compiles only
 one, which takes flash once. It keeps the name that it has in the first step. The statements of
@@ -19,13 +19,13 @@ from ellc.codegen.planning.plan import Plan
 
 
 class SharedWeights:
-    """All constants so far: equal ones are one object, so that memory holds each once."""
+    """All constants so far; equal ones become one object, so that memory has each once."""
 
     def __init__(self) -> None:
         self._weights: dict[str, Weight] = {}
 
     def call(self, call: KernelCall) -> KernelCall:
-        """The same call, with the first constant of each content."""
+        """The same call, with constants replaced by earlier ones of equal content."""
         return replace(call, args=tuple(map(self._arg, call.args)))
 
     def _arg(self, arg: Arg) -> Arg:

@@ -18,7 +18,7 @@ from ellc.codegen.blocks.access import (
     element_access,
     stored_shape,
 )
-from ellc.codegen.blocks.placed_node import Made, NodeOperand, NodeResult, PlacedNode
+from ellc.codegen.blocks.placed_node import ConstantForms, NodeOperand, NodeResult, PlacedNode
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.machine.target import Target
 from ellc.codegen.planning.loops import Enter, Leave, last_uses_in_loops
@@ -45,7 +45,7 @@ class Storage:
         self._viewed: set[str] = set()
         self._destinations: dict[str, Access] = {}
         self._constants = {c.value: c for c in graph.constants}
-        self._made: dict[str, Made] = {}
+        self._forms: dict[str, ConstantForms] = {}
         self._producers = {v: n for n in graph.nodes for v in n.outputs}
         self._last_use = _last_uses(graph, needed)
         self._assign_ports()
@@ -85,8 +85,8 @@ class Storage:
         if constant is None:
             return NodeOperand(type_, self._accesses[value])
         key = constant.key
-        made = self._made.setdefault(key, {})
-        return NodeOperand(type_, None, self._graph.weights[key], key, made)
+        forms = self._forms.setdefault(key, {})
+        return NodeOperand(type_, None, self._graph.weights[key], key, forms)
 
     def port_access(self, value: str, buffer: Buffer) -> Access:
         """The dense access of a value in the caller's buffer."""

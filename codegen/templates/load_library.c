@@ -6,9 +6,9 @@
  *
  * NAME is the prefix of the library's functions; THREADS 0 leaves the library's own choice. With
  * MILLISECONDS, predict is then repeated for that long, and the time of each call in nanoseconds follows
- * the outputs as 64-bit numbers. With the word "calls" it answers one set of inputs after the other until
- * stdin ends; states are as after init before each call. The program knows no model: sizes come from the command line, so one
- * build serves every model of a target.
+ * the outputs as 64-bit numbers. With the word "calls" it reads one set of inputs after the other until
+ * stdin ends, and writes the outputs of each; states are reset before each call. Sizes come from the
+ * command line, so the program does not depend on a model: one build serves all models of a target.
  */
 #include <dlfcn.h>
 #include <stdint.h>

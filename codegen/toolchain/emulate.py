@@ -123,7 +123,7 @@ def _execute(
 
 
 def ending(returncode: int) -> str:
-    """How a process ended, in words."""
+    """A description of how a process ended."""
     return f"was killed by signal {-returncode}" if returncode < 0 else f"failed ({returncode})"
 
 

@@ -82,9 +82,9 @@ def open_session(
     *,
     threads: int = 0,
 ) -> Iterator[Session]:
-    """One instance of the model in `library`, for many calls; states are reset before each.
+    """An instance of the model in `library` for many calls; states are reset before each.
 
-    Arguments and errors are those of `call_library`. The process ends with the block.
+    Arguments and errors are those of `call_library`. The process is ended after the `with` block.
     """
     if not target.c_target or target.os != "linux":
         raise EllcError(
@@ -112,7 +112,7 @@ def open_session(
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A process that holds one instance of a model."""
+    """A process with one instance of a model."""
 
     process: subprocess.Popen[bytes]
     output_bytes: tuple[int, ...]
@@ -138,9 +138,9 @@ class Session:
     def _ended(self) -> EllcError:
         status = self.process.wait()
         self.errors.seek(0)
-        said = self.errors.read(4096).decode(errors="replace").splitlines()
+        printed = self.errors.read(4096).decode(errors="replace").splitlines()
         return EllcError(
-            f"the library's process {emulate.ending(status)}", code="E621", problems=tuple(said)
+            f"the library's process {emulate.ending(status)}", code="E621", problems=tuple(printed)
         )
 
 
