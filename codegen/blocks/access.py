@@ -1,7 +1,7 @@
 """Where the elements of a tensor are: buffers, constants, and accesses to them.
 
 A *buffer* is a range of bytes: the caller's input or output, a state, or a part of the arena. An
-*access* says how a tensor's elements are found in one, or in a constant.
+*access* gives the position of each element of a tensor in a buffer or a constant.
 """
 
 from __future__ import annotations

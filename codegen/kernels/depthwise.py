@@ -1,6 +1,6 @@
 """Depthwise convolution: every channel has filters of its own.
 
-Vectors lie along the channels. A tile is a rectangle of output pixels: each input value is loaded
+Vectors run along the channels. A tile is a rectangle of output pixels: each input value is loaded
 once and multiplied into every window of the rectangle that contains it, while the window's weights
 stay in registers. Weights are packed `[block][window row][window column][lane]`.
 """

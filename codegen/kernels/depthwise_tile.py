@@ -98,7 +98,7 @@ class Rectangles:
 
 
 def is_looped(target: Target, shape: Sliding, windows: int) -> bool:
-    """Whether a tile of so many windows has a loop over the window's rows.
+    """Whether a tile of this many windows has a loop over the window's rows.
 
     It has if straight-line code would be too long, and always in 32-bit NEON, whose vector loads
     take no offset: every load would need a pointer, and registers are few.

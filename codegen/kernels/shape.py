@@ -233,25 +233,25 @@ def _gather(node: PlacedNode, op: Gather, operands: Sequence[Access], result: Ac
     if regrouped(indices.shape, indices.strides, (picked,)) is None:
         indices = dense_copy(indices)
     order = regrouped(indices.shape, indices.strides, (picked,))
-    places = regrouped(result.shape, result.strides, (*outer, picked, *inner))
-    if places is None:
+    y_strides = regrouped(result.shape, result.strides, (*outer, picked, *inner))
+    if y_strides is None:
         result = dense_result(result, (*outer, picked, *inner))
-        places = result.strides
+        y_strides = result.strides
     assert order is not None
     b = KernelBuilder(node.name)
     x = b.param("x", source.elem, source.align_bytes)
     chosen = b.param("indices", indices.elem, indices.align_bytes)
     y = b.param("y", result.elem, result.align_bytes, writable=True)
     rest = len(inner)
-    steps_in, places_in = source.strides[op.axis + 1 :], places[len(places) - rest :]
-    walk_in = merged(inner, steps_in, places_in)
-    x_in = regrouped(inner, steps_in, walk_in)
-    y_in = regrouped(inner, places_in, walk_in)
+    x_strides_in, y_strides_in = source.strides[op.axis + 1 :], y_strides[len(y_strides) - rest :]
+    walk_in = merged(inner, x_strides_in, y_strides_in)
+    x_in = regrouped(inner, x_strides_in, walk_in)
+    y_in = regrouped(inner, y_strides_in, walk_in)
     assert x_in is not None and y_in is not None
     straight = x_in[-1] == y_in[-1] == 1
     lanes = fitted_lanes(node.target.lanes(source.elem.bytes) if straight else 1, walk_in[-1])
     x_steps = (*source.strides[: op.axis], 0, *x_in)
-    y_steps = (*places[: len(outer)], places[len(outer)], *y_in)
+    y_steps = (*y_strides[: len(outer)], y_strides[len(outer)], *y_in)
 
     def body(at: list[Operand], length: int, last: bool) -> None:
         number = b.load(chosen, b.mul(at[len(outer)], order[0]))

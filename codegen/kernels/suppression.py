@@ -142,10 +142,10 @@ class _SuppressionWriter:
                            count, access.strides[2])
                 for base in bases
             ]  # fmt: skip
-            gone = b.op("or", self._overlaps(ends, own, limit), b.compare(
+            rejected = b.op("or", self._overlaps(ends, own, limit), b.compare(
                 "eq", self._numbers(start), own_lanes))  # fmt: skip
             score = b.load(self.left, start, lanes)
-            return b.select(gone, b.const(_NONE, score), score)
+            return b.select(rejected, b.const(_NONE, score), score)
 
         return self._best(scores, stop)
 

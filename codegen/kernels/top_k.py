@@ -31,7 +31,7 @@ def lower_top_k(node: PlacedNode) -> list[KernelCall]:
     assert isinstance(op, TopK)
     node.refuse_stages()
     x = node.inputs[0].access
-    values, places = node.results[0].access, node.results[1].access
+    values, positions = node.results[0].access, node.results[1].access
     order = kept_axes(len(x.shape), (op.axis,))
     extents = tuple(x.shape[a] for a in order) or (1,)
     b = KernelBuilder(node.name)
@@ -40,13 +40,13 @@ def lower_top_k(node: PlacedNode) -> list[KernelCall]:
         op,
         b.param("x", x.elem, x.align_bytes),
         b.param("values", values.elem, values.align_bytes, writable=True),
-        b.param("places", places.elem, places.align_bytes, writable=True),
-        (x, values, places),
+        b.param("places", positions.elem, positions.align_bytes, writable=True),
+        (x, values, positions),
         order,
         _lanes(node.target, x.elem, extents[-1]),
     )
     extent = ElementWalk(extents, search.lanes, node.threads).write(b, search.row)
-    args = (access_arg(x), access_arg(values), access_arg(places))
+    args = (access_arg(x), access_arg(values), access_arg(positions))
     return [KernelCall(b.finish(), args, extent, op.name)]
 
 
@@ -63,7 +63,7 @@ class _TopKWriter:
     op: TopK
     x: Param
     values: Param
-    places: Param
+    positions: Param
     accesses: tuple[Access, Access, Access]
     order: list[int]
     lanes: int
@@ -99,7 +99,7 @@ class _TopKWriter:
             y_index = b.add(y_base, b.mul(loop.index, y_step))
             z_index = b.add(z_base, b.mul(loop.index, z_step))
             store_lanes(b, stored, self.values, y_index, length, y_lane)
-            store_lanes(b, best_position, self.places, z_index, length, z_lane)
+            store_lanes(b, best_position, self.positions, z_index, length, z_lane)
             loop.carry((best, best_position))
 
     def _best(self) -> float | int:

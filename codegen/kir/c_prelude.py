@@ -220,11 +220,11 @@ class Prelude:
         self._written: dict[tuple[Any, ...], str] = {}
 
     def once(self, what: tuple[Any, ...], write: Callable[[], str]) -> str:
-        """What `write` gives, which is called when this is first asked for: it takes its time."""
-        found = self._written.get(what)
-        if found is None:
-            found = self._written[what] = write()
-        return found
+        """The result of `write`, which is slow and called only for the first request of `what`."""
+        text = self._written.get(what)
+        if text is None:
+            text = self._written[what] = write()
+        return text
 
     def text(self) -> str:
         """All definitions."""

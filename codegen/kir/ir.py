@@ -92,7 +92,7 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Prefetch:
-    """A hint that `param[index + offset]` is read soon. It may lie outside the buffer."""
+    """A hint that `param[index + offset]` is read soon. The address may be outside the buffer."""
 
     param: Param
     index: Operand

@@ -79,7 +79,7 @@ def problem(block: Block, order: Sequence[int]) -> str:
     """What is wrong with an order of a block's statements; empty if nothing is."""
     count = len(block.statements)
     if sorted(order) != list(range(count)):
-        return f"gives {list(order)}, which has not each of {count} places once"
+        return f"gives {list(order)}, which is not a permutation of 0..{count - 1}"
     rank = {index: at for at, index in enumerate(order)}
     for late, needed in enumerate(block.after):
         for early in sorted(needed):

@@ -56,7 +56,7 @@ def print_kernel(kernel: Kernel) -> str:
 
 
 def print_statement(statement: Stmt) -> str:
-    """One statement as text, with what is inside it."""
+    """One statement as text, with the statements inside it."""
     lines: list[str] = []
     _print_body((statement,), "", lines)
     return "\n".join(lines)

@@ -131,7 +131,7 @@ def _limit_exponent(f: Format) -> int:
 
 
 def _product(v: Expression, x: Sequence[Operand], y: Sequence[Operand]) -> list[Operand]:
-    """As many digits of a product as y has, least first; what is above them is dropped."""
+    """The lowest digits of a product, as many as y has, least first."""
     b = v.b
     total: list[Operand] = [b.const(0, y[0])] * len(y)
     for shift, factor in enumerate(x):

@@ -1,1 +1,1 @@
-"""Builds of a plan that are looked into: compared, timed, with results kept."""
+"""Builds of a plan for measuring: results are compared, steps are timed or their results kept."""

@@ -222,7 +222,7 @@ class Storage:
         return node.op.view(tuple(self._graph.types[v] for v in node.inputs), position)
 
     def _in_place(self, node: Node, index: int) -> Access | None:
-        """The access of an operand that a pointwise result may overwrite; None if there is none.
+        """The access of an operand that a pointwise result may overwrite, or None.
 
         It has the same element type, shape and border, and is not read later.
         """

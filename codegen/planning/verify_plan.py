@@ -100,7 +100,9 @@ class _Follower:
             raise InternalError(f"a call overwrites {_listed(lost)}, which init wrote")
         results = {b.id for b in self._plan.buffers.values() if b.kind == "output" and b.bytes}
         if idle := (self._plan.arena.offsets.keys() | results) - self._stored:
-            raise InternalError(f"nothing writes {_listed(idle)}, which have a place in memory")
+            raise InternalError(
+                f"nothing writes {_listed(idle)}, although memory is reserved for it"
+            )
 
     def _loop(self, steps: tuple[Step, ...], leave: Node) -> None:
         """Follow the trips of a loop."""
@@ -160,9 +162,7 @@ class _Follower:
             if isinstance(self._producers[value].op, Leave):
                 continue  # between trips
             if access.buffer.id not in self._recent:
-                raise _error(
-                    step, f"'{value}' lies in '{access.buffer.id}', which it does not write"
-                )
+                raise _error(step, f"'{value}' is in '{access.buffer.id}', which it does not write")
             self._elements(access)[...] = self._numbers[value]
         if step.values:
             self._recent = set()

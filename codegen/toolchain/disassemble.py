@@ -1,7 +1,7 @@
 """Checks that code has no instructions that its target's CPU lacks.
 
-qemu-arm has no 32-bit Cortex-A53, so it runs `pi3` code on a CPU that has all instructions; those
-that the Cortex-A53 lacks must be found here. There are two ways: `llvm-objdump`, if it is
+qemu-arm has no 32-bit Cortex-A53, so it runs `pi3` code on a CPU that has all instructions; this
+module finds those that the Cortex-A53 lacks. There are two ways: `llvm-objdump`, if it is
 installed, reads objects; zig's assembler, which is always there, rejects assembly text.
 """
 

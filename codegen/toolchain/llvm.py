@@ -301,16 +301,16 @@ def _unknown_cpu(target: Target, complaint: str) -> EllcError:
 def _internal_error(failed: Sequence[_Failure], target: Target) -> InternalError:
     first = failed[0]
     path = _write_reproducer(first, target)
-    place = f"{_guilty_functions(first)} of "
+    functions = f"{_failed_functions(first)} of "
     more = f" ({len(failed) - 1} more failed as well)" if len(failed) > 1 else ""
     return InternalError(
-        f"LLVM failed on {place}{first.job.name!r} for target {target.name!r}{more}: "
+        f"LLVM failed on {functions}{first.job.name!r} for target {target.name!r}{more}: "
         f"{_summary(first.message)}\nreproducer: {path}",
         reproducer=str(path),
     )
 
 
-def _guilty_functions(failure: _Failure) -> str:
+def _failed_functions(failure: _Failure) -> str:
     """The function that LLVM named, otherwise those that the module defines."""
     named = re.search(r"In function: (\S+)", failure.message)
     if named:

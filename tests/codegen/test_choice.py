@@ -92,7 +92,9 @@ def test_what_cannot_be_taken_is_an_error_that_says_what_can(
 def test_all_that_cannot_be_taken_is_in_one_report() -> None:
     with pytest.raises(EllcError) as caught:
         planned(("first", "dots"), ("second", "gemm"))
-    assert caught.value.code == "E305" and caught.value.message.startswith("2 of the requested kernels")
+    assert caught.value.code == "E305" and caught.value.message.startswith(
+        "2 of the requested kernels"
+    )
     assert [line.split(":")[0] for line in caught.value.problems] == ["first", "second"]
 
 

@@ -91,8 +91,8 @@ def _shift_left(op: Any, b: KernelBuilder, x: Operand, y: Operand) -> Operand:
 @emits(pointwise.ShiftRight)
 def _shift_right(op: Any, b: KernelBuilder, x: Operand, y: Operand) -> Operand:
     signed = x.type.elem.is_signed
-    gone = b.shift_right(x, x.type.elem.bytes * 8 - 1) if signed else b.const(0, x)
-    return _shifted(b, x, y, b.shift_right, gone)
+    overflow = b.shift_right(x, x.type.elem.bytes * 8 - 1) if signed else b.const(0, x)
+    return _shifted(b, x, y, b.shift_right, overflow)
 
 
 def _shifted(
@@ -100,20 +100,20 @@ def _shifted(
     x: Operand,
     y: Operand,
     shift: Callable[[Operand, int], Operand],
-    gone: Operand,
+    overflow: Operand,
 ) -> Operand:
     """`x` shifted by `y`: one conditional shift by 1, 2, 4, .. for each bit that `y` may have.
 
-    The result is `gone` where `y` is not in [0, bits of x).
+    The result is `overflow` where `y` is not in [0, bits of x).
     """
     bits = x.type.elem.bytes * 8
     if isinstance(y, Imm):
         number = int(y.value)
-        return gone if not 0 <= number < bits else shift(x, number) if number else x
+        return overflow if not 0 <= number < bits else shift(x, number) if number else x
     zero = b.const(0, y)
     result = x
     for position in range(bits.bit_length() - 1):
         bit = b.op("and", y, b.const(1 << position, y))
         result = b.select(b.compare("ne", bit, zero), shift(result, 1 << position), result)
     others = b.op("and", y, b.const(~(bits - 1) if y.type.elem.is_signed else 2**bits - bits, y))
-    return b.select(b.compare("ne", others, zero), gone, result)
+    return b.select(b.compare("ne", others, zero), overflow, result)

@@ -102,7 +102,7 @@ class Writer:
         return self.let(f"call {self.type(result)} {full}({', '.join(args)})")
 
     def shuffle(self, vector: VType, first: str, second: str, picks: Iterable[int | str]) -> str:
-        """Lanes of two values of one vector type, selected by their numbers in both together."""
+        """Lanes of two values of one vector type, by their indices in the concatenation."""
         t = self.type(vector)
         return self.let(f"shufflevector {t} {first}, {t} {second}, {_index_list(tuple(picks))}")
 
@@ -195,7 +195,7 @@ def is_the_same_everywhere(value: str) -> bool:
 
 @functools.cache
 def _index_list(picks: tuple[int | str, ...]) -> str:
-    return f"<{len(picks)} x i32> <{', '.join(f'i32 {place}' for place in picks)}>"
+    return f"<{len(picks)} x i32> <{', '.join(f'i32 {index}' for index in picks)}>"
 
 
 def _vector_of(typed: str) -> str:
